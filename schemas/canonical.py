@@ -1,0 +1,60 @@
+"""The only hashing of records in the project: canonical JSON, its digest, and the seeds derived from names.
+
+A value has exactly one canonical form or none: what has none (NaN, a set, an object) raises instead of being
+stringified, so that a digest never depends on a memory address, a locale or a dictionary's history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | tuple[Json, ...] | Mapping[str, Json]"
+
+
+def canonical_json(value: Json) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces.
+
+    Raises:
+        TypeError: for a value with no canonical form, naming its path (`.requested.size: numpy.float32`).
+    """
+    _check(value, "")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Json) -> str:
+    """sha256 of the canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def short_digest(value: Json) -> str:
+    """The first 128 bits of `digest`, 32 hexadecimal digits: sample ids, which become file names in shards."""
+    return digest(value)[:32]
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A seed in [0, 2^63) that depends on the parts alone, never on position, batch, process or clock."""
+    key = canonical_json(list(parts))
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") & (2**63 - 1)
+
+
+def _check(value: object, path: str) -> None:
+    if value is None or isinstance(value, str | bool | int):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"{path or 'value'}: {value} has no canonical JSON form")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{path or 'value'}: key {key!r} is {type(key).__name__}, not str")
+            _check(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            _check(item, f"{path}[{position}]")
+    else:
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise TypeError(f"{path or 'value'}: {kind} has no canonical JSON form")

@@ -1,0 +1,75 @@
+"""The papers of a finished edition: receipts say that a unit is done, the manifest names the whole.
+
+Nothing here holds a clock, a host or a user except `Receipt.made`, which no digest covers.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.canonical import Json, digest
+
+Split = Literal["test", "quarantine"]
+
+
+class ShardInfo(BaseModel):
+    """A file in the store, named by its content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    size: int
+    """Bytes."""
+    samples: int
+
+
+class Receipt(BaseModel):
+    """Proof that a unit is finished; its existence in the store is the only "done" there is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: str
+    """The unit's key."""
+    start: int
+    stop: int
+    shards: dict[Split, ShardInfo]
+    rows: ShardInfo
+    """The unit's table: one row a picture made or not made."""
+    made: dict[str, Json] = {}
+    """When, where, with which library versions and in what time. Never hashed."""
+
+
+class Manifest(BaseModel):
+    """An edition: what it is made of, to the byte."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    dataset: str
+    version: str
+    fingerprint: str
+    """Digest over the unit keys: recipe, source data, model pins."""
+    recipe: dict[str, Json]
+    profile: str
+    classes: list[tuple[str, str]]
+    """(id, name) in index order; the index is the `cls` member of the shards."""
+    members: list[str]
+    """File endings that every sample has, sorted."""
+    models: dict[str, str]
+    """Alias to pin, for every model that had a part in the making."""
+    filters: list[str]
+    """Pins of the models that decided what was accepted; they may not judge the edition."""
+    units: list[str]
+    shards: dict[Split, list[ShardInfo]]
+    rows: list[ShardInfo]
+    verdicts: ShardInfo | None = None
+    counts: dict[str, dict[str, int]]
+    """variant to status (with `:reason` unless accepted) to number of pictures."""
+    licences: dict[str, int]
+    """Licence to number of accepted pictures."""
+
+    def digest(self) -> str:
+        """The edition's name by content."""
+        return digest(self.model_dump(mode="json"))

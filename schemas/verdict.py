@@ -1,0 +1,27 @@
+"""What curation says of a sample. A verdict names the picture by id and by content, so that it can't outlive it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One judgement on one sample.
+
+    Attributes:
+        id: the sample's id.
+        sha256: of the encoded image that was judged; a verdict on another picture is stale.
+        action: what to do; `review` asks people.
+        by: the curation step's name.
+        reason: in a word (`bottom_ranked`).
+        labels: the new labels of a `relabel`.
+    """
+
+    id: str
+    sha256: str
+    action: Literal["keep", "drop", "relabel", "review"]
+    by: str
+    reason: str
+    labels: tuple[str, ...] = ()

@@ -1,0 +1,56 @@
+"""What a model must do to stand behind an alias: segment, classify, or fill a hole.
+
+Pictures are RGB uint8 `[H, W, 3]` everywhere; a model does its own resizing and normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+
+class Segmentation(NamedTuple):
+    """The salient object of a picture.
+
+    Attributes:
+        mask: `[H, W]` float32 in [0, 1], soft at the edge, at the picture's own size.
+        score: the model's own estimate of the mask's IoU; NaN when it gives none.
+        stability: IoU of the mask cut at a low and at a high threshold (segment-anything's stability score).
+    """
+
+    mask: NDArray[np.float32]
+    score: float
+    stability: float
+
+
+class Filled(NamedTuple):
+    """A picture whose hole was filled, and the method that did it (`shift_map`, or the fall-back's name)."""
+
+    image: Pixels
+    method: str
+
+
+class Segmenter(Protocol):
+    """Alias `segmenter`."""
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Segmentation]:
+        """One segmentation a picture, in order."""
+
+
+class Classifier(Protocol):
+    """Aliases `classifier_*`: ImageNet-1k classifiers."""
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Probabilities `[N, 1000]` in ImageNet index order."""
+
+
+class Inpainter(Protocol):
+    """Alias `inpainter`."""
+
+    def __call__(self, images: Sequence[Pixels], holes: Sequence[NDArray[Any]], seeds: Sequence[int]) -> list[Filled]:
+        """Each picture with its hole (`[H, W]` bool, true where to fill) filled; pixels outside it are untouched."""
