@@ -123,5 +123,5 @@ class Recipe(BaseModel):
 
     def fingerprint(self) -> str:
         """Digest of all that decides the pictures: not the card, not the evaluations, not where data lies."""
-        parts = [component.fingerprint() for component in (*self.generate, *self.curate)]
-        return digest([self.dataset, self.seed, self.samples_per_shard, self.limit, self.source.fingerprint(), parts])
+        parts = tuple(component.fingerprint() for component in (self.source, *self.generate, *self.curate))
+        return digest([self.dataset, self.seed, self.samples_per_shard, self.limit, parts])
