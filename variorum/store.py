@@ -1,0 +1,364 @@
+"""Where editions live: a folder (or any fsspec URL) in which a file, once there, never changes.
+
+    objects/<sha256>.tar|parquet    shards and tables, named by their content
+    units/<unit key>.json           receipts: their existence is the only "done" that anyone asks for
+    measures/<key>.json             the same for evaluations
+    editions/<name>/<version>/      manifest.json, the card, and data/ linking to the shards under readable names
+    tmp/                            files being written; swept when their process is gone
+
+Writing goes temp file, fsync, rename to the content's hash, then the receipt, put if absent: the loser of a race
+takes the winner's receipt. `kill -9` between any two of these leaves a store that the same command completes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from schemas.errors import CorruptShard, StoreError, VersionDrift
+from schemas.manifest import Manifest, Receipt, ShardInfo
+from variorum.cache import cache_dir
+
+M = TypeVar("M", bound=BaseModel)
+_counter = itertools.count()
+
+
+class Store:
+    """A store at a local path or an fsspec URL (`s3://bucket/prefix`).
+
+    Raises:
+        StoreError: when the place can't be made or written, at once rather than after the work.
+    """
+
+    def __init__(self, url: str) -> None:
+        import fsspec.core
+
+        self.url = url
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise StoreError(f"store {url}: {error}; give a folder or a URL that fsspec knows") from None
+        self.local = Path(self.root) if "file" in _protocols(self.fs) else None
+        self.scratch = (self.local or cache_dir() / "stores" / hashlib.sha256(url.encode()).hexdigest()[:16]) / "tmp"
+        with self._explained():
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            with self.temporary(".probe") as probe:
+                probe.write_bytes(b"")
+        self._sweep()
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def temporary(self, suffix: str) -> Iterator[Path]:
+        """A path for a file being written; whatever is left of it afterwards is removed."""
+        name = f"{socket.gethostname()}-{os.getpid()}-{next(_counter)}{suffix}"
+        path = self.scratch / name
+        try:
+            with self._explained():
+                yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def keep(self, path: Path, *, sha256: str, samples: int) -> ShardInfo:
+        """Move a finished, synced file to its place by content; one that is there already is left alone."""
+        info = ShardInfo(sha256=sha256, size=path.stat().st_size, samples=samples)
+        target = self._object(info, path.suffix)
+        with self._explained():
+            if self.local:
+                final = Path(target)
+                final.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(final)
+                _sync_folder(final.parent)
+            else:
+                self.fs.put_file(str(path), target)
+        return info
+
+    def keep_bytes(self, data: bytes, suffix: str, *, samples: int) -> ShardInfo:
+        """`keep` for content in memory."""
+        with self.temporary(suffix) as path:
+            _write_synced(path, data)
+            return self.keep(path, sha256=hashlib.sha256(data).hexdigest(), samples=samples)
+
+    def path(self, info: ShardInfo, suffix: str = ".tar") -> Path:
+        """A local path to an object, downloaded and checked first when the store is remote.
+
+        Raises:
+            CorruptShard: when it is missing or its size or downloaded content isn't what its name says.
+        """
+        target = self._object(info, suffix)
+        if self.local:
+            local = Path(target)
+        else:
+            local = self.scratch.parent / "objects" / (info.sha256 + suffix)
+            if not local.exists():
+                local.parent.mkdir(parents=True, exist_ok=True)
+                with self.temporary(suffix) as path:
+                    self.fs.get_file(target, str(path))
+                    if hash_file(path) != info.sha256:
+                        raise CorruptShard(f"{target}: downloaded content doesn't match its name")
+                    path.replace(local)
+        if not local.exists() or local.stat().st_size != info.size:
+            found = f"{local.stat().st_size} bytes" if local.exists() else "no file"
+            raise CorruptShard(f"{local}: {found} where {info.size} bytes should be; run the recipe again to remake it")
+        return local
+
+    def has(self, info: ShardInfo, suffix: str = ".tar") -> bool:
+        """Whether an object is there, at its right size."""
+        target = self._object(info, suffix)
+        try:
+            return bool(self.fs.size(target) == info.size)
+        except FileNotFoundError:
+            return False
+
+    def _object(self, info: ShardInfo, suffix: str) -> str:
+        return f"{self.root}/objects/{info.sha256}{suffix}"
+
+    # ── receipts ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def receipt(self, unit: str) -> Receipt | None:
+        """The unit's receipt, if it is done and all that it names is still there."""
+        receipt = self._read(f"units/{unit}.json", Receipt)
+        if receipt is None or not self.has(receipt.rows, ".parquet"):
+            return None
+        return receipt if all(self.has(shard) for shard in receipt.shards.values()) else None
+
+    def put_receipt(self, receipt: Receipt) -> Receipt:
+        """Declare a unit done. When another process was first, its receipt is returned and ours forgotten."""
+        name = f"units/{receipt.unit}.json"
+        if self._put_if_absent(name, receipt.model_dump_json(indent=1).encode()):
+            return receipt
+        winner = self.receipt(receipt.unit)
+        if winner is None:  # it names files that were deleted since
+            self._replace(name, receipt.model_dump_json(indent=1).encode())
+        return winner or receipt
+
+    def measure(self, key: str) -> ShardInfo | None:
+        """The table kept under an evaluation's key, if it is there."""
+        info = self._read(f"measures/{key}.json", ShardInfo)
+        return info if info and self.has(info, ".parquet") else None
+
+    def put_measure(self, key: str, info: ShardInfo) -> None:
+        """Declare an evaluation of one shard done."""
+        self._replace(f"measures/{key}.json", info.model_dump_json().encode())
+
+    # ── editions ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Seal an edition and link its shards under readable names; returns what is sealed now.
+
+        The same recipe, data and models sealed before are left as they are, unless files of theirs were lost.
+
+        Raises:
+            VersionDrift: when the version is sealed and holds something else; `-dev` versions move instead.
+        """
+        name, data = self._edition(manifest, "manifest.json"), manifest.model_dump_json(indent=1).encode()
+        self.check_version(manifest.dataset, manifest.version, manifest.fingerprint)
+        if not self._put_if_absent(name, data):
+            self.check_version(manifest.dataset, manifest.version, manifest.fingerprint)
+            sealed = self._read(name, Manifest)
+            if sealed and sealed.fingerprint == manifest.fingerprint and self.whole(sealed):
+                manifest = sealed
+            else:
+                self._replace(name, data)
+        self._link_data(manifest)
+        return manifest
+
+    def whole(self, manifest: Manifest) -> bool:
+        """Whether every file that the manifest names is there, at its right size."""
+        tables = [*manifest.rows, *([manifest.verdicts] if manifest.verdicts else [])]
+        shards = [shard for split in manifest.shards.values() for shard in split]
+        return all(self.has(shard) for shard in shards) and all(self.has(table, ".parquet") for table in tables)
+
+    def check_version(self, dataset: str, version: str, fingerprint: str) -> None:
+        """Raises VersionDrift when this version is sealed from another recipe, other data or other models."""
+        sealed = self._read(f"editions/{dataset}/{version}/manifest.json", Manifest)
+        if sealed and sealed.fingerprint != fingerprint and not version.endswith("-dev"):
+            raise VersionDrift(
+                f"{dataset}@{version} is sealed in {self.url} and was made from another recipe, other data or other "
+                f"models (fingerprint {sealed.fingerprint[:12]}, this run {fingerprint[:12]}); give this one a new "
+                f"version (--set version=...), or a -dev version, which may move"
+            )
+
+    def resolve(self, name: str) -> Manifest:
+        """The manifest of `dataset@version`, or of the dataset's newest version.
+
+        Raises:
+            StoreError: naming the editions there are.
+        """
+        dataset, _, version = name.partition("@")
+        known = self.editions()
+        versions = [v for d, v in known if d == dataset]
+        if versions and not version:
+            version = versions[-1]
+        manifest = self._read(f"editions/{dataset}/{version}/manifest.json", Manifest) if version in versions else None
+        if manifest is None:
+            listed = ", ".join(f"{d}@{v}" for d, v in known) or "none yet"
+            raise StoreError(f"no edition {name!r} in {self.url}; there are: {listed}")
+        return manifest
+
+    def editions(self) -> list[tuple[str, str]]:
+        """(dataset, version) of every sealed edition, versions in order."""
+        found = self.fs.glob(f"{self.root}/editions/*/*/manifest.json")
+        pairs = [tuple(str(path).split("/")[-3:-1]) for path in found]
+        return sorted(((d, v) for d, v in pairs), key=lambda pair: (pair[0], _version_key(pair[1])))
+
+    def write_beside(self, manifest: Manifest, name: str, data: bytes) -> str:
+        """Put a file (the card, a contact sheet) beside the manifest; returns where it lies."""
+        target = self._edition(manifest, name)
+        self._replace(target, data)
+        return f"{self.root}/{target}"
+
+    def read_beside(self, manifest: Manifest, name: str) -> bytes | None:
+        """A file beside the manifest, or None."""
+        path = f"{self.root}/{self._edition(manifest, name)}"
+        return bytes(self.fs.cat_file(path)) if self.fs.exists(path) else None
+
+    def edition_path(self, manifest: Manifest) -> str:
+        """The edition's folder; `datasets.load_dataset` takes it as it is."""
+        return f"{self.root}/editions/{manifest.dataset}/{manifest.version}"
+
+    def _edition(self, manifest: Manifest, name: str) -> str:
+        return f"editions/{manifest.dataset}/{manifest.version}/{name}"
+
+    def _link_data(self, manifest: Manifest) -> None:
+        wanted = {}
+        for split, shards in manifest.shards.items():
+            for number, info in enumerate(shards):
+                wanted[f"{split}-{number:05d}-of-{len(shards):05d}.tar"] = info
+        folder = f"{self.root}/{self._edition(manifest, 'data')}"
+        with self._explained():
+            self.fs.makedirs(folder, exist_ok=True)
+            for path in self.fs.ls(folder, detail=False):
+                if str(path).rsplit("/", 1)[-1] not in wanted:
+                    self.fs.rm_file(path)
+            for name, info in wanted.items():
+                if not self.local:
+                    self.fs.cp_file(self._object(info, ".tar"), f"{folder}/{name}")
+                    continue
+                with self.temporary(".link") as link:
+                    try:
+                        os.link(self._object(info, ".tar"), link)
+                    except OSError:  # a file system without hard links
+                        shutil.copyfile(self._object(info, ".tar"), link)
+                    link.replace(Path(folder) / name)
+                    Path(folder, name).touch()  # loaders that cache by modification time must notice a new edition
+
+    # ── small files ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read(self, name: str, kind: type[M]) -> M | None:
+        path = f"{self.root}/{name}"
+        try:
+            data = self.fs.cat_file(path)
+        except FileNotFoundError:
+            return None
+        try:
+            return kind.model_validate_json(data)
+        except ValidationError:
+            raise CorruptShard(f"{path}: not a {kind.__name__.lower()}; delete it and run the recipe again") from None
+
+    def _put_if_absent(self, name: str, data: bytes) -> bool:
+        path = f"{self.root}/{name}"
+        if not self.local:
+            try:
+                self.fs.pipe_file(path, data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        final = Path(path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with self.temporary(".json") as temp:
+            _write_synced(temp, data)
+            try:
+                os.link(temp, final)
+            except FileExistsError:
+                return False
+        _sync_folder(final.parent)
+        return True
+
+    def _replace(self, name: str, data: bytes) -> None:
+        path = f"{self.root}/{name}"
+        if not self.local:
+            self.fs.pipe_file(path, data)
+            return
+        final = Path(path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with self.temporary(".part") as temp:
+            _write_synced(temp, data)
+            temp.replace(final)
+        _sync_folder(final.parent)
+
+    def _sweep(self) -> None:
+        """Remove what processes of this host that are gone left half written."""
+        host = socket.gethostname()
+        for path in self.scratch.iterdir():
+            owner, _, rest = path.name.rpartition("-")[0].rpartition("-")
+            if owner == host and rest.isdigit() and not _alive(int(rest)):
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                why = "no space left; what is finished is kept: free some and run the same command again"
+            elif isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS:
+                why = f"can't be written ({error.strerror}); choose another place with --store"
+            else:
+                raise
+            raise StoreError(f"store {self.url}: {why}") from error
+
+
+def hash_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
+    """sha256 of a file, read in pieces; `advance` is called with each piece's size."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            advance(len(piece))
+    return digest.hexdigest()
+
+
+def _protocols(fs: object) -> tuple[str, ...]:
+    protocol = getattr(fs, "protocol", ())
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _version_key(version: str) -> tuple[tuple[int, ...], bool]:
+    numbers, _, dev = version.partition("-")
+    return tuple(int(part) for part in numbers.split(".") if part.isdigit()), not dev
