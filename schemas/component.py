@@ -85,13 +85,20 @@ class Component(BaseModel, ABC):
         """The name in YAML: the last part of the module's name."""
         return cls.__module__.rpartition(".")[2]
 
+    whereabouts: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say where data lies, not what it is: kept out of every digest and every manifest."""
+
     def config(self) -> dict[str, Json]:
-        """The fields as JSON values, with the component's name."""
+        """All fields as JSON values, with the component's name; `build_component` reads it back."""
         return {"name": self.component_name(), **self.model_dump(mode="json")}
 
+    def identity(self) -> dict[str, Json]:
+        """`config` without the whereabouts: what decides the output."""
+        return {name: value for name, value in self.config().items() if name not in self.whereabouts}
+
     def fingerprint(self) -> str:
-        """Digest of name, revision and fields."""
-        return digest({**self.config(), "revision": self.revision})
+        """Digest of identity and revision."""
+        return digest({**self.identity(), "revision": self.revision})
 
     def aliases(self) -> tuple[str, ...]:
         """Model aliases that it will ask for, so that their pins enter the unit keys and `plan` can check them."""

@@ -25,6 +25,7 @@ from schemas.component import (
 from schemas.errors import RecipeError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+COMPONENT_FIELDS = ("source", "generate", "curate", "evaluate")
 VERSION = re.compile(r"\d+\.\d+\.\d+(-dev)?")
 
 
@@ -112,16 +113,25 @@ class Recipe(BaseModel):
 
     def dump(self) -> dict[str, Json]:
         """The whole recipe as JSON values; `Recipe.parse` reads it back."""
-        data: dict[str, Json] = self.model_dump(
-            mode="json", exclude={"source", "generate", "curate", "evaluate"}, exclude_none=True
-        )
-        data["source"] = self.source.config()
-        data["generate"] = [component.config() for component in self.generate]
-        data["curate"] = [component.config() for component in self.curate]
-        data["evaluate"] = [component.config() for component in self.evaluate]
-        return data
+        return {
+            **self.model_dump(mode="json", exclude=set(COMPONENT_FIELDS), exclude_none=True),
+            "source": self.source.config(),
+            "generate": [component.config() for component in self.generate],
+            "curate": [component.config() for component in self.curate],
+            "evaluate": [component.config() for component in self.evaluate],
+        }
+
+    def identity(self) -> dict[str, Json]:
+        """What decides the pictures and the verdicts: not the card, not the evaluations, not where data lies."""
+        return {
+            **self.model_dump(mode="json", exclude={*COMPONENT_FIELDS, "card", "max_failure_rate"}, exclude_none=True),
+            "source": self.source.identity(),
+            "generate": [component.identity() for component in self.generate],
+            "curate": [component.identity() for component in self.curate],
+        }
 
     def fingerprint(self) -> str:
-        """Digest of all that decides the pictures: not the card, not the evaluations, not where data lies."""
-        parts = tuple(component.fingerprint() for component in (self.source, *self.generate, *self.curate))
-        return digest([self.dataset, self.seed, self.samples_per_shard, self.limit, parts])
+        """Digest of the identity and the components' revisions, whatever version it is given out as."""
+        identity = {name: value for name, value in self.identity().items() if name != "version"}
+        revisions = tuple(component.revision for component in (self.source, *self.generate, *self.curate))
+        return digest([identity, revisions])

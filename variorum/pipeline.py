@@ -38,7 +38,7 @@ def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
             for item in items:
                 if not put((item, None, False)):
                     break
-        except BaseException as raised:  # noqa: BLE001 - handed over to the consumer, which raises it
+        except BaseException as raised:
             error = raised
         finally:
             if close := getattr(items, "close", None):

@@ -31,7 +31,7 @@ _FLUSH = 1 << 20
 
 
 class ShardWriter:
-    """Writes one shard; leaving the `with` block closes and syncs it, after which `sha256` and `size` are final.
+    """Writes one shard. `close`, or leaving the `with` block, makes `sha256` and `size` final.
 
     Keys hold no dot and no slash, every sample has the same members, and the members of a sample are adjacent:
     loaders misread shards that break any of these, silently.
@@ -103,18 +103,33 @@ class ShardWriter:
         self._pending.clear()
         self._pending_size = 0
 
+    def close(self) -> None:
+        """Finish the file: after this `sha256` and `size` are final and the bytes are on disk."""
+        if self._fd < 0:
+            return
+        try:
+            self._append(_END)
+            self._flush()
+            os.fsync(self._fd)
+            self.sha256 = self._hash.hexdigest()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        descriptor, self._fd = self._fd, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self._append(_END)
-                self._flush()
-                os.fsync(self._fd)
-                self.sha256 = self._hash.hexdigest()
-        finally:
-            os.close(self._fd)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._release()
 
 
 def _header(name: str, size: int) -> bytes:
@@ -123,9 +138,7 @@ def _header(name: str, size: int) -> bytes:
         raise StoreError(f"shard member {name!r} of {size} bytes: names go to {MAX_NAME} bytes, members to 8 GiB")
     octal = b"%011o\x00" % size
     checksum = _CONSTANT_SUM + sum(raw) + sum(octal)
-    return b"".join(
-        (raw.ljust(MAX_NAME, b"\0"), _AFTER_NAME, octal, _AFTER_SIZE, b"%06o\x00 " % checksum, _AFTER_SUM)
-    )
+    return b"".join((raw.ljust(MAX_NAME, b"\0"), _AFTER_NAME, octal, _AFTER_SIZE, b"%06o\x00 " % checksum, _AFTER_SUM))
 
 
 def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -312,7 +312,9 @@ class Store:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 why = "no space left; what is finished is kept: free some and run the same command again"
-            elif isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS:
+            elif (
+                isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS
+            ):
                 why = f"can't be written ({error.strerror}); choose another place with --store"
             else:
                 raise

@@ -1,0 +1,104 @@
+"""Measures of models on a sealed edition, shard by shard, kept like units are: a re-run computes only what is new."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+from schemas.canonical import Json, digest
+from schemas.component import Context, Evaluation
+from schemas.errors import RecipeError
+from schemas.manifest import Manifest, ShardInfo
+from schemas.sample import Sample
+from variorum.images import decode
+from variorum.pipeline import prefetch
+from variorum.shards import read_shard
+from variorum.store import Store
+
+Advance = Callable[[int], None]
+AHEAD = 8
+
+
+def check_judges(evaluation: Evaluation, manifest: Manifest, ctx: Context) -> None:
+    """A model that decided what is in an edition may not be measured on it.
+
+    Raises:
+        RecipeError: naming the alias.
+    """
+    for alias in evaluation.aliases():
+        if (pin := ctx.models.pin(alias)) in manifest.filters:
+            raise RecipeError(
+                f"{evaluation.component_name()}: {alias} ({pin}) filtered {manifest.dataset}@{manifest.version}, so "
+                f"its figures on it would be biased; measure another model"
+            )
+
+
+def measure_key(shard: ShardInfo, evaluation: Evaluation, ctx: Context) -> str:
+    """Digest of all that decides the rows that an evaluation makes of a shard."""
+    pins = {alias: ctx.models.pin(alias) for alias in evaluation.aliases()}
+    return digest([shard.sha256, evaluation.fingerprint(), pins])
+
+
+def run_measure(
+    shard: ShardInfo, evaluation: Evaluation, ctx: Context, store: Store, advance: Advance = lambda _: None
+) -> ShardInfo:
+    """The rows of one shard, computed and kept first if there are none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    key = measure_key(shard, evaluation, ctx)
+    if kept := store.measure(key):
+        advance(shard.samples)
+        return kept
+    with closing(prefetch(shard_samples(shard, store, advance), AHEAD)) as samples:
+        rows = [dict(row) for row in evaluation.measure(samples, ctx)]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
+    info = store.keep_bytes(sink.getvalue(), ".parquet", samples=len(rows))
+    store.put_measure(key, info)
+    return info
+
+
+def shard_samples(shard: ShardInfo, store: Store, advance: Advance = lambda _: None) -> Iterator[Sample]:
+    """The shard's samples with decoded pixels; extras stay encoded."""
+    for key, members in read_shard(store.path(shard)):
+        record = json.loads(members["json"])
+        yield Sample(
+            id=key,
+            image=decode(members["png"]),
+            labels=tuple(record["labels"]),
+            origin=record["origin"],
+            licence=record["licence"],
+            variant=record["variant"],
+            parent=record["parent"],
+            reason=record["reason"],
+            extras={ending: data for ending, data in members.items() if ending not in ("png", "json", "cls")},
+            ops=tuple(json.loads(record["ops"])),
+        )
+        advance(1)
+
+
+def summarise(manifest: Manifest, evaluation: Evaluation, parts: list[ShardInfo], store: Store) -> dict[str, Json]:
+    """The evaluation's figures over the accepted pictures of an edition, kept beside its manifest."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables: list[Any] = [pq.read_table(store.path(part, ".parquet")) for part in parts]
+    seed = manifest.recipe.get("seed", 0)
+    assert isinstance(seed, int)
+    figures = evaluation.summarise(pa.concat_tables(tables, promote_options="default"), seed)
+    name = f"evaluation-{evaluation.component_name()}.json"
+    store.write_beside(manifest, name, json.dumps(figures, indent=1, sort_keys=True, allow_nan=False).encode())
+    return figures
+
+
+def evaluate(
+    manifest: Manifest, evaluation: Evaluation, ctx: Context, store: Store, advance: Advance = lambda _: None
+) -> dict[str, Json]:
+    """One evaluation of one edition, in a plain loop."""
+    check_judges(evaluation, manifest, ctx)
+    parts = [run_measure(shard, evaluation, ctx, store, advance) for shard in manifest.shards.get("test", [])]
+    return summarise(manifest, evaluation, parts, store)

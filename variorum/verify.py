@@ -1,0 +1,55 @@
+"""Recompute every hash of an edition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+
+from schemas.errors import VariorumError
+from schemas.manifest import Manifest, ShardInfo
+from variorum.shards import read_shard
+from variorum.store import Store, hash_file
+from variorum.tables import read_table
+
+Advance = Callable[[int], None]
+
+
+def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) -> list[str]:
+    """Check an edition; returns what is wrong, one line each.
+
+    Checked: each shard and table against its name, each picture against the hash in its row and in its own record,
+    and that rows and shards name the same pictures.
+    """
+    problems: list[str] = []
+    for info in [*manifest.rows, *([manifest.verdicts] if manifest.verdicts else [])]:
+        problems += _verify_file(store, info, ".parquet", advance)
+    if problems:
+        return problems
+    table = read_table(store, manifest.rows, ["id", "sha256", "length"])
+    expected = {
+        sample_id: image_sha256
+        for sample_id, image_sha256, length in zip(*(column.to_pylist() for column in table.columns), strict=True)
+        if length
+    }
+    for info in (info for infos in manifest.shards.values() for info in infos):
+        damage = _verify_file(store, info, ".tar", advance)
+        problems += damage
+        if damage:
+            continue
+        for key, members in read_shard(store.path(info)):
+            actual = sha256(members["png"]).hexdigest()
+            if not actual == expected.pop(key, "") == json.loads(members["json"])["sha256"]:
+                problems.append(f"shard {info.sha256[:12]}: picture {key} isn't the one its record and row name")
+    problems += [f"picture {key} has a row and no place in a shard" for key in expected]
+    return problems
+
+
+def _verify_file(store: Store, info: ShardInfo, suffix: str, advance: Advance) -> list[str]:
+    try:
+        path = store.path(info, suffix)
+    except VariorumError as error:
+        return [str(error)]
+    if hash_file(path, advance) != info.sha256:
+        return [f"{path}: content doesn't match its name; delete it and run the recipe again to remake it"]
+    return []
