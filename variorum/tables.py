@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from schemas.manifest import ShardInfo
+from schemas.manifest import Manifest, ShardInfo
 from schemas.sample import Failure
 from variorum.store import Store
 
@@ -54,3 +54,16 @@ def read_table(store: Store, rows: Iterable[ShardInfo], columns: list[str] | Non
 
     tables = [pq.read_table(store.path(info, ".parquet"), columns=columns) for info in rows]
     return pa.concat_tables(tables, promote_options="default")
+
+
+def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:
+    """The edition's counts for people: a row a variant with accepted, the other statuses, and why."""
+    rows = []
+    for variant, counts in manifest.counts.items():
+        totals: dict[str, int] = {"accepted": 0, "quarantined": 0, "ineligible": 0, "failed": 0}
+        for key, number in counts.items():
+            totals[key.partition(":")[0]] += number
+        reasons = sorted(((n, key.partition(":")[2]) for key, n in counts.items() if ":" in key), reverse=True)
+        why = ", ".join(f"{reason} {number}" for number, reason in reasons)
+        rows.append({"variant": variant, **totals, "reasons": why})
+    return rows

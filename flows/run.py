@@ -1,0 +1,47 @@
+"""The whole way in one flow: build, evaluate, card. This is what a schedule runs."""
+
+from __future__ import annotations
+
+import flows.settings  # noqa: F401 - before Prefect reads its settings
+
+# isort: split
+
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.task_runners import ThreadPoolTaskRunner
+from variorum.card import write_card
+
+from flows.build import build
+from flows.evaluate import evaluate
+from flows.job import Job
+from schemas.manifest import Manifest
+from variorum.context import Profile
+from variorum.recipes import load_recipe
+
+
+@flow(name="run", flow_run_name="{recipe[dataset]} {recipe[version]}")
+def run_flow(recipe: dict[str, Any], profile: Profile, store: str) -> Manifest:
+    """Build, evaluate and describe the edition that a parsed recipe names."""
+    job = Job(recipe, profile, store)
+    manifest = build(job)
+    evaluate(job, manifest)
+    opened, _, where = job.open()
+    card = write_card(opened, manifest, where)
+    create_markdown_artifact(card, key="card", description=f"{manifest.dataset}@{manifest.version}")
+    return manifest
+
+
+@flow(name="scheduled", flow_run_name="{recipe}")
+def scheduled_flow(
+    recipe: str,
+    store: str = "editions",
+    profile: Profile = "embedded",
+    overrides: list[str] | None = None,
+    workers: int = 1,
+) -> str:
+    """A recipe by file or name, for deployments; returns the edition's digest."""
+    parsed = load_recipe(recipe, overrides or [])
+    runner = ThreadPoolTaskRunner(max_workers=workers)
+    return run_flow.with_options(task_runner=runner)(parsed.dump(), profile, store).digest()

@@ -1,0 +1,112 @@
+"""Recipes from YAML files, with overrides from the command line.
+
+A run that departs from its file (`--set`, `--limit`) is an experiment: its version becomes a `-dev` one, which may
+move, unless the override names a version itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from schemas.errors import RecipeError
+from schemas.recipe import Recipe
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:
+    """The recipe in a YAML file, or one that comes with the project by name (`imagenet_e`).
+
+    Args:
+        name: a path, or the name of a shipped recipe.
+        overrides: `key=value` each; keys are dotted paths in which a component of a list goes by its name or
+            position (`generate.attribute_edit.frame=320`), values are YAML. Setting `source.name` drops the
+            fields of the source that was there.
+        limit: read only so many source samples.
+
+    Raises:
+        RecipeError: no such recipe, no YAML, a bad override, or anything that `Recipe.parse` finds.
+    """
+    data = _read(name)
+    for override in sorted(overrides, key=lambda item: not item.partition("=")[0].endswith(".name")):
+        _apply(data, override)
+    if limit is not None:
+        data["limit"] = limit
+    departs = limit is not None or bool(overrides)
+    if departs and not any(item.startswith("version=") for item in overrides):
+        version = str(data.get("version", ""))
+        data["version"] = version if version.endswith("-dev") else f"{version}-dev"
+    try:
+        return Recipe.parse(data)
+    except RecipeError as error:
+        raise RecipeError(f"{name}: {error}") from None
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the project."""
+    folder = importlib.resources.files("recipes")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+            raise RecipeError(f"recipe {name}: {why}; recipes that come with Variorum: {_listed()}") from None
+    elif name in shipped_recipes():
+        text = (importlib.resources.files("recipes") / f"{name}.yaml").read_text()
+    else:
+        close = difflib.get_close_matches(name, shipped_recipes(), 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise RecipeError(f"no recipe {name!r}{hint} Recipes that come with Variorum: {_listed()}; or give a YAML file")
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {name}: not YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(f"recipe {name}: must be a mapping with dataset, version, source, generate")
+    return data
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set {override}: must be key=value, such as source.path=photos")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    *parents, last = path.split(".")
+    place: Any = data
+    for depth, part in enumerate(parents):
+        place = _step(place, part, override, ".".join(parents[: depth + 1]))
+    if isinstance(place, list):
+        raise RecipeError(f"--set {override}: {'.'.join(parents)} is a list; name one of its components and a field")
+    if last == "name" and place.get("name") != value:
+        place.clear()
+    place[last] = value
+
+
+def _step(place: Any, part: str, override: str, path: str) -> Any:
+    if isinstance(place, dict):
+        found = place.setdefault(part, {})
+    else:
+        names = [str(entry.get("name")) for entry in place]
+        position = int(part) if part.isdigit() else names.index(part) if part in names else -1
+        if not 0 <= position < len(place):
+            raise RecipeError(f"--set {override}: no {path}; there are: {', '.join(names) or 'none'}")
+        found = place[position]
+    if not isinstance(found, dict | list):
+        raise RecipeError(f"--set {override}: {path} is {found!r} and has no fields")
+    return found
+
+
+def _listed() -> str:
+    return ", ".join(shipped_recipes()) or "none"
