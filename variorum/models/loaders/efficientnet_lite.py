@@ -1,0 +1,142 @@
+"""EfficientNet-Lite ImageNet-1k classifiers, run on ONNX Runtime.
+
+The weights come as a PyTorch file. They are turned into ONNX once and kept beside it, because eager PyTorch takes
+several times as long a picture and seconds to import; a warm cache needs neither PyTorch nor the architecture's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from variorum.models.entries import Entry
+from variorum.models.onnx import open_session
+from variorum.models.roles import Pixels
+
+REVISION = 1
+BORDER = 32
+"""The protocol these networks were published with resizes to `size + 32` and crops the centre `size`."""
+
+
+class Options(BaseModel):
+    """Settings of a table's entry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int
+    """Side of the input in pixels: 224, 240, 260 for lite0 to lite2."""
+    batch: int = 8
+    threads: int = 1
+    """Of one session; pictures are shared out among processes instead."""
+
+
+def problem() -> str:
+    """What keeps it from running here."""
+    return "" if find_spec("onnxruntime") else "needs the package onnxruntime"
+
+
+def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> EfficientNetLite:
+    """The classifier of a `.pth` state dict, exported on the first call."""
+    assert weights is not None
+    options = Options.model_validate(entry.options)
+    exported = weights.with_name(f"{weights.stem}.export{REVISION}.onnx")
+    if not exported.is_file():
+        export(entry.name, weights, options.size, exported)
+    return EfficientNetLite(open_session(exported, options.threads), options)
+
+
+class EfficientNetLite:
+    """A `Classifier`."""
+
+    def __init__(self, session: Any, options: Options) -> None:
+        self._session = session
+        self._options = options
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Probabilities `[N, 1000]` in ImageNet index order."""
+        step = self._options.batch
+        logits = [self._logits(images[start : start + step]) for start in range(0, len(images), step)]
+        return softmax(np.concatenate(logits)) if logits else np.zeros((0, 1000), np.float32)
+
+    def _logits(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        batch = np.stack([prepare(image, self._options.size) for image in images])
+        logits: NDArray[np.float32] = self._session.run(["logits"], {"x": batch})[0]
+        return logits
+
+
+def prepare(image: Pixels, size: int) -> NDArray[np.float32]:
+    """The network's input `[3, size, size]`: central square of `size / (size + 32)` of the short side, bicubic.
+
+    The values are `(x - 127) / 128`, as in TensorFlow's own preprocessing of this family; ImageNet's mean and
+    deviation, usual elsewhere, cost it ten points of accuracy.
+    """
+    height, width = image.shape[:2]
+    side = max(1, round(min(height, width) * size / (size + BORDER)))
+    top, left = (height - side) // 2, (width - side) // 2
+    crop = image[top : top + side, left : left + side]
+    # Pixel-area relation first when the crop is much larger: OpenCV's bicubic filter does not widen to shrink.
+    if side > size:
+        crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+    elif side < size:
+        crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray((crop.astype(np.float32).transpose(2, 0, 1) - 127) / 128)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Along the last axis, without overflow."""
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    scaled: NDArray[np.float32] = raised / raised.sum(axis=-1, keepdims=True)
+    return scaled
+
+
+def torch_module(name: str, weights: Path) -> Any:
+    """The PyTorch network, in evaluation mode, that maps a batch to logits."""
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    class Logits(torch.nn.Module):
+        """The network without the debugging prints of its own forward pass."""
+
+        def __init__(self, network: Any) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Any) -> Any:
+            return self.network._fc(self.network.extract_features(x).mean((2, 3)))
+
+    network = EfficientNet.from_name(name)
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return Logits(network).eval()  # on the wrapper: the exporter restores the wrapper's mode to all that is in it
+
+
+def export(name: str, weights: Path, size: int, target: Path) -> None:
+    """Write the network as ONNX, opset 17, with a free batch size, in one step."""
+    import torch
+
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fresh = Path(folder) / "model.onnx"
+        with contextlib.redirect_stdout(io.StringIO()):
+            torch.onnx.export(
+                torch_module(name, weights),
+                (torch.zeros(1, 3, size, size),),
+                str(fresh),
+                input_names=["x"],
+                output_names=["logits"],
+                dynamic_axes={"x": {0: "n"}, "logits": {0: "n"}},
+                opset_version=17,
+                dynamo=False,
+            )
+        os.replace(fresh, target)

@@ -1,0 +1,74 @@
+"""ImageNet-1k classifiers of the transformers library, from a folder with safetensors weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from schemas.errors import ModelUnavailable
+from variorum.models.device import best_device
+from variorum.models.entries import Entry
+from variorum.models.roles import Pixels
+
+REVISION = 1
+CLASSES = 1000
+
+
+class Options(BaseModel):
+    """Settings of a table's entry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch: int = 8
+
+
+def problem() -> str:
+    """What keeps it from running here."""
+    return "" if find_spec("transformers") and find_spec("torch") else "needs the packages transformers, torch"
+
+
+def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ImageClassification:
+    """The classifier of a folder that `save_pretrained` wrote. Raises ModelUnavailable when it isn't for ImageNet-1k."""
+    import torch
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    assert weights is not None
+    processor = AutoImageProcessor.from_pretrained(weights, local_files_only=True)
+    model = AutoModelForImageClassification.from_pretrained(
+        weights, local_files_only=True, use_safetensors=True, dtype=getattr(torch, entry.dtype)
+    )
+    if model.config.num_labels != CLASSES:
+        raise ModelUnavailable(
+            f"{entry.name} tells {model.config.num_labels} classes apart; a classifier here needs ImageNet's {CLASSES}"
+        )
+    return ImageClassification(processor, model.to(best_device()).eval(), Options.model_validate(entry.options).batch)
+
+
+class ImageClassification:
+    """A `Classifier`, with the resizing and normalisation that the checkpoint's own processor asks for."""
+
+    def __init__(self, processor: Any, model: Any, batch: int) -> None:
+        self._processor = processor
+        self._model = model
+        self._batch = batch
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Probabilities `[N, 1000]` in ImageNet index order, which is the order of these checkpoints' labels."""
+        parts = [self._probabilities(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
+        return np.concatenate(parts) if parts else np.zeros((0, CLASSES), np.float32)
+
+    def _probabilities(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        import torch
+
+        inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        with torch.inference_mode():
+            pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
+            logits = self._model(pixel_values=pixels).logits.float()
+            probabilities: NDArray[np.float32] = logits.softmax(-1).cpu().numpy()
+        return probabilities

@@ -1,0 +1,179 @@
+"""The table of models: aliases to loaded models, to pins, and to a report of what is here and what isn't."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from schemas.canonical import canonical_json
+from schemas.errors import ModelUnavailable, RecipeError
+from variorum.cache import cache_dir
+from variorum.models import weights
+from variorum.models.entries import Entry, read_table
+
+FETCH = "variorum doctor --fetch"
+
+State = Literal["ready", "missing", "corrupt", "unavailable"]
+
+_LOADED: dict[tuple[str, Path], Any] = {}
+_LOCK = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One line of the doctor's report.
+
+    Attributes:
+        alias: what recipes call it.
+        name: what people call the weights.
+        table: `embedded`, `hub`, or the path of the user's own table; for the hub profile, `embedded` means that
+            the hub table doesn't name this alias.
+        where: the place of the weights.
+        licence: of the weights.
+        size: bytes to fetch, 0 for a method without weights.
+        state: `ready`; `missing` can be fetched; `corrupt` is on disk but isn't what the table pins;
+            `unavailable` can't run on this machine.
+        way_out: what to do about it; empty when ready.
+    """
+
+    alias: str
+    name: str
+    table: str
+    where: str
+    licence: str
+    size: int
+    state: State
+    way_out: str
+
+
+class ModelTable:
+    """The models of one profile; implements `schemas.component.Models`.
+
+    Args:
+        profile: `embedded` or `hub`.
+        cache: where weights are kept; the machine's cache when None.
+
+    Raises:
+        RecipeError: for an unknown profile or a wrong table.
+    """
+
+    def __init__(self, profile: str, cache: Path | None = None) -> None:
+        self.profile = profile
+        self.cache = cache or cache_dir()
+        self._table = read_table(profile)
+
+    def aliases(self) -> list[str]:
+        """Every alias of this profile, sorted."""
+        return sorted(self._table)
+
+    def entry(self, alias: str) -> Entry:
+        """What the table says of an alias. Raises RecipeError for one that there isn't."""
+        if alias not in self._table:
+            raise RecipeError(
+                f"no model alias {alias!r} in profile {self.profile}; there are: {', '.join(self.aliases())}"
+            )
+        return self._table[alias][0]
+
+    def pin(self, alias: str) -> str:
+        """What the alias stands for: `name@content+loader.revision`, then its options and the pins of what it uses.
+
+        Needs neither the weights nor a network. Two aliases of one model have one pin.
+        """
+        entry = self.entry(alias)
+        pin = f"{entry.name}@{weights.content_pin(entry)}+{entry.loader}.{_loader(entry).REVISION}"
+        if entry.options:
+            pin += f";{canonical_json(entry.options).decode()}"
+        return pin + "".join(f";{used}={self.pin(used)}" for used in entry.uses)
+
+    def get(self, alias: str) -> Any:
+        """The model behind an alias, loaded once per process, whichever alias or table asked first.
+
+        Raises:
+            RecipeError: when there is no such alias.
+            ModelUnavailable: when it can't be had, with the way out.
+        """
+        entry = self.entry(alias)
+        key = canonical_json(entry.identity()).decode(), self.cache.absolute()
+        with _LOCK:
+            if key not in _LOADED:
+                status = self.status(alias)
+                if status.state != "ready":
+                    raise ModelUnavailable(f"model {alias!r} ({entry.where}) is {status.state}: {status.way_out}")
+                used = {name: self.get(name) for name in entry.uses}
+                _LOADED[key] = _loader(entry).load(entry, weights.locate(entry, self.cache), used)
+            return _LOADED[key]
+
+    def fetch(self, alias: str) -> Path | None:
+        """Bring an alias's weights to this machine, and those of the models that it uses. Raises ModelUnavailable."""
+        entry = self.entry(alias)
+        for used in entry.uses:
+            self.fetch(used)
+        return weights.fetch(entry, self.cache)
+
+    def status(self, alias: str) -> Status:
+        """What an alias needs to work here; offline, and it raises for nothing but an unknown alias."""
+        state, way_out = self._state(self.entry(alias))
+        entry, table = self._table[alias]
+        return Status(alias, entry.name, table, entry.where, entry.licence, entry.size, state, way_out)
+
+    def _state(self, entry: Entry) -> tuple[State, str]:
+        try:
+            problem = _loader(entry).problem()
+        except ModelUnavailable as error:
+            problem = str(error)
+        if problem:
+            return "unavailable", problem
+        for used in entry.uses:
+            other = self.status(used)
+            if other.state != "ready":
+                return other.state, f"it uses {used!r}: {other.way_out}"
+        if entry.where == "no weights":
+            return "ready", ""
+        path = weights.locate(entry, self.cache)
+        if path is None and entry.local:
+            return "unavailable", f"{entry.local.path} doesn't exist; put it there or change the table"
+        if path is None:
+            return "missing", f"fetch it with `{FETCH}`"
+        if not weights.intact(entry, path):
+            return "corrupt", f"{path} isn't what the table pins; fetch it again with `{FETCH}`"
+        return "ready", ""
+
+
+def doctor(table: ModelTable) -> list[Status]:
+    """The state of every alias of a profile, checked to the byte; offline."""
+    return [table.status(alias) for alias in table.aliases()]
+
+
+def weights_of(pin: str) -> str:
+    """The part of a pin that names the weights, whatever they are run with."""
+    return pin.partition("+")[0]
+
+
+def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:
+    """Refuse judges that had a say in what they are to judge: an edition that a model filtered flatters that model.
+
+    Args:
+        judges: alias to pin of the models that an evaluation asks for.
+        filters: pins of the models that decided what was accepted (`Manifest.filters`).
+
+    Raises:
+        RecipeError: naming each alias and the pin that it shares weights with, whatever the options.
+    """
+    known = {weights_of(pin): pin for pin in filters}
+    shared = [f"{alias!r} is {known[weights_of(pin)]}" for alias, pin in judges.items() if weights_of(pin) in known]
+    if shared:
+        raise RecipeError(
+            f"a model that decided what was accepted can't judge the result: {'; '.join(shared)}; "
+            "name other classifiers in the evaluation"
+        )
+
+
+def _loader(entry: Entry) -> Any:
+    try:
+        return importlib.import_module(f"variorum.models.loaders.{entry.loader}")
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(f"no loader named {entry.loader!r} in variorum/models/loaders/ ({error})") from None

