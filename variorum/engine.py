@@ -135,9 +135,7 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
                 continue
             writer = quarantine if item.reason else accepted
             members, row = encode_sample(item, index)
-            offsets = writer.write(item.id, members)
-            row["offset"], row["length"] = offsets["png"], len(members["png"])
-            rows.append(row)
+            rows.append({**row, "start": writer.write(item.id, members)})
         rows.extend(failure_row(failure) for failure in failures)
         _check_failures(recipe, unit, failures)
         # the writers close, and their hashes become final, before their files are moved
@@ -156,9 +154,7 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
         "seconds": time.time() - began[0],
         "cpu_seconds": time.process_time() - began[1],
         "python": platform.python_version(),
-        "versions": {
-            name: _version(name) for name in ("variorum", "numpy", "torch", "onnxruntime", "pillow", "pyarrow")
-        },
+        "versions": {name: _version(name) for name in RECORDED},
     }
     return store.put_receipt(
         Receipt(unit=unit.key, start=unit.start, stop=unit.stop, shards=shards, rows=table, made=made)

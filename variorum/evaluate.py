@@ -90,8 +90,8 @@ def summarise(manifest: Manifest, evaluation: Evaluation, parts: list[ShardInfo]
     seed = manifest.recipe.get("seed", 0)
     assert isinstance(seed, int)
     figures = evaluation.summarise(pa.concat_tables(tables, promote_options="default"), seed)
-    name = f"evaluation-{evaluation.component_name()}.json"
-    store.write_beside(manifest, name, json.dumps(figures, indent=1, sort_keys=True, allow_nan=False).encode())
+    kept = json.dumps({"edition": manifest.digest(), "figures": figures}, indent=1, sort_keys=True, allow_nan=False)
+    store.write_beside(manifest, f"evaluation-{evaluation.component_name()}.json", kept.encode())
     return figures
 
 

@@ -11,6 +11,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -48,7 +49,7 @@ class ShardWriter:
         self._pending: list[bytes] = []
         self._pending_size = 0
 
-    def write(self, key: str, members: Mapping[str, bytes]) -> dict[str, int]:
+    def write(self, key: str, members: Mapping[str, bytes]) -> int:
         """Append one sample.
 
         Args:
@@ -56,7 +57,7 @@ class ShardWriter:
             members: file ending (`png`, `mask.png`, `json`) to content.
 
         Returns:
-            Each member's offset in the file, in bytes.
+            The byte at which the sample begins; `sample_at` reads it back.
 
         Raises:
             StoreError: for a key or a set of members that loaders would misread.
@@ -71,17 +72,16 @@ class ShardWriter:
                 f"sample {key} has members {', '.join(endings)}; the shard's other samples have "
                 f"{', '.join(self._members)}: all must have the same"
             )
-        offsets = {}
+        start = self.size
         for ending in endings:
             data = members[ending]
-            offsets[ending] = self.size + BLOCK
             self._append(_header(f"{key}.{ending}", len(data)), data)
             if rest := len(data) % BLOCK:
                 self._append(_PADDING[rest:])
         self.samples += 1
         if self._pending_size >= _FLUSH:
             self._flush()
-        return offsets
+        return start
 
     def _append(self, *parts: bytes) -> None:
         for part in parts:
@@ -147,26 +147,46 @@ def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     Raises:
         CorruptShard: for a file that `ShardWriter` can't have written, naming the offset.
     """
+    with _mapped(path) as data:
+        offset = 0
+        while offset + BLOCK <= len(data) and data[offset] != 0:
+            key, members, offset = _sample(path, data, offset)
+            yield key, members
+        if data[offset : offset + 2 * BLOCK] != _END:
+            raise CorruptShard(f"{path}: no end-of-archive mark at byte {offset}; the file is cut short")
+
+
+def sample_at(path: Path, start: int) -> tuple[str, dict[str, bytes]]:
+    """The one sample that begins at byte `start`, as (key, {ending: content}); the rest of the shard isn't read."""
+    with _mapped(path) as data:
+        if not 0 <= start <= len(data) - BLOCK or data[start] == 0:
+            raise CorruptShard(f"{path}: no sample at byte {start}")
+        key, members, _ = _sample(path, data, start)
+        return key, members
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
     if path.stat().st_size == 0:
         raise CorruptShard(f"{path}: empty file")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        key, members, offset, end = "", dict[str, bytes](), 0, len(data)
-        while offset + BLOCK <= end and data[offset] != 0:
-            name = data[offset : offset + MAX_NAME].rstrip(b"\0").decode()
-            stem, dot, ending = name.partition(".")
-            digits = data[offset + 124 : offset + 135]
-            if data[offset + 156 : offset + 157] != b"0" or not dot or not digits.isdigit():
-                raise CorruptShard(f"{path}: no shard member at byte {offset}")
-            size = int(digits, 8)
-            if offset + BLOCK + size > end:
-                raise CorruptShard(f"{path}: {name} at byte {offset} is cut short")
-            if stem != key and members:
-                yield key, members
-                members = {}
-            key = stem
-            members[ending] = data[offset + BLOCK : offset + BLOCK + size]
-            offset += BLOCK + -(-size // BLOCK) * BLOCK
-        if data[offset : offset + 2 * BLOCK] != _END:
-            raise CorruptShard(f"{path}: no end-of-archive mark at byte {offset}; the file is cut short")
-        if members:
-            yield key, members
+        yield data
+
+
+def _sample(path: Path, data: mmap.mmap, offset: int) -> tuple[str, dict[str, bytes], int]:
+    """Key and members of the sample at `offset`, and where the next one begins."""
+    key, members, end = "", dict[str, bytes](), len(data)
+    while offset + BLOCK <= end and data[offset] != 0:
+        header = data[offset : offset + BLOCK]
+        stem, dot, ending = header[:MAX_NAME].rstrip(b"\0").decode("ascii", "replace").partition(".")
+        if header[156:157] != b"0" or not dot or not header[124:135].isdigit():
+            raise CorruptShard(f"{path}: no shard member at byte {offset}")
+        if members and stem != key:
+            break
+        size = int(header[124:135], 8)
+        if offset + BLOCK + size > end:
+            raise CorruptShard(f"{path}: {stem}.{ending} at byte {offset} is cut short")
+        key = stem
+        members[ending] = data[offset + BLOCK : offset + BLOCK + size]
+        offset += BLOCK + -(-size // BLOCK) * BLOCK
+    return key, members, offset

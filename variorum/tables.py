@@ -14,7 +14,7 @@ from variorum.store import Store
 def failure_row(failure: Failure) -> dict[str, Any]:
     """The row of a picture that wasn't made: no hash, no place in a shard, the gates that it got to."""
     row = {name: value for name, value in asdict(failure).items() if name != "gates"}
-    row.update(labels=list(failure.labels), label=-1, sha256="", ops="[]", offset=-1, length=0)
+    row.update(labels=list(failure.labels), label=-1, sha256="", ops="[]", start=-1)
     row.update({f"gate.{name}": float(gate["value"]) for name, gate in failure.gates.items()})
     return row
 
@@ -36,8 +36,7 @@ def rows_to_parquet(rows: list[dict[str, Any]]) -> bytes:
         "labels": pa.list_(pa.string()),
         "origin": pa.string(),
         "licence": pa.string(),
-        "offset": pa.int64(),
-        "length": pa.int64(),
+        "start": pa.int64(),
         "ops": pa.string(),
     }
     gates = sorted({name for row in rows for name in row if name.startswith("gate.")})

@@ -26,11 +26,11 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) 
         problems += _verify_file(store, info, ".parquet", advance)
     if problems:
         return problems
-    table = read_table(store, manifest.rows, ["id", "sha256", "length"])
+    table = read_table(store, manifest.rows, ["id", "sha256"])
     expected = {
         sample_id: image_sha256
-        for sample_id, image_sha256, length in zip(*(column.to_pylist() for column in table.columns), strict=True)
-        if length
+        for sample_id, image_sha256 in zip(*(column.to_pylist() for column in table.columns), strict=True)
+        if image_sha256
     }
     for info in (info for infos in manifest.shards.values() for info in infos):
         damage = _verify_file(store, info, ".tar", advance)

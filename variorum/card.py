@@ -1,0 +1,105 @@
+"""The data card: every number in it comes from the manifest, the table or an evaluation's file, none is typed."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from typing import Any
+
+import yaml
+
+from schemas.errors import RecipeError
+from schemas.manifest import Manifest
+from schemas.recipe import Recipe
+from variorum.contact_sheet import contact_sheet
+from variorum.features import front_matter
+from variorum.store import Store
+from variorum.tables import summary_rows
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
+    """Render the card and the contact sheet and put both, with the recipe, beside the manifest; returns the card."""
+    store.write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store))
+    store.write_beside(manifest, "recipe.yaml", yaml.safe_dump(recipe.identity(), sort_keys=False).encode())
+    text = render_card(recipe, manifest, store)
+    store.write_beside(manifest, "README.md", text.encode())
+    return text
+
+
+def render_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
+    """The card's Markdown with the Hub's YAML header.
+
+    Raises:
+        RecipeError: no template of the recipe's name in data_cards/.
+    """
+    import jinja2
+
+    folder = importlib.resources.files("data_cards")
+    names = sorted(item.name.removesuffix(".md.j2") for item in folder.iterdir() if item.name.endswith(".md.j2"))
+    if recipe.card.template not in names:
+        raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown; what comes from data goes through the `cell` filter
+    )
+    environment.filters["cell"] = table_cell
+    template = environment.get_template(f"{recipe.card.template}.md.j2")
+    return template.render(
+        header=yaml.safe_dump(card_header(recipe, manifest), sort_keys=False, allow_unicode=True, width=1000),
+        recipe=recipe,
+        manifest=manifest,
+        digest=manifest.digest(),
+        rows=summary_rows(manifest),
+        accepted=sum(shard.samples for shard in manifest.shards.get("test", [])),
+        quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
+        size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
+        models={alias: pin for alias, pin in manifest.models.items()},
+        evaluations=evaluations(recipe, manifest, store),
+    )
+
+
+def card_header(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
+    """The YAML header: licence, names, size and the types of the columns."""
+    accepted = sum(shard.samples for shard in manifest.shards.get("test", []))
+    return {
+        "license": "other",
+        "license_name": "as-listed-per-picture",
+        "pretty_name": recipe.card.title or manifest.dataset,
+        "task_categories": ["image-classification"],
+        "size_categories": [next((name for limit, name in SIZES if accepted < limit), "n>1M")],
+        "tags": ["webdataset", "robustness", "variorum"],
+        **front_matter(manifest),
+    }
+
+
+def evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> dict[str, Any]:
+    """The figures of the recipe's evaluations that were made of this edition, by name."""
+    found = {}
+    for evaluation in recipe.evaluate:
+        name = evaluation.component_name()
+        if data := store.read_beside(manifest, f"evaluation-{name}.json"):
+            kept = json.loads(data)
+            if kept.get("edition") == manifest.digest():  # a -dev version may have moved since
+                found[name] = kept["figures"]
+    return found
+
+
+def table_cell(value: object) -> str:
+    """Text from data, safe inside a Markdown table: no markup, no line breaks."""
+    text = " ".join(str(value).split())
+    for sign, escaped in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "&#124;"),
+        ("`", "&#96;"),
+        ("[", "&#91;"),
+    ):
+        text = text.replace(sign, escaped)
+    return text

@@ -1,0 +1,50 @@
+"""The types of an edition's shards, as `datasets` names them; they stand in the card, so they arrive with the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.manifest import Manifest
+
+RECORD = ("id", "sha256", "parent", "variant", "labels", "origin", "licence", "reason", "ops")
+
+
+def features(manifest: Manifest) -> Any:
+    """`datasets.Features` of a sample: one column a member (`png`, `mask.png`, `cls`, `json`)."""
+    from datasets import ClassLabel, Features, Image, List, Value
+
+    record = {name: List(Value("string")) if name == "labels" else Value("string") for name in RECORD}
+    columns: dict[str, Any] = {}
+    for member in manifest.members:
+        if member == "json":
+            columns[member] = record
+        elif member == "cls":
+            columns[member] = ClassLabel(names=[name for _, name in manifest.classes])
+        elif member.endswith("png"):
+            columns[member] = Image()
+        else:
+            columns[member] = Value("binary")
+    return Features(columns)
+
+
+def front_matter(manifest: Manifest) -> dict[str, Any]:
+    """`configs` and `dataset_info` of the card's YAML header, in the Hub's layout."""
+    rows = features(manifest)._to_yaml_list()  # private, and the only writer of the format that the loader reads
+    names = {"default": "test", "quarantine": "quarantine"}
+    present = {config: split for config, split in names.items() if split in manifest.shards}
+    configs = [
+        {
+            "config_name": config,
+            **({"default": True} if config == "default" else {}),
+            "data_files": [{"split": split, "path": f"data/{split}-*.tar"}],
+        }
+        for config, split in present.items()
+    ]
+    return {"configs": configs, "dataset_info": [{"config_name": config, "features": rows} for config in present]}
+
+
+def read_back(folder: str, config: str = "default", *, streaming: bool = False) -> Any:
+    """The edition as anyone loads it, `datasets.load_dataset(folder)`; no part of this project takes part."""
+    from datasets import load_dataset
+
+    return load_dataset(folder, config, streaming=streaming)
