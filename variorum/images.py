@@ -106,6 +106,18 @@ def decode_mask(data: bytes) -> Pixels:
     return np.array(image)
 
 
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Height and width of the picture as `decode` would give it, from its header alone.
+
+    Raises:
+        UndecodableImage: when there is no picture.
+    """
+    image = _open(data, 1)
+    width, height = image.size
+    # Pillow swaps the sides of a TIFF itself, as soon as it is opened
+    return (width, height) if image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8) else (height, width)
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """A lossless PNG of RGB `[H, W, 3]` or grey `[H, W]` uint8 pixels; the same pixels always give the same bytes.
 
@@ -132,6 +144,18 @@ def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
 
 def _load(data: bytes, min_side: int) -> Image.Image:
     """The first frame, upright, its pixels loaded."""
+    image = _open(data, min_side)
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error) as error:
+        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        raise UndecodableImage("truncated" if cut else "corrupt", str(error) or type(error).__name__) from None
+    turn = TURNS.get(_orientation(image))
+    return image if turn is None else _transposed(image, turn)
+
+
+def _open(data: bytes, min_side: int) -> Image.Image:
+    """The picture with its header read and its size checked."""
     if not data:
         raise UndecodableImage("empty", "no bytes")
     with _quiet, warnings.catch_warnings():
@@ -150,13 +174,7 @@ def _load(data: bytes, min_side: int) -> Image.Image:
         raise UndecodableImage("bomb", f"{width} x {height} pixels, the limit is {MAX_PIXELS}")
     if min(width, height) < min_side:
         raise UndecodableImage("too_small", f"{width} x {height} pixels, the shorter side must be {min_side}")
-    try:
-        image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error) as error:
-        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-        raise UndecodableImage("truncated" if cut else "corrupt", str(error) or type(error).__name__) from None
-    turn = TURNS.get(_orientation(image))
-    return image if turn is None else _transposed(image, turn)
+    return image
 
 
 def _orientation(image: Image.Image) -> int:

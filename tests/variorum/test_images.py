@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
-from variorum.images import MAX_PIXELS, UndecodableImage, decode, decode_mask, encode_png
+from variorum.images import MAX_PIXELS, UndecodableImage, decode, decode_mask, encode_png, upright_size
 
 
 def saved(image: Image.Image, format: str, **options) -> bytes:
@@ -131,6 +131,7 @@ def test_exif_orientation_is_applied(orientation):
     for format in ("PNG", "TIFF"):
         data = saved(Image.fromarray(np.ascontiguousarray(turned)), format, exif=exif)
         np.testing.assert_array_equal(decode(data), upright)
+        assert upright_size(data) == (32, 48)
 
 
 def test_broken_exif_is_ignored():

@@ -1,0 +1,120 @@
+"""Any folder of pictures: flat, or one folder per class, with masks if there are some."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from generators.sources.imagenet import class_infos, is_wnid
+from generators.sources.reading.folder import Picture, find_pictures, pin_pictures, read_picture
+from schemas.canonical import digest
+from schemas.component import ClassInfo, Context, Source
+from schemas.errors import SourceError
+from schemas.sample import Failure, Sample
+
+LEADING_WNID = re.compile(r"(n\d{8})(?!\d)")
+"""`n01440764_tench.JPEG`, `n01440764-12.png`."""
+
+
+class ImageFolder(Source):
+    """The pictures under a folder, in order of their relative path, which is also what their ids are made of.
+
+    Links to folders, or to files outside the folder, are not followed. A class is the folder that a picture lies in,
+    at whatever depth; where those folders are ImageNet wnids, or all file names start with one, the classes are
+    ImageNet's thousand in its own order.
+    """
+
+    path: Path
+    labels: Literal["auto", "folder", "wnid", "none"] = "auto"
+    """Where a label comes from: the picture's folder, the wnid that starts its file name, nowhere. `auto` takes the
+    folder when every picture lies in one, else the wnid when every name starts with one, else none."""
+    masks: Path | None = None
+    """A folder with `<the picture's relative path without its ending>.png` for each picture, object above 127."""
+    licence: str = "unknown"
+    """Of all the pictures: an SPDX id or the terms in a few words."""
+
+    def fingerprint(self) -> str:
+        """Digest of all but where the folders lie; `pin` covers what is in them."""
+        return digest({**self.config(), "path": None, "masks": self.masks is not None, "revision": self.revision})
+
+    def pin(self, ctx: Context) -> str:
+        """Digest over relative paths and contents, masks included; hashes of unchanged files are remembered."""
+        return pin_pictures(self.path, self._pictures)
+
+    def size(self, ctx: Context) -> int:
+        """Pictures in the folder."""
+        return len(self._pictures)
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """Samples with the bytes as stored; a `Failure` for a file, or a mask, that is missing or doesn't fit."""
+        for picture in self._pictures[start:stop]:
+            yield read_picture(picture, source="image_folder", labels=self._label(picture), licence=self.licence)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """The folders in order of name, ImageNet's thousand, or none.
+
+        Raises:
+            SourceError: two folders share a name but for case, spaces and underscores.
+        """
+        if self._labelling == "none":
+            return ()
+        if self._labelling == "wnid" or all(is_wnid(_folder(picture)) for picture in self._pictures):
+            return class_infos()
+        return self._folders
+
+    @cached_property
+    def _pictures(self) -> tuple[Picture, ...]:
+        return find_pictures(self.path, self.masks, "image_folder")
+
+    @cached_property
+    def _labelling(self) -> Literal["folder", "wnid", "none"]:
+        """What `labels` comes to here."""
+        flat = next((picture.key for picture in self._pictures if "/" not in picture.key), None)
+        strange = next((picture.key for picture in self._pictures if not _wnid(picture)), None)
+        if self.labels == "auto":
+            if flat is None:
+                return "folder"
+            if any("/" in picture.key for picture in self._pictures):
+                raise SourceError(
+                    f"image_folder: {self.path} has pictures in folders and beside them ({flat}), so the classes can't "
+                    f"be told; move them, or set labels to none"
+                )
+            return "none" if strange else "wnid"
+        if self.labels == "wnid" and strange:
+            raise SourceError(f"image_folder: labels is wnid, but {strange} doesn't start with one of ImageNet-1k")
+        if self.labels == "folder" and flat:
+            raise SourceError(f"image_folder: labels is folder, but {flat} lies in none")
+        return self.labels
+
+    def _label(self, picture: Picture) -> tuple[str, ...]:
+        if self._labelling == "none":
+            return ()
+        return (_wnid(picture) if self._labelling == "wnid" else _folder(picture),)
+
+    @cached_property
+    def _folders(self) -> tuple[ClassInfo, ...]:
+        seen: dict[str, str] = {}
+        for path in sorted({picture.key.rpartition("/")[0] for picture in self._pictures}):
+            name = " ".join(path.rpartition("/")[2].replace("_", " ").split())
+            other = seen.setdefault(name.casefold(), path)
+            if other != path:
+                raise SourceError(
+                    f"image_folder: {self.path} has two folders for one class name, {other} and {path}; rename one, "
+                    f"or give the folder above one of them as path"
+                )
+        ids = sorted(path.rpartition("/")[2] for path in seen.values())
+        return tuple(ClassInfo(name, " ".join(name.replace("_", " ").split())) for name in ids)
+
+
+def _folder(picture: Picture) -> str:
+    """The name of the folder that a picture lies in."""
+    return picture.key.rpartition("/")[0].rpartition("/")[2]
+
+
+def _wnid(picture: Picture) -> str:
+    """The ImageNet wnid that starts the file's name, or nothing."""
+    found = LEADING_WNID.match(picture.file.name)
+    return found[1] if found and is_wnid(found[1]) else ""

@@ -1,0 +1,232 @@
+"""ImageNet-1k, as a tree of wnid folders or as a `datasets` dataset, and the table of its thousand classes.
+
+The table (`imagenet_classes.csv`) gives every class one name that is unique and says what is meant; its origin and
+licences stand in `imagenet_classes.licence.txt`. Class ids are wnids everywhere, and an index is ImageNet's own.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from generators.sources.reading.folder import Picture, find_pictures, pin_pictures, read_picture
+from generators.sources.reading.hub import HubTable
+from schemas.canonical import digest
+from schemas.component import ClassInfo, Context, Source
+from schemas.errors import SourceError
+from schemas.sample import Failure, Sample, source_id
+from variorum.images import UndecodableImage, decode, encode_png
+
+WNID = re.compile(r"n\d{8}")
+
+MERGED: Mapping[str, str] = {
+    "n04356056": "n04355933",  # sunglasses into sunglass
+    "n04493381": "n02808440",  # tub into bathtub
+    "n03642806": "n03832673",  # laptop into notebook
+    "n04008634": "n03773504",  # projectile into missile
+    "n03887697": "n15075141",  # paper towel into toilet tissue
+}
+"""The five classes that ImageNet-S folds into another, because their pictures can't be told apart."""
+
+
+IGNORE = 1000
+"""What ImageNet-S writes where a pixel's class can't be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageNetClass:
+    """One of the thousand: its index, WordNet id, unique English name and WordNet's definition."""
+
+    index: int
+    wnid: str
+    name: str
+    gloss: str
+
+
+@lru_cache(maxsize=1)
+def table() -> tuple[ImageNetClass, ...]:
+    """The classes in index order."""
+    with Path(__file__).with_name("imagenet_classes.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(
+            ImageNetClass(int(row["index"]), row["wnid"], row["name"], row["gloss"]) for row in csv.DictReader(file)
+        )
+
+
+@lru_cache(maxsize=1)
+def class_infos() -> tuple[ClassInfo, ...]:
+    """The classes as a source gives them."""
+    return tuple(ClassInfo(item.wnid, item.name) for item in table())
+
+
+@lru_cache(maxsize=1)
+def _indices() -> Mapping[str, int]:
+    return {key: item.index for item in table() for key in (item.wnid, item.name.casefold())}
+
+
+def index_of(label: str) -> int | None:
+    """ImageNet's index of a wnid or a name of the table (in any case); None for anything else."""
+    return _indices().get(label.strip().casefold())
+
+
+def is_wnid(text: str) -> bool:
+    """Whether this is the wnid of one of the thousand classes."""
+    return WNID.fullmatch(text) is not None and text in _indices()
+
+
+def name_of(wnid: str) -> str:
+    """The unique name of a class. Raises KeyError for what is no ImageNet-1k wnid."""
+    if not is_wnid(wnid):
+        raise KeyError(f"{wnid!r} is no wnid of ImageNet-1k")
+    return table()[_indices()[wnid]].name
+
+
+class ImageNet(Source):
+    """ImageNet-1k pictures labelled with wnids.
+
+    Either `path`, a folder that holds one folder per wnid, or `dataset` with columns `image` and `label` whose labels
+    are ImageNet's indices.
+    """
+
+    path: Path | None = None
+    dataset: str | None = None
+    """Hub id, or local path, of a `datasets` dataset."""
+    split: str = "validation"
+    """Of `dataset`; a `path` is read as it is."""
+    commit: str | None = None
+    """Branch, tag or commit of `dataset` on the Hub; name a commit for data that must not move."""
+    masks: Path | None = None
+    """A folder of ImageNet-S masks, `<wnid>/<stem>.png`, for a `path`: each sample then has a `mask.png`."""
+    licence: str = "ImageNet terms of access"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("give either path (a folder of wnid folders) or dataset (a Hub id or local dataset)")
+        if self.masks is not None and self.path is None:
+            raise ValueError("masks go with path, as they are found by <wnid>/<stem>.png")
+        return self
+
+    def fingerprint(self) -> str:
+        """Digest of all but where folders lie; `pin` covers what is in them."""
+        fields = self.config()
+        hub = None if self.path or self._table.local else self.dataset
+        return digest(
+            {**fields, "path": None, "dataset": hub, "masks": self.masks is not None, "revision": self.revision}
+        )
+
+    def pin(self, ctx: Context) -> str:
+        """Digest of the pictures and masks, or of the dataset's files."""
+        return pin_pictures(self.path, self._pictures) if self.path else self._table.pin()
+
+    def size(self, ctx: Context) -> int:
+        """Pictures in the folder, or rows of the split."""
+        return len(self._pictures) if self.path else self._table.size()
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """All thousand classes, whichever of them occur."""
+        return class_infos()
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """Samples with the bytes as stored; masks come as `mask.png`, 255 on the picture's own class and 0 elsewhere.
+
+        ImageNet-S writes a mask's class as red + 256 x green, 0 for other things and 1000 for pixels not to be
+        counted; both become 0. The number that a wnid has there is the one most common in that wnid's masks.
+        """
+        if self.path is None:
+            yield from self._read_table(start, stop)
+            return
+        for picture in self._pictures[start:stop]:
+            wnid = picture.file.parent.name
+            sample = read_picture(picture, source="imagenet", labels=(wnid,), licence=self.licence)
+            if isinstance(sample, Sample) and picture.mask is not None:
+                binary = _class_ids(bytes(sample.extras["mask.png"])) == self._own_id(wnid)
+                if not binary.any():
+                    yield _failure(sample.id, wnid, picture.key, self.licence, "no_mask", "its class isn't in the mask")
+                    continue
+                sample = replace(sample, extras={"mask.png": encode_png(binary.astype(np.uint8) * 255)})
+            yield sample
+
+    def _read_table(self, start: int, stop: int) -> Iterator[Sample | Failure]:
+        wnids = self._wnids
+        for number, row in enumerate(self._table.rows(start, stop, ("image",), ("label",)), start):
+            key = f"{self.split}/{number}"
+            identity = source_id("imagenet", key)
+            label = row["label"]
+            labels = (wnids[label],) if label is not None and 0 <= label < len(wnids) else ()
+            try:
+                image = self._table.picture_bytes(row["image"])
+            except OSError as error:
+                yield _failure(identity, "".join(labels), key, self.licence, "unreadable", str(error))
+                continue
+            yield Sample(identity, image or b"", labels, origin=f"{self.dataset} {key}", licence=self.licence)
+
+    @cached_property
+    def _pictures(self) -> tuple[Picture, ...]:
+        assert self.path is not None
+        pictures = find_pictures(self.path, self.masks, "imagenet")
+        for picture in pictures:
+            if not is_wnid(picture.file.parent.name):
+                raise SourceError(
+                    f"imagenet: {picture.key} in {self.path} lies in no wnid folder of ImageNet-1k (n01440764/); "
+                    f"for a flat folder or other classes use the source image_folder"
+                )
+        return pictures
+
+    @cached_property
+    def _table(self) -> HubTable:
+        assert self.dataset is not None
+        return HubTable(self.dataset, None, self.split, self.commit, None, "imagenet")
+
+    @cached_property
+    def _wnids(self) -> tuple[str, ...]:
+        """Label to wnid: by the names where they are wnids, else by ImageNet's own order."""
+        for column in ("image", "label"):
+            self._table.need(column)
+        names = getattr(self._table.features["label"], "names", None)
+        if names and all(is_wnid(name) for name in names):
+            return tuple(names)
+        if names and len(names) != len(table()):
+            raise SourceError(
+                f"imagenet: the labels of {self.dataset!r} have {len(names)} names that are no wnids, so their order "
+                f"can't be ImageNet's; use the source huggingface"
+            )
+        return tuple(item.wnid for item in table())
+
+    def _own_id(self, wnid: str) -> int:
+        """The class number of a wnid's masks: most masks' largest region."""
+        if wnid not in self._own_ids:
+            votes: Counter[int] = Counter()
+            for picture in self._pictures:
+                if picture.file.parent.name == wnid and picture.mask is not None and picture.mask.is_file():
+                    with suppress(UndecodableImage):
+                        ids, counts = np.unique(_class_ids(picture.mask.read_bytes()), return_counts=True)
+                        areas = {int(i): int(n) for i, n in zip(ids, counts, strict=True) if i not in (0, IGNORE)}
+                        if areas:
+                            votes[max(areas, key=lambda number: (areas[number], -number))] += 1
+            self._own_ids[wnid] = min(votes, key=lambda number: (-votes[number], number)) if votes else -1
+        return self._own_ids[wnid]
+
+    @cached_property
+    def _own_ids(self) -> dict[str, int]:
+        return {}
+
+
+def _class_ids(mask: bytes) -> NDArray[np.int32]:
+    pixels = decode(mask, min_side=1).astype(np.int32)
+    return np.asarray(pixels[..., 0] + 256 * pixels[..., 1])
+
+
+def _failure(identity: str, wnid: str, origin: str, licence: str, reason: str, detail: str) -> Failure:
+    labels = (wnid,) if wnid else ()
+    return Failure(identity, "", "failed", reason, labels=labels, origin=origin, licence=licence, detail=detail)

@@ -1,0 +1,132 @@
+"""Pictures in a folder: which there are, what they are by content, and their bytes with their masks."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.canonical import digest
+from schemas.errors import SourceError
+from schemas.sample import Failure, Sample, source_id
+from variorum.hashes import file_hashes
+from variorum.images import UndecodableImage, upright_size
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+    | {".jp2", ".avif"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of a folder: its path relative to it in POSIX form, its file, and its mask's file if one is asked."""
+
+    key: str
+    file: Path
+    mask: Path | None = None
+
+
+def find_pictures(root: Path, masks: Path | None, where: str) -> tuple[Picture, ...]:
+    """All pictures under a folder, in order of their relative POSIX path.
+
+    Hidden files and folders and other endings are left out. Links to folders, and links to files outside the folder,
+    are not followed: what is read must be what was named.
+
+    Args:
+        root: the folder.
+        masks: a folder that holds `<relative path without ending>.png` for each picture, or None.
+        where: what errors call the source.
+
+    Raises:
+        SourceError: a folder is missing, or there is no picture in it.
+    """
+    for name, folder in (("path", root), ("masks", masks)):
+        if folder is not None and not folder.is_dir():
+            what = "a file" if folder.exists() else "not there"
+            raise SourceError(f"{where}: {name} {folder} is {what}; give the folder that holds the pictures")
+    inside = root.resolve()
+    found: list[Picture] = []
+    outside = 0
+    for folder_name, subfolders, files in os.walk(root):
+        folder = Path(folder_name)
+        outside += sum((folder / name).is_symlink() for name in subfolders)
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in files:
+            file = folder / name
+            if name.startswith(".") or file.suffix.lower() not in EXTENSIONS:
+                continue
+            if file.is_symlink() and not file.resolve().is_relative_to(inside):
+                outside += 1
+                continue
+            relative = file.relative_to(root)
+            found.append(
+                Picture(relative.as_posix(), file, masks / relative.with_suffix(".png") if masks is not None else None)
+            )
+    if outside:
+        log.warning("%s: %d links in %s that lead to folders or out of it were not followed", where, outside, root)
+    if not found:
+        links = f" ({outside} links were not followed)" if outside else ""
+        raise SourceError(f"{where}: no picture in {root}{links}; endings read are {', '.join(sorted(EXTENSIONS))}")
+    return tuple(sorted(found, key=lambda picture: picture.key))
+
+
+def pin_pictures(root: Path, pictures: Sequence[Picture]) -> str:
+    """Digest over relative paths and contents, masks included; where the folder lies doesn't enter."""
+    hashes = file_hashes(root, [picture.file.absolute() for picture in pictures])
+    masks = [picture.mask.absolute() for picture in pictures if picture.mask]
+    mask_hashes = iter(file_hashes(root / "masks of", masks)) if masks else iter(())
+    return digest(
+        [
+            [picture.key, sha256, next(mask_hashes) if picture.mask else None]
+            for picture, sha256 in zip(pictures, hashes, strict=True)
+        ]
+    )
+
+
+def read_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str) -> Sample | Failure:
+    """The picture's bytes as they are stored, with `mask.png` where masks are asked.
+
+    A picture or mask that can't be read, or a mask of another size than its upright picture, is a `Failure`.
+    """
+    identity = source_id(source, picture.key)
+
+    def failure(reason: str, detail: str) -> Failure:
+        return Failure(
+            identity, "", "failed", reason, labels=labels, origin=picture.key, licence=licence, detail=detail
+        )
+
+    try:
+        image = picture.file.read_bytes()
+    except OSError as error:
+        return failure("unreadable", f"{picture.key}: {error.strerror}")
+    extras = {}
+    if picture.mask is not None:
+        try:
+            extras["mask.png"] = picture.mask.read_bytes()
+        except FileNotFoundError:
+            return failure("no_mask", f"no {picture.mask.name} for {picture.key} in the masks' folder")
+        except OSError as error:
+            return failure("no_mask", f"{picture.mask.name}: {error.strerror}")
+        if wrong := mask_trouble(image, extras["mask.png"]):
+            return failure(*wrong)
+    return Sample(identity, image, labels, origin=picture.key, licence=licence, extras=extras)
+
+
+def mask_trouble(image: bytes, mask: bytes) -> tuple[str, str] | None:
+    """(reason, detail) when a mask can't belong to a picture, else None."""
+    try:
+        size = upright_size(image)
+    except UndecodableImage as error:
+        return error.reason, str(error)
+    try:
+        mask_size = upright_size(mask)
+    except UndecodableImage as error:
+        return "bad_mask", str(error)
+    if mask_size != size:
+        return "mask_size", f"the mask has {mask_size[0]} x {mask_size[1]} pixels, the picture {size[0]} x {size[1]}"
+    return None
