@@ -37,7 +37,7 @@ def unit_task(job: Job, unit: Unit) -> Receipt:
     """One unit; `variorum.engine.run_unit` in a GPU slot."""
     recipe, ctx, store = job.open()
     with gpu_slot():
-        return run_unit(recipe, unit, ctx, store, progress.get())
+        return run_unit(recipe, unit, ctx, store, progress.get().advance)
 
 
 def build(job: Job) -> Manifest:
@@ -47,7 +47,8 @@ def build(job: Job) -> Manifest:
     store.check_version(recipe.dataset, recipe.version, planned.fingerprint)
     ensure_gpu_limit()
     receipts = [receipt for unit in planned.units if (receipt := store.receipt(unit.key))]
-    progress.get()(sum(receipt.stop - receipt.start for receipt in receipts))
+    progress.get().start("making pictures of", planned.size)
+    progress.get().advance(sum(receipt.stop - receipt.start for receipt in receipts))
     done = {receipt.unit for receipt in receipts}
     receipts += run_all([unit_task.submit(job, unit) for unit in planned.units if unit.key not in done], "units")
     manifest = commit(recipe, planned, receipts, store, profile=job.profile)

@@ -32,7 +32,7 @@ def measure_task(job: Job, position: int, shard: ShardInfo) -> ShardInfo:
     """The rows that the recipe's evaluation at `position` makes of one shard."""
     recipe, ctx, store = job.open()
     with gpu_slot():
-        return run_measure(shard, recipe.evaluate[position], ctx, store, progress.get())
+        return run_measure(shard, recipe.evaluate[position], ctx, store, progress.get().advance)
 
 
 def evaluate(job: Job, manifest: Manifest) -> dict[str, dict[str, Json]]:
@@ -43,7 +43,8 @@ def evaluate(job: Job, manifest: Manifest) -> dict[str, dict[str, Json]]:
     for position, evaluation in enumerate(recipe.evaluate):
         check_judges(evaluation, manifest, ctx)
         todo = [shard for shard in shards if not store.measure(measure_key(shard, evaluation, ctx))]
-        progress.get()(sum(shard.samples for shard in shards if shard not in todo))
+        progress.get().start(f"{evaluation.component_name()} on", sum(shard.samples for shard in shards))
+        progress.get().advance(sum(shard.samples for shard in shards if shard not in todo))
         run_all([measure_task.submit(job, position, shard) for shard in todo], "shards")
         parts = [run_measure(shard, evaluation, ctx, store) for shard in shards]
         figures[evaluation.component_name()] = summarise(manifest, evaluation, parts, store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from schemas.component import Context
 from schemas.errors import VariorumError
 from schemas.recipe import Recipe
 from variorum.context import Profile, open_context
+from variorum.progress import QUIET, Progress
 from variorum.store import Store
 
-progress: ContextVar[Callable[[int], None]] = ContextVar("progress", default=lambda _: None)
-"""Called with the number of samples just finished; set by a command line that shows a bar, in the same process."""
+progress: ContextVar[Progress] = ContextVar("progress", default=QUIET)
+"""Set by a command line that shows bars, in the same process; tasks inherit it."""
 
 LEASE_SECONDS = 60
 """How long a killed holder keeps a GPU slot before the server frees it."""

@@ -11,12 +11,12 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
-from variorum.card import write_card
 
 from flows.build import build
 from flows.evaluate import evaluate
 from flows.job import Job
 from schemas.manifest import Manifest
+from variorum.card import write_card
 from variorum.context import Profile
 from variorum.recipes import load_recipe
 

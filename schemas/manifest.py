@@ -5,11 +5,11 @@ Nothing here holds a clock, a host or a user except `Receipt.made`, which no dig
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from schemas.canonical import Json, digest
+from schemas.canonical import digest
 
 Split = Literal["test", "quarantine"]
 
@@ -37,7 +37,7 @@ class Receipt(BaseModel):
     shards: dict[Split, ShardInfo]
     rows: ShardInfo
     """The unit's table: one row a picture made or not made."""
-    made: dict[str, Json] = {}
+    made: dict[str, Any] = {}
     """When, where, with which library versions and in what time. Never hashed."""
 
 
@@ -51,7 +51,7 @@ class Manifest(BaseModel):
     version: str
     fingerprint: str
     """Digest over the unit keys: recipe, source data, model pins."""
-    recipe: dict[str, Json]
+    recipe: dict[str, Any]
     profile: str
     classes: list[tuple[str, str]]
     """(id, name) in index order; the index is the `cls` member of the shards."""

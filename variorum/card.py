@@ -34,12 +34,43 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     Raises:
         RecipeError: no template of the recipe's name in data_cards/.
     """
+    names = [name for name in _templates() if not name.startswith("_")]
+    if recipe.card.template not in names:
+        raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
+    return _render(
+        recipe.card.template,
+        header=yaml.safe_dump(card_header(recipe, manifest), sort_keys=False, allow_unicode=True, width=1000),
+        recipe=recipe,
+        manifest=manifest,
+        digest=manifest.digest(),
+        rows=summary_rows(manifest),
+        accepted=sum(shard.samples for shard in manifest.shards.get("test", [])),
+        quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
+        size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
+        evaluations=render_evaluations(recipe, manifest, store),
+    )
+
+
+def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
+    """The evaluations' figures as Markdown, each by the template `_<evaluation>.md.j2` in data_cards/."""
+    known = _templates()
+    parts = [
+        _render(f"_{name}", figures=figures, manifest=manifest)
+        for name, figures in evaluations(recipe, manifest, store).items()
+        if f"_{name}" in known
+    ]
+    return "\n".join(parts)
+
+
+def _templates() -> list[str]:
+    folder = importlib.resources.files("data_cards")
+    return sorted(item.name.removesuffix(".md.j2") for item in folder.iterdir() if item.name.endswith(".md.j2"))
+
+
+def _render(template: str, **values: Any) -> str:
     import jinja2
 
     folder = importlib.resources.files("data_cards")
-    names = sorted(item.name.removesuffix(".md.j2") for item in folder.iterdir() if item.name.endswith(".md.j2"))
-    if recipe.card.template not in names:
-        raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text()),
         undefined=jinja2.StrictUndefined,
@@ -49,19 +80,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
         autoescape=False,  # noqa: S701 - Markdown; what comes from data goes through the `cell` filter
     )
     environment.filters["cell"] = table_cell
-    template = environment.get_template(f"{recipe.card.template}.md.j2")
-    return template.render(
-        header=yaml.safe_dump(card_header(recipe, manifest), sort_keys=False, allow_unicode=True, width=1000),
-        recipe=recipe,
-        manifest=manifest,
-        digest=manifest.digest(),
-        rows=summary_rows(manifest),
-        accepted=sum(shard.samples for shard in manifest.shards.get("test", [])),
-        quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
-        size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
-        models={alias: pin for alias, pin in manifest.models.items()},
-        evaluations=evaluations(recipe, manifest, store),
-    )
+    return environment.get_template(f"{template}.md.j2").render(**values)
 
 
 def card_header(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from schemas.recipe import Recipe
 from schemas.sample import Failure, Sample
 from variorum.pipeline import prefetch
+from variorum.progress import QUIET, Progress
 from variorum.shards import ShardWriter
 from variorum.store import Store
 from variorum.tables import failure_row, read_table, rows_to_parquet
@@ -303,7 +304,7 @@ def build(
     *,
     profile: str,
     workers: int = 1,
-    advance: Advance = lambda _: None,
+    progress: Progress = QUIET,
 ) -> Manifest:
     """The plain loop: plan, run every unit on `workers` threads, commit.
 
@@ -311,10 +312,11 @@ def build(
     """
     planned = plan(recipe, ctx)
     store.check_version(recipe.dataset, recipe.version, planned.fingerprint)
+    progress.start("making pictures of", planned.size)
     receipts: list[Receipt] = []
     errors: list[Exception] = []
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(run_unit, recipe, unit, ctx, store, advance) for unit in planned.units]
+        futures = [pool.submit(run_unit, recipe, unit, ctx, store, progress.advance) for unit in planned.units]
         try:
             for future in as_completed(futures):
                 try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -15,6 +16,7 @@ from schemas.manifest import Manifest, ShardInfo
 from schemas.sample import Sample
 from variorum.images import decode
 from variorum.pipeline import prefetch
+from variorum.progress import QUIET, Progress
 from variorum.shards import read_shard
 from variorum.store import Store
 
@@ -96,9 +98,18 @@ def summarise(manifest: Manifest, evaluation: Evaluation, parts: list[ShardInfo]
 
 
 def evaluate(
-    manifest: Manifest, evaluation: Evaluation, ctx: Context, store: Store, advance: Advance = lambda _: None
+    manifest: Manifest,
+    evaluation: Evaluation,
+    ctx: Context,
+    store: Store,
+    *,
+    workers: int = 1,
+    progress: Progress = QUIET,
 ) -> dict[str, Json]:
-    """One evaluation of one edition, in a plain loop."""
+    """One evaluation of one edition, in a plain loop over its shards on `workers` threads."""
     check_judges(evaluation, manifest, ctx)
-    parts = [run_measure(shard, evaluation, ctx, store, advance) for shard in manifest.shards.get("test", [])]
+    shards = manifest.shards.get("test", [])
+    progress.start(f"{evaluation.component_name()} on", sum(shard.samples for shard in shards))
+    with ThreadPoolExecutor(workers) as pool:
+        parts = list(pool.map(lambda shard: run_measure(shard, evaluation, ctx, store, progress.advance), shards))
     return summarise(manifest, evaluation, parts, store)
