@@ -195,25 +195,30 @@ def show(
 
 
 @app.command()
-def verify(edition: Edition, store: StoreUrl = "editions") -> None:
+def verify(
+    edition: Edition,
+    store: StoreUrl = "editions",
+    load: Annotated[bool, typer.Option("--load", help="Then load it with datasets, as its users will.")] = False,
+) -> None:
     """Recompute every hash of an edition; exit 1 when anything doesn't match."""
+    from variorum.features import read_back
     from variorum.store import Store
     from variorum.verify import verify as check
 
     where = Store(store)
     manifest = where.resolve(edition)
+    shards = [shard for split in manifest.shards.values() for shard in split]
     with _bars("bytes") as bars:
-        shards = [shard for split in manifest.shards.values() for shard in split]
         bars.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
         problems = check(manifest, where, bars.advance)
     for problem in problems:
         typer.secho(problem, fg="red", err=True)
     if problems:
         raise typer.Exit(1)
-    pictures = sum(shard.samples for shard in shards)
-    typer.echo(
-        f"{manifest.dataset}@{manifest.version}: {len(shards)} shards and {pictures} pictures match their hashes"
-    )
+    name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
+    typer.echo(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes")
+    if load:
+        typer.echo(read_back(where.edition_path(manifest)))
 
 
 @app.command()

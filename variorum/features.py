@@ -43,8 +43,15 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     return {"configs": configs, "dataset_info": [{"config_name": config, "features": rows} for config in present]}
 
 
-def read_back(folder: str, config: str = "default", *, streaming: bool = False) -> Any:
-    """The edition as anyone loads it, `datasets.load_dataset(folder)`; no part of this project takes part."""
+def read_back(folder: str) -> str:
+    """Load an edition as anyone does and say what came: rows, columns, and the first picture decoded."""
     from datasets import load_dataset
 
-    return load_dataset(folder, config, streaming=streaming)
+    rows = load_dataset(folder, split="test")
+    first = rows[0]
+    columns = ", ".join(f"{name} {type(kind).__name__}" for name, kind in rows.features.items())
+    width, height = first["png"].size
+    return (
+        f'load_dataset("{folder}", split="test"): {len(rows)} rows; {columns}\n'
+        f"first row: {width}×{height} {first['json']['variant']} of {first['json']['origin']}"
+    )
