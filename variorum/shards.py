@@ -1,8 +1,8 @@
-"""WebDataset shards, written to the byte and read without a copy.
+"""WebDataset shards, written to the byte and read from a memory map.
 
 The writer is ours because an edition is its bytes: plain ustar, no clock, no user, members in a fixed order, the
-sha256 of the whole file computed on the way. Any tar reader reads the result; `read_shard` reads these files only,
-from a memory map, and calls anything else corrupt.
+sha256 of the whole file computed on the way. Any tar reader reads the result; `read_shard` reads these files only
+and calls anything else corrupt.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from schemas.errors import CorruptShard, StoreError
 BLOCK = 512
 MAX_NAME = 100
 MAX_MEMBER = 8**11 - 1
+KEY = re.compile(r"[A-Za-z0-9_-]+")
+OCTAL = re.compile(rb"[0-7]{11}")
+ENDING = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 # ustar: name 100, mode 8, uid 8, gid 8, size 12, mtime 12, checksum 8, type 1, link 100, magic 6, version 2, ...
 _AFTER_NAME = b"0000644\x00" + b"0000000\x00" * 2
@@ -34,8 +38,8 @@ _FLUSH = 1 << 20
 class ShardWriter:
     """Writes one shard. `close`, or leaving the `with` block, makes `sha256` and `size` final.
 
-    Keys hold no dot and no slash, every sample has the same members, and the members of a sample are adjacent:
-    loaders misread shards that break any of these, silently.
+    Keys hold no dot and no slash and come once, endings are in lower case, every sample has the same members, and
+    the members of a sample are adjacent: loaders misread shards that break any of these, silently.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +47,8 @@ class ShardWriter:
         self.samples = 0
         self.size = 0
         self.sha256 = ""
-        self._members: tuple[str, ...] | None = None
+        self._keys: set[str] = set()
+        self._members: tuple[str, ...] = ()
         self._hash = hashlib.sha256()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._pending: list[bytes] = []
@@ -53,8 +58,8 @@ class ShardWriter:
         """Append one sample.
 
         Args:
-            key: the sample's name.
-            members: file ending (`png`, `mask.png`, `json`) to content.
+            key: the sample's name: ASCII letters, digits, `_` and `-`.
+            members: file ending (`png`, `mask.png`, `json`) to content, at least one.
 
         Returns:
             The byte at which the sample begins; `sample_at` reads it back.
@@ -62,10 +67,13 @@ class ShardWriter:
         Raises:
             StoreError: for a key or a set of members that loaders would misread.
         """
-        if not key or "." in key or "/" in key:
-            raise StoreError(f"shard key {key!r}: must be non-empty and hold no dot and no slash")
+        if not KEY.fullmatch(key):
+            raise StoreError(f"shard key {key!r}: may only hold ASCII letters, digits, _ and -")
+        if key in self._keys:
+            raise StoreError(f"shard key {key!r}: is there already; a component gave two samples one id")
         endings = tuple(sorted(members))
-        if self._members is None:
+        if not self._members:
+            self._check_endings(key, endings)
             self._members = endings
         elif endings != self._members:
             raise StoreError(
@@ -74,14 +82,24 @@ class ShardWriter:
             )
         start = self.size
         for ending in endings:
+            if len(key) + 1 + len(ending) > MAX_NAME or len(members[ending]) > MAX_MEMBER:
+                raise StoreError(f"shard member {key}.{ending}: names go to {MAX_NAME} bytes, members to 8 GiB")
+        for ending in endings:
             data = members[ending]
             self._append(_header(f"{key}.{ending}", len(data)), data)
             if rest := len(data) % BLOCK:
                 self._append(_PADDING[rest:])
+        self._keys.add(key)
         self.samples += 1
         if self._pending_size >= _FLUSH:
             self._flush()
         return start
+
+    def _check_endings(self, key: str, endings: tuple[str, ...]) -> None:
+        if not endings:
+            raise StoreError(f"sample {key} has no members, so no loader would see it")
+        if wrong := [ending for ending in endings if not ENDING.fullmatch(ending)]:
+            raise StoreError(f"sample {key}: file ending {wrong[0]!r} may only hold lower-case letters, digits, _ - .")
 
     def _append(self, *parts: bytes) -> None:
         for part in parts:
@@ -134,8 +152,6 @@ class ShardWriter:
 
 def _header(name: str, size: int) -> bytes:
     raw = name.encode()
-    if len(raw) > MAX_NAME or size > MAX_MEMBER:
-        raise StoreError(f"shard member {name!r} of {size} bytes: names go to {MAX_NAME} bytes, members to 8 GiB")
     octal = b"%011o\x00" % size
     checksum = _CONSTANT_SUM + sum(raw) + sum(octal)
     return b"".join((raw.ljust(MAX_NAME, b"\0"), _AFTER_NAME, octal, _AFTER_SIZE, b"%06o\x00 " % checksum, _AFTER_SUM))
@@ -152,8 +168,8 @@ def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         while offset + BLOCK <= len(data) and data[offset] != 0:
             key, members, offset = _sample(path, data, offset)
             yield key, members
-        if data[offset : offset + 2 * BLOCK] != _END:
-            raise CorruptShard(f"{path}: no end-of-archive mark at byte {offset}; the file is cut short")
+        if data[offset:] != _END:
+            raise CorruptShard(f"{path}: no end-of-archive mark at byte {offset}, or something after it")
 
 
 def sample_at(path: Path, start: int) -> tuple[str, dict[str, bytes]]:
@@ -176,17 +192,17 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 def _sample(path: Path, data: mmap.mmap, offset: int) -> tuple[str, dict[str, bytes], int]:
     """Key and members of the sample at `offset`, and where the next one begins."""
     key, members, end = "", dict[str, bytes](), len(data)
-    while offset + BLOCK <= end and data[offset] != 0:
+    while offset + BLOCK <= end:
+        if members and data[offset] == 0:
+            return key, members, offset
         header = data[offset : offset + BLOCK]
-        stem, dot, ending = header[:MAX_NAME].rstrip(b"\0").decode("ascii", "replace").partition(".")
-        if header[156:157] != b"0" or not dot or not header[124:135].isdigit():
-            raise CorruptShard(f"{path}: no shard member at byte {offset}")
+        name, digits = header[:MAX_NAME].rstrip(b"\0").decode("latin-1"), header[124:135]
+        stem, _, ending = name.partition(".")
         if members and stem != key:
-            break
-        size = int(header[124:135], 8)
-        if offset + BLOCK + size > end:
-            raise CorruptShard(f"{path}: {stem}.{ending} at byte {offset} is cut short")
-        key = stem
-        members[ending] = data[offset + BLOCK : offset + BLOCK + size]
-        offset += BLOCK + -(-size // BLOCK) * BLOCK
-    return key, members, offset
+            return key, members, offset
+        if not OCTAL.fullmatch(digits) or header != _header(name, size := int(digits, 8)) or ending in ("", *members):
+            raise CorruptShard(f"{path}: no shard member at byte {offset}")
+        key, start, offset = stem, offset + BLOCK, offset + BLOCK + -(-size // BLOCK) * BLOCK
+        members[ending] = data[start : start + size]
+    # a finished shard goes on with the next sample or with the end mark, so this sample may lack members
+    raise CorruptShard(f"{path}: {key} is cut short at byte {end}")
