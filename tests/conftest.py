@@ -1,0 +1,38 @@
+"""Shared by all tests: component plugins, small real photographs, hypothesis without deadlines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.load_profile("tests")
+
+PLUGINS = str(Path(__file__).parent / "plugins")
+sys.path.append(PLUGINS)  # what a third-party wheel's install does; nothing is registered
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with twelve small JPEGs, crops of scikit-image's photographs, four in each of three class folders."""
+    import skimage.data
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "chelsea", "coffee"):
+        (folder / name).mkdir()
+        image = Image.fromarray(getattr(skimage.data, name)())
+        for number in range(4):
+            crop = image.crop((40 * number, 30 * number, 40 * number + 96, 30 * number + 64))
+            crop.save(folder / name / f"{number}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache directory of the test's own, for tests that need no fetched weights."""
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
