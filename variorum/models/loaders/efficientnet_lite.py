@@ -77,7 +77,7 @@ class EfficientNetLite:
 
 
 def prepare(image: Pixels, size: int) -> NDArray[np.float32]:
-    """The network's input `[3, size, size]`: central square of `size / (size + 32)` of the short side, bicubic.
+    """The network's input `[3, size, size]`: the central `size / (size + 32)` of the short side.
 
     The values are `(x - 127) / 128`, as in TensorFlow's own preprocessing of this family; ImageNet's mean and
     deviation, usual elsewhere, cost it ten points of accuracy.
@@ -86,7 +86,7 @@ def prepare(image: Pixels, size: int) -> NDArray[np.float32]:
     side = max(1, round(min(height, width) * size / (size + BORDER)))
     top, left = (height - side) // 2, (width - side) // 2
     crop = image[top : top + side, left : left + side]
-    # Pixel-area relation first when the crop is much larger: OpenCV's bicubic filter does not widen to shrink.
+    # OpenCV's bicubic filter doesn't widen to shrink, so it would alias; areas are averaged there instead.
     if side > size:
         crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
     elif side < size:

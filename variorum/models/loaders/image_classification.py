@@ -34,7 +34,11 @@ def problem() -> str:
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ImageClassification:
-    """The classifier of a folder that `save_pretrained` wrote. Raises ModelUnavailable when it isn't for ImageNet-1k."""
+    """The classifier of a folder that `save_pretrained` wrote.
+
+    Raises:
+        ModelUnavailable: when it doesn't tell ImageNet's thousand classes apart.
+    """
     import torch
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 

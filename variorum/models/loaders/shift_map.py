@@ -28,15 +28,13 @@ class Options(BaseModel):
         side: longer pictures are filled at this side and the fill is enlarged; the cost grows with the hole's area.
         largest: share of the picture above which a hole goes straight to the pyramid.
         unfilled: share of the hole that shift-map may leave open before its result is given up.
-        blend: width in pixels of the band inside the hole over which the fill takes on its surroundings' colours.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     side: int = 256
-    largest: float = 0.3
+    largest: float = 0.5
     unfilled: float = 0.02
-    blend: int = 0
 
 
 def problem() -> str:
