@@ -1,0 +1,236 @@
+"""Real, labelled pictures that come with packages, so that every recipe runs on a fresh machine without a download.
+
+Two kinds, never mixed in one edition, because all samples of an edition must have the same members:
+
+- composites: photographs of single things, cut out by hand for Tux Paint (Debian's `tuxpaint-stamps-default`,
+  GPL-2+), laid on photographic plates. The cut-out's alpha is the exact mask, and the bare plate is known too.
+- photographs: scikit-image's whole pictures that show an ImageNet class.
+
+Each label was given by eye: `samples_stamps.csv` lists only photographs that are exactly a class of ImageNet-1k, no
+drawings, no near species, nothing cut out together with its stump or tuft of grass.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from generators.sources.imagenet import class_infos
+from schemas.canonical import derive_seed, digest
+from schemas.component import ClassInfo, Context, Source
+from schemas.errors import SourceError
+from schemas.sample import Failure, Sample, source_id
+from variorum.hashes import file_hashes
+from variorum.images import Pixels, decode, encode_png
+
+DEBIAN = "/usr/share/tuxpaint/stamps"
+FRAME = 288
+"""Side of a composite in pixels."""
+SCALE = (0.35, 0.7)
+"""Longer side of the object, as a share of the frame's."""
+ENLARGE = 1.5
+"""A small cut-out is never enlarged beyond this, but for reaching the least `SCALE`."""
+
+PHOTOGRAPHS: Mapping[str, tuple[str, str]] = {
+    "chelsea.png": ("n02123045", "CC0-1.0"),  # a tabby cat's face
+    "coffee.png": ("n07920052", "CC0-1.0"),  # an espresso
+}
+"""scikit-image's pictures of an ImageNet class, with wnid and licence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """Where a background comes from: a region of a package's picture without any object of a class in it.
+
+    Attributes:
+        package: the package that ships it.
+        path: of the file, inside the package.
+        region: left, top, right and bottom in pixels.
+        side: of the squares that are cut from the region, in pixels.
+        tint: RGB gains for a grey texture.
+        licence: SPDX id.
+    """
+
+    package: str
+    path: str
+    region: tuple[int, int, int, int]
+    side: int
+    tint: tuple[float, float, float]
+    licence: str
+
+
+PLATES = (
+    Plate("sklearn", "datasets/images/china.jpg", (395, 0, 640, 427), 245, (1, 1, 1), "CC-BY-2.0"),  # lake and trees
+    Plate("sklearn", "datasets/images/flower.jpg", (455, 0, 640, 300), 180, (1, 1, 1), "CC-BY-2.0"),  # dark leaves
+    Plate("skimage", "data/grass.png", (0, 0, 512, 512), 380, (0.85, 1.0, 0.5), "CC0-1.0"),
+    Plate("skimage", "data/gravel.png", (0, 0, 512, 512), 380, (1.0, 0.95, 0.87), "CC0-1.0"),
+    Plate("skimage", "data/brick.png", (0, 0, 512, 512), 400, (1.15, 0.85, 0.75), "CC0-1.0"),
+)
+
+
+class Samples(Source):
+    """The pictures that packages bring, labelled with ImageNet's wnids; the pin says which kind and which files.
+
+    `VARIORUM_STAMPS` names a folder of the stamps that isn't where Debian puts it.
+    """
+
+    stamps: Literal["auto", "required", "none"] = "auto"
+    """Composites of stamps when they are installed, else whole photographs; or one of the two in any case."""
+
+    def pin(self, ctx: Context) -> str:
+        """Digest of the files that the samples are made of."""
+        root = stamps_folder() or Path()
+        keys = sorted(self._keys)
+        plates = [_package_file(plate.package, plate.path) for plate in PLATES]
+        files = [root / key for key in keys] + plates if self._composed else [_photograph(key) for key in keys]
+        return digest(["composites" if self._composed else "photographs", keys, list(file_hashes(root, files))])
+
+    def size(self, ctx: Context) -> int:
+        """Pictures of the kind in use."""
+        return len(self._keys)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """ImageNet's thousand, so that an index is ImageNet's own."""
+        return class_infos()
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """Samples; a composite brings `mask.png`, the cut-out's alpha, and `plate.png`, the picture without it."""
+        for key, wnid in list(self._keys.items())[start:stop]:
+            identity = source_id("samples", key)
+            if not self._composed:
+                data = _photograph(key).read_bytes()
+                yield Sample(identity, data, (wnid,), origin=f"scikit-image {key}", licence=PHOTOGRAPHS[key][1])
+                continue
+            root = stamps_folder()
+            assert root is not None
+            origin = f"tuxpaint-stamps {key}"
+            try:
+                with Image.open(root / key) as image:
+                    stamp = np.asarray(image.convert("RGBA"))
+            except OSError as error:
+                yield Failure(identity, "", "failed", "unreadable", labels=(wnid,), origin=origin, detail=str(error))
+                continue
+            picture, mask, plate, terms = compose(stamp, key)
+            yield Sample(
+                identity,
+                encode_png(picture),
+                (wnid,),
+                origin=origin,
+                licence=f"GPL-2.0-or-later AND {terms}",
+                extras={"mask.png": encode_png(mask), "plate.png": encode_png(plate)},
+            )
+
+    @cached_property
+    def _composed(self) -> bool:
+        if self.stamps == "none":
+            return False
+        if self._present:
+            return True
+        if self.stamps == "required":
+            raise SourceError(
+                "samples: there are no Tux Paint stamps here; install tuxpaint-stamps-default, name their folder in "
+                "VARIORUM_STAMPS, or set stamps to auto"
+            )
+        return False
+
+    @cached_property
+    def _present(self) -> dict[str, str]:
+        root = stamps_folder()
+        return {key: wnid for key, wnid in stamp_table().items() if root and (root / key).is_file()}
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        """Key to wnid, in order."""
+        if self._composed:
+            return self._present
+        return {key: wnid for key, (wnid, _) in sorted(PHOTOGRAPHS.items())}
+
+
+def stamps_folder() -> Path | None:
+    """Where the stamps are: `$VARIORUM_STAMPS` or Debian's place; None when there is no such folder."""
+    folder = Path(os.environ.get("VARIORUM_STAMPS") or DEBIAN).expanduser()
+    return folder if folder.is_dir() else None
+
+
+@lru_cache(maxsize=1)
+def stamp_table() -> Mapping[str, str]:
+    """Relative path of a stamp to the wnid of what it shows, in order of path."""
+    with Path(__file__).with_name("samples_stamps.csv").open(encoding="utf-8", newline="") as file:
+        return dict(sorted((row["path"], row["wnid"]) for row in csv.DictReader(file)))
+
+
+def compose(stamp: Pixels, key: str) -> tuple[Pixels, Pixels, Pixels, str]:
+    """A cut-out on a plate; scale, place and plate depend on the key alone.
+
+    Colours are resized premultiplied by alpha, so that what lies hidden under transparent pixels makes no fringe.
+
+    Args:
+        stamp: RGBA `[h, w, 4]`.
+        key: what seeds the choices.
+
+    Returns:
+        Picture `[FRAME, FRAME, 3]`, mask `[FRAME, FRAME]` (alpha, 0 to 255), bare plate, and the plate's licence.
+    """
+    rng = np.random.default_rng(derive_seed("samples", key))
+    rows, columns = np.nonzero(stamp[..., 3])
+    cut = stamp[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32) / 255
+    cut[..., :3] *= cut[..., 3:]
+    longer = max(cut.shape[:2])
+    low, high = (share * FRAME for share in SCALE)
+    target = rng.uniform(low, max(low, min(high, ENLARGE * longer)))
+    height, width = (max(1, round(side * target / longer)) for side in cut.shape[:2])
+    how = cv2.INTER_AREA if target < longer else cv2.INTER_LINEAR
+    cut = np.asarray(cv2.resize(cut, (width, height), interpolation=how), dtype=np.float32)
+    top, left = (int(rng.integers(0, FRAME - side + 1)) for side in (height, width))
+    which = PLATES[int(rng.integers(len(PLATES)))]
+    plate = _crop(which, rng)
+    alpha = np.zeros((FRAME, FRAME, 1), np.float32)
+    colour = np.zeros((FRAME, FRAME, 3), np.float32)
+    alpha[top : top + height, left : left + width] = cut[..., 3:]
+    colour[top : top + height, left : left + width] = cut[..., :3]
+    picture = _bytes(colour + (1 - alpha) * (plate.astype(np.float32) / 255))
+    return picture, _bytes(alpha[..., 0]), plate, which.licence
+
+
+def _crop(plate: Plate, rng: np.random.Generator) -> Pixels:
+    left, top, right, bottom = plate.region
+    x = left + int(rng.integers(0, right - left - plate.side + 1))
+    y = top + int(rng.integers(0, bottom - top - plate.side + 1))
+    cut = _picture(plate.package, plate.path)[y : y + plate.side, x : x + plate.side]
+    if rng.integers(2):
+        cut = cut[:, ::-1]
+    how = cv2.INTER_AREA if plate.side > FRAME else cv2.INTER_CUBIC
+    resized = cv2.resize(np.ascontiguousarray(cut), (FRAME, FRAME), interpolation=how)
+    return _bytes(resized.astype(np.float32) / 255 * np.float32(plate.tint))
+
+
+@lru_cache(maxsize=8)
+def _picture(package: str, path: str) -> Pixels:
+    return decode(_package_file(package, path).read_bytes())
+
+
+def _photograph(name: str) -> Path:
+    return _package_file("skimage", f"data/{name}")
+
+
+def _package_file(package: str, path: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (file := Path(folder) / path).is_file():
+            return file
+    raise SourceError(f"samples: the installed {package} has no {path}; reinstall it")
+
+
+def _bytes(values: NDArray[np.float32]) -> Pixels:
+    return np.asarray((values.clip(0, 1) * 255).round(), dtype=np.uint8)
