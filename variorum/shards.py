@@ -112,7 +112,8 @@ class ShardWriter:
         parts = [memoryview(part) for part in self._pending]
         while parts:
             batch = parts[:512]  # IOV_MAX is 1024 on Linux, 16 in POSIX's promise
-            written = os.writev(self._fd, batch)
+            with naming(self.path):
+                written = os.writev(self._fd, batch)
             while parts and written >= len(parts[0]):
                 written -= len(parts[0])
                 del parts[0]
@@ -128,7 +129,8 @@ class ShardWriter:
         try:
             self._append(_END)
             self._flush()
-            os.fsync(self._fd)
+            with naming(self.path):
+                os.fsync(self._fd)
             self.sha256 = self._hash.hexdigest()
         finally:
             self._release()
@@ -148,6 +150,15 @@ class ShardWriter:
             self.close()
         else:
             self._release()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an `OSError` of a call on a descriptor the name of its file, which the call doesn't know."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _header(name: str, size: int) -> bytes:

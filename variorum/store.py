@@ -16,10 +16,11 @@ import errno
 import hashlib
 import itertools
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,9 +29,12 @@ from pydantic import BaseModel, ValidationError
 from schemas.errors import CorruptShard, StoreError, VersionDrift
 from schemas.manifest import Manifest, Receipt, ShardInfo
 from variorum.cache import cache_dir
+from variorum.shards import naming
 
 M = TypeVar("M", bound=BaseModel)
 _counter = itertools.count()
+_PROCESS = f"{secrets.token_hex(4)}."
+"""Tells this process from an earlier one with its number: in containers every process is number 1."""
 
 
 class Store:
@@ -60,17 +64,21 @@ class Store:
 
     @contextmanager
     def temporary(self, suffix: str) -> Iterator[Path]:
-        """A path for a file being written; whatever is left of it afterwards is removed."""
-        name = f"{socket.gethostname()}-{os.getpid()}-{next(_counter)}{suffix}"
+        """A path for a file being written; whatever is left of it afterwards is removed.
+
+        Errors of files in the store are explained; those of other files, which may come from anyone's code in the
+        `with` block, pass as they are.
+        """
+        name = f"{socket.gethostname()}-{os.getpid()}-{_PROCESS}{next(_counter)}{suffix}"
         path = self.scratch / name
         try:
-            with self._explained():
+            with self._explained(only_inside=True):
                 yield path
         finally:
             path.unlink(missing_ok=True)
 
     def keep(self, path: Path, *, sha256: str, samples: int) -> ShardInfo:
-        """Move a finished, synced file to its place by content; one that is there already is left alone."""
+        """Move a finished, synced file to its place by content; a damaged one there is mended by that."""
         info = ShardInfo(sha256=sha256, size=path.stat().st_size, samples=samples)
         target = self._object(info, path.suffix)
         with self._explained():
@@ -240,7 +248,8 @@ class Store:
             self.fs.makedirs(folder, exist_ok=True)
             for path in self.fs.ls(folder, detail=False):
                 if str(path).rsplit("/", 1)[-1] not in wanted:
-                    self.fs.rm_file(path)
+                    with suppress(FileNotFoundError):  # another process seals the same -dev version
+                        self.fs.rm_file(path)
             for name, info in wanted.items():
                 if not self.local:
                     self.fs.cp_file(self._object(info, ".tar"), f"{folder}/{name}")
@@ -275,8 +284,8 @@ class Store:
                 return False
             return True
         final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
         with self.temporary(".json") as temp:
+            final.parent.mkdir(parents=True, exist_ok=True)
             _write_synced(temp, data)
             try:
                 os.link(temp, final)
@@ -291,8 +300,8 @@ class Store:
             self.fs.pipe_file(path, data)
             return
         final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
         with self.temporary(".part") as temp:
+            final.parent.mkdir(parents=True, exist_ok=True)
             _write_synced(temp, data)
             temp.replace(final)
         _sync_folder(final.parent)
@@ -301,15 +310,22 @@ class Store:
         """Remove what processes of this host that are gone left half written."""
         host = socket.gethostname()
         for path in self.scratch.iterdir():
-            owner, _, rest = path.name.rpartition("-")[0].rpartition("-")
-            if owner == host and rest.isdigit() and not _alive(int(rest)):
+            owner, _, token = path.name.rpartition("-")
+            owner, _, pid = owner.rpartition("-")
+            if owner != host or not pid.isdigit():
+                continue
+            ours = int(pid) == os.getpid()
+            if not token.startswith(_PROCESS) if ours else not _alive(int(pid)):
                 path.unlink(missing_ok=True)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, *, only_inside: bool = False) -> Iterator[None]:
         try:
             yield
         except OSError as error:
+            places = (str(self.scratch), str(self.root))
+            if only_inside and not str(error.filename or "").startswith(places):
+                raise
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 why = "no space left; what is finished is kept: free some and run the same command again"
             elif (
@@ -337,7 +353,7 @@ def _protocols(fs: object) -> tuple[str, ...]:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
