@@ -23,7 +23,7 @@ from typing import Any
 
 from schemas.canonical import Json, digest
 from schemas.component import ClassInfo, Context
-from schemas.errors import SourceError, StoreError, TooManyFailures, VariorumError
+from schemas.errors import SourceError, StoreError, TooManyFailures
 from schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from schemas.recipe import Recipe
 from schemas.sample import Failure, Sample
@@ -117,17 +117,18 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
     began = time.time(), time.process_time()
     index = {info.id: position for position, info in enumerate(recipe.source.classes(ctx))}
     failures: list[Failure] = []
-    items: Iterator[Sample | Failure] = prefetch(
-        _decoded(recipe.source.read(unit.start, unit.stop, ctx), advance), AHEAD
-    )
-    for generator in recipe.generate:
-        items = generator.generate(_samples(items, failures), ctx)
+    roots: dict[str, str] = {}
+    decoded = prefetch(_decoded(recipe.source.read(unit.start, unit.stop, ctx), advance), AHEAD)
+    items: Iterator[Sample | Failure] = decoded
+    for position, generator in enumerate(recipe.generate):
+        items = generator.generate(_samples(items, failures, roots, first=position == 0), ctx)
     rows: list[dict[str, Any]] = []
     with (
         store.temporary(".test.tar") as accepted_path,
         store.temporary(".quarantine.tar") as quarantine_path,
         ShardWriter(accepted_path) as accepted,
         ShardWriter(quarantine_path) as quarantine,
+        closing(decoded),  # a generator that raised leaves it open for as long as its traceback lives
         closing(prefetch(items, AHEAD)) as made_items,
     ):
         for item in made_items:
@@ -138,7 +139,7 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
             members, row = encode_sample(item, index)
             rows.append({**row, "start": writer.write(item.id, members)})
         rows.extend(failure_row(failure) for failure in failures)
-        _check_failures(recipe, unit, failures)
+        _check_failures(recipe, unit, failures, roots)
         # the writers close, and their hashes become final, before their files are moved
         accepted.close()
         quarantine.close()
@@ -230,18 +231,22 @@ def _decoded_extra(ending: str, data: Any, decode: Any, decode_mask: Any) -> Any
     return decode_mask(data) if ending.endswith("mask.png") else decode(data)
 
 
-def _samples(items: Iterable[Sample | Failure], failures: list[Failure]) -> Iterator[Sample]:
-    """Let samples through to the next generator and put failures aside."""
+def _samples(
+    items: Iterable[Sample | Failure], failures: list[Failure], roots: dict[str, str], *, first: bool
+) -> Iterator[Sample]:
+    """Let samples through to the next generator, put failures aside, note which source sample each comes from."""
     for item in items:
         if isinstance(item, Failure):
             failures.append(item)
         else:
+            roots[item.id] = item.id if first else roots.get(item.id) or roots.get(item.parent, item.parent)
             yield item
 
 
-def _check_failures(recipe: Recipe, unit: Unit, failures: list[Failure]) -> None:
+def _check_failures(recipe: Recipe, unit: Unit, failures: list[Failure], roots: dict[str, str]) -> None:
     failed = [failure for failure in failures if failure.status == "failed"]
-    sources = {failure.parent or failure.id for failure in failed}
+    parents = [failure.parent or failure.id for failure in failed]
+    sources = {roots.get(parent, parent) for parent in parents}
     total = unit.stop - unit.start
     if len(sources) > recipe.max_failure_rate * total:
         reasons = ", ".join(
@@ -270,8 +275,9 @@ def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store
         raise StoreError(f"{len(missing)} of {len(plan.units)} units aren't done; run the same command again")
     ordered = [by_unit[unit.key] for unit in plan.units]
     rows = [receipt.rows for receipt in ordered]
-    table = read_table(store, rows)
-    verdicts = _verdicts(recipe, table, store)
+    # curation may ask for any column; the counts need four, and an edition has a row for every picture
+    table = read_table(store, rows, None if recipe.curate else ["variant", "status", "reason", "licence"])
+    verdicts = _verdicts(recipe, table, store) if recipe.curate else None
     splits: tuple[Split, ...] = ("test", "quarantine")
     shards: dict[Split, list[ShardInfo]] = {
         split: [receipt.shards[split] for receipt in ordered if split in receipt.shards] for split in splits
@@ -321,7 +327,7 @@ def build(
             for future in as_completed(futures):
                 try:
                     receipts.append(future.result())
-                except VariorumError as error:
+                except Exception as error:
                     log.error("%s", error)
                     errors.append(error)
         except BaseException:
@@ -332,13 +338,11 @@ def build(
     return commit(recipe, planned, receipts, store, profile=profile)
 
 
-def _verdicts(recipe: Recipe, table: Any, store: Store) -> ShardInfo | None:
+def _verdicts(recipe: Recipe, table: Any, store: Store) -> ShardInfo:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     found = [asdict(verdict) for step in recipe.curate for verdict in step.decide(table)]
-    if not recipe.curate:
-        return None
     names = ("id", "sha256", "action", "by", "reason")
     schema = pa.schema([*((name, pa.string()) for name in names), ("labels", pa.list_(pa.string()))])
     sink = pa.BufferOutputStream()

@@ -6,15 +6,18 @@ time alone.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -24,31 +27,54 @@ class DiskMemo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._locks: dict[str, threading.Lock] = {}
+        self._locks: dict[str, tuple[threading.Lock, int]] = {}
         self._guard = threading.Lock()
 
     def __call__(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
         """The arrays kept under `key` (hexadecimal), computed and kept first if there are none."""
         path = self.folder / key[:2] / f"{key}.npz"
-        with self._guard:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
+        with self._lock(key):
             if (kept := _load(path)) is not None:
                 return kept
             arrays = compute()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
-            with part.open("wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-            part.replace(path)
-        with self._guard:
-            self._locks.pop(key, None)
+            _save(path, arrays)
         return arrays
+
+    @contextmanager
+    def _lock(self, key: str) -> Iterator[None]:
+        """One thread at a time for a key; a lock is forgotten with its last user."""
+        with self._guard:
+            lock, users = self._locks.get(key, (threading.Lock(), 0))
+            self._locks[key] = lock, users + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                lock, users = self._locks.pop(key)
+                if users > 1:
+                    self._locks[key] = lock, users - 1
+
+
+def _save(path: Path, arrays: Arrays) -> None:
+    part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        part.replace(path)
+    except OSError as error:  # a full or read-only disk costs time alone
+        log.warning("memo %s: %s; it will be computed again when it is asked for", path, error)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError):
-        return None  # absent, or cut short by a crash: computed again
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # damage shows as errors of zipfile, zlib, ast or NumPy; the entry is computed again
+        log.warning("memo %s can't be read (%s) and is computed again", path, error)
+        return None

@@ -38,11 +38,10 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
             for item in items:
                 if not put((item, None, False)):
                     break
-        except BaseException as raised:
-            error = raised
-        finally:
             if close := getattr(items, "close", None):
                 close()
+        except BaseException as raised:
+            error = raised
         put((None, error, True))
 
     thread = threading.Thread(target=produce, name="prefetch", daemon=True)

@@ -64,7 +64,7 @@ def _read(name: str) -> dict[str, Any]:
         text = (importlib.resources.files("recipes") / f"{name}.yaml").read_text()
     else:
         close = difflib.get_close_matches(name, shipped_recipes(), 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = f"; did you mean {close[0]}?" if close else "."
         raise RecipeError(f"no recipe {name!r}{hint} Recipes that come with Variorum: {_listed()}; or give a YAML file")
     try:
         data = yaml.safe_load(text)
@@ -89,7 +89,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
         place = _step(place, part, override, ".".join(parents[: depth + 1]))
     if isinstance(place, list):
         raise RecipeError(f"--set {override}: {'.'.join(parents)} is a list; name one of its components and a field")
-    if last == "name" and place.get("name") != value:
+    if last == "name" and parents and place.get("name") != value:
         place.clear()
     place[last] = value
 
@@ -98,7 +98,7 @@ def _step(place: Any, part: str, override: str, path: str) -> Any:
     if isinstance(place, dict):
         found = place.setdefault(part, {})
     else:
-        names = [str(entry.get("name")) for entry in place]
+        names = [str(entry.get("name")) if isinstance(entry, dict) else str(entry) for entry in place]
         position = int(part) if part.isdigit() else names.index(part) if part in names else -1
         if not 0 <= position < len(place):
             raise RecipeError(f"--set {override}: no {path}; there are: {', '.join(names) or 'none'}")
