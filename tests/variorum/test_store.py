@@ -1,0 +1,352 @@
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import CorruptShard, StoreError, VersionDrift
+from schemas.manifest import Manifest, Receipt, ShardInfo
+from variorum.shards import ShardWriter, read_shard
+from variorum.store import Store, hash_file
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def put_shard(store: Store, content: bytes = b"x") -> ShardInfo:
+    with store.temporary(".tar") as path:
+        with ShardWriter(path) as writer:
+            writer.write("a", {"png": content})
+        return store.keep(path, sha256=writer.sha256, samples=1)
+
+
+def receipt(store: Store, unit: str = "u", content: bytes = b"x", who: int = 0) -> Receipt:
+    rows = store.keep_bytes(b"rows" + content, ".parquet", samples=1)
+    shards = {"test": put_shard(store, content)}
+    return Receipt(unit=unit, start=0, stop=1, shards=shards, rows=rows, made={"who": who})
+
+
+def manifest(store: Store, content: bytes = b"x", version: str = "1.0.0") -> Manifest:
+    done = store.put_receipt(receipt(store, f"unit {content!r}", content))
+    return Manifest(
+        dataset="d",
+        version=version,
+        fingerprint=content.hex() * 8,
+        recipe={},
+        profile="embedded",
+        classes=[],
+        members=["png"],
+        models={},
+        filters=[],
+        units=[done.unit],
+        shards={"test": [done.shards["test"]]},
+        rows=[done.rows],
+        counts={},
+        licences={},
+    )
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request, tmp_path):
+    return Store(str(tmp_path / "store") if request.param == "folder" else f"memory://{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def local(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+# ── receipts and objects ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_receipt_comes_back(store):
+    assert store.receipt("u") is None
+    made = store.put_receipt(receipt(store))
+    assert Store(store.url).receipt("u") == made
+
+
+def test_a_lost_or_cut_object_means_not_done(store):
+    made = store.put_receipt(receipt(store))
+    shard = f"{store.root}/objects/{made.shards['test'].sha256}.tar"
+    store.fs.pipe_file(shard, b"short")
+    assert store.receipt("u") is None
+    store.fs.rm_file(shard)
+    assert store.receipt("u") is None
+    with pytest.raises((CorruptShard, FileNotFoundError)):
+        store.path(made.shards["test"])
+    again = store.put_receipt(receipt(store, who=2))  # the same content, made again
+    assert again == made
+    assert store.receipt("u") == made
+    assert list(read_shard(store.path(made.shards["test"]))) == [("a", {"png": b"x"})]
+
+
+def test_a_receipt_that_names_lost_objects_gives_way(store):
+    made = store.put_receipt(receipt(store))
+    store.fs.rm_file(f"{store.root}/objects/{made.rows.sha256}.parquet")
+    other = store.put_receipt(receipt(store, content=b"y", who=1))
+    assert other.made == {"who": 1}
+    assert store.receipt("u") == other
+
+
+def test_a_receipt_that_is_no_receipt_is_named(store):
+    store.fs.makedirs(f"{store.root}/units", exist_ok=True)
+    store.fs.pipe_file(f"{store.root}/units/u.json", b'{"unit": "u"')
+    with pytest.raises(CorruptShard, match=r"units/u.json: not a receipt; delete it"):
+        store.receipt("u")
+
+
+def test_a_damaged_download_is_not_taken():
+    store = Store(f"memory://{uuid.uuid4().hex}")
+    made = receipt(store)
+    target = f"{store.root}/objects/{made.shards['test'].sha256}.tar"
+    store.fs.pipe_file(target, b"\1" * made.shards["test"].size)
+    with pytest.raises(CorruptShard, match="doesn't match its name"):
+        store.path(made.shards["test"])
+
+
+def race(url: str, barrier, results, who: int) -> None:
+    store = Store(url)
+    mine = receipt(store, who=who, content=b"%d" % (who % 3))  # three different results of one unit
+    barrier.wait()
+    results.put((who, store.put_receipt(mine).made["who"]))
+
+
+def test_processes_that_race_for_a_receipt_agree_on_one(local):
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(4), context.Queue()
+    workers = [context.Process(target=race, args=(local.url, barrier, results, who)) for who in range(4)]
+    for worker in workers:
+        worker.start()
+    taken = {results.get(timeout=60)[1] for _ in workers}
+    for worker in workers:
+        worker.join()
+    assert len(taken) == 1
+    assert local.receipt("u").made["who"] in taken
+
+
+def test_threads_that_race_for_a_receipt_agree_on_one(local):
+    for round_ in range(5):
+        barrier = threading.Barrier(16)
+
+        def put(who: int, round_: int = round_, barrier: threading.Barrier = barrier) -> int:
+            mine = receipt(local, f"u{round_}", b"%d" % (who % 3), who)
+            barrier.wait()
+            return local.put_receipt(mine).made["who"]
+
+        with ThreadPoolExecutor(16) as pool:
+            assert len(set(pool.map(put, range(16)))) == 1
+
+
+# ── editions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_sealed_edition_is_adopted(store):
+    first = store.commit(manifest(store))
+    assert store.commit(first.model_copy(update={"profile": "hub"})) == first
+    assert store.resolve("d@1.0.0") == store.resolve("d") == first
+    assert store.editions() == [("d", "1.0.0")]
+
+
+def test_a_sealed_version_does_not_move(store):
+    first = store.commit(manifest(store))
+    with pytest.raises(VersionDrift, match=r"d@1.0.0 is sealed in .* new version \(--set version=...\)"):
+        store.commit(manifest(store, b"y"))
+    assert store.resolve("d@1.0.0") == first
+
+
+def test_a_dev_version_moves_and_its_data_with_it(store):
+    store.commit(manifest(store, b"x", "1.0.0-dev"))
+    moved = store.commit(manifest(store, b"yy", "1.0.0-dev"))
+    assert store.resolve("d@1.0.0-dev") == moved
+    names = store.fs.ls(f"{store.edition_path(moved)}/data", detail=False)
+    assert [str(name).rsplit("/", 1)[-1] for name in names] == ["test-00000-of-00001.tar"]
+    data = store.fs.cat_file(names[0])
+    assert hashlib.sha256(data).hexdigest() == moved.shards["test"][0].sha256
+
+
+def test_an_edition_that_lost_a_file_is_sealed_again(store):
+    first = store.commit(manifest(store))
+    store.fs.rm_file(f"{store.root}/objects/{first.shards['test'][0].sha256}.tar")
+    assert not store.whole(first)
+    again = store.commit(manifest(store))
+    assert store.whole(again)
+    assert again == first
+
+
+def test_versions_are_in_order_of_number_and_dev_comes_first(store):
+    for version in ("1.10.0", "1.9.0", "1.9.0-dev", "2.0.0-dev"):
+        store.commit(manifest(store, b"x", version))
+    assert [version for _, version in store.editions()] == ["1.9.0-dev", "1.9.0", "1.10.0", "2.0.0-dev"]
+    assert store.resolve("d").version == "2.0.0-dev"
+
+
+@pytest.mark.parametrize("name", ["e", "d@9.9.9", "", "../d", "d@../1.0.0", "d@*", "*"])
+def test_unknown_editions_are_answered_with_the_known(store, name):
+    store.commit(manifest(store))
+    with pytest.raises(StoreError, match=r"no edition .*; there are: d@1.0.0"):
+        store.resolve(name)
+
+
+def test_files_beside_the_manifest(store):
+    sealed = store.commit(manifest(store))
+    assert store.read_beside(sealed, "README.md") is None
+    store.write_beside(sealed, "README.md", b"one")
+    store.write_beside(sealed, "README.md", b"two")
+    assert store.read_beside(sealed, "README.md") == b"two"
+
+
+# ── places that can't be written ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def one_line(error: pytest.ExceptionInfo) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_a_file_is_no_store(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for url in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError) as error:
+            Store(str(url))
+        assert "choose another place with --store" in one_line(error)
+
+
+def test_a_protocol_that_nobody_knows(tmp_path):
+    with pytest.raises(StoreError) as error:
+        Store("gopher://x")
+    assert "give a folder or a URL that fsspec knows" in one_line(error)
+
+
+def test_a_folder_without_permission(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    if os.geteuid():
+        with pytest.raises(StoreError) as error:
+            Store(str(tmp_path / "closed" / "store"))
+        assert "can't be written" in one_line(error)
+        return
+    code = (  # root may write anywhere, so a process that gave root up tries
+        "import os, sys; import fsspec.core, variorum.store as s; os.setegid(65534); os.seteuid(65534)\n"
+        "try: s.Store(sys.argv[1])\nexcept s.StoreError as error: print(error)"
+    )
+    (tmp_path / "closed").chmod(0o555)
+    for parent in tmp_path.parents[:3]:
+        parent.chmod(parent.stat().st_mode | 0o111)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "closed" / "store")], capture_output=True, text=True
+    )
+    assert "can't be written (Permission denied); choose another place with --store" in done.stdout, done.stderr
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from schemas.errors import StoreError
+from test_store import put_shard, receipt
+from variorum.store import Store
+store = Store(sys.argv[1])
+store.put_receipt(receipt(store, "small"))
+if sys.argv[2] == "limit":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    receipt(store, "big", bytes(3_000_000))
+except StoreError as error:
+    print(error)
+"""
+
+
+def fill(place: Path, how: str) -> str:
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(place), how],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    store = Store(str(place))
+    kept = store.receipt("small")
+    assert kept, done.stderr
+    assert hash_file(store.path(kept.shards["test"])) == kept.shards["test"].sha256
+    assert store.receipt("big") is None
+    assert list(store.scratch.iterdir()) == []
+    return done.stdout
+
+
+def test_a_full_disk_costs_nothing_that_is_finished(tmp_path):
+    assert "no space left; what is finished is kept" in fill(tmp_path / "store", "limit")
+
+
+def test_a_really_full_disk_costs_nothing_that_is_finished(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], capture_output=True).returncode:
+        pytest.skip("mounting isn't allowed here")
+    try:
+        assert "no space left; what is finished is kept" in fill(place, "disk")
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_read_only_disk(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "none", place], capture_output=True).returncode:
+        pytest.skip("mounting isn't allowed here")
+    try:
+        with pytest.raises(StoreError) as error:
+            Store(str(place))
+        assert "can't be written (Read-only file system)" in one_line(error)
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_errors_of_other_files_are_not_blamed_on_the_store(local, tmp_path):
+    (tmp_path / "photo").mkdir()
+    for wrong in ("photo", "photo/x/y"):
+        with pytest.raises(OSError, match="photo"), local.temporary(".tar"):
+            (tmp_path / wrong).mkdir()
+
+
+# ── temp files ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gone() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_only_what_dead_processes_left_is_swept(local):
+    host = socket.gethostname()
+    dead, alive = local.scratch / f"{host}-{gone()}-ab.3.tar", local.scratch / f"{host}-{os.getppid()}-ab.0.tar"
+    elsewhere, foreign = local.scratch / f"other-host-{gone()}-ab.1.tar", local.scratch / "notes.txt"
+    earlier = local.scratch / f"{host}-{os.getpid()}-00000000.0.tar"  # a process of this number, before this one
+    for path in (dead, alive, elsewhere, foreign, earlier):
+        path.write_bytes(b"")
+    with local.temporary(".tar") as mine:
+        mine.write_bytes(b"")
+        Store(local.url)
+        assert sorted(local.scratch.iterdir()) == sorted([alive, elsewhere, foreign, mine])
+
+
+def test_a_number_used_again_does_not_meet_old_files(local):
+    """In a container every process may have the same number, and the one before may have been killed."""
+    code = "import variorum.store as s, sys\nwith s.Store(sys.argv[1]).temporary('.tar') as path: print(path)"
+    out = subprocess.run([sys.executable, "-c", code, local.url], capture_output=True, text=True, check=True)
+    pid = out.stdout.rsplit("/", 1)[-1].rsplit("-", 2)[1]
+    with local.temporary(".tar") as mine:
+        assert Path(out.stdout.strip()).name.replace(f"-{pid}-", f"-{os.getpid()}-") != mine.name
+
+
+def test_a_temporary_is_removed_whatever_happens(local):
+    with contextlib.suppress(RuntimeError), local.temporary(".tar") as path:
+        path.write_bytes(b"x")
+        raise RuntimeError
+    assert list(local.scratch.iterdir()) == []
