@@ -1,0 +1,110 @@
+"""How complex a background is, and how to make a plate more or less so without touching its brightness or contrast.
+
+ImageNet-E steers mean |FFT2| of the whole frame, which rewards brightness, contrast and noise and counts the object
+too. `masked_hf` measures the background alone and divides contrast out; `retextured` moves it and nothing else.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+HIGH = 0.1
+"""Cycles per pixel from which on a frequency counts as high."""
+
+
+def luma(picture: Pixels) -> Floats:
+    """`[H, W]` float32 in [0, 1]."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.float32) / 255
+
+
+def adm_compat(picture: Pixels) -> float:
+    """ImageNet-E's complexity: mean |FFT2(x)| over channels and all frequencies, x in [0, 1]."""
+    spectrum = np.fft.rfft2(picture.astype(np.float32) / 255, axes=(0, 1))
+    width = picture.shape[1]
+    twice = np.full(spectrum.shape[1], 2.0)  # rfft2 keeps one of each pair of conjugate columns
+    twice[0] = 1
+    if width % 2 == 0:
+        twice[-1] = 1
+    return float((np.abs(spectrum) * twice[None, :, None]).sum() / picture.size)
+
+
+def masked_hf(picture: Pixels, background: NDArray[np.bool_]) -> tuple[float, float]:
+    """Share of the background's spectral energy at high frequencies, and its RMS contrast.
+
+    `C = sum over |f| >= 0.1 of |F(x W)|^2 / sum over f != 0 of |F(x W)|^2`, where x is luma less its background mean,
+    and W a Hann window over the frame times a soft weight that is 0 on the object: neither the object, nor the
+    frame's edge, nor the outline of the mask adds energy of its own.
+
+    Args:
+        picture: `[H, W, 3]` uint8.
+        background: `[H, W]`, true where there is no object.
+
+    Returns:
+        C in [0, 1] and the standard deviation of luma on the background; both 0 for a flat or absent background.
+    """
+    grey = luma(picture)
+    if not background.any():
+        return 0.0, 0.0
+    values = grey[background]
+    contrast = float(values.std())
+    near = cv2.erode(background.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(np.float32)
+    taper, high = _window(*grey.shape)
+    weight = cv2.GaussianBlur(near, (0, 0), 2.0) * taper
+    energy = np.abs(np.fft.rfft2((grey - values.mean()) * weight)) ** 2
+    energy[0, 0] = 0
+    energy[:, 1 : (grey.shape[1] + 1) // 2] *= 2
+    total = float(energy.sum())
+    return (float(energy[high].sum()) / total if total > 1e-9 else 0.0), contrast
+
+
+def retextured(plate: Pixels, gains: tuple[float, ...]) -> Pixels:
+    """The plate with its detail scaled band by band; mean colour and RMS contrast stay as they are.
+
+    Gains below 1 act like a lens out of focus. Gains above 1 bring out the texture that is there: bands are split by
+    an edge-keeping filter, so that edges don't ring, and each band is bounded so that noise doesn't turn into salt.
+
+    Args:
+        plate: `[H, W, 3]` uint8.
+        gains: one factor a band, finest first; each band is about twice as coarse as the one before.
+    """
+    start = plate.astype(np.float32) / 255
+    rest, out = start, np.zeros_like(start)
+    for level, gain in enumerate(gains):
+        if gain < 1:
+            base = cv2.GaussianBlur(rest, (0, 0), 1.0 * 2**level)
+        else:
+            base = cv2.ximgproc.guidedFilter(rest, rest, 2 * 2**level, 0.02**2 * 4**level)
+        out += gain * (rest - base)
+        rest = base
+    out += rest
+    return _matched(out, start)
+
+
+def _matched(changed: Floats, like: Floats) -> Pixels:
+    """Mean colour and luma's standard deviation of `like` for `changed`; in rounds, as clipping undoes some."""
+    wanted = luma_std(like)
+    mean = like.mean(axis=(0, 1))
+    out = changed
+    for _ in range(4):
+        centred = out - out.mean(axis=(0, 1))
+        out = np.clip(mean + centred * (wanted / max(luma_std(out), 1e-6)), 0, 1)
+    return np.asarray(np.rint(255 * out), dtype=np.uint8)
+
+
+def luma_std(picture: Floats) -> float:
+    """RMS contrast of a float RGB picture."""
+    return float(cv2.cvtColor(np.ascontiguousarray(picture, np.float32), cv2.COLOR_RGB2GRAY).std())
+
+
+@lru_cache(maxsize=8)
+def _window(height: int, width: int) -> tuple[Floats, NDArray[np.bool_]]:
+    taper = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    return taper, radius >= HIGH

@@ -1,0 +1,55 @@
+"""Square working pictures: a window of the short side, slid along the long side, then resized; never squashed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Window = tuple[int, int, int]
+"""Left, top and side, in pixels of the whole picture."""
+
+Framing = Literal["object", "center"]
+
+
+def window(height: int, width: int, mask: Pixels | None = None) -> Window:
+    """The square of the short side that holds the object's box if any does, else as much of it as fits.
+
+    It stays as near to the picture's middle as the box allows, so that an object in the middle gives the centre crop.
+
+    Args:
+        height: of the whole picture.
+        width: of the whole picture.
+        mask: `[height, width]`, object above 127; None or an empty one gives the centre crop.
+    """
+    side = min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    if mask is None or height == width:
+        return left, top, side
+    along = (mask > 127).any(axis=0 if width > height else 1)
+    if not along.any():
+        return left, top, side
+    places = np.flatnonzero(along)
+    first, last = int(places[0]), int(places[-1]) + 1
+    room = len(along) - side
+    if last - first <= side:
+        margin = min(side - (last - first), side // 16) // 2  # a box at the window's edge would look cut
+        low, high = last - side + margin, first - margin
+    else:
+        low = high = (first + last - side) // 2
+    start = min(max(room // 2, low), high)
+    start = min(max(start, 0), room)
+    return (start, 0, side) if width > height else (0, start, side)
+
+
+def crop(picture: Pixels, at: Window, frame: int) -> Pixels:
+    """The window of a picture or mask as `[frame, frame, …]` pixels: area filter down, cubic up."""
+    left, top, side = at
+    cut = picture[top : top + side, left : left + side]
+    if side == frame:
+        return np.ascontiguousarray(cut)
+    how = cv2.INTER_AREA if side > frame else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(cut, (frame, frame), interpolation=how), dtype=np.uint8)

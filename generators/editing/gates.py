@@ -1,0 +1,220 @@
+"""The checks that an edit must pass, each one a function that returns what it measured, the limit and the outcome.
+
+A gate that doesn't apply to an edit is absent from its record; nothing here drops a picture.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from generators.editing import geometry
+from generators.editing.geometry import Cutout, Placed
+from schemas.sample import Gate
+
+Pixels = NDArray[np.uint8]
+
+MAX_DB = 99.0
+"""PSNR of identical pixels, which is infinite, is recorded as this."""
+CORE = np.ones((5, 5), np.uint8)
+
+
+class Gates(BaseModel):
+    """Thresholds. Shares are of the frame unless named otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_area: float = Field(default=0.005, ge=0, le=1)
+    max_area: float = Field(default=0.60, ge=0, le=1)
+    min_main_part: float = Field(default=0.90, ge=0, le=1, description="largest component's share of the mask")
+    max_holes: float = Field(default=0.05, ge=0, le=1, description="holes' share of the filled mask")
+    max_border: float = Field(
+        default=0.02, ge=0, le=1, description="share of the mask's outline that lies on the frame"
+    )
+    min_score: float = Field(
+        default=0.88, ge=0, le=1, description="the segmenter's own IoU estimate, where it gives one"
+    )
+    min_stability: float = Field(default=0.80, ge=0, le=1, description="IoU of the mask cut low and cut high")
+    min_agreement: float = Field(
+        default=0.80, ge=0, le=1, description="IoU of two masks of the object, where there are two"
+    )
+    min_psnr_kept: float = Field(default=40, description="dB inside the object, background edits")
+    min_psnr_moved: float = Field(default=30, description="dB inside the object, mapped back, geometric edits")
+    min_visible: float = Field(default=0.98, ge=0, le=1, description="share of the object's alpha in the frame")
+    size_tolerance: float = Field(default=0.05, gt=0, le=1, description="relative error of the achieved size")
+    max_scale: float = Field(default=3.0, gt=1, description="magnification from which on the object is mostly blur")
+    max_area_change: float = Field(default=0.03, gt=0, description="relative change of the mask's area by turning it")
+    max_drift: float = Field(default=2.0, ge=0, description="pixels by which turning may move the centroid")
+    same_iou: float = Field(default=0.97, ge=0, le=1, description="with same_pixels: a turn that shows nothing")
+    same_pixels: float = Field(default=8.0, ge=0, description="mean absolute difference, 0 to 255")
+    min_change: float = Field(default=0.05, ge=0, le=1, description="1 - SSIM on the background")
+    min_complexity_change: float = Field(default=0.02, ge=0, le=1)
+    max_plate_p: float = Field(
+        default=0.5, gt=0, le=1, description="the class's probability on the plate, to the original's"
+    )
+    negligible_p: float = Field(
+        default=0.02, ge=0, le=1, description="a probability at or below this is no trace of a class"
+    )
+    max_seam: float = Field(default=3.0, gt=0, description="gradient along the outline, to what is usual there")
+    min_std: float = Field(default=2.0, ge=0, description="grey levels; below it the picture is blank")
+    max_plate_hole: float = Field(default=0.45, gt=0, le=1, description="hole's share of a plate that others may use")
+
+
+def gate(value: float, passed: bool, limit: str) -> Gate:
+    """A gate of plain numbers, as records need them."""
+    return Gate(value=round(float(value), 6), limit=limit, passed=bool(passed))
+
+
+def at_least(value: float, limit: float) -> Gate:
+    """Passed when value >= limit."""
+    return gate(value, value >= limit, f">= {limit:g}")
+
+
+def at_most(value: float, limit: float) -> Gate:
+    """Passed when value <= limit."""
+    return gate(value, value <= limit, f"<= {limit:g}")
+
+
+def recorded(value: float) -> Gate:
+    """Noted for people and tables, never a reason to drop."""
+    return gate(value, True, "recorded")
+
+
+def mask_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
+    """`mask_area`, `mask_components`, `mask_holes` of an alpha mask `[H, W]`."""
+    inside = (mask > 127).astype(np.uint8)
+    area = int(inside.sum())
+    share = area / inside.size
+    within = limits.min_area <= share <= limits.max_area
+    found = {"mask_area": gate(share, within, f"{limits.min_area:g} to {limits.max_area:g}")}
+    if area:
+        parts = cv2.connectedComponentsWithStats(inside, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+        found["mask_components"] = at_least(float(parts.max()) / area, limits.min_main_part)
+        filled = _filled(inside)
+        found["mask_holes"] = at_most(1 - area / int(filled.sum()), limits.max_holes)
+    return found
+
+
+def border(mask: Pixels, limits: Gates) -> Gate:
+    """`truncated`: the share of the mask's outline that is the frame's own border, where the object goes on unseen."""
+    inside = (mask > 127).astype(np.uint8)
+    outline = inside & (1 - cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0))
+    edge = np.zeros_like(inside)
+    edge[[0, -1]] = 1
+    edge[:, [0, -1]] = 1
+    total = int(outline.sum())
+    return at_most(int((outline & edge).sum()) / total if total else 0.0, limits.max_border)
+
+
+def iou(first: Pixels, second: Pixels) -> float:
+    """Intersection over union of two masks; 0 when both are empty."""
+    a, b = first > 127, second > 127
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+def psnr(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Peak signal-to-noise ratio in dB of values from 0 to 255, at most MAX_DB."""
+    error = float(np.mean((first - second) ** 2)) if first.size else 0.0
+    return min(MAX_DB, 10 * float(np.log10(255**2 / error))) if error > 0 else MAX_DB
+
+
+def object_kept(original: Pixels, edited: Pixels, alpha: Pixels, limits: Gates) -> Gate:
+    """`object_kept` for background edits: PSNR where the object is opaque."""
+    core = alpha == 255
+    return at_least(psnr(original[core].astype(np.float32), edited[core].astype(np.float32)), limits.min_psnr_kept)
+
+
+def object_mapped_back(cutout: Cutout, placed: Placed, edited: Pixels, limits: Gates) -> Gate:
+    """`object_kept` for geometric edits: the edit mapped back onto the cut-out must show the same object.
+
+    A smaller object can't hold the original's finest detail, so both are compared at the coarser of their two
+    resolutions: the original is blurred to it before the comparison.
+    """
+    height, width = cutout.rgba.shape[:2]
+    left, top, wide, high = cv2.boundingRect((cutout.rgba[..., 3] > 127).astype(np.uint8))
+    right, bottom = min(width, left + wide), min(height, top + high)
+    scale = geometry.scale_of(placed.matrix)
+    onto = placed.matrix.copy()
+    onto[:, 2] += onto[:, :2] @ np.array([left, top], np.float64)
+    source, alpha = cutout.rgba[top:bottom, left:right, :3], cutout.rgba[top:bottom, left:right, 3]
+    if scale > 1:
+        edited = cv2.GaussianBlur(edited, (0, 0), 0.3 * scale)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    back = cv2.warpAffine(edited, onto, (right - left, bottom - top), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    spread = 0.5 if scale >= 1 else 0.5 / scale
+    blur = np.asarray(cv2.GaussianBlur(source, (0, 0), spread))
+    radius = max(2, int(np.ceil(2.5 * spread)))
+    core = cv2.erode((alpha == 255).astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) > 0
+    if scale < 1:
+        back = cv2.GaussianBlur(back, (0, 0), 0.5)
+    return at_least(psnr(blur[core].astype(np.float32), back[core].astype(np.float32)), limits.min_psnr_moved)
+
+
+def background_change(original: Pixels, edited: Pixels, background: NDArray[np.bool_], limits: Gates) -> Gate:
+    """`background_changed`: 1 - mean SSIM (Gaussian window, sigma 1.5) of luma over the background."""
+    first, second = (np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.float32) for p in (original, edited))
+
+    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5))
+
+    mu1, mu2 = mean(first), mean(second)
+    var1, var2, cov = mean(first * first) - mu1**2, mean(second * second) - mu2**2, mean(first * second) - mu1 * mu2
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    ssim = (2 * mu1 * mu2 + c1) * (2 * cov + c2) / ((mu1**2 + mu2**2 + c1) * (var1 + var2 + c2))
+    return at_least(float(1 - ssim[background].mean()) if background.any() else 0.0, limits.min_change)
+
+
+def seam_strength(picture: Pixels, mask: Pixels) -> tuple[float, float]:
+    """Mean luma gradient along the mask's outline, and over the background next to it (3 to 12 pixels away)."""
+    left, top, width, height = cv2.boundingRect(mask)
+    pad = 14
+    rows, columns = slice(max(0, top - pad), top + height + pad), slice(max(0, left - pad), left + width + pad)
+    grey = cv2.cvtColor(np.ascontiguousarray(picture[rows, columns]), cv2.COLOR_RGB2GRAY)
+    inside = (mask[rows, columns] > 127).astype(np.uint8)
+    slope = cv2.magnitude(cv2.Scharr(grey, cv2.CV_32F, 1, 0), cv2.Scharr(grey, cv2.CV_32F, 0, 1)) / 32
+    small = np.ones((3, 3), np.uint8)
+    wide, narrow = np.ones((25, 25), np.uint8), np.ones((7, 7), np.uint8)
+    line = (cv2.dilate(inside, small) - cv2.erode(inside, small)).astype(bool)
+    beside = (cv2.dilate(inside, wide) - cv2.dilate(inside, narrow)).astype(bool)
+    return (float(slope[line].mean()) if line.any() else 0.0, float(slope[beside].mean()) if beside.any() else 0.0)
+
+
+def seam(edited: tuple[float, float], original: tuple[float, float], limits: Gates) -> Gate:
+    """`seam`: the outline's gradient to the greater of the background's beside it and the original's own outline.
+
+    A white bird before a blue sky has a strong outline by nature, hence the second yard-stick.
+    """
+    usual = max(edited[1], original[0], 1.0)
+    return at_most(edited[0] / usual, limits.max_seam)
+
+
+def blank(picture: Pixels, limits: Gates) -> Gate:
+    """`blank`: the picture's standard deviation over all pixels and channels."""
+    return at_least(float(cv2.meanStdDev(picture.reshape(-1, 1))[1][0, 0]), limits.min_std)
+
+
+def plate_clean(on_plate: float, on_original: float, limits: Gates) -> Gate:
+    """`plate_clean`: the object's class must be no more than half as probable without the object."""
+    limit = max(limits.max_plate_p * on_original, limits.negligible_p)
+    return gate(on_plate, on_plate <= limit, f"<= {limit:.4g}")
+
+
+def label_gates(probabilities: NDArray[np.float32], index: int) -> dict[str, Gate]:
+    """`label_p` and `label_rank` (1 is the top) of a class: recorded, so that people can look at the last ones."""
+    value = float(probabilities[index])
+    return {"label_p": recorded(value), "label_rank": recorded(1 + int((probabilities > value).sum()))}
+
+
+def first_failed(found: dict[str, Gate]) -> str:
+    """Name of the first gate that wasn't passed, or `""`."""
+    return next((name for name, item in found.items() if not item["passed"]), "")
+
+
+def _filled(inside: Pixels) -> Pixels:
+    """The mask with its holes closed: all that the frame's border can't be reached from."""
+    padded = np.pad(inside, 1)
+    flooded = padded.copy()
+    cv2.floodFill(flooded, None, (0, 0), 2)
+    return np.asarray(flooded != 2, dtype=np.uint8)[1:-1, 1:-1]
