@@ -47,7 +47,7 @@ def evaluate(job: Job, manifest: Manifest) -> dict[str, dict[str, Json]]:
         progress.get().advance(sum(shard.samples for shard in shards if shard not in todo))
         run_all([measure_task.submit(job, position, shard) for shard in todo], "shards")
         parts = [run_measure(shard, evaluation, ctx, store) for shard in shards]
-        figures[evaluation.component_name()] = summarise(manifest, evaluation, parts, store)
+        figures[evaluation.component_name()] = summarise(manifest, evaluation, parts, ctx, store)
     return figures
 
 

@@ -11,7 +11,7 @@ import yaml
 from schemas.errors import RecipeError
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
-from variorum.contact_sheet import contact_sheet
+from variorum.contact_sheet import contact_sheet, variants
 from variorum.features import front_matter
 from variorum.store import Store
 from variorum.tables import summary_rows
@@ -48,6 +48,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
         quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
         size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
         evaluations=render_evaluations(recipe, manifest, store),
+        made_by=yaml.safe_dump(recipe.identity(), sort_keys=False, width=100).strip(),
     )
 
 
@@ -55,8 +56,8 @@ def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     """The evaluations' figures as Markdown, each by the template `_<evaluation>.md.j2` in data_cards/."""
     known = _templates()
     parts = [
-        _render(f"_{name}", figures=figures, manifest=manifest)
-        for name, figures in evaluations(recipe, manifest, store).items()
+        _render(f"_{name}", figures=kept["figures"], models=kept["models"], order=variants(manifest, store))
+        for name, kept in evaluations(recipe, manifest, store).items()
         if f"_{name}" in known
     ]
     return "\n".join(parts)
@@ -98,14 +99,14 @@ def card_header(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
 
 
 def evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> dict[str, Any]:
-    """The figures of the recipe's evaluations that were made of this edition, by name."""
+    """By name, the `figures` of the recipe's evaluations of this edition, and the pins of the `models` measured."""
     found = {}
     for evaluation in recipe.evaluate:
         name = evaluation.component_name()
         if data := store.read_beside(manifest, f"evaluation-{name}.json"):
             kept = json.loads(data)
             if kept.get("edition") == manifest.digest():  # a -dev version may have moved since
-                found[name] = kept["figures"]
+                found[name] = kept
     return found
 
 

@@ -29,11 +29,11 @@ def contact_sheet(manifest: Manifest, store: Store, *, rows: int = 12, cell: int
     for record, shards in zip(records, _shards(manifest, store), strict=True):
         record["shard"] = shards.get(record["status"])
         family.setdefault(record["parent"] or record["id"], {}).setdefault(record["variant"], record)
-    variants = list(dict.fromkeys(record["variant"] for record in records if record["shard"]))
+    columns_of = variants(manifest, store)
     complete = [group for group in family.values() if any(record["shard"] for record in group.values())]
-    chosen = [complete[i] for i in _spread(len(complete), min(rows, MAX_CELLS // max(1, len(variants))))]
+    chosen = [complete[i] for i in _spread(len(complete), min(rows, MAX_CELLS // max(1, len(columns_of))))]
     masks = ["mask"] if "mask.png" in manifest.members else []
-    titles = variants[:1] + masks + variants[1:]
+    titles = columns_of[:1] + masks + columns_of[1:]
     top, left, gap = 34, 120, 4
     size = (left + len(titles) * (cell + gap) + gap, top + len(chosen) * (cell + gap) + gap)
     sheet = Image.new("RGB", size, PAPER)
@@ -56,6 +56,13 @@ def contact_sheet(manifest: Manifest, store: Store, *, rows: int = 12, cell: int
     out = io.BytesIO()
     sheet.save(out, "PNG", compress_level=6)
     return out.getvalue()
+
+
+def variants(manifest: Manifest, store: Store) -> list[str]:
+    """The edition's variants in the order in which they were made, those without a picture left out."""
+    table = read_table(store, manifest.rows, ["variant", "start"])
+    pairs = zip(table.column("variant").to_pylist(), table.column("start").to_pylist(), strict=True)
+    return list(dict.fromkeys(variant for variant, start in pairs if start >= 0))
 
 
 def _draw_cell(

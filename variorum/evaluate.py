@@ -83,7 +83,9 @@ def shard_samples(shard: ShardInfo, store: Store, advance: Advance = lambda _: N
         advance(1)
 
 
-def summarise(manifest: Manifest, evaluation: Evaluation, parts: list[ShardInfo], store: Store) -> dict[str, Json]:
+def summarise(
+    manifest: Manifest, evaluation: Evaluation, parts: list[ShardInfo], ctx: Context, store: Store
+) -> dict[str, Json]:
     """The evaluation's figures over the accepted pictures of an edition, kept beside its manifest."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -92,7 +94,9 @@ def summarise(manifest: Manifest, evaluation: Evaluation, parts: list[ShardInfo]
     seed = manifest.recipe.get("seed", 0)
     assert isinstance(seed, int)
     figures = evaluation.summarise(pa.concat_tables(tables, promote_options="default"), seed)
-    kept = json.dumps({"edition": manifest.digest(), "figures": figures}, indent=1, sort_keys=True, allow_nan=False)
+    models = {alias: ctx.models.pin(alias) for alias in evaluation.aliases()}
+    record = {"edition": manifest.digest(), "models": models, "figures": figures}
+    kept = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
     store.write_beside(manifest, f"evaluation-{evaluation.component_name()}.json", kept.encode())
     return figures
 
@@ -112,4 +116,4 @@ def evaluate(
     progress.start(f"{evaluation.component_name()} on", sum(shard.samples for shard in shards))
     with ThreadPoolExecutor(workers) as pool:
         parts = list(pool.map(lambda shard: run_measure(shard, evaluation, ctx, store, progress.advance), shards))
-    return summarise(manifest, evaluation, parts, store)
+    return summarise(manifest, evaluation, parts, ctx, store)
