@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -94,7 +94,7 @@ class Samples(Source):
         keys = sorted(self._keys)
         plates = [_package_file(plate.package, plate.path) for plate in PLATES]
         files = [root / key for key in keys] + plates if self._composed else [_photograph(key) for key in keys]
-        return digest(["composites" if self._composed else "photographs", keys, list(file_hashes(root, files))])
+        return digest(["composites" if self._composed else "photographs", tuple(keys), tuple(file_hashes(root, files))])
 
     def size(self, ctx: Context) -> int:
         """Pictures of the kind in use."""
@@ -212,7 +212,7 @@ def _crop(plate: Plate, rng: np.random.Generator) -> Pixels:
         cut = cut[:, ::-1]
     how = cv2.INTER_AREA if plate.side > FRAME else cv2.INTER_CUBIC
     resized = cv2.resize(np.ascontiguousarray(cut), (FRAME, FRAME), interpolation=how)
-    return _bytes(resized.astype(np.float32) / 255 * np.float32(plate.tint))
+    return _bytes(resized.astype(np.float32) / 255 * np.asarray(plate.tint, np.float32))
 
 
 @lru_cache(maxsize=8)
@@ -232,5 +232,5 @@ def _package_file(package: str, path: str) -> Path:
     raise SourceError(f"samples: the installed {package} has no {path}; reinstall it")
 
 
-def _bytes(values: NDArray[np.float32]) -> Pixels:
+def _bytes(values: NDArray[Any]) -> Pixels:
     return np.asarray((values.clip(0, 1) * 255).round(), dtype=np.uint8)
