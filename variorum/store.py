@@ -22,7 +22,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -80,7 +80,7 @@ class Store:
     def keep(self, path: Path, *, sha256: str, samples: int) -> ShardInfo:
         """Move a finished, synced file to its place by content; a damaged one there is mended by that."""
         info = ShardInfo(sha256=sha256, size=path.stat().st_size, samples=samples)
-        target = self._object(info, path.suffix)
+        target = self.object(info, path.suffix)
         with self._explained():
             if self.local:
                 final = Path(target)
@@ -103,7 +103,7 @@ class Store:
         Raises:
             CorruptShard: when it is missing or its size or downloaded content isn't what its name says.
         """
-        target = self._object(info, suffix)
+        target = self.object(info, suffix)
         if self.local:
             local = Path(target)
         else:
@@ -122,13 +122,27 @@ class Store:
 
     def has(self, info: ShardInfo, suffix: str = ".tar") -> bool:
         """Whether an object is there, at its right size."""
-        target = self._object(info, suffix)
+        target = self.object(info, suffix)
         try:
             return bool(self.fs.size(target) == info.size)
         except FileNotFoundError:
             return False
 
-    def _object(self, info: ShardInfo, suffix: str) -> str:
+    def hash(self, info: ShardInfo, suffix: str, advance: Callable[[int], None] = lambda _: None) -> str:
+        """sha256 of an object as the store itself holds it, whatever copies this machine has.
+
+        Raises:
+            CorruptShard: when it isn't there.
+        """
+        target = self.object(info, suffix)
+        try:
+            with self.fs.open(target, "rb") as file:
+                return _hash(file, advance)
+        except FileNotFoundError:
+            raise CorruptShard(f"{target}: no such file; run the recipe again to remake it") from None
+
+    def object(self, info: ShardInfo, suffix: str) -> str:
+        """Where an object lies, as the store's file system names it."""
         return f"{self.root}/objects/{info.sha256}{suffix}"
 
     # ── receipts ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -252,13 +266,13 @@ class Store:
                         self.fs.rm_file(path)
             for name, info in wanted.items():
                 if not self.local:
-                    self.fs.cp_file(self._object(info, ".tar"), f"{folder}/{name}")
+                    self.fs.cp_file(self.object(info, ".tar"), f"{folder}/{name}")
                     continue
                 with self.temporary(".link") as link:
                     try:
-                        os.link(self._object(info, ".tar"), link)
+                        os.link(self.object(info, ".tar"), link)
                     except OSError:  # a file system without hard links
-                        shutil.copyfile(self._object(info, ".tar"), link)
+                        shutil.copyfile(self.object(info, ".tar"), link)
                     link.replace(Path(folder) / name)
                     Path(folder, name).touch()  # loaders that cache by modification time must notice a new edition
 
@@ -339,11 +353,15 @@ class Store:
 
 def hash_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
     """sha256 of a file, read in pieces; `advance` is called with each piece's size."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            advance(len(piece))
+        return _hash(file, advance)
+
+
+def _hash(file: IO[bytes], advance: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+        advance(len(piece))
     return digest.hexdigest()
 
 
