@@ -48,7 +48,7 @@ class Sample:
     Attributes:
         id: 32 hexadecimal digits; `source_id` or `Sample.child` make it.
         image: encoded bytes as a source reads them, or RGB pixels `[H, W, 3]` uint8 once decoded. The engine decodes
-            before the first generator and encodes after the last; `b""` stands for no picture (a prompt).
+            before the first generator and encodes after the last; `b""` with extras (a prompt) is a picture to be made.
         labels: class ids (wnids, folder names); empty when the source has none.
         origin: where the source got it, for people: `chelsea.png`, a URL, a row of a dataset.
         licence: SPDX id or the terms in a few words.

@@ -23,7 +23,7 @@ from typing import Any
 
 from schemas.canonical import Json, digest
 from schemas.component import ClassInfo, Context
-from schemas.errors import SourceError, StoreError, TooManyFailures
+from schemas.errors import RecipeError, SourceError, StoreError, TooManyFailures
 from schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from schemas.recipe import Recipe
 from schemas.sample import Failure, Sample
@@ -173,6 +173,8 @@ def encode_sample(sample: Sample, index: dict[str, int]) -> tuple[dict[str, byte
         return value if isinstance(value, bytes) else encode_png(value)
 
     image = encoded(sample.image)
+    if not image:
+        raise RecipeError(f"sample {sample.origin or sample.id} has no picture yet; generate must make one of it")
     image_sha256 = sha256(image).hexdigest()
     label = index.get(sample.labels[0], -1) if sample.labels else -1
     record: dict[str, Json] = {
@@ -203,7 +205,8 @@ def _decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sa
     from variorum.images import UndecodableImage, decode, decode_mask
 
     for item in items:
-        if isinstance(item, Failure) or not isinstance(item.image, bytes) or not item.image:
+        prompt = not isinstance(item, Failure) and isinstance(item.image, bytes) and not item.image and item.extras
+        if isinstance(item, Failure) or not isinstance(item.image, bytes) or prompt:
             yield item
         else:
             try:
@@ -369,7 +372,7 @@ def _counts(table: Any) -> dict[str, dict[str, int]]:
     columns = (table.column(name).to_pylist() for name in ("variant", "status", "reason"))
     for variant, status, reason in zip(*columns, strict=True):
         counts.setdefault(variant, Counter())[f"{status}:{reason}" if reason else status] += 1
-    return {variant: dict(sorted(statuses.items())) for variant, statuses in sorted(counts.items())}
+    return {variant: dict(sorted(statuses.items())) for variant, statuses in counts.items()}
 
 
 def _licences(table: Any) -> dict[str, int]:

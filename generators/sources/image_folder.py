@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from generators.sources.imagenet import class_infos, is_wnid
 from generators.sources.reading.folder import Picture, find_pictures, pin_pictures, read_picture
@@ -26,6 +26,8 @@ class ImageFolder(Source):
     at whatever depth; where those folders are ImageNet wnids, or all file names start with one, the classes are
     ImageNet's thousand in its own order.
     """
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path
     labels: Literal["auto", "folder", "wnid", "none"] = "auto"

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,8 @@ class ImageNet(Source):
     Either `path`, a folder that holds one folder per wnid, or `dataset` with columns `image` and `label` whose labels
     are ImageNet's indices.
     """
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path | None = None
     dataset: str | None = None
