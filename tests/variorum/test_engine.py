@@ -1,0 +1,373 @@
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.errors import CorruptShard, SourceError, StoreError, TooManyFailures, VersionDrift
+from schemas.recipe import Recipe
+from variorum.context import open_context
+from variorum.engine import build, commit, plan, run_unit
+from variorum.shards import read_shard, sample_at
+from variorum.store import Store, hash_file
+from variorum.tables import read_table
+from variorum.verify import verify
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def recipe(photos: Path, *generate, **fields) -> Recipe:
+    source = {"name": "image_folder", "path": str(photos)}
+    defaults = {"dataset": "d", "version": "1.0.0", "samples_per_shard": 4, "source": source}
+    return Recipe.parse({**defaults, "generate": [{"name": "probe", **config} for config in generate], **fields})
+
+
+def made(what: Recipe, store: Store, **options):
+    return build(what, open_context(what, "embedded"), store, profile="embedded", **options)
+
+
+def rows(manifest, store: Store) -> list[dict]:
+    return read_table(store, manifest.rows).to_pylist()
+
+
+def tree(url: str) -> dict[str, str]:
+    """Everything that an edition is, by hash: objects and manifest, not receipts, which hold clocks."""
+    root = Path(url)
+    paths = [*root.glob("objects/*"), *root.glob("editions/*/*/manifest.json"), *root.glob("editions/*/*/data/*")]
+    return {str(path.relative_to(root)): hash_file(path) for path in paths}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+# ── what comes out ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_an_edition_of_the_source_itself(photos, tmp_path, kind):
+    store = Store(str(tmp_path / "s") if kind == "folder" else f"memory://{uuid.uuid4().hex}")
+    manifest = made(recipe(photos), store)
+    assert manifest.counts == {"original": {"accepted": 12}}
+    assert manifest.members == ["cls", "json", "png"]
+    assert manifest.classes == [("astronaut", "astronaut"), ("chelsea", "chelsea"), ("coffee", "coffee")]
+    assert [shard.samples for shard in manifest.shards["test"]] == [4, 4, 4]
+    assert "quarantine" not in manifest.shards
+    assert verify(manifest, store) == []
+    assert Store(store.url).resolve("d") == manifest
+    labels = [int(ms["cls"]) for info in manifest.shards["test"] for _, ms in read_shard(store.path(info))]
+    assert labels == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_pictures_come_through_unchanged(photos, store):
+    from variorum.images import decode
+
+    manifest = made(recipe(photos), store)
+    by_origin = {row["origin"]: row for row in rows(manifest, store)}
+    for path in photos.rglob("*.jpg"):
+        row = by_origin[path.relative_to(photos).as_posix()]
+        shard = manifest.shards["test"][row["label"]]  # four pictures a class, four a shard
+        key, members = sample_at(store.path(shard), row["start"])
+        assert key == row["id"] == json.loads(members["json"])["id"]
+        assert np.array_equal(decode(members["png"]), decode(path.read_bytes()))
+
+
+def test_what_is_not_made_is_a_row(photos, store):
+    (photos.parent / "mixed").mkdir(exist_ok=True)
+    folder = photos.parent / "mixed" / uuid.uuid4().hex
+    shutil.copytree(photos, folder)
+    (folder / "coffee" / "0.jpg").write_bytes(b"\xff\xd8\xffnot a picture")
+    (folder / "coffee" / "1.jpg").write_bytes(b"")
+    what = recipe(folder, {"fail": "chelsea/0", "ineligible": "chelsea/1", "quarantine": "astronaut"})
+    manifest = made(what, store)
+    assert sum(sum(statuses.values()) for statuses in manifest.counts.values()) == 22
+    assert manifest.counts["negative_0"] == {
+        "accepted": 4,
+        "failed:asked_for": 1,
+        "ineligible:asked_for": 1,
+        "quarantined:asked_for": 4,
+    }
+    assert manifest.counts["original"]["accepted"] == 10
+    assert sum(manifest.counts["original"].values()) == 12
+    assert [shard.samples for shard in manifest.shards["quarantine"]] == [4]
+    failed = [row for row in rows(manifest, store) if row["status"] == "failed"]
+    assert {row["origin"] for row in failed if row["variant"] == "original"} == {"coffee/0.jpg", "coffee/1.jpg"}
+    assert all(row["start"] == -1 and row["sha256"] == "" and row["reason"] for row in failed)
+    assert all(row["detail"] for row in failed if row["variant"] == "original")
+    assert verify(manifest, store) == []
+
+
+def test_too_many_failures_name_the_first_and_the_reasons(photos, store):
+    what = recipe(photos, {"fail": "chelsea"}, max_failure_rate=0.75)
+    with pytest.raises(TooManyFailures) as error:
+        made(what, store)
+    assert "source samples 4 to 7: 4 of 4 failed, more than max_failure_rate 0.75 allows (asked_for 4)" in str(
+        error.value
+    )
+    assert list(store.scratch.iterdir()) == []
+    assert store.editions() == []
+    assert sum(1 for _ in Path(store.root, "units").iterdir()) == 2  # the other units are done
+
+
+def test_failures_of_later_generators_count_the_source_samples(photos, store):
+    what = recipe(photos, {"copies": 5}, {"fail": "chelsea/0", "copies": 3}, max_failure_rate=0.25)
+    manifest = made(what, store)  # one of four source samples failed, eighteen times
+    assert sum(n for counts in manifest.counts.values() for key, n in counts.items() if "failed" in key) == 18
+    with pytest.raises(TooManyFailures, match="1 of 4 failed"):
+        made(what.model_copy(update={"max_failure_rate": 0.2, "seed": 1, "version": "2.0.0"}), store)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_unit_that_breaks_costs_no_other(photos, store, workers):
+    what = recipe(photos, {"explode": "astronaut/1"})
+    with pytest.raises(ZeroDivisionError, match=r"exploded at astronaut/1\.jpg"):
+        made(what, store, workers=workers)
+    planned = plan(what, open_context(what, "embedded"))
+    assert [store.receipt(unit.key) is not None for unit in planned.units] == [False, True, True]
+    assert list(store.scratch.iterdir()) == []
+
+
+def test_a_generator_that_breaks_leaves_no_thread(photos, store):
+    what = recipe(photos, {"explode": "astronaut/0"}, samples_per_shard=12)
+    planned = plan(what, open_context(what, "embedded"))
+    try:
+        run_unit(what, planned.units[0], open_context(what, "embedded"), store)
+    except ZeroDivisionError as error:
+        kept = error  # with its traceback, as a runner keeps it
+        assert [thread for thread in threading.enumerate() if thread.name == "prefetch"] == []
+    assert kept
+
+
+def test_members_that_differ_within_a_shard_are_refused(photos, store):
+    with pytest.raises(StoreError, match="all must have the same"):
+        made(recipe(photos, {"mask": "chelsea/0"}), store)
+
+
+def test_members_that_differ_between_shards_are_refused(photos, store):
+    with pytest.raises(StoreError, match="shards differ in their samples' members"):
+        made(recipe(photos, {"mask": "chelsea", "originals": False}), store)
+
+
+def test_verdicts_are_kept(photos, store):
+    manifest = made(recipe(photos, {}, curate=[{"name": "dark", "below": 120.0}]), store)
+    verdicts = read_table(store, [manifest.verdicts]).to_pylist()
+    dark = {row["id"] for row in rows(manifest, store) if row["gate.mean"] is not None and row["gate.mean"] < 120}
+    assert {verdict["id"] for verdict in verdicts} == dark
+    assert 0 < len(dark) < 12
+    assert {verdict["action"] for verdict in verdicts} == {"drop"}
+
+
+def test_a_source_without_pictures(tmp_path, store):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SourceError):
+        made(recipe(tmp_path / "none"), store)
+
+
+# ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_folder_may_move(photos, tmp_path, store):
+    one = made(recipe(photos, {}), store)
+    shutil.copytree(photos, tmp_path / "moved")
+    assert made(recipe(tmp_path / "moved", {}), store) == one
+
+
+def test_workers_and_the_order_of_receipts_do_not_matter(photos, tmp_path):
+    what = recipe(photos, {"quarantine": "coffee"}, samples_per_shard=2)
+    stores = [Store(str(tmp_path / name)) for name in ("one", "two", "loop")]
+    digests = {made(what, store, workers=n).digest() for n, store in zip((1, 3), stores, strict=False)}
+    ctx = open_context(what, "embedded")
+    planned = plan(what, ctx)
+    units = list(planned.units)
+    random.Random(1).shuffle(units)
+    receipts = [run_unit(what, unit, ctx, stores[2]) for unit in units]
+    digests.add(commit(what, planned, receipts, stores[2], profile="embedded").digest())
+    assert len(digests) == 1
+    assert tree(stores[0].url) == tree(stores[1].url) == tree(stores[2].url)
+
+
+def test_the_shard_size_does_not_change_a_picture(photos, tmp_path):
+    one, other = Store(str(tmp_path / "one")), Store(str(tmp_path / "other"))
+    small = rows(made(recipe(photos, {}, samples_per_shard=1), one), one)
+    large = rows(made(recipe(photos, {}, samples_per_shard=12), other), other)
+    assert {row["id"]: row["sha256"] for row in small} == {row["id"]: row["sha256"] for row in large}
+    assert len({row["id"] for row in small}) == 24
+
+
+def test_a_limit_uses_units_made_before(photos, store):
+    made(recipe(photos, {}, version="1.0.0-dev", limit=4), store)
+    before = {path: path.stat().st_mtime_ns for path in Path(store.root, "units").iterdir()}
+    made(recipe(photos, {}), store)
+    assert len(before) == 1
+    assert all(path.stat().st_mtime_ns == mtime for path, mtime in before.items())
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"generate": [{"name": "probe", "strength": 3.0}]}, {"limit": 3}])
+def test_another_recipe_under_a_sealed_version_drifts_before_any_work(photos, store, change):
+    made(recipe(photos, {}), store)
+    done = len(list(Path(store.root, "units").iterdir()))
+    with pytest.raises(VersionDrift):
+        made(Recipe.parse({**recipe(photos, {}).dump(), **change}), store)
+    assert len(list(Path(store.root, "units").iterdir())) == done
+
+
+def test_changed_data_is_another_edition(photos, tmp_path, store):
+    folder = tmp_path / "changed"
+    shutil.copytree(photos, folder)
+    made(recipe(folder), store)
+    shutil.copy(folder / "coffee" / "0.jpg", folder / "coffee" / "1.jpg")
+    with pytest.raises(VersionDrift):
+        made(recipe(folder), store)
+
+
+def test_commit_wants_every_unit(photos, store):
+    what = recipe(photos)
+    ctx = open_context(what, "embedded")
+    planned = plan(what, ctx)
+    receipts = [run_unit(what, planned.units[0], ctx, store)]
+    with pytest.raises(StoreError, match="2 of 3 units aren't done; run the same command again"):
+        commit(what, planned, receipts, store, profile="embedded")
+
+
+def test_the_global_random_state_is_not_used(photos, store, monkeypatch):
+    import torch
+
+    def forbidden(*_args, **_kwargs):
+        raise AssertionError("global random state used")
+
+    for name in ("random", "randint", "randrange", "choice", "shuffle", "uniform", "gauss", "seed", "getrandbits"):
+        monkeypatch.setattr(random, name, forbidden)
+    for name in ("rand", "randn", "randint", "random", "normal", "uniform", "choice", "permutation", "shuffle", "seed"):
+        monkeypatch.setattr(np.random, name, forbidden)
+    before = torch.get_rng_state()
+    made(recipe(photos, {"copies": 2}), store)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# ── damage ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+@pytest.mark.parametrize("what", ["shard", "rows", "lost"])
+def test_verify_names_what_is_damaged_and_a_run_mends_it(photos, tmp_path, kind, what):
+    store = Store(str(tmp_path / "s") if kind == "folder" else f"memory://{uuid.uuid4().hex}")
+    manifest = made(recipe(photos, {}), store)
+    assert verify(manifest, store) == []  # a remote store has its own copies of the files now
+    info, suffix = (manifest.rows[1], ".parquet") if what == "rows" else (manifest.shards["test"][1], ".tar")
+    target = f"{store.root}/objects/{info.sha256}{suffix}"
+    whole = store.fs.cat_file(target)
+    if what == "lost":
+        store.fs.rm_file(target)
+    else:
+        store.fs.pipe_file(target, whole[:700] + bytes([whole[700] ^ 1]) + whole[701:])
+    problems = verify(manifest, store)
+    assert len(problems) == 1
+    assert info.sha256 in problems[0]
+    if what != "lost":
+        store.fs.rm_file(target)
+    assert made(recipe(photos, {}), store) == manifest
+    assert verify(manifest, store) == []
+
+
+def test_evaluate_names_a_damaged_shard(photos, store):
+    from variorum.evaluate import shard_samples
+
+    info = made(recipe(photos), store).shards["test"][0]
+    path = Path(store.root, "objects", f"{info.sha256}.tar")
+    path.write_bytes(path.read_bytes()[:-512])
+    with pytest.raises(CorruptShard, match="bytes should be; run the recipe again"):
+        list(shard_samples(info, store))
+
+
+# ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.append(sys.argv[3])
+from schemas.recipe import Recipe
+from variorum.context import open_context
+from variorum.engine import build
+from variorum.store import Store
+recipe = Recipe.parse({
+    "dataset": "d", "version": "1.0.0", "samples_per_shard": 1, "source": {"name": "image_folder", "path": sys.argv[1]},
+    "generate": [{"name": "probe", "quarantine": "coffee"}],
+})
+print("ready", flush=True)
+build(recipe, open_context(recipe, "embedded"), Store(sys.argv[2]), profile="embedded", workers=2)
+"""
+PLUGINS = str(Path(__file__).parents[1] / "plugins")
+
+
+def start(photos: Path, url: str, seconds: float = 0.0) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(photos), url, PLUGINS],
+        env={**os.environ, "PROBE_SECONDS": str(seconds)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes: subprocess.Popen) -> None:
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0] * len(processes)
+
+
+def stamps(url: str) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in Path(url, "units").glob("*.json")}
+
+
+def killed_at(photos: Path, url: str, times: list[float], seconds: float) -> int:
+    """Kill the build after each of these times, let it finish; returns how many units the killed ones had done."""
+    done = 0
+    for after in times:
+        before = stamps(url)
+        process = start(photos, url, seconds)
+        process.stdout.readline()
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        now = stamps(url)
+        assert all(now[path] == stamp for path, stamp in before.items()), "a finished unit was done again"
+        done = len(now)
+    before = stamps(url)
+    finish(start(photos, url, seconds))
+    now = stamps(url)
+    assert all(now[path] == stamp for path, stamp in before.items()), "a finished unit was done again"
+    assert list(Path(url, "tmp").iterdir()) == []
+    return done
+
+
+def test_killed_builds_end_as_the_undisturbed_one(photos, tmp_path):
+    finish(start(photos, str(tmp_path / "whole")))
+    killed_at(photos, str(tmp_path / "killed"), [0.1, 0.3, 0.2], 0.05)
+    assert tree(str(tmp_path / "killed")) == tree(str(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_builds_killed_at_many_moments(photos, tmp_path):
+    finish(start(photos, str(tmp_path / "whole")))
+    rng = random.Random(2)
+    for round_ in range(12):
+        url = str(tmp_path / f"killed{round_}")
+        killed_at(photos, url, [rng.uniform(0, 0.5) for _ in range(3)], 0.02)
+        assert tree(url) == tree(str(tmp_path / "whole"))
+
+
+def test_processes_that_race_make_one_edition(photos, tmp_path):
+    finish(start(photos, str(tmp_path / "whole")))
+    finish(*(start(photos, str(tmp_path / "raced"), 0.01) for _ in range(3)))
+    assert tree(str(tmp_path / "raced")) == tree(str(tmp_path / "whole"))
+    assert os.listdir(tmp_path / "raced" / "tmp") == []
