@@ -103,6 +103,8 @@ def shift_map(image: Pixels, hole: NDArray[np.bool_]) -> tuple[Pixels, NDArray[n
 def push_pull(image: Pixels, hole: NDArray[np.bool_]) -> Pixels:
     """Fill a hole smoothly: average what is known down a pyramid, then up again into what isn't.
 
+    A hole that is the whole picture becomes black.
+
     After Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4.2.
     """
     known = np.where(hole, 0, 1).astype(np.float32)
@@ -110,7 +112,7 @@ def push_pull(image: Pixels, hole: NDArray[np.bool_]) -> Pixels:
 
 
 def _push_pull(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    if min(weight.shape) <= 1 or weight.all():
+    if max(weight.shape) <= 1 or weight.all():
         return values
     size = (weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2
     total = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)

