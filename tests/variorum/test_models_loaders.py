@@ -117,6 +117,20 @@ def test_api_of_sam_keeps_the_mask_with_the_best_predicted_iou(table, cat):
     assert len(set(scores.tolist())) == 3
 
 
+@pytest.mark.slow
+def test_api_of_loading_a_sam_checkpoint_with_random_weights(table, cat, tmp_path):
+    """An API test only: a ViT-B of the published size, random, saved and loaded as a checkpoint is."""
+    import torch
+    from segment_anything import sam_model_registry
+
+    path = tmp_path / "sam.pth"
+    torch.save(sam_model_registry["vit_b"]().state_dict(), path)
+    used = {"salience": table.get("salience")}
+    (found,) = sam.load(ModelTable("hub").entry("segmenter"), path, used)([cat])
+    assert found.mask.shape == cat.shape[:2]
+    assert np.isfinite(found.score)
+
+
 # ── classifiers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 LITE = ("classifier_gate", "classifier_small", "classifier")
@@ -152,6 +166,7 @@ def test_the_export_computes_what_the_pytorch_network_does(table, cat):
     assert table.get("classifier_gate")._session.run(["logits"], {"x": x})[0] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_exporting_leaves_the_network_in_evaluation_mode_and_no_half_file(table, tmp_path):
     import shutil
 
