@@ -11,8 +11,10 @@ import pytest
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
 
-PLUGINS = str(Path(__file__).parent / "plugins")
-sys.path.append(PLUGINS)  # what a third-party wheel's install does; nothing is registered
+TESTS = Path(__file__).parent
+# pytest puts this folder on the path, and tests/generators/ would then be a part of the package `generators`
+sys.path[:] = [place for place in sys.path if place != str(TESTS)]
+sys.path.append(str(TESTS / "plugins"))  # what a third-party wheel's install does; nothing is registered
 
 
 @pytest.fixture(scope="session")
