@@ -8,7 +8,7 @@ from typing import Any
 
 from generators.sources.reading.folder import mask_trouble
 from generators.sources.reading.hub import DataFiles, HubTable
-from schemas.canonical import digest
+from schemas.canonical import Json
 from schemas.component import ClassInfo, Context, Source
 from schemas.errors import SourceError
 from schemas.sample import Failure, Sample, source_id
@@ -39,12 +39,10 @@ class HuggingFace(Source):
     licence: str = "unknown"
     """Of all the pictures: an SPDX id or the terms in a few words."""
 
-    def fingerprint(self) -> str:
-        """Digest of all but where local data lies; `pin` covers what is in it."""
-        fields = self.config()
-        if self._table.local:
-            fields.update(dataset=None, data_files=None)
-        return digest({**fields, "revision": self.revision})
+    def identity(self) -> dict[str, Json]:
+        """The fields, but for where local data lies; `pin` covers what is in it."""
+        identity = super().identity()
+        return {**identity, "dataset": None, "data_files": None} if self._table.local else identity
 
     def pin(self, ctx: Context) -> str:
         """Digest of the split's files: by content when they are local, by commit on the Hub."""

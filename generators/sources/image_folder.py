@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 from generators.sources.imagenet import class_infos, is_wnid
 from generators.sources.reading.folder import Picture, find_pictures, pin_pictures, read_picture
-from schemas.canonical import digest
 from schemas.component import ClassInfo, Context, Source
 from schemas.errors import SourceError
 from schemas.sample import Failure, Sample
@@ -37,10 +36,6 @@ class ImageFolder(Source):
     """A folder with `<the picture's relative path without its ending>.png` for each picture, object above 127."""
     licence: str = "unknown"
     """Of all the pictures: an SPDX id or the terms in a few words."""
-
-    def fingerprint(self) -> str:
-        """Digest of all but where the folders lie; `pin` covers what is in them."""
-        return digest({**self.config(), "path": None, "masks": self.masks is not None, "revision": self.revision})
 
     def pin(self, ctx: Context) -> str:
         """Digest over relative paths and contents, masks included; hashes of unchanged files are remembered."""

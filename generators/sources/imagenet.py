@@ -22,7 +22,7 @@ from pydantic import model_validator
 
 from generators.sources.reading.folder import Picture, find_pictures, pin_pictures, read_picture
 from generators.sources.reading.hub import HubTable
-from schemas.canonical import digest
+from schemas.canonical import Json
 from schemas.component import ClassInfo, Context, Source
 from schemas.errors import SourceError
 from schemas.sample import Failure, Sample, source_id
@@ -119,13 +119,10 @@ class ImageNet(Source):
             raise ValueError("masks go with path, as they are found by <wnid>/<stem>.png")
         return self
 
-    def fingerprint(self) -> str:
-        """Digest of all but where folders lie; `pin` covers what is in them."""
-        fields = self.config()
-        hub = None if self.path or self._table.local else self.dataset
-        return digest(
-            {**fields, "path": None, "dataset": hub, "masks": self.masks is not None, "revision": self.revision}
-        )
+    def identity(self) -> dict[str, Json]:
+        """The fields without the whereabouts; those of a local dataset are its path."""
+        identity = super().identity()
+        return {**identity, "dataset": None} if self.dataset is None or self._table.local else identity
 
     def pin(self, ctx: Context) -> str:
         """Digest of the pictures and masks, or of the dataset's files."""

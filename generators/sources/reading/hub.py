@@ -42,7 +42,8 @@ class HubTable:
     @property
     def local(self) -> bool:
         """Whether the data lies on this machine and not on the Hub."""
-        return self.data_files is not None or Path(self.dataset).expanduser().exists()
+        builder = self.data_files is not None and "/" not in self.dataset
+        return builder or Path(self.dataset).expanduser().exists()
 
     @cached_property
     def _builder(self) -> Any:

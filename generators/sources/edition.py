@@ -1,0 +1,113 @@
+"""A sealed edition as the input of the next recipe; its pictures keep their ids and the story of their making."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+from schemas.canonical import Json
+from schemas.component import ClassInfo, Context, Source
+from schemas.errors import CorruptShard, SourceError
+from schemas.manifest import Manifest, ShardInfo, Split
+from schemas.sample import Failure, Sample
+from variorum.shards import read_shard
+from variorum.store import Store
+
+
+class Edition(Source):
+    """The samples of one split of an edition, shard after shard in the manifest's order.
+
+    A sample is what the edition says of it: id, labels, variant, parent, origin, licence, ops and all its members.
+    """
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset({"store"})
+
+    edition: str
+    """`name@version`, or `name` for the newest version, in `store`; without a store, the path of an edition's folder
+    (`.../editions/<name>/<version>`)."""
+    store: str | None = None
+    """The store's folder or URL."""
+    split: Split = "test"
+
+    def identity(self) -> dict[str, Json]:
+        """Name, version and split, wherever the edition lies; `pin` covers what is in it."""
+        folder = Path(self.edition)
+        name = self.edition if self.store is not None else f"{folder.parent.name}@{folder.name}"
+        return {**super().identity(), "edition": name}
+
+    def pin(self, ctx: Context) -> str:
+        """The manifest's digest, which covers every shard by its hash."""
+        return self._manifest.digest()
+
+    def size(self, ctx: Context) -> int:
+        """Samples in the split."""
+        return sum(shard.samples for shard in self._shards)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """The edition's classes in its index order."""
+        return tuple(ClassInfo(identity, name) for identity, name in self._manifest.classes)
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """Samples `start` to `stop - 1`; shards outside that stretch aren't opened.
+
+        Raises:
+            CorruptShard: a shard is missing, cut short, or holds a picture that isn't what its record says.
+        """
+        first = 0
+        for shard in self._shards:
+            low, high = max(start - first, 0), min(stop - first, shard.samples)
+            if low < high:
+                path = self._opened[0].path(shard)
+                for key, members in islice(read_shard(path), low, high):
+                    yield _sample(f"{path}, sample {key}", members)
+            first += shard.samples
+
+    @cached_property
+    def _opened(self) -> tuple[Store, Manifest]:
+        if self.store is not None:
+            store = Store(self.store)
+            return store, store.resolve(self.edition)
+        folder = Path(self.edition).expanduser().absolute()
+        if not (folder / "manifest.json").is_file() or folder.parents[1].name != "editions":
+            raise SourceError(
+                f"edition: {self.edition} is no edition's folder (.../editions/<name>/<version>); for a name, say in "
+                f"which store it is"
+            )
+        store = Store(str(folder.parents[2]))
+        return store, store.resolve(f"{folder.parent.name}@{folder.name}")
+
+    @property
+    def _manifest(self) -> Manifest:
+        return self._opened[1]
+
+    @property
+    def _shards(self) -> list[ShardInfo]:
+        return self._manifest.shards.get(self.split, [])
+
+
+def _sample(where: str, members: dict[str, bytes]) -> Sample:
+    try:
+        image, record = members["png"], json.loads(members["json"])
+        ops: list[Any] = json.loads(record["ops"])
+        sample = Sample(
+            id=record["id"],
+            image=image,
+            labels=tuple(record["labels"]),
+            origin=record["origin"],
+            licence=record["licence"],
+            variant=record["variant"],
+            parent=record["parent"],
+            reason=record["reason"],
+            extras={ending: data for ending, data in members.items() if ending not in ("png", "json", "cls")},
+            ops=tuple(ops),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise CorruptShard(f"{where}: its record can't be read ({error!r})") from None
+    if hashlib.sha256(image).hexdigest() != record["sha256"]:
+        raise CorruptShard(f"{where}: the picture isn't the one that its record names")
+    return sample

@@ -1,0 +1,169 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from generators.sources.image_folder import ImageFolder
+from schemas.component import Context
+from schemas.errors import RecipeError, SourceError
+from schemas.recipe import Recipe
+from schemas.sample import Failure, Sample
+from variorum.context import models
+from variorum.images import decode_mask, encode_png
+from variorum.memo import DiskMemo
+
+
+@pytest.fixture
+def ctx(tmp_path, own_cache) -> Context:
+    return Context(0, models("embedded"), DiskMemo(tmp_path / "memo"))
+
+
+def picture(path, value: int = 0, size=(16, 24)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(path)
+    return path
+
+
+def test_class_folders_in_stable_order(tmp_path, ctx):
+    root = tmp_path / "pets"
+    for name in ("dog/b.png", "dog/a.PNG", "big_cat/x.jpg", "big_cat/.hidden.png", ".git/y.png"):
+        picture(root / name)
+    (root / "dog" / "notes.txt").write_text("not a picture")
+    source = ImageFolder(path=root, licence="CC0-1.0")
+    samples = list(source.read(0, source.size(ctx), ctx))
+    assert [sample.origin for sample in samples] == ["big_cat/x.jpg", "dog/a.PNG", "dog/b.png"]
+    assert [sample.labels for sample in samples] == [("big_cat",), ("dog",), ("dog",)]
+    assert [(info.id, info.name) for info in source.classes(ctx)] == [("big_cat", "big cat"), ("dog", "dog")]
+    assert {sample.licence for sample in samples} == {"CC0-1.0"}
+    assert samples[0].image == (root / "big_cat" / "x.jpg").read_bytes()
+    assert list(source.read(1, 2, ctx)) == samples[1:2]
+
+
+def test_identity_does_not_depend_on_the_place(photos, tmp_path, ctx):
+    here, there = ImageFolder(path=photos), ImageFolder(path=tmp_path / "moved")
+    shutil.copytree(photos, there.path)
+    assert here.fingerprint() == there.fingerprint()
+    assert here.pin(ctx) == there.pin(ctx)
+    assert [s.id for s in here.read(0, 99, ctx)] == [s.id for s in there.read(0, 99, ctx)]
+    assert ImageFolder(path=photos, labels="none").fingerprint() != here.fingerprint()
+
+
+def test_the_pin_moves_with_content_names_and_masks(tmp_path, ctx):
+    root, masks = tmp_path / "a", tmp_path / "masks"
+    picture(root / "x.png", 1)
+    picture(masks / "x.png", 255)
+    pins = [ImageFolder(path=root).pin(ctx), ImageFolder(path=root, masks=masks).pin(ctx)]
+    picture(masks / "x.png", 0)
+    pins.append(ImageFolder(path=root, masks=masks).pin(ctx))
+    picture(root / "x.png", 2)
+    pins.append(ImageFolder(path=root).pin(ctx))
+    (root / "x.png").rename(root / "y.png")
+    pins.append(ImageFolder(path=root).pin(ctx))
+    assert len(set(pins)) == len(pins)
+
+
+def test_wnids_in_file_names_or_folders_are_imagenet_classes(tmp_path, ctx):
+    flat, tree = tmp_path / "flat", tmp_path / "tree"
+    picture(flat / "n01440764_tench.jpg")
+    picture(flat / "n02123045_12.jpg")
+    picture(tree / "n01443537" / "n01440764_7.jpg")
+    assert [s.labels for s in ImageFolder(path=flat).read(0, 2, ctx)] == [("n01440764",), ("n02123045",)]
+    assert [s.labels for s in ImageFolder(path=tree).read(0, 1, ctx)] == [("n01443537",)]
+    assert [s.labels for s in ImageFolder(path=tree, labels="wnid").read(0, 1, ctx)] == [("n01440764",)]
+    for source in (ImageFolder(path=flat), ImageFolder(path=tree)):
+        classes = source.classes(ctx)
+        assert len(classes) == 1000
+        assert classes[1].id == "n01443537"
+    picture(flat / "other.jpg")
+    assert ImageFolder(path=flat).classes(ctx) == ()
+    assert [s.labels for s in ImageFolder(path=flat).read(0, 3, ctx)] == [()] * 3
+    with pytest.raises(SourceError, match=r"other\.jpg doesn't start with"):
+        list(ImageFolder(path=flat, labels="wnid").read(0, 3, ctx))
+
+
+def test_masks_go_with_their_pictures(tmp_path, ctx):
+    root, masks = tmp_path / "a", tmp_path / "m"
+    for name in ("cat/good.jpg", "cat/lost.jpg", "cat/small.jpg", "cat/text.jpg"):
+        picture(root / name)
+    mask = np.zeros((16, 24), np.uint8)
+    mask[3:9, 4:20] = 255
+    (masks / "cat").mkdir(parents=True)
+    (masks / "cat" / "good.png").write_bytes(encode_png(mask))
+    (masks / "cat" / "text.png").write_text("no mask")
+    picture(masks / "cat" / "small.png", size=(8, 24))
+    good, lost, small, text = ImageFolder(path=root, masks=masks).read(0, 9, ctx)
+    assert isinstance(good, Sample)
+    np.testing.assert_array_equal(decode_mask(good.extras["mask.png"]), mask)
+    for failure, reason in ((lost, "no_mask"), (small, "mask_size"), (text, "bad_mask")):
+        assert isinstance(failure, Failure)
+        assert failure.reason == reason
+        assert failure.labels == ("cat",)
+
+
+def test_a_mask_fits_the_upright_picture(tmp_path, ctx):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.zeros((24, 16, 3), np.uint8)).save(tmp_path / "a" / "x.jpg", exif=exif)
+    picture(tmp_path / "m" / "x.png", size=(16, 24))
+    (sample,) = ImageFolder(path=tmp_path / "a", masks=tmp_path / "m").read(0, 1, ctx)
+    assert isinstance(sample, Sample)
+
+
+def test_a_file_lost_after_listing_is_a_failure(tmp_path, ctx):
+    root = tmp_path / "a"
+    picture(root / "x.png")
+    source = ImageFolder(path=root)
+    assert source.size(ctx) == 1
+    (root / "x.png").unlink()
+    (failure,) = source.read(0, 1, ctx)
+    assert isinstance(failure, Failure)
+    assert failure.reason == "unreadable"
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path, ctx, caplog):
+    root, other = tmp_path / "a", tmp_path / "b"
+    picture(root / "x.png")
+    picture(other / "secret.png")
+    (root / "out.png").symlink_to(other / "secret.png")
+    (root / "folder").symlink_to(other)
+    (root / "loop").symlink_to(root)
+    (root / "inside.png").symlink_to(root / "x.png")
+    source = ImageFolder(path=root)
+    assert [sample.origin for sample in source.read(0, 9, ctx)] == ["inside.png", "x.png"]
+    assert "3 links" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ([], "no picture in"),
+        (["notes.txt"], "no picture in"),
+        (["Cat/a.png", "cat /b.png"], "two folders for one class name, Cat and cat "),
+        (["big cat/a.png", "big_cat/b.png"], "two folders for one class name"),
+        (["train/cat/a.png", "val/cat/b.png"], "two folders for one class name, train/cat and val/cat"),
+        (["cat/a.png", "b.png"], r"in folders and beside them \(b.png\)"),
+    ],
+)
+def test_folders_that_make_no_dataset(tmp_path, ctx, names, problem):
+    root = tmp_path / "a"
+    root.mkdir()
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    source = ImageFolder(path=root)
+    with pytest.raises(SourceError, match=problem):
+        source.classes(ctx)
+
+
+def test_missing_folders_name_the_field(tmp_path, ctx):
+    with pytest.raises(SourceError, match=r"path .*gone is not there"):
+        ImageFolder(path=tmp_path / "gone").size(ctx)
+    picture(tmp_path / "a" / "x.png")
+    with pytest.raises(SourceError, match=r"masks .*gone is not there"):
+        ImageFolder(path=tmp_path / "a", masks=tmp_path / "gone").size(ctx)
+    with pytest.raises(SourceError, match="is a file"):
+        ImageFolder(path=tmp_path / "a" / "x.png").size(ctx)
+    with pytest.raises(RecipeError, match=r"source\.pth: no such field"):
+        Recipe.parse({"dataset": "d", "version": "1.0.0", "source": {"name": "image_folder", "pth": "x"}})
