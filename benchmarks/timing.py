@@ -1,0 +1,58 @@
+"""Fair comparison on a shared machine: interleaved rounds, CPU time first, ratios within a round, medians."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One run of one variant: its CPU and wall seconds, and the cores that other processes used meanwhile."""
+
+    cpu: float
+    wall: float
+    others: float
+
+
+def measure(work: Work) -> Timing:
+    """Run once. CPU counts all threads of this process, in user and kernel mode."""
+    busy, cpu, wall = _busy(), time.process_time(), time.perf_counter()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Timing(cpu, wall, max(0.0, (_busy() - busy - cpu) / wall))
+
+
+def rounds(variants: dict[str, Work], number: int) -> list[dict[str, Timing]]:
+    """Every variant once a round, after one that doesn't count, in an order that rotates with the round."""
+    names = list(variants)
+    for name in names:
+        variants[name]()
+    result = []
+    for turn in range(number):
+        order = names[turn % len(names) :] + names[: turn % len(names)]
+        timed = {name: measure(variants[name]) for name in order}
+        result.append(timed)
+    return result
+
+
+def ratio(timed: list[dict[str, Timing]], one: str, other: str, what: str = "cpu") -> float:
+    """Median over the rounds of one variant's seconds by another's."""
+    return round(statistics.median(getattr(t[one], what) / getattr(t[other], what) for t in timed), 3)
+
+
+def median(timed: list[dict[str, Timing]], name: str, what: str = "cpu") -> float:
+    """Median seconds of a variant."""
+    return statistics.median(getattr(t[name], what) for t in timed)
+
+
+def _busy() -> float:
+    """CPU seconds that the machine spent on anything since it started."""
+    with open("/proc/stat") as file:
+        user, nice, system, _idle, _wait, irq, softirq, *_ = map(int, file.readline().split()[1:])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
