@@ -81,6 +81,7 @@ def _render(template: str, **values: Any) -> str:
         autoescape=False,  # noqa: S701 - Markdown; what comes from data goes through the `cell` filter
     )
     environment.filters["cell"] = table_cell
+    environment.filters["pin"] = short_pin
     return environment.get_template(f"{template}.md.j2").render(**values)
 
 
@@ -108,6 +109,13 @@ def evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> dict[str, A
             if kept.get("edition") == manifest.digest():  # a -dev version may have moved since
                 found[name] = kept
     return found
+
+
+def short_pin(pin: str) -> str:
+    """`name@sha256:0123456789ab` of a pin; the whole of it stands in the manifest."""
+    name, _, weights = pin.partition("+")[0].partition("@")
+    kind, colon, number = weights.rpartition(":")
+    return f"{name}@{kind}{colon}{number[:12]}" if weights else name
 
 
 def table_cell(value: object) -> str:

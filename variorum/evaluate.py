@@ -11,10 +11,10 @@ from typing import Any
 
 from schemas.canonical import Json, digest
 from schemas.component import Context, Evaluation
-from schemas.errors import RecipeError
 from schemas.manifest import Manifest, ShardInfo
 from schemas.sample import Sample
 from variorum.images import decode
+from variorum.models import refuse_filters
 from variorum.pipeline import prefetch
 from variorum.progress import QUIET, Progress
 from variorum.shards import read_shard
@@ -25,17 +25,8 @@ AHEAD = 8
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, ctx: Context) -> None:
-    """A model that decided what is in an edition may not be measured on it.
-
-    Raises:
-        RecipeError: naming the alias.
-    """
-    for alias in evaluation.aliases():
-        if (pin := ctx.models.pin(alias)) in manifest.filters:
-            raise RecipeError(
-                f"{evaluation.component_name()}: {alias} ({pin}) filtered {manifest.dataset}@{manifest.version}, so "
-                f"its figures on it would be biased; measure another model"
-            )
+    """A model that decided what is in an edition may not be measured on it. Raises RecipeError naming the alias."""
+    refuse_filters({alias: ctx.models.pin(alias) for alias in evaluation.aliases()}, manifest.filters)
 
 
 def measure_key(shard: ShardInfo, evaluation: Evaluation, ctx: Context) -> str:

@@ -40,11 +40,15 @@ _PROCESS = f"{secrets.token_hex(4)}."
 class Store:
     """A store at a local path or an fsspec URL (`s3://bucket/prefix`).
 
+    Args:
+        url: where it is, or shall be.
+        writable: False for a store that is only read, which then may lie on a read-only disk.
+
     Raises:
         StoreError: when the place can't be made or written, at once rather than after the work.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, writable: bool = True) -> None:
         import fsspec.core
 
         self.url = url
@@ -54,6 +58,8 @@ class Store:
             raise StoreError(f"store {url}: {error}; give a folder or a URL that fsspec knows") from None
         self.local = Path(self.root) if "file" in _protocols(self.fs) else None
         self.scratch = (self.local or cache_dir() / "stores" / hashlib.sha256(url.encode()).hexdigest()[:16]) / "tmp"
+        if self.local and not writable:
+            return
         with self._explained():
             self.scratch.mkdir(parents=True, exist_ok=True)
             with self.temporary(".probe") as probe:

@@ -70,7 +70,7 @@ class Edition(Source):
     @cached_property
     def _opened(self) -> tuple[Store, Manifest]:
         if self.store is not None:
-            store = Store(self.store)
+            store = Store(self.store, writable=False)
             return store, store.resolve(self.edition)
         folder = Path(self.edition).expanduser().absolute()
         if not (folder / "manifest.json").is_file() or folder.parents[1].name != "editions":
@@ -78,7 +78,7 @@ class Edition(Source):
                 f"edition: {self.edition} is no edition's folder (.../editions/<name>/<version>); for a name, say in "
                 f"which store it is"
             )
-        store = Store(str(folder.parents[2]))
+        store = Store(str(folder.parents[2]), writable=False)
         return store, store.resolve(f"{folder.parent.name}@{folder.name}")
 
     @property

@@ -1,10 +1,8 @@
 """Real, labelled pictures that come with packages, so that every recipe runs on a fresh machine without a download.
 
-Two kinds, never mixed in one edition, because all samples of an edition must have the same members:
-
+- photographs: scikit-image's whole pictures that show an ImageNet class.
 - composites: photographs of single things, cut out by hand for Tux Paint (Debian's `tuxpaint-stamps-default`,
   GPL-2+), laid on photographic plates. The cut-out's alpha is the exact mask, and the bare plate is known too.
-- photographs: scikit-image's whole pictures that show an ImageNet class.
 
 Each label was given by eye: `samples_stamps.csv` lists only photographs that are exactly a class of ImageNet-1k, no
 drawings, no near species, nothing cut out together with its stump or tuft of grass.
@@ -80,25 +78,28 @@ PLATES = (
 
 
 class Samples(Source):
-    """The pictures that packages bring, labelled with ImageNet's wnids; the pin says which kind and which files.
+    """The pictures that packages bring, labelled with ImageNet's wnids: photographs, then composites where there are.
+
+    Composites bring `mask.png` and `plate.png`, photographs don't, so an edition of the bare source takes one kind.
 
     `VARIORUM_STAMPS` names a folder of the stamps that isn't where Debian puts it.
     """
 
     stamps: Literal["auto", "required", "none"] = "auto"
-    """Composites of stamps when they are installed, else whole photographs; or one of the two in any case."""
+    """Whether there are composites: when the stamps are installed, in any case, or never."""
+    photographs: bool = True
+    """Whether there are photographs."""
 
     def pin(self, ctx: Context) -> str:
         """Digest of the files that the samples are made of."""
         root = stamps_folder() or Path()
-        keys = sorted(self._keys)
-        plates = [_package_file(plate.package, plate.path) for plate in PLATES]
-        files = [root / key for key in keys] + plates if self._composed else [_photograph(key) for key in keys]
-        return digest(["composites" if self._composed else "photographs", tuple(keys), tuple(file_hashes(root, files))])
+        files = [_photograph(key) for key in self._photographs] + [root / key for key in self._stamps]
+        files += [_package_file(plate.package, plate.path) for plate in PLATES] if self._stamps else []
+        return digest([[*self._photographs, *self._stamps], list(file_hashes(root, files))])
 
     def size(self, ctx: Context) -> int:
-        """Pictures of the kind in use."""
-        return len(self._keys)
+        """Photographs and composites."""
+        return len(self._photographs) + len(self._stamps)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """ImageNet's thousand, so that an index is ImageNet's own."""
@@ -106,9 +107,10 @@ class Samples(Source):
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples; a composite brings `mask.png`, the cut-out's alpha, and `plate.png`, the picture without it."""
-        for key, wnid in list(self._keys.items())[start:stop]:
+        items = [*self._photographs.items(), *self._stamps.items()]
+        for position, (key, wnid) in enumerate(items[start:stop], start):
             identity = source_id("samples", key)
-            if not self._composed:
+            if position < len(self._photographs):
                 data = _photograph(key).read_bytes()
                 yield Sample(identity, data, (wnid,), origin=f"scikit-image {key}", licence=PHOTOGRAPHS[key][1])
                 continue
@@ -132,29 +134,21 @@ class Samples(Source):
             )
 
     @cached_property
-    def _composed(self) -> bool:
-        if self.stamps == "none":
-            return False
-        if self._present:
-            return True
-        if self.stamps == "required":
+    def _photographs(self) -> dict[str, str]:
+        """Key to wnid, in order."""
+        return {key: wnid for key, (wnid, _) in sorted(PHOTOGRAPHS.items())} if self.photographs else {}
+
+    @cached_property
+    def _stamps(self) -> dict[str, str]:
+        """Key to wnid, in order."""
+        root = stamps_folder() if self.stamps != "none" else None
+        found = {key: wnid for key, wnid in stamp_table().items() if root and (root / key).is_file()}
+        if self.stamps == "required" and not found:
             raise SourceError(
                 "samples: there are no Tux Paint stamps here; install tuxpaint-stamps-default, name their folder in "
                 "VARIORUM_STAMPS, or set stamps to auto"
             )
-        return False
-
-    @cached_property
-    def _present(self) -> dict[str, str]:
-        root = stamps_folder()
-        return {key: wnid for key, wnid in stamp_table().items() if root and (root / key).is_file()}
-
-    @cached_property
-    def _keys(self) -> dict[str, str]:
-        """Key to wnid, in order."""
-        if self._composed:
-            return self._present
-        return {key: wnid for key, (wnid, _) in sorted(PHOTOGRAPHS.items())}
+        return found
 
 
 def stamps_folder() -> Path | None:

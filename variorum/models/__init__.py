@@ -1,5 +1,5 @@
 """Models by alias: what recipes name, pinned to the byte, loaded once, never downloaded by surprise."""
 
-from variorum.models.table import ModelTable, Status, doctor
+from variorum.models.table import ModelTable, Status, doctor, refuse_filters
 
-__all__ = ["ModelTable", "Status", "doctor"]
+__all__ = ["ModelTable", "Status", "doctor", "refuse_filters"]
