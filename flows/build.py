@@ -45,12 +45,13 @@ def build(job: Job) -> Manifest:
     recipe, ctx, store = job.open()
     planned = plan(recipe, ctx)
     store.check_version(recipe.dataset, recipe.version, planned.fingerprint)
-    ensure_gpu_limit()
     receipts = [receipt for unit in planned.units if (receipt := store.receipt(unit.key))]
     progress.get().start("making pictures of", planned.size)
     progress.get().advance(sum(receipt.stop - receipt.start for receipt in receipts))
     done = {receipt.unit for receipt in receipts}
-    receipts += run_all([unit_task.submit(job, unit) for unit in planned.units if unit.key not in done], "units")
+    if todo := [unit for unit in planned.units if unit.key not in done]:
+        ensure_gpu_limit()  # imports torch, which takes longer than all else of a run with nothing to do
+        receipts += run_all([unit_task.submit(job, unit) for unit in todo], "units")
     manifest = commit(recipe, planned, receipts, store, profile=job.profile)
     create_table_artifact(summary_rows(manifest), key="counts", description=f"{recipe.dataset}@{recipe.version}")
     return manifest
