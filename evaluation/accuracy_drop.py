@@ -17,7 +17,7 @@ from pydantic import Field
 from generators.sources.imagenet import index_of
 from schemas.canonical import Json, derive_seed
 from schemas.component import Context, Evaluation
-from schemas.sample import Sample
+from schemas.sample import BASELINES, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +72,8 @@ class AccuracyDrop(Evaluation):
         """Accuracies and drops in percent and percentage points, by classifier and variant.
 
         `unscored` counts pictures without an ImageNet label, `unpaired` edited ones whose original isn't there.
-        `drop_vs_reference` is the drop from another variant that an edit started from, over the sources that have both.
+        `average_drop` is over the edits, without the baselines. `drop_vs_reference` is the drop from another variant
+        that an edit started from, over the sources that have both.
         """
         rows = table.to_pylist()
         scored = [row for row in rows if row["label"] != UNSCORED]
@@ -133,8 +134,8 @@ class AccuracyDrop(Evaluation):
         summary: dict[str, Json] = {"n": len(sources), "variants": figures}
         if sources:
             summary["original_accuracy"] = percent(original.mean())
-        if variants:
-            summary["average_drop"] = resamples.mean_of_ratios(lost, count)
+        if edits := [column_of[variant] for variant in variants if variant not in BASELINES]:
+            summary["average_drop"] = resamples.mean_of_ratios(lost[:, edits], count[:, edits])
         return summary
 
 

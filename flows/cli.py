@@ -230,6 +230,7 @@ def doctor(
     from rich.table import Table
 
     from variorum.context import models
+    from variorum.models import doctor as doctor_report
 
     table = models(profile.value)
     if fetch:
@@ -237,12 +238,15 @@ def doctor(
             if table.status(alias).state != "ready":
                 _console(stderr=True).print(f"fetching {alias}")
                 table.fetch(alias)
-    shown = Table("alias", "model", "from", "licence", "MB", "state", "way out", title=f"profile {profile.value}")
-    rows = [table.status(alias) for alias in table.aliases()]
+    shown = Table("alias", "model", "licence", "MB", "state", title=f"profile {profile.value}", title_justify="left")
+    rows = doctor_report(table)
     for row in rows:
-        where = row.where if row.table == profile.value else f"{row.where} ({row.table})"
-        shown.add_row(row.alias, row.name, where, row.licence, f"{row.size / 1e6:.0f}", row.state, row.way_out)
+        name = row.name if row.table == profile.value else f"{row.name} (from {row.table})"
+        shown.add_row(row.alias, name, row.licence, f"{row.size / 1e6:.0f}", row.state)
     _console().print(shown)
+    for row in rows:
+        if row.state != "ready":
+            typer.echo(f"{row.alias}: {row.way_out}")
     if any(row.state != "ready" for row in rows):
         raise typer.Exit(1)
 
@@ -358,9 +362,13 @@ def _print_counts(manifest: Manifest) -> None:
     table = Table(title=f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}", title_justify="left")
     rows = summary_rows(manifest)
     for name in rows[0] if rows else ():
-        table.add_column(name, justify="left" if name in ("variant", "reasons") else "right")
+        text = name in ("variant", "reasons")
+        short = name if text else {"accepted": "ok", "quarantined": "quar.", "ineligible": "inel."}.get(name, name)
+        table.add_column(short, justify="left" if text else "right", no_wrap=name == "variant", overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
+    table.caption = f"{manifest.sources_edited} of {manifest.sources} source pictures have an accepted edit"
+    table.caption_justify = "left"
     _console().print(table)
 
 

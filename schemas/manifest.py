@@ -67,6 +67,10 @@ class Manifest(BaseModel):
     verdicts: ShardInfo | None = None
     counts: dict[str, dict[str, int]]
     """variant to status (with `:reason` unless accepted) to number of pictures."""
+    sources: int
+    """Source samples that were read."""
+    sources_edited: int
+    """Those of them with an accepted picture that isn't a baseline."""
     licences: dict[str, int]
     """Licence to number of accepted pictures."""
 

@@ -26,7 +26,7 @@ from schemas.component import ClassInfo, Context
 from schemas.errors import RecipeError, SourceError, StoreError, TooManyFailures
 from schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from schemas.recipe import Recipe
-from schemas.sample import Failure, Sample
+from schemas.sample import BASELINES, Failure, Sample
 from variorum.pipeline import prefetch
 from variorum.progress import QUIET, Progress
 from variorum.shards import ShardWriter
@@ -39,6 +39,8 @@ FORMAT = 1
 """Bumped when the shards or the table of an unchanged recipe would come out differently."""
 RECORDED = ("variorum", "numpy", "opencv-contrib-python-headless", "onnxruntime", "torch", "isal", "pyarrow")
 """Packages whose versions a receipt notes."""
+COUNTED = ["id", "parent", "variant", "status", "reason", "licence"]
+"""Columns of the table that a manifest's counts are made of."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
 
@@ -278,19 +280,18 @@ def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store
         raise StoreError(f"{len(missing)} of {len(plan.units)} units aren't done; run the same command again")
     ordered = [by_unit[unit.key] for unit in plan.units]
     rows = [receipt.rows for receipt in ordered]
-    # curation may ask for any column; the counts need four, and an edition has a row for every picture
-    table = read_table(store, rows, None if recipe.curate else ["variant", "status", "reason", "licence"])
+    # curation may ask for any column; the counts need few, and an edition has a row for every picture
+    table = read_table(store, rows, None if recipe.curate else COUNTED)
     verdicts = _verdicts(recipe, table, store) if recipe.curate else None
     splits: tuple[Split, ...] = ("test", "quarantine")
     shards: dict[Split, list[ShardInfo]] = {
         split: [receipt.shards[split] for receipt in ordered if split in receipt.shards] for split in splits
     }
-    recipe_data = recipe.identity()
     manifest = Manifest(
         dataset=recipe.dataset,
         version=recipe.version,
         fingerprint=plan.fingerprint,
-        recipe=recipe_data,
+        recipe=recipe.identity(),
         profile=profile,
         classes=[(info.id, info.name) for info in plan.classes],
         members=_members(shards, store),
@@ -301,6 +302,8 @@ def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store
         rows=rows,
         verdicts=verdicts,
         counts=_counts(table),
+        sources=len(_sources(table, edited=False)),
+        sources_edited=len(_sources(table, edited=True)),
         licences=_licences(table),
     )
     return store.commit(manifest)
@@ -373,6 +376,16 @@ def _counts(table: Any) -> dict[str, dict[str, int]]:
     for variant, status, reason in zip(*columns, strict=True):
         counts.setdefault(variant, Counter())[f"{status}:{reason}" if reason else status] += 1
     return {variant: dict(sorted(statuses.items())) for variant, statuses in counts.items()}
+
+
+def _sources(table: Any, *, edited: bool) -> set[str]:
+    """Ids of the source samples, all or those with an accepted edit."""
+    columns = (table.column(name).to_pylist() for name in ("id", "parent", "variant", "status"))
+    return {
+        parent or sample_id
+        for sample_id, parent, variant, status in zip(*columns, strict=True)
+        if not edited or (status == "accepted" and variant not in BASELINES)
+    }
 
 
 def _licences(table: Any) -> dict[str, int]:

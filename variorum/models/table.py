@@ -65,6 +65,7 @@ class ModelTable:
         self.profile = profile
         self.cache = cache or cache_dir()
         self._table = read_table(profile)
+        self._fetch = FETCH if profile == "embedded" else f"{FETCH} --profile {profile}"
 
     def aliases(self) -> list[str]:
         """Every alias of this profile, sorted."""
@@ -137,9 +138,9 @@ class ModelTable:
         if path is None and entry.local:
             return "unavailable", f"{entry.local.path} doesn't exist; put it there or change the table"
         if path is None:
-            return "missing", f"fetch it with `{FETCH}`"
+            return "missing", f"fetch it with `{self._fetch}`"
         if not weights.intact(entry, path):
-            return "corrupt", f"{path} isn't what the table pins; fetch it again with `{FETCH}`"
+            return "corrupt", f"{path} isn't what the table pins; fetch it again with `{self._fetch}`"
         return "ready", ""
 
 
