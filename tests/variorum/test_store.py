@@ -49,6 +49,8 @@ def manifest(store: Store, content: bytes = b"x", version: str = "1.0.0") -> Man
         shards={"test": [done.shards["test"]]},
         rows=[done.rows],
         counts={},
+        sources=0,
+        sources_edited=0,
         licences={},
     )
 
