@@ -20,8 +20,7 @@ from generators.editing import complexity, compositing, gates, geometry
 from generators.editing.framing import Framing
 from generators.editing.gates import Gates
 from generators.editing.geometry import CannotEdit, Placed, Strategy
-from generators.editing.scenes import BadInput, Pool, Scene, Setup, scenes
-from generators.sources.imagenet import index_of
+from generators.editing.scenes import BadInput, Pool, Scene, Setup, label_index, scenes
 from schemas.canonical import Json
 from schemas.component import Context, Generator
 from schemas.sample import Failure, Gate, Op, Sample, child_id
@@ -54,7 +53,7 @@ class AttributeEdit(Generator):
         default=(2.5, 2.5, 1.5), description="gain of each band of detail, finest first"
     )
     texture_down: tuple[float, ...] = (0.0, 0.25, 0.6)
-    plate_pool: int = Field(default=32, ge=2, description="pictures of the source whose plates others may get")
+    plate_pool: int = Field(default=64, ge=2, description="pictures of the source whose plates others may get")
     gates: Gates = Gates()
     segmenter: str = "segmenter"
     inpainter: str = "inpainter"
@@ -137,15 +136,14 @@ class AttributeEdit(Generator):
 
         if isinstance(scene, BadInput):
             return failure("failed", scene.reason, str(scene))
-        bad = gates.first_failed(dict(scene.gates))
+        bad = gates.first_failed(scene.gates)
         if bad and edit.variant != "original":
             return failure("ineligible", bad, f"the mask can't be trusted: {scene.gates[bad]}", scene.gates)
-        index = next((found for label in sample.labels if (found := index_of(label)) is not None), None)
-        job = Job(self, sample, scene, index, edit, pool, ctx)
+        job = Job(self, sample, scene, label_index(sample), edit, pool, ctx)
         try:
             draft = edit.make(job)
         except CannotEdit as error:
-            return failure("ineligible", error.reason, error.detail)
+            return failure("ineligible", error.reason, error.detail, {**scene.gates, **scene.moving})
         draft.gates["blank"] = gates.blank(draft.picture, self.gates)
         return draft
 
@@ -308,7 +306,7 @@ def _direction(job: Job) -> Draft:
     draft = _moved_object(job, placed)
     before, after = geometry.centroid(job.scene.cutout, base), geometry.centroid(job.scene.cutout, placed)
     drift = float(np.hypot(after[0] - before[0], after[1] - before[1]))
-    shifted = drift > 1e-6
+    shifted = drift > 0.01
     draft.achieved |= {"angle": angle, "translated_to_fit": shifted, "dx": _short(after[0] - before[0])}
     draft.achieved |= {"dy": _short(after[1] - before[1]), "centre_before": _centre(job, base)}
     change = abs(geometry.mask_area(placed) / geometry.mask_area(base) - 1)
@@ -332,7 +330,7 @@ def _on_plate(job: Job, plate: Pixels, facts: dict[str, Json]) -> Draft:
     scene, limits = job.scene, job.conf.gates
     picture, mask = compositing.composite(plate, geometry.whole(scene.cutout))
     draft = Draft(job, picture, mask, _mask_facts(scene) | facts, dict(scene.gates))
-    draft.gates["truncated"] = gates.recorded(gates.border(scene.alpha, limits)["value"])
+    draft.achieved["truncated"] = not scene.moving["truncated"]["passed"]
     draft.gates["object_kept"] = gates.object_kept(scene.picture, picture, scene.alpha, limits)
     draft.gates["seam"] = gates.seam(gates.seam_strength(picture, mask), scene.seam, limits)
     return draft
@@ -350,24 +348,20 @@ def _moved_object(job: Job, placed: Placed) -> Draft:
         "rate": _short(float((mask > 127).mean())),
         "centre": _centre(job, placed),
     }
-    draft = Draft(job, picture, mask, achieved, dict(scene.gates))
-    draft.gates["truncated"] = gates.border(scene.alpha, limits)
+    draft = Draft(job, picture, mask, achieved, {**scene.gates, **scene.moving, **scene.bare})
+    draft.gates |= scene.class_gates(job.index)
     draft.gates["visible"] = gates.at_least(geometry.visible_ratio(placed, job.plate.shape[:2]), limits.min_visible)
     draft.gates["scale"] = gates.at_most(scale, limits.max_scale)
     draft.gates["object_kept"] = gates.object_mapped_back(scene.cutout, placed, picture, limits)
     draft.gates["seam"] = gates.seam(gates.seam_strength(picture, mask), scene.seam, limits)
-    if scene.method != "given":
-        draft.gates["plate_hole"] = gates.at_most(scene.hole, limits.max_plate_hole)
-    if len(scene.probabilities) == 2:
-        draft.gates["plate_clean"] = scene.plate_gate(scene.index(job.index), limits)
     return draft
 
 
 def _whole_object(job: Job) -> None:
-    """Raises CannotEdit for an object that the frame cuts: moved, it would end in a straight edge."""
-    border = gates.border(job.scene.alpha, job.conf.gates)
-    if not border["passed"]:
-        raise CannotEdit("truncated", f"{border['value']:.3f} of the outline lies on the frame")
+    """Raises CannotEdit for an object that the frame cuts, or that may be only a part of it, or too much."""
+    bad = gates.first_failed(job.scene.moving)
+    if bad:
+        raise CannotEdit(bad, f"the object can't be moved: {job.scene.moving[bad]}")
 
 
 def _measure_background(draft: Draft) -> tuple[float, float]:
@@ -379,6 +373,7 @@ def _measure_background(draft: Draft) -> tuple[float, float]:
     draft.achieved |= {"adm_before": _short(complexity.adm_compat(scene.picture))}
     draft.achieved |= {"adm_after": _short(complexity.adm_compat(draft.picture))}
     limits = draft.job.conf.gates
+    draft.gates |= scene.class_gates(draft.job.index)  # where the class stays behind, the mask isn't the object's
     draft.gates["background_changed"] = gates.background_change(scene.picture, draft.picture, away, limits)
     return c0, c1
 

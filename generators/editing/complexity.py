@@ -21,7 +21,7 @@ HIGH = 0.1
 
 def luma(picture: Pixels) -> Floats:
     """`[H, W]` float32 in [0, 1]."""
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.float32) / 255
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) / 255, dtype=np.float32)
 
 
 def adm_compat(picture: Pixels) -> float:
@@ -74,7 +74,7 @@ def retextured(plate: Pixels, gains: tuple[float, ...]) -> Pixels:
         plate: `[H, W, 3]` uint8.
         gains: one factor a band, finest first; each band is about twice as coarse as the one before.
     """
-    start = plate.astype(np.float32) / 255
+    start = np.asarray(plate / 255, dtype=np.float32)
     rest, out = start, np.zeros_like(start)
     for level, gain in enumerate(gains):
         if gain < 1:

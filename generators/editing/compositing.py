@@ -27,7 +27,7 @@ def soft_alpha(mask: Pixels) -> Pixels:
     # distanceTransform measures to the next outside pixel's centre; the frame's border is no edge of the object.
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - 0.5
     alpha = np.clip((depth - ERODE) / FEATHER + 0.5, 0, 1)
-    return np.rint(255 * alpha).astype(np.uint8)
+    return np.asarray(np.rint(255 * alpha), dtype=np.uint8)
 
 
 def cut_photograph(picture: Pixels, alpha: Pixels) -> Pixels:

@@ -29,7 +29,7 @@ def window(height: int, width: int, mask: Pixels | None = None) -> Window:
     left, top = (width - side) // 2, (height - side) // 2
     if mask is None or height == width:
         return left, top, side
-    along = (mask > 127).any(axis=0 if width > height else 1)
+    along = np.asarray((mask > 127).any(axis=0 if width > height else 1))
     if not along.any():
         return left, top, side
     places = np.flatnonzero(along)

@@ -5,6 +5,8 @@ A gate that doesn't apply to an edit is absent from its record; nothing here dro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +28,28 @@ class Gates(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    # Trust in the mask: without it there is no edit.
     min_area: float = Field(default=0.005, ge=0, le=1)
-    max_area: float = Field(default=0.60, ge=0, le=1)
-    min_main_part: float = Field(default=0.90, ge=0, le=1, description="largest component's share of the mask")
-    max_holes: float = Field(default=0.05, ge=0, le=1, description="holes' share of the filled mask")
-    max_border: float = Field(
-        default=0.02, ge=0, le=1, description="share of the mask's outline that lies on the frame"
-    )
-    min_score: float = Field(
-        default=0.88, ge=0, le=1, description="the segmenter's own IoU estimate, where it gives one"
-    )
+    max_area_background: float = Field(default=0.75, ge=0, le=1, description="leaves enough background to change")
+    max_holes_background: float = Field(default=0.10, ge=0, le=1, description="holes' share of the filled mask")
+    min_score: float = Field(default=0.88, ge=0, le=1, description="the segmenter's own IoU estimate, if any")
     min_stability: float = Field(default=0.80, ge=0, le=1, description="IoU of the mask cut low and cut high")
     min_agreement: float = Field(
-        default=0.80, ge=0, le=1, description="IoU of two masks of the object, where there are two"
+        default=0.80, ge=0, le=1, description="IoU of two views' masks; stands in for stability"
     )
+    least_stability: float = Field(default=0.60, ge=0, le=1, description="below it agreement doesn't help")
+    max_plate_p: float = Field(default=0.5, gt=0, le=1, description="the class's p on the plate, to the original's")
+    negligible_p: float = Field(default=0.02, ge=0, le=1, description="a p at or below this is no trace of a class")
+
+    # What an object must be like to be moved, resized or turned.
+    max_area: float = Field(default=0.60, ge=0, le=1)
+    min_main_part: float = Field(default=0.90, ge=0, le=1, description="largest component's share of the mask")
+    max_holes: float = Field(default=0.05, ge=0, le=1)
+    max_border: float = Field(default=0.02, ge=0, le=1, description="share of the outline that lies on the frame")
+    max_plate_hole: float = Field(default=0.50, gt=0, le=1, description="hole's share of a plate that is seen whole")
+    min_plate_texture: float = Field(default=0.25, ge=0, description="detail in the hole, to the detail around it")
+
+    # What the edit must be like.
     min_psnr_kept: float = Field(default=40, description="dB inside the object, background edits")
     min_psnr_moved: float = Field(default=30, description="dB inside the object, mapped back, geometric edits")
     min_visible: float = Field(default=0.98, ge=0, le=1, description="share of the object's alpha in the frame")
@@ -51,15 +61,8 @@ class Gates(BaseModel):
     same_pixels: float = Field(default=8.0, ge=0, description="mean absolute difference, 0 to 255")
     min_change: float = Field(default=0.05, ge=0, le=1, description="1 - SSIM on the background")
     min_complexity_change: float = Field(default=0.02, ge=0, le=1)
-    max_plate_p: float = Field(
-        default=0.5, gt=0, le=1, description="the class's probability on the plate, to the original's"
-    )
-    negligible_p: float = Field(
-        default=0.02, ge=0, le=1, description="a probability at or below this is no trace of a class"
-    )
     max_seam: float = Field(default=3.0, gt=0, description="gradient along the outline, to what is usual there")
     min_std: float = Field(default=2.0, ge=0, description="grey levels; below it the picture is blank")
-    max_plate_hole: float = Field(default=0.45, gt=0, le=1, description="hole's share of a plate that others may use")
 
 
 def gate(value: float, passed: bool, limit: str) -> Gate:
@@ -82,23 +85,56 @@ def recorded(value: float) -> Gate:
     return gate(value, True, "recorded")
 
 
-def mask_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
-    """`mask_area`, `mask_components`, `mask_holes` of an alpha mask `[H, W]`."""
-    inside = (mask > 127).astype(np.uint8)
-    area = int(inside.sum())
-    share = area / inside.size
-    within = limits.min_area <= share <= limits.max_area
-    found = {"mask_area": gate(share, within, f"{limits.min_area:g} to {limits.max_area:g}")}
-    if area:
-        parts = cv2.connectedComponentsWithStats(inside, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
-        found["mask_components"] = at_least(float(parts.max()) / area, limits.min_main_part)
-        filled = _filled(inside)
-        found["mask_holes"] = at_most(1 - area / int(filled.sum()), limits.max_holes)
+def trust_gates(mask: Pixels, score: float, stability: float, agreement: float, limits: Gates) -> dict[str, Gate]:
+    """Whether a mask is one object's, and enough background is left: `mask_area`, `mask_holes`, `mask_stability`.
+
+    Args:
+        mask: `[H, W]` uint8.
+        score: the segmenter's own estimate of the mask's IoU.
+        stability: IoU of the mask cut at a low and at a high threshold.
+        agreement: IoU of the masks of two views of the picture. Each of the three is NaN where there is none.
+        limits: thresholds.
+    """
+    found = {"mask_area": _area(mask, limits.min_area, limits.max_area_background)}
+    if found["mask_area"]["value"]:
+        found["mask_holes"] = at_most(_holes(mask), limits.max_holes_background)
+    if np.isfinite(score):
+        found["mask_score"] = at_least(score, limits.min_score)
+    if np.isfinite(stability):
+        agreed = agreement >= limits.min_agreement
+        lowest = limits.least_stability if agreed else limits.min_stability
+        found["mask_stability"] = at_least(stability, lowest)
+    if np.isfinite(agreement):
+        found["mask_agreement"] = recorded(agreement)
     return found
 
 
-def border(mask: Pixels, limits: Gates) -> Gate:
-    """`truncated`: the share of the mask's outline that is the frame's own border, where the object goes on unseen."""
+def moving_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
+    """Whether an object may be moved: `mask_area`, `mask_holes`, `mask_components` and `truncated`, stricter.
+
+    A truncated object goes on beyond the frame: moved, it would end in a straight edge.
+    """
+    found = {"mask_area": _area(mask, limits.min_area, limits.max_area), "truncated": _border(mask, limits)}
+    inside = (mask > 127).astype(np.uint8)
+    if inside.any():
+        parts = cv2.connectedComponentsWithStats(inside, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+        found["mask_components"] = at_least(float(parts.max() / parts.sum()), limits.min_main_part)
+        found["mask_holes"] = at_most(_holes(mask), limits.max_holes)
+    return found
+
+
+def _area(mask: Pixels, low: float, high: float) -> Gate:
+    share = float((mask > 127).mean())
+    return gate(share, low <= share <= high, f"{low:g} to {high:g}")
+
+
+def _holes(mask: Pixels) -> float:
+    inside = (mask > 127).astype(np.uint8)
+    return 1 - float(inside.sum()) / float(_filled(inside).sum())
+
+
+def _border(mask: Pixels, limits: Gates) -> Gate:
+    """The share of the mask's outline that is the frame's own border."""
     inside = (mask > 127).astype(np.uint8)
     outline = inside & (1 - cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0))
     edge = np.zeros_like(inside)
@@ -201,13 +237,32 @@ def plate_clean(on_plate: float, on_original: float, limits: Gates) -> Gate:
     return gate(on_plate, on_plate <= limit, f"<= {limit:.4g}")
 
 
+def plate_gates(plate: Pixels, hole: NDArray[np.bool_], limits: Gates) -> dict[str, Gate]:
+    """`plate_hole` and `plate_texture`: whether an inpainted plate can be seen whole, with nothing before the hole.
+
+    Detail is the mean absolute difference of luma to its blur (sigma 1.5). A smooth fill is right before a clear sky
+    and a smudge on grass, so what counts is the detail in the hole against that in the 40 pixels around it.
+    """
+    grey = np.asarray(cv2.cvtColor(plate, cv2.COLOR_RGB2GRAY), np.float32)
+    detail = np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))
+    inside, near = hole.astype(np.uint8), np.ones((7, 7), np.uint8)
+    core = cv2.erode(inside, near) > 0
+    around = (cv2.dilate(inside, np.ones((81, 81), np.uint8)) > 0) & (cv2.dilate(inside, near) == 0)
+    found = {"plate_hole": at_most(float(hole.mean()), limits.max_plate_hole)}
+    if core.any() and around.any():
+        noise = 0.5  # grey levels, so that two flat areas are alike
+        ratio = (float(detail[core].mean()) + noise) / (float(detail[around].mean()) + noise)
+        found["plate_texture"] = at_least(ratio, limits.min_plate_texture)
+    return found
+
+
 def label_gates(probabilities: NDArray[np.float32], index: int) -> dict[str, Gate]:
     """`label_p` and `label_rank` (1 is the top) of a class: recorded, so that people can look at the last ones."""
     value = float(probabilities[index])
     return {"label_p": recorded(value), "label_rank": recorded(1 + int((probabilities > value).sum()))}
 
 
-def first_failed(found: dict[str, Gate]) -> str:
+def first_failed(found: Mapping[str, Gate]) -> str:
     """Name of the first gate that wasn't passed, or `""`."""
     return next((name for name, item in found.items() if not item["passed"]), "")
 

@@ -263,7 +263,7 @@ def box_iou(first: Placed, second: Placed) -> float:
     """Intersection over union of two patches' boxes, which must be of the same size."""
     height, width = first.patch.shape[:2]
     shared = max(0, width - abs(first.x - second.x)) * max(0, height - abs(first.y - second.y))
-    return shared / (2 * width * height - shared)
+    return float(shared / (2 * width * height - shared))
 
 
 def same_look(first: Placed, second: Placed) -> tuple[float, float]:

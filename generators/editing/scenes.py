@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from generators.editing import compositing, framing, gates, geometry, plates
 from generators.editing.gates import Gates
+from generators.sources.imagenet import index_of
 from schemas.component import Context
 from schemas.sample import Failure, Gate, Sample
 from variorum.images import UndecodableImage, decode, decode_mask
@@ -40,8 +41,9 @@ class Scene:
         method: how the plate came to be: `given`, or the inpainter's word.
         exact: mask and plate were given, so that the cut-out can be solved for exactly.
         mask_source: `given` or the segmenter's alias.
-        hole: share of the frame that the inpainter filled.
-        gates: the mask's gates.
+        hole: `[S, S]` what the inpainter filled; None for a given plate.
+        gates: whether the mask can be trusted.
+        limits: thresholds of its gates.
         probabilities: the gate classifier's, of the picture and of the plate; empty without a classifier.
     """
 
@@ -50,10 +52,11 @@ class Scene:
     alpha: Pixels
     mask_source: str
     gates: Mapping[str, Gate]
+    limits: Gates
     plate: Pixels | None = None
     method: str = ""
     exact: bool = False
-    hole: float = 0.0
+    hole: NDArray[np.bool_] | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     probabilities: tuple[NDArray[np.float32], ...] = ()
 
@@ -65,6 +68,11 @@ class Scene:
         return geometry.as_cutout(compositing.cut_photograph(self.picture, self.alpha))
 
     @cached_property
+    def moving(self) -> Mapping[str, Gate]:
+        """Whether the object may be moved."""
+        return gates.moving_gates(self.alpha, self.limits)
+
+    @cached_property
     def seam(self) -> tuple[float, float]:
         """Gradient along the object's outline and beside it, in the picture itself."""
         return gates.seam_strength(self.picture, self.alpha)
@@ -73,9 +81,24 @@ class Scene:
         """The class to watch: the label's index, or the picture's own top class for one without."""
         return int(self.probabilities[0].argmax()) if wanted is None else wanted
 
-    def plate_gate(self, index: int, limits: Gates) -> Gate:
-        """`plate_clean` of its own plate."""
-        return gates.plate_clean(float(self.probabilities[1][index]), float(self.probabilities[0][index]), limits)
+    @cached_property
+    def bare(self) -> Mapping[str, Gate]:
+        """Whether its plate can be seen whole. Nothing to check on a given one."""
+        if self.plate is None or self.hole is None:
+            return {}
+        return gates.plate_gates(self.plate, self.hole, self.limits)
+
+    def class_gates(self, wanted: int | None) -> dict[str, Gate]:
+        """`plate_clean`: whether the class left with the object. Absent without a plate or a classifier."""
+        if len(self.probabilities) < 2:
+            return {}
+        before, after = (float(row[self.index(wanted)]) for row in self.probabilities)
+        return {"plate_clean": gates.plate_clean(after, before, self.limits)}
+
+
+def label_index(sample: Sample) -> int | None:
+    """ImageNet's index of the first label that has one."""
+    return next((found for label in sample.labels if (found := index_of(label)) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -132,27 +155,31 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
     found = plates.segmented([parts[place].picture for place in slid], setup.segmenter, ctx) if slid else []
     whole |= {place: item["mask"] for place, item in zip(slid, found, strict=True)}
     windows = [
-        framing.window(*part.picture.shape[:2], whole.get(place) if setup.framing == "object" else None)
+        framing.window(
+            part.picture.shape[0], part.picture.shape[1], whole.get(place) if setup.framing == "object" else None
+        )
         for place, part in enumerate(parts)
     ]
     framed = [framing.crop(part.picture, at, setup.frame) for part, at in zip(parts, windows, strict=True)]
-    # A window of its own shows the segmenter the object larger, and a second opinion to compare with.
-    found = plates.segmented([framed[place] for place in unknown], setup.segmenter, ctx) if unknown else []
-    seen = dict(zip(unknown, found, strict=True))
+    # A window of its own shows the segmenter the object larger, and gives a second opinion to compare with; where
+    # the window is the whole picture, its mirror image gives one.
+    lone = [place for place in unknown if place not in whole]
+    asked = [framed[place] for place in unknown] + [np.ascontiguousarray(framed[place][:, ::-1]) for place in lone]
+    found = plates.segmented(asked, setup.segmenter, ctx) if asked else []
+    seen = dict(zip(unknown, found, strict=False))
+    second = {place: framing.crop(whole[place], windows[place], setup.frame) for place in slid}
+    second |= {place: item["mask"][:, ::-1] for place, item in zip(lone, found[len(unknown) :], strict=True)}
     out = []
     for place, (part, picture, at) in enumerate(zip(parts, framed, windows, strict=True)):
-        checks: dict[str, Gate] = {}
         if part.mask is not None:
             alpha = framing.crop(part.mask, at, setup.frame)
+            checks = gates.trust_gates(alpha, math.nan, math.nan, math.nan, setup.limits)
         else:
-            alpha = compositing.soft_alpha(seen[place]["mask"])
-            if math.isfinite(score := float(seen[place]["score"])):
-                checks["mask_score"] = gates.at_least(score, setup.limits.min_score)
-            checks["mask_stability"] = gates.at_least(float(seen[place]["stability"]), setup.limits.min_stability)
-            if place in whole:
-                other = framing.crop(whole[place], at, setup.frame)
-                agreement = gates.iou(other, seen[place]["mask"])
-                checks["mask_agreement"] = gates.at_least(agreement, setup.limits.min_agreement)
+            item = seen[place]
+            alpha = compositing.soft_alpha(item["mask"])
+            agreement = gates.iou(item["mask"], second[place])
+            score, stability = float(item["score"]), float(item["stability"])
+            checks = gates.trust_gates(alpha, score, stability, agreement, setup.limits)
         plate = None if part.plate is None else framing.crop(part.plate, at, setup.frame)
         out.append(
             Scene(
@@ -160,7 +187,8 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
                 picture,
                 alpha,
                 "given" if part.mask is not None else setup.segmenter,
-                gates.mask_gates(alpha, setup.limits) | checks,
+                checks,
+                setup.limits,
                 plate,
                 "" if plate is None else "given",
                 exact=part.mask is not None and plate is not None,
@@ -236,19 +264,19 @@ class Pool:
             made = None
             if sample is not None and not isinstance(sample, Failure):
                 scene = scenes([sample], self.setup, self.ctx)[0]
-                if not isinstance(scene, BadInput) and self._clean(scene):
+                if not isinstance(scene, BadInput) and self._clean(scene, label_index(sample)):
                     made = (replace(sample, image=b"", extras={}), scene)
             self._seen[position] = made
         return self._seen[position]
 
-    def _clean(self, scene: Scene) -> bool:
+    def _clean(self, scene: Scene, index: int | None) -> bool:
         """Whether its plate is a background that may be seen whole."""
         limits = self.setup.limits
-        if scene.plate is None or scene.hole > limits.max_plate_hole or gates.first_failed(scene.gates):
+        if scene.plate is None or gates.first_failed({**scene.gates, **scene.bare}):
             return False
         if not gates.blank(scene.plate, limits)["passed"]:
             return False
-        return not scene.probabilities or scene.plate_gate(scene.index(None), limits)["passed"]
+        return not gates.first_failed(scene.class_gates(index))
 
     def _usable(self, partner: Sample, its: Scene, sample: Sample, scene: Scene, index: int | None) -> bool:
         """Whether this partner may serve this sample."""
