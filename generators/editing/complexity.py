@@ -54,9 +54,9 @@ def masked_hf(picture: Pixels, background: NDArray[np.bool_]) -> tuple[float, fl
         return 0.0, 0.0
     values = grey[background]
     contrast = float(values.std())
-    near = cv2.erode(background.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(np.float32)
+    near = cv2.erode(background.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(np.float32)
     taper, high = _window(*grey.shape)
-    weight = cv2.GaussianBlur(near, (0, 0), 2.0) * taper
+    weight = cv2.GaussianBlur(near, (15, 15), 2.5) * taper
     energy = np.abs(np.fft.rfft2((grey - values.mean()) * weight)) ** 2
     energy[0, 0] = 0
     energy[:, 1 : (grey.shape[1] + 1) // 2] *= 2

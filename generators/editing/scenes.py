@@ -207,8 +207,7 @@ def _plated(parts: Sequence[Scene], setup: Setup, ctx: Context) -> Iterator[Scen
         filled = plates.emptied([out[place].picture for place in lacking], holes, setup.inpainter, ctx)
         for place, gap, item in zip(lacking, holes, filled, strict=True):
             models = {**out[place].models, setup.inpainter: ctx.models.pin(setup.inpainter)}
-            share = float(gap.mean())
-            out[place] = replace(out[place], plate=item["plate"], method=str(item["method"]), hole=share, models=models)
+            out[place] = replace(out[place], plate=item["plate"], method=str(item["method"]), hole=gap, models=models)
     if setup.gate is not None:
         pictures = [(scene.picture,) if scene.plate is None else (scene.picture, scene.plate) for scene in out]
         rows = iter(plates.classified([item for pair in pictures for item in pair], setup.gate, ctx))

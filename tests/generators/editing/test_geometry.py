@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
-from generators.editing import compositing, geometry
-from generators.editing.geometry import CannotEdit, Cutout
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from generators.editing import compositing, geometry
+from generators.editing.geometry import CannotEdit, Cutout, Placed
+
 SIDE = 256
+FRAME = SIDE, SIDE
 MARGIN = 2
 TOLERANCE = 0.05
 
@@ -33,15 +36,25 @@ def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
     return left, top, left + width, top + height
 
 
-def shown(placed: geometry.Placed) -> np.ndarray:
+def shown(placed: Placed) -> np.ndarray:
     return compositing.composite(np.zeros((SIDE, SIDE, 3), np.uint8), placed)[1]
 
 
-def assert_inside(placed: geometry.Placed) -> None:
+def assert_inside(placed: Placed) -> None:
     assert geometry.visible_ratio(placed, (SIDE, SIDE)) >= 0.98
     left, top, right, bottom = box_of(shown(placed))
     assert min(left, top) >= MARGIN
     assert max(right, bottom) <= SIDE - MARGIN
+
+
+def made_unless(reasons: set[str], make: Callable[[], Placed]) -> Placed | None:
+    """What `make` gives, or None where it can't be made for one of these reasons."""
+    try:
+        return make()
+    except CannotEdit as error:
+        if error.reason not in reasons:
+            raise
+        return None
 
 
 @st.composite
@@ -67,10 +80,8 @@ def objects(draw: st.DrawFn) -> Cutout:
 
 @given(objects(), st.sampled_from([0.05, 0.08, 0.1, 0.07, 0.14, 0.29]))
 def test_sizes_are_hit_whole_and_in_proportion(cutout: Cutout, rate: float) -> None:
-    try:
-        placed = geometry.resized(cutout, rate, MARGIN, TOLERANCE)
-    except CannotEdit as error:
-        assert error.reason in ("too_large", "null_edit")
+    placed = made_unless({"too_large", "null_edit"}, lambda: geometry.resized(cutout, rate, MARGIN, TOLERANCE))
+    if placed is None:
         return
     reached = (shown(placed) > 127).sum() / SIDE**2
     assert abs(reached - rate) <= TOLERANCE * rate
@@ -83,10 +94,8 @@ def test_sizes_are_hit_whole_and_in_proportion(cutout: Cutout, rate: float) -> N
 
 @given(objects())
 def test_full_touches_the_margin_and_keeps_the_aspect(cutout: Cutout) -> None:
-    try:
-        placed = geometry.enlarged(cutout, MARGIN)
-    except CannotEdit as error:
-        assert error.reason == "null_edit"
+    placed = made_unless({"null_edit"}, lambda: geometry.enlarged(cutout, MARGIN))
+    if placed is None:
         return
     assert_inside(placed)
     left, top, right, bottom = geometry.extent(cutout, placed.matrix)
@@ -96,10 +105,10 @@ def test_full_touches_the_margin_and_keeps_the_aspect(cutout: Cutout) -> None:
 @given(objects(), st.sampled_from(["random", "grid3x3", "corners", "edges"]), st.integers(0, 2**32))
 def test_positions_are_far_whole_and_exact_copies(cutout: Cutout, strategy: geometry.Strategy, seed: int) -> None:
     base = geometry.whole(cutout)
-    try:
-        placed = geometry.moved(base, (SIDE, SIDE), MARGIN, strategy, np.random.default_rng(seed))
-    except CannotEdit as error:
-        assert error.reason == "no_room"
+    placed = made_unless(
+        {"no_room"}, lambda: geometry.moved(base, FRAME, MARGIN, strategy, np.random.default_rng(seed))
+    )
+    if placed is None:
         return
     assert_inside(placed)
     assert placed.patch is base.patch
@@ -112,13 +121,11 @@ def test_positions_are_far_whole_and_exact_copies(cutout: Cutout, strategy: geom
 @given(objects(), st.sampled_from([15.0, -30, 45, -60, 90, 135, 180]))
 def test_turns_keep_the_area_and_the_centroid(cutout: Cutout, angle: float) -> None:
     base = geometry.whole(cutout)
-    try:
-        placed = geometry.turned(cutout, base, angle, MARGIN)
-    except CannotEdit as error:
-        assert error.reason == "no_room"
+    placed = made_unless({"no_room"}, lambda: geometry.turned(cutout, base, angle, MARGIN))
+    if placed is None:
         return
     assert_inside(placed)
-    assert geometry.mask_area(placed) == pytest.approx(geometry.mask_area(base), rel=0.03)
+    assert geometry.mask_area(placed) == pytest.approx(geometry.mask_area(base), rel=0.03, abs=15)
     moments = cv2.moments((shown(placed) > 127).astype(np.uint8), binaryImage=True)
     measured = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
     assert measured == pytest.approx(geometry.centroid(cutout, placed), abs=1.0)
