@@ -48,8 +48,6 @@ def manifest(store: Store, content: bytes = b"x", version: str = "1.0.0") -> Man
         units=[done.unit],
         shards={"test": [done.shards["test"]]},
         rows=[done.rows],
-        sources=1,
-        sources_edited=0,
         counts={},
         sources=0,
         sources_edited=0,
