@@ -53,7 +53,7 @@ class Store:
 
         self.url = url
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(url)
+            self.fs, self.root = fsspec.core.url_to_fs(url, use_listings_cache=False)  # others write too
         except (ValueError, ImportError) as error:
             raise StoreError(f"store {url}: {error}; give a folder or a URL that fsspec knows") from None
         self.local = Path(self.root) if "file" in _protocols(self.fs) else None
@@ -266,7 +266,7 @@ class Store:
         folder = f"{self.root}/{self._edition(manifest, 'data')}"
         with self._explained():
             self.fs.makedirs(folder, exist_ok=True)
-            for path in self.fs.ls(folder, detail=False):
+            for path in self.fs.glob(f"{folder}/*"):
                 if str(path).rsplit("/", 1)[-1] not in wanted:
                     with suppress(FileNotFoundError):  # another process seals the same -dev version
                         self.fs.rm_file(path)
