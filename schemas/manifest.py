@@ -35,6 +35,8 @@ class Receipt(BaseModel):
     start: int
     stop: int
     shards: dict[Split, ShardInfo]
+    members: list[str]
+    """File endings that every sample of the shards has, sorted; empty when there is no sample."""
     rows: ShardInfo
     """The unit's table: one row a picture made or not made."""
     made: dict[str, Any] = {}

@@ -23,15 +23,15 @@ def contact_sheet(manifest: Manifest, store: Store, *, rows: int = 12, cell: int
     """A PNG with up to `rows` source pictures, spread evenly over the edition, in columns of `cell` pixels."""
     from PIL import Image, ImageDraw, ImageFont
 
-    columns = ["id", "parent", "variant", "status", "reason", "labels", "origin", "start"]
+    columns = ["source", "variant", "status", "reason", "labels", "origin", "start"]
     records = read_table(store, manifest.rows, columns).to_pylist()
     family: dict[str, dict[str, dict[str, Any]]] = {}
     for record, shards in zip(records, _shards(manifest, store), strict=True):
         record["shard"] = shards.get(record["status"])
-        family.setdefault(record["parent"] or record["id"], {}).setdefault(record["variant"], record)
+        family.setdefault(record["source"], {}).setdefault(record["variant"], record)
     columns_of = variants(manifest, store)
     complete = [group for group in family.values() if any(record["shard"] for record in group.values())]
-    chosen = [complete[i] for i in _spread(len(complete), min(rows, MAX_CELLS // max(1, len(columns_of))))]
+    chosen = [complete[i] for i in _spread(len(complete), min(rows, max(1, MAX_CELLS // max(1, len(columns_of)))))]
     masks = ["mask"] if "mask.png" in manifest.members else []
     titles = columns_of[:1] + masks + columns_of[1:]
     top, left, gap = 34, 120, 4

@@ -14,7 +14,7 @@ import platform
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -39,7 +39,7 @@ FORMAT = 1
 """Bumped when the shards or the table of an unchanged recipe would come out differently."""
 RECORDED = ("variorum", "numpy", "opencv-contrib-python-headless", "onnxruntime", "torch", "isal", "pyarrow")
 """Packages whose versions a receipt notes."""
-COUNTED = ["id", "parent", "variant", "status", "reason", "licence"]
+COUNTED = ["source", "variant", "status", "reason", "licence"]
 """Columns of the table that a manifest's counts are made of."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
@@ -122,8 +122,8 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
     roots: dict[str, str] = {}
     decoded = prefetch(_decoded(recipe.source.read(unit.start, unit.stop, ctx), advance), AHEAD)
     items: Iterator[Sample | Failure] = decoded
-    for position, generator in enumerate(recipe.generate):
-        items = generator.generate(_samples(items, failures, roots, first=position == 0), ctx)
+    for generator in recipe.generate:
+        items = generator.generate(_samples(items, failures, roots), ctx)
     rows: list[dict[str, Any]] = []
     with (
         store.temporary(".test.tar") as accepted_path,
@@ -139,14 +139,15 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
                 continue
             writer = quarantine if item.reason else accepted
             members, row = encode_sample(item, index)
-            rows.append({**row, "start": writer.write(item.id, members)})
-        rows.extend(failure_row(failure) for failure in failures)
+            rows.append({**row, "source": _root(item, roots), "start": writer.write(item.id, members)})
+        rows.extend({**failure_row(failure), "source": _root(failure, roots)} for failure in failures)
         _check_failures(recipe, unit, failures, roots)
         # the writers close, and their hashes become final, before their files are moved
         accepted.close()
         quarantine.close()
         shards: dict[Split, ShardInfo] = {}
         writers: tuple[tuple[Split, ShardWriter], ...] = (("test", accepted), ("quarantine", quarantine))
+        endings = _same_members(accepted.members, quarantine.members)
         for split, writer in writers:
             if writer.samples:
                 shards[split] = store.keep(writer.path, sha256=writer.sha256, samples=writer.samples)
@@ -161,7 +162,15 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
         "versions": {name: _version(name) for name in RECORDED},
     }
     return store.put_receipt(
-        Receipt(unit=unit.key, start=unit.start, stop=unit.stop, shards=shards, rows=table, made=made)
+        Receipt(
+            unit=unit.key,
+            start=unit.start,
+            stop=unit.stop,
+            shards=shards,
+            members=endings,
+            rows=table,
+            made=made,
+        )
     )
 
 
@@ -236,22 +245,24 @@ def _decoded_extra(ending: str, data: Any, decode: Any, decode_mask: Any) -> Any
     return decode_mask(data) if ending.endswith("mask.png") else decode(data)
 
 
-def _samples(
-    items: Iterable[Sample | Failure], failures: list[Failure], roots: dict[str, str], *, first: bool
-) -> Iterator[Sample]:
+def _samples(items: Iterable[Sample | Failure], failures: list[Failure], roots: dict[str, str]) -> Iterator[Sample]:
     """Let samples through to the next generator, put failures aside, note which source sample each comes from."""
     for item in items:
         if isinstance(item, Failure):
             failures.append(item)
         else:
-            roots[item.id] = item.id if first else roots.get(item.id) or roots.get(item.parent, item.parent)
+            roots[item.id] = _root(item, roots)
             yield item
+
+
+def _root(item: Sample | Failure, roots: dict[str, str]) -> str:
+    """Id of the source sample that an item comes from; `roots` has those of everything that went into a generator."""
+    return roots.get(item.id) or roots.get(item.parent) or item.id
 
 
 def _check_failures(recipe: Recipe, unit: Unit, failures: list[Failure], roots: dict[str, str]) -> None:
     failed = [failure for failure in failures if failure.status == "failed"]
-    parents = [failure.parent or failure.id for failure in failed]
-    sources = {roots.get(parent, parent) for parent in parents}
+    sources = {_root(failure, roots) for failure in failed}
     total = unit.stop - unit.start
     if len(sources) > recipe.max_failure_rate * total:
         reasons = ", ".join(
@@ -294,7 +305,7 @@ def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store
         recipe=recipe.identity(),
         profile=profile,
         classes=[(info.id, info.name) for info in plan.classes],
-        members=_members(shards, store),
+        members=_same_members(*(receipt.members for receipt in ordered)),
         models=plan.models,
         filters=list(plan.filters),
         units=[unit.key for unit in plan.units],
@@ -302,8 +313,8 @@ def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store
         rows=rows,
         verdicts=verdicts,
         counts=_counts(table),
-        sources=len(_sources(table, edited=False)),
-        sources_edited=len(_sources(table, edited=True)),
+        sources=plan.size,
+        sources_edited=_sources_edited(table),
         licences=_licences(table),
     )
     return store.commit(manifest)
@@ -356,16 +367,11 @@ def _verdicts(recipe: Recipe, table: Any, store: Store) -> ShardInfo:
     return store.keep_bytes(bytes(sink.getvalue()), ".parquet", samples=len(found))
 
 
-def _members(shards: dict[Split, list[ShardInfo]], store: Store) -> list[str]:
+def _same_members(*members: Sequence[str]) -> list[str]:
     """File endings of the samples. Every shard must have the same, as loaders take the first one's for all."""
-    from variorum.shards import read_shard
-
-    found: dict[tuple[str, ...], ShardInfo] = {}
-    for info in (info for infos in shards.values() for info in infos):
-        _, members = next(iter(read_shard(store.path(info))))
-        found.setdefault(tuple(sorted(members)), info)
+    found = {tuple(endings) for endings in members if endings}
     if len(found) > 1:
-        sets = "; ".join(", ".join(members) for members in found)
+        sets = "; ".join(", ".join(endings) for endings in sorted(found))
         raise StoreError(f"shards differ in their samples' members ({sets}); a source must give all or none an extra")
     return list(next(iter(found), ()))
 
@@ -378,14 +384,10 @@ def _counts(table: Any) -> dict[str, dict[str, int]]:
     return {variant: dict(sorted(statuses.items())) for variant, statuses in counts.items()}
 
 
-def _sources(table: Any, *, edited: bool) -> set[str]:
-    """Ids of the source samples, all or those with an accepted edit."""
-    columns = (table.column(name).to_pylist() for name in ("id", "parent", "variant", "status"))
-    return {
-        parent or sample_id
-        for sample_id, parent, variant, status in zip(*columns, strict=True)
-        if not edited or (status == "accepted" and variant not in BASELINES)
-    }
+def _sources_edited(table: Any) -> int:
+    columns = (table.column(name).to_pylist() for name in ("source", "variant", "status"))
+    rows = zip(*columns, strict=True)
+    return len({source for source, variant, status in rows if status == "accepted" and variant not in BASELINES})
 
 
 def _licences(table: Any) -> dict[str, int]:

@@ -48,7 +48,8 @@ class ShardWriter:
         self.size = 0
         self.sha256 = ""
         self._keys: set[str] = set()
-        self._members: tuple[str, ...] = ()
+        self.members: tuple[str, ...] = ()
+        """File endings of every sample, sorted; empty before the first."""
         self._hash = hashlib.sha256()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._pending: list[bytes] = []
@@ -72,13 +73,13 @@ class ShardWriter:
         if key in self._keys:
             raise StoreError(f"shard key {key!r}: is there already; a component gave two samples one id")
         endings = tuple(sorted(members))
-        if not self._members:
+        if not self.members:
             self._check_endings(key, endings)
-            self._members = endings
-        elif endings != self._members:
+            self.members = endings
+        elif endings != self.members:
             raise StoreError(
                 f"sample {key} has members {', '.join(endings)}; the shard's other samples have "
-                f"{', '.join(self._members)}: all must have the same"
+                f"{', '.join(self.members)}: all must have the same"
             )
         start = self.size
         for ending in endings:

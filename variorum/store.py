@@ -60,10 +60,15 @@ class Store:
         self.scratch = (self.local or cache_dir() / "stores" / hashlib.sha256(url.encode()).hexdigest()[:16]) / "tmp"
         if self.local and not writable:
             return
-        with self._explained():
+        try:
             self.scratch.mkdir(parents=True, exist_ok=True)
             with self.temporary(".probe") as probe:
                 probe.write_bytes(b"")
+            if not self.local:
+                self.fs.pipe_file(f"{self.root}/.probe", b"")
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise StoreError(f"store {url}: can't be written ({why}); choose another place with --store") from error
         self._sweep()
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -258,12 +263,32 @@ class Store:
     def _edition(self, manifest: Manifest, name: str) -> str:
         return f"editions/{manifest.dataset}/{manifest.version}/{name}"
 
+    def check_data(self, manifest: Manifest) -> list[str]:
+        """What is wrong with the readable names in `data/`: a line each for a missing, stray or differing file."""
+        folder, wanted = self._data(manifest)
+        found = {str(path).rsplit("/", 1)[-1] for path in self.fs.glob(f"{folder}/*")}
+        remedy = "run the recipe again to link it anew"
+        problems = [f"{folder}/{name}: missing; {remedy}" for name in sorted(set(wanted) - found)]
+        problems += [f"{folder}/{name}: no shard of this edition; delete it" for name in sorted(found - set(wanted))]
+        for name, info in wanted.items():
+            if name not in found or (self.local and os.path.samefile(self.object(info, ".tar"), f"{folder}/{name}")):
+                continue
+            with self.fs.open(f"{folder}/{name}", "rb") as file:
+                if _hash(file, lambda _: None) != info.sha256:
+                    problems.append(f"{folder}/{name}: content isn't the shard's; {remedy}")
+        return problems
+
+    def _data(self, manifest: Manifest) -> tuple[str, dict[str, ShardInfo]]:
+        """The folder of readable names and what each must hold."""
+        wanted = {
+            f"{split}-{number:05d}-of-{len(shards):05d}.tar": info
+            for split, shards in manifest.shards.items()
+            for number, info in enumerate(shards)
+        }
+        return f"{self.root}/{self._edition(manifest, 'data')}", wanted
+
     def _link_data(self, manifest: Manifest) -> None:
-        wanted = {}
-        for split, shards in manifest.shards.items():
-            for number, info in enumerate(shards):
-                wanted[f"{split}-{number:05d}-of-{len(shards):05d}.tar"] = info
-        folder = f"{self.root}/{self._edition(manifest, 'data')}"
+        folder, wanted = self._data(manifest)
         with self._explained():
             self.fs.makedirs(folder, exist_ok=True)
             for path in self.fs.glob(f"{folder}/*"):

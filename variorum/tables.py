@@ -28,6 +28,7 @@ def rows_to_parquet(rows: list[dict[str, Any]]) -> bytes:
         "id": pa.string(),
         "sha256": pa.string(),
         "parent": pa.string(),
+        "source": pa.string(),
         "variant": pa.string(),
         "status": pa.string(),
         "reason": pa.string(),

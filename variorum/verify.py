@@ -19,7 +19,7 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) 
     """Check an edition; returns what is wrong, one line each.
 
     Checked: each shard and table against its name, each picture against the hash in its row and in its own record,
-    and that rows and shards name the same pictures.
+    that rows and shards name the same pictures, and that the files in `data/`, which users load, are those shards.
     """
     problems: list[str] = []
     for info in [*manifest.rows, *([manifest.verdicts] if manifest.verdicts else [])]:
@@ -40,8 +40,9 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) 
             actual = sha256(members["png"]).hexdigest()
             if not actual == expected.pop(key, "") == json.loads(members["json"])["sha256"]:
                 problems.append(f"shard {info.sha256[:12]}: picture {key} isn't the one its record and row name")
-    # pictures of a damaged shard are missed too, and the line that names the shard says enough
-    return problems or [f"picture {key} has a row and no place in a shard" for key in expected]
+    if problems:  # pictures of a damaged shard are missed too, and the line that names the shard says enough
+        return problems
+    return [f"picture {key} has a row and no place in a shard" for key in expected] + store.check_data(manifest)
 
 
 def _verify_file(store: Store, info: ShardInfo, suffix: str, advance: Advance) -> list[str]:

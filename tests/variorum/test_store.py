@@ -30,7 +30,7 @@ def put_shard(store: Store, content: bytes = b"x") -> ShardInfo:
 def receipt(store: Store, unit: str = "u", content: bytes = b"x", who: int = 0) -> Receipt:
     rows = store.keep_bytes(b"rows" + content, ".parquet", samples=1)
     shards = {"test": put_shard(store, content)}
-    return Receipt(unit=unit, start=0, stop=1, shards=shards, rows=rows, made={"who": who})
+    return Receipt(unit=unit, start=0, stop=1, shards=shards, members=["png"], rows=rows, made={"who": who})
 
 
 def manifest(store: Store, content: bytes = b"x", version: str = "1.0.0") -> Manifest:
