@@ -255,9 +255,12 @@ def _random_plate(job: Job) -> Draft:
 
 def _texture(job: Job) -> Draft:
     gains = job.conf.texture_up if job.edit.variant == "background_texture_up" else job.conf.texture_down
-    draft = _on_plate(job, complexity.retextured(job.plate, gains), {"plate": job.scene.method})
+    draft = _on_plate(job, complexity.retextured(job.plate, gains), {"plate": job.scene.method, "texture": "gains"})
     before, after = _measure_background(draft)
     up = sum(gains) > len(gains)
+    if up and before >= complexity.DENSE and not draft.gates["background_changed"]["passed"]:
+        draft = _on_plate(job, complexity.refined(job.plate), {"plate": job.scene.method, "texture": "half_scale"})
+        before, after = _measure_background(draft)
     change = after - before if up else before - after
     draft.gates["texture_effective"] = gates.at_least(change, job.conf.gates.min_complexity_change)
     return draft
@@ -349,7 +352,7 @@ def _moved_object(job: Job, placed: Placed) -> Draft:
         "centre": _centre(job, placed),
     }
     draft = Draft(job, picture, mask, achieved, {**scene.gates, **scene.moving, **scene.bare})
-    draft.gates |= scene.class_gates(job.index)
+    draft.gates |= scene.class_gates(job.index, limits.max_plate_p)
     draft.gates["visible"] = gates.at_least(geometry.visible_ratio(placed, job.plate.shape[:2]), limits.min_visible)
     draft.gates["scale"] = gates.at_most(scale, limits.max_scale)
     draft.gates["object_kept"] = gates.object_mapped_back(scene.cutout, placed, picture, limits)
@@ -373,7 +376,9 @@ def _measure_background(draft: Draft) -> tuple[float, float]:
     draft.achieved |= {"adm_before": _short(complexity.adm_compat(scene.picture))}
     draft.achieved |= {"adm_after": _short(complexity.adm_compat(draft.picture))}
     limits = draft.job.conf.gates
-    draft.gates |= scene.class_gates(draft.job.index)  # where the class stays behind, the mask isn't the object's
+    draft.gates |= scene.class_gates(
+        draft.job.index, limits.max_plate_p
+    )  # where the class stays behind, the mask isn't the object's
     draft.gates["background_changed"] = gates.background_change(scene.picture, draft.picture, away, limits)
     return c0, c1
 

@@ -48,6 +48,7 @@ class Gates(BaseModel):
     max_border: float = Field(default=0.02, ge=0, le=1, description="share of the outline that lies on the frame")
     max_plate_hole: float = Field(default=0.50, gt=0, le=1, description="hole's share of a plate that is seen whole")
     min_plate_texture: float = Field(default=0.25, ge=0, description="detail in the hole, to the detail around it")
+    max_partner_p: float = Field(default=0.1, gt=0, le=1, description="as max_plate_p, for a plate lent to another")
 
     # What the edit must be like.
     min_psnr_kept: float = Field(default=40, description="dB inside the object, background edits")
@@ -231,9 +232,9 @@ def blank(picture: Pixels, limits: Gates) -> Gate:
     return at_least(float(cv2.meanStdDev(picture.reshape(-1, 1))[1][0, 0]), limits.min_std)
 
 
-def plate_clean(on_plate: float, on_original: float, limits: Gates) -> Gate:
-    """`plate_clean`: the object's class must be no more than half as probable without the object."""
-    limit = max(limits.max_plate_p * on_original, limits.negligible_p)
+def plate_clean(on_plate: float, on_original: float, share: float, limits: Gates) -> Gate:
+    """`plate_clean`: without the object its class must be no more than `share` times as probable."""
+    limit = max(share * on_original, limits.negligible_p)
     return gate(on_plate, on_plate <= limit, f"<= {limit:.4g}")
 
 

@@ -20,6 +20,9 @@ from variorum.images import UndecodableImage, decode, decode_mask
 
 Pixels = NDArray[np.uint8]
 
+ALIKE = 12.0
+"""Mean difference in grey levels, at 4 x 4 pixels, below which two plates count as the same."""
+
 
 class BadInput(ValueError):
     """A sample that can't be taken apart. `reason` is one word for a `Failure`."""
@@ -88,12 +91,12 @@ class Scene:
             return {}
         return gates.plate_gates(self.plate, self.hole, self.limits)
 
-    def class_gates(self, wanted: int | None) -> dict[str, Gate]:
+    def class_gates(self, wanted: int | None, share: float) -> dict[str, Gate]:
         """`plate_clean`: whether the class left with the object. Absent without a plate or a classifier."""
         if len(self.probabilities) < 2:
             return {}
         before, after = (float(row[self.index(wanted)]) for row in self.probabilities)
-        return {"plate_clean": gates.plate_clean(after, before, self.limits)}
+        return {"plate_clean": gates.plate_clean(after, before, share, self.limits)}
 
 
 def label_index(sample: Sample) -> int | None:
@@ -222,6 +225,12 @@ def _support(alpha: Pixels) -> Pixels:
     return np.asarray(cv2.dilate((alpha > 0).astype(np.uint8) * 255, np.ones((3, 3), np.uint8)), dtype=np.uint8)
 
 
+def _alike(first: Pixels, second: Pixels) -> bool:
+    """Whether two plates look the same from afar: two cuts of one lawn are no change of background."""
+    coarse = [cv2.resize(plate, (4, 4), interpolation=cv2.INTER_AREA).astype(np.float32) for plate in (first, second)]
+    return float(np.abs(coarse[0] - coarse[1]).mean()) < ALIKE
+
+
 @dataclass
 class Pool:
     """Plates of other pictures, made as they are asked for.
@@ -269,17 +278,25 @@ class Pool:
         return self._seen[position]
 
     def _clean(self, scene: Scene, index: int | None) -> bool:
-        """Whether its plate is a background that may be seen whole."""
+        """Whether its plate shows nothing of its object; stricter than for its own edits, as it is lent to many."""
         limits = self.setup.limits
         if scene.plate is None or gates.first_failed({**scene.gates, **scene.bare}):
             return False
+        if scene.hole is not None:
+            agreement = scene.gates.get("mask_agreement")
+            if (agreement and agreement["value"] < limits.min_agreement) or not scene.moving["mask_components"][
+                "passed"
+            ]:
+                return False
         if not gates.blank(scene.plate, limits)["passed"]:
             return False
-        return not gates.first_failed(scene.class_gates(index))
+        return not gates.first_failed(scene.class_gates(index, limits.max_partner_p))
 
     def _usable(self, partner: Sample, its: Scene, sample: Sample, scene: Scene, index: int | None) -> bool:
         """Whether this partner may serve this sample."""
         if partner.id in (sample.id, sample.parent) or np.array_equal(its.picture, scene.picture):
+            return False
+        if its.plate is None or _alike(its.plate, scene.plate if scene.plate is not None else scene.picture):
             return False
         if not its.probabilities or not scene.probabilities:
             return True

@@ -83,5 +83,17 @@ def test_texture_moves_complexity_and_keeps_colour_and_contrast(plate: np.ndarra
         assert changed.mean(axis=(0, 1)) == pytest.approx(plate.mean(axis=(0, 1)), abs=2.0)
 
 
+@pytest.mark.parametrize("name", ["gravel", "grass", "brick"])
+def test_dense_texture_becomes_finer_where_gains_hardly_show(name: str) -> None:
+    plate = np.repeat(getattr(skimage.data, name)()[:SIDE, :SIDE, None], 3, axis=2)
+    before, contrast = complexity.masked_hf(plate, EVERYWHERE)
+    finer = complexity.refined(plate)
+    after, contrast_after = complexity.masked_hf(finer, EVERYWHERE)
+    assert finer.shape == plate.shape
+    assert after > before + 0.05
+    assert contrast_after == pytest.approx(contrast, rel=0.02)
+    assert finer.mean() == pytest.approx(plate.mean(), abs=2)
+
+
 def test_gains_of_one_change_nothing() -> None:
     assert np.abs(complexity.retextured(COFFEE, (1.0, 1.0)).astype(int) - COFFEE).max() <= 1

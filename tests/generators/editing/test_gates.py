@@ -126,9 +126,9 @@ def test_smudges_on_texture_are_seen_and_smooth_fills_of_a_smooth_place_aren_t()
 
 
 def test_a_plate_is_clean_when_the_class_left_with_the_object() -> None:
-    assert gates.plate_clean(0.3, 0.9, LIMITS)["passed"]
-    assert not gates.plate_clean(0.5, 0.9, LIMITS)["passed"]
-    assert gates.plate_clean(0.01, 0.001, LIMITS)["passed"]
+    assert gates.plate_clean(0.3, 0.9, 0.5, LIMITS)["passed"]
+    assert not gates.plate_clean(0.5, 0.9, 0.5, LIMITS)["passed"]
+    assert gates.plate_clean(0.01, 0.001, 0.5, LIMITS)["passed"]
 
 
 def test_label_gates_record_and_never_drop() -> None:
