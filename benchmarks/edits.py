@@ -75,7 +75,8 @@ def pillow(samples: list[Sample]) -> int:
     made = 0
     for sample in samples:
         picture, mask, plate = (
-            Image.fromarray(pixels) for pixels in (sample.image, sample.extras["mask.png"], sample.extras["plate.png"])
+            Image.fromarray(np.asarray(pixels))
+            for pixels in (sample.image, sample.extras["mask.png"], sample.extras["plate.png"])
         )
         box = mask.getbbox()
         share = np.asarray(mask).mean() / 255
