@@ -26,16 +26,19 @@ class BottomRanked(CurationStep):
     share: float = Field(default=0.02, gt=0, le=1)
     """Of the accepted pictures that have the gate; at least one, when there are any."""
 
+    leave_out: tuple[str, ...] = ("plate",)
+    """Variants that aren't meant to show their class."""
+
     def decide(self, table: pa.Table) -> Iterator[Verdict]:
         """Verdicts on the lowest `share`; ties go by id, so that the order of units doesn't matter."""
         column = f"gate.{self.gate}"
         if column not in table.column_names:
             return
-        columns = (table.column(name).to_pylist() for name in ("id", "sha256", "status", column))
+        columns = (table.column(name).to_pylist() for name in ("id", "sha256", "variant", "status", column))
         ranked = sorted(
             (value, sample_id, sha256)
-            for sample_id, sha256, status, value in zip(*columns, strict=True)
-            if status == "accepted" and value is not None
+            for sample_id, sha256, variant, status, value in zip(*columns, strict=True)
+            if status == "accepted" and value is not None and variant not in self.leave_out
         )
         count = max(1, round(self.share * len(ranked))) if ranked else 0
         for _, sample_id, sha256 in ranked[:count]:

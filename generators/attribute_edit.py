@@ -32,9 +32,10 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
 class AttributeEdit(Generator):
-    """Edits of one attribute at a time, next to the `original` and to a `control`.
+    """Edits of one attribute at a time, next to three baselines: the `original`, its `plate` and a `control`.
 
-    The control puts the object back where it was, on its own plate: what a model loses on it, cutting and pasting
+    The plate is the picture without its object: what a model still answers there, it takes from the background. The
+    control puts the object back where it was, on its own plate: what a model loses on it, cutting and pasting
     cost. The size of an object is its mask's share of the frame's pixels. Position and direction start from the
     object at `base_size`, as in the paper, or at its own size for None; a later comparison finds the picture they
     start from in `requested["reference"]`.
@@ -85,7 +86,7 @@ class AttributeEdit(Generator):
         return () if self.classifier is None else (self.classifier,)
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
-        """For each sample its `original`, its `control` and its edits, in this order, or why one is missing."""
+        """For each sample its `original`, `plate`, `control` and edits, in this order, or why one is missing."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
         pool = Pool(setup, ctx, self.plate_pool)
         waiting = iter(samples)
@@ -99,6 +100,7 @@ class AttributeEdit(Generator):
         """What is asked for, from the fields and the seed alone, so that ids are known before any picture is."""
         base = "original" if self.base_size is None else _size_name(self.base_size)
         yield Edit("original", {}, _original)
+        yield Edit("plate", {}, _plate)
         yield Edit("control", {}, _control)
         if "background" in self.attributes:
             for kind in self.backgrounds:
@@ -236,6 +238,12 @@ class Draft:
 
 def _original(job: Job) -> Draft:
     return Draft(job, job.scene.picture, job.scene.alpha, _mask_facts(job.scene))
+
+
+def _plate(job: Job) -> Draft:
+    draft = Draft(job, job.plate, np.zeros_like(job.scene.alpha), _mask_facts(job.scene) | {"plate": job.scene.method})
+    draft.gates = {**job.scene.gates, **job.scene.bare, **job.scene.class_gates(job.index, job.conf.gates.max_plate_p)}
+    return draft
 
 
 def _control(job: Job) -> Draft:
@@ -376,9 +384,8 @@ def _measure_background(draft: Draft) -> tuple[float, float]:
     draft.achieved |= {"adm_before": _short(complexity.adm_compat(scene.picture))}
     draft.achieved |= {"adm_after": _short(complexity.adm_compat(draft.picture))}
     limits = draft.job.conf.gates
-    draft.gates |= scene.class_gates(
-        draft.job.index, limits.max_plate_p
-    )  # where the class stays behind, the mask isn't the object's
+    # where the class stays behind, the mask isn't the object's
+    draft.gates |= scene.class_gates(draft.job.index, limits.max_plate_p)
     draft.gates["background_changed"] = gates.background_change(scene.picture, draft.picture, away, limits)
     return c0, c1
 

@@ -73,7 +73,8 @@ class Scene:
     @cached_property
     def moving(self) -> Mapping[str, Gate]:
         """Whether the object may be moved."""
-        return gates.moving_gates(self.alpha, self.limits)
+        found = gates.moving_gates(self.alpha, self.limits)
+        return gates.as_given(found) if self.mask_source == "given" else found
 
     @cached_property
     def seam(self) -> tuple[float, float]:
@@ -176,7 +177,7 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
     for place, (part, picture, at) in enumerate(zip(parts, framed, windows, strict=True)):
         if part.mask is not None:
             alpha = framing.crop(part.mask, at, setup.frame)
-            checks = gates.trust_gates(alpha, math.nan, math.nan, math.nan, setup.limits)
+            checks = gates.as_given(gates.trust_gates(alpha, math.nan, math.nan, math.nan, setup.limits))
         else:
             item = seen[place]
             alpha = compositing.soft_alpha(item["mask"])

@@ -23,6 +23,7 @@ from variorum.models import ModelTable
 SIDE = 256
 VARIANTS = [
     "original",
+    "plate",
     "control",
     "background_random",
     "background_texture_up",
@@ -34,7 +35,7 @@ VARIANTS = [
     "position",
     "direction",
 ]
-GEOMETRIC = VARIANTS[5:]
+GEOMETRIC = VARIANTS[6:]
 Made = dict[str, Sample | Failure]
 
 
@@ -325,7 +326,7 @@ def test_wide_pictures_are_framed_and_never_squashed(ctx: Context) -> None:
 def test_mirroring_is_an_attribute_of_its_own(ctx: Context) -> None:
     edit = AttributeEdit(classifier=None, attributes=("mirror",))
     found = by_variant(edit, SAMPLES[0], ctx)
-    assert list(found) == ["original", "control", "mirror"]
+    assert list(found) == ["original", "plate", "control", "mirror"]
     assert not reasons(found)
 
 
