@@ -47,6 +47,7 @@ class Gates(BaseModel):
     max_holes: float = Field(default=0.05, ge=0, le=1)
     max_border: float = Field(default=0.02, ge=0, le=1, description="share of the outline that lies on the frame")
     max_plate_hole: float = Field(default=0.50, gt=0, le=1, description="hole's share of a plate that is seen whole")
+    max_plate_seam: float = Field(default=2.0, gt=0, description="gradient along the hole, to that beside it")
     min_plate_texture: float = Field(default=0.25, ge=0, description="detail in the hole, to the detail around it")
     max_partner_p: float = Field(default=0.1, gt=0, le=1, description="as max_plate_p, for a plate lent to another")
 
@@ -245,8 +246,9 @@ def plate_clean(on_plate: float, on_original: float, share: float, limits: Gates
 
 
 def plate_gates(plate: Pixels, hole: NDArray[np.bool_], limits: Gates) -> dict[str, Gate]:
-    """`plate_hole` and `plate_texture`: whether an inpainted plate can be seen whole, with nothing before the hole.
+    """`plate_hole`, `plate_seam`, `plate_texture`: whether an inpainted plate can be seen whole, its object gone.
 
+    An outline that stays along the hole shows where the object was: its mean gradient is set against that beside it.
     Detail is the mean absolute difference of luma to its blur (sigma 1.5). A smooth fill is right before a clear sky
     and a smudge on grass, so what counts is the detail in the hole against that in the 40 pixels around it.
     """
@@ -257,6 +259,8 @@ def plate_gates(plate: Pixels, hole: NDArray[np.bool_], limits: Gates) -> dict[s
     around = (cv2.dilate(inside, np.ones((81, 81), np.uint8)) > 0) & (cv2.dilate(inside, near) == 0)
     found = {"plate_hole": at_most(float(hole.mean()), limits.max_plate_hole)}
     if core.any() and around.any():
+        along, beside = seam_strength(plate, inside * 255)
+        found["plate_seam"] = at_most(along / max(beside, 1.0), limits.max_plate_seam)
         noise = 0.5  # grey levels, so that two flat areas are alike
         ratio = (float(detail[core].mean()) + noise) / (float(detail[around].mean()) + noise)
         found["plate_texture"] = at_least(ratio, limits.min_plate_texture)

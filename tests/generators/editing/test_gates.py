@@ -123,6 +123,9 @@ def test_smudges_on_texture_are_seen_and_smooth_fills_of_a_smooth_place_aren_t()
     assert failing(gates.plate_gates(smudged, hole, LIMITS)) == {"plate_texture"}
     assert failing(gates.plate_gates(np.full_like(noise, 130), hole, LIMITS)) == set()
     assert failing(gates.plate_gates(noise, rectangle(2, 2, 126, 126) > 0, LIMITS)) == {"plate_hole"}
+    left = np.full_like(noise, 130)
+    left[hole] = 60  # flat before a flat wall, and yet one sees what was there
+    assert failing(gates.plate_gates(left, hole, LIMITS)) == {"plate_seam"}
 
 
 def test_a_plate_is_clean_when_the_class_left_with_the_object() -> None:
