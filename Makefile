@@ -14,6 +14,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.stamp stamps ## virtual environment, package, model weights, sample photographs
+	@mkdir -p "$(PREFECT_HOME)"
 
 $(VENV)/.stamp: pyproject.toml
 	@echo "── installing into $(VENV)"

@@ -48,7 +48,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
         quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
         size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
         evaluations=render_evaluations(recipe, manifest, store),
-        made_by=yaml.safe_dump(recipe.identity(), sort_keys=False, width=100).strip(),
+        made_by=yaml.safe_dump(recipe.identity(), sort_keys=False, width=100, default_flow_style=None).strip(),
     )
 
 

@@ -34,7 +34,7 @@ def contact_sheet(manifest: Manifest, store: Store, *, rows: int = 12, cell: int
     chosen = [complete[i] for i in _spread(len(complete), min(rows, max(1, MAX_CELLS // max(1, len(columns_of)))))]
     masks = ["mask"] if "mask.png" in manifest.members else []
     titles = columns_of[:1] + masks + columns_of[1:]
-    top, left, gap = 34, 120, 4
+    top, left, gap = 44, 128, 4
     size = (left + len(titles) * (cell + gap) + gap, top + len(chosen) * (cell + gap) + gap)
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -48,7 +48,7 @@ def contact_sheet(manifest: Manifest, store: Store, *, rows: int = 12, cell: int
         first = next(iter(group.values()))
         label = ", ".join(names.get(label, label) for label in first["labels"]) or "unlabelled"
         draw.multiline_text((6, y + 4), _wrap(label, 15, 4), INK, font)
-        draw.multiline_text((6, y + 70), _wrap(first["origin"].rsplit("/", 1)[-1], 18, 4), (110, 108, 102), small)
+        draw.multiline_text((6, y + 70), _wrap(first["origin"].rsplit("/", 1)[-1], 17, 4), (110, 108, 102), small)
         for column, title in enumerate(titles):
             x = left + column * (cell + gap)
             record = group.get(titles[0] if title == "mask" else title)

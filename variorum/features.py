@@ -29,7 +29,6 @@ def features(manifest: Manifest) -> Any:
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:
     """`configs` and `dataset_info` of the card's YAML header, in the Hub's layout."""
-    rows = features(manifest)._to_yaml_list()  # private, and the only writer of the format that the loader reads
     names = {"default": "test", "quarantine": "quarantine"}
     present = {config: split for config, split in names.items() if split in manifest.shards}
     configs = [
@@ -40,7 +39,9 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         }
         for config, split in present.items()
     ]
-    return {"configs": configs, "dataset_info": [{"config_name": config, "features": rows} for config in present]}
+    # private, and the only writer of the format that the loader reads
+    infos = [{"config_name": config, "features": features(manifest)._to_yaml_list()} for config in present]
+    return {"configs": configs, "dataset_info": infos}
 
 
 def read_back(folder: str) -> str:
