@@ -34,8 +34,8 @@ stamps:
 	else echo "── no tuxpaint-stamps-default here (Debian: sudo apt-get install tuxpaint-stamps-default); the demo uses the few photographs inside Python packages"; fi
 
 demo: setup ## the main job on real photographs: build, evaluate, card, read back
-	$(BIN)/variorum run imagenet_e --store editions --workers $(WORKERS)
-	$(BIN)/variorum verify imagenet_e --store editions --load
+	$(BIN)/variorum run imagenet_e --store store --workers $(WORKERS)
+	$(BIN)/variorum verify imagenet_e --store store --load
 
 test: setup ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest

@@ -57,7 +57,7 @@ NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="A plain loop; the
 )
 def run(
     recipe: RecipeName,
-    store: StoreUrl = "editions",
+    store: StoreUrl = "store",
     profile: ProfileName = Profile.embedded,
     overrides: Overrides = None,
     limit: Limit = None,
@@ -79,7 +79,7 @@ def run(
 @app.command()
 def plan(
     recipe: RecipeName,
-    store: StoreUrl = "editions",
+    store: StoreUrl = "store",
     profile: ProfileName = Profile.embedded,
     overrides: Overrides = None,
     limit: Limit = None,
@@ -108,7 +108,7 @@ def plan(
 @app.command()
 def build(
     recipe: RecipeName,
-    store: StoreUrl = "editions",
+    store: StoreUrl = "store",
     profile: ProfileName = Profile.embedded,
     overrides: Overrides = None,
     limit: Limit = None,
@@ -133,7 +133,7 @@ def build(
 @app.command()
 def evaluate(
     recipe: RecipeName,
-    store: StoreUrl = "editions",
+    store: StoreUrl = "store",
     profile: ProfileName = Profile.embedded,
     overrides: Overrides = None,
     limit: Limit = None,
@@ -156,7 +156,7 @@ def evaluate(
 @app.command()
 def card(
     recipe: RecipeName,
-    store: StoreUrl = "editions",
+    store: StoreUrl = "store",
     overrides: Overrides = None,
     limit: Limit = None,
 ) -> None:
@@ -173,7 +173,7 @@ def card(
 @app.command(epilog="[bold]Examples[/bold]\n\nvariorum show\n\nvariorum show imagenet_e@1.0.0")
 def show(
     edition: Annotated[str, typer.Argument(help="dataset, or dataset@version; all if left out.")] = "",
-    store: StoreUrl = "editions",
+    store: StoreUrl = "store",
 ) -> None:
     """List the editions of a store, or sum one up and make its contact sheet."""
     from variorum.contact_sheet import contact_sheet
@@ -197,7 +197,7 @@ def show(
 @app.command()
 def verify(
     edition: Edition,
-    store: StoreUrl = "editions",
+    store: StoreUrl = "store",
     load: Annotated[bool, typer.Option("--load", help="Then load it with datasets, as its users will.")] = False,
 ) -> None:
     """Recompute every hash of an edition; exit 1 when anything doesn't match."""

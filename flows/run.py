@@ -36,7 +36,7 @@ def run_flow(recipe: dict[str, Any], profile: Profile, store: str) -> Manifest:
 @flow(name="scheduled", flow_run_name="{recipe}")
 def scheduled_flow(
     recipe: str,
-    store: str = "editions",
+    store: str = "store",
     profile: Profile = "embedded",
     overrides: list[str] | None = None,
     workers: int = 1,

@@ -108,7 +108,7 @@ class AttributeEdit(Generator):
                     yield Edit("background_random", {"plates": self.plate_pool}, _random_plate)
                 else:
                     gains = self.texture_up if kind == "texture_up" else self.texture_down
-                    yield Edit(f"background_{kind}", {"gains": list(gains)}, _texture)
+                    yield Edit(kind, {"gains": list(gains)}, _texture)
         if "size" in self.attributes:
             for rate in self.sizes:
                 yield Edit(_size_name(rate), {"rate": rate}, _size)
@@ -262,7 +262,7 @@ def _random_plate(job: Job) -> Draft:
 
 
 def _texture(job: Job) -> Draft:
-    gains = job.conf.texture_up if job.edit.variant == "background_texture_up" else job.conf.texture_down
+    gains = job.conf.texture_up if job.edit.variant == "texture_up" else job.conf.texture_down
     draft = _on_plate(job, complexity.retextured(job.plate, gains), {"plate": job.scene.method, "texture": "gains"})
     before, after = _measure_background(draft)
     up = sum(gains) > len(gains)

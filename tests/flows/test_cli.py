@@ -45,7 +45,7 @@ def test_from_plan_to_verify(cli, tmp_path):
     ran = cli("run", "recipe.yaml", "--no-prefect", "--workers", "2")
     assert ran.returncode == 0, ran.stderr
     assert "negative_0" in ran.stdout
-    edition = tmp_path / "editions" / "editions" / "d" / "1.0.0"
+    edition = tmp_path / "store" / "editions" / "d" / "1.0.0"
     assert {path.name for path in edition.iterdir()} >= {"manifest.json", "README.md", "contact_sheet.png", "data"}
     assert (edition / "evaluation-brightness.json").exists()
 
@@ -62,7 +62,7 @@ def test_from_plan_to_verify(cli, tmp_path):
     verified = cli("verify", "d@1.0.0")
     assert verified.returncode == 1
     assert "content doesn't match its name" in verified.stderr
-    named = [path for path in (tmp_path / "editions" / "objects").iterdir() if path.name in verified.stderr]
+    named = [path for path in (tmp_path / "store" / "objects").iterdir() if path.name in verified.stderr]
     assert [path.read_bytes() for path in named] == [bytes(content)]
 
 
@@ -73,8 +73,8 @@ def test_from_plan_to_verify(cli, tmp_path):
         (("run", "recipe.yaml", "--no-prefect", "--set", "generate.probe.strenth=1"), "strenth: no such field"),
         (("run", "recipe.yaml", "--no-prefect", "--set", "source.path=nowhere"), "path nowhere is not there"),
         (("build", "recipe.yaml", "--no-prefect", "--store", "recipe.yaml"), "choose another place with --store"),
-        (("evaluate", "recipe.yaml", "--no-prefect"), "no edition 'd@1.0.0' in editions; there are: none yet"),
-        (("verify", "e"), "no edition 'e' in editions; there are: none yet"),
+        (("evaluate", "recipe.yaml", "--no-prefect"), "no edition 'd@1.0.0' in store; there are: none yet"),
+        (("verify", "e"), "no edition 'e' in store; there are: none yet"),
         (("card", "recipe.yaml"), "no edition 'd@1.0.0'"),
     ],
 )

@@ -26,8 +26,8 @@ VARIANTS = [
     "plate",
     "control",
     "background_random",
-    "background_texture_up",
-    "background_texture_down",
+    "texture_up",
+    "texture_down",
     "size_full",
     "size_0.1",
     "size_0.08",
@@ -243,7 +243,7 @@ def test_upstream_copied_the_original_through_when_something_went_wrong(
 
 def test_an_object_cut_by_the_frame_gets_new_backgrounds_but_stays(ctx: Context) -> None:
     found = by_variant(BARE, composite("coffee", "chelsea", blob(20, 130, 60, 40)), ctx)
-    assert isinstance(found["background_texture_down"], Sample)
+    assert isinstance(found["texture_down"], Sample)
     assert {name: item.reason for name, item in found.items() if isinstance(item, Failure)} == dict.fromkeys(
         GEOMETRIC, "truncated"
     )
