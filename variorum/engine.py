@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Bumped when the shards or the table of an unchanged recipe would come out differently."""
-RECORDED = ("variorum", "numpy", "opencv-contrib-python-headless", "onnxruntime", "torch", "isal", "pyarrow")
+RECORDED = ("variorum", "numpy", "opencv-contrib-python-headless", "onnxruntime", "torch", "pyarrow")
 """Packages whose versions a receipt notes."""
 COUNTED = ["source", "variant", "status", "reason", "licence"]
 """Columns of the table that a manifest's counts are made of."""
