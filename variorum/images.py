@@ -134,8 +134,6 @@ def encode_png(pixels: Pixels) -> bytes:
     header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
     # isal is four times as fast, and was once seen to give other bytes for the same pixels
     body = zlib.compress(filtered.tobytes(), 1)
-        memoryview(filtered), 1
-    )  # isal is four times as fast, and was seen to give other bytes once in 10 runs
     return b"".join((b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header), *_chunk(b"IDAT", body), *_chunk(b"IEND", b"")))
 
 
