@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -149,11 +149,48 @@ class Generator(Component):
 
 
 class CurationStep(Component):
-    """A judgement on an edition: measured per sample, decided on columns."""
+    """A judgement on an edition, in up to four movements; a step overrides those that it needs.
 
-    @abstractmethod
+    `measure` looks at pictures, a stretch at a time, and its rows are kept; `score` looks at the whole edition's
+    columns and gives more of them, which are kept too; `decide` turns columns into verdicts and `summarise` into
+    figures for the card, both anew every time. So another threshold costs a `decide`, and no picture is read again.
+
+    What `measure` and `score` name `x` becomes the column `<step>.x`. Detectors agree on four names: `score` (higher
+    is more suspect, NaN is not judged), `flag` (bool), `proposed` (index of the label it would give, -1 for none) and
+    `weight` (in [0, 1]).
+    """
+
+    measured_by: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `measure` depends on."""
+    scored_by: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `score` depends on, besides those."""
+
+    def needs(self) -> tuple[str, ...]:
+        """Names of the steps whose columns `score` and `decide` read; they must come before it in the recipe."""
+        return ()
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
+        """One row a sample, in order, from a short stretch of accepted samples with decoded pixels.
+
+        Values are floats, ints, bools, strings, bytes, or 1-D arrays of one length and type throughout.
+        """
+        raise NotImplementedError
+
+    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
+        """Columns for the whole edition: arrays `[N]` or `[N, d]`, or lists, in the table's order.
+
+        The table has a row an accepted picture: the edition's own columns, what this step measured, and the columns
+        of the steps that it `needs`. `variorum.columns` reads them as arrays.
+        """
+        raise NotImplementedError
+
     def decide(self, table: pa.Table) -> Iterator[Verdict]:
-        """Verdicts from the edition's table alone: whole dataset, columns only, pure and cheap."""
+        """Verdicts from columns alone: pure and cheap. The table has every step's columns but the vectors."""
+        return iter(())
+
+    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
+        """Figures for the card, from the same table."""
+        return {}
 
 
 class Evaluation(Component):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+
+Action = Literal["keep", "drop", "relabel", "review", "weight"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,15 +17,17 @@ class Verdict:
     Attributes:
         id: the sample's id.
         sha256: of the encoded image that was judged; a verdict on another picture is stale.
-        action: what to do; `review` asks people.
+        action: what to do; `review` asks people, `weight` gives the sample less say.
         by: the curation step's name.
         reason: in a word (`bottom_ranked`).
         labels: the new labels of a `relabel`.
+        value: the number behind it: a score, or the weight in [0, 1]; NaN when there is none.
     """
 
     id: str
     sha256: str
-    action: Literal["keep", "drop", "relabel", "review"]
+    action: Action
     by: str
     reason: str
     labels: tuple[str, ...] = ()
+    value: float = math.nan
