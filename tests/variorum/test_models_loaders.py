@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.errors import ModelUnavailable
 from variorum.models import ModelTable
 from variorum.models.entries import Entry
-from variorum.models.loaders import efficientnet_lite, image_classification, sam, shift_map, u2net
+from variorum.models.loaders import efficientnet_lite, image_classification, image_embedding, sam, shift_map, u2net
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +162,10 @@ def test_the_export_computes_what_the_pytorch_network_does(table, cat):
     assert not any(part.training for part in module.modules())
     x = efficientnet_lite.prepare(cat, 224)[None]
     with torch.inference_mode():
-        expected = module(torch.from_numpy(x)).numpy()
-    assert table.get("classifier_gate")._session.run(["logits"], {"x": x})[0] == pytest.approx(expected, abs=1e-4)
+        logits, embedding = module(torch.from_numpy(x))
+    exported = table.get("classifier_gate")._session.run(["logits", "embedding"], {"x": x})
+    assert exported[0] == pytest.approx(logits.numpy(), abs=1e-4)
+    assert exported[1] == pytest.approx(embedding.numpy(), abs=1e-4)
 
 
 @pytest.mark.slow
@@ -174,9 +176,33 @@ def test_exporting_leaves_the_network_in_evaluation_mode_and_no_half_file(table,
     shutil.copy(table.fetch("classifier_gate"), weights)
     entry = table.entry("classifier_gate")
     first = efficientnet_lite.load(entry, weights, {})
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["w.export1.onnx", "w.pth"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["w.export2.onnx", "w.pth"]
     picture = [np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)]
     assert np.array_equal(first(picture), table.get("classifier_gate")(picture))
+
+
+def test_the_embedding_is_what_the_classifier_sees(table, cat):
+    """The logits are a linear map of the embedding, with the weights of the network's last layer."""
+    pictures = [cat, np.ascontiguousarray(cat[:, ::-1]), cat[:150, :200]]
+    embedding = table.get("encoder")(pictures)
+    assert embedding.shape == (3, 1280)
+    assert embedding.dtype == np.float32
+    layer = efficientnet_lite.torch_module("efficientnet-lite0", table.fetch("encoder")).network._fc
+    logits = embedding @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+    assert efficientnet_lite.softmax(logits) == pytest.approx(table.get("classifier_gate")(pictures), abs=1e-5)
+
+
+def test_embeddings_of_like_pictures_are_alike_and_do_not_depend_on_the_batch(table, cat):
+    from skimage import data
+
+    encoder = table.get("encoder")
+    pictures = [cat, np.ascontiguousarray(cat[:, ::-1]), data.coffee(), data.rocket(), *[cat[n:] for n in range(6)]]
+    together = encoder(pictures)
+    assert np.array_equal(together, np.concatenate([encoder([picture]) for picture in pictures]))
+    directions = together[:4] / np.linalg.norm(together[:4], axis=1, keepdims=True)
+    cosine = directions @ directions.T
+    assert cosine[0, 1] > 0.8 > 0.5 > max(cosine[0, 2], cosine[0, 3], cosine[2, 3])
+    assert encoder([]).shape == (0, 1280)
 
 
 def test_a_warm_cache_needs_neither_torch_nor_the_architecture(table):
@@ -233,6 +259,50 @@ def test_a_classifier_of_other_classes_is_refused(tmp_path):
     save_random_resnet(tmp_path, 10)
     with pytest.raises(ModelUnavailable, match="tells 10 classes apart"):
         image_classification.load(transformers_entry(tmp_path), tmp_path, {})
+
+
+# ── encoders of transformers ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def save_random_dinov2(folder):
+    import torch
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    config = Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Dinov2Model(config).save_pretrained(folder, safe_serialization=True)
+    BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
+
+
+def embedding_entry(folder):
+    return Entry(
+        name="random", loader="image_embedding", local={"path": str(folder)}, licence="none", source="random weights"
+    )
+
+
+def test_api_of_image_embedding_with_random_weights(tmp_path, cat):
+    """An API test only: a random network goes through the same calls as a checkpoint, its embedding means nothing."""
+    import torch
+
+    save_random_dinov2(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    encoder = image_embedding.load(embedding_entry(tmp_path), tmp_path, {})
+    embedding = encoder([cat, cat[:200, :150]] * 5)
+    assert embedding.shape == (10, 32)
+    assert embedding.dtype == np.float32
+    assert embedding[1] == pytest.approx(encoder([cat[:200, :150]])[0], abs=1e-5)
+    assert np.abs(embedding[0] - embedding[1]).max() > 1e-3
+    assert encoder([]).shape == (0, 32)
+    pixels = encoder._processor(images=[cat], return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+    with torch.inference_mode():  # DINOv2's own pooling is the class token
+        assert embedding[0] == pytest.approx(encoder._model(pixels).pooler_output[0].numpy(), abs=1e-5)
+
+
+def test_a_network_without_a_class_token_is_no_encoder(tmp_path):
+    save_random_resnet(tmp_path, 10)
+    with pytest.raises(ModelUnavailable, match="no class token"):
+        image_embedding.load(embedding_entry(tmp_path), tmp_path, {})
 
 
 # ── the inpainter ────────────────────────────────────────────────────────────────────────────────────────────────────

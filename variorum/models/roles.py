@@ -1,4 +1,4 @@
-"""What a model must do to stand behind an alias: segment, classify, or fill a hole.
+"""What a model must do to stand behind an alias: segment, classify, embed, or fill a hole.
 
 Pictures are RGB uint8 `[H, W, 3]` everywhere; a model does its own resizing and normalisation.
 """
@@ -47,6 +47,13 @@ class Classifier(Protocol):
 
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Probabilities `[N, 1000]` in ImageNet index order."""
+
+
+class Encoder(Protocol):
+    """Alias `encoder`: what a picture shows, as a vector; pictures of like things have like directions."""
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Embeddings `[N, d]` as the network gives them, of any length; `[0, d]` of no pictures."""
 
 
 class Inpainter(Protocol):

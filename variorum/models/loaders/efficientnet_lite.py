@@ -1,4 +1,4 @@
-"""EfficientNet-Lite ImageNet-1k classifiers, run on ONNX Runtime.
+"""EfficientNet-Lite, an ImageNet-1k classifier or an encoder, run on ONNX Runtime.
 
 The weights come as a PyTorch file. They are turned into ONNX once and kept beside it, because eager PyTorch takes
 several times as long a picture and seconds to import; a warm cache needs neither PyTorch nor the architecture's code.
@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -25,9 +25,11 @@ from variorum.models.entries import Entry
 from variorum.models.onnx import open_session
 from variorum.models.roles import Pixels
 
-REVISION = 1
+REVISION = 2
 BORDER = 32
 """The protocol these networks were published with resizes to `size + 32` and crops the centre `size`."""
+WIDTHS = {"logits": 1000, "embedding": 1280}
+"""Of the network's outputs: class scores, and the globally pooled features that they are a linear map of."""
 
 
 class Options(BaseModel):
@@ -40,6 +42,8 @@ class Options(BaseModel):
     batch: int = 8
     threads: int = 1
     """Of one session; pictures are shared out among processes instead."""
+    output: Literal["logits", "embedding"] = "logits"
+    """`embedding` makes it an encoder."""
 
 
 def problem() -> str:
@@ -47,14 +51,15 @@ def problem() -> str:
     return "" if find_spec("onnxruntime") else "needs the package onnxruntime"
 
 
-def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> EfficientNetLite:
-    """The classifier of a `.pth` state dict, exported on the first call."""
+def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> EfficientNetLite | EfficientNetLiteEncoder:
+    """The classifier or encoder of a `.pth` state dict, exported on the first call."""
     assert weights is not None
     options = Options.model_validate(entry.options)
     exported = weights.with_name(f"{weights.stem}.export{REVISION}.onnx")
     if not exported.is_file():
         export(entry.name, weights, options.size, exported)
-    return EfficientNetLite(open_session(exported, options.threads), options)
+    kind = EfficientNetLite if options.output == "logits" else EfficientNetLiteEncoder
+    return kind(open_session(exported, options.threads), options)
 
 
 class EfficientNetLite:
@@ -66,14 +71,28 @@ class EfficientNetLite:
 
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Probabilities `[N, 1000]` in ImageNet index order."""
-        step = self._options.batch
-        logits = [self._logits(images[start : start + step]) for start in range(0, len(images), step)]
-        return softmax(np.concatenate(logits)) if logits else np.zeros((0, 1000), np.float32)
+        return softmax(outputs(self._session, self._options, images, "logits"))
 
-    def _logits(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        batch = np.stack([prepare(image, self._options.size) for image in images])
-        logits: NDArray[np.float32] = self._session.run(["logits"], {"x": batch})[0]
-        return logits
+
+class EfficientNetLiteEncoder:
+    """An `Encoder`."""
+
+    def __init__(self, session: Any, options: Options) -> None:
+        self._session = session
+        self._options = options
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Embeddings `[N, 1280]`, not negative."""
+        return outputs(self._session, self._options, images, "embedding")
+
+
+def outputs(session: Any, options: Options, images: Sequence[Pixels], name: str) -> NDArray[np.float32]:
+    """One of the network's outputs for all pictures, a batch at a time."""
+    parts = []
+    for start in range(0, len(images), options.batch):
+        batch = np.stack([prepare(image, options.size) for image in images[start : start + options.batch]])
+        parts.append(session.run([name], {"x": batch})[0])
+    return np.concatenate(parts) if parts else np.zeros((0, WIDTHS[name]), np.float32)
 
 
 def prepare(image: Pixels, size: int) -> NDArray[np.float32]:
@@ -102,11 +121,11 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def torch_module(name: str, weights: Path) -> Any:
-    """The PyTorch network, in evaluation mode, that maps a batch to logits."""
+    """The PyTorch network, in evaluation mode, that maps a batch to logits and embeddings."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
-    class Logits(torch.nn.Module):
+    class LogitsAndEmbedding(torch.nn.Module):
         """The network without the debugging prints of its own forward pass."""
 
         def __init__(self, network: Any) -> None:
@@ -114,11 +133,14 @@ def torch_module(name: str, weights: Path) -> Any:
             self.network = network
 
         def forward(self, x: Any) -> Any:
-            return self.network._fc(self.network.extract_features(x).mean((2, 3)))
+            embedding = self.network.extract_features(x).mean((2, 3))
+            return self.network._fc(embedding), embedding
 
     network = EfficientNet.from_name(name)
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return Logits(network).eval()  # on the wrapper: the exporter restores the wrapper's mode to all that is in it
+    return LogitsAndEmbedding(
+        network
+    ).eval()  # on the wrapper: the exporter restores the wrapper's mode to all that is in it
 
 
 def export(name: str, weights: Path, size: int, target: Path) -> None:
@@ -134,8 +156,8 @@ def export(name: str, weights: Path, size: int, target: Path) -> None:
                 (torch.zeros(1, 3, size, size),),
                 str(fresh),
                 input_names=["x"],
-                output_names=["logits"],
-                dynamic_axes={"x": {0: "n"}, "logits": {0: "n"}},
+                output_names=list(WIDTHS),
+                dynamic_axes={name: {0: "n"} for name in ("x", *WIDTHS)},
                 opset_version=17,
                 dynamo=False,
             )
