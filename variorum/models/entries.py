@@ -56,6 +56,14 @@ class HubRepo(Part):
     files: tuple[str, ...] = ("config.json", "preprocessor_config.json", "model.safetensors")
 
 
+class Packaged(Part):
+    """A folder in `variorum/models/packaged/` that comes with this project; see `training/` for how it was made."""
+
+    folder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    sha256: Sha256
+    """Of all its files' names and hashes but the model card's (`weights.tree_sha256`)."""
+
+
 class Local(Part):
     """A file or folder on this machine; its content is hashed, so that it has a pin like any other."""
 
@@ -68,7 +76,7 @@ class Entry(Part):
     Attributes:
         name: what people call the weights; the first part of the pin.
         loader: module in `variorum/models/loaders/`.
-        wheel, hub_file, hub_repo, local: where the weights are; none of them for a method without weights.
+        wheel, hub_file, hub_repo, packaged, local: where the weights are; none for a method without weights.
         options: the loader's own settings. They are part of the pin.
         uses: aliases whose models the loader is given.
         licence: of the weights, SPDX.
@@ -83,6 +91,7 @@ class Entry(Part):
     wheel: Wheel | None = None
     hub_file: HubFile | None = None
     hub_repo: HubRepo | None = None
+    packaged: Packaged | None = None
     local: Local | None = None
     options: dict[str, Any] = {}
     uses: tuple[str, ...] = ()
@@ -94,9 +103,9 @@ class Entry(Part):
 
     @model_validator(mode="after")
     def _one_place(self) -> Entry:
-        places = [place for place in (self.wheel, self.hub_file, self.hub_repo, self.local) if place is not None]
-        if len(places) > 1:
-            raise ValueError("weights are in one place: give one of wheel, hub_file, hub_repo, local")
+        places = [self.wheel, self.hub_file, self.hub_repo, self.packaged, self.local]
+        if sum(place is not None for place in places) > 1:
+            raise ValueError("weights are in one place: give one of wheel, hub_file, hub_repo, packaged, local")
         return self
 
     @property
@@ -110,6 +119,8 @@ class Entry(Part):
             )
         if self.hub_repo:
             return f"{self.hub_repo.repo} at {self.hub_repo.revision}"
+        if self.packaged:
+            return f"this package: {self.packaged.folder}"
         return self.local.path if self.local else "no weights"
 
     def identity(self) -> dict[str, Json]:

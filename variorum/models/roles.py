@@ -1,4 +1,4 @@
-"""What a model must do to stand behind an alias: segment, classify, embed, or fill a hole.
+"""What a model must do to stand behind an alias: segment, classify, embed, make, or fill a hole.
 
 Pictures are RGB uint8 `[H, W, 3]` everywhere; a model does its own resizing and normalisation.
 """
@@ -6,7 +6,7 @@ Pictures are RGB uint8 `[H, W, 3]` everywhere; a model does its own resizing and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,37 @@ class Classifier(Protocol):
 
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Probabilities `[N, 1000]` in ImageNet index order."""
+
+
+class Judge(Protocol):
+    """Alias `judge`: a classifier of a small dataset's own classes."""
+
+    classes: tuple[str, ...]
+    """Class ids in the order of its outputs."""
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Probabilities `[N, K]` in the order of `classes`."""
+
+
+Sampler = Literal["ddim", "dpm++"]
+
+
+class ClassConditional(Protocol):
+    """Alias `class_conditional`: makes pictures of classes out of noise."""
+
+    classes: tuple[str, ...]
+    """Class ids in the order of the labels that it takes."""
+    size: int
+    """Side of its square pictures in pixels."""
+
+    def __call__(
+        self, labels: Sequence[int], seeds: Sequence[int], *, guidance: float, steps: int, sampler: Sampler
+    ) -> NDArray[np.uint8]:
+        """RGB pictures `[N, size, size, 3]`, one a label, each from noise that its own seed alone decides.
+
+        `guidance` is the weight of classifier-free guidance, 1 for none. Out of memory, it raises PyTorch's
+        `OutOfMemoryError` and can be called again with less.
+        """
 
 
 class Encoder(Protocol):

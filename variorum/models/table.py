@@ -138,9 +138,10 @@ class ModelTable:
         if path is None and entry.local:
             return "unavailable", f"{entry.local.path} doesn't exist; put it there or change the table"
         if path is None:
-            return "missing", f"fetch it with `{self._fetch}`"
+            return "missing", "reinstall variorum" if entry.packaged else f"fetch it with `{self._fetch}`"
         if not weights.intact(entry, path):
-            return "corrupt", f"{path} isn't what the table pins; fetch it again with `{self._fetch}`"
+            again = "reinstall variorum" if entry.packaged else f"fetch it again with `{self._fetch}`"
+            return "corrupt", f"{path} isn't what the table pins; {again}"
         return "ready", ""
 
 

@@ -1,6 +1,6 @@
 """Finding, fetching and checking weight files.
 
-A file from a wheel or pinned by sha256 lies in the cache under its own hash; repositories of the Hub stay in the
+What this project trained itself lies in `packaged/`, one folder a model. A file from a wheel or pinned by sha256 lies in the cache under its own hash; repositories of the Hub stay in the
 Hub's cache. Fetching is a command of its own (`variorum doctor --fetch`): no model is downloaded by surprise.
 """
 
@@ -19,6 +19,10 @@ from schemas.canonical import digest
 from schemas.errors import ModelUnavailable
 from variorum.models.entries import Entry, HubFile, HubRepo, Local, Wheel
 
+PACKAGED = Path(__file__).parent / "packaged"
+CARD = "README.md"
+"""Tells of a packaged model and is no part of it."""
+
 
 def locate(entry: Entry, cache: Path) -> Path | None:
     """Where the entry's weights are on this machine, unchecked; None when they aren't there or it needs none."""
@@ -27,6 +31,9 @@ def locate(entry: Entry, cache: Path) -> Path | None:
         return path if path.is_file() else None
     if entry.hub_repo:
         return _hub_snapshot(entry.hub_repo)
+    if entry.packaged:
+        folder = PACKAGED / entry.packaged.folder
+        return folder if folder.is_dir() else None
     if entry.local:
         path = _local_path(entry.local)
         return path if path.exists() else None
@@ -48,6 +55,8 @@ def intact(entry: Entry, path: Path) -> bool:
         return file_sha256(path) == place.sha256
     if entry.hub_repo:
         return all(_blob_intact(path / name) for name in entry.hub_repo.files)
+    if entry.packaged:
+        return tree_sha256(path) == entry.packaged.sha256
     return True
 
 
@@ -62,8 +71,10 @@ def content_pin(entry: Entry) -> str:
         return f"sha256:{place.sha256[:32]}"
     if entry.hub_repo:
         return f"git:{entry.hub_repo.revision}"
+    if entry.packaged:
+        return f"sha256:{entry.packaged.sha256[:32]}"
     if entry.local:
-        return f"sha256:{_tree_sha256(_local_path(entry.local))[:32]}"
+        return f"sha256:{tree_sha256(_local_path(entry.local))[:32]}"
     return "none"
 
 
@@ -82,6 +93,8 @@ def fetch(entry: Entry, cache: Path) -> Path | None:
         return _fetch_hub_file(entry.hub_file, cached_file(entry, cache))
     if entry.hub_repo:
         return _fetch_hub_repo(entry.hub_repo)
+    if entry.packaged:
+        raise ModelUnavailable(f"{entry.where} is missing or changed; reinstall variorum")
     if entry.local:
         raise ModelUnavailable(f"{entry.local.path}: no such file; the entry that names it wants it there")
     return None
@@ -176,10 +189,15 @@ def _local_path(place: Local) -> Path:
     return Path(place.path).expanduser()
 
 
-def _tree_sha256(path: Path) -> str:
+def tree_sha256(path: Path) -> str:
+    """sha256 of a file, or of a folder's file names and hashes but for a model card at its top.
+
+    Raises:
+        ModelUnavailable: when there is neither.
+    """
     if path.is_file():
         return file_sha256(path)
     if not path.is_dir():
         raise ModelUnavailable(f"{path}: no such file or folder; the entry that names it wants it there")
-    files = sorted(item for item in path.rglob("*") if item.is_file())
+    files = sorted(item for item in path.rglob("*") if item.is_file() and item != path / CARD)
     return digest([[item.relative_to(path).as_posix(), file_sha256(item)] for item in files])

@@ -1,0 +1,157 @@
+"""Train the class-conditional diffusion model of Fashion-MNIST that this project ships, on one CPU thread.
+
+A diffusers `UNet2DModel` that predicts v (Salimans & Ho, arXiv 2202.00512) on a cosine schedule (Nichol & Dhariwal,
+arXiv 2102.09672). Pictures are folded from 28×28×1 to 14×14×4 (pixel-unshuffle), which makes a step several times
+cheaper than at full resolution; one class in ten is replaced by the null class, so that sampling can use
+classifier-free guidance (Ho & Salimans, arXiv 2207.12598). What is kept is the exponential mean of the weights, as
+half-precision safetensors.
+
+A step depends on the seed and its number alone, so a run that was stopped goes on from its checkpoint as if it hadn't
+been. The result is the same wherever the floating-point kernels are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from torch.nn import functional
+
+from training.fashion_mnist import DEBIAN, SIDE, read
+
+CLASSES = 10
+NULL = CLASSES
+"""Index of the class that means none."""
+BATCH = 64
+RATE = 1e-3
+WARM_UP = 50
+"""Steps over which the learning rate rises, and from where it falls linearly to nothing."""
+DROPPED = 0.1
+"""Share of the labels that are replaced by the null class."""
+DECAY = 0.998
+"""Of the exponential mean of the weights; less in the first steps."""
+CHECKPOINT_SECONDS = 120
+
+
+def network() -> UNet2DModel:
+    """2.8 M parameters on two resolutions, 14×14 and 7×7 with attention."""
+    return UNet2DModel(
+        sample_size=SIDE // 2,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=(64, 128),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=16,
+        norm_num_groups=16,
+        num_class_embeds=CLASSES + 1,
+    )
+
+
+def noise_schedule() -> DDPMScheduler:
+    """A thousand steps of the cosine schedule; samplers start from its noisiest one."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=True,
+    )
+
+
+def folded(images: Any) -> torch.Tensor:
+    """uint8 pictures `[N, 28, 28]` as the network sees them: `[N, 4, 14, 14]` in [-1, 1]."""
+    pixels = torch.from_numpy(images)[:, None].float() / 127.5 - 1
+    return functional.pixel_unshuffle(pixels, 2)
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Linear up, linear down to zero at the last step."""
+    return RATE * min((step + 1) / WARM_UP, (steps - step) / max(1, steps - WARM_UP))
+
+
+def loss_of(model: UNet2DModel, schedule: DDPMScheduler, images: Any, labels: torch.Tensor, seed: int) -> torch.Tensor:
+    """Mean squared error in v of one batch, drawn by `seed`."""
+    rng = torch.Generator().manual_seed(seed)
+    picked = torch.randint(len(labels), (BATCH,), generator=rng)
+    clean = folded(images[picked.numpy()])
+    noise = torch.randn(clean.shape, generator=rng)
+    moments = torch.randint(schedule.config.num_train_timesteps, (BATCH,), generator=rng)
+    dropped = torch.rand(BATCH, generator=rng) < DROPPED
+    classes = torch.where(dropped, NULL, labels[picked])
+    predicted = model(schedule.add_noise(clean, noise, moments), moments, class_labels=classes).sample
+    return functional.mse_loss(predicted, schedule.get_velocity(clean, noise, moments))
+
+
+def save(folder: Path, mean: dict[str, torch.Tensor], schedule: DDPMScheduler) -> None:
+    """Write the shipped folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
+    model = network()
+    model.load_state_dict(mean)
+    model.half().save_pretrained(folder, variant="fp16", safe_serialization=True)
+    schedule.save_config(folder)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Run or go on until the steps are done or the minutes are spent."""
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    images, indices = read("train", arguments.data)
+    labels = torch.from_numpy(indices)
+    model, schedule = network(), noise_schedule()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01)
+    mean = {name: value.clone() for name, value in model.state_dict().items()}
+    start, spent = 0, 0.0
+    checkpoint = arguments.out / "checkpoint.pt"
+    if checkpoint.exists():
+        kept = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(kept["model"])
+        optimiser.load_state_dict(kept["optimiser"])
+        mean, start, spent = kept["mean"], kept["step"], kept["cpu_seconds"]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    began, written, smooth = time.process_time() - spent, time.monotonic(), math.nan
+    step = start
+    while step < arguments.steps and time.process_time() - began < arguments.minutes * 60:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, arguments.steps)
+        loss = loss_of(model, schedule, images, labels, arguments.seed * 1_000_003 + step)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        decay = min(DECAY, step / (step + 10))
+        for name, value in model.state_dict().items():
+            mean[name].lerp_(value, 1 - decay)
+        smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
+        done = step == arguments.steps
+        if done or time.monotonic() - written > CHECKPOINT_SECONDS:
+            written = time.monotonic()
+            seconds = time.process_time() - began
+            print(json.dumps({"step": step, "loss": round(smooth, 4), "cpu_minutes": round(seconds / 60, 2)}), flush=True)
+            fresh = checkpoint.with_suffix(".tmp")
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "mean": mean}
+            torch.save({**state, "step": step, "cpu_seconds": seconds}, fresh)
+            fresh.replace(checkpoint)
+            save(arguments.out / "model", mean, schedule)
+
+
+def main() -> None:
+    """Parse and train."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=1500, help="of 64 pictures; the learning rate ends at zero there")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which it stops early")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of the four IDX files")
+    parser.add_argument("--out", type=Path, required=True, help="gets checkpoint.pt and model/")
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
