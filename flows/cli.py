@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.terminal import (
+    bars,
+    console,
+    print_counts,
+    print_diff,
+    print_evaluations,
+    print_ledger,
+    print_paths,
+    print_summary,
+)
 from schemas.errors import VariorumError
 
 if TYPE_CHECKING:
     from flows.job import Job
     from schemas.manifest import Manifest
     from schemas.recipe import Recipe
-    from variorum.progress import Progress
     from variorum.store import Store
 
 
@@ -64,7 +71,7 @@ def run(
     workers: Workers = 1,
     no_prefect: NoPrefect = False,
 ) -> None:
-    """Build the edition, evaluate it, write its card. What is done already is not done again."""
+    """Build, curate, release, evaluate, write the card. What is done already is not done again."""
     job, parsed = _job(recipe, overrides, limit, profile, store)
     if no_prefect:
         manifest = _plain_run(job, workers)
@@ -72,8 +79,8 @@ def run(
         from flows.run import run_flow
 
         manifest = _in_flow(run_flow, job, workers)
-    _print_summary(manifest, job)
-    _print_evaluations(parsed, manifest, _open_store(job))
+    print_summary(manifest, _open_store(job))
+    print_evaluations(parsed, manifest, _open_store(job))
 
 
 @app.command()
@@ -102,7 +109,7 @@ def plan(
         state = ctx.models.status(alias).state  # type: ignore[attr-defined]
         table.add_row("model", f"{alias}: {pin} ({state})")
     table.add_row("estimate", guess.text)
-    _console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -121,13 +128,122 @@ def build(
         from variorum.engine import build as plain_build
 
         opened, ctx, where = job.open()
-        with _bars() as bars:
-            manifest = plain_build(opened, ctx, where, profile=job.profile, workers=workers, progress=bars)
+        with bars() as progress:
+            manifest = plain_build(opened, ctx, where, profile=job.profile, workers=workers, progress=progress)
     else:
         from flows.build import build_flow
 
         manifest = _in_flow(build_flow, job, workers)
-    _print_summary(manifest, job)
+    print_summary(manifest, _open_store(job))
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\n"
+    "variorum curate imagenet_e\n\n"
+    "variorum curate curate_folder --set source.path=photos --set curate.confident_learning.min_class_size=50"
+)
+def curate(
+    recipe: RecipeName,
+    store: StoreUrl = "store",
+    profile: ProfileName = Profile.embedded,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    workers: Workers = 1,
+    force: Annotated[bool, typer.Option("--force", help="Let verdicts drop every picture.")] = False,
+    no_prefect: NoPrefect = False,
+) -> None:
+    """Measure, score and judge the recipe's sealed edition; the verdicts go into a numbered ledger."""
+    from variorum.curate import curate as plain_curate
+    from variorum.ledgers import read_ledger
+
+    job, parsed = _job(recipe, overrides, limit, profile, store)
+    opened, ctx, where = job.open()
+    manifest = where.resolve(f"{parsed.dataset}@{parsed.version}")
+    if no_prefect:
+        with bars() as progress:
+            number, _ = plain_curate(opened, manifest, ctx, where, workers=workers, progress=progress, force=force)
+    else:
+        from flows.curate import curate_flow
+
+        number = _in_flow(curate_flow, job, workers, force=force)
+    print_ledger(*read_ledger(manifest, where, number), manifest, where)
+    typer.echo(f"to carry it out: variorum release {recipe}")
+
+
+@app.command(epilog="[bold]Examples[/bold]\n\nvariorum release imagenet_e\n\nvariorum release imagenet_e --ledger 1")
+def release(
+    recipe: RecipeName,
+    store: StoreUrl = "store",
+    profile: ProfileName = Profile.embedded,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    ledger: Annotated[int | None, typer.Option("--ledger", min=1, help="Which ledger; the newest by default.")] = None,
+    workers: Workers = 1,
+    no_prefect: NoPrefect = False,
+) -> None:
+    """Carry out a ledger: drop, relabel, copy the rest; ledger 2 of 1.0.0 makes 1.0.0-r2."""
+    from variorum.card import write_card
+    from variorum.ledgers import read_ledger
+    from variorum.release import release as plain_release
+
+    job, parsed = _job(recipe, overrides, limit, profile, store)
+    where = _open_store(job)
+    manifest = where.resolve(f"{parsed.dataset}@{parsed.version}")
+    if no_prefect:
+        number, found = read_ledger(manifest, where, ledger)
+        with bars() as progress:
+            released = plain_release(manifest, number, found, where, workers=workers, progress=progress)
+    else:
+        from flows.curate import release_flow
+
+        released = _in_flow(release_flow, job, workers, number=ledger)
+    write_card(parsed, released, where)
+    print_summary(released, where)
+
+
+@app.command(epilog="[bold]Examples[/bold]\n\nvariorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1")
+def diff(
+    first: Edition,
+    second: Edition,
+    store: StoreUrl = "store",
+    most: Annotated[int, typer.Option("--list", min=0, help="List so many of the changed pictures.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="All changes as JSON lines.")] = False,
+) -> None:
+    """Say what differs between two editions: pictures added, dropped, changed, relabelled, and why."""
+    import json
+    from dataclasses import asdict
+
+    from variorum.diff import diff as find_changes
+    from variorum.ledgers import find_edition
+    from variorum.store import Store
+
+    where = Store(store)
+    changes = find_changes(find_edition(first, where), find_edition(second, where), where)
+    if as_json:
+        for change in changes:
+            typer.echo(json.dumps(asdict(change), ensure_ascii=False))
+    else:
+        print_diff(changes, most)
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\nvariorum rollback imagenet_e\n\nvariorum rollback imagenet_e@1.0.0 --to 1"
+)
+def rollback(
+    edition: Edition,
+    store: StoreUrl = "store",
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, help="The release to go back to; the one before, if left out.")
+    ] = None,
+) -> None:
+    """Put an older release in use again, made anew from its ledger where files are gone."""
+    from variorum.release import rollback as go_back
+    from variorum.store import Store
+
+    where = Store(store)
+    released = go_back(where.resolve(edition), where, to)
+    typer.echo(f"in use: {released.dataset}@{released.version}, digest {released.digest()[:16]}")
+    print_paths(released, where)
 
 
 @app.command()
@@ -140,17 +256,19 @@ def evaluate(
     workers: Workers = 1,
     no_prefect: NoPrefect = False,
 ) -> None:
-    """Run the recipe's evaluations on its sealed edition."""
+    """Run the recipe's evaluations on its edition, or on the release of it that is in use."""
+    from variorum.ledgers import current
+
     job, parsed = _job(recipe, overrides, limit, profile, store)
     where = _open_store(job)
-    manifest = where.resolve(f"{parsed.dataset}@{parsed.version}")
+    manifest = current(where.resolve(f"{parsed.dataset}@{parsed.version}"), where)
     if no_prefect:
         _plain_evaluate(job, manifest, workers)
     else:
         from flows.evaluate import evaluate_flow
 
         _in_flow(evaluate_flow, job, workers)
-    _print_evaluations(parsed, manifest, where)
+    print_evaluations(parsed, manifest, where)
 
 
 @app.command()
@@ -160,14 +278,15 @@ def card(
     overrides: Overrides = None,
     limit: Limit = None,
 ) -> None:
-    """Write the card and the contact sheet of the recipe's sealed edition again."""
+    """Write the card and the contact sheet of the recipe's edition again, or of the release of it that is in use."""
     from variorum.card import write_card
+    from variorum.ledgers import current
 
     job, parsed = _job(recipe, overrides, limit, Profile.embedded, store)
     where = _open_store(job)
-    manifest = where.resolve(f"{parsed.dataset}@{parsed.version}")
+    manifest = current(where.resolve(f"{parsed.dataset}@{parsed.version}"), where)
     write_card(parsed, manifest, where)
-    _print_paths(manifest, where)
+    print_paths(manifest, where)
 
 
 @app.command(epilog="[bold]Examples[/bold]\n\nvariorum show\n\nvariorum show imagenet_e@1.0.0")
@@ -177,6 +296,7 @@ def show(
 ) -> None:
     """List the editions of a store, or sum one up and make its contact sheet."""
     from variorum.contact_sheet import contact_sheet
+    from variorum.ledgers import find_edition
     from variorum.store import Store
 
     where = Store(store)
@@ -187,11 +307,11 @@ def show(
         if not known:
             typer.echo(f"no edition in {store} yet; make one with: variorum run imagenet_e")
         return
-    manifest = where.resolve(edition)
+    manifest = find_edition(edition, where)
     if where.read_beside(manifest, "contact_sheet.png") is None:
         where.write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, where))
-    _print_counts(manifest)
-    _print_paths(manifest, where)
+    print_counts(manifest)
+    print_paths(manifest, where)
 
 
 @app.command()
@@ -202,15 +322,16 @@ def verify(
 ) -> None:
     """Recompute every hash of an edition; exit 1 when anything doesn't match."""
     from variorum.features import read_back
+    from variorum.ledgers import find_edition
     from variorum.store import Store
     from variorum.verify import verify as check
 
     where = Store(store)
-    manifest = where.resolve(edition)
+    manifest = find_edition(edition, where)
     shards = [shard for split in manifest.shards.values() for shard in split]
-    with _bars("bytes") as bars:
-        bars.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
-        problems = check(manifest, where, bars.advance)
+    with bars("bytes") as progress:
+        progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
+        problems = check(manifest, where, progress.advance)
     for problem in problems:
         typer.secho(problem, fg="red", err=True)
     if problems:
@@ -236,14 +357,14 @@ def doctor(
     if fetch:
         for alias in table.aliases():
             if table.status(alias).state != "ready":
-                _console(stderr=True).print(f"fetching {alias}")
+                console(stderr=True).print(f"fetching {alias}")
                 table.fetch(alias)
     shown = Table("alias", "model", "licence", "MB", "state", title=f"profile {profile.value}", title_justify="left")
     rows = doctor_report(table)
     for row in rows:
         name = row.name if row.table == profile.value else f"{row.name} (from {row.table})"
         shown.add_row(row.alias, name, row.licence, f"{row.size / 1e6:.0f}", row.state)
-    _console().print(shown)
+    console().print(shown)
     for row in rows:
         if row.state != "ready":
             typer.echo(f"{row.alias}: {row.way_out}")
@@ -268,28 +389,33 @@ def _open_store(job: Job) -> Store:
     return job.open()[2]
 
 
-def _in_flow(flow: Any, job: Job, workers: int) -> Any:
+def _in_flow(flow: Any, job: Job, workers: int, **options: Any) -> Any:
     """Call a flow with the job's values; tasks run on `workers` threads, bars are shown."""
     from prefect.task_runners import ThreadPoolTaskRunner
 
     from flows.job import progress
 
-    with _bars() as bars:
-        token = progress.set(bars)
+    with bars() as shown:
+        token = progress.set(shown)
         try:
             runner: Any = ThreadPoolTaskRunner(max_workers=workers)
-            return flow.with_options(task_runner=runner)(dict(job.recipe), job.profile, job.store)
+            return flow.with_options(task_runner=runner)(dict(job.recipe), job.profile, job.store, **options)
         finally:
             progress.reset(token)
 
 
 def _plain_run(job: Job, workers: int) -> Manifest:
     from variorum.card import write_card
+    from variorum.curate import curate as plain_curate
     from variorum.engine import build as plain_build
+    from variorum.release import release as plain_release
 
     recipe, ctx, store = job.open()
-    with _bars() as bars:
-        manifest = plain_build(recipe, ctx, store, profile=job.profile, workers=workers, progress=bars)
+    with bars() as progress:
+        manifest = plain_build(recipe, ctx, store, profile=job.profile, workers=workers, progress=progress)
+        if recipe.curate:
+            number, ledger = plain_curate(recipe, manifest, ctx, store, workers=workers, progress=progress)
+            manifest = plain_release(manifest, number, ledger, store, workers=workers, progress=progress)
     _plain_evaluate(job, manifest, workers)
     write_card(recipe, manifest, store)
     return manifest
@@ -299,95 +425,9 @@ def _plain_evaluate(job: Job, manifest: Manifest, workers: int) -> None:
     from variorum.evaluate import evaluate as plain_evaluate
 
     recipe, ctx, store = job.open()
-    with _bars() as bars:
+    with bars() as progress:
         for evaluation in recipe.evaluate:
-            plain_evaluate(manifest, evaluation, ctx, store, workers=workers, progress=bars)
-
-
-@contextmanager
-def _bars(unit: str = "") -> Iterator[Progress]:
-    """A bar a phase, with rate and remaining time."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Rich
-
-    from variorum.progress import Progress
-
-    amounts = (
-        (DownloadColumn(), TransferSpeedColumn())
-        if unit == "bytes"
-        else (
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-        )
-    )
-    with Rich(
-        TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn(), console=_console(stderr=True)
-    ) as rich:
-
-        class Bars(Progress):
-            def start(self, what: str, total: int) -> None:
-                self.task = rich.add_task(what, total=total, rate="")
-
-            def advance(self, steps: int) -> None:
-                rich.advance(self.task, steps)
-                speed = rich.tasks[self.task].speed
-                rich.update(self.task, rate=f"{speed:.1f}/s" if speed else "")
-
-        yield Bars()
-
-
-def _console(stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=stderr)
-
-
-def _print_summary(manifest: Manifest, job: Job) -> None:
-    _print_counts(manifest)
-    _print_paths(manifest, _open_store(job))
-
-
-def _print_counts(manifest: Manifest) -> None:
-    from rich.table import Table
-
-    from variorum.tables import summary_rows
-
-    table = Table(title=f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}", title_justify="left")
-    rows = summary_rows(manifest)
-    for name in rows[0] if rows else ():
-        text = name in ("variant", "reasons")
-        short = name if text else {"accepted": "ok", "quarantined": "quar.", "ineligible": "inel."}.get(name, name)
-        table.add_column(short, justify="left" if text else "right", no_wrap=name == "variant", overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    table.caption = f"{manifest.sources_edited} of {manifest.sources} source pictures have an accepted edit"
-    table.caption_justify = "left"
-    _console().print(table)
-
-
-def _print_paths(manifest: Manifest, store: Store) -> None:
-    folder = store.edition_path(manifest)
-    for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
-        if store.read_beside(manifest, name) is not None:
-            typer.echo(f"{what}: {folder}/{name}")
-    typer.echo(f'load it: datasets.load_dataset("{folder}")')
-
-
-def _print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
-    from rich.markdown import Markdown
-
-    from variorum.card import render_evaluations
-
-    text = render_evaluations(recipe, manifest, store)
-    if text:
-        _console().print(Markdown(text))
+            plain_evaluate(manifest, evaluation, ctx, store, workers=workers, progress=progress)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from schemas.canonical import Json
 from schemas.manifest import Manifest, ShardInfo
 from variorum.context import Profile
 from variorum.evaluate import check_judges, measure_key, run_measure, summarise
+from variorum.ledgers import current
 
 
 @task(
@@ -56,4 +57,4 @@ def evaluate_flow(recipe: dict[str, Any], profile: Profile, store: str) -> dict[
     """Evaluate the sealed edition that a parsed recipe names."""
     job = Job(recipe, profile, store)
     opened, _, where = job.open()
-    return evaluate(job, where.resolve(f"{opened.dataset}@{opened.version}"))
+    return evaluate(job, current(where.resolve(f"{opened.dataset}@{opened.version}"), where))

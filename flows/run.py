@@ -13,6 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build import build
+from flows.curate import curate, release
 from flows.evaluate import evaluate
 from flows.job import Job
 from schemas.manifest import Manifest
@@ -23,11 +24,13 @@ from variorum.recipes import load_recipe
 
 @flow(name="run", flow_run_name="{recipe[dataset]} {recipe[version]}")
 def run_flow(recipe: dict[str, Any], profile: Profile, store: str) -> Manifest:
-    """Build, evaluate and describe the edition that a parsed recipe names."""
+    """Build, curate, release, evaluate and describe the edition that a parsed recipe names."""
     job = Job(recipe, profile, store)
-    manifest = build(job)
-    evaluate(job, manifest)
     opened, _, where = job.open()
+    manifest = build(job)
+    if opened.curate:
+        manifest = release(job, manifest, *curate(job, manifest))
+    evaluate(job, manifest)
     card = write_card(opened, manifest, where)
     create_markdown_artifact(card, key="card", description=f"{manifest.dataset}@{manifest.version}")
     return manifest

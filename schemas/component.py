@@ -164,6 +164,8 @@ class CurationStep(Component):
     """Fields that `measure` depends on."""
     scored_by: ClassVar[frozenset[str]] = frozenset()
     """Fields that `score` depends on, besides those."""
+    adds: ClassVar[Mapping[str, str]] = {}
+    """Members that a release adds to its samples: file ending to the column with the bytes; all null for none."""
 
     def needs(self) -> tuple[str, ...]:
         """Names of the steps whose columns `score` and `decide` read; they must come before it in the recipe."""

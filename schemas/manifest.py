@@ -43,12 +43,44 @@ class Receipt(BaseModel):
     """When, where, with which library versions and in what time. Never hashed."""
 
 
+class Ledger(BaseModel):
+    """What curation found in an edition: its measurements, its verdicts, and what they were made with.
+
+    An edition's ledgers are numbered, and `1.0.0-r2` is what ledger 2 makes of 1.0.0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    edition: str
+    """Digest of the manifest that it judges."""
+    curate: list[dict[str, Any]]
+    """The steps, by identity, in the order in which they worked."""
+    models: dict[str, str]
+    """Alias to pin, for every model that had a part in it."""
+    measured: dict[str, list[ShardInfo]]
+    """Step to its table of each shard, keyed by (id, sha256)."""
+    scored: dict[str, ShardInfo]
+    """Step to its table of the whole edition, keyed likewise."""
+    verdicts: ShardInfo
+    """What every step said, before it was settled."""
+    members: dict[str, str] = {}
+    """File endings that a release adds to every sample, and the column that holds their content."""
+    counts: dict[str, dict[str, int]]
+    """Action to reason to number of pictures, settled."""
+    figures: dict[str, dict[str, Any]]
+    """Step to its figures for the card."""
+
+    def digest(self) -> str:
+        """The ledger's name by content."""
+        return digest(self.model_dump(mode="json"))
+
+
 class Manifest(BaseModel):
     """An edition: what it is made of, to the byte."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: int = 2
     dataset: str
     version: str
     fingerprint: str
@@ -66,7 +98,8 @@ class Manifest(BaseModel):
     units: list[str]
     shards: dict[Split, list[ShardInfo]]
     rows: list[ShardInfo]
-    verdicts: ShardInfo | None = None
+    ledger: Ledger | None = None
+    """Of a release: the ledger that it followed; `ledger.edition` is the digest of the edition it was made from."""
     counts: dict[str, dict[str, int]]
     """variant to status (with `:reason` unless accepted) to number of pictures."""
     sources: int

@@ -6,7 +6,7 @@ Parsing is strict and happens before any work: an unknown field or component fai
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
@@ -102,6 +102,7 @@ class Recipe(BaseModel):
             fields[key] = tuple(
                 build_component(kind, entry, f"{key}.{position}") for position, entry in enumerate(entries)
             )
+        check_curation(fields["curate"])
         try:
             return cls(**fields)
         except ValidationError as error:
@@ -122,16 +123,30 @@ class Recipe(BaseModel):
         }
 
     def identity(self) -> dict[str, Json]:
-        """What decides the pictures and the verdicts: not the card, not the evaluations, not where data lies."""
+        """What decides the pictures: not the curation, the evaluations or the card, and not where data lies."""
         return {
             **self.model_dump(mode="json", exclude={*COMPONENT_FIELDS, "card", "max_failure_rate"}, exclude_none=True),
             "source": self.source.identity(),
             "generate": [component.identity() for component in self.generate],
-            "curate": [component.identity() for component in self.curate],
         }
 
     def fingerprint(self) -> str:
         """Digest of the identity and the components' revisions, whatever version it is given out as."""
         identity = {name: value for name, value in self.identity().items() if name != "version"}
-        revisions = tuple(component.revision for component in (self.source, *self.generate, *self.curate))
+        revisions = tuple(component.revision for component in (self.source, *self.generate))
         return digest([identity, revisions])
+
+
+def check_curation(steps: Sequence[CurationStep]) -> None:
+    """Every step comes once, and after the steps whose columns it reads. Raises RecipeError naming what to add."""
+    names: list[str] = []
+    for position, step in enumerate(steps):
+        name = step.component_name()
+        if name in names:
+            raise RecipeError(f"curate.{position}: {name} is there already; a step's columns go by its name")
+        if missing := [need for need in step.needs() if need not in names]:
+            raise RecipeError(
+                f"curate.{position}: {name} needs {', '.join(missing)} before it; put "
+                f"{', '.join(f'`- name: {need}`' for need in missing)} higher up in the list"
+            )
+        names.append(name)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-
 Action = Literal["keep", "drop", "relabel", "review", "weight"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +51,7 @@ def matrix(table: pa.Table, name: str) -> NDArray[Any]:
 
 
 def given_labels(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Labels as detectors want them: `y [N]` in 0..K-1 over the classes that occur, -1 for unlabelled, and `classes [K]`.
+    """Labels as detectors want them: `y [N]` in 0..K-1 over the classes that occur, -1 unlabelled, and `classes [K]`.
 
     `classes[y]` is the index in the edition's class list, which `label` and `proposed` columns hold.
     """
@@ -76,18 +75,14 @@ def arrow_column(values: Any) -> pa.Array:
     return pa.array(list(values))
 
 
-def scalar_columns(table: pa.Table) -> list[str]:
-    """Names of the columns that aren't vectors."""
+def scalar_columns(schema: pa.Schema) -> list[str]:
+    """Names of the columns that are neither vectors nor raw bytes: what `decide` sees."""
     import pyarrow as pa
 
-    return [field.name for field in table.schema if not pa.types.is_fixed_size_list(field.type)]
+    def scalar(kind: Any) -> bool:
+        return not pa.types.is_fixed_size_list(kind) and not pa.types.is_binary(kind)
 
-
-def with_columns(table: pa.Table, step: str, columns: Mapping[str, Any]) -> pa.Table:
-    """The table with a step's columns added as `<step>.<name>`."""
-    for name, values in columns.items():
-        table = table.append_column(f"{step}.{name}", arrow_column(values))
-    return table
+    return [field.name for field in schema if scalar(field.type)]
 
 
 def _column(table: pa.Table, name: str) -> Any:

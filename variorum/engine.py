@@ -14,10 +14,10 @@ import platform
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,12 +26,21 @@ from schemas.component import ClassInfo, Context
 from schemas.errors import RecipeError, SourceError, StoreError, TooManyFailures
 from schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from schemas.recipe import Recipe
-from schemas.sample import BASELINES, Failure, Sample
+from schemas.sample import Failure, Sample
 from variorum.pipeline import prefetch
 from variorum.progress import QUIET, Progress
 from variorum.shards import ShardWriter
 from variorum.store import Store
-from variorum.tables import failure_row, read_table, rows_to_parquet
+from variorum.tables import (
+    COUNTED,
+    counts,
+    failure_row,
+    licences,
+    read_table,
+    rows_to_parquet,
+    same_members,
+    sources_edited,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +48,6 @@ FORMAT = 1
 """Bumped when the shards or the table of an unchanged recipe would come out differently."""
 RECORDED = ("variorum", "numpy", "opencv-contrib-python-headless", "onnxruntime", "torch", "pyarrow")
 """Packages whose versions a receipt notes."""
-COUNTED = ["source", "variant", "status", "reason", "licence"]
-"""Columns of the table that a manifest's counts are made of."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
 
@@ -147,7 +154,7 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
         quarantine.close()
         shards: dict[Split, ShardInfo] = {}
         writers: tuple[tuple[Split, ShardWriter], ...] = (("test", accepted), ("quarantine", quarantine))
-        endings = _same_members(accepted.members, quarantine.members)
+        endings = same_members(accepted.members, quarantine.members)
         for split, writer in writers:
             if writer.samples:
                 shards[split] = store.keep(writer.path, sha256=writer.sha256, samples=writer.samples)
@@ -280,7 +287,7 @@ def _check_failures(recipe: Recipe, unit: Unit, failures: list[Failure], roots: 
 
 
 def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store, *, profile: str) -> Manifest:
-    """Seal an edition out of its units' receipts, whatever order they came in; curation's verdicts are taken here.
+    """Seal an edition out of its units' receipts, whatever order they came in.
 
     Raises:
         StoreError: a unit of the plan has no receipt among them.
@@ -291,9 +298,7 @@ def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store
         raise StoreError(f"{len(missing)} of {len(plan.units)} units aren't done; run the same command again")
     ordered = [by_unit[unit.key] for unit in plan.units]
     rows = [receipt.rows for receipt in ordered]
-    # curation may ask for any column; the counts need few, and an edition has a row for every picture
-    table = read_table(store, rows, None if recipe.curate else COUNTED)
-    verdicts = _verdicts(recipe, table, store) if recipe.curate else None
+    table = read_table(store, rows, COUNTED)  # an edition has a row for every picture
     splits: tuple[Split, ...] = ("test", "quarantine")
     shards: dict[Split, list[ShardInfo]] = {
         split: [receipt.shards[split] for receipt in ordered if split in receipt.shards] for split in splits
@@ -305,17 +310,16 @@ def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store
         recipe=recipe.identity(),
         profile=profile,
         classes=[(info.id, info.name) for info in plan.classes],
-        members=_same_members(*(receipt.members for receipt in ordered)),
+        members=same_members(*(receipt.members for receipt in ordered)),
         models=plan.models,
         filters=list(plan.filters),
         units=[unit.key for unit in plan.units],
         shards={split: infos for split, infos in shards.items() if infos},
         rows=rows,
-        verdicts=verdicts,
-        counts=_counts(table),
+        counts=counts(table),
         sources=plan.size,
-        sources_edited=_sources_edited(table),
-        licences=_licences(table),
+        sources_edited=sources_edited(table),
+        licences=licences(table),
     )
     return store.commit(manifest)
 
@@ -353,46 +357,6 @@ def build(
     if errors:
         raise errors[0]
     return commit(recipe, planned, receipts, store, profile=profile)
-
-
-def _verdicts(recipe: Recipe, table: Any, store: Store) -> ShardInfo:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    found = [asdict(verdict) for step in recipe.curate for verdict in step.decide(table)]
-    names = ("id", "sha256", "action", "by", "reason")
-    schema = pa.schema([*((name, pa.string()) for name in names), ("labels", pa.list_(pa.string()))])
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(found, schema=schema), sink)
-    return store.keep_bytes(bytes(sink.getvalue()), ".parquet", samples=len(found))
-
-
-def _same_members(*members: Sequence[str]) -> list[str]:
-    """File endings of the samples. Every shard must have the same, as loaders take the first one's for all."""
-    found = {tuple(endings) for endings in members if endings}
-    if len(found) > 1:
-        sets = "; ".join(", ".join(endings) for endings in sorted(found))
-        raise StoreError(f"shards differ in their samples' members ({sets}); a source must give all or none an extra")
-    return list(next(iter(found), ()))
-
-
-def _counts(table: Any) -> dict[str, dict[str, int]]:
-    counts: dict[str, Counter[str]] = {}
-    columns = (table.column(name).to_pylist() for name in ("variant", "status", "reason"))
-    for variant, status, reason in zip(*columns, strict=True):
-        counts.setdefault(variant, Counter())[f"{status}:{reason}" if reason else status] += 1
-    return {variant: dict(sorted(statuses.items())) for variant, statuses in counts.items()}
-
-
-def _sources_edited(table: Any) -> int:
-    columns = (table.column(name).to_pylist() for name in ("source", "variant", "status"))
-    rows = zip(*columns, strict=True)
-    return len({source for source, variant, status in rows if status == "accepted" and variant not in BASELINES})
-
-
-def _licences(table: Any) -> dict[str, int]:
-    columns = (table.column(name).to_pylist() for name in ("licence", "status"))
-    return dict(sorted(Counter(lic for lic, status in zip(*columns, strict=True) if status == "accepted").items()))
 
 
 def _version(package: str) -> str:

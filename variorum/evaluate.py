@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -12,27 +11,21 @@ from typing import Any
 from schemas.canonical import Json, digest
 from schemas.component import Context, Evaluation
 from schemas.manifest import Manifest, ShardInfo
-from schemas.sample import Sample
-from variorum.images import decode
+from variorum.measure import AHEAD, Advance, pins, shard_samples
 from variorum.models import refuse_filters
 from variorum.pipeline import prefetch
 from variorum.progress import QUIET, Progress
-from variorum.shards import read_shard
 from variorum.store import Store
-
-Advance = Callable[[int], None]
-AHEAD = 8
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, ctx: Context) -> None:
     """A model that decided what is in an edition may not be measured on it. Raises RecipeError naming the alias."""
-    refuse_filters({alias: ctx.models.pin(alias) for alias in evaluation.aliases()}, manifest.filters)
+    refuse_filters(pins(evaluation, ctx), manifest.filters)
 
 
 def measure_key(shard: ShardInfo, evaluation: Evaluation, ctx: Context) -> str:
     """Digest of all that decides the rows that an evaluation makes of a shard."""
-    pins = {alias: ctx.models.pin(alias) for alias in evaluation.aliases()}
-    return digest([shard.sha256, evaluation.fingerprint(), pins])
+    return digest([shard.sha256, evaluation.fingerprint(), pins(evaluation, ctx)])
 
 
 def run_measure(
@@ -47,31 +40,12 @@ def run_measure(
         advance(shard.samples)
         return kept
     with closing(prefetch(shard_samples(shard, store, advance), AHEAD)) as samples:
-        rows = [dict(row) for row in evaluation.measure(samples, ctx)]
+        rows = [dict(row) for row in evaluation.measure((sample for sample, _ in samples), ctx)]
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
     info = store.keep_bytes(sink.getvalue(), ".parquet", samples=len(rows))
     store.put_measure(key, info)
     return info
-
-
-def shard_samples(shard: ShardInfo, store: Store, advance: Advance = lambda _: None) -> Iterator[Sample]:
-    """The shard's samples with decoded pixels; extras stay encoded."""
-    for key, members in read_shard(store.path(shard)):
-        record = json.loads(members["json"])
-        yield Sample(
-            id=key,
-            image=decode(members["png"]),
-            labels=tuple(record["labels"]),
-            origin=record["origin"],
-            licence=record["licence"],
-            variant=record["variant"],
-            parent=record["parent"],
-            reason=record["reason"],
-            extras={ending: data for ending, data in members.items() if ending not in ("png", "json", "cls")},
-            ops=tuple(json.loads(record["ops"])),
-        )
-        advance(1)
 
 
 def summarise(
@@ -85,8 +59,7 @@ def summarise(
     seed = manifest.recipe.get("seed", 0)
     assert isinstance(seed, int)
     figures = evaluation.summarise(pa.concat_tables(tables, promote_options="default"), seed)
-    models = {alias: ctx.models.pin(alias) for alias in evaluation.aliases()}
-    record = {"edition": manifest.digest(), "models": models, "figures": figures}
+    record = {"edition": manifest.digest(), "models": pins(evaluation, ctx), "figures": figures}
     kept = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
     store.write_beside(manifest, f"evaluation-{evaluation.component_name()}.json", kept.encode())
     return figures

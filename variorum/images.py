@@ -134,7 +134,7 @@ def encode_png(pixels: Pixels) -> bytes:
     colour = 0 if pixels.ndim == 2 else 2
     header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
     # libdeflate's matches don't depend on the processor; igzip is faster, and gave other bytes for one mask in one run
-    body = deflate.zlib_compress(filtered, 1)
+    body = bytes(deflate.zlib_compress(filtered, 1))
     return b"".join((b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header), *_chunk(b"IDAT", body), *_chunk(b"IEND", b"")))
 
 

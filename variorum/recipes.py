@@ -1,7 +1,7 @@
 """Recipes from YAML files, with overrides from the command line.
 
 A run that departs from its file (`--set`, `--limit`) is an experiment: its version becomes a `-dev` one, which may
-move, unless the override names a version itself.
+move, unless the override names a version itself. Curation has numbered ledgers instead.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import yaml
 
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
+
+AFTERWARDS = ("curate", "evaluate", "card")
+"""Parts of a recipe that come after the edition is sealed: changing them makes no other edition."""
 
 
 def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:
@@ -36,7 +39,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = No
         _apply(data, override)
     if limit is not None:
         data["limit"] = limit
-    departs = limit is not None or bool(overrides)
+    departs = limit is not None or any(item.partition(".")[0] not in AFTERWARDS for item in overrides)
     if departs and not any(item.startswith("version=") for item in overrides):
         version = str(data.get("version", ""))
         data["version"] = version if version.endswith("-dev") else f"{version}-dev"

@@ -160,7 +160,7 @@ class Store:
 
     def receipt(self, unit: str) -> Receipt | None:
         """The unit's receipt, if it is done and all that it names is still there."""
-        receipt = self._read(f"units/{unit}.json", Receipt)
+        receipt = self.read_json(f"units/{unit}.json", Receipt)
         if receipt is None or not self.has(receipt.rows, ".parquet"):
             return None
         return receipt if all(self.has(shard) for shard in receipt.shards.values()) else None
@@ -168,21 +168,21 @@ class Store:
     def put_receipt(self, receipt: Receipt) -> Receipt:
         """Declare a unit done. When another process was first, its receipt is returned and ours forgotten."""
         name = f"units/{receipt.unit}.json"
-        if self._put_if_absent(name, receipt.model_dump_json(indent=1).encode()):
+        if self.put_if_absent(name, receipt.model_dump_json(indent=1).encode()):
             return receipt
         winner = self.receipt(receipt.unit)
         if winner is None:  # it names files that were deleted since
-            self._replace(name, receipt.model_dump_json(indent=1).encode())
+            self.put(name, receipt.model_dump_json(indent=1).encode())
         return winner or receipt
 
     def measure(self, key: str) -> ShardInfo | None:
         """The table kept under an evaluation's key, if it is there."""
-        info = self._read(f"measures/{key}.json", ShardInfo)
+        info = self.read_json(f"measures/{key}.json", ShardInfo)
         return info if info and self.has(info, ".parquet") else None
 
     def put_measure(self, key: str, info: ShardInfo) -> None:
         """Declare an evaluation of one shard done."""
-        self._replace(f"measures/{key}.json", info.model_dump_json().encode())
+        self.put(f"measures/{key}.json", info.model_dump_json().encode())
 
     # ── editions ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -196,25 +196,25 @@ class Store:
         """
         name, data = self._edition(manifest, "manifest.json"), manifest.model_dump_json(indent=1).encode()
         self.check_version(manifest.dataset, manifest.version, manifest.fingerprint)
-        if not self._put_if_absent(name, data):
+        if not self.put_if_absent(name, data):
             self.check_version(manifest.dataset, manifest.version, manifest.fingerprint)
-            sealed = self._read(name, Manifest)
+            sealed = self.read_json(name, Manifest)
             if sealed and sealed.fingerprint == manifest.fingerprint and self.whole(sealed):
                 manifest = sealed
             else:
-                self._replace(name, data)
+                self.put(name, data)
         self._link_data(manifest)
         return manifest
 
     def whole(self, manifest: Manifest) -> bool:
         """Whether every file that the manifest names is there, at its right size."""
-        tables = [*manifest.rows, *([manifest.verdicts] if manifest.verdicts else [])]
+        tables = tables_of(manifest)
         shards = [shard for split in manifest.shards.values() for shard in split]
         return all(self.has(shard) for shard in shards) and all(self.has(table, ".parquet") for table in tables)
 
     def check_version(self, dataset: str, version: str, fingerprint: str) -> None:
         """Raises VersionDrift when this version is sealed from another recipe, other data or other models."""
-        sealed = self._read(f"editions/{dataset}/{version}/manifest.json", Manifest)
+        sealed = self.read_json(f"editions/{dataset}/{version}/manifest.json", Manifest)
         if sealed and sealed.fingerprint != fingerprint and not version.endswith("-dev"):
             raise VersionDrift(
                 f"{dataset}@{version} is sealed in {self.url} and was made from another recipe, other data or other "
@@ -223,7 +223,7 @@ class Store:
             )
 
     def resolve(self, name: str) -> Manifest:
-        """The manifest of `dataset@version`, or of the dataset's newest version.
+        """The manifest of `dataset@version`, or of the dataset's newest version that isn't a release.
 
         Raises:
             StoreError: naming the editions there are.
@@ -232,8 +232,10 @@ class Store:
         known = self.editions()
         versions = [v for d, v in known if d == dataset]
         if versions and not version:
-            version = versions[-1]
-        manifest = self._read(f"editions/{dataset}/{version}/manifest.json", Manifest) if version in versions else None
+            version = next((v for v in reversed(versions) if not _version_key(v)[2]), versions[-1])
+        manifest = (
+            self.read_json(f"editions/{dataset}/{version}/manifest.json", Manifest) if version in versions else None
+        )
         if manifest is None:
             listed = ", ".join(f"{d}@{v}" for d, v in known) or "none yet"
             raise StoreError(f"no edition {name!r} in {self.url}; there are: {listed}")
@@ -248,7 +250,7 @@ class Store:
     def write_beside(self, manifest: Manifest, name: str, data: bytes) -> str:
         """Put a file (the card, a contact sheet) beside the manifest; returns where it lies."""
         target = self._edition(manifest, name)
-        self._replace(target, data)
+        self.put(target, data)
         return f"{self.root}/{target}"
 
     def read_beside(self, manifest: Manifest, name: str) -> bytes | None:
@@ -309,7 +311,8 @@ class Store:
 
     # ── small files ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, name: str, kind: type[M]) -> M | None:
+    def read_json(self, name: str, kind: type[M]) -> M | None:
+        """A small file under the store's root as a model, or None. Raises CorruptShard when it is something else."""
         path = f"{self.root}/{name}"
         try:
             data = self.fs.cat_file(path)
@@ -320,7 +323,8 @@ class Store:
         except ValidationError:
             raise CorruptShard(f"{path}: not a {kind.__name__.lower()}; delete it and run the recipe again") from None
 
-    def _put_if_absent(self, name: str, data: bytes) -> bool:
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Write a small file unless there is one of its name; whether it was written."""
         path = f"{self.root}/{name}"
         if not self.local:
             try:
@@ -339,7 +343,8 @@ class Store:
         _sync_folder(final.parent)
         return True
 
-    def _replace(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: bytes) -> None:
+        """Write a small file in one step, over whatever is there."""
         path = f"{self.root}/{name}"
         if not self.local:
             self.fs.pipe_file(path, data)
@@ -380,6 +385,15 @@ class Store:
             else:
                 raise
             raise StoreError(f"store {self.url}: {why}") from error
+
+
+def tables_of(manifest: Manifest) -> list[ShardInfo]:
+    """Every parquet file that a manifest names: its rows and, of a release, what curation measured and said."""
+    ledger = manifest.ledger
+    if ledger is None:
+        return manifest.rows
+    measured = [info for parts in ledger.measured.values() for info in parts]
+    return [*manifest.rows, *measured, *ledger.scored.values(), ledger.verdicts]
 
 
 def hash_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
@@ -426,6 +440,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _version_key(version: str) -> tuple[tuple[int, ...], bool]:
-    numbers, _, dev = version.partition("-")
-    return tuple(int(part) for part in numbers.split(".") if part.isdigit()), not dev
+def _version_key(version: str) -> tuple[tuple[int, ...], bool, int]:
+    numbers, *marks = version.split("-")
+    release = next((int(mark[1:]) for mark in marks if mark[:1] == "r" and mark[1:].isdigit()), 0)
+    return tuple(int(part) for part in numbers.split(".") if part.isdigit()), "dev" not in marks, release

@@ -9,7 +9,7 @@ from hashlib import sha256
 from schemas.errors import CorruptShard
 from schemas.manifest import Manifest, ShardInfo
 from variorum.shards import read_shard
-from variorum.store import Store
+from variorum.store import Store, tables_of
 from variorum.tables import read_table
 
 Advance = Callable[[int], None]
@@ -22,15 +22,15 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) 
     that rows and shards name the same pictures, and that the files in `data/`, which users load, are those shards.
     """
     problems: list[str] = []
-    for info in [*manifest.rows, *([manifest.verdicts] if manifest.verdicts else [])]:
+    for info in tables_of(manifest):
         problems += _verify_file(store, info, ".parquet", advance)
     if problems:
         return problems
-    table = read_table(store, manifest.rows, ["id", "sha256"])
+    table = read_table(store, manifest.rows, ["id", "sha256", "start"])
     expected = {
         sample_id: image_sha256
-        for sample_id, image_sha256 in zip(*(column.to_pylist() for column in table.columns), strict=True)
-        if image_sha256
+        for sample_id, image_sha256, start in zip(*(column.to_pylist() for column in table.columns), strict=True)
+        if start >= 0
     }
     for info in (info for infos in manifest.shards.values() for info in infos):
         if damage := _verify_file(store, info, ".tar", advance):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from schemas.canonical import Json
 from schemas.component import ClassInfo, Context, Source
-from schemas.errors import CorruptShard, SourceError
+from schemas.errors import SourceError
 from schemas.manifest import Manifest, ShardInfo, Split
 from schemas.sample import Failure, Sample
+from variorum.records import read_sample
 from variorum.shards import read_shard
 from variorum.store import Store
 
@@ -64,7 +63,7 @@ class Edition(Source):
             if low < high:
                 path = self._opened[0].path(shard)
                 for key, members in islice(read_shard(path), low, high):
-                    yield _sample(f"{path}, sample {key}", members)
+                    yield read_sample(f"{path}, sample {key}", members)[0]
             first += shard.samples
 
     @cached_property
@@ -88,26 +87,3 @@ class Edition(Source):
     @property
     def _shards(self) -> list[ShardInfo]:
         return self._manifest.shards.get(self.split, [])
-
-
-def _sample(where: str, members: dict[str, bytes]) -> Sample:
-    try:
-        image, record = members["png"], json.loads(members["json"])
-        ops: list[Any] = json.loads(record["ops"])
-        sample = Sample(
-            id=record["id"],
-            image=image,
-            labels=tuple(record["labels"]),
-            origin=record["origin"],
-            licence=record["licence"],
-            variant=record["variant"],
-            parent=record["parent"],
-            reason=record["reason"],
-            extras={ending: data for ending, data in members.items() if ending not in ("png", "json", "cls")},
-            ops=tuple(ops),
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise CorruptShard(f"{where}: its record can't be read ({error!r})") from None
-    if hashlib.sha256(image).hexdigest() != record["sha256"]:
-        raise CorruptShard(f"{where}: the picture isn't the one that its record names")
-    return sample

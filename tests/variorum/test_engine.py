@@ -158,15 +158,6 @@ def test_members_that_differ_between_shards_are_refused(photos, store):
         made(recipe(photos, {"mask": "chelsea", "originals": False}), store)
 
 
-def test_verdicts_are_kept(photos, store):
-    manifest = made(recipe(photos, {}, curate=[{"name": "dark", "below": 120.0}]), store)
-    verdicts = read_table(store, [manifest.verdicts]).to_pylist()
-    dark = {row["id"] for row in rows(manifest, store) if row["gate.mean"] is not None and row["gate.mean"] < 120}
-    assert {verdict["id"] for verdict in verdicts} == dark
-    assert 0 < len(dark) < 12
-    assert {verdict["action"] for verdict in verdicts} == {"drop"}
-
-
 def test_a_source_without_pictures(tmp_path, store):
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError):
@@ -294,7 +285,7 @@ def test_verify_names_what_is_damaged_and_a_run_mends_it(photos, tmp_path, kind,
 
 
 def test_evaluate_names_a_damaged_shard(photos, store):
-    from variorum.evaluate import shard_samples
+    from variorum.measure import shard_samples
 
     info = made(recipe(photos), store).shards["test"][0]
     path = Path(store.root, "objects", f"{info.sha256}.tar")

@@ -1,0 +1,148 @@
+"""What the command line shows: bars, tables and paths. Only this module and `cli` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from schemas.manifest import Ledger, Manifest
+    from schemas.recipe import Recipe
+    from variorum.diff import Change
+    from variorum.progress import Progress
+    from variorum.store import Store
+
+
+@contextmanager
+def bars(unit: str = "") -> Iterator[Progress]:
+    """A bar a phase, with rate and remaining time."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.progress import Progress as Rich
+
+    from variorum.progress import Progress
+
+    amounts = (
+        (DownloadColumn(), TransferSpeedColumn())
+        if unit == "bytes"
+        else (
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+        )
+    )
+    with Rich(
+        TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn(), console=console(stderr=True)
+    ) as rich:
+
+        class Bars(Progress):
+            def start(self, what: str, total: int) -> None:
+                self.task = rich.add_task(what, total=total, rate="")
+
+            def advance(self, steps: int) -> None:
+                rich.advance(self.task, steps)
+                speed = rich.tasks[self.task].speed
+                rich.update(self.task, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield Bars()
+
+
+def console(stderr: bool = False) -> Any:
+    """A Rich console on one of the two outputs."""
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def print_summary(manifest: Manifest, store: Store) -> None:
+    """Counts and paths of an edition."""
+    print_counts(manifest)
+    print_paths(manifest, store)
+
+
+def print_counts(manifest: Manifest) -> None:
+    """A row a variant: accepted, the other statuses, and why."""
+    from rich.table import Table
+
+    from variorum.tables import summary_rows
+
+    table = Table(title=f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}", title_justify="left")
+    rows = summary_rows(manifest)
+    for name in rows[0] if rows else ():
+        text = name in ("variant", "reasons")
+        short = name if text else {"accepted": "ok", "quarantined": "quar.", "ineligible": "inel."}.get(name, name)
+        table.add_column(short, justify="left" if text else "right", no_wrap=name == "variant", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    table.caption = f"{manifest.sources_edited} of {manifest.sources} source pictures have an accepted edit"
+    table.caption_justify = "left"
+    console().print(table)
+
+
+def print_paths(manifest: Manifest, store: Store) -> None:
+    """Where the card and the contact sheet lie, and how to load the edition."""
+    folder = store.edition_path(manifest)
+    for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
+        if store.read_beside(manifest, name) is not None:
+            typer.echo(f"{what}: {folder}/{name}")
+    typer.echo(f'load it: datasets.load_dataset("{folder}")')
+
+
+def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
+    """The figures of the recipe's evaluations."""
+    from rich.markdown import Markdown
+
+    from variorum.card import render_evaluations
+
+    text = render_evaluations(recipe, manifest, store)
+    if text:
+        console().print(Markdown(text))
+
+
+def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) -> None:
+    """What a ledger says: action, reason, number of pictures; and where people's queue lies."""
+    from rich.table import Table
+
+    table = Table(
+        "action", "reason", title=f"{manifest.dataset}@{manifest.version} ledger {number}", title_justify="left"
+    )
+    table.add_column("pictures", justify="right")
+    for action, reasons in ledger.counts.items():
+        for reason, pictures in sorted(reasons.items(), key=lambda pair: -pair[1]):
+            table.add_row(action, reason, str(pictures))
+    console().print(table)
+    if "review" in ledger.counts:
+        typer.echo(f"for people to look at: {store.edition_path(manifest)}/ledgers/{number:04d}.review.csv")
+
+
+def print_diff(changes: list[Change], most: int) -> None:
+    """Counts of changes with their reasons, then up to `most` of the changes themselves."""
+    from rich.table import Table
+
+    from variorum.diff import change_counts
+
+    if not changes:
+        typer.echo("the same pictures with the same labels")
+        return
+    totals = Table("change", "why", title="changes", title_justify="left")
+    totals.add_column("pictures", justify="right")
+    for kind, why, number in change_counts(changes):
+        totals.add_row(kind, why, str(number))
+    console().print(totals)
+    if most:
+        listed = Table("change", "why", "variant", "labels", "origin", title="pictures", title_justify="left")
+        for change in changes[:most]:
+            before, after = " ".join(change.before), " ".join(change.after)
+            labels = f"{before} → {after}" if change.kind == "relabelled" else before or after
+            listed.add_row(change.kind, change.why, change.variant, labels, change.origin)
+        if len(changes) > most:
+            listed.caption = f"{len(changes) - most} more; --list 0 for none, --json for all"
+        console().print(listed)

@@ -1,0 +1,246 @@
+"""From an edition and a ledger to a release: members are copied, no picture is decoded.
+
+A release unit is a unit of the edition with its verdicts carried out. One that no verdict touches keeps its receipt,
+and with it its shards' bytes and names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.canonical import Json, digest
+from schemas.errors import StoreError
+from schemas.manifest import Ledger, Manifest, Receipt, ShardInfo, Split
+from schemas.verdict import Verdict
+from variorum.ledgers import current, read_ledger, read_verdicts, release_version, set_current, settle
+from variorum.progress import QUIET, Progress
+from variorum.shards import ShardWriter, read_shard
+from variorum.store import Store
+from variorum.tables import COUNTED, counts, licences, read_table, rows_to_parquet, same_members, sources_edited
+
+FORMAT = 1
+"""Bumped when the same edition and ledger would make other bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A unit of the edition and what becomes of it.
+
+    Attributes:
+        receipt: the edition's unit.
+        key: of the released unit; the edition's own when nothing changes.
+        verdicts: by id.
+        members: ending to the column with the content, of what is added to every sample.
+    """
+
+    receipt: Receipt
+    key: str
+    verdicts: Mapping[str, Verdict]
+    members: Mapping[str, str]
+
+
+def plan_release(manifest: Manifest, ledger: Ledger, store: Store) -> list[Part]:
+    """What has to be made, unit by unit.
+
+    Raises:
+        StoreError: a verdict names a picture that isn't in the edition, or has changed since.
+    """
+    settled = settle(read_verdicts(ledger, store))
+    waiting = {name: verdict for name, verdict in settled.items() if verdict.action != "keep"}
+    total = len(waiting)
+    content = {
+        info.sha256 for step in {c.partition(".")[0] for c in ledger.members.values()} for info in _parts(ledger, step)
+    }
+    parts, changed = [], []
+    for unit in manifest.units:
+        receipt = store.receipt(unit)
+        if receipt is None:
+            raise StoreError(f"unit {unit[:12]} of {manifest.dataset}@{manifest.version} is gone; build it again")
+        mine = {}
+        for sample_id, sha256 in _pictures(receipt.rows, store):
+            if found := waiting.pop(sample_id, None):
+                mine[sample_id] = found
+                changed += [sample_id] if found.sha256 != sha256 else []
+        key = unit
+        if mine or (ledger.members and "test" in receipt.shards):
+            said: list[Json] = [_said(mine[name]) for name in sorted(mine)]
+            classes: list[Json] = [class_id for class_id, _ in manifest.classes]
+            added: list[Json] = [dict(ledger.members), [*sorted(content)]]
+            key = digest(["release", FORMAT, unit, said, classes, added])
+        parts.append(Part(receipt, key, mine, ledger.members))
+    if waiting or changed:
+        raise StoreError(
+            f"the ledger has {total} verdicts on {manifest.dataset}@{manifest.version}: {len(waiting)} name pictures "
+            f"that aren't in it, {len(changed)} a picture that has changed since (the first: "
+            f"{next(iter([*waiting, *changed]))}); curate again: variorum curate {manifest.dataset}"
+        )
+    return parts
+
+
+def run_part(part: Part, manifest: Manifest, ledger: Ledger, store: Store) -> Receipt:
+    """Make one released unit and leave its receipt; or return the receipt that is there."""
+    if done := store.receipt(part.key):
+        return done
+    rows = read_table(store, [part.receipt.rows]).to_pylist()
+    by_id = {row["id"]: row for row in rows}
+    index = {class_id: position for position, (class_id, _) in enumerate(manifest.classes)}
+    added = added_content(ledger, store, by_id)
+    shards: dict[Split, ShardInfo] = dict(part.receipt.shards)
+    endings = part.receipt.members
+    for name, said in part.verdicts.items():
+        by_id[name].update(action=said.action, by=said.by, why=said.reason, value=said.value)
+    if source := shards.pop("test", None):
+        with store.temporary(".test.tar") as path, ShardWriter(path) as writer:
+            for key, members in read_shard(store.path(source)):
+                row, verdict = by_id[key], part.verdicts.get(key)
+                if verdict and verdict.action == "drop":
+                    row.update(status="dropped", reason=verdict.reason, start=-1)
+                    continue
+                if verdict and verdict.action == "relabel":
+                    relabel(members, row, verdict, index)
+                for ending, content in added.items():
+                    members[ending] = content[key]
+                row["start"] = writer.write(key, members)
+            writer.close()
+            if writer.samples:
+                shards = {"test": store.keep(path, sha256=writer.sha256, samples=writer.samples), **shards}
+                endings = list(writer.members)
+    table = store.keep_bytes(rows_to_parquet(rows), ".parquet", samples=len(rows))
+    if "test" not in shards and "quarantine" not in shards:
+        endings = []
+    return store.put_receipt(
+        Receipt(
+            unit=part.key,
+            start=part.receipt.start,
+            stop=part.receipt.stop,
+            shards=shards,
+            members=endings,
+            rows=table,
+        )
+    )
+
+
+def relabel(members: dict[str, bytes], row: dict[str, Any], verdict: Verdict, index: Mapping[str, int]) -> None:
+    """Give a sample other labels, in its members and its row. Raises StoreError for a label that is no class."""
+    unknown = [label for label in verdict.labels if label not in index]
+    if unknown or not verdict.labels:
+        raise StoreError(f"verdict of {verdict.by} on {verdict.id}: {unknown or 'no label'} is no class of the edition")
+    record = json.loads(members["json"])
+    record["labels"] = list(verdict.labels)
+    members["json"] = json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+    members["cls"] = b"%d" % index[verdict.labels[0]]
+    row.update(labels=list(verdict.labels), label=index[verdict.labels[0]])
+
+
+def commit_release(manifest: Manifest, number: int, ledger: Ledger, receipts: list[Receipt], store: Store) -> Manifest:
+    """Seal a release out of its units' receipts, in the edition's order, and put it in use."""
+    rows = [receipt.rows for receipt in receipts]
+    table = read_table(store, rows, COUNTED)
+    splits: tuple[Split, ...] = ("test", "quarantine")
+    shards = {split: [r.shards[split] for r in receipts if split in r.shards] for split in splits}
+    released = manifest.model_copy(
+        update={
+            "version": release_version(manifest, number),
+            "fingerprint": digest([FORMAT, manifest.digest(), ledger.digest()]),
+            "members": same_members(*(receipt.members for receipt in receipts if "test" in receipt.shards)),
+            "filters": sorted({*manifest.filters, *ledger.models.values()}),
+            "units": [receipt.unit for receipt in receipts],
+            "shards": {split: infos for split, infos in shards.items() if infos},
+            "rows": rows,
+            "ledger": ledger,
+            "counts": counts(table),
+            "sources_edited": sources_edited(table),
+            "licences": licences(table),
+        }
+    )
+    sealed = store.commit(released)
+    set_current(manifest, number, store)
+    return sealed
+
+
+def release(
+    manifest: Manifest,
+    number: int,
+    ledger: Ledger,
+    store: Store,
+    *,
+    workers: int = 1,
+    progress: Progress = QUIET,
+) -> Manifest:
+    """The plain loop: carry out a ledger's verdicts unit by unit on `workers` threads, seal, put in use."""
+    parts = plan_release(manifest, ledger, store)
+    progress.start("releasing", len(parts))
+
+    def run(part: Part) -> Receipt:
+        receipt = run_part(part, manifest, ledger, store)
+        progress.advance(1)
+        return receipt
+
+    with ThreadPoolExecutor(workers) as pool:
+        receipts = list(pool.map(run, parts))
+    return commit_release(manifest, number, ledger, receipts, store)
+
+
+def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Manifest:
+    """Put an older release of an edition in use again; what it lacks is made anew from its ledger, to the byte.
+
+    Args:
+        manifest: the edition, not a release of it.
+        store: where it lies.
+        number: of the release; the newest before the one in use, if left out.
+
+    Raises:
+        StoreError: there is no such release, or none before.
+    """
+    name = f"{manifest.dataset}@{manifest.version}"
+    prefix = f"{manifest.version}-r"
+    made = sorted(
+        int(version.removeprefix(prefix))
+        for dataset, version in store.editions()
+        if dataset == manifest.dataset and version.startswith(prefix)
+    )
+    if number is None:
+        used = current(manifest, store).version
+        earlier = [found for found in made if used.startswith(prefix) and found < int(used.removeprefix(prefix))]
+        if not earlier:
+            raise StoreError(f"{name}: no release before {used}; there are: {', '.join(map(str, made)) or 'none'}")
+        number = earlier[-1]
+    if number not in made:
+        raise StoreError(f"{name} has no release {number}; there are: {', '.join(map(str, made)) or 'none'}")
+    return release(manifest, *read_ledger(manifest, store, number), store)
+
+
+def added_content(ledger: Ledger, store: Store, wanted: Mapping[str, Any]) -> dict[str, dict[str, bytes]]:
+    """Ending to id to content, for the samples of one unit."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, dict[str, bytes]] = {}
+    for ending, column in ledger.members.items():
+        content = found.setdefault(ending, {})
+        for info in _parts(ledger, column.partition(".")[0]):
+            path = store.path(info, ".parquet")
+            if column not in pq.read_schema(path).names:
+                continue
+            table = pq.read_table(path, columns=["id", column], filters=[("id", "in", list(wanted))])
+            pairs = zip(table.column("id").to_pylist(), table.column(column).to_pylist(), strict=True)
+            content.update({sample_id: data for sample_id, data in pairs if data is not None})
+    return found
+
+
+def _said(verdict: Verdict) -> list[Json]:
+    """A verdict for a key; the number by its text, as a digest takes no NaN."""
+    return [verdict.id, verdict.action, verdict.by, verdict.reason, list(verdict.labels), repr(verdict.value)]
+
+
+def _parts(ledger: Ledger, step: str) -> list[ShardInfo]:
+    return [*ledger.measured.get(step, []), *([ledger.scored[step]] if step in ledger.scored else [])]
+
+
+def _pictures(rows: ShardInfo, store: Store) -> Iterator[tuple[str, str]]:
+    table = read_table(store, [rows], ["id", "sha256", "status"])
+    columns = (table.column(name).to_pylist() for name in ("id", "sha256", "status"))
+    yield from ((sample_id, sha256) for sample_id, sha256, status in zip(*columns, strict=True) if status == "accepted")
