@@ -1,0 +1,80 @@
+"""How far raters agree beyond chance, and how sure a share of a few answers is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from schemas.errors import SourceError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def answer_counts(items: Ints, answers: Ints, number: int, kinds: int) -> Ints:
+    """How often each of `kinds` answers was given to each of `number` items, `[N, C]`, from votes in long form."""
+    return np.bincount(items * kinds + answers, minlength=number * kinds).reshape(number, kinds).astype(np.int64)
+
+
+def krippendorff_alpha(counts: Ints) -> float:
+    """Krippendorff's α for nominal answers, 1 full agreement, 0 as by chance; missing answers simply aren't counted.
+
+    Items with fewer than two answers say nothing of agreement. NaN where there is nothing to compare: no item with
+    two answers, or only one kind of answer in all of them (Krippendorff 2011, "Computing Krippendorff's
+    Alpha-Reliability").
+
+    Args:
+        counts: `[N, C]` answers of each kind to each item.
+    """
+    counts = _pairable(counts)
+    votes = counts.sum(axis=1)
+    total = votes.sum()
+    expected = total**2 - (counts.sum(axis=0) ** 2).sum()
+    if not expected:
+        return float("nan")
+    agreeing = ((counts * (counts - 1)).sum(axis=1) / (votes - 1)).sum()
+    return float(1 - (total - 1) * (total - agreeing) / expected)
+
+
+def gwet_ac1(counts: Ints) -> float:
+    """Gwet's AC1 for nominal answers, 1 full agreement, 0 as by chance.
+
+    Chance is judged by how hard the items are to tell apart, so that it stays sensible where nearly every answer is
+    the same, where α and κ fall to 0 (Gwet 2008, "Computing inter-rater reliability and its variance in the presence
+    of high agreement"). NaN where no item has two answers.
+
+    Args:
+        counts: `[N, C]` answers of each kind to each item, `C` at least 2 kinds that could be given.
+    """
+    if np.ndim(counts) == 2 and np.shape(counts)[1] < 2:
+        raise SourceError("agreement needs at least two kinds of answer that could be given")
+    pairable = _pairable(counts)
+    if not len(pairable):
+        return float("nan")
+    votes = pairable.sum(axis=1)
+    observed = ((pairable * (pairable - 1)).sum(axis=1) / (votes * (votes - 1))).mean()
+    answered = np.asarray(counts, np.float64)
+    answered = answered[answered.sum(axis=1) > 0]
+    share = (answered / answered.sum(axis=1, keepdims=True)).mean(axis=0)
+    chance = (share * (1 - share)).sum() / (len(share) - 1)
+    return float((observed - chance) / (1 - chance))
+
+
+def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = 1.959964) -> tuple[Floats, Floats]:
+    """Wilson's score interval for shares, low and high; [0, 1] where there was no trial (Wilson 1927).
+
+    For a rater's accuracy on gold cells, which are few.
+    """
+    trials = np.asarray(trials, np.float64)
+    share = np.divide(successes, trials, out=np.full_like(trials, 0.5), where=trials > 0)
+    spread = z * np.sqrt(share * (1 - share) * trials + z**2 / 4)
+    middle = trials * share + z**2 / 2
+    low, high = (middle - spread) / (trials + z**2), (middle + spread) / (trials + z**2)
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
+def _pairable(counts: Ints) -> Floats:
+    counts = np.asarray(counts, np.float64)
+    if counts.ndim != 2 or (counts < 0).any():
+        raise SourceError("agreement needs counts of answers, items x kinds, none below 0")
+    return counts[counts.sum(axis=1) >= 2]

@@ -1,0 +1,209 @@
+"""How wrong a dataset is, from a few pictures that people looked at: estimates from stratified random samples.
+
+Everything is a pure function of arrays of strata: how many pictures, how many of them answered, how many wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Z95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its interval; NaN where the answers can't tell."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Strata:
+    """A stratified random sample and what people said of it.
+
+    Attributes:
+        pictures: `[H]` in each stratum.
+        answered: `[H]` drawn at random from it and answered.
+        wrong: `[H]` of those; fractions where reviewers are split.
+    """
+
+    pictures: Floats
+    answered: Floats
+    wrong: Floats
+
+    @classmethod
+    def of(cls, wrong: Floats, strata: Ints, pictures: ArrayLike) -> Strata:
+        """From answers `[n]` in [0, 1] with the stratum of each, and the sizes `[H]` of the strata."""
+        sizes = np.asarray(pictures, np.float64)
+        answered = np.bincount(strata, minlength=len(sizes)).astype(np.float64)
+        return cls(sizes, answered, np.bincount(strata, weights=wrong, minlength=len(sizes)))
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> Strata:
+        """Only some of the strata."""
+        return Strata(self.pictures[chosen], self.answered[chosen], self.wrong[chosen])
+
+    def right(self) -> Strata:
+        """The same sample, counting what is right."""
+        return Strata(self.pictures, self.answered, self.answered - self.wrong)
+
+    def rates(self) -> tuple[Floats, Floats, Floats]:
+        """Share wrong in each stratum, with the ends of its interval: `agresti_coull`; NaN, 0 and 1 without answers."""
+        value = np.divide(self.wrong, self.answered, out=np.full_like(self.wrong, np.nan), where=self.answered > 0)
+        return value, *agresti_coull(self.wrong, self.answered, self.pictures)
+
+
+def agresti_coull(
+    wrong: ArrayLike, answered: ArrayLike, pictures: ArrayLike = np.inf, z: float = Z95
+) -> tuple[Floats, Floats]:
+    """Interval for a share from few answers, low and high (Agresti & Coull 1998).
+
+    `answered` of a finite number of `pictures` say more than of an endless supply: they count as
+    n' = n (N - 1) / (N - n), which leaves no doubt once all are answered.
+    """
+    wrong, n, size = np.broadcast_arrays(
+        np.asarray(wrong, np.float64), np.asarray(answered, np.float64), np.asarray(pictures, np.float64)
+    )
+    share = np.divide(wrong, n, out=np.full(n.shape, 0.5), where=n > 0)
+    left = np.divide(size - n, size - 1, out=np.ones_like(share), where=np.isfinite(size) & (size > 1))
+    left = np.where(n >= size, 0.0, left)
+    more = z**2 * left  # z² on the scale of n: n' + z² over n' is n + z² left over n
+    middle = (n * share + more / 2) / np.maximum(n + more, 1e-300)
+    spread = z * np.sqrt(left * middle * (1 - middle) / np.maximum(n + more, 1e-300))
+    low, high = np.clip(middle - spread, 0, 1), np.clip(middle + spread, 0, 1)
+    return np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0)
+
+
+def stratified_rate(strata: Strata, whole: float | None = None) -> Estimate:
+    """Share wrong of all pictures, Σ N_h ȳ_h / N, whatever share of each stratum was drawn.
+
+    The interval is put together from the strata's own (MOVER, Zou, Huang & Zhang 2009): it stays inside [0, 1] and
+    is honest where no error turned up, unlike one from variances.
+
+    Args:
+        strata: the sample.
+        whole: N, if the share is of another number than the strata's pictures.
+    """
+    held = strata[strata.pictures > 0]
+    total = held.pictures.sum() if whole is None else whole
+    if not total or not len(held.pictures):
+        return Estimate(np.nan, np.nan, np.nan)
+    value, low, high = held.rates()
+    if np.isnan(value).any():
+        return Estimate(np.nan, np.nan, np.nan)
+    weight = held.pictures / total
+    middle = float((weight * value).sum())
+    below = float(np.sqrt(((weight * (value - low)) ** 2).sum()))
+    above = float(np.sqrt(((weight * (high - value)) ** 2).sum()))
+    return Estimate(middle, max(0.0, middle - below), min(1.0, middle + above))
+
+
+def share_of(part: Strata, rest: Strata) -> Estimate:
+    """What share of all that is wrong lies in `part`: a detector's recall, when `part` is what it flagged.
+
+    A / (A + B) for two independent totals. The interval is that of the ratio B / A (MOVER for ratios, Donner & Zou
+    2012), which holds for small counts; NaN when nothing wrong was found at all.
+    """
+    a, b = _total(part), _total(rest)
+    if np.isnan(a.value + b.value) or a.value + b.value == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    low, high = _ratio_interval(b, a)
+    return Estimate(a.value / (a.value + b.value), 1 / (1 + high), 1 / (1 + low))
+
+
+def horvitz_thompson(values: Floats, inclusion: Floats, total: int) -> float:
+    """Mean over `total` pictures from a sample with unequal chances: Σ y_i / (π_i N) (Horvitz & Thompson 1952)."""
+    return float((np.asarray(values, np.float64) / inclusion).sum() / total)
+
+
+def difference_estimate(values: Floats, strata: Ints, guesses: Floats, pictures: Ints, means: Floats) -> Estimate:
+    """Share wrong with the help of a model's guesses g: λ · mean of all g + Σ N_h/N · mean_h(y - λ g).
+
+    The survey difference estimator (Särndal et al. 1992), by strata, with the λ in [0, 1] that the answers say is best
+    (prediction-powered inference with power tuning, Angelopoulos et al. 2023, 2311.01453). Good guesses make it surer
+    than `stratified_rate`, useless ones leave it alone. The interval is that of `stratified_rate`, narrowed by what the
+    guesses take off the standard error, as a variance alone is far too sure where few errors were found.
+
+    Args:
+        values: `[n]` answers in [0, 1].
+        strata: `[n]` stratum of each.
+        guesses: `[n]` how likely the model thinks each wrong.
+        pictures: `[H]` in each stratum.
+        means: `[H]` mean guess over all pictures of each stratum.
+    """
+    sizes, y, g = (np.asarray(array, np.float64) for array in (pictures, values, guesses))
+    held = sizes > 0
+    count = np.bincount(strata, minlength=len(sizes)).astype(np.float64)
+    if not held.any() or (count[held] == 0).any():
+        return Estimate(np.nan, np.nan, np.nan)
+    weight, some = sizes / sizes.sum(), np.maximum(count, 1)
+
+    def mean(array: Floats) -> Floats:
+        return np.asarray(np.bincount(strata, weights=array, minlength=len(sizes)) / some)
+
+    def variance(a: Floats, b: Floats) -> float:
+        products = np.bincount(strata, weights=(a - mean(a)[strata]) * (b - mean(b)[strata]), minlength=len(sizes))
+        pooled = products.sum() / max(1.0, (count - 1).clip(0).sum())
+        within = np.where(count > 1, products / np.maximum(count - 1, 1), pooled)
+        return float((weight**2 * (1 - count / np.maximum(sizes, 1)).clip(0) * within / some)[held].sum())
+
+    of_guesses = variance(g, g)
+    tuned = float(np.clip(variance(y, g) / of_guesses, 0, 1)) if of_guesses > 0 else 0.0
+    gap = y - tuned * g
+    value = float((weight * (tuned * np.asarray(means, np.float64) + mean(gap)))[held].sum())
+    plain, of_answers = stratified_rate(Strata.of(y, strata, sizes)), variance(y, y)
+    narrowed = float(np.sqrt(variance(gap, gap) / of_answers)) if of_answers > 0 else 1.0
+    below, above = narrowed * (plain.value - plain.low), narrowed * (plain.high - plain.value)
+    return Estimate(value, max(0.0, value - below), min(1.0, value + above))
+
+
+def allocate(pictures: Ints, total: int, spread: Floats | None = None, least: Ints | int = 0) -> Ints:
+    """How many to draw from each stratum: in proportion to N_h s_h (Neyman 1934), none above N_h.
+
+    Args:
+        pictures: `[H]` in each stratum.
+        total: how many to draw in all, more if the minimums ask for more, fewer if there are no more pictures.
+        spread: `[H]` expected standard deviation s_h of what is asked; alike when None.
+        least: drawn from each stratum at any rate, as far as it has them.
+    """
+    sizes = np.asarray(pictures, np.int64)
+    least = np.minimum(sizes, least)
+    total = min(max(total, int(least.sum())), int(sizes.sum()))
+    spread = np.ones(len(sizes)) if spread is None or not np.max(spread, initial=0) else np.asarray(spread, np.float64)
+    # where no spread is expected, none are drawn before the others are exhausted
+    weight = sizes * np.maximum(spread, 1e-6 * spread.max(initial=0))
+    low, high = 0.0, float((sizes[sizes > 0] / weight[sizes > 0]).max(initial=0))
+    for _ in range(100):
+        middle = (low + high) / 2
+        enough = np.clip(middle * weight, least, sizes).sum() >= total
+        low, high = (low, middle) if enough else (middle, high)
+    share = np.clip(high * weight, least, sizes)
+    drawn = np.floor(share + 1e-9).astype(np.int64)
+    order = np.lexsort((np.arange(len(sizes)), drawn - share))
+    drawn[order[: total - drawn.sum()]] += 1
+    return drawn
+
+
+def _total(strata: Strata) -> Estimate:
+    """How many pictures are wrong."""
+    number = float(strata.pictures.sum())
+    rate = stratified_rate(strata) if number else Estimate(0.0, 0.0, 0.0)
+    return Estimate(rate.value * number, rate.low * number, rate.high * number)
+
+
+def _ratio_interval(a: Estimate, b: Estimate) -> tuple[float, float]:
+    """Interval for a / b, a and b independent and not negative."""
+    product = a.value * b.value
+    of_low = a.low * (2 * a.value - a.low)
+    below = product + np.sqrt(max(0.0, product**2 - of_low * b.high * (2 * b.value - b.high)))
+    low = of_low / below if below > 0 else 0.0
+    of_high = b.low * (2 * b.value - b.low)
+    above = product + np.sqrt(max(0.0, product**2 - a.high * (2 * a.value - a.high) * of_high))
+    return float(low), float(above / of_high) if of_high > 0 else np.inf
