@@ -1,0 +1,166 @@
+"""Confident learning's default rule, prune by noise rate, in one pass over the probabilities and little memory.
+
+The rule and every rounding in it are cleanlab's (`find_label_issues` with its defaults), and so are the samples found,
+ties included. What differs is the work. cleanlab copies the matrix three times and sorts every class for every other
+class. Here each row is read once for its largest entry, and only rows that the rule could flag at all are ranked.
+
+Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import RecipeError
+
+Floats = NDArray[Any]
+Ints = NDArray[np.int64]
+
+BLOCK = 1 << 18
+"""Entries of the matrix that are looked at in one go: a megabyte of float32, so that they stay in the cache."""
+NEARLY = 1e-6
+"""Probabilities that differ by less count as equal (cleanlab's FLOATING_POINT_COMPARISON)."""
+UNREACHABLE = 2
+"""Threshold of a class that no sample is labelled with."""
+
+
+def check_probabilities(y: Ints, p: Floats, *, off_by: float = 1e-3) -> None:
+    """Refuse what isn't a label in 0..K-1 and a probability distribution for every row.
+
+    Raises:
+        RecipeError: naming the row and the value.
+    """
+    if p.ndim != 2 or len(p) != len(y):
+        raise RecipeError(f"probabilities have the shape {p.shape} for {len(y)} labels; they must be [N, K]")
+    if bad := np.flatnonzero((y < 0) | (y >= p.shape[1])).tolist():
+        raise RecipeError(f"row {bad[0]} has the label {y[bad[0]]}, but the probabilities are of {p.shape[1]} classes")
+    for start, block in blocks(p):
+        total = block.sum(axis=1, dtype=p.dtype)
+        wrong = ~(np.abs(total - 1) <= off_by)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise RecipeError(f"row {start + row}: its probabilities sum to {total[row]:.6g}, not to 1; normalise them")
+        if block.min() < -NEARLY:
+            row = int((block < -NEARLY).any(axis=1).argmax())
+            raise RecipeError(f"row {start + row} has the probability {block[row].min():.6g}, below 0")
+
+
+def confident_thresholds(y: Ints, p: Floats) -> Floats:
+    """Mean probability of class j over the samples labelled j, `[K]`; `UNREACHABLE` for a class that doesn't occur."""
+    order, ends = by_class(y, p.shape[1])
+    own = p[order, y[order]]
+    means = [own[a:b].mean() if b > a else UNREACHABLE for a, b in zip(ends, ends[1:], strict=False)]
+    return np.clip(means, 2 * NEARLY, None)
+
+
+def prune_by_noise_rate(y: Ints, p: Floats) -> tuple[NDArray[np.bool_], Ints]:
+    """The samples that cleanlab's default rule flags, and the counts that it takes them by.
+
+    Args:
+        y: labels `[N]` in 0..K-1.
+        p: out-of-sample probabilities `[N, K]`.
+
+    Returns:
+        `flags [N]`, and `joint [K, K]`: how many samples labelled i are estimated to be j. For i != j the rule takes
+        that many samples labelled i with the largest p_j - p_i, and lets go those whose own label is the likeliest.
+    """
+    classes = p.shape[1]
+    flags = np.zeros(len(y), dtype=bool)
+    if not len(y):
+        return flags, np.zeros((classes, classes), dtype=np.int64)
+    guess, settled = _confident_guesses(y, p, confident_thresholds(y, p))
+    seen = guess >= 0
+    # column by column: the last bit of a float sum, and by it which way a half is rounded, depends on the order
+    columns = np.bincount(guess[seen] * classes + y[seen], minlength=classes**2).reshape(classes, classes)
+    joint = calibrated(columns.T, np.bincount(y, minlength=classes))
+    order, ends = by_class(y, classes)
+    for given, wanted in enumerate(_leave_one(joint)):
+        rows = order[ends[given] : ends[given + 1]]
+        wanted[given] = 0
+        if len(rows) > 1 and wanted.any():
+            candidates = rows[~settled[rows]]
+            for others in np.array_split(np.flatnonzero(wanted), len(candidates) * classes // BLOCK + 1):
+                _take_largest_margins(p, given, others, wanted[others], rows, candidates, flags)
+    return flags & ~settled, joint
+
+
+def calibrated(joint: Ints, counts: Ints) -> Ints:
+    """The confident joint with at least one right sample a class, scaled so that row i sums to `counts[i]`, in integers."""
+    np.fill_diagonal(joint, joint.diagonal().clip(min=1))
+    scaled = (joint.T / np.clip(joint.sum(axis=1), 1e-100, None) * counts).T
+    scaled = scaled / np.clip(np.sum(scaled), 1e-100, None) * counts.sum()
+    whole = scaled.round()
+    gaps = np.round(scaled.sum(axis=1).round() - whole.sum(axis=1)).astype(int)
+    for row in np.flatnonzero(gaps):
+        step = -1 if gaps[row] < 0 else 1
+        whole[row, np.argsort(scaled[row] - whole[row])[::-step][: abs(gaps[row])]] += step
+    return whole.astype(np.int64)
+
+
+def by_class(y: Ints, classes: int) -> tuple[Ints, Ints]:
+    """Row numbers sorted by class, in order within each, and where each class starts, `[K + 1]`."""
+    order = np.argsort(y, kind="stable")
+    return order, np.searchsorted(y, np.arange(classes + 1), sorter=order)
+
+
+def blocks(p: Floats) -> Iterator[tuple[int, Floats]]:
+    """The matrix in stretches of rows, each with the number of its first."""
+    rows = max(1, BLOCK // max(1, p.shape[1]))
+    for start in range(0, len(p), rows):
+        yield start, p[start : start + rows]
+
+
+def _confident_guesses(y: Ints, p: Floats, thresholds: Floats) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The class that each sample is confidently of, -1 for none, and whether its own label is (nearly) the likeliest.
+
+    With several confident classes it is the likeliest class of all. So that one is the answer whenever it is
+    confident, and only the other rows have to be compared with all the thresholds.
+    """
+    limits = thresholds - NEARLY
+    guess = np.empty(len(y), dtype=np.int32)
+    settled = np.empty(len(y), dtype=bool)
+    for start, block in blocks(p):
+        rows, given = np.arange(len(block)), y[start : start + len(block)]
+        top = block.argmax(axis=1)
+        largest, own = block[rows, top], block[rows, given] + NEARLY
+        settled[start : start + len(block)] = (top == given) | (own > largest) | ((own == largest) & (given < top))
+        doubtful = np.flatnonzero(~(largest >= limits[top]))
+        confident = block[doubtful] >= limits
+        several = confident.sum(axis=1)
+        only = np.where(several == 0, -1, confident.argmax(axis=1))
+        top[doubtful] = np.where(several > 1, top[doubtful], only)
+        guess[start : start + len(block)] = top
+    return guess, settled
+
+
+def _leave_one(joint: Ints) -> Ints:
+    """The joint with at least one sample a class left right: where there was none, every other count gives a share."""
+    right = np.maximum(joint.diagonal(), 1)
+    shares = (right - joint.diagonal()) / np.maximum(np.count_nonzero(joint, axis=1) - 1, 1)
+    return np.maximum(joint - shares[:, None], 0).astype(np.int64)
+
+
+def _take_largest_margins(
+    p: Floats, given: int, others: Ints, wanted: Ints, rows: Ints, candidates: Ints, flags: NDArray[np.bool_]
+) -> None:
+    """Flag, for each other class j, the `wanted[j]` samples among `rows` with the largest p_j - p_given.
+
+    A row that isn't a candidate has no margin above `NEARLY` and is never flagged in the end. So the candidates are
+    enough as long as their last one taken lies above that, and stands alone; else all rows are ranked as cleanlab does.
+    """
+    most = int(wanted.max())
+    whole = np.ones(len(others), dtype=bool)
+    if most <= len(candidates):
+        margins = (p[candidates][:, others] - p[candidates, given][:, None]).T.copy()
+        top = np.sort(np.partition(margins, len(candidates) - most, axis=1)[:, len(candidates) - most :], axis=1)
+        last = np.take_along_axis(top, (most - wanted)[:, None], axis=1)
+        alone = (margins >= last).sum(axis=1) == wanted
+        whole = ~alone | (last[:, 0] <= 3 * NEARLY)
+        flags[candidates[(margins[~whole] >= last[~whole]).any(axis=0)]] = True
+    for j, number in zip(others[whole], wanted[whole], strict=True):
+        margin = p[rows, j] - p[rows, given]
+        flags[rows[np.argsort(-margin)[:number]]] = True
