@@ -44,7 +44,8 @@ class Strata:
         """From answers `[n]` in [0, 1] with the stratum of each, and the sizes `[H]` of the strata."""
         sizes = np.asarray(pictures, np.float64)
         answered = np.bincount(strata, minlength=len(sizes)).astype(np.float64)
-        return cls(sizes, answered, np.bincount(strata, weights=wrong, minlength=len(sizes)))
+        # of no answers at all, bincount would make integers
+        return cls(sizes, answered, np.bincount(strata, weights=wrong, minlength=len(sizes)).astype(np.float64))
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> Strata:
         """Only some of the strata."""
@@ -114,6 +115,8 @@ def share_of(part: Strata, rest: Strata) -> Estimate:
     a, b = _total(part), _total(rest)
     if np.isnan(a.value + b.value) or a.value + b.value == 0:
         return Estimate(np.nan, np.nan, np.nan)
+    if not a.high or not b.high:
+        return Estimate(*[float(a.high > 0)] * 3)
     low, high = _ratio_interval(b, a)
     return Estimate(a.value / (a.value + b.value), 1 / (1 + high), 1 / (1 + low))
 

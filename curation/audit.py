@@ -1,0 +1,227 @@
+"""A random sample for people that tells how wrong the edition is, what the detectors find and what they miss.
+
+Looking only at what is flagged says nothing of the errors that no detector suspects, and calls the edition cleaner
+than it is. So some unflagged pictures are drawn too, at random and with known chances, more where errors hide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from curation.panel.answers import match_answers, read_answers
+from curation.panel.estimator import Estimate, Strata, allocate, difference_estimate, share_of, stratified_rate
+from curation.panel.sampling import STATES, TIERS, Population, class_tiers, draw_order, split
+from schemas.canonical import Json
+from schemas.component import CurationStep
+from schemas.errors import RecipeError
+from schemas.verdict import Verdict
+from variorum.columns import given_labels, vector
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Audit(CurationStep):
+    """A `review` verdict for each picture drawn, its chance of being drawn as the value; figures once people answered.
+
+    Strata are flagged or not x head, middle and tail classes by size, and another column's values if wanted.
+    """
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset({"answers"})
+
+    flags: tuple[str, ...] = ()
+    """Boolean columns, such as `confident_learning.flag`; a picture is flagged if any of them says so."""
+    sample: int = Field(default=100, ge=1)
+    """Unflagged pictures to review; more where the tail's minimum asks for it."""
+    sample_flagged: int = Field(default=100, ge=0)
+    """Flagged pictures to review."""
+    least_tail: int = Field(default=30, ge=2)
+    """At least so many from each stratum of tail classes, where it has them; other strata give at least 2."""
+    strata: str = ""
+    """Another column that strata are split by, such as `licence`."""
+    spread: dict[str, float] = Field(default_factory=dict)
+    """Expected standard deviation of "wrong" by stratum, such as `{"unflagged/tail": 0.4}`, 0.2 where not given; strata
+    with more of it are drawn from more. √(r(1 - r)) for an expected error rate r."""
+    guesses: str = ""
+    """Column in [0, 1] that guesses how likely each label is wrong; makes an estimate with its help, too."""
+    seed: int = 0
+    """Another seed draws other pictures. A larger sample under the same seed keeps those drawn before."""
+    answers: Path | None = None
+    """CSV or parquet of people's answers: `id`, `sha256`, `wrong` (0 or 1, empty for not yet), and `reviewer` if there
+    are several. The review queue with a column `wrong` added is one."""
+    leave_out: tuple[str, ...] = ("plate",)
+    """Variants that aren't meant to show their class."""
+
+    @field_validator("spread")
+    @classmethod
+    def _known_strata(cls, spread: dict[str, float]) -> dict[str, float]:
+        for name, value in spread.items():
+            state, _, tier = name.partition("/")
+            if state not in STATES or tier.partition("/")[0] not in TIERS:
+                raise ValueError(f"{name!r} is no stratum; they are called unflagged/tail or flagged/head/CC0-1.0")
+            if not value >= 0:
+                raise ValueError(f"{name}: a standard deviation can't be {value}")
+        return spread
+
+    def needs(self) -> tuple[str, ...]:
+        """The steps whose columns are named in `flags`, `strata` and `guesses`."""
+        names = (name.partition(".") for name in (*self.flags, self.strata, self.guesses))
+        return tuple(dict.fromkeys(step for step, dot, _ in names if dot and step != "gate"))
+
+    def decide(self, table: pa.Table) -> Iterator[Verdict]:
+        """The pictures drawn, by id."""
+        population = self._population(table)
+        chosen = population.rows[population.chosen()]
+        ids, hashes = (table.column(name).take(chosen).to_pylist() for name in ("id", "sha256"))
+        chances = (population.drawn / np.maximum(population.pictures, 1))[population.stratum[population.chosen()]]
+        for sample_id, sha256, chance in sorted(zip(ids, hashes, chances.tolist(), strict=True)):
+            yield Verdict(sample_id, sha256, "review", self.component_name(), "audit", value=chance)
+
+    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
+        """What the answers say: `audit_figures`, and how many of them could be used."""
+        population = self._population(table)
+        queue = int(population.drawn.sum())
+        if self.answers is None:
+            return {"state": f"not audited: {queue} pictures in the queue", "queue": queue}
+        ids, hashes, labels = (
+            table.column(name).take(population.rows).to_pylist() for name in ("id", "sha256", "labels")
+        )
+        names = [" ".join(some or ()) for some in labels]
+        answers = match_answers(read_answers(self.answers), list(zip(ids, hashes, names, strict=True)))
+        there, usable = ~np.isnan(answers.wrong), population.chosen(answers.wrong)
+        wrong = np.where(usable, answers.wrong, np.nan)
+        done = int((there & population.chosen()).sum())
+        guesses = self._guesses(table)[population.rows] if self.guesses else None
+        return {
+            "state": f"audited: {done} of {queue} pictures drawn are answered",
+            "queue": queue,
+            "answers_sha256": hashlib.sha256(self.answers.read_bytes()).hexdigest(),
+            "answers": {
+                "used": int((there & usable).sum()),
+                "unknown_picture": answers.unknown,
+                "picture_changed": answers.changed,
+                "not_drawn": int((there & ~usable).sum()),
+            },
+            "reviewers_alpha": _rounded(answers.alpha),
+            **audit_figures(population, wrong, guesses),
+        }
+
+    def _population(self, table: pa.Table) -> Population:
+        y, _ = given_labels(table)
+        meant = ~np.isin(vector(table, "variant").astype(str), self.leave_out)
+        rows = np.flatnonzero(meant & (y >= 0))
+        flagged = np.zeros(table.num_rows, bool)
+        for name in self.flags:
+            column = vector(table, name)
+            if column.dtype != bool:
+                raise RecipeError(f"curate.audit.flags: {name} holds {column.dtype}, not true and false")
+            flagged |= column
+        values = vector(table, self.strata)[rows].astype(str) if self.strata else None
+        stratum, names = split(flagged[rows], class_tiers(y[rows]), values)
+        pictures = np.bincount(stratum, minlength=len(names))
+        drawn = np.zeros(len(names), np.int64)
+        least = np.array([self.least_tail if name.split("/")[1] == "tail" else 2 for name in names], np.int64)
+        spread = np.array([self.spread.get(name, 0.2) for name in names], np.float64)
+        for state, total in zip(STATES, (self.sample, self.sample_flagged), strict=True):
+            mine = np.array([name.startswith(f"{state}/") for name in names], bool)
+            if total:
+                drawn[mine] = allocate(pictures[mine], total, spread[mine], least[mine])
+        ids = table.column("id").take(rows).to_pylist()
+        return Population(rows, stratum, names, pictures, drawn, draw_order(ids, stratum, self.seed))
+
+    def _guesses(self, table: pa.Table) -> Floats:
+        guesses = np.nan_to_num(vector(table, self.guesses).astype(np.float64))
+        if ((guesses < 0) | (guesses > 1)).any():
+            raise RecipeError(
+                f"curate.audit.guesses: {self.guesses} runs from {guesses.min():g} to {guesses.max():g}; it must guess "
+                "how likely a label is wrong, in [0, 1]"
+            )
+        return guesses
+
+
+def audit_figures(population: Population, wrong: Floats, guesses: Floats | None = None) -> dict[str, Json]:
+    """Error rates before and after acting on the flags, the flags' precision and recall, and what they cost the tail.
+
+    A stratum without answers is taken to be like the rest of its kind (flagged or not); its name is given.
+
+    Args:
+        population: the pictures.
+        wrong: `[n]` answers in [0, 1], NaN where there is none or it may not be used.
+        guesses: `[n]` in [0, 1] how likely a model thinks each label wrong.
+    """
+    answered = ~np.isnan(wrong)
+    raw = Strata.of(wrong[answered], population.stratum[answered], population.pictures)
+    is_flagged = np.array([name.startswith("flagged/") for name in population.names], bool)
+    home = merged(raw, is_flagged)
+    stratum = home[population.stratum]
+    sizes = np.bincount(stratum, minlength=len(home))
+    strata = Strata.of(wrong[answered], stratum[answered], sizes)
+    flagged, unflagged = strata[is_flagged], strata[~is_flagged]
+    total, precision = float(sizes.sum()), stratified_rate(flagged)
+    figures: dict[str, Json] = {
+        "error_rate": {
+            "before": _figure(stratified_rate(strata)),
+            "after_dropping_flagged": _figure(stratified_rate(unflagged)),
+            "after_correcting_flagged": _figure(stratified_rate(unflagged, whole=total)),
+            "from_flagged_alone": _rounded(
+                precision.value * float(flagged.pictures.sum()) / total if total else np.nan
+            ),
+        },
+        "precision": _figure(precision),
+        "recall": _figure(share_of(flagged, unflagged)),
+    }
+    if guesses is not None:
+        means = np.bincount(stratum, weights=guesses, minlength=len(home)) / np.maximum(sizes, 1)
+        helped = difference_estimate(wrong[answered], stratum[answered], guesses[answered], sizes, means)
+        figures["error_rate_with_guesses"] = _figure(helped)
+    figures["harm"] = {
+        tier: _figure(share_of(raw[is_flagged & here].right(), raw[~is_flagged & here].right()))
+        for tier in TIERS
+        if (here := np.array([name.split("/")[1] == tier for name in population.names], bool)).any()
+    }
+    value, low, high = raw.rates()
+    figures["strata"] = {
+        name: {
+            "pictures": int(raw.pictures[h]),
+            "answered": int(raw.answered[h]),
+            "wrong": float(raw.wrong[h]),
+            "rate": _figure(Estimate(value[h], low[h], high[h])),
+        }
+        for h, name in enumerate(population.names)
+    }
+    figures["strata_without_answers"] = [
+        name for name, number in zip(population.names, raw.answered, strict=True) if not number
+    ]
+    return figures
+
+
+def merged(strata: Strata, is_flagged: Bools) -> Ints:
+    """For each stratum the one that it is counted with: itself, or without answers the largest answered of its kind."""
+    home = np.arange(len(strata.pictures))
+    for kind in (False, True):
+        answered = np.flatnonzero((is_flagged == kind) & (strata.answered > 0))
+        if len(answered):
+            largest = answered[np.argmax(strata.pictures[answered])]
+            home[(is_flagged == kind) & (strata.answered == 0)] = largest
+    return home
+
+
+def _figure(estimate: Estimate) -> Json:
+    if np.isnan(estimate.value):
+        return None
+    return {"value": _rounded(estimate.value), "low": _rounded(estimate.low), "high": _rounded(estimate.high)}
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)

@@ -1,0 +1,302 @@
+import csv
+import hashlib
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.audit import Audit
+from curation.panel.sampling import class_tiers, draw_order
+from schemas.component import CurationStep, build_component
+from schemas.errors import RecipeError, SourceError
+
+SIZES = {"cat": 400, "dog": 300, "cow": 100, "elk": 60, "yak": 40, "emu": 20}
+"""Two head, two middle and two tail classes."""
+
+
+def edition(seed=0, rate=0.15):
+    """A table with labels wrong at a known rate, and a detector that finds most of them with false alarms."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat(np.arange(len(SIZES)), list(SIZES.values()))
+    names = np.array(list(SIZES))[label]
+    wrong = rng.random(len(label)) < rate
+    flag = np.where(wrong, rng.random(len(label)) < 0.7, rng.random(len(label)) < 0.05)
+    ids = [hashlib.sha256(f"{seed} {i}".encode()).hexdigest()[:32] for i in range(len(label))]
+    table = pa.table(
+        {
+            "id": ids,
+            "sha256": [f"hash of {one}" for one in ids],
+            "variant": ["original"] * len(label),
+            "status": ["accepted"] * len(label),
+            "label": label,
+            "labels": [[name] for name in names],
+            "licence": ["CC0-1.0" if i % 3 else "MIT" for i in range(len(label))],
+            "finder.flag": flag,
+            "finder.score": np.where(flag, 0.8, 0.05) + 0.1 * rng.random(len(label)),
+        }
+    )
+    return table, dict(zip(ids, wrong.tolist(), strict=True))
+
+
+def write_answers(path, rows, header=("id", "sha256", "wrong")):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def answered(step, table, truth, path):
+    verdicts = list(step.decide(table))
+    write_answers(path, [(v.id, v.sha256, int(truth[v.id])) for v in verdicts])
+    return step.model_copy(update={"answers": path})
+
+
+STEP = Audit(flags=("finder.flag",))
+
+
+def test_the_draw_holds_what_was_asked_with_its_chances():
+    table, _ = edition()
+    verdicts = list(STEP.decide(table))
+    flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
+    label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    assert sum(not flag[v.id] for v in verdicts) == 100
+    assert sum(flag[v.id] for v in verdicts) == 100
+    assert sum(not flag[v.id] and label[v.id] >= 4 for v in verdicts) == 30
+    assert {(v.action, v.by, v.reason) for v in verdicts} == {("review", "audit", "audit")}
+    for state in (False, True):  # chances are those of strata: 1 / chance adds up to the pictures
+        expected = sum(f == state for f in flag.values())
+        assert sum(1 / v.value for v in verdicts if flag[v.id] == state) == pytest.approx(expected)
+
+
+def test_the_draw_depends_on_neither_the_order_of_rows_nor_on_what_is_not_asked():
+    table, _ = edition()
+    shuffled = table.take(np.random.default_rng(1).permutation(table.num_rows))
+    assert list(STEP.decide(shuffled)) == list(STEP.decide(table))
+    other = {v.id for v in STEP.model_copy(update={"seed": 1}).decide(table)}
+    assert other != {v.id for v in STEP.decide(table)}
+
+
+def test_a_larger_sample_keeps_those_drawn_before():
+    table, _ = edition()
+    small, large = ({v.id for v in Audit(sample=size).decide(table)} for size in (100, 200))
+    assert small < large
+
+
+def test_draws_are_uniform_within_a_stratum():
+    ids, strata = [str(i) for i in range(200)], np.repeat([0, 1], [150, 50])
+    taken = np.mean([draw_order(ids, strata, seed) < 20 for seed in range(500)], axis=0)
+    assert sorted(draw_order(ids, strata, 0)[:150]) == list(range(150))
+    assert np.abs(taken[:150] - 20 / 150).max() < 4.5 * math.sqrt(20 / 150 * 130 / 150 / 500)
+    assert np.abs(taken[150:] - 0.4).max() < 4.5 * math.sqrt(0.24 / 500)
+
+
+def test_strata_follow_class_sizes_and_do_not_tear_equal_classes_apart():
+    y = np.repeat(np.arange(6), list(SIZES.values()))
+    assert [int(class_tiers(y)[y == c][0]) for c in range(6)] == [0, 0, 1, 1, 2, 2]
+    assert set(class_tiers(np.repeat([0, 1, 2], 5)).tolist()) == {1}
+    assert class_tiers(np.array([0, 0, 0])).tolist() == [1, 1, 1]
+    assert class_tiers(np.zeros(0, int)).tolist() == []
+
+
+def test_another_column_splits_the_strata_and_expected_spread_moves_the_sample():
+    table, _ = edition()
+    step = Audit(flags=("finder.flag",), strata="licence", spread={"unflagged/head/MIT": 0.5, "unflagged/mid/MIT": 0.0})
+    plain = Audit(flags=("finder.flag",), strata="licence")
+    licence = dict(zip(table["id"].to_pylist(), table["licence"].to_pylist(), strict=True))
+
+    def heads(audit):
+        flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
+        label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+        return sum(not flag[v.id] and label[v.id] < 2 and licence[v.id] == "MIT" for v in audit.decide(table))
+
+    assert heads(step) > heads(plain) > 2
+    assert step.needs() == ("finder",)
+
+
+def test_without_answers_the_card_says_so():
+    table, _ = edition()
+    assert STEP.summarise(table) == {"state": "not audited: 200 pictures in the queue", "queue": 200}
+
+
+def test_figures_are_those_of_the_answers(tmp_path):
+    table, truth = edition()
+    step = answered(STEP, table, truth, tmp_path / "answers.csv")
+    found = step.summarise(table)
+    wrong, flag = np.array(list(truth.values())), np.array(table["finder.flag"])
+    true = {
+        "before": wrong.mean(),
+        "after_dropping_flagged": wrong[~flag].mean(),
+        "after_correcting_flagged": (wrong & ~flag).mean(),
+    }
+    for name, value in true.items():
+        figure = found["error_rate"][name]
+        assert figure["low"] <= value <= figure["high"]
+        assert figure["low"] <= figure["value"] <= figure["high"]
+    assert found["error_rate"]["from_flagged_alone"] < found["error_rate"]["before"]["value"]
+    assert found["precision"]["low"] <= wrong[flag].mean() <= found["precision"]["high"]
+    assert found["recall"]["low"] <= flag[wrong].mean() <= found["recall"]["high"]
+    tail = np.array(table["label"]) >= 4
+    assert found["harm"]["tail"]["low"] <= flag[tail & ~wrong].mean() <= found["harm"]["tail"]["high"]
+    assert found["state"] == "audited: 200 of 200 pictures drawn are answered"
+    assert found["answers_sha256"] == hashlib.sha256((tmp_path / "answers.csv").read_bytes()).hexdigest()
+    assert found["strata_without_answers"] == []
+    assert sum(row["answered"] for row in found["strata"].values()) == 200
+    assert sum(row["pictures"] for row in found["strata"].values()) == table.num_rows
+
+
+def test_answers_on_everything_leave_no_doubt(tmp_path):
+    table, truth = edition()
+    rows = [(i, s, int(truth[i])) for i, s in zip(table["id"].to_pylist(), table["sha256"].to_pylist(), strict=True)]
+    found = Audit(flags=("finder.flag",), answers=write_answers(tmp_path / "a.csv", rows)).summarise(table)
+    wrong, flag = np.array(list(truth.values())), np.array(table["finder.flag"])
+    exact = {"before": wrong.mean(), "after_dropping_flagged": wrong[~flag].mean()}
+    for name, value in exact.items():
+        assert found["error_rate"][name] == dict.fromkeys(("value", "low", "high"), round(value, 6))
+    assert found["recall"]["value"] == round(flag[wrong].mean(), 6)
+    assert found["recall"]["low"] == found["recall"]["high"] == found["recall"]["value"]
+    assert found["harm"]["head"]["value"] == round(flag[~wrong & (np.array(table["label"]) < 2)].mean(), 6)
+
+
+def test_suspicious_pictures_that_were_not_drawn_do_not_count(tmp_path):
+    table, truth = edition()
+    verdicts = list(STEP.decide(table))
+    rows = [(v.id, v.sha256, int(truth[v.id])) for v in verdicts]
+    drawn = {v.id for v in verdicts}
+    flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
+    picked = [i for i, wrong in truth.items() if wrong and not flag[i] and i not in drawn]
+    path = write_answers(tmp_path / "a.csv", rows)
+    before = Audit(flags=("finder.flag",), answers=path).summarise(table)
+    write_answers(path, rows + [(i, f"hash of {i}", 1) for i in picked])
+    after = Audit(flags=("finder.flag",), answers=path).summarise(table)
+    assert picked
+    assert after["answers"]["not_drawn"] == len(picked)
+    assert after["error_rate"] == before["error_rate"]
+
+
+def test_answers_on_other_pictures_are_counted_and_left_out(tmp_path):
+    table, truth = edition()
+    first, second, third, *rest = STEP.decide(table)
+    cat = dict(zip(table["id"].to_pylist(), table["labels"].to_pylist(), strict=True))
+    rows = [(v.id, v.sha256, int(truth[v.id]), cat[v.id][0]) for v in rest]
+    rows += [("gone", "hash", 1, "cat"), (first.id, "as it was before", 1, cat[first.id][0])]
+    rows += [(second.id, second.sha256, 1, "as it was called before"), (third.id, third.sha256, "", cat[third.id][0])]
+    path = write_answers(tmp_path / "a.csv", rows, ("id", "sha256", "wrong", "labels"))
+    found = STEP.model_copy(update={"answers": path}).summarise(table)
+    assert found["answers"] == {"used": 197, "unknown_picture": 1, "picture_changed": 2, "not_drawn": 0}
+    assert found["state"] == "audited: 197 of 200 pictures drawn are answered"
+
+
+def test_several_reviewers_count_by_majority_and_their_agreement_is_told(tmp_path):
+    table, truth = edition()
+    header, rows = ("id", "sha256", "wrong", "reviewer"), []
+    for v in STEP.decide(table):
+        said = int(truth[v.id])
+        rows += [(v.id, v.sha256, 1 - said, "ann"), (v.id, v.sha256, said, "ann")]  # thought again
+        rows += [(v.id, v.sha256, said, "bob"), (v.id, v.sha256, 1 - said, "cyn")]
+    many = STEP.model_copy(update={"answers": write_answers(tmp_path / "many.csv", rows, header)}).summarise(table)
+    one = answered(STEP, table, truth, tmp_path / "one.csv").summarise(table)
+    assert many["error_rate"] == one["error_rate"]
+    assert one["reviewers_alpha"] is None
+    assert many["reviewers_alpha"] < 0
+    split = [(v.id, v.sha256, answer, answer) for v in STEP.decide(table) for answer in (0, 1)]
+    half = STEP.model_copy(update={"answers": write_answers(tmp_path / "h.csv", split, header)}).summarise(table)
+    assert half["error_rate"]["before"]["value"] == 0.5
+
+
+def test_parquet_and_a_queue_with_one_more_column_are_read(tmp_path):
+    table, truth = edition()
+    verdicts = list(STEP.decide(table))
+    columns = {"id": [v.id for v in verdicts], "sha256": [v.sha256 for v in verdicts]}
+    pq.write_table(pa.table({**columns, "wrong": [truth[v.id] for v in verdicts]}), tmp_path / "a.parquet")
+    whole = answered(STEP, table, truth, tmp_path / "a.csv").summarise(table)
+    found = STEP.model_copy(update={"answers": tmp_path / "a.parquet"}).summarise(table)
+    assert {**found, "answers_sha256": ""} == {**whole, "answers_sha256": ""}
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.csv").read_bytes())  # as spreadsheets save it
+    again = STEP.model_copy(update={"answers": tmp_path / "a.csv"}).summarise(table)
+    assert again["error_rate"] == whole["error_rate"]
+
+
+def test_guesses_help_where_they_are_good_and_must_be_probabilities(tmp_path):
+    table, truth = edition()
+    wrong = np.array(list(truth.values()))
+    good = table.append_column("finder.p", pa.array(np.where(wrong, 0.9, 0.1)))
+    step = answered(STEP, table, truth, tmp_path / "a.csv").model_copy(update={"guesses": "finder.p"})
+    found = step.summarise(good)
+    plain, helped = found["error_rate"]["before"], found["error_rate_with_guesses"]
+    assert helped["value"] == pytest.approx(wrong.mean(), abs=0.02)
+    assert helped["high"] - helped["low"] < 0.8 * (plain["high"] - plain["low"])
+    bad = good.append_column("finder.loss", pa.array(wrong * 7.0))
+    with pytest.raises(RecipeError, match=r"finder\.loss runs from 0 to 7"):
+        step.model_copy(update={"guesses": "finder.loss"}).summarise(bad)
+
+
+def test_a_stratum_without_answers_is_taken_to_be_like_its_kind_and_named(tmp_path):
+    table, truth = edition()
+    label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    rows = [(v.id, v.sha256, int(truth[v.id])) for v in STEP.decide(table) if label[v.id] < 4]
+    found = STEP.model_copy(update={"answers": write_answers(tmp_path / "a.csv", rows)}).summarise(table)
+    assert found["strata_without_answers"] == ["unflagged/tail", "flagged/tail"]
+    assert found["harm"]["tail"] is None
+    assert found["strata"]["flagged/tail"]["rate"] is None
+    assert found["error_rate"]["before"]["value"] == pytest.approx(np.mean(list(truth.values())), abs=0.05)
+
+
+def test_nothing_answered_gives_no_figures(tmp_path):
+    table, _ = edition()
+    found = STEP.model_copy(update={"answers": write_answers(tmp_path / "a.csv", [])}).summarise(table)
+    assert found["error_rate"]["before"] is None
+    assert found["precision"] is found["recall"] is None
+
+
+def test_without_flags_it_tells_the_error_rate_alone(tmp_path):
+    table, truth = edition()
+    found = answered(Audit(), table, truth, tmp_path / "a.csv").summarise(table)
+    assert found["queue"] == 100
+    assert found["precision"] is found["error_rate"]["from_flagged_alone"] is None
+    assert found["recall"]["value"] == 0
+    assert found["error_rate"]["before"] == found["error_rate"]["after_dropping_flagged"]
+    assert found["harm"]["tail"] == {"value": 0, "low": 0, "high": 0}
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+def test_small_and_empty_editions(tmp_path, keep):
+    table, truth = edition()
+    small = table.slice(0, keep)
+    assert len(list(STEP.decide(small))) == keep
+    found = answered(STEP, small, truth, tmp_path / "a.csv").summarise(small)
+    assert found["queue"] == keep
+
+
+def test_unlabelled_pictures_and_plates_are_not_asked_about():
+    table, _ = edition()
+    n = table.num_rows
+    label = pa.array([-1 if i % 2 else v for i, v in enumerate(table["label"].to_pylist())], pa.int64())
+    variant = pa.array(["plate" if i < 100 else "original" for i in range(n)])
+    table = table.set_column(table.column_names.index("label"), "label", label)
+    table = table.set_column(table.column_names.index("variant"), "variant", variant)
+    asked = {v.id for v in Audit(sample=2000).decide(table)}
+    assert asked == {one for i, one in enumerate(table["id"].to_pylist()) if i >= 100 and i % 2 == 0}
+
+
+def test_bad_input_is_refused(tmp_path):
+    table, _ = edition()
+    with pytest.raises(RecipeError, match=r"no column 'other\.flag'"):
+        list(Audit(flags=("other.flag",)).decide(table))
+    with pytest.raises(RecipeError, match=r"finder\.score holds float64, not true and false"):
+        list(Audit(flags=("finder.score",)).decide(table))
+    with pytest.raises(RecipeError, match="'tail' is no stratum"):
+        build_component(CurationStep, {"name": "audit", "spread": {"tail": 0.3}}, "curate.0")
+    with pytest.raises(SourceError, match=r"none\.csv can't be read"):
+        Audit(answers=tmp_path / "none.csv").summarise(table)
+    path = write_answers(tmp_path / "a.csv", [("a", "b")], ("id", "sha256"))
+    with pytest.raises(SourceError, match="no column wrong; it has id, sha256"):
+        Audit(answers=path).summarise(table)
+    write_answers(path, [("a", "b", "1"), ("a", "b", "perhaps")])
+    with pytest.raises(SourceError, match="answer 2: wrong is 'perhaps'; write 0, 1 or nothing"):
+        Audit(answers=path).summarise(table)
+
+
+def test_the_answers_place_is_no_part_of_what_it_is():
+    assert Audit(answers="here.csv").fingerprint() == Audit(answers="there.csv").fingerprint() == Audit().fingerprint()
+    assert Audit(flags=("a.flag", "b.flag"), guesses="a.p", strata="licence").needs() == ("a", "b")
