@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -13,6 +14,7 @@ from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from variorum.contact_sheet import contact_sheet, variants
 from variorum.features import front_matter
+from variorum.funnel import MOST, funnel, plot
 from variorum.store import Store
 from variorum.tables import summary_rows
 
@@ -22,7 +24,9 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     """Render the card and the contact sheet and put both, with the recipe, beside the manifest; returns the card."""
     store.write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store))
-    store.write_beside(manifest, "recipe.yaml", yaml.safe_dump(recipe.identity(), sort_keys=False).encode())
+    store.write_beside(manifest, "recipe.yaml", yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode())
+    if manifest.ledger:
+        store.write_beside(manifest, "funnel.png", plot(funnel(manifest, store)))
     text = render_card(recipe, manifest, store)
     store.write_beside(manifest, "README.md", text.encode())
     return text
@@ -48,8 +52,50 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
         quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
         size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
         evaluations=render_evaluations(recipe, manifest, store),
-        made_by=yaml.safe_dump(recipe.identity(), sort_keys=False, width=100, default_flow_style=None).strip(),
+        curation=render_curation(manifest, store),
+        made_by=yaml.safe_dump(made_by(recipe, manifest), sort_keys=False, width=100, default_flow_style=None).strip(),
     )
+
+
+def made_by(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
+    """What the edition was made with: the recipe without where data lies, and the steps of the ledger it follows."""
+    return {**recipe.identity(), **({"curate": manifest.ledger.curate} if manifest.ledger else {})}
+
+
+def render_curation(manifest: Manifest, store: Store) -> str:
+    """What curation did to a release as Markdown; empty for an edition that it didn't touch."""
+    if manifest.ledger is None:
+        return ""
+    base, _, number = manifest.version.rpartition("-r")
+    found = funnel(manifest, store)
+    stages = dict(found.stages)
+    return _render(
+        "_curation",
+        manifest=manifest,
+        base=base,
+        number=number,
+        judged=stages["passed the checks"],
+        kept=stages["kept by curation"],
+        funnel=found,
+        most=MOST,
+        figures=list(flat_figures(manifest.ledger.figures)),
+    )
+
+
+def flat_figures(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """(step, figure, value) of what steps say of themselves; lists and long tables stay in the ledger."""
+    for step, values in figures.items():
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                short = len(value) <= 6 and not any(isinstance(item, Mapping | list | tuple) for item in value.values())
+                if short:
+                    yield step, name.replace("_", " "), ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+            elif not isinstance(value, list | tuple):
+                yield step, name.replace("_", " "), _text(value)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
@@ -82,6 +128,9 @@ def _render(template: str, **values: Any) -> str:
     )
     environment.filters["cell"] = table_cell
     environment.filters["pin"] = short_pin
+    environment.filters["affected"] = lambda groups: [
+        (g, t) for g, t in groups.items() if t["drop"] + t["relabel"] + t["review"]
+    ]
     return environment.get_template(f"{template}.md.j2").render(**values)
 
 

@@ -92,11 +92,13 @@ def run_part(part: Part, manifest: Manifest, ledger: Ledger, store: Store) -> Re
     shards: dict[Split, ShardInfo] = dict(part.receipt.shards)
     endings = part.receipt.members
     for name, said in part.verdicts.items():
-        by_id[name].update(action=said.action, by=said.by, why=said.reason, value=said.value)
+        row = by_id[name]
+        row.update(action=said.action, by=said.by, why=said.reason, value=said.value, given=row["labels"])
     if source := shards.pop("test", None):
         with store.temporary(".test.tar") as path, ShardWriter(path) as writer:
             for key, members in read_shard(store.path(source)):
-                row, verdict = by_id[key], part.verdicts.get(key)
+                verdict = part.verdicts.get(key)
+                row = by_id[key]
                 if verdict and verdict.action == "drop":
                     row.update(status="dropped", reason=verdict.reason, start=-1)
                     continue

@@ -51,6 +51,7 @@ def rows_to_parquet(rows: list[dict[str, Any]]) -> bytes:
     gates = sorted({name for row in rows for name in row if name.startswith("gate.")})
     if any("action" in row for row in rows):
         fixed |= {"action": pa.string(), "by": pa.string(), "why": pa.string(), "value": pa.float64()}
+        fixed |= {"given": pa.list_(pa.string())}
     schema = pa.schema([*fixed.items(), *((name, pa.float64()) for name in gates)])
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
