@@ -78,7 +78,7 @@ def dawid_skene(
         max_steps: stop anyhow.
 
     Raises:
-        SourceError: arrays of different lengths, an answer other than 0, 1, 2, a gold truth other than 0, 1, NaN.
+        SourceError: arrays of different lengths, numbers out of range, a gold truth other than 0, 1, NaN.
     """
     cells, raters, answers = (np.asarray(array, np.int64) for array in (cells, raters, answers))
     if not len(cells) == len(raters) == len(answers):
@@ -87,7 +87,11 @@ def dawid_skene(
         raise SourceError(f"votes: answers must be 0 (no), 1 (maybe), 2 (yes), not {sorted(set(answers.tolist()))}")
     known = np.full(int(cells.max(initial=-1)) + 1, np.nan) if gold is None else np.asarray(gold, np.float64)
     if len(cells) and not (cells.min() >= 0 and cells.max() < len(known)):
-        raise SourceError(f"votes: cells run to {cells.max()}, gold has {len(known)}; give gold a place for each cell")
+        raise SourceError(f"votes: cells run from {cells.min()} to {cells.max()}, gold has {len(known)}; one a cell")
+    if raters.min(initial=0) < 0:
+        raise SourceError(f"votes: raters are numbered from 0, there is {raters.min()}")
+    if not smoothing > 0:
+        raise SourceError(f"votes: smoothing must be above 0, not {smoothing}; nobody never errs")
     anchored = ~np.isnan(known)
     if not np.isin(known[anchored], (0, 1)).all():
         raise SourceError("gold truths must be 0 or 1, NaN where unknown")
