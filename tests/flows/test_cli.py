@@ -90,3 +90,34 @@ def test_an_unknown_option_is_an_error_of_usage(cli):
     done = cli("run", "recipe.yaml", "--stor", "x")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_curate_release_diff_and_back(cli, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "curate": [{"name": "bright", "review": 2}]}))
+    ran = cli("run", "recipe.yaml", "--no-prefect")
+    assert ran.returncode == 0, ran.stderr
+    assert "d@1.0.0-r1" in ran.stdout
+    editions = tmp_path / "store" / "editions" / "d"
+    assert (editions / "1.0.0-r1" / "funnel.png").read_bytes()[:4] == b"\x89PNG"
+    assert "too_bright" in (editions / "1.0.0-r1" / "README.md").read_text()
+    assert len((editions / "1.0.0" / "ledgers" / "0001.review.csv").read_text().splitlines()) == 3
+
+    curated = cli("curate", "recipe.yaml", "--no-prefect", "--set", "curate.bright.drop=5")
+    assert curated.returncode == 0, curated.stderr
+    assert "d@1.0.0 ledger 2" in curated.stdout
+    assert "0002.review.csv" in curated.stdout
+    assert cli("release", "recipe.yaml", "--no-prefect").returncode == 0
+    between = cli("diff", "d@1.0.0-r1", "d")
+    assert "bright: too_bright" in between.stdout
+    assert cli("diff", "d@1.0.0-r1", "d", "--json").stdout.count('"kind": "dropped"') == 4
+    assert "the same pictures" in cli("diff", "d", "d").stdout
+
+    back = cli("rollback", "d")
+    assert "in use: d@1.0.0-r1" in back.stdout
+    assert "1.0.0-r1" in cli("show", "d").stdout
+    assert cli("verify", "d").returncode == 0
+    refused = cli("curate", "recipe.yaml", "--no-prefect", "--set", "curate.bright.drop=24")
+    assert refused.returncode == 1
+    assert "would drop all 24 pictures" in refused.stderr
+    assert cli("rollback", "d", "--to", "9").stderr.startswith("error: d@1.0.0 has no release 9")

@@ -83,6 +83,27 @@ def test_a_flow_makes_what_the_plain_loop_makes(server, photos, tmp_path):
     assert receipts == {path: path.stat().st_mtime_ns for path in (tmp_path / "flow" / "units").iterdir()}
 
 
+def test_curation_in_a_flow_is_that_of_the_plain_loop(server, photos, tmp_path):
+    from flows.curate import curate_flow, release_flow
+    from flows.run import run_flow
+    from variorum.curate import curate
+    from variorum.engine import build
+    from variorum.release import release
+
+    what = Recipe.parse({**recipe(photos).dump(), "curate": [{"name": "bright", "drop": 3}, {"name": "dependent"}]})
+    url = str(tmp_path / "flow")
+    released = run_flow(what.dump(), "embedded", url)
+    plain, ctx = Store(str(tmp_path / "plain")), open_context(what, "embedded")
+    manifest = build(what, ctx, plain, profile="embedded")
+    number, ledger = curate(what, manifest, ctx, plain, workers=2)
+    assert released == release(manifest, number, ledger, plain)
+    assert released.version == "1.0.0-r1"
+    assert tree(url) == tree(str(tmp_path / "plain"))
+    assert "too_bright" in str(artifacts("verdicts")[-1].data)
+    assert curate_flow(what.dump(), "embedded", url) == 1
+    assert release_flow(what.dump(), "embedded", url, number=1) == released
+
+
 def attempts(monkeypatch, error: Exception) -> list[int]:
     """A list that grows by one whenever a unit is tried; its work raises this error, retries follow at once."""
     import flows.build
