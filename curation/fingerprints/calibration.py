@@ -1,0 +1,162 @@
+"""How alike two embeddings must be to be one picture, from how alike those of different pictures are.
+
+A cut that is safe for a pair isn't safe for an edition: a picture is compared with all others, so a rate of errors a
+picture is divided by the number of its comparisons. Rates that small can't be counted, and counting would find the
+very duplicates that are looked for; the cut is extrapolated from where the distribution still is dense.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.fingerprints.join import Ints, unit_rows
+
+BODY, ANCHOR = 0.05, 0.01
+"""Upper-tail shares of the negatives that the tail is extrapolated from: where it starts, and how it goes on."""
+LEAST_NEGATIVES = 1000
+"""Negatives below which nothing is extrapolated: ten beyond the anchor."""
+PAIRS = 200_000
+"""Pairs that are drawn of a kind."""
+FLOOR, FALLBACK = 0.7, 0.95
+"""Least cosine that a cut may have, and the cut where there are too few negatives to say."""
+FALSE_PER_PICTURE = 0.01
+"""Wrong pairs that a picture may be in, on average, among all its comparisons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A least cosine for a pair.
+
+    Attributes:
+        cosine: the cut.
+        false_rate: share of the pairs of different pictures expected beyond it; NaN where there were too few.
+    """
+
+    cosine: float
+    false_rate: float
+
+
+def calibrate(
+    negatives: NDArray[Any], comparisons: float, *, per_picture: float = FALSE_PER_PICTURE, floor: float = FLOOR
+) -> Cut:
+    """The cosine beyond which a pair of different pictures is found at a rate of at most `per_picture / comparisons`.
+
+    Let z = artanh(cosine), and z₅, z₁ its upper 5 % and 1 % points among the negatives. Beyond z₁ the tail is taken as
+    exponential (peaks over threshold, Pickands 1975, shape 0), P(z > t) = .01 · exp(−(t − z₁)/σ) with
+    σ = (z₁ − z₅)/ln 5: a lighter tail makes the cut too strict, never too loose.
+
+    Args:
+        negatives: cosines `[M]` of pairs of different pictures; a few duplicates among them don't matter.
+        comparisons: how many such pairs a picture is in.
+        per_picture: wrong pairs allowed a picture.
+        floor: the cut isn't lower, however far apart the negatives are.
+
+    Returns:
+        `FALLBACK`, with an unknown rate, for fewer than `LEAST_NEGATIVES`.
+    """
+    if len(negatives) < LEAST_NEGATIVES:
+        return Cut(max(FALLBACK, floor), math.nan)
+    anchor, scale = _tail(negatives)
+    rate = min(per_picture / max(comparisons, 1.0), ANCHOR)
+    cosine = max(math.tanh(anchor + scale * math.log(ANCHOR / rate)), floor)
+    return Cut(cosine, false_rate(negatives, cosine))
+
+
+def false_rate(negatives: NDArray[Any], cosine: float) -> float:
+    """Share of pairs of different pictures expected at `cosine` or beyond; NaN for too few negatives."""
+    if len(negatives) < LEAST_NEGATIVES:
+        return math.nan
+    anchor, scale = _tail(negatives)
+    beyond = math.atanh(min(cosine, 1 - 1e-9)) - anchor
+    if beyond < 0:
+        return float((negatives >= cosine).mean())
+    return ANCHOR * math.exp(-beyond / scale)
+
+
+def recall(positives: NDArray[Any], cut: float) -> float:
+    """Share of the cosines `[M]` of known copies (crops, re-encodings of one's own pictures) that a cut finds."""
+    return float((positives >= cut).mean()) if len(positives) else math.nan
+
+
+def negative_pairs(
+    y: Ints, apart: NDArray[Any], rng: np.random.Generator, number: int = PAIRS
+) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    """Random pairs of different pictures, and harder ones: of different pictures of one class.
+
+    Args:
+        y: class `[N]`, -1 unlabelled.
+        apart: `[N]`; rows with the same value are known copies of one another and make no pair.
+        rng: draws them.
+        number: of draws of each kind; fewer pairs are left.
+
+    Returns:
+        Rows `(i, j)` of each kind, every pair once.
+    """
+    n = len(y)
+    if n < 2:
+        nothing = np.empty(0, np.int64)
+        return (nothing, nothing), (nothing, nothing)
+    anyone = rng.integers(0, n, (2, number))
+    by_class = np.flatnonzero(y >= 0)[np.argsort(y[y >= 0], kind="stable")]
+    sizes = np.bincount(y[by_class]) if len(by_class) else np.zeros(1, np.int64)
+    starts = np.cumsum(sizes) - sizes
+    first = by_class[rng.integers(0, len(by_class), number)] if len(by_class) else np.empty(0, np.int64)
+    within = (rng.random(len(first)) * sizes[y[first]]).astype(np.int64)
+    second = by_class[starts[y[first]] + within] if len(by_class) else first
+    return _distinct(anyone[0], anyone[1], apart, n), _distinct(first, second, apart, n)
+
+
+def edition_cut(
+    vectors: NDArray[Any],
+    y: Ints,
+    apart: NDArray[Any],
+    rng: np.random.Generator,
+    cosine: float | None = None,
+    others: int = 0,
+) -> Cut:
+    """The cut for comparing an edition with itself: the stricter of what random and same-class pairs ask for.
+
+    The allowed wrong pairs are shared out evenly: half for the comparisons with a picture's own class, half for all.
+
+    Args:
+        vectors: `[N, d]` embeddings, all usable.
+        y: class `[N]`, -1 unlabelled.
+        apart: `[N]`; rows with the same value are known copies.
+        rng: draws the pairs.
+        cosine: a cut that somebody chose; only its rate is estimated then.
+        others: pictures outside the edition that each is compared with too.
+    """
+    random, harder = (cosines(vectors, *pairs) for pairs in negative_pairs(y, apart, rng))
+    sizes = np.bincount(y[y >= 0]) if (y >= 0).any() else np.zeros(1, np.int64)
+    peers = float((sizes.astype(float) ** 2).sum() / max(sizes.sum(), 1))  # of the class of a random picture
+    strata = [(random, float(len(y) + others))] + ([(harder, peers)] if len(harder) >= LEAST_NEGATIVES else [])
+    if cosine is None:
+        share = FALSE_PER_PICTURE / len(strata)
+        cosine = max(calibrate(found, number, per_picture=share).cosine for found, number in strata)
+    wrong = sum(false_rate(found, cosine) * number for found, number in strata)
+    return Cut(cosine, wrong / max(len(y) + others, 1))
+
+
+def cosines(vectors: NDArray[Any], i: Ints, j: Ints, block: int = 4096) -> NDArray[np.float64]:
+    """Cosine `[P]` of each pair of rows."""
+    found = np.empty(len(i))
+    for low in range(0, len(i), block):
+        left, right = (unit_rows(vectors[side[low : low + block]]) for side in (i, j))
+        found[low : low + block] = np.einsum("pd,pd->p", left, right)
+    return found
+
+
+def _tail(negatives: NDArray[Any]) -> tuple[float, float]:
+    """Where the exponential tail starts, and its scale, in artanh of the cosine."""
+    body, anchor = np.quantile(np.arctanh(np.clip(negatives, -1 + 1e-9, 1 - 1e-9)), [1 - BODY, 1 - ANCHOR])
+    return float(anchor), max(float(anchor - body) / math.log(BODY / ANCHOR), 1e-9)
+
+
+def _distinct(i: Ints, j: Ints, apart: NDArray[Any], n: int) -> tuple[Ints, Ints]:
+    keys = np.unique((np.minimum(i, j) * n + np.maximum(i, j))[apart[i] != apart[j]])
+    return keys // n, keys % n

@@ -1,0 +1,246 @@
+"""Finds pictures that a model would be tested on after it had seen them.
+
+Three ways: from training into a test split of the same edition, from the edition into somebody's benchmark, which is
+known by a list of hashes and no pictures, and from a generator's memory, when a generated picture is a copy of an
+original that it wasn't made of. The side to be left out of training is flagged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from curation.fingerprints.blocklists import Blocklist, matches
+from curation.fingerprints.evidence import Prints, likeness, near_links
+from curation.fingerprints.grouping import FILE, LAYERS, PIXELS, Links
+from curation.fingerprints.join import Ints
+from schemas.canonical import Json
+from schemas.component import Context, CurationStep
+from schemas.errors import RecipeError, SourceError
+from variorum.columns import vector
+from variorum.hashes import file_hashes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Leakage(CurationStep):
+    """Pictures that would let a model see what it is tested on, and how much of each test split training knows."""
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset({"against"})
+    scored_by: ClassVar[frozenset[str]] = frozenset({"splits", "train", "against", "originals", "embedding", "cosine"})
+
+    splits: dict[str, str] = Field(default_factory=dict)
+    """The edition's own splits: name to a pattern of `origin`, `train: train/*`. A picture of no pattern is in none."""
+    train: str = "train"
+    """The split that gives way: its pictures are flagged when another split has a copy."""
+    against: tuple[str, ...] = ()
+    """Parquet files of fingerprints, as `blocklist` writes them, of pictures that must not be in the edition."""
+    originals: bool = True
+    """Whether to look for generated pictures that are copies of an original that they weren't made of."""
+    embedding: bool = True
+    """Whether to compare embeddings too; needs the step `features`."""
+    cosine: float | None = Field(default=None, gt=0, le=1)
+    """Least cosine of two copies' embeddings; None calibrates it on the edition's own pairs."""
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Leakage:
+        if self.splits and (self.train not in self.splits or len(self.splits) < 2):
+            raise ValueError(f"splits need {self.train!r} and at least one other, there are: {', '.join(self.splits)}")
+        stems = [Path(path).stem for path in self.against]
+        if twice := {stem for stem in stems if stems.count(stem) > 1 or stem in self.splits}:
+            raise ValueError(f"against: two lists or splits are named {', '.join(sorted(twice))}; rename a file")
+        return self
+
+    def needs(self) -> tuple[str, ...]:
+        """The hashes, and the embeddings where they are compared."""
+        return ("duplicates", "features") if self.embedding else ("duplicates",)
+
+    def identity(self) -> dict[str, Json]:
+        """With the lists' content in the place of their paths, so that a changed list is scored anew."""
+        return {**super().identity(), "against": [list(pair) for pair in list_hashes(self.against)]}
+
+    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
+        """What each picture leaks into, on what evidence; and of a test picture, by what training knows it."""
+        if not table.num_rows:
+            return {}
+        prints = Prints.read(table, embedding=self.embedding)
+        lists = [Blocklist.read(Path(path)) for path in self.against]
+        exact, head = prints.exact()
+        rng = ctx.rng(self.component_name(), "", "pairs")
+        others = sum(len(listed.embedding) for listed in lists)
+        links, cut = near_links(prints, exact, head, rng, self.cosine, others)
+        split = split_of(vector(table, "origin"), self.splits)
+        leaks: dict[str, Near] = {}
+        known = np.zeros(len(exact), np.int8)
+        for name in self.splits:
+            if name != self.train:
+                leaks[name] = nearest(split == self.train, split == name, exact, links, prints)
+                known += nearest(split == name, split == self.train, exact, links, prints).layer
+        if self.originals:
+            original = vector(table, "variant") == "original"
+            leaks["originals"] = nearest(~original, original, exact, links, prints, apart=True)
+        for listed in lists:
+            layer, distance = matches(prints, exact, head, listed, cut.cosine)
+            leaks[listed.name] = Near(layer, distance, np.full(len(layer), -1))
+        into, best = strongest(leaks, len(exact))
+        ids = vector(table, "id")
+        return {
+            "flag": best.layer > 0,
+            "score": likeness(best.layer, best.distance),
+            "against": into,
+            "layer": [LAYERS[number] for number in best.layer],
+            "distance": best.distance.astype(np.float64),
+            "neighbour": [ids[row] if row >= 0 else "" for row in best.other],
+            "split": split.tolist(),
+            "known_by": [LAYERS[number] for number in known],
+        }
+
+    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
+        """How many pictures leak, into what, and the share of each test split that training knows at each layer."""
+        n = table.num_rows
+        if not n:
+            return {"pictures": 0}
+        name = self.component_name()
+        flag, against, split, known = (
+            vector(table, f"{name}.{key}") for key in ("flag", "against", "split", "known_by")
+        )
+        rates: dict[str, Json] = {}
+        for test in sorted(set(split.tolist()) - {"", self.train}):
+            own = known[split == test]
+            layers = range(1, len(LAYERS))
+            rates[test] = {LAYERS[top]: float(np.isin(own, LAYERS[1 : top + 1]).mean()) for top in layers}
+        return {
+            "pictures": n,
+            "leaking": int(flag.sum()),
+            "into": dict(sorted(Counter(against[flag].tolist()).items())),
+            "leak_rate": rates,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The nearest copy of each picture.
+
+    Attributes:
+        layer: `[N]`, index in `LAYERS`; 0 for none.
+        distance: `[N]`, 0, bits or 1 − cosine; NaN for none.
+        other: row `[N]` of the copy; -1 for none, or one outside.
+    """
+
+    layer: NDArray[np.int8]
+    distance: NDArray[np.float32]
+    other: Ints
+
+
+def list_hashes(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Name and sha256 of each file. Raises SourceError for one that can't be read."""
+    found = []
+    for path in paths:
+        file = Path(path).absolute()
+        (sha256,) = file_hashes(file.parent, [file])
+        if not sha256:
+            raise SourceError(f"leakage: against names {path}, which can't be read; make it with `blocklist`")
+        found.append((file.stem, sha256))
+    return found
+
+
+def split_of(origin: NDArray[Any], splits: Mapping[str, str]) -> NDArray[Any]:
+    """The split `[N]` that each origin's pattern says; `""` for none.
+
+    Raises:
+        RecipeError: an origin fits the patterns of two splits.
+    """
+    split = np.full(len(origin), "", dtype=object)
+    for name, pattern in splits.items():
+        fits = np.array([fnmatchcase(place, pattern) for place in origin], dtype=np.bool_)
+        if (twice := np.flatnonzero(fits & (split != ""))).size:
+            raise RecipeError(
+                f"leakage: {origin[twice[0]]} fits the patterns of the splits {split[twice[0]]} and {name}; "
+                f"make them exclude one another"
+            )
+        split[fits] = name
+    return split
+
+
+def nearest(
+    side: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    exact: Ints,
+    links: Links,
+    prints: Prints,
+    *,
+    apart: bool = False,
+) -> Near:
+    """For each picture of one side its nearest copy on the other.
+
+    Args:
+        side: which rows `[N]` are asked for.
+        other: which rows `[N]` count as copies.
+        exact: class `[N]` of identical pixels.
+        links: between classes.
+        prints: of the edition.
+        apart: whether a copy counts only if it comes from another source.
+    """
+    _, source = np.unique(prints.source.astype(str), return_inverse=True)
+    classes = int(exact.max()) + 1
+    # a class is represented by its first picture, and by its first of another source than that one's
+    rows = np.flatnonzero(other)[np.argsort(prints.rank[other])]
+    first, second = np.full(classes, -1), np.full(classes, -1)
+    first[exact[rows][::-1]] = rows[::-1]
+    foreign = rows[source[rows] != source[first[exact[rows]]]]
+    second[exact[foreign][::-1]] = foreign[::-1]
+    every = np.arange(classes)
+    start = np.concatenate([every, links.i, links.j])
+    end = np.concatenate([every, links.j, links.i])
+    layer = np.concatenate([np.full(classes, PIXELS, np.int8), links.layer, links.layer])
+    distance = np.concatenate([np.zeros(classes, np.float32), links.distance, links.distance])
+    there = first[end] >= 0
+    start, end, layer, distance = start[there], end[there], layer[there], distance[there]
+    by_start = np.argsort(start, kind="stable")
+    low, high = np.searchsorted(start[by_start], exact[side]), np.searchsorted(start[by_start], exact[side], "right")
+    asked = np.repeat(np.flatnonzero(side), high - low)
+    ends = np.cumsum(high - low)
+    link = by_start[np.arange(len(asked)) + np.repeat(low - (ends - (high - low)), high - low)]
+    copy = first[end[link]]
+    if apart:
+        copy = np.where(source[copy] == source[asked], second[end[link]], copy)
+    asked, link, copy = asked[copy >= 0], link[copy >= 0], copy[copy >= 0]
+    kind = np.where(prints.sha256[asked] == prints.sha256[copy], FILE, layer[link]).astype(np.int8)
+    return _least(len(exact), asked, kind, distance[link], copy, prints.rank[copy])
+
+
+def strongest(leaks: Mapping[str, Near], n: int) -> tuple[list[str], Near]:
+    """For each of N pictures the strongest evidence of all, and the name of what it leaks into, `""` for nothing."""
+    names = sorted(leaks)
+    hits = [np.flatnonzero(leaks[name].layer) for name in names]
+    row = np.concatenate([np.empty(0, np.int64), *hits])
+    which = np.concatenate([np.empty(0, np.int64), *(np.full(len(hit), k) for k, hit in enumerate(hits))])
+    layer = np.concatenate(
+        [np.empty(0, np.int8), *(leaks[name].layer[hit] for name, hit in zip(names, hits, strict=True))]
+    )
+    distance = np.concatenate(
+        [np.empty(0, np.float32), *(leaks[name].distance[hit] for name, hit in zip(names, hits, strict=True))]
+    )
+    best = _least(n, row, layer, distance, which, which)
+    into = [names[which] if which >= 0 else "" for which in best.other]
+    other = np.array([leaks[name].other[row] if name else -1 for row, name in enumerate(into)], dtype=np.int64)
+    return into, Near(best.layer, best.distance, other)
+
+
+def _least(n: int, row: Ints, layer: NDArray[np.int8], distance: NDArray[np.float32], value: Ints, tie: Ints) -> Near:
+    """The strongest of the evidence for each of N rows, with its value."""
+    order = np.lexsort((tie, distance, layer, row))[::-1]  # the strongest is written last
+    found = Near(np.zeros(n, np.int8), np.full(n, np.nan, np.float32), np.full(n, -1))
+    found.layer[row[order]] = layer[order]
+    found.distance[row[order]] = distance[order]
+    found.other[row[order]] = value[order]
+    return found
