@@ -40,7 +40,7 @@ def spread(images: NDArray[Any], labels: NDArray[Any]) -> float:
     """Mean distance between two pictures of one class, averaged over the classes."""
     vectors = flat(images)
     of_class = [vectors[labels == label] for label in range(len(CLASSES))]
-    means = [np.sqrt(squared_distances(v, v)).sum() / (len(v) * (len(v) - 1)) for v in of_class]
+    means = [np.sqrt(squared_distances(v, v)).sum() / (len(v) * (len(v) - 1)) for v in of_class if len(v) > 1]
     return float(np.mean(means))
 
 

@@ -29,13 +29,13 @@ from training.fashion_mnist import DEBIAN, SIDE, read
 CLASSES = 10
 NULL = CLASSES
 """Index of the class that means none."""
-BATCH = 64
+BATCH = 32
 RATE = 1.5e-3
 WARM_UP = 50
 """Steps over which the learning rate rises, and from where it falls linearly to nothing."""
 DROPPED = 0.1
 """Share of the labels that are replaced by the null class."""
-DECAY = 0.995
+DECAY = 0.997
 """Of the exponential mean of the weights; less in the first steps."""
 CHECKPOINT_SECONDS = 120
 
@@ -146,7 +146,7 @@ def train(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Parse and train."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=1200, help="of 64 pictures; the learning rate ends at zero there")
+    parser.add_argument("--steps", type=int, default=2400, help="of 32 pictures; the learning rate ends at zero there")
     parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which it stops early")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of the four IDX files")
