@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.fingerprints.join import Ints, unit_rows
+from curation.features import normalised
+from curation.fingerprints.join import Ints
 
 BODY, ANCHOR = 0.05, 0.01
 """Upper-tail shares of the negatives that the tail is extrapolated from: where it starts, and how it goes on."""
@@ -146,7 +147,7 @@ def cosines(vectors: NDArray[Any], i: Ints, j: Ints, block: int = 4096) -> NDArr
     """Cosine `[P]` of each pair of rows."""
     found = np.empty(len(i))
     for low in range(0, len(i), block):
-        left, right = (unit_rows(vectors[side[low : low + block]]) for side in (i, j))
+        left, right = (normalised(vectors[side[low : low + block]]) for side in (i, j))
         found[low : low + block] = np.einsum("pd,pd->p", left, right)
     return found
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.features import normalised
+
 Ints = NDArray[np.int64]
 
 RADIUS = 31
@@ -23,6 +25,8 @@ BAND = 16
 BANDS = 256 // BAND
 EXACT_PAIRS = 4e10
 """Products of stored hashes and looked-up pictures up to which a join is exact: 200,000 pictures with themselves."""
+FEW_PAIRS = 1 << 20
+"""Such products up to which all are simply compared."""
 CHUNK = 1 << 20
 """Candidates that are compared at a time; bounds the memory of a join."""
 EXACT_VECTORS = 50_000
@@ -84,6 +88,9 @@ def hamming_join(
     found: list[tuple[Ints, Ints, NDArray[np.uint8]]] = []
     for turn in range(queries.shape[1]):
         turned = np.ascontiguousarray(queries[:, turn]).view(np.uint64).reshape(-1, 4)
+        if exact and len(queries) * len(stored) <= FEW_PAIRS:
+            found += _all(turned, whole, radius)
+            continue
         for keys, stored_keys in zip(_bands(turned, partitions, exact), _bands(whole, partitions, exact), strict=True):
             found += _bucket_join(turned, keys, whole, stored_keys, flips, radius)
     return _nearest(found, len(stored))
@@ -149,7 +156,7 @@ def cosine_join(
             i, j = i[i + offset > j], j[i + offset > j]
         for low in range(0, len(i), BLOCK):
             some = slice(low, low + BLOCK)
-            one, other = unit_rows(queries[i[some]]), unit_rows(stored[j[some]])
+            one, other = normalised(queries[i[some]]), normalised(stored[j[some]])
             # a product of blocks has other last bits for another place in the block
             cosine = np.einsum("pd,pd->p", one.astype(np.float64), other.astype(np.float64))
             near = cosine >= cut
@@ -171,14 +178,6 @@ def usable_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
     return np.concatenate([np.empty(0, np.bool_), *usable])
 
 
-def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """The rows as float32, scaled to length 1."""
-    rows = vectors.astype(np.float32)
-    rows /= np.abs(rows).max(axis=1, keepdims=True, initial=1e-30)  # squares of large halves overflow
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows
-
-
 def _bands(hashes: NDArray[np.uint64], partitions: int, exact: bool) -> Iterator[NDArray[np.uint16]]:
     """Keys `[N]` of one band after another. Every further partition deals the bits out anew, in one fixed way."""
     yield from np.ascontiguousarray(hashes.view(np.uint16).reshape(-1, BANDS).T)
@@ -189,6 +188,16 @@ def _bands(hashes: NDArray[np.uint64], partitions: int, exact: bool) -> Iterator
             bits = np.unpackbits(hashes[low : low + CHUNK // 16].view(np.uint8), axis=1)
             dealt[low : low + CHUNK // 16] = np.packbits(bits[:, deal], axis=1)
         yield from np.ascontiguousarray(dealt.view(np.uint16).T)
+
+
+def _all(
+    queries: NDArray[np.uint64], stored: NDArray[np.uint64], radius: int
+) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
+    step = max(1, CHUNK // 4 // max(len(stored), 1))
+    for low in range(0, len(queries), step):
+        bits = np.bitwise_count(queries[low : low + step, None] ^ stored).sum(axis=2, dtype=np.uint16)
+        i, j = np.nonzero(bits <= radius)
+        yield i + low, j, bits[i, j].astype(np.uint8)
 
 
 def _bucket_join(
@@ -241,9 +250,9 @@ def _empty() -> tuple[Ints, Ints, NDArray[np.uint8]]:
 
 def _blocks(queries: NDArray[Any], stored: NDArray[Any], reach: Ints, cut: float) -> Iterator[tuple[Ints, Ints]]:
     """Pairs that may reach the cut, of all; query i is compared with the first `reach[i]` stored, which never falls."""
-    unit = unit_rows(stored)
+    unit = normalised(stored)
     for top in range(0, len(queries), BLOCK):
-        block = unit_rows(queries[top : top + BLOCK])
+        block = normalised(queries[top : top + BLOCK])
         for left in range(0, int(reach[top : top + BLOCK][-1]), BLOCK):
             i, j = np.nonzero(block @ unit[left : left + BLOCK].T >= cut - ROUNDING)
             i, j = i + top, j + left
@@ -261,10 +270,10 @@ def _inverted_file(queries: NDArray[Any], stored: NDArray[Any], cut: float) -> I
         quantizer, d, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
     )
     index.cp.min_points_per_centroid = 1
-    index.train(unit_rows(stored[np.linspace(0, n - 1, min(n, 40 * lists)).astype(np.int64)]))
+    index.train(normalised(stored[np.linspace(0, n - 1, min(n, 40 * lists)).astype(np.int64)]))
     for low in range(0, n, BLOCK):
-        index.add(unit_rows(stored[low : low + BLOCK]))
+        index.add(normalised(stored[low : low + BLOCK]))
     index.nprobe = min(PROBES, lists)
     for low in range(0, len(queries), BLOCK):
-        ends, _, found = index.range_search(unit_rows(queries[low : low + BLOCK]), cut - QUANTISING)
-        yield low + np.repeat(np.arange(len(ends) - 1), np.diff(np.asarray(ends, np.int64))), found
+        ends, _, found = index.range_search(normalised(queries[low : low + BLOCK]), cut - QUANTISING)
+        yield low + np.repeat(np.arange(len(ends) - 1), (ends[1:] - ends[:-1]).astype(np.int64)), found
