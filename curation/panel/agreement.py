@@ -26,13 +26,13 @@ def krippendorff_alpha(counts: Ints) -> float:
     Args:
         counts: `[N, C]` answers of each kind to each item.
     """
-    counts = _pairable(counts)
-    votes = counts.sum(axis=1)
+    pairable = _pairable(counts)
+    votes = pairable.sum(axis=1)
     total = votes.sum()
-    expected = total**2 - (counts.sum(axis=0) ** 2).sum()
+    expected = total**2 - (pairable.sum(axis=0) ** 2).sum()
     if not expected:
         return float("nan")
-    agreeing = ((counts * (counts - 1)).sum(axis=1) / (votes - 1)).sum()
+    agreeing = ((pairable * (pairable - 1)).sum(axis=1) / (votes - 1)).sum()
     return float(1 - (total - 1) * (total - agreeing) / expected)
 
 
@@ -74,7 +74,7 @@ def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = 1.959964
 
 
 def _pairable(counts: Ints) -> Floats:
-    counts = np.asarray(counts, np.float64)
-    if counts.ndim != 2 or (counts < 0).any():
+    found = np.asarray(counts, np.float64)
+    if found.ndim != 2 or (found < 0).any():
         raise SourceError("agreement needs counts of answers, items x kinds, none below 0")
-    return counts[counts.sum(axis=1) >= 2]
+    return np.asarray(found[found.sum(axis=1) >= 2])

@@ -48,7 +48,7 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
             import pyarrow.parquet as pq
 
             table = pq.read_table(path)
-            names, rows = table.column_names, table.to_pylist()
+            names, rows = table.column_names, list(table.to_pylist())
         else:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file)

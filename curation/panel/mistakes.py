@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from schemas.errors import SourceError
 
@@ -23,6 +23,7 @@ Category = Literal[
 ]
 Severity = Literal["major", "minor", "borderline"]
 
+SEVERITIES: Mapping[str, Severity] = {"major": "major", "minor": "minor", "borderline": "borderline"}
 SPELLINGS: Mapping[str, Category] = {
     "fine-grained error": "fine_grained",
     "fine-grained error with oov": "fine_grained_oov",
@@ -65,14 +66,12 @@ def read_mistakes(path: Path) -> dict[str, Mistake]:
     for picture, entry in _read(path).items():
         try:
             category = SPELLINGS[str(entry["failure category"]).strip().lower()]
-            severity = str(entry["failure severity"]).strip().lower()
-            if severity not in get_args(Severity):
-                raise KeyError(severity)
+            severity = SEVERITIES[str(entry["failure severity"]).strip().lower()]
             found[picture] = Mistake(int(entry["top_prediction"]), category, severity)
         except (KeyError, TypeError, ValueError) as error:
             raise SourceError(
                 f"{path}: {picture}: {error} is missing or unknown; an entry has top_prediction, failure category "
-                f"({', '.join(SPELLINGS)}) and failure severity ({', '.join(get_args(Severity))})"
+                f"({', '.join(SPELLINGS)}) and failure severity ({', '.join(SEVERITIES)})"
             ) from None
     return found
 
