@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 
 
 class Audit(CurationStep):
-    """A `review` verdict for each picture drawn, its chance of being drawn as the value; figures once people answered.
+    """An `audit` verdict for each picture drawn, its chance of being drawn as the value; figures once people answered.
 
     Strata are flagged or not x head, middle and tail classes by size, and another column's values if wanted.
     """
@@ -86,7 +86,7 @@ class Audit(CurationStep):
         ids, hashes = (table.column(name).take(chosen).to_pylist() for name in ("id", "sha256"))
         chances = (population.drawn / np.maximum(population.pictures, 1))[population.stratum[population.chosen()]]
         for sample_id, sha256, chance in sorted(zip(ids, hashes, chances.tolist(), strict=True)):
-            yield Verdict(sample_id, sha256, "review", self.component_name(), "audit", value=chance)
+            yield Verdict(sample_id, sha256, "audit", self.component_name(), "drawn", value=chance)
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
         """What the answers say: `audit_figures`, and how many of them could be used."""

@@ -342,32 +342,41 @@ def verify(
         typer.echo(read_back(where.edition_path(manifest)))
 
 
-@app.command()
+@app.command(
+    epilog="[bold]Examples[/bold]\n\nvariorum doctor --fetch\n\n"
+    "variorum doctor text_to_image safety_checker --profile hub --pin --fetch"
+)
 def doctor(
+    aliases: Annotated[
+        list[str] | None, typer.Argument(metavar="ALIAS...", help="Only these; all if left out.")
+    ] = None,
     profile: ProfileName = Profile.embedded,
+    pin: Annotated[bool, typer.Option("--pin", help="Look up the commits that the table leaves open.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Download the weights that are missing.")] = False,
 ) -> None:
-    """Say which models are ready, what is missing, and how to get it. Works offline."""
+    """Say which models are ready, what is missing, and how to get it. Works offline but for --pin and --fetch."""
     from rich.table import Table
 
     from variorum.context import models
     from variorum.models import doctor as doctor_report
 
     table = models(profile.value)
+    chosen = aliases or table.aliases()
+    still_open = table.lock(chosen) if pin else {}
     if fetch:
-        for alias in table.aliases():
-            if table.status(alias).state != "ready":
+        for alias in chosen:
+            if table.status(alias).state not in ("ready", "unpinned"):
                 console(stderr=True).print(f"fetching {alias}")
                 table.fetch(alias)
     shown = Table("alias", "model", "licence", "MB", "state", title=f"profile {profile.value}", title_justify="left")
-    rows = doctor_report(table)
+    rows = doctor_report(table, chosen)
     for row in rows:
         name = row.name if row.table == profile.value else f"{row.name} (from {row.table})"
         shown.add_row(row.alias, name, row.licence, f"{row.size / 1e6:.0f}", row.state)
     console().print(shown)
     for row in rows:
         if row.state != "ready":
-            typer.echo(f"{row.alias}: {row.way_out}")
+            typer.echo(f"{row.alias}: {still_open.get(row.alias, row.way_out)}")
     if any(row.state != "ready" for row in rows):
         raise typer.Exit(1)
 

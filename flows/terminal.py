@@ -119,7 +119,7 @@ def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) 
         for reason, pictures in sorted(reasons.items(), key=lambda pair: -pair[1]):
             table.add_row(action, reason, str(pictures))
     console().print(table)
-    if "review" in ledger.counts:
+    if ledger.counts.keys() & {"review", "audit"}:
         typer.echo(f"for people to look at: {store.edition_path(manifest)}/ledgers/{number:04d}.review.csv")
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["keep", "drop", "relabel", "review", "weight"]
+Action = Literal["keep", "drop", "relabel", "review", "weight", "audit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class Verdict:
     Attributes:
         id: the sample's id.
         sha256: of the encoded image that was judged; a verdict on another picture is stale.
-        action: what to do; `review` asks people, `weight` gives the sample less say.
+        action: what to do; `review` asks people first, `weight` gives the sample less say, `audit` asks people too,
+            whatever else is done.
         by: the curation step's name.
         reason: in a word (`bottom_ranked`).
         labels: the new labels of a `relabel`.

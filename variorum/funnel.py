@@ -70,7 +70,8 @@ def funnel(manifest: Manifest, store: Store) -> Funnel:
         }
         for kind, group in places.items():
             tally = groups[kind].setdefault(group, dict.fromkeys(ACTIONS, 0))
-            tally[row.get("action") or "kept"] += 1
+            action = row.get("action") or "kept"
+            tally[action if action in tally else "kept"] += 1
     if set(groups["source"]) <= {label for label, _ in manifest.classes}:
         del groups["source"]  # class folders
     return Funnel(

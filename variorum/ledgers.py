@@ -22,7 +22,7 @@ from schemas.manifest import Ledger, Manifest, ShardInfo
 from schemas.verdict import Action, Verdict
 from variorum.store import Store
 
-STRENGTH: Mapping[Action, int] = {"drop": 4, "review": 3, "relabel": 2, "weight": 1, "keep": 0}
+STRENGTH: Mapping[Action, int] = {"drop": 5, "review": 4, "relabel": 3, "weight": 2, "audit": 1, "keep": 0}
 """Which action wins where steps differ. People are asked before a label is changed, not before damage is dropped."""
 
 
@@ -153,19 +153,24 @@ def set_current(manifest: Manifest, number: int, store: Store) -> None:
 
 
 def review_queue(verdicts: Iterable[Verdict], table: Any) -> str:
-    """What people are asked, as CSV: a line a picture, most suspect first, with what there is to know of it."""
-    wanted = {verdict.id: verdict for verdict in settle(verdicts).values() if verdict.action == "review"}
+    """What people are asked, as CSV: a line a picture, most suspect first, with what there is to know of it.
+
+    Pictures drawn for the audit are asked about whatever else is done with them.
+    """
+    verdicts = list(verdicts)
+    drawn = {verdict.id: verdict for verdict in verdicts if verdict.action == "audit"}
+    wanted = drawn | {name: verdict for name, verdict in settle(verdicts).items() if verdict.action == "review"}
     names = ["id", "sha256", "variant", "labels", "origin"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, "by", "reason", "value"])
+    writer.writerow([*names, "by", "reason", "value", "audit"])
     rows = [row for row in table.select(names).to_pylist() if row["id"] in wanted]
-    rows.sort(key=lambda row: (-_number(wanted[row["id"]].value), row["id"]))
+    rows.sort(key=lambda row: _turn(wanted[row["id"]]))
     for row in rows:
         verdict = wanted[row["id"]]
         value = "" if math.isnan(verdict.value) else f"{verdict.value:.6g}"
         cells = [row["id"], row["sha256"], row["variant"], " ".join(row["labels"] or ()), row["origin"]]
-        writer.writerow([*map(plain, cells), verdict.by, verdict.reason, value])
+        writer.writerow([*map(plain, cells), verdict.by, verdict.reason, value, int(row["id"] in drawn)])
     return out.getvalue()
 
 
@@ -174,8 +179,9 @@ def plain(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _number(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
+def _turn(verdict: Verdict) -> tuple[bool, float, str]:
+    """Doubts before the random sample, most suspect first."""
+    return verdict.action == "audit", math.inf if math.isnan(verdict.value) else -verdict.value, verdict.id
 
 
 def _name(manifest: Manifest, number: int) -> str:

@@ -63,7 +63,7 @@ def test_the_draw_holds_what_was_asked_with_its_chances():
     assert sum(not flag[v.id] for v in verdicts) == 100
     assert sum(flag[v.id] for v in verdicts) == 100
     assert sum(not flag[v.id] and label[v.id] >= 4 for v in verdicts) == 30
-    assert {(v.action, v.by, v.reason) for v in verdicts} == {("review", "audit", "audit")}
+    assert {(v.action, v.by, v.reason) for v in verdicts} == {("audit", "audit", "drawn")}
     for state in (False, True):  # chances are those of strata: 1 / chance adds up to the pictures
         expected = sum(f == state for f in flag.values())
         assert sum(1 / v.value for v in verdicts if flag[v.id] == state) == pytest.approx(expected)

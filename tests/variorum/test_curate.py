@@ -227,12 +227,20 @@ def test_the_review_queue_is_safe_and_in_order():
         Verdict("1", "a", "review", "s", "odd", value=0.1),
         Verdict("2", "b", "review", "s", "odd", value=0.9),
         Verdict("3", "c", "drop", "s", "odd"),
+        Verdict("3", "c", "audit", "a", "drawn", value=0.5),
+        Verdict("1", "a", "audit", "a", "drawn", value=0.5),
     ]
+    assert {name: verdict.action for name, verdict in settle(verdicts).items()} == {
+        "1": "review",
+        "2": "review",
+        "3": "drop",
+    }
     lines = review_queue(verdicts, table).splitlines()
     assert lines == [
-        "id,sha256,variant,labels,origin,by,reason,value",
-        '2,b,original,y z,"b,c.jpg",s,odd,0.9',
-        "1,a,original,x,'=cmd(),s,odd,0.1",
+        "id,sha256,variant,labels,origin,by,reason,value,audit",
+        '2,b,original,y z,"b,c.jpg",s,odd,0.9,0',
+        "1,a,original,x,'=cmd(),s,odd,0.1,1",
+        "3,c,original,,c.jpg,a,drawn,0.5,1",
     ]
     assert plain("photo.jpg") == "photo.jpg"
 

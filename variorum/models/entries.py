@@ -2,7 +2,8 @@
 
 `embedded.toml` names weights that come inside packages, so it works on a CPU with no model hub; `hub.toml` names
 checkpoints of the Hugging Face Hub and falls back to `embedded` for what it doesn't name. A file of the same form
-in `$VARIORUM_MODELS` adds aliases or replaces them.
+in `$VARIORUM_MODELS` adds aliases or replaces them. A repository whose commit a table leaves open is unusable until the
+lock file has one for it.
 """
 
 from __future__ import annotations
@@ -52,8 +53,23 @@ class HubRepo(Part):
     """Files of a Hub repository at one commit, which pins them all."""
 
     repo: str
-    revision: GitRevision
+    mirrors: tuple[str, ...] = ()
+    """Other ids under which the same repository has been, in the order to try."""
+    revision: GitRevision | None = None
+    """None leaves it open: `variorum doctor --pin` finds the commit and notes it in the lock file."""
     files: tuple[str, ...] = ("config.json", "preprocessor_config.json", "model.safetensors")
+
+    @property
+    def repos(self) -> tuple[str, ...]:
+        """Its id and those of its mirrors."""
+        return self.repo, *self.mirrors
+
+
+class Locked(Part):
+    """The commit that `variorum doctor --pin` found for an open repository."""
+
+    repo: str
+    revision: GitRevision
 
 
 class Packaged(Part):
@@ -118,7 +134,7 @@ class Entry(Part):
                 f" at {self.hub_file.revision}" if self.hub_file.revision else ", pinned by sha256"
             )
         if self.hub_repo:
-            return f"{self.hub_repo.repo} at {self.hub_repo.revision}"
+            return f"{self.hub_repo.repo} at {self.hub_repo.revision or 'no commit yet'}"
         if self.packaged:
             return f"this package: {self.packaged.folder}"
         return self.local.path if self.local else "no weights"
@@ -143,16 +159,50 @@ def read_table(profile: str) -> dict[str, tuple[Entry, str]]:
         table |= _parse(folder / "hub.toml", "hub")
     if override := os.environ.get("VARIORUM_MODELS"):
         table |= _parse(Path(override).expanduser(), override)
-    return table
+    locked = read_lock()
+    return {alias: (_closed(entry, locked.get(alias)), origin) for alias, (entry, origin) in table.items()}
 
 
-def _parse(path: Path, origin: str) -> dict[str, tuple[Entry, str]]:
+def lock_path() -> Path:
+    """`$VARIORUM_LOCK`, or `models.lock.toml` in the current folder."""
+    return Path(os.environ.get("VARIORUM_LOCK") or "models.lock.toml").expanduser()
+
+
+def read_lock() -> dict[str, Locked]:
+    """What the lock file says of each alias; nothing when there is no such file.
+
+    Raises:
+        RecipeError: for a lock file that can't be read or says something else.
+    """
+    path = lock_path()
+    if not path.exists():
+        return {}
+    try:
+        return {alias: Locked.model_validate(fields) for alias, fields in _load(path).items()}
+    except ValidationError as error:
+        raise RecipeError(explain(error, path.name, Locked)) from None
+
+
+def _closed(entry: Entry, locked: Locked | None) -> Entry:
+    """The entry with the lock file's commit, if the entry leaves it open and names that repository."""
+    place = entry.hub_repo
+    if place is None or place.revision is not None or locked is None or locked.repo not in place.repos:
+        return entry
+    found = place.model_copy(update={"repo": locked.repo, "revision": locked.revision, "mirrors": ()})
+    return entry.model_copy(update={"hub_repo": found})
+
+
+def _load(path: Path) -> Mapping[str, Any]:
     try:
         data: Mapping[str, Any] = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"the model table {path} can't be read: {error}") from None
+    return data
+
+
+def _parse(path: Path, origin: str) -> dict[str, tuple[Entry, str]]:
     table = {}
-    for alias, fields in data.items():
+    for alias, fields in _load(path).items():
         try:
             table[alias] = Entry.model_validate(fields), origin
         except ValidationError as error:

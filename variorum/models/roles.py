@@ -1,4 +1,4 @@
-"""What a model must do to stand behind an alias: segment, classify, embed, make, or fill a hole.
+"""What a model must do to stand behind an alias: segment, classify, embed, make, judge, or fill a hole.
 
 Pictures are RGB uint8 `[H, W, 3]` everywhere; a model does its own resizing and normalisation.
 """
@@ -85,6 +85,84 @@ class Encoder(Protocol):
 
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Embeddings `[N, d]` as the network gives them, of any length; `[0, d]` of no pictures."""
+
+
+class TextToImage(Protocol):
+    """Alias `text_to_image`: makes pictures of descriptions."""
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        guidance: float,
+        size: int | None,
+    ) -> list[Pixels]:
+        """One square picture a prompt, from noise that its own seed alone decides.
+
+        `negatives` says what each picture is to keep away from, `""` for nothing; it has no effect at guidance 1.
+        `size` is the side in pixels, None for the side that the model was trained at. Out of memory, it raises
+        PyTorch's `OutOfMemoryError` and can be called again with less. So do the other two.
+        """
+
+    def cut(self, prompts: Sequence[str]) -> list[bool]:
+        """Whether each prompt is longer than the model reads; the rest of it has no effect."""
+
+
+class ImageToImage(Protocol):
+    """Alias `image_to_image`: remakes pictures after descriptions."""
+
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        strength: float,
+        steps: int,
+        guidance: float,
+    ) -> list[Pixels]:
+        """Each picture noised to `strength` in (0, 1] and denoised again, at its own size, which is one for all.
+
+        Sides must be multiples of `multiple`. At strength 1 next to nothing of the picture is left.
+        """
+
+    multiple: int
+    """What the sides of pictures must be multiples of, pixels."""
+    size: int
+    """Side of the square pictures that it was trained at, pixels."""
+
+    def cut(self, prompts: Sequence[str]) -> list[bool]:
+        """Whether each prompt is longer than the model reads; the rest of it has no effect."""
+
+
+class ImageVariation(Protocol):
+    """Alias `image_variation`: other pictures of what a picture shows."""
+
+    def __call__(
+        self, images: Sequence[Pixels], seeds: Sequence[int], *, steps: int, guidance: float, size: int | None
+    ) -> list[Pixels]:
+        """One square picture a picture, as `TextToImage` makes them, with the picture in the prompt's place."""
+
+
+class SafetyChecker(Protocol):
+    """Alias `safety_checker`: what not everybody wants to see."""
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """How far each picture is over the nearest of the checker's limits `[N]`; above 0 it is flagged."""
+
+
+class ZeroShot(Protocol):
+    """Alias `zero_shot`: how well texts fit pictures."""
+
+    temperature: float
+    """Softmax of cosines times this gives probabilities of the texts."""
+
+    def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> NDArray[np.float32]:
+        """Cosine of every picture with every text, `[N, M]`."""
 
 
 class Inpainter(Protocol):

@@ -14,10 +14,11 @@ from schemas.errors import ModelUnavailable, RecipeError
 from variorum.cache import cache_dir
 from variorum.models import weights
 from variorum.models.entries import Entry, read_table
+from variorum.models.lock import find_commits
 
 FETCH = "variorum doctor --fetch"
 
-State = Literal["ready", "missing", "corrupt", "unavailable"]
+State = Literal["ready", "missing", "unpinned", "corrupt", "unavailable"]
 
 _LOADED: dict[tuple[str, Path], Any] = {}
 _LOCK = threading.RLock()
@@ -35,8 +36,8 @@ class Status:
         where: the place of the weights.
         licence: of the weights.
         size: bytes to fetch, 0 for a method without weights.
-        state: `ready`; `missing` can be fetched; `corrupt` is on disk but isn't what the table pins;
-            `unavailable` can't run on this machine.
+        state: `ready`; `missing` can be fetched; `unpinned` has no commit of its repository yet; `corrupt` is on disk
+            but isn't what the table pins; `unavailable` can't run on this machine.
         way_out: what to do about it; empty when ready.
     """
 
@@ -74,8 +75,9 @@ class ModelTable:
     def entry(self, alias: str) -> Entry:
         """What the table says of an alias. Raises RecipeError for one that there isn't."""
         if alias not in self._table:
+            other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
             raise RecipeError(
-                f"no model alias {alias!r} in profile {self.profile}; there are: {', '.join(self.aliases())}"
+                f"no model alias {alias!r} in profile {self.profile}{other}; there are: {', '.join(self.aliases())}"
             )
         return self._table[alias][0]
 
@@ -83,8 +85,14 @@ class ModelTable:
         """What the alias stands for: `name@content+loader.revision`, then its options and the pins of what it uses.
 
         Needs neither the weights nor a network. Two aliases of one model have one pin.
+
+        Raises:
+            ModelUnavailable: when the table leaves the commit open and the lock file has none, or local weights are
+                gone.
         """
         entry = self.entry(alias)
+        if _is_open(entry):
+            raise ModelUnavailable(f"model {alias!r} ({entry.where}) is unpinned: {weights.PIN}")
         pin = f"{entry.name}@{weights.content_pin(entry)}+{entry.loader}.{_loader(entry).REVISION}"
         if entry.options:
             pin += f";{canonical_json(entry.options).decode()}"
@@ -115,6 +123,21 @@ class ModelTable:
             self.fetch(used)
         return weights.fetch(entry, self.cache)
 
+    def lock(self, aliases: Iterable[str], api: Any = None) -> dict[str, str]:
+        """Find the commits that the table leaves open, note them in the lock file and use them from now on.
+
+        Args:
+            aliases: which ones; those that are pinned already stay as they are.
+            api: huggingface_hub's `HfApi`, or what answers `model_info(repo)` like it.
+
+        Returns:
+            What is in the way, for each alias that stays open.
+        """
+        open_ones = {alias: self.entry(alias) for alias in aliases if _is_open(self.entry(alias))}
+        problems = find_commits(open_ones, api) if open_ones else {}
+        self._table = read_table(self.profile)
+        return problems
+
     def status(self, alias: str) -> Status:
         """What an alias needs to work here; offline, and it raises for nothing but an unknown alias."""
         state, way_out = self._state(self.entry(alias))
@@ -134,6 +157,8 @@ class ModelTable:
                 return other.state, f"it uses {used!r}: {other.way_out}"
         if entry.where == "no weights":
             return "ready", ""
+        if _is_open(entry):
+            return "unpinned", weights.PIN
         path = weights.locate(entry, self.cache)
         if path is None and entry.local:
             return "unavailable", f"{entry.local.path} doesn't exist; put it there or change the table"
@@ -145,9 +170,9 @@ class ModelTable:
         return "ready", ""
 
 
-def doctor(table: ModelTable) -> list[Status]:
-    """The state of every alias of a profile, checked to the byte; offline."""
-    return [table.status(alias) for alias in table.aliases()]
+def doctor(table: ModelTable, aliases: Iterable[str] | None = None) -> list[Status]:
+    """The state of these aliases, or of every one of a profile, checked to the byte; offline."""
+    return [table.status(alias) for alias in (table.aliases() if aliases is None else aliases)]
 
 
 def weights_of(pin: str) -> str:
@@ -172,6 +197,10 @@ def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:
             f"a model that decided what was accepted can't judge the result: {'; '.join(shared)}; "
             "name other classifiers in the evaluation"
         )
+
+
+def _is_open(entry: Entry) -> bool:
+    return entry.hub_repo is not None and entry.hub_repo.revision is None
 
 
 def _loader(entry: Entry) -> Any:

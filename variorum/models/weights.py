@@ -18,9 +18,11 @@ from pathlib import Path
 
 from schemas.canonical import digest
 from schemas.errors import ModelUnavailable
+from variorum.hashes import file_hashes
 from variorum.models.entries import Entry, HubFile, HubRepo, Local, Wheel
 
 PACKAGED = Path(__file__).parent / "packaged"
+PIN = "pin it with `variorum doctor --profile hub --pin`"
 CARD = "README.md"
 """Tells of a packaged model and is no part of it."""
 
@@ -65,17 +67,19 @@ def content_pin(entry: Entry) -> str:
     """The weights' identity without touching the network: `sha256:…`, `git:…`, or `none`.
 
     Raises:
-        ModelUnavailable: for a local override that isn't there.
+        ModelUnavailable: for a local override that isn't there, or a repository without a commit.
     """
     place = entry.wheel or entry.hub_file
     if place is not None:
         return f"sha256:{place.sha256[:32]}"
     if entry.hub_repo:
+        if entry.hub_repo.revision is None:
+            raise ModelUnavailable(f"{entry.where}; {PIN}")
         return f"git:{entry.hub_repo.revision}"
     if entry.packaged:
         return f"sha256:{entry.packaged.sha256[:32]}"
     if entry.local:
-        return f"sha256:{tree_sha256(_local_path(entry.local))[:32]}"
+        return f"sha256:{tree_sha256(_local_path(entry.local), remembered=True)[:32]}"
     return "none"
 
 
@@ -154,24 +158,33 @@ def _fetch_hub_file(place: HubFile, target: Path) -> Path:
 
 def _fetch_hub_repo(place: HubRepo) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    try:
-        folder = Path(snapshot_download(place.repo, revision=place.revision, allow_patterns=list(place.files)))
-    except Exception as error:
-        raise ModelUnavailable(f"{place.repo} could not be downloaded: {error}") from error
-    missing = [name for name in place.files if not (folder / name).is_file()]
-    if missing:
-        raise ModelUnavailable(f"{place.repo} at {place.revision} holds no {', '.join(missing)}")
-    return folder
+    if place.revision is None:
+        raise ModelUnavailable(f"{place.repo} has no commit yet; {PIN}")
+    for repo in place.repos:
+        try:
+            folder = Path(snapshot_download(repo, revision=place.revision, allow_patterns=list(place.files)))
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            continue
+        except Exception as error:
+            raise ModelUnavailable(f"{repo} could not be downloaded: {error}") from error
+        if missing := [name for name in place.files if not (folder / name).is_file()]:
+            raise ModelUnavailable(f"{repo} at {place.revision} holds no {', '.join(missing)}")
+        return folder
+    raise ModelUnavailable(
+        f"the Hub has no {' and no '.join(place.repos)} at {place.revision}, or wants a login for it"
+    )
 
 
 def _hub_snapshot(place: HubRepo) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(place.repo, name, revision=place.revision) for name in place.files]
-    if not found or not all(isinstance(path, str) for path in found):
-        return None
-    return Path(str(found[0])).parents[len(Path(place.files[0]).parts) - 1]
+    for repo in place.repos if place.revision and place.files else ():
+        found = [try_to_load_from_cache(repo, name, revision=place.revision) for name in place.files]
+        if all(isinstance(path, str) for path in found):
+            return Path(str(found[0])).parents[len(Path(place.files[0]).parts) - 1]
+    return None
 
 
 def _blob_intact(path: Path) -> bool:
@@ -190,15 +203,23 @@ def _local_path(place: Local) -> Path:
     return Path(place.path).expanduser()
 
 
-def tree_sha256(path: Path) -> str:
+def tree_sha256(path: Path, *, remembered: bool = False) -> str:
     """sha256 of a file, or of a folder's file names and hashes but for a model card at its top.
+
+    Args:
+        path: the file or folder.
+        remembered: take the hash of a file whose size and time of change are as before from the cache, as reading
+            gigabytes at every start would take minutes.
 
     Raises:
         ModelUnavailable: when there is neither.
     """
-    if path.is_file():
-        return file_sha256(path)
-    if not path.is_dir():
+    if not path.exists():
         raise ModelUnavailable(f"{path}: no such file or folder; the entry that names it wants it there")
-    files = sorted(item for item in path.rglob("*") if item.is_file() and item != path / CARD)
-    return digest([[item.relative_to(path).as_posix(), file_sha256(item)] for item in files])
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and p != path / CARD)
+    hashes = file_hashes(path, files) if remembered else [file_sha256(item) for item in files]
+    if "" in hashes:
+        raise ModelUnavailable(f"{files[hashes.index('')]} can't be read")
+    if path.is_file():
+        return hashes[0]
+    return digest([[item.relative_to(path).as_posix(), sha256] for item, sha256 in zip(files, hashes, strict=True)])
