@@ -10,6 +10,7 @@ Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ Ints = NDArray[np.int64]
 
 BLOCK = 1 << 18
 """Entries of the matrix that are looked at in one go: a megabyte of float32, so that they stay in the cache."""
+STRIP = 256
+"""Rows that are copied and turned in one go, so that both the copy and its transpose stay in the cache."""
 NEARLY = 1e-6
 """Probabilities that differ by less count as equal (cleanlab's FLOATING_POINT_COMPARISON)."""
 UNREACHABLE = 2
@@ -53,7 +56,7 @@ def confident_thresholds(y: Ints, p: Floats) -> Floats:
     """Mean probability of class j over the samples labelled j, `[K]`; `UNREACHABLE` for a class that doesn't occur."""
     order, ends = by_class(y, p.shape[1])
     own = p[order, y[order]]
-    means = [own[a:b].mean() if b > a else UNREACHABLE for a, b in zip(ends, ends[1:], strict=False)]
+    means = [own[a:b].mean() if b > a else UNREACHABLE for a, b in pairwise(ends)]
     return np.clip(means, 2 * NEARLY, None)
 
 
@@ -83,13 +86,37 @@ def prune_by_noise_rate(y: Ints, p: Floats) -> tuple[NDArray[np.bool_], Ints]:
         wanted[given] = 0
         if len(rows) > 1 and wanted.any():
             candidates = rows[~settled[rows]]
-            for others in np.array_split(np.flatnonzero(wanted), len(candidates) * classes // BLOCK + 1):
-                _take_largest_margins(p, given, others, wanted[others], rows, candidates, flags)
+            others = np.flatnonzero(wanted)
+            for some in np.array_split(others, min(len(others), len(candidates) * len(others) // BLOCK + 1)):
+                _take_largest_margins(p, given, some, wanted[some], rows, candidates, flags)
     return flags & ~settled, joint
 
 
+def margins(y: Ints, p: Floats, thresholds: Floats) -> tuple[Floats, Floats, Ints]:
+    """Normalised margins, plain and with the class thresholds taken off, and the likeliest class; each `[N]`.
+
+    The margin is (p_y - max over j != y of p_j + 1) / 2, in [0, 1]. The adjusted one is that of p_j - t_j + max t, made
+    to sum to one (cleanlab's `adjust_pred_probs`): a class that the model is never sure of isn't suspected for it.
+    """
+    plain, adjusted = np.ones(len(y), dtype=p.dtype), np.ones(len(y), dtype=p.dtype)
+    likeliest = np.zeros(len(y), dtype=np.int64)
+    if p.shape[1] < 2:
+        return plain, adjusted, likeliest
+    from cleanlab.rank import get_normalized_margin_for_each_label
+
+    shift = (thresholds.max() - thresholds).astype(p.dtype)
+    for start, block in blocks(p):
+        rows = slice(start, start + len(block))
+        likeliest[rows] = block.argmax(axis=1)
+        plain[rows] = get_normalized_margin_for_each_label(y[rows], block)
+        moved = block + shift
+        moved /= moved.sum(axis=1, keepdims=True)
+        adjusted[rows] = get_normalized_margin_for_each_label(y[rows], moved)
+    return plain, adjusted, likeliest
+
+
 def calibrated(joint: Ints, counts: Ints) -> Ints:
-    """The confident joint with at least one right sample a class, scaled so that row i sums to `counts[i]`, in integers."""
+    """The confident joint, scaled so that row i sums to `counts[i]`, in integers; one right sample a class at least."""
     np.fill_diagonal(joint, joint.diagonal().clip(min=1))
     scaled = (joint.T / np.clip(joint.sum(axis=1), 1e-100, None) * counts).T
     scaled = scaled / np.clip(np.sum(scaled), 1e-100, None) * counts.sum()
@@ -155,7 +182,10 @@ def _take_largest_margins(
     most = int(wanted.max())
     whole = np.ones(len(others), dtype=bool)
     if most <= len(candidates):
-        margins = (p[candidates][:, others] - p[candidates, given][:, None]).T.copy()
+        margins = np.empty((len(others), len(candidates)), dtype=p.dtype)
+        for start in range(0, len(candidates), STRIP):
+            part = candidates[start : start + STRIP]
+            margins[:, start : start + STRIP] = p[part][:, others].T - p[part, given]
         top = np.sort(np.partition(margins, len(candidates) - most, axis=1)[:, len(candidates) - most :], axis=1)
         last = np.take_along_axis(top, (most - wanted)[:, None], axis=1)
         alone = (margins >= last).sum(axis=1) == wanted
