@@ -38,3 +38,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache directory of the test's own, for tests that need no fetched weights."""
     monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Diffusion pipelines with random weights: `text_to_image`, `xl`, `inpaint`, `image_variation`; and `clip`."""
+    from tiny_pipelines import save_clip, save_pipelines
+
+    folder = tmp_path_factory.mktemp("tiny")
+    save_pipelines(folder)
+    save_clip(folder / "clip")
+    return folder

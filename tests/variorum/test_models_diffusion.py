@@ -1,0 +1,316 @@
+"""API tests on random weights: pipelines go through the calls that a checkpoint goes through, and make noise."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from schemas.errors import ModelUnavailable
+from variorum.models.entries import Entry
+from variorum.models.latent_diffusion import fitted, guided
+from variorum.models.loaders import diffusion, safety_checker, zero_shot
+
+LEVELS = 1
+"""How far a pixel may move with the batch: floats differ by some 1e-6 there, which turns a rounding now and then."""
+SIDE = 64
+
+
+def entry(folder, loader="diffusion", **fields):
+    fields.setdefault("dtype", "float32")
+    options = {name: fields.pop(name) for name in list(fields) if name != "dtype"}
+    place = {"path": str(folder)}
+    return Entry(
+        name="tiny", loader=loader, local=place, options=options, licence="none", source="random weights", **fields
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tiny):
+    """Loaded once each, by task and folder."""
+    loaded = {}
+
+    def get(task, folder=None, **options):
+        folder = tiny / (folder or {"image_to_image": "text_to_image"}.get(task, task))
+        key = task, folder, json.dumps(options)
+        if key not in loaded:
+            loaded[key] = diffusion.load(entry(folder, task=task, **options), folder, {})
+        return loaded[key]
+
+    return get
+
+
+def noise(n, height=SIDE, width=SIDE):
+    return [np.random.default_rng(i).integers(0, 256, (height, width, 3)).astype(np.uint8) for i in range(n)]
+
+
+PROMPTS = ["a photo of a cat", "a photo of a dog", "a boat", "the sea", "a lamp"]
+SEEDS = [11, 12, 13, 14, 15]
+
+
+def make(model, task, numbers, **changes):
+    """Pictures `numbers` of five that are asked for by prompt, picture and seed."""
+    images = noise(5)
+    prompts, seeds = [PROMPTS[n] for n in numbers], [SEEDS[n] for n in numbers]
+    settings = {"steps": 4, "guidance": 4.0, **changes}
+    if task == "text_to_image":
+        return model(prompts, [""] * len(numbers), seeds, size=None, **settings)
+    pictures = [images[n] for n in numbers]
+    if task == "image_to_image":
+        return model(pictures, prompts, [""] * len(numbers), seeds, strength=0.5, **settings)
+    return model(pictures, seeds, size=None, **settings)
+
+
+def furthest(first, second):
+    return max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(first, second, strict=True))
+
+
+ROUTES = [
+    ("text_to_image", "text_to_image"),
+    ("text_to_image", "xl"),
+    ("image_to_image", "text_to_image"),
+    ("image_to_image", "xl"),
+    ("image_variation", "image_variation"),
+]
+
+
+@pytest.mark.parametrize(("task", "folder"), ROUTES)
+def test_a_picture_depends_on_its_seed_and_not_on_its_batch(models, task, folder):
+    model = models(task, folder)
+    alone = [make(model, task, [n])[0] for n in range(5)]
+    assert all(picture.shape == (SIDE, SIDE, 3) and picture.dtype == np.uint8 for picture in alone)
+    assert all(picture.std() > 2 for picture in alone)
+    assert furthest(make(model, task, range(4)), alone[:4]) <= LEVELS
+    shuffled = random.Random(0).sample(range(5), 5)
+    assert furthest(make(model, task, shuffled), [alone[n] for n in shuffled]) <= LEVELS
+    assert np.array_equal(make(model, task, [2])[0], alone[2])
+    assert np.abs(alone[0].astype(int) - alone[1]).mean() > 2
+
+
+def test_the_global_random_state_is_neither_used_nor_moved(models):
+    import torch
+
+    model = models("text_to_image")
+    before = torch.get_rng_state()
+    first = make(model, "text_to_image", [0])
+    torch.manual_seed(99)
+    assert np.array_equal(first, make(model, "text_to_image", [0]))
+    torch.set_rng_state(before)
+    make(model, "text_to_image", [1])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_noise_is_drawn_as_float32_by_each_seed(models):
+    import torch
+
+    model = models("text_to_image")
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in SEEDS]
+    together = model._noise(generators, 64, 32)
+    assert together.shape == (5, 4, 8, 4)
+    expected = torch.randn((4, 8, 4), generator=torch.Generator("cpu").manual_seed(SEEDS[3]))
+    assert torch.equal(together[3], expected)
+
+
+@pytest.mark.parametrize("folder", ["text_to_image", "xl"])
+def test_prompts_negatives_guidance_and_size_have_an_effect(models, folder):
+    model = models("text_to_image", folder)
+
+    def picture(prompt="a cat", negative="", guidance=5.0, size=None):
+        return model([prompt], [negative], [1], steps=3, guidance=guidance, size=size)[0]
+
+    plain = picture()
+    for other in (picture(prompt="a dog"), picture(negative="blue"), picture(guidance=2.0)):
+        assert not np.array_equal(plain, other)
+    assert picture(size=96).shape == (96, 96, 3)
+    with pytest.raises(ValueError, match="100 pixels is no multiple of 8"):
+        picture(size=100)
+    with pytest.raises(ValueError, match="either all pictures"):
+        guided(["a", "b"], ["", "c"])
+
+
+def test_no_pictures_are_asked_for(models):
+    assert models("text_to_image")([], [], [], steps=2, guidance=1.0, size=None) == []
+    assert models("image_to_image")([], [], [], [], strength=0.5, steps=2, guidance=1.0) == []
+    assert models("image_variation")([], [], steps=2, guidance=1.0, size=None) == []
+    assert models("inpaint")([], [], []) == []
+
+
+def test_a_prompt_beyond_the_text_encoder_is_noticed(models):
+    model = models("text_to_image")
+    assert model.cut(["a cat", "x" * 75, "x" * 76]) == [False, False, True]  # two tokens are the ends
+    first, second = model(["x" * 76 + "y", "x" * 76 + "z"], ["", ""], [1, 1], steps=2, guidance=5.0, size=None)
+    assert furthest([first], [second]) <= LEVELS
+
+
+def test_more_strength_leaves_less_of_a_picture(models):
+    model, (image,) = models("image_to_image"), noise(1)
+    kept = []
+    for strength in (0.1, 0.5, 1.0):
+        (made,) = model([image], ["a cat"], [""], [1], strength=strength, steps=10, guidance=1.0)
+        assert made.shape == image.shape
+        kept.append(made)
+    assert len({picture.tobytes() for picture in kept}) == 3
+    (tall,) = model(noise(1, 96, 64), ["a cat"], [""], [1], strength=0.5, steps=4, guidance=1.0)
+    assert tall.shape == (96, 64, 3)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (50, 90), (130, 70)])
+def test_only_the_hole_is_filled_at_any_size(models, shape):
+    model = models("inpaint", steps=3)
+    (image,) = noise(1, *shape)
+    hole = np.zeros(shape, bool)
+    hole[10:30, 20:40] = True
+    filled, untouched = model([image, image], [hole, np.zeros(shape, bool)], [1, 2])
+    assert (filled.method, untouched.method) == ("diffusion", "none")
+    assert filled.image.shape == image.shape
+    assert np.array_equal(filled.image[~hole], image[~hole])
+    assert (filled.image[hole] != image[hole]).any(axis=-1).mean() > 0.9
+    assert np.array_equal(untouched.image, image)
+
+
+def test_holes_depend_on_seed_and_prompt_and_not_on_the_batch(models):
+    hole = np.zeros((SIDE, SIDE), bool)
+    hole[16:48, 16:48] = True
+    images = [*noise(3), *noise(1, 48, 64)]
+    holes = [hole, hole, hole, hole[:48]]
+    model = models("inpaint", steps=3)
+    together = model(images, holes, SEEDS[:4])
+    for number in range(4):
+        (alone,) = model([images[number]], [holes[number]], [SEEDS[number]])
+        assert furthest([alone.image], [together[number].image]) <= LEVELS
+    for other in (models("inpaint", steps=3, prompt="a meadow"), models("inpaint", steps=3, side=128)):
+        assert not np.array_equal(other(images[:1], holes[:1], SEEDS[:1])[0].image, together[0].image)
+
+
+def test_pictures_are_carried_on_to_the_models_multiple():
+    ramp = np.tile(np.arange(50, dtype=np.uint8)[:, None, None], (1, 30, 3))
+    wider = fitted(ramp, (50, 30), (56, 32))
+    assert wider.shape == (56, 32, 3)
+    assert np.array_equal(wider[:50, :30], ramp)
+    assert (wider[50:] == 49).all()
+
+
+@pytest.mark.parametrize(
+    "options", [{"attention_slicing": True}, {"vae_slicing": True}, {"vae_tiling": True}], ids=lambda o: next(iter(o))
+)
+def test_memory_savers_change_next_to_nothing(models, options):
+    saving = make(models("text_to_image", **options), "text_to_image", range(3))
+    assert furthest(saving, make(models("text_to_image"), "text_to_image", range(3))) <= LEVELS
+
+
+# ── what isn't loaded ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def copied(tiny, tmp_path):
+    return shutil.copytree(tiny / "text_to_image", tmp_path / "mine")
+
+
+def refused(folder, match, **fields):
+    with pytest.raises(ModelUnavailable, match=match):
+        diffusion.load(entry(folder, **{"task": "text_to_image", **fields}), folder, {})
+
+
+def test_a_pickle_is_refused_by_name_and_never_opened(copied):
+    weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_name("diffusion_pytorch_model.bin")).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    refused(copied, r"unet has its weights as a pickle \(diffusion_pytorch_model\.bin\).*docs/models\.md")
+
+
+def test_a_pickle_beside_safetensors_is_left_alone(copied):
+    (copied / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    assert diffusion.load(entry(copied, task="text_to_image"), copied, {})
+
+
+def test_a_folder_with_code_is_refused(copied):
+    (copied / "unet" / "mine.py").write_text("raise SystemExit")
+    refused(copied, r"comes with code \(unet/mine\.py\), which is never run")
+
+
+def test_what_is_no_pipeline_is_said_in_one_line(copied, tmp_path):
+    refused(tmp_path, r"has no model_index\.json")
+    refused(copied, "can't be loaded for text_to_image", variant="fp32")
+    shutil.rmtree(copied / "vae")
+    refused(copied, "can't be loaded for text_to_image")
+
+
+def test_half_precision_wants_a_gpu(copied):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    refused(copied, r"wants a GPU.*\$VARIORUM_MODELS.*dtype = \"float32\"", dtype="float16")
+    refused(copied, "offload = 'model' needs the package accelerate and a GPU", offload="model")
+
+
+def test_settings_without_meaning_are_refused(tiny):
+    for options in ({"task": "song"}, {"task": "inpaint", "offload": "disk"}, {"colour": 1}):
+        with pytest.raises(ValidationError):
+            diffusion.load(entry(tiny / "inpaint", **options), tiny / "inpaint", {})
+
+
+# ── judges ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def checker(tiny):
+    folder = tiny / "text_to_image"
+    return safety_checker.load(entry(folder, "safety_checker"), folder, {})
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_checkers_decision_is_diffusers_own(checker):
+    import torch
+
+    images = [picture for side in (40, 64) for picture in noise(8, side, 64)]
+    model = checker._model
+    inputs = checker._processor(images=images, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+    flagged = set()
+    try:
+        for limit in (-0.3, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4):
+            model.concept_embeds_weights.data.fill_(limit)
+            for special in (1.0, -1.0):
+                model.special_care_embeds_weights.data.fill_(special)
+                margins = checker(images)
+                _, theirs = model(inputs, list(np.zeros((len(images), 1, 1))))
+                assert (margins > 0).tolist() == theirs
+                flagged |= set(theirs)
+    finally:
+        model.concept_embeds_weights.data = torch.ones(17)
+        model.special_care_embeds_weights.data = torch.ones(3)
+    assert flagged == {True, False}
+    assert checker([]).shape == (0,)
+
+
+def test_a_folder_without_a_checker_is_refused(tiny):
+    with pytest.raises(ModelUnavailable, match="has no safety checker"):
+        safety_checker.load(entry(tiny / "inpaint", "safety_checker"), tiny / "inpaint", {})
+
+
+def test_api_of_zero_shot(tiny):
+    from transformers import CLIPModel
+
+    model = zero_shot.load(entry(tiny / "clip", "zero_shot"), tiny / "clip", {})
+    images, texts = noise(10, 40, 50), ["a cat", "a dog with a hat", "x" * 200]
+    cosines = model(images, texts)
+    assert cosines.shape == (10, 3)
+    assert np.abs(cosines).max() <= 1
+    assert cosines[4, 1] == pytest.approx(model(images[4:5], texts[1:2])[0, 0], abs=1e-5)
+    assert model([], texts).shape == (0, 3)
+    assert model(images, []).shape == (10, 0)
+    whole = CLIPModel.from_pretrained(tiny / "clip")  # CLIP's own forward pass on the same inputs
+    pixels = model._processor(images=images, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+    words = model._tokenizer(texts[:2], padding=True, return_tensors="pt")
+    logits = whole(pixel_values=pixels, **words).logits_per_image.detach().numpy()
+    assert cosines[:, :2] * model.temperature == pytest.approx(logits, abs=1e-4)
+
+
+def test_no_clip_model_no_zero_shot(tiny):
+    with pytest.raises(ModelUnavailable, match="has no CLIP model"):
+        zero_shot.load(
+            entry(tiny / "text_to_image" / "tokenizer", "zero_shot"), tiny / "text_to_image" / "tokenizer", {}
+        )

@@ -1,0 +1,241 @@
+"""The four things that a latent diffusion pipeline of diffusers is asked to do here, behind the roles' calls.
+
+Noise is drawn per picture, on the CPU, in float32 and by the picture's own seed, and stacked afterwards; what a
+scheduler or an encoder draws besides comes from the same picture's generator. So a picture depends on its seed and
+not on its batch, up to what kernels do with another batch size.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from variorum.models.roles import Filled, Pixels
+
+MULTIPLE = 8
+"""Sides that diffusers' Stable Diffusion pipelines take are multiples of this, whatever the VAE's factor."""
+
+
+class Pipeline:
+    """What the four have in common: one call at a time, noise by seed, pixels out.
+
+    Args:
+        pipeline: of diffusers, with `unet`, `vae` and `scheduler`, on its device.
+    """
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.multiple: int = max(MULTIPLE, pipeline.vae_scale_factor)
+        self.size: int = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+        self._lock = threading.Lock()  # a scheduler keeps the run's state
+
+    def cut(self, prompts: Sequence[str]) -> list[bool]:
+        """Whether each prompt has more tokens than the text encoder reads."""
+        tokenizer = self.pipeline.tokenizer
+        return [len(tokenizer(prompt, verbose=False).input_ids) > tokenizer.model_max_length for prompt in prompts]
+
+    def _side(self, size: int | None) -> int:
+        side = size or self.size
+        if side % self.multiple:
+            raise ValueError(f"a side of {side} pixels is no multiple of {self.multiple}")
+        return side
+
+    def _noise(self, generators: Sequence[Any], height: int, width: int) -> Any:
+        """Standard normal latents `[N, c, h, w]` in the U-Net's type, drawn as float32."""
+        import torch
+
+        factor, channels = self.pipeline.vae_scale_factor, self.pipeline.vae.config.latent_channels
+        shape = channels, height // factor, width // factor
+        drawn = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        return drawn.to(self.pipeline.unet.dtype)
+
+    def _run(self, **inputs: Any) -> list[Pixels]:
+        """The pictures of one call; values that aren't finite come as black, which a blank picture's gate catches."""
+        import torch
+
+        try:
+            with self._lock, torch.inference_mode():
+                made = np.asarray(self.pipeline(**inputs, output_type="np").images, np.float32)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            raise
+        levels = np.nan_to_num(made, nan=0, posinf=0, neginf=0).clip(0, 1) * 255
+        return list(levels.round().astype(np.uint8))
+
+
+def generators_of(seeds: Sequence[int]) -> list[Any]:
+    """A CPU generator a seed."""
+    import torch
+
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+def guided(prompts: Sequence[str], negatives: Sequence[str]) -> dict[str, Any]:
+    """Prompts as the pipelines take them. No negative at all isn't an empty one to SDXL, which was trained on zeros.
+
+    Raises:
+        ValueError: when only some of the negatives are empty, as the two kinds can't share a call.
+    """
+    if any(negatives) and not all(negatives):
+        raise ValueError("either all pictures of a call have a negative prompt or none has")
+    return {"prompt": list(prompts), "negative_prompt": list(negatives) if any(negatives) else None}
+
+
+class TextToImage(Pipeline):
+    """A `roles.TextToImage`."""
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        guidance: float,
+        size: int | None,
+    ) -> list[Pixels]:
+        """One square picture a prompt."""
+        if not prompts:
+            return []
+        side, generators = self._side(size), generators_of(seeds)
+        return self._run(
+            **guided(prompts, negatives),
+            height=side,
+            width=side,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            latents=self._noise(generators, side, side),
+            generator=generators,
+        )
+
+
+class ImageToImage(Pipeline):
+    """A `roles.ImageToImage`: SDEdit (Meng et al., ICLR 2022, arXiv 2108.01073) in latent space."""
+
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        strength: float,
+        steps: int,
+        guidance: float,
+    ) -> list[Pixels]:
+        """Each picture noised to `strength` and denoised again: the last `int(steps * strength)` steps."""
+        if not len(images):
+            return []
+        return self._run(
+            **guided(prompts, negatives),
+            image=[picture(image) for image in images],
+            strength=strength,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=generators_of(seeds),
+        )
+
+
+class ImageVariation(Pipeline):
+    """A `roles.ImageVariation`: the pictures' CLIP embeddings stand where the texts' would."""
+
+    def __call__(
+        self, images: Sequence[Pixels], seeds: Sequence[int], *, steps: int, guidance: float, size: int | None
+    ) -> list[Pixels]:
+        """One square picture a picture, whose resizing is the checkpoint's own."""
+        if not len(images):
+            return []
+        side, generators = self._side(size), generators_of(seeds)
+        return self._run(
+            image=[picture(image) for image in images],
+            height=side,
+            width=side,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            latents=self._noise(generators, side, side),
+            generator=generators,
+        )
+
+
+class Inpaint(Pipeline):
+    """A `roles.Inpainter`.
+
+    Args:
+        pipeline: a pipeline for inpainting.
+        prompt: what holes are filled with.
+        negative: what they aren't.
+        steps: of the sampler.
+        guidance: weight of classifier-free guidance.
+        side: longer side at which pictures are worked on, pixels; None for the side of the model's training.
+    """
+
+    def __init__(
+        self, pipeline: Any, prompt: str, negative: str, *, steps: int, guidance: float, side: int | None
+    ) -> None:
+        super().__init__(pipeline)
+        self._prompt, self._negative, self._steps, self._guidance = prompt, negative, steps, guidance
+        self._work = self._side(side)
+
+    def __call__(self, images: Sequence[Pixels], holes: Sequence[NDArray[Any]], seeds: Sequence[int]) -> list[Filled]:
+        """Each picture with its hole filled; pictures of one size go through the model together."""
+        filled = [Filled(image, "none") for image in images]
+        together: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for number, (image, hole) in enumerate(zip(images, holes, strict=True)):
+            if hole.any():
+                together[image.shape].append(number)
+        for numbers in together.values():
+            made = self._fill([images[n] for n in numbers], [holes[n] for n in numbers], [seeds[n] for n in numbers])
+            for number, inside in zip(numbers, made, strict=True):
+                image = np.where(np.asarray(holes[number], bool)[..., None], inside, images[number])
+                filled[number] = Filled(image, "diffusion")
+        return filled
+
+    def _fill(self, images: list[Pixels], holes: list[NDArray[Any]], seeds: list[int]) -> list[Pixels]:
+        height, width = images[0].shape[:2]
+        scale = self._work / max(height, width)
+        inner = max(1, round(height * scale)), max(1, round(width * scale))
+        outer = tuple(-(-side // self.multiple) * self.multiple for side in inner)
+        generators = generators_of(seeds)
+        made = self._run(
+            **guided([self._prompt] * len(images), [self._negative] * len(images)),
+            image=[picture(fitted(image, inner, outer)) for image in images],
+            # whatever of a hole falls into a pixel makes it one
+            mask_image=[
+                picture((fitted(hole.astype(np.uint8) * 255, inner, outer) > 0) * np.uint8(255)) for hole in holes
+            ],
+            height=outer[0],
+            width=outer[1],
+            strength=1.0,
+            num_inference_steps=self._steps,
+            guidance_scale=self._guidance,
+            latents=self._noise(generators, *outer),
+            generator=generators,
+        )
+        return [resized(image[: inner[0], : inner[1]], (height, width)) for image in made]
+
+
+def picture(pixels: NDArray[np.uint8]) -> Any:
+    """Pixels as the pipelines take them."""
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def resized(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
+    """Pixels at another height and width: area filter down, cubic up."""
+    if pixels.shape[:2] == shape:
+        return pixels
+    how = cv2.INTER_AREA if shape[0] < pixels.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, shape[::-1], interpolation=how), np.uint8)
+
+
+def fitted(pixels: Pixels, inner: tuple[int, int], outer: tuple[int, ...]) -> Pixels:
+    """Pixels resized to `inner` height and width, and carried on to `outer` by their last row and column."""
+    below, beside = outer[0] - inner[0], outer[1] - inner[1]
+    return np.asarray(cv2.copyMakeBorder(resized(pixels, inner), 0, below, 0, beside, cv2.BORDER_REPLICATE), np.uint8)
