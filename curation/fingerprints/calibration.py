@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from curation.features import normalised
 from curation.fingerprints.join import Ints
 
-BODY, ANCHOR = 0.05, 0.01
-"""Upper-tail shares of the negatives that the tail is extrapolated from: where it starts, and how it goes on."""
-LEAST_NEGATIVES = 1000
-"""Negatives below which nothing is extrapolated: ten beyond the anchor."""
+DEEPEST, SHALLOWEST = 0.003, 0.01
+"""Least and largest upper-tail share of the negatives that the tail is extrapolated from."""
+BEYOND = 10
+"""Negatives that must lie beyond that share."""
+LEAST_NEGATIVES = round(BEYOND / SHALLOWEST)
+"""Negatives below which nothing is extrapolated."""
 PAIRS = 200_000
 """Pairs that are drawn of a kind."""
 FLOOR, FALLBACK = 0.7, 0.95
@@ -47,12 +49,12 @@ def calibrate(
 ) -> Cut:
     """The cosine beyond which a pair of different pictures is found at a rate of at most `per_picture / comparisons`.
 
-    Let z = artanh(cosine), and z₅, z₁ its upper 5 % and 1 % points among the negatives. Beyond z₁ the tail is taken as
-    exponential (peaks over threshold, Pickands 1975, shape 0), P(z > t) = .01 · exp(−(t − z₁)/σ) with
-    σ = (z₁ − z₅)/ln 5: a lighter tail makes the cut too strict, never too loose.
+    Let z(p) be the upper p point of artanh(cosine) among the negatives, and a = 10/M, held within [.003, .01]. Beyond
+    z(a) the tail is taken as exponential (peaks over threshold, Pickands 1975, with shape 0):
+    P(z > t) = a · exp(−(t − z(a))/σ), σ = (z(a) − z(10a))/ln 10. A lighter tail makes the cut too strict.
 
     Args:
-        negatives: cosines `[M]` of pairs of different pictures; a few duplicates among them don't matter.
+        negatives: cosines `[M]` of pairs of different pictures; up to a thousandth of unknown copies does little harm.
         comparisons: how many such pairs a picture is in.
         per_picture: wrong pairs allowed a picture.
         floor: the cut isn't lower, however far apart the negatives are.
@@ -62,9 +64,9 @@ def calibrate(
     """
     if len(negatives) < LEAST_NEGATIVES:
         return Cut(max(FALLBACK, floor), math.nan)
-    anchor, scale = _tail(negatives)
-    rate = min(per_picture / max(comparisons, 1.0), ANCHOR)
-    cosine = max(math.tanh(anchor + scale * math.log(ANCHOR / rate)), floor)
+    share, start, scale = _tail(negatives)
+    rate = min(per_picture / max(comparisons, 1.0), share)
+    cosine = max(math.tanh(start + scale * math.log(share / rate)), floor)
     return Cut(cosine, false_rate(negatives, cosine))
 
 
@@ -72,11 +74,9 @@ def false_rate(negatives: NDArray[Any], cosine: float) -> float:
     """Share of pairs of different pictures expected at `cosine` or beyond; NaN for too few negatives."""
     if len(negatives) < LEAST_NEGATIVES:
         return math.nan
-    anchor, scale = _tail(negatives)
-    beyond = math.atanh(min(cosine, 1 - 1e-9)) - anchor
-    if beyond < 0:
-        return float((negatives >= cosine).mean())
-    return ANCHOR * math.exp(-beyond / scale)
+    share, start, scale = _tail(negatives)
+    beyond = math.atanh(min(cosine, 1 - 1e-9)) - start
+    return float((negatives >= cosine).mean()) if beyond < 0 else share * math.exp(-beyond / scale)
 
 
 def recall(positives: NDArray[Any], cut: float) -> float:
@@ -87,7 +87,7 @@ def recall(positives: NDArray[Any], cut: float) -> float:
 def negative_pairs(
     y: Ints, apart: NDArray[Any], rng: np.random.Generator, number: int = PAIRS
 ) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
-    """Random pairs of different pictures, and harder ones: of different pictures of one class.
+    """Random pairs of different pictures that have not one label, and harder ones: of those that have.
 
     Args:
         y: class `[N]`, -1 unlabelled.
@@ -109,7 +109,8 @@ def negative_pairs(
     first = by_class[rng.integers(0, len(by_class), number)] if len(by_class) else np.empty(0, np.int64)
     within = (rng.random(len(first)) * sizes[y[first]]).astype(np.int64)
     second = by_class[starts[y[first]] + within] if len(by_class) else first
-    return _distinct(anyone[0], anyone[1], apart, n), _distinct(first, second, apart, n)
+    unlike = anyone[:, (y[anyone[0]] != y[anyone[1]]) | (y[anyone[0]] < 0)]
+    return _distinct(unlike[0], unlike[1], apart, n), _distinct(first, second, apart, n)
 
 
 def edition_cut(
@@ -120,9 +121,9 @@ def edition_cut(
     cosine: float | None = None,
     others: int = 0,
 ) -> Cut:
-    """The cut for comparing an edition with itself: the stricter of what random and same-class pairs ask for.
+    """The cut for comparing an edition with itself: the stricter of what pairs within and between classes ask for.
 
-    The allowed wrong pairs are shared out evenly: half for the comparisons with a picture's own class, half for all.
+    The wrong pairs that a picture may be in are shared out: half for its own class, half for all others.
 
     Args:
         vectors: `[N, d]` embeddings, all usable.
@@ -132,10 +133,13 @@ def edition_cut(
         cosine: a cut that somebody chose; only its rate is estimated then.
         others: pictures outside the edition that each is compared with too.
     """
-    random, harder = (cosines(vectors, *pairs) for pairs in negative_pairs(y, apart, rng))
+    between, within = (cosines(vectors, *pairs) for pairs in negative_pairs(y, apart, rng))
     sizes = np.bincount(y[y >= 0]) if (y >= 0).any() else np.zeros(1, np.int64)
-    peers = float((sizes.astype(float) ** 2).sum() / max(sizes.sum(), 1))  # of the class of a random picture
-    strata = [(random, float(len(y) + others))] + ([(harder, peers)] if len(harder) >= LEAST_NEGATIVES else [])
+    peers = float((sizes.astype(float) ** 2).sum() / max(len(y), 1))  # that an average picture is compared with
+    numbers = (len(y) - peers + others, peers)
+    strata = [(found, n) for found, n in zip((between, within), numbers, strict=True) if len(found) >= LEAST_NEGATIVES]
+    if not strata:
+        return Cut(cosine or max(FALLBACK, FLOOR), math.nan)
     if cosine is None:
         share = FALSE_PER_PICTURE / len(strata)
         cosine = max(calibrate(found, number, per_picture=share).cosine for found, number in strata)
@@ -152,10 +156,12 @@ def cosines(vectors: NDArray[Any], i: Ints, j: Ints, block: int = 4096) -> NDArr
     return found
 
 
-def _tail(negatives: NDArray[Any]) -> tuple[float, float]:
-    """Where the exponential tail starts, and its scale, in artanh of the cosine."""
-    body, anchor = np.quantile(np.arctanh(np.clip(negatives, -1 + 1e-9, 1 - 1e-9)), [1 - BODY, 1 - ANCHOR])
-    return float(anchor), max(float(anchor - body) / math.log(BODY / ANCHOR), 1e-9)
+def _tail(negatives: NDArray[Any]) -> tuple[float, float, float]:
+    """The share of the negatives that the tail has, where it starts, and its scale, in artanh of the cosine."""
+    share = min(max(BEYOND / len(negatives), DEEPEST), SHALLOWEST)
+    z = np.arctanh(np.clip(negatives, -1 + 1e-9, 1 - 1e-9))
+    body, start = np.quantile(z, [1 - 10 * share, 1 - share])
+    return share, float(start), max(float(start - body) / math.log(10), 1e-9)
 
 
 def _distinct(i: Ints, j: Ints, apart: NDArray[Any], n: int) -> tuple[Ints, Ints]:

@@ -66,6 +66,7 @@ def hamming_join(
     radius: int = RADIUS,
     exact: bool | None = None,
     partitions: int = 2,
+    offset: int | None = None,
 ) -> Pairs:
     """Pairs of a query and a stored hash at most `radius` bits apart, in the nearest of the query's orientations.
 
@@ -75,6 +76,7 @@ def hamming_join(
         radius: bits; at most 31 where the join is to be exact.
         exact: find every pair, or those that share a band. None is exact up to `EXACT_PAIRS`.
         partitions: ways of cutting hashes into bands, for an inexact join; each costs as much as the first.
+        offset: the queries are the rows of `stored` from here on; none is its own pair.
 
     Raises:
         ValueError: an exact join is asked for beyond 31 bits.
@@ -89,10 +91,11 @@ def hamming_join(
     for turn in range(queries.shape[1]):
         turned = np.ascontiguousarray(queries[:, turn]).view(np.uint64).reshape(-1, 4)
         if exact and len(queries) * len(stored) <= FEW_PAIRS:
-            found += _all(turned, whole, radius)
+            found += (_others(near, offset) for near in _all(turned, whole, radius))
             continue
         for keys, stored_keys in zip(_bands(turned, partitions, exact), _bands(whole, partitions, exact), strict=True):
-            found += _bucket_join(turned, keys, whole, stored_keys, flips, radius)
+            near_pairs = _bucket_join(turned, keys, whole, stored_keys, flips, radius)
+            found += (_others(near, offset) for near in near_pairs)
     return _nearest(found, len(stored))
 
 
@@ -105,15 +108,13 @@ def hamming_pairs(turns: NDArray[np.uint8], *, since: int = 0, **options: Any) -
         options: of `hamming_join`.
     """
     own = np.ascontiguousarray(turns[:, 0])
-    new = hamming_join(turns[since:], own, **options)
+    new = hamming_join(turns[since:], own, offset=since, **options)
     i, j, distance = [new.i + since], [new.j], [new.distance]
     if since:
         back = hamming_join(turns[:since], own[since:], **options)
         i, j, distance = [*i, back.i], [*j, back.j + since], [*distance, back.distance]
     first, second, bits = np.concatenate(i), np.concatenate(j), np.concatenate(distance)
-    apart = first != second
-    low, high = np.minimum(first, second)[apart], np.maximum(first, second)[apart]
-    return _nearest([(low, high, bits[apart])], len(turns))
+    return _nearest([(np.minimum(first, second), np.maximum(first, second), bits)], len(turns))
 
 
 def band_recall(bits: int, partitions: int = 1) -> float:
@@ -233,6 +234,14 @@ def _bucket_join(
             if near.size:
                 yield query_order[q[near]], order[s[near]], bits[near].astype(np.uint8)
             low = high
+
+
+def _others(near: tuple[Ints, Ints, NDArray[np.uint8]], offset: int | None) -> tuple[Ints, Ints, NDArray[np.uint8]]:
+    """The pairs of a row with another one, where queries are stored rows."""
+    if offset is None:
+        return near
+    other = near[0] + offset != near[1]
+    return near[0][other], near[1][other], near[2][other]
 
 
 def _nearest(found: list[tuple[Ints, Ints, NDArray[Any]]], width: int) -> Pairs:
