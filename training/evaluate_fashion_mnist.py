@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5, 2.0, 3.0])
     parser.add_argument("--n", type=int, default=1000, help="pictures a guidance weight, all classes alike")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--sampler", choices=["ddim", "dpm++"], default="ddim")
+    parser.add_argument("--sampler", choices=["ddim", "dpm++"], default="dpm++")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of the four IDX files")
     print(json.dumps(evaluate(parser.parse_args()), indent=1))

@@ -45,4 +45,4 @@ def read(part: Part, folder: Path = DEBIAN) -> tuple[NDArray[np.uint8], NDArray[
 def _after_header(path: Path, header: int) -> NDArray[np.uint8]:
     """An IDX file's bytes after its magic number and its sizes."""
     with gzip.open(path) as file:
-        return np.frombuffer(file.read(), np.uint8, offset=header)
+        return np.frombuffer(file.read(), np.uint8, offset=header).copy()  # writable, as PyTorch wants it
