@@ -1,0 +1,134 @@
+"""Trains a small network on vectors and watches every sample: how loud it protests against its label, and when.
+
+Networks learn what most samples of a class have in common before they memorise the exceptions, so a wrong label shows
+early and long. Early-learning regularisation (ELR: Liu et al., NeurIPS 2020, arXiv 2007.00151) remembers what the
+network said of a sample early on, and holds it to that.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK = 8192
+"""Samples that are evaluated at a time; bounds memory to `CHUNK * (hidden + K)` floats."""
+CLIP = 1e-4
+"""Probabilities are kept this far from 0 and 1, as the regulariser has no lower bound."""
+
+
+class Dynamics(NamedTuple):
+    """What was seen of N samples over E epochs, always after the epoch and in evaluation mode.
+
+    Attributes:
+        loss: `[N, E]` float32, cross-entropy against the given label; NaN where there is none.
+        agrees: `[N, E]`, whether the likeliest class was the given label.
+        margin: `[N]` float32, mean over the epochs of the given label's logit less the largest other one (AUM: Pleiss
+            et al., NeurIPS 2020, arXiv 2001.10528); NaN without a label or without another class.
+        target: `[N, K]` float32, ELR's running mean of the probabilities during training; zero without a label.
+        predicted: `[N]`, the likeliest class at the end, for all samples.
+    """
+
+    loss: NDArray[np.float32]
+    agrees: NDArray[np.bool_]
+    margin: NDArray[np.float32]
+    target: NDArray[np.float32]
+    predicted: NDArray[np.int64]
+
+
+def train(
+    x: NDArray[np.float32],
+    y: NDArray[np.int64],
+    k: int,
+    *,
+    seed: int,
+    epochs: int,
+    hidden: int = 256,
+    batch: int = 64,
+    learning_rate: float = 1e-4,
+    elr: float = 0.0,
+    elr_momentum: float = 0.9,
+) -> Dynamics:
+    """Train a network with two hidden layers by Adam, and keep what it says of every sample after every epoch.
+
+    With `elr` > 0 the loss is `CE(p, y) + elr * mean log(1 - <p, t>)`, where a sample's target t moves to
+    `m * t + (1 - m) * p` whenever the sample is trained on (m is `elr_momentum`, t starts at 0).
+
+    Args:
+        x: `[N, d]`, finite, of about unit scale.
+        y: labels `[N]` in 0..k-1; a sample with -1 isn't trained on.
+        k: number of classes.
+        seed: decides the first weights and the order of the batches; the global random state is neither read nor set.
+        epochs: passes over the labelled samples.
+        hidden: width of both hidden layers.
+        batch: samples a step.
+        learning_rate: of Adam, constant.
+        elr: strength of the regulariser; 0 is plain cross-entropy.
+        elr_momentum: in [0, 1).
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    randomness = torch.Generator().manual_seed(seed)
+    network = _network([x.shape[1], hidden, hidden, k], randomness)
+    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    inputs, labels = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)
+    labelled = torch.nonzero(labels >= 0)[:, 0]
+    target = torch.zeros(len(y), k)
+    seen = Dynamics(
+        loss=np.full((len(y), epochs), np.nan, np.float32),
+        agrees=np.zeros((len(y), epochs), bool),
+        margin=np.zeros(len(y), np.float32),
+        target=target.numpy(),
+        predicted=np.full(len(y), -1, np.int64),
+    )
+    for epoch in range(epochs):
+        order = torch.randperm(len(labelled), generator=randomness)
+        for rows in labelled[order].split(batch) if len(order) else ():
+            logits = network(inputs[rows])
+            loss = cross_entropy(logits, labels[rows])
+            p = logits.softmax(1).clamp(CLIP, 1 - CLIP)
+            said = p.detach() / p.detach().sum(1, keepdim=True)
+            target[rows] = elr_momentum * target[rows] + (1 - elr_momentum) * said
+            if elr:
+                agreement = (p * target[rows]).sum(1).clamp(max=1 - CLIP)
+                loss = loss + elr * torch.log(1 - agreement).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.inference_mode():
+            for start in range(0, len(y), CHUNK):
+                _watch(network(inputs[start : start + CHUNK]).numpy(), y, start, epoch, seen)
+    seen.margin[:] = seen.margin / epochs if k > 1 else np.nan
+    seen.margin[y < 0] = np.nan
+    return seen
+
+
+def _watch(logits: NDArray[np.float32], y: NDArray[np.int64], start: int, epoch: int, seen: Dynamics) -> None:
+    """Write down what the network says of the samples from `start` on."""
+    rows = start + np.arange(len(logits))
+    seen.predicted[rows] = logits.argmax(axis=1)
+    judged = np.flatnonzero(y[rows] >= 0)
+    logits, rows = logits[judged].astype(np.float64), rows[judged]
+    given = np.arange(len(rows)), y[rows]
+    highest = logits.max(axis=1, initial=-np.inf)
+    own = logits[given]
+    seen.loss[rows, epoch] = np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - own
+    seen.agrees[rows, epoch] = seen.predicted[rows] == y[rows]
+    if logits.shape[1] > 1:
+        logits[given] = -np.inf
+        seen.margin[rows] += own - logits.max(axis=1, initial=-np.inf)
+
+
+def _network(widths: list[int], randomness: Any) -> Any:
+    """Linear layers with ReLU between them, first weights uniform in ±1/√(width of the layer before)."""
+    import torch
+
+    layers: list[Any] = []
+    for before, after in zip(widths[:-1], widths[1:], strict=True):
+        layer = torch.nn.utils.skip_init(torch.nn.Linear, before, after)
+        for values in (layer.weight, layer.bias):
+            torch.nn.init.uniform_(values, -(before**-0.5), before**-0.5, generator=randomness)
+        layers += [layer, torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
