@@ -1,7 +1,7 @@
 """Pictures that belong to none of an edition's classes, by their distance from the classes' Gaussians.
 
 A score in itself says nothing of where to cut. Each picture is scored by Gaussians that haven't seen it, and its rank
-among pictures that are presumed in distribution is a p-value, so that the cut is a rate of false discoveries.
+among pictures whose label the features bear out is a p-value, so that the cut is a rate of false discoveries.
 """
 
 from __future__ import annotations
@@ -78,11 +78,15 @@ class OutOfDistribution(CurationStep):
                 raise RecipeError(f"out_of_distribution: no picture of the variant {self.reference!r} to refer to")
         fold = stratified_folds(y, FOLDS, ctx.rng(self.component_name(), "", "folds"))
         found = distances(features, y, fold, trusted=trusted, components=self.components or COMPONENTS)
-        chosen = (
-            found.relative if self.method == "relative" and np.isfinite(found.relative).any() else found.mahalanobis
-        )
-        p = conformal_p_values(chosen, found.clean)
-        tested = np.isfinite(p) if trusted is None else np.isfinite(p) & ~trusted
+        relative = self.method == "relative" and bool(np.isfinite(found.relative).any())
+        chosen = found.relative if relative else found.mahalanobis
+        tested = np.isfinite(chosen)
+        if trusted is None:
+            strays = (y >= 0) & ~found.clean
+            p = conformal_p_values(chosen, found.clean, strays, chance_agreement(y, found.nearest, strays))
+        else:
+            p = conformal_p_values(chosen, trusted)
+            tested &= ~trusted
         return {
             "score": chosen,
             "flag": benjamini_hochberg(p, tested, self.fdr),
@@ -117,12 +121,14 @@ class Distances:
         mahalanobis: to the nearest class.
         to_given_label: to the given label's class; NaN when unlabelled.
         relative: to the nearest class, less that to one Gaussian of everything; NaN with fewer than two classes.
-        clean: whether the row is presumed in distribution.
+        nearest: the class with the nearest mean, -1 where there is none.
+        clean: whether the row is in distribution by definition, or its label is the nearest class's.
     """
 
     mahalanobis: NDArray[np.float64]
     to_given_label: NDArray[np.float64]
     relative: NDArray[np.float64]
+    nearest: NDArray[np.int64]
     clean: NDArray[np.bool_]
 
 
@@ -149,8 +155,8 @@ def distances(
         components: principal components for the relative distance.
     """
     n = len(features)
-    found = Distances(np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, dtype=bool))
-    labelled = bool((y >= 0).any())
+    found = Distances(*np.full((3, n), np.nan), np.full(n, -1), np.zeros(n, dtype=bool))
+    labelled = bool((y >= 0).any() if trusted is None else (y[trusted] >= 0).any())
     label = y if labelled else np.zeros(n, dtype=np.int64)
     k = int(label.max(initial=0)) + 1
     finite = finite_rows(features)
@@ -169,9 +175,8 @@ def distances(
             found.mahalanobis[rows] = squared.min(axis=1)
             given = np.where(y[rows] >= 0, squared[np.arange(len(rows)), y[rows]], np.nan)
             found.to_given_label[rows] = np.where(np.isfinite(given), given, np.nan)
-        found.clean[asked] = (
-            nearest(features, classes.means, asked) == label[asked] if trusted is None else trusted[asked]
-        )
+        found.nearest[asked] = nearest(features, classes.means, asked)
+        found.clean[asked] = found.nearest[asked] == label[asked] if trusted is None else trusted[asked]
         if (classes.counts > 0).sum() > 1:
             found.relative[asked] = relative_distances(features, label, known, clean, asked, k, components)
     return found
@@ -223,21 +228,61 @@ def principal_axes(samples: NDArray[np.float64], components: int) -> tuple[NDArr
     return centre, np.linalg.svd(centred, full_matrices=False)[2][:q].T
 
 
-def conformal_p_values(scores: NDArray[np.float64], calibration: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """`p_i = (1 + #{j in calibration, j != i: s_j >= s_i}) / (1 + #{j in calibration, j != i})` (Vovk et al., 2005).
+def conformal_p_values(
+    scores: NDArray[np.float64],
+    calibration: NDArray[np.bool_],
+    strays: NDArray[np.bool_] | None = None,
+    chance: float = 0.0,
+) -> NDArray[np.float64]:
+    """Share of the calibration's other samples that score as high: `p_i = (1 + A_i) / (1 + A)` (Vovk et al., 2005).
+
+    What is foreign and happens to bear the nearest class's label is in the calibration too, and hides its like. Where
+    labels of foreign pictures are independent of their looks, `chance / (1 - chance)` of them are in it for each one
+    among the `strays`, at any score; so that share of the strays that score as high is taken off `A_i`, and of all
+    strays off `A`. Wrong labels of what isn't foreign are strays as well, but take off the same share of both.
 
     Args:
         scores: `[N]`, higher is more foreign, each by a model that hasn't seen the sample; NaN is not judged.
         calibration: `[N]` the samples that stand for what is in distribution.
+        strays: `[N]` labelled samples outside it.
+        chance: of a foreign sample to be in the calibration.
 
     Returns:
-        `[N]` in (0, 1], super-uniform for a sample like those of the calibration; NaN where there is no score.
+        `[N]` in (0, 1], never falling as the score falls; NaN where there is none.
     """
-    reference = np.sort(scores[calibration & np.isfinite(scores)])
-    above = len(reference) - np.searchsorted(reference, scores, side="left")
-    others = len(reference) - calibration
-    p = (1 + above - calibration) / (1 + others)
-    return np.where(np.isfinite(scores), p, np.nan)
+    judged = np.isfinite(scores)
+    others, total = _as_high(scores, calibration & judged)
+    if strays is not None and 0 < chance < 1:
+        odds = chance / (1 - chance)
+        astray, all_astray = _as_high(scores, strays & judged)
+        others, total = np.maximum(others - odds * astray, 0), np.maximum(total - odds * all_astray, 0)
+    p = np.minimum((1 + others) / (1 + total), 1)
+    order = np.argsort(-scores, kind="stable")
+    p[order] = np.maximum.accumulate(p[order])
+    return np.where(judged, p, np.nan)
+
+
+def _as_high(scores: NDArray[np.float64], among: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """By sample, how many others of a group score at least as high, and how many others there are."""
+    ordered = np.sort(scores[among])
+    return len(ordered) - np.searchsorted(ordered, scores, side="left") - among, len(ordered) - among
+
+
+def chance_agreement(y: NDArray[np.int64], nearest: NDArray[np.int64], strays: NDArray[np.bool_]) -> float:
+    """Chance that a stray's nearest class would be its label if labels were dealt anew.
+
+    Args:
+        y: `[N]` given labels in 0..K-1, -1 unlabelled.
+        nearest: `[N]` nearest classes, -1 for none.
+        strays: `[N]` whose nearest classes count.
+    """
+    labelled = y >= 0
+    among = strays & (nearest >= 0)
+    if not labelled.any() or not among.any():
+        return 0.0
+    k = int(max(y.max(), nearest.max())) + 1
+    dealt = np.bincount(y[labelled], minlength=k) / labelled.sum()
+    return float(dealt @ np.bincount(nearest[among], minlength=k) / among.sum())
 
 
 def benjamini_hochberg(p: NDArray[np.float64], tested: NDArray[np.bool_], fdr: float) -> NDArray[np.bool_]:
@@ -251,5 +296,5 @@ def benjamini_hochberg(p: NDArray[np.float64], tested: NDArray[np.bool_], fdr: f
 
 
 def least_discoveries(tested: int, calibration: int, fdr: float) -> int:
-    """How many pictures must stand out together before any can be flagged: no p-value is below `1 / (1 + n)`."""
+    """How many must at least stand out together before any can be flagged: no p-value is below `1 / (1 + n)`."""
     return int(np.ceil(tested / (fdr * (1 + calibration)))) if tested else 0

@@ -36,10 +36,10 @@ SUPERCLASSES = {
 }
 """What is in distribution."""
 OTHERS = (
-    "hobbies/music/*/* hobbies/{binoculars,camera_35mm} household/tools/* household/dishes/* "
-    "household/dishes/utensils/* household/arttools/* household/* sports/* symbols/money/*/coins/* space/solarsystem/* space/solarsystem/moon/* "
-    "seasonal/halloween/grave-* medical/* town/roadsigns/* town/*box town/monuments/inukshuk-photo "
-    "clothes/{clotheshanger,clothespin_*,glasses1}"
+    "hobbies/music/*/* hobbies/{binoculars,camera_35mm} household/* household/tools/* household/dishes/* "
+    "household/dishes/utensils/* household/arttools/* sports/* symbols/money/*/coins/* space/solarsystem/* "
+    "space/solarsystem/moon/* seasonal/halloween/grave-* medical/* town/roadsigns/* town/*box "
+    "town/monuments/inukshuk-photo clothes/{clotheshanger,clothespin_*,glasses1}"
 )
 """What is not."""
 DRAWN = (
