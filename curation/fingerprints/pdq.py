@@ -69,4 +69,5 @@ def detail(pixels: Pixels) -> float:
         return 0.0
     counts = cv2.calcHist([differences], [0], None, [256], [0, 256]).ravel()
     shares = counts[counts > 0].astype(np.float64) / differences.size
-    return float(-(shares * np.log2(shares)).sum()) + 0.0
+    # the order of summing, which a mirror image turns round, moves the last bits
+    return round(float(-(shares * np.log2(shares)).sum()), 9) + 0.0

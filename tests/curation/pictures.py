@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from functools import cache
 
 import cv2
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
+from curation.duplicates import Duplicates
+from schemas.component import Context, CurationStep
+from schemas.sample import Sample
+from variorum.columns import arrow_column
+from variorum.images import encode_png
+
 Pixels = NDArray[np.uint8]
+CONTEXT = Context(0, None, lambda key, compute: compute())
 
 SIDE = 160
 PHOTOGRAPHS = (
@@ -115,3 +124,37 @@ TRANSFORMS: dict[str, Callable[[Image.Image], Image.Image]] = {
 def copy(pixels: Pixels, transform: str) -> Pixels:
     """A copy of a picture, as one of `TRANSFORMS` makes it."""
     return np.asarray(TRANSFORMS[transform](Image.fromarray(pixels)))
+
+
+def edition(pictures: list[Pixels], embedding: NDArray[np.floating] | None = None, **columns: list) -> pa.Table:
+    """The table that `duplicates` scores: a row a picture, with what it measures and, if given, embeddings.
+
+    Columns that aren't given say: another source each, unlabelled, CC0, an original.
+    """
+    ids = columns.pop("id", [f"{k:032x}" for k in range(len(pictures))])
+    samples = [Sample(name, picture) for name, picture in zip(ids, pictures, strict=True)]
+    measured = list(Duplicates().measure(samples, CONTEXT))
+    n = len(pictures)
+    given = {
+        "id": ids,
+        "sha256": [hashlib.sha256(encode_png(picture)).hexdigest() for picture in pictures],
+        "source": ids,
+        "label": [-1] * n,
+        "licence": ["CC0-1.0"] * n,
+        "variant": ["original"] * n,
+        "origin": [f"{k}.png" for k in range(n)],
+        **columns,
+    }
+    table = pa.table({name: arrow_column(values) for name, values in given.items()})
+    for name in measured[0]:
+        values = [row[name] for row in measured]
+        column = arrow_column(np.stack(values) if isinstance(values[0], np.ndarray) else values)
+        table = table.append_column(f"duplicates.{name}", column)
+    return table if embedding is None else table.append_column("features.embedding", arrow_column(embedding))
+
+
+def scored(step: CurationStep, table: pa.Table) -> pa.Table:
+    """The table with what the step gives, as the engine adds it."""
+    for name, values in step.score(table, CONTEXT).items():
+        table = table.append_column(f"{step.component_name()}.{name}", arrow_column(values))
+    return table
