@@ -143,6 +143,9 @@ class Generator(Component):
         An exception costs the whole unit, so a picture's own trouble is yielded as a `Failure`.
         """
 
+    def check(self, ctx: Context) -> None:
+        """Raise RecipeError for what can't work on this source; asked at plan time, before any picture is read."""
+
     def filters(self) -> tuple[str, ...]:
         """Aliases of models whose opinion decides what is accepted; they may not judge the result later."""
         return ()

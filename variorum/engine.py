@@ -80,12 +80,15 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
 
     Raises:
         SourceError: the source is missing or empty.
-        RecipeError: an alias isn't known.
+        RecipeError: an alias isn't known, or a generator can't work on this source.
+        ModelUnavailable: a model has no pin yet.
     """
     source = recipe.source
     size = source.size(ctx)
     if size == 0:
         raise SourceError(f"source {source.component_name()}: it has no samples")
+    for generator in recipe.generate:
+        generator.check(ctx)
     size = min(size, recipe.limit or size)
     aliases = sorted({alias for component in (source, *recipe.generate) for alias in component.aliases()})
     models = {alias: ctx.models.pin(alias) for alias in aliases}

@@ -68,6 +68,36 @@ def save_clip(folder: Path) -> None:
         ).save_pretrained(folder, safe_serialization=True)
 
 
+def save_checker(folder: Path, limit: float) -> None:
+    """A safety checker whose every concept has this limit, with its image processor; the same network every time."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        checker = safety_checker()
+    checker.concept_embeds_weights.data.fill_(limit)
+    checker.save_pretrained(folder / "safety_checker", safe_serialization=True)
+    image_processor().save_pretrained(folder / "feature_extractor")
+
+
+def models_table(tiny: Path, **checkers: Path) -> str:
+    """A table of one's own with the tiny pipelines under the hub's aliases, and safety checkers under any."""
+    entries = [
+        ("text_to_image", "diffusion", tiny / "text_to_image", '{ task = "text_to_image" }'),
+        ("image_to_image", "diffusion", tiny / "text_to_image", '{ task = "image_to_image" }'),
+        ("image_variation", "diffusion", tiny / "image_variation", '{ task = "image_variation" }'),
+        ("inpainter", "diffusion", tiny / "inpaint", '{ task = "inpaint", steps = 3 }'),
+        ("safety_checker", "safety_checker", tiny / "text_to_image", "{}"),
+        ("zero_shot", "zero_shot", tiny / "clip", "{}"),
+        *((alias, "safety_checker", folder, "{}") for alias, folder in checkers.items()),
+    ]
+    return "".join(
+        f'[{alias}]\nname = "tiny/{alias}"\nloader = "{loader}"\nlocal = {{ path = "{folder}" }}\n'
+        f'options = {options}\nlicence = "none"\nsource = "random weights"\n\n'
+        for alias, loader, folder, options in entries
+    )
+
+
 def save_tokenizer(folder: Path) -> Any:
     """CLIP's tokenizer over single bytes: a token a letter."""
     from transformers import CLIPTokenizer

@@ -1,0 +1,248 @@
+"""Pictures drawn in batches by a diffusion model, with what can go wrong: too little memory, and what nobody wants.
+
+A picture that the safety checker flags is drawn again with the next of its seeds, a few times at most; what is flagged
+to the end is counted as `filtered_nsfw` and, unless asked for, not kept. It never comes out black.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from generators.diffusion.opinions import opinions
+from generators.editing.gates import Gates, at_most, blank, first_failed
+from generators.prompting.prompts import Words
+from schemas.canonical import Json
+from schemas.component import Context, Generator
+from schemas.sample import Failure, Gate, Op, Sample, child_id
+
+log = logging.getLogger(__name__)
+
+Pixels = NDArray[np.uint8]
+FLAGGED = "filtered_nsfw"
+
+
+class Safety(BaseModel):
+    """What happens to pictures that not everybody wants to see."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checker: str | None = "safety_checker"
+    """Alias of the model that flags them; null for no check."""
+    redraws: int = Field(default=3, ge=0, le=20)
+    """How often a flagged picture is drawn anew, each time with another seed."""
+    keep: bool = False
+    """Keep what is flagged to the end in the quarantine, for people to look at; else only the fact is kept."""
+
+    def aliases(self) -> tuple[str, ...]:
+        """The checker."""
+        return () if self.checker is None else (self.checker,)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One picture that is wanted.
+
+    Attributes:
+        sample: what it is made from.
+        variant: what users group it by.
+        requested: all that is asked for; enters its id.
+        setting: the number that a call to the model has one of: guidance, or strength.
+        seeds: the first one, and those of the re-draws.
+        prompt: what it is to show.
+        negative: what it is to keep away from.
+    """
+
+    sample: Sample
+    variant: str
+    requested: Mapping[str, Json]
+    setting: float
+    seeds: tuple[int, ...]
+    prompt: str = ""
+    negative: str = ""
+
+
+@dataclass(slots=True)
+class Drawn:
+    """A picture, and how it came about: seed number, pictures in the same call, margin over the checker's limit."""
+
+    image: Pixels
+    attempt: int
+    together: int
+    margin: float | None = None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the checker objects."""
+        return self.margin is not None and self.margin > 0
+
+
+Make = Callable[[Sequence[Ask], Sequence[int], float], list[Pixels]]
+"""Pictures for asks, with a seed each, at one setting."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """All that it takes to turn asks into samples.
+
+    Attributes:
+        component: the generator, whose name, revision and fingerprint go on record.
+        ctx: seeds and models.
+        model: alias of what draws.
+        make: calls it.
+        safety: what to do about flagged pictures.
+        scorer: alias of a zero-shot model whose opinion is recorded; None for none.
+        words: the classes, for the scorer.
+        batch: pictures to a call, at most.
+        note: more facts for an ask's `achieved`.
+    """
+
+    component: Generator
+    ctx: Context
+    model: str
+    make: Make
+    safety: Safety
+    scorer: str | None
+    words: Mapping[str, Words]
+    batch: int
+    note: Callable[[Ask], dict[str, Json]] = field(default=lambda _: {})
+
+    def pictures(self, items: Iterable[Ask | Failure], settings: int) -> Iterator[Sample | Failure]:
+        """A sample or a Failure for each item, in order.
+
+        Args:
+            items: asks, and failures that are passed through.
+            settings: how many different settings the asks have, so that calls are full.
+
+        Raises:
+            OutOfMemoryError: PyTorch's, when there isn't the memory for one picture.
+        """
+        from torch import OutOfMemoryError
+
+        pins = {alias: self.ctx.models.pin(alias) for alias in aliases(self.model, self.safety, self.scorer)}
+        batch, waiting = self.batch, iter(items)
+        while window := list(islice(waiting, batch * settings)):
+            asks = [item for item in window if isinstance(item, Ask)]
+            try:
+                drawn = self._drawn(asks)
+            except OutOfMemoryError:
+                most = max(len(part) for part in _by_setting(asks).values())
+                if most == 1:
+                    raise
+                batch = most // 2
+                log.warning(
+                    "%s: out of memory with %d pictures, going on with %d", self.component.component_name(), most, batch
+                )
+                waiting = chain(window, waiting)
+                continue
+            images = [item.image for item in drawn]
+            notes = iter(
+                opinions(self.ctx.models.get(self.scorer), images, asks, self.words)
+                if self.scorer
+                else [{}] * len(asks)
+            )
+            results = iter(drawn)
+            for item in window:
+                yield self._result(item, next(results), next(notes), pins) if isinstance(item, Ask) else item
+
+    def _drawn(self, asks: list[Ask]) -> list[Drawn]:
+        """One picture an ask, in order."""
+        found: dict[int, Drawn] = {}
+        for setting, numbers in _by_setting(asks).items():
+            left = numbers
+            for attempt in range(self.safety.redraws + 1):
+                part = [asks[number] for number in left]
+                images = self.make(part, [ask.seeds[attempt] for ask in part], setting)
+                for number, image in zip(left, images, strict=True):
+                    found[number] = Drawn(image, attempt, len(part))
+                if self.safety.checker is None:
+                    break
+                margins = self.ctx.models.get(self.safety.checker)(images)
+                for number, margin in zip(left, margins, strict=True):
+                    found[number].margin = round(float(margin), 6)
+                left = [number for number in left if found[number].flagged]
+                if not left:
+                    break
+        return [found[number] for number in range(len(asks))]
+
+    def _result(self, ask: Ask, drawn: Drawn, notes: Mapping[str, Gate], pins: Mapping[str, str]) -> Sample | Failure:
+        component, sample = self.component, ask.sample
+        gates = {"blank": blank(drawn.image, Gates())}
+        if drawn.margin is not None:
+            gates = {FLAGGED: at_most(drawn.margin, 0), **gates}
+        if drawn.flagged and not self.safety.keep:
+            return Failure(
+                child_id(sample.id, component.fingerprint(), ask.variant, ask.requested),
+                sample.id,
+                "ineligible",
+                FLAGGED,
+                ask.variant,
+                sample.labels,
+                sample.origin,
+                sample.licence,
+                f"flagged by {self.safety.checker} with each of {drawn.attempt + 1} seeds",
+                {FLAGGED: gates[FLAGGED]},
+            )
+        op = Op(
+            name=component.component_name(),
+            revision=component.revision,
+            requested=ask.requested,
+            achieved={
+                "size": list(drawn.image.shape[:2]),
+                "batch": drawn.together,
+                "redraws": drawn.attempt,
+                **self.note(ask),
+            },
+            gates={**gates, **notes},
+            models=dict(pins),
+            seed=ask.seeds[drawn.attempt],
+        )
+        # what came with a real picture (a mask) says nothing of this one
+        text = ask.prompt.encode() if ask.prompt else sample.extras.get("txt")
+        return sample.child(
+            drawn.image,
+            op,
+            variant=ask.variant,
+            fingerprint=component.fingerprint(),
+            extras={} if text is None else {"txt": text},
+            reason=first_failed(gates),
+        )
+
+
+def seeds_for(component: str, sample: Sample, number: int, safety: Safety, ctx: Context) -> tuple[int, ...]:
+    """Seeds of the sample's picture `number` and of its re-draws; the same for every setting."""
+    attempts = 1 + (safety.redraws if safety.checker else 0)
+    return tuple(ctx.seed_for(component, sample.id, f"noise/{number}/{attempt}") for attempt in range(attempts))
+
+
+def ineligible(component: Generator, sample: Sample, variant: str, number: int, reason: str, detail: str) -> Failure:
+    """The Failure that stands for a sample's picture `number`, which can't be made."""
+    return Failure(
+        child_id(sample.id, component.fingerprint(), variant, {"k": number}),
+        sample.id,
+        "ineligible",
+        reason,
+        variant,
+        sample.labels,
+        sample.origin,
+        sample.licence,
+        detail,
+    )
+
+
+def aliases(model: str, safety: Safety, scorer: str | None) -> tuple[str, ...]:
+    """All models that a generator of this kind asks for."""
+    return (model, *safety.aliases(), *(() if scorer is None else (scorer,)))
+
+
+def _by_setting(asks: Sequence[Ask]) -> dict[float, list[int]]:
+    found: dict[float, list[int]] = {}
+    for number, ask in enumerate(asks):
+        found.setdefault(ask.setting, []).append(number)
+    return found

@@ -1,0 +1,186 @@
+"""Prompts out of class names, glosses and captions, by templates; and what makes a set of them unusable.
+
+The eighty templates in `clip_templates.csv` are CLIP's for ImageNet (openai/CLIP, MIT; Radford et al., ICML 2021),
+which ImageNet-G drew from without looking: 34 of them ask for drawings, toys and the like, so a training set made with
+them has seen what ImageNet-R and ImageNet-Sketch are meant to test, and ten ask for a bad picture.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from string import Formatter
+from typing import Literal
+
+from schemas.component import Context
+from schemas.errors import RecipeError
+from schemas.sample import Sample
+
+Named = Literal["photo", "neutral", "clip80", "clip80_verbatim", "caption"]
+"""`photo` is one template, `a photo of a …`; `neutral` CLIP's 36 that ask for an ordinary photo; `clip80` all, with
+articles put right (`an origami apple`) and `clip80_verbatim` as published; `caption` is the sample's own text."""
+Group = Literal["neutral", "degradation", "domain_shift", "own"]
+
+FIELDS = ("name", "gloss", "caption")
+PHOTO = "a photo of a {name}"
+
+ARTICLE = re.compile(r"\b([Aa]) (?=([\w-]+))")
+VOWEL = re.compile(r"(?!eu|one\b|once|u[bcfhjkqrst][aeiou]|uni(?!n|m))[aeiou]|hour|honest|hono|heir", re.IGNORECASE)
+"""Words that take *an*, by how they sound: an umbrella, an hourglass; a unicycle, a European, a ukulele."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One way to ask: its name for the record, what it asks for besides the class, the text, whether articles bend."""
+
+    id: str
+    group: Group
+    text: str
+    articles: bool = True
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The words that it wants: `name`, `gloss`, `caption`."""
+        return frozenset(name for _, name, _, _ in Formatter().parse(self.text) if name is not None)
+
+    def prompt(self, words: Mapping[str, str]) -> str:
+        """The text with its words in place; white space is one blank."""
+        text = " ".join(self.text.format_map(dict(words)).split())
+        return articled(text) if self.articles else text
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a class is called, and what it is in a few words; an empty gloss is none."""
+
+    name: str
+    gloss: str = ""
+
+
+def articled(text: str) -> str:
+    """The text with *an* for *a* where the next word starts with the sound of a vowel."""
+    return ARTICLE.sub(lambda found: found[1] + ("n " if VOWEL.match(found[2]) else " "), text)
+
+
+def check_templates(choice: Named | tuple[str, ...]) -> None:
+    """Raises ValueError for an empty list or text, an unknown field, or a text that is the same for every class."""
+    if isinstance(choice, str):
+        return
+    if not choice:
+        raise ValueError("there must be at least one template")
+    for text in choice:
+        try:
+            found = Template("", "own", text).fields
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no template: {error}") from None
+        if not found or found - set(FIELDS):
+            what = "nothing of the picture's own" if not found else ", ".join(sorted(found - set(FIELDS)))
+            raise ValueError(f"{text!r} has {what}; a template has one or more of {{name}}, {{gloss}}, {{caption}}")
+
+
+def template_set(choice: Named | tuple[str, ...]) -> tuple[Template, ...]:
+    """The templates behind a recipe's choice."""
+    if not isinstance(choice, str):
+        return tuple(Template(f"own{number}", "own", text) for number, text in enumerate(choice))
+    if choice == "photo":
+        return (Template("photo", "neutral", PHOTO),)
+    if choice == "caption":
+        return (Template("caption", "own", "{caption}", articles=False),)
+    known = [Template(item.id, item.group, item.text, choice != "clip80_verbatim") for item in clip_templates()]
+    return tuple(item for item in known if choice != "neutral" or item.group == "neutral")
+
+
+@lru_cache(maxsize=1)
+def clip_templates() -> tuple[Template, ...]:
+    """CLIP's eighty, in their own order."""
+    with Path(__file__).with_name("clip_templates.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(Template(row["id"], row["group"], row["template"]) for row in csv.DictReader(file))  # type: ignore[arg-type]
+
+
+def class_words(component: str, names: Mapping[str, str], ctx: Context) -> dict[str, Words]:
+    """What each class of the source is called: by `names` where they have it, else by the source; ImageNet's glosses.
+
+    Raises:
+        RecipeError: when `names` has a class that the source hasn't, or a class has no name at all.
+    """
+    from generators.sources.imagenet import index_of, is_wnid, table
+
+    infos = ctx.source.classes(ctx) if ctx.source else ()
+    if unknown := set(names) - {info.id for info in infos}:
+        raise RecipeError(f"{component}: names: the source has no class {min(unknown)!r}")
+    words = {}
+    for info in infos:
+        name = names.get(info.id, info.name).strip()
+        if not name:
+            raise RecipeError(f"{component}: class {info.id!r} has no name; give it one in names")
+        gloss = table()[index_of(info.id) or 0].gloss if is_wnid(info.id) else ""
+        words[info.id] = Words(name, gloss)
+    return words
+
+
+def described(
+    component: str,
+    sample: Sample,
+    number: int,
+    templates: Sequence[Template],
+    words: Mapping[str, Words],
+    ctx: Context,
+) -> tuple[Template, str | tuple[str, str]]:
+    """The template that a sample's picture `number` gets by its seed, with the prompt, or a reason why there is none.
+
+    Raises:
+        RecipeError: for a label that isn't among the classes.
+    """
+    draw = ctx.rng(component, sample.id, f"template/{number}").integers(len(templates))
+    template, found = templates[int(draw)], {}
+    if template.fields & {"name", "gloss"}:
+        if not sample.labels:
+            return template, ("unlabelled", "it has no label to say which class to make")
+        label = sample.labels[0]
+        if label not in words:
+            raise RecipeError(f"{component}: the source doesn't name class {label!r}, so there is no prompt for it")
+        found = {"name": words[label].name, "gloss": words[label].gloss}
+    if "caption" in template.fields:
+        text = sample.extras.get("txt")
+        found["caption"] = text.decode("utf-8", "replace").strip() if isinstance(text, bytes) else ""
+        if not found["caption"]:
+            return template, ("empty_prompt", "it has no caption (txt)")
+    return template, template.prompt(found)
+
+
+def check_prompts(component: str, templates: Sequence[Template], words: Mapping[str, Words]) -> None:
+    """Refuse what would give two classes one prompt, or a class none.
+
+    Raises:
+        RecipeError: naming two classes and their common prompt, or a class without the gloss that a template wants.
+    """
+    for wanted in {template.fields: template for template in templates}.values():
+        if "caption" in wanted.fields or not wanted.fields:
+            continue
+        seen: dict[str, str] = {}
+        for identity, item in words.items():
+            if "gloss" in wanted.fields and not item.gloss:
+                raise RecipeError(f"{component}: class {identity!r} has no gloss, which {wanted.text!r} asks for")
+            prompt = wanted.prompt({"name": item.name, "gloss": item.gloss})
+            other = seen.setdefault(prompt.casefold(), identity)
+            if other != identity:
+                raise RecipeError(
+                    f"{component}: classes {other!r} and {identity!r} would have one prompt, {prompt!r}, and different "
+                    "labels; give them names that differ, or a template with {gloss}"
+                )
+
+
+def leak_warning(component: str, templates: Iterable[Template]) -> str:
+    """What to know of templates that ask for something else than a photo; empty when none does."""
+    chosen = list(templates)
+    shifted = sum(template.group == "domain_shift" for template in chosen)
+    if not shifted:
+        return ""
+    return (
+        f"{component}: {shifted} of {len(chosen)} templates ask for sculptures, sketches, toys and the like: a model "
+        "trained on these pictures has seen what ImageNet-R and ImageNet-Sketch test; `templates: neutral` has none"
+    )
