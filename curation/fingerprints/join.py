@@ -27,7 +27,7 @@ EXACT_PAIRS = 4e10
 """Products of stored hashes and looked-up pictures up to which a join is exact: 200,000 pictures with themselves."""
 FEW_PAIRS = 1 << 20
 """Such products up to which all are simply compared."""
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Candidates that are compared at a time; bounds the memory of a join."""
 EXACT_VECTORS = 50_000
 """Vectors up to which a cosine join compares all pairs."""
@@ -88,12 +88,14 @@ def hamming_join(
     flips = [0, *(1 << bit for bit in range(BAND))] if exact else [0]
     whole = np.ascontiguousarray(stored).view(np.uint64).reshape(-1, 4)
     found: list[tuple[Ints, Ints, NDArray[np.uint8]]] = []
+    few = exact and len(queries) * len(stored) <= FEW_PAIRS
+    stored_bands = [] if few else [*_bands(whole, partitions, exact)]
     for turn in range(queries.shape[1]):
         turned = np.ascontiguousarray(queries[:, turn]).view(np.uint64).reshape(-1, 4)
-        if exact and len(queries) * len(stored) <= FEW_PAIRS:
+        if few:
             found += (_others(near, offset) for near in _all(turned, whole, radius))
             continue
-        for keys, stored_keys in zip(_bands(turned, partitions, exact), _bands(whole, partitions, exact), strict=True):
+        for keys, stored_keys in zip(_bands(turned, partitions, exact), stored_bands, strict=True):
             near_pairs = _bucket_join(turned, keys, whole, stored_keys, flips, radius)
             found += (_others(near, offset) for near in near_pairs)
     return _nearest(found, len(stored))
@@ -211,7 +213,9 @@ def _bucket_join(
 ) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
     """Near pairs among those with the same key in one band, but for one of `flips`."""
     order, query_order = np.argsort(stored_keys, kind="stable"), np.argsort(keys, kind="stable")
-    stored, queries, keys = stored[order], queries[query_order], keys[query_order]  # buckets lie together in memory
+    keys = keys[query_order]
+    # buckets lie together in memory, and half of the bits already tells strangers apart
+    half = [(queries[:, word].take(query_order), stored[:, word].take(order)) for word in range(2)]
     sizes = np.bincount(stored_keys, minlength=1 << BAND)
     starts = np.cumsum(sizes) - sizes
     for flip in flips:
@@ -223,16 +227,18 @@ def _bucket_join(
             before = int(ends[low - 1]) if low else 0
             high = max(low + 1, int(np.searchsorted(ends, before + CHUNK, side="right")))
             some = counts[low:high]
-            q = np.repeat(np.arange(low, high), some)
-            shift = np.repeat(starts[flipped[low:high]] - (np.cumsum(some) - some), some)
-            s = np.arange(len(q)) + shift
-            differing = np.bitwise_count(queries[q] ^ stored[s])
-            bits = differing[:, 0].astype(np.uint16)
-            for word in range(1, 4):
-                bits += differing[:, word]
-            near = np.flatnonzero(bits <= radius)
-            if near.size:
-                yield query_order[q[near]], order[s[near]], bits[near].astype(np.uint8)
+            first = np.repeat(starts[flipped[low:high]] - (ends[low:high] - some - before), some)
+            s = np.arange(len(first)) + first
+            bits = np.zeros(len(s), np.uint8)
+            for query, other in half:
+                bits += np.bitwise_count(np.repeat(query[low:high], some) ^ other.take(s))
+            maybe = np.flatnonzero(bits <= radius)
+            if maybe.size:
+                i = query_order[low + np.searchsorted(ends[low:high] - before, maybe, side="right")]
+                j = order[s[maybe]]
+                distance = np.bitwise_count(queries[i] ^ stored[j]).sum(axis=1, dtype=np.uint16)
+                near = distance <= radius
+                yield i[near], j[near], distance[near].astype(np.uint8)
             low = high
 
 
