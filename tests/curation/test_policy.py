@@ -1,0 +1,147 @@
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.policy import Condition, Policy, guard
+from schemas.component import CurationStep, build_component
+from schemas.errors import RecipeError
+
+
+def table(label, **columns) -> pa.Table:
+    names = [f"c{index}" for index in label]
+    data = {
+        "id": [f"{number:04d}" for number in range(len(label))],
+        "sha256": ["s"] * len(label),
+        "label": pa.array(label, pa.int64()),
+        "labels": pa.array(
+            [[name] if index >= 0 else [] for name, index in zip(names, label, strict=True)], pa.list_(pa.string())
+        ),
+    }
+    return pa.table({**data, **{f"d.{name}": values for name, values in columns.items()}})
+
+
+def verdicts(rules, data, **fields) -> dict[str, tuple[str, str, tuple[str, ...]]]:
+    step = build_component(
+        CurationStep,
+        {"name": "policy", "rules": rules, "min_class_size": 1, "max_share_per_class": 1, **fields},
+        "here",
+    )
+    return {v.id: (v.action, v.reason, v.labels) for v in step.decide(data)}
+
+
+def rule(action="drop", reason="r", column="d.score", **rest):
+    test = {key: rest.pop(key) for key in ("above", "at_least", "below", "at_most", "equals") if key in rest}
+    return {"when": [{"column": column, **(test or {"above": 0.5})}], "action": action, "reason": reason, **rest}
+
+
+def test_the_first_rule_that_matches_decides():
+    data = table([0, 0, 0, 1], score=[0.9, 0.6, 0.1, math.nan], flag=[True, False, True, True])
+    found = verdicts(
+        [rule(above=0.8, reason="high"), rule("review", "any"), rule("keep", "flagged", "d.flag", equals=True)], data
+    )
+    assert found == {
+        "0000": ("drop", "high", ()),
+        "0001": ("review", "any", ()),
+        "0002": ("keep", "flagged", ()),
+        "0003": ("keep", "flagged", ()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ({"above": 2}, [3]),
+        ({"at_least": 2}, [2, 3]),
+        ({"below": 2}, [1]),
+        ({"at_most": 2}, [1, 2]),
+        ({"equals": 2}, [2]),
+        ({"above": 1, "below": 3}, [2]),
+    ],
+)
+def test_conditions(test, expected):
+    values = np.array([1.0, 2.0, 3.0, math.nan])
+    assert values[Condition(column="x", **test).matches(values)].tolist() == expected
+
+
+def test_texts_are_compared_whole():
+    values = np.array(["odd", "", "odd_size"], dtype=object)
+    assert Condition(column="x", equals="odd").matches(values).tolist() == [True, False, False]
+
+
+def test_relabelling_names_the_class_by_its_id():
+    data = table([0, 0, 1, 0], score=[1.0, 1.0, 1.0, 1.0], to=[1, 0, 0, 7])
+    assert verdicts([rule("relabel", "wrong", to="d.to")], data) == {
+        "0000": ("relabel", "wrong", ("c1",)),
+        "0001": ("review", "wrong_without_another_label", ()),  # its own label
+        "0002": ("relabel", "wrong", ("c0",)),
+        "0003": ("review", "wrong_without_another_label", ()),  # a class that the edition hasn't
+    }
+
+
+def test_small_classes_and_large_shares_go_to_people():
+    label = [0] * 10 + [1] * 3
+    data = table(label, score=[0.9, 0.8, 0.7, *[0.0] * 7, 1.0, 0.0, 0.0])
+    guarded = [rule(value="d.score")]
+    found = verdicts(guarded, data, min_class_size=5, max_share_per_class=0.2)
+    assert found == {
+        "0000": ("drop", "r", ()),
+        "0001": ("drop", "r", ()),
+        "0002": ("review", "r_capped", ()),
+        "0010": ("review", "r_rare", ()),
+    }
+    free = verdicts([rule(value="d.score", guarded=False)], data, min_class_size=5, max_share_per_class=0.2)
+    assert {action for action, *_ in free.values()} == {"drop"}
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 3), st.booleans(), st.floats(0, 1)), max_size=40),
+    st.floats(0.05, 1),
+    st.integers(1, 6),
+)
+def test_the_guard_keeps_its_promise(rows, share, least):
+    label = np.array([row[0] for row in rows], dtype=np.int64)
+    acts = np.array([row[1] for row in rows], dtype=bool)
+    values = np.array([row[2] for row in rows], dtype=float)
+    held = guard(label, acts, values, least, share)
+    assert not held[~acts].any()
+    for index in np.unique(label):
+        own = label == index
+        acted = own & acts & (held == "")
+        if own.sum() < least:
+            assert not acted.any()
+        else:
+            assert acted.sum() == min((own & acts).sum(), math.floor(share * own.sum()))
+            capped = own & (held == "capped")
+            assert not capped.any() or not acted.any() or values[capped].max() <= values[acted].min()
+
+
+def test_what_a_recipe_may_not_say():
+    def refused(rules, message):
+        with pytest.raises(RecipeError, match=message):
+            build_component(CurationStep, {"name": "policy", "rules": rules}, "curate.0")
+
+    refused([], "at least 1 item")
+    refused([{"when": [{"column": "d.x"}], "action": "drop", "reason": "r"}], "needs above, at_least")
+    refused([rule("relabel")], "relabel needs `to`")
+    refused([rule("weight")], "weight needs `value`")
+    refused([rule(reason="Very bad|<b>")], "should match pattern")
+    refused([rule("delete")], "'keep', 'drop'")
+
+
+def test_a_column_that_isnt_there_and_steps_that_are_needed():
+    step = Policy(rules=[rule(column="nope.score"), rule(column="gate.label_p"), rule(column="variant", equals="x")])
+    assert step.needs() == ("nope",)
+    with pytest.raises(RecipeError, match=r"no column 'nope.score'; is the step 'nope' in the recipe's curate list"):
+        list(step.decide(table([0])))
+
+
+def test_weights_and_an_empty_edition():
+    data = table([0, 0], score=[1.0, 0.0], weight=[0.25, 1.0])
+    step = Policy(rules=[rule("weight", "doubt", value="d.weight")])
+    assert [(v.action, v.value) for v in step.decide(data)] == [("weight", 0.25)]
+    assert step.summarise(data) == {"decided": {"weight doubt": 1}, "untouched": 1}
+    assert list(step.decide(data.slice(0, 0))) == []
