@@ -46,7 +46,16 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Bumped when the shards or the table of an unchanged recipe would come out differently."""
-RECORDED = ("variorum", "numpy", "opencv-contrib-python-headless", "onnxruntime", "torch", "pyarrow")
+RECORDED = (
+    "variorum",
+    "numpy",
+    "opencv-contrib-python-headless",
+    "onnxruntime",
+    "torch",
+    "diffusers",
+    "transformers",
+    "pyarrow",
+)
 """Packages whose versions a receipt notes."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tomllib
 from dataclasses import dataclass
 
 import httpx
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 
 from schemas.errors import ModelUnavailable, RecipeError
@@ -170,3 +172,22 @@ def test_a_local_folder_has_a_pin_that_follows_its_content(tmp_path, monkeypatch
     assert ModelTable("hub").pin("mine") == first
     (folder / "unet" / "config.json").write_text('{"a": 1}')
     assert ModelTable("hub").pin("mine") != first
+
+
+def test_a_pinned_repository_is_found_in_the_hubs_cache_under_a_mirrors_name(tiny, tmp_path, monkeypatch):
+    """The whole way of a checkpoint but for the download, with random weights in its place."""
+    snapshot = tmp_path / "hub" / "models--here--model" / "snapshots" / FIRST
+    shutil.copytree(tiny / "text_to_image", snapshot)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    files = sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file())
+    table = tmp_path / "mine.toml"
+    place = f'repo = "gone/model", mirrors = ["here/model"], revision = "{FIRST}", files = {json.dumps(files)}'
+    lines = TABLE.split("[other]")[0].splitlines()
+    table.write_text("\n".join(f"hub_repo = {{ {place} }}" if line.startswith("hub_repo") else line for line in lines))
+    monkeypatch.setenv("VARIORUM_MODELS", str(table))
+    models = ModelTable("hub", tmp_path / "cache")
+    assert models.status("mine").state == "ready"
+    (picture,) = models.get("mine")(["a cat"], [""], [1], steps=2, guidance=2.0, size=None)
+    assert picture.shape == (64, 64, 3)
+    (snapshot / "unet" / "config.json").unlink()
+    assert models.status("mine").state == "missing"
