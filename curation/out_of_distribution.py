@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from curation.dynamics.figures import most_flagged
 from curation.gaussians.classes import (
     FIT_ON,
     blocks,
@@ -24,6 +25,12 @@ from curation.gaussians.classes import (
     squared_distances,
     stratified_folds,
     thinned,
+)
+from curation.gaussians.conformal import (
+    benjamini_hochberg,
+    chance_agreement,
+    conformal_p_values,
+    least_discoveries,
 )
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
@@ -75,8 +82,10 @@ class OutOfDistribution(CurationStep):
         if self.reference:
             trusted = np.asarray(vector(table, "variant") == self.reference, dtype=bool)
             if len(trusted) and not trusted.any():
-                raise RecipeError(f"out_of_distribution: no picture of the variant {self.reference!r} to refer to")
-        fold = stratified_folds(y, FOLDS, ctx.rng(self.component_name(), "", "folds"))
+                raise RecipeError(
+                    f"curate.{self.component_name()}: no picture of the variant {self.reference!r} to refer to"
+                )
+        fold = stratified_folds(y, FOLDS, ctx.rng(self.component_name(), "", "folds"), vector(table, "id"))
         found = distances(features, y, fold, trusted=trusted, components=self.components or COMPONENTS)
         relative = self.method == "relative" and bool(np.isfinite(found.relative).any())
         chosen = found.relative if relative else found.mahalanobis
@@ -98,17 +107,17 @@ class OutOfDistribution(CurationStep):
         }
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """How many are flagged, the share of each class's, and how few could be at all."""
+        """How many are flagged, in which classes most, and how few could be at all."""
         step = self.component_name()
         flag, clean = vector(table, f"{step}.flag"), vector(table, f"{step}.presumed_clean")
         label = vector(table, "label")
-        tested = int(np.isfinite(vector(table, f"{step}.p_value")).sum())
+        p = vector(table, f"{step}.p_value")
         return {
             "pictures": len(flag),
             "flagged": int(flag.sum()),
-            "flagged_by_class": {str(k): round(float(flag[label == k].mean()), 4) for k in np.unique(label)},
+            "most_flagged_classes": most_flagged(table, flag & (label >= 0), np.isfinite(p) & (label >= 0)),
             "presumed_in_distribution": int(clean.sum()),
-            "least_that_can_be_flagged": least_discoveries(tested, int(clean.sum()), self.fdr),
+            "least_that_can_be_flagged": least_discoveries(int(np.isfinite(p).sum()), int(clean.sum()), self.fdr),
             "false_discovery_rate": self.fdr,
         }
 
@@ -226,75 +235,3 @@ def principal_axes(samples: NDArray[np.float64], components: int) -> tuple[NDArr
     if n > d:
         return centre, eigh(centred.T @ centred, subset_by_index=(d - q, d - 1))[1]
     return centre, np.linalg.svd(centred, full_matrices=False)[2][:q].T
-
-
-def conformal_p_values(
-    scores: NDArray[np.float64],
-    calibration: NDArray[np.bool_],
-    strays: NDArray[np.bool_] | None = None,
-    chance: float = 0.0,
-) -> NDArray[np.float64]:
-    """Share of the calibration's other samples that score as high: `p_i = (1 + A_i) / (1 + A)` (Vovk et al., 2005).
-
-    What is foreign and happens to bear the nearest class's label is in the calibration too, and hides its like. Where
-    labels of foreign pictures are independent of their looks, `chance / (1 - chance)` of them are in it for each one
-    among the `strays`, at any score; so that share of the strays that score as high is taken off `A_i`, and of all
-    strays off `A`. Wrong labels of what isn't foreign are strays as well, but take off the same share of both.
-
-    Args:
-        scores: `[N]`, higher is more foreign, each by a model that hasn't seen the sample; NaN is not judged.
-        calibration: `[N]` the samples that stand for what is in distribution.
-        strays: `[N]` labelled samples outside it.
-        chance: of a foreign sample to be in the calibration.
-
-    Returns:
-        `[N]` in (0, 1], never falling as the score falls; NaN where there is none.
-    """
-    judged = np.isfinite(scores)
-    others, total = _as_high(scores, calibration & judged)
-    if strays is not None and 0 < chance < 1:
-        odds = chance / (1 - chance)
-        astray, all_astray = _as_high(scores, strays & judged)
-        others, total = np.maximum(others - odds * astray, 0), np.maximum(total - odds * all_astray, 0)
-    p = np.minimum((1 + others) / (1 + total), 1)
-    order = np.argsort(-scores, kind="stable")
-    p[order] = np.maximum.accumulate(p[order])
-    return np.where(judged, p, np.nan)
-
-
-def _as_high(scores: NDArray[np.float64], among: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """By sample, how many others of a group score at least as high, and how many others there are."""
-    ordered = np.sort(scores[among])
-    return len(ordered) - np.searchsorted(ordered, scores, side="left") - among, len(ordered) - among
-
-
-def chance_agreement(y: NDArray[np.int64], nearest: NDArray[np.int64], strays: NDArray[np.bool_]) -> float:
-    """Chance that a stray's nearest class would be its label if labels were dealt anew.
-
-    Args:
-        y: `[N]` given labels in 0..K-1, -1 unlabelled.
-        nearest: `[N]` nearest classes, -1 for none.
-        strays: `[N]` whose nearest classes count.
-    """
-    labelled = y >= 0
-    among = strays & (nearest >= 0)
-    if not labelled.any() or not among.any():
-        return 0.0
-    k = int(max(y.max(), nearest.max())) + 1
-    dealt = np.bincount(y[labelled], minlength=k) / labelled.sum()
-    return float(dealt @ np.bincount(nearest[among], minlength=k) / among.sum())
-
-
-def benjamini_hochberg(p: NDArray[np.float64], tested: NDArray[np.bool_], fdr: float) -> NDArray[np.bool_]:
-    """`[N]`: which of the tested hypotheses fall at this false discovery rate (Benjamini and Hochberg, 1995)."""
-    from scipy.stats import false_discovery_control
-
-    flag = np.zeros(len(p), dtype=bool)
-    if tested.any():
-        flag[tested] = false_discovery_control(p[tested]) <= fdr
-    return flag
-
-
-def least_discoveries(tested: int, calibration: int, fdr: float) -> int:
-    """How many must at least stand out together before any can be flagged: no p-value is below `1 / (1 + n)`."""
-    return int(np.ceil(tested / (fdr * (1 + calibration)))) if tested else 0

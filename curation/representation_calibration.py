@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curation.dynamics.figures import most_flagged
 from curation.gaussians.classes import (
     ClassGaussians,
     blocks,
@@ -27,6 +28,7 @@ from curation.gaussians.classes import (
 )
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
+from schemas.errors import RecipeError
 from variorum.columns import given_labels, matrix, vector
 
 if TYPE_CHECKING:
@@ -53,10 +55,16 @@ class RepresentationCalibration(CurationStep):
         return ("features",)
 
     def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """`score` (nats by which another class wins), `flag`, `proposed`, `sharing`, and the baselines' proposals."""
+        """`score` (nats by which another class wins), `flag`, `proposed`, `sharing`, and the baselines' proposals.
+
+        Raises:
+            RecipeError: no picture has a label.
+        """
         features = matrix(table, "features.embedding")
         y, classes = given_labels(table)
-        fold = stratified_folds(y, FOLDS, ctx.rng(self.component_name(), "", "folds"))
+        if len(y) and not len(classes):
+            raise RecipeError(f"curate.{self.component_name()}: no picture has a label; take the step out")
+        fold = stratified_folds(y, FOLDS, ctx.rng(self.component_name(), "", "folds"), vector(table, "id"))
         found = calibrated(features, y, fold, neighbours=self.neighbours)
         columns = {
             "score": found.score,
@@ -74,7 +82,8 @@ class RepresentationCalibration(CurationStep):
         step, label = self.component_name(), vector(table, "label")
         flag, sharing = vector(table, f"{step}.flag"), vector(table, f"{step}.sharing")
         judged = np.isfinite(vector(table, f"{step}.score"))
-        known = np.unique(label[label >= 0])
+        if not judged.any():
+            return {"judged": 0}
         accuracies = {
             name: balanced_accuracy(label, vector(table, f"{step}.{column}"))
             for name, column in (
@@ -87,9 +96,9 @@ class RepresentationCalibration(CurationStep):
         return {
             "judged": int(judged.sum()),
             "flagged": int(flag.sum()),
-            "estimated_noise_rate": round(float(flag[judged].mean()), 4) if judged.any() else None,
-            "flagged_by_class": {str(k): round(float(flag[label == k].mean()), 4) for k in known},
-            "sharing_by_class": {str(k): round(float(sharing[label == k][0]), 4) for k in known},
+            "estimated_noise_rate": round(float(flag[judged].mean()), 4),
+            "most_flagged_classes": most_flagged(table, flag, judged),
+            "sharing_by_class": sharing_by_class(table, sharing),
             "balanced_accuracy_against_given_labels": {
                 name: None if value is None else round(value, 4) for name, value in accuracies.items()
             },
@@ -250,6 +259,15 @@ def weighted_regression(features: NDArray[Any], y: NDArray[np.int64], fold: NDAr
         model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000, tol=1e-3)
         proposed[rows[asked]] = model.fit(samples[known], y[rows][known]).predict(samples[asked])
     return proposed
+
+
+def sharing_by_class(table: pa.Table, sharing: NDArray[np.float64]) -> dict[str, float]:
+    """The share that each class borrows, by class id; the ten classes that borrow most, largest first."""
+    y, _ = given_labels(table)
+    _, first = np.unique(np.where(y >= 0, y, np.iinfo(np.int64).max), return_index=True)
+    first = first[np.isfinite(sharing[first])]
+    order = first[np.argsort(-sharing[first], kind="stable")][:10]
+    return {table.column("labels")[int(row)].as_py()[0]: round(float(sharing[row]), 4) for row in order}
 
 
 def as_classes(proposed: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
