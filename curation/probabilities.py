@@ -67,11 +67,11 @@ class Probabilities(CurationStep):
         raw = p.copy()
         if n:
             x = normalised(matrix(table, "features.embedding"))
-            group = vector(table, "duplicates.group") if self.grouped else np.arange(n)
             rows = np.flatnonzero((y >= 0) & ~np.isnan(x[:, 0]))
             rows = rows[np.argsort(vector(table, "id")[rows], kind="stable")]
             rng = ctx.rng(self.component_name(), "", "folds")
-            fold = deal(y[rows], group[rows], self.folds, rng)
+            group = vector(table, "duplicates.group")[rows] if self.grouped else np.arange(len(rows))
+            fold = deal(y[rows], group, self.folds, rng)
             logits = out_of_fold_logits(x[rows], y[rows], len(classes), fold, self.c, self.fit_on, rng)
             raw[rows] = softmax(logits)
             p[rows] = softmax(logits / temperature(logits, y[rows]))
@@ -111,7 +111,7 @@ def deal(y: Ints, group: Ints, folds: int, rng: np.random.Generator) -> Ints:
     fewer groups than folds is in as many folds as it has groups.
     """
     _, first, member, size = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
-    turn = np.lexsort((rng.permutation(len(first)), -size, y[first]))
+    turn = np.lexsort((rng.permutation(len(y))[first], -size, y[first]))
     fold = np.empty(len(first), dtype=np.int64)
     fold[turn] = np.arange(len(first)) % folds
     return fold[member]
@@ -157,7 +157,7 @@ def out_of_fold_logits(
 
 
 def same_share(y: Ints, most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which of the samples `[N]` to take so that about `most` are taken, the same share of each class but at least one."""
+    """Which samples `[N]` to take so that about `most` are, the same share of every class but at least one."""
     if len(y) <= most:
         return np.ones(len(y), dtype=bool)
     order = np.lexsort((rng.permutation(len(y)), y))
@@ -196,7 +196,7 @@ def softmax(logits: Floats) -> Floats:
 
 
 def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
-    """Expected calibration error: mean distance of confidence and accuracy over 15 bins of confidence, by their sizes."""
+    """Expected calibration error: distance of confidence and accuracy in 15 bins of confidence, weighted by size."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gap = np.bincount(bins, weights=confidence - right, minlength=BINS)
     return float(np.abs(gap).sum() / len(right))

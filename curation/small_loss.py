@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
-OWN_FIT = 200
-"""A class with as many pictures gets a mixture of its own; the others share one, less their medians."""
 FEWEST = 20
 """With fewer pictures there is no evidence of anything."""
 APART = 2.0
@@ -41,7 +39,7 @@ class SmallLoss(CurationStep):
     scored_by: ClassVar[frozenset[str]] = frozenset({"method", "posterior", "percentile"})
 
     method: Literal["mixture", "fake_class"] = "mixture"
-    """`fake_class` flags margins as low as those of pictures in a made-up class; needs `training_dynamics.fake_class`."""
+    """`fake_class` flags margins as low as those of a made-up class; needs `training_dynamics` with `fake_class`."""
     posterior: float = Field(default=0.5, gt=0, lt=1)
     """Least probability of the suspect component for a flag of `mixture`."""
     percentile: float = Field(default=99.0, gt=0, le=100)
@@ -52,30 +50,22 @@ class SmallLoss(CurationStep):
         return ("training_dynamics",)
 
     def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """Columns `score` (the mean loss's rank, in (0, 1)), `posterior` (of a wrong label), `evidence`, `flag`.
+        """Columns `score` (the mean loss's rank, in (0, 1)), `posterior` (of a wrong label), `flag`.
 
-        Where there is no evidence of noise, `posterior` is 0 and nothing is flagged.
+        Where there is no evidence of noise, `posterior` is 0 and `mixture` flags nothing.
 
         Raises:
             RecipeError: `fake_class` without the margins of one.
         """
-        n = table.num_rows
-        if not n:
-            return {
-                "score": np.zeros(0),
-                "posterior": np.zeros(0),
-                "evidence": np.zeros(0, bool),
-                "flag": np.zeros(0, bool),
-            }
+        if not table.num_rows:
+            return {"score": np.zeros(0), "posterior": np.zeros(0), "flag": np.zeros(0, dtype=bool)}
         y, _ = given_labels(table)
-        score = vector(table, "training_dynamics.mean_loss")
-        margin = vector(table, "training_dynamics.aum")
-        judged = np.isfinite(margin)
-        posterior, evidence = np.full(n, np.nan), np.zeros(n, dtype=bool)
-        posterior[~np.isnan(score)] = 0.0
-        seed = ctx.seed_for(self.component_name(), "", "mixture") % 2**32
-        posterior[judged], evidence[judged] = suspicion(margin[judged], y[judged], seed)
-        flag = evidence & (posterior > self.posterior)
+        loss, margin = vector(table, "training_dynamics.mean_loss"), vector(table, "training_dynamics.aum")
+        posterior, judged = np.where(np.isnan(loss), np.nan, 0.0), np.isfinite(margin)
+        found = suspicion(margin[judged], y[judged], ctx.seed_for(self.component_name(), "", "mixture") % 2**32)
+        if found is not None:
+            posterior[judged] = found
+        flag = posterior > self.posterior
         if self.method == "fake_class":
             if "training_dynamics.fake_margin" not in table.column_names:
                 raise RecipeError(
@@ -83,7 +73,7 @@ class SmallLoss(CurationStep):
                 )
             fake = vector(table, "training_dynamics.fake_margin")
             flag = below_fake(margin, fake[np.isfinite(fake)], self.percentile)
-        return {"score": score, "posterior": posterior, "evidence": evidence, "flag": flag}
+        return {"score": rank(loss), "posterior": posterior, "flag": flag}
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
         """Whether there is evidence of noise, the estimated rate, counts, and the classes that are flagged most."""
@@ -91,42 +81,45 @@ class SmallLoss(CurationStep):
         judged = ~np.isnan(vector(table, f"{name}.score"))
         if not judged.any():
             return {"judged": 0}
-        flag, evidence = vector(table, f"{name}.flag"), vector(table, f"{name}.evidence")
+        flag, posterior = vector(table, f"{name}.flag"), vector(table, f"{name}.posterior")[judged]
         return {
             "judged": int(judged.sum()),
-            "evidence_of_noise": bool(evidence.any()),
-            "estimated_noise_rate": round(float(vector(table, f"{name}.posterior")[judged].mean()), 4),
+            "evidence_of_noise": bool(posterior.any()),
+            "estimated_noise_rate": round(float(posterior.mean()), 4),
             "flagged": int(flag.sum()),
             "most_flagged_classes": most_flagged(table, flag, judged),
         }
 
 
-def suspicion(margin: Floats, y: Ints, seed: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Probability `[N]` that a label is wrong, by its mean margin `[N]`, and whether there is evidence that any is.
+def rank(values: Floats) -> Floats:
+    """Ranks `[N]` in (0, 1) of the values that aren't NaN; equal values share one."""
+    from scipy.stats import rankdata
 
-    Margins differ from class to class, so a class with at least 200 labels is judged by itself, and of the others
-    the class's median is subtracted first.
+    ranks, judged = np.full(len(values), np.nan), ~np.isnan(values)
+    ranks[judged] = (rankdata(values[judged]) - 0.5) / max(int(judged.sum()), 1)
+    return ranks
+
+
+def suspicion(margin: Floats, y: Ints, seed: int) -> Floats | None:
+    """Probability `[N]` that a label is wrong, by its mean margin `[N]`; None without evidence that any is.
+
+    Margins differ from class to class, so each class's median is subtracted first. A mixture for every class finds
+    two modes in clean ones, easy pictures and hard ones; over all classes together those blur into one.
     """
-    posterior, evidence = np.zeros(len(margin)), np.zeros(len(margin), dtype=bool)
-    counts = np.bincount(y, minlength=1)
     values = -np.asarray(margin, dtype=np.float64)
-    small = counts[y] < OWN_FIT
-    for k in np.flatnonzero(counts):
-        if counts[k] < OWN_FIT:
-            values[y == k] -= np.median(values[y == k])
-    for rows in (np.flatnonzero(small), *(np.flatnonzero(y == k) for k in np.flatnonzero(counts >= OWN_FIT))):
-        found = upper_mode(values[rows], seed)
-        if found is not None:
-            posterior[rows], evidence[rows] = found, True
-    return posterior, evidence
+    order = np.argsort(y, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(y[order])) + 1):
+        if len(rows):
+            values[rows] -= np.median(values[rows])
+    return upper_mode(values, seed)
 
 
 def upper_mode(values: Floats, seed: int) -> Floats | None:
     """Posterior `[N]` of the upper of two Gaussians, where two modes are better than one and stand apart, else None.
 
     Two are better by the Bayesian information criterion, which larger samples satisfy with any skew or heavy tail,
-    and apart by Ashman's `D = √2 |μ₁ − μ₂| / √(σ₁² + σ₂²)`, above 2. A value below the lower mode's mean is never of
-    the upper one, though a wide Gaussian would claim it.
+    and apart by Ashman's `D = √2 |μ₁ − μ₂| / √(σ₁² + σ₂²)`, above 2. The posterior never falls as the value rises,
+    though far out the wider of two Gaussians would claim everything.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -138,7 +131,11 @@ def upper_mode(values: Floats, seed: int) -> Floats | None:
     apart = np.sqrt(2) * abs(mean[0] - mean[1]) / np.sqrt(variance.sum())
     if two.bic(x) >= one.bic(x) or apart <= APART:
         return None
-    return np.where(x[:, 0] > mean.min(), two.predict_proba(x)[:, mean.argmax()], 0.0)
+    order = np.argsort(values, kind="stable")
+    upper = np.where(x[order, 0] > mean.min(), two.predict_proba(x[order])[:, mean.argmax()], 0.0)
+    posterior = np.empty(len(values))
+    posterior[order] = np.maximum.accumulate(upper)
+    return posterior
 
 
 def below_fake(margin: Floats, fake: Floats, percentile: float) -> NDArray[np.bool_]:

@@ -109,12 +109,12 @@ def columns(seen: Dynamics, y: Ints, *, elr: bool) -> dict[str, NDArray[Any]]:
     """What detectors read, from the dynamics of N labelled samples.
 
     Returns:
-        `loss_history` `[N, E]` float16, `mean_loss` (mean over the epochs of the loss's rank, in (0, 1)),
-        `rank_in_class` (of `mean_loss`, in (0, 1)), `aum` (mean margin), `learning_time` (first epoch that got the
-        given label, E for none), `forgets` (times it was got and then lost: Toneva et al., ICLR 2019,
-        arXiv 1812.05159), `agreement` (share of epochs that got it), and with `elr` `elr_target` `[N, K]` float16.
+        `loss_history` `[N, E]` float16, `mean_loss` (over the epochs, in nats), `rank_in_class` (of `mean_loss`, in
+        (0, 1)), `aum` (mean margin), `learning_time` (first epoch that got the given label, E for none), `forgets`
+        (times it was got and then lost: Toneva et al., ICLR 2019, arXiv 1812.05159), `agreement` (share of epochs
+        that got it), and with `elr` `elr_target` `[N, K]` float16.
     """
-    mean_loss = mean_rank(seen.loss)
+    mean_loss = seen.loss.mean(axis=1)
     got = seen.agrees
     found: dict[str, NDArray[Any]] = {
         "loss_history": seen.loss.astype(np.float16),
@@ -126,19 +126,6 @@ def columns(seen: Dynamics, y: Ints, *, elr: bool) -> dict[str, NDArray[Any]]:
         "agreement": got.mean(axis=1),
     }
     return {**found, "elr_target": seen.target.astype(np.float16)} if elr else found
-
-
-def mean_rank(loss: Floats) -> NDArray[np.float64]:
-    """Mean over the epochs of each sample's rank by loss `[N, E]`, in (0, 1); equal losses share a rank.
-
-    Ranks make epochs count alike, however small the losses have become.
-    """
-    from scipy.stats import rankdata
-
-    total = np.zeros(len(loss))
-    for epoch in loss.T:
-        total += rankdata(epoch)
-    return (total / loss.shape[1] - 0.5) / max(len(loss), 1)
 
 
 def rank_in_class(values: Floats, y: Ints) -> NDArray[np.float64]:

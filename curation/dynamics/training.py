@@ -7,6 +7,7 @@ network said of a sample early on, and holds it to that.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,8 @@ class Dynamics(NamedTuple):
         agrees: `[N, E]`, whether the likeliest class was the given label.
         margin: `[N]` float32, mean over the epochs of the given label's logit less the largest other one (AUM: Pleiss
             et al., NeurIPS 2020, arXiv 2001.10528); NaN without a label or without another class.
-        target: `[N, K]` float32, ELR's running mean of the probabilities during training; zero without a label.
+        target: `[N, K]` float32, ELR's running mean of the probabilities during training; zero without a
+            label and throughout without the regulariser.
         predicted: `[N]`, the likeliest class at the end, for all samples.
     """
 
@@ -72,7 +74,7 @@ def train(
 
     randomness = torch.Generator().manual_seed(seed)
     network = _network([x.shape[1], hidden, hidden, k], randomness)
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
     inputs, labels = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)
     labelled = torch.nonzero(labels >= 0)[:, 0]
     target = torch.zeros(len(y), k)
@@ -88,10 +90,10 @@ def train(
         for rows in labelled[order].split(batch) if len(order) else ():
             logits = network(inputs[rows])
             loss = cross_entropy(logits, labels[rows])
-            p = logits.softmax(1).clamp(CLIP, 1 - CLIP)
-            said = p.detach() / p.detach().sum(1, keepdim=True)
-            target[rows] = elr_momentum * target[rows] + (1 - elr_momentum) * said
             if elr:
+                p = logits.softmax(1).clamp(CLIP, 1 - CLIP)
+                said = p.detach() / p.detach().sum(1, keepdim=True)
+                target[rows] = elr_momentum * target[rows] + (1 - elr_momentum) * said
                 agreement = (p * target[rows]).sum(1).clamp(max=1 - CLIP)
                 loss = loss + elr * torch.log(1 - agreement).mean()
             optimiser.zero_grad()
@@ -126,7 +128,7 @@ def _network(widths: list[int], randomness: Any) -> Any:
     import torch
 
     layers: list[Any] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layer = torch.nn.utils.skip_init(torch.nn.Linear, before, after)
         for values in (layer.weight, layer.bias):
             torch.nn.init.uniform_(values, -(before**-0.5), before**-0.5, generator=randomness)

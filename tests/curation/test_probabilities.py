@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+from embedded import CTX, edition, scored
+from noise import digits, symmetric
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+
+from curation.probabilities import (
+    Probabilities,
+    calibration_error,
+    deal,
+    out_of_fold_logits,
+    same_share,
+    softmax,
+    temperature,
+)
+from schemas.component import Context
+from schemas.errors import RecipeError
+from variorum.columns import matrix, vector
+
+ALONE = Probabilities(grouped=False)
+
+
+@pytest.fixture(scope="module")
+def noisy_digits():
+    x, true = digits()
+    given = symmetric(true, 0.2, 10, np.random.default_rng(0))
+    return edition(x, given), given, true
+
+
+@pytest.fixture(scope="module")
+def judged(noisy_digits):
+    return scored(ALONE, noisy_digits[0])
+
+
+def test_out_of_fold_confidence_finds_wrong_labels_and_in_fold_confidence_would_not_do_better(noisy_digits, judged):
+    _, given, true = noisy_digits
+    confidence = vector(judged, "probabilities.self_confidence")
+    assert roc_auc_score(given != true, -confidence) > 0.99
+    assert (vector(judged, "probabilities.predicted") == true).mean() > 0.92
+    p = matrix(judged, "probabilities.p")
+    assert p.shape == (1797, 10)
+    assert p.dtype == np.float32
+    assert p.sum(axis=1) == pytest.approx(np.ones(1797), abs=1e-5)
+    assert np.array_equal(p[np.arange(1797), given], confidence.astype(np.float32))
+
+
+def test_calibration_helps_and_is_reported(judged):
+    figures = ALONE.summarise(judged)
+    assert figures["judged"] == 1797
+    assert 0.7 < figures["accuracy"] < 0.8  # of labels a fifth of which are wrong
+    assert figures["log_loss"] < figures["uncalibrated_log_loss"]
+    assert figures["calibration_error"] < figures["uncalibrated_calibration_error"]
+    clean = ALONE.summarise(scored(ALONE, edition(*digits())))
+    assert clean["accuracy"] > 0.94
+    assert clean["uncalibrated_calibration_error"] > 0.15
+    assert clean["calibration_error"] < 0.025
+    assert clean["log_loss"] < 0.6 * clean["uncalibrated_log_loss"]
+
+
+def test_copies_share_a_fold_and_cannot_vouch_for_each_other(noisy_digits):
+    """Every digit twice, wrong labels too: alone, the copy in another fold repeats the wrong label."""
+    _, given, true = noisy_digits
+    rng = np.random.default_rng(0)
+    x = np.maximum(digits()[0][:300] @ rng.normal(size=(64, 1000)), 0)  # more features than pictures
+    rows = np.repeat(np.arange(300), 2)
+    twice = edition(x[rows], given[rows], {"duplicates.group": rows})
+    auroc = {
+        step.grouped: roc_auc_score((given != true)[rows], -step.score(twice, CTX)["self_confidence"])
+        for step in (Probabilities(c=1e4), Probabilities(c=1e4, grouped=False))
+    }
+    assert auroc[True] > auroc[False] + 0.05
+
+
+def test_the_order_of_the_rows_and_the_seed(noisy_digits):
+    table = noisy_digits[0].slice(0, 300)
+    first = ALONE.score(table, CTX)["p"]
+    order = np.random.default_rng(1).permutation(300)
+    assert np.array_equal(ALONE.score(table.take(order), CTX)["p"], first[order])
+    other = ALONE.score(table, Context(seed=1, models=None, memo=None))["p"]
+    assert not np.array_equal(other, first)
+
+
+def test_folds_are_as_even_as_sklearns_and_keep_groups_whole():
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(5), [300, 100, 50, 7, 2])
+    group = y * 100 + rng.integers(0, 100, len(y))  # copies of one picture mostly have one label
+    fold = deal(y, group, 5, rng)
+    assert all(len(set(fold[group == one])) == 1 for one in np.unique(group))
+    theirs = np.empty_like(fold)
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    with pytest.warns(UserWarning, match="least populated"):
+        splits = list(splitter.split(y, y, group))
+    for number, (_, test) in enumerate(splits):
+        theirs[test] = number
+
+    def shares(fold):
+        return np.array([np.bincount(y[fold == number], minlength=5) for number in range(5)]) / np.bincount(y)
+
+    assert np.abs(shares(theirs)[:, :3] - 0.2).max() < 0.05
+    assert np.abs(shares(fold)[:, :3] - 0.2).max() < 0.05
+    assert (shares(fold) < 1).all()  # a class with two groups is in two folds
+    alone = deal(y, np.arange(len(y)), 5, rng)
+    counts = np.array([np.bincount(y[alone == number], minlength=5) for number in range(5)])
+    assert (np.ptp(counts, axis=0) <= 1).all()
+    assert np.ptp(counts.sum(axis=1)) <= 1
+
+
+def test_a_class_of_one_sample_has_no_probability_of_its_own():
+    x = np.random.default_rng(0).normal(size=(41, 6))
+    y = np.r_[np.arange(40) % 2, 7]
+    found = scored(ALONE, edition(x, y))
+    p = matrix(found, "probabilities.p")
+    assert p[40, 2] == 0
+    assert p[40].sum() == pytest.approx(1)
+    assert 0 < p[:40, 2].max() < 0.2
+    assert vector(found, "probabilities.predicted")[40] in (0, 1)
+    assert np.isfinite(ALONE.summarise(found)["log_loss"])
+
+
+def test_unlabelled_pictures_and_broken_embeddings_are_not_judged():
+    x = np.random.default_rng(0).normal(size=(60, 6))
+    y = np.arange(60) % 3 * 10  # classes 0, 10, 20 of the edition
+    x[5], x[6, 2], y[7] = 0, np.nan, -1
+    found = scored(ALONE, edition(x, y))
+    p = matrix(found, "probabilities.p")
+    assert np.isnan(p[5:8]).all()
+    assert np.isfinite(np.delete(p, [5, 6, 7], axis=0)).all()
+    assert (vector(found, "probabilities.predicted")[5:8] == -1).all()
+    assert set(vector(found, "probabilities.predicted").tolist()) <= {-1, 0, 10, 20}
+    assert ALONE.summarise(found)["judged"] == 57
+
+
+def test_one_class_is_certain_and_no_class_is_an_error():
+    x = np.random.default_rng(0).normal(size=(9, 6))
+    found = scored(ALONE, edition(x, np.full(9, 4)))
+    assert (matrix(found, "probabilities.p") == 1).all()
+    assert ALONE.summarise(found)["log_loss"] == 0
+    with pytest.raises(RecipeError, match=r"curate\.probabilities: no picture has a label"):
+        ALONE.score(edition(x, np.full(9, -1)), CTX)
+
+
+def test_two_classes_and_fewer_samples_than_folds():
+    x = np.array([[1, 0], [0, 1], [1, 0.1]])
+    p = ALONE.score(edition(x, [0, 1, 0]), CTX)["p"]
+    assert p.sum(axis=1) == pytest.approx([1, 1, 1])
+    together = edition(x, [0, 1, 0], {"duplicates.group": np.zeros(3, dtype=np.int64)})
+    assert np.isnan(Probabilities().score(together, CTX)["p"]).all()  # no fold has anybody else to ask
+
+
+def test_no_pictures():
+    found = scored(ALONE, edition(np.zeros((0, 4)), []))
+    assert matrix(found, "probabilities.p").shape == (0, 1)
+    assert ALONE.summarise(found) == {"judged": 0}
+
+
+def test_the_needs_follow_the_groups():
+    assert Probabilities().needs() == ("features", "duplicates")
+    assert ALONE.needs() == ("features",)
+
+
+def test_the_best_temperature_of_logits_that_were_scaled():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20000, 4))
+    y = (softmax(logits).cumsum(axis=1) > rng.random((20000, 1))).argmax(axis=1)
+    assert temperature(logits * 3, y) == pytest.approx(3, rel=0.05)
+    assert temperature(logits / 3, y) == pytest.approx(1 / 3, rel=0.05)
+    assert temperature(np.full((2, 3), np.nan), np.array([0, 1])) == 1
+
+
+def test_the_calibration_error_by_hand():
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right = np.array([True, True, True, False, True, False])
+    assert calibration_error(confidence, right) == pytest.approx((4 * 0.2 + 2 * 0.05) / 6)
+    assert calibration_error(np.ones(3), np.ones(3, bool)) == 0
+
+
+def test_a_subsample_takes_the_same_share_of_every_class():
+    y = np.repeat([0, 1, 2], [8000, 1990, 10])
+    taken = same_share(y, 1000, np.random.default_rng(0))
+    assert np.bincount(y[taken]).tolist() == [800, 199, 1]
+    assert same_share(y, 10_000, np.random.default_rng(0)).all()
+    x = np.random.default_rng(0).normal(size=(3000, 4)) + np.eye(4)[np.arange(3000) % 3] * 4
+    labels = np.arange(3000) % 3
+    logits = out_of_fold_logits(x, labels, 3, labels * 0 + np.arange(3000) % 5, 1.0, 100, np.random.default_rng(0))
+    assert (logits.argmax(axis=1) == labels).mean() > 0.95
