@@ -39,7 +39,7 @@ def test_there_are_enough_pictures(pictures):
     [
         ("jpeg", 1.0, 1.0),
         ("resize", 1.0, 1.0),
-        ("brightness", 0.97, 0.97),
+        ("brightness", 0.95, 0.95),
         ("blur", 1.0, 1.0),
         ("crop_90", 0.0, 0.0),
         ("crop_70", 0.0, 0.0),
