@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.labels.pruning import by_class, check_probabilities, confident_thresholds, margins, prune_by_noise_rate
+from curation.labels.classes import id_ranks, most_flagged, places, spread
+from curation.labels.pruning import check_probabilities, confident_thresholds, margins, prune_by_noise_rate
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from variorum.columns import given_labels, matrix, vector
@@ -50,23 +51,14 @@ class ConfidentLearning(CurationStep):
         Raises:
             RecipeError: probabilities that are of another number of classes, or don't sum to one.
         """
-        import pyarrow.compute as pc
-
         y, classes = given_labels(table)
         p = matrix(table, "probabilities.p")
         judged = np.flatnonzero(y >= 0)
         if len(judged) < len(y):
             y, p = y[judged], p[judged]
-        ties = np.empty(table.num_rows, dtype=np.int64)
-        ties[pc.sort_indices(table.column("id")).to_numpy()] = np.arange(table.num_rows)
-        found = suspects(y, p, ties[judged], self.min_class_size, self.max_share_per_class)
+        found = suspects(y, p, id_ranks(table)[judged], self.min_class_size, self.max_share_per_class)
         found["proposed"] = classes[found["proposed"]]
-        columns = {}
-        for name, values in found.items():
-            nothing = {"f": np.nan, "b": False, "i": -1}[values.dtype.kind]
-            columns[name] = np.full(table.num_rows, nothing, dtype=values.dtype)
-            columns[name][judged] = values
-        return columns
+        return {name: spread(values, judged, table.num_rows) for name, values in found.items()}
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
         """The estimated share of wrong labels, counts, and the classes that are flagged most."""
@@ -75,23 +67,13 @@ class ConfidentLearning(CurationStep):
         total = int(judged.sum())
         if not total:
             return {"judged": 0}
-        flag, review = vector(table, f"{name}.flag"), vector(table, f"{name}.review")
-        y, classes = given_labels(table)
-        counts = np.bincount(y[judged], minlength=len(classes))
-        share = np.bincount(y[flag], minlength=len(classes)) / np.maximum(counts, 1)
-        first = np.unique(y, return_index=True)
-        row_of = dict(zip(first[0].tolist(), first[1].tolist(), strict=True))
-        labels = table.column("labels")
+        flag = vector(table, f"{name}.flag")
         return {
             "judged": total,
             "estimated_noise_rate": round(float(vector(table, f"{name}.default_flag").sum() / total), 4),
             "flagged": int(flag.sum()),
-            "for_review": int(review.sum()),
-            "most_flagged_classes": {
-                labels[row_of[k]].as_py()[0]: round(float(share[k]), 4)
-                for k in np.argsort(-share, kind="stable")[:10].tolist()
-                if share[k] > 0
-            },
+            "for_review": int(vector(table, f"{name}.review").sum()),
+            "most_flagged_classes": dict(most_flagged(table, flag)),
         }
 
 
@@ -151,8 +133,5 @@ def guarded(flag: Flags, score: Floats, y: Ints, ties: Ints, min_class_size: int
     most = np.where(counts < min_class_size, 0, np.floor(max_share_per_class * counts)).astype(int)
     rows = np.flatnonzero(flag)
     rows = rows[np.lexsort((ties[rows], -score[rows]))]
-    order, ends = by_class(y[rows], len(counts))
-    place = np.empty(len(rows), dtype=np.int64)
-    place[order] = np.arange(len(rows)) - np.repeat(ends[:-1], np.diff(ends))
-    kept[rows[place < most[y[rows]]]] = True
+    kept[rows[places(y[rows], len(counts)) < most[y[rows]]]] = True
     return kept

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.labels.classes import by_class
 from schemas.errors import RecipeError
 
 Floats = NDArray[Any]
@@ -126,12 +127,6 @@ def calibrated(joint: Ints, counts: Ints) -> Ints:
         step = -1 if gaps[row] < 0 else 1
         whole[row, np.argsort(scaled[row] - whole[row])[::-step][: abs(gaps[row])]] += step
     return whole.astype(np.int64)
-
-
-def by_class(y: Ints, classes: int) -> tuple[Ints, Ints]:
-    """Row numbers sorted by class, in order within each, and where each class starts, `[K + 1]`."""
-    order = np.argsort(y, kind="stable")
-    return order, np.searchsorted(y, np.arange(classes + 1), sorter=order)
 
 
 def blocks(p: Floats) -> Iterator[tuple[int, Floats]]:

@@ -1,0 +1,63 @@
+"""An edition's rows class by class, and in an order that doesn't depend on how the table came about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from variorum.columns import given_labels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Ints = NDArray[np.int64]
+
+
+def by_class(y: NDArray[np.integer[Any]], classes: int) -> tuple[Ints, Ints]:
+    """Row numbers sorted by class, in order within each, and where each class starts `[K + 1]`; all y are >= 0."""
+    order = np.argsort(y, kind="stable")
+    return order, np.searchsorted(y, np.arange(classes + 1), sorter=order)
+
+
+def places(y: NDArray[np.integer[Any]], classes: int) -> Ints:
+    """How many rows of the same class come before each row, `[N]`."""
+    order, ends = by_class(y, classes)
+    place = np.empty(len(y), dtype=np.int64)
+    place[order] = np.arange(len(y)) - np.repeat(ends[:-1], np.diff(ends))
+    return place
+
+
+def id_ranks(table: pa.Table) -> Ints:
+    """Each row's place in the order of ids, `[N]`: what settles ties, whatever the order of the rows."""
+    import pyarrow.compute as pc
+
+    ranks = np.empty(table.num_rows, dtype=np.int64)
+    ranks[pc.sort_indices(table.column("id")).to_numpy()] = np.arange(table.num_rows)
+    return ranks
+
+
+def class_ids(table: pa.Table) -> dict[int, str]:
+    """Index in the edition's class list to class id, of the classes that occur as a first label."""
+    label, first = np.unique(table.column("label").to_numpy(), return_index=True)
+    ids = table.column("labels").take(first).to_pylist()
+    return {int(index): labels[0] for index, labels in zip(label, ids, strict=True) if index >= 0}
+
+
+def most_flagged(table: pa.Table, flag: NDArray[np.bool_], most: int = 10) -> dict[str, float]:
+    """Class id to the share of its pictures that are flagged, of the classes with the largest share, those first."""
+    y, classes = given_labels(table)
+    counts = np.bincount(y[y >= 0], minlength=len(classes))
+    shares = np.bincount(y[flag & (y >= 0)], minlength=len(classes)) / np.maximum(counts, 1)
+    ids = class_ids(table)
+    largest = np.argsort(-shares, kind="stable")[:most].tolist()
+    return {ids[int(classes[k])]: round(float(shares[k]), 4) for k in largest if shares[k] > 0}
+
+
+def spread(values: NDArray[Any], rows: Ints, total: int) -> NDArray[Any]:
+    """A column `[N]` or `[N, d]` with values at some rows, and NaN, False or -1 at the others."""
+    nothing = {"f": np.nan, "b": False, "i": -1}[values.dtype.kind]
+    column = np.full((total, *values.shape[1:]), nothing, dtype=values.dtype)
+    column[rows] = values
+    return column
