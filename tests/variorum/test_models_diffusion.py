@@ -56,7 +56,7 @@ def make(model, task, numbers, **changes):
     """Pictures `numbers` of five that are asked for by prompt, picture and seed."""
     images = noise(5)
     prompts, seeds = [PROMPTS[n] for n in numbers], [SEEDS[n] for n in numbers]
-    settings = {"steps": 4, "guidance": 4.0, **changes}
+    settings = {"steps": 3, "guidance": 4.0, **changes}
     if task == "text_to_image":
         return model(prompts, [""] * len(numbers), seeds, size=None, **settings)
     pictures = [images[n] for n in numbers]
