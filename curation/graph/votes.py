@@ -68,4 +68,4 @@ def count_votes(labels: Ints, weights: Floats, y: Ints) -> tuple[Floats, Floats,
 def _fair(labels: Ints, weights: Floats, y: Ints, prior_power: float, least: int) -> tuple[Ints, Floats]:
     sizes = np.maximum(np.bincount(y), 1)
     looked_at = np.arange(labels.shape[1]) < np.maximum(least, sizes[y] // 2)[:, None]
-    return labels, weights * looked_at / (sizes[labels] / sizes.max()) ** prior_power
+    return labels, weights * looked_at / (sizes[labels] / sizes.max(initial=1)) ** prior_power
