@@ -31,8 +31,10 @@ INVERSE_PENALTY = 1e-4
 many more samples than features, and does no better than this where there are."""
 REPEATS = 0.9
 """Cohen's kappa with the losses' verdicts above which the hyperplane only repeats them."""
-SCATTERS = 0.5
-"""Least estimated share of foreign pictures among the flagged ones."""
+CHANCE = 0.01
+"""Largest probability that the hyperplane follows the losses by chance (Fisher's exact test)."""
+PRECISION = 0.25
+"""Least estimated share of foreign pictures among the flagged; the estimate is low where many have small losses."""
 
 
 class LinearSeparation(CurationStep):
@@ -96,6 +98,7 @@ class LinearSeparation(CurationStep):
             "agreement": rounded(agreement.agreement),
             "kappa": rounded(agreement.kappa),
             "estimated_precision": rounded(agreement.precision),
+            "probability_by_chance": rounded(agreement.chance),
             "finding": agreement.finding,
             "kinds": {name: int((kind == name).sum()) for name in ("clean", "flip_like", "ood_like", "simple_but_odd")},
             "flagged": int(vector(table, f"{step}.flag").sum()),
@@ -111,16 +114,18 @@ class Agreement(NamedTuple):
             a matter of course where 3 % are noise; this isn't.
         precision: `1 - P(foreign side | small loss) / P(foreign side | large loss)`: the share of foreign pictures
             among large losses on the foreign side, as wrong labels are found there no more often than right ones.
+        chance: probability that large losses lie on the foreign side as often without any reason.
     """
 
     agreement: float
     kappa: float
     precision: float
+    chance: float
 
     @property
     def informs(self) -> bool:
         """Whether the hyperplane says anything that the losses don't, and anything at all."""
-        return self.kappa <= REPEATS and self.precision >= SCATTERS
+        return self.kappa <= REPEATS and self.precision >= PRECISION and self.chance <= CHANCE
 
     @property
     def finding(self) -> str:
@@ -134,13 +139,17 @@ class Agreement(NamedTuple):
 
 def compare(foreign: NDArray[np.bool_], large: NDArray[np.bool_]) -> Agreement:
     """How the hyperplane's verdicts `[N]` go with the losses' `[N]`."""
+    from scipy.stats import fisher_exact
+
     if not large.any() or large.all():
-        return Agreement(float((foreign == large).mean()) if len(large) else np.nan, np.nan, np.nan)
+        return Agreement(float((foreign == large).mean()) if len(large) else np.nan, np.nan, np.nan, np.nan)
     agreement = float((foreign == large).mean())
     expected = float(foreign.mean() * large.mean() + (1 - foreign.mean()) * (1 - large.mean()))
     hit = float(foreign[large].mean())
     precision = 1 - float(foreign[~large].mean()) / hit if hit else np.nan
-    return Agreement(agreement, (agreement - expected) / (1 - expected) if expected < 1 else np.nan, precision)
+    table = [[int((foreign & side).sum()), int((~foreign & side).sum())] for side in (large, ~large)]
+    chance = float(fisher_exact(table, alternative="greater").pvalue)
+    return Agreement(agreement, (agreement - expected) / (1 - expected), precision, chance)
 
 
 def less_class_median(loss: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:

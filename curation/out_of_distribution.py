@@ -52,7 +52,7 @@ class OutOfDistribution(CurationStep):
     the Gaussians are fitted on, plain where the `reference` is clean."""
     components: int | None = Field(default=None, ge=2)
     """Principal components in which the relative distance is taken, by default 64. The plain distance keeps every
-    dimension: what is foreign lies mostly in what a truncation throws away, which turns the score upside down."""
+    dimension, as what is foreign lies mostly in what a truncation throws away."""
     reference: str = ""
     """Variant whose pictures are in distribution by definition (`original`); by default those are presumed to be
     whose given label is that of the nearest class."""
@@ -65,8 +65,8 @@ class OutOfDistribution(CurationStep):
     def _plain_distance_is_whole(self) -> OutOfDistribution:
         if self.method == "mahalanobis" and self.components is not None:
             raise ValueError(
-                "components truncate the relative distance only, a truncated plain Mahalanobis distance is turned "
-                "upside down; leave components out, or set method to relative"
+                "components are for the relative distance; a plain Mahalanobis distance in some dimensions only loses "
+                "what is foreign: leave components out, or set method to relative"
             )
         return self
 

@@ -138,7 +138,7 @@ def calibrated(
     """
     n, k = len(y), int(y.max(initial=-1)) + 1
     score, proposed = np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
-    sharing = []
+    sharing: list[NDArray[np.float64]] = []
     labelled = finite_rows(features) & (y >= 0)
     for one in np.unique(fold):
         known, asked = (np.flatnonzero(labelled & mask) for mask in (fold != one, fold == one))
@@ -158,7 +158,7 @@ def calibrated(
             own = density[np.arange(len(rows)), y[rows]]
             density[np.arange(len(rows)), y[rows]] = -np.inf
             score[rows] = density.max(axis=1) - own
-    fitted = np.array(sharing).reshape(-1, k)
+    fitted = np.stack([np.full(k, np.nan), *sharing])
     counted = np.isfinite(fitted).sum(axis=0)
     mean = np.divide(np.nansum(fitted, axis=0), counted, out=np.full(k, np.nan), where=counted > 0)
     return Calibrated(score, proposed, mean)

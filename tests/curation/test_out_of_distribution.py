@@ -121,12 +121,12 @@ def test_the_score_has_the_area_under_the_curve_that_theory_gives_it():
 
 def test_a_clean_fit_on_real_features_finds_foreign_pictures_and_truncation_spoils_it():
     whole, some = (np.mean([plain_and_truncated(seed, q) for seed in range(3)]) for q in (None, 32))
-    assert whole >= 0.83
-    assert some <= 0.50  # worse than guessing
+    assert whole >= 0.84
+    assert some <= 0.53  # as good as guessing
 
 
 def test_a_truncated_plain_distance_is_refused():
-    with pytest.raises(RecipeError, match=r"curate\.0: .*upside down.*set method to relative"):
+    with pytest.raises(RecipeError, match=r"curate\.0: .*loses what is foreign.*set method to relative"):
         build_component(
             CurationStep, {"name": "out_of_distribution", "method": "mahalanobis", "components": 32}, "curate.0"
         )
@@ -142,8 +142,8 @@ def test_components_leave_the_plain_distance_whole():
     assert not np.allclose(few.relative, many.relative)
 
 
-@pytest.mark.parametrize(("share", "relative"), [(0.1, 0.82), (0.27, 0.88), (0.39, 0.89)])
-def test_foreign_pictures_among_the_fitted_ones_are_found_by_the_relative_distance(share, relative):
+@pytest.mark.parametrize(("share", "relative", "gain"), [(0.1, 0.81, -0.05), (0.27, 0.89, 0.1), (0.39, 0.89, 0.2)])
+def test_foreign_pictures_among_the_fitted_ones_are_found_by_the_relative_distance(share, relative, gain):
     areas = []
     for seed in range(2):
         x, y, foreign = stamps(share, seed)
@@ -151,7 +151,7 @@ def test_foreign_pictures_among_the_fitted_ones_are_found_by_the_relative_distan
         areas.append([roc_auc_score(foreign, found.relative), roc_auc_score(foreign, found.mahalanobis)])
     of_relative, of_plain = np.mean(areas, axis=0)
     assert of_relative >= relative - 0.03
-    assert of_relative > of_plain
+    assert of_relative >= of_plain + gain
 
 
 def test_with_a_clean_reference_real_foreign_pictures_are_flagged():
