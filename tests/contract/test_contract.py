@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from schemas.component import PACKAGES, Context, build_component, component_class, component_names
+from schemas.component import PACKAGES, Context, CurationStep, build_component, component_class, component_names
 from schemas.recipe import Recipe
 from variorum.recipes import load_recipe, shipped_recipes
 
@@ -16,11 +16,15 @@ COMPONENTS = [(kind, name) for kind in PACKAGES for name in component_names(kind
 IDS = [f"{PACKAGES[kind][0]}.{name}" for kind, name in COMPONENTS]
 every = pytest.mark.parametrize(("kind", "name"), COMPONENTS, ids=IDS)
 
+ROOT = Path(__file__).parents[2]
 EXAMPLES = {
     "image_folder": {"path": "photos"},
     "imagenet": {"path": "photos"},
     "huggingface": {"dataset": "org/name"},
     "edition": {"edition": "name@1.0.0", "store": "store"},
+    "policy": {
+        "rules": [{"when": [{"column": "quality.flag", "equals": True}], "action": "review", "reason": "poor"}],
+    },
 }
 """Values for fields that a user must give; a component that isn't listed works without any."""
 
@@ -104,3 +108,13 @@ def test_a_shipped_recipe_plans(name):
     planned = plan(recipe, ctx)
     assert planned.units
     assert plan(recipe, ctx) == planned
+
+
+@pytest.mark.parametrize("name", component_names(CurationStep))
+def test_every_curation_step_does_something_and_is_documented(name):
+    cls = component_class(CurationStep, name)
+    own = [hook for hook in ("measure", "score", "decide") if getattr(cls, hook) is not getattr(CurationStep, hook)]
+    assert own
+    assert cls.measured_by | cls.scored_by <= set(cls.model_fields)
+    if Path(str(sys.modules[cls.__module__].__file__)).is_relative_to(ROOT / "curation"):
+        assert (ROOT / "docs" / "curation" / f"{name}.md").is_file()
