@@ -6,7 +6,7 @@ blocks, so that a million float16 rows never become float64 at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 BLOCK = 4096
 """Rows that are taken up at a time."""
-FIT_ON = 50_000
-"""Rows that a covariance is estimated on, at most: far more than it has dimensions."""
+FIT_ON = 25_000
+"""Rows that a covariance is estimated on, at most: many more than it has dimensions."""
 MEDIAN_ON = 5_000
 """Rows of one class that its median is taken of, at most."""
 FLOOR = 1e-6
@@ -126,20 +126,35 @@ def fit_gaussians(features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np
     """
     means, counts = class_means(features, y, rows, k)
     few = thinned(rows, FIT_ON)
-    factor, trace = cholesky_of(features[few].astype(np.float64) - means[y[few]])
+    factor, trace = covariance_factor(block - means[y[few[where]]] for where, block in blocks(features, few))
     return ClassGaussians(means, counts, factor, trace)
 
 
-def cholesky_of(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Lower Cholesky factor `[d, d]` and trace of the Ledoit-Wolf covariance of centred samples `[n, d]`."""
-    from sklearn.covariance import ledoit_wolf
+def covariance_factor(centred: Iterable[NDArray[np.float64]]) -> tuple[NDArray[np.float64], float]:
+    """Lower Cholesky factor `[d, d]` and trace of a covariance, shrunk towards a multiple of the identity.
 
-    d = centred.shape[1]
-    if not centred.any():
-        return np.eye(d), 0.0
-    covariance = np.asarray(ledoit_wolf(centred, assume_centered=True)[0]).reshape(d, d)
+    The shrinkage is Ledoit and Wolf's (2004), as in scikit-learn, which makes three products of the samples with
+    themselves and holds all of them twice: the sum of the fourth moments it needs is that of `||x||^4`.
+
+    Args:
+        centred: samples `[n, d]` about their own class's mean, in blocks.
+    """
+    scatter, fourth, n = np.zeros((1, 1)), 0.0, 0
+    for block in centred:
+        scatter = scatter + block.T @ block
+        fourth += float(((block**2).sum(axis=1) ** 2).sum())
+        n += len(block)
+    d = len(scatter)
+    covariance = scatter / max(n, 1)
     trace = float(np.trace(covariance))
-    covariance[np.diag_indices(d)] += FLOOR * trace / d
+    if trace == 0:
+        return np.eye(d), 0.0
+    squared = float((covariance**2).sum())
+    spread = squared - trace**2 / d
+    noise = (fourth / n - squared) / n
+    shrinkage = min(noise / spread, 1.0) if spread > 0 else 1.0
+    covariance *= 1 - shrinkage
+    covariance[np.diag_indices(d)] += (shrinkage + FLOOR) * trace / d
     return np.linalg.cholesky(covariance), trace
 
 

@@ -7,7 +7,7 @@ from scipy.linalg import solve_triangular
 from sklearn.metrics import roc_auc_score
 
 from curation.gaussians.classes import (
-    cholesky_of,
+    covariance_factor,
     fit_gaussians,
     nearest,
     presumed_clean,
@@ -331,9 +331,20 @@ def test_covariance_is_never_singular():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 6))
     x[:, 2] = 0  # a feature that never fires
-    factor, _ = cholesky_of(x)
+    factor, _ = covariance_factor([x])
     assert np.isfinite(solve_triangular(factor, np.eye(6), lower=True)).all()
-    assert np.array_equal(cholesky_of(np.zeros((3, 4)))[0], np.eye(4))
+    assert np.array_equal(covariance_factor([np.zeros((3, 4))])[0], np.eye(4))
+
+
+@pytest.mark.parametrize("shape", [(500, 8), (40, 120), (2, 5)])
+def test_the_shrinkage_is_that_of_ledoit_and_wolf(shape):
+    from sklearn.covariance import ledoit_wolf
+
+    x = np.random.default_rng(0).normal(size=shape) * np.linspace(1, 3, shape[1])
+    factor, trace = covariance_factor([x[: shape[0] // 2], x[shape[0] // 2 :]])
+    expected = ledoit_wolf(x, assume_centered=True)[0]
+    assert trace == pytest.approx(np.trace(expected))
+    np.testing.assert_allclose(factor @ factor.T, expected + 1e-6 * trace / shape[1] * np.eye(shape[1]), atol=1e-10)
 
 
 def test_rows_are_thinned_evenly_and_folds_are_even():
