@@ -13,7 +13,7 @@ from schemas.component import Context
 from schemas.errors import RecipeError
 from variorum.columns import matrix, vector
 
-FAST = {"epochs": 120, "hidden": 128, "batch": 64, "learning_rate": 2e-3}
+FAST = {"epochs": 80, "hidden": 128, "batch": 64, "learning_rate": 4e-3}
 BRIEF = {"epochs": 60, "hidden": 128, "batch": 64, "learning_rate": 4e-3}
 
 
