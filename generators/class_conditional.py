@@ -34,11 +34,11 @@ class ClassConditional(Generator):
 
     model: str = "class_conditional"
     guidance: tuple[Weight, ...] = Field(default=(1.5,), min_length=1)
-    """Weights of classifier-free guidance, 1 for none. More is cleaner and less diverse; 1.5 to 3 suits training
-    sets. One variant each, `guidance_1.5`."""
+    """Weights of classifier-free guidance, 1 for none. More is truer to the class and less diverse; the shipped model's
+    card has figures. One variant each, `guidance_1.5`."""
     steps: int = Field(default=10, ge=1, le=1000)
     sampler: Literal["ddim", "dpm++"] = "dpm++"
-    """DPM-Solver++ needs fewer steps than DDIM for the same picture; both are deterministic."""
+    """Both are deterministic, so a picture follows from its noise."""
     batch: int = Field(default=32, ge=1)
     """Samples that are denoised together; halved when memory runs out, which a picture's `achieved` shows."""
 

@@ -1,0 +1,120 @@
+"""Weights that come with the project: they are what the table pins, they load safely, and damage is noticed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from schemas.errors import ModelUnavailable
+from variorum.models import ModelTable, doctor, weights
+from variorum.models.entries import Entry
+from variorum.models.loaders import folded_unet, grey_cnn
+
+ALIASES = ("class_conditional", "judge")
+LIMIT = 10_000_000
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of the packaged weights that a test may damage."""
+    folder = tmp_path / "packaged"
+    shutil.copytree(weights.PACKAGED, folder)
+    monkeypatch.setattr(weights, "PACKAGED", folder)
+    return folder
+
+
+def folder_of(alias, root=None):
+    return (root or weights.PACKAGED) / ModelTable("embedded").entry(alias).packaged.folder
+
+
+def test_they_are_ready_with_an_empty_cache_and_in_both_profiles(tmp_path):
+    for profile in ("embedded", "hub"):
+        table = ModelTable(profile, tmp_path)
+        states = {status.alias: status for status in doctor(table) if status.alias in ALIASES}
+        assert {status.state for status in states.values()} == {"ready"}
+        assert {status.size for status in states.values()} == {0}
+        for alias in ALIASES:
+            assert table.entry(alias).packaged.sha256[:32] in table.pin(alias)
+            assert table.fetch(alias) == folder_of(alias)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_folder_has_an_entry_a_card_and_no_pickle():
+    table = ModelTable("embedded")
+    named = {place.folder for alias in table.aliases() if (place := table.entry(alias).packaged)}
+    assert {item.name for item in weights.PACKAGED.iterdir()} == named
+    files = [item for item in weights.PACKAGED.rglob("*") if item.is_file()]
+    assert {item.suffix for item in files} == {".json", ".md", ".safetensors"}
+    assert sum(item.stat().st_size for item in files) <= LIMIT
+    for name in named:
+        card = (weights.PACKAGED / name / weights.CARD).read_text()
+        for section in ("Data", "Licence", "Training", "Measured"):
+            assert f"\n## {section}" in card, name
+
+
+def test_damage_is_noticed_and_a_card_is_no_weight(copied):
+    table = ModelTable("embedded")
+    folder = folder_of("judge", copied)
+    (folder / weights.CARD).write_text("another card")
+    assert table.status("judge").state == "ready"
+    (path,) = folder.glob("*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    status = table.status("judge")
+    assert status.state == "corrupt"
+    assert status.way_out.endswith("reinstall variorum")
+    with pytest.raises(ModelUnavailable, match="is missing or changed; reinstall variorum"):
+        table.fetch("judge")
+
+
+def test_a_folder_that_is_gone_is_missing(copied):
+    shutil.rmtree(folder_of("class_conditional", copied))
+    status = ModelTable("embedded").status("class_conditional")
+    assert (status.state, status.way_out) == ("missing", "reinstall variorum")
+
+
+def test_the_models_know_the_same_classes_as_the_table_of_names():
+    from generators.sources.class_names import read_classes
+
+    names = tuple(info.id for info in read_classes("fashion_mnist"))
+    for alias in ALIASES:
+        assert tuple(ModelTable("embedded").entry(alias).options["classes"]) == names
+
+
+def test_the_unet_is_in_the_layout_of_diffusers():
+    folder = folder_of("class_conditional")
+    names = {item.name for item in folder.iterdir()}
+    assert {"config.json", "diffusion_pytorch_model.fp16.safetensors", "scheduler_config.json"} <= names
+    assert json.loads((folder / "config.json").read_text())["_class_name"] == "UNet2DModel"
+    assert json.loads((folder / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
+
+
+def test_another_number_of_classes_than_the_network_has_is_refused():
+    entry = ModelTable("embedded").entry("class_conditional")
+    wrong = Entry.model_validate({**entry.model_dump(exclude_none=True), "options": {"classes": ["a", "b"]}})
+    with pytest.raises(ModelUnavailable, match="has 11 classes, the null class among them; the table names 2"):
+        folded_unet.load(wrong, folder_of("class_conditional"), {})
+
+
+def test_the_judge_takes_any_size_and_none_at_all():
+    judge = ModelTable("embedded").get("judge")
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (28, 56, 8)]
+    found = judge(pictures)
+    assert found.shape == (3, 10)
+    assert np.allclose(found.sum(1), 1, atol=1e-5)
+    assert judge([]).shape == (0, 10)
+    assert grey_cnn.prepare(pictures[1], 28).shape == (1, 28, 28)
+    assert np.array_equal(grey_cnn.prepare(np.full((28, 28, 3), 255, np.uint8), 28), np.ones((1, 28, 28), np.float32))
+
+
+def test_noise_comes_from_its_own_seed_alone():
+    model = ModelTable("embedded").get("class_conditional")
+    together, alone = model.draw([3, 2**63 - 1, 5]), model.draw([2**63 - 1])
+    assert np.array_equal(together[1].numpy(), alone[0].numpy())
+    assert together.shape == (3, 4, 14, 14)
+    assert abs(float(model.draw(range(200)).std()) - 1) < 0.02
