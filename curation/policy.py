@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.canonical import Json
 from schemas.component import CurationStep
+from schemas.errors import RecipeError
 from schemas.verdict import Verdict
 from variorum.columns import vector
 
@@ -47,8 +48,10 @@ class Condition(BaseModel):
         return self
 
     def matches(self, values: NDArray[Any]) -> Bools:
-        """Which of a column's values `[N]` pass."""
+        """Which of a column's values `[N]` pass. Raises RecipeError when texts are to be compared with a number."""
         found = np.ones(len(values), bool)
+        if values.dtype == object and any(x is not None for x in (self.above, self.at_least, self.below, self.at_most)):
+            raise RecipeError(f"policy: column {self.column} holds texts, which have no order; test it by equals")
         with np.errstate(invalid="ignore"):
             if self.above is not None:
                 found &= values > self.above
@@ -112,7 +115,7 @@ class Policy(CurationStep):
         """One verdict a picture that a rule matches, in the table's order.
 
         Raises:
-            RecipeError: a column that isn't there.
+            RecipeError: a column that isn't there or can't be compared, a weight that is none.
         """
         columns = {name: vector(table, name) for rule in self.rules for name in rule.columns()}
         label = vector(table, "label").astype(np.int64)
@@ -129,8 +132,9 @@ class Policy(CurationStep):
             if held[row]:
                 action, reason = "review", f"{reason}_{held[row]}"
             elif action == "relabel":
-                new = class_ids.get(int(columns[rule.to][row]))
-                if new is None or columns[rule.to][row] == label[row]:
+                index = columns[rule.to][row]  # a float where some are missing
+                new = class_ids.get(int(index)) if index >= 0 else None
+                if new is None or index == label[row]:
                     action, reason = "review", f"{reason}_without_another_label"
                 else:
                     labels = (new,)
@@ -156,12 +160,21 @@ def first_match(rules: tuple[Rule, ...], columns: Mapping[str, NDArray[Any]], n:
 def evidence(
     rules: tuple[Rule, ...], rule_of: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]
 ) -> NDArray[np.float64]:
-    """The number behind each row's verdict, NaN where its rule names none."""
+    """The number behind each row's verdict, NaN where its rule names none.
+
+    Raises:
+        RecipeError: a weight that isn't in [0, 1].
+    """
     values = np.full(len(rule_of), math.nan)
     for number, rule in enumerate(rules):
         if rule.value:
             rows = rule_of == number
             values[rows] = columns[rule.value][rows]
+            if rule.action == "weight" and (wrong := values[rows][~((values[rows] >= 0) & (values[rows] <= 1))]).size:
+                raise RecipeError(
+                    f"policy: {rule.value} gives the weight {wrong[0]:.6g}, which isn't in [0, 1]; "
+                    "leave such rows out by a condition"
+                )
     return values
 
 

@@ -139,6 +139,23 @@ def test_a_column_that_isnt_there_and_steps_that_are_needed():
         list(step.decide(table([0])))
 
 
+def test_values_that_a_rule_cannot_use():
+    data = table(
+        [0, 0, 1], score=[1.0, 0.0, 0.0], kind=["a", "b", "c"], weight=[2.5, 1.0, math.nan], to=[math.nan, 1, 0]
+    )
+    with pytest.raises(RecipeError, match=r"column d\.kind holds texts"):
+        verdicts([rule(column="d.kind", above=1)], data)
+    with pytest.raises(RecipeError, match=r"d\.weight gives the weight 2\.5"):
+        verdicts([rule("weight", column="d.score", at_least=0, value="d.weight")], data)
+    fine = rule("weight", column="d.weight", at_most=1, value="d.weight")
+    assert verdicts([fine], data) == {"0001": ("weight", "r", ())}
+    assert verdicts([rule("relabel", column="d.score", at_least=0, to="d.to")], data) == {
+        "0000": ("review", "r_without_another_label", ()),
+        "0001": ("relabel", "r", ("c1",)),
+        "0002": ("relabel", "r", ("c0",)),
+    }
+
+
 def test_weights_and_an_empty_edition():
     data = table([0, 0], score=[1.0, 0.0], weight=[0.25, 1.0])
     step = Policy(rules=[rule("weight", "doubt", value="d.weight")])
