@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps demo test test-slow check format bench clean
+.PHONY: help setup stamps demo test test-servers test-slow check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,7 +40,10 @@ demo: setup ## the main job on real photographs: build, evaluate, card, read bac
 test: setup ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest
 
-test-slow: setup ## the tests that start servers or run for long
+test-servers: setup ## the slow tests of the machinery: servers, kills
+	$(BIN)/python -m pytest -m slow tests/flows tests/variorum
+
+test-slow: setup ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
 
 check: setup ## format, lint, types, import layers

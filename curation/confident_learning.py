@@ -53,7 +53,7 @@ class ConfidentLearning(CurationStep):
         """
         y, classes = given_labels(table)
         p = matrix(table, "probabilities.p")
-        judged = np.flatnonzero(y >= 0)
+        judged = np.flatnonzero((y >= 0) & ~np.isnan(p).any(axis=1))  # a broken embedding has no probabilities
         if len(judged) < len(y):
             y, p = y[judged], p[judged]
         found = suspects(y, p, id_ranks(table)[judged], self.min_class_size, self.max_share_per_class)

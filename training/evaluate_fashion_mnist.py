@@ -6,7 +6,6 @@ pictures of a class, as a share of what it is among real test pictures; novelty 
 training picture, as a share of what it is for real test pictures, and copies would bring it near 0.
 """
 
-# ruff: noqa: T201 - what a script prints is its log
 from __future__ import annotations
 
 import argparse

@@ -10,7 +10,6 @@ A step depends on the seed and its number alone, so a run that was stopped goes 
 been. The result is the same wherever the floating-point kernels are.
 """
 
-# ruff: noqa: T201 - what a script prints is its log
 from __future__ import annotations
 
 import argparse

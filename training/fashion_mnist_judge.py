@@ -4,7 +4,6 @@ It has never seen a generated picture, so its agreement with the class that was 
 like that class of the real data. The shipped weights are half precision; the accuracy printed is theirs.
 """
 
-# ruff: noqa: T201 - what a script prints is its log
 from __future__ import annotations
 
 import argparse
