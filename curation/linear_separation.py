@@ -59,7 +59,7 @@ class LinearSeparation(CurationStep):
         y, classes = given_labels(table)
         name = self.component_name()
         seed = ctx.seed_for(name, "", "mixture") % 2**32
-        loss = less_class_median(vector(table, "training_dynamics.mean_loss"), y)
+        loss = less_class_median(mean_rank(matrix(table, "training_dynamics.loss_history")), y)
         posterior = large_mode(loss, seed)
         large = posterior > self.suspect
         fold = stratified_folds(large.astype(np.int64), FOLDS, ctx.rng(name, "", "folds"), vector(table, "id"))
@@ -150,6 +150,19 @@ def compare(foreign: NDArray[np.bool_], large: NDArray[np.bool_]) -> Agreement:
     table = [[int((foreign & side).sum()), int((~foreign & side).sum())] for side in (large, ~large)]
     chance = float(fisher_exact(table, alternative="greater").pvalue)
     return Agreement(agreement, (agreement - expected) / (1 - expected), precision, chance)
+
+
+def mean_rank(history: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean over the epochs of each sample's rank by loss `[N, E]`, in (0, 1]; NaN for a sample without losses.
+
+    Ranks, because wrong labels lose far more than foreign pictures do: a mode of large losses would be theirs alone.
+    The mean over all epochs needs none to stop at.
+    """
+    there = np.isfinite(history).all(axis=1)
+    total = np.where(there, 0.0, np.nan)
+    for epoch in history.T:
+        total += ranks(epoch.astype(np.float64), there)
+    return total / max(history.shape[1], 1)
 
 
 def less_class_median(loss: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
