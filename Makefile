@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
 .PHONY: help setup stamps demo test test-servers test-slow check format bench clean
@@ -38,7 +39,7 @@ demo: setup ## the main job on real photographs: build, evaluate, card, read bac
 	$(BIN)/variorum verify imagenet_e --store store --load
 
 test: setup ## the default tests (CPU, offline, a few minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-servers: setup ## the slow tests of the machinery: servers, kills
 	$(BIN)/python -m pytest -m slow tests/flows tests/variorum
