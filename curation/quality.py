@@ -175,8 +175,9 @@ def acutance(image: Pixels) -> float:
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     found = [_fineness(grey)]
     while len(found) < 4 and min(grey.shape) >= 2 * LEAST_SIDE:
-        size = (grey.shape[1] // 2, grey.shape[0] // 2)
-        grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        height, width = (side // 2 for side in grey.shape)
+        even = grey[: 2 * height, : 2 * width]  # an odd last row or column would make every pixel a weighted mean
+        grey = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         found.append(_fineness(grey))
     return min(found)
 
@@ -187,8 +188,8 @@ def _fineness(grey: Pixels) -> float:
     if min(grey.shape) < 5:
         return float("nan")
     curve = cv2.norm(cv2.Laplacian(grey, cv2.CV_16S)[1:-1, 1:-1])
-    across = cv2.norm(cv2.subtract(grey[1:-1, 2:], grey[1:-1, :-2], dtype=cv2.CV_16S))
-    down = cv2.norm(cv2.subtract(grey[2:, 1:-1], grey[:-2, 1:-1], dtype=cv2.CV_16S))
+    across = cv2.norm(cv2.absdiff(grey[1:-1, 2:], grey[1:-1, :-2]))
+    down = cv2.norm(cv2.absdiff(grey[2:, 1:-1], grey[:-2, 1:-1]))
     slope = across * across + down * down
     return curve * curve / slope if slope else 0.0
 

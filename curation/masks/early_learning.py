@@ -16,6 +16,9 @@ from curation.masks.correction import class_iou, correct_class, moving_average, 
 from curation.masks.network import watch
 from curation.masks.onset import Onset, find_onset, rarity
 
+CONFIRMED = 3
+"""Epochs in a row whose fits have to agree that a class is past its onset: a single fit to few points is fickle."""
+
 
 @dataclass(frozen=True, slots=True)
 class Correction:
@@ -69,6 +72,7 @@ def correct_masks(
         images_with = int((given == label).any(axis=(1, 2)).sum())
         onsets[label] = Onset(0, None, rarity(float(np.mean(given == label)) if given.size else 0.0, images_with))
     waiting = [label for label, onset in onsets.items() if not onset.refusal]
+    agreed = dict.fromkeys(waiting, 0)
     updated: set[int] = set()
     average: NDArray[np.float32] | None = None
     history: list[NDArray[np.float64]] = []
@@ -78,7 +82,8 @@ def correct_masks(
         history.append(class_iou(probabilities.argmax(axis=-1), given, k))
         for label in waiting:
             onsets[label] = find_onset(np.array(history)[:, label], ratio)
-        reached = {label for label in waiting if onsets[label].epoch}
+            agreed[label] = agreed[label] + 1 if onsets[label].epoch else 0
+        reached = {label for label in waiting if agreed[label] == CONFIRMED}
         if reached:
             updated |= reached
             would_change = []
@@ -96,4 +101,8 @@ def correct_masks(
         confidence = np.where((masks != given) & (confidence == 0), sure, confidence)
         if not waiting:
             break
+    for label in waiting:
+        if not onsets[label].refusal:
+            why = f"past its onset in the last {agreed[label]} epochs, under {CONFIRMED}"
+            onsets[label] = Onset(0, onsets[label].curve, why)
     return Correction(masks, confidence, np.array(history).reshape(-1, k), onsets)
