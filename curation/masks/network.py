@@ -76,7 +76,7 @@ def one_thread() -> Iterator[None]:
 
 
 def unet(k: int, draw: torch.Generator) -> torch.nn.Module:
-    """A U-Net of three levels with under 50 thousand weights (Ronneberger et al. 2015), its first weights drawn from `draw`.
+    """A U-Net of three levels of 48 thousand weights (Ronneberger et al. 2015), its first weights drawn from `draw`.
 
     Normalised by groups, so that a picture's prediction depends on no other picture and on no running average.
     """
