@@ -23,16 +23,17 @@ from variorum.context import Profile
 from variorum.engine import Unit, commit, plan, run_unit
 from variorum.tables import summary_rows
 
+RETRY: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [2, 20],
+    "retry_condition_fn": worth_retrying,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+"""Of every task: tried again for what may pass, and never taken for done by Prefect; the store says what is done."""
 
-@task(
-    name="unit",
-    task_run_name="samples {unit.start} to {unit.stop}",
-    retries=2,
-    retry_delay_seconds=[2, 20],
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+
+@task(name="unit", task_run_name="samples {unit.start} to {unit.stop}", **RETRY)
 def unit_task(job: Job, unit: Unit) -> Receipt:
     """One unit; `variorum.engine.run_unit` in a GPU slot."""
     recipe, ctx, store = job.open()

@@ -10,10 +10,9 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
-from flows.build import run_all
-from flows.job import Job, ensure_gpu_limit, gpu_slot, progress, worth_retrying
+from flows.build import RETRY, run_all
+from flows.job import Job, ensure_gpu_limit, gpu_slot, progress
 from schemas.manifest import Ledger, Manifest, Receipt, ShardInfo
 from variorum.context import Profile
 from variorum.curate import Columns, decide, measuring, score_step, scores
@@ -21,14 +20,6 @@ from variorum.ledgers import read_ledger
 from variorum.measure import measure_key, measure_shard
 from variorum.release import Part, commit_release, plan_release, run_part
 from variorum.store import Store
-
-RETRY: dict[str, Any] = {
-    "retries": 2,
-    "retry_delay_seconds": [2, 20],
-    "retry_condition_fn": worth_retrying,
-    "cache_policy": NO_CACHE,
-    "persist_result": False,
-}
 
 
 @task(name="look", task_run_name="shard {shard.sha256}", **RETRY)

@@ -9,10 +9,9 @@ import flows.settings  # noqa: F401 - before Prefect reads its settings
 from typing import Any
 
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 
-from flows.build import run_all
-from flows.job import Job, gpu_slot, progress, worth_retrying
+from flows.build import RETRY, run_all
+from flows.job import Job, gpu_slot, progress
 from schemas.canonical import Json
 from schemas.manifest import Manifest, ShardInfo
 from variorum.context import Profile
@@ -20,15 +19,7 @@ from variorum.evaluate import check_judges, measure_key, run_measure, summarise
 from variorum.ledgers import current
 
 
-@task(
-    name="measure",
-    task_run_name="evaluation {position}, shard {shard.sha256}",
-    retries=2,
-    retry_delay_seconds=[2, 20],
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task(name="measure", task_run_name="evaluation {position}, shard {shard.sha256}", **RETRY)
 def measure_task(job: Job, position: int, shard: ShardInfo) -> ShardInfo:
     """The rows that the recipe's evaluation at `position` makes of one shard."""
     recipe, ctx, store = job.open()

@@ -34,13 +34,11 @@ class Part:
         receipt: the edition's unit.
         key: of the released unit; the edition's own when nothing changes.
         verdicts: by id.
-        members: ending to the column with the content, of what is added to every sample.
     """
 
     receipt: Receipt
     key: str
     verdicts: Mapping[str, Verdict]
-    members: Mapping[str, str]
 
 
 def plan_release(manifest: Manifest, ledger: Ledger, store: Store) -> list[Part]:
@@ -71,7 +69,7 @@ def plan_release(manifest: Manifest, ledger: Ledger, store: Store) -> list[Part]
             classes: list[Json] = [class_id for class_id, _ in manifest.classes]
             added: list[Json] = [dict(ledger.members), [*sorted(content)]]
             key = digest(["release", FORMAT, unit, said, classes, added])
-        parts.append(Part(receipt, key, mine, ledger.members))
+        parts.append(Part(receipt, key, mine))
     if waiting or changed:
         raise StoreError(
             f"the ledger has {total} verdicts on {manifest.dataset}@{manifest.version}: {len(waiting)} name pictures "
