@@ -21,6 +21,7 @@ from flows.job import Job, ensure_gpu_limit, gpu_slot, progress, worth_retrying
 from schemas.manifest import Manifest, Receipt
 from variorum.context import Profile
 from variorum.engine import Unit, commit, plan, run_unit
+from variorum.plans import keep_plan
 from variorum.tables import summary_rows
 
 RETRY: dict[str, Any] = {
@@ -46,6 +47,7 @@ def build(job: Job) -> Manifest:
     recipe, ctx, store = job.open()
     planned = plan(recipe, ctx)
     store.check_version(recipe.dataset, recipe.version, planned.fingerprint)
+    asked = keep_plan(recipe, ctx, store, progress.get())
     receipts = [receipt for unit in planned.units if (receipt := store.receipt(unit.key))]
     progress.get().start("making pictures of", planned.size)
     progress.get().advance(sum(receipt.stop - receipt.start for receipt in receipts))
@@ -53,7 +55,7 @@ def build(job: Job) -> Manifest:
     if todo := [unit for unit in planned.units if unit.key not in done]:
         ensure_gpu_limit()  # imports torch, which takes longer than all else of a run with nothing to do
         receipts += run_all([unit_task.submit(job, unit) for unit in todo], "units")
-    manifest = commit(recipe, planned, receipts, store, profile=job.profile)
+    manifest = commit(recipe, planned, receipts, store, profile=job.profile, asked=asked)
     create_table_artifact(summary_rows(manifest), key="counts", description=f"{recipe.dataset}@{recipe.version}")
     return manifest
 

@@ -17,6 +17,7 @@ from flows.terminal import (
     print_evaluations,
     print_ledger,
     print_paths,
+    print_plan,
     print_summary,
 )
 from schemas.errors import VariorumError
@@ -91,14 +92,19 @@ def plan(
     overrides: Overrides = None,
     limit: Limit = None,
 ) -> None:
-    """Say what a run would do: units, pictures, bytes, time, models. No picture is made."""
+    """Say what a run would do: pictures, units, bytes, time, models. No picture is made and no model loaded."""
     from rich.table import Table
 
     from variorum.engine import plan as make_plan
     from variorum.estimate import estimate
+    from variorum.plans import keep_plan
 
     job, parsed = _job(recipe, overrides, limit, profile, store)
     opened, ctx, where = job.open()
+    with bars() as progress:
+        asked = keep_plan(opened, ctx, where, progress)
+    if asked:
+        print_plan(asked, where)
     planned = make_plan(opened, ctx)
     guess = estimate(parsed.dataset, planned, where)
     table = Table("", "", show_header=False, box=None, title=f"{parsed.dataset}@{parsed.version}", title_justify="left")

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from schemas.manifest import Ledger, Manifest
+    from schemas.manifest import Ledger, Manifest, ShardInfo
     from schemas.recipe import Recipe
     from variorum.diff import Change
     from variorum.progress import Progress
     from variorum.store import Store
+
+SHOWN = ("class", "k", "variant", "prompt", "negative", "guidance", "strength", "steps", "seed", "reason")
+"""Columns of a plan's first rows."""
 
 
 @contextmanager
@@ -53,6 +56,21 @@ def bars(unit: str = "") -> Iterator[Progress]:
                 rich.update(self.task, rate=f"{speed:.1f}/s" if speed else "")
 
         yield Bars()
+
+
+def print_plan(asked: ShardInfo, store: Store) -> None:
+    """How many pictures a plan asks for, its first rows, and where the whole table is."""
+    from rich.table import Table
+
+    from variorum.plans import first_rows
+
+    rows = first_rows(asked, store, 5)
+    shown = [name for name in SHOWN if any(row[name] not in (None, "") for row in rows)]
+    table = Table(*shown, title=f"{asked.samples} pictures; the first:", title_justify="left")
+    for row in rows:
+        table.add_row(*(f"{row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in shown))
+    console().print(table)
+    typer.echo(f"all rows: {store.object(asked, '.parquet')}")
 
 
 def console(stderr: bool = False) -> Any:

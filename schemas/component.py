@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -128,6 +128,17 @@ class Source(Component):
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples `start` to `stop - 1` in order; an unreadable one is a `Failure`, never an exception."""
 
+    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
+        """The same samples without pictures: ids, labels, captions. A source with a cheaper way than `read` takes it.
+
+        What can't be read is here all the same, as its picture is only found out to be bad when it is read.
+        """
+        for item in self.read(start, stop, ctx):
+            if isinstance(item, Failure):
+                yield Sample(item.id, b"", item.labels, origin=item.origin, licence=item.licence)
+            else:
+                yield replace(item, image=b"")
+
     @abstractmethod
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """The dataset's classes in index order; empty when unlabelled. Raises SourceError if two share a name."""
@@ -142,6 +153,14 @@ class Generator(Component):
 
         An exception costs the whole unit, so a picture's own trouble is yielded as a `Failure`.
         """
+
+    def planned(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
+        """A row for each picture that it will be asked for, from an outline's samples; none where there is no plan.
+
+        A row's `id` is that of the sample or the Failure that comes of it; `variorum.plans` has the other columns. No
+        model is loaded.
+        """
+        return iter(())
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError for what can't work on this source; asked at plan time, before any picture is read."""

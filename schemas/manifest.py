@@ -80,7 +80,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 2
+    format: int = 3
     dataset: str
     version: str
     fingerprint: str
@@ -98,6 +98,8 @@ class Manifest(BaseModel):
     units: list[str]
     shards: dict[Split, list[ShardInfo]]
     rows: list[ShardInfo]
+    plan: ShardInfo | None = None
+    """The table of what was asked for, a row a picture; None where the generator works without a plan."""
     ledger: Ledger | None = None
     """Of a release: the ledger that it followed; `ledger.edition` is the digest of the edition it was made from."""
     counts: dict[str, dict[str, int]]

@@ -28,6 +28,7 @@ from schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from schemas.recipe import Recipe
 from schemas.sample import Failure, Sample
 from variorum.pipeline import prefetch
+from variorum.plans import keep_plan
 from variorum.progress import QUIET, Progress
 from variorum.shards import ShardWriter
 from variorum.store import Store
@@ -298,8 +299,16 @@ def _check_failures(recipe: Recipe, unit: Unit, failures: list[Failure], roots: 
 # ── the whole edition ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store, *, profile: str) -> Manifest:
-    """Seal an edition out of its units' receipts, whatever order they came in.
+def commit(
+    recipe: Recipe,
+    plan: Plan,
+    receipts: Iterable[Receipt],
+    store: Store,
+    *,
+    profile: str,
+    asked: ShardInfo | None = None,
+) -> Manifest:
+    """Seal an edition out of its units' receipts, whatever order they came in, and the table of what was asked for.
 
     Raises:
         StoreError: a unit of the plan has no receipt among them.
@@ -328,6 +337,7 @@ def commit(recipe: Recipe, plan: Plan, receipts: Iterable[Receipt], store: Store
         units=[unit.key for unit in plan.units],
         shards={split: infos for split, infos in shards.items() if infos},
         rows=rows,
+        plan=asked,
         counts=counts(table),
         sources=plan.size,
         sources_edited=sources_edited(table),
@@ -351,6 +361,7 @@ def build(
     """
     planned = plan(recipe, ctx)
     store.check_version(recipe.dataset, recipe.version, planned.fingerprint)
+    asked = keep_plan(recipe, ctx, store, progress)
     progress.start("making pictures of", planned.size)
     receipts: list[Receipt] = []
     errors: list[Exception] = []
@@ -368,7 +379,7 @@ def build(
             raise
     if errors:
         raise errors[0]
-    return commit(recipe, planned, receipts, store, profile=profile)
+    return commit(recipe, planned, receipts, store, profile=profile, asked=asked)
 
 
 def _version(package: str) -> str:

@@ -3,7 +3,8 @@
     objects/<sha256>.tar|parquet    shards and tables, named by their content
     units/<unit key>.json           receipts: their existence is the only "done" that anyone asks for
     measures/<key>.json             the same for evaluations
-    editions/<name>/<version>/      manifest.json, the card, and data/ linking to the shards under readable names
+    editions/<name>/<version>/      manifest.json, the card, plan.parquet, and data/ linking to the shards under
+                                    readable names
     tmp/                            files being written; swept when their process is gone
 
 Writing goes temp file, fsync, rename to the content's hash, then the receipt, put if absent: the loser of a race
@@ -32,6 +33,8 @@ from variorum.cache import cache_dir
 from variorum.shards import naming
 
 M = TypeVar("M", bound=BaseModel)
+PLAN = "plan.parquet"
+"""The plan's readable name."""
 _counter = itertools.count()
 _PROCESS = f"{secrets.token_hex(4)}."
 """Tells this process from an earlier one with its number: in containers every process is number 1."""
@@ -267,45 +270,51 @@ class Store:
 
     def check_data(self, manifest: Manifest) -> list[str]:
         """What is wrong with the readable names in `data/`: a line each for a missing, stray or differing file."""
-        folder, wanted = self._data(manifest)
-        found = {str(path).rsplit("/", 1)[-1] for path in self.fs.glob(f"{folder}/*")}
+        folder, wanted = self._readable(manifest)
+        found = self._readable_found(folder)
         remedy = "run the recipe again to link it anew"
         problems = [f"{folder}/{name}: missing; {remedy}" for name in sorted(set(wanted) - found)]
         problems += [f"{folder}/{name}: no shard of this edition; delete it" for name in sorted(found - set(wanted))]
-        for name, info in wanted.items():
-            if name not in found or (self.local and os.path.samefile(self.object(info, ".tar"), f"{folder}/{name}")):
+        for name, (info, suffix) in wanted.items():
+            if name not in found or (self.local and os.path.samefile(self.object(info, suffix), f"{folder}/{name}")):
                 continue
             with self.fs.open(f"{folder}/{name}", "rb") as file:
                 if _hash(file, lambda _: None) != info.sha256:
                     problems.append(f"{folder}/{name}: content isn't the shard's; {remedy}")
         return problems
 
-    def _data(self, manifest: Manifest) -> tuple[str, dict[str, ShardInfo]]:
-        """The folder of readable names and what each must hold."""
+    def _readable(self, manifest: Manifest) -> tuple[str, dict[str, tuple[ShardInfo, str]]]:
+        """The edition's folder, and by readable name within it the file that must be there, with its suffix."""
         wanted = {
-            f"{split}-{number:05d}-of-{len(shards):05d}.tar": info
+            f"data/{split}-{number:05d}-of-{len(shards):05d}.tar": (info, ".tar")
             for split, shards in manifest.shards.items()
             for number, info in enumerate(shards)
         }
-        return f"{self.root}/{self._edition(manifest, 'data')}", wanted
+        if manifest.plan:
+            wanted[PLAN] = manifest.plan, ".parquet"
+        return f"{self.root}/{self._edition(manifest, '')}".rstrip("/"), wanted
+
+    def _readable_found(self, folder: str) -> set[str]:
+        """Readable names in an edition's folder, whether they belong there or not."""
+        data = {f"data/{str(path).rsplit('/', 1)[-1]}" for path in self.fs.glob(f"{folder}/data/*")}
+        return data | ({PLAN} if self.fs.exists(f"{folder}/{PLAN}") else set())
 
     def _link_data(self, manifest: Manifest) -> None:
-        folder, wanted = self._data(manifest)
+        folder, wanted = self._readable(manifest)
         with self._explained():
-            self.fs.makedirs(folder, exist_ok=True)
-            for path in self.fs.glob(f"{folder}/*"):
-                if str(path).rsplit("/", 1)[-1] not in wanted:
-                    with suppress(FileNotFoundError):  # another process seals the same -dev version
-                        self.fs.rm_file(path)
-            for name, info in wanted.items():
+            self.fs.makedirs(f"{folder}/data", exist_ok=True)
+            for name in self._readable_found(folder) - set(wanted):
+                with suppress(FileNotFoundError):  # another process seals the same -dev version
+                    self.fs.rm_file(f"{folder}/{name}")
+            for name, (info, suffix) in wanted.items():
                 if not self.local:
-                    self.fs.cp_file(self.object(info, ".tar"), f"{folder}/{name}")
+                    self.fs.cp_file(self.object(info, suffix), f"{folder}/{name}")
                     continue
                 with self.temporary(".link") as link:
                     try:
-                        os.link(self.object(info, ".tar"), link)
+                        os.link(self.object(info, suffix), link)
                     except OSError:  # a file system without hard links
-                        shutil.copyfile(self.object(info, ".tar"), link)
+                        shutil.copyfile(self.object(info, suffix), link)
                     link.replace(Path(folder) / name)
                     Path(folder, name).touch()  # loaders that cache by modification time must notice a new edition
 
@@ -388,12 +397,13 @@ class Store:
 
 
 def tables_of(manifest: Manifest) -> list[ShardInfo]:
-    """Every parquet file that a manifest names: its rows and, of a release, what curation measured and said."""
+    """Every parquet file that a manifest names: rows, plan and, of a release, what curation measured and said."""
+    own = [*manifest.rows, *([manifest.plan] if manifest.plan else [])]
     ledger = manifest.ledger
     if ledger is None:
-        return manifest.rows
+        return own
     measured = [info for parts in ledger.measured.values() for info in parts]
-    return [*manifest.rows, *measured, *ledger.scored.values(), ledger.verdicts]
+    return [*own, *measured, *ledger.scored.values(), ledger.verdicts]
 
 
 def hash_file(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:

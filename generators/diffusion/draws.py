@@ -57,6 +57,7 @@ class Ask:
         seeds: the first one, and those of the re-draws.
         prompt: what it is to show.
         negative: what it is to keep away from.
+        reason: why it can't be made, in a word and in a sentence; empty for one that can.
     """
 
     sample: Sample
@@ -66,6 +67,7 @@ class Ask:
     seeds: tuple[int, ...]
     prompt: str = ""
     negative: str = ""
+    reason: tuple[str, str] = ("", "")
 
 
 @dataclass(slots=True)
@@ -113,12 +115,12 @@ class Studio:
     batch: int
     note: Callable[[Ask], dict[str, Json]] = field(default=lambda _: {})
 
-    def pictures(self, items: Iterable[Ask | Failure], settings: int) -> Iterator[Sample | Failure]:
-        """A sample or a Failure for each item, in order.
+    def pictures(self, items: Iterable[Ask], settings: int) -> Iterator[Sample | Failure]:
+        """A sample or a Failure for each ask, in order.
 
         Args:
-            items: asks, and failures that are passed through.
-            settings: how many different settings the asks have, so that calls are full.
+            items: the asks.
+            settings: how many different settings they have, so that calls are full.
 
         Raises:
             OutOfMemoryError: PyTorch's, when there isn't the memory for one picture.
@@ -128,7 +130,7 @@ class Studio:
         pins = {alias: self.ctx.models.pin(alias) for alias in aliases(self.model, self.safety, self.scorer)}
         batch, waiting = self.batch, iter(items)
         while window := list(islice(waiting, batch * settings)):
-            asks = [item for item in window if isinstance(item, Ask)]
+            asks = [item for item in window if not item.reason[0]]
             try:
                 drawn = self._drawn(asks)
             except OutOfMemoryError:
@@ -149,7 +151,10 @@ class Studio:
             )
             results = iter(drawn)
             for item in window:
-                yield self._result(item, next(results), next(notes), pins) if isinstance(item, Ask) else item
+                if item.reason[0]:
+                    yield self._refused(item, *item.reason)
+                else:
+                    yield self._result(item, next(results), next(notes), pins)
 
     def _drawn(self, asks: list[Ask]) -> list[Drawn]:
         """One picture an ask, in order."""
@@ -177,18 +182,8 @@ class Studio:
         if drawn.margin is not None:
             gates = {FLAGGED: at_most(drawn.margin, 0), **gates}
         if drawn.flagged and not self.safety.keep:
-            return Failure(
-                child_id(sample.id, component.fingerprint(), ask.variant, ask.requested),
-                sample.id,
-                "ineligible",
-                FLAGGED,
-                ask.variant,
-                sample.labels,
-                sample.origin,
-                sample.licence,
-                f"flagged by {self.safety.checker} with each of {drawn.attempt + 1} seeds",
-                {FLAGGED: gates[FLAGGED]},
-            )
+            seeds = f"flagged by {self.safety.checker} with each of {drawn.attempt + 1} seeds"
+            return self._refused(ask, FLAGGED, seeds, {FLAGGED: gates[FLAGGED]})
         op = Op(
             name=component.component_name(),
             revision=component.revision,
@@ -214,26 +209,26 @@ class Studio:
             reason=first_failed(gates),
         )
 
+    def _refused(self, ask: Ask, reason: str, detail: str, gates: Mapping[str, Gate] | None = None) -> Failure:
+        sample = ask.sample
+        return Failure(
+            child_id(sample.id, self.component.fingerprint(), ask.variant, ask.requested),
+            sample.id,
+            "ineligible",
+            reason,
+            ask.variant,
+            sample.labels,
+            sample.origin,
+            sample.licence,
+            detail,
+            gates or {},
+        )
+
 
 def seeds_for(component: str, sample: Sample, number: int, safety: Safety, ctx: Context) -> tuple[int, ...]:
     """Seeds of the sample's picture `number` and of its re-draws; the same for every setting."""
     attempts = 1 + (safety.redraws if safety.checker else 0)
     return tuple(ctx.seed_for(component, sample.id, f"noise/{number}/{attempt}") for attempt in range(attempts))
-
-
-def ineligible(component: Generator, sample: Sample, variant: str, number: int, reason: str, detail: str) -> Failure:
-    """The Failure that stands for a sample's picture `number`, which can't be made."""
-    return Failure(
-        child_id(sample.id, component.fingerprint(), variant, {"k": number}),
-        sample.id,
-        "ineligible",
-        reason,
-        variant,
-        sample.labels,
-        sample.origin,
-        sample.licence,
-        detail,
-    )
 
 
 def aliases(model: str, safety: Safety, scorer: str | None) -> tuple[str, ...]:

@@ -14,19 +14,33 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AfterValidator
 
 from schemas.component import Context
 from schemas.errors import RecipeError
 from schemas.sample import Sample
 
-Named = Literal["photo", "neutral", "clip80", "clip80_verbatim", "caption"]
+Named = Literal[
+    "photo", "name", "name_gloss", "name_hypernym", "places", "neutral", "clip80", "clip80_verbatim", "caption"
+]
 """`photo` is one template, `a photo of a …`; `neutral` CLIP's 36 that ask for an ordinary photo; `clip80` all, with
-articles put right (`an origami apple`) and `clip80_verbatim` as published; `caption` is the sample's own text."""
+articles put right (`an origami apple`) and `clip80_verbatim` as published; `caption` is the sample's own text. `name`,
+`name_gloss`, `name_hypernym` and `places` are the bare ones of `PLAIN`."""
 Group = Literal["neutral", "degradation", "domain_shift", "own"]
 
-FIELDS = ("name", "gloss", "caption")
+FIELDS = ("name", "gloss", "hypernym", "place", "caption")
 PHOTO = "a photo of a {name}"
+PLAIN = {
+    "photo": PHOTO,
+    "name": "{name}",
+    "name_gloss": "{name}, {gloss}",
+    "name_hypernym": "{name}, {hypernym}",
+    "places": "{name} inside {place}",
+}
+"""Sets of one template, all but the first after Sariyildiz et al., Fake It Till You Make It, CVPR 2023."""
+UNLABELLED = "unlabelled", "it has no label to say which class to make"
 
 ARTICLE = re.compile(r"\b([Aa]) (?=([\w-]+))")
 VOWEL = re.compile(r"(?!eu|one\b|once|u[bcfhjkqrst][aeiou]|uni(?!n|m))[aeiou]|hour|honest|hono|heir", re.IGNORECASE)
@@ -44,7 +58,7 @@ class Template:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The words that it wants: `name`, `gloss`, `caption`."""
+        """The words that it wants, of `FIELDS`."""
         return frozenset(name for _, name, _, _ in Formatter().parse(self.text) if name is not None)
 
     def prompt(self, words: Mapping[str, str]) -> str:
@@ -55,10 +69,23 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a class is called, and what it is in a few words; an empty gloss is none."""
+    """What a class is called, what it is in a few words, and what kind of thing; an empty text is none."""
 
     name: str
     gloss: str = ""
+    hypernym: str = ""
+
+    @property
+    def by_field(self) -> dict[str, str]:
+        """As a template's words."""
+        return {"name": self.name, "gloss": self.gloss, "hypernym": self.hypernym}
+
+
+class Wording(NamedTuple):
+    """The templates of a recipe, and what the source's classes are called."""
+
+    templates: tuple[Template, ...]
+    words: Mapping[str, Words]
 
 
 def articled(text: str) -> str:
@@ -66,10 +93,10 @@ def articled(text: str) -> str:
     return ARTICLE.sub(lambda found: found[1] + ("n " if VOWEL.match(found[2]) else " "), text)
 
 
-def check_templates(choice: Named | tuple[str, ...]) -> None:
+def check_templates(choice: Named | tuple[str, ...]) -> Named | tuple[str, ...]:
     """Raises ValueError for an empty list or text, an unknown field, or a text that is the same for every class."""
     if isinstance(choice, str):
-        return
+        return choice
     if not choice:
         raise ValueError("there must be at least one template")
     for text in choice:
@@ -77,17 +104,24 @@ def check_templates(choice: Named | tuple[str, ...]) -> None:
             found = Template("", "own", text).fields
         except ValueError as error:
             raise ValueError(f"{text!r} is no template: {error}") from None
-        if not found or found - set(FIELDS):
-            what = "nothing of the picture's own" if not found else ", ".join(sorted(found - set(FIELDS)))
-            raise ValueError(f"{text!r} has {what}; a template has one or more of {{name}}, {{gloss}}, {{caption}}")
+        unknown = sorted(found - set(FIELDS))
+        if unknown or not found - {"place"}:
+            what = ", ".join(unknown) or "nothing of the picture's own"
+            known = ", ".join(f"{{{name}}}" for name in FIELDS)
+            raise ValueError(f"{text!r} has {what}; a template has one or more of {known}")
+    return choice
+
+
+Templates = Annotated[Named | tuple[str, ...], AfterValidator(check_templates)]
+"""A recipe's choice: a named set, or texts of one's own."""
 
 
 def template_set(choice: Named | tuple[str, ...]) -> tuple[Template, ...]:
     """The templates behind a recipe's choice."""
     if not isinstance(choice, str):
         return tuple(Template(f"own{number}", "own", text) for number, text in enumerate(choice))
-    if choice == "photo":
-        return (Template("photo", "neutral", PHOTO),)
+    if choice in PLAIN:
+        return (Template(choice, "neutral", PLAIN[choice]),)
     if choice == "caption":
         return (Template("caption", "own", "{caption}", articles=False),)
     known = [Template(item.id, item.group, item.text, choice != "clip80_verbatim") for item in clip_templates()]
@@ -101,8 +135,14 @@ def clip_templates() -> tuple[Template, ...]:
         return tuple(Template(row["id"], row["group"], row["template"]) for row in csv.DictReader(file))  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=1)
+def places() -> tuple[str, ...]:
+    """Where `{place}` puts things: sixty ordinary scenes, of which a picture gets one by its seed."""
+    return tuple(Path(__file__).with_name("places.txt").read_text(encoding="utf-8").split("\n")[:-1])
+
+
 def class_words(component: str, names: Mapping[str, str], ctx: Context) -> dict[str, Words]:
-    """What each class of the source is called: by `names` where they have it, else by the source; ImageNet's glosses.
+    """What each class is called: by `names`, else by the source. ImageNet's have glosses and hypernyms.
 
     Raises:
         RecipeError: when `names` has a class that the source hasn't, or a class has no name at all.
@@ -117,55 +157,67 @@ def class_words(component: str, names: Mapping[str, str], ctx: Context) -> dict[
         name = names.get(info.id, info.name).strip()
         if not name:
             raise RecipeError(f"{component}: class {info.id!r} has no name; give it one in names")
-        gloss = table()[index_of(info.id) or 0].gloss if is_wnid(info.id) else ""
-        words[info.id] = Words(name, gloss)
+        known = table()[index_of(info.id) or 0] if is_wnid(info.id) else None
+        words[info.id] = Words(name, known.gloss, known.hypernym) if known else Words(name)
     return words
 
 
+def wording(component: str, choice: Named | tuple[str, ...], names: Mapping[str, str], ctx: Context) -> Wording:
+    """The templates behind a recipe's choice and the source's classes, once they are sure to go together.
+
+    Raises:
+        RecipeError: as `class_words` and `check_prompts`.
+    """
+    templates, words = template_set(choice), class_words(component, names, ctx)
+    check_prompts(component, templates, words)
+    return Wording(templates, words)
+
+
 def described(
-    component: str,
-    sample: Sample,
-    number: int,
-    templates: Sequence[Template],
-    words: Mapping[str, Words],
-    ctx: Context,
-) -> tuple[Template, str | tuple[str, str]]:
-    """The template that a sample's picture `number` gets by its seed, with the prompt, or a reason why there is none.
+    component: str, sample: Sample, number: int, wording: Wording, ctx: Context
+) -> tuple[Template, str, tuple[str, str]]:
+    """The template that a sample's picture `number` gets by its seed, the prompt, and a reason why there is none.
 
     Raises:
         RecipeError: for a label that isn't among the classes.
     """
-    draw = ctx.rng(component, sample.id, f"template/{number}").integers(len(templates))
-    template, found = templates[int(draw)], {}
-    if template.fields & {"name", "gloss"}:
+    templates, words = wording
+    draw = ctx.rng(component, sample.id, f"template/{number}").integers(len(templates)) if len(templates) > 1 else 0
+    template, found = templates[int(draw)], dict[str, str]()
+    if template.fields & {"name", "gloss", "hypernym"}:
         if not sample.labels:
-            return template, ("unlabelled", "it has no label to say which class to make")
+            return template, "", UNLABELLED
         label = sample.labels[0]
         if label not in words:
             raise RecipeError(f"{component}: the source doesn't name class {label!r}, so there is no prompt for it")
-        found = {"name": words[label].name, "gloss": words[label].gloss}
+        found = words[label].by_field
+    if "place" in template.fields:
+        found["place"] = f"a {ctx.rng(component, sample.id, f'place/{number}').choice(places())}"
     if "caption" in template.fields:
         text = sample.extras.get("txt")
         found["caption"] = text.decode("utf-8", "replace").strip() if isinstance(text, bytes) else ""
         if not found["caption"]:
-            return template, ("empty_prompt", "it has no caption (txt)")
-    return template, template.prompt(found)
+            return template, "", ("empty_prompt", "it has no caption (txt)")
+    return template, template.prompt(found), ("", "")
 
 
 def check_prompts(component: str, templates: Sequence[Template], words: Mapping[str, Words]) -> None:
     """Refuse what would give two classes one prompt, or a class none.
 
     Raises:
-        RecipeError: naming two classes and their common prompt, or a class without the gloss that a template wants.
+        RecipeError: naming two classes and their common prompt, or a class without a word that a template wants.
     """
     for wanted in {template.fields: template for template in templates}.values():
         if "caption" in wanted.fields or not wanted.fields:
             continue
         seen: dict[str, str] = {}
         for identity, item in words.items():
-            if "gloss" in wanted.fields and not item.gloss:
-                raise RecipeError(f"{component}: class {identity!r} has no gloss, which {wanted.text!r} asks for")
-            prompt = wanted.prompt({"name": item.name, "gloss": item.gloss})
+            found = {**item.by_field, "place": "a place"}
+            if missing := [field for field in FIELDS if field in wanted.fields and not found[field]]:
+                raise RecipeError(
+                    f"{component}: class {identity!r} has no {missing[0]}, which {wanted.text!r} asks for"
+                )
+            prompt = wanted.prompt(found)
             other = seen.setdefault(prompt.casefold(), identity)
             if other != identity:
                 raise RecipeError(

@@ -61,10 +61,23 @@ class HuggingFace(Source):
         pictures = [column for column in (self.image, self.mask) if column]
         for column in (*pictures, *filter(None, (self.label,))):
             self._table.need(column)
-        where = "" if self._table.local else f"{self.dataset}/"
         rows = self._table.rows(start, stop, pictures, tuple(filter(None, (self.label,))))
         for number, row in enumerate(rows, start):
-            yield self._sample(f"{where}{self.subset or ''}/{self.split}/{number}", row)
+            yield self._sample(self._key(number), row)
+
+    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
+        """By the label column alone."""
+        for column in filter(None, (self.label,)):
+            self._table.need(column)
+        # without a label any column will do to count rows by, but a picture is better left alone
+        rows = self._table.rows(start, stop, (), (self.label,)) if self.label else ({} for _ in range(start, stop))
+        for number, row in enumerate(rows, start):
+            key = self._key(number)
+            yield Sample(source_id("huggingface", key), b"", self._label(row), origin=key, licence=self.licence)
+
+    def _key(self, number: int) -> str:
+        where = "" if self._table.local else f"{self.dataset}/"
+        return f"{where}{self.subset or ''}/{self.split}/{number}"
 
     def _sample(self, key: str, row: dict[str, Any]) -> Sample | Failure:
         identity, labels = source_id("huggingface", key), self._label(row)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from generators.sources.imagenet import class_infos, is_wnid
-from generators.sources.reading.folder import Picture, find_pictures, pin_pictures, read_picture
+from generators.sources.reading.folder import Picture, find_pictures, outline_picture, pin_pictures, read_picture
 from schemas.component import ClassInfo, Context, Source
 from schemas.errors import SourceError
 from schemas.sample import Failure, Sample
@@ -49,6 +49,11 @@ class ImageFolder(Source):
         """Samples with the bytes as stored; a `Failure` for a file, or a mask, that is missing or doesn't fit."""
         for picture in self._pictures[start:stop]:
             yield read_picture(picture, source="image_folder", labels=self._label(picture), licence=self.licence)
+
+    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
+        """By the files' names alone."""
+        for picture in self._pictures[start:stop]:
+            yield outline_picture(picture, source="image_folder", labels=self._label(picture), licence=self.licence)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """The folders in order of name, ImageNet's thousand, or none.

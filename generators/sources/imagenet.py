@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from generators.sources.reading.folder import Picture, find_pictures, pin_pictures, read_picture
+from generators.sources.reading.folder import Picture, find_pictures, outline_picture, pin_pictures, read_picture
 from generators.sources.reading.hub import HubTable
 from schemas.canonical import Json
 from schemas.component import ClassInfo, Context, Source
@@ -46,12 +46,13 @@ IGNORE = 1000
 
 @dataclass(frozen=True, slots=True)
 class ImageNetClass:
-    """One of the thousand: its index, WordNet id, unique English name and WordNet's definition."""
+    """One of the thousand: its index, WordNet id, unique English name, WordNet's definition and next wider term."""
 
     index: int
     wnid: str
     name: str
     gloss: str
+    hypernym: str
 
 
 @lru_cache(maxsize=1)
@@ -59,7 +60,8 @@ def table() -> tuple[ImageNetClass, ...]:
     """The classes in index order."""
     with Path(__file__).with_name("imagenet_classes.csv").open(encoding="utf-8", newline="") as file:
         return tuple(
-            ImageNetClass(int(row["index"]), row["wnid"], row["name"], row["gloss"]) for row in csv.DictReader(file)
+            ImageNetClass(int(row["index"]), row["wnid"], row["name"], row["gloss"], row["hypernym"])
+            for row in csv.DictReader(file)
         )
 
 
@@ -156,19 +158,32 @@ class ImageNet(Source):
                 sample = replace(sample, extras={"mask.png": encode_png(binary.astype(np.uint8) * 255)})
             yield sample
 
+    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
+        """By the files' names, or the label column alone."""
+        if self.path is None:
+            rows = enumerate(self._table.rows(start, stop, (), ("label",)), start)
+            yield from (self._bare(number, row["label"]) for number, row in rows)
+            return
+        for picture in self._pictures[start:stop]:
+            labels = (picture.file.parent.name,)
+            yield outline_picture(picture, source="imagenet", labels=labels, licence=self.licence)
+
     def _read_table(self, start: int, stop: int) -> Iterator[Sample | Failure]:
-        wnids = self._wnids
         for number, row in enumerate(self._table.rows(start, stop, ("image",), ("label",)), start):
-            key = f"{self.split}/{number}"
-            identity = source_id("imagenet", key)
-            label = row["label"]
-            labels = (wnids[label],) if label is not None and 0 <= label < len(wnids) else ()
+            sample = self._bare(number, row["label"])
             try:
                 image = self._table.picture_bytes(row["image"])
             except OSError as error:
-                yield _failure(identity, "".join(labels), key, self.licence, "unreadable", str(error))
+                key = f"{self.split}/{number}"
+                yield _failure(sample.id, "".join(sample.labels), key, self.licence, "unreadable", str(error))
                 continue
-            yield Sample(identity, image or b"", labels, origin=f"{self.dataset} {key}", licence=self.licence)
+            yield replace(sample, image=image or b"")
+
+    def _bare(self, number: int, label: int | None) -> Sample:
+        """A row of the dataset without its picture."""
+        key, wnids = f"{self.split}/{number}", self._wnids
+        labels = (wnids[label],) if label is not None and 0 <= label < len(wnids) else ()
+        return Sample(source_id("imagenet", key), b"", labels, origin=f"{self.dataset} {key}", licence=self.licence)
 
     @cached_property
     def _pictures(self) -> tuple[Picture, ...]:

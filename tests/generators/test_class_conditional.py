@@ -80,9 +80,18 @@ def test_a_child_tells_how_it_was_made(ctx):
     assert (child.parent, child.labels, child.variant) == (sample.id, ("tshirt_top",), "guidance_1.5")
     assert child.extras == {"txt": b"T-shirt or top"}
     (op,) = child.ops
-    assert op["requested"] == {"guidance": 1.5, "steps": 2, "sampler": "dpm++"}
-    assert op["achieved"] == {"class": "tshirt_top", "size": 28, "batch": 1}
-    assert op["seed"] == ctx.seed_for("class_conditional", sample.id, "noise")
+    assert op["requested"] == {
+        "route": "class_conditional",
+        "class": "tshirt_top",
+        "k": 0,
+        "source": sample.id,
+        "guidance": 1.5,
+        "steps": 2,
+        "sampler": "dpm++",
+        "seed": op["seed"],
+    }
+    assert op["achieved"] == {"size": [28, 28], "batch": 1, "redraws": 0}
+    assert op["seed"] == ctx.seed_for("class_conditional", sample.id, "noise/0/0")
     assert op["models"] == {"class_conditional": ctx.models.pin("class_conditional")}
     assert ClassConditional().aliases() == ("class_conditional",)
 
@@ -159,7 +168,7 @@ class Only:
 def test_out_of_memory_halves_the_batch_and_says_so(ctx, caplog):
     samples = planned(ctx, 10)
     small = Small(ctx.models.get("class_conditional"), 3)
-    with caplog.at_level(logging.WARNING, "generators.class_conditional"):
+    with caplog.at_level(logging.WARNING, "generators.diffusion.draws"):
         children = made(samples, Context(7, Only(small, ctx.models), ctx.memo), steps=2, batch=8)
     assert small.asked == [8, 4, 2, 2, 2, 2, 2]
     assert [child.parent for child in children] == [sample.id for sample in samples]

@@ -12,7 +12,6 @@ from tiny_pipelines import models_table, save_checker
 
 from generators.image_to_image import ImageToImage
 from generators.image_variation import ImageVariation
-from generators.prompting.prompts import class_words
 from generators.sources.class_names import ClassNames
 from generators.sources.image_folder import ImageFolder
 from generators.text_to_image import TextToImage
@@ -301,13 +300,22 @@ def test_class_prompts_are_the_captions_of_what_was_made(ctx):
 
 def test_a_plan_needs_no_model_and_is_what_gets_drawn(ctx):
     conf = TextToImage(**QUICK, templates="clip80", guidance=(2.0, 5.0))
-    words = class_words("text_to_image", {}, ctx)
     samples = planned(ctx, 3)
     bare = Context(ctx.seed, None, ctx.memo, ctx.source)
-    table = [ask.requested for sample in samples for ask in conf.plan(sample, bare, words)]
-    assert [child.ops[0]["requested"] for child in conf.generate(samples, ctx)] == table
-    longer = [ask.requested for sample in planned(ctx, 9) for ask in conf.plan(sample, bare, words)]
-    assert longer[:6] == table
+    table = list(conf.planned(samples, bare))
+    children = list(conf.generate(samples, ctx))
+    assert [child.id for child in children] == [row["id"] for row in table]
+    for child, row in zip(children, table, strict=True):
+        assert row == row | child.ops[0]["requested"]
+    assert list(conf.planned(planned(ctx, 9), bare))[:6] == table
+
+
+def test_what_cannot_be_made_is_in_the_plan_under_the_id_of_its_failure(ctx):
+    conf = TextToImage(**QUICK, templates="caption", guidance=(2.0, 5.0))
+    silent = Sample("b" * 32, b"", extras={"txt": b" "})
+    table = list(conf.planned([silent], ctx))
+    assert [row["reason"] for row in table] == ["empty_prompt"] * 2
+    assert [failure.id for failure in conf.generate([silent], ctx)] == [row["id"] for row in table]
 
 
 def test_captions_need_no_label(ctx):
@@ -392,7 +400,7 @@ def test_a_collision_fails_the_plan(name, ctx):
 
 
 def test_the_plan_warns_of_templates_that_leak(ctx, caplog):
-    with caplog.at_level(logging.WARNING, "generators.text_to_image"):
+    with caplog.at_level(logging.WARNING, "generators.diffusion.route"):
         TextToImage(templates="neutral").check(ctx)
         assert not caplog.records
         TextToImage(templates="clip80").check(ctx)

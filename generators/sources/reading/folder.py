@@ -88,6 +88,11 @@ def pin_pictures(root: Path, pictures: Sequence[Picture]) -> str:
     )
 
 
+def outline_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str) -> Sample:
+    """The picture's sample without the picture."""
+    return Sample(source_id(source, picture.key), b"", labels, origin=picture.key, licence=licence)
+
+
 def read_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str) -> Sample | Failure:
     """The picture's bytes as they are stored, with `mask.png` where masks are asked.
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 
 import pytest
 
 from generators.prompting.prompts import (
     Template,
+    Wording,
     Words,
     articled,
     check_prompts,
@@ -86,6 +88,7 @@ def test_sets_of_templates():
         ((), "at least one template"),
         (("",), "nothing of the picture's own"),
         (("a photo",), "nothing of the picture's own"),
+        (("a photo of {place}",), "nothing of the picture's own"),
         (("a photo of a {class}",), "has class"),
         (("a photo of a {}",), "a template has one or more of"),
         (("a {name",), "is no template"),
@@ -101,7 +104,9 @@ def test_imagenets_names_do_not_collide_under_any_template(ctx):
     assert len(words) == 1000
     assert words["n01440764"].name == "tench"
     assert "freshwater" in words["n01440764"].gloss
-    for choice in ("photo", "clip80", ("{name}: {gloss}",)):
+    assert words["n01440764"].hypernym == "cyprinid"
+    assert all(item.hypernym and item.hypernym.casefold() != item.name.casefold() for item in words.values())
+    for choice in ("photo", "clip80", "name_gloss", "name_hypernym", "places", ("{name}: {gloss}",)):
         check_prompts("text_to_image", template_set(choice), words)
 
 
@@ -127,6 +132,17 @@ def test_a_class_without_a_name_or_gloss_is_named(ctx, tmp_path):
         check_prompts("x", template_set(("a {gloss}",)), {"frog": Words("frog")})
 
 
+def test_places_are_drawn_by_seed_and_kept_by_number(ctx):
+    wording = Wording(template_set("places"), {"n01440764": Words("tench", "", "cyprinid")})
+    item = sample(1, labels=("n01440764",))
+    prompts = [described("t", item, number, wording, ctx)[1] for number in range(200)]
+    assert prompts == [described("t", item, number, wording, ctx)[1] for number in range(200)]
+    assert all(re.fullmatch(r"tench inside an? [a-z ]+", prompt) for prompt in prompts)
+    assert len(set(prompts)) > 50
+    both = Wording(template_set(("{name}, {hypernym} inside {place}",)), wording.words)
+    assert described("t", item, 0, both, ctx)[1] == prompts[0].replace("tench", "tench, cyprinid")
+
+
 def test_templates_that_leak_test_sets_are_told(ctx):
     assert leak_warning("x", template_set("neutral")) == leak_warning("x", template_set("photo")) == ""
     assert "34 of 80 templates" in leak_warning("x", template_set("clip80"))
@@ -141,7 +157,7 @@ def test_each_picture_gets_a_template_by_its_seed(ctx):
 
     def drawn(samples, seed=3):
         other = Context(seed, None, ctx.memo, ctx.source)
-        return {item.id: described("t", item, 0, templates, words, other)[0].id for item in samples}
+        return {item.id: described("t", item, 0, Wording(templates, words), other)[0].id for item in samples}
 
     samples = [sample(number, labels=("dog",)) for number in range(200)]
     first = drawn(samples)
@@ -154,7 +170,8 @@ def test_samples_without_what_a_template_wants(ctx):
     words = {"dog": Words("dog", "a pet")}
 
     def found(item, text):
-        return described("t", item, 0, (Template("own0", "own", text),), words, ctx)[1]
+        _, prompt, reason = described("t", item, 0, Wording((Template("own0", "own", text),), words), ctx)
+        return reason if reason[0] else prompt
 
     dog = sample(1, labels=("dog",), extras={"txt": b" A dog \n on grass "})
     assert found(dog, "{name}, {gloss}") == "dog, a pet"
