@@ -3,8 +3,8 @@
 One check is our own: `out_of_focus`. cleanvision's blur looks at a copy of 64 px, in which a photograph blurred by a
 few pixels is as sharp as any other.
 
-Colours are counted on a grid of at most 32 768 pixels, sharpness is judged on a copy of 64 px: one pass, well under a
-millisecond for a picture of 500 px. The numbers are kept, so that other thresholds cost no second look at a picture.
+Colours are counted on a grid of at most 16 384 pixels, fine detail on rows of as many, sharpness on a copy of 64 px.
+The numbers are kept, so that other thresholds cost no second look at a picture.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curation.pictures.thumbnails import halved, luma
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.sample import Sample
@@ -31,14 +32,14 @@ Check = Literal[
 ]
 CHECKS: tuple[Check, ...] = tuple(check for check in get_args(Check) if check != "greyscale")
 
-GRID = 32_768
+GRID = 16_384
 """Pixels that colours are counted on. A smaller picture is counted whole."""
+ROWS = 16_384
+"""Pixels whose fine detail is looked at, in whole rows at even distances."""
 BLUR_SIDE = 64
 """Longer side of the copy on which sharpness is judged (cleanvision's MAX_RESOLUTION_FOR_BLURRY_DETECTION)."""
 LEAST_SIDE = 24
 """Of the copies in which fine detail is looked for."""
-FINE = 16
-"""Counts of brightness to one of a pixel's 256 levels."""
 WEIGHTS = (0.241, 0.691, 0.068)
 """Of the squared R, G and B in perceived brightness (Finley's HSP model, as cleanvision has it)."""
 
@@ -67,7 +68,7 @@ class Quality(CurationStep):
     grey_std: float = Field(default=0.18, ge=0, le=1)
     """A histogram's score up to this counts as none (cleanvision's `color_threshold`)."""
     out_of_focus: float = Field(default=0.12, ge=0)
-    """Least `acutance`. None of 200 photographs had under 0.27; blurred by 2 px or more, 99 in 100 had under 0.114."""
+    """Least `acutance`. None of 200 photographs had under 0.30; blurred by 2 px or more, 99 in 100 had under 0.117."""
     odd_aspect: float = Field(default=0.35, ge=0, le=1)
     """Least ratio of the short side to the long one."""
     iqr_factor: float = Field(default=3.0, ge=0)
@@ -143,11 +144,12 @@ def measures_of(image: Pixels) -> dict[str, float | int | bool]:
 
     height, width = image.shape[:2]
     grid = sampling_grid(image)
+    levels = luma(image)
     p5, p99 = brightness_percentiles(grid, (5.0, 99.0))
     counts = np.stack([cv2.calcHist([grid], [channel], None, [256], [0, 256]).ravel() for channel in range(3)])
     grey = is_grey(grid) and is_grey(image)
-    levels = [np.flatnonzero(row) for row in counts]
-    edges, histogram_std = edge_deviation(image)
+    there = [np.flatnonzero(row) for row in counts]
+    edges, histogram_std = edge_deviation(levels)
     return {
         "height": height,
         "width": width,
@@ -157,27 +159,25 @@ def measures_of(image: Pixels) -> dict[str, float | int | bool]:
         "entropy": min(0.1 * entropy(counts[:1] if grey else counts), 1.0),
         "blurriness": edges,
         "histogram_std": histogram_std,
-        "span": int(max(found[-1] - found[0] for found in levels)),
+        "span": int(max(found[-1] - found[0] for found in there)),
         "greyscale": grey,
-        "acutance": acutance(image),
+        "acutance": acutance(levels),
     }
 
 
-def acutance(image: Pixels) -> float:
+def acutance(grey: Pixels) -> float:
     """How fine the detail is: mean squared Laplacian by mean squared slope, the least over four sizes of the picture.
 
     A picture with edges of one pixel has about 1, one blurred by a Gaussian of deviation s about 1/s² at the size where
     s is a few pixels; halving the size shows blur that is wide enough to leave only rounding and compression noise.
-    A picture of one colour has 0. NaN for a picture under 5 px.
-    """
-    import cv2
+    A picture of one level has 0. NaN for a picture under 5 px.
 
-    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    Args:
+        grey: `[H, W]` uint8.
+    """
     found = [_fineness(grey)]
     while len(found) < 4 and min(grey.shape) >= 2 * LEAST_SIDE:
-        height, width = (side // 2 for side in grey.shape)
-        even = grey[: 2 * height, : 2 * width]  # an odd last row or column would make every pixel a weighted mean
-        grey = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        grey = halved(grey)
         found.append(_fineness(grey))
     return min(found)
 
@@ -185,12 +185,15 @@ def acutance(image: Pixels) -> float:
 def _fineness(grey: Pixels) -> float:
     import cv2
 
-    if min(grey.shape) < 5:
+    height, width = grey.shape
+    if min(height, width) < 5:
         return float("nan")
-    curve = cv2.norm(cv2.Laplacian(grey, cv2.CV_16S)[1:-1, 1:-1])
-    across = cv2.norm(cv2.absdiff(grey[1:-1, 2:], grey[1:-1, :-2]))
-    down = cv2.norm(cv2.absdiff(grey[2:, 1:-1], grey[:-2, 1:-1]))
-    slope = across * across + down * down
+    step = -(-height * width // ROWS)
+    above, row, below = (grey[start : height - 2 + start : step].astype(np.int16) for start in range(3))
+    left, right, centre, up, down = row[:, :-2], row[:, 2:], row[:, 1:-1], above[:, 1:-1], below[:, 1:-1]
+    curve = cv2.norm(left + right + up + down - 4 * centre)
+    across, along = cv2.norm(right - left), cv2.norm(down - up)
+    slope = across * across + along * along
     return curve * curve / slope if slope else 0.0
 
 
@@ -207,17 +210,16 @@ def sampling_grid(image: Pixels) -> Pixels:
 
 
 def brightness_percentiles(pixels: Pixels, percents: Sequence[float]) -> list[float]:
-    """Percentiles in [0, 1] of sqrt(.241 R² + .691 G² + .068 B²) / 255, to 1/4080, by counting."""
+    """Percentiles in [0, 1] of sqrt(.241 R² + .691 G² + .068 B²) / 255, to 1/510, by counting."""
     import cv2
 
-    values = pixels.astype(np.float32)
-    brightness = cv2.sqrt(cv2.transform(values * values, np.array([WEIGHTS], np.float32)))
-    counts = np.bincount((brightness.ravel() * np.float32(FINE) + np.float32(0.5)).astype(np.int32))
-    below = np.cumsum(counts)
+    brightness = cv2.sqrt(cv2.transform(np.square(pixels, dtype=np.float32), np.array([WEIGHTS], np.float32)))
+    counts = cv2.calcHist([cv2.convertScaleAbs(brightness)], [0], None, [256], [0, 256]).ravel()
+    below = np.cumsum(counts, dtype=np.int64)
     ranks = np.array(percents) / 100 * (below[-1] - 1)
     lower, upper = (np.searchsorted(below, turn(ranks), side="right") for turn in (np.floor, np.ceil))
     part = ranks - np.floor(ranks)
-    return [float(value) for value in (lower * (1 - part) + upper * part) / (255 * FINE)]
+    return [float(value) for value in (lower * (1 - part) + upper * part) / 255]
 
 
 def entropy(counts: NDArray[np.floating[Any]]) -> float:
@@ -231,36 +233,31 @@ def is_grey(image: Pixels) -> bool:
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
 
 
-def edge_deviation(image: Pixels) -> tuple[float, float]:
-    """Deviation of a 3 × 3 Laplacian on the grey copy of 64 px, and of the copy's 256 histogram counts."""
+def edge_deviation(grey: Pixels) -> tuple[float, float]:
+    """Deviation of a 3 × 3 Laplacian on a copy `[H, W]` of 64 px, and of the copy's 256 histogram counts."""
+    import cv2
     from PIL import Image, ImageFilter
 
-    small = small_grey(image)
-    edges = np.asarray(Image.fromarray(small).filter(ImageFilter.FIND_EDGES), dtype=np.float32)
-    counts = np.bincount(small.ravel(), minlength=256)
-    return float(edges.std(dtype=np.float64)), float(counts.std())
+    small = thumbnail(grey)
+    edges = np.asarray(Image.fromarray(small).filter(ImageFilter.FIND_EDGES))
+    counts = cv2.calcHist([small], [0], None, [256], [0, 256])
+    return float(cv2.meanStdDev(edges)[1][0, 0]), float(counts.std(dtype=np.float64))
 
 
-def small_grey(image: Pixels) -> Pixels:
-    """Luminance of RGB pixels, bicubically shrunk to 64 px on the long side; a smaller picture keeps its size.
+def thumbnail(grey: Pixels) -> Pixels:
+    """Grey levels `[H, W]` bicubically shrunk to 64 px on the long side; a smaller picture keeps its size.
 
-    Averaging over whole blocks comes first where it leaves 192 px or more (Pillow's `reducing_gap` of 3).
+    It is halved first while that leaves the long side 96 px or more, which lowers `edge_deviation` by 2 % (0 to 4 %).
     """
-    import cv2
     from PIL import Image
 
-    height, width = image.shape[:2]
-    ratio = max(height, width) / BLUR_SIDE
-    block = int(ratio / 3)
-    if block > 1 and min(height, width) >= block:
-        blocks = (width // block, height // block)
-        whole = image[: blocks[1] * block, : blocks[0] * block]
-        image = np.asarray(cv2.resize(whole, blocks, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    ratio = max(grey.shape) / BLUR_SIDE
     if ratio <= 1:
         return grey
-    size = (max(int(width // ratio), 1), max(int(height // ratio), 1))
-    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
+    height, width = (max(int(side // ratio), 1) for side in grey.shape)
+    while max(grey.shape) >= 3 * BLUR_SIDE and min(grey.shape) > 1:
+        grey = halved(grey)
+    return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def sharpness(
