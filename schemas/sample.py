@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-BASELINES = ("original", "control", "plate")
+BASELINES = ("original", "control", "guided_control", "plate")
 """Variants that aren't edits but what edits are compared with; `Sample.variant` has one of them or an edit's name."""
 
 Status = Literal["accepted", "quarantined", "ineligible", "failed"]

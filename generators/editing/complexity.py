@@ -56,14 +56,19 @@ def masked_hf(picture: Pixels, background: NDArray[np.bool_]) -> tuple[float, fl
         return 0.0, 0.0
     values = grey[background]
     contrast = float(values.std())
-    near = cv2.erode(background.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(np.float32)
-    taper, high = _window(*grey.shape)
-    weight = cv2.GaussianBlur(near, (15, 15), 2.5) * taper
+    weight, high = weighting(background)
     energy = np.abs(np.fft.rfft2((grey - values.mean()) * weight)) ** 2
     energy[0, 0] = 0
     energy[:, 1 : (grey.shape[1] + 1) // 2] *= 2
     total = float(energy.sum())
     return (float(energy[high].sum()) / total if total > 1e-9 else 0.0), contrast
+
+
+def weighting(background: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
+    """`masked_hf`'s window W `[H, W]`, and which frequencies of a real FFT are high, `[H, W // 2 + 1]`."""
+    near = cv2.erode(background.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(np.float32)
+    taper, high = _window(*background.shape)
+    return np.asarray(cv2.GaussianBlur(near, (15, 15), 2.5) * taper, np.float32), high
 
 
 def retextured(plate: Pixels, gains: tuple[float, ...]) -> Pixels:

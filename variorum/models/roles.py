@@ -165,6 +165,53 @@ class ZeroShot(Protocol):
         """Cosine of every picture with every text, `[N, M]`."""
 
 
+class Denoised(NamedTuple):
+    """What a denoiser makes of a noisy state.
+
+    Attributes:
+        clean: its guess of the state without noise, a PyTorch tensor `[N, c, h, w]`.
+        spread: for a denoiser that learned its variance, where log σ² lies from the smallest there can be (0) to the
+            largest (1), a tensor of the same shape; else None.
+    """
+
+    clean: Any
+    spread: Any
+
+
+class Denoiser(Protocol):
+    """Alias `denoiser`: one moment at a time of a diffusion model, for those who steer it between the moments.
+
+    A state is a PyTorch tensor `[N, c, h, w]` of whatever the model works on, pixels or latents, on `device`.
+    """
+
+    signal: NDArray[np.float64]
+    """ᾱ of each of its training steps `[T]`, falling: a state is √ᾱ · clean + √(1 - ᾱ) · noise."""
+    shrink: int
+    """Pixels to a side of one cell of a state: 1 for pixels themselves, 8 for Stable Diffusion's latents."""
+    multiple: int
+    """What the sides of pictures must be multiples of, pixels."""
+    device: Any
+
+    def encode(self, images: Sequence[Pixels]) -> Any:
+        """The state without noise of pictures of one size."""
+
+    def predict(self, state: Any, step: int) -> Denoised:
+        """The state's clean part as seen at a training step; differentiable."""
+
+    def preview(self, state: Any) -> Any:
+        """RGB `[N, 3, H, W]` about [0, 1] of a clean state; differentiable, perhaps only nearly what `decode` gives."""
+
+    def decode(self, state: Any) -> list[Pixels]:
+        """The pictures of a clean state; values that aren't finite come as black."""
+
+
+class Adversary(Protocol):
+    """Alias `adversary`: an ImageNet-1k classifier that pictures can be steered against by its gradients."""
+
+    def __call__(self, pictures: Any) -> Any:
+        """Log probabilities `[N, 1000]` of RGB tensors `[N, 3, H, W]` in [0, 1]; differentiable."""
+
+
 class Inpainter(Protocol):
     """Alias `inpainter`."""
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, an ImageNet-1k classifier or an encoder, run on ONNX Runtime.
+"""EfficientNet-Lite, an ImageNet-1k classifier or an encoder, run on ONNX Runtime, or an adversary in PyTorch.
 
 The weights come as a PyTorch file. They are turned into ONNX once and kept beside it, because eager PyTorch takes
 several times as long a picture and seconds to import; a warm cache needs neither PyTorch nor the architecture's code.
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from variorum.models.device import best_device
 from variorum.models.entries import Entry
 from variorum.models.onnx import open_session
 from variorum.models.roles import Pixels
@@ -42,8 +43,8 @@ class Options(BaseModel):
     batch: int = 8
     threads: int = 1
     """Of one session; pictures are shared out among processes instead."""
-    output: Literal["logits", "embedding"] = "logits"
-    """`embedding` makes it an encoder."""
+    output: Literal["logits", "embedding", "gradients"] = "logits"
+    """`embedding` makes it an encoder, `gradients` an adversary."""
 
 
 def problem() -> str:
@@ -51,10 +52,15 @@ def problem() -> str:
     return "" if find_spec("onnxruntime") else "needs the package onnxruntime"
 
 
-def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> EfficientNetLite | EfficientNetLiteEncoder:
-    """The classifier or encoder of a `.pth` state dict, exported on the first call."""
+def load(
+    entry: Entry, weights: Path | None, used: Mapping[str, Any]
+) -> EfficientNetLite | EfficientNetLiteEncoder | EfficientNetLiteAdversary:
+    """The classifier or encoder of a `.pth` state dict, exported on the first call; or the adversary, as it is."""
     assert weights is not None
     options = Options.model_validate(entry.options)
+    if options.output == "gradients":
+        network = torch_module(entry.name, weights).requires_grad_(False)
+        return EfficientNetLiteAdversary(network.to(best_device()), options.size)
     exported = weights.with_name(f"{weights.stem}.export{REVISION}.onnx")
     if not exported.is_file():
         export(entry.name, weights, options.size, exported)
@@ -84,6 +90,28 @@ class EfficientNetLiteEncoder:
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Embeddings `[N, 1280]`, not negative."""
         return outputs(self._session, self._options, images, "embedding")
+
+
+class EfficientNetLiteAdversary:
+    """An `Adversary`."""
+
+    def __init__(self, network: Any, size: int) -> None:
+        self._network = network
+        self._size = size
+
+    def __call__(self, pictures: Any) -> Any:
+        """Log probabilities `[N, 1000]` of `[N, 3, H, W]` in [0, 1], cropped as `prepare` does."""
+        from torch.nn import functional
+
+        height, width = pictures.shape[2:]
+        side = max(1, round(min(height, width) * self._size / (self._size + BORDER)))
+        top, left = (height - side) // 2, (width - side) // 2
+        crop = pictures[..., top : top + side, left : left + side]
+        if side != self._size:
+            shape = (self._size, self._size)
+            crop = functional.interpolate(crop, shape, mode="bicubic", antialias=side > self._size)
+        logits, _ = self._network((crop * 255 - 127) / 128)
+        return logits.log_softmax(-1)
 
 
 def outputs(session: Any, options: Options, images: Sequence[Pixels], name: str) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""ImageNet-1k classifiers of the transformers library, from a folder with safetensors weights."""
+"""ImageNet-1k classifiers of the transformers library, from a folder with safetensors weights; or adversaries."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch: int = 8
+    gradients: bool = False
+    """Whether it is an adversary, to be asked for gradients, in place of a classifier."""
 
 
 def problem() -> str:
@@ -33,8 +35,8 @@ def problem() -> str:
     return "" if find_spec("transformers") and find_spec("torch") else "needs the packages transformers, torch"
 
 
-def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ImageClassification:
-    """The classifier of a folder that `save_pretrained` wrote.
+def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ImageClassification | Adversary:
+    """The classifier or adversary of a folder that `save_pretrained` wrote.
 
     Raises:
         ModelUnavailable: when it doesn't tell ImageNet's thousand classes apart.
@@ -51,7 +53,10 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ImageCl
         raise ModelUnavailable(
             f"{entry.name} tells {model.config.num_labels} classes apart; a classifier here needs ImageNet's {CLASSES}"
         )
-    return ImageClassification(processor, model.to(best_device()).eval(), Options.model_validate(entry.options).batch)
+    options, model = Options.model_validate(entry.options), model.to(best_device()).eval()
+    if options.gradients:
+        return Adversary(processor, model.requires_grad_(False))
+    return ImageClassification(processor, model, options.batch)
 
 
 class ImageClassification:
@@ -76,3 +81,31 @@ class ImageClassification:
             logits = self._model(pixel_values=pixels).logits.float()
             probabilities: NDArray[np.float32] = logits.softmax(-1).cpu().numpy()
         return probabilities
+
+
+class Adversary:
+    """An `Adversary`: the same network on the central square of the picture, at the processor's size and colours."""
+
+    def __init__(self, processor: Any, model: Any) -> None:
+        import torch
+
+        size = processor.crop_size if getattr(processor, "crop_size", None) else processor.size
+        self._side = int(size.get("height") or size["shortest_edge"])
+        self._mean, self._std = (
+            torch.tensor(values, device=model.device).view(1, 3, 1, 1)
+            for values in (processor.image_mean, processor.image_std)
+        )
+        self._model = model
+
+    def __call__(self, pictures: Any) -> Any:
+        """Log probabilities `[N, 1000]` of `[N, 3, H, W]` in [0, 1]."""
+        from torch.nn import functional
+
+        height, width = pictures.shape[2:]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        crop = pictures[..., top : top + side, left : left + side]
+        shape = (self._side, self._side)
+        seen = functional.interpolate(crop, shape, mode="bicubic", antialias=side > self._side)
+        inputs = ((seen - self._mean) / self._std).to(self._model.dtype)
+        return self._model(pixel_values=inputs).logits.float().log_softmax(-1)

@@ -1,0 +1,205 @@
+"""Train the denoiser of colour photographs that this project ships, on one CPU thread.
+
+A diffusers `UNet2DModel` without attention, so that it takes pictures of any size. It predicts v (Salimans & Ho, arXiv
+2202.00512) on the linear schedule of a thousand steps (Ho et al., arXiv 2006.11239), on pictures folded by
+pixel-unshuffle from H×W×3 to H/2×W/2×12. Editing by guided diffusion starts at some of the noise, so that is what it
+learns best: half of its training has less than a quarter of the steps' noise. What is kept is the exponential mean of
+the weights, as half-precision safetensors.
+
+The photographs are Debian's `budgie-backgrounds` and scikit-image's, all CC0 or in the public domain. They are few, so
+crops come from several scales, with colours exchanged and scaled. A step depends on the seed and its number alone, so
+a run that was stopped goes on from its checkpoint as if it hadn't been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from variorum.images import decode
+
+Pixels = NDArray[np.uint8]
+
+DEBIAN = Path("/usr/share/backgrounds/budgie")
+WALLPAPERS = (
+    "abstract-spiral",
+    "beacon-street-sunset",
+    "blue-periwinkle",
+    "canyon-wren",
+    "casa-mila",
+    "extreme-desert-hike",
+    "high-trestle-trail",
+    "lake-sherburne",
+    "oakland-zoo-otters",
+    "perched-osprey",
+    "piazza-gae-aulenti",
+    "roman-colosseum",
+    "singaporean-cityscape",
+    "tea-gardens",
+)
+"""Of `budgie-backgrounds`, without what is painted or drawn."""
+SCIKIT_IMAGE = ("astronaut.png", "brick.png", "coffee.png", "grass.png", "gravel.png", "rocket.jpg")
+"""Without chelsea.png, which is kept for looking at the result."""
+SHORT_SIDES = (256, 384, 576, 864)
+"""Pixels to which photographs are shrunk before they are cropped; larger ones than the photograph are left out."""
+FOLD = 2
+CROP = 64
+BATCH = 8
+RATE = 1e-3
+WARM_UP = 100
+"""Steps over which the learning rate rises, and from where it falls linearly to nothing."""
+DECAY = 0.998
+"""Of the exponential mean of the weights; less in the first steps."""
+CHECKPOINT_SECONDS = 120
+
+
+def network() -> UNet2DModel:
+    """2.5 M parameters on three resolutions: a half, a quarter and an eighth of the picture's."""
+    return UNet2DModel(
+        sample_size=CROP // FOLD,
+        in_channels=3 * FOLD**2,
+        out_channels=3 * FOLD**2,
+        layers_per_block=1,
+        block_out_channels=(32, 64, 128),
+        down_block_types=("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3,
+        norm_num_groups=16,
+        add_attention=False,
+    )
+
+
+def noise_schedule() -> DDPMScheduler:
+    """A thousand steps of the linear schedule; fewer are spread evenly over all of it."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="linear",
+        prediction_type="v_prediction",
+        timestep_spacing="linspace",
+        clip_sample=False,
+    )
+
+
+def photographs(folder: Path) -> list[list[Pixels]]:
+    """Each photograph at each of SHORT_SIDES that it is large enough for, RGB."""
+    spec = importlib.util.find_spec("skimage")
+    assert spec is not None
+    assert spec.origin is not None
+    files = [folder / f"{name}.jpg" for name in WALLPAPERS]
+    files += [Path(spec.origin).parent / "data" / name for name in SCIKIT_IMAGE]
+    return [_pyramid(decode(file.read_bytes())) for file in files]
+
+
+def _pyramid(picture: Pixels) -> list[Pixels]:
+    height, width = picture.shape[:2]
+    scales = [side / min(height, width) for side in SHORT_SIDES if side <= min(height, width)]
+    sizes = [(round(width * scale), round(height * scale)) for scale in scales]
+    return [np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8) for size in sizes]
+
+
+def crops(pictures: list[list[Pixels]], count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """`[count, 3, CROP, CROP]` in [-1, 1]: a photograph, a scale and a place each, mirrored, in other colours."""
+    out = np.empty((count, 3, CROP, CROP), np.float32)
+    for row in out:
+        levels = pictures[int(rng.integers(len(pictures)))]
+        picture = levels[int(rng.integers(len(levels)))]
+        top, left = (int(rng.integers(side - CROP + 1)) for side in picture.shape[:2])
+        cut = picture[top : top + CROP, left : left + CROP].astype(np.float32) / 255
+        if rng.integers(2):
+            cut = cut[:, ::-1]
+        if rng.integers(2):
+            cut = cut[..., rng.permutation(3)] * rng.uniform(0.6, 1.2, 3).astype(np.float32)
+        row[...] = cut.clip(0, 1).transpose(2, 0, 1) * 2 - 1
+    return out
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Linear up, linear down to zero at the last step."""
+    return RATE * min((step + 1) / WARM_UP, (steps - step) / max(1, steps - WARM_UP))
+
+
+def loss_of(model: UNet2DModel, schedule: DDPMScheduler, pictures: list[list[Pixels]], seed: int) -> torch.Tensor:
+    """Mean squared error in v of one batch, drawn by `seed`; moments fall on the first quarter half of the time."""
+    rng = np.random.default_rng(seed)
+    clean = functional.pixel_unshuffle(torch.from_numpy(crops(pictures, BATCH, rng)), FOLD)
+    moments = torch.from_numpy((schedule.config.num_train_timesteps * rng.random(BATCH) ** 2).astype(np.int64))
+    noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
+    predicted = model(schedule.add_noise(clean, noise, moments), moments).sample
+    return functional.mse_loss(predicted, schedule.get_velocity(clean, noise, moments))
+
+
+def save(folder: Path, mean: dict[str, torch.Tensor], schedule: DDPMScheduler) -> None:
+    """Write the shipped folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
+    model = network()
+    model.load_state_dict(mean)
+    model.half().save_pretrained(folder, variant="fp16", safe_serialization=True)
+    schedule.save_config(folder)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Run or go on until the steps are done or the minutes are spent."""
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    pictures = photographs(arguments.data)
+    model, schedule = network(), noise_schedule()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01)
+    mean = {name: value.clone() for name, value in model.state_dict().items()}
+    start, spent = 0, 0.0
+    checkpoint = arguments.out / "checkpoint.pt"
+    if checkpoint.exists():
+        kept: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(kept["model"])
+        optimiser.load_state_dict(kept["optimiser"])
+        mean, start, spent = kept["mean"], kept["step"], kept["cpu_seconds"]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    began, written, smooth = time.process_time() - spent, time.monotonic(), math.nan
+    step, seconds, limit = start, spent, arguments.minutes * 60
+    while step < arguments.steps and seconds < limit:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, arguments.steps)
+        loss = loss_of(model, schedule, pictures, arguments.seed * 1_000_003 + step)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        decay = min(DECAY, step / (step + 10))
+        for name, value in model.state_dict().items():
+            mean[name].lerp_(value, 1 - decay)
+        smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
+        seconds = time.process_time() - began
+        if step == arguments.steps or seconds >= limit or time.monotonic() - written > CHECKPOINT_SECONDS:
+            written = time.monotonic()
+            report = {"step": step, "loss": round(smooth, 4), "cpu_minutes": round(seconds / 60, 2)}
+            print(json.dumps(report), flush=True)
+            fresh = checkpoint.with_suffix(".tmp")
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "mean": mean}
+            torch.save({**state, "step": step, "cpu_seconds": seconds}, fresh)
+            fresh.replace(checkpoint)
+            save(arguments.out / "model", mean, schedule)
+
+
+def main() -> None:
+    """Parse and train."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=2800, help="of 8 crops; the learning rate ends at zero there")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which it stops early")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of budgie-backgrounds' photographs")
+    parser.add_argument("--out", type=Path, required=True, help="gets checkpoint.pt and model/")
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""A denoiser that works on pixels: an unconditional diffusers `UNet2DModel`, perhaps on folded pictures.
+
+A folder with `config.json`, safetensors and `scheduler_config.json`. A network of 3 channels sees pixels as they are,
+as ADM does (Dhariwal & Nichol, arXiv 2105.05233); one of 12 sees 2×2 pixels as a cell. Pickles aren't loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.errors import ModelUnavailable
+from variorum.models.device import best_device
+from variorum.models.entries import Entry
+from variorum.models.noise import Schedule, pixels, tensor
+from variorum.models.roles import Denoised, Pixels
+
+REVISION = 1
+
+
+class Options(BaseModel):
+    """Settings of a table's entry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variant: str | None = None
+    """Of the weights' file name: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
+
+
+def problem() -> str:
+    """What keeps it from running here."""
+    return "" if find_spec("diffusers") and find_spec("torch") else "needs the packages diffusers, torch"
+
+
+def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> PixelDenoiser:
+    """The denoiser of a folder that `save_pretrained` wrote.
+
+    Raises:
+        ModelUnavailable: when there are no safetensors, or the network isn't an unconditional one of RGB pictures.
+    """
+    import torch
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    assert weights is not None
+    if not list(weights.glob("*.safetensors")):
+        raise ModelUnavailable(
+            f"{weights} has no safetensors; pickles are never loaded, docs/guided_backgrounds.md says how to convert"
+        )
+    network = UNet2DModel.from_pretrained(
+        weights,
+        variant=Options.model_validate(entry.options).variant,
+        torch_dtype=getattr(torch, entry.dtype),
+        use_safetensors=True,
+        local_files_only=True,
+        low_cpu_mem_usage=False,
+    )
+    return PixelDenoiser(
+        network.to(best_device()).eval().requires_grad_(False),
+        DDPMScheduler.load_config(weights, local_files_only=True),
+    )
+
+
+class PixelDenoiser:
+    """A `Denoiser` whose states are pictures in [-1, 1].
+
+    Args:
+        network: a `UNet2DModel`, on its device, its weights frozen.
+        config: of its scheduler.
+
+    Raises:
+        ModelUnavailable: when the network wants classes, or other channels than folded RGB has.
+    """
+
+    def __init__(self, network: Any, config: Any) -> None:
+        channels = network.config.in_channels
+        self._fold = isqrt(channels // 3)
+        if channels != 3 * self._fold**2 or network.config.out_channels not in (channels, 2 * channels):
+            raise ModelUnavailable(
+                f"a denoiser of {channels} channels to {network.config.out_channels}; RGB pictures have 3, or 12 folded"
+            )
+        if network.config.num_class_embeds or network.config.class_embed_type:
+            raise ModelUnavailable("a denoiser that wants to be told a class; backgrounds have none")
+        self._network = network
+        self._schedule = Schedule(config, channels)
+        self.signal = self._schedule.signal
+        self.shrink = 1
+        self.multiple: int = self._fold * 2 ** (len(network.config.block_out_channels) - 1)
+        self.device = network.device
+
+    def encode(self, images: Sequence[Pixels]) -> Any:
+        """`[N, 3, H, W]` in [-1, 1]."""
+        return tensor(list(images), self.device)
+
+    def predict(self, state: Any, step: int) -> Denoised:
+        """The picture that the network sees in a noisy one."""
+        from torch.nn import functional
+
+        folded = functional.pixel_unshuffle(state, self._fold)
+        output = self._network(folded.to(self._network.dtype), step).sample.to(state.dtype)
+        clean, spread = self._schedule.denoised(output, folded, step)
+        unfolded = None if spread is None else functional.pixel_shuffle(spread, self._fold)
+        return Denoised(functional.pixel_shuffle(clean, self._fold), unfolded)
+
+    def preview(self, state: Any) -> Any:
+        """`[N, 3, H, W]` about [0, 1]."""
+        return (state + 1) / 2
+
+    def decode(self, state: Any) -> list[Pixels]:
+        """The pictures."""
+        return pixels(state)
