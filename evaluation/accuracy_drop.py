@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class AccuracyDrop(Evaluation):
         bootstrap: resamples behind each interval.
         confidence: of the intervals.
     """
+
+    measured_by: ClassVar[frozenset[str]] = frozenset({"classifiers"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)

@@ -97,6 +97,7 @@ def plan(
 
     from variorum.engine import plan as make_plan
     from variorum.estimate import estimate
+    from variorum.evaluate import check_evaluations
     from variorum.plans import keep_plan
 
     job, parsed = _job(recipe, overrides, limit, profile, store)
@@ -106,6 +107,7 @@ def plan(
     if asked:
         print_plan(asked, where)
     planned = make_plan(opened, ctx)
+    check_evaluations(opened, ctx)
     guess = estimate(parsed.dataset, planned, where)
     table = Table("", "", show_header=False, box=None, title=f"{parsed.dataset}@{parsed.version}", title_justify="left")
     table.add_row("source", f"{parsed.source.component_name()}, {planned.size} samples, {len(planned.classes)} classes")
@@ -423,9 +425,11 @@ def _plain_run(job: Job, workers: int) -> Manifest:
     from variorum.card import write_card
     from variorum.curate import curate as plain_curate
     from variorum.engine import build as plain_build
+    from variorum.evaluate import check_evaluations
     from variorum.release import release as plain_release
 
     recipe, ctx, store = job.open()
+    check_evaluations(recipe, ctx)
     with bars() as progress:
         manifest = plain_build(recipe, ctx, store, profile=job.profile, workers=workers, progress=progress)
         if recipe.curate:

@@ -1,4 +1,4 @@
-"""Evaluations of a sealed edition as Prefect tasks: one task a shard and evaluation."""
+"""Evaluations of a sealed edition as Prefect tasks: one task for each shard, or stretch of a reference."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from flows.job import Job, gpu_slot, progress
 from schemas.canonical import Json
 from schemas.manifest import Manifest, ShardInfo
 from variorum.context import Profile
-from variorum.evaluate import check_judges, measure_key, run_measure, summarise
+from variorum.evaluate import Piece, check_judges, measure_key, pieces, run_measure, summarise
 from variorum.ledgers import current
 
 
-@task(name="measure", task_run_name="evaluation {position}, shard {shard.sha256}", **RETRY)
-def measure_task(job: Job, position: int, shard: ShardInfo) -> ShardInfo:
-    """The rows that the recipe's evaluation at `position` makes of one shard."""
+@task(name="measure", task_run_name="evaluation {position}, {piece}", **RETRY)
+def measure_task(job: Job, position: int, piece: Piece) -> ShardInfo:
+    """The rows that the recipe's evaluation at `position` makes of one piece."""
     recipe, ctx, store = job.open()
     with gpu_slot():
-        return run_measure(shard, recipe.evaluate[position], ctx, store, progress.get().advance)
+        return run_measure(piece, recipe.evaluate[position], ctx, store, progress.get().advance)
 
 
 def evaluate(job: Job, manifest: Manifest) -> dict[str, dict[str, Json]]:
     """Inside a flow: every evaluation of the recipe on the edition, by name; what was measured before is kept."""
     recipe, ctx, store = job.open()
-    shards = manifest.shards.get("test", [])
     figures = {}
     for position, evaluation in enumerate(recipe.evaluate):
         check_judges(evaluation, manifest, ctx)
-        todo = [shard for shard in shards if not store.measure(measure_key(shard, evaluation, ctx))]
-        progress.get().start(f"{evaluation.component_name()} on", sum(shard.samples for shard in shards))
-        progress.get().advance(sum(shard.samples for shard in shards if shard not in todo))
-        run_all([measure_task.submit(job, position, shard) for shard in todo], "shards")
-        parts = [run_measure(shard, evaluation, ctx, store) for shard in shards]
-        figures[evaluation.component_name()] = summarise(manifest, evaluation, parts, ctx, store)
+        every = pieces(manifest, evaluation, ctx)
+        todo = [piece for piece in every if not store.measure(measure_key(piece, evaluation, ctx))]
+        progress.get().start(f"{evaluation.component_name()} on", sum(piece.samples for piece in every))
+        progress.get().advance(sum(piece.samples for piece in every if piece not in todo))
+        run_all([measure_task.submit(job, position, piece) for piece in todo], "shards")
+        measured = [(piece, run_measure(piece, evaluation, ctx, store)) for piece in every]
+        figures[evaluation.component_name()] = summarise(manifest, evaluation, measured, ctx, store)
     return figures
 
 

@@ -19,6 +19,7 @@ from flows.job import Job
 from schemas.manifest import Manifest
 from variorum.card import write_card
 from variorum.context import Profile
+from variorum.evaluate import check_evaluations
 from variorum.recipes import load_recipe
 
 
@@ -26,7 +27,8 @@ from variorum.recipes import load_recipe
 def run_flow(recipe: dict[str, Any], profile: Profile, store: str) -> Manifest:
     """Build, curate, release, evaluate and describe the edition that a parsed recipe names."""
     job = Job(recipe, profile, store)
-    opened, _, where = job.open()
+    opened, ctx, where = job.open()
+    check_evaluations(opened, ctx)
     manifest = build(job)
     if opened.curate:
         manifest = release(job, manifest, *curate(job, manifest))

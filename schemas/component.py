@@ -12,9 +12,9 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, ValidationInfo
 
 from schemas.canonical import Json, derive_seed, digest
 from schemas.errors import RecipeError
@@ -93,8 +93,9 @@ class Component(BaseModel, ABC):
         return {"name": self.component_name(), **self.model_dump(mode="json")}
 
     def identity(self) -> dict[str, Json]:
-        """`config` without the whereabouts: what decides the output."""
-        return {name: value for name, value in self.config().items() if name not in self.whereabouts}
+        """`config` without the whereabouts, its own and those of a component in a field: what decides the output."""
+        nested = {name: value.identity() for name, value in self if isinstance(value, Component)}
+        return {name: value for name, value in {**self.config(), **nested}.items() if name not in self.whereabouts}
 
     def fingerprint(self) -> str:
         """Digest of identity and revision."""
@@ -218,15 +219,32 @@ class CurationStep(Component):
 
 
 class Evaluation(Component):
-    """A measure of models on an edition."""
+    """A measure of models on an edition, or of the edition itself, against real pictures if need be."""
+
+    measured_by: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `measure` depends on; a change of the others computes no row anew."""
+
+    def references(self) -> Mapping[str, Source]:
+        """Sources of pictures to compare the edition with, by name.
+
+        They are measured as the edition is and their rows kept likewise, whichever edition they are compared with.
+        """
+        return {}
 
     @abstractmethod
-    def measure(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
-        """Rows for decoded samples, streamed shard by shard and kept, so that a re-run computes only what is new."""
+    def measure(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
+        """Rows for decoded samples, streamed shard by shard and kept, so that a re-run computes only what is new.
+
+        Values are what JSON has, or 1-D arrays of one length and type throughout.
+        """
 
     @abstractmethod
     def summarise(self, table: pa.Table, seed: int) -> dict[str, Json]:
-        """The figures for the card from all rows; pure."""
+        """The figures for the card from all rows; pure.
+
+        Where there are references, the column `set` has the name of the one that a row belongs to, and `""` in the
+        edition's own rows.
+        """
 
 
 C = TypeVar("C", bound=Component)
@@ -281,6 +299,14 @@ def build_component(kind: type[C], config: Mapping[str, Any], where: str) -> C:
         return cls(**fields)
     except ValidationError as error:
         raise RecipeError(explain(error, where, cls)) from None
+
+
+def _nested_source(value: Any, info: ValidationInfo) -> Any:
+    return build_component(Source, value, info.field_name or "source") if isinstance(value, Mapping) else value
+
+
+NestedSource = Annotated[Source, BeforeValidator(_nested_source), PlainSerializer(lambda source: source.config())]
+"""Type of a field that holds a source of its own, given as a mapping with a name like a recipe's source."""
 
 
 def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:

@@ -1,15 +1,16 @@
-"""Fashion-MNIST as Debian's package `dataset-fashion-mnist` ships it: four gzipped IDX files, MIT licence."""
+"""Fashion-MNIST as Debian's package `dataset-fashion-mnist` ships it, as arrays to train on."""
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+from generators.sources.fashion_mnist import DEBIAN, idx_files
+from generators.sources.reading.idx import read_idx
+
 SIDE = 28
 CLASSES = (
     "tshirt_top",
@@ -34,15 +35,8 @@ def read(part: Part, folder: Path = DEBIAN) -> tuple[NDArray[np.uint8], NDArray[
     Raises:
         SystemExit: when the data isn't in `folder`.
     """
+    images, labels = idx_files(part, folder)
     try:
-        images = _after_header(folder / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, SIDE, SIDE)
-        labels = _after_header(folder / f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int64)
+        return read_idx(images), read_idx(labels).astype(np.int64)
     except FileNotFoundError as error:
         raise SystemExit(f"no Fashion-MNIST: {error}; install dataset-fashion-mnist or name its folder") from None
-    return images, labels
-
-
-def _after_header(path: Path, header: int) -> NDArray[np.uint8]:
-    """An IDX file's bytes after its magic number and its sizes."""
-    with gzip.open(path) as file:
-        return np.frombuffer(file.read(), np.uint8, offset=header).copy()  # writable, as PyTorch wants it

@@ -140,8 +140,8 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
     index = {info.id: position for position, info in enumerate(recipe.source.classes(ctx))}
     failures: list[Failure] = []
     roots: dict[str, str] = {}
-    decoded = prefetch(_decoded(recipe.source.read(unit.start, unit.stop, ctx), advance), AHEAD)
-    items: Iterator[Sample | Failure] = decoded
+    pictures = prefetch(decoded(recipe.source.read(unit.start, unit.stop, ctx), advance), AHEAD)
+    items: Iterator[Sample | Failure] = pictures
     for generator in recipe.generate:
         items = generator.generate(_samples(items, failures, roots), ctx)
     rows: list[dict[str, Any]] = []
@@ -150,7 +150,7 @@ def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Ad
         store.temporary(".quarantine.tar") as quarantine_path,
         ShardWriter(accepted_path) as accepted,
         ShardWriter(quarantine_path) as quarantine,
-        closing(decoded),  # a generator that raised leaves it open for as long as its traceback lives
+        closing(pictures),  # a generator that raised leaves it open for as long as its traceback lives
         closing(prefetch(items, AHEAD)) as made_items,
     ):
         for item in made_items:
@@ -232,7 +232,8 @@ def encode_sample(sample: Sample, index: dict[str, int]) -> tuple[dict[str, byte
     return members, row
 
 
-def _decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sample | Failure]:
+def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sample | Failure]:
+    """A source's samples with pixels; one that can't be decoded is a Failure, one without a picture stays as it is."""
     from variorum.images import UndecodableImage, decode, decode_mask
 
     for item in items:

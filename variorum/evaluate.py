@@ -1,21 +1,76 @@
-"""Measures of models on a sealed edition, shard by shard, kept like units are: a re-run computes only what is new."""
+"""Measures of models on a sealed edition, shard by shard, kept like units are: a re-run computes only what is new.
+
+Sources that an evaluation compares the edition with are measured in stretches, and kept in the same way.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from schemas.canonical import Json, digest
-from schemas.component import Context, Evaluation
+from schemas.component import Context, Evaluation, Source
+from schemas.errors import SourceError
 from schemas.manifest import Manifest, ShardInfo
+from schemas.recipe import Recipe
+from schemas.sample import Failure, Sample
+from variorum.engine import decoded
 from variorum.measure import AHEAD, Advance, pins, shard_samples
 from variorum.models import refuse_filters
 from variorum.pipeline import prefetch
 from variorum.progress import QUIET, Progress
 from variorum.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+STRETCH = 1000
+"""Samples of a reference that are measured and kept together."""
+SET = "set"
+"""Column that says which reference a row belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples `start` to `stop - 1` of one of an evaluation's references; `source` is the digest of what it holds."""
+
+    reference: str
+    source: str
+    start: int
+    stop: int
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return self.stop - self.start
+
+
+Piece = ShardInfo | Stretch
+"""What is measured at a time."""
+
+
+def check_evaluations(recipe: Recipe, ctx: Context) -> None:
+    """Whether a recipe's evaluations will work, asked before any picture is made.
+
+    Raises:
+        SourceError: a reference is missing or empty.
+        RecipeError: an alias isn't known, or a model would judge what it filtered.
+        ModelUnavailable: a model has no pin yet.
+    """
+    filters = [ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()]
+    for evaluation in recipe.evaluate:
+        refuse_filters(pins(evaluation, ctx), filters)
+        for name, source in evaluation.references().items():
+            if not source.size(ctx):
+                raise SourceError(f"evaluate.{evaluation.component_name()}.{name}: it has no samples")
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, ctx: Context) -> None:
@@ -23,39 +78,99 @@ def check_judges(evaluation: Evaluation, manifest: Manifest, ctx: Context) -> No
     refuse_filters(pins(evaluation, ctx), manifest.filters)
 
 
-def measure_key(shard: ShardInfo, evaluation: Evaluation, ctx: Context) -> str:
-    """Digest of all that decides the rows that an evaluation makes of a shard."""
-    return digest([shard.sha256, evaluation.fingerprint(), pins(evaluation, ctx)])
+def pieces(manifest: Manifest, evaluation: Evaluation, ctx: Context) -> list[Piece]:
+    """The edition's shards of accepted pictures, then the references' stretches."""
+    found: list[Piece] = list(manifest.shards.get("test", []))
+    for name, source in evaluation.references().items():
+        held, size = digest([source.fingerprint(), source.pin(ctx)]), source.size(ctx)
+        found += [Stretch(name, held, start, min(start + STRETCH, size)) for start in range(0, size, STRETCH)]
+    return found
+
+
+def measure_key(piece: Piece, evaluation: Evaluation, ctx: Context) -> str:
+    """Digest of all that decides the rows that an evaluation makes of a piece, whichever name a reference goes by."""
+    what: Json = piece.sha256 if isinstance(piece, ShardInfo) else [piece.source, piece.start, piece.stop]
+    fields = {name: value for name, value in evaluation.identity().items() if name in evaluation.measured_by}
+    return digest([what, evaluation.component_name(), evaluation.revision, fields, pins(evaluation, ctx)])
 
 
 def run_measure(
-    shard: ShardInfo, evaluation: Evaluation, ctx: Context, store: Store, advance: Advance = lambda _: None
+    piece: Piece, evaluation: Evaluation, ctx: Context, store: Store, advance: Advance = lambda _: None
 ) -> ShardInfo:
-    """The rows of one shard, computed and kept first if there are none."""
-    import pyarrow as pa
+    """The rows of one piece, computed and kept first if there are none."""
     import pyarrow.parquet as pq
 
-    key = measure_key(shard, evaluation, ctx)
+    key = measure_key(piece, evaluation, ctx)
     if kept := store.measure(key):
-        advance(shard.samples)
+        advance(piece.samples)
         return kept
-    with closing(prefetch(shard_samples(shard, store, advance), AHEAD)) as samples:
-        rows = [dict(row) for row in evaluation.measure((sample for sample, _ in samples), ctx)]
+    samples: Iterator[Sample]
+    if isinstance(piece, ShardInfo):
+        samples = (sample for sample, _ in shard_samples(piece, store, advance))
+    else:
+        samples = _reference_samples(evaluation.references()[piece.reference], piece, ctx, advance)
+    with closing(prefetch(samples, AHEAD)) as ahead:
+        rows = list(evaluation.measure(ahead, ctx))
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
+    pq.write_table(rows_table(rows), sink, compression="zstd")
     info = store.keep_bytes(sink.getvalue(), ".parquet", samples=len(rows))
     store.put_measure(key, info)
     return info
 
 
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows of one form as a table; 1-D arrays become lists of a fixed length."""
+    import numpy as np
+    import pyarrow as pa
+
+    from variorum.columns import arrow_column
+
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return pa.table(
+        {
+            name: arrow_column(np.stack(values) if isinstance(values[0], np.ndarray) else values)
+            for name, values in columns.items()
+        }
+    )
+
+
+def _reference_samples(source: Source, stretch: Stretch, ctx: Context, advance: Advance) -> Iterator[Sample]:
+    """Decoded samples of a stretch of a source. Raises SourceError when none of them can be read."""
+    read, why = 0, "it gives none"
+    for item in decoded(source.read(stretch.start, stretch.stop, ctx), advance):
+        if isinstance(item, Failure):
+            why = item.detail or item.reason
+            log.warning("%s: %s is left out: %s", stretch.reference, item.origin or item.id, why)
+        elif isinstance(item.image, bytes):
+            raise SourceError(f"{stretch.reference}: {source.component_name()} has no pictures, only what to make")
+        else:
+            read += 1
+            yield item
+    if not read:
+        raise SourceError(f"{stretch.reference}: no sample of {stretch.start} to {stretch.stop - 1} can be read: {why}")
+
+
 def summarise(
-    manifest: Manifest, evaluation: Evaluation, parts: list[ShardInfo], ctx: Context, store: Store
+    manifest: Manifest,
+    evaluation: Evaluation,
+    measured: Sequence[tuple[Piece, ShardInfo]],
+    ctx: Context,
+    store: Store,
 ) -> dict[str, Json]:
-    """The evaluation's figures over the accepted pictures of an edition, kept beside its manifest."""
+    """The evaluation's figures over the accepted pictures of an edition, kept beside its manifest.
+
+    `measured` is what `pieces` gave, each with its rows.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables: list[Any] = [pq.read_table(store.path(part, ".parquet")) for part in parts]
+    tables: list[Any] = []
+    for piece, part in measured:
+        rows = pq.read_table(store.path(part, ".parquet"))
+        if evaluation.references():
+            name = piece.reference if isinstance(piece, Stretch) else ""
+            rows = rows.append_column(SET, pa.array([name] * len(rows), pa.string()))
+        tables.append(rows)
     seed = manifest.recipe.get("seed", 0)
     assert isinstance(seed, int)
     figures = evaluation.summarise(pa.concat_tables(tables, promote_options="default"), seed)
@@ -74,10 +189,10 @@ def evaluate(
     workers: int = 1,
     progress: Progress = QUIET,
 ) -> dict[str, Json]:
-    """One evaluation of one edition, in a plain loop over its shards on `workers` threads."""
+    """One evaluation of one edition, in a plain loop over its pieces on `workers` threads."""
     check_judges(evaluation, manifest, ctx)
-    shards = manifest.shards.get("test", [])
-    progress.start(f"{evaluation.component_name()} on", sum(shard.samples for shard in shards))
+    todo = pieces(manifest, evaluation, ctx)
+    progress.start(f"{evaluation.component_name()} on", sum(piece.samples for piece in todo))
     with ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(lambda shard: run_measure(shard, evaluation, ctx, store, progress.advance), shards))
-    return summarise(manifest, evaluation, parts, ctx, store)
+        parts = list(pool.map(lambda piece: run_measure(piece, evaluation, ctx, store, progress.advance), todo))
+    return summarise(manifest, evaluation, list(zip(todo, parts, strict=True)), ctx, store)

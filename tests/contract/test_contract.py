@@ -22,6 +22,11 @@ EXAMPLES = {
     "imagenet": {"path": "photos"},
     "huggingface": {"dataset": "org/name"},
     "edition": {"edition": "name@1.0.0", "store": "store"},
+    "corrupted": {"of": {"name": "image_folder", "path": "photos"}},
+    "generated_set": {
+        "train": {"name": "image_folder", "path": "photos"},
+        "test": {"name": "fashion_mnist", "part": "test", "path": "elsewhere"},
+    },
     "policy": {
         "rules": [{"when": [{"column": "quality.flag", "equals": True}], "action": "review", "reason": "poor"}],
     },

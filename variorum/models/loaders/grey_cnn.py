@@ -1,11 +1,11 @@
-"""Small convolutional classifiers of small grey pictures that this project trained, as half-precision safetensors."""
+"""Small convolutional networks for small grey pictures that this project trained, as half-precision safetensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -29,6 +29,8 @@ class Options(BaseModel):
     size: int
     """Side of the input in pixels."""
     batch: int = 64
+    output: Literal["probabilities", "embedding"] = "probabilities"
+    """`embedding` makes it an encoder: what the last layer, a linear one, sees."""
 
 
 def problem() -> str:
@@ -36,15 +38,15 @@ def problem() -> str:
     return "" if find_spec("safetensors") and find_spec("torch") else "needs the packages safetensors, torch"
 
 
-def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> GreyCNN:
-    """The classifier of a folder with `model.fp16.safetensors`."""
+def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> GreyCNN | GreyCNNEncoder:
+    """The classifier or encoder of a folder with `model.fp16.safetensors`."""
     from safetensors.torch import load_file
 
     assert weights is not None
     options = Options.model_validate(entry.options)
     module = network(len(options.classes))
     module.load_state_dict(load_file(weights / FILE))
-    return GreyCNN(module.eval(), options)
+    return (GreyCNN if options.output == "probabilities" else GreyCNNEncoder)(module.eval(), options)
 
 
 def network(classes: int) -> Any:
@@ -82,17 +84,32 @@ class GreyCNN:
 
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Probabilities `[N, K]` in the order of `classes`."""
-        step = self._options.batch
-        parts = [self._probabilities(images[i : i + step]) for i in range(0, len(images), step)]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+        return outputs(lambda batch: self._module(batch).softmax(-1), self._options, images, len(self.classes))
 
-    def _probabilities(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        import torch
 
-        batch = torch.from_numpy(np.stack([prepare(image, self._options.size) for image in images]))
+class GreyCNNEncoder:
+    """An `Encoder`; colour is ignored, other sizes are resized."""
+
+    def __init__(self, module: Any, options: Options) -> None:
+        self._module = module[:-2]  # without dropout and the linear layer
+        self._options = options
+        self._width = module[-1].in_features
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Embeddings `[N, 128]`, not negative."""
+        return outputs(self._module, self._options, images, self._width)
+
+
+def outputs(run: Any, options: Options, images: Sequence[Pixels], width: int) -> NDArray[np.float32]:
+    """What a module gives `[N, width]` for all pictures, a batch at a time."""
+    import torch
+
+    parts = []
+    for start in range(0, len(images), options.batch):
+        batch = np.stack([prepare(image, options.size) for image in images[start : start + options.batch]])
         with torch.inference_mode():
-            probabilities: NDArray[np.float32] = self._module(batch).softmax(-1).numpy()
-        return probabilities
+            parts.append(run(torch.from_numpy(batch)).numpy())
+    return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 
 
 def prepare(image: Pixels, size: int) -> NDArray[np.float32]:

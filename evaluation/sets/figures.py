@@ -1,0 +1,243 @@
+"""Generated sets beside real ones, as the figures of a card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.sets.accuracy_score import difference, rights, share
+from evaluation.sets.diversity import spread, vendi_score
+from evaluation.sets.frechet import frechet_distance, too_few
+from evaluation.sets.kernel import kernel_distance
+from evaluation.sets.manifold import manifold
+from evaluation.sets.pictures import Ints, Pictures, matched, part_of
+from evaluation.sets.robustness import FEWEST, effective_robustness
+from schemas.canonical import Json, derive_seed
+
+BASELINES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+"""Shares of the real training pictures whose heads are the baselines of effective robustness."""
+NO_LPIPS = "no table of models has weights for it"
+
+Told = Mapping[str, NDArray[np.bool_]]
+"""Whether a head is right on each picture of `test` and `shifted`."""
+
+
+@dataclass
+class Comparison:
+    """Real sets `train`, `test` and perhaps `shifted`, and generated sets by variant, in the same classes."""
+
+    classes: Sequence[str]
+    real: Mapping[str, Pictures]
+    generated: Mapping[str, Pictures]
+    neighbours: int
+    fractions: Sequence[float]
+    most: int
+    bootstrap: int
+    confidence: float
+    seed: int
+    _heads: dict[Any, Told] = field(default_factory=dict)
+
+    def figures(self) -> dict[str, Json]:
+        """Everything; percent and percentage points for shares, accuracies and their differences."""
+        missing = {"lpips": NO_LPIPS}
+        figures: dict[str, Json] = {
+            "confidence": self.confidence,
+            "neighbours": self.neighbours,
+            "classes": len(self.classes),
+            "references": {name: len(pictures) for name, pictures in self.real.items()},
+            "variants": {},
+            "not_measured": missing,
+        }
+        if not self.generated or not all(map(len, self.real.values())):
+            return figures | {"not_measured": {"all": "no picture of a class that the edition and all references have"}}
+        largest = max(self.generated.values(), key=len)
+        figures["width"] = largest.x.shape[1]
+        figures["real"] = self._set(self._real_set(largest), "real")
+        figures["variants"] = {name: self._set(pictures, name) for name, pictures in self.generated.items()}
+        if all(np.isnan(pictures.right).all() for pictures in self.generated.values()):
+            missing["recognised"] = "no judge is named, or no label is one of its classes"
+        else:
+            figures["by_class"] = self._by_class()
+        if len(self.classes) < 2:
+            missing["accuracy_score"] = "it takes two classes"
+            return figures
+        figures["heads"] = {name: self._trained_on(name) for name in self.generated}
+        figures["scaling"] = self._scaling(largest)
+        if "shifted" not in self.real:
+            missing["effective_robustness"] = "no shifted reference is named"
+        elif len(baseline := self._baselines(largest)) < FEWEST:
+            missing["effective_robustness"] = "too few training pictures for heads of different accuracy"
+        else:
+            figures["robustness"] = {name: self._robustness(name, baseline) for name in self.generated}
+        return figures
+
+    # ── one set ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _set(self, pictures: Pictures, name: str) -> dict[str, Json]:
+        """A set on its own, and its distances from the training pictures in the same balance of classes."""
+        reference = self._like(pictures)
+        d, n = pictures.x.shape[1], min(len(pictures), len(reference))
+        some, others = self._capped(pictures), self._capped(reference)
+        kid, error = kernel_distance(some.x, some.y, others.x, others.y, self._rng(f"kid {name}"))
+        lies = manifold(others.x, some.x, self.neighbours)
+        of_class = [pictures.x[pictures.y == k] for k in np.unique(pictures.y)]
+        asked = pictures.right[~np.isnan(pictures.right)]
+        return {
+            "n": len(pictures),
+            "reference": len(reference),
+            "recognised": percents(share(asked, self.confidence)) if len(asked) else None,
+            "fid": number(frechet_distance(pictures.x, reference.x), 3),
+            "fid_warning": too_few(n, d),
+            "kid": number(kid, 6),
+            "kid_error": number(error, 6),
+            **{key: number(value, 4) for key, value in lies._asdict().items()},
+            "vendi": number(mean([vendi_score(x) for x in of_class]), 3),
+            "vendi_of_all": number(vendi_score(some.x), 3),
+            "spread": number(mean([spread(x) for x in of_class]), 4),
+        }
+
+    def _by_class(self) -> dict[str, Json]:
+        """Class to variant to share recognised, with `real` as a variant, from the least recognised class on."""
+        sets = {"real": self.real["test"], **self.generated}
+        table: dict[str, dict[str, Json]] = {}
+        for k, name in enumerate(self.classes):
+            shares = {key: mean(found.right[found.y == k]) for key, found in sets.items()}
+            table[name] = {key: percent(value) for key, value in shares.items()}
+
+        def recognised(name: str) -> float:
+            values = [float(str(v)) for key, v in table[name].items() if v is not None and key != "real"]
+            return mean(values) if values else math.inf
+
+        return {name: table[name] for name in sorted(table, key=lambda name: (recognised(name), name))}
+
+    # ── heads ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _trained_on(self, name: str) -> dict[str, Json]:
+        """Heads trained on a set, on as many real pictures of each class, and on both, and what they know."""
+        numbers = self._both_have(self.generated[name])
+        real, made, both = self._head(numbers, None), self._head(numbers, name), self._head(numbers, None, name)
+        reverse = rights([self.real["train"].first(numbers)], [self.generated[name]])[0]
+        return {
+            "n": int(numbers.sum()),
+            "real_to_real": percents(share(real["test"], self.confidence)),
+            "generated_to_real": percents(share(made["test"], self.confidence)),
+            "both_to_real": percents(share(both["test"], self.confidence)),
+            "real_to_generated": percents(share(reverse, self.confidence)),
+            "generated_less_real": percents(difference(made["test"], real["test"], self.confidence)),
+            "both_less_real": percents(difference(both["test"], real["test"], self.confidence)),
+        }
+
+    def _scaling(self, largest: Pictures) -> dict[str, Json]:
+        """By variant and for `real`, a figure a fraction: pictures, accuracy of a head on real ones, KID."""
+        table: dict[str, Json] = {}
+        real = self._real_set(largest)
+        for name in (None, *self.generated):
+            whole = self._both_have(largest if name is None else self.generated[name])
+            rows: list[Json] = []
+            for fraction in self.fractions:
+                numbers = part_of(whole, fraction)
+                told = self._head(numbers, name)["test"]
+                some = self._capped(real if name is None else self.generated[name]).first(numbers)
+                like, rng = self._capped(self._like(some)), self._rng(f"scaling {name or ''} {fraction}")
+                kid, error = kernel_distance(some.x, some.y, like.x, like.y, rng)
+                rows.append(
+                    {
+                        "fraction": fraction,
+                        "n": int(numbers.sum()),
+                        "accuracy": percents(share(told, self.confidence)),
+                        "kid": number(kid, 6),
+                        "kid_error": number(error, 6),
+                    }
+                )
+            table["real" if name is None else name] = rows
+        return table
+
+    def _baselines(self, largest: Pictures) -> list[Told]:
+        """What heads trained on fewer and fewer real pictures know, one an accuracy."""
+        found: dict[float, Told] = {}
+        for fraction in BASELINES:
+            told = self._head(part_of(self._both_have(largest), fraction), None)
+            found.setdefault(float(told["test"].mean()), told)
+        return list(found.values())
+
+    def _robustness(self, variant: str, baseline: list[Told]) -> dict[str, Json]:
+        """By what the head was trained on (`real`, `generated`, `both`): accuracies and effective robustness."""
+        numbers = self._both_have(self.generated[variant])
+        below = np.array([told["test"] for told in baseline]), np.array([told["shifted"] for told in baseline])
+        figures: dict[str, Json] = {"n": int(numbers.sum()), "baselines": len(baseline)}
+        trained: dict[str, list[str | None]] = {"real": [None], "generated": [variant], "both": [None, variant]}
+        for name, sets in trained.items():
+            told = self._head(numbers, *sets)
+            above = effective_robustness(
+                below,
+                (told["test"], told["shifted"]),
+                confidence=self.confidence,
+                draws=self.bootstrap,
+                rng=self._rng("robustness"),
+            )
+            figures[name] = {
+                "accuracy": percents(share(told["test"], self.confidence)),
+                "shifted": percents(share(told["shifted"], self.confidence)),
+                "effective_robustness": percents(above),
+            }
+        return figures
+
+    def _head(self, numbers: Ints, *sets: str | None) -> Told:
+        """What a head knows that is trained on so many of each class of each set, None for the real one."""
+        key = (numbers.tobytes(), sets)
+        if key not in self._heads:
+            pools = [self.real["train"] if name is None else self.generated[name] for name in sets]
+            names = [name for name in self.real if name != "train"]
+            told = rights([pool.first(numbers) for pool in pools], [self.real[name] for name in names])
+            self._heads[key] = dict(zip(names, told, strict=True))
+        return self._heads[key]
+
+    # ── draws ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _like(self, pictures: Pictures) -> Pictures:
+        """Training pictures in the balance of these, as many as there are."""
+        train, k = self.real["train"], len(self.classes)
+        return train.first(matched(pictures.counts(k), train.counts(k)))
+
+    def _real_set(self, largest: Pictures) -> Pictures:
+        """Test pictures, of each class as many as in the largest set, or as there are."""
+        return self.real["test"].first(largest.counts(len(self.classes)))
+
+    def _both_have(self, pictures: Pictures) -> Ints:
+        """Numbers of each class that a generated set and the training pictures both have."""
+        k = len(self.classes)
+        return np.minimum(pictures.counts(k), self.real["train"].counts(k))
+
+    def _capped(self, pictures: Pictures) -> Pictures:
+        counts = pictures.counts(len(self.classes))
+        return pictures.first(matched(counts, counts, self.most))
+
+    def _rng(self, purpose: str) -> np.random.Generator:
+        return np.random.default_rng(derive_seed(self.seed, "generated_set", purpose))
+
+
+def mean(values: Any) -> float:
+    """Of what isn't NaN; NaN of nothing."""
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def number(value: float, digits: int) -> float | None:
+    """A figure for JSON, which has no NaN."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def percent(value: float) -> float | None:
+    """A share as percent, to two decimals."""
+    return number(100 * value, 2)
+
+
+def percents(figure: Mapping[str, float]) -> dict[str, Json]:
+    """The same of a figure with its interval."""
+    return {name: percent(value) for name, value in figure.items()}

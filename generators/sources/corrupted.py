@@ -1,0 +1,111 @@
+"""The pictures of another source under one corruption of ImageNet-C: the same data, shifted.
+
+Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261. The strengths are theirs: those of CIFAR-10-C for pictures under
+64 pixels, of ImageNet-C for larger ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from schemas.canonical import digest
+from schemas.component import ClassInfo, Context, NestedSource, Source
+from schemas.sample import Failure, Sample, source_id
+from variorum.images import UndecodableImage, decode
+
+Pixels = NDArray[np.uint8]
+Kind = Literal["gaussian_noise", "gaussian_blur", "contrast", "pixelate", "jpeg"]
+
+SMALL = 64
+"""Shorter side, pixels, below which a picture gets the strengths of CIFAR-10-C."""
+STRENGTHS: Mapping[Kind, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "gaussian_noise": ((0.04, 0.06, 0.08, 0.09, 0.10), (0.08, 0.12, 0.18, 0.26, 0.38)),
+    "gaussian_blur": ((0.4, 0.6, 0.7, 0.8, 1.0), (1, 2, 3, 4, 6)),
+    "contrast": ((0.75, 0.5, 0.4, 0.3, 0.15), (0.4, 0.3, 0.2, 0.1, 0.05)),
+    "pixelate": ((0.95, 0.9, 0.85, 0.75, 0.65), (0.6, 0.5, 0.4, 0.3, 0.25)),
+    "jpeg": ((80, 65, 58, 50, 40), (25, 18, 15, 10, 7)),
+}
+"""By severity: deviation of the noise, that of the blur in pixels, share of contrast or of the side, JPEG quality."""
+
+
+class Corrupted(Source):
+    """As many pictures as the source has, with its labels, in its order."""
+
+    of: NestedSource
+    """The source, with its own fields."""
+    kind: Kind = "gaussian_noise"
+    severity: int = Field(default=3, ge=1, le=5)
+
+    def pin(self, ctx: Context) -> str:
+        """Digest of the source's."""
+        return digest(["corrupted", self.of.pin(ctx)])
+
+    def size(self, ctx: Context) -> int:
+        """The source's."""
+        return self.of.size(ctx)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """The source's."""
+        return self.of.classes(ctx)
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """The source's samples with other pixels and ids; noise is that of the picture's own seed."""
+        for item in self.of.read(start, stop, ctx):
+            if isinstance(item, Failure):
+                yield item
+                continue
+            try:
+                image = decode(item.image) if isinstance(item.image, bytes) else item.image
+            except UndecodableImage as error:
+                yield Failure(
+                    id=item.id,
+                    parent="",
+                    status="failed",
+                    reason=error.reason,
+                    labels=item.labels,
+                    origin=item.origin,
+                    licence=item.licence,
+                    detail=str(error),
+                )
+                continue
+            rng = np.random.default_rng(ctx.seed_for(self.component_name(), item.id, self.kind))
+            key = f"{item.id}/{self.kind}/{self.severity}"
+            yield replace(
+                item,
+                id=source_id("corrupted", key),
+                image=corrupt(image, self.kind, self.severity, rng),
+                origin=f"{item.origin} {self.kind} {self.severity}",
+                extras={},
+            )
+
+
+def corrupt(image: Pixels, kind: Kind, severity: int, rng: np.random.Generator) -> Pixels:
+    """An RGB picture `[H, W, 3]` at a severity of 1 to 5; a grey one stays grey."""
+    height, width = image.shape[:2]
+    strength = STRENGTHS[kind][0 if min(height, width) < SMALL else 1][severity - 1]
+    if kind == "jpeg":
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(strength)]
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+        return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+    if kind == "pixelate":
+        small = max(1, round(width * strength)), max(1, round(height * strength))
+        reduced = Image.fromarray(image).resize(small, Image.Resampling.BOX)
+        return np.asarray(reduced.resize((width, height), Image.Resampling.BOX))
+    values = image.astype(np.float64) / 255
+    if kind == "gaussian_noise":
+        grey = (image == image[..., :1]).all()
+        values = values + rng.normal(0, strength, (height, width, 1 if grey else 3))
+    elif kind == "gaussian_blur":
+        values = cv2.GaussianBlur(values, (0, 0), strength)
+    else:
+        mean = values.mean(axis=(0, 1))
+        values = mean + (values - mean) * strength
+    return np.asarray(np.clip(np.round(values * 255), 0, 255), dtype=np.uint8)

@@ -1,0 +1,101 @@
+"""Fashion-MNIST (Xiao, Rasul & Vollgraf, arXiv 1708.07747): 70 000 grey pictures of clothes, MIT licence.
+
+Debian's package `dataset-fashion-mnist` ships it, so it is real data that a machine without a hub can have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from generators.sources.class_names import read_classes
+from generators.sources.reading.idx import read_idx
+from schemas.canonical import digest
+from schemas.component import ClassInfo, Context, Source
+from schemas.errors import SourceError
+from schemas.sample import Failure, Sample, source_id
+from variorum.hashes import file_hashes
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+LICENCE = "MIT"
+FILES = {"train": "train", "test": "t10k"}
+"""What the files of a part start with."""
+
+
+class FashionMnist(Source):
+    """One of the two parts, in its own order, with the classes of the models `judge` and `class_conditional`."""
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset({"path"})
+
+    part: Literal["train", "test"] = "train"
+    """60 000 pictures to train on, or 10 000 to test with."""
+    per_class: int | None = Field(default=None, ge=1)
+    """Only the first so many of each class."""
+    path: Path = DEBIAN
+    """Folder of the IDX files, gzipped as they are published."""
+
+    def pin(self, ctx: Context) -> str:
+        """Digest of the part's two files."""
+        self._need()
+        return digest(file_hashes(self.path, [path.absolute() for path in self._files]))
+
+    def size(self, ctx: Context) -> int:
+        """Pictures of the part, or of what `per_class` leaves of it."""
+        return len(self._chosen)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """The ten classes in the order of the labels."""
+        return read_classes("fashion_mnist")
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """Samples with RGB pixels `[28, 28, 3]`, the three channels alike."""
+        images, labels = self._data
+        infos = self.classes(ctx)
+        for number in self._chosen[start:stop]:
+            key = f"{self.part}/{number}"
+            yield Sample(
+                source_id("fashion_mnist", key),
+                np.repeat(images[number][..., None], 3, axis=-1),
+                (infos[labels[number]].id,),
+                origin=key,
+                licence=LICENCE,
+            )
+
+    @property
+    def _files(self) -> tuple[Path, Path]:
+        return idx_files(FILES[self.part], self.path)
+
+    def _need(self) -> None:
+        if missing := [path for path in self._files if not path.is_file()]:
+            raise SourceError(
+                f"fashion_mnist: no {missing[0]}; install Debian's package dataset-fashion-mnist, or give the folder "
+                f"of the IDX files as path"
+            )
+
+    @cached_property
+    def _data(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        self._need()
+        images, labels = (read_idx(path) for path in self._files)
+        classes = len(read_classes("fashion_mnist"))
+        if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) >= classes:
+            raise SourceError(f"fashion_mnist: the pictures and labels in {self.path} don't fit; get the files again")
+        return images, labels.astype(np.int64)
+
+    @cached_property
+    def _chosen(self) -> NDArray[np.int64]:
+        """Positions in the files."""
+        labels = self._data[1]
+        if self.per_class is None:
+            return np.arange(len(labels))
+        return np.sort(np.concatenate([np.flatnonzero(labels == k)[: self.per_class] for k in np.unique(labels)]))
+
+
+def idx_files(prefix: str, folder: Path) -> tuple[Path, Path]:
+    """The files with pictures and labels of the part whose file names start so."""
+    return folder / f"{prefix}-images-idx3-ubyte.gz", folder / f"{prefix}-labels-idx1-ubyte.gz"

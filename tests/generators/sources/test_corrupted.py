@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import skimage.data
+
+from generators.sources.corrupted import STRENGTHS, Corrupted, corrupt
+from schemas.component import Context, Source, build_component
+from schemas.errors import RecipeError, SourceError
+from schemas.sample import Failure
+from variorum.models import ModelTable
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture
+def ctx():
+    return Context(3, ModelTable("embedded"), lambda key, compute: compute())
+
+
+@pytest.fixture
+def folder(photos):
+    return {"name": "image_folder", "path": str(photos)}
+
+
+@pytest.mark.parametrize("kind", list(STRENGTHS))
+@pytest.mark.parametrize("side", [32, 256])
+def test_severity_moves_a_picture_further_from_itself(kind, side):
+    image = skimage.data.astronaut()[:256, 128:384][:: 256 // side, :: 256 // side].copy()
+    away = []
+    for severity in range(1, 6):
+        changed = corrupt(image, kind, severity, np.random.default_rng(0))
+        assert (changed.shape, changed.dtype) == (image.shape, np.uint8)
+        away.append(float(np.abs(changed.astype(float) - image).mean()))
+    assert away[0] > 0.2
+    assert away == sorted(away) or kind == "pixelate"  # whose sides divide a picture's own unevenly
+    assert away[4] > 1.2 * away[0]
+
+
+@pytest.mark.parametrize("kind", list(STRENGTHS))
+def test_a_grey_picture_stays_grey(kind):
+    grey = np.repeat(skimage.data.camera()[::16, ::16, None], 3, axis=-1)
+    changed = corrupt(grey, kind, 3, np.random.default_rng(0))
+    assert (changed == changed[..., :1]).all()
+
+
+def test_noise_and_contrast_are_as_strong_as_they_say():
+    flat = np.full((400, 400, 3), 128, np.uint8)
+    assert corrupt(flat, "gaussian_noise", 2, np.random.default_rng(0)).std() / 255 == pytest.approx(0.12, rel=0.02)
+    steps = np.repeat(np.repeat(np.array([[[64], [192]]], np.uint8), 100, 0), 100, 1).repeat(3, axis=2)
+    assert corrupt(steps, "contrast", 1, np.random.default_rng(0)).std() / steps.std() == pytest.approx(0.4, rel=0.02)
+
+
+def test_as_many_pictures_with_the_sources_labels_and_ids_of_their_own(folder, ctx):
+    source = build_component(Source, {"name": "corrupted", "of": folder, "kind": "gaussian_blur"}, "source")
+    plain = list(source.of.read(0, 12, ctx))
+    samples = list(source.read(0, 12, ctx))
+    assert source.size(ctx) == len(samples) == 12
+    assert source.classes(ctx) == source.of.classes(ctx)
+    assert [sample.labels for sample in samples] == [sample.labels for sample in plain]
+    assert not {sample.id for sample in samples} & {sample.id for sample in plain}
+    assert samples[0].image.shape == (64, 96, 3)
+    assert all((a.image == b.image).all() for a, b in zip(source.read(3, 5, ctx), samples[3:5], strict=True))
+    harder = build_component(Source, {**source.config(), "severity": 5}, "source")
+    assert next(harder.read(0, 1, ctx)).id != samples[0].id
+
+
+def test_noise_follows_from_the_seed_and_the_picture(folder, ctx):
+    source = build_component(Source, {"name": "corrupted", "of": folder}, "source")
+    first, again, other = (next(source.read(0, 1, c)).image for c in (ctx, ctx, Context(4, ctx.models, ctx.memo)))
+    assert (first == again).all()
+    assert not (first == other).all()
+
+
+def test_where_the_source_lies_does_not_enter_its_identity(folder, ctx):
+    here = build_component(Source, {"name": "corrupted", "of": folder}, "source")
+    there = build_component(Source, {"name": "corrupted", "of": {**folder, "path": "elsewhere"}}, "source")
+    assert here.fingerprint() == there.fingerprint()
+    assert here.config() != there.config()
+    assert here.pin(ctx) != here.of.pin(ctx)
+    harder = build_component(Source, {"name": "corrupted", "of": folder, "severity": 4}, "source")
+    assert harder.fingerprint() != here.fingerprint()
+
+
+def test_an_unreadable_picture_is_a_failure(tmp_path, ctx):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    source = Corrupted(of={"name": "image_folder", "path": str(tmp_path)})
+    (item,) = source.read(0, 1, ctx)
+    assert isinstance(item, Failure)
+    assert item.labels == ("a",)
+
+
+def test_mistakes_in_the_inner_source_are_named(ctx):
+    with pytest.raises(RecipeError, match=r"of\.parth: no such field; there are: path"):
+        Corrupted(of={"name": "image_folder", "path": "x", "parth": "y"})
+    with pytest.raises(RecipeError, match="of: needs a name"):
+        Corrupted(of={"path": "x"})
+    with pytest.raises(SourceError, match="not there"):
+        Corrupted(of={"name": "image_folder", "path": "not/there"}).size(ctx)
