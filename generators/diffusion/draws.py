@@ -54,7 +54,7 @@ class Ask:
         variant: what users group it by.
         requested: all that is asked for; enters its id.
         setting: the number that a call to the model has one of: guidance, or strength.
-        seeds: the first one, and those of the re-draws.
+        number: which of the sample's pictures it is; it has the same seeds at every setting.
         prompt: what it is to show.
         negative: what it is to keep away from.
         reason: why it can't be made, in a word and in a sentence; empty for one that can.
@@ -64,7 +64,7 @@ class Ask:
     variant: str
     requested: Mapping[str, Json]
     setting: float
-    seeds: tuple[int, ...]
+    number: int
     prompt: str = ""
     negative: str = ""
     reason: tuple[str, str] = ("", "")
@@ -163,7 +163,7 @@ class Studio:
             left = numbers
             for attempt in range(self.safety.redraws + 1):
                 part = [asks[number] for number in left]
-                images = self.make(part, [ask.seeds[attempt] for ask in part], setting)
+                images = self.make(part, [self._seed(ask, attempt) for ask in part], setting)
                 for number, image in zip(left, images, strict=True):
                     found[number] = Drawn(image, attempt, len(part))
                 if self.safety.checker is None:
@@ -196,7 +196,7 @@ class Studio:
             },
             gates={**gates, **notes},
             models=dict(pins),
-            seed=ask.seeds[drawn.attempt],
+            seed=self._seed(ask, drawn.attempt),
         )
         # what came with a real picture (a mask) says nothing of this one
         text = ask.prompt.encode() if ask.prompt else sample.extras.get("txt")
@@ -208,6 +208,9 @@ class Studio:
             extras={} if text is None else {"txt": text},
             reason=first_failed(gates),
         )
+
+    def _seed(self, ask: Ask, attempt: int) -> int:
+        return seed_of(self.component.component_name(), ask.sample, ask.number, attempt, self.ctx)
 
     def _refused(self, ask: Ask, reason: str, detail: str, gates: Mapping[str, Gate] | None = None) -> Failure:
         sample = ask.sample
@@ -225,10 +228,9 @@ class Studio:
         )
 
 
-def seeds_for(component: str, sample: Sample, number: int, safety: Safety, ctx: Context) -> tuple[int, ...]:
-    """Seeds of the sample's picture `number` and of its re-draws; the same for every setting."""
-    attempts = 1 + (safety.redraws if safety.checker else 0)
-    return tuple(ctx.seed_for(component, sample.id, f"noise/{number}/{attempt}") for attempt in range(attempts))
+def seed_of(component: str, sample: Sample, number: int, attempt: int, ctx: Context) -> int:
+    """Seed of the sample's picture `number`, drawn for the `attempt`th time from 0."""
+    return ctx.seed_for(component, sample.id, f"noise/{number}/{attempt}")
 
 
 def aliases(model: str, safety: Safety, scorer: str | None) -> tuple[str, ...]:

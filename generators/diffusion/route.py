@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from generators.diffusion.draws import Ask, Make, Safety, Studio, aliases, seeds_for
+from generators.diffusion.draws import Ask, Make, Safety, Studio, aliases, seed_of
 from generators.prompting.prompts import UNLABELLED, Wording, class_words, described, leak_warning
 from schemas.canonical import Json
 from schemas.component import Context, Generator
@@ -107,38 +107,37 @@ class Route(Generator):
         )
         wanted = (
             replace(ask, reason=("no_picture", "there is no picture to start from"))
-            if self.of_pictures and isinstance(sample.image, bytes)
+            if self.of_pictures and isinstance(ask.sample.image, bytes)
             else ask
-            for sample in samples
-            for ask in self.asks(sample, wording, ctx)
+            for ask in self.asks(samples, wording, ctx)
         )
         yield from studio.pictures(wanted, len(getattr(self, self.setting)))
 
     def planned(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
         """A row for each picture that is asked for, in the order in which they are made."""
         wording, fingerprint = self.wording(ctx), self.fingerprint()
-        for sample in samples:
-            for ask in self.asks(sample, wording, ctx):
-                yield {
-                    "id": child_id(sample.id, fingerprint, ask.variant, ask.requested),
-                    "origin": sample.origin,
-                    "variant": ask.variant,
-                    "reason": ask.reason[0],
-                    **ask.requested,
-                }
+        for ask in self.asks(samples, wording, ctx):
+            yield {
+                "id": child_id(ask.sample.id, fingerprint, ask.variant, ask.requested),
+                "origin": ask.sample.origin,
+                "variant": ask.variant,
+                "reason": ask.reason[0],
+                **ask.requested,
+            }
 
-    def asks(self, sample: Sample, wording: Wording | None, ctx: Context) -> Iterator[Ask]:
-        """What is asked for, from the fields, the seed and the sample's label or caption alone."""
+    def asks(self, samples: Iterable[Sample], wording: Wording | None, ctx: Context) -> Iterator[Ask]:
+        """What is asked for, from the fields, the seed and the samples' labels or captions alone."""
         name = self.component_name()
         common = {field: getattr(self, field) for field in ASKED if hasattr(self, field)}
-        for number in range(self.per_sample):
+        settings = [(value, f"{self.setting}_{value:g}") for value in getattr(self, self.setting)]
+        for sample, number in ((sample, number) for sample in samples for number in range(self.per_sample)):
             told: dict[str, Json] = {}
             reason = UNLABELLED if self.of_classes and not sample.labels else ("", "")
             if wording:
                 template, prompt, reason = described(name, sample, number, wording, ctx)
                 told = {"template": template.id, "group": template.group, "prompt": prompt}
-            seeds = seeds_for(name, sample, number, self.safety, ctx)
-            for value in getattr(self, self.setting):
+            seed = seed_of(name, sample, number, 0, ctx)
+            for value, variant in settings:
                 requested: dict[str, Json] = {
                     "route": name,
                     "class": sample.labels[0] if sample.labels else "",
@@ -147,15 +146,7 @@ class Route(Generator):
                     **told,
                     **common,
                     self.setting: value,
-                    "seed": seeds[0],
+                    "seed": seed,
                 }
-                yield Ask(
-                    sample,
-                    f"{self.setting}_{value:g}",
-                    requested,
-                    value,
-                    seeds,
-                    prompt=str(told.get("prompt", "")),
-                    negative=str(common.get("negative", "")),
-                    reason=reason,
-                )
+                prompt, negative = str(told.get("prompt", "")), str(common.get("negative", ""))
+                yield Ask(sample, variant, requested, value, number, prompt, negative, reason)

@@ -182,8 +182,8 @@ def described(
         RecipeError: for a label that isn't among the classes.
     """
     templates, words = wording
-    draw = ctx.rng(component, sample.id, f"template/{number}").integers(len(templates)) if len(templates) > 1 else 0
-    template, found = templates[int(draw)], dict[str, str]()
+    draw = ctx.seed_for(component, sample.id, f"template/{number}") if len(templates) > 1 else 0
+    template, found = templates[draw % len(templates)], dict[str, str]()
     if template.fields & {"name", "gloss", "hypernym"}:
         if not sample.labels:
             return template, "", UNLABELLED
@@ -192,7 +192,7 @@ def described(
             raise RecipeError(f"{component}: the source doesn't name class {label!r}, so there is no prompt for it")
         found = words[label].by_field
     if "place" in template.fields:
-        found["place"] = f"a {ctx.rng(component, sample.id, f'place/{number}').choice(places())}"
+        found["place"] = f"a {places()[ctx.seed_for(component, sample.id, f'place/{number}') % len(places())]}"
     if "caption" in template.fields:
         text = sample.extras.get("txt")
         found["caption"] = text.decode("utf-8", "replace").strip() if isinstance(text, bytes) else ""

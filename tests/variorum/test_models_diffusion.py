@@ -11,8 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.errors import ModelUnavailable
+from variorum.models.encoded_prompts import EncodedPrompts
 from variorum.models.entries import Entry
-from variorum.models.latent_diffusion import fitted, guided
+from variorum.models.latent_diffusion import fitted
 from variorum.models.loaders import diffusion, safety_checker, zero_shot
 
 LEVELS = 1
@@ -129,7 +130,51 @@ def test_prompts_negatives_guidance_and_size_have_an_effect(models, folder):
     with pytest.raises(ValueError, match="100 pixels is no multiple of 8"):
         picture(size=100)
     with pytest.raises(ValueError, match="either all pictures"):
-        guided(["a", "b"], ["", "c"])
+        model(["a", "b"], ["", "c"], [1, 2], steps=2, guidance=5.0, size=None)
+
+
+@pytest.mark.parametrize("folder", ["text_to_image", "xl"])
+@pytest.mark.parametrize("negative", ["", "blue"])
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_kept_prompts_give_what_the_bare_pipeline_gives(models, folder, negative, guidance):
+    import torch
+
+    model = models("text_to_image", folder)
+    made = model(PROMPTS[:1], [negative], SEEDS[:1], steps=3, guidance=guidance, size=None)
+    generators = [torch.Generator("cpu").manual_seed(SEEDS[0])]
+    bare = model.pipeline(
+        prompt=PROMPTS[:1],
+        negative_prompt=[negative] if negative else None,
+        latents=model._noise(generators, SIDE, SIDE),
+        num_inference_steps=3,
+        guidance_scale=guidance,
+        output_type="np",
+    ).images
+    assert np.array_equal(made[0], (bare[0] * 255).round().astype(np.uint8))
+
+
+@pytest.mark.parametrize("folder", ["text_to_image", "xl"])
+def test_a_text_is_encoded_once_and_the_oldest_forgotten(models, folder, monkeypatch):
+    pipeline = models("text_to_image", folder).pipeline
+    asked = []
+    real = type(pipeline).encode_prompt
+
+    def noted(self, **inputs):
+        asked.extend(inputs["prompt"])
+        return real(self, **inputs)
+
+    monkeypatch.setattr(type(pipeline), "encode_prompt", noted)
+    encoded = EncodedPrompts(pipeline, most=2)
+    first = encoded(["a", "b", "a"], ["c", "c", "c"])
+    assert asked == ["a", "b", "c"]
+    encoded(["a"], ["c"])
+    assert asked == ["a", "b", "c"]
+    again = encoded(["b", "a"], ["c", "c"])  # b was the one used least lately, and takes the place of a
+    assert asked == ["a", "b", "c", "b", "a", "c"]
+    assert all((first[name][[1, 0]] == again[name]).all() for name in first)
+    names = {"prompt_embeds", "negative_prompt_embeds"}
+    pooled = {"pooled_prompt_embeds", "negative_pooled_prompt_embeds"}
+    assert set(first) == names | (pooled if folder == "xl" else set())
 
 
 def test_no_pictures_are_asked_for(models):

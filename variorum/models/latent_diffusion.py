@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from variorum.models.encoded_prompts import EncodedPrompts
 from variorum.models.roles import Filled, Pixels
 
 MULTIPLE = 8
@@ -33,6 +34,7 @@ class Pipeline:
         self.pipeline = pipeline
         self.multiple: int = max(MULTIPLE, pipeline.vae_scale_factor)
         self.size: int = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+        self._encoded = EncodedPrompts(pipeline)
         self._lock = threading.Lock()  # a scheduler keeps the run's state
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
@@ -55,12 +57,18 @@ class Pipeline:
         drawn = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         return drawn.to(self.pipeline.unet.dtype)
 
-    def _run(self, **inputs: Any) -> list[Pixels]:
-        """The pictures of one call; values that aren't finite come as black, which a blank picture's gate catches."""
+    def _run(self, prompts: Sequence[str] = (), negatives: Sequence[str] = (), **inputs: Any) -> list[Pixels]:
+        """The pictures of one call; values that aren't finite come as black, which a blank picture's gate catches.
+
+        Raises:
+            ValueError: when only some of the negatives are empty.
+        """
         import torch
 
         try:
             with self._lock, torch.inference_mode():
+                if prompts:
+                    inputs |= self._encoded(prompts, negatives)
                 made = np.asarray(self.pipeline(**inputs, output_type="np").images, np.float32)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
@@ -74,17 +82,6 @@ def generators_of(seeds: Sequence[int]) -> list[Any]:
     import torch
 
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-
-
-def guided(prompts: Sequence[str], negatives: Sequence[str]) -> dict[str, Any]:
-    """Prompts as the pipelines take them. No negative at all isn't an empty one to SDXL, which was trained on zeros.
-
-    Raises:
-        ValueError: when only some of the negatives are empty, as the two kinds can't share a call.
-    """
-    if any(negatives) and not all(negatives):
-        raise ValueError("either all pictures of a call have a negative prompt or none has")
-    return {"prompt": list(prompts), "negative_prompt": list(negatives) if any(negatives) else None}
 
 
 class TextToImage(Pipeline):
@@ -105,7 +102,8 @@ class TextToImage(Pipeline):
             return []
         side, generators = self._side(size), generators_of(seeds)
         return self._run(
-            **guided(prompts, negatives),
+            prompts,
+            negatives,
             height=side,
             width=side,
             num_inference_steps=steps,
@@ -133,7 +131,8 @@ class ImageToImage(Pipeline):
         if not len(images):
             return []
         return self._run(
-            **guided(prompts, negatives),
+            prompts,
+            negatives,
             image=[picture(image) for image in images],
             strength=strength,
             num_inference_steps=steps,
@@ -203,7 +202,8 @@ class Inpaint(Pipeline):
         outer = tuple(-(-side // self.multiple) * self.multiple for side in inner)
         generators = generators_of(seeds)
         made = self._run(
-            **guided([self._prompt] * len(images), [self._negative] * len(images)),
+            [self._prompt] * len(images),
+            [self._negative] * len(images),
             image=[picture(fitted(image, inner, outer)) for image in images],
             # whatever of a hole falls into a pixel makes it one
             mask_image=[
