@@ -136,7 +136,8 @@ def equalised(image: Pixels, side: int, jpeg_quality: int) -> Pixels:
     square = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
     done, data = cv2.imencode(".jpg", square[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     assert done
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)
+    again: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(again[..., ::-1], dtype=np.uint8)
 
 
 def noise_levels(strength: float, std: Sequence[float]) -> NDArray[np.float64]:
@@ -147,7 +148,7 @@ def noise_levels(strength: float, std: Sequence[float]) -> NDArray[np.float64]:
 def noisy(image: Pixels, levels: NDArray[np.float64], rng: np.random.Generator) -> Pixels:
     """The picture with Gaussian noise of so many grey levels a channel, rounded and clipped to pixels."""
     noise = rng.standard_normal(image.shape, dtype=np.float32) * levels.astype(np.float32)
-    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image + noise), 0, 255), dtype=np.uint8)
 
 
 def mean_cosine(clean: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:

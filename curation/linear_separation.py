@@ -162,7 +162,7 @@ def mean_rank(history: NDArray[Any]) -> NDArray[np.float64]:
     total = np.where(there, 0.0, np.nan)
     for epoch in history.T:
         total += ranks(epoch.astype(np.float64), there)
-    return total / max(history.shape[1], 1)
+    return np.asarray(total / max(history.shape[1], 1))
 
 
 def less_class_median(loss: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -307,7 +307,7 @@ def best_class(probabilities: NDArray[Any], classes: NDArray[np.int64]) -> NDArr
     """Class of the highest probability `[N]`, as an index in the edition's class list; of NaN, any."""
     if not probabilities.shape[1]:
         return np.full(len(probabilities), -1, dtype=np.int64)
-    return classes[np.argmax(probabilities, axis=1)]
+    return np.asarray(classes[np.argmax(probabilities, axis=1)])
 
 
 def rounded(value: float) -> float | None:

@@ -164,7 +164,8 @@ def distances(
         components: principal components for the relative distance.
     """
     n = len(features)
-    found = Distances(*np.full((3, n), np.nan), np.full(n, -1), np.zeros(n, dtype=bool))
+    unknown = [np.full(n, np.nan) for _ in range(3)]
+    found = Distances(unknown[0], unknown[1], unknown[2], np.full(n, -1), np.zeros(n, dtype=bool))
     labelled = bool((y >= 0).any() if trusted is None else (y[trusted] >= 0).any())
     label = y if labelled else np.zeros(n, dtype=np.int64)
     k = int(label.max(initial=0)) + 1

@@ -269,7 +269,7 @@ def sharpness(
     page isn't taken for a blurred photograph.
     """
     peaked = 1 - np.exp(-scale * histogram_std)
-    return np.minimum(1 - np.exp(-scale * blurriness) + np.where(peaked > grey_std, peaked, 0.0), 1.0)
+    return np.asarray(np.minimum(1 - np.exp(-scale * blurriness) + np.where(peaked > grey_std, peaked, 0.0), 1.0))
 
 
 def shortfall(values: NDArray[np.float64], least: float) -> NDArray[np.float64]:
@@ -287,4 +287,4 @@ def fence_excess(size: NDArray[np.float64], iqr_factor: float) -> NDArray[np.flo
     q1, q3 = np.percentile(size, [25, 75])
     low, high = q1 - iqr_factor * (q3 - q1), q3 + iqr_factor * (q3 - q1)
     distance = np.abs(size - (low + high) / 2)
-    return np.clip((distance - (high - low) / 2) / np.maximum(distance, 1e-12), -1.0, 1.0)
+    return np.asarray(np.clip((distance - (high - low) / 2) / np.maximum(distance, 1e-12), -1.0, 1.0))

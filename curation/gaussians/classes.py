@@ -115,7 +115,7 @@ def presumed_clean(features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[n
     """
     agree = nearest(features, class_medians(features, y, rows, k), rows) == y[rows]
     kept = np.bincount(y[rows][agree], minlength=k)
-    return rows[agree | (kept[y[rows]] == 0)]
+    return np.asarray(rows[agree | (kept[y[rows]] == 0)])
 
 
 def fit_gaussians(features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np.int64], k: int) -> ClassGaussians:
@@ -155,7 +155,7 @@ def covariance_factor(centred: Iterable[NDArray[np.float64]]) -> tuple[NDArray[n
     shrinkage = min(noise / spread, 1.0) if spread > 0 else 1.0
     covariance *= 1 - shrinkage
     covariance[np.diag_indices(d)] += (shrinkage + FLOOR) * trace / d
-    return np.linalg.cholesky(covariance), trace
+    return np.linalg.cholesky(covariance).astype(np.float64), trace
 
 
 def squared_distances(block: NDArray[np.float64], gaussians: ClassGaussians) -> NDArray[np.float64]:

@@ -30,7 +30,7 @@ def cell_scores(labels: Labels, p: Floats) -> Floats:
     """
     from cleanlab.multilabel_classification.rank import get_label_quality_scores_per_class
 
-    return 1 - get_label_quality_scores_per_class(_checked(labels, p), p)
+    return np.asarray(1 - get_label_quality_scores_per_class(_checked(labels, p), p))
 
 
 def picture_scores(labels: Labels, p: Floats) -> Floats:
@@ -40,7 +40,7 @@ def picture_scores(labels: Labels, p: Floats) -> Floats:
     """
     from cleanlab.multilabel_classification.rank import get_label_quality_scores
 
-    return 1 - get_label_quality_scores(_checked(labels, p), p)
+    return np.asarray(1 - get_label_quality_scores(_checked(labels, p), p))
 
 
 def pictures_with_issues(labels: Labels, p: Floats) -> NDArray[np.bool_]:
@@ -50,7 +50,7 @@ def pictures_with_issues(labels: Labels, p: Floats) -> NDArray[np.bool_]:
     """
     from cleanlab.multilabel_classification.filter import find_label_issues
 
-    return find_label_issues(_checked(labels, p), p, n_jobs=1)
+    return np.asarray(find_label_issues(_checked(labels, p), p, n_jobs=1))
 
 
 def review_queue(labels: Labels, p: Floats, most: int, per_picture: int = 8) -> NDArray[np.int64]:

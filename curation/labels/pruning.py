@@ -126,7 +126,7 @@ def calibrated(joint: Ints, counts: Ints) -> Ints:
     for row in np.flatnonzero(gaps):
         step = -1 if gaps[row] < 0 else 1
         whole[row, np.argsort(scaled[row] - whole[row])[::-step][: abs(gaps[row])]] += step
-    return whole.astype(np.int64)
+    return np.asarray(whole, dtype=np.int64)
 
 
 def blocks(p: Floats) -> Iterator[tuple[int, Floats]]:
@@ -163,7 +163,7 @@ def _leave_one(joint: Ints) -> Ints:
     """The joint with at least one sample a class left right: where there was none, every other count gives a share."""
     right = np.maximum(joint.diagonal(), 1)
     shares = (right - joint.diagonal()) / np.maximum(np.count_nonzero(joint, axis=1) - 1, 1)
-    return np.maximum(joint - shares[:, None], 0).astype(np.int64)
+    return np.asarray(np.maximum(joint - shares[:, None], 0), dtype=np.int64)
 
 
 def _take_largest_margins(

@@ -191,7 +191,7 @@ def allocate(pictures: Ints, total: int, spread: Floats | None = None, least: In
     drawn = np.floor(share + 1e-9).astype(np.int64)
     order = np.lexsort((np.arange(len(sizes)), drawn - share))
     drawn[order[: total - drawn.sum()]] += 1
-    return drawn
+    return np.asarray(drawn)
 
 
 def _total(strata: Strata) -> Estimate:
