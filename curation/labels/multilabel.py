@@ -50,7 +50,7 @@ def pictures_with_issues(labels: Labels, p: Floats) -> NDArray[np.bool_]:
     """
     from cleanlab.multilabel_classification.filter import find_label_issues
 
-    return np.asarray(find_label_issues(_checked(labels, p), p, n_jobs=1))
+    return np.asarray(find_label_issues(_checked(labels, p), p, n_jobs=1, min_examples_per_class=0))
 
 
 def review_queue(labels: Labels, p: Floats, most: int, per_picture: int = 8) -> NDArray[np.int64]:
