@@ -58,8 +58,8 @@ FOLD = 2
 CROP = 64
 BATCH = 8
 RATE = 1e-3
-WARM_UP = 100
-"""Steps over which the learning rate rises, and from where it falls linearly to nothing."""
+WARM_UP, HORIZON, COOL_DOWN = 100, 2800, 300
+"""Steps over which the learning rate rises, after which it would be nothing, and in which it does end, linearly all."""
 DECAY = 0.998
 """Of the exponential mean of the weights; less in the first steps."""
 CHECKPOINT_SECONDS = 120
@@ -98,6 +98,8 @@ def photographs(folder: Path) -> list[list[Pixels]]:
     assert spec.origin is not None
     files = [folder / f"{name}.jpg" for name in WALLPAPERS]
     files += [Path(spec.origin).parent / "data" / name for name in SCIKIT_IMAGE]
+    if missing := [file for file in files if not file.is_file()]:
+        raise SystemExit(f"there is no {missing[0]}; install budgie-backgrounds or name its folder with --data")
     return [_pyramid(decode(file.read_bytes())) for file in files]
 
 
@@ -125,8 +127,9 @@ def crops(pictures: list[list[Pixels]], count: int, rng: np.random.Generator) ->
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear up, linear down to zero at the last step."""
-    return RATE * min((step + 1) / WARM_UP, (steps - step) / max(1, steps - WARM_UP))
+    """Linear up, linear down; to zero at the last step, however many there are, so that fewer may do."""
+    falling = (HORIZON - step) / (HORIZON - WARM_UP)
+    return RATE * max(0.0, min((step + 1) / WARM_UP, falling, falling * (steps - step) / COOL_DOWN))
 
 
 def loss_of(model: UNet2DModel, schedule: DDPMScheduler, pictures: list[list[Pixels]], seed: int) -> torch.Tensor:
@@ -193,7 +196,7 @@ def train(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Parse and train."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=2800, help="of 8 crops; the learning rate ends at zero there")
+    parser.add_argument("--steps", type=int, default=2800, help="of 8 crops, at most 2800")
     parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which it stops early")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of budgie-backgrounds' photographs")

@@ -53,7 +53,7 @@ class Guidance(BaseModel):
     coarse_to_fine: bool = False
     """Whether noisy moments keep clear of the object's surroundings."""
     min_change: float | None = Field(default=None, gt=0)
-    """Change of the objective against the control that counts as done; None for 0.02, or 0.25 for `adm_compat`."""
+    """Change of the objective against the control that counts as done; None for 0.02, or 0.1 for `adm_compat`."""
     denoiser: str = "denoiser"
     adversary: str | None = None
     """A classifier that `guided_adversarial` is steered against; it may not judge the edition."""
@@ -69,7 +69,7 @@ class Guidance(BaseModel):
     @property
     def least(self) -> float:
         """The change that counts as done."""
-        return self.min_change or (0.02 if self.objective == "masked_hf" else 0.25)
+        return self.min_change or (0.02 if self.objective == "masked_hf" else 0.1)
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,20 @@ def guided(
         settings: how.
         adversary: needed if a wish has an `adversary_scale`.
     """
-    import torch
-
     if not wishes:
         return []
     height, width = wishes[0].plate.shape[:2]
+    made = denoiser.decode(diffused(wishes, denoiser, settings, adversary))
+    return [
+        np.where(wish.keep[..., None], wish.picture, picture[:height, :width])
+        for wish, picture in zip(wishes, made, strict=True)
+    ]
+
+
+def diffused(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, adversary: Adversary | None = None) -> Any:
+    """The clean state `[N, c, h, w]` that `guided` decodes."""
+    import torch
+
     with torch.no_grad():
         start, objects = (
             denoiser.encode([_padded(item, denoiser.multiple) for item in items])
@@ -169,7 +178,7 @@ def guided(
     def drawn() -> Any:
         return torch.stack([next(noise) for noise in noises]).to(denoiser.device)
 
-    loss = _loss(wishes, denoiser, settings, adversary, (height, width))
+    loss = _loss(wishes, denoiser, settings, adversary)
     path = moments(denoiser.signal, settings.steps, settings.start)
     state = path[0].noised(start, drawn())
     for moment in path:
@@ -177,8 +186,7 @@ def guided(
         keep = _kept(wishes, moment.number / settings.steps if settings.coarse_to_fine else 0.0, denoiser)
         # with the noise of the step before, as the toolkit has it
         state = torch.where(keep, moment.noised(objects, drawn()), state)
-    made = [picture[:height, :width] for picture in denoiser.decode(state)]
-    return [np.where(wish.keep[..., None], wish.picture, picture) for wish, picture in zip(wishes, made, strict=True)]
+    return state
 
 
 Loss = Callable[[Any], Any]
@@ -229,7 +237,6 @@ def _loss(
     denoiser: Denoiser,
     settings: Guidance,
     adversary: Adversary | None,
-    frame: tuple[int, int],
 ) -> Loss | None:
     """L summed over the pictures, so that none feels the others; None when there is nothing to steer by."""
     import torch
@@ -242,13 +249,14 @@ def _loss(
     range_weight = settings.range_weight if denoiser.shrink == 1 else 0.0
     if not weights.any() and not any(scales) and not range_weight:
         return None
+    height, width = wishes[0].plate.shape[:2]
     complexity = objective(settings.objective, [wish.background for wish in wishes], denoiser.device)
     against = [place for place, scale in enumerate(scales) if scale]
     labels = torch.tensor([wishes[place].label for place in against], device=denoiser.device)
     assert adversary is not None or not against
 
     def loss(clean: Any) -> Any:
-        pictures = denoiser.preview(clean)[..., : frame[0], : frame[1]]
+        pictures = denoiser.preview(clean)[..., :height, :width]
         total = range_weight * (clean - clean.clamp(-1, 1)).square().mean((1, 2, 3)).sum()
         if weights.any():
             total = total - (weights * complexity(pictures)).sum()

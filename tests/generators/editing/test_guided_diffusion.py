@@ -1,0 +1,334 @@
+"""The steered diffusion on tiny networks of random weights, in pixels and in latents, and on the packaged denoiser."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from pydantic import ValidationError
+
+from generators.editing.guided_diffusion import Guidance, Wish, clamped, diffused, guided, moments
+from generators.editing.objectives import objective
+from schemas.errors import ModelUnavailable
+from variorum.models.entries import Entry
+from variorum.models.loaders import latent_denoiser, tiny_autoencoder
+from variorum.models.loaders.pixel_denoiser import PixelDenoiser
+from variorum.models.noise import Schedule
+
+SIDE = 64
+
+
+def network(channels=3, outputs=None):
+    from diffusers import UNet2DModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return (
+            UNet2DModel(
+                sample_size=16,
+                in_channels=channels,
+                out_channels=outputs or channels,
+                layers_per_block=1,
+                block_out_channels=(8, 16),
+                down_block_types=("DownBlock2D",) * 2,
+                up_block_types=("UpBlock2D",) * 2,
+                norm_num_groups=4,
+                add_attention=False,
+            )
+            .eval()
+            .requires_grad_(False)
+        )
+
+
+def config(kind="v_prediction"):
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear", prediction_type=kind).config
+
+
+@pytest.fixture(scope="module")
+def denoisers(tiny):
+    place = {"path": str(tiny / "text_to_image")}
+    entry = Entry(name="tiny", loader="latent_denoiser", local=place, licence="none", source="random weights")
+    return {
+        "pixels": PixelDenoiser(network(), config()),
+        "folded": PixelDenoiser(network(12), config()),
+        "latents": latent_denoiser.load(entry, tiny / "text_to_image", {}),
+    }
+
+
+def wish(seed=5, weight=0.0, side=SIDE, shift=0, **more):
+    coffee, grass = skimage.data.coffee(), np.repeat(skimage.data.grass()[..., None], 3, axis=2)
+    plate = cv2.resize(coffee[:400, shift : 400 + shift], (side, side), interpolation=cv2.INTER_AREA)
+    keep = cv2.circle(np.zeros((side, side), np.uint8), (side // 2, side // 2), side // 5, 1, -1) > 0
+    return Wish(plate, np.where(keep[..., None], grass[:side, :side], plate), keep, ~keep, seed, weight, **more)
+
+
+CASES = [("masked_hf", 0.3, 30000), ("adm_compat", 0.3, 1000), ("adm_compat", None, 100)]
+
+
+@pytest.mark.parametrize(("name", "clamp", "strongest"), CASES)
+@pytest.mark.parametrize("space", ["pixels", "folded", "latents"])
+def test_complexity_rises_and_falls_with_lambda(denoisers, space, name, clamp, strongest):
+    denoiser = denoisers[space]
+    if space == "latents" and name == "masked_hf":
+        strongest /= 100  # a cell of a latent stands for 64 pixels
+    weights = [share * strongest for share in (-1, -0.1, 0, 0.1, 1)]
+    wishes = [wish(weight=weight) for weight in weights]
+    settings = Guidance(objective=name, clamp=clamp, steps=20, start=6)
+    measure = objective(name, [item.background for item in wishes], "cpu")
+    found = measure(denoiser.preview(diffused(wishes, denoiser, settings))).tolist()
+    assert found == sorted(found)
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("space", ["pixels", "latents"])
+def test_unsteered_it_is_plain_sdedit(denoisers, space):
+    """Against diffusers' own scheduler, with the same noise."""
+    from diffusers import DDPMScheduler
+
+    denoiser, item = denoisers[space], wish()
+    nothing = np.zeros((SIDE, SIDE), bool)
+    item = Wish(item.plate, item.picture, nothing, item.background, 5, 0.0)
+    found = diffused([item], denoiser, Guidance(steps=1000, start=4, range_weight=0))
+
+    kind = "v_prediction" if space == "pixels" else "epsilon"
+    curve = {} if space == "pixels" else {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    scheduler = DDPMScheduler(prediction_type=kind, clip_sample=False, **curve)
+    generator = torch.Generator().manual_seed(5)
+    clean = denoiser.encode([item.plate])
+    state = scheduler.add_noise(clean, torch.randn(clean.shape, generator=generator), torch.tensor([3]))
+    for step in (3, 2, 1, 0):
+        share, rest = float(denoiser.signal[step]) ** 0.5, float(1 - denoiser.signal[step]) ** 0.5
+        seen = denoiser.predict(state, step).clean
+        noise = (state - share * seen) / rest
+        output = noise if kind == "epsilon" else share * noise - rest * seen
+        state = scheduler.step(output, step, state, generator=generator).prev_sample
+        torch.randn(clean.shape, generator=generator)  # of the object
+    assert torch.allclose(found, state, atol=1e-3)
+    assert float((found - clean).abs().mean()) > 1e-3
+
+
+def test_moments_are_the_schedulers_and_their_variances_diffusers(denoisers):
+    from diffusers import DDPMScheduler
+
+    signal = denoisers["pixels"].signal
+    every = moments(signal, 1000, 1000)
+    scheduler = DDPMScheduler()
+    assert [item.step for item in every] == list(range(999, -1, -1))
+    for item in (every[0], every[500], every[-2]):
+        assert item.variance == pytest.approx(float(scheduler._get_variance(item.step)), rel=1e-3)
+    assert (every[-1].variance, every[-1].after) == (0, 1)
+    spread = moments(signal, 100, 10)
+    assert [item.number for item in spread] == list(range(9, -1, -1))
+    assert [item.step for item in spread] == [91, 81, 71, 61, 50, 40, 30, 20, 10, 0]  # as guided-diffusion respaces
+    assert [item.after for item in spread[:-1]] == [item.signal for item in spread[1:]]
+
+
+@pytest.mark.parametrize("space", ["pixels", "folded", "latents"])
+def test_the_object_stays_bit_for_bit_and_the_rest_moves(denoisers, space):
+    item = wish(weight=3000)
+    (made,) = guided([item], denoisers[space], Guidance(steps=20, start=8))
+    assert made.shape == item.plate.shape
+    assert np.array_equal(made[item.keep], item.picture[item.keep])
+    assert np.abs(made[~item.keep].astype(int) - item.plate[~item.keep]).mean() > 2
+
+
+def test_the_object_is_re_imposed_at_every_step(denoisers):
+    """What the network is shown inside the object is the object with that moment's noise, whatever it made of it."""
+    seen = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(denoisers["pixels"], name)
+
+        def predict(self, state, step):
+            seen.append((step, state.detach().clone()))
+            found = denoisers["pixels"].predict(state, step)
+            return found._replace(clean=found.clean * 0 + 5)  # a network that would wipe it out
+
+    item = wish()
+    state = diffused([item], Watched(), Guidance(steps=100, start=10, range_weight=0))
+    inside = torch.from_numpy(item.keep)
+    clean = denoisers["pixels"].encode([item.picture])
+    for (step, _), (_, noisy) in pairwise(seen):
+        signal = float(denoisers["pixels"].signal[step])
+        rest = (noisy - signal**0.5 * clean)[0][:, inside] / (1 - signal) ** 0.5
+        assert abs(float(rest.mean())) < 0.1
+        assert float(rest.std()) == pytest.approx(1, abs=0.1)
+    assert float((state - clean)[0][:, inside].abs().mean()) < 0.05
+    assert float(state[0][:, ~inside].mean()) == pytest.approx(5, abs=0.1)
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.3])
+def test_the_clamp_holds_picture_by_picture(denoisers, limit):
+    (moment,) = moments(denoisers["pixels"].signal, 100, 20)[:1]
+    generator = torch.Generator().manual_seed(0)
+    state, clean, slope = (torch.randn((3, 3, 8, 8), generator=generator) for _ in range(3))
+    slope = slope * torch.tensor([1e-6, 10.0, 1e6])[:, None, None, None]
+    found = clamped(slope, clean, state, moment, limit)
+    noise = (state - moment.signal**0.5 * clean) / (1 - moment.signal) ** 0.5
+    ratio = (1 - moment.signal) ** 0.5 * found.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
+    assert torch.equal(found[0], slope[0])
+    assert ratio[1:].tolist() == pytest.approx([limit, limit], rel=1e-4)
+    cosine = torch.nn.functional.cosine_similarity(found.flatten(1), slope.flatten(1))
+    assert cosine.tolist() == pytest.approx([1, 1, 1], abs=1e-4)
+
+
+def test_a_stronger_pull_than_the_clamp_allows_changes_nothing_more(denoisers):
+    settings = Guidance(steps=20, start=5, range_weight=0)
+    strong, stronger = guided([wish(weight=1e7), wish(weight=1e9)], denoisers["pixels"], settings)
+    assert np.abs(strong.astype(int) - stronger).max() <= 1
+
+
+@pytest.mark.parametrize("space", ["folded", "latents"])
+def test_a_background_depends_on_its_seed_and_not_on_its_batch(denoisers, space):
+    wishes = [wish(seed, weight, shift=20 * seed) for seed, weight in ((1, 0), (2, 4000), (3, -4000), (4, 4000))]
+    settings = Guidance(steps=20, start=4)
+    denoiser = denoisers[space]
+    alone = [guided([item], denoiser, settings)[0] for item in wishes]
+    together = guided(wishes, denoiser, settings)
+    shuffled = guided([wishes[place] for place in (2, 0, 3, 1)], denoiser, settings)
+    for place, other in enumerate((2, 0, 3, 1)):
+        assert np.abs(together[place].astype(int) - alone[place]).max() <= 1
+        assert np.abs(shuffled[place].astype(int) - alone[other]).max() <= 1
+    (again,) = guided(wishes[:1], denoiser, settings)
+    assert np.array_equal(again, alone[0])
+    (other,) = guided([wish(9, 0, shift=20)], denoiser, settings)
+    assert not np.array_equal(other, alone[0])
+
+
+def test_the_global_random_state_is_neither_used_nor_moved(denoisers):
+    before = torch.get_rng_state()
+    first = guided([wish()], denoisers["pixels"], Guidance(steps=10, start=2))[0]
+    assert torch.equal(before, torch.get_rng_state())
+    with torch.random.fork_rng():
+        torch.manual_seed(77)
+        assert np.array_equal(first, guided([wish()], denoisers["pixels"], Guidance(steps=10, start=2))[0])
+
+
+def test_sides_that_the_network_cannot_take_are_carried_on(denoisers):
+    for space in ("folded", "latents"):
+        item = wish(weight=4000, side=70)
+        (made,) = guided([item], denoisers[space], Guidance(steps=10, start=2))
+        assert made.shape == (70, 70, 3)
+        assert np.array_equal(made[item.keep], item.picture[item.keep])
+    assert guided([], denoisers["pixels"], Guidance()) == []
+
+
+def test_coarse_to_fine_keeps_clear_of_the_object_in_noisy_moments(denoisers):
+    item, bare = wish(), wish()
+    plain = guided([bare], denoisers["pixels"], Guidance(steps=10, start=8))[0]
+    wide = guided([item], denoisers["pixels"], Guidance(steps=10, start=8, coarse_to_fine=True))[0]
+    assert not np.array_equal(plain, wide)
+    assert np.array_equal(wide[item.keep], item.picture[item.keep])
+    late = Guidance(steps=10, start=3, coarse_to_fine=True)  # below 35 % of the steps nothing is grown
+    assert np.array_equal(
+        guided([item], denoisers["pixels"], late)[0],
+        guided([item], denoisers["pixels"], Guidance(steps=10, start=3))[0],
+    )
+
+
+def test_against_a_classifier_its_class_becomes_less_probable(denoisers):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        layers = (torch.nn.Conv2d(3, 8, 5, stride=2), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(10))
+        tiny = torch.nn.Sequential(*layers)
+        tiny(torch.zeros(1, 3, SIDE, SIDE))
+    tiny.requires_grad_(False)
+
+    def adversary(pictures):
+        return tiny(pictures).log_softmax(-1)
+
+    settings = Guidance(steps=20, start=6, adversary="tiny")
+    wishes = [wish(adversary_scale=scale, label=4) for scale in (0.0, 100.0, 1000.0)]
+    made = guided(wishes, denoisers["pixels"], settings, adversary)
+    pictures = torch.from_numpy(np.stack(made).transpose(0, 3, 1, 2)).float() / 255
+    p = adversary(pictures)[:, 4].exp().tolist()
+    assert p[0] > p[1] > p[2]
+    (alone,) = guided(wishes[:1], denoisers["pixels"], settings)
+    assert np.abs(alone.astype(int) - made[0]).max() <= 1
+
+
+def test_a_network_that_learned_its_variance_uses_it():
+    denoiser = PixelDenoiser(network(3, 6), config("epsilon"))
+    item = wish()
+    found = denoiser.predict(denoiser.encode([item.plate]), 100)
+    assert found.clean.shape == found.spread.shape == (1, 3, SIDE, SIDE)
+    (made,) = guided([wish(weight=4000)], denoiser, Guidance(steps=20, start=5, clamp=None))
+    assert np.array_equal(made[item.keep], item.picture[item.keep])
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_predictions_of_every_kind_lead_to_the_same_clean_state(kind):
+    schedule = Schedule(config(kind), 3)
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = (torch.randn((2, 3, 4, 4), generator=generator) for _ in range(2))
+    signal = float(schedule.signal[400])
+    state = signal**0.5 * clean + (1 - signal) ** 0.5 * noise
+    output = {"epsilon": noise, "sample": clean, "v_prediction": signal**0.5 * noise - (1 - signal) ** 0.5 * clean}
+    assert torch.allclose(schedule.denoised(output[kind], state, 400).clean, clean, atol=1e-4)
+
+
+def test_networks_that_are_not_denoisers_of_photographs_are_refused(tiny):
+    from diffusers import UNet2DModel
+
+    with pytest.raises(ModelUnavailable, match="a denoiser of 4 channels to 4"):
+        PixelDenoiser(network(4), config())
+    classes = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        norm_num_groups=4,
+        num_class_embeds=3,
+    )
+    with pytest.raises(ModelUnavailable, match="wants to be told a class"):
+        PixelDenoiser(classes, config())
+    for folder, words in (("inpaint", "more than latents"), ("xl", "can't be loaded|more than latents")):
+        place = {"path": str(tiny / folder)}
+        entry = Entry(name="tiny", loader="latent_denoiser", local=place, licence="none", source="random weights")
+        with pytest.raises(ModelUnavailable, match=words):
+            latent_denoiser.load(entry, tiny / folder, {})
+    with pytest.raises(ModelUnavailable, match="predicts 'flow'"):
+        Schedule({**config(), "prediction_type": "flow"}, 3)
+
+
+def test_previews_by_a_small_autoencoder_have_gradients_too(tiny, tmp_path):
+    from diffusers import AutoencoderTiny
+
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        AutoencoderTiny(
+            encoder_block_out_channels=(8,) * 4,
+            decoder_block_out_channels=(8,) * 4,
+            num_encoder_blocks=(1,) * 4,
+            num_decoder_blocks=(1,) * 4,
+        ).save_pretrained(tmp_path)
+    place = {"path": str(tmp_path)}
+    entry = Entry(name="tiny", loader="tiny_autoencoder", local=place, licence="none", source="random weights")
+    used = {"preview": tiny_autoencoder.load(entry, tmp_path, {})}
+    place = {"path": str(tiny / "text_to_image")}
+    entry = Entry(name="tiny", loader="latent_denoiser", local=place, licence="none", source="random weights")
+    small = latent_denoiser.load(entry, tiny / "text_to_image", used)
+    whole = latent_denoiser.load(entry, tiny / "text_to_image", {})
+    latents = whole.encode([wish().plate])
+    assert small.preview(latents).shape == (1, 3, SIDE, SIDE)
+    assert not torch.allclose(small.preview(latents), whole.preview(latents))
+    assert np.array_equal(small.decode(latents)[0], whole.decode(latents)[0])
+    item = wish(weight=4000)
+    (made,) = guided([item], small, Guidance(steps=10, start=2))
+    assert np.array_equal(made[item.keep], item.picture[item.keep])
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(ValidationError, match="start 30 is more than the 20 steps"):
+        Guidance(steps=20, start=30)
+    for wrong in ({"up": -1}, {"down": 1}, {"clamp": 0}, {"objective": "entropy"}):
+        with pytest.raises(ValidationError):
+            Guidance(**wrong)
+    assert (Guidance().least, Guidance(objective="adm_compat").least) == (0.02, 0.1)
