@@ -118,3 +118,22 @@ def test_noise_comes_from_its_own_seed_alone():
     assert np.array_equal(together[1].numpy(), alone[0].numpy())
     assert together.shape == (3, 4, 14, 14)
     assert abs(float(model.draw(range(200)).std()) - 1) < 0.02
+
+
+def test_the_judges_encoder_is_what_its_last_layer_sees():
+    from safetensors.numpy import load_file
+    from skimage import data
+    from skimage.transform import resize
+
+    table = ModelTable("embedded")
+    images = [np.uint8(255 * resize(image, (28, 28, 3))) for image in (data.chelsea(), data.coffee(), data.rocket())]
+    embeddings = table.get("judge_encoder")(images)
+    assert embeddings.shape == (3, 128)
+    assert embeddings.min() >= 0
+    state = load_file(folder_of("judge") / grey_cnn.FILE)
+    last = max(int(name.partition(".")[0]) for name in state)
+    weight, bias = (state[f"{last}.{name}"].astype(np.float64) for name in ("weight", "bias"))
+    raised = np.exp(embeddings @ weight.T + bias)
+    assert raised / raised.sum(1, keepdims=True) == pytest.approx(table.get("judge")(images), abs=1e-4)
+    assert table.get("judge_encoder")([]).shape == (0, 128)
+    assert table.pin("judge_encoder") != table.pin("judge")
