@@ -1,8 +1,8 @@
 """What the denoiser of photographs can do: PSNR on pictures that it wasn't trained on, beside two classical filters.
 
-White noise of known strength is added to crops, unclipped; the denoiser is asked at the moment with that much noise, the
-filters are given its deviation: bilateral, and non-local means with scikit-image's rule (h = 0.6 σ, patches of 5, within
-13 pixels; Buades et al., CVPR 2005).
+White noise of known strength is added to crops, unclipped; the denoiser is asked at the moment with that much noise,
+the filters are given its deviation: bilateral, and non-local means with scikit-image's rule (h = 0.6 σ, patches of 5,
+within 13 pixels; Buades et al., CVPR 2005).
 """
 
 from __future__ import annotations

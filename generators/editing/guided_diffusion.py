@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from generators.editing.objectives import Objective, objective
+from schemas.errors import RecipeError
 from variorum.models.roles import Adversary, Denoised, Denoiser
 
 Pixels = NDArray[np.uint8]
@@ -153,6 +154,9 @@ def guided(
         denoiser: the model.
         settings: how.
         adversary: needed if a wish has an `adversary_scale`.
+
+    Raises:
+        RecipeError: when it is to start from more noise than the denoiser knows.
     """
     if not wishes:
         return []
@@ -168,6 +172,14 @@ def diffused(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, adv
     """The clean state `[N, c, h, w]` that `guided` decodes."""
     import torch
 
+    path = moments(denoiser.signal, settings.steps, settings.start)
+    if path[0].step >= denoiser.known:
+        most = sum(item.step < denoiser.known for item in path)
+        raise RecipeError(
+            f"guidance.start: the denoiser {settings.denoiser!r} knows only the first {denoiser.known} of its "
+            f"{len(denoiser.signal)} steps, which is a start of {most} in {settings.steps} (got {settings.start})"
+        )
+
     with torch.no_grad():
         start, objects = (
             denoiser.encode([_padded(item, denoiser.multiple) for item in items])
@@ -179,7 +191,6 @@ def diffused(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, adv
         return torch.stack([next(noise) for noise in noises]).to(denoiser.device)
 
     loss = _loss(wishes, denoiser, settings, adversary)
-    path = moments(denoiser.signal, settings.steps, settings.start)
     state = path[0].noised(start, drawn())
     for moment in path:
         state = _step(state, moment, denoiser, loss, settings.clamp, drawn())

@@ -186,6 +186,8 @@ class Denoiser(Protocol):
 
     signal: NDArray[np.float64]
     """ᾱ of each of its training steps `[T]`, falling: a state is √ᾱ · clean + √(1 - ᾱ) · noise."""
+    known: int
+    """How many of these steps, the first and least noisy ones, it was trained for; T for all."""
     shrink: int
     """Pixels to a side of one cell of a state: 1 for pixels themselves, 8 for Stable Diffusion's latents."""
     multiple: int

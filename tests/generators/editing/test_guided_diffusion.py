@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from generators.editing.guided_diffusion import Guidance, Wish, clamped, diffused, guided, moments
 from generators.editing.objectives import objective
-from schemas.errors import ModelUnavailable
+from schemas.errors import ModelUnavailable, RecipeError
 from variorum.models.entries import Entry
 from variorum.models.loaders import latent_denoiser, tiny_autoencoder
 from variorum.models.loaders.pixel_denoiser import PixelDenoiser
@@ -323,6 +323,13 @@ def test_previews_by_a_small_autoencoder_have_gradients_too(tiny, tmp_path):
     item = wish(weight=4000)
     (made,) = guided([item], small, Guidance(steps=10, start=2))
     assert np.array_equal(made[item.keep], item.picture[item.keep])
+
+
+def test_more_noise_than_the_denoiser_knows_is_refused():
+    denoiser = PixelDenoiser(network(), config(), 320)
+    with pytest.raises(RecipeError, match=r"the first 320 of its 1000 steps, which is a start of 32 in 100 \(got 40\)"):
+        guided([wish()], denoiser, Guidance(start=40))
+    assert len(guided([wish()], denoiser, Guidance(steps=25, start=2))) == 1
 
 
 def test_settings_that_contradict_each_other_are_refused():

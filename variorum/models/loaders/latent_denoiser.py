@@ -117,6 +117,7 @@ class LatentDenoiser:
         self._network, self._autoencoder, self._small, self._told = network, autoencoder, small, told
         self._schedule = Schedule(config, channels)
         self.signal = self._schedule.signal
+        self.known = len(self.signal)
         self.shrink: int = 2 ** (len(autoencoder.config.block_out_channels) - 1)
         self.multiple: int = self.shrink * 2 ** (len(network.config.block_out_channels) - 1)
         self.device = network.device

@@ -30,6 +30,8 @@ class Options(BaseModel):
 
     variant: str | None = None
     """Of the weights' file name: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
+    known: int | None = None
+    """How many of the schedule's steps it was trained for, the least noisy ones; None for all."""
 
 
 def problem() -> str:
@@ -51,9 +53,10 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> PixelDe
         raise ModelUnavailable(
             f"{weights} has no safetensors; pickles are never loaded, docs/guided_backgrounds.md says how to convert"
         )
+    options = Options.model_validate(entry.options)
     network = UNet2DModel.from_pretrained(
         weights,
-        variant=Options.model_validate(entry.options).variant,
+        variant=options.variant,
         torch_dtype=getattr(torch, entry.dtype),
         use_safetensors=True,
         local_files_only=True,
@@ -62,6 +65,7 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> PixelDe
     return PixelDenoiser(
         network.to(best_device()).eval().requires_grad_(False),
         DDPMScheduler.load_config(weights, local_files_only=True),
+        options.known,
     )
 
 
@@ -71,12 +75,13 @@ class PixelDenoiser:
     Args:
         network: a `UNet2DModel`, on its device, its weights frozen.
         config: of its scheduler.
+        known: how many steps it was trained for, None for all.
 
     Raises:
         ModelUnavailable: when the network wants classes, or other channels than folded RGB has.
     """
 
-    def __init__(self, network: Any, config: Any) -> None:
+    def __init__(self, network: Any, config: Any, known: int | None = None) -> None:
         channels = network.config.in_channels
         self._fold = isqrt(channels // 3)
         if channels != 3 * self._fold**2 or network.config.out_channels not in (channels, 2 * channels):
@@ -88,6 +93,7 @@ class PixelDenoiser:
         self._network = network
         self._schedule = Schedule(config, channels)
         self.signal = self._schedule.signal
+        self.known = known or len(self.signal)
         self.shrink = 1
         self.multiple: int = self._fold * 2 ** (len(network.config.block_out_channels) - 1)
         self.device = network.device
