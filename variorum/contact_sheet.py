@@ -86,6 +86,8 @@ def _draw_cell(
         pixels = _picture(store, record, mask=mask)
         image = Image.fromarray(pixels)
         image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
+        if (times := cell // max(image.size)) > 1:  # pixels of a small picture stay squares
+            image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
         if record["status"] != "accepted" and not mask:
             image = Image.blend(image, Image.new("RGB", image.size, PAPER), 0.55)
         sheet.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
