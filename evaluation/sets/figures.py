@@ -101,19 +101,23 @@ class Comparison:
             "spread": number(mean([spread(x) for x in of_class]), 4),
         }
 
-    def _by_class(self) -> dict[str, Json]:
-        """Class to variant to share recognised, with `real` as a variant, from the least recognised class on."""
-        sets = {"real": self.real["test"], **self.generated}
-        table: dict[str, dict[str, Json]] = {}
-        for k, name in enumerate(self.classes):
-            shares = {key: mean(found.right[found.y == k]) for key, found in sets.items()}
-            table[name] = {key: percent(value) for key, value in shares.items()}
+    def _by_class(self) -> list[Json]:
+        """Share recognised of each class, in the test pictures and by variant, from the least recognised class on."""
+        sets = [self.real["test"], *self.generated.values()]
+        shares = [[mean(found.right[found.y == k]) for found in sets] for k in range(len(self.classes))]
 
-        def recognised(name: str) -> float:
-            values = [float(str(v)) for key, v in table[name].items() if v is not None and key != "real"]
-            return mean(values) if values else math.inf
+        def recognised(k: int) -> float:
+            known = mean(shares[k][1:])
+            return math.inf if math.isnan(known) else known
 
-        return {name: table[name] for name in sorted(table, key=lambda name: (recognised(name), name))}
+        return [
+            {
+                "class": self.classes[k],
+                "real": percent(shares[k][0]),
+                "variants": {name: percent(value) for name, value in zip(self.generated, shares[k][1:], strict=True)},
+            }
+            for k in sorted(range(len(self.classes)), key=lambda k: (recognised(k), self.classes[k]))
+        ]
 
     # ── heads ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

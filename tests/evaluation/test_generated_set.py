@@ -145,7 +145,7 @@ def test_only_classes_that_all_have_count():
     assert found["classes"] == 3
     assert found["variants"]["one"]["n"] == 30
     assert (found["n"], found["left_out"]) == (50, 20)
-    assert set(found["by_class"]) == set(NAMES[:3])
+    assert {row["class"] for row in found["by_class"]} == set(NAMES[:3])
 
 
 def test_a_variant_without_one_of_the_classes_is_compared_in_those_it_has():
@@ -153,7 +153,9 @@ def test_a_variant_without_one_of_the_classes_is_compared_in_those_it_has():
     assert found["variants"]["some"]["n"] == found["heads"]["some"]["n"] == 20
     assert found["variants"]["some"]["reference"] == 120
     assert abs(found["variants"]["some"]["kid"]) < 4 * found["variants"]["some"]["kid_error"]
-    assert found["by_class"]["dog"]["some"] is None
+    dog = next(row for row in found["by_class"] if row["class"] == "dog")
+    assert dog["variants"]["some"] is None
+    assert dog["variants"]["all"] is not None
 
 
 def test_unlabelled_pictures_are_one_class_and_teach_nothing():
@@ -222,6 +224,16 @@ def test_the_card_shows_all_figures_and_escapes_names():
     assert "**Effective robustness.**" in text
     assert "The line is through 5 heads" in text or "The line is through 4 heads" in text
     assert "left out" not in text
+
+
+def test_the_card_begins_with_the_least_recognised_class():
+    made = rows("", "v", 10, 11)
+    for number, row in enumerate(row for row in made if row["label"] == "cat"):
+        row["top1"] = "cat" if number == 0 else "dog"
+    found = figures(references(), made)
+    assert found["by_class"][0] == {"class": "cat", "real": 80.0, "variants": {"v": 10.0}}
+    text = card_of(json.loads(json.dumps(found, sort_keys=True)), ["v"])
+    assert text.index("| cat | 80.0 | 10.0 |") < text.index("| ant |")
 
 
 def test_the_card_of_figures_that_are_missing_reads_as_well():
@@ -384,7 +396,7 @@ def test_neither_judge_nor_encoder_may_have_filtered(made):
     recipe, manifest, _ = made
     ctx = open_context(recipe, "embedded")
     filtered = manifest.model_copy(update={"filters": [ctx.models.pin("judge")]})
-    with pytest.raises(RecipeError, match="'judge_encoder' is .*'judge' is"):
+    with pytest.raises(RecipeError, match=r"'judge_encoder' is .*'judge' is"):
         check_judges(recipe.evaluate[0], filtered, ctx)
     check_judges(recipe.evaluate[0], manifest, ctx)
     entry = {**recipe.evaluate[0].config(), "encoder": "encoder"}
