@@ -54,6 +54,30 @@ def save_pipelines(folder: Path) -> None:
         ).save_pretrained(folder / "xl", safe_serialization=True)
 
 
+def save_transformer(folder: Path, classes: int = 1000) -> None:
+    """A class-conditional DiT pipeline."""
+    import diffusers
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        transformer = diffusers.DiTTransformer2DModel(
+            num_attention_heads=2,
+            attention_head_dim=8,
+            in_channels=4,
+            out_channels=8,
+            num_layers=2,
+            sample_size=SIDE // 8,
+            patch_size=2,
+            num_embeds_ada_norm=classes,
+        )
+        for weights in transformer.parameters():  # fresh ones are zero where the class comes in
+            torch.nn.init.normal_(weights, std=0.2)
+        diffusers.DiTPipeline(
+            transformer=transformer.eval(), vae=autoencoder(), scheduler=diffusers.DDIMScheduler()
+        ).save_pretrained(folder, safe_serialization=True)
+
+
 def save_clip(folder: Path) -> None:
     """A CLIP model with its tokenizer and image processor."""
     import torch

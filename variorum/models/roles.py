@@ -66,7 +66,7 @@ class ClassConditional(Protocol):
     """Alias `class_conditional`: makes pictures of classes out of noise."""
 
     classes: tuple[str, ...]
-    """Class ids in the order of the labels that it takes."""
+    """Class ids in the order of the labels that it takes; none means ImageNet's thousand in their own order."""
     size: int
     """Side of its square pictures in pixels."""
 

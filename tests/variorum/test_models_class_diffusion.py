@@ -1,0 +1,81 @@
+"""API tests of the transformer on random weights: what it makes is noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_pipelines import SIDE, save_transformer
+
+from generators.class_conditional import ClassConditional
+from generators.sources.class_names import ClassNames
+from schemas.component import Context
+from schemas.errors import ModelUnavailable, RecipeError
+from variorum.memo import DiskMemo
+from variorum.models import ModelTable
+from variorum.models.entries import Entry
+from variorum.models.loaders import class_diffusion
+
+LEVELS = 1
+SETTINGS = {"guidance": 3.0, "steps": 3, "sampler": "ddim"}
+
+
+def entry(folder, **fields):
+    place = {"path": str(folder)}
+    return Entry(name="tiny", loader="class_diffusion", local=place, licence="none", source="random weights", **fields)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("transformer")
+    save_transformer(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return class_diffusion.load(entry(folder), folder, {})
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+def test_a_picture_depends_on_its_seed_and_class_and_not_on_its_batch(model, sampler):
+    settings = {**SETTINGS, "sampler": sampler}
+    together = model([1, 2, 3], [11, 12, 13], **settings)
+    assert together.shape == (3, SIDE, SIDE, 3)
+    assert model.size == SIDE
+    alone = [model([label], [seed], **settings)[0] for label, seed in ((1, 11), (2, 12), (3, 13))]
+    assert np.abs(together.astype(int) - np.stack(alone)).max() <= LEVELS
+    assert np.array_equal(model([2], [12], **settings)[0], alone[1])
+    for other in (model([5], [12], **settings), model([2], [14], **settings)):
+        assert not np.array_equal(other[0], alone[1])
+
+
+def test_guidance_has_an_effect_and_nothing_may_be_asked_for(model):
+    assert not np.array_equal(model([1], [1], **SETTINGS), model([1], [1], **{**SETTINGS, "guidance": 1.0}))
+    assert model([], [], **SETTINGS).shape == (0, SIDE, SIDE, 3)
+
+
+def test_it_stands_behind_the_route_on_imagenets_classes(folder, tmp_path, monkeypatch):
+    table = f'[dit]\nname = "tiny/dit"\nloader = "class_diffusion"\nlocal = {{ path = "{folder}" }}\n'
+    (tmp_path / "models.toml").write_text(f'{table}licence = "none"\nsource = "random weights"\n')
+    monkeypatch.setenv("VARIORUM_MODELS", str(tmp_path / "models.toml"))
+    source = ClassNames(per_class=1, only=("tench", "goldfish"))
+    ctx = Context(0, ModelTable("embedded"), DiskMemo(tmp_path / "memo"), source)
+    conf = ClassConditional(model="dit", steps=2)
+    children = list(conf.generate(source.read(0, 2, ctx), ctx))
+    assert [child.labels for child in children] == [("n01440764",), ("n01443537",)]
+    clothes = ClassNames(table="fashion_mnist", per_class=1)
+    with pytest.raises(RecipeError, match="knows no class 'tshirt_top'; it makes: n01440764"):
+        list(conf.generate(clothes.read(0, 1, ctx), ctx))
+
+
+def test_what_is_no_such_pipeline_is_refused(tmp_path, folder, tiny, monkeypatch):
+    monkeypatch.setattr(class_diffusion, "best_device", lambda: "cpu")
+    with pytest.raises(ModelUnavailable, match=r"no model_index\.json"):
+        class_diffusion.load(entry(tmp_path), tmp_path, {})
+    with pytest.raises(ModelUnavailable, match="can't be loaded as a DiTPipeline"):
+        class_diffusion.load(entry(tiny / "text_to_image"), tiny / "text_to_image", {})
+    with pytest.raises(ModelUnavailable, match="wants a GPU"):
+        class_diffusion.load(entry(folder, dtype="float16"), folder, {})
+    save_transformer(tmp_path / "few", classes=10)
+    with pytest.raises(ModelUnavailable, match="has 10 classes"):
+        class_diffusion.load(entry(tmp_path / "few"), tmp_path / "few", {})
