@@ -7,6 +7,7 @@ temperature (Guo et al., ICML 2017, arXiv 1706.04599).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +29,9 @@ Ints = NDArray[np.int64]
 
 BINS = 15
 """Of the calibration error."""
+STRENGTHS = (1.0, 10.0, 100.0)
+CHOSEN_ON = 20_000
+"""The most pictures that a strength is chosen on."""
 FLOOR = 1e-6
 """Probabilities count as no less in a log loss; a class of one picture has probability 0 by construction."""
 
@@ -41,8 +45,9 @@ class Probabilities(CurationStep):
     """Whether the groups of the step `duplicates` stay in one fold."""
     folds: int = Field(default=5, ge=2)
     """Heads; each is fitted on the other folds."""
-    c: float = Field(default=1.0, gt=0)
-    """Inverse strength of the L2 penalty, for standardised features over the square root of their number."""
+    c: float | None = Field(default=None, gt=0)
+    """Inverse strength of the L2 penalty, for standardised features over the square root of their number; null takes
+    the one of `STRENGTHS` whose calibrated heads have the least log loss on pictures they haven't seen."""
     fit_on: int = Field(default=200_000, ge=1)
     """The most pictures that a head is fitted on; of more, the same share of every class is drawn."""
 
@@ -53,8 +58,8 @@ class Probabilities(CurationStep):
     def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
         """Columns `p`, `self_confidence` (of the given label), `confidence` (the highest), `predicted`.
 
-        `uncalibrated_self_confidence` and `uncalibrated_confidence` are those before calibration. A picture without
-        a label or a usable embedding gets NaN, and -1 for `predicted`.
+        `uncalibrated_self_confidence` and `uncalibrated_confidence` are those before calibration, `c` is the penalty's
+        inverse strength. A picture without a label or a usable embedding gets NaN, and -1 for `predicted`.
 
         Raises:
             RecipeError: no picture has a label.
@@ -65,6 +70,7 @@ class Probabilities(CurationStep):
             raise RecipeError(f"curate.{self.component_name()}: no picture has a label; take the step out")
         p = np.full((n, max(len(classes), 1)), np.nan, dtype=np.float32)
         raw = p.copy()
+        c = self.c or math.nan
         if n:
             x = normalised(matrix(table, "features.embedding"))
             rows = np.flatnonzero((y >= 0) & ~np.isnan(x[:, 0]))
@@ -72,7 +78,8 @@ class Probabilities(CurationStep):
             rng = ctx.rng(self.component_name(), "", "folds")
             group = vector(table, "duplicates.group")[rows] if self.grouped else np.arange(len(rows))
             fold = deal(y[rows], group, self.folds, rng)
-            logits = out_of_fold_logits(x[rows], y[rows], len(classes), fold, self.c, self.fit_on, rng)
+            c = self.c or best_strength(x[rows], y[rows], len(classes), fold, rng)
+            logits = out_of_fold_logits(x[rows], y[rows], len(classes), fold, c, self.fit_on, rng)
             raw[rows] = softmax(logits)
             p[rows] = softmax(logits / temperature(logits, y[rows]))
         judged = ~np.isnan(p[:, 0])
@@ -86,6 +93,7 @@ class Probabilities(CurationStep):
             "predicted": predicted,
             "uncalibrated_self_confidence": raw[own],
             "uncalibrated_confidence": raw.max(axis=1),
+            "c": np.full(n, c),
         }
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
@@ -96,6 +104,7 @@ class Probabilities(CurationStep):
             return {"judged": 0}
         right = (vector(table, f"{name}.predicted") == vector(table, "label"))[judged]
         figures: dict[str, Json] = {"judged": int(judged.sum()), "accuracy": round(float(right.mean()), 4)}
+        figures["c"] = float(vector(table, f"{name}.c")[0])
         for when in ("uncalibrated_", ""):
             own = vector(table, f"{name}.{when}self_confidence")[judged]
             highest = vector(table, f"{name}.{when}confidence")[judged]
@@ -154,6 +163,22 @@ def out_of_fold_logits(
             said = np.column_stack([np.zeros(len(test)), said])
         logits[np.ix_(test, classes)] = said
     return logits
+
+
+def best_strength(x: Floats, y: Ints, k: int, fold: Ints, rng: np.random.Generator) -> float:
+    """The one of `STRENGTHS` with the least log loss out of fold, after calibration.
+
+    Arguments as for `out_of_fold_logits`. Wrong labels count against a head that memorises, as no head has seen those
+    that it is measured by.
+    """
+    some = same_share(y, CHOSEN_ON, rng)
+    x, y, fold = x[some], y[some], fold[some]
+    losses = []
+    for c in STRENGTHS:
+        logits = out_of_fold_logits(x, y, k, fold, c, CHOSEN_ON, rng)
+        said = softmax(logits / temperature(logits, y))[np.arange(len(y)), y]
+        losses.append(-np.log(np.maximum(said, FLOOR)).mean())
+    return STRENGTHS[int(np.argmin(losses))]
 
 
 def same_share(y: Ints, most: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curation.labels.classes import most_flagged
 from curation.pictures.thumbnails import halved, luma
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
@@ -121,14 +122,11 @@ class Quality(CurationStep):
         """Flagged pictures by issue, and the classes that lose most by it."""
         flag = vector(table, f"{self.component_name()}.flag")
         issues = Counter(issue for issue in vector(table, f"{self.component_name()}.issue") if issue)
-        label = vector(table, "label")
-        rates = {int(k): float(flag[label == k].mean()) for k in np.unique(label[flag]) if k >= 0}
-        highest = sorted(rates.items(), key=lambda item: (-item[1], item[0]))[:5]
         return {
             "flagged": int(flag.sum()),
             "flagged_rate": round(float(flag.mean()), 4) if len(flag) else 0.0,
             "issues": dict(sorted(issues.items())),
-            "highest_class_rates": {str(k): round(rate, 4) for k, rate in highest},
+            "most_flagged_classes": dict(most_flagged(table, flag, 5)),
         }
 
 

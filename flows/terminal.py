@@ -100,8 +100,9 @@ def print_counts(manifest: Manifest) -> None:
         table.add_column(short, justify="left" if text else "right", no_wrap=name == "variant", overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    table.caption = f"{manifest.sources_edited} of {manifest.sources} source pictures have an accepted edit"
-    table.caption_justify = "left"
+    if manifest.sources_edited:
+        table.caption = f"{manifest.sources_edited} of {manifest.sources} source pictures have an accepted edit"
+        table.caption_justify = "left"
     console().print(table)
 
 

@@ -95,6 +95,8 @@ def flat_figures(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str
 
 
 def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""A picture of an edition for people: a row a source picture, a column a variant, what isn't there with its reason."""
+"""A picture of an edition for people: source pictures in rows, variants in columns, reasons where one isn't there."""
 
 from __future__ import annotations
 
@@ -17,45 +17,75 @@ from variorum.tables import read_table
 
 INK, PAPER, MUTED, WARN = (28, 30, 34), (250, 249, 246), (228, 226, 220), (176, 44, 32)
 MAX_CELLS = 400
+ACROSS = 9
+"""Cells to a row that are filled with more pictures of the class, where an edition has few variants."""
+
+Record = dict[str, Any]
+Group = dict[str, Record]
+"""Variant to record, of the pictures that were made of one source picture."""
 
 
 def contact_sheet(manifest: Manifest, store: Store, *, rows: int = 12, cell: int = 144) -> bytes:
-    """A PNG with up to `rows` source pictures, spread evenly over the edition, in columns of `cell` pixels."""
+    """A PNG with up to `rows` rows, spread evenly over the edition, in columns of `cell` pixels.
+
+    A row is a source picture. Where there are few variants it is a class, with as many of its pictures as fit.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
-    columns = ["source", "variant", "status", "reason", "labels", "origin", "start"]
-    records = read_table(store, manifest.rows, columns).to_pylist()
-    family: dict[str, dict[str, dict[str, Any]]] = {}
-    for record, shards in zip(records, _shards(manifest, store), strict=True):
-        record["shard"] = shards.get(record["status"])
-        family.setdefault(record["source"], {}).setdefault(record["variant"], record)
-    columns_of = variants(manifest, store)
-    complete = [group for group in family.values() if any(record["shard"] for record in group.values())]
-    chosen = [complete[i] for i in _spread(len(complete), min(rows, max(1, MAX_CELLS // max(1, len(columns_of)))))]
+    columns = variants(manifest, store)
     masks = ["mask"] if "mask.png" in manifest.members else []
-    titles = columns_of[:1] + masks + columns_of[1:]
-    top, left, gap = 44, 128, 4
-    size = (left + len(titles) * (cell + gap) + gap, top + len(chosen) * (cell + gap) + gap)
-    sheet = Image.new("RGB", size, PAPER)
+    titles = columns[:1] + masks + columns[1:]
+    across = max(1, ACROSS // max(1, len(titles)))
+    most = min(rows, max(1, MAX_CELLS // max(1, len(titles) * across)))
+    chosen = _chosen(_groups(manifest, store), most, across)
+    width = max((len(groups) for groups in chosen), default=1)
+    top, left, gap, between = 44, 128, 4, 10
+    block = len(titles) * (cell + gap) + between
+    sheet = Image.new("RGB", (left + width * block - between + gap, top + len(chosen) * (cell + gap) + gap), PAPER)
     draw = ImageDraw.Draw(sheet)
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
     names = dict(manifest.classes)
-    for column, title in enumerate(titles):
-        x = left + column * (cell + gap)
-        draw.multiline_text((x, 4), _wrap(title.replace("_", " "), cell // 7, 2), INK, font)
-    for row, group in enumerate(chosen):
+    for number in range(width):
+        for column, title in enumerate(titles):
+            x = left + number * block + column * (cell + gap)
+            draw.multiline_text((x, 4), _wrap(title.replace("_", " "), cell // 7, 2), INK, font)
+    for row, groups in enumerate(chosen):
         y = top + row * (cell + gap)
-        first = next(iter(group.values()))
+        first = next(iter(groups[0].values()))
         label = ", ".join(names.get(label, label) for label in first["labels"]) or "unlabelled"
         draw.multiline_text((6, y + 4), _wrap(label, 15, 4), INK, font)
-        draw.multiline_text((6, y + 70), _wrap(first["origin"].rsplit("/", 1)[-1], 17, 4), (110, 108, 102), small)
-        for column, title in enumerate(titles):
-            x = left + column * (cell + gap)
-            record = group.get(titles[0] if title == "mask" else title)
-            _draw_cell(sheet, draw, small, store, record, (x, y), cell, mask=title == "mask")
+        if across == 1:
+            draw.multiline_text((6, y + 70), _wrap(first["origin"].rsplit("/", 1)[-1], 17, 4), (110, 108, 102), small)
+        for number, group in enumerate(groups):
+            for column, title in enumerate(titles):
+                x = left + number * block + column * (cell + gap)
+                record = group.get(titles[0] if title == "mask" else title)
+                _draw_cell(sheet, draw, small, store, record, (x, y), cell, mask=title == "mask")
     out = io.BytesIO()
     sheet.save(out, "PNG", compress_level=6)
     return out.getvalue()
+
+
+def _groups(manifest: Manifest, store: Store) -> list[Group]:
+    """The pictures of each source picture of which there are any."""
+    columns = ["source", "variant", "status", "reason", "labels", "origin", "start"]
+    records = read_table(store, manifest.rows, columns).to_pylist()
+    family: dict[str, Group] = {}
+    for record, shards in zip(records, _shards(manifest, store), strict=True):
+        record["shard"] = shards.get(record["status"])
+        family.setdefault(record["source"], {}).setdefault(record["variant"], record)
+    return [group for group in family.values() if any(record["shard"] for record in group.values())]
+
+
+def _chosen(groups: list[Group], rows: int, across: int) -> list[list[Group]]:
+    """What stands in each row: one group, or several of a class."""
+    if across == 1:
+        return [[groups[i]] for i in _spread(len(groups), rows)]
+    classes: dict[tuple[str, ...], list[Group]] = {}
+    for group in groups:
+        classes.setdefault(tuple(next(iter(group.values()))["labels"]), []).append(group)
+    by_class = [classes[labels] for labels in sorted(classes)]
+    return [[by_class[i][k] for k in _spread(len(by_class[i]), across)] for i in _spread(len(by_class), rows)]
 
 
 def variants(manifest: Manifest, store: Store) -> list[str]:
@@ -70,7 +100,7 @@ def _draw_cell(
     draw: Any,
     font: Any,
     store: Store,
-    record: dict[str, Any] | None,
+    record: Record | None,
     at: tuple[int, int],
     cell: int,
     *,
@@ -95,7 +125,7 @@ def _draw_cell(
         draw.multiline_text((x + 5, y + 5), _wrap(f"{record['status']}: {record['reason']}", cell // 7, 4), WARN, font)
 
 
-def _picture(store: Store, record: dict[str, Any], *, mask: bool) -> Any:
+def _picture(store: Store, record: Record, *, mask: bool) -> Any:
     _, data = sample_at(store.path(record["shard"]), record["start"])
     if not mask:
         return decode(data["png"])

@@ -18,7 +18,7 @@ from schemas.component import Context
 from schemas.errors import RecipeError
 from variorum.columns import matrix, vector
 
-ALONE = Probabilities(grouped=False)
+ALONE = Probabilities(grouped=False, c=1)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,16 @@ def test_calibration_helps_and_is_reported(judged):
     assert clean["uncalibrated_calibration_error"] > 0.15
     assert clean["calibration_error"] < 0.025
     assert clean["log_loss"] < 0.6 * clean["uncalibrated_log_loss"]
+
+
+def test_the_penalty_is_weak_where_labels_are_right_and_strong_where_they_are_not(noisy_digits):
+    free = Probabilities(grouped=False)
+    clean, noisy = (scored(free, table) for table in (edition(*digits()), noisy_digits[0]))
+    assert vector(clean, "probabilities.c")[0] > 1 == vector(noisy, "probabilities.c")[0]
+    before = ALONE.summarise(scored(ALONE, edition(*digits())))
+    assert free.summarise(clean)["log_loss"] < 0.8 * before["log_loss"]
+    few = edition(*(part[::15] for part in digits()))  # twelve of a class
+    assert free.summarise(scored(free, few))["accuracy"] > ALONE.summarise(scored(ALONE, few))["accuracy"] + 0.02
 
 
 def test_copies_share_a_fold_and_cannot_vouch_for_each_other(noisy_digits):

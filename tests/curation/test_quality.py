@@ -48,7 +48,9 @@ def judged(images, labels=None, **fields):
     step = Quality(**fields)
     samples = [Sample(f"{k:032x}", image) for k, image in enumerate(images)]
     rows = list(step.measure(samples, CONTEXT))
-    table = pa.table({"id": [sample.id for sample in samples], "label": labels or [0] * len(images)})
+    labels = labels or [0] * len(images)
+    ids = [[f"c{label}"] if label >= 0 else [] for label in labels]
+    table = pa.table({"id": [sample.id for sample in samples], "label": labels, "labels": ids})
     measured = {name: [row[name] for row in rows] for name in rows[0]}
     table = with_columns(table, measured)
     scored = step.score(table, CONTEXT)
@@ -165,7 +167,7 @@ def test_the_figures_count_issues_and_name_the_classes_that_lose_most():
         "flagged": 2,
         "flagged_rate": 0.5,
         "issues": {"dark": 1, "out_of_focus": 1},
-        "highest_class_rates": {"2": 1.0, "1": 0.5},
+        "most_flagged_classes": {"c2": 1.0, "c1": 0.5},
     }
 
 
@@ -173,9 +175,8 @@ def test_an_edition_without_pictures_gives_empty_columns():
     names = ("darkness", "lightness", "entropy", "blurriness", "histogram_std", "odd_aspect", "acutance")
     columns = {f"quality.{name}": pa.array([], pa.float64()) for name in names}
     columns |= {f"quality.{name}": pa.array([], pa.int64()) for name in ("width", "height", "span")}
-    table = pa.table(
-        {"id": [], "label": pa.array([], pa.int64()), "quality.greyscale": pa.array([], pa.bool_()), **columns}
-    )
+    empty = {"id": [], "label": pa.array([], pa.int64()), "labels": pa.array([], pa.list_(pa.string()))}
+    table = pa.table({**empty, "quality.greyscale": pa.array([], pa.bool_()), **columns})
     scored = Quality().score(table, CONTEXT)
     assert all(len(values) == 0 for values in scored.values())
     issue = pa.array([], pa.string())
