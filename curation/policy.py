@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from curation.labels.classes import class_ids, id_ranks
 from schemas.canonical import Json
 from schemas.component import CurationStep
 from schemas.errors import RecipeError
@@ -122,8 +123,9 @@ class Policy(CurationStep):
         rule_of = first_match(self.rules, columns, len(label))
         values = evidence(self.rules, rule_of, columns)
         acting = np.array([rule.guarded and rule.action in ("drop", "relabel") for rule in self.rules])
-        held = guard(label, (rule_of >= 0) & acting[rule_of], values, self.min_class_size, self.max_share_per_class)
-        class_ids = labels_by_index(table, label)
+        acts, ties = (rule_of >= 0) & acting[rule_of], id_ranks(table)
+        held = guard(label, acts, values, ties, self.min_class_size, self.max_share_per_class)
+        classes = class_ids(table)
         chosen = np.flatnonzero(rule_of >= 0)
         ids, hashes = (table.column(name).take(chosen).to_pylist() for name in ("id", "sha256"))
         for row, sample_id, sha256 in zip(chosen.tolist(), ids, hashes, strict=True):
@@ -133,7 +135,7 @@ class Policy(CurationStep):
                 action, reason = "review", f"{reason}_{held[row]}"
             elif action == "relabel":
                 index = columns[rule.to][row]  # a float where some are missing
-                new = class_ids.get(int(index)) if index >= 0 else None
+                new = classes.get(int(index)) if index >= 0 else None
                 if new is None or index == label[row]:
                     action, reason = "review", f"{reason}_without_another_label"
                 else:
@@ -179,14 +181,20 @@ def evidence(
 
 
 def guard(
-    label: NDArray[np.int64], acts: Bools, values: NDArray[np.float64], min_class_size: int, max_share: float
+    label: NDArray[np.int64],
+    acts: Bools,
+    values: NDArray[np.float64],
+    ties: NDArray[np.int64],
+    min_class_size: int,
+    max_share: float,
 ) -> NDArray[np.object_]:
     """Why a row's action is held back: `rare` in a small class, `capped` beyond a class's share, or empty.
 
     Args:
         label: `[N]`, -1 for unlabelled, which counts as a class.
         acts: rows with a guarded action.
-        values: those with the highest are acted on first; ties and NaN in the table's order.
+        values: those with the highest are acted on first, NaN last.
+        ties: `[N]`, distinct; of equal values the one with the lower number comes first.
         min_class_size: a smaller class is rare.
         max_share: of a class's pictures, rounded down.
     """
@@ -197,16 +205,9 @@ def guard(
     rare = acts & (sizes[place] < min_class_size)
     held[rare] = "rare"
     rows = np.flatnonzero(acts & ~rare)
-    worst_first = rows[np.lexsort((rows, -np.nan_to_num(values[rows], nan=-np.inf), place[rows]))]
+    worst_first = rows[np.lexsort((ties[rows], -np.nan_to_num(values[rows], nan=-np.inf), place[rows]))]
     group = place[worst_first]
     starts = np.searchsorted(group, group)
     turn = np.arange(len(group)) - starts
     held[worst_first[turn >= np.floor(max_share * sizes[group])]] = "capped"
     return held
-
-
-def labels_by_index(table: pa.Table, label: NDArray[np.int64]) -> dict[int, str]:
-    """Class ids by index, of the classes that occur: the first of the labels of a picture of each."""
-    present, rows = np.unique(label, return_index=True)
-    ids = table.column("labels").take(rows).to_pylist()
-    return {index: names[0] for index, names in zip(present.tolist(), ids, strict=True) if index >= 0 and names}

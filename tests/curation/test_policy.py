@@ -97,6 +97,15 @@ def test_small_classes_and_large_shares_go_to_people():
     assert {action for action, *_ in free.values()} == {"drop"}
 
 
+def test_equal_evidence_goes_by_id_and_not_by_the_order_of_rows():
+    data = table([0] * 6, score=[1.0] * 6)
+    rules = [rule(value="d.score")]
+    found = verdicts(rules, data, min_class_size=1, max_share_per_class=0.5)
+    turned = verdicts(rules, data.take([5, 3, 1, 0, 2, 4]), min_class_size=1, max_share_per_class=0.5)
+    assert found == turned
+    assert [name for name, (action, *_) in sorted(found.items()) if action == "drop"] == ["0000", "0001", "0002"]
+
+
 @given(
     st.lists(st.tuples(st.integers(-1, 3), st.booleans(), st.floats(0, 1)), max_size=40),
     st.floats(0.05, 1),
@@ -106,7 +115,7 @@ def test_the_guard_keeps_its_promise(rows, share, least):
     label = np.array([row[0] for row in rows], dtype=np.int64)
     acts = np.array([row[1] for row in rows], dtype=bool)
     values = np.array([row[2] for row in rows], dtype=float)
-    held = guard(label, acts, values, least, share)
+    held = guard(label, acts, values, np.arange(len(label)), least, share)
     assert not held[~acts].any()
     for index in np.unique(label):
         own = label == index
