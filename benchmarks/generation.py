@@ -30,7 +30,7 @@ from variorum.store import Store
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "plugins"))
 
 GPU = torch.cuda.is_available()
-BATCH, BATCHES, STEPS, SIDE, ROUNDS = (8, 4, 30, 512, 3) if GPU else (4, 2, 12, 256, 5)
+BATCH, BATCHES, STEPS, SIDE, ROUNDS = (8, 4, 30, 512, 3) if GPU else (4, 2, 10, 128, 5)
 SWEEP = (1, 2, 4, 8, 16, 32)
 LIMIT = 1.03
 """Of the whole way by the bare loop."""
@@ -87,9 +87,11 @@ class One:
         self.model = model
 
     def get(self, alias: str) -> Any:
+        """The one."""
         return self.model
 
     def pin(self, alias: str) -> str:
+        """A name for it."""
         return f"{alias}@random"
 
 
@@ -187,6 +189,7 @@ class Utilisation:
                 return
 
     def mean(self) -> float | None:
+        """Percent."""
         return round(sum(self._seen) / len(self._seen), 1) if self._seen else None
 
 

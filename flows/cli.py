@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -207,6 +208,31 @@ def release(
         released = _in_flow(release_flow, job, workers, number=ledger)
     write_card(parsed, released, where)
     print_summary(released, where)
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\nvariorum blocklist real_clothes lists/train.parquet --embedding\n\n"
+    "variorum curate imagenet_g --set 'curate.leakage.against=[lists/train.parquet]'"
+)
+def blocklist(
+    edition: Edition,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet file to write.")],
+    store: StoreUrl = "store",
+    embedding: Annotated[bool, typer.Option("--embedding", help="With embeddings, which tell what is shown.")] = False,
+) -> None:
+    """Write an edition's fingerprints for `leakage` to check other data against: hashes, no pictures, no labels."""
+    from curation.fingerprints.blocklists import blocklist as fingerprints
+    from variorum.curate import curated_table
+    from variorum.ledgers import read_ledger
+    from variorum.store import Store
+
+    where = Store(store)
+    manifest = where.resolve(edition)
+    steps = ("features", "duplicates") if embedding else ("duplicates",)
+    table = curated_table(manifest, read_ledger(manifest, where, None)[1], steps, where)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(fingerprints(table, embedding=embedding))
+    typer.echo(f"{file}: {table.num_rows} pictures of {manifest.dataset}@{manifest.version}")
 
 
 @app.command(epilog="[bold]Examples[/bold]\n\nvariorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1")

@@ -91,6 +91,20 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
     return table
 
 
+def curated_table(manifest: Manifest, ledger: Ledger, steps: Sequence[str], store: Store) -> Any:
+    """The edition's table with all columns of the steps named, vectors too, as a ledger has them.
+
+    Raises:
+        RecipeError: the ledger has no such step.
+    """
+    table, columns = picture_table(manifest, store), Columns(ledger.measured, ledger.scored)
+    for step in steps:
+        if not columns.parts(step):
+            raise RecipeError(f"{manifest.dataset}@{manifest.version} wasn't curated with {step}; add it to the recipe")
+        table = add_columns(table, columns, step, store, vectors=True)
+    return table
+
+
 def score_step(
     step: CurationStep, manifest: Manifest, columns: Columns, ctx: Context, store: Store, table: Any = None
 ) -> ShardInfo:
