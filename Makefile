@@ -8,7 +8,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps demo test test-servers test-slow check format bench clean
+.PHONY: help setup stamps fashion demo test test-servers test-slow check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,13 +26,20 @@ $(VENV)/.stamp: pyproject.toml
 	$(BIN)/variorum doctor --fetch
 	@touch $@
 
-stamps:
-	@if [ -d /usr/share/tuxpaint/stamps ]; then :; \
+define debian
+	@if [ -e $(2) ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "── installing Debian's tuxpaint-stamps-default: sample photographs with exact masks"; \
-	  { apt-get install -y -qq tuxpaint-stamps-default || { apt-get update -qq && apt-get install -y -qq tuxpaint-stamps-default; }; } >/dev/null 2>&1 \
-	    || echo "   not available; the demo uses the few photographs inside Python packages"; \
-	else echo "── no tuxpaint-stamps-default here (Debian: sudo apt-get install tuxpaint-stamps-default); the demo uses the few photographs inside Python packages"; fi
+	  echo "── installing Debian's $(1): $(3)"; \
+	  { apt-get install -y -qq $(1) || { apt-get update -qq && apt-get install -y -qq $(1); }; } >/dev/null 2>&1 \
+	    || echo "   not available: $(4)"; \
+	else echo "── no $(1) here (Debian: sudo apt-get install $(1)): $(4)"; fi
+endef
+
+stamps:
+	$(call debian,tuxpaint-stamps-default,/usr/share/tuxpaint/stamps,sample photographs with exact masks,the demo uses the few photographs inside Python packages)
+
+fashion: ## Fashion-MNIST, real pictures for the evaluation of recipe imagenet_g
+	$(call debian,dataset-fashion-mnist,/usr/share/datasets/fashion-mnist,real pictures that imagenet_g is compared with,imagenet_g builds but isn't evaluated)
 
 demo: setup ## the main job on real photographs: build, evaluate, card, read back
 	$(BIN)/variorum run imagenet_e --store store --workers $(WORKERS)
