@@ -13,7 +13,7 @@ from variorum.models import ModelTable, doctor, weights
 from variorum.models.entries import Entry
 from variorum.models.loaders import folded_unet, grey_cnn
 
-ALIASES = ("class_conditional", "judge")
+ALIASES = ("class_conditional", "judge", "judge_gate")
 LIMIT = 10_000_000
 
 
