@@ -7,7 +7,7 @@ denoised again (SDEdit, arXiv 2108.01073); on the way each step is shifted along
     L = -λ C(x̂0) + r mean((x̂0 - clamp(x̂0))²) + a log p(y | x̂0),
 
 so λ above 0 makes a background more complex and λ below 0 less. Without a clamp the step's mean moves by -Σ ∇L, the
-toolkit's form; with one the predicted noise moves by √(1 - ᾱ) ∇L, no further than a share of its own length.
+toolkit's form; with one the predicted noise moves by √(1 - ᾱ) ∇L, in no cell further than a share of its own size.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Guidance(BaseModel):
 
     objective: Objective = "masked_hf"
     """What is raised or lowered: the background's share of high frequencies, or ImageNet-E's |FFT2| of the frame."""
-    up: float = Field(default=4000, gt=0)
+    up: float = Field(default=20000, gt=0)
     """λ of `guided_up`. ImageNet-E's own is 20, for `adm_compat` without a clamp."""
-    down: float = Field(default=-4000, lt=0)
+    down: float = Field(default=-20000, lt=0)
     """λ of `guided_down`."""
     steps: int = Field(default=100, ge=2, le=1000)
     """Moments that the whole diffusion is spread over."""
-    start: int = Field(default=15, ge=1, le=1000)
+    start: int = Field(default=10, ge=1, le=1000)
     """Moments that are gone through, the least noisy ones: how far a background may go from where it started."""
-    clamp: float | None = Field(default=0.3, gt=0)
-    """The shift's length, at most, as a share of the predicted noise's; None for the toolkit's form, with no limit."""
+    clamp: float | None = Field(default=0.1, gt=0)
+    """The shift of a cell, at most, as a share of the predicted noise's rms; None for the toolkit's form, unlimited."""
     range_weight: float = Field(default=50, ge=0)
     """r: what keeps pixels, or a latent's cells, near [-1, 1]; latents have no such range, so it counts for pixels."""
     coarse_to_fine: bool = False
@@ -222,15 +222,15 @@ def _step(state: Any, moment: Moment, denoiser: Denoiser, loss: Loss | None, cla
 
 
 def clamped(slope: Any, clean: Any, state: Any, moment: Moment, limit: float) -> Any:
-    """The gradient, shortened picture by picture until √(1 - ᾱ) ‖∇L‖ <= limit ‖ε̂‖."""
-    import torch
+    """The gradient with √(1 - ᾱ) |∇L| <= limit · rms(ε̂) in every cell, so that √(1 - ᾱ) ‖∇L‖ <= limit ‖ε̂‖ too.
 
+    A limit on the length alone would leave the gradient's peaks: complexity grows fastest where there is most of it
+    already, and steps that add up make spots there. Limited cell by cell, all of a background changes alike.
+    """
     rest = (1 - moment.signal) ** 0.5
     noise = (state - moment.signal**0.5 * clean) / rest
-    longest = limit * noise.flatten(1).norm(dim=1)
-    length = rest * slope.flatten(1).norm(dim=1)
-    share = torch.where(length > longest, longest / length.clamp(min=1e-12), torch.ones_like(length))
-    return slope * share[:, None, None, None]
+    most = limit / rest * noise.square().mean((1, 2, 3), keepdim=True).sqrt()
+    return slope.clamp(-most, most)
 
 
 def _variance(found: Denoised, moment: Moment) -> Any:
