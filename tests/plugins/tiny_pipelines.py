@@ -54,6 +54,38 @@ def save_pipelines(folder: Path) -> None:
         ).save_pretrained(folder / "xl", safe_serialization=True)
 
 
+def save_conditioned(folder: Path) -> None:
+    """`instruction_edit`, `layout_to_image`, `control`: pipelines and a control network for conditions beside texts."""
+    import diffusers
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        shared = {
+            "vae": autoencoder(),
+            "tokenizer": save_tokenizer(folder / "tokenizer"),
+            "text_encoder": text_model(),
+            "safety_checker": None,
+            "feature_extractor": image_processor(),
+            "requires_safety_checker": False,
+        }
+        diffusers.StableDiffusionInstructPix2PixPipeline(
+            **shared, unet=unet(8), scheduler=diffusers.EulerAncestralDiscreteScheduler()
+        ).save_pretrained(folder / "instruction_edit", safe_serialization=True)
+        gated = unet(4, attention_type="gated")
+        for name, weights in gated.named_parameters():
+            if "fuser.alpha" in name or "position_net.null" in name:  # zero when fresh, and boxes had no effect
+                torch.nn.init.constant_(weights, 1.0)
+        diffusers.StableDiffusionGLIGENPipeline(**shared, unet=gated, scheduler=scheduler()).save_pretrained(
+            folder / "layout_to_image", safe_serialization=True
+        )
+        control = diffusers.ControlNetModel.from_unet(unet(4), conditioning_embedding_out_channels=(8, 8, 16, 16))
+        for name, weights in control.named_parameters():
+            if name.startswith(("controlnet_down_blocks", "controlnet_mid_block")) or "conv_out" in name:
+                torch.nn.init.normal_(weights, std=0.2)
+        control.save_pretrained(folder / "control", safe_serialization=True)
+
+
 def save_transformer(folder: Path, classes: int = 1000) -> None:
     """A class-conditional DiT pipeline."""
     import diffusers
@@ -210,7 +242,7 @@ def autoencoder() -> Any:
 def unet(channels: int, context: int = WIDTH, **extra: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
-    if extra:
+    if "addition_time_embed_dim" in extra:
         extra["projection_class_embeddings_input_dim"] = 6 * extra["addition_time_embed_dim"] + WIDTH
     return UNet2DConditionModel(
         sample_size=SIDE // 8,

@@ -17,7 +17,7 @@ class EncodedPrompts:
     """Prompts as inputs of a pipeline of diffusers; the texts used last are kept. One call at a time.
 
     Args:
-        pipeline: Stable Diffusion 1, 2, XL; one without a text encoder can't be called for.
+        pipeline: Stable Diffusion 1, 2, XL, InstructPix2Pix; one without a text encoder can't be called for.
         most: texts to keep.
     """
 
@@ -52,12 +52,11 @@ class EncodedPrompts:
         """Embedding `[1, tokens, d]` of a text and, of SDXL, its pooled one `[1, d]`."""
         if text not in self._kept:
             pipeline = self._pipeline
-            made = pipeline.encode_prompt(
-                prompt=[text],
-                device=pipeline._execution_device,
-                num_images_per_prompt=1,
-                do_classifier_free_guidance=False,
-            )
+            inputs = {"device": pipeline._execution_device, "num_images_per_prompt": 1}
+            if hasattr(pipeline, "encode_prompt"):
+                made = pipeline.encode_prompt(prompt=[text], do_classifier_free_guidance=False, **inputs)
+            else:  # InstructPix2Pix's gives the embedding alone
+                made = (pipeline._encode_prompt(prompt=[text], do_classifier_free_guidance=False, **inputs),)
             self._kept[text] = tuple(part.cpu() for part in made[::2] if part is not None)
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)

@@ -148,6 +148,125 @@ class ImageVariation(Protocol):
         """One square picture a picture, as `TextToImage` makes them, with the picture in the prompt's place."""
 
 
+class InstructionEdit(Protocol):
+    """Alias `instruction_edit`: edits pictures as it is told to ("make it snow")."""
+
+    multiple: int
+    """What the sides of pictures must be multiples of, pixels."""
+    size: int
+    """Side of the square pictures that it was trained at, pixels."""
+
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        guidance: float,
+        image_guidance: float,
+    ) -> list[Pixels]:
+        """Each picture edited, at its own size, which is one for all.
+
+        `guidance` is the weight of the instruction, `image_guidance`, 1 or more, that of the picture; at guidance 1
+        neither is weighted. Noise, and what is raised out of memory, are as of `TextToImage`.
+        """
+
+    def cut(self, prompts: Sequence[str]) -> list[bool]:
+        """Whether each instruction is longer than the model reads; the rest of it has no effect."""
+
+
+class EdgeToImage(Protocol):
+    """Alias `edge_to_image`: makes other pictures with a picture's edges."""
+
+    multiple: int
+    """What the sides of pictures must be multiples of, pixels."""
+    size: int
+    """Side of the square pictures that it was trained at, pixels."""
+
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        scale: float,
+        steps: int,
+        guidance: float,
+    ) -> list[Pixels]:
+        """One picture a picture, at its own size, which is one for all; it finds the edges itself.
+
+        `scale` is the weight of the edges, 1 as in training, 0 for none. The rest is as of `TextToImage`.
+        """
+
+    def cut(self, prompts: Sequence[str]) -> list[bool]:
+        """Whether each prompt is longer than the model reads; the rest of it has no effect."""
+
+
+class LayoutToImage(Protocol):
+    """Alias `layout_to_image`: makes pictures with named things in given places."""
+
+    most: int
+    """How many boxes a picture may have."""
+    multiple: int
+    """What the sides of pictures must be multiples of, pixels."""
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        boxes: Sequence[NDArray[Any]],
+        phrases: Sequence[Sequence[str]],
+        seeds: Sequence[int],
+        *,
+        grounded: float,
+        steps: int,
+        guidance: float,
+        size: int | None,
+    ) -> list[Pixels]:
+        """One square picture a prompt.
+
+        `boxes` are `[n, 4]` a picture, n from 1 to `most`: left, top, right, bottom as parts of the sides, 0 to 1;
+        `phrases` say what is in each. `grounded`, 0 to 1, is the part of the steps, from the first, that know of the
+        boxes. The rest is as of `TextToImage`.
+        """
+
+    def cut(self, prompts: Sequence[str]) -> list[bool]:
+        """Whether each prompt is longer than the model reads; the rest of it has no effect."""
+
+
+class Detected(NamedTuple):
+    """What a detector found in a picture, the surest first.
+
+    Attributes:
+        boxes: `[n, 4]` float32: left, top, right, bottom in pixels, inside the picture.
+        scores: `[n]` float32 in [0, 1], falling.
+        texts: `[n]` int64: which of the texts each box was found for.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    texts: NDArray[np.int64]
+
+
+class Detector(Protocol):
+    """Aliases `detector`, `detector_grounded`: where pictures show what texts name."""
+
+    def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
+        """What of the texts is found in each picture, in order.
+
+        Raises ValueError for an empty text, or more texts than the model reads at once.
+        """
+
+
+class VisionLanguage(Protocol):
+    """Alias `vlm`: answers questions about pictures."""
+
+    def __call__(self, images: Sequence[Pixels], questions: Sequence[str]) -> list[str]:
+        """One answer a picture and its question: the likeliest word each time, nothing drawn."""
+
+
 class SafetyChecker(Protocol):
     """Alias `safety_checker`: what not everybody wants to see."""
 

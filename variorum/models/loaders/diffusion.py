@@ -1,4 +1,4 @@
-"""Latent diffusion pipelines of the diffusers library: text to image, image to image, variation, inpainting.
+"""Latent diffusion pipelines of the diffusers library: from texts, pictures, instructions, edges, layouts; and filling.
 
 Stable Diffusion 1, 2, XL and their fine-tunings, from a folder as `save_pretrained` writes it. A checkpoint's own
 safety checker stays out: it would hand back black pictures. The alias `safety_checker` judges them instead.
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from schemas.errors import ModelUnavailable
+from variorum.models.conditioned_diffusion import EdgeToImage, InstructionEdit, LayoutToImage
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
 from variorum.models.latent_diffusion import ImageToImage, ImageVariation, Inpaint, TextToImage
@@ -22,7 +23,15 @@ from variorum.models.quiet import no_bars
 
 REVISION = 1
 
-Task = Literal["text_to_image", "image_to_image", "image_variation", "inpaint"]
+Task = Literal[
+    "text_to_image",
+    "image_to_image",
+    "image_variation",
+    "inpaint",
+    "instruction_edit",
+    "edge_to_image",
+    "layout_to_image",
+]
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl")
 
 
@@ -39,7 +48,7 @@ class Options(BaseModel):
     vae_slicing: bool = False
     vae_tiling: bool = False
     offload: Literal["none", "model", "sequential"] = "none"
-    """Keep parts on the CPU while they aren't at work; needs the package accelerate."""
+    """Keep parts on the CPU while they aren't at work; needs the package accelerate and a GPU."""
     compile: bool = False
     """Compile the U-Net: minutes at first, worth it for thousands of pictures of one size."""
     prompt: str = "background, empty scene"
@@ -52,6 +61,8 @@ class Options(BaseModel):
     """For inpainting."""
     side: int | None = None
     """For inpainting: pictures are worked on with this longer side, pixels; None for the side of its training."""
+    edges: tuple[float, float] = (100.0, 200.0)
+    """For edges to image: limits of Canny's hysteresis, grey levels."""
 
 
 def problem() -> str:
@@ -69,19 +80,25 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Any:
     """
     assert weights is not None
     options = Options.model_validate(entry.options)
-    pipeline = _placed(_pipeline(entry, weights, options), entry, options)
+    pipeline = _placed(_pipeline(entry, weights, options, used), entry, options)
     if options.task == "text_to_image":
         return TextToImage(pipeline)
     if options.task == "image_to_image":
         return ImageToImage(pipeline)
     if options.task == "image_variation":
         return ImageVariation(pipeline)
+    if options.task == "instruction_edit":
+        return InstructionEdit(pipeline)
+    if options.task == "edge_to_image":
+        return EdgeToImage(pipeline, options.edges)
+    if options.task == "layout_to_image":
+        return LayoutToImage(pipeline)
     return Inpaint(
         pipeline, options.prompt, options.negative, steps=options.steps, guidance=options.guidance, side=options.side
     )
 
 
-def _pipeline(entry: Entry, folder: Path, options: Options) -> Any:
+def _pipeline(entry: Entry, folder: Path, options: Options, used: Mapping[str, Any]) -> Any:
     import diffusers
     import torch
 
@@ -96,7 +113,13 @@ def _pipeline(entry: Entry, folder: Path, options: Options) -> Any:
         "image_to_image": diffusers.AutoPipelineForImage2Image,
         "inpaint": diffusers.AutoPipelineForInpainting,
         "image_variation": diffusers.StableDiffusionImageVariationPipeline,
+        "instruction_edit": diffusers.StableDiffusionInstructPix2PixPipeline,
+        "edge_to_image": diffusers.StableDiffusionControlNetPipeline,
+        "layout_to_image": diffusers.StableDiffusionGLIGENPipeline,
     }[options.task]
+    if (options.task == "edge_to_image") != (len(used) == 1):
+        raise ModelUnavailable(f"{entry.name}: edge_to_image, and no other task, uses a control network: `uses`")
+    parts = dict(zip(("controlnet",), used.values(), strict=False))
     without = {name: None for name in ("safety_checker",) if name in index}
     flags = {"requires_safety_checker": False} if without else {}
     try:
@@ -108,6 +131,7 @@ def _pipeline(entry: Entry, folder: Path, options: Options) -> Any:
                 use_safetensors=True,
                 local_files_only=True,
                 low_cpu_mem_usage=find_spec("accelerate") is not None,
+                **parts,
                 **without,
                 **flags,
             )
@@ -118,7 +142,26 @@ def _pipeline(entry: Entry, folder: Path, options: Options) -> Any:
             f"{entry.name} is a {type(pipeline).__name__}, which has no U-Net; this loader knows Stable Diffusion 1, "
             "2, XL and their fine-tunings"
         )
+    _refuse_other(pipeline, entry, options.task)
     return pipeline
+
+
+def _refuse_other(pipeline: Any, entry: Entry, task: Task) -> None:
+    """Raise for a pipeline that loads for a task and would fail, or do something else, when called."""
+    network, latents = pipeline.unet.config, pipeline.vae.config.latent_channels
+    if task == "instruction_edit" and network.in_channels != 2 * latents:
+        raise ModelUnavailable(f"{entry.name} isn't trained to edit: its U-Net takes no picture beside the noise")
+    if task == "layout_to_image" and network.attention_type != "gated":
+        raise ModelUnavailable(f"{entry.name} takes no layout: its U-Net's attention isn't gated, as GLIGEN's is")
+    if task == "edge_to_image":
+        control = pipeline.controlnet
+        ours = network.cross_attention_dim, pipeline.unet.dtype
+        theirs = control.config.cross_attention_dim, control.dtype
+        if ours != theirs:
+            raise ModelUnavailable(
+                f"{entry.name} and its control network don't fit: they read texts of width {ours[0]} and {theirs[0]} "
+                f"and compute in {ours[1]} and {theirs[1]}"
+            )
 
 
 def refuse_unsafe(folder: Path) -> Mapping[str, Any]:
@@ -158,8 +201,12 @@ def _placed(pipeline: Any, entry: Entry, options: Options) -> Any:
         pipeline.unet = torch.compile(pipeline.unet)
     if options.offload == "none":
         return pipeline.to(best_device())
-    if find_spec("accelerate") is None or best_device() == "cpu":
-        raise ModelUnavailable(f"{entry.name}: offload = {options.offload!r} needs the package accelerate and a GPU")
+    if find_spec("accelerate") is None:
+        raise ModelUnavailable(
+            f"{entry.name}: offload = {options.offload!r} needs the package accelerate: pip install 'variorum[gpu]'"
+        )
+    if best_device() == "cpu":
+        raise ModelUnavailable(f"{entry.name}: offload = {options.offload!r} needs a GPU, and there is none here")
     if options.offload == "model":
         pipeline.enable_model_cpu_offload()
     else:
