@@ -101,7 +101,7 @@ def print_counts(manifest: Manifest) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     if manifest.sources_edited:
-        table.caption = f"{manifest.sources_edited} of {manifest.sources} source pictures have an accepted edit"
+        table.caption = f"{manifest.sources_edited} of {manifest.sources} sources have an accepted variant"
         table.caption_justify = "left"
     console().print(table)
 

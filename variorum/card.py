@@ -88,7 +88,7 @@ def flat_figures(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str
         for name, value in values.items():
             if isinstance(value, Mapping):
                 short = len(value) <= 6 and not any(isinstance(item, Mapping | list | tuple) for item in value.values())
-                if short:
+                if short and value:
                     yield step, name.replace("_", " "), ", ".join(f"{key} {_text(item)}" for key, item in value.items())
             elif not isinstance(value, list | tuple):
                 yield step, name.replace("_", " "), _text(value)
