@@ -32,7 +32,7 @@ EXAMPLES = {
     },
 }
 """Values for fields that a user must give; a component that isn't listed works without any."""
-HUB = {"imagenet_e_guided", "imagenet_g_text"}
+HUB = {"imagenet_g_text"}
 """Recipes whose models only the profile `hub` has."""
 
 
