@@ -1,0 +1,107 @@
+"""API tests of the vision-language loader on a tiny Qwen2-VL with random weights: its answers are gibberish."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from tiny_pipelines import save_vision_language
+
+from schemas.errors import ModelUnavailable
+from variorum.models.entries import Entry
+from variorum.models.loaders import vision_language
+
+QUESTIONS = ["What?", "Is it a cat or a dog, and where does it sit?", "How many?", "What?", "Where?"]
+
+
+def entry(folder, **options):
+    return Entry(
+        name="tiny",
+        loader="vision_language",
+        local={"path": str(folder)},
+        options={"most_tokens": 8, **options},
+        licence="none",
+        source="random weights",
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("vision_language")
+    save_vision_language(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return vision_language.load(entry(folder), folder, {})
+
+
+def noise(seed, height, width):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+IMAGES = [noise(0, 60, 80), noise(1, 80, 60), noise(2, 120, 90), noise(3, 60, 80), noise(4, 40, 110)]
+
+
+def test_answers_are_the_same_alone_and_among_others(model):
+    together = model(IMAGES, QUESTIONS)
+    assert together == [model([image], [question])[0] for image, question in zip(IMAGES, QUESTIONS, strict=True)]
+    assert model(IMAGES[::-1], QUESTIONS[::-1]) == together[::-1]
+    assert len(set(together)) > 1
+    assert all(answer for answer in together)
+    assert model([], []) == []
+
+
+def test_answers_depend_on_the_picture_and_on_the_question(model):
+    assert len(set(model(IMAGES, ["What?"] * 5))) > 1
+    assert len(set(model(IMAGES[:1] * 5, QUESTIONS))) > 1
+
+
+def test_nothing_is_drawn_though_the_checkpoint_would_draw(model, folder):
+    import torch
+    from transformers import GenerationConfig
+
+    assert GenerationConfig.from_pretrained(folder).do_sample
+    before = torch.get_rng_state()
+    first = model(IMAGES[:2], QUESTIONS[:2])
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(99)
+    assert model(IMAGES[:2], QUESTIONS[:2]) == first
+
+
+def test_answers_are_cut_after_so_many_tokens(folder, model):
+    short = vision_language.load(entry(folder, most_tokens=1), folder, {})
+    tokens = short._processor.tokenizer
+    long = model(IMAGES, QUESTIONS)
+    for answer, first in zip(long, short(IMAGES, QUESTIONS), strict=True):
+        assert len(tokens(first).input_ids) <= 3  # a byte that is no letter by itself comes as a mark of three
+        assert len(first) <= len(answer)
+
+
+def test_large_pictures_are_made_smaller(folder, model):
+    small = vision_language.load(entry(folder, side=56), folder, {})
+    assert small._smaller(IMAGES[2]).shape == (56, 42, 3)
+    assert small._smaller(noise(0, 1, 200)).shape == (1, 56, 3)
+    assert model._smaller(IMAGES[2]) is IMAGES[2]
+    assert small(IMAGES[2:3], ["What?"]) == small([small._smaller(IMAGES[2])], ["What?"])
+
+
+def test_a_question_a_picture(model):
+    with pytest.raises(ValueError, match="shorter"):
+        model(IMAGES[:2], ["What?"])
+
+
+def test_what_is_no_such_model_is_refused(folder, tiny, tmp_path):
+    with pytest.raises(ModelUnavailable, match="has no vision-language model"):
+        vision_language.load(entry(tiny / "clip"), tiny / "clip", {})
+    silent = shutil.copytree(folder, tmp_path / "silent")
+    (silent / "chat_template.jinja").unlink()
+    with pytest.raises(ModelUnavailable, match="no chat template"):
+        vision_language.load(entry(silent), silent, {})
+    pickled = shutil.copytree(folder, tmp_path / "pickled")
+    weights = pickled / "model.safetensors"
+    weights.rename(pickled / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    with pytest.raises(ModelUnavailable, match="has no vision-language model with safetensors"):
+        vision_language.load(entry(pickled), pickled, {})
