@@ -69,7 +69,7 @@ def make(models, task, numbers, **changes):
     """Pictures `numbers` of the four that are asked for by picture, layout, text and seed."""
     images, prompts = [photo(n) for n in numbers], [PROMPTS[n] for n in numbers]
     seeds, nothing = [SEEDS[n] for n in numbers], [""] * len(numbers)
-    settings = {"steps": 3, "guidance": 4.0, **changes}
+    settings = {"steps": 2, "guidance": 4.0, **changes}
     model = models[task]
     if task == "instruction_edit":
         return model(images, prompts, seeds, **{"image_guidance": 1.5, **settings})
@@ -145,7 +145,7 @@ def test_an_edit_is_the_bare_pipelines(models):
     bare = model.pipeline(
         prompt=PROMPTS[:1],
         image=[Image.fromarray(photo(0))],
-        num_inference_steps=3,
+        num_inference_steps=2,
         guidance_scale=4.0,
         image_guidance_scale=1.5,
         generator=generators,
