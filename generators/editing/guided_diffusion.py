@@ -47,7 +47,7 @@ class Guidance(BaseModel):
     """Moments that the whole diffusion is spread over."""
     start: int = Field(default=10, ge=1, le=1000)
     """Moments that are gone through, the least noisy ones: how far a background may go from where it started."""
-    clamp: float | None = Field(default=0.1, gt=0)
+    clamp: float | None = Field(default=0.2, gt=0)
     """The shift of a cell, at most, as a share of the predicted noise's rms; None for the toolkit's form, unlimited."""
     range_weight: float = Field(default=50, ge=0)
     """r: what keeps pixels, or a latent's cells, near [-1, 1]; latents have no such range, so it counts for pixels."""
