@@ -21,8 +21,15 @@ THUMBNAIL = 64
 """Side that PDQ's own filter reduces a picture to."""
 TURNS = 8
 """Orientations of a picture: as it is, the three quarter turns, and the mirror image of each."""
-DOWN, ACROSS = (-1.0) ** np.arange(16)[:, None], (-1.0) ** np.arange(16)
+DOWN, ACROSS = np.meshgrid((-1.0) ** np.arange(16), (-1.0) ** np.arange(16), indexing="ij")
 """Signs of the frequencies of a picture upside down, and of one with left and right swapped."""
+SIGNS = np.stack([DOWN * 0 + 1, DOWN, DOWN * ACROSS, ACROSS, DOWN, ACROSS, DOWN * 0 + 1, DOWN * ACROSS]).reshape(
+    TURNS, -1
+)
+"""What the frequencies are to be multiplied by in each orientation, …"""
+PLACES = np.arange(256).reshape(16, 16)
+PLACES = np.stack([PLACES, PLACES.T, PLACES, PLACES.T, PLACES, PLACES, PLACES.T, PLACES.T]).reshape(TURNS, -1)
+"""… and where they come from: a quarter turn swaps the axes."""
 MEDIAN = 127
 """Rank of the frequency that the bits are told by: the lower of the middle two."""
 ROWS = 16_384
@@ -61,11 +68,7 @@ def pdq(pixels: Pixels) -> tuple[NDArray[np.uint8], int]:
     import pdqhash
 
     flat, quality = pdqhash.compute_float(np.repeat(thumbnail(pixels)[..., None], 3, axis=2))
-    rows = np.asarray(flat).reshape(16, 16)
-    columns = rows.T
-    turned = (rows, columns * DOWN, rows * DOWN * ACROSS, columns * ACROSS)
-    mirrored = (rows * DOWN, rows * ACROSS, columns, columns * DOWN * ACROSS)
-    frequencies = np.stack((*turned, *mirrored)).reshape(TURNS, -1)
+    frequencies = np.asarray(flat)[PLACES] * SIGNS
     bits = frequencies > np.partition(frequencies, MEDIAN, axis=1)[:, MEDIAN, None]
     return np.packbits(bits, axis=1), int(quality) if np.count_nonzero(bits[0]) >= FLAT else 0
 

@@ -7,7 +7,7 @@ import pytest
 import skimage
 from PIL import Image
 
-from curation.quality import CHECKS, Quality, acutance, fence_excess, measures_of, sampling_grid, sharpness
+from curation.quality import CHECKS, Quality, acutance, fence_excess, halvings, measures_of, sampling_grid, sharpness
 from schemas.component import Context
 from schemas.sample import Sample
 from variorum.columns import arrow_column
@@ -119,9 +119,9 @@ def test_wide_blur_is_found_by_either_measure():
 def test_acutance_tells_blur_of_any_width(sigma):
     for name in ("astronaut.png", "chelsea.png", "rocket.jpg"):
         photo = cv2.cvtColor(photograph(name), cv2.COLOR_RGB2GRAY)
-        assert acutance(cv2.GaussianBlur(photo, (0, 0), sigma)) < 0.12 < acutance(photo)
-    assert acutance(np.full((64, 64), 7, np.uint8)) == 0
-    assert np.isnan(acutance(np.zeros((4, 9), np.uint8)))
+        assert acutance(halvings(cv2.GaussianBlur(photo, (0, 0), sigma))) < 0.12 < acutance(halvings(photo))
+    assert acutance(halvings(np.full((64, 64), 7, np.uint8))) == 0
+    assert np.isnan(acutance(halvings(np.zeros((4, 9), np.uint8))))
 
 
 def test_greyscale_is_measured_but_only_a_fault_where_asked_for():
