@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import deflate
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError, features
 
@@ -71,8 +72,11 @@ def decode(data: bytes, *, min_side: int = MIN_SIDE) -> Pixels:
     Raises:
         UndecodableImage: with one of `Reason`; sizes are checked before any pixel is decoded.
     """
-    image = _load(data, min_side)
+    image = _open(data, min_side)
     profile = image.info.get("icc_profile")
+    if (pixels := _plain_jpeg(image, data, profile)) is not None:
+        return pixels
+    image = _loaded(image)
     alpha: Image.Image | None = None
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -94,7 +98,7 @@ def decode_mask(data: bytes) -> Pixels:
     Raises:
         UndecodableImage: with one of `Reason`.
     """
-    image = _load(data, 1)
+    image = _loaded(_open(data, 1))
     if image.mode in ("PA", "P"):
         image = image.convert("RGBA")
     if image.mode[0] in "IF":
@@ -143,9 +147,24 @@ def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
     return struct.pack(">I", len(data)), kind, data, struct.pack(">I", crc)
 
 
-def _load(data: bytes, min_side: int) -> Image.Image:
+def _plain_jpeg(image: Image.Image, data: bytes, profile: bytes | None) -> Pixels | None:
+    """Pixels of an upright colour JPEG in sRGB, and None for all else and for whatever is wrong with it.
+
+    The same libjpeg-turbo without Pillow's detour gives the same pixels in two thirds of the time.
+    """
+    if image.format != "JPEG" or image.mode != "RGB" or _orientation(image) in TURNS:
+        return None
+    if profile and _transform(profile, "RGB") is not None:
+        return None
+    try:
+        found = simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False, strict=True)
+    except ValueError:  # damaged: Pillow says whether it can be read all the same
+        return None
+    return np.asarray(found) if found.shape == (image.height, image.width, 3) else None
+
+
+def _loaded(image: Image.Image) -> Image.Image:
     """The first frame, upright, its pixels loaded."""
-    image = _open(data, min_side)
     try:
         image.load()
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error) as error:

@@ -55,6 +55,39 @@ def test_png_is_bit_equal_through_pillow_and_deterministic(pixels):
     assert encode_png(np.asfortranarray(pixels)) == data
 
 
+@given(
+    st.tuples(st.integers(8, 70), st.integers(8, 70)),
+    st.integers(1, 100),
+    st.sampled_from([0, 1, 2]),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_jpeg_has_the_pixels_that_pillow_reads(shape, quality, subsampling, progressive, seed):
+    blocks = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), np.uint8)
+    picture = Image.fromarray(blocks).resize(shape[::-1], Image.Resampling.BICUBIC)
+    data = saved(picture, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive)
+    with Image.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(decode(data), np.asarray(image))
+
+
+def test_a_damaged_jpeg_is_read_or_refused_as_pillow_does():
+    whole = saved(Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)), "JPEG")
+    rng, read = np.random.default_rng(1), 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[int(rng.integers(640, len(whole)))] = int(rng.integers(256))
+        try:
+            with Image.open(io.BytesIO(damaged)) as image:
+                expected = np.asarray(image.convert("RGB"))
+        except OSError:
+            assert reason(bytes(damaged)) in ("corrupt", "truncated")
+        else:
+            np.testing.assert_array_equal(decode(bytes(damaged)), expected)
+            read += 1
+    assert read > 10
+
+
 def test_png_refuses_other_arrays():
     for wrong in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8)):
         with pytest.raises(ValueError, match="need uint8 pixels"):
