@@ -373,7 +373,7 @@ def verify(
     name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
     typer.echo(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes")
     if load:
-        typer.echo(read_back(where.edition_path(manifest)))
+        typer.echo(read_back(where.edition_path(manifest), manifest))
 
 
 @app.command(

@@ -102,6 +102,22 @@ def test_datasets_reads_the_edition_with_its_types(edition, tmp_path, monkeypatc
     assert [row["json"]["reason"] for row in quarantine] == ["asked_for"]
 
 
+def test_another_edition_of_the_same_version_is_not_answered_from_the_cache(photos, tmp_path):
+    import datasets
+
+    found = []
+    for place, limit in (("one", 3), ("two", 5)):
+        source = {"name": "image_folder", "path": str(photos)}
+        recipe = Recipe.parse({"dataset": "d", "version": "1.0.0-dev", "limit": limit, "source": source})
+        store = Store(str(tmp_path / place))
+        manifest = build(recipe, open_context(recipe, "embedded"), store, profile="embedded")
+        write_card(recipe, manifest, store)
+        rows = datasets.load_dataset(store.edition_path(manifest), split="test", cache_dir=str(tmp_path / "hf"))
+        assert manifest.digest() in rows.info.description
+        found.append(len(rows))
+    assert found == [3, 5]
+
+
 def test_a_card_of_a_memory_store(photos):
     recipe = Recipe.parse({"dataset": "d", "version": "1.0.0", "source": {"name": "image_folder", "path": str(photos)}})
     store = Store(f"memory://{uuid.uuid4().hex}")
