@@ -105,7 +105,7 @@ class Leakage(CurationStep):
         }
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """How many pictures leak, into what, and the share of each test split that training knows at each layer."""
+        """What was compared with, how many pictures leak, into what, and what training knows of each test split."""
         n = table.num_rows
         if not n:
             return {"pictures": 0}
@@ -118,8 +118,12 @@ class Leakage(CurationStep):
             own = known[split == test]
             layers = range(1, len(LAYERS))
             rates[test] = {LAYERS[top]: float(np.isin(own, LAYERS[1 : top + 1]).mean()) for top in layers}
+        variant = vector(table, "variant")
+        originals = self.originals and 0 < (variant == "original").sum() < n
+        compared = [*rates, *(["originals"] if originals else []), *(Path(path).stem for path in self.against)]
         return {
             "pictures": n,
+            "compared_with": ", ".join(compared) or "nothing",
             "leaking": int(flag.sum()),
             "into": dict(sorted(Counter(against[flag].tolist()).items())),
             "leak_rate": rates,

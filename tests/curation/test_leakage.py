@@ -53,6 +53,8 @@ def test_training_pictures_that_a_test_has_are_flagged():
     assert known == ["", "", "", "file", "hash", "", "", ""]
     figures = step.summarise(found)
     assert figures["leaking"] == 2
+    assert figures["compared_with"] == "test, val"
+    assert Leakage().summarise(scored(Leakage(embedding=False), table))["compared_with"] == "nothing"
     assert figures["into"] == {"test": 1, "val": 1}
     assert figures["leak_rate"]["test"] == pytest.approx(
         {"file": 1 / 3, "pixels": 1 / 3, "hash": 1 / 3, "embedding": 1 / 3}
@@ -152,6 +154,7 @@ def test_pictures_on_a_list_are_flagged(listed):
     ]
     assert columns(found, "neighbour") == [[""] * 5]
     assert step.summarise(found)["into"] == {"benchmark": 3}
+    assert step.summarise(found)["compared_with"] == "benchmark"
     same_files = scored(step, edition(pictures))
     assert columns(same_files, "layer")[0][0] == "file"
 
