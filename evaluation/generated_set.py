@@ -77,17 +77,19 @@ class GeneratedSet(Evaluation):
                 yield {"id": sample.id, "variant": sample.variant, **seen, "embedding": embedding}
 
     def _seen(self, batch: Sequence[Sample], ctx: Context) -> list[dict[str, Json]]:
-        unseen = [{"label": s.labels[0] if s.labels else "", "top1": "", "p_label": None} for s in batch]
+        unseen: list[dict[str, Json]] = [
+            {"label": s.labels[0] if s.labels else "", "top1": "", "p_label": None} for s in batch
+        ]
         if self.judge is None:
             return unseen
         model = ctx.models.get(self.judge)
         own: tuple[str, ...] | None = getattr(model, "classes", None)
         names = own or [item.wnid for item in imagenet()]
         where = [own_index(sample.labels, own) if own else label_index(sample.labels) for sample in batch]
-        return [
-            other if k == UNSCORED else {"label": names[k], "top1": names[int(p.argmax())], "p_label": float(p[k])}
-            for other, k, p in zip(unseen, where, model([sample.image for sample in batch]), strict=True)
-        ]
+        for row, k, p in zip(unseen, where, model([sample.image for sample in batch]), strict=True):
+            if k != UNSCORED:
+                row |= {"label": names[k], "top1": names[int(p.argmax())], "p_label": float(p[k])}
+        return unseen
 
     def summarise(self, table: pa.Table, seed: int) -> dict[str, Json]:
         """All figures; shares and accuracies in percent, differences in percentage points.

@@ -67,7 +67,7 @@ def run_all(futures: list[Any], what: str) -> list[Any]:
     """
     if not futures:
         return []
-    artifact = create_progress_artifact(0.0, key=what, description=f"{len(futures)} to do")
+    artifact: Any = create_progress_artifact(0.0, key=what, description=f"{len(futures)} to do")
     results = []
     for finished, future in enumerate(as_completed(futures), 1):
         results.append(future.result(raise_on_failure=False))

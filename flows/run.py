@@ -48,5 +48,5 @@ def scheduled_flow(
 ) -> str:
     """A recipe by file or name, for deployments; returns the edition's digest."""
     parsed = load_recipe(recipe, overrides or [])
-    runner = ThreadPoolTaskRunner(max_workers=workers)
+    runner: Any = ThreadPoolTaskRunner(max_workers=workers)
     return run_flow.with_options(task_runner=runner)(parsed.dump(), profile, store).digest()

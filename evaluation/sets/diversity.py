@@ -42,4 +42,4 @@ def directions(x: NDArray[Any]) -> NDArray[np.float64]:
     """The rows that have a direction, at length 1, in double precision."""
     rows = normalised(x).astype(np.float64)
     rows = rows[~np.isnan(rows[:, 0])] if rows.size else rows[:0]
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))

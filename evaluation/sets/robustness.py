@@ -44,7 +44,7 @@ def effective_robustness(
         sizes = [min(step, draws - done) for done in range(0, draws, step)]
         weights = (rng.multinomial(n, np.full(n, 1 / n), size) for size in sizes)
         resampled.append(np.concatenate([right @ weight.T / n for weight in weights], axis=1))
-    spread = above_line(*resampled, every[0].shape[1], every[1].shape[1])
+    spread = above_line(resampled[0], resampled[1], every[0].shape[1], every[1].shape[1])
     low, high = np.quantile(spread, [(1 - confidence) / 2, (1 + confidence) / 2])
     return {"value": float(value), "low": float(low), "high": float(high)}
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from generators.sources.class_names import read_classes
 from generators.sources.reading.idx import read_idx
-from schemas.canonical import digest
+from schemas.canonical import Json, digest
 from schemas.component import ClassInfo, Context, Source
 from schemas.errors import SourceError
 from schemas.sample import Failure, Sample, source_id
@@ -43,7 +43,8 @@ class FashionMnist(Source):
     def pin(self, ctx: Context) -> str:
         """Digest of the part's two files."""
         self._need()
-        return digest(file_hashes(self.path, [path.absolute() for path in self._files]))
+        hashes: list[Json] = [*file_hashes(self.path, [path.absolute() for path in self._files])]
+        return digest(hashes)
 
     def size(self, ctx: Context) -> int:
         """Pictures of the part, or of what `per_class` leaves of it."""
