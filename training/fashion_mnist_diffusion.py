@@ -13,9 +13,7 @@ been. The result is the same wherever the floating-point kernels are.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch.nn import functional
 
 from training.fashion_mnist import DEBIAN, SIDE, read
+from training.loop import run
 
 CLASSES = 10
 NULL = CLASSES
@@ -36,7 +35,6 @@ DROPPED = 0.1
 """Share of the labels that are replaced by the null class."""
 DECAY = 0.997
 """Of the exponential mean of the weights; less in the first steps."""
-CHECKPOINT_SECONDS = 120
 
 
 def network() -> UNet2DModel:
@@ -105,41 +103,15 @@ def train(arguments: argparse.Namespace) -> None:
     images, indices = read("train", arguments.data)
     labels = torch.from_numpy(indices)
     model, schedule = network(), noise_schedule()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01)
-    mean = {name: value.clone() for name, value in model.state_dict().items()}
-    start, spent = 0, 0.0
-    checkpoint = arguments.out / "checkpoint.pt"
-    if checkpoint.exists():
-        kept = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(kept["model"])
-        optimiser.load_state_dict(kept["optimiser"])
-        mean, start, spent = kept["mean"], kept["step"], kept["cpu_seconds"]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    began, written, smooth = time.process_time() - spent, time.monotonic(), math.nan
-    step, seconds, limit = start, spent, arguments.minutes * 60
-    while step < arguments.steps and seconds < limit:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, arguments.steps)
-        loss = loss_of(model, schedule, images, labels, arguments.seed * 1_000_003 + step)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        decay = min(DECAY, step / (step + 10))
-        for name, value in model.state_dict().items():
-            mean[name].lerp_(value, 1 - decay)
-        smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
-        seconds = time.process_time() - began
-        if step == arguments.steps or seconds >= limit or time.monotonic() - written > CHECKPOINT_SECONDS:
-            written = time.monotonic()
-            report = {"step": step, "loss": round(smooth, 4), "cpu_minutes": round(seconds / 60, 2)}
-            print(json.dumps(report), flush=True)
-            fresh = checkpoint.with_suffix(".tmp")
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "mean": mean}
-            torch.save({**state, "step": step, "cpu_seconds": seconds}, fresh)
-            fresh.replace(checkpoint)
-            save(arguments.out / "model", mean, schedule)
+    run(
+        arguments,
+        model,
+        rate=lambda step: learning_rate(step, arguments.steps),
+        weight_decay=0.01,
+        decay=DECAY,
+        loss_of=lambda step: loss_of(model, schedule, images, labels, arguments.seed * 1_000_003 + step),
+        save=lambda folder, mean: save(folder, mean, schedule),
+    )
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.features import normalised
+from curation.features import normalised, standardised
 from evaluation.sets.pictures import Pictures
 
 Rights = NDArray[np.bool_]
@@ -32,11 +32,13 @@ def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Rights]
     y = np.concatenate([part.y for part in train])
     if len(np.unique(y)) < 2:
         return [test.y == y[0] for test in tests]
-    mean, deviation = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(deviation > 1e-6, np.float32(x.shape[1] ** -0.5) / np.maximum(deviation, 1e-6), 0)
-    head = LogisticRegression(C=PENALTY, max_iter=1000).fit((x - mean) * scale, y)
+    every = np.concatenate([x, *(directions(test.x) for test in tests)])
+    every = standardised(every, np.arange(len(every)) < len(x)) * np.float32(x.shape[1] ** -0.5)
+    ends = len(x) + np.cumsum([len(test) for test in tests])
+    head = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y)
     return [
-        head.predict((directions(test.x) - mean) * scale) == test.y if len(test) else test.y == -1 for test in tests
+        head.predict(every[end - len(test) : end]) == test.y if len(test) else test.y == -1
+        for test, end in zip(tests, ends, strict=True)
     ]
 
 

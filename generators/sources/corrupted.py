@@ -19,7 +19,7 @@ from pydantic import Field
 from schemas.canonical import digest
 from schemas.component import ClassInfo, Context, NestedSource, Source
 from schemas.sample import Failure, Sample, source_id
-from variorum.images import UndecodableImage, decode
+from variorum.engine import decoded
 
 Pixels = NDArray[np.uint8]
 Kind = Literal["gaussian_noise", "gaussian_blur", "contrast", "pixelate", "jpeg"]
@@ -58,30 +58,16 @@ class Corrupted(Source):
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """The source's samples with other pixels and ids; noise is that of the picture's own seed."""
-        for item in self.of.read(start, stop, ctx):
-            if isinstance(item, Failure):
+        for item in decoded(self.of.read(start, stop, ctx), lambda _: None):
+            if isinstance(item, Failure) or isinstance(item.image, bytes):
                 yield item
-                continue
-            try:
-                image = decode(item.image) if isinstance(item.image, bytes) else item.image
-            except UndecodableImage as error:
-                yield Failure(
-                    id=item.id,
-                    parent="",
-                    status="failed",
-                    reason=error.reason,
-                    labels=item.labels,
-                    origin=item.origin,
-                    licence=item.licence,
-                    detail=str(error),
-                )
                 continue
             rng = np.random.default_rng(ctx.seed_for(self.component_name(), item.id, self.kind))
             key = f"{item.id}/{self.kind}/{self.severity}"
             yield replace(
                 item,
                 id=source_id("corrupted", key),
-                image=corrupt(image, self.kind, self.severity, rng),
+                image=corrupt(item.image, self.kind, self.severity, rng),
                 origin=f"{item.origin} {self.kind} {self.severity}",
                 extras={},
             )
