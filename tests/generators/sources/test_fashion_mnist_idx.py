@@ -100,6 +100,7 @@ def test_files_that_do_not_fit_are_refused(folder, ctx):
         (gzip.compress(struct.pack(">2i", 0x803, 2)), "its header doesn't fit"),
         (gzip.compress(struct.pack(">2i", 0x0D01, 2) + b"\0" * 8), "no IDX file of unsigned bytes"),
     ],
+    ids=["no gzip", "another format", "too short", "no dimensions", "other numbers"],  # gzip's bytes hold the time
 )
 def test_other_files_are_refused(tmp_path, content, message):
     file = tmp_path / "x.gz"
