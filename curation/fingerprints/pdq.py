@@ -1,8 +1,8 @@
 """What identifies a picture by its content: an exact hash of the pixels, and PDQ, which survives re-encoding.
 
-PDQ (Facebook, "The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm", 2019) thresholds the 16×16
-lowest frequencies of a 64×64 luminance thumbnail at their median: 256 bits, about half of which differ between two
-pictures that have nothing to do with each other.
+PDQ (Facebook 2019, github.com/facebook/ThreatExchange) thresholds the 16×16 lowest frequencies of a 64×64 luminance
+thumbnail at their median: 256 bits, about half of which differ between two pictures that have nothing to do with each
+other.
 """
 
 from __future__ import annotations

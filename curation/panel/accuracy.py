@@ -35,7 +35,11 @@ COLLAPSED: Mapping[int, tuple[int, ...]] = {
     836: (837,),  # sunglass: sunglasses
     837: (836,),
 }
-"""ImageNet classes that people can't tell apart: where the first is right, so are the others."""
+"""ImageNet classes that people can't tell apart: where the first is right, so are the others.
+
+Pairs and directions are those of evaluations after Vasudevan et al. (2022, arXiv 2205.04596), as in
+github.com/eth-sri/automated-error-analysis.
+"""
 
 
 @dataclass(frozen=True, slots=True)

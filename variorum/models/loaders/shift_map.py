@@ -105,7 +105,7 @@ def push_pull(image: Pixels, hole: NDArray[np.bool_]) -> Pixels:
 
     A hole that is the whole picture becomes black.
 
-    After Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4.2.
+    After Gortler et al., The Lumigraph, SIGGRAPH 1996.
     """
     known = np.where(hole, 0, 1).astype(np.float32)
     return np.clip(np.rint(_push_pull(image.astype(np.float32), known)), 0, 255).astype(np.uint8)
