@@ -7,7 +7,9 @@ to the end is counted as `filtered_nsfw` and, unless asked for, not kept. It nev
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 FLAGGED = "filtered_nsfw"
+AT_ONCE = 2
+"""Windows in the works: one is denoised while the one before it is decoded and judged."""
 
 
 class Safety(BaseModel):
@@ -125,24 +129,9 @@ class Studio:
         Raises:
             OutOfMemoryError: PyTorch's, when there isn't the memory for one picture.
         """
-        from torch import OutOfMemoryError
-
         pins = {alias: self.ctx.models.pin(alias) for alias in aliases(self.model, self.safety, self.scorer)}
-        batch, waiting = self.batch, iter(items)
-        while window := list(islice(waiting, batch * settings)):
-            asks = [item for item in window if not item.reason[0]]
-            try:
-                drawn = self._drawn(asks)
-            except OutOfMemoryError:
-                most = max(len(part) for part in _by_setting(asks).values())
-                if most == 1:
-                    raise
-                batch = most // 2
-                log.warning(
-                    "%s: out of memory with %d pictures, going on with %d", self.component.component_name(), most, batch
-                )
-                waiting = chain(window, waiting)
-                continue
+        for window, drawn in self._windows(items, settings):
+            asks = _possible(window)
             images = [item.image for item in drawn]
             notes = iter(
                 opinions(self.ctx.models.get(self.scorer), images, asks, self.words)
@@ -156,8 +145,37 @@ class Studio:
                 else:
                     yield self._result(item, next(results), next(notes), pins)
 
-    def _drawn(self, asks: list[Ask]) -> list[Drawn]:
-        """One picture an ask, in order."""
+    def _windows(self, items: Iterable[Ask], settings: int) -> Iterator[tuple[list[Ask], list[Drawn]]]:
+        """Asks, and a picture for each that can be made: one window is drawn while another is decoded and judged."""
+        from torch import OutOfMemoryError
+
+        batch, waiting = self.batch, iter(items)
+        begun: deque[tuple[list[Ask], Future[list[Drawn]]]] = deque()
+        with ThreadPoolExecutor(AT_ONCE, "draw") as threads:
+            while True:
+                while len(begun) < AT_ONCE and (window := list(islice(waiting, batch * settings))):
+                    begun.append((window, threads.submit(self._drawn, window)))
+                if not begun:
+                    return
+                window, drawing = begun.popleft()
+                try:
+                    drawn = drawing.result()
+                except OutOfMemoryError:
+                    most = max(len(part) for part in _by_setting(_possible(window)).values())
+                    if most == 1:
+                        raise
+                    batch = most // 2
+                    name = self.component.component_name()
+                    log.warning("%s: out of memory with %d pictures, going on with %d", name, most, batch)
+                    wait(later for _, later in begun)
+                    waiting = chain(window, *(others for others, _ in begun), waiting)
+                    begun.clear()
+                    continue
+                yield window, drawn
+
+    def _drawn(self, window: list[Ask]) -> list[Drawn]:
+        """One picture for each ask that can be made, in order."""
+        asks = _possible(window)
         found: dict[int, Drawn] = {}
         for setting, numbers in _by_setting(asks).items():
             left = numbers
@@ -236,6 +254,10 @@ def seed_of(component: str, sample: Sample, number: int, attempt: int, ctx: Cont
 def aliases(model: str, safety: Safety, scorer: str | None) -> tuple[str, ...]:
     """All models that a generator of this kind asks for."""
     return (model, *safety.aliases(), *(() if scorer is None else (scorer,)))
+
+
+def _possible(window: Sequence[Ask]) -> list[Ask]:
+    return [ask for ask in window if not ask.reason[0]]
 
 
 def _by_setting(asks: Sequence[Ask]) -> dict[float, list[int]]:

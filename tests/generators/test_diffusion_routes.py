@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -186,7 +188,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     small = Small(ctx.models.get(name), 1)
     with caplog.at_level(logging.WARNING, "generators.diffusion.draws"):
         children = run(kind, samples, Context(7, Instead(ctx.models, name, small), ctx.memo, ctx.source), batch=5)
-    assert small.asked == [5, 2, 1, 1, 1, 1, 1, 1]
+    assert sorted(small.asked, reverse=True) == [5, 2, 2, 1, 1, 1, 1, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
         f"{name}: out of memory with 5 pictures, going on with 2",
         f"{name}: out of memory with 2 pictures, going on with 1",
@@ -195,6 +197,28 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     assert {child.ops[0]["achieved"]["batch"] for child in children} == {1}
     enough = run(kind, samples, ctx, batch=1)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(children, enough, strict=True))
+
+
+def test_a_batch_is_denoised_while_the_one_before_is_decoded(ctx, monkeypatch):
+    pipeline = ctx.models.get("text_to_image").pipeline
+    decode, forward = pipeline.vae.decode, pipeline.unet.forward
+    denoising, late = set(), []
+
+    def seen(*inputs, **settings):
+        denoising.add(threading.get_ident())
+        return forward(*inputs, **settings)
+
+    def patient(*inputs, **settings):
+        deadline = time.monotonic() + 30
+        while len(denoising) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        late.append(len(denoising) < 2)
+        return decode(*inputs, **settings)
+
+    monkeypatch.setattr(pipeline.unet, "forward", seen)
+    monkeypatch.setattr(pipeline.vae, "decode", patient)
+    assert len(run(TextToImage, planned(ctx, 4), ctx, batch=2, **NO_CHECK)) == 4
+    assert late == [False, False]
 
 
 def test_memory_too_small_for_one_picture_is_an_error(route):
@@ -409,7 +433,12 @@ def test_the_plan_warns_of_templates_that_leak(ctx, caplog):
 
 def test_an_unpinned_model_fails_the_plan_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("VARIORUM_LOCK", str(tmp_path / "none.toml"))
-    monkeypatch.delenv("VARIORUM_MODELS", raising=False)
+    table = tmp_path / "mine.toml"
+    table.write_text(
+        '[image_variation]\nname = "mine"\nloader = "diffusion"\noptions = { task = "image_variation" }\n'
+        'hub_repo = { repo = "me/model" }\nlicence = "none"\nsource = "me"\n'
+    )
+    monkeypatch.setenv("VARIORUM_MODELS", str(table))
     changed = recipe().model_copy(update={"generate": (ImageVariation(),)})
     ctx = Context(0, ModelTable("hub"), DiskMemo(tmp_path), changed.source)
     with pytest.raises(ModelUnavailable, match=r"'image_variation' .* is unpinned: pin it with `variorum doctor"):

@@ -11,7 +11,7 @@ from tiny_pipelines import SIDE, save_conditioned
 from schemas.errors import ModelUnavailable
 from variorum.models import ModelTable
 from variorum.models.conditioned_diffusion import edges
-from variorum.models.entries import Entry
+from variorum.models.entries import Entry, read_table
 from variorum.models.loaders import control_network, diffusion
 
 LEVELS = 1
@@ -269,3 +269,24 @@ def test_a_table_puts_the_two_together(tiny, folder, tmp_path, monkeypatch):
     settings = {"scale": 1.0, "steps": 2, "guidance": 2.0}
     (made,) = table.get("edge_to_image")([photo(0)], ["a dog"], [""], [1], **settings)
     assert made.shape == (SIDE, SIDE, 3)
+
+
+@pytest.mark.parametrize(
+    "alias", sorted(alias for alias, (found, _) in read_table("hub").items() if found.loader == "diffusion")
+)
+def test_the_files_that_the_hub_table_names_are_enough(alias, folder, tiny, control, tmp_path):
+    found, _ = read_table("hub")[alias]
+    task = found.options["task"]
+    whole = {
+        "text_to_image": tiny / "xl",
+        "text_to_image_small": tiny / "text_to_image",
+        "image_to_image": tiny / "text_to_image",
+        "edge_to_image": tiny / "text_to_image",
+    }.get(alias, tiny / task if (tiny / task).is_dir() else folder / task)
+    for name in (name.replace(".fp16.", ".") for name in found.hub_repo.files):
+        part = "tokenizer.json" if name.startswith("tokenizer") else ""  # how the tiny ones are saved
+        place = (whole / name).with_name(part) if part else whole / name
+        target = tmp_path / place.relative_to(whole)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(place, target)
+    diffusion.load(entry(tmp_path, task=task), tmp_path, {"edge_network": control} if found.uses else {})

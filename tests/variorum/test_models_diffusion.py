@@ -240,7 +240,9 @@ def test_pictures_are_carried_on_to_the_models_multiple():
 
 
 @pytest.mark.parametrize(
-    "options", [{"attention_slicing": True}, {"vae_slicing": True}, {"vae_tiling": True}], ids=lambda o: next(iter(o))
+    "options",
+    [{"attention": "sliced"}, {"attention": "plain"}, {"vae_slicing": True}, {"vae_tiling": True}],
+    ids=lambda o: "_".join(map(str, *o.items())),
 )
 def test_memory_savers_change_next_to_nothing(models, options):
     saving = make(models("text_to_image", **options), "text_to_image", range(3))

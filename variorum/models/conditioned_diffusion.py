@@ -20,6 +20,8 @@ from variorum.models.roles import Pixels
 class InstructionEdit(Pipeline):
     """A `roles.InstructionEdit`: InstructPix2Pix (Brooks et al., CVPR 2023, arXiv 2211.09800)."""
 
+    encodes = True
+
     def __call__(
         self,
         images: Sequence[Pixels],

@@ -3,6 +3,9 @@
 Noise is drawn per picture, on the CPU, in float32 and by the picture's own seed, and stacked afterwards; what a
 scheduler or an encoder draws besides comes from the same picture's generator. So a picture depends on its seed and
 not on its batch, up to what kernels do with another batch size.
+
+A pipeline denoises one batch at a time and decodes one at a time, but each may go on beside the other: two threads that
+call it keep the U-Net at work.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -24,18 +27,27 @@ MULTIPLE = 8
 
 
 class Pipeline:
-    """What the four have in common: one call at a time, noise by seed, pixels out.
+    """What the four have in common: noise by seed, one batch in the U-Net and one in the VAE, pixels out.
 
     Args:
         pipeline: of diffusers, with `unet`, `vae` and `scheduler`, on its device.
     """
+
+    encodes: ClassVar[bool] = False
+    """Whether the VAE also encodes pictures."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
         self.multiple: int = max(MULTIPLE, pipeline.vae_scale_factor)
         self.size: int = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
         self._encoded = EncodedPrompts(pipeline)
-        self._lock = threading.Lock()  # a scheduler keeps the run's state
+        self._denoising = threading.Lock()  # a scheduler keeps the run's state
+        # Not beside each other: parts that come and go (accelerate's hooks), and a VAE that encodes pictures here and
+        # changes its type to decode, as SDXL's has to in half precision.
+        offloaded = any(hasattr(part, "_hf_hook") for part in pipeline.vae.modules())
+        self._upcast = hasattr(pipeline, "upcast_vae") and pipeline.vae.config.force_upcast
+        alone = offloaded or (self.encodes and self._upcast)
+        self._decoding = self._denoising if alone else threading.Lock()
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
         """Whether each prompt has more tokens than the text encoder reads."""
@@ -66,15 +78,40 @@ class Pipeline:
         import torch
 
         try:
-            with self._lock, torch.inference_mode():
+            with self._denoising, torch.inference_mode():
                 if prompts:
                     inputs |= self._encoded(prompts, negatives)
-                made = np.asarray(self.pipeline(**inputs, output_type="np").images, np.float32)
+                latents = self.pipeline(**inputs, output_type="latent").images
+            with self._decoding, torch.inference_mode():
+                made = self._decoded(latents)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             raise
         levels = np.nan_to_num(made, nan=0, posinf=0, neginf=0).clip(0, 1) * 255
         return list(levels.round().astype(np.uint8))
+
+    def _decoded(self, latents: Any) -> NDArray[np.float32]:
+        """Pictures `[N, H, W, 3]` in 0..1, as the pipelines themselves decode."""
+        import torch
+
+        vae = self.pipeline.vae
+        kept, mean, std = vae.dtype, getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
+        try:
+            if self._upcast and kept == torch.float16:
+                vae.to(torch.float32)
+            state = latents.to(vae.dtype) / vae.config.scaling_factor
+            if mean and std:
+                scale, shift = (torch.tensor(part).to(state).view(1, -1, 1, 1) for part in (std, mean))
+                state = state * scale + shift
+            pictures = vae.decode(state, return_dict=False)[0]
+        finally:
+            if vae.dtype != kept:
+                vae.to(kept)
+        made = self.pipeline.image_processor.postprocess(
+            pictures, output_type="np", do_denormalize=[True] * len(pictures)
+        )
+        self.pipeline.maybe_free_model_hooks()
+        return np.asarray(made, np.float32)
 
 
 def generators_of(seeds: Sequence[int]) -> list[Any]:
@@ -115,6 +152,8 @@ class TextToImage(Pipeline):
 
 class ImageToImage(Pipeline):
     """A `roles.ImageToImage`: SDEdit (Meng et al., ICLR 2022, arXiv 2108.01073) in latent space."""
+
+    encodes = True
 
     def __call__(
         self,
@@ -173,6 +212,8 @@ class Inpaint(Pipeline):
         guidance: weight of classifier-free guidance.
         side: longer side at which pictures are worked on, pixels; None for the side of the model's training.
     """
+
+    encodes = True
 
     def __init__(
         self, pipeline: Any, prompt: str, negative: str, *, steps: int, guidance: float, side: int | None

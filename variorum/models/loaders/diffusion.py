@@ -32,6 +32,7 @@ Task = Literal[
     "edge_to_image",
     "layout_to_image",
 ]
+Attention = Literal["fused", "xformers", "sliced", "plain"]
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl")
 
 
@@ -43,9 +44,11 @@ class Options(BaseModel):
     task: Task
     variant: str | None = None
     """Of the weights' file names: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
-    attention_slicing: bool = False
-    """Less memory, a little slower. So are the next three."""
+    attention: Attention = "fused"
+    """`fused`: PyTorch's own kernels; `xformers`: that package's; `sliced`: head by head, for the least memory;
+    `plain`: matrix products without a kernel, for comparison."""
     vae_slicing: bool = False
+    """Less memory, a little slower. So are the next two."""
     vae_tiling: bool = False
     offload: Literal["none", "model", "sequential"] = "none"
     """Keep parts on the CPU while they aren't at work; needs the package accelerate and a GPU."""
@@ -186,13 +189,26 @@ def refuse_unsafe(folder: Path) -> Mapping[str, Any]:
     return index
 
 
+def _attend(pipeline: Any, entry: Entry, how: Attention) -> None:
+    """Have a pipeline's U-Net attend by another backend than PyTorch's own."""
+    from diffusers.models.attention_processor import AttnProcessor
+
+    if how == "plain":
+        pipeline.unet.set_attn_processor(AttnProcessor())
+    elif how == "sliced":
+        pipeline.enable_attention_slicing("max")
+    elif how == "xformers":
+        if find_spec("xformers") is None or best_device() == "cpu":
+            raise ModelUnavailable(f"{entry.name}: attention = 'xformers' needs the package xformers and a GPU")
+        pipeline.enable_xformers_memory_efficient_attention()
+
+
 def _placed(pipeline: Any, entry: Entry, options: Options) -> Any:
     """The pipeline on its device, with the memory savers that are asked for."""
     import torch
 
     pipeline.set_progress_bar_config(disable=True)
-    if options.attention_slicing:
-        pipeline.enable_attention_slicing()
+    _attend(pipeline, entry, options.attention)
     if options.vae_slicing:
         pipeline.vae.enable_slicing()
     if options.vae_tiling:
