@@ -1,8 +1,8 @@
 """Finds pictures that a model would be tested on after it had seen them.
 
 Three ways: from training into a test split of the same edition, from the edition into somebody's benchmark, which is
-known by a list of hashes and no pictures, and from a generator's memory, when a generated picture is a copy of an
-original that it wasn't made of. The side to be left out of training is flagged.
+known by a list of hashes and no pictures, and from a generator's memory, when a generated picture is a copy of one that
+the generator was trained on, or of an original that it wasn't made of. The side to be left out of training is flagged.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from curation.fingerprints.blocklists import Blocklist, matches
 from curation.fingerprints.evidence import Prints, likeness, near_links
 from curation.fingerprints.grouping import FILE, LAYERS, PIXELS, Links
 from curation.fingerprints.join import Ints
+from curation.fingerprints.sources import source_list
 from schemas.canonical import Json
-from schemas.component import Context, CurationStep
+from schemas.component import Context, CurationStep, NestedSource, Source
 from schemas.errors import RecipeError, SourceError
 from variorum.columns import vector
 from variorum.hashes import file_hashes
@@ -32,11 +33,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+TRAINED_ON = "trained_on"
+
+
 class Leakage(CurationStep):
     """Pictures that would let a model see what it is tested on, and how much of each test split training knows."""
 
     whereabouts: ClassVar[frozenset[str]] = frozenset({"against"})
-    scored_by: ClassVar[frozenset[str]] = frozenset({"splits", "train", "against", "originals", "embedding", "cosine"})
+    scored_by: ClassVar[frozenset[str]] = frozenset(
+        {"splits", "train", "against", "originals", "embedding", "cosine", "trained_on", "encoder"}
+    )
 
     splits: dict[str, str] = Field(default_factory=dict)
     """The edition's own splits: name to a pattern of `origin`, `train: train/*`. A picture of no pattern is in none."""
@@ -46,6 +52,10 @@ class Leakage(CurationStep):
     """Parquet files of fingerprints, as `blocklist` writes them, of pictures that must not be in the edition."""
     originals: bool = True
     """Whether to look for generated pictures that are copies of an original that they weren't made of."""
+    trained_on: NestedSource | None = None
+    """What a generator was trained on: a picture that is a copy of one of these is memorised."""
+    encoder: str = "encoder"
+    """Alias of the model that embeds `trained_on`: the one that the step `features` has."""
     embedding: bool = True
     """Whether to compare embeddings too; needs the step `features`."""
     cosine: float | None = Field(default=None, gt=0, le=1)
@@ -55,10 +65,18 @@ class Leakage(CurationStep):
     def _names_fit(self) -> Leakage:
         if self.splits and (self.train not in self.splits or len(self.splits) < 2):
             raise ValueError(f"splits need {self.train!r} and at least one other, there are: {', '.join(self.splits)}")
-        stems = [Path(path).stem for path in self.against]
+        stems = [Path(path).stem for path in self.against] + ([TRAINED_ON] if self.trained_on else [])
         if twice := {stem for stem in stems if stems.count(stem) > 1 or stem in self.splits}:
             raise ValueError(f"against: two lists or splits are named {', '.join(sorted(twice))}; rename a file")
         return self
+
+    def aliases(self) -> tuple[str, ...]:
+        """The encoder, where it is needed."""
+        return (self.encoder,) if self.trained_on and self.embedding else ()
+
+    def references(self) -> Mapping[str, Source]:
+        """`trained_on`, where it is known."""
+        return {TRAINED_ON: self.trained_on} if self.trained_on else {}
 
     def needs(self) -> tuple[str, ...]:
         """The hashes, and the embeddings where they are compared."""
@@ -74,6 +92,8 @@ class Leakage(CurationStep):
             return {}
         prints = Prints.read(table, embedding=self.embedding)
         lists = [Blocklist.read(Path(path)) for path in self.against]
+        if self.trained_on:
+            lists.append(source_list(TRAINED_ON, self.trained_on, self.encoder if self.embedding else None, ctx))
         exact, head = prints.exact()
         rng = ctx.rng(self.component_name(), "", "pairs")
         others = sum(len(listed.embedding) for listed in lists)
@@ -121,6 +141,7 @@ class Leakage(CurationStep):
         variant = vector(table, "variant")
         originals = self.originals and 0 < (variant == "original").sum() < n
         compared = [*rates, *(["originals"] if originals else []), *(Path(path).stem for path in self.against)]
+        compared += [TRAINED_ON] if self.trained_on else []
         return {
             "pictures": n,
             "compared_with": ", ".join(compared) or "nothing",

@@ -190,6 +190,10 @@ class CurationStep(Component):
     adds: ClassVar[Mapping[str, str]] = {}
     """Members that a release adds to its samples: file ending to the column with the bytes; all null for none."""
 
+    def references(self) -> Mapping[str, Source]:
+        """Sources whose pictures `score` reads besides the edition's columns, by the field's name."""
+        return {}
+
     def needs(self) -> tuple[str, ...]:
         """Names of the steps whose columns `score` and `decide` read; they must come before it in the recipe."""
         return ()

@@ -132,7 +132,10 @@ def score_key(step: CurationStep, manifest: Manifest, columns: Columns, ctx: Con
         for other in (*step.needs(), step.component_name())
     }
     rows: list[Json] = [info.sha256 for info in manifest.rows]
-    return digest([step.component_name(), step.revision, fields, ctx.seed, rows, read, pins(step, ctx)])
+    others: dict[str, Json] = {
+        name: [source.fingerprint(), source.pin(ctx)] for name, source in step.references().items()
+    }
+    return digest([step.component_name(), step.revision, fields, ctx.seed, rows, read, others, pins(step, ctx)])
 
 
 def decide(

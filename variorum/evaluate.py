@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,13 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from schemas.canonical import Json, digest
-from schemas.component import Context, Evaluation, Source
+from schemas.component import Context, Evaluation
 from schemas.errors import SourceError
 from schemas.manifest import Manifest, ShardInfo
 from schemas.recipe import Recipe
-from schemas.sample import Failure, Sample
-from variorum.engine import decoded
-from variorum.measure import AHEAD, Advance, pins, shard_samples
+from schemas.sample import Sample
+from variorum.measure import AHEAD, Advance, pins, shard_samples, source_pictures
 from variorum.models import refuse_filters
 from variorum.pipeline import prefetch
 from variorum.progress import QUIET, Progress
@@ -29,8 +27,6 @@ from variorum.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-log = logging.getLogger(__name__)
 
 STRETCH = 1000
 """Samples of a reference that are measured and kept together."""
@@ -58,7 +54,7 @@ Piece = ShardInfo | Stretch
 
 
 def check_evaluations(recipe: Recipe, ctx: Context) -> None:
-    """Whether a recipe's evaluations will work, asked before any picture is made.
+    """Whether evaluations will work, and judgements that compare with a source; asked before any picture is made.
 
     Raises:
         SourceError: a reference is missing or empty.
@@ -68,9 +64,11 @@ def check_evaluations(recipe: Recipe, ctx: Context) -> None:
     filters = [ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()]
     for evaluation in recipe.evaluate:
         refuse_filters(pins(evaluation, ctx), filters)
-        for name, source in evaluation.references().items():
-            if not source.size(ctx):
-                raise SourceError(f"evaluate.{evaluation.component_name()}.{name}: it has no samples")
+    for part, components in (("curate", recipe.curate), ("evaluate", recipe.evaluate)):
+        for component in components:
+            for name, source in component.references().items():
+                if not source.size(ctx):
+                    raise SourceError(f"{part}.{component.component_name()}.{name}: it has no samples")
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, ctx: Context) -> None:
@@ -108,7 +106,8 @@ def run_measure(
     if isinstance(piece, ShardInfo):
         samples = (sample for sample, _ in shard_samples(piece, store, advance))
     else:
-        samples = _reference_samples(evaluation.references()[piece.reference], piece, ctx, advance)
+        source = evaluation.references()[piece.reference]
+        samples = source_pictures(piece.reference, source, piece.start, piece.stop, ctx, advance)
     with closing(prefetch(samples, AHEAD)) as ahead:
         rows = list(evaluation.measure(ahead, ctx))
     sink = io.BytesIO()
@@ -132,22 +131,6 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
             for name, values in columns.items()
         }
     )
-
-
-def _reference_samples(source: Source, stretch: Stretch, ctx: Context, advance: Advance) -> Iterator[Sample]:
-    """Decoded samples of a stretch of a source. Raises SourceError when none of them can be read."""
-    read, why = 0, "it gives none"
-    for item in decoded(source.read(stretch.start, stretch.stop, ctx), advance):
-        if isinstance(item, Failure):
-            why = item.detail or item.reason
-            log.warning("%s: %s is left out: %s", stretch.reference, item.origin or item.id, why)
-        elif isinstance(item.image, bytes):
-            raise SourceError(f"{stretch.reference}: {source.component_name()} has no pictures, only what to make")
-        else:
-            read += 1
-            yield item
-    if not read:
-        raise SourceError(f"{stretch.reference}: no sample of {stretch.start} to {stretch.stop - 1} can be read: {why}")
 
 
 def summarise(

@@ -6,6 +6,7 @@ A shard is read and decoded once for all the steps that still have to look at it
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,11 +14,12 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from schemas.canonical import digest
-from schemas.component import Component, Context, CurationStep
-from schemas.errors import RecipeError
+from schemas.component import Component, Context, CurationStep, Source
+from schemas.errors import RecipeError, SourceError
 from schemas.manifest import ShardInfo
-from schemas.sample import Sample
+from schemas.sample import Failure, Sample
 from variorum.columns import arrow_column
+from variorum.engine import decoded
 from variorum.images import decode
 from variorum.pipeline import prefetch
 from variorum.records import read_sample
@@ -26,6 +28,7 @@ from variorum.store import Store
 
 Advance = Callable[[int], None]
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 AHEAD = 8
 STRETCH = 32
@@ -40,6 +43,36 @@ def shard_samples(shard: ShardInfo, store: Store, advance: Advance = lambda _: N
         assert isinstance(sample.image, bytes)
         yield replace(sample, image=decode(sample.image)), sha256
         advance(1)
+
+
+def source_pictures(
+    name: str, source: Source, start: int, stop: int, ctx: Context, advance: Advance = lambda _: None
+) -> Iterator[Sample]:
+    """Samples `start` to `stop - 1` of a source with decoded pixels; what can't be read is left out, with a warning.
+
+    Args:
+        name: what the source is called in messages.
+        source: whose pictures.
+        start: position of the first.
+        stop: position after the last.
+        ctx: what the source may use.
+        advance: called with 1 for each.
+
+    Raises:
+        SourceError: none of them can be read, or the source has no pictures.
+    """
+    read, why = 0, "it gives none"
+    for item in decoded(source.read(start, stop, ctx), advance):
+        if isinstance(item, Failure):
+            why = item.detail or item.reason
+            log.warning("%s: %s is left out: %s", name, item.origin or item.id, why)
+        elif isinstance(item.image, bytes):
+            raise SourceError(f"{name}: {source.component_name()} has no pictures, only what to make")
+        else:
+            read += 1
+            yield item
+    if not read:
+        raise SourceError(f"{name}: no sample of {start} to {stop - 1} can be read: {why}")
 
 
 def measures(step: CurationStep) -> bool:

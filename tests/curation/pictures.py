@@ -153,8 +153,8 @@ def edition(pictures: list[Pixels], embedding: NDArray[np.floating] | None = Non
     return table if embedding is None else table.append_column("features.embedding", arrow_column(embedding))
 
 
-def scored(step: CurationStep, table: pa.Table) -> pa.Table:
+def scored(step: CurationStep, table: pa.Table, ctx: Context = CONTEXT) -> pa.Table:
     """The table with what the step gives, as the engine adds it."""
-    for name, values in step.score(table, CONTEXT).items():
+    for name, values in step.score(table, ctx).items():
         table = table.append_column(f"{step.component_name()}.{name}", arrow_column(values))
     return table

@@ -1,16 +1,19 @@
 import io
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pictures import CONTEXT, copy, edition, render, scored
+from PIL import Image
 from pydantic import ValidationError
 
 from curation.duplicates import Duplicates
 from curation.fingerprints.blocklists import Blocklist, blocklist
 from curation.fingerprints.grouping import grouped_folds, leak_rate
 from curation.leakage import Leakage, list_hashes, split_of
+from schemas.component import Context
 from schemas.errors import RecipeError, SourceError
 
 SPLITS = {"train": "train/*", "val": "val/*", "test": "test/*"}
@@ -157,6 +160,32 @@ def test_pictures_on_a_list_are_flagged(listed):
     assert step.summarise(found)["compared_with"] == "benchmark"
     same_files = scored(step, edition(pictures))
     assert columns(same_files, "layer")[0][0] == "file"
+
+
+def test_copies_of_what_a_generator_was_trained_on_are_flagged(tmp_path):
+    for number in range(4):
+        (tmp_path / "seen" / "thing").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(render(number)).save(tmp_path / "seen" / "thing" / f"{number}.png")
+    (tmp_path / "seen" / "thing" / "broken.png").write_bytes(b"no picture")
+    kept: dict[str, object] = {}
+    ctx = Context(0, None, lambda key, compute: kept.setdefault(key, compute()))
+    step = Leakage(trained_on={"name": "image_folder", "path": str(tmp_path / "seen")}, embedding=False)
+    table = edition([render(0), copy(render(1), "flip"), render(9)])
+    found = scored(step, table, ctx)
+    assert columns(found, "flag", "against", "layer") == [
+        [True, True, False],
+        ["trained_on", "trained_on", ""],
+        ["pixels", "hash", ""],
+    ]
+    assert step.summarise(found)["compared_with"] == "trained_on"
+    (list_of,) = kept.values()
+    assert len(list_of["pixels"]) == 4
+    shutil.copytree(tmp_path / "seen", tmp_path / "more")
+    Image.fromarray(render(9)).save(tmp_path / "more" / "thing" / "9.png")
+    more = Leakage(trained_on={"name": "image_folder", "path": str(tmp_path / "more")}, embedding=False)
+    assert columns(scored(more, table, ctx), "flag") == [[True] * 3]  # other data, another list
+    assert step.aliases() == ()
+    assert step.model_copy(update={"embedding": True}).aliases() == ("encoder",)
 
 
 def test_a_list_of_some_fingerprints_is_checked_by_those(tmp_path):

@@ -383,6 +383,12 @@ def test_a_missing_reference_is_refused_before_any_work(made, tmp_path):
     missing = Recipe.parse({**recipe.dump(), "evaluate": [entry]})
     with pytest.raises(SourceError, match="install Debian's package dataset-fashion-mnist"):
         check_evaluations(missing, open_context(missing, "embedded"))
+    judging = [{"name": "duplicates", "embedding": False}, {"name": "leakage", "embedding": False}]
+    judging[1]["trained_on"] = entry["train"]
+    for part, value in (("evaluate", []), ("curate", judging)):
+        missing = Recipe.parse({**missing.dump(), part: value})
+    with pytest.raises(SourceError, match="install Debian's package dataset-fashion-mnist"):
+        check_evaluations(missing, open_context(missing, "embedded"))
     entry["train"] = {"name": "fashion_mnits"}
     with pytest.raises(RecipeError, match=r"train: no source named 'fashion_mnits'|no source named 'fashion_mnits'"):
         Recipe.parse({**recipe.dump(), "evaluate": [entry]})
