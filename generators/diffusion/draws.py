@@ -76,12 +76,21 @@ class Ask:
 
 @dataclass(slots=True)
 class Drawn:
-    """A picture, and how it came about: seed number, pictures in the same call, margin over the checker's limit."""
+    """A picture, and how it came about.
+
+    Attributes:
+        image: its pixels.
+        attempt: number of its seed.
+        together: pictures in the same call.
+        margin: over the safety checker's limit; None where it wasn't asked.
+        notes: the scorer's opinion.
+    """
 
     image: Pixels
     attempt: int
     together: int
     margin: float | None = None
+    notes: Mapping[str, Gate] = field(default_factory=dict)
 
     @property
     def flagged(self) -> bool:
@@ -119,6 +128,11 @@ class Studio:
     batch: int
     note: Callable[[Ask], dict[str, Json]] = field(default=lambda _: {})
 
+    @property
+    def name(self) -> str:
+        """Of the component."""
+        return self.component.component_name()
+
     def pictures(self, items: Iterable[Ask], settings: int) -> Iterator[Sample | Failure]:
         """A sample or a Failure for each ask, in order.
 
@@ -131,51 +145,55 @@ class Studio:
         """
         pins = {alias: self.ctx.models.pin(alias) for alias in aliases(self.model, self.safety, self.scorer)}
         for window, drawn in self._windows(items, settings):
-            asks = _possible(window)
-            images = [item.image for item in drawn]
-            notes = iter(
-                opinions(self.ctx.models.get(self.scorer), images, asks, self.words)
-                if self.scorer
-                else [{}] * len(asks)
-            )
             results = iter(drawn)
             for item in window:
-                if item.reason[0]:
-                    yield self._refused(item, *item.reason)
-                else:
-                    yield self._result(item, next(results), next(notes), pins)
+                yield self._refused(item, *item.reason) if item.reason[0] else self._result(item, next(results), pins)
 
     def _windows(self, items: Iterable[Ask], settings: int) -> Iterator[tuple[list[Ask], list[Drawn]]]:
-        """Asks, and a picture for each that can be made: one window is drawn while another is decoded and judged."""
+        """Asks, and a picture for each that can be made: one window is drawn while another is decoded and judged.
+
+        Once memory has run out, there is one at a time.
+        """
         from torch import OutOfMemoryError
 
-        batch, waiting = self.batch, iter(items)
+        batch, at_once, waiting = self.batch, AT_ONCE, iter(items)
         begun: deque[tuple[list[Ask], Future[list[Drawn]]]] = deque()
         with ThreadPoolExecutor(AT_ONCE, "draw") as threads:
             while True:
-                while len(begun) < AT_ONCE and (window := list(islice(waiting, batch * settings))):
-                    begun.append((window, threads.submit(self._drawn, window)))
+                while len(begun) < at_once and (window := list(islice(waiting, batch * settings))):
+                    begun.append((window, threads.submit(self._drawn, _possible(window))))
                 if not begun:
                     return
                 window, drawing = begun.popleft()
                 try:
                     drawn = drawing.result()
                 except OutOfMemoryError:
-                    most = max(len(part) for part in _by_setting(_possible(window)).values())
-                    if most == 1:
-                        raise
-                    batch = most // 2
-                    name = self.component.component_name()
-                    log.warning("%s: out of memory with %d pictures, going on with %d", name, most, batch)
-                    wait(later for _, later in begun)
-                    waiting = chain(window, *(others for others, _ in begun), waiting)
-                    begun.clear()
-                    continue
+                    wait(later for _, later in begun)  # they have had their part of the memory
+                    if at_once > 1:
+                        at_once = 1
+                        log.warning("%s: out of memory, going on with one batch at a time", self.name)
+                    drawn, batch = self._drawn_in_parts(_possible(window), batch, settings)
                 yield window, drawn
 
-    def _drawn(self, window: list[Ask]) -> list[Drawn]:
-        """One picture for each ask that can be made, in order."""
-        asks = _possible(window)
+    def _drawn_in_parts(self, asks: list[Ask], batch: int, settings: int) -> tuple[list[Drawn], int]:
+        """One picture an ask, in order, and the largest batch that there is memory for, found by halving."""
+        from torch import OutOfMemoryError
+
+        found: list[Drawn] = []
+        while left := asks[len(found) :]:
+            part = left[: batch * settings]
+            try:
+                found += self._drawn(part)
+            except OutOfMemoryError:
+                most = max(map(len, _by_setting(part).values()))
+                if most == 1:
+                    raise
+                batch = most // 2
+                log.warning("%s: out of memory with %d pictures, going on with %d", self.name, most, batch)
+        return found, batch
+
+    def _drawn(self, asks: list[Ask]) -> list[Drawn]:
+        """One picture an ask, in order, with what the safety checker and the scorer say."""
         found: dict[int, Drawn] = {}
         for setting, numbers in _by_setting(asks).items():
             left = numbers
@@ -192,9 +210,14 @@ class Studio:
                 left = [number for number in left if found[number].flagged]
                 if not left:
                     break
-        return [found[number] for number in range(len(asks))]
+        drawn = [found[number] for number in range(len(asks))]
+        if self.scorer and drawn:
+            model, images = self.ctx.models.get(self.scorer), [item.image for item in drawn]
+            for item, notes in zip(drawn, opinions(model, images, asks, self.words), strict=True):
+                item.notes = notes
+        return drawn
 
-    def _result(self, ask: Ask, drawn: Drawn, notes: Mapping[str, Gate], pins: Mapping[str, str]) -> Sample | Failure:
+    def _result(self, ask: Ask, drawn: Drawn, pins: Mapping[str, str]) -> Sample | Failure:
         component, sample = self.component, ask.sample
         gates = {"blank": blank(drawn.image, Gates())}
         if drawn.margin is not None:
@@ -203,7 +226,7 @@ class Studio:
             seeds = f"flagged by {self.safety.checker} with each of {drawn.attempt + 1} seeds"
             return self._refused(ask, FLAGGED, seeds, {FLAGGED: gates[FLAGGED]})
         op = Op(
-            name=component.component_name(),
+            name=self.name,
             revision=component.revision,
             requested=ask.requested,
             achieved={
@@ -212,7 +235,7 @@ class Studio:
                 "redraws": drawn.attempt,
                 **self.note(ask),
             },
-            gates={**gates, **notes},
+            gates={**gates, **drawn.notes},
             models=dict(pins),
             seed=self._seed(ask, drawn.attempt),
         )
@@ -228,7 +251,7 @@ class Studio:
         )
 
     def _seed(self, ask: Ask, attempt: int) -> int:
-        return seed_of(self.component.component_name(), ask.sample, ask.number, attempt, self.ctx)
+        return seed_of(self.name, ask.sample, ask.number, attempt, self.ctx)
 
     def _refused(self, ask: Ask, reason: str, detail: str, gates: Mapping[str, Gate] | None = None) -> Failure:
         sample = ask.sample

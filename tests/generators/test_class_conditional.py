@@ -170,10 +170,11 @@ def test_out_of_memory_halves_the_batch_and_says_so(ctx, caplog):
     small = Small(ctx.models.get("class_conditional"), 3)
     with caplog.at_level(logging.WARNING, "generators.diffusion.draws"):
         children = made(samples, Context(7, Only(small, ctx.models), ctx.memo), steps=2, batch=8)
-    assert sorted(small.asked, reverse=True) == [8, 4, 4, 2, 2, 2, 2, 2, 2]
+    assert sorted(small.asked, reverse=True) == [8, 8, 4, 2, 2, 2, 2, 2]
     assert [child.parent for child in children] == [sample.id for sample in samples]
     assert {child.ops[0]["achieved"]["batch"] for child in children} == {2}
     assert [record.getMessage() for record in caplog.records] == [
+        "class_conditional: out of memory, going on with one batch at a time",
         "class_conditional: out of memory with 8 pictures, going on with 4",
         "class_conditional: out of memory with 4 pictures, going on with 2",
     ]

@@ -188,8 +188,9 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     small = Small(ctx.models.get(name), 1)
     with caplog.at_level(logging.WARNING, "generators.diffusion.draws"):
         children = run(kind, samples, Context(7, Instead(ctx.models, name, small), ctx.memo, ctx.source), batch=5)
-    assert sorted(small.asked, reverse=True) == [5, 2, 2, 1, 1, 1, 1, 1, 1, 1]
+    assert sorted(small.asked, reverse=True) == [5, 5, 2, 1, 1, 1, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
+        f"{name}: out of memory, going on with one batch at a time",
         f"{name}: out of memory with 5 pictures, going on with 2",
         f"{name}: out of memory with 2 pictures, going on with 1",
     ]
@@ -197,6 +198,59 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     assert {child.ops[0]["achieved"]["batch"] for child in children} == {1}
     enough = run(kind, samples, ctx, batch=1)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(children, enough, strict=True))
+
+
+class OneAtATime(Small):
+    """The real model on a device that has no room for two calls."""
+
+    def __init__(self, model):
+        super().__init__(model, 1)
+        self.at_work = threading.Lock()
+
+    def __call__(self, *inputs, **settings):
+        from torch import OutOfMemoryError
+
+        if not self.at_work.acquire(blocking=False):
+            raise OutOfMemoryError("out of memory")
+        try:
+            return super().__call__(*inputs, **settings)
+        finally:
+            self.at_work.release()
+
+
+def test_a_device_with_room_for_one_picture_does(route):
+    kind, samples, ctx = route
+    single = OneAtATime(ctx.models.get(kind.component_name()))
+    models = Instead(ctx.models, kind.component_name(), single)
+    for batch in (1, 2):
+        children = run(kind, samples, Context(7, models, ctx.memo, ctx.source), batch=batch)
+        assert [child.parent for child in children] == [sample.id for sample in samples]
+
+
+def test_a_scorer_that_runs_out_of_memory_gets_fewer_pictures(route):
+    kind, samples, ctx = route
+    models = Instead(ctx.models, "zero_shot", Small(ctx.models.get("zero_shot"), 2))
+    children = run(kind, samples, Context(7, models, ctx.memo, ctx.source), batch=4, scorer="zero_shot")
+    assert [child.parent for child in children] == [sample.id for sample in samples]
+    assert {child.ops[0]["achieved"]["batch"] for child in children} <= {1, 2}
+    assert all("label_p" in child.ops[0]["gates"] for child in children)
+
+
+def test_prompts_are_counted_beside_prompts_that_are_encoded(ctx):
+    model = ctx.models.get("text_to_image")
+    tokenizer, done = model.pipeline.tokenizer, threading.Event()
+
+    def encode():
+        while not done.is_set():
+            tokenizer("a", padding="max_length", max_length=tokenizer.model_max_length, truncation=True)
+
+    thread = threading.Thread(target=encode)
+    thread.start()
+    try:
+        assert all(model.cut(["word " * 200, "word"]) == [True, False] for _ in range(1000))
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_a_batch_is_denoised_while_the_one_before_is_decoded(ctx, monkeypatch):

@@ -10,6 +10,7 @@ call it keep the U-Net at work.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -41,6 +42,9 @@ class Pipeline:
         self.multiple: int = max(MULTIPLE, pipeline.vae_scale_factor)
         self.size: int = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
         self._encoded = EncodedPrompts(pipeline)
+        # calls change a tokenizer's settings, so what is counted beside a run is counted by another one
+        self._counter = copy.deepcopy(getattr(pipeline, "tokenizer", None))
+        self._counting = threading.Lock()
         self._denoising = threading.Lock()  # a scheduler keeps the run's state
         # Not beside each other: parts that come and go (accelerate's hooks), and a VAE that encodes pictures here and
         # changes its type to decode, as SDXL's has to in half precision.
@@ -51,8 +55,9 @@ class Pipeline:
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
         """Whether each prompt has more tokens than the text encoder reads."""
-        tokenizer = self.pipeline.tokenizer
-        return [len(tokenizer(prompt, verbose=False).input_ids) > tokenizer.model_max_length for prompt in prompts]
+        with self._counting:
+            tokens = [len(self._counter(prompt, verbose=False).input_ids) for prompt in prompts]
+        return [number > self._counter.model_max_length for number in tokens]
 
     def _side(self, size: int | None) -> int:
         side = size or self.size

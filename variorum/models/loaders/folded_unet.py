@@ -6,6 +6,7 @@ for classifier-free guidance (Ho & Salimans, arXiv 2207.12598).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,6 +76,7 @@ class FoldedUNet:
     def __init__(self, network: Any, schedule: Any, classes: tuple[str, ...]) -> None:
         self._network = network
         self._schedule = schedule
+        self._denoising = threading.Lock()  # one batch in memory at a time
         self.classes = classes
         self.size: int = network.config.sample_size * FOLD
 
@@ -110,7 +112,7 @@ class FoldedUNet:
         asked = torch.tensor(labels, device=device)
         guided = guidance != 1
         conditions = torch.cat([asked, torch.full_like(asked, len(self.classes))]) if guided else asked
-        with torch.inference_mode():
+        with self._denoising, torch.inference_mode():
             for moment in schedule.timesteps:
                 seen = schedule.scale_model_input(state, moment)
                 found = self._network(
