@@ -189,6 +189,9 @@ class CurationStep(Component):
     """Fields that `score` depends on, besides those."""
     adds: ClassVar[Mapping[str, str]] = {}
     """Members that a release adds to its samples: file ending to the column with the bytes; all null for none."""
+    reads_verdicts: ClassVar[bool] = False
+    """Whether it decides last and sees what the others settled on: the columns `verdict.action`, `keep` where none had
+    anything to say, and `verdict.labels`, a relabel's new ones in one text."""
 
     def references(self) -> Mapping[str, Source]:
         """Sources whose pictures `score` reads besides the edition's columns, by the field's name."""

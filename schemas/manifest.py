@@ -69,6 +69,8 @@ class Ledger(BaseModel):
     """Action to reason to number of pictures, settled."""
     figures: dict[str, dict[str, Any]]
     """Step to its figures for the card."""
+    detectors: dict[str, Any] = {}
+    """What the steps flag, by class, and how far they agree: `variorum.detectors`."""
 
     def digest(self) -> str:
         """The ledger's name by content."""

@@ -62,6 +62,21 @@ def given_labels(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return y, classes
 
 
+def class_tiers(y: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0 head, 1 mid, 2 tail for each picture `[n]`, by the size of its class among the classes.
+
+    A class is of the tail if its mid-rank by size is in the lowest third, so that classes of one size are never torn
+    apart and a balanced edition is all mid.
+    """
+    if not len(y):
+        return np.zeros(0, np.int64)
+    classes, which, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    smaller = np.searchsorted(np.sort(sizes), sizes, side="left")
+    not_larger = np.searchsorted(np.sort(sizes), sizes, side="right")
+    rank = (smaller + not_larger) / 2 / len(classes)
+    return np.where(rank < 1 / 3, 2, np.where(rank > 2 / 3, 0, 1))[which].astype(np.int64)
+
+
 def arrow_column(values: Any) -> pa.Array:
     """A column for a table: `[N]` or `[N, d]` arrays, lists of bytes or strings."""
     import pyarrow as pa

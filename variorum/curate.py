@@ -6,7 +6,7 @@ a run that was killed goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,10 @@ from schemas.component import Context, CurationStep
 from schemas.errors import CorruptShard, RecipeError
 from schemas.manifest import Ledger, Manifest, ShardInfo
 from schemas.recipe import Recipe
+from schemas.verdict import Verdict
 from variorum.columns import scalar_columns
-from variorum.ledgers import action_counts, keep_verdicts, put_ledger, review_queue, settle
+from variorum.detectors import detector_figures
+from variorum.ledgers import action_counts, keep_verdicts, put_ledger, put_queue, review_queue, settle
 from variorum.measure import keep_columns, measure_shard, measures, pins
 from variorum.progress import QUIET, Progress
 from variorum.store import Store
@@ -91,6 +93,16 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
     return table
 
 
+def add_verdicts(table: Any, settled: Mapping[str, Verdict]) -> Any:
+    """The table with `verdict.action` and `verdict.labels`: what the steps so far settled on for each picture."""
+    import pyarrow as pa
+
+    said = [settled.get(sample_id) for sample_id in table.column("id").to_pylist()]
+    action = pa.array([verdict.action if verdict else "keep" for verdict in said], pa.string())
+    labels = pa.array([" ".join(verdict.labels) if verdict else "" for verdict in said], pa.string())
+    return table.append_column("verdict.action", action).append_column("verdict.labels", labels)
+
+
 def curated_table(manifest: Manifest, ledger: Ledger, steps: Sequence[str], store: Store) -> Any:
     """The edition's table with all columns of the steps named, vectors too, as a ledger has them.
 
@@ -156,7 +168,9 @@ def decide(
     table = picture_table(manifest, store) if table is None else table
     for step in recipe.curate:
         table = add_columns(table, columns, step.component_name(), store, vectors=False)
-    verdicts = [verdict for step in recipe.curate for verdict in step.decide(table)]
+    verdicts = [verdict for step in recipe.curate if not step.reads_verdicts for verdict in step.decide(table)]
+    table = add_verdicts(table, settle(verdicts))
+    verdicts += [verdict for step in recipe.curate if step.reads_verdicts for verdict in step.decide(table)]
     settled = settle(verdicts)
     check_verdicts(settled.values(), table, force=force)
     ledger = Ledger(
@@ -169,10 +183,10 @@ def decide(
         members=added_members(recipe.curate, columns, store),
         counts=action_counts(settled),
         figures={step.component_name(): dict(figures) for step in recipe.curate if (figures := step.summarise(table))},
+        detectors=detector_figures(table, manifest.classes),
     )
     number = put_ledger(manifest, ledger, store)
-    queue = review_queue(verdicts, table)
-    store.write_beside(manifest, f"ledgers/{number:04d}.review.csv", queue.encode())
+    put_queue(manifest, number, review_queue(verdicts, table), store)
     return number, ledger
 
 

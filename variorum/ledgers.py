@@ -152,36 +152,51 @@ def set_current(manifest: Manifest, number: int, store: Store) -> None:
     store.put(name, Current(release=number).model_dump_json().encode())
 
 
+def put_queue(manifest: Manifest, number: int, queue: str, store: Store) -> None:
+    """Keep what people are asked beside a ledger, once: people may have written their answers into it since."""
+    store.put_if_absent(_name(manifest, number).replace(".json", ".review.csv"), queue.encode())
+
+
 def review_queue(verdicts: Iterable[Verdict], table: Any) -> str:
     """What people are asked, as CSV: a line a picture, most suspect first, with what there is to know of it.
 
-    Pictures drawn for the audit are asked about whatever else is done with them.
+    Numbers behind different reasons can't be compared, so reasons follow one another as the verdicts first give them,
+    of each those with the highest value first, and without one as they were given. Pictures on which steps contradict
+    each other come before all others, the audit's random sample after them.
+    Pictures drawn for the audit are asked about whatever else is done with them, and about the new label of a relabel.
     """
     verdicts = list(verdicts)
     drawn = {verdict.id: verdict for verdict in verdicts if verdict.action == "audit"}
-    wanted = drawn | {name: verdict for name, verdict in settle(verdicts).items() if verdict.action == "review"}
+    settled = settle(verdicts)
+    wanted = drawn | {name: verdict for name, verdict in settled.items() if verdict.action == "review"}
     names = ["id", "sha256", "variant", "labels", "origin"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, "by", "reason", "value", "audit"])
+    writer.writerow([*names, "by", "reason", "value", "audit", "new_labels"])
     rows = [row for row in table.select(names).to_pylist() if row["id"] in wanted]
-    rows.sort(key=lambda row: _turn(wanted[row["id"]]))
+    turn: dict[tuple[str, str], int] = {}
+    given: dict[str, int] = {}
+    for place, verdict in enumerate(verdicts):
+        turn.setdefault((verdict.by, verdict.reason), place)
+        given.setdefault(verdict.id, place)
+
+    def order(verdict: Verdict) -> tuple[bool, int, float, int]:
+        value = math.inf if math.isnan(verdict.value) else -verdict.value
+        return verdict.action == "audit", turn.get((verdict.by, verdict.reason), -1), value, given[verdict.id]
+
+    rows.sort(key=lambda row: order(wanted[row["id"]]))
     for row in rows:
         verdict = wanted[row["id"]]
         value = "" if math.isnan(verdict.value) else f"{verdict.value:.6g}"
         cells = [row["id"], row["sha256"], row["variant"], " ".join(row["labels"] or ()), row["origin"]]
-        writer.writerow([*map(plain, cells), verdict.by, verdict.reason, value, int(row["id"] in drawn)])
+        new = plain(" ".join(settled[row["id"]].labels))
+        writer.writerow([*map(plain, cells), verdict.by, verdict.reason, value, int(row["id"] in drawn), new])
     return out.getvalue()
 
 
 def plain(text: str) -> str:
     """Text that a spreadsheet takes for text, not for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def _turn(verdict: Verdict) -> tuple[bool, float, str]:
-    """Doubts before the random sample, most suspect first."""
-    return verdict.action == "audit", math.inf if math.isnan(verdict.value) else -verdict.value, verdict.id
 
 
 def _name(manifest: Manifest, number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,23 @@ Ints = NDArray[np.int64]
 
 STATES = ("unflagged", "flagged")
 TIERS = ("head", "mid", "tail")
+FATES = ("kept", "relabelled", "dropped")
+"""What a release makes of a picture; one that people are asked about is kept with its label."""
+
+
+class Stratum(NamedTuple):
+    """Pictures that are drawn from with one chance."""
+
+    state: str
+    tier: str
+    fate: str
+    value: str = ""
+    """Of the other column, empty where there is none."""
+
+    @property
+    def name(self) -> str:
+        """`unflagged/tail/kept`, with the other column's value behind it."""
+        return "/".join(filter(None, self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +42,7 @@ class Population:
     Attributes:
         rows: `[n]` where they are in the table.
         stratum: `[n]` of each.
-        names: of the H strata, `unflagged/tail`.
+        strata: the H strata.
         pictures: `[H]` in each.
         drawn: `[H]` to be reviewed.
         order: `[n]` place of each in its stratum's random order; the first `drawn` are reviewed.
@@ -33,10 +50,14 @@ class Population:
 
     rows: Ints
     stratum: Ints
-    names: list[str]
+    strata: list[Stratum]
     pictures: Ints
     drawn: Ints
     order: Ints
+
+    def where(self, *wanted: str) -> Bools:
+        """The strata `[H]` whose state, tier or fate is among those wanted."""
+        return np.array([bool({*stratum[:3]} & {*wanted}) for stratum in self.strata], bool)
 
     def chosen(self, wrong: Floats | None = None) -> Bools:
         """The pictures drawn, `[n]`; with answers, also the strata that are wholly answered.
@@ -50,32 +71,25 @@ class Population:
         return np.asarray(self.order < drawn[self.stratum])
 
 
-def class_tiers(y: Ints) -> Ints:
-    """0 head, 1 mid, 2 tail for each picture `[n]`, by the size of its class among the classes.
+def split(flagged: Bools, tiers: Ints, fates: Ints, values: NDArray[Any] | None) -> tuple[Ints, list[Stratum]]:
+    """Stratum of each picture `[n]`, and the strata in order.
 
-    A class is of the tail if its mid-rank by size is in the lowest third, so that classes of one size are never torn
-    apart and a balanced edition is all mid.
+    Args:
+        flagged: `[n]` whether a detector suspects it.
+        tiers: `[n]` places in `TIERS`.
+        fates: `[n]` places in `FATES`.
+        values: `[n]` of another column to split by.
     """
-    if not len(y):
-        return np.zeros(0, np.int64)
-    classes, which, sizes = np.unique(y, return_inverse=True, return_counts=True)
-    smaller = np.searchsorted(np.sort(sizes), sizes, side="left")
-    not_larger = np.searchsorted(np.sort(sizes), sizes, side="right")
-    rank = (smaller + not_larger) / 2 / len(classes)
-    return np.where(rank < 1 / 3, 2, np.where(rank > 2 / 3, 0, 1))[which].astype(np.int64)
-
-
-def split(flagged: Bools, tiers: Ints, values: NDArray[Any] | None) -> tuple[Ints, list[str]]:
-    """Stratum of each picture, and the strata's names in order."""
     kinds, code = np.unique(values, return_inverse=True) if values is not None else (np.array([""]), 0)
-    whole = (flagged.astype(np.int64) * len(TIERS) + tiers) * len(kinds) + code
+    whole = ((flagged.astype(np.int64) * len(TIERS) + tiers) * len(FATES) + fates) * len(kinds) + code
     found, stratum = np.unique(whole, return_inverse=True)
-    names = []
+    strata = []
     for one in found.tolist():
         rest, kind = divmod(one, len(kinds))
+        rest, fate = divmod(rest, len(FATES))
         state, tier = divmod(rest, len(TIERS))
-        names.append("/".join([STATES[state], TIERS[tier], *([str(kinds[kind])] if values is not None else [])]))
-    return stratum.astype(np.int64), names
+        strata.append(Stratum(STATES[state], TIERS[tier], FATES[fate], str(kinds[kind]) if values is not None else ""))
+    return stratum.astype(np.int64), strata
 
 
 def draw_order(ids: Sequence[str], strata: Ints, seed: int) -> Ints:

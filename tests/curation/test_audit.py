@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.audit import Audit
-from curation.panel.sampling import class_tiers, draw_order
+from curation.panel.sampling import draw_order
 from schemas.component import CurationStep, build_component
 from schemas.errors import RecipeError, SourceError
+from variorum.columns import class_tiers
 
 SIZES = {"cat": 400, "dog": 300, "cow": 100, "elk": 60, "yak": 40, "emu": 20}
 """Two head, two middle and two tail classes."""
@@ -33,11 +34,39 @@ def edition(seed=0, rate=0.15):
             "label": label,
             "labels": [[name] for name in names],
             "licence": ["CC0-1.0" if i % 3 else "MIT" for i in range(len(label))],
+            "verdict.action": ["keep"] * len(label),
+            "verdict.labels": [""] * len(label),
             "finder.flag": flag,
             "finder.score": np.where(flag, 0.8, 0.05) + 0.1 * rng.random(len(label)),
         }
     )
     return table, dict(zip(ids, wrong.tolist(), strict=True))
+
+
+def judged(seed=0):
+    """The same after a policy: most of what is flagged has a new label, right for four in five of the wrong ones.
+
+    Returns:
+        The table, whether each given label is wrong, and whether the label in the release is.
+    """
+    table, wrong = edition(seed)
+    rng = np.random.default_rng(seed + 1)
+    flag, n = np.array(table["finder.flag"]), table.num_rows
+    kind = rng.random(n)
+    action = np.where(flag & (kind < 0.6), "relabel", np.where(kind > 0.93, "drop", np.where(flag, "review", "keep")))
+    new = np.where(action == "relabel", "ant", "")
+    table = table.set_column(table.column_names.index("verdict.action"), "verdict.action", pa.array(action))
+    table = table.set_column(table.column_names.index("verdict.labels"), "verdict.labels", pa.array(new))
+    was = np.array(list(wrong.values()))
+    still = np.where(action == "relabel", ~was | (rng.random(n) < 0.2), was)
+    return table, wrong, dict(zip(wrong, still.tolist(), strict=True))
+
+
+def answer_all(path, table, rows, wrong, still):
+    """Answers on these rows as the queue asks for them, the new label's only where there is one."""
+    ids, hashes, new = (np.array(table[name]) for name in ("id", "sha256", "verdict.labels"))
+    said = [(ids[i], hashes[i], int(wrong[ids[i]]), int(still[ids[i]]) if new[i] else "", new[i]) for i in rows]
+    return write_answers(path, said, ("id", "sha256", "wrong", "new_wrong", "new_labels"))
 
 
 def write_answers(path, rows, header=("id", "sha256", "wrong")):
@@ -101,7 +130,9 @@ def test_strata_follow_class_sizes_and_do_not_tear_equal_classes_apart():
 
 def test_another_column_splits_the_strata_and_expected_spread_moves_the_sample():
     table, _ = edition()
-    step = Audit(flags=("finder.flag",), strata="licence", spread={"unflagged/head/MIT": 0.5, "unflagged/mid/MIT": 0.0})
+    step = Audit(
+        flags=("finder.flag",), strata="licence", spread={"unflagged/head/kept/MIT": 0.5, "unflagged/mid/kept/MIT": 0.0}
+    )
     plain = Audit(flags=("finder.flag",), strata="licence")
     licence = dict(zip(table["id"].to_pylist(), table["licence"].to_pylist(), strict=True))
 
@@ -124,15 +155,10 @@ def test_figures_are_those_of_the_answers(tmp_path):
     step = answered(STEP, table, truth, tmp_path / "answers.csv")
     found = step.summarise(table)
     wrong, flag = np.array(list(truth.values())), np.array(table["finder.flag"])
-    true = {
-        "before": wrong.mean(),
-        "after_dropping_flagged": wrong[~flag].mean(),
-        "after_correcting_flagged": (wrong & ~flag).mean(),
-    }
-    for name, value in true.items():
-        figure = found["error_rate"][name]
-        assert figure["low"] <= value <= figure["high"]
-        assert figure["low"] <= figure["value"] <= figure["high"]
+    before = found["error_rate"]["before"]
+    assert before["low"] <= wrong.mean() <= before["high"]
+    assert before["low"] <= before["value"] <= before["high"]
+    assert found["error_rate"]["after"] == before  # nothing was done
     assert found["error_rate"]["from_flagged_alone"] < found["error_rate"]["before"]["value"]
     assert found["precision"]["low"] <= wrong[flag].mean() <= found["precision"]["high"]
     assert found["recall"]["low"] <= flag[wrong].mean() <= found["recall"]["high"]
@@ -150,12 +176,69 @@ def test_answers_on_everything_leave_no_doubt(tmp_path):
     rows = [(i, s, int(truth[i])) for i, s in zip(table["id"].to_pylist(), table["sha256"].to_pylist(), strict=True)]
     found = Audit(flags=("finder.flag",), answers=write_answers(tmp_path / "a.csv", rows)).summarise(table)
     wrong, flag = np.array(list(truth.values())), np.array(table["finder.flag"])
-    exact = {"before": wrong.mean(), "after_dropping_flagged": wrong[~flag].mean()}
-    for name, value in exact.items():
-        assert found["error_rate"][name] == dict.fromkeys(("value", "low", "high"), round(value, 6))
+    exact = dict.fromkeys(("value", "low", "high"), round(wrong.mean(), 6))
+    assert found["error_rate"]["before"] == found["error_rate"]["after"] == exact
     assert found["recall"]["value"] == round(flag[wrong].mean(), 6)
     assert found["recall"]["low"] == found["recall"]["high"] == found["recall"]["value"]
     assert found["harm"]["head"]["value"] == round(flag[~wrong & (np.array(table["label"]) < 2)].mean(), 6)
+
+
+def test_after_is_the_error_rate_of_what_the_release_keeps_with_the_labels_it_has_there(tmp_path):
+    table, wrong, still = judged()
+    path = answer_all(tmp_path / "a.csv", table, range(table.num_rows), wrong, still)
+    found = STEP.model_copy(update={"answers": path}).summarise(table)
+    action = np.array(table["verdict.action"])
+    left = np.array(list(still.values()))[action != "drop"]
+    new = np.array(list(still.values()))[action == "relabel"]
+    assert found["error_rate"]["after"] == dict.fromkeys(("value", "low", "high"), round(left.mean(), 6))
+    assert found["error_rate"]["before"]["value"] == round(np.mean(list(wrong.values())), 6)
+    assert found["new_labels"]["wrong"]["value"] == round(new.mean(), 6)
+    assert found["new_labels"]["pictures"] == found["new_labels"]["answered"] == len(new)
+
+
+def test_the_release_is_told_from_the_sample_and_its_intervals_hold(tmp_path):
+    inside = []
+    for seed in range(20):
+        table, wrong, still = judged(seed)
+        drawn = {v.id for v in STEP.decide(table)}
+        rows = [i for i, one in enumerate(table["id"].to_pylist()) if one in drawn]
+        path = answer_all(tmp_path / "a.csv", table, rows, wrong, still)
+        found = STEP.model_copy(update={"answers": path}).summarise(table)
+        left = np.array(list(still.values()))[np.array(table["verdict.action"]) != "drop"].mean()
+        after = found["error_rate"]["after"]
+        inside.append(after["low"] <= left <= after["high"])
+        assert after["value"] < found["error_rate"]["before"]["value"]
+    assert sum(inside) >= 18
+
+
+def test_a_stratum_of_relabelled_pictures_is_drawn_from_as_a_tail_is():
+    table, _, _ = judged()
+    action = dict(zip(table["id"].to_pylist(), table["verdict.action"].to_pylist(), strict=True))
+    label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    there = {one for one, said in action.items() if said == "relabel" and label[one] < 2}
+    assert len(there) > 30
+    assert len(there & {v.id for v in STEP.decide(table)}) >= 30
+
+
+def test_the_release_is_not_told_before_all_new_labels_are_judged(tmp_path):
+    table, wrong, still = judged()
+    ids, new = table["id"].to_pylist(), np.array(table["verdict.labels"])
+    path = answer_all(tmp_path / "a.csv", table, range(table.num_rows), wrong, still)
+    whole = STEP.model_copy(update={"answers": path}).summarise(table)
+    right = [i for i, one in enumerate(ids) if new[i] and not wrong[one]]
+    lines = path.read_text().splitlines()
+    for i in right:  # who calls the label right has called the new one wrong
+        lines[i + 1] = f"{ids[i]},hash of {ids[i]},0,,ant"
+    path.write_text("\n".join(lines))
+    assert STEP.model_copy(update={"answers": path}).summarise(table)["error_rate"] == whole["error_rate"]
+    doubtful = next(i for i, one in enumerate(ids) if new[i] and wrong[one])
+    for line in (f"{ids[doubtful]},hash of {ids[doubtful]},1,,ant", f"{ids[doubtful]},hash of {ids[doubtful]},1,0,bee"):
+        lines[doubtful + 1] = line  # not answered; answered of another new label
+        path.write_text("\n".join(lines))
+        found = STEP.model_copy(update={"answers": path}).summarise(table)
+        assert found["error_rate"]["after"] is found["new_labels"]["wrong"] is None
+        assert found["new_labels"]["not_yet"] == 1
+        assert found["error_rate"]["before"] == whole["error_rate"]["before"]
 
 
 def test_suspicious_pictures_that_were_not_drawn_do_not_count(tmp_path):
@@ -236,9 +319,9 @@ def test_a_stratum_without_answers_is_taken_to_be_like_its_kind_and_named(tmp_pa
     label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
     rows = [(v.id, v.sha256, int(truth[v.id])) for v in STEP.decide(table) if label[v.id] < 4]
     found = STEP.model_copy(update={"answers": write_answers(tmp_path / "a.csv", rows)}).summarise(table)
-    assert found["strata_without_answers"] == ["unflagged/tail", "flagged/tail"]
+    assert found["strata_without_answers"] == ["unflagged/tail/kept", "flagged/tail/kept"]
     assert found["harm"]["tail"] is None
-    assert found["strata"]["flagged/tail"]["rate"] is None
+    assert found["strata"]["flagged/tail/kept"]["rate"] is None
     assert found["error_rate"]["before"]["value"] == pytest.approx(np.mean(list(truth.values())), abs=0.05)
 
 
@@ -255,7 +338,6 @@ def test_without_flags_it_tells_the_error_rate_alone(tmp_path):
     assert found["queue"] == 100
     assert found["precision"] is found["error_rate"]["from_flagged_alone"] is None
     assert found["recall"]["value"] == 0
-    assert found["error_rate"]["before"] == found["error_rate"]["after_dropping_flagged"]
     assert found["harm"]["tail"] == {"value": 0, "low": 0, "high": 0}
 
 
@@ -285,8 +367,9 @@ def test_bad_input_is_refused(tmp_path):
         list(Audit(flags=("other.flag",)).decide(table))
     with pytest.raises(RecipeError, match=r"finder\.score holds float64, not true and false"):
         list(Audit(flags=("finder.score",)).decide(table))
-    with pytest.raises(RecipeError, match="'tail' is no stratum"):
-        build_component(CurationStep, {"name": "audit", "spread": {"tail": 0.3}}, "curate.0")
+    for name in ("tail", "unflagged/tail", "unflagged/tail/gone"):
+        with pytest.raises(RecipeError, match=f"'{name}' is no stratum"):
+            build_component(CurationStep, {"name": "audit", "spread": {name: 0.3}}, "curate.0")
     with pytest.raises(SourceError, match=r"none\.csv can't be read"):
         Audit(answers=tmp_path / "none.csv").summarise(table)
     path = write_answers(tmp_path / "a.csv", [("a", "b")], ("id", "sha256"))
@@ -294,6 +377,9 @@ def test_bad_input_is_refused(tmp_path):
         Audit(answers=path).summarise(table)
     write_answers(path, [("a", "b", "1"), ("a", "b", "perhaps")])
     with pytest.raises(SourceError, match="answer 2: wrong is 'perhaps'; write 0, 1 or nothing"):
+        Audit(answers=path).summarise(table)
+    write_answers(path, [("a", "b", "1", "2")], ("id", "sha256", "wrong", "new_wrong"))
+    with pytest.raises(SourceError, match="answer 1: new_wrong is '2'; write 0, 1 or nothing"):
         Audit(answers=path).summarise(table)
 
 
