@@ -1,14 +1,17 @@
 """Turns columns into verdicts by the recipe's rules: the one place where thresholds act.
 
 Rules are read from the top and the first that matches a picture decides. Rules that detectors' opinions stand behind
-are guarded: in small classes, and beyond a share of a class, they ask people instead of acting.
+are guarded: in small classes, and beyond a share of a class, they ask people instead of acting. A copy is dropped only
+while the picture that it is a copy of stays.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+COPIES = "duplicates"
+"""The step whose columns say what is a copy of what."""
 
 
 class Condition(BaseModel):
@@ -40,19 +47,27 @@ class Condition(BaseModel):
     below: float | None = None
     at_most: float | None = None
     equals: bool | int | float | str | None = None
+    same_as: str = ""
+    """Another column that must have the same value: two detectors' `proposed`."""
 
     @model_validator(mode="after")
     def _tests_something(self) -> Condition:
-        tests = (self.above, self.at_least, self.below, self.at_most, self.equals)
-        if all(test is None for test in tests):
-            raise ValueError("needs above, at_least, below, at_most or equals")
+        if not self.orders() and self.equals is None and not self.same_as:
+            raise ValueError("needs above, at_least, below, at_most, equals or same_as")
         return self
 
-    def matches(self, values: NDArray[Any]) -> Bools:
-        """Which of a column's values `[N]` pass. Raises RecipeError when texts are to be compared with a number."""
+    def orders(self) -> bool:
+        """Whether it compares by size."""
+        return any(bound is not None for bound in (self.above, self.at_least, self.below, self.at_most))
+
+    def columns(self) -> list[str]:
+        """Names of the columns that it reads."""
+        return [self.column, *filter(None, (self.same_as,))]
+
+    def matches(self, columns: Mapping[str, NDArray[Any]]) -> Bools:
+        """Which rows `[N]` pass."""
+        values = columns[self.column]
         found = np.ones(len(values), bool)
-        if values.dtype == object and any(x is not None for x in (self.above, self.at_least, self.below, self.at_most)):
-            raise RecipeError(f"policy: column {self.column} holds texts, which have no order; test it by equals")
         with np.errstate(invalid="ignore"):
             if self.above is not None:
                 found &= values > self.above
@@ -64,6 +79,8 @@ class Condition(BaseModel):
                 found &= values <= self.at_most
         if self.equals is not None:
             found &= np.asarray(values == self.equals, dtype=bool)
+        if self.same_as:
+            found &= np.asarray(values == columns[self.same_as], dtype=bool)
         return found
 
 
@@ -94,7 +111,12 @@ class Rule(BaseModel):
 
     def columns(self) -> list[str]:
         """Names of the columns that it reads."""
-        return [*(condition.column for condition in self.when), *filter(None, (self.to, self.value))]
+        tested = [name for condition in self.when for name in condition.columns()]
+        return [*tested, *filter(None, (self.to, self.value))]
+
+    def drops_copies(self) -> bool:
+        """Whether it drops pictures because others stay."""
+        return self.action == "drop" and any(name.startswith(f"{COPIES}.") for name in self.columns())
 
 
 class Policy(CurationStep):
@@ -113,26 +135,33 @@ class Policy(CurationStep):
         return tuple(dict.fromkeys(step for step, dot, _ in steps if dot and step != "gate"))
 
     def decide(self, table: pa.Table) -> Iterator[Verdict]:
-        """One verdict a picture that a rule matches, in the table's order.
+        """One verdict a picture that a rule matches: by rule, of a rule those with the highest value first.
 
         Raises:
-            RecipeError: a column that isn't there or can't be compared, a weight that is none.
+            RecipeError: a column that isn't there or holds what the rule can't use, a weight that is none.
         """
         columns = {name: vector(table, name) for rule in self.rules for name in rule.columns()}
-        label = vector(table, "label").astype(np.int64)
-        rule_of = first_match(self.rules, columns, len(label))
-        values = evidence(self.rules, rule_of, columns)
-        acting = np.array([rule.guarded and rule.action in ("drop", "relabel") for rule in self.rules])
-        acts, ties = (rule_of >= 0) & acting[rule_of], id_ranks(table)
-        held = guard(label, acts, values, ties, self.min_class_size, self.max_share_per_class)
+        check_kinds(self.rules, {name: kind_of(table, name) for name in columns})
+        label, ties = vector(table, "label").astype(np.int64), id_ranks(table)
+        stays = np.zeros(len(label), bool)
+        found = self._judge(columns, label, ties, stays)
+        if found.as_copy.any():
+            copies = Copies.read(table, ties)
+            while (heirs := copies.heirs(found.dropped, found.as_copy, stays)).any():
+                stays |= heirs
+                found = self._judge(columns, label, ties, stays)
         classes = class_ids(table)
-        chosen = np.flatnonzero(rule_of >= 0)
+        chosen = np.flatnonzero(found.rule_of >= 0)
+        worst_first = np.lexsort(
+            (ties[chosen], -np.nan_to_num(found.values[chosen], nan=-np.inf), found.rule_of[chosen])
+        )
+        chosen = chosen[worst_first]
         ids, hashes = (table.column(name).take(chosen).to_pylist() for name in ("id", "sha256"))
         for row, sample_id, sha256 in zip(chosen.tolist(), ids, hashes, strict=True):
-            rule = self.rules[rule_of[row]]
+            rule = self.rules[found.rule_of[row]]
             action, reason, labels = rule.action, rule.reason, tuple[str, ...]()
-            if held[row]:
-                action, reason = "review", f"{reason}_{held[row]}"
+            if found.held[row]:
+                action, reason = "review", f"{reason}_{found.held[row]}"
             elif action == "relabel":
                 index = columns[rule.to][row]  # a float where some are missing
                 new = classes.get(int(index)) if index >= 0 else None
@@ -140,7 +169,18 @@ class Policy(CurationStep):
                     action, reason = "review", f"{reason}_without_another_label"
                 else:
                     labels = (new,)
-            yield Verdict(sample_id, sha256, action, self.component_name(), reason, labels, float(values[row]))
+            yield Verdict(sample_id, sha256, action, self.component_name(), reason, labels, float(found.values[row]))
+
+    def _judge(self, columns: Mapping[str, NDArray[Any]], label: Ints, ties: Ints, stays: Bools) -> Judged:
+        rule_of = first_match(self.rules, columns, stays)
+        values = evidence(self.rules, rule_of, columns)
+        acting = np.array([rule.guarded and rule.action in ("drop", "relabel") for rule in self.rules])
+        acts = (rule_of >= 0) & acting[rule_of]
+        held = guard(label, acts, values, ties, self.min_class_size, self.max_share_per_class)
+        drops = np.array([rule.action == "drop" for rule in self.rules])
+        of_copies = np.array([rule.drops_copies() for rule in self.rules])
+        dropped = (rule_of >= 0) & drops[rule_of] & (held == "")
+        return Judged(rule_of, values, held, dropped, dropped & of_copies[rule_of])
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
         """How many pictures each rule decided, by action and reason, and how many none did."""
@@ -148,15 +188,121 @@ class Policy(CurationStep):
         return {"decided": dict(sorted(found.items())), "untouched": table.num_rows - sum(found.values())}
 
 
-def first_match(rules: tuple[Rule, ...], columns: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.int64]:
-    """The number of the first rule that matches each of `n` rows, -1 where none does."""
-    rule_of = np.full(n, -1)
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the rules say of N rows.
+
+    Attributes:
+        rule_of: the number of the rule that decides, -1 for none.
+        values: the number behind it, NaN where there is none.
+        held: why a guarded action is held back, or empty.
+        dropped: whether the row goes.
+        as_copy: whether it goes by a rule that drops copies.
+    """
+
+    rule_of: Ints
+    values: NDArray[np.float64]
+    held: NDArray[np.object_]
+    dropped: Bools
+    as_copy: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Which picture stays in place of each copy, and which copy is the next best.
+
+    Attributes:
+        keeper: row `[N]` of the picture that stays; the row itself where it stays.
+        place: `[N]`, distinct, best first: by detail, size, id.
+    """
+
+    keeper: Ints
+    place: Ints
+
+    @classmethod
+    def read(cls, table: pa.Table, ties: Ints) -> Copies:
+        """From the columns of `duplicates`."""
+        import pyarrow.compute as pc
+
+        keeper = pc.index_in(table.column(f"{COPIES}.keeper"), table.column("id").combine_chunks()).to_numpy()
+        detail, height, width = (vector(table, f"{COPIES}.{name}") for name in ("detail", "height", "width"))
+        order = np.lexsort((ties, -height * width, -detail))
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        return cls(keeper.astype(np.int64), place)
+
+    def heirs(self, dropped: Bools, as_copy: Bools, stays: Bools) -> Bools:
+        """Which rows `[N]` must stay: the best copy of each picture that goes, too, unless one stays for it already.
+
+        Args:
+            dropped: rows that go.
+            as_copy: those that go by a rule that drops copies.
+            stays: rows that no such rule may drop; another may.
+        """
+        heirs, rows = np.zeros(len(dropped), bool), np.arange(len(dropped))
+        replaced = np.zeros(len(dropped), bool)
+        replaced[self.keeper[stays & ~dropped]] = True
+        orphans = np.flatnonzero(as_copy & (self.keeper != rows) & dropped[self.keeper] & ~replaced[self.keeper])
+        orphans = orphans[np.argsort(self.place[orphans])]
+        heirs[orphans[np.unique(self.keeper[orphans], return_index=True)[1]]] = True
+        return heirs
+
+
+def first_match(rules: tuple[Rule, ...], columns: Mapping[str, NDArray[Any]], stays: Bools) -> Ints:
+    """The number of the first rule that matches each row `[N]`, -1 where none does.
+
+    Args:
+        rules: in the order in which they are asked.
+        columns: by name, `[N]`.
+        stays: `[N]` rows that no rule may drop as copies.
+    """
+    rule_of = np.full(len(stays), -1)
     for number, rule in enumerate(rules):
         match = rule_of < 0
+        if rule.drops_copies():
+            match &= ~stays
         for condition in rule.when:
-            match &= condition.matches(columns[condition.column])
+            match &= condition.matches(columns)
         rule_of[match] = number
     return rule_of
+
+
+def kind_of(table: pa.Table, name: str) -> str:
+    """What a column holds: `numbers`, `texts`, `true and false`, or else its type's name."""
+    import pyarrow.types as types
+
+    kind = table.schema.field(name).type
+    if types.is_boolean(kind):
+        return "true and false"
+    if types.is_integer(kind) or types.is_floating(kind):
+        return "numbers"
+    return "texts" if types.is_string(kind) else str(kind)
+
+
+def check_kinds(rules: tuple[Rule, ...], kinds: Mapping[str, str]) -> None:
+    """Refuse what can't be or would never match. Raises RecipeError naming the rule, the column and what it holds.
+
+    Args:
+        rules: the recipe's.
+        kinds: what each column holds, as `kind_of` says.
+    """
+
+    def check(rule: Rule, name: str, wanted: str, way_out: str) -> None:
+        if kinds[name] != wanted:
+            raise RecipeError(f"policy: rule {rule.reason}: column {name} holds {kinds[name]}, not {wanted}; {way_out}")
+
+    for rule in rules:
+        for condition in rule.when:
+            if condition.orders():
+                check(rule, condition.column, "numbers", "only numbers have an order, test it by equals")
+            if (value := condition.equals) is not None:
+                wanted = {bool: "true and false", str: "texts"}.get(type(value), "numbers")
+                check(rule, condition.column, wanted, f"equals: {json.dumps(value)} would never match")
+            if condition.same_as:
+                check(rule, condition.same_as, kinds[condition.column], f"{condition.column} can't be the same")
+        for field, name in (("to", rule.to), ("value", rule.value)):
+            if name:
+                check(rule, name, "numbers", f"name another column in {field}")
 
 
 def evidence(

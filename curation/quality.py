@@ -48,6 +48,8 @@ WEIGHTS = (0.241, 0.691, 0.068)
 class Quality(CurationStep):
     """Measures exposure, information, sharpness and shape, and flags what lies beyond cleanvision's thresholds."""
 
+    revision: ClassVar[int] = 2
+
     measured_by: ClassVar[frozenset[str]] = frozenset()
     scored_by: ClassVar[frozenset[str]] = frozenset(
         {"checks", "dark", "light", "low_information", "blurry", "blur_scale", "grey_std", "odd_aspect", "iqr_factor"}
@@ -55,7 +57,8 @@ class Quality(CurationStep):
     )
 
     checks: tuple[Check, ...] = CHECKS
-    """What raises the flag. `greyscale` is left out by default: a grey photograph is no fault by itself."""
+    """What raises the flag; every check has a column of its own, named here or not. `greyscale` is left out by default:
+    a grey photograph is no fault by itself."""
     dark: float = Field(default=0.32, ge=0, le=1)
     """A picture whose 99th percentile of brightness is below this is dark."""
     light: float = Field(default=0.05, ge=0, le=1)
@@ -84,7 +87,10 @@ class Quality(CurationStep):
             yield measures_of(sample.image)
 
     def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """Columns `score` (the largest excess, above 0 where flagged), `flag`, `issue` and `odd_size`."""
+        """A column `<check>_excess` for every check, above 0 where it finds something.
+
+        `score` is the largest of those that `checks` names, `flag` whether it is above 0, `issue` whose it is.
+        """
         name = self.component_name()
         columns = {
             key: vector(table, f"{name}.{key}")
@@ -116,7 +122,12 @@ class Quality(CurationStep):
         worst = np.argmax(excess, axis=0) if len(size) else np.zeros(0, np.int64)
         score = np.max(excess, axis=0)
         issue = [self.checks[k] if value > 0 else "" for k, value in zip(worst, score, strict=True)]
-        return {"score": score, "flag": score > 0, "issue": issue, "odd_size": found["odd_size"] > 0}
+        return {
+            **{f"{check}_excess": values for check, values in found.items()},
+            "score": score,
+            "flag": score > 0,
+            "issue": issue,
+        }
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
         """Flagged pictures by issue, and the classes that lose most by it."""
@@ -278,8 +289,11 @@ def sharpness(
 
 
 def shortfall(values: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    """How far values `[N]` fall short, as a share of the least allowed: above 0 where they do, 1 for a zero."""
-    return (least - values) / least if least > 0 else np.full(len(values), -1.0)
+    """How far values `[N]` fall short, as a share of the least allowed: above 0 where they do, 1 for a zero.
+
+    -1 where there is nothing to measure (NaN): the acutance of a picture of a few pixels.
+    """
+    return np.nan_to_num((least - values) / least, nan=-1.0) if least > 0 else np.full(len(values), -1.0)
 
 
 def fence_excess(size: NDArray[np.float64], iqr_factor: float) -> NDArray[np.float64]:

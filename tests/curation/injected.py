@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from curation.fingerprints.pdq import pdq
 from variorum.images import decode
 
 CLASSES = (
@@ -26,10 +27,10 @@ CLASSES = (
     "motorcycle_left",
     "retina",
 )
-FOREIGN = ("astronaut", "camera", "coins", "moon", "page", "rocket")
+FOREIGN = ("astronaut", "camera", "cell", "clock_motion", "coins", "gravel", "moon", "page", "rocket", "text")
 
-SMOOTH = ("retina",)
-"""Classes with tiles that have too little structure for a hash: no copies are made of them."""
+STRUCTURE = 60
+"""Least PDQ quality of a tile that copies are made of: a hash says nothing of a dark or blank one (below 50)."""
 
 
 @dataclass
@@ -76,7 +77,8 @@ def tiles(name: str, side: int, most: int) -> list[np.ndarray]:
 def save(folder: Path, label: str, name: str, pixels: np.ndarray, quality: int = 95) -> str:
     place = folder / label
     place.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(place / name), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if name.endswith(".jpg") else []
+    cv2.imwrite(str(place / name), pixels[..., ::-1], options)
     return f"{label}/{name}"
 
 
@@ -93,7 +95,7 @@ def inject(folder: Path, *, each: int = 20, side: int = 96, seed: int = 0) -> Fa
         path = save(folder, given, f"{number:04d}.jpg", pixels)
         if number in flipped:
             faults.flips[path] = label
-        elif label not in SMOOTH:
+        elif pdq(pixels)[1] >= STRUCTURE:
             clean.append((path, label, pixels))
     chosen = rng.choice(len(clean), len(everything) // 20 + 6, replace=False).tolist()
     count = len(everything) // 20
@@ -107,8 +109,8 @@ def inject(folder: Path, *, each: int = 20, side: int = 96, seed: int = 0) -> Fa
         else:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
         faults.copies[save(folder, label, name, pixels, quality)] = path
-    strangers = [pixels for name in FOREIGN for pixels in tiles(name, side, 2)][:count]
-    for turn, pixels in enumerate(strangers):
+    strangers = [pixels for name in FOREIGN for pixels in tiles(name, side, 3)]
+    for turn, pixels in enumerate(strangers[i] for i in rng.permutation(len(strangers))[:count]):
         label = CLASSES[int(rng.integers(len(CLASSES)))]
         faults.foreign.add(save(folder, label, f"foreign{turn:02d}.jpg", pixels))
     for turn, index in enumerate(chosen[count:]):

@@ -2,8 +2,10 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
-from injected import inject
+from injected import CLASSES, inject, photograph, save, tiles
 
 from schemas.recipe import Recipe
 from variorum.context import open_context
@@ -18,60 +20,94 @@ from variorum.store import Store
 from variorum.tables import read_table
 from variorum.verify import verify
 
+SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 7))]
+
 
 @pytest.fixture(scope="module")
-def curated(tmp_path_factory):
-    """The shipped recipe on a folder with injected faults: what was injected, the edition, its ledger, its release."""
-    folder = tmp_path_factory.mktemp("curated")
-    faults = inject(folder / "photos")
-    what = load_recipe(
-        "curate_folder",
-        [
-            "source.name=image_folder",
-            f"source.path={folder / 'photos'}",
-            "samples_per_shard=64",
-            "curate.policy.min_class_size=10",  # the classes have about twenty pictures
-            "curate.policy.max_share_per_class=0.3",
-            "curate.confident_learning.min_class_size=10",
-        ],
-    )
-    store = Store(str(folder / "store"))
-    ctx = open_context(what, "embedded")
-    manifest = build(what, ctx, store, profile="embedded")
-    number, ledger = curate(what, manifest, ctx, store)
+def run(tmp_path_factory):
+    """The shipped recipe on a folder with faults injected by a seed: the faults, recipe, edition, ledger, store."""
+    done = {}
+
+    def once(seed: int):
+        if seed not in done:
+            folder = tmp_path_factory.mktemp("curated")
+            faults = inject(folder / "photos", seed=seed)
+            what = load_recipe(
+                "curate_folder",
+                [
+                    "source.name=image_folder",
+                    f"source.path={folder / 'photos'}",
+                    "samples_per_shard=64",
+                    "curate.policy.min_class_size=10",  # the classes have about twenty pictures
+                    "curate.policy.max_share_per_class=0.3",
+                    "curate.confident_learning.min_class_size=10",
+                ],
+            )
+            store = Store(str(folder / "store"))
+            ctx = open_context(what, "embedded")
+            manifest = build(what, ctx, store, profile="embedded")
+            done[seed] = (faults, what, manifest, *curate(what, manifest, ctx, store), store)
+        return done[seed]
+
+    return once
+
+
+@pytest.fixture(scope="module")
+def curated(run):
+    """One of the runs with its release."""
+    faults, what, manifest, number, ledger, store = run(0)
     return faults, what, manifest, number, ledger, release(manifest, number, ledger, store), store
 
 
-def actions(curated) -> dict[str, tuple[str, str]]:
-    _, _, manifest, _, ledger, _, store = curated
-    origin = {row["id"]: row["origin"] for row in read_table(store, manifest.rows, ["id", "origin"]).to_pylist()}
+def verdicts(manifest, ledger, store) -> dict[str, tuple[str, str]]:
+    """Action and reason for every picture, by its file."""
+    rows = read_table(store, manifest.rows, ["id", "origin"]).to_pylist()
     found = settle(read_verdicts(ledger, store))
-    return {origin[name]: (verdict.action, verdict.reason) for name, verdict in found.items()}
+    return {row["origin"]: (v.action, v.reason) if (v := found.get(row["id"])) else ("", "") for row in rows}
 
 
 def share(found, names, *wanted: str) -> float:
-    return sum(found.get(name, ("", ""))[0] in wanted for name in names) / len(names)
+    return sum(found[name][0] in wanted for name in names) / len(names)
 
 
-def test_injected_faults_are_found(curated):
-    faults, found = curated[0], actions(curated)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_injected_faults_are_found(run, seed):
+    faults, _, manifest, _, ledger, store = run(seed)
+    found = verdicts(manifest, ledger, store)
     assert share(found, faults.flips, "relabel", "review", "drop") >= 0.8
-    assert share(found, faults.foreign, "relabel", "review", "drop") >= 0.8
-    assert share(found, faults.foreign, "review", "drop") >= 0.6  # some get another label, as if they had one
+    assert share(found, faults.foreign, "review", "drop") >= 0.8
+    assert share(found, faults.foreign, "relabel") == 0  # no label is right
     assert share(found, faults.damage, "review", "drop") == 1
-    pairs = [(copy, original) for copy, original in faults.copies.items()]
-    assert all("drop" in {found.get(name, ("",))[0] for name in pair} for pair in pairs)
+    for copy, original in faults.copies.items():
+        reasons = {found[copy][1], found[original][1]}
+        assert reasons & {"copy", "looks_like_a_copy", "copies_with_two_labels"}
+        assert (found[copy][0], found[original][0]) != ("drop", "drop")
 
 
-def test_what_is_right_is_left_alone(curated):
-    faults, found = curated[0], actions(curated)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_right_is_left_alone(run, seed):
+    faults, _, manifest, _, ledger, store = run(seed)
+    found = verdicts(manifest, ledger, store)
     faulty = {*faults.flips, *faults.foreign, *faults.damage, *faults.copies, *faults.copies.values()}
-    _, _, manifest, *_, store = curated
-    clean = [
-        name for name in read_table(store, manifest.rows, ["origin"]).column("origin").to_pylist() if name not in faulty
-    ]
+    clean = found.keys() - faulty
     assert share(found, clean, "drop", "relabel") <= 0.02
-    assert share(found, clean, "review") <= 0.2  # a tenth lies beyond the 0.1 quantile by definition
+    assert share(found, clean, "review") <= 0.15
+
+
+def test_a_clean_folder_is_left_in_peace(tmp_path):
+    """Nothing was injected, so hardly anything is asked: no share of the pictures is doubtful by definition."""
+    for label in CLASSES:
+        for number, pixels in enumerate(tiles(label, 96, 20)):
+            save(tmp_path / "photos", label, f"{number:02d}.jpg", pixels)
+    what = load_recipe("curate_folder", ["source.name=image_folder", f"source.path={tmp_path / 'photos'}"])
+    store, ctx = Store(str(tmp_path / "store")), open_context(what, "embedded")
+    manifest = build(what, ctx, store, profile="embedded")
+    _, ledger = curate(what, manifest, ctx, store)
+    found = verdicts(manifest, ledger, store)
+    assert share(found, found, "drop", "relabel") <= 0.01
+    assert share(found, found, "review") <= 0.09
+    doubts = [reason for action, reason in found.values() if action == "review" and reason != "poor_quality"]
+    assert len(doubts) <= 0.05 * len(found)  # the other half are dark by cleanvision's measure, and so they are
 
 
 def test_labels_are_mended(curated):
@@ -80,6 +116,43 @@ def test_labels_are_mended(curated):
     flips = {name: right for name, right in faults.flips.items() if name in changed}
     assert len(flips) >= 0.7 * len(faults.flips)
     assert sum(changed[name] == (right,) for name, right in flips.items()) >= 0.95 * len(flips)
+
+
+def test_a_picture_and_its_copy_never_both_go(tmp_path):
+    """A copy stays if what it is a copy of is dropped for its size, or is itself but an enlargement of it."""
+    photos = tmp_path / "photos"
+    small = tiles("coffee", 160, 6)
+    for number, pixels in enumerate(small):
+        save(photos, "coffee", f"{number}.png", pixels)
+    large = np.ascontiguousarray(photograph("chelsea")[:300, :300])
+    save(photos, "cat", "large.png", large)
+    save(photos, "cat", "small.png", cv2.resize(large, (160, 160), interpolation=cv2.INTER_AREA))
+    save(photos, "coffee", "0_enlarged.png", cv2.resize(small[0], None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC))
+
+    def rule(column, reason, **test):
+        return {
+            "when": [{"column": column, **(test or {"above": 0})}],
+            "action": "drop",
+            "reason": reason,
+            "guarded": False,
+        }
+
+    rules = [
+        rule("quality.out_of_focus_excess", "out_of_focus"),
+        rule("quality.odd_size_excess", "odd_size"),
+        rule("duplicates.flag", "copy", equals=True),
+    ]
+    steps = [{"name": "quality"}, {"name": "duplicates", "embedding": False}, {"name": "policy", "rules": rules}]
+    source = {"name": "image_folder", "path": str(photos)}
+    what = Recipe.parse({"dataset": "d", "version": "1.0.0", "source": source, "curate": steps})
+    store, ctx = Store(str(tmp_path / "store")), open_context(what, "embedded")
+    manifest = build(what, ctx, store, profile="embedded")
+    _, ledger = curate(what, manifest, ctx, store)
+    found = verdicts(manifest, ledger, store)
+    assert {name: reason for name, (action, reason) in found.items() if action == "drop"} == {
+        "cat/large.png": "odd_size",
+        "coffee/0_enlarged.png": "out_of_focus",
+    }
 
 
 def test_untouched_members_are_copied_to_the_byte(curated):

@@ -34,7 +34,7 @@ def verdicts(rules, data, **fields) -> dict[str, tuple[str, str, tuple[str, ...]
 
 
 def rule(action="drop", reason="r", column="d.score", **rest):
-    test = {key: rest.pop(key) for key in ("above", "at_least", "below", "at_most", "equals") if key in rest}
+    test = {key: rest.pop(key) for key in ("above", "at_least", "below", "at_most", "equals", "same_as") if key in rest}
     return {"when": [{"column": column, **(test or {"above": 0.5})}], "action": action, "reason": reason, **rest}
 
 
@@ -64,12 +64,19 @@ def test_the_first_rule_that_matches_decides():
 )
 def test_conditions(test, expected):
     values = np.array([1.0, 2.0, 3.0, math.nan])
-    assert values[Condition(column="x", **test).matches(values)].tolist() == expected
+    assert values[Condition(column="x", **test).matches({"x": values})].tolist() == expected
 
 
 def test_texts_are_compared_whole():
     values = np.array(["odd", "", "odd_size"], dtype=object)
-    assert Condition(column="x", equals="odd").matches(values).tolist() == [True, False, False]
+    assert Condition(column="x", equals="odd").matches({"x": values}).tolist() == [True, False, False]
+
+
+def test_two_columns_that_must_agree():
+    columns = {"x": np.array([1.0, 2.0, math.nan, 3.0]), "y": np.array([1.0, 3.0, math.nan, 3.0])}
+    assert Condition(column="x", same_as="y").matches(columns).tolist() == [True, False, False, True]
+    assert Condition(column="x", same_as="y", above=2).matches(columns).tolist() == [False, False, False, True]
+    assert Policy(rules=[rule(column="a.x", same_as="b.y")]).needs() == ("a", "b")
 
 
 def test_relabelling_names_the_class_by_its_id():
@@ -152,8 +159,6 @@ def test_values_that_a_rule_cannot_use():
     data = table(
         [0, 0, 1], score=[1.0, 0.0, 0.0], kind=["a", "b", "c"], weight=[2.5, 1.0, math.nan], to=[math.nan, 1, 0]
     )
-    with pytest.raises(RecipeError, match=r"column d\.kind holds texts"):
-        verdicts([rule(column="d.kind", above=1)], data)
     with pytest.raises(RecipeError, match=r"d\.weight gives the weight 2\.5"):
         verdicts([rule("weight", column="d.score", at_least=0, value="d.weight")], data)
     fine = rule("weight", column="d.weight", at_most=1, value="d.weight")
@@ -163,6 +168,116 @@ def test_values_that_a_rule_cannot_use():
         "0001": ("relabel", "r", ("c1",)),
         "0002": ("relabel", "r", ("c0",)),
     }
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (rule(column="d.kind", above=1), "rule r: column d.kind holds texts, not numbers; only numbers have an order"),
+        (rule(column="d.flag", above=0.5), "d.flag holds true and false, not numbers"),
+        (rule(column="d.flag", equals="true"), 'd.flag holds true and false, not texts; equals: "true" would never'),
+        (rule(column="d.flag", equals=1), "d.flag holds true and false, not numbers; equals: 1 would never match"),
+        (rule(column="d.score", equals=True), "d.score holds numbers, not true and false; equals: true"),
+        (rule(column="d.kind", equals=3), "d.kind holds texts, not numbers"),
+        (rule(column="d.score", same_as="d.kind"), "d.kind holds texts, not numbers; d.score can't be the same"),
+        (rule(value="d.kind"), "d.kind holds texts, not numbers; name another column in value"),
+        (rule("weight", value="d.flag"), "d.flag holds true and false, not numbers; name another column in value"),
+        (rule("relabel", to="d.kind"), "d.kind holds texts, not numbers; name another column in to"),
+        (rule(column="labels", equals="c0"), r"column labels holds list<.*>, not texts"),
+    ],
+)
+def test_columns_of_another_kind_are_refused_even_where_nothing_matches(bad, message):
+    data = table([0, 0], score=[0.0, 0.0], kind=["a", "b"], flag=[True, False])
+    with pytest.raises(RecipeError, match=message):
+        verdicts([bad], data)
+
+
+def test_verdicts_come_by_rule_and_the_worst_first():
+    data = table([0] * 6, score=[0.2, 0.9, 0.6, 0.3, 0.6, math.nan], flag=[True] * 6)
+    step = Policy(
+        rules=[rule("review", "high", above=0.5, value="d.score"), rule("review", "any", "d.flag", equals=True)]
+    )
+    found = [(v.id, v.reason) for v in step.decide(data)]
+    assert [name for name, reason in found if reason == "high"] == ["0001", "0002", "0004"]  # equal ones by id
+    assert found[3:] == [("0000", "any"), ("0003", "any"), ("0005", "any")]
+
+
+# ── copies and what they are copies of ───────────────────────────────────────────────────────────────────────────────
+
+COPY = rule(reason="copy", column="duplicates.flag", equals=True, guarded=False)
+
+
+def with_copies(keeper: list[int], label=None, detail=None, **columns) -> pa.Table:
+    """A table in which row k is a copy of row `keeper[k]`, which stays if it is itself."""
+    data = table(label or [0] * len(keeper), **columns)
+    more = {
+        "flag": [k != own for own, k in enumerate(keeper)],
+        "keeper": [f"{k:04d}" for k in keeper],
+        "detail": [float(value) for value in detail or [1] * len(keeper)],
+        "height": [10] * len(keeper),
+        "width": [10] * len(keeper),
+    }
+    for name, values in more.items():
+        data = data.append_column(f"duplicates.{name}", pa.array(values))
+    return data
+
+
+def dropped(rules, data, **fields) -> dict[str, str]:
+    return {name: reason for name, (action, reason, _) in verdicts(rules, data, **fields).items() if action == "drop"}
+
+
+BLURRED = rule(reason="blurred", column="d.blur", above=0.5, guarded=False)
+
+
+def test_a_copy_stays_when_the_picture_that_it_is_a_copy_of_goes():
+    data = with_copies([0, 0, 2, 2], blur=[1.0, 0.0, 0.0, 0.0])
+    assert dropped([BLURRED, COPY], data) == {"0000": "blurred", "0003": "copy"}
+
+
+def test_of_several_copies_the_best_stays_in_its_place():
+    data = with_copies([0, 0, 0, 0], detail=[9, 2, 5, 5], blur=[1.0, 0.0, 0.0, 0.0])
+    assert dropped([BLURRED, COPY], data) == {"0000": "blurred", "0001": "copy", "0003": "copy"}
+
+
+def test_a_copy_that_stays_is_judged_by_the_rules_that_follow():
+    data = with_copies([0, 0, 0], detail=[9, 5, 2], blur=[1.0, 0.0, 0.0], doubt=[0.0, 1.0, 0.0])
+    later = rule("review", "doubtful", "d.doubt", above=0.5)
+    found = verdicts([BLURRED, COPY, later], data)
+    assert found["0001"][:2] == ("review", "doubtful")
+    assert dropped([BLURRED, COPY, later], data) == {"0000": "blurred", "0002": "copy"}
+    goes = rule(reason="bad", column="d.doubt", above=0.5, guarded=False)  # then the next one stays
+    assert dropped([BLURRED, COPY, goes], data) == {"0000": "blurred", "0001": "bad"}
+
+
+def test_a_drop_that_is_held_back_costs_no_copy():
+    guarded = rule(reason="blurred", column="d.blur", above=0.5, value="d.blur")
+    data = with_copies([0, 0, 2, 3], blur=[1.0, 0.0, 0.0, 0.0])
+    assert dropped([guarded, COPY], data, min_class_size=9) == {"0001": "copy"}
+    assert dropped([guarded, COPY], data) == {"0000": "blurred"}
+
+
+def test_a_rule_on_groups_that_would_drop_all_of_one_keeps_its_best():
+    data = with_copies([0, 0, 0, 3]).append_column("duplicates.group_size", pa.array([3, 3, 3, 1]))
+    everything = rule(reason="in_a_group", column="duplicates.group_size", above=1, guarded=False)
+    assert dropped([everything], data) == {"0000": "in_a_group", "0002": "in_a_group"}
+    alone = rule(reason="alone", column="duplicates.group_size", equals=1, guarded=False)
+    assert dropped([alone], data) == {"0003": "alone"}
+
+
+@given(st.lists(st.tuples(st.integers(0, 11), st.booleans(), st.booleans(), st.floats(0, 1)), min_size=1, max_size=12))
+def test_of_a_picture_and_its_copies_one_stays_if_one_has_no_fault_of_its_own(rows):
+    roots = [k for k, row in enumerate(rows) if row[1]] or [0]
+    keeper = [own if own in roots else roots[row[0] % len(roots)] for own, row in enumerate(rows)]
+    blur, value = [float(row[2]) for row in rows], [row[3] for row in rows]
+    data = with_copies(keeper, detail=value, blur=blur, value=value)
+    late = rule(reason="late", column="d.value", above=0.7, guarded=False)
+    gone = dropped([BLURRED, COPY, late], data)
+    for root in roots:
+        family = [own for own, mine in enumerate(keeper) if mine == root]
+        left = [own for own in family if f"{own:04d}" not in gone]
+        assert bool(left) == any(not blur[own] and value[own] <= 0.7 for own in family)
+        assert len(left) <= 1
+        assert left or "copy" not in {gone[f"{own:04d}"] for own in family}
 
 
 def test_weights_and_an_empty_edition():

@@ -138,8 +138,32 @@ def test_a_size_far_from_the_editions_is_odd():
     sizes = [(200 + k, 300) for k in range(20)] + [(20, 30), (2000, 3000)]
     images = [cv2.resize(photo, (w, h), interpolation=cv2.INTER_AREA) for h, w in sizes]
     _, scored, _ = judged(images)
-    assert np.flatnonzero(scored["odd_size"]).tolist() == [20, 21]
+    assert np.flatnonzero(scored["odd_size_excess"] > 0).tolist() == [20, 21]
     assert [scored["issue"][k] for k in (20, 21)] == ["odd_size"] * 2
+
+
+def test_each_check_stands_by_itself():
+    blurred = FAULTS["out_of_focus"](photograph("coffee.png"))
+    images = [photograph("coffee.png")] * 9 + [blurred, cv2.resize(blurred, None, fx=0.1, fy=0.1)]
+    _, scored, _ = judged([*images, np.zeros((300, 40, 3), np.uint8)])
+    assert (scored["out_of_focus_excess"] > 0).tolist() == [False] * 9 + [True, False, True]
+    assert [check for check in CHECKS if scored[f"{check}_excess"][11] > 0] == [
+        *("uniform", "dark", "low_information", "blurry", "out_of_focus", "odd_aspect", "odd_size"),
+    ]
+    assert scored["issue"][11] == "uniform"  # one name for the worst, nothing lost by it
+    _, alone, _ = judged([blurred], checks=("dark",))
+    assert (alone["flag"][0], alone["out_of_focus_excess"][0] > 0) == (False, True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (4, 400)])
+def test_a_picture_too_small_for_one_check_passes_through_the_others(shape):
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    table, scored, _ = judged([np.zeros((*shape, 3), np.uint8), noise])
+    assert np.isnan(table["quality.acutance"].to_numpy()).all()
+    assert np.isfinite(scored["score"]).all()
+    assert scored["issue"][0] == "uniform"
+    assert scored["out_of_focus_excess"].tolist() == [-1, -1]
+    assert scored["flag"].tolist() == [True, shape != (4, 4)]  # one pixel is uniform, the strip oddly shaped
 
 
 def test_fences_are_tukeys():
