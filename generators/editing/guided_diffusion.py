@@ -105,12 +105,14 @@ class Moment:
     Attributes:
         number: among the spread steps, 0 is the last.
         step: among the training's.
+        before: ᾱ of the state that would lead to this one, 0 for the noisiest.
         signal: ᾱ here.
         after: ᾱ of the state that it leads to, 1 for the last.
     """
 
     number: int
     step: int
+    before: float
     signal: float
     after: float
 
@@ -121,8 +123,18 @@ class Moment:
 
     @property
     def variance(self) -> float:
-        """The posterior's, the smallest there can be."""
+        """The posterior's, the smallest there can be; 0 at the last."""
         return self.beta * (1 - self.after) / (1 - self.signal)
+
+    @property
+    def least(self) -> float:
+        """What a network that learned its variance has at least: the posterior's; at the last, that of the one before.
+
+        As in guided-diffusion, where it is the logarithm that is learned, and that of 0 there isn't.
+        """
+        if self.number:
+            return self.variance
+        return (1 - self.before / self.signal) * (1 - self.signal) / (1 - self.before)
 
     def mean(self, clean: Any, state: Any) -> Any:
         """The posterior's mean (Ho et al., arXiv 2006.11239, equation 7)."""
@@ -138,8 +150,8 @@ class Moment:
 def moments(signal: NDArray[np.float64], steps: int, start: int) -> list[Moment]:
     """The last `start` of `steps` moments spread evenly over the training's, noisiest first."""
     spread = np.rint(np.linspace(0, len(signal) - 1, steps)).astype(int)
-    after = [1.0, *(float(signal[step]) for step in spread)]
-    return [Moment(n, int(spread[n]), after[n + 1], after[n]) for n in reversed(range(start))]
+    shares = [1.0, *(float(signal[step]) for step in spread), 0.0]
+    return [Moment(n, int(spread[n]), shares[n + 2], shares[n + 1], shares[n]) for n in reversed(range(start))]
 
 
 def guided(
@@ -239,7 +251,7 @@ def _variance(found: Denoised, moment: Moment) -> Any:
 
     if found.spread is None:
         return torch.tensor(moment.variance, device=found.clean.device)
-    lowest = float(np.log(max(moment.variance, 1e-20)))
+    lowest = float(np.log(moment.least))
     return torch.exp(lowest + found.spread.detach() * (float(np.log(moment.beta)) - lowest))
 
 

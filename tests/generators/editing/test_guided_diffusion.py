@@ -17,7 +17,8 @@ from schemas.errors import ModelUnavailable, RecipeError
 from variorum.models.entries import Entry
 from variorum.models.loaders import latent_denoiser, tiny_autoencoder
 from variorum.models.loaders.pixel_denoiser import PixelDenoiser
-from variorum.models.noise import Schedule
+from variorum.models.noise import Schedule, tensor
+from variorum.models.roles import Denoised
 
 SIDE = 64
 
@@ -264,6 +265,106 @@ def test_a_network_that_learned_its_variance_uses_it():
     assert found.clean.shape == found.spread.shape == (1, 3, SIDE, SIDE)
     (made,) = guided([wish(weight=4000)], denoiser, Guidance(steps=20, start=5, clamp=None))
     assert np.array_equal(made[item.keep], item.picture[item.keep])
+
+
+class Linear:
+    """A denoiser whose every gradient can be written down: clean = SLOPE · state + shift, on ten very noisy steps."""
+
+    shrink, multiple, device = 1, 1, "cpu"
+    SLOPE = 0.7
+
+    def __init__(self, learned):
+        from diffusers import DDPMScheduler
+
+        kind = "learned_range" if learned else "fixed_small"
+        curve = {"num_train_timesteps": 10, "beta_start": 0.05, "beta_end": 0.4, "beta_schedule": "linear"}
+        self.scheduler = DDPMScheduler(**curve, variance_type=kind, clip_sample=False)
+        self.signal, self.known = self.scheduler.alphas_cumprod.double().numpy(), 10
+        generator = torch.Generator().manual_seed(8)
+        self.shift = torch.randn((3, 16, 16), generator=generator)
+        self.said = torch.rand((1, 3, 16, 16), generator=generator) * 2 - 1 if learned else None
+
+    def encode(self, images):
+        return tensor(list(images), "cpu")
+
+    def predict(self, state, step):
+        spread = None if self.said is None else ((self.said + 1) / 2).expand_as(state)
+        return Denoised(self.SLOPE * state + self.shift, spread)
+
+    def preview(self, state):
+        return (state + 1) / 2
+
+
+def against(pictures):
+    """Log probabilities that fall with a picture's sum."""
+    total = pictures.sum((1, 2, 3))
+    return torch.stack([-0.1 * total, torch.zeros_like(total)], 1)
+
+
+def slope_by_hand(clean, weight, range_weight, scale):
+    """The gradient of L by the state of `Linear`: of -λ mean |FFT2|, of the range, of what the adversary says."""
+    spectrum = torch.fft.fft2((clean + 1) / 2)
+    complexity = torch.fft.ifft2(spectrum / spectrum.abs()).real / 3
+    over = torch.where(clean.abs() > 1, clean - clean.sign(), torch.zeros_like(clean))
+    classed = -0.1 * (clean.abs() <= 1)
+    found = -weight * complexity / 2 + range_weight * 2 * over / clean[0].numel() + scale * classed / 2
+    return Linear.SLOPE * found
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("clamp", [None, 0.3])
+@pytest.mark.parametrize(
+    ("weight", "range_weight", "scale"), [(0, 0, 0), (20, 0, 0), (-20, 0, 0), (0, 500, 0), (0, 0, 5), (20, 500, 5)]
+)
+def test_each_step_is_the_formula_written_out(learned, clamp, weight, range_weight, scale):
+    """Mean, variance and shift against diffusers' DDPM, with a gradient taken by hand."""
+    denoiser, nowhere = Linear(learned), np.zeros((16, 16), bool)
+    plate = np.random.default_rng(4).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    item = Wish(plate, plate, nowhere, ~nowhere, 5, weight, scale, 0)
+    settings = Guidance(objective="adm_compat", clamp=clamp, steps=10, start=6, range_weight=range_weight)
+    found = diffused([item], denoiser, settings, against)
+
+    generator = torch.Generator().manual_seed(5)
+    start = denoiser.encode([plate])
+    state = denoiser.scheduler.add_noise(start, torch.randn(start.shape, generator=generator), torch.tensor([5]))
+    reached = []
+    for step in (5, 4, 3, 2, 1, 0):
+        share, rest = float(denoiser.signal[step]) ** 0.5, float(1 - denoiser.signal[step]) ** 0.5
+        clean = denoiser.predict(state, step).clean
+        noise, slope = (state - share * clean) / rest, slope_by_hand(clean, weight, range_weight, scale)
+        reached.append(float((clean.abs() > 1).double().mean()))
+        if clamp is not None:
+            most = clamp * float(noise.square().mean().sqrt())
+            noise, slope = noise + (rest * slope).clamp(-most, most), 0 * slope
+        said = [] if denoiser.said is None else [denoiser.said]
+        drawn = denoiser.scheduler.step(torch.cat([noise, *said], 1), step, state, generator=generator).prev_sample
+        state = drawn - variance_by_hand(denoiser, step) * slope
+        if step == 0:
+            torch.randn(start.shape, generator=generator)  # drawn, and not used
+        torch.randn(start.shape, generator=generator)  # of the object
+    assert 0.1 < min(reached)  # of x̂0 there is some outside [-1, 1]
+    assert torch.allclose(found, state, atol=2e-4)
+
+
+def variance_by_hand(denoiser, step):
+    """Of the scheduler; where it has none, at the last step, what guided-diffusion has there."""
+    from diffusers import DDPMScheduler
+
+    if denoiser.said is None:
+        return denoiser.scheduler._get_variance(step) if step else 0
+    if step:
+        return denoiser.scheduler._get_variance(step, predicted_variance=denoiser.said).exp()
+    fixed = DDPMScheduler.from_config(denoiser.scheduler.config, variance_type="fixed_small")
+    least, most = fixed._get_variance(1).log(), fixed.betas[0].log()
+    return (least + (denoiser.said + 1) / 2 * (most - least)).exp()
+
+
+def test_the_last_step_has_a_learned_variance_too(denoisers):
+    """At least that of the step before, as in guided-diffusion; ImageNet-E's schedule of 100 in 1000."""
+    last, before = moments(denoisers["pixels"].signal, 100, 2)[::-1]
+    assert (last.variance, last.number) == (0, 0)
+    assert last.least == before.variance == before.least == pytest.approx(9.5e-5, rel=0.01)
+    assert last.beta == pytest.approx(1e-4, rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
