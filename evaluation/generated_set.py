@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evaluation.accuracy_drop import UNSCORED, label_index
 from evaluation.sets.figures import Comparison
+from evaluation.sets.perceptual import Fellows, mean_apart
 from evaluation.sets.pictures import Pictures, ranks
+from generators.sources.imagenet import is_wnid, name_of
 from generators.sources.imagenet import table as imagenet
 from schemas.canonical import Json, derive_seed
 from schemas.component import Context, Evaluation, NestedSource, Source
@@ -32,11 +34,12 @@ BATCH = 32
 class GeneratedSet(Evaluation):
     """Each variant of an edition is a set; a class counts that the edition and all references have."""
 
-    measured_by: ClassVar[frozenset[str]] = frozenset({"encoder", "judge"})
+    revision = 2
+    measured_by: ClassVar[frozenset[str]] = frozenset({"encoder", "judge", "perceptual"})
 
-    train: NestedSource
-    """Real pictures that the sets are compared with, and that heads are trained on."""
-    test: NestedSource
+    train: NestedSource | None = None
+    """Real pictures that the sets are compared with, and that heads are trained on; null for no comparison."""
+    test: NestedSource | None = None
     """Other real pictures: what heads are tested on, and a set beside the generated ones."""
     shifted: NestedSource | None = None
     """Real pictures of another kind, for effective robustness."""
@@ -44,6 +47,8 @@ class GeneratedSet(Evaluation):
     """Alias of the model whose embeddings all but recognition is measured in."""
     judge: str | None = "judge"
     """Alias of the classifier that recognises, of ImageNet or of its own classes; null for none."""
+    perceptual: str | None = None
+    """Alias of the model whose embeddings' squared distances are LPIPS; null for none."""
     neighbours: int = Field(default=5, ge=1)
     """Balls of precision, recall, density and coverage reach to this one."""
     fractions: tuple[float, ...] = Field(default=(0.125, 0.25, 0.5, 1.0), min_length=1)
@@ -55,26 +60,40 @@ class GeneratedSet(Evaluation):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Of the intervals."""
 
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.train is None) != (self.test is None) or (self.shifted is not None and self.train is None):
+            raise ValueError("train and test go together, and shifted goes with them")
+        return self
+
     def aliases(self) -> tuple[str, ...]:
-        """The encoder and the judge; neither may have filtered the edition."""
-        return (self.encoder, *([self.judge] if self.judge else []))
+        """The models that it measures with; none of them may have filtered the edition."""
+        return tuple(alias for alias in (self.encoder, self.judge, self.perceptual) if alias)
 
     def references(self) -> Mapping[str, Source]:
-        """`train`, `test` and, where there is one, `shifted`."""
+        """Those of `train`, `test` and `shifted` that there are."""
         named = {"train": self.train, "test": self.test, "shifted": self.shifted}
         return {name: source for name, source in named.items() if source is not None}
 
     def measure(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
         """A row a picture: `label`, the judge's `top1` and its probability of the label, the `embedding` float32.
 
-        `top1` is empty and `p_label` null where the label is none of the judge's classes.
+        `top1` is empty and `p_label` null where the label is none of the judge's classes. With `perceptual`, `apart`
+        is the mean distance from the `fellows`, the earlier pictures of one variant and label among `samples`.
         """
-        stream = iter(samples)
+        stream, fellows = iter(samples), Fellows()
         while batch := list(islice(stream, BATCH)):
             images = [sample.image for sample in batch]
             embeddings = np.asarray(ctx.models.get(self.encoder)(images), dtype=np.float32)
-            for sample, seen, embedding in zip(batch, self._seen(batch, ctx), embeddings, strict=True):
-                yield {"id": sample.id, "variant": sample.variant, **seen, "embedding": embedding}
+            rows = [
+                {"id": sample.id, "variant": sample.variant, **seen, "embedding": embedding}
+                for sample, seen, embedding in zip(batch, self._seen(batch, ctx), embeddings, strict=True)
+            ]
+            for row, look in zip(
+                rows, ctx.models.get(self.perceptual)(images) if self.perceptual else (), strict=False
+            ):
+                row["apart"], row["fellows"] = fellows.apart((row["variant"], row["label"]), look)
+            yield from rows
 
     def _seen(self, batch: Sequence[Sample], ctx: Context) -> list[dict[str, Json]]:
         unseen: list[dict[str, Json]] = [
@@ -98,14 +117,16 @@ class GeneratedSet(Evaluation):
         What couldn't be measured is missing there and named, with the reason, in `not_measured`.
         """
         names = list(self.references())
-        if not table.num_rows or not (vector(table, "set") == "").any():
+        if not table.num_rows or (names and not (vector(table, "set") == "").any()):
             return {"n": 0, "variants": {}}
-        table = table.sort_by([("set", "ascending"), ("variant", "ascending"), ("id", "ascending")])
-        belongs, variant, label = (vector(table, name) for name in ("set", "variant", "label"))
+        table = table.sort_by([(name, "ascending") for name in (*(["set"] if names else []), "variant", "id")])
+        variant, label = (vector(table, name) for name in ("variant", "label"))
+        belongs = vector(table, "set") if names else np.full(len(label), "")
         if not (label[belongs == ""] != "").any():
             label = np.full(len(label), "")  # nothing is labelled: one class, so to speak
         of_set = {name: set(label[belongs == name]) for name in ("", *names)}
-        classes = sorted(set.intersection(*of_set.values()))
+        common = set.intersection(*of_set.values())
+        classes = sorted(common - {""} or common)
         index = {name: k for k, name in enumerate(classes)}
         y = np.array([index.get(name, -1) for name in label], dtype=np.int64)
         judged = vector(table, "top1")
@@ -122,10 +143,18 @@ class GeneratedSet(Evaluation):
             str(name): pictures((belongs == "") & (variant == name), f"variant {name}")
             for name in sorted(set(variant[belongs == ""]))
         }
+        lpips: dict[str | None, Any] = {}
+        if self.perceptual:
+            apart, fellows = vector(table, "apart"), vector(table, "fellows")
+            for name in (None, *generated):
+                chosen = (y >= 0) & ((belongs == "test") if name is None else (belongs == "") & (variant == name))
+                lpips[name] = mean_apart(y[chosen], apart[chosen], fellows[chosen], len(classes))
         comparison = Comparison(
             classes=classes,
+            names=[class_name(item) for item in classes],
             real={name: pictures(belongs == name, name) for name in names},
             generated={name: found for name, found in generated.items() if len(found)},
+            lpips=lpips,
             neighbours=self.neighbours,
             fractions=tuple(sorted(set(self.fractions))),
             most=self.most,
@@ -138,8 +167,14 @@ class GeneratedSet(Evaluation):
             "left_out": int(((belongs == "") & ~usable).sum()),
             "encoder": self.encoder,
             "judge": self.judge,
+            "perceptual": self.perceptual,
             **comparison.figures(),
         }
+
+
+def class_name(identity: str) -> str:
+    """What people call a class: ImageNet's by name and id, others by their id."""
+    return f"{name_of(identity)} ({identity})" if is_wnid(identity) else identity
 
 
 def own_index(labels: Sequence[str], classes: Sequence[str]) -> int:

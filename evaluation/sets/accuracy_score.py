@@ -6,6 +6,7 @@ head on a frozen encoder, which takes seconds and is compared with a head that s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,9 @@ def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Rights]
     every = np.concatenate([x, *(directions(test.x) for test in tests)])
     every = standardised(every, np.arange(len(every)) < len(x)) * np.float32(x.shape[1] ** -0.5)
     ends = len(x) + np.cumsum([len(test) for test in tests])
-    head = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # a picture or two of each
+        head = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y)
     return [
         head.predict(every[end - len(test) : end]) == test.y if len(test) else test.y == -1
         for test, end in zip(tests, ends, strict=True)

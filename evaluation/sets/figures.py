@@ -21,19 +21,28 @@ from schemas.canonical import Json, derive_seed
 
 BASELINES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the real training pictures whose heads are the baselines of effective robustness."""
-NO_LPIPS = "no table of models has weights for it"
+NO_LPIPS = "no `perceptual` model is named; docs/generated_set.md says where to get one"
+NO_REAL = "no real pictures are named; give `train` and `test`"
 
+OfClass = Mapping[str, NDArray[np.float64]]
+"""Figures by name, each `[K]`, NaN where a class has none."""
 Told = Mapping[str, NDArray[np.bool_]]
 """Whether a head is right on each picture of `test` and `shifted`."""
 
 
 @dataclass
 class Comparison:
-    """Real sets `train`, `test` and perhaps `shifted`, and generated sets by variant, in the same classes."""
+    """Real sets `train`, `test` and perhaps `shifted`, or none, and generated sets by variant, in the same classes.
+
+    `names` is what people call the classes. `lpips` is empty or has means of the classes `[K]` by variant, and those of
+    `test` by None.
+    """
 
     classes: Sequence[str]
+    names: Sequence[str]
     real: Mapping[str, Pictures]
     generated: Mapping[str, Pictures]
+    lpips: Mapping[str | None, NDArray[np.float64]]
     neighbours: int
     fractions: Sequence[float]
     most: int
@@ -44,7 +53,7 @@ class Comparison:
 
     def figures(self) -> dict[str, Json]:
         """Everything; percent and percentage points for shares, accuracies and their differences."""
-        missing = {"lpips": NO_LPIPS}
+        missing = {} if self.lpips else {"lpips": NO_LPIPS}
         figures: dict[str, Json] = {
             "confidence": self.confidence,
             "neighbours": self.neighbours,
@@ -56,13 +65,20 @@ class Comparison:
         if not self.generated or not all(map(len, self.real.values())):
             return figures | {"not_measured": {"all": "no picture of a class that the edition and all references have"}}
         largest = max(self.generated.values(), key=len)
+        sets: dict[str | None, Pictures] = {None: self._real_set(largest)} if self.real else {}
+        sets.update(self.generated.items())
+        alike = self._alike(sets)
+        of_class = {name: self._of_class(name, pictures, alike) for name, pictures in sets.items()}
         figures["width"] = largest.x.shape[1]
-        figures["real"] = self._set(self._real_set(largest), "real")
-        figures["variants"] = {name: self._set(pictures, name) for name, pictures in self.generated.items()}
+        figures["alike"] = int(alike.sum())
+        if self.real:
+            figures["real"] = self._set(None, sets[None], alike, of_class[None])
+        figures["variants"] = {name: self._set(name, sets[name], alike, of_class[name]) for name in self.generated}
         if all(np.isnan(pictures.right).all() for pictures in self.generated.values()):
             missing["recognised"] = "no judge is named, or no label is one of its classes"
-        else:
-            figures["by_class"] = self._by_class()
+        figures["by_class"] = self._by_class(of_class)
+        if not self.real:
+            return figures | {"not_measured": missing | {"real": NO_REAL}}
         if len(self.classes) < 2:
             missing["accuracy_score"] = "it takes two classes"
             return figures
@@ -78,45 +94,80 @@ class Comparison:
 
     # ── one set ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _set(self, pictures: Pictures, name: str) -> dict[str, Json]:
-        """A set on its own, and its distances from the training pictures in the same balance of classes."""
+    def _set(self, name: str | None, pictures: Pictures, alike: Ints, of_class: OfClass) -> dict[str, Json]:
+        """A set on its own, diversity as the mean of the classes; and how it lies to the training pictures."""
+        asked = pictures.right[~np.isnan(pictures.right)]
+        return {
+            "n": len(pictures),
+            "recognised": percents(share(asked, self.confidence)) if len(asked) else None,
+            **(self._distances(name or "real", pictures) if self.real else {}),
+            "vendi": number(mean(of_class["vendi"]), 3),
+            "vendi_of_all": number(vendi_score(self._capped(pictures.first(alike)).x), 3),
+            "spread": number(mean(of_class["spread"]), 4),
+            "lpips": number(mean(of_class["lpips"]), 4),
+        }
+
+    def _distances(self, name: str, pictures: Pictures) -> dict[str, Json]:
+        """Distances from the training pictures in the same balance of classes."""
         reference = self._like(pictures)
         d, n = pictures.x.shape[1], min(len(pictures), len(reference))
         some, others = self._capped(pictures), self._capped(reference)
         kid, error = kernel_distance(some.x, some.y, others.x, others.y, self._rng(f"kid {name}"))
         lies = manifold(others.x, some.x, self.neighbours)
-        of_class = [pictures.x[pictures.y == k] for k in np.unique(pictures.y)]
-        asked = pictures.right[~np.isnan(pictures.right)]
         return {
-            "n": len(pictures),
             "reference": len(reference),
-            "recognised": percents(share(asked, self.confidence)) if len(asked) else None,
             "fid": number(frechet_distance(pictures.x, reference.x), 3),
             "fid_warning": too_few(n, d),
             "kid": number(kid, 6),
             "kid_error": number(error, 6),
             **{key: number(value, 4) for key, value in lies._asdict().items()},
-            "vendi": number(mean([vendi_score(x) for x in of_class]), 3),
-            "vendi_of_all": number(vendi_score(some.x), 3),
-            "spread": number(mean([spread(x) for x in of_class]), 4),
         }
 
-    def _by_class(self) -> list[Json]:
-        """Share recognised of each class, in the test pictures and by variant, from the least recognised class on."""
-        sets = [self.real["test"], *self.generated.values()]
-        shares = [[mean(found.right[found.y == k]) for found in sets] for k in range(len(self.classes))]
+    def _of_class(self, name: str | None, pictures: Pictures, alike: Ints) -> OfClass:
+        """Figures `[K]` of each class of a set on its own; the Vendi score of so many pictures as `alike [K]` says."""
+        k = len(self.classes)
+        some = pictures.first(alike)
+        rows, fewer = rows_of_classes(pictures.y, k), rows_of_classes(some.y, k)
+        return {
+            "n": pictures.counts(k).astype(float),
+            "recognised": np.array([mean(pictures.right[own]) for own in rows]),
+            "vendi": np.array([vendi_score(some.x[own]) if len(own) > 1 else math.nan for own in fewer]),
+            "spread": np.array([spread(pictures.x[own]) for own in rows]),
+            "lpips": self.lpips.get(name, np.full(k, math.nan)),
+        }
 
-        def recognised(k: int) -> float:
-            known = mean(shares[k][1:])
-            return math.inf if math.isnan(known) else known
+    def _by_class(self, of_class: Mapping[str | None, OfClass]) -> list[Json]:
+        """Figures of each class by set, from the least recognised class on.
 
+        `diversity` is the mean of the variants' Vendi scores, in percent of the real set's where there is one.
+        """
+
+        def figures(name: str | None, k: int) -> dict[str, Json]:
+            found = {figure: float(values[k]) for figure, values in of_class[name].items()}
+            return {
+                "n": int(found["n"]),
+                "recognised": percent(found["recognised"]),
+                "vendi": number(found["vendi"], 3),
+                "spread": number(found["spread"], 4),
+                "lpips": number(found["lpips"], 4),
+            }
+
+        recognised, diverse = (
+            np.array([mean([of_class[name][figure][k] for name in self.generated]) for k in range(len(self.classes))])
+            for figure in ("recognised", "vendi")
+        )
+        if self.real:
+            diverse = 100 * diverse / of_class[None]["vendi"]
+        order = np.argsort(recognised, kind="stable")  # NaN comes last, equals in the classes' own order
         return [
             {
                 "class": self.classes[k],
-                "real": percent(shares[k][0]),
-                "variants": {name: percent(value) for name, value in zip(self.generated, shares[k][1:], strict=True)},
+                "name": self.names[k],
+                "diversity": number(float(diverse[k]), 3),
+                "real": figures(None, k) if self.real else None,
+                "variants": {name: figures(name, k) for name in self.generated},
             }
-            for k in sorted(range(len(self.classes)), key=lambda k: (recognised(k), self.classes[k]))
+            for k in order.tolist()
         ]
 
     # ── heads ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,6 +263,13 @@ class Comparison:
         """Test pictures, of each class as many as in the largest set, or as there are."""
         return self.real["test"].first(largest.counts(len(self.classes)))
 
+    def _alike(self, sets: Mapping[str | None, Pictures]) -> Ints:
+        """Of each class as many `[K]` as the set that has fewest, of those with two or more: Vendi grows with n."""
+        counts = np.stack([pictures.counts(len(self.classes)) for pictures in sets.values()])
+        most = counts.max(axis=0)
+        fewest = np.where(counts > 1, counts, most).min(axis=0)
+        return np.where(most > 1, fewest, 0)
+
     def _both_have(self, pictures: Pictures) -> Ints:
         """Numbers of each class that a generated set and the training pictures both have."""
         k = len(self.classes)
@@ -223,6 +281,11 @@ class Comparison:
 
     def _rng(self, purpose: str) -> np.random.Generator:
         return np.random.default_rng(derive_seed(self.seed, "generated_set", purpose))
+
+
+def rows_of_classes(y: Ints, classes: int) -> list[Ints]:
+    """The rows of each class, for classes `[n]` in 0..K-1."""
+    return np.split(np.argsort(y, kind="stable"), np.cumsum(np.bincount(y, minlength=classes))[:-1])
 
 
 def mean(values: Any) -> float:

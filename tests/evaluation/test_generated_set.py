@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import struct
 
 import cv2
@@ -154,8 +155,9 @@ def test_a_variant_without_one_of_the_classes_is_compared_in_those_it_has():
     assert found["variants"]["some"]["reference"] == 120
     assert abs(found["variants"]["some"]["kid"]) < 4 * found["variants"]["some"]["kid_error"]
     dog = next(row for row in found["by_class"] if row["class"] == "dog")
-    assert dog["variants"]["some"] is None
-    assert dog["variants"]["all"] is not None
+    assert dog["variants"]["some"] == {"n": 0, "recognised": None, "vendi": None, "spread": None, "lpips": None}
+    assert dog["variants"]["all"]["recognised"] is not None
+    assert dog["diversity"] > 0
 
 
 def test_unlabelled_pictures_are_one_class_and_teach_nothing():
@@ -171,8 +173,9 @@ def test_what_cannot_be_measured_is_named():
     found = figures(references(shifted=False), rows("", "one", 10, 11, judged=False), shifted=False)
     assert "no judge is named" in found["not_measured"]["recognised"]
     assert "no shifted reference" in found["not_measured"]["effective_robustness"]
-    assert "weights" in found["not_measured"]["lpips"]
-    assert "by_class" not in found
+    assert "no `perceptual` model is named" in found["not_measured"]["lpips"]
+    assert {row["variants"]["one"]["recognised"] for row in found["by_class"]} == {None}
+    assert all(row["diversity"] > 0 for row in found["by_class"])
     assert "robustness" not in found
     tiny = figures(references(), rows("", "one", 1, 11))
     assert "too few" in tiny["not_measured"]["effective_robustness"]
@@ -213,14 +216,17 @@ def check_tables(text):
 
 def card_of(found, order):
     return _render(
-        "_generated_set", figures=found, models={"encoder": "e@sha256:0", "judge": "j@sha256:1"}, order=order
+        "_generated_set",
+        figures=found,
+        models={"encoder": "e@sha256:0", "judge": "j@sha256:1", "p": "p@sha256:2"},
+        order=order,
     )
 
 
 def test_the_card_shows_all_figures_and_escapes_names():
     text = card_of(figures(references(), rows("", "a|b", 30, 11)), ["a|b"])
     check_tables(text)
-    assert text.count("| a&#124;b |") == 5  # a row in four tables, a column in one
+    assert text.count("| a&#124;b |") == 6  # a row in four tables, a column in two
     assert "**Effective robustness.**" in text
     assert "The line is through 5 heads" in text or "The line is through 4 heads" in text
     assert "left out" not in text
@@ -231,9 +237,112 @@ def test_the_card_begins_with_the_least_recognised_class():
     for number, row in enumerate(row for row in made if row["label"] == "cat"):
         row["top1"] = "cat" if number == 0 else "dog"
     found = figures(references(), made)
-    assert found["by_class"][0] == {"class": "cat", "real": 80.0, "variants": {"v": 10.0}}
+    first = found["by_class"][0]
+    assert (first["class"], first["variants"]["v"]["recognised"]) == ("cat", 10.0)
     text = card_of(json.loads(json.dumps(found, sort_keys=True)), ["v"])
-    assert text.index("| cat | 80.0 | 10.0 |") < text.index("| ant |")
+    assert text.index(f"| cat | {first['real']['recognised']:.1f} | 10.0 |") < text.index("| ant |")
+    assert "**Recognised by class**" in text
+    assert "`by_class`" not in text
+
+
+def test_the_card_shows_which_classes_lost_diversity():
+    made = rows("", "v", 10, 11)
+    alike = next(row["embedding"] for row in made if row["label"] == "bee")
+    for row in made:
+        if row["label"] == "bee":
+            row["embedding"] = alike + np.float32(0.01) * row["embedding"]
+    found = figures(references(), made)
+    by_class = {row["class"]: row for row in found["by_class"]}
+    assert by_class["bee"]["diversity"] < 40
+    assert all(by_class[name]["diversity"] > 70 for name in ("ant", "cat", "dog"))
+    bee = by_class["bee"]["variants"]["v"]
+    assert bee["vendi"] < 1.2 < 0.5 * by_class["bee"]["real"]["vendi"]
+    assert bee["spread"] < 0.1 * by_class["bee"]["real"]["spread"]
+    mean = np.mean([row["variants"]["v"]["vendi"] for row in found["by_class"]])
+    assert found["variants"]["v"]["vendi"] == pytest.approx(mean, abs=1e-3)
+    text = card_of(found, ["v"]).partition("**Diversity by class**")[2]
+    assert text.index(f"({bee['spread']:.2f}) |") < text.index("| ant |")
+
+
+def test_a_thousand_classes_are_ten_rows_and_a_pointer():
+    from generators.sources.imagenet import table
+
+    names = tuple(item.wnid for item in table()[:30])
+    centres = np.random.default_rng(0).normal(0, 1, (30, WIDTH))
+    found = figures(references(names=names, centres=centres), rows("", "v", 4, 11, names=names, centres=centres))
+    assert len(found["by_class"]) == 30
+    text = card_of(found, ["v"])
+    check_tables(text)
+    for title in ("**Least recognised classes**", "**Least diverse classes**"):
+        assert text.partition(title)[2].partition("\n\n\n")[0].split("\n\n")[1].count("\n") == 11
+    assert f"{table()[0].name} ({names[0]})" in {row["name"] for row in found["by_class"]}
+    assert "Figures of all 30 classes: `evaluation-generated_set.json`, `by_class`." in text
+
+
+def test_vendi_is_of_as_many_pictures_in_every_row():
+    few = figures(references(), rows("", "many", 80, 11), rows("", "few", 8, 12))
+    many = figures(references(), rows("", "many", 80, 11))
+    assert (few["alike"], many["alike"]) == (4 * 8, 4 * 40)
+    assert few["variants"]["many"]["vendi"] == pytest.approx(few["real"]["vendi"], rel=0.1)
+    assert few["variants"]["many"]["vendi"] == pytest.approx(few["variants"]["few"]["vendi"], rel=0.1)
+    assert many["variants"]["many"]["vendi"] > 1.15 * few["variants"]["many"]["vendi"]
+    assert "**Rows differ in n.**" in card_of(few, ["many", "few"])
+    assert "**Rows differ in n.**" in card_of(many, ["many"])  # 320 beside 160 real ones
+    assert "**Rows differ in n.**" not in card_of(figures(references(), rows("", "v", 38, 11)), ["v"])
+    lone = figures(references(), rows("", "v", 8, 11), rows("", "lone", 1, 12))
+    assert lone["alike"] == 4 * 8
+    assert lone["variants"]["lone"]["vendi"] is None
+
+
+def test_lpips_is_the_mean_over_pairs_of_the_classes():
+    made, real = rows("", "v", 3, 11), references()
+    for row in [*made, *real]:
+        row["apart"], row["fellows"] = math.nan, 0
+    cats = [row for row in made if row["label"] == "cat"]
+    dogs = [row for row in made if row["label"] == "dog"]
+    cats[1] |= {"apart": 0.2, "fellows": 1}
+    cats[2] |= {"apart": 0.5, "fellows": 2}
+    dogs[1] |= {"apart": 0.8, "fellows": 1}
+    found = figures(real, made, perceptual="p")
+    by_class = {row["class"]: row["variants"]["v"]["lpips"] for row in found["by_class"]}
+    assert by_class == {"ant": None, "bee": None, "cat": 0.4, "dog": 0.8}
+    assert found["variants"]["v"]["lpips"] == 0.6
+    assert found["real"]["lpips"] is None
+    assert "lpips" not in found["not_measured"]
+    text = card_of(found, ["v"])
+    check_tables(text)
+    assert "| LPIPS |" in text
+    assert "LPIPS by p@sha256:2" in text
+    assert " 0.600 |" in text
+
+
+def test_without_real_pictures_it_says_what_a_set_is_on_its_own():
+    made = [*rows("", "v", 10, 11), *rows("", "w", 10, 12, noise=0.05), *rows("", "v", 1, 13, label="")]
+    for row in made:
+        del row["set"]
+    found = evaluation(train=None, test=None).summarise(rows_table(made), 7)
+    assert (found["n"], found["left_out"], found["classes"]) == (84, 4, 4)
+    assert found["variants"]["v"]["recognised"]["value"] == 80.0
+    assert found["variants"]["w"]["vendi"] < found["variants"]["v"]["vendi"]
+    assert found["by_class"][0]["real"] is None
+    assert set(found["not_measured"]) == {"lpips", "real"}
+    assert not {"real", "heads", "scaling", "robustness"} & found.keys()
+    text = card_of(json.loads(json.dumps(found, sort_keys=True)), ["v", "w"])
+    check_tables(text)
+    assert text.startswith("### The generated set\n")
+    assert "distances from real pictures, accuracy score, effective robustness, no real pictures are named" in text
+    assert "4 of 84 pictures are left out, as they have no label." in text
+    assert "*real*" not in text
+    assert "FID |" not in text
+    assert evaluation(train=None, test=None).references() == {}
+
+
+@pytest.mark.parametrize("fields", [{"train": None}, {"test": None}, {"train": None, "test": None, "shifted": ...}])
+def test_references_go_together(fields):
+    folder = {"name": "image_folder", "path": "x"}
+    fields = {name: folder if value is ... else value for name, value in fields.items()}
+    with pytest.raises(RecipeError, match="train and test go together, and shifted goes with them"):
+        evaluation(**fields)
 
 
 def test_the_card_of_figures_that_are_missing_reads_as_well():
@@ -273,6 +382,34 @@ def test_labels_go_to_the_judge_under_its_own_ids():
     silent = next(evaluation(judge=None).measure(samples[:1], ctx))
     assert (silent["label"], silent["top1"]) == ("my tag", "")
     assert evaluation(judge=None).aliases() == ("encoder",)
+    assert evaluation(perceptual="p").aliases() == ("encoder", "judge", "p")
+
+
+def test_rows_say_how_far_pictures_look_from_others_of_their_class_and_variant():
+    looks = np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
+
+    class Some:
+        def get(self, alias):
+            if alias == "perceptual":
+                return lambda images: looks[[int(image[0, 0, 0]) for image in images]]
+            return lambda images: np.zeros((len(images), 3), np.float32)
+
+    samples = [
+        Sample(str(k), np.full((8, 8, 3), k, np.uint8), (f"class {k % 2}",), variant="v" if k % 3 else "w")
+        for k in range(70)  # more than a batch
+    ]
+    ctx = Context(0, Some(), lambda key, compute: compute())
+    found = list(evaluation(judge=None, perceptual="perceptual").measure(samples, ctx))
+    for k, row in enumerate(found):
+        earlier = [looks[i] for i in range(k) if i % 2 == k % 2 and bool(i % 3) == bool(k % 3)]
+        assert row["fellows"] == len(earlier)
+        if earlier:
+            assert row["apart"] == pytest.approx(
+                np.mean([((looks[k] - other) ** 2).sum() for other in earlier]), rel=1e-4
+            )
+        else:
+            assert math.isnan(row["apart"])
+    assert "apart" not in next(evaluation(judge=None).measure(samples, ctx))
 
 
 # ── the whole way ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -342,7 +479,7 @@ def test_from_class_names_to_the_card(made, monkeypatch):
         "guidance_3",
     ] * 4
     assert "**Read KID**" in card
-    assert "Not measured: LPIPS, no table of models has weights for it." in card
+    assert "- Not measured: LPIPS, no `perceptual` model is named" in card
     check_tables(card)
 
     def nothing(*_):
