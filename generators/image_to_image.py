@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from generators.diffusion.draws import Make
-from generators.diffusion.route import Route, Size
+from generators.diffusion.route import Route, Size, Weight
 from generators.editing.framing import crop, window
 from generators.prompting.prompts import Templates, Wording, wording
 from schemas.component import Context
@@ -29,6 +29,7 @@ class ImageToImage(Route):
     strangers to it: keep both on one side of a split.
     """
 
+    revision = 2
     setting = "strength"
     of_pictures = True
 
@@ -41,7 +42,7 @@ class ImageToImage(Route):
     """What pictures are to keep away from."""
     strength: tuple[Strength, ...] = Field(default=(0.5,), min_length=1)
     """How much of the way to noise, in (0, 1]; one variant each, `strength_0.5`."""
-    guidance: float = Field(default=7.5, ge=0, le=50)
+    guidance: Weight = 7.5
     """Weight of classifier-free guidance, 1 for none."""
     size: Size | None = None
     """Side in pixels; null for the side of the model's training."""

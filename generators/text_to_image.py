@@ -23,6 +23,8 @@ class TextToImage(Route):
     balance of its classes. Pictures of one sample and number share noise and prompt at every weight.
     """
 
+    revision = 2
+
     model: str = "text_to_image"
     templates: Templates = "photo"
     """A named set (`photo`, `neutral`, `name_hypernym`, …), or texts with `{name}`, `{gloss}`, `{hypernym}`,

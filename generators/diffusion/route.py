@@ -22,7 +22,8 @@ from schemas.sample import Failure, Sample, child_id
 
 log = logging.getLogger(__name__)
 
-Weight = Annotated[float, Field(ge=0, le=50)]
+Weight = Annotated[float, Field(ge=1, le=50)]
+"""Of classifier-free guidance. Below 1, which would be a weight between none and some, pipelines give what 1 gives."""
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 ASKED = ("negative", "guidance", "strength", "steps", "size", "sampler")
 """Fields that an ask names, where a route has them."""
@@ -68,8 +69,8 @@ class Route(Generator):
     @model_validator(mode="after")
     def _negative_has_an_effect(self) -> Self:
         weights = getattr(self, "guidance", ())
-        if getattr(self, "negative", "") and min(weights if isinstance(weights, tuple) else (weights,)) <= 1:
-            raise ValueError("negative has no effect at a guidance of 1 or less")
+        if getattr(self, "negative", "") and min(weights if isinstance(weights, tuple) else (weights,)) == 1:
+            raise ValueError("negative has no effect at a guidance of 1")
         return self
 
     def aliases(self) -> tuple[str, ...]:

@@ -42,9 +42,14 @@ PLAIN = {
 """Sets of one template, all but the first after Sariyildiz et al., Fake It Till You Make It, CVPR 2023."""
 UNLABELLED = "unlabelled", "it has no label to say which class to make"
 
-ARTICLE = re.compile(r"\b([Aa]) (?=([\w-]+))")
-VOWEL = re.compile(r"(?!eu|one\b|once|u[bcfhjkqrst][aeiou]|uni(?!n|m))[aeiou]|hour|honest|hono|heir", re.IGNORECASE)
-"""Words that take *an*, by how they sound: an umbrella, an hourglass; a unicycle, a European, a ukulele."""
+ARTICLE = re.compile(r"(\ba|(?:^|(?<=[.!?] ))A) (?=([\w-]+))")
+"""An article and the word after it; a capital A amid a sentence is a letter, as in *vitamin A*."""
+VOWEL = re.compile(
+    r"(?!eu|ewe|one\b|once|u[bcfhjkqrst][aeiou]|uni(?!n|m))[aeiou]|hour|honest|hono|heir|8|1[18](?!\d)", re.IGNORECASE
+)
+"""Words that take *an*, by how they sound: an umbrella, an hourglass; a unicycle, a European, a ukulele, a ewe."""
+SPELT = re.compile(r"(?:[A-Z]{1,3}|[A-Z](?![AEIOU])[A-Z](?![AEIOU])[A-Z]+|[a-z](?=-))(?![a-zA-Z])")
+"""Words that are read letter by letter: X-ray, F-16, SLR, HDMI, x-ray; but NASA is read as a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,14 @@ class Wording(NamedTuple):
 
 def articled(text: str) -> str:
     """The text with *an* for *a* where the next word starts with the sound of a vowel."""
-    return ARTICLE.sub(lambda found: found[1] + ("n " if VOWEL.match(found[2]) else " "), text)
+    return ARTICLE.sub(lambda found: found[1] + ("n " if takes_an(found[2]) else " "), text)
+
+
+def takes_an(word: str) -> bool:
+    """Whether *an* goes before a word."""
+    if SPELT.match(word):
+        return word[0].upper() in "AEFHILMNORSX"
+    return VOWEL.match(word) is not None
 
 
 def check_templates(choice: Named | tuple[str, ...]) -> Named | tuple[str, ...]:

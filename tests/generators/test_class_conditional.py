@@ -208,7 +208,9 @@ def test_a_class_that_the_model_does_not_know_is_named_with_those_it_does(ctx):
         made([sample], ctx)
 
 
-@pytest.mark.parametrize("fields", [{"guidance": ()}, {"guidance": (2.0, 2.0)}, {"steps": 0}, {"sampler": "pndm"}])
+@pytest.mark.parametrize(
+    "fields", [{"guidance": ()}, {"guidance": (2.0, 2.0)}, {"guidance": (0.5,)}, {"steps": 0}, {"sampler": "pndm"}]
+)
 def test_settings_without_meaning_are_refused(fields):
     with pytest.raises(ValidationError):
         ClassConditional(**fields)

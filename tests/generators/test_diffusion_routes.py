@@ -435,6 +435,9 @@ def test_there_must_be_a_picture_to_start_from(kind, ctx):
     [
         (TextToImage, {"guidance": ()}),
         (TextToImage, {"guidance": (2.0, 2.0)}),
+        (TextToImage, {"guidance": (0.5, 2.0)}),  # diffusers would draw it as 1
+        (ImageToImage, {"guidance": 0.5}),
+        (ImageVariation, {"guidance": (0.0,)}),
         (TextToImage, {"templates": ("",)}),
         (TextToImage, {"templates": "clip81"}),
         (TextToImage, {"negative": "blur", "guidance": (1.0, 7.5)}),

@@ -116,6 +116,17 @@ def test_what_lies_on_the_line_has_none_and_what_lies_above_it_has_what_is_above
 def test_perfect_and_hopeless_models_have_finite_logits():
     assert np.isfinite(logit(np.array([0.0, 1.0]), 100)).all()
     assert logit(np.array([0.5]), 100) == pytest.approx(0)
+    # half a picture of 100 away: log odds of 0.995
+    assert logit(np.array([0.0, 1.0]), 100) == pytest.approx([-5.2933, 5.2933], abs=1e-4)
+
+
+def test_a_perfect_model_is_as_robust_as_the_half_picture_allows():
+    plain = np.append(expit(np.array([0.0, 1.0, 2.0])), 1.0)[:, None]
+    shifted = np.append(expit(np.array([-1.0, 0.0, 1.0])), 0.98)[:, None]
+    expected = expit(np.log(0.995 / 0.005) - 1)  # the line is a logit below
+    assert above_line(plain, shifted, 100, 1000) == pytest.approx(0.98 - expected, abs=1e-9)
+    sure = above_line(plain, np.append(shifted[:3], 1.0)[:, None], 100, 50)
+    assert sure == pytest.approx(1 - expected, abs=1e-9)  # what it got, not what its logit is clipped to
 
 
 def outcomes(accuracies, n, rng):
