@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -116,14 +118,57 @@ def print_paths(manifest: Manifest, store: Store) -> None:
 
 
 def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
-    """The figures of the recipe's evaluations."""
-    from rich.markdown import Markdown
+    """The first table of each evaluation of the recipe, in as many parts as fit, and where the rest is."""
+    from rich.markup import escape
+    from rich.table import Table
 
     from variorum.card import render_evaluations
 
-    text = render_evaluations(recipe, manifest, store)
+    text, out = render_evaluations(recipe, manifest, store), console()
+    for title, rows in first_tables(text):
+        for number, part in enumerate(parts_that_fit(rows, out.width)):
+            table = Table(box=None, padding=(0, 2, 0, 0), title=None if number else escape(title), title_justify="left")
+            for position, name in enumerate(part[0]):
+                table.add_column(escape(name), justify="right" if position else "left", no_wrap=True)
+            for row in part[1:]:
+                table.add_row(*map(escape, row))
+            out.print(table, "")
     if text:
-        console().print(Markdown(text))
+        card = store.read_beside(manifest, "README.md") or b""
+        where = f"in {store.edition_path(manifest)}/README.md" if text.encode() in card else "come with `variorum card`"
+        typer.echo(f"intervals and all other figures {where}")
+
+
+def first_tables(text: str) -> Iterator[tuple[str, list[list[str]]]]:
+    """Title and first table, head first, of each section of a Markdown text that has one; cells without markup."""
+    for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
+        title, _, body = section.partition("\n")
+        if found := re.search(r"(?:^\|.*\n?)+", body, re.MULTILINE):
+            head, _, *lines = found[0].splitlines()
+            rows = [line.strip().removeprefix("|").removesuffix("|").split("|") for line in (head, *lines)]
+            yield title, [[html.unescape(re.sub(r"(?<!\\)\*|\\", "", cell)).strip() for cell in row] for row in rows]
+
+
+def parts_that_fit(rows: list[list[str]], width: int) -> Iterator[list[list[str]]]:
+    """A table no wider than `width` with two blanks between columns.
+
+    If need be without intervals and errors, and then in parts that each have the first column.
+    """
+    if sum(widths_of(rows)) > width:
+        rows = [[re.sub(r" (\[-?[\d.]+, -?[\d.]+\]|± [\d.]+)$", "", cell) for cell in row] for row in rows]
+    widths, start = widths_of(rows), 1
+    while start < len(widths):
+        stop, room = start + 1, width - widths[0] - widths[start]
+        while stop < len(widths) and widths[stop] <= room:
+            room -= widths[stop]
+            stop += 1
+        yield [[row[0], *row[start:stop]] for row in rows]
+        start = stop
+
+
+def widths_of(rows: list[list[str]]) -> list[int]:
+    """Characters that each column takes, with two blanks."""
+    return [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
 
 
 def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) -> None:
