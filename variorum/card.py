@@ -14,7 +14,7 @@ from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from variorum.contact_sheet import contact_sheet, variants
 from variorum.features import front_matter
-from variorum.funnel import MOST, funnel, plot
+from variorum.funnel import Group, funnel, plot, why, worst
 from variorum.store import Store
 from variorum.tables import summary_rows
 
@@ -68,7 +68,7 @@ def render_curation(manifest: Manifest, store: Store) -> str:
         return ""
     base, _, number = manifest.version.rpartition("-r")
     found = funnel(manifest, store)
-    stages = dict(found.stages)
+    stages, figures, known = dict(found.stages), manifest.ledger.figures, _templates()
     return _render(
         "_curation",
         manifest=manifest,
@@ -77,13 +77,33 @@ def render_curation(manifest: Manifest, store: Store) -> str:
         judged=stages["passed the checks"],
         kept=stages["kept by curation"],
         funnel=found,
-        most=MOST,
-        figures=list(flat_figures(manifest.ledger.figures)),
+        tables={
+            kind: (*worst(groups), sum(groups.values(), Group()))
+            for kind, groups in found.groups.items()
+            if len(groups) > 1
+        },
+        detectors=render_detectors(manifest),
+        steps=[
+            _render(f"_{step}", figures=figures[step], manifest=manifest) for step in figures if f"_{step}" in known
+        ],
+        figures=list(flat_figures({step: found for step, found in figures.items() if f"_{step}" not in known})),
     )
 
 
+def render_detectors(manifest: Manifest) -> str:
+    """How much each detector of a release flags and how far they agree; empty where there are none."""
+    found = manifest.ledger.detectors if manifest.ledger else {}
+    if not found:
+        return ""
+    pairs = {tuple(pair["of"]): pair for pair in found["agreement"]}
+    return _render("_detectors", **found, pairs=pairs, names=dict(manifest.classes))
+
+
 def flat_figures(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    """(step, figure, value) of what steps say of themselves; lists and long tables stay in the ledger."""
+    """(step, figure, value) of what steps say of themselves; lists and long tables stay in the ledger.
+
+    A step with a template `_<step>.md.j2` in data_cards/ has a section of its own instead.
+    """
     for step, values in figures.items():
         for name, value in values.items():
             if isinstance(value, Mapping):
@@ -130,9 +150,9 @@ def _render(template: str, **values: Any) -> str:
     )
     environment.filters["cell"] = table_cell
     environment.filters["pin"] = short_pin
-    environment.filters["affected"] = lambda groups: [
-        (g, t) for g, t in groups.items() if t["drop"] + t["relabel"] + t["review"]
-    ]
+    environment.filters["why"] = why
+    environment.filters["two_digits"] = lambda number: "–" if number is None else f"{number:.2f}"
+    environment.filters["percent"] = percent
     return environment.get_template(f"{template}.md.j2").render(**values)
 
 
@@ -167,6 +187,11 @@ def short_pin(pin: str) -> str:
     name, _, weights = pin.partition("+")[0].partition("@")
     kind, colon, number = weights.rpartition(":")
     return f"{name}@{kind}{colon}{number[:12]}" if weights else name
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share for a table, – where there is none."""
+    return "–" if share is None else f"{100 * share:.{digits}f}"
 
 
 def table_cell(value: object) -> str:

@@ -29,7 +29,7 @@ LEAST = 10
 
 
 def detector_figures(table: pa.Table, classes: Sequence[tuple[str, str]]) -> dict[str, Json]:
-    """`flagged`, `agreement` and `classes` of the detectors whose columns are in the table; empty where there are none.
+    """`flagged`, `agreement` and `classes` of the detectors whose columns are in the table; empty where none has flags.
 
     Args:
         table: of `decide`: the edition's columns and every step's.
@@ -43,7 +43,7 @@ def detector_figures(table: pa.Table, classes: Sequence[tuple[str, str]]) -> dic
         for name in _steps(table, ".score")
         if _is(table, f"{name}.score", "float", "double", "halffloat")
     }
-    if not table.num_rows or not (flags or scores):
+    if not table.num_rows or not flags:
         return {}
     y, present = given_labels(table)
     judged = {
@@ -61,7 +61,7 @@ def flag_shares(flags: Mapping[str, Bools], judged: Mapping[str, Bools], y: Ints
     """What share of the pictures that it judged a detector flags: of all, of the tail classes, and of both `alone`.
 
     Alone means of the pictures that no other detector flags. They are presumed clean, so a detector that flags more of
-    them in the tail than elsewhere takes rare for wrong.
+    them in the tail than elsewhere takes rare for wrong. None where there are no such pictures, or no flags.
 
     Args:
         flags: `[n]` by detector.
@@ -72,11 +72,15 @@ def flag_shares(flags: Mapping[str, Bools], judged: Mapping[str, Bools], y: Ints
     tail[y >= 0] = class_tiers(y[y >= 0]) == TAIL
     votes = np.sum([*flags.values(), np.zeros(len(y))], axis=0)
     found: dict[str, Json] = {}
-    for name, flag in flags.items():
-        alone = votes - flag == 0
-        groups = {"all": judged[name], "tail": tail & judged[name]}
+    for name, mine in judged.items():
+        flag = flags.get(name)
+        alone = votes - (0 if flag is None else flag) == 0
+        groups = {"all": mine, "tail": tail & mine}
         groups |= {f"{group}_alone": rows & alone for group, rows in groups.items()}
-        found[name] = {group: _rounded(flag[rows].mean()) if rows.any() else None for group, rows in groups.items()}
+        found[name] = {
+            group: None if flag is None or not rows.any() else _rounded(flag[rows].mean())
+            for group, rows in groups.items()
+        }
     return found
 
 

@@ -1,3 +1,4 @@
+import csv
 import io
 import shutil
 import string
@@ -11,10 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from schemas.recipe import Recipe
+from schemas.verdict import Verdict
 from variorum.card import render_card, table_cell, write_card
 from variorum.contact_sheet import contact_sheet
 from variorum.context import open_context
+from variorum.curate import curate
 from variorum.engine import build
+from variorum.ledgers import read_verdicts
+from variorum.release import release
 from variorum.store import Store
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -124,3 +129,103 @@ def test_a_card_of_a_memory_store(photos):
     manifest = build(recipe, open_context(recipe, "embedded"), store, profile="embedded")
     assert write_card(recipe, manifest, store)
     assert not Path(store.root).exists()
+
+
+# ── what curation did ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rows_of(text: str) -> dict[str, list[str]]:
+    """The card's table rows by their first cell."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {first: rest for first, *rest in cells}
+
+
+@pytest.fixture
+def curated(photos, tmp_path):
+    """A function: the card of what `bright` and, if asked for, an audit with these answers make of twelve pictures."""
+    store = Store(str(tmp_path / "store"))
+
+    def card(audit=None, **bright):
+        what = Recipe.parse(
+            {
+                "dataset": "d",
+                "version": "1.0.0",
+                "source": {"name": "image_folder", "path": str(photos)},
+                "curate": [{"name": "bright", **bright}, *([] if audit is None else [{"name": "audit", **audit}])],
+            }
+        )
+        ctx = open_context(what, "embedded")
+        manifest = build(what, ctx, store, profile="embedded")
+        number, ledger = curate(what, manifest, ctx, store)
+        made = release(manifest, number, ledger, store)
+        return write_card(what, made, store), read_verdicts(ledger, store)
+
+    return card
+
+
+def answers(path: Path, verdicts: list[Verdict], new_wrong: str) -> dict[str, str]:
+    """Fields of an audit: the two darkest pictures, which get another label, have a wrong one, and all others not."""
+    new = {verdict.id for verdict in verdicts if verdict.action == "relabel"}
+    rows = [
+        (verdict.id, verdict.sha256, int(verdict.id in new), new_wrong if verdict.id in new else "")
+        for verdict in verdicts
+        if verdict.action == "audit"
+    ]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "sha256", "wrong", "new_wrong"), *rows])
+    return {"answers": str(path)}
+
+
+def test_the_error_rates_that_people_found_stand_in_the_card(curated, tmp_path):
+    text, verdicts = curated({}, drop=2, relabel=2)
+    assert "Not audited: 12 pictures in the queue." in text
+    text, _ = curated(answers(tmp_path / "a.csv", verdicts, "0"), drop=2, relabel=2)
+    table = rows_of(text)
+    assert table["**wrong labels before**, in the edition"] == ["16.7", "16.7 to 16.7"]
+    assert table["**wrong labels after**, in this release"] == ["0.0", "0.0 to 0.0"]
+    assert table["wrong among the 2 new labels"] == ["0.0", "0.0 to 0.0"]
+    assert table["recall: wrong labels that are flagged"][0] == "0.0"  # there are no detectors
+    assert table["harm: right labels that are flagged, middle classes"][0] == "0.0"
+    assert table["precision: flagged labels that are wrong"] == ["–", ""]
+    text, _ = curated(answers(tmp_path / "a.csv", verdicts, ""), drop=2, relabel=2)
+    assert rows_of(text)["**wrong labels after**, in this release"] == ["–", ""]
+    assert "2 relabelled pictures have no answer on their new label yet" in text
+    text, _ = curated(answers(tmp_path / "a.csv", verdicts, "1"), drop=2, relabel=2)
+    assert rows_of(text)["**wrong labels after**, in this release"][0] == "20.0"
+
+
+def test_the_card_tells_by_class_why_pictures_went_and_what_their_source_is(curated):
+    text, _ = curated(drop=3, relabel=2, review=1)
+    table = rows_of(text)
+    assert table["**all**"] == ["12", "3", "2", "1", "too_bright 3, dark_is_a_cat 2, odd 1"]
+    touched = [table[name] for name in ("astronaut", "chelsea", "coffee") if name in table]
+    assert sum(int(cells[1]) for cells in touched) == 3
+    assert sum(int(cells[2]) for cells in touched) == 2
+    assert "Everything is of one source, `image_folder`: its folders are the classes." in text
+
+
+def test_the_card_compares_detectors(photos, tmp_path):
+    store = Store(str(tmp_path / "store"))
+    what = Recipe.parse(
+        {
+            "dataset": "d",
+            "version": "1.0.0",
+            "source": {"name": "image_folder", "path": str(photos)},
+            "curate": [{"name": "quality"}],
+        }
+    )
+    ctx = open_context(what, "embedded")
+    manifest = build(what, ctx, store, profile="embedded")
+    number, ledger = curate(what, manifest, ctx, store)
+    assert list(ledger.detectors["flagged"]) == ["quality"]
+    names = ["a|b", "finder"]
+    found = {
+        "flagged": {name: {"all": 0.25, "tail": None, "all_alone": 0.125, "tail_alone": None} for name in names},
+        "agreement": [{"of": names, "phi": 0.5, "rho": -0.25}],
+        "classes": [{"class": "coffee", "pictures": 4, "flagged": {"any": 0.5, "a|b": 0.25, "finder": 0.5}}],
+    }
+    made = release(manifest, number, ledger.model_copy(update={"detectors": found}), store)
+    table = rows_of(render_card(what, made, store))
+    assert table["1 a&#124;b"] == ["25.0", "–", "12.5", "–", "", "-0.25"]
+    assert table["2 finder"] == ["25.0", "–", "12.5", "–", "0.50", ""]
+    assert table["coffee"] == ["4", "50.0", "25.0", "50.0"]
