@@ -212,7 +212,7 @@ class Copies:
     """Which picture stays in place of each copy, and which copy is the next best.
 
     Attributes:
-        keeper: row `[N]` of the picture that stays; the row itself where it stays.
+        keeper: row `[N]` of the picture that stays; the row itself where it stays, or where there is no such picture.
         place: `[N]`, distinct, best first: by detail, size, id.
     """
 
@@ -224,12 +224,13 @@ class Copies:
         """From the columns of `duplicates`."""
         import pyarrow.compute as pc
 
-        keeper = pc.index_in(table.column(f"{COPIES}.keeper"), table.column("id").combine_chunks()).to_numpy()
+        found = pc.index_in(table.column(f"{COPIES}.keeper"), table.column("id").combine_chunks()).fill_null(-1)
+        keeper = np.where(found.to_numpy() >= 0, found.to_numpy(), np.arange(table.num_rows))
         detail, height, width = (vector(table, f"{COPIES}.{name}") for name in ("detail", "height", "width"))
         order = np.lexsort((ties, -height * width, -detail))
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        return cls(keeper.astype(np.int64), place)
+        return cls(keeper, place)
 
     def heirs(self, dropped: Bools, as_copy: Bools, stays: Bools) -> Bools:
         """Which rows `[N]` must stay: the best copy of each picture that goes, too, unless one stays for it already.
