@@ -20,7 +20,8 @@ import faiss
 import numpy as np
 from timing import measure
 
-from curation.graph.nearest import BLOCK, nearest, unit_rows
+from curation.features import normalised
+from curation.graph.nearest import BLOCK, nearest
 
 K, MOST_TIMES_PEER = 10, 1.0
 
@@ -29,7 +30,7 @@ def example(n: int, d: int) -> np.ndarray:
     """Unit vectors in a hundred overlapping clusters."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((100, d), dtype=np.float32)
-    return unit_rows(centres[rng.integers(0, 100, n)] + 1.5 * rng.standard_normal((n, d), dtype=np.float32))
+    return normalised(centres[rng.integers(0, 100, n)] + 1.5 * rng.standard_normal((n, d), dtype=np.float32))
 
 
 def main() -> None:

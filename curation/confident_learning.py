@@ -73,7 +73,7 @@ class ConfidentLearning(CurationStep):
             "estimated_noise_rate": round(float(vector(table, f"{name}.default_flag").sum() / total), 4),
             "flagged": int(flag.sum()),
             "for_review": int(vector(table, f"{name}.review").sum()),
-            "most_flagged_classes": dict(most_flagged(table, flag)),
+            "most_flagged_classes": most_flagged(table, flag, judged=judged),
         }
 
 

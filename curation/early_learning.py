@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.dynamics.figures import most_flagged
+from curation.labels.classes import most_flagged
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.errors import RecipeError
@@ -60,7 +60,7 @@ class EarlyLearning(CurationStep):
             "judged": int(judged.sum()),
             "flagged": int(flag.sum()),
             "estimated_noise_rate": round(float(flag[judged].mean()), 4),
-            "most_flagged_classes": most_flagged(table, flag, judged),
+            "most_flagged_classes": most_flagged(table, flag, judged=judged),
         }
 
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from schemas.component import Context, CurationStep
 from schemas.sample import Sample
 
+BLOCK = 1024
+"""Rows that are scaled at a time, so that little memory is needed beside them."""
+
 
 class Features(CurationStep):
     """The column `embedding` `[N, d]` float16, as the encoder gives it."""
@@ -39,13 +42,14 @@ def normalised(embedding: NDArray[Any]) -> NDArray[np.float32]:
 
     A row without a direction, all zero or with a value that isn't finite, comes back all NaN.
     """
-    rows = np.asarray(embedding, dtype=np.float32).copy()
-    # the largest value first, so that squares neither overflow nor vanish
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
-    usable = np.isfinite(largest[:, 0]) & (largest[:, 0] > 0)
-    rows[~usable] = np.nan
-    rows[usable] /= largest[usable]
-    rows[usable] /= np.linalg.norm(rows[usable], axis=1, keepdims=True)
+    rows = np.array(embedding, dtype=np.float32)
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        # the largest value first, so that squares neither overflow nor vanish
+        largest = np.abs(block).max(axis=1, keepdims=True, initial=0)
+        block[~(np.isfinite(largest[:, 0]) & (largest[:, 0] > 0))] = np.nan
+        block /= largest
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
     return rows
 
 

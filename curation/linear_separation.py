@@ -3,7 +3,8 @@
 After LSA (Albert et al., ECCV 2024): in self-supervised features foreign pictures lie on one side of a hyperplane,
 which is fitted between large and small losses and generalises past their errors. It never sees a label, so it is
 blind to flips: it says which large losses are foreign pictures, and never takes the loss's place. Unlike there, a
-sample's side is told by a hyperplane that hasn't seen its loss: with few samples one that has repeats it.
+sample's side is told by a hyperplane that hasn't seen its loss, nor that of a copy: with few samples one that has
+repeats it. So agreement with the losses is evidence here, however close.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.gaussians.classes import BLOCK, finite_rows, stratified_folds, thinned
+from curation.gaussians.classes import BLOCK, finite_rows, thinned
+from curation.labels.classes import less_class_median
+from curation.labels.folds import dealt_folds
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from variorum.columns import given_labels, matrix, vector
@@ -29,12 +32,18 @@ FIT_ON = 100_000
 INVERSE_PENALTY = 1e-4
 """`C` of the logistic regression. Without a penalty the hyperplane repeats its pseudo-labels wherever there are not
 many more samples than features, and does no better than this where there are."""
-REPEATS = 0.9
-"""Cohen's kappa with the losses' verdicts above which the hyperplane only repeats them."""
+SCARCE = 1.0
+"""Samples a feature below which a hyperplane can repeat any verdicts on the samples that it was fitted on."""
 CHANCE = 0.01
 """Largest probability that the hyperplane follows the losses by chance (Fisher's exact test)."""
 PRECISION = 0.25
 """Least estimated share of foreign pictures among the flagged; the estimate is low where many have small losses."""
+
+
+DEGENERATE = (
+    "fewer samples than features: a hyperplane can repeat any losses that it has seen; only the sides of pictures that "
+    "it hasn't seen count, and they are told worse than with more pictures"
+)
 
 
 class LinearSeparation(CurationStep):
@@ -45,14 +54,20 @@ class LinearSeparation(CurationStep):
     sharpening: float = Field(default=2.0, ge=1)
     """Power that the mean prediction is raised to when it stands in for a suspect's label."""
 
-    scored_by: ClassVar[frozenset[str]] = frozenset({"suspect", "sharpening"})
+    grouped: bool = True
+    """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
+
+    revision: ClassVar[int] = 2
+    scored_by: ClassVar[frozenset[str]] = frozenset({"suspect", "sharpening", "grouped"})
 
     def needs(self) -> tuple[str, ...]:
-        """Embeddings, losses by epoch, and out-of-fold probabilities."""
-        return ("features", "training_dynamics", "probabilities")
+        """Embeddings, losses by epoch, out-of-fold probabilities, and the groups of copies."""
+        return ("features", "training_dynamics", "probabilities", *(["duplicates"] if self.grouped else []))
 
     def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
         """`z_posterior`, `margin`, `kind`, `score`, `flag`, and for suspects `proposed`, `pseudo_loss`, `weight`.
+
+        `samples_a_feature` is how many a hyperplane was fitted on for each feature, the same for all.
 
         The score is the product of the margin's rank and the loss's: high where both are, as a flag asks for.
         """
@@ -62,8 +77,9 @@ class LinearSeparation(CurationStep):
         loss = less_class_median(mean_rank(matrix(table, "training_dynamics.loss_history")), y)
         posterior = large_mode(loss, seed)
         large = posterior > self.suspect
-        fold = stratified_folds(large.astype(np.int64), FOLDS, ctx.rng(name, "", "folds"), vector(table, "id"))
-        margin = cross_fitted(matrix(table, "features.embedding"), posterior, fold, self.suspect)
+        fold = dealt_folds(table, large, FOLDS, ctx.rng(name, "", "folds"), copies=self.grouped)
+        features = matrix(table, "features.embedding")
+        margin = cross_fitted(features, posterior, fold, self.suspect)
         judged = np.isfinite(posterior) & np.isfinite(margin)
         if compare(margin[judged] > 0, large[judged]).informs:
             kind = np.where(judged, kinds(large, margin > 0), "")
@@ -83,15 +99,16 @@ class LinearSeparation(CurationStep):
             "proposed": np.where(guessed, best_class(probabilities, classes), -1),
             "pseudo_loss": pseudo_loss,
             "weight": weights(pseudo_loss, large, seed),
+            "samples_a_feature": np.full(len(y), judged.sum() * (1 - 1 / FOLDS) / max(features.shape[1], 1)),
         }
 
     def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """How far hyperplane and losses agree, whether that adds anything, and how many there are of each kind."""
+        """How far hyperplane and losses agree, what that says, a warning, and how many there are of each kind."""
         step = self.component_name()
         posterior, margin = vector(table, f"{step}.z_posterior"), vector(table, f"{step}.margin")
         judged = np.isfinite(posterior) & np.isfinite(margin)
         agreement = compare(margin[judged] > 0, posterior[judged] > self.suspect)
-        kind = vector(table, f"{step}.kind")
+        kind, ratio = vector(table, f"{step}.kind"), vector(table, f"{step}.samples_a_feature")[:1]
         return {
             "judged": int(judged.sum()),
             "large_losses": int((posterior > self.suspect).sum()),
@@ -100,6 +117,7 @@ class LinearSeparation(CurationStep):
             "estimated_precision": rounded(agreement.precision),
             "probability_by_chance": rounded(agreement.chance),
             "finding": agreement.finding,
+            "warning": DEGENERATE if (ratio < SCARCE).any() else "",
             "kinds": {name: int((kind == name).sum()) for name in ("clean", "flip_like", "ood_like", "simple_but_odd")},
             "flagged": int(vector(table, f"{step}.flag").sum()),
         }
@@ -124,16 +142,14 @@ class Agreement(NamedTuple):
 
     @property
     def informs(self) -> bool:
-        """Whether the hyperplane says anything that the losses don't, and anything at all."""
-        return self.kappa <= REPEATS and self.precision >= PRECISION and self.chance <= CHANCE
+        """Whether large losses are found on the foreign side, by hyperplanes that haven't seen them."""
+        return self.precision >= PRECISION and self.chance <= CHANCE
 
     @property
     def finding(self) -> str:
         """The same in a sentence."""
         if self.informs:
             return "the hyperplane parts the large losses"
-        if self.kappa > REPEATS:
-            return "no information added: the hyperplane repeats the losses' verdicts, nothing is flagged"
         return "no evidence of foreign pictures: the hyperplane doesn't follow the losses, nothing is flagged"
 
 
@@ -163,20 +179,6 @@ def mean_rank(history: NDArray[Any]) -> NDArray[np.float64]:
     for epoch in history.T:
         total += ranks(epoch.astype(np.float64), there)
     return np.asarray(total / max(history.shape[1], 1))
-
-
-def less_class_median(loss: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Losses `[N]` less the median of their given class, so that a hard class isn't taken for a wrong one.
-
-    Args:
-        loss: `[N]`, NaN where there is none.
-        y: `[N]` given labels in 0..K-1; the loss of an unlabelled sample (-1) becomes NaN.
-    """
-    centred = np.full(len(loss), np.nan)
-    for k in np.unique(y[(y >= 0) & np.isfinite(loss)]):
-        rows = np.flatnonzero((y == k) & np.isfinite(loss))
-        centred[rows] = loss[rows] - np.median(loss[rows])
-    return centred
 
 
 def large_mode(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curation.features import normalised, standardised
+from curation.labels.folds import dealt_folds
 from curation.labels.multilabel import cell_scores, picture_scores, pictures_with_issues
-from curation.probabilities import deal
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.errors import RecipeError
@@ -33,10 +33,11 @@ Flags = NDArray[np.bool_]
 class MultiLabel(CurationStep):
     """Flags pictures with a label that is likely wrong or missing, and names the likeliest of each kind."""
 
+    revision: ClassVar[int] = 2
     scored_by: ClassVar[frozenset[str]] = frozenset({"grouped", "folds", "c"})
 
     grouped: bool = True
-    """Whether the groups of the step `duplicates` stay in one fold."""
+    """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
     folds: int = Field(default=5, ge=2)
     """Heads a class; each is fitted on the other folds."""
     c: float = Field(default=1.0, gt=0)
@@ -71,9 +72,10 @@ class MultiLabel(CurationStep):
             index = {label: place for place, label in enumerate(classes)}
             labels = [sorted({index[label] for label in given[row]}) for row in rows]
             has = indicator(labels, len(classes))
-            group = vector(table, "duplicates.group")[rows] if self.grouped else np.arange(len(rows))
-            first = np.array([own[0] for own in labels], dtype=np.int64)
-            fold = deal(first, group, self.folds, ctx.rng(self.component_name(), "", "folds"))
+            first = np.full(n, -1)
+            first[rows] = [own[0] for own in labels]
+            rng = ctx.rng(self.component_name(), "", "folds")
+            fold = dealt_folds(table, first, self.folds, rng, copies=self.grouped)[rows]
             p = out_of_fold_cells(x[rows], has, fold, self.c)
             score[rows] = 0.0
             if not has.all():  # else there is nothing to tell the pictures apart by, and cleanlab refuses them

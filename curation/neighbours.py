@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.graph.nearest import nearest, unit_rows
+from curation.features import normalised
+from curation.graph.nearest import nearest
 from curation.graph.transition import MOST_CLASSES, estimate_transition, trust
 from curation.graph.votes import count_votes, plain_votes, similarity_votes
 from curation.labels.classes import class_ids, id_ranks, most_flagged, places, spread
@@ -32,6 +33,7 @@ Method = Literal["vote", "simifeat_v", "simifeat_r"]
 class Neighbours(CurationStep):
     """Flags labels that lose the vote of their neighbours, or rank worst in it among their class."""
 
+    revision: ClassVar[int] = 2
     scored_by: ClassVar[frozenset[str]] = frozenset({"method", "k", "prior_power"})
 
     method: Method = "simifeat_v"
@@ -52,13 +54,15 @@ class Neighbours(CurationStep):
         `score` is one minus the share of the votes that the label gets. `distance` is the mean cosine distance to the
         k neighbours, `knn_index [N, k]` their rows, `clustered` says whether the two nearest have the same winner of
         the vote. `class_trust` is the chance that the label is right, `class_kept` that the class gets its label; NaN
-        with more than 50 classes. Unlabelled pictures are no neighbours and get NaN, False and -1.
+        with more than 50 classes. Pictures without a label or a usable embedding are no neighbours and get NaN, False
+        and -1.
 
         Raises:
-            RecipeError: features that aren't finite; `simifeat_r` with more than 50 classes.
+            RecipeError: `simifeat_r` with more than 50 classes.
         """
         y, classes = given_labels(table)
-        rows = unit_rows(matrix(table, "features.embedding"))
+        rows = normalised(matrix(table, "features.embedding"))
+        y[np.isnan(rows[:, 0])] = -1
         judged = np.flatnonzero(y >= 0)
         if len(judged) < 3:
             judged = judged[:0]
@@ -82,7 +86,7 @@ class Neighbours(CurationStep):
             "judged": int(judged.sum()),
             "flagged": int(flag.sum()),
             "clusterability": round(float(vector(table, f"{name}.clustered")[judged].mean()), 4),
-            "most_flagged_classes": dict(most_flagged(table, flag)),
+            "most_flagged_classes": most_flagged(table, flag, judged=judged),
         }
         right, kept = vector(table, f"{name}.class_trust"), vector(table, f"{name}.class_kept")
         if not np.isnan(right[judged]).any():

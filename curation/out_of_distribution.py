@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curation.dynamics.figures import most_flagged
 from curation.gaussians.classes import (
     FIT_ON,
     blocks,
@@ -23,7 +22,6 @@ from curation.gaussians.classes import (
     nearest,
     presumed_clean,
     squared_distances,
-    stratified_folds,
     thinned,
 )
 from curation.gaussians.conformal import (
@@ -32,6 +30,8 @@ from curation.gaussians.conformal import (
     conformal_p_values,
     least_discoveries,
 )
+from curation.labels.classes import most_flagged
+from curation.labels.folds import dealt_folds
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.errors import RecipeError
@@ -59,7 +59,11 @@ class OutOfDistribution(CurationStep):
     fdr: float = Field(default=0.05, gt=0, lt=1)
     """Expected share of in-distribution pictures among the flagged ones."""
 
-    scored_by: ClassVar[frozenset[str]] = frozenset({"method", "components", "reference", "fdr"})
+    grouped: bool = True
+    """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
+
+    revision: ClassVar[int] = 2
+    scored_by: ClassVar[frozenset[str]] = frozenset({"method", "components", "reference", "fdr", "grouped"})
 
     @model_validator(mode="after")
     def _plain_distance_is_whole(self) -> OutOfDistribution:
@@ -71,8 +75,8 @@ class OutOfDistribution(CurationStep):
         return self
 
     def needs(self) -> tuple[str, ...]:
-        """Embeddings."""
-        return ("features",)
+        """Embeddings, and the groups of copies."""
+        return ("features", "duplicates") if self.grouped else ("features",)
 
     def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
         """`score`, `flag`, `p_value`, `mahalanobis`, `relative`, `to_given_label`, `presumed_clean`; all by row."""
@@ -85,7 +89,8 @@ class OutOfDistribution(CurationStep):
                 raise RecipeError(
                     f"curate.{self.component_name()}: no picture of the variant {self.reference!r} to refer to"
                 )
-        fold = stratified_folds(y, FOLDS, ctx.rng(self.component_name(), "", "folds"), vector(table, "id"))
+        rng = ctx.rng(self.component_name(), "", "folds")
+        fold = dealt_folds(table, y, FOLDS, rng, copies=self.grouped)
         found = distances(features, y, fold, trusted=trusted, components=self.components or COMPONENTS)
         relative = self.method == "relative" and bool(np.isfinite(found.relative).any())
         chosen = found.relative if relative else found.mahalanobis
@@ -110,12 +115,11 @@ class OutOfDistribution(CurationStep):
         """How many are flagged, in which classes most, and how few could be at all."""
         step = self.component_name()
         flag, clean = vector(table, f"{step}.flag"), vector(table, f"{step}.presumed_clean")
-        label = vector(table, "label")
         p = vector(table, f"{step}.p_value")
         return {
             "pictures": len(flag),
             "flagged": int(flag.sum()),
-            "most_flagged_classes": most_flagged(table, flag & (label >= 0), np.isfinite(p) & (label >= 0)),
+            "most_flagged_classes": most_flagged(table, flag, judged=np.isfinite(p)),
             "presumed_in_distribution": int(clean.sum()),
             "least_that_can_be_flagged": least_discoveries(int(np.isfinite(p).sum()), int(clean.sum()), self.fdr),
             "false_discovery_rate": self.fdr,

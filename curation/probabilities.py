@@ -1,8 +1,8 @@
 """What the other pictures say of each picture's class: out-of-sample probabilities of a linear head on the embeddings.
 
 A head that has seen a picture's label, or that of its copy, repeats it and hides a wrong one; so every picture is
-judged by a head fitted without its fold, and copies share a fold. The heads' logits are calibrated with one
-temperature (Guo et al., ICML 2017, arXiv 1706.04599).
+judged by a head fitted without its fold, and copies and variants of one photograph share a fold. The heads' logits are
+calibrated with one temperature (Guo et al., ICML 2017, arXiv 1706.04599).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curation.features import normalised, standardised
+from curation.labels.folds import dealt_folds
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.errors import RecipeError
@@ -39,10 +40,11 @@ FLOOR = 1e-6
 class Probabilities(CurationStep):
     """The column `p` `[N, K]` of probabilities over the classes that occur, each picture's from heads without it."""
 
+    revision: ClassVar[int] = 2
     scored_by: ClassVar[frozenset[str]] = frozenset({"grouped", "folds", "c", "fit_on"})
 
     grouped: bool = True
-    """Whether the groups of the step `duplicates` stay in one fold."""
+    """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
     folds: int = Field(default=5, ge=2)
     """Heads; each is fitted on the other folds."""
     c: float | None = Field(default=None, gt=0)
@@ -76,8 +78,9 @@ class Probabilities(CurationStep):
             rows = np.flatnonzero((y >= 0) & ~np.isnan(x[:, 0]))
             rows = rows[np.argsort(vector(table, "id")[rows], kind="stable")]
             rng = ctx.rng(self.component_name(), "", "folds")
-            group = vector(table, "duplicates.group")[rows] if self.grouped else np.arange(len(rows))
-            fold = deal(y[rows], group, self.folds, rng)
+            usable = np.full(n, -1)
+            usable[rows] = y[rows]
+            fold = dealt_folds(table, usable, self.folds, rng, copies=self.grouped)[rows]
             c = self.c or best_strength(x[rows], y[rows], len(classes), fold, rng)
             logits = out_of_fold_logits(x[rows], y[rows], len(classes), fold, c, self.fit_on, rng)
             raw[rows] = softmax(logits)
@@ -111,19 +114,6 @@ class Probabilities(CurationStep):
             figures[f"{when}log_loss"] = round(float(-np.log(np.maximum(own, FLOOR)).mean()), 4)
             figures[f"{when}calibration_error"] = round(calibration_error(highest, right), 4)
         return figures
-
-
-def deal(y: Ints, group: Ints, folds: int, rng: np.random.Generator) -> Ints:
-    """Folds `[N]` in 0..folds-1: a group is in one fold, every class spread evenly however small it is.
-
-    Groups are dealt out like cards, class by class (a group's is its first sample's), large ones first. A class with
-    fewer groups than folds is in as many folds as it has groups.
-    """
-    _, first, member, size = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
-    turn = np.lexsort((rng.permutation(len(y))[first], -size, y[first]))
-    fold = np.empty(len(first), dtype=np.int64)
-    fold[turn] = np.arange(len(first)) % folds
-    return fold[member]
 
 
 def out_of_fold_logits(

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.dynamics.figures import most_flagged
 from curation.gaussians.classes import (
     ClassGaussians,
     blocks,
@@ -23,9 +22,10 @@ from curation.gaussians.classes import (
     fit_gaussians,
     nearest,
     presumed_clean,
-    stratified_folds,
     thinned,
 )
+from curation.labels.classes import most_flagged
+from curation.labels.folds import dealt_folds
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.errors import RecipeError
@@ -48,11 +48,15 @@ class RepresentationCalibration(CurationStep):
     """Whether the nearest mean and a class-weighted logistic regression are tried too: before anything is claimed for
     a calibration, the simple has to be known."""
 
-    scored_by: ClassVar[frozenset[str]] = frozenset({"neighbours", "baselines"})
+    grouped: bool = True
+    """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
+
+    revision: ClassVar[int] = 2
+    scored_by: ClassVar[frozenset[str]] = frozenset({"neighbours", "baselines", "grouped"})
 
     def needs(self) -> tuple[str, ...]:
-        """Embeddings."""
-        return ("features",)
+        """Embeddings, and the groups of copies."""
+        return ("features", "duplicates") if self.grouped else ("features",)
 
     def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
         """`score` (nats by which another class wins), `flag`, `proposed`, `sharing`, and the baselines' proposals.
@@ -64,7 +68,8 @@ class RepresentationCalibration(CurationStep):
         y, classes = given_labels(table)
         if len(y) and not len(classes):
             raise RecipeError(f"curate.{self.component_name()}: no picture has a label; take the step out")
-        fold = stratified_folds(y, FOLDS, ctx.rng(self.component_name(), "", "folds"), vector(table, "id"))
+        rng = ctx.rng(self.component_name(), "", "folds")
+        fold = dealt_folds(table, y, FOLDS, rng, copies=self.grouped)
         found = calibrated(features, y, fold, neighbours=self.neighbours)
         columns = {
             "score": found.score,
@@ -97,7 +102,7 @@ class RepresentationCalibration(CurationStep):
             "judged": int(judged.sum()),
             "flagged": int(flag.sum()),
             "estimated_noise_rate": round(float(flag[judged].mean()), 4),
-            "most_flagged_classes": most_flagged(table, flag, judged),
+            "most_flagged_classes": most_flagged(table, flag, judged=judged),
             "sharing_by_class": sharing_by_class(table, sharing),
             "balanced_accuracy_against_given_labels": {
                 name: None if value is None else round(value, 4) for name, value in accuracies.items()

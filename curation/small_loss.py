@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.dynamics.figures import most_flagged
+from curation.labels.classes import less_class_median, most_flagged
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.errors import RecipeError
@@ -87,7 +87,7 @@ class SmallLoss(CurationStep):
             "evidence_of_noise": bool(posterior.any()),
             "estimated_noise_rate": round(float(posterior.mean()), 4),
             "flagged": int(flag.sum()),
-            "most_flagged_classes": most_flagged(table, flag, judged),
+            "most_flagged_classes": most_flagged(table, flag, judged=judged),
         }
 
 
@@ -106,12 +106,7 @@ def suspicion(margin: Floats, y: Ints, seed: int) -> Floats | None:
     Margins differ from class to class, so each class's median is subtracted first. A mixture for every class finds
     two modes in clean ones, easy pictures and hard ones; over all classes together those blur into one.
     """
-    values = -np.asarray(margin, dtype=np.float64)
-    order = np.argsort(y, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(y[order])) + 1):
-        if len(rows):
-            values[rows] -= np.median(values[rows])
-    return upper_mode(values, seed)
+    return upper_mode(less_class_median(-np.asarray(margin, dtype=np.float64), y), seed)
 
 
 def upper_mode(values: Floats, seed: int) -> Floats | None:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from curation.dynamics.training import Dynamics, train
 from curation.features import normalised, standardised
+from curation.labels.classes import spread
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.errors import RecipeError
@@ -31,6 +32,7 @@ Ints = NDArray[np.int64]
 class TrainingDynamics(CurationStep):
     """The history of every picture's loss, its margin, what the head remembers of it, and when it was learned."""
 
+    revision: ClassVar[int] = 2
     scored_by: ClassVar[frozenset[str]] = frozenset(
         {"epochs", "hidden", "batch", "learning_rate", "elr", "elr_momentum", "fake_class"}
     )
@@ -148,11 +150,3 @@ def with_fake_class(y: Ints, k: int, rng: np.random.Generator) -> tuple[Ints, ND
     drawn = np.zeros(len(y), dtype=bool)
     drawn[rng.permutation(len(y))[: max(len(y) // (k + 1), 1)]] = True
     return np.where(drawn, k, y), drawn
-
-
-def spread(values: NDArray[Any], rows: Ints, n: int) -> NDArray[Any]:
-    """Values of some rows at their places among `n`; NaN, or -1 for integers, elsewhere."""
-    nothing = -1 if values.dtype.kind == "i" else np.nan
-    column = np.full((n, *values.shape[1:]), nothing, dtype=values.dtype)
-    column[rows] = values
-    return column

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from variorum.models.device import one_thread
+
 CHUNK = 8192
 """Samples that are evaluated at a time; bounds memory to `CHUNK * (hidden + K)` floats."""
 CLIP = 1e-4
@@ -85,23 +87,24 @@ def train(
         target=target.numpy(),
         predicted=np.full(len(y), -1, np.int64),
     )
-    for epoch in range(epochs):
-        order = torch.randperm(len(labelled), generator=randomness)
-        for rows in labelled[order].split(batch) if len(order) else ():
-            logits = network(inputs[rows])
-            loss = cross_entropy(logits, labels[rows])
-            if elr:
-                p = logits.softmax(1).clamp(CLIP, 1 - CLIP)
-                said = p.detach() / p.detach().sum(1, keepdim=True)
-                target[rows] = elr_momentum * target[rows] + (1 - elr_momentum) * said
-                agreement = (p * target[rows]).sum(1).clamp(max=1 - CLIP)
-                loss = loss + elr * torch.log(1 - agreement).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        with torch.inference_mode():
-            for start in range(0, len(y), CHUNK):
-                _watch(network(inputs[start : start + CHUNK]).numpy(), y, start, epoch, seen)
+    with one_thread():
+        for epoch in range(epochs):
+            order = torch.randperm(len(labelled), generator=randomness)
+            for rows in labelled[order].split(batch) if len(order) else ():
+                logits = network(inputs[rows])
+                loss = cross_entropy(logits, labels[rows])
+                if elr:
+                    p = logits.softmax(1).clamp(CLIP, 1 - CLIP)
+                    said = p.detach() / p.detach().sum(1, keepdim=True)
+                    target[rows] = elr_momentum * target[rows] + (1 - elr_momentum) * said
+                    agreement = (p * target[rows]).sum(1).clamp(max=1 - CLIP)
+                    loss = loss + elr * torch.log(1 - agreement).mean()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            with torch.inference_mode():
+                for start in range(0, len(y), CHUNK):
+                    _watch(network(inputs[start : start + CHUNK]).numpy(), y, start, epoch, seen)
     seen.margin[:] = seen.margin / epochs if k > 1 else np.nan
     seen.margin[y < 0] = np.nan
     return seen

@@ -55,21 +55,6 @@ def finite_rows(features: NDArray[Any]) -> NDArray[np.bool_]:
     return finite
 
 
-def stratified_folds(
-    y: NDArray[np.int64], count: int, rng: np.random.Generator, ids: NDArray[Any] | None = None
-) -> NDArray[np.int64]:
-    """`[N]` fold of each sample, in `0..count-1`; every class, and what is unlabelled, is spread evenly.
-
-    By `ids` `[N]` a sample's fold doesn't depend on the order of the rows.
-    """
-    order = rng.permutation(len(y))
-    order = order if ids is None else np.argsort(ids, kind="stable")[order]
-    order = order[np.argsort(y[order], kind="stable")]
-    fold = np.empty(len(y), dtype=np.int64)
-    fold[order] = np.arange(len(y)) % count
-    return fold
-
-
 def class_means(
     features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -7,12 +7,8 @@ nearest so far replaces it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-
-from schemas.errors import RecipeError
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
@@ -21,29 +17,11 @@ BLOCK = 1024
 """Rows and columns of similarities at a time: 4 MiB, so that they are still in the cache when they are compared."""
 
 
-def unit_rows(features: NDArray[Any]) -> Floats:
-    """Rows scaled to length one, `[N, d]` float32; a row of zeros stays one.
-
-    Raises:
-        RecipeError: a value that is no number, naming the row.
-    """
-    rows = np.array(features, dtype=np.float32)
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            raise RecipeError(f"features: row {start + int(finite.argmin())} has values that are no finite numbers")
-        for order in (np.inf, 2):  # by the largest entry first, so that no square overflows
-            lengths = np.linalg.norm(block, ord=order, axis=1, keepdims=True)
-            block /= np.where(lengths > 0, lengths, 1)
-    return rows
-
-
 def nearest(rows: Floats, k: int) -> tuple[Indices, Floats]:
     """The k nearest other rows of each row by cosine, nearest first.
 
     Args:
-        rows: `[N, d]` float32 of length one, as `unit_rows` gives them.
+        rows: `[N, d]` float32 of length one, as `curation.features.normalised` gives them.
         k: neighbours a row.
 
     Returns:

@@ -45,14 +45,36 @@ def class_ids(table: pa.Table) -> dict[int, str]:
     return {int(index): labels[0] for index, labels in zip(label, ids, strict=True) if index >= 0}
 
 
-def most_flagged(table: pa.Table, flag: NDArray[np.bool_], most: int = 10) -> dict[str, float]:
-    """Class id to the share of its pictures that are flagged, of the classes with the largest share, those first."""
+def most_flagged(
+    table: pa.Table, flag: NDArray[np.bool_], most: int = 10, *, judged: NDArray[np.bool_] | None = None
+) -> dict[str, float]:
+    """Class id to the flagged share of its pictures, of the classes with the largest share, those first.
+
+    `judged` `[N]` are the pictures that shares are taken of; None takes all.
+    """
     y, classes = given_labels(table)
-    counts = np.bincount(y[y >= 0], minlength=len(classes))
-    shares = np.bincount(y[flag & (y >= 0)], minlength=len(classes)) / np.maximum(counts, 1)
+    there = (y >= 0) if judged is None else (y >= 0) & judged
+    counts = np.bincount(y[there], minlength=len(classes))
+    shares = np.bincount(y[flag & there], minlength=len(classes)) / np.maximum(counts, 1)
     ids = class_ids(table)
     largest = np.argsort(-shares, kind="stable")[:most].tolist()
     return {ids[int(classes[k])]: round(float(shares[k]), 4) for k in largest if shares[k] > 0}
+
+
+def less_class_median(values: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Values `[N]` less the median of their given class, so that a hard class isn't taken for a wrong one.
+
+    Args:
+        values: `[N]`, NaN where there is none.
+        y: `[N]` given labels in 0..K-1; that of an unlabelled sample (-1) becomes NaN.
+    """
+    centred = np.full(len(values), np.nan)
+    order = np.argsort(y, kind="stable")
+    order = order[(y[order] >= 0) & np.isfinite(values[order])]
+    for rows in np.split(order, np.flatnonzero(np.diff(y[order])) + 1):
+        if len(rows):
+            centred[rows] = values[rows] - np.median(values[rows])
+    return centred
 
 
 def spread(values: NDArray[Any], rows: Ints, total: int) -> NDArray[Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, one_thread
 
 if TYPE_CHECKING:
     import torch
@@ -60,19 +59,6 @@ def watch(
             with torch.no_grad():
                 parts = [network(pixels(slice(i, i + 64))).softmax(1).cpu() for i in range(0, len(inputs), 64)]
         yield torch.cat(parts).permute(0, 2, 3, 1).numpy()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread meanwhile: layers this small gain nothing from more, and sums don't depend on the cores."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def unet(k: int, draw: torch.Generator) -> torch.nn.Module:

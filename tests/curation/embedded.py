@@ -16,7 +16,8 @@ def edition(embedding, label, columns=None) -> pa.Table:
     label = np.asarray(label, dtype=np.int64)
     table = pa.table(
         {
-            "id": [f"{i:06d}" for i in range(len(label))],
+            "id": pa.array([f"{i:06d}" for i in range(len(label))], pa.string()),
+            "source": pa.array([f"{i:06d}" for i in range(len(label))], pa.string()),
             "label": label,
             "labels": [[f"class {k}"] if k >= 0 else [] for k in label.tolist()],
         }

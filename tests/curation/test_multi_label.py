@@ -20,6 +20,7 @@ def table_of(x, labels, group=None):
     return pa.table(
         {
             "id": [f"{k:032x}" for k in range(n)],
+            "source": [f"{k:032x}" for k in range(n)],
             "labels": pa.array([list(own) for own in labels], pa.list_(pa.string())),
             "features.embedding": arrow_column(np.asarray(x, np.float16)),
             "duplicates.group": np.arange(n) if group is None else group,

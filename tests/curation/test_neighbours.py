@@ -5,7 +5,8 @@ from long_tail import COLUMNS, harm, long_tail
 from noise import asymmetric, digits, symmetric
 from sklearn.metrics import f1_score, roc_auc_score
 
-from curation.graph.nearest import nearest, unit_rows
+from curation.features import normalised
+from curation.graph.nearest import nearest
 from curation.graph.transition import estimate_transition
 from curation.neighbours import Neighbours, least_supported, opinions
 from schemas.component import Context, CurationStep, build_component
@@ -19,7 +20,7 @@ NOISE = [(symmetric, 0.2), (symmetric, 0.4), (asymmetric, 0.2), (asymmetric, 0.3
 @pytest.fixture(scope="module")
 def graph():
     x, true = digits()
-    index, similarity = nearest(unit_rows(x), 10)
+    index, similarity = nearest(normalised(x), 10)
     return true, index, similarity
 
 
@@ -96,7 +97,7 @@ def test_a_right_label_of_a_rare_class_mostly_stands():
         runs = []
         for seed in range(5):
             x, true, y = long_tail(rho, rate, flips, np.random.default_rng(seed))
-            index, similarity = nearest(unit_rows(x), 10)
+            index, similarity = nearest(normalised(x), 10)
             fair, deaf = (
                 opinions(y, index, similarity, 10, np.arange(len(y)), "simifeat_v", power)["flag"] for power in (0.5, 0)
             )
@@ -180,8 +181,22 @@ def test_few_rows_one_class_and_equal_pictures(method):
     assert step.summarise(full)["judged"] == 5
 
 
-def test_features_that_are_no_numbers_are_refused():
-    features = np.ones((5, 4))
-    features[3, 1] = np.nan
-    with pytest.raises(RecipeError, match="features: row 3 has values that are no finite numbers"):
-        Neighbours().score(edition([0, 0, 1, 1, 1], features), CTX)
+def test_pictures_without_usable_features_are_neither_judged_nor_neighbours():
+    x, true = digits()
+    y = symmetric(true, 0.2, 10, np.random.default_rng(0))
+    broken = np.arange(0, len(y), 90)
+    features = x.astype(np.float16)
+    features[broken] = np.array([[np.nan], [np.inf], [0.0], [6e4]])[np.arange(len(broken)) % 4]
+    features[broken[3::4], 5] = -np.inf
+    found, table = scored(edition(y, features), Neighbours())
+    assert np.array_equal(np.flatnonzero(np.isnan(found["score"])), broken)
+    assert not found["flag"][broken].any()
+    assert (found["proposed"][broken] == -1).all()
+    assert not np.isin(found["knn_index"], broken).any()
+    unlabelled = y.copy()
+    unlabelled[broken] = -1
+    rest, _ = scored(edition(unlabelled, x), Neighbours())
+    assert all(np.array_equal(found[name], rest[name], equal_nan=True) for name in found)
+    assert Neighbours().summarise(table)["judged"] == len(y) - len(broken)
+    nothing, _ = scored(edition(y[:9], np.full((9, 4), np.nan)), Neighbours())
+    assert np.isnan(nothing["score"]).all()

@@ -12,7 +12,6 @@ from curation.gaussians.classes import (
     nearest,
     presumed_clean,
     squared_distances,
-    stratified_folds,
     thinned,
 )
 from curation.gaussians.conformal import (
@@ -21,6 +20,7 @@ from curation.gaussians.conformal import (
     conformal_p_values,
     least_discoveries,
 )
+from curation.labels.folds import deal
 from curation.out_of_distribution import OutOfDistribution, distances, principal_axes
 from schemas.component import Context, CurationStep, build_component
 from schemas.errors import RecipeError
@@ -32,9 +32,12 @@ STAMPS = Path(__file__).with_name("data") / "stamps_efficientnet_lite0.npz"
 
 def edition(features, labels, variants=None):
     n = len(labels)
+    ids = pa.array([f"{i:04d}" for i in range(n)], pa.string())
     return pa.table(
         {
-            "id": pa.array([f"{i:04d}" for i in range(n)], pa.string()),
+            "id": ids,
+            "source": ids,
+            "duplicates.group": np.arange(n),
             "label": np.asarray(labels, dtype=np.int64),
             "labels": pa.array([[f"class {k}"] if k >= 0 else [] for k in labels], pa.list_(pa.string())),
             "variant": pa.array(variants or ["original"] * n, pa.string()),
@@ -136,7 +139,7 @@ def test_a_truncated_plain_distance_is_refused():
 
 def test_components_leave_the_plain_distance_whole():
     x, y, _ = gaussians(0, n=200)
-    fold = stratified_folds(y, 5, np.random.default_rng(0))
+    fold = deal(y, np.arange(len(y)), 5, np.random.default_rng(0))
     few, many = (distances(x, y, fold, components=q) for q in (2, 12))
     assert np.array_equal(few.mahalanobis, many.mahalanobis)
     assert not np.allclose(few.relative, many.relative)
@@ -147,7 +150,7 @@ def test_foreign_pictures_among_the_fitted_ones_are_found_by_the_relative_distan
     areas = []
     for seed in range(2):
         x, y, foreign = stamps(share, seed)
-        found = distances(x, y, stratified_folds(y, 5, np.random.default_rng(seed)))
+        found = distances(x, y, deal(y, np.arange(len(y)), 5, np.random.default_rng(seed)))
         areas.append([roc_auc_score(foreign, found.relative), roc_auc_score(foreign, found.mahalanobis)])
     of_relative, of_plain = np.mean(areas, axis=0)
     assert of_relative >= relative - 0.03
@@ -350,6 +353,6 @@ def test_the_shrinkage_is_that_of_ledoit_and_wolf(shape):
 def test_rows_are_thinned_evenly_and_folds_are_even():
     assert thinned(np.arange(10), 4).tolist() == [0, 3, 6, 9]
     y = np.repeat([-1, 0, 1], [10, 25, 65])
-    fold = stratified_folds(y, 5, np.random.default_rng(0))
+    fold = deal(y, np.arange(len(y)), 5, np.random.default_rng(0))
     assert all(np.bincount(fold[y == k], minlength=5).tolist() == [n // 5] * 5 for k, n in ((-1, 10), (0, 25), (1, 65)))
     assert nearest(np.array([[0.0], [5.0]]), np.array([[np.nan], [1.0], [4.0]]), np.arange(2)).tolist() == [1, 2]

@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
-from curation.gaussians.classes import class_means, fit_gaussians, nearest, presumed_clean, stratified_folds
+from curation.gaussians.classes import class_means, fit_gaussians, nearest, presumed_clean
+from curation.labels.folds import deal
 from curation.representation_calibration import (
     RepresentationCalibration,
     balanced_accuracy,
@@ -25,11 +26,14 @@ CTX = Context(seed=0, models=None, memo=None)
 STAMPS = Path(__file__).with_name("data") / "stamps_efficientnet_lite0.npz"
 
 
-def edition(features, labels):
+def edition(features, labels, source=None, group=None):
     n = len(labels)
+    ids = pa.array([f"{i:04d}" for i in range(n)], pa.string())
     return pa.table(
         {
-            "id": pa.array([f"{i:04d}" for i in range(n)], pa.string()),
+            "id": ids,
+            "source": ids if source is None else source,
+            "duplicates.group": np.arange(n) if group is None else group,
             "label": np.asarray(labels, dtype=np.int64),
             "labels": pa.array([[f"class {k}"] if k >= 0 else [] for k in labels], pa.list_(pa.string())),
             "features.embedding": arrow_column(np.asarray(features, dtype=np.float16)),
@@ -166,7 +170,7 @@ def test_wrong_labels_of_real_photographs_are_found(rate, area):
         rng = np.random.default_rng(seed)
         given, wrong = true.copy(), rng.permutation(len(true))[: round(rate * len(true))]
         given[wrong] = (true[wrong] + rng.integers(1, 9, len(wrong))) % 9
-        found = calibrated(x, given, stratified_folds(given, 5, rng))
+        found = calibrated(x, given, deal(given, np.arange(len(given)), 5, rng))
         areas.append(roc_auc_score(given != true, found.score))
     assert np.mean(areas) >= area - 0.03
 

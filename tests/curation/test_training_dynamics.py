@@ -68,25 +68,31 @@ def test_early_learning_on_confusions_of_one_class_with_the_next():
 
 
 @pytest.mark.slow
-def test_the_claims_over_three_seeds():
+def test_the_claims_over_five_seeds():
+    """What networks twice as wide gave elsewhere, to within .02 wherever that holds."""
+
     @functools.cache
-    def mean(kind, rate, elr, learning_rate=1e-3):
-        settings = {"epochs": 200, "hidden": 256, "batch": 64, "learning_rate": learning_rate}
-        found = [trial(kind, rate, elr, settings, seed) for seed in range(3)]
+    def mean(kind, rate, elr, learning_rate=1e-3, hidden=256):
+        settings = {"epochs": 200, "hidden": hidden, "batch": 64, "learning_rate": learning_rate}
+        found = [trial(kind, rate, elr, settings, seed) for seed in range(5)]
         return {name: np.mean([one[name] for one in found]) for name in found[0]}
 
-    for rate, mean_loss, aum, last in ((0.2, 0.978, 0.971, 0.9), (0.4, 0.969, 0.931, 0.8)):
-        plain = mean(symmetric, rate, 0.0)
-        assert plain["memorised"] > 0.95
-        assert plain["last"] < last < plain["best"] - 0.09
-        assert plain["mean_loss"] > mean_loss
-        assert plain["aum"] > aum
-    plain = mean(asymmetric, 0.4, 0.0)
-    assert plain["last"] < 0.62 < 0.66 < plain["aum"] < plain["mean_loss"] < plain["best"] < 0.88
-    assert mean(symmetric, 0.2, 7.0)["f1"] > 0.94
-    assert mean(symmetric, 0.4, 7.0)["f1"] > 0.95
-    assert mean(symmetric, 0.4, 7.0)["relabelled"] > 0.93
-    assert mean(asymmetric, 0.4, 7.0)["f1"] > 0.75
+    for kind, rate, elr, elsewhere in (
+        (symmetric, 0.2, 0.0, {"best": 0.999, "mean_loss": 0.998, "aum": 0.991, "test": 0.851}),
+        (symmetric, 0.4, 0.0, {"best": 0.995, "mean_loss": 0.989, "aum": 0.951}),
+        (asymmetric, 0.4, 0.0, {"best": 0.837, "aum": 0.677}),
+        (symmetric, 0.2, 7.0, {"test": 0.980, "memorised": 0.01}),
+        (symmetric, 0.4, 7.0, {"f1": 0.984, "relabelled": 0.956}),
+        (asymmetric, 0.4, 7.0, {"f1": 0.778}),
+    ):
+        found = mean(kind, rate, elr)
+        for name, value in elsewhere.items():
+            assert found[name] == pytest.approx(value, abs=0.02), (kind.__name__, rate, elr, name)
+        assert elr or found["memorised"] > 0.97
+    assert mean(symmetric, 0.2, 7.0)["f1"] >= 0.945
+    assert mean(symmetric, 0.2, 7.0, hidden=512)["f1"] == pytest.approx(0.977, abs=0.02)
+    for kind, rate, last in ((symmetric, 0.2, 0.89), (symmetric, 0.4, 0.78), (asymmetric, 0.4, 0.62)):
+        assert mean(kind, rate, 0.0)["last"] < last  # elsewhere .882, .766, .530; chaotic once all is memorised
     once_all_is_memorised = mean(symmetric, 0.4, 0.0, 2e-3)
     assert once_all_is_memorised["memorised"] > 0.99
     assert mean(symmetric, 0.4, 7.0, 2e-3)["test"] >= once_all_is_memorised["test"] + 0.25
@@ -111,6 +117,23 @@ def test_the_same_seed_gives_the_same_history_and_the_global_random_state_is_lef
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one, other)
     assert not np.array_equal(train(x, y, 3, seed=8, epochs=3, elr=3.0).loss, first.loss)
+
+
+def test_the_number_of_threads_decides_nothing():
+    import torch
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 1280)).astype(np.float32), np.arange(300) % 5
+    before, seen = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            seen.append(train(x, y, 5, seed=0, epochs=2, batch=128, elr=7.0))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in seen[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(seen[0], other, strict=True))
 
 
 def test_what_is_kept_is_what_the_network_says():

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.features import normalised
 from curation.graph import nearest as module
-from curation.graph.nearest import nearest, unit_rows
-from schemas.errors import RecipeError
+from curation.graph.nearest import nearest
 
 
 def clusters(n, d, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(20, d))
-    return unit_rows(centres[rng.integers(0, 20, n)] + rng.normal(size=(n, d)))
+    return normalised(centres[rng.integers(0, 20, n)] + rng.normal(size=(n, d)))
 
 
 def by_definition(rows, k):
@@ -37,7 +37,7 @@ def test_every_neighbour_that_faiss_finds(n):
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 12), st.integers(1, 9))
 def test_exact_whatever_the_blocks(seed, n, k, block):
     rng = np.random.default_rng(seed)
-    rows = unit_rows(rng.normal(size=(n, 3)).round(rng.integers(0, 3)))  # coarse values make ties
+    rows = normalised(rng.normal(size=(n, 3)).round(rng.integers(0, 3)) + np.eye(3)[2] / 8)  # coarse values make ties
     whole, module.BLOCK = module.BLOCK, block
     try:
         index, similarity = nearest(rows, k)
@@ -53,21 +53,6 @@ def test_exact_whatever_the_blocks(seed, n, k, block):
         np.testing.assert_allclose(rows[others] @ rows[row], similarity[row, :there], atol=1e-6)
 
 
-def test_rows_get_length_one_and_zeros_stay():
-    raw = np.array([[3, 4], [0, 0], [6e4, 6e4]], dtype=np.float16)
-    rows = unit_rows(raw)
-    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [2**-0.5, 2**-0.5]], atol=1e-6)
-    assert rows.dtype == np.float32
-    assert raw[0, 0] == 3  # a copy
-    np.testing.assert_allclose(unit_rows(np.array([[1e30, 1e30]])), [[2**-0.5, 2**-0.5]], atol=1e-6)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_no_number_is_refused(bad):
-    with pytest.raises(RecipeError, match="features: row 1500 has values"):
-        unit_rows(np.array([[1.0, 2.0]] * 1500 + [[bad, 1.0]]))
-
-
 def test_no_rows():
-    index, similarity = nearest(unit_rows(np.empty((0, 5))), 3)
+    index, similarity = nearest(np.empty((0, 5), np.float32), 3)
     assert index.shape == similarity.shape == (0, 3)
