@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class AttributeEdit(Generator):
     pixels. Position and direction start from the object at `base_size`, as in the paper, or at its own size for None;
     a later comparison finds the picture they start from in `requested["reference"]`.
     """
+
+    revision: ClassVar[int] = 2
 
     frame: int = Field(default=256, ge=64, le=1024)
     framing: Framing = "object"

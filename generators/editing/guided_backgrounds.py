@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.editing import complexity, compositing, gates, geometry, plates
+from generators.editing.batches import in_parts
 from generators.editing.edits import Draft, Edit, Job, measure_background, on_plate, short
 from generators.editing.geometry import CannotEdit
 from generators.editing.guided_diffusion import Guidance, Wish, guided
@@ -28,6 +29,8 @@ KINDS = ("guided_up", "guided_down", ADVERSARIAL)
 NOISE = "guided"
 """The purpose of the seed that a picture's guided backgrounds share."""
 INEFFECTIVE = "guidance_ineffective"
+REVISION = 2
+"""Bumped when the same wish starts to give another background, so that none that is kept is taken for it."""
 
 
 def asked(backgrounds: Sequence[str], settings: Guidance) -> Iterator[Edit]:
@@ -66,7 +69,7 @@ def made(
     batch: int,
     ctx: Context,
 ) -> list[dict[str, Pixels]]:
-    """Variant to background of each scene, empty for one that can't be edited; `batch` of them at a time.
+    """Variant to background of each scene, empty for one that can't be edited.
 
     Args:
         scenes: of one size.
@@ -74,8 +77,11 @@ def made(
         indices: ImageNet's of each one's label.
         edits: what is asked for, from `asked`.
         settings: how.
-        batch: backgrounds that go through the denoiser together.
+        batch: backgrounds that go through the denoiser together, if there is the memory.
         ctx: with the models, and the memo that keeps the results.
+
+    Raises:
+        OutOfMemoryError: PyTorch's, when there isn't the memory for one.
     """
     out: list[dict[str, Pixels]] = [{} for _ in scenes]
     places, wishes = [], []
@@ -103,16 +109,16 @@ def made(
         parts += [wish.seed, wish.weight, how, models.pin(settings.denoiser)]
         if wish.adversary_scale and settings.adversary:
             parts += [wish.adversary_scale, wish.label, models.pin(settings.adversary)]
-        return digest(["guided", *parts])
+        return digest(["guided", REVISION, *parts])
 
     def compute(missing: list[int]) -> list[plates.Arrays]:
         denoiser = models.get(settings.denoiser)
         adversary = models.get(settings.adversary) if settings.adversary else None
-        found: list[Pixels] = []
-        for first in range(0, len(missing), batch):
-            part = [wishes[place] for place in missing[first : first + batch]]
-            found += guided(part, denoiser, settings, adversary)
-        return [{"background": item} for item in found]
+
+        def call(part: Sequence[int]) -> list[Pixels]:
+            return guided([wishes[place] for place in part], denoiser, settings, adversary)
+
+        return [{"background": item} for item in in_parts(call, missing, batch, settings.denoiser)]
 
     kept = plates.recall(ctx.memo, [key(wish) for wish in wishes], compute)
     for (place, variant), arrays in zip(places, kept, strict=True):

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.editing.batches import in_parts
 from schemas.canonical import derive_seed, digest
 from schemas.component import Context, Memo
+from variorum.models.roles import Filled, Inpainter
 
 Pixels = NDArray[np.uint8]
 Arrays = Mapping[str, NDArray[Any]]
@@ -76,18 +78,35 @@ def segmented(pictures: Sequence[Pixels], alias: str, ctx: Context) -> list[Arra
     return recall(ctx.memo, [digest(["mask", fingerprint(picture), pin]) for picture in pictures], compute)
 
 
-def emptied(pictures: Sequence[Pixels], holes: Sequence[NDArray[np.bool_]], alias: str, ctx: Context) -> list[Arrays]:
-    """For each picture `plate` `[H, W, 3]` uint8 and `method`, the inpainter's word for how it was filled."""
+def emptied(
+    pictures: Sequence[Pixels], holes: Sequence[NDArray[np.bool_]], objects: Sequence[str], alias: str, ctx: Context
+) -> list[Arrays]:
+    """For each picture `plate` `[H, W, 3]` uint8 and `method`, the inpainter's word for how it was filled.
+
+    Args:
+        pictures: with their objects.
+        holes: `[H, W]` each, true where to fill.
+        objects: what each one's object is called, `""` for unknown: an inpainter that reads texts keeps away from it.
+        alias: of the inpainter.
+        ctx: with the models, and the memo that keeps the results.
+
+    Raises:
+        OutOfMemoryError: PyTorch's, when there isn't the memory for one.
+    """
     pin = ctx.models.pin(alias)
     keys = [
-        digest(["plate", fingerprint(picture), fingerprint(gap), pin, ctx.seed])
-        for picture, gap in zip(pictures, holes, strict=True)
+        digest(["plate", fingerprint(picture), fingerprint(gap), name, pin, ctx.seed])
+        for picture, gap, name in zip(pictures, holes, objects, strict=True)
     ]
 
     def compute(places: list[int]) -> list[Arrays]:
-        seeds = [derive_seed(ctx.seed, "plate", keys[place]) for place in places]
-        fill = ctx.models.get(alias)
-        filled = fill([pictures[place] for place in places], [holes[place] for place in places], seeds)
+        fill: Inpainter = ctx.models.get(alias)
+
+        def call(part: Sequence[int]) -> list[Filled]:
+            seeds = [derive_seed(ctx.seed, "plate", keys[n]) for n in part]
+            return fill([pictures[n] for n in part], [holes[n] for n in part], seeds, [objects[n] for n in part])
+
+        filled = in_parts(call, places, len(places), alias)
         return [{"plate": item.image, "method": np.array(item.method)} for item in filled]
 
     return recall(ctx.memo, keys, compute)

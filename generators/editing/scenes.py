@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from generators.editing import compositing, framing, gates, geometry, plates
 from generators.editing.gates import Gates
-from generators.sources.imagenet import index_of
+from generators.sources.imagenet import index_of, is_wnid, name_of
 from schemas.component import Context
 from schemas.sample import Failure, Gate, Sample
 from variorum.images import UndecodableImage, decode, decode_mask
@@ -105,6 +105,16 @@ def label_index(sample: Sample) -> int | None:
     return next((found for label in sample.labels if (found := index_of(label)) is not None), None)
 
 
+def object_names(samples: Sequence[Sample], ctx: Context) -> list[str]:
+    """What each one's object is called: its labels' names, by the source or by ImageNet's table; empty for no label."""
+    known = {info.id: info.name for info in ctx.source.classes(ctx)} if ctx.source else {}
+
+    def name(label: str) -> str:
+        return known.get(label) or (name_of(label) if is_wnid(label) else label)
+
+    return [", ".join(name(label) for label in sample.labels) for sample in samples]
+
+
 @dataclass(frozen=True)
 class Setup:
     """How pictures are taken apart; the fields of `AttributeEdit` that matter for it."""
@@ -121,7 +131,8 @@ def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context) -> list[Scene 
     """Take samples apart, each model called once for all of them. A sample's own trouble is returned in its place."""
     inputs = [_read(sample) for sample in samples]
     parts: dict[int, _Parts] = {place: item for place, item in enumerate(inputs) if isinstance(item, _Parts)}
-    made = dict(zip(parts, _plated(_masked(list(parts.values()), setup, ctx), setup, ctx), strict=True))
+    names = object_names([samples[place] for place in parts], ctx)
+    made = dict(zip(parts, _plated(_masked(list(parts.values()), setup, ctx), names, setup, ctx), strict=True))
     return [made[place] if isinstance(item, _Parts) else item for place, item in enumerate(inputs)]
 
 
@@ -202,20 +213,28 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
     return out
 
 
-def _plated(parts: Sequence[Scene], setup: Setup, ctx: Context) -> Iterator[Scene]:
-    """The same scenes with plates where the mask is good, and the classifier's opinion of both."""
+def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Context) -> Iterator[Scene]:
+    """The same scenes with plates where the mask is good, and the classifier's opinion of both.
+
+    Args:
+        parts: the scenes.
+        names: of their objects.
+        setup: how.
+        ctx: with the models.
+    """
     out = list(parts)
     lacking = [place for place, scene in enumerate(out) if scene.plate is None and not gates.first_failed(scene.gates)]
     if lacking:
         holes = [plates.hole(_support(out[place].alpha)) for place in lacking]
-        filled = plates.emptied([out[place].picture for place in lacking], holes, setup.inpainter, ctx)
+        pictures, objects = [out[place].picture for place in lacking], [names[place] for place in lacking]
+        filled = plates.emptied(pictures, holes, objects, setup.inpainter, ctx)
         for place, gap, item in zip(lacking, holes, filled, strict=True):
             models = {**out[place].models, setup.inpainter: ctx.models.pin(setup.inpainter)}
             out[place] = replace(out[place], plate=item["plate"], method=str(item["method"]), hole=gap, models=models)
     if setup.gate is not None:
-        pictures = [(scene.picture,) if scene.plate is None else (scene.picture, scene.plate) for scene in out]
-        rows = iter(plates.classified([item for pair in pictures for item in pair], setup.gate, ctx))
-        for place, pair in enumerate(pictures):
+        pairs = [(scene.picture,) if scene.plate is None else (scene.picture, scene.plate) for scene in out]
+        rows = iter(plates.classified([item for pair in pairs for item in pair], setup.gate, ctx))
+        for place, pair in enumerate(pairs):
             models = {**out[place].models, setup.gate: ctx.models.pin(setup.gate)}
             out[place] = replace(out[place], probabilities=tuple(next(rows) for _ in pair), models=models)
     yield from out

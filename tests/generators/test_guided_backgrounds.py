@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from generators.attribute_edit import AttributeEdit
 from generators.editing import plates
 from schemas.canonical import canonical_json
-from schemas.component import Context
+from schemas.component import ClassInfo, Context
 from schemas.errors import RecipeError
 from schemas.sample import Failure, Sample, source_id
 from variorum.models import ModelTable
@@ -158,6 +158,45 @@ def test_what_was_made_is_kept_and_found_again(ctx, monkeypatch):
         list(edit("guided_up", guidance={"start": 5}).generate([sample()], ctx))
 
 
+def holding(most, call):
+    """A model's method with memory for so many pictures and no more, and the sizes that it was called with."""
+    asked = []
+
+    def limited(items, *others):
+        asked.append(len(items))
+        if len(items) > most:
+            raise torch.OutOfMemoryError("as a GPU says it")
+        return call(items, *others)
+
+    return limited, asked
+
+
+def test_out_of_memory_fewer_backgrounds_are_made_at_a_time(ctx, monkeypatch, caplog):
+    samples = [sample(number) for number in range(2)]
+    whole = list(edit("guided_up", "guided_down").generate(samples, ctx))
+    model = ctx.models.get("denoiser")
+    limited, asked = holding(1, model.predict)
+    monkeypatch.setattr(model, "predict", limited)
+    items = list(edit("guided_up", "guided_down").generate(samples, replace(ctx, memo=Memo())))
+    assert asked == [4, 2] + [1] * 6 * QUICK["start"]  # of each sample three; what was done isn't done again
+    assert [record.message for record in caplog.records] == [
+        f"denoiser: out of memory with {before} pictures, going on with {after}; a `batch` of that spares the try"
+        for before, after in ((4, 2), (2, 1))
+    ]
+    for first, second in zip(whole, items, strict=True):
+        assert (first.id, first.variant) == (second.id, second.variant)
+        assert np.abs(first.image.astype(int) - second.image).max() <= 1
+
+
+def test_without_the_memory_for_one_background_it_ends(ctx, monkeypatch):
+    model = ctx.models.get("denoiser")
+    limited, asked = holding(0, model.predict)
+    monkeypatch.setattr(model, "predict", limited)
+    with pytest.raises(torch.OutOfMemoryError, match="as a GPU says it"):
+        list(edit("guided_up").generate([sample()], ctx))
+    assert asked == [2, 1]
+
+
 def test_without_guided_backgrounds_the_settings_change_no_id():
     plain, other = AttributeEdit(), AttributeEdit(guidance={"up": 5.0, "denoiser": "another"})
     assert plain.fingerprint() == other.fingerprint()
@@ -249,3 +288,64 @@ def test_a_diffusion_pipeline_makes_the_plates(inpainting, monkeypatch):
     again = list(conf.generate(sources, ctx))
     for first, second in zip(items, again, strict=True):
         assert np.array_equal(first.image, second.image)
+
+
+def unfilled(number=0, **more):
+    return sample(number, extras={"mask.png": sample(number).extras["mask.png"]}, **more)
+
+
+PLATES = {"frame": SIDE, "attributes": ("size",), "sizes": (0.05,), "classifier": None}
+
+
+@pytest.fixture
+def told(inpainting, monkeypatch):
+    """What the inpainter is told to keep away from, call by call."""
+    model, heard = inpainting.get("inpainter"), []
+    run = model._run
+
+    def noted(prompts, negatives, **inputs):
+        heard.append(list(negatives))
+        return run(prompts, negatives, **inputs)
+
+    monkeypatch.setattr(model, "_run", noted)
+    return heard
+
+
+def test_the_inpainter_is_told_what_not_to_paint_again(inpainting, told):
+    ctx = Context(seed=5, models=inpainting, memo=Memo())
+    sources = [unfilled(), unfilled(1, labels=("n02123045", "mug")), unfilled(2, labels=())]
+    items = list(AttributeEdit(**PLATES).generate(sources, ctx))
+    assert told == [["tabby cat", "tabby cat, mug"], [""]]  # all of a call have a negative, or none has
+    assert [item.variant for item in items].count("plate") == 3
+
+    class Named:
+        def classes(self, ctx):
+            return (ClassInfo("n02123045", "grey tabby"),)
+
+    list(AttributeEdit(**PLATES).generate(sources[:1], replace(ctx, source=Named())))  # not taken for the kept plate
+    assert told[2:] == [["grey tabby"]]
+
+
+def test_what_a_call_keeps_away_from_comes_beside_what_the_entry_does(inpainting, told, monkeypatch):
+    model, picture, hole = inpainting.get("inpainter"), unfilled().image, np.zeros((SIDE, SIDE), bool)
+    hole[16:48, 16:48] = True
+    plain, cat, both = (model([picture], [hole], [1], *given)[0].image for given in ((), (["cat"],), (["cat, blue"],)))
+    assert len({image.tobytes() for image in (plain, cat, both)}) == 3
+    monkeypatch.setattr(model, "_negative", "blue")
+    assert np.array_equal(model([picture], [hole], [1], ["cat"])[0].image, both)
+    model([picture] * 2, [hole] * 2, [1, 2], ["cat", ""])
+    assert told == [[""], ["cat"], ["cat, blue"], ["cat, blue"], ["cat, blue", "blue"]]
+
+
+def test_out_of_memory_fewer_plates_are_made_at_a_time(inpainting, monkeypatch, caplog):
+    sources = [unfilled(number) for number in range(3)]
+    whole = list(AttributeEdit(**PLATES).generate(sources, Context(seed=5, models=inpainting, memo=Memo())))
+    model = inpainting.get("inpainter")
+    limited, asked = holding(1, model._fill)
+    monkeypatch.setattr(model, "_fill", limited)
+    items = list(AttributeEdit(**PLATES).generate(sources, Context(seed=5, models=inpainting, memo=Memo())))
+    assert asked == [3, 1, 1, 1]
+    assert "inpainter: out of memory with 3 pictures, going on with 1" in caplog.text
+    for first, second in zip(whole, items, strict=True):
+        assert first.id == second.id
+        assert np.abs(first.image.astype(int) - second.image).max() <= 1

@@ -69,8 +69,7 @@ class Adm(dict):
 
     def attention(self, name, x):
         """Query, key and value of a head stand side by side in the joint projection."""
-        n, channels, height, width = x.shape
-        flat = x.reshape(n, channels, -1)
+        channels, flat = x.shape[1], x.flatten(2)
         joint = self.layer(f"{name}.qkv", self.norm(f"{name}.norm", flat), 3 * channels, 1)
         heads = []
         for head in joint.split(3 * WIDTH, dim=1):

@@ -105,7 +105,7 @@ def renamed(state: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, A
 
 
 def per_head(joint: Any, width: int) -> tuple[Any, ...]:
-    """Query, key and value of a joint weight `[3 C, C, 1]` or bias `[3 C]` that goes head by head, each `width` wide."""
+    """Query, key and value of a joint weight `[3 C, C, 1]` or bias `[3 C]` that goes by heads, each `width` wide."""
     parts = joint.squeeze(-1) if joint.ndim == 3 else joint
     heads = parts.reshape(-1, 3, width, *parts.shape[1:])
     return tuple(heads[:, number].flatten(0, 1).contiguous() for number in range(3))

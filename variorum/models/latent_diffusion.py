@@ -212,7 +212,7 @@ class Inpaint(Pipeline):
     Args:
         pipeline: a pipeline for inpainting.
         prompt: what holes are filled with.
-        negative: what they aren't.
+        negative: what they aren't, whatever a call says besides.
         steps: of the sampler.
         guidance: weight of classifier-free guidance.
         side: longer side at which pictures are worked on, pixels; None for the side of the model's training.
@@ -227,21 +227,29 @@ class Inpaint(Pipeline):
         self._prompt, self._negative, self._steps, self._guidance = prompt, negative, steps, guidance
         self._work = self._side(side)
 
-    def __call__(self, images: Sequence[Pixels], holes: Sequence[NDArray[Any]], seeds: Sequence[int]) -> list[Filled]:
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        holes: Sequence[NDArray[Any]],
+        seeds: Sequence[int],
+        negatives: Sequence[str] = (),
+    ) -> list[Filled]:
         """Each picture with its hole filled; pictures of one size go through the model together."""
         filled = [Filled(image, "none") for image in images]
-        together: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for number, (image, hole) in enumerate(zip(images, holes, strict=True)):
+        away = [", ".join(filter(None, (text, self._negative))) for text in negatives or [""] * len(images)]
+        together: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for number, (image, hole, text) in enumerate(zip(images, holes, away, strict=True)):
             if hole.any():
-                together[image.shape].append(number)
+                together[image.shape, bool(text)].append(number)  # a call has negatives for all or for none
         for numbers in together.values():
-            made = self._fill([images[n] for n in numbers], [holes[n] for n in numbers], [seeds[n] for n in numbers])
-            for number, inside in zip(numbers, made, strict=True):
+            some = [(images[n], holes[n], seeds[n], away[n]) for n in numbers]
+            for number, inside in zip(numbers, self._fill(some), strict=True):
                 image = np.where(np.asarray(holes[number], bool)[..., None], inside, images[number])
                 filled[number] = Filled(image, "diffusion")
         return filled
 
-    def _fill(self, images: list[Pixels], holes: list[NDArray[Any]], seeds: list[int]) -> list[Pixels]:
+    def _fill(self, asked: list[tuple[Pixels, NDArray[Any], int, str]]) -> list[Pixels]:
+        images, holes, seeds, negatives = zip(*asked, strict=True)
         height, width = images[0].shape[:2]
         scale = self._work / max(height, width)
         inner = max(1, round(height * scale)), max(1, round(width * scale))
@@ -249,7 +257,7 @@ class Inpaint(Pipeline):
         generators = generators_of(seeds)
         made = self._run(
             [self._prompt] * len(images),
-            [self._negative] * len(images),
+            negatives,
             image=[picture(fitted(image, inner, outer)) for image in images],
             # whatever of a hole falls into a pixel makes it one
             mask_image=[

@@ -336,5 +336,16 @@ class Adversary(Protocol):
 class Inpainter(Protocol):
     """Alias `inpainter`."""
 
-    def __call__(self, images: Sequence[Pixels], holes: Sequence[NDArray[Any]], seeds: Sequence[int]) -> list[Filled]:
-        """Each picture with its hole (`[H, W]` bool, true where to fill) filled; pixels outside it are untouched."""
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        holes: Sequence[NDArray[Any]],
+        seeds: Sequence[int],
+        negatives: Sequence[str] = (),
+    ) -> list[Filled]:
+        """Each picture with its hole (`[H, W]` bool, true where to fill) filled; pixels outside it are untouched.
+
+        `negatives` says what each hole is not to be filled with, such as the object that was there, `""` or no
+        `negatives` for nothing; a model that reads no texts ignores it. Out of memory, it raises PyTorch's
+        `OutOfMemoryError` and can be called again with less.
+        """

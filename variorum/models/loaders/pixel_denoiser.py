@@ -32,6 +32,8 @@ class Options(BaseModel):
     """Of the weights' file name: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
     known: int | None = None
     """How many of the schedule's steps it was trained for, the least noisy ones; None for all."""
+    checkpointing: bool = False
+    """Compute what gradients need twice rather than keep it: less memory, a third slower, the same pictures."""
 
 
 def problem() -> str:
@@ -62,6 +64,8 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> PixelDe
         local_files_only=True,
         low_cpu_mem_usage=False,
     )
+    if options.checkpointing:
+        network.enable_gradient_checkpointing()
     return PixelDenoiser(
         network.to(best_device()).eval().requires_grad_(False),
         DDPMScheduler.load_config(weights, local_files_only=True),

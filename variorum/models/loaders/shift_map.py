@@ -48,12 +48,18 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ShiftMa
 
 
 class ShiftMap:
-    """An `Inpainter`. It draws no random number, so the seeds change nothing."""
+    """An `Inpainter`. It draws no random number and reads no text, so seeds and negatives change nothing."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def __call__(self, images: Sequence[Pixels], holes: Sequence[NDArray[Any]], seeds: Sequence[int]) -> list[Filled]:
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        holes: Sequence[NDArray[Any]],
+        seeds: Sequence[int],
+        negatives: Sequence[str] = (),
+    ) -> list[Filled]:
         """Each picture filled where its hole is true.
 
         `method` is `none` for an empty hole, `shift_map`, `shift_map+telea` when it left a few pixels open, or
