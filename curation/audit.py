@@ -7,7 +7,7 @@ than it is. So some unflagged pictures are drawn too, at random and with known c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from curation.panel.answers import match_answers, read_answers
 from curation.panel.estimator import Estimate, Strata, allocate, difference_estimate, share_of, stratified_rate
-from curation.panel.sampling import FATES, STATES, TIERS, Population, Stratum, draw_order, split
+from curation.panel.sampling import FATES, STATES, TIERS, Population, draw_order, split
 from schemas.canonical import Json
 from schemas.component import CurationStep
 from schemas.errors import RecipeError
@@ -49,9 +49,12 @@ class Audit(CurationStep):
     """Unflagged pictures to review; more where the tail's minimum asks for it."""
     sample_flagged: int = Field(default=100, ge=0)
     """Flagged pictures to review."""
-    least: int = Field(default=30, ge=2)
-    """At least so many from each stratum of relabelled pictures and of what is kept of tail classes, where it has them;
-    other strata give at least 2."""
+    sample_relabelled: int = Field(default=30, ge=0)
+    """Pictures to review that get another label, flagged or not, besides those: without, nothing can be said of the
+    release."""
+    least_tail: int = Field(default=30, ge=2)
+    """At least so many from each stratum of what is kept of tail classes, where it has them; other strata give at least
+    2."""
     strata: str = ""
     """Another column that strata are split by, such as `licence`."""
     spread: dict[str, float] = Field(default_factory=dict)
@@ -87,6 +90,13 @@ class Audit(CurationStep):
         """The steps whose columns are named in `flags`, `strata` and `guesses`."""
         names = (name.partition(".") for name in (*self.flags, self.strata, self.guesses))
         return tuple(dict.fromkeys(step for step, dot, _ in names if dot and step != "gate"))
+
+    def without(self, steps: Collection[str]) -> Audit:
+        """Without the columns of these steps."""
+        gone = {name for name in (*self.flags, self.strata, self.guesses) if name.partition(".")[0] in steps}
+        flags = tuple(name for name in self.flags if name not in gone)
+        others = {field: "" for field in ("strata", "guesses") if getattr(self, field) in gone}
+        return self.model_copy(update={"flags": flags, **others})
 
     def decide(self, table: pa.Table) -> Iterator[Verdict]:
         """The pictures drawn, by id."""
@@ -141,18 +151,15 @@ class Audit(CurationStep):
         stratum, strata = split(flagged[rows], class_tiers(y[rows]), fates, values)
         pictures = np.bincount(stratum, minlength=len(strata))
         drawn = np.zeros(len(strata), np.int64)
-        least = np.array([self._least(one) for one in strata], np.int64)
+        least = np.array([self.least_tail if one[1:3] == ("tail", "kept") else 2 for one in strata], np.int64)
         spread = np.array([self.spread.get(one.name, 0.2) for one in strata], np.float64)
-        for state, total in zip(STATES, (self.sample, self.sample_flagged), strict=True):
-            mine = np.array([one.state == state for one in strata], bool)
+        group = np.array([2 if one.fate == "relabelled" else STATES.index(one.state) for one in strata], np.int64)
+        for number, total in enumerate((self.sample, self.sample_flagged, self.sample_relabelled)):
+            mine = group == number
             if total:
                 drawn[mine] = allocate(pictures[mine], total, spread[mine], least[mine])
         ids = table.column("id").take(rows).to_pylist()
         return Population(rows, stratum, strata, pictures, drawn, draw_order(ids, stratum, self.seed))
-
-    def _least(self, stratum: Stratum) -> int:
-        scarce = stratum.fate == "relabelled" or (stratum.fate == "kept" and stratum.tier == "tail")
-        return self.least if scarce else 2
 
     def _guesses(self, table: pa.Table) -> Floats:
         guesses = np.nan_to_num(vector(table, self.guesses).astype(np.float64))

@@ -211,13 +211,18 @@ def test_the_release_is_told_from_the_sample_and_its_intervals_hold(tmp_path):
     assert sum(inside) >= 18
 
 
-def test_a_stratum_of_relabelled_pictures_is_drawn_from_as_a_tail_is():
+def test_relabelled_pictures_are_drawn_besides_the_others():
     table, _, _ = judged()
-    action = dict(zip(table["id"].to_pylist(), table["verdict.action"].to_pylist(), strict=True))
-    label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
-    there = {one for one, said in action.items() if said == "relabel" and label[one] < 2}
-    assert len(there) > 30
-    assert len(there & {v.id for v in STEP.decide(table)}) >= 30
+    fate = dict(zip(table["id"].to_pylist(), table["verdict.action"].to_pylist(), strict=True))
+    flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
+    step = Audit(flags=("finder.flag",), sample_flagged=30, sample_relabelled=25)
+    drawn = {v.id for v in step.decide(table)}
+    new = {one for one in drawn if fate[one] == "relabel"}
+    assert len(new) == 25
+    assert len(drawn - new) == 130
+    assert sum(not flag[one] for one in drawn) == 100
+    without = Audit(flags=("finder.flag",), sample_relabelled=0).decide(table)
+    assert not any(fate[v.id] == "relabel" for v in without)
 
 
 def test_the_release_is_not_told_before_all_new_labels_are_judged(tmp_path):
