@@ -25,8 +25,9 @@ import pdqhash
 from numpy.typing import NDArray
 from png import photographs
 
-from curation.fingerprints.join import RADIUS, band_recall, hamming_pairs
-from curation.fingerprints.pdq import detail, pdq, pixel_digest
+from curation.fingerprints.detail import detail
+from curation.fingerprints.join import CROWD, RADIUS, band_recall, hamming_pairs
+from curation.fingerprints.pdq import pdq, pixel_digest
 
 PLANTED = (10, 20, 31)
 """Differing bits of the planted pairs."""
@@ -57,7 +58,7 @@ def join(n: int, planted: int, stretch: int, *, exact: bool) -> dict[str, Any]:
     index = faiss.IndexBinaryFlat(256)
     index.add(np.ascontiguousarray(turns[:, 0]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds, found = cpu(lambda: hamming_pairs(turns, exact=exact))
+    seconds, found = cpu(lambda: hamming_pairs(turns, exact=exact, crowd=CROWD))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     queries = np.ascontiguousarray(turns[:stretch].reshape(-1, 32))
     flat = cpu(lambda: index.range_search(queries, RADIUS + 1))[0] * n / stretch

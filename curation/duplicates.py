@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from curation.fingerprints.calibration import FALLBACK
+from curation.fingerprints.detail import detail
 from curation.fingerprints.evidence import Prints, likeness, near_links
 from curation.fingerprints.grouping import LAYERS, groups, keepers
 from curation.fingerprints.join import Ints
-from curation.fingerprints.pdq import detail, pdq, pixel_digest
+from curation.fingerprints.pdq import pdq, pixel_digest
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
 from schemas.sample import Sample
@@ -35,6 +37,7 @@ class Duplicates(CurationStep):
     """Groups of copies, and in each the pictures that can go because a near copy stays."""
 
     scored_by: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})
+    revision: ClassVar[int] = 2
 
     embedding: bool = True
     """Whether to compare embeddings too; needs the step `features`."""
@@ -48,7 +51,7 @@ class Duplicates(CurationStep):
         return ("features",) if self.embedding else ()
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """Hash of the pixels, PDQ in all orientations with its quality, size, and bits of detail a pixel."""
+        """Hash of the pixels, PDQ in all orientations with its quality, size, and how much it shows."""
         for sample in samples:
             assert not isinstance(sample.image, bytes)
             turns, quality = pdq(sample.image)
@@ -69,13 +72,13 @@ class Duplicates(CurationStep):
             return {}
         prints = Prints.read(table, embedding=self.embedding)
         exact, head = prints.exact()
-        rng = ctx.rng(self.component_name(), "", "pairs")
-        links, cut = near_links(prints, exact, head, rng, self.cosine)
-        owner = prints.rank if self.within_source else np.unique(prints.source.astype(str), return_inverse=True)[1]
-        group = groups(exact, links.i, links.j, owner, prints.rank)
         area = vector(table, "duplicates.height") * vector(table, "duplicates.width")
         licensed = ~np.isin(vector(table, "licence"), ("", "unknown"))
-        order = np.lexsort((prints.rank, ~licensed, -vector(table, "duplicates.detail"), -area))
+        order = np.lexsort((prints.rank, ~licensed, -area, -vector(table, "duplicates.detail")))
+        rng = ctx.rng(self.component_name(), "", "pairs")
+        links, cut = near_links(prints, exact, head, rng, self.cosine, order=order)
+        owner = prints.rank if self.within_source else np.unique(prints.source.astype(str), return_inverse=True)[1]
+        group = groups(exact, links.i, links.j, owner, prints.rank)
         kept = keepers(exact, prints.sha256, links, owner, group, order)
         return {
             "group": group,
@@ -113,9 +116,16 @@ class Duplicates(CurationStep):
         if self.embedding:
             cut, rate = (float(vector(table, f"{name}.cosine_{key}")[0]) for key in ("cut", "false_rate"))
             figures["cosine_cut"] = cut
-            figures["cosine_cut_from"] = "recipe" if self.cosine else "default" if np.isnan(rate) else "own pairs"
+            figures["cosine_cut_from"] = "recipe" if self.cosine else cut_from(cut, rate)
             figures["false_pairs_a_picture"] = None if np.isnan(rate) else rate * n
         return figures
+
+
+def cut_from(cosine: float, rate: float) -> str:
+    """What a calibrated cut rests on: an unknown rate says that there are too few pairs, of one kind at least."""
+    if not np.isnan(rate):
+        return "own pairs"
+    return "default" if cosine <= FALLBACK else "own pairs of one kind"
 
 
 def conflicts(group: Ints, y: Ints) -> NDArray[np.bool_]:

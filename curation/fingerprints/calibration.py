@@ -123,7 +123,8 @@ def edition_cut(
 ) -> Cut:
     """The cut for comparing an edition with itself: the stricter of what pairs within and between classes ask for.
 
-    The wrong pairs that a picture may be in are shared out: half for its own class, half for all others.
+    The wrong pairs that a picture may be in are shared out: half for its own class, half for all others. Pairs of a
+    kind that there are too few of ask for `FALLBACK`, as they may well be more alike than the kind that is known.
 
     Args:
         vectors: `[N, d]` embeddings, all usable.
@@ -132,19 +133,36 @@ def edition_cut(
         rng: draws the pairs.
         cosine: a cut that somebody chose; only its rate is estimated then.
         others: pictures outside the edition that each is compared with too.
+
+    Returns:
+        The cut, with an unknown rate where there are too few pairs of a kind.
     """
-    between, within = (cosines(vectors, *pairs) for pairs in negative_pairs(y, apart, rng))
-    sizes = np.bincount(y[y >= 0]) if (y >= 0).any() else np.zeros(1, np.int64)
-    peers = float((sizes.astype(float) ** 2).sum() / max(len(y), 1))  # that an average picture is compared with
-    numbers = (len(y) - peers + others, peers)
-    strata = [(found, n) for found, n in zip((between, within), numbers, strict=True) if len(found) >= LEAST_NEGATIVES]
-    if not strata:
+    drawn = (cosines(vectors, *pairs) for pairs in negative_pairs(y, apart, rng))
+    kinds = [(found, n) for found, n in zip(drawn, comparisons(y, apart, others), strict=True) if n]
+    if not kinds:
         return Cut(cosine or max(FALLBACK, FLOOR), math.nan)
     if cosine is None:
-        share = FALSE_PER_PICTURE / len(strata)
-        cosine = max(calibrate(found, number, per_picture=share).cosine for found, number in strata)
-    wrong = sum(false_rate(found, cosine) * number for found, number in strata)
-    return Cut(cosine, wrong / max(len(y) + others, 1))
+        share = FALSE_PER_PICTURE / len(kinds)
+        cosine = max(calibrate(found, n, per_picture=share).cosine for found, n in kinds)
+    wrong = sum(false_rate(found, cosine) * n for found, n in kinds)
+    return Cut(cosine, wrong / sum(n for _, n in kinds))
+
+
+def comparisons(y: Ints, apart: NDArray[Any], others: int = 0) -> tuple[float, float]:
+    """With how many different pictures an average one is compared: those that have not its label, those that have.
+
+    Args:
+        y: class `[N]`, -1 unlabelled.
+        apart: `[N]`; rows with the same value are known copies and aren't counted.
+        others: pictures outside the edition. They count as of other classes, or as of the only class there is.
+    """
+    n = max(len(y), 1)
+    copies = np.unique(apart, return_inverse=True)[1].ravel()
+    labelled = y >= 0
+    copies_of_a_class = np.unique(np.stack([y, copies])[:, labelled], axis=1, return_counts=True)[1]
+    within = _squares(np.bincount(y[labelled])) - _squares(copies_of_a_class)
+    between = len(y) ** 2 - _squares(np.bincount(copies)) - within
+    return (between / n + others, within / n) if between or not within else (0.0, within / n + others)
 
 
 def cosines(vectors: NDArray[Any], i: Ints, j: Ints, block: int = 4096) -> NDArray[np.float64]:
@@ -154,6 +172,10 @@ def cosines(vectors: NDArray[Any], i: Ints, j: Ints, block: int = 4096) -> NDArr
         left, right = (normalised(vectors[side[low : low + block]]) for side in (i, j))
         found[low : low + block] = np.einsum("pd,pd->p", left, right)
     return found
+
+
+def _squares(counts: Ints) -> int:
+    return int((counts.astype(np.int64) ** 2).sum())
 
 
 def _tail(negatives: NDArray[Any]) -> tuple[float, float, float]:

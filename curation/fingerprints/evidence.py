@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curation.fingerprints.calibration import Cut, edition_cut
 from curation.fingerprints.grouping import EMBEDDING, HASH, Links, fold_groups, groups, ranks
-from curation.fingerprints.join import Ints, Pairs, cosine_pairs, hamming_pairs, usable_rows
+from curation.fingerprints.join import CROWD, Ints, Pairs, cosine_pairs, hamming_pairs, usable_rows
 from curation.fingerprints.pdq import LEAST_QUALITY, TURNS
 from variorum.columns import given_labels, matrix, vector
 
@@ -78,7 +78,14 @@ class Prints:
 
 
 def near_links(
-    prints: Prints, exact: Ints, head: Ints, rng: np.random.Generator, cosine: float | None, others: int = 0
+    prints: Prints,
+    exact: Ints,
+    head: Ints,
+    rng: np.random.Generator,
+    cosine: float | None,
+    others: int = 0,
+    *,
+    order: Ints | None = None,
 ) -> tuple[Links, Cut]:
     """Links between classes of identical pixels by hash and embedding, and the cut that the latter took.
 
@@ -89,19 +96,33 @@ def near_links(
         rng: draws the pairs that calibrate the cut.
         cosine: the cut; None calibrates it.
         others: pictures outside the edition that each is compared with too.
+        order: rows `[N]`, best first. Where it is given, two classes that each have `CROWD` better copies aren't
+            linked, so that M pictures that are all alike make few links; without it all M²/2 are.
     """
-    good = np.flatnonzero(prints.usable[head])
-    pairs = hamming_pairs(prints.turns[head[good]])
-    by_hash = (HASH, Pairs(good[pairs.i], good[pairs.j], pairs.distance))
+    crowd = None if order is None else CROWD
+    first = np.arange(len(head))
+    if order is not None:
+        best = np.full(len(head), len(order))
+        np.minimum.at(best, exact[order], np.arange(len(order)))
+        first = np.argsort(best)
+    good = first[prints.usable[head[first]]]
+    pairs = hamming_pairs(prints.turns[head[good]], crowd=crowd)
+    by_hash = (HASH, _renamed(pairs, good))
     links = Links.of(by_hash)
     if prints.embedding is None:
         return links, NO_CUT
-    vectors = prints.embedding[head]
-    sighted = np.flatnonzero(usable_rows(vectors))
+    sighted = np.flatnonzero(usable_rows(prints.embedding[head]))
     copies = groups(exact, links.i, links.j, np.arange(len(exact)), prints.rank)
     alike = fold_groups(copies, prints.source)[head[sighted]]
-    cut = edition_cut(vectors[sighted], prints.y[head[sighted]], alike, rng, cosine, others)
-    return Links.of(by_hash, (EMBEDDING, cosine_pairs(vectors, cut.cosine))), cut
+    cut = edition_cut(prints.embedding[head[sighted]], prints.y[head[sighted]], alike, rng, cosine, others)
+    pairs = cosine_pairs(prints.embedding[head[first]], cut.cosine, crowd=crowd)
+    return Links.of(by_hash, (EMBEDDING, _renamed(pairs, first))), cut
+
+
+def _renamed(pairs: Pairs, names: Ints) -> Pairs:
+    """Pairs of places as pairs of the classes there, the lower one first."""
+    i, j = names[pairs.i], names[pairs.j]
+    return Pairs(np.minimum(i, j), np.maximum(i, j), pairs.distance)
 
 
 def likeness(layer: NDArray[np.int8], distance: NDArray[np.float32]) -> NDArray[np.float64]:

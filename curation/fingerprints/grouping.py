@@ -128,17 +128,18 @@ def keepers(exact: Ints, sha256: NDArray[Any], links: Links, owner: Ints, group:
     several = np.bincount(group, minlength=n)[group] > 1
     rows = np.flatnonzero(several)
     rows = rows[np.lexsort((place[rows], best[family.ravel()[rows]], group[rows]))]
-    around = _neighbours(links, set(exact[rows].tolist()))
+    start, other, kind, apart = _around(links, int(exact.max()) + 1 if n else 0)
     staying: dict[int, int] = {}  # the best of a class; others of it that stay have the same owner
     for row in rows.tolist():
         home = int(exact[row])
-        near = [(home, FILE if sha256[staying[home]] == sha256[row] else PIXELS, 0.0)] if home in staying else []
-        near += [link for link in around.get(home, ()) if link[0] in staying]
-        found = [
-            (kind, apart, int(place[staying[other]]), staying[other])
-            for other, kind, apart in near
-            if owner[staying[other]] != owner[row]
-        ]
+        found = []
+        if home in staying and owner[staying[home]] != owner[row]:
+            same = sha256[staying[home]] == sha256[row]
+            found.append((FILE if same else PIXELS, 0.0, int(place[staying[home]]), staying[home]))
+        for link in range(start[home], start[home + 1]):
+            stays = staying.get(int(other[link]))
+            if stays is not None and owner[stays] != owner[row]:
+                found.append((int(kind[link]), float(apart[link]), int(place[stays]), stays))
         if found:
             keep[row] = False
             layer[row], distance[row], _, keeper[row] = min(found)
@@ -209,11 +210,10 @@ def leak_rate(test: NDArray[np.bool_], train: NDArray[np.bool_], i: Ints, j: Int
     return float(leaked[test].mean()) if test.any() else float("nan")
 
 
-def _neighbours(links: Links, wanted: set[int]) -> dict[int, list[tuple[int, int, float]]]:
-    around: dict[int, list[tuple[int, int, float]]] = {}
-    columns = (column.tolist() for column in (links.i, links.j, links.layer, links.distance))
-    for i, j, kind, apart in zip(*columns, strict=True):
-        if i in wanted and j in wanted:
-            around.setdefault(i, []).append((j, kind, apart))
-            around.setdefault(j, []).append((i, kind, apart))
-    return around
+def _around(links: Links, classes: int) -> tuple[Ints, Ints, NDArray[np.int8], NDArray[np.float32]]:
+    """Where the links of each class start `[C + 1]`, and of each the class at its other end, layer and distance."""
+    one, other = np.concatenate([links.i, links.j]), np.concatenate([links.j, links.i])
+    by_class = np.argsort(one, kind="stable")
+    start = np.searchsorted(one[by_class], np.arange(classes + 1))
+    link = by_class % max(len(links.i), 1)
+    return start, other[by_class], links.layer[link], links.distance[link]

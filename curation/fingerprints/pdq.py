@@ -32,8 +32,6 @@ PLACES = np.stack([PLACES, PLACES.T, PLACES, PLACES.T, PLACES, PLACES, PLACES.T,
 """… and where they come from: a quarter turn swaps the axes."""
 MEDIAN = 127
 """Rank of the frequency that the bits are told by: the lower of the middle two."""
-ROWS = 16_384
-"""Pixels whose detail is looked at, in whole rows."""
 LEAST_QUALITY = 50
 """A picture below shows too little for its hash to mean anything (PDQ's README)."""
 FLAT = 96
@@ -76,22 +74,3 @@ def pdq(pixels: Pixels) -> tuple[NDArray[np.uint8], int]:
 def thumbnail(pixels: Pixels) -> Pixels:
     """Grey levels `[64, 64]` of a picture, averaged."""
     return averaged(luma(pixels), THUMBNAIL)
-
-
-def detail(pixels: Pixels) -> float:
-    """Bits a pixel that a simple lossless coder needs: the entropy of neighbours' differences in green, in [0, 8].
-
-    Of two copies of a picture, the one that was compressed harder, blurred or enlarged has less. Of a large picture,
-    rows at even distances are looked at.
-    """
-    import cv2
-
-    height, width = pixels.shape[:2]
-    green = pixels[:: -(-height * width // ROWS), :, 1]
-    differences = green[:, 1:] - green[:, :-1]
-    if not differences.size:
-        return 0.0
-    counts = cv2.calcHist([differences], [0], None, [256], [0, 256]).ravel()
-    shares = counts[counts > 0].astype(np.float64) / differences.size
-    # the order of summing, which a mirror image turns round, moves the last bits
-    return round(float(-(shares * np.log2(shares)).sum()), 9) + 0.0

@@ -1,9 +1,11 @@
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from pictures import CONTEXT, copy, edition, render, scored
+from pictures import CONTEXT, copy, crops, edition, render, scored
 
-from curation.duplicates import Duplicates, conflicts
+from curation.duplicates import Duplicates, conflicts, cut_from
+from curation.fingerprints.pdq import LEAST_QUALITY, pdq
 from schemas.errors import RecipeError
 from schemas.sample import Sample
 
@@ -70,6 +72,12 @@ def test_with_few_pictures_the_cut_is_the_stated_default():
     assert figures["by_layer"] == {"file": 0, "pixels": 0, "hash": 0, "embedding": 1}
 
 
+def test_what_the_cut_rests_on_is_said():
+    assert cut_from(0.83, 1e-9) == "own pairs"
+    assert cut_from(0.95, float("nan")) == "default"
+    assert cut_from(0.97, float("nan")) == "own pairs of one kind"
+
+
 def test_an_embedding_that_is_no_number_joins_nothing():
     vectors = np.ones((4, 8), np.float16)
     vectors[1], vectors[2] = np.nan, 0
@@ -94,14 +102,28 @@ def test_of_two_editions_of_one_photograph_one_stays_whole():
     assert columns(found, "group", "flag") == [[0] * 5, [False, False, False, True, True]]
 
 
-def test_resolution_then_detail_then_licence_then_id_decides_what_stays():
+def test_detail_then_size_then_licence_then_id_decides_what_stays():
     one = render(1)
     assert columns(scored(STEP, edition([copy(one, "resize"), one])), "keep") == [[False, True]]
     assert columns(scored(STEP, edition([copy(one, "blur"), one])), "keep") == [[False, True]]
+    table = edition([one, copy(one, "resize")])
+    as_much = table.set_column(table.column_names.index("duplicates.detail"), "duplicates.detail", pa.array([9.0, 9.0]))
+    assert columns(scored(STEP, as_much), "keep") == [[True, False]]
     unknown = scored(STEP, edition([one, one, one], licence=["unknown", "", "CC0-1.0"]))
     assert columns(unknown, "keep") == [[False, False, True]]
     by_id = scored(STEP, edition([one, one], id=["b", "a"]))
     assert columns(by_id, "keep", "group", "keeper") == [[False, True], [0, 0], ["a", "a"]]
+
+
+@pytest.mark.parametrize("share", [1.5, 2, 5.5])
+def test_an_enlargement_never_stays_for_the_sharp_picture(share):
+    pictures = [picture for picture in crops()[::6] if pdq(picture)[1] >= LEAST_QUALITY]
+    enlarged = [cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_CUBIC) for picture in pictures]
+    keep, group = columns(scored(STEP, edition([*enlarged, *pictures])), "keep", "group")
+    n = len(pictures)
+    assert n >= 10
+    assert group[:n] == group[n:]
+    assert keep == [False] * n + [True] * n
 
 
 def test_copies_with_two_labels_contradict_each_other():

@@ -11,6 +11,7 @@ from curation.fingerprints.calibration import (
     FLOOR,
     Cut,
     calibrate,
+    comparisons,
     cosines,
     edition_cut,
     false_rate,
@@ -123,6 +124,64 @@ def test_pictures_of_one_class_make_the_cut_stricter_and_it_keeps_its_promise():
     assert labelled.false_rate * 2000 <= 0.01
     assert len(cosine_pairs(vectors, labelled.cosine)) <= 0.01 * 2000
     assert len(cosine_pairs(vectors, unlabelled.cosine)) <= 0.01 * 2000
+
+
+def alike_within(classes, size, cosine=0.83, d=256):
+    """Distinct pictures whose cosine is about 0.83 with those of their class and 0 with all others."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(classes), size)
+    middle, own = rng.normal(size=(classes, d)), rng.normal(size=(len(y), d))
+    middle, own = (found / np.linalg.norm(found, axis=1, keepdims=True) for found in (middle, own))
+    return (cosine**0.5 * middle[y] + (1 - cosine) ** 0.5 * own).astype(np.float32), y
+
+
+@pytest.mark.parametrize(("classes", "size"), [(3, 25), (5, 20), (10, 14), (100, 4)])
+def test_few_pictures_a_class_give_the_default_and_no_class_goes_as_copies(classes, size):
+    vectors, y = alike_within(classes, size)
+    apart = np.arange(len(y))
+    between, within = negative_pairs(y, apart, np.random.default_rng(0))
+    assert len(within[0]) < 1000 < len(between[0])
+    cut = edition_cut(vectors, y, apart, np.random.default_rng(0))
+    assert cut.cosine == FALLBACK
+    assert math.isnan(cut.false_rate)
+    assert not len(cosine_pairs(vectors, cut.cosine))
+    chosen = edition_cut(vectors, y, apart, np.random.default_rng(0), 0.7)
+    assert chosen.cosine == 0.7
+    assert math.isnan(chosen.false_rate)
+
+
+@pytest.mark.parametrize(("classes", "size"), [(3, 30), (10, 20), (1, 60)])
+def test_enough_pictures_a_class_are_calibrated(classes, size):
+    vectors, y = alike_within(classes, size)
+    cut = edition_cut(vectors, y, np.arange(len(y)), np.random.default_rng(0))
+    assert 0.83 < cut.cosine < FALLBACK
+    assert cut.false_rate * (len(y) - 1) <= 0.01 + 1e-9
+    assert len(cosine_pairs(vectors, cut.cosine)) <= 1
+
+
+def test_a_kind_of_pair_that_there_is_none_of_asks_for_nothing():
+    vectors, y = alike_within(60, 1)
+    assert edition_cut(vectors, y, np.arange(60), np.random.default_rng(0)).cosine == FLOOR
+    # the pictures of a class are variants of one photograph
+    vectors, y = alike_within(60, 3)
+    assert edition_cut(vectors, y, y, np.random.default_rng(0)).cosine == FLOOR
+    assert edition_cut(vectors, y, np.arange(180), np.random.default_rng(0)).cosine == FALLBACK
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_comparisons_are_counted_without_copies(seed):
+    rng = np.random.default_rng(seed)
+    y, apart = rng.integers(-1, 3, 40), rng.integers(0, 30, 40)
+    same = (y[:, None] == y) & (y >= 0)
+    different = apart[:, None] != apart
+    between, within = comparisons(y, apart, 7)
+    assert within == pytest.approx((same & different).sum() / 40)
+    assert between == pytest.approx((~same & different).sum() / 40 + 7)
+
+
+def test_pictures_outside_count_as_of_the_only_class_there_is():
+    assert comparisons(np.zeros(5, np.int64), np.arange(5), 100) == (0, 104)
+    assert comparisons(np.full(5, -1), np.arange(5), 100) == (104, 0)
 
 
 def test_a_chosen_cut_is_taken_and_its_rate_told():

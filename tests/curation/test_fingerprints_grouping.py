@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.fingerprints.evidence import Prints, near_links
 from curation.fingerprints.grouping import (
     EMBEDDING,
     FILE,
@@ -16,7 +19,7 @@ from curation.fingerprints.grouping import (
     leak_rate,
     ranks,
 )
-from curation.fingerprints.join import Pairs
+from curation.fingerprints.join import CROWD, Pairs
 
 
 @st.composite
@@ -170,3 +173,42 @@ def test_the_leak_rate_counts_test_pictures_once():
     test, train = np.array([1, 1, 0, 0], bool), np.array([0, 0, 1, 1], bool)
     assert leak_rate(test, train, np.array([0, 0]), np.array([2, 3])) == 0.5
     assert np.isnan(leak_rate(np.zeros(4, bool), train, np.array([0]), np.array([2])))
+
+
+# ── crowds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("by", [HASH, EMBEDDING])
+def test_of_a_crowd_that_is_all_alike_the_best_one_stays_in_little_memory(by):
+    rng = np.random.default_rng(0)
+    n, crowd = 1400, 1200
+    turns = rng.integers(0, 256, (n, 8, 32), dtype=np.uint8)
+    vectors = rng.normal(size=(n, 64)).astype(np.float32)
+    if by == HASH:
+        turns[:crowd, 0] = turns[0, 0]
+        turns[np.arange(crowd), 0, rng.integers(0, 32, crowd)] ^= rng.integers(0, 256, crowd).astype(np.uint8)
+    else:
+        vectors[:crowd] = vectors[0] + 0.05 * rng.normal(size=(crowd, 64))
+    names = np.array([f"{k}" for k in range(n)], dtype=object)
+    pixels = rng.integers(0, 256, (n, 16), dtype=np.uint8)
+    prints = Prints(ranks(names), names, pixels, turns, np.ones(n, bool), vectors, np.full(n, -1), names)
+    exact, head = prints.exact()
+    order = rng.permutation(n)
+
+    def stays(best_first):
+        links, _ = near_links(prints, exact, head, np.random.default_rng(0), 0.9, order=best_first)
+        group = groups(exact, links.i, links.j, prints.rank, prints.rank)
+        return len(links.i), keepers(exact, names, links, prints.rank, group, order)
+
+    tracemalloc.start()
+    few, thinned = stays(order)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    every, whole = stays(None)
+    assert every >= crowd * (crowd - 1) // 2
+    assert few < 2 * crowd * CROWD
+    assert held < 64 * 2**20
+    assert np.array_equal(thinned.keep, whole.keep)
+    assert np.array_equal(thinned.keeper, whole.keeper)
+    assert thinned.keep[:crowd].sum() == 1
+    assert thinned.keep[order[order < crowd][0]]

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import faiss
 import numpy as np
 import pytest
@@ -6,11 +8,13 @@ from hypothesis import strategies as st
 
 from curation.fingerprints import join
 from curation.fingerprints.join import (
+    CROWD,
     RADIUS,
     Pairs,
     band_recall,
     cosine_join,
     cosine_pairs,
+    crowded,
     hamming_join,
     hamming_pairs,
 )
@@ -64,11 +68,59 @@ def test_bands_find_what_comparing_all_finds(turns):
         assert as_set(hamming_pairs(turns)) == brute_force(turns, RADIUS)
 
 
-@given(crowds(), st.data())
-def test_batch_after_batch_finds_the_same_pairs(turns, data):
-    cut = data.draw(st.integers(0, len(turns)))
-    batches = as_set(hamming_pairs(turns[:cut])) | as_set(hamming_pairs(turns, since=cut))
-    assert batches == as_set(hamming_pairs(turns))
+def alike(n, rng, bits=6):
+    """Turned hashes of pictures that are nearly one: all within twice so many bits."""
+    turns = np.repeat(codes(rng, 1, 8), n, axis=0)
+    return np.stack([flipped(turns[:, turn], rng.integers(0, bits + 1), rng) for turn in range(8)], axis=1)
+
+
+def peak(work):
+    """The most bytes that are held while it works, and its result."""
+    tracemalloc.start()
+    try:
+        found = work()
+        return tracemalloc.get_traced_memory()[1], found
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_pictures_that_are_nearly_one_are_paired_once_each(exact, monkeypatch):
+    monkeypatch.setattr(join, "FEW_PAIRS", 0)
+    turns = alike(600, np.random.default_rng(0))
+    held, found = peak(lambda: hamming_pairs(turns, exact=exact))
+    assert len(found) == 600 * 599 // 2
+    assert held < 200 * len(found)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_crowd_is_joined_in_memory_that_grows_with_it_and_not_with_its_square(exact):
+    rng = np.random.default_rng(0)
+    turns = np.concatenate([alike(2500, rng), codes(rng, 500, 8)])[rng.permutation(3000)]
+    held, found = peak(lambda: hamming_pairs(turns, exact=exact, crowd=CROWD))
+    assert len(found) < 2500 * 2 * CROWD
+    assert held < 40 * 2**20  # all 3 million pairs take 51 MiB by themselves
+    late = crowded(turns[:, 0], CROWD)
+    assert late.sum() > 2200
+    assert not (late[found.i] & late[found.j]).any()
+    crowd = np.unique(np.concatenate([found.i, found.j]))
+    assert len(crowd) == 2500
+    assert np.array_equal(found.j[found.i == crowd[0]], crowd[1:])  # the first is linked with all others
+
+
+@settings(max_examples=20)
+@given(crowds(), st.integers(1, 8))
+def test_only_pairs_of_two_crowded_pictures_are_left_out(turns, crowd):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(join, "FEW_PAIRS", 0)
+        patch.setattr(join, "LARGE_BUCKET", crowd)
+        found = as_set(hamming_pairs(turns, crowd=crowd))
+        late = crowded(turns[:, 0], crowd)
+    every = brute_force(turns, RADIUS)
+    assert found == {(i, j, bits) for i, j, bits in every if not (late[i] and late[j])}
+    own = brute_force(turns[:, :1], RADIUS)
+    before = np.bincount([j for i, j, _ in own if not late[i]], minlength=len(turns))
+    assert (before[late] >= crowd).all()
 
 
 @given(crowds(), st.randoms(use_true_random=False))
@@ -172,12 +224,24 @@ def test_cosines_are_compared_exactly(cut):
     assert rows(cosine_pairs(found, cut)) == cosine_brute_force(found, cut)
 
 
-@settings(max_examples=10)
-@given(st.integers(0, 1500))
-def test_embeddings_batch_after_batch(since):
-    found = vectors()
-    batches = as_set(cosine_pairs(found[:since], 0.9)) | as_set(cosine_pairs(found, 0.9, since=since))
-    assert batches == as_set(cosine_pairs(found, 0.9))
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_crowd_of_embeddings_is_joined_in_memory_that_does_not_grow_with_its_square(exact):
+    rng = np.random.default_rng(0)
+    found = rng.normal(size=(5000, 32))
+    found[rng.permutation(5000)[:4000]] = rng.normal(size=32) + 0.05 * rng.normal(size=(4000, 32))
+    held, pairs = peak(lambda: cosine_pairs(found, 0.9, exact=exact, crowd=CROWD))
+    assert len(pairs) <= 4000 * 2 * CROWD
+    assert held < 100 * 2**20
+    crowd = np.unique(np.concatenate([pairs.i, pairs.j]))
+    assert len(crowd) == 4000
+    if exact:  # an inverted file has the crowd in several lists
+        assert np.array_equal(pairs.j[pairs.i == crowd[0]], crowd[1:])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_where_there_is_no_crowd_nothing_is_left_out(exact):
+    found = vectors(3000)
+    assert rows(cosine_pairs(found, 0.9, exact=exact, crowd=CROWD)) == rows(cosine_pairs(found, 0.9, exact=exact))
 
 
 def test_an_inverted_file_finds_near_pairs():

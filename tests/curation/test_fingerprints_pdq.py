@@ -4,7 +4,7 @@ import pytest
 from pictures import SIDE, TRANSFORMS, copy, crops, render
 
 from curation.fingerprints.join import RADIUS, hamming_pairs
-from curation.fingerprints.pdq import LEAST_QUALITY, detail, pdq, pixel_digest, thumbnail
+from curation.fingerprints.pdq import LEAST_QUALITY, pdq, pixel_digest, thumbnail
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,6 @@ def test_turns_are_the_hashes_of_the_turned_picture(pictures):
 @pytest.mark.parametrize("value", [0, 1, 50, 128, 200, 255])
 def test_a_flat_picture_shows_nothing(value):
     assert pdq(np.full((SIDE, SIDE, 3), value, np.uint8))[1] == 0
-    assert detail(np.full((SIDE, SIDE, 3), value, np.uint8)) == 0
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 300), (64, 64), (1000, 20)])
@@ -104,23 +103,6 @@ def test_any_size_can_be_hashed(shape):
     turns, quality = pdq(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
     assert turns.shape == (8, 32)
     assert 0 <= quality <= 100
-
-
-def test_detail_is_the_entropy_of_differences():
-    columns = np.zeros((10, 5, 3), np.uint8)
-    columns[:, :, 1] = [0, 1, 1, 2, 2]  # differences 1 and 0, as many of each
-    assert detail(columns) == pytest.approx(1)
-    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
-    assert 7.98 < detail(noise) <= 8
-
-
-def test_a_blurred_or_enlarged_copy_has_less_detail(pictures):
-    import cv2
-
-    for picture in pictures[::5]:
-        larger = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-        assert detail(copy(picture, "blur")) < detail(picture)
-        assert detail(larger) < detail(picture)
 
 
 def test_pixels_and_shape_make_the_digest():
