@@ -8,6 +8,7 @@ little without it. The evaluation follows Bansal & Grover, Leaving Reality to Im
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,7 +17,6 @@ from pydantic import Field, model_validator
 
 from evaluation.accuracy_drop import UNSCORED, label_index
 from evaluation.sets.figures import Comparison
-from evaluation.sets.perceptual import Fellows, mean_apart
 from evaluation.sets.pictures import Pictures, ranks
 from generators.sources.imagenet import is_wnid, name_of
 from generators.sources.imagenet import table as imagenet
@@ -78,10 +78,10 @@ class GeneratedSet(Evaluation):
     def measure(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
         """A row a picture: `label`, the judge's `top1` and its probability of the label, the `embedding` float32.
 
-        `top1` is empty and `p_label` null where the label is none of the judge's classes. With `perceptual`, `apart`
-        is the mean distance from the `fellows`, the earlier pictures of one variant and label among `samples`.
+        `top1` is empty and `p_label` null where the label is none of the judge's classes. With `perceptual`, `look`
+        is its embedding.
         """
-        stream, fellows = iter(samples), Fellows()
+        stream = iter(samples)
         while batch := list(islice(stream, BATCH)):
             images = [sample.image for sample in batch]
             embeddings = np.asarray(ctx.models.get(self.encoder)(images), dtype=np.float32)
@@ -89,10 +89,9 @@ class GeneratedSet(Evaluation):
                 {"id": sample.id, "variant": sample.variant, **seen, "embedding": embedding}
                 for sample, seen, embedding in zip(batch, self._seen(batch, ctx), embeddings, strict=True)
             ]
-            for row, look in zip(
-                rows, ctx.models.get(self.perceptual)(images) if self.perceptual else (), strict=False
-            ):
-                row["apart"], row["fellows"] = fellows.apart((row["variant"], row["label"]), look)
+            if self.perceptual:
+                for row, look in zip(rows, ctx.models.get(self.perceptual)(images), strict=True):
+                    row["look"] = look
             yield from rows
 
     def _seen(self, batch: Sequence[Sample], ctx: Context) -> list[dict[str, Json]]:
@@ -131,30 +130,24 @@ class GeneratedSet(Evaluation):
         y = np.array([index.get(name, -1) for name in label], dtype=np.int64)
         judged = vector(table, "top1")
         right = np.where(judged == "", np.nan, judged == vector(table, "label")).astype(float)
-        x = matrix(table, "embedding")
+        x, looks = matrix(table, "embedding"), matrix(table, "look") if self.perceptual else None
         usable = (y >= 0) & np.isfinite(x).all(axis=1)
 
         def pictures(chosen: Any, name: str) -> Pictures:
             chosen = chosen & usable
             rng = np.random.default_rng(derive_seed(seed, "generated_set", name))
-            return Pictures(x[chosen], y[chosen], ranks(y[chosen], rng), right[chosen])
+            every = Pictures(x, y, np.zeros_like(y), right, looks).where(chosen)
+            return replace(every, rank=ranks(every.y, rng))
 
         generated = {
             str(name): pictures((belongs == "") & (variant == name), f"variant {name}")
             for name in sorted(set(variant[belongs == ""]))
         }
-        lpips: dict[str | None, Any] = {}
-        if self.perceptual:
-            apart, fellows = vector(table, "apart"), vector(table, "fellows")
-            for name in (None, *generated):
-                chosen = (y >= 0) & ((belongs == "test") if name is None else (belongs == "") & (variant == name))
-                lpips[name] = mean_apart(y[chosen], apart[chosen], fellows[chosen], len(classes))
         comparison = Comparison(
             classes=classes,
             names=[class_name(item) for item in classes],
             real={name: pictures(belongs == name, name) for name in names},
             generated={name: found for name, found in generated.items() if len(found)},
-            lpips=lpips,
             neighbours=self.neighbours,
             fractions=tuple(sorted(set(self.fractions))),
             most=self.most,

@@ -136,7 +136,7 @@ def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
     if text:
         card = store.read_beside(manifest, "README.md") or b""
         where = f"in {store.edition_path(manifest)}/README.md" if text.encode() in card else "come with `variorum card`"
-        typer.echo(f"intervals and all other figures {where}")
+        typer.echo(f"notes (*), intervals and all other figures {where}")
 
 
 def first_tables(text: str) -> Iterator[tuple[str, list[list[str]]]]:

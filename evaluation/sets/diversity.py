@@ -38,6 +38,15 @@ def spread(x: NDArray[Any]) -> float:
     return float(1 - pairs)
 
 
+def apart(x: NDArray[Any]) -> float:
+    """Mean squared distance of two different rows of `[n, d]`; NaN for fewer than two.
+
+    Of `perceptual` embeddings it is LPIPS.
+    """
+    rows = np.asarray(x, np.float64)
+    return 2 * float(((rows - rows.mean(axis=0)) ** 2).sum()) / (len(rows) - 1) if len(rows) > 1 else float("nan")
+
+
 def directions(x: NDArray[Any]) -> NDArray[np.float64]:
     """The rows that have a direction, at length 1, in double precision."""
     rows = normalised(x).astype(np.float64)

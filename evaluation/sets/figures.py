@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.sets.accuracy_score import difference, rights, share
-from evaluation.sets.diversity import spread, vendi_score
+from evaluation.sets.diversity import apart, spread, vendi_score
 from evaluation.sets.frechet import frechet_distance, too_few
 from evaluation.sets.kernel import kernel_distance
 from evaluation.sets.manifold import manifold
@@ -34,15 +34,13 @@ Told = Mapping[str, NDArray[np.bool_]]
 class Comparison:
     """Real sets `train`, `test` and perhaps `shifted`, or none, and generated sets by variant, in the same classes.
 
-    `names` is what people call the classes. `lpips` is empty or has means of the classes `[K]` by variant, and those of
-    `test` by None.
+    `names` is what people call the classes.
     """
 
     classes: Sequence[str]
     names: Sequence[str]
     real: Mapping[str, Pictures]
     generated: Mapping[str, Pictures]
-    lpips: Mapping[str | None, NDArray[np.float64]]
     neighbours: int
     fractions: Sequence[float]
     most: int
@@ -53,7 +51,7 @@ class Comparison:
 
     def figures(self) -> dict[str, Json]:
         """Everything; percent and percentage points for shares, accuracies and their differences."""
-        missing = {} if self.lpips else {"lpips": NO_LPIPS}
+        missing = {"lpips": NO_LPIPS} if all(found.looks is None for found in self.generated.values()) else {}
         figures: dict[str, Json] = {
             "confidence": self.confidence,
             "neighbours": self.neighbours,
@@ -68,7 +66,7 @@ class Comparison:
         sets: dict[str | None, Pictures] = {None: self._real_set(largest)} if self.real else {}
         sets.update(self.generated.items())
         alike = self._alike(sets)
-        of_class = {name: self._of_class(name, pictures, alike) for name, pictures in sets.items()}
+        of_class = {name: self._of_class(pictures, alike) for name, pictures in sets.items()}
         figures["width"] = largest.x.shape[1]
         figures["alike"] = int(alike.sum())
         if self.real:
@@ -123,17 +121,17 @@ class Comparison:
             **{key: number(value, 4) for key, value in lies._asdict().items()},
         }
 
-    def _of_class(self, name: str | None, pictures: Pictures, alike: Ints) -> OfClass:
+    def _of_class(self, pictures: Pictures, alike: Ints) -> OfClass:
         """Figures `[K]` of each class of a set on its own; the Vendi score of so many pictures as `alike [K]` says."""
         k = len(self.classes)
-        some = pictures.first(alike)
+        some, looks = pictures.first(alike), pictures.looks
         rows, fewer = rows_of_classes(pictures.y, k), rows_of_classes(some.y, k)
         return {
             "n": pictures.counts(k).astype(float),
             "recognised": np.array([mean(pictures.right[own]) for own in rows]),
             "vendi": np.array([vendi_score(some.x[own]) if len(own) > 1 else math.nan for own in fewer]),
             "spread": np.array([spread(pictures.x[own]) for own in rows]),
-            "lpips": self.lpips.get(name, np.full(k, math.nan)),
+            "lpips": np.array([math.nan if looks is None else apart(looks[own]) for own in rows]),
         }
 
     def _by_class(self, of_class: Mapping[str | None, OfClass]) -> list[Json]:

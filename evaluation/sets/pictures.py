@@ -20,12 +20,14 @@ class Pictures:
         y: classes `[n]` in 0..K-1.
         rank: place of each in a random order of its class `[n]`, from 0, so that draws of different size are nested.
         right: whether a classifier sees the class `[n]`; NaN where that wasn't or can't be asked.
+        looks: embeddings `[n, d]` whose squared distances are LPIPS; None where that isn't measured.
     """
 
     x: NDArray[Any]
     y: Ints
     rank: Ints
     right: NDArray[np.float64]
+    looks: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -40,7 +42,8 @@ class Pictures:
 
     def where(self, chosen: NDArray[np.bool_]) -> Pictures:
         """Those that are chosen `[n]`."""
-        return Pictures(self.x[chosen], self.y[chosen], self.rank[chosen], self.right[chosen])
+        looks = None if self.looks is None else self.looks[chosen]
+        return Pictures(self.x[chosen], self.y[chosen], self.rank[chosen], self.right[chosen], looks)
 
 
 def ranks(y: Ints, rng: np.random.Generator) -> Ints:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 import struct
 
 import cv2
@@ -20,6 +19,8 @@ from variorum.context import open_context
 from variorum.engine import build
 from variorum.evaluate import check_evaluations, check_judges, evaluate, pieces, rows_table
 from variorum.models import ModelTable
+from variorum.models.table import weights_of
+from variorum.recipes import load_recipe
 from variorum.store import Store
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -296,24 +297,25 @@ def test_vendi_is_of_as_many_pictures_in_every_row():
 
 def test_lpips_is_the_mean_over_pairs_of_the_classes():
     made, real = rows("", "v", 3, 11), references()
+    rng = np.random.default_rng(0)
     for row in [*made, *real]:
-        row["apart"], row["fellows"] = math.nan, 0
-    cats = [row for row in made if row["label"] == "cat"]
-    dogs = [row for row in made if row["label"] == "dog"]
-    cats[1] |= {"apart": 0.2, "fellows": 1}
-    cats[2] |= {"apart": 0.5, "fellows": 2}
-    dogs[1] |= {"apart": 0.8, "fellows": 1}
-    found = figures(real, made, perceptual="p")
+        row["look"] = rng.normal(0, 0.1 if row["label"] == "cat" else 1, 5).astype(np.float32)
+    found = figures(real, [row for row in made if row["id"] not in {"vdog1", "vdog2"}], perceptual="p")
     by_class = {row["class"]: row["variants"]["v"]["lpips"] for row in found["by_class"]}
-    assert by_class == {"ant": None, "bee": None, "cat": 0.4, "dog": 0.8}
-    assert found["variants"]["v"]["lpips"] == 0.6
-    assert found["real"]["lpips"] is None
+    for name in ("ant", "cat"):
+        looks = [row["look"] for row in made if row["label"] == name]
+        pairs = [((a - b) ** 2).sum() for i, a in enumerate(looks) for b in looks[:i]]
+        assert by_class[name] == pytest.approx(np.mean(pairs), abs=1e-4)
+    assert by_class["dog"] is None  # one picture has no pair
+    mean = np.mean([by_class[name] for name in ("ant", "bee", "cat")])
+    assert found["variants"]["v"]["lpips"] == pytest.approx(mean, abs=1e-4)
+    assert found["real"]["lpips"] == pytest.approx(2 * 5 * (3 * 1 + 0.01) / 4, rel=0.3)
     assert "lpips" not in found["not_measured"]
     text = card_of(found, ["v"])
     check_tables(text)
     assert "| LPIPS |" in text
     assert "LPIPS by p@sha256:2" in text
-    assert " 0.600 |" in text
+    assert f" {found['variants']['v']['lpips']:.3f} |" in text
 
 
 def test_without_real_pictures_it_says_what_a_set_is_on_its_own():
@@ -385,31 +387,17 @@ def test_labels_go_to_the_judge_under_its_own_ids():
     assert evaluation(perceptual="p").aliases() == ("encoder", "judge", "p")
 
 
-def test_rows_say_how_far_pictures_look_from_others_of_their_class_and_variant():
-    looks = np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
-
+def test_rows_have_looks_where_a_perceptual_model_is_named():
     class Some:
         def get(self, alias):
-            if alias == "perceptual":
-                return lambda images: looks[[int(image[0, 0, 0]) for image in images]]
-            return lambda images: np.zeros((len(images), 3), np.float32)
+            width = 4 if alias == "perceptual" else 3
+            return lambda images: np.stack([np.full(width, image[0, 0, 0], np.float32) for image in images])
 
-    samples = [
-        Sample(str(k), np.full((8, 8, 3), k, np.uint8), (f"class {k % 2}",), variant="v" if k % 3 else "w")
-        for k in range(70)  # more than a batch
-    ]
+    samples = [Sample(str(k), np.full((8, 8, 3), k, np.uint8), ("c",)) for k in range(40)]  # more than a batch
     ctx = Context(0, Some(), lambda key, compute: compute())
     found = list(evaluation(judge=None, perceptual="perceptual").measure(samples, ctx))
-    for k, row in enumerate(found):
-        earlier = [looks[i] for i in range(k) if i % 2 == k % 2 and bool(i % 3) == bool(k % 3)]
-        assert row["fellows"] == len(earlier)
-        if earlier:
-            assert row["apart"] == pytest.approx(
-                np.mean([((looks[k] - other) ** 2).sum() for other in earlier]), rel=1e-4
-            )
-        else:
-            assert math.isnan(row["apart"])
-    assert "apart" not in next(evaluation(judge=None).measure(samples, ctx))
+    assert [row["look"].tolist() for row in found] == [[k] * 4 for k in range(40)]
+    assert "look" not in next(evaluation(judge=None).measure(samples, ctx))
 
 
 # ── the whole way ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -547,6 +535,27 @@ def test_neither_judge_nor_encoder_may_have_filtered(made):
     both = Recipe.parse({**recipe.dump(), "generate": [edited], "source": {"name": "samples"}, "evaluate": [entry]})
     with pytest.raises(RecipeError, match="'encoder' is efficientnet-lite0"):
         check_evaluations(both, ctx)
+
+
+@pytest.mark.parametrize(("name", "profile"), [("imagenet_g", "embedded"), ("imagenet_g_text", "hub")])
+def test_models_that_measure_a_shipped_set_had_no_say_in_its_release(name, profile):
+    recipe, table = load_recipe(name), ModelTable(profile)
+    judged = {weights_of(table.pin(alias)) for step in recipe.curate for alias in step.aliases()}
+    for part in recipe.evaluate:
+        measuring = {weights_of(table.pin(alias)) for alias in part.aliases()}
+        assert len(measuring) == 2
+        assert not judged & measuring
+
+
+def test_the_text_route_is_measured_without_real_pictures_and_against_those_that_a_user_names(tmp_path):
+    recipe = load_recipe("imagenet_g_text")
+    check_evaluations(recipe, open_context(recipe, "hub"))
+    places = [f"evaluate.generated_set.{kind}={{name: imagenet, path: {tmp_path}}}" for kind in ("train", "test")]
+    named = load_recipe("imagenet_g_text", places)
+    assert named.version == "1.0.0"  # no other edition
+    assert set(named.evaluate[0].references()) == {"train", "test"}
+    with pytest.raises(SourceError, match="no picture"):
+        check_evaluations(named, open_context(named, "hub"))
 
 
 def test_where_references_lie_is_no_part_of_its_identity(made, tmp_path):

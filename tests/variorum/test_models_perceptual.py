@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from evaluation.sets.diversity import apart
 from schemas.errors import ModelUnavailable
 from variorum.models import ModelTable
 from variorum.models.entries import Entry
@@ -64,7 +66,7 @@ def written_out(weights, first, second):
 
 
 def test_squared_distances_are_lpips(weights):
-    model = perceptual.load(entry(weights, size=96), weights, {})
+    model = perceptual.load(entry(weights, size=96, width=0), weights, {})
     pictures = images(3, 96)
     pictures[2] = np.clip(pictures[0].astype(int) + 9, 0, 255).astype(np.uint8)
     found = model(pictures)
@@ -75,7 +77,7 @@ def test_squared_distances_are_lpips(weights):
 
 
 def test_pictures_of_any_size_come_as_one_square_and_batches_change_nothing(weights):
-    model = perceptual.load(entry(weights, size=64, batch=2), weights, {})
+    model = perceptual.load(entry(weights, size=64, batch=2, width=0), weights, {})
     wide = images(1, 80)[0][:64]
     pictures = [wide, wide[:, 8:72], *images(3, 28, seed=1)]
     found = model(pictures)
@@ -84,6 +86,18 @@ def test_pictures_of_any_size_come_as_one_square_and_batches_change_nothing(weig
     assert np.array_equal(found[0], found[1])  # only the middle square counts
     assert np.allclose(model(pictures[4:]), found[4:], atol=1e-6)
     assert model([]).shape == (0, found.shape[1])
+
+
+def test_fewer_numbers_give_the_same_distances_nearly_and_their_mean_nearer(weights):
+    pictures = [cv2.resize(small, (64, 64), interpolation=cv2.INTER_CUBIC) for small in images(24, 6, 2)]
+    exact = perceptual.load(entry(weights, size=64, width=0), weights, {})(pictures)
+    few = perceptual.load(entry(weights, size=64), weights, {})(pictures)
+    assert few.shape == (24, 1024)
+    pairs = np.triu_indices(24, 1)
+    wanted, found = (((x[pairs[0]] - x[pairs[1]]) ** 2).sum(axis=1) for x in (exact, few))
+    assert 0.01 < np.std(found / wanted) < 1.3 * np.sqrt(2 / 1024)
+    assert found.mean() == pytest.approx(wanted.mean(), rel=0.02)
+    assert apart(few) == pytest.approx(found.mean(), rel=1e-4)  # what the figure is
 
 
 def test_safetensors_do_as_well(weights, tmp_path):

@@ -38,8 +38,10 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = Field(default=128, ge=64)
-    """Side of the middle square that pictures are brought to, pixels; an embedding has about 9 numbers a pixel."""
+    size: int = Field(default=256, ge=64)
+    """Side of the middle square that pictures are brought to, pixels."""
+    width: int = Field(default=1024, ge=0)
+    """Numbers that an embedding is brought down to, 0 for all there are, some ten a pixel."""
     batch: int = 32
 
 
@@ -74,7 +76,7 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Percept
         raise ModelUnavailable(f"{weights} is no AlexNet of torchvision: {str(error).splitlines()[0]}") from None
     options, heads = Options.model_validate(entry.options), load_file(HEADS)
     weights_of_channels = [heads[f"lin{stage}"] for stage in range(len(STAGES))]
-    return Perceptual(network.to(best_device()), weights_of_channels, options.size, options.batch)
+    return Perceptual(network.to(best_device()), weights_of_channels, options)
 
 
 def backbone(state: Mapping[str, Any]) -> Any:
@@ -93,13 +95,18 @@ class Perceptual:
 
     LPIPS is the sum over stages of the mean over places of Σ_c w_c (x_c - y_c)², x and y features at length 1. The
     weights are positive, so it is the squared distance of the features times √(w_c / places), one after another.
+
+    These are added up in `width` numbers, each in one place and with one sign by chance (Charikar et al., Finding
+    Frequent Items in Data Streams, ICALP 2002). The distance of two pictures is then right in expectation, with a
+    standard deviation of up to √(2 / width) of it; a mean over many pictures is nearer.
     """
 
-    def __init__(self, network: Any, heads: Sequence[Any], size: int, batch: int) -> None:
+    def __init__(self, network: Any, heads: Sequence[Any], options: Options) -> None:
         self._network = network
         self._heads = heads
-        self._size = size
-        self._batch = batch
+        self._size = options.size
+        self._width = options.width
+        self._batch = options.batch
 
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Embeddings `[N, d]` of the pictures' middle squares."""
@@ -120,8 +127,19 @@ class Perceptual:
                 unit = x / (x.square().sum(dim=1, keepdim=True).sqrt() + TINY)
                 weight = (head.to(device) / (x.shape[2] * x.shape[3])).sqrt()
                 found.append((unit * weight.view(1, -1, 1, 1)).flatten(1))
-            embeddings: NDArray[np.float32] = torch.cat(found, dim=1).cpu().numpy()
+            embeddings: NDArray[np.float32] = self._added_up(torch.cat(found, dim=1)).cpu().numpy()
         return embeddings
+
+    def _added_up(self, features: Any) -> Any:
+        """`[N, width]` of `[N, d]`."""
+        import torch
+
+        if not self._width:
+            return features
+        rng, d = np.random.default_rng(0), features.shape[1]
+        place = torch.from_numpy(rng.integers(0, self._width, d)).to(features.device)
+        sign = torch.from_numpy(rng.integers(0, 2, d, dtype=np.int8) * 2 - 1).to(features)
+        return features.new_zeros(len(features), self._width).index_add_(1, place, features * sign)
 
     def _square(self, image: Pixels) -> Any:
         """The middle square as `[1, 3, size, size]` in [0, 1]."""
