@@ -1,7 +1,8 @@
 """Releasing an edition (1 % dropped, 1 % relabelled) against copying its shards with sha256, in CPU time.
 
 The limit is the copy: read, hash, write, fsync. Verdicts are spread evenly, so that every shard has to be rewritten.
-Peak memory of a release is measured in processes of their own, at a size and at ten times that size.
+Peak memory of a release is measured in processes of their own, at a size and at ten times that size; so is the CPU time
+a picture of a release that adds two members to every sample, one measured shard by shard and one scored in one table.
 """
 
 from __future__ import annotations
@@ -10,29 +11,35 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from timing import peak_mb
 
 from schemas.canonical import digest
-from schemas.manifest import Ledger, Manifest
+from schemas.manifest import Ledger, Manifest, ShardInfo
 from schemas.recipe import Recipe
 from schemas.verdict import Verdict
 from variorum.context import open_context
 from variorum.engine import build
 from variorum.ledgers import keep_verdicts
+from variorum.measure import keep_columns
 from variorum.release import plan_release, release
 from variorum.store import Store
 from variorum.tables import read_table
 
 CLASSES = 10
+NOTE = 20_000
+"""Bytes of an added member."""
+UNIT, UNITS = 20, (40, 160, 400)
+"""Pictures a unit, and numbers of units, of the releases that add members."""
 
 
 def edition(folder: Path, pictures: int, shard: int) -> tuple[Manifest, Store]:
@@ -55,9 +62,10 @@ def edition(folder: Path, pictures: int, shard: int) -> tuple[Manifest, Store]:
     return build(recipe, open_context(recipe, "embedded"), store, profile="embedded", workers=2), store
 
 
-def ledger(manifest: Manifest, store: Store, salt: str = "") -> Ledger:
-    """One verdict in a hundred drops, another relabels."""
+def ledger(manifest: Manifest, store: Store, salt: str = "", *, adding: bool = False) -> Ledger:
+    """One verdict in a hundred drops, another relabels; if adding, every sample gets two members."""
     table = read_table(store, manifest.rows, ["id", "sha256"])
+    tables = [read_table(store, [info], ["id", "sha256"]) for info in manifest.rows] if adding else []
     verdicts = []
     for place, row in enumerate(table.to_pylist()):
         if place % 100 == 7:
@@ -68,12 +76,20 @@ def ledger(manifest: Manifest, store: Store, salt: str = "") -> Ledger:
         edition=manifest.digest(),
         curate=[],
         models={},
-        measured={},
-        scored={},
+        measured={"shards": [notes("shards", part, store) for part in tables]} if adding else {},
+        scored={"whole": notes("whole", table, store)} if adding else {},
+        members={"one.bin": "shards.note", "two.bin": "whole.note"} if adding else {},
         verdicts=keep_verdicts(verdicts, store),
         counts={},
         figures={},
     )
+
+
+def notes(step: str, table: Any, store: Store) -> ShardInfo:
+    """A table with some bytes for every picture."""
+    rng = np.random.default_rng(0)
+    columns = {name: table.column(name).to_pylist() for name in ("id", "sha256")}
+    return keep_columns(step, {**columns, "note": [rng.bytes(NOTE) for _ in range(len(table))]}, len(table), store)
 
 
 def copy(manifest: Manifest, store: Store, folder: Path) -> None:
@@ -89,21 +105,24 @@ def copy(manifest: Manifest, store: Store, folder: Path) -> None:
         assert found.hexdigest() == shard.sha256
 
 
-def peak(pictures: int, shard: int) -> float:
-    """Peak memory in MB of a process that only releases an edition that is there."""
+def alone(pictures: int, shard: int, *, adding: bool = False) -> tuple[float, float]:
+    """Peak memory in MB and CPU milliseconds a picture of a process that only releases an edition that is there."""
     with tempfile.TemporaryDirectory() as folder:
         manifest, store = edition(Path(folder), pictures, shard)
-        made = ledger(manifest, store)
+        made = ledger(manifest, store, adding=adding)
         Path(folder, "ledger.json").write_text(made.model_dump_json())
         done = subprocess.run([sys.executable, __file__, "--only", folder], capture_output=True, text=True, check=True)
-        return float(done.stdout)
+        memory, seconds = map(float, done.stdout.split())
+        return memory, seconds * 1000 / pictures
 
 
 def only(folder: Path) -> None:
     store = Store(str(folder / "store"))
     manifest = store.resolve("d@1.0.0")
-    release(manifest, 1, Ledger.model_validate_json((folder / "ledger.json").read_text()), store)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    found = Ledger.model_validate_json((folder / "ledger.json").read_text())
+    began = time.process_time()
+    release(manifest, 1, found, store)
+    print(peak_mb(), time.process_time() - began)
 
 
 def main() -> None:
@@ -134,13 +153,23 @@ def main() -> None:
                 times[name].append(time.process_time() - began)
             ratios.append(times["release"][-1] / times["copy"][-1])
             assert sum(shard.samples for shard in released.shards["test"]) == options.pictures * 0.99
-    small, large = peak(options.pictures // 4, options.shard), peak(options.pictures * 5 // 2, options.shard)
+    few, many = options.pictures // 4, options.pictures * 5 // 2
+    small, large = alone(few, options.shard), alone(many, options.shard)
+    units = {number: alone(number * UNIT, UNIT, adding=True) for number in UNITS}
+    fewest, most = units[min(UNITS)], units[max(UNITS)]
     report = {
         "what": f"release of {options.pictures} pictures, {size / 1e6:.0f} MB, 1 % dropped, 1 % relabelled",
         "cpu_seconds": {name: round(statistics.median(values), 3) for name, values in times.items()},
         "release_to_copy_with_sha256": round(statistics.median(ratios), 3),
-        "peak_MB": {str(options.pictures // 4): round(small, 1), str(options.pictures * 5 // 2): round(large, 1)},
-        "peak_ratio_at_10_times": round(large / small, 3),
+        "peak_MB": {str(few): round(small[0], 1), str(many): round(large[0], 1)},
+        "peak_ratio_at_10_times": round(large[0] / small[0], 3),
+        "adding_two_members": {
+            "units": list(units),
+            "cpu_ms_a_picture": [round(cpu, 3) for _, cpu in units.values()],
+            "peak_MB": [round(memory, 1) for memory, _ in units.values()],
+            "cpu_a_picture_at_most_to_fewest": round(most[1] / fewest[1], 3),
+            "peak_at_most_to_fewest": round(most[0] / fewest[0], 3),
+        },
         "check": digest([released.counts]),
     }
     print(json.dumps(report, indent=1))

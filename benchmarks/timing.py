@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 Work = Callable[[], object]
 
@@ -49,6 +50,12 @@ def ratio(timed: list[dict[str, Timing]], one: str, other: str, what: str = "cpu
 def median(timed: list[dict[str, Timing]], name: str, what: str = "cpu") -> float:
     """Median seconds of a variant."""
     return statistics.median(getattr(t[name], what) for t in timed)
+
+
+def peak_mb() -> float:
+    """Most resident memory of this process in MB. `ru_maxrss` counts that of the process it was started from, too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def _busy() -> float:

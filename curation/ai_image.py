@@ -36,6 +36,7 @@ class AiImage(CurationStep):
     """
 
     measured_by: ClassVar[frozenset[str]] = frozenset({"encoder", "strength", "std", "draws", "side", "jpeg_quality"})
+    measured_with: ClassVar[frozenset[str]] = frozenset({"seed"})
     scored_by: ClassVar[frozenset[str]] = frozenset(
         {"real_variants", "strata", "sharpness_bins", "min_stratum", "false_positives"}
     )

@@ -30,6 +30,7 @@ class ClassAgreement(CurationStep):
     """The label's probability and rank under a classifier, and a flag for labels that it all but rules out."""
 
     measured_by: ClassVar[frozenset[str]] = frozenset({"model", "template"})
+    measured_with: ClassVar[frozenset[str]] = frozenset({"classes"})
     scored_by: ClassVar[frozenset[str]] = frozenset({"least", "top"})
 
     model: str = "judge"

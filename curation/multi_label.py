@@ -34,6 +34,7 @@ class MultiLabel(CurationStep):
     """Flags pictures with a label that is likely wrong or missing, and names the likeliest of each kind."""
 
     revision: ClassVar[int] = 2
+    needs_labels: ClassVar[bool] = True
     scored_by: ClassVar[frozenset[str]] = frozenset({"grouped", "folds", "c"})
 
     grouped: bool = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -133,6 +133,11 @@ class Policy(CurationStep):
         """The steps whose columns the rules name."""
         steps = (name.partition(".") for rule in self.rules for name in rule.columns())
         return tuple(dict.fromkeys(step for step, dot, _ in steps if dot and step != "gate"))
+
+    def without(self, steps: Collection[str]) -> Policy | None:
+        """With the rules that read no column of these steps; None where every rule does."""
+        rules = tuple(r for r in self.rules if not {name.partition(".")[0] for name in r.columns()} & set(steps))
+        return self.model_copy(update={"rules": rules}) if rules else None
 
     def decide(self, table: pa.Table) -> Iterator[Verdict]:
         """One verdict a picture that a rule matches: by rule, of a rule those with the highest value first.

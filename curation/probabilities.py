@@ -41,6 +41,7 @@ class Probabilities(CurationStep):
     """The column `p` `[N, K]` of probabilities over the classes that occur, each picture's from heads without it."""
 
     revision: ClassVar[int] = 2
+    needs_labels: ClassVar[bool] = True
     scored_by: ClassVar[frozenset[str]] = frozenset({"grouped", "folds", "c", "fit_on"})
 
     grouped: bool = True

@@ -52,6 +52,7 @@ class RepresentationCalibration(CurationStep):
     """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
 
     revision: ClassVar[int] = 2
+    needs_labels: ClassVar[bool] = True
     scored_by: ClassVar[frozenset[str]] = frozenset({"neighbours", "baselines", "grouped"})
 
     def needs(self) -> tuple[str, ...]:

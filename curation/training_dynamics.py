@@ -33,6 +33,7 @@ class TrainingDynamics(CurationStep):
     """The history of every picture's loss, its margin, what the head remembers of it, and when it was learned."""
 
     revision: ClassVar[int] = 2
+    needs_labels: ClassVar[bool] = True
     scored_by: ClassVar[frozenset[str]] = frozenset(
         {"epochs", "hidden", "batch", "learning_rate", "elr", "elr_momentum", "fake_class"}
     )

@@ -22,6 +22,7 @@ from schemas.manifest import Manifest, Receipt
 from variorum.context import Profile
 from variorum.engine import Unit, commit, plan, run_unit
 from variorum.plans import keep_plan
+from variorum.recipes import whereabouts
 from variorum.tables import summary_rows
 
 RETRY: dict[str, Any] = {
@@ -46,7 +47,7 @@ def build(job: Job) -> Manifest:
     """Inside a flow: run every unit that has no receipt yet, then seal the edition."""
     recipe, ctx, store = job.open()
     planned = plan(recipe, ctx)
-    store.check_version(recipe.dataset, recipe.version, planned.fingerprint)
+    store.check_version(recipe.dataset, recipe.version, planned.fingerprint, whereabouts(recipe.source))
     asked = keep_plan(recipe, ctx, store, progress.get())
     receipts = [receipt for unit in planned.units if (receipt := store.receipt(unit.key))]
     progress.get().start("making pictures of", planned.size)

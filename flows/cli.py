@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +58,7 @@ Overrides = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read only the first so many source samples.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Units at work at the same time.")]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="A plain loop; the same edition to the byte.")]
+Force = Annotated[bool, typer.Option("--force", help="Let verdicts drop every picture.")]
 
 
 @app.command(
@@ -71,16 +73,17 @@ def run(
     overrides: Overrides = None,
     limit: Limit = None,
     workers: Workers = 1,
+    force: Force = False,
     no_prefect: NoPrefect = False,
 ) -> None:
     """Build, curate, release, evaluate, write the card. What is done already is not done again."""
     job, parsed = _job(recipe, overrides, limit, profile, store)
     if no_prefect:
-        manifest = _plain_run(job, workers)
+        manifest = _plain_run(job, workers, force=force)
     else:
         from flows.run import run_flow
 
-        manifest = _in_flow(run_flow, job, workers)
+        manifest = _in_flow(run_flow, job, workers, force=force)
     print_summary(manifest, _open_store(job))
     print_evaluations(parsed, manifest, _open_store(job))
 
@@ -158,16 +161,18 @@ def curate(
     overrides: Overrides = None,
     limit: Limit = None,
     workers: Workers = 1,
-    force: Annotated[bool, typer.Option("--force", help="Let verdicts drop every picture.")] = False,
+    force: Force = False,
     no_prefect: NoPrefect = False,
 ) -> None:
     """Measure, score and judge the recipe's sealed edition; the verdicts go into a numbered ledger."""
     from variorum.curate import curate as plain_curate
     from variorum.ledgers import read_ledger
+    from variorum.recipes import whereabouts
 
     job, parsed = _job(recipe, overrides, limit, profile, store)
     opened, ctx, where = job.open()
     manifest = where.resolve(f"{parsed.dataset}@{parsed.version}")
+    where.check_source(manifest, whereabouts(parsed.source))
     if no_prefect:
         with bars() as progress:
             number, _ = plain_curate(opened, manifest, ctx, where, workers=workers, progress=progress, force=force)
@@ -176,7 +181,10 @@ def curate(
 
         number = _in_flow(curate_flow, job, workers, force=force)
     print_ledger(*read_ledger(manifest, where, number), manifest, where)
-    typer.echo(f"to carry it out: variorum release {recipe}")
+    same = [word for override in overrides or () for word in ("--set", override)]
+    same += ["--limit", str(limit)] if limit else []
+    same += ["--store", store, "--profile", profile.value, *(["--no-prefect"] if no_prefect else [])]
+    typer.echo(f"to carry it out: {shlex.join(['variorum', 'release', recipe, *same, '--ledger', str(number)])}")
 
 
 @app.command(epilog="[bold]Examples[/bold]\n\nvariorum release imagenet_e\n\nvariorum release imagenet_e --ledger 1")
@@ -447,7 +455,7 @@ def _in_flow(flow: Any, job: Job, workers: int, **options: Any) -> Any:
             progress.reset(token)
 
 
-def _plain_run(job: Job, workers: int) -> Manifest:
+def _plain_run(job: Job, workers: int, *, force: bool) -> Manifest:
     from variorum.card import write_card
     from variorum.curate import curate as plain_curate
     from variorum.engine import build as plain_build
@@ -459,8 +467,8 @@ def _plain_run(job: Job, workers: int) -> Manifest:
     with bars() as progress:
         manifest = plain_build(recipe, ctx, store, profile=job.profile, workers=workers, progress=progress)
         if recipe.curate:
-            number, ledger = plain_curate(recipe, manifest, ctx, store, workers=workers, progress=progress)
-            manifest = plain_release(manifest, number, ledger, store, workers=workers, progress=progress)
+            judged = plain_curate(recipe, manifest, ctx, store, workers=workers, progress=progress, force=force)
+            manifest = plain_release(manifest, *judged, store, workers=workers, progress=progress)
     _plain_evaluate(job, manifest, workers)
     write_card(recipe, manifest, store)
     return manifest

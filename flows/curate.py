@@ -15,7 +15,7 @@ from flows.build import RETRY, run_all
 from flows.job import Job, ensure_gpu_limit, gpu_slot, progress
 from schemas.manifest import Ledger, Manifest, Receipt, ShardInfo
 from variorum.context import Profile
-from variorum.curate import Columns, decide, measuring, score_step, scores
+from variorum.curate import Columns, check_labels, decide, measuring, score_step, scores
 from variorum.ledgers import read_ledger
 from variorum.measure import measure_key, measure_shard
 from variorum.release import Part, commit_release, plan_release, run_part
@@ -46,6 +46,7 @@ def release_task(job: Job, part: Part, manifest: Manifest, ledger: Ledger) -> Re
 def curate(job: Job, manifest: Manifest, *, force: bool = False) -> tuple[int, Ledger]:
     """Inside a flow: the number and content of the ledger that the recipe's curation makes of an edition."""
     recipe, ctx, store = job.open()
+    check_labels(recipe, manifest, store)
     shards, steps = manifest.shards.get("test", []), measuring(recipe)
     if steps:
         progress.get().start("measuring", sum(shard.samples for shard in shards))

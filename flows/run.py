@@ -24,14 +24,14 @@ from variorum.recipes import load_recipe
 
 
 @flow(name="run", flow_run_name="{recipe[dataset]} {recipe[version]}")
-def run_flow(recipe: dict[str, Any], profile: Profile, store: str) -> Manifest:
+def run_flow(recipe: dict[str, Any], profile: Profile, store: str, force: bool = False) -> Manifest:
     """Build, curate, release, evaluate and describe the edition that a parsed recipe names."""
     job = Job(recipe, profile, store)
     opened, ctx, where = job.open()
     check_evaluations(opened, ctx)
     manifest = build(job)
     if opened.curate:
-        manifest = release(job, manifest, *curate(job, manifest))
+        manifest = release(job, manifest, *curate(job, manifest, force=force))
     evaluate(job, manifest)
     card = write_card(opened, manifest, where)
     create_markdown_artifact(card, key="card", description=f"{manifest.dataset}@{manifest.version}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
@@ -185,6 +185,9 @@ class CurationStep(Component):
 
     measured_by: ClassVar[frozenset[str]] = frozenset()
     """Fields that `measure` depends on."""
+    measured_with: ClassVar[frozenset[str]] = frozenset()
+    """What of the context, besides models, `measure` depends on: `seed`, `classes` (of the source). What isn't named is
+    kept from it: the seed is 0, there is no source."""
     scored_by: ClassVar[frozenset[str]] = frozenset()
     """Fields that `score` depends on, besides those."""
     adds: ClassVar[Mapping[str, str]] = {}
@@ -192,6 +195,8 @@ class CurationStep(Component):
     reads_verdicts: ClassVar[bool] = False
     """Whether it decides last and sees what the others settled on: the columns `verdict.action`, `keep` where none had
     anything to say, and `verdict.labels`, a relabel's new ones in one text."""
+    needs_labels: ClassVar[bool] = False
+    """Whether it can't work on an edition in which no picture has a label."""
 
     def references(self) -> Mapping[str, Source]:
         """Sources whose pictures `score` reads besides the edition's columns, by the field's name."""
@@ -200,6 +205,10 @@ class CurationStep(Component):
     def needs(self) -> tuple[str, ...]:
         """Names of the steps whose columns `score` and `decide` read; they must come before it in the recipe."""
         return ()
+
+    def without(self, steps: Collection[str]) -> CurationStep | None:
+        """What is left of it in a recipe that leaves these steps out: itself, or None where it needs one of them."""
+        return None if set(self.needs()) & set(steps) else self
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
         """One row a sample, in order, from a short stretch of accepted samples with decoded pixels.

@@ -23,8 +23,10 @@ from variorum.ledgers import action_counts, keep_verdicts, put_ledger, put_queue
 from variorum.measure import keep_columns, measure_shard, measures, pins
 from variorum.progress import QUIET, Progress
 from variorum.store import Store
-from variorum.tables import read_table
+from variorum.tables import filled_rows, read_part, read_table
 
+KEYS = ("id", "sha256")
+"""Columns that say which picture a row is of."""
 UNSEEN = ("ops", "detail", "start")
 """Columns of an edition's table that no step needs and that would fill memory."""
 
@@ -52,15 +54,32 @@ def measuring(recipe: Recipe) -> list[CurationStep]:
     return [step for step in recipe.curate if measures(step)]
 
 
+def check_labels(recipe: Recipe, manifest: Manifest, store: Store) -> None:
+    """Raise RecipeError when no picture has a label and there are steps that need some; asked before measuring."""
+    wanting = [step.component_name() for step in recipe.curate if step.needs_labels]
+    if not wanting:
+        return
+    rows = read_table(store, manifest.rows, ["label", "status"]).to_pydict()
+    labels = [label for label, status in zip(rows["label"], rows["status"], strict=True) if status == "accepted"]
+    if not labels or max(labels) >= 0:
+        return
+    raise RecipeError(
+        f"no picture of {manifest.dataset}@{manifest.version} has a label, and {', '.join(wanting)} can't do without; "
+        f"leave them out with all that needs them: {' '.join(f'--set curate.{name}=null' for name in wanting)}"
+    )
+
+
 def picture_table(manifest: Manifest, store: Store) -> Any:
     """The edition's table, one row an accepted picture, in the order of the shards."""
+    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
+    tables = [
+        read_part(store, info, lambda schema: [name for name in schema.names if name not in UNSEEN])
+        for info in manifest.rows
+    ]
     # a gate that a unit hasn't is in no column of that unit's table
-    names = dict.fromkeys(name for info in manifest.rows for name in pq.read_schema(store.path(info, ".parquet")).names)
-    table = read_table(store, manifest.rows)
-    table = table.select([name for name in names if name not in UNSEEN])
+    table = pa.concat_tables(tables, promote_options="default")
     return table.filter(pc.field("status") == "accepted").combine_chunks()
 
 
@@ -71,24 +90,24 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
         CorruptShard: a side table isn't of the pictures that the edition's table names.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     for parts in columns.parts(step):
-        paths = [store.path(info, ".parquet") for info in parts]
-        if not paths:
+        if not parts:
             continue
-        schema = pq.read_schema(paths[0])
-        names = schema.names if vectors else scalar_columns(schema)
-        try:
-            side = pa.concat_tables([pq.read_table(path, columns=names) for path in paths]).combine_chunks()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise CorruptShard(
-                f"a table of curate.{step} can't be read ({error}); delete it and curate again"
-            ) from None
-        if not (side.column("id").equals(table.column("id")) and side.column("sha256").equals(table.column("sha256"))):
-            raise CorruptShard(f"a table of curate.{step} isn't of this edition's pictures; delete it and curate again")
-        for name in names:
-            if name not in ("id", "sha256"):
+        pick = (lambda schema: schema.names) if vectors else scalar_columns
+        pieces, row = [read_part(store, info, pick) for info in parts], 0
+        for info, piece in zip(parts, pieces, strict=True):
+            if not piece.select(KEYS).equals(table.select(KEYS).slice(row, len(piece))):
+                raise CorruptShard(
+                    f"{store.object(info, '.parquet')}: this table of curate.{step} isn't of the edition's pictures; "
+                    f"delete it and curate again"
+                )
+            row += len(piece)
+        if row != len(table):
+            raise CorruptShard(f"curate.{step} has tables of {row} pictures, the edition of {len(table)}; curate again")
+        side = pa.concat_tables(pieces, promote_options="default").combine_chunks()
+        for name in side.column_names:
+            if name not in KEYS:
                 table = table.append_column(name, side.column(name))
     return table
 
@@ -192,40 +211,40 @@ def decide(
 
 def check_verdicts(settled: Any, table: Any, *, force: bool) -> None:
     """Refuse verdicts on pictures that aren't there, and those that would leave nothing. Raises RecipeError."""
-    known = dict(zip(table.column("id").to_pylist(), table.column("sha256").to_pylist(), strict=True))
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    settled, pictures = list(settled), len(table)
+    rows = pc.index_in(pa.array([verdict.id for verdict in settled], pa.string()), value_set=table.column("id"))
     dropped: dict[tuple[str, str], int] = {}
-    for verdict in settled:
-        if known.get(verdict.id) != verdict.sha256:
+    for verdict, sha256 in zip(settled, table.column("sha256").take(rows).to_pylist(), strict=True):
+        if verdict.sha256 != sha256:
             raise RecipeError(
                 f"curate.{verdict.by}: gave a verdict on {verdict.id}, which is no picture of the edition"
             )
         if verdict.action == "drop":
             cause = (verdict.by, verdict.reason)
             dropped[cause] = dropped.get(cause, 0) + 1
-    if known and sum(dropped.values()) == len(known) and not force:
+    if pictures and sum(dropped.values()) == pictures and not force:
         causes = ", ".join(f"{by} {reason}: {number}" for (by, reason), number in sorted(dropped.items()))
         raise RecipeError(
-            f"curate: the verdicts would drop all {len(known)} pictures ({causes}); loosen the rule, or --force"
+            f"curate: the verdicts would drop all {pictures} pictures ({causes}); loosen the rule, or --force"
         )
 
 
 def added_members(steps: Sequence[CurationStep], columns: Columns, store: Store) -> dict[str, str]:
     """Members that a release adds to its samples. Raises RecipeError when some samples have one and some don't."""
-    import pyarrow.parquet as pq
-
     found = {}
     for step in steps:
         name = step.component_name()
         for ending, column in step.adds.items():
             full = f"{name}.{column}"
-            for info in (info for parts in columns.parts(name) for info in parts):
-                path = store.path(info, ".parquet")
-                if full in pq.read_schema(path).names:
-                    values = pq.read_table(path, columns=[full]).column(full)
-                    if 0 < values.null_count < len(values):
-                        raise RecipeError(f"curate.{name}: {column} must have content for every picture, or for none")
-                    if not values.null_count:
-                        found[ending] = full
+            counted = [filled_rows(store, info, full) for parts in columns.parts(name) for info in parts]
+            rows, filled = (sum(numbers) for numbers in zip((0, 0), *counted, strict=True))
+            if 0 < filled < rows:
+                raise RecipeError(f"curate.{name}: {column} must have content for every picture, or for none")
+            if filled:
+                found[ending] = full
     return found
 
 
@@ -240,6 +259,7 @@ def curate(
     force: bool = False,
 ) -> tuple[int, Ledger]:
     """The plain loop: measure every shard on `workers` threads, score step after step, decide."""
+    check_labels(recipe, manifest, store)
     shards, steps = manifest.shards.get("test", []), measuring(recipe)
     measured: dict[str, list[ShardInfo]] = {step.component_name(): [] for step in steps}
     if steps:

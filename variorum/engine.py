@@ -30,8 +30,9 @@ from schemas.sample import Failure, Sample
 from variorum.pipeline import prefetch
 from variorum.plans import keep_plan
 from variorum.progress import QUIET, Progress
+from variorum.recipes import whereabouts
 from variorum.shards import ShardWriter
-from variorum.store import Store
+from variorum.store import SOURCE, Store
 from variorum.tables import (
     COUNTED,
     counts,
@@ -344,7 +345,9 @@ def commit(
         sources_edited=sources_edited(table),
         licences=licences(table),
     )
-    return store.commit(manifest)
+    sealed = store.commit(manifest)
+    store.write_beside(sealed, SOURCE, whereabouts(recipe.source).encode())
+    return sealed
 
 
 def build(
@@ -361,7 +364,7 @@ def build(
     A unit that fails doesn't stop the others; the first error is raised once all have had their turn.
     """
     planned = plan(recipe, ctx)
-    store.check_version(recipe.dataset, recipe.version, planned.fingerprint)
+    store.check_version(recipe.dataset, recipe.version, planned.fingerprint, whereabouts(recipe.source))
     asked = keep_plan(recipe, ctx, store, progress)
     progress.start("making pictures of", planned.size)
     receipts: list[Receipt] = []

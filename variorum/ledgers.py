@@ -12,7 +12,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -67,9 +67,10 @@ def keep_verdicts(verdicts: list[Verdict], store: Store) -> ShardInfo:
     schema = pa.schema(
         [*((name, pa.string()) for name in names), ("labels", pa.list_(pa.string())), ("value", pa.float64())]
     )
-    rows = [asdict(verdict) for verdict in sorted(verdicts, key=lambda verdict: verdict.id)]
+    rows = sorted(verdicts, key=lambda verdict: verdict.id)
+    columns = {name: [getattr(verdict, name) for verdict in rows] for name in schema.names}
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
+    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
     return store.keep_bytes(sink.getvalue(), ".parquet", samples=len(rows))
 
 
@@ -165,6 +166,9 @@ def review_queue(verdicts: Iterable[Verdict], table: Any) -> str:
     each other come before all others, the audit's random sample after them.
     Pictures drawn for the audit are asked about whatever else is done with them, and about the new label of a relabel.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     verdicts = list(verdicts)
     drawn = {verdict.id: verdict for verdict in verdicts if verdict.action == "audit"}
     settled = settle(verdicts)
@@ -173,7 +177,8 @@ def review_queue(verdicts: Iterable[Verdict], table: Any) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, "by", "reason", "value", "audit", "new_labels"])
-    rows = [row for row in table.select(names).to_pylist() if row["id"] in wanted]
+    asked = pc.is_in(table.column("id"), value_set=pa.array(list(wanted), pa.string()))
+    rows = table.select(names).filter(asked).to_pylist()
     turn: dict[tuple[str, str], int] = {}
     given: dict[str, int] = {}
     for place, verdict in enumerate(verdicts):

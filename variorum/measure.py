@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
-from schemas.canonical import digest
+from schemas.canonical import Json, digest
 from schemas.component import Component, Context, CurationStep, Source
 from schemas.errors import RecipeError, SourceError
 from schemas.manifest import ShardInfo
@@ -31,6 +31,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 AHEAD = 8
+GROUP = 256
+"""Rows in a group of a table that holds the content of files: a release reads those of one unit."""
 STRETCH = 32
 """Samples that a curation step sees at a time. Fixed, because the last bits of a model's floats depend on the batch."""
 
@@ -83,7 +85,15 @@ def measures(step: CurationStep) -> bool:
 def measure_key(shard: ShardInfo, step: CurationStep, ctx: Context) -> str:
     """Digest of all that decides what a step measures on a shard."""
     fields = {name: value for name, value in step.identity().items() if name in step.measured_by}
-    return digest([shard.sha256, step.component_name(), step.revision, fields, pins(step, ctx)])
+    seen = context_of(step, ctx)
+    classes: list[Json] = [[one.id, one.name] for one in seen.source.classes(ctx)] if seen.source else []
+    return digest([shard.sha256, step.component_name(), step.revision, fields, seen.seed, classes, pins(step, ctx)])
+
+
+def context_of(step: CurationStep, ctx: Context) -> Context:
+    """The context with which a step measures: without what it doesn't name, which its key doesn't cover."""
+    used = step.measured_with
+    return replace(ctx, seed=ctx.seed if "seed" in used else 0, source=ctx.source if "classes" in used else None)
 
 
 def pins(component: Component, ctx: Context) -> dict[str, str]:
@@ -111,7 +121,7 @@ def measure_shard(
             pictures = [sample for sample, _ in stretch]
             for step in todo:
                 name = step.component_name()
-                found = list(step.measure(pictures, ctx))
+                found = list(step.measure(pictures, context_of(step, ctx)))
                 if len(found) != len(stretch):
                     raise RecipeError(f"curate.{name}: measured {len(found)} of {len(stretch)} samples, not each")
                 rows[name] += [
@@ -141,8 +151,9 @@ def keep_columns(step: str, columns: Mapping[str, Any], rows: int, store: Store)
             raise RecipeError(f"curate.{step}: column {name!r} isn't of one shape and type: {error}") from None
         if len(arrays[full]) != rows:
             raise RecipeError(f"curate.{step}: column {name!r} has {len(arrays[full])} values for {rows} samples")
+    group = GROUP if any(pa.types.is_binary(array.type) for array in arrays.values()) else None
     sink = io.BytesIO()
-    pq.write_table(pa.table(arrays), sink, compression="zstd")
+    pq.write_table(pa.table(arrays), sink, compression="zstd", row_group_size=group, write_page_checksum=True)
     return store.keep_bytes(sink.getvalue(), ".parquet", samples=rows)
 
 

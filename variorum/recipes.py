@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from schemas.component import Source
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 
+WHICH_DATA = ("path", "table", "store", "edition", "dataset", "subset", "split", "data_files")
+"""Fields of sources that say which data they read, the others say how."""
 AFTERWARDS = ("curate", "evaluate", "card")
 """Parts of a recipe that come after the edition is sealed: changing them makes no other edition."""
 
@@ -28,14 +31,17 @@ def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = No
         name: a path, or the name of a shipped recipe.
         overrides: `key=value` each; keys are dotted paths in which a component of a list goes by its name or
             position (`generate.attribute_edit.frame=320`), values are YAML. Setting `source.name` drops the
-            fields of the source that was there.
+            fields of the source that was there; setting a component of a list to null leaves it out, of `curate`
+            with all that needs it (`curate.probabilities=null`).
         limit: read only so many source samples.
 
     Raises:
         RecipeError: no such recipe, no YAML, a bad override, or anything that `Recipe.parse` finds.
     """
     data = _read(name)
-    for override in sorted(overrides, key=lambda item: not item.partition("=")[0].endswith(".name")):
+    left_out = [place for override in overrides if (place := _left_out(data, override))]
+    settings = [override for override in overrides if not _left_out(data, override)]
+    for override in sorted(settings, key=lambda item: not item.partition("=")[0].endswith(".name")):
         _apply(data, override)
     if limit is not None:
         data["limit"] = limit
@@ -44,9 +50,36 @@ def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = No
         version = str(data.get("version", ""))
         data["version"] = version if version.endswith("-dev") else f"{version}-dev"
     try:
-        return Recipe.parse(data)
+        return leave_out(Recipe.parse(data), left_out)
     except RecipeError as error:
         raise RecipeError(f"{name}: {error}") from None
+
+
+def whereabouts(source: Source) -> str:
+    """Which data a source reads, for people, and for telling it from another's: its name and where that lies."""
+    found = []
+    for field, value in source:
+        if isinstance(value, Source):
+            found.append(f"{field}=({whereabouts(value)})")
+        elif field in WHICH_DATA and value is not None:
+            found.append(f"{field}={value.absolute() if isinstance(value, Path) else value}")
+    return " ".join([source.component_name(), *found])
+
+
+def leave_out(recipe: Recipe, places: Collection[tuple[str, int]]) -> Recipe:
+    """The recipe without the components at some places of its lists, and without the judgements that need those."""
+    lists = {
+        key: [part for place, part in enumerate(getattr(recipe, key)) if (key, place) not in places]
+        for key in ("generate", "curate", "evaluate")
+    }
+    gone = {recipe.curate[place].component_name() for key, place in places if key == "curate"}
+    judgements = []
+    for step in lists["curate"]:
+        if left := step.without(gone):
+            judgements.append(left)
+        else:
+            gone.add(step.component_name())
+    return recipe.model_copy(update={key: tuple(parts) for key, parts in {**lists, "curate": judgements}.items()})
 
 
 def shipped_recipes() -> list[str]:
@@ -78,6 +111,16 @@ def _read(name: str) -> dict[str, Any]:
     return data
 
 
+def _left_out(data: dict[str, Any], override: str) -> tuple[str, int] | None:
+    """The list and the place in it of a component that an override sets to null."""
+    path, _, text = override.partition("=")
+    key, _, part = path.partition(".")
+    entries = data.get(key)
+    if text not in ("null", "~") or not isinstance(entries, list) or not part or "." in part:
+        return None
+    return key, _position(entries, part, override, path)
+
+
 def _apply(data: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
@@ -98,17 +141,19 @@ def _apply(data: dict[str, Any], override: str) -> None:
 
 
 def _step(place: Any, part: str, override: str, path: str) -> Any:
-    if isinstance(place, dict):
-        found = place.setdefault(part, {})
-    else:
-        names = [str(entry.get("name")) if isinstance(entry, dict) else str(entry) for entry in place]
-        position = int(part) if part.isdigit() else names.index(part) if part in names else -1
-        if not 0 <= position < len(place):
-            raise RecipeError(f"--set {override}: no {path}; there are: {', '.join(names) or 'none'}")
-        found = place[position]
+    found = place.setdefault(part, {}) if isinstance(place, dict) else place[_position(place, part, override, path)]
     if not isinstance(found, dict | list):
         raise RecipeError(f"--set {override}: {path} is {found!r} and has no fields")
     return found
+
+
+def _position(entries: list[Any], part: str, override: str, path: str) -> int:
+    """Where a list's component is, by its name or position."""
+    names = [str(entry.get("name")) if isinstance(entry, dict) else str(entry) for entry in entries]
+    position = int(part) if part.isdigit() else names.index(part) if part in names else -1
+    if not 0 <= position < len(entries):
+        raise RecipeError(f"--set {override}: no {path}; there are: {', '.join(names) or 'none'}")
+    return position
 
 
 def _listed() -> str:

@@ -7,20 +7,29 @@ and with it its shards' bytes and names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.canonical import Json, digest
-from schemas.errors import StoreError
+from schemas.errors import CorruptShard, StoreError
 from schemas.manifest import Ledger, Manifest, Receipt, ShardInfo, Split
 from schemas.verdict import Verdict
 from variorum.ledgers import current, read_ledger, read_verdicts, release_version, set_current, settle
 from variorum.progress import QUIET, Progress
 from variorum.shards import ShardWriter, read_shard
 from variorum.store import Store
-from variorum.tables import COUNTED, counts, licences, read_table, rows_to_parquet, same_members, sources_edited
+from variorum.tables import (
+    COUNTED,
+    counts,
+    licences,
+    read_rows,
+    read_table,
+    rows_to_parquet,
+    same_members,
+    sources_edited,
+)
 
 FORMAT = 1
 """Bumped when the same edition and ledger would make other bytes."""
@@ -34,11 +43,15 @@ class Part:
         receipt: the edition's unit.
         key: of the released unit; the edition's own when nothing changes.
         verdicts: by id.
+        shard: place of its shard among the edition's, which is also that of what was measured on it.
+        row: of its first picture in a table of the whole edition's pictures.
     """
 
     receipt: Receipt
     key: str
     verdicts: Mapping[str, Verdict]
+    shard: int = 0
+    row: int = 0
 
 
 def plan_release(manifest: Manifest, ledger: Ledger, store: Store) -> list[Part]:
@@ -53,13 +66,14 @@ def plan_release(manifest: Manifest, ledger: Ledger, store: Store) -> list[Part]
     content = {
         info.sha256 for step in {c.partition(".")[0] for c in ledger.members.values()} for info in _parts(ledger, step)
     }
-    parts, changed = [], []
+    parts, changed, shard, row = [], [], 0, 0
     for unit in manifest.units:
         receipt = store.receipt(unit)
         if receipt is None:
             raise StoreError(f"unit {unit[:12]} of {manifest.dataset}@{manifest.version} is gone; build it again")
         mine = {}
-        for sample_id, sha256 in _pictures(receipt.rows, store):
+        pictures = _pictures(receipt.rows, store)
+        for sample_id, sha256 in pictures:
             if found := waiting.pop(sample_id, None):
                 mine[sample_id] = found
                 changed += [sample_id] if found.sha256 != sha256 else []
@@ -69,7 +83,8 @@ def plan_release(manifest: Manifest, ledger: Ledger, store: Store) -> list[Part]
             classes: list[Json] = [class_id for class_id, _ in manifest.classes]
             added: list[Json] = [dict(ledger.members), [*sorted(content)]]
             key = digest(["release", FORMAT, unit, said, classes, added])
-        parts.append(Part(receipt, key, mine))
+        parts.append(Part(receipt, key, mine, shard, row))
+        shard, row = shard + ("test" in receipt.shards), row + len(pictures)
     if waiting or changed:
         raise StoreError(
             f"the ledger has {total} verdicts on {manifest.dataset}@{manifest.version}: {len(waiting)} name pictures "
@@ -86,7 +101,7 @@ def run_part(part: Part, manifest: Manifest, ledger: Ledger, store: Store) -> Re
     rows = read_table(store, [part.receipt.rows]).to_pylist()
     by_id = {row["id"]: row for row in rows}
     index = {class_id: position for position, (class_id, _) in enumerate(manifest.classes)}
-    added = added_content(ledger, store, by_id)
+    added = added_content(ledger, part, store)
     shards: dict[Split, ShardInfo] = dict(part.receipt.shards)
     endings = part.receipt.members
     for name, said in part.verdicts.items():
@@ -194,40 +209,63 @@ def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Man
         number: of the release; the newest before the one in use, if left out.
 
     Raises:
-        StoreError: there is no such release, or none before.
+        StoreError: there is no such release, or none before; or the edition has moved since it was made.
     """
     name = f"{manifest.dataset}@{manifest.version}"
-    prefix = f"{manifest.version}-r"
-    made = sorted(
+    made = releases(manifest, store)
+    digest_now = manifest.digest()
+    here = [found for found, released in made.items() if released.ledger and released.ledger.edition == digest_now]
+    listed = ", ".join(map(str, here)) or "none"
+    if moved := [found for found in made if found not in here]:
+        listed += f"; of what {manifest.version} was before it moved: {', '.join(map(str, moved))}"
+    if number is None:
+        used = current(manifest, store).version
+        in_use = next((found for found in here if made[found].version == used), 0)
+        earlier = [found for found in here if found < in_use]
+        if not earlier:
+            raise StoreError(f"{name}: no release before {used}; there are: {listed}")
+        number = earlier[-1]
+    if number not in made:
+        raise StoreError(f"{name} has no release {number}; there are: {listed}")
+    if number in moved:
+        raise StoreError(
+            f"release {number} is of what {name} was before it moved; it is there under its own name, "
+            f"{manifest.dataset}@{release_version(manifest, number)}, and can't stand for what {name} is now"
+        )
+    return release(manifest, *read_ledger(manifest, store, number), store)
+
+
+def releases(manifest: Manifest, store: Store) -> dict[int, Manifest]:
+    """The releases of an edition by number, in order; of a -dev edition also those of what it was before it moved."""
+    prefix = release_version(manifest, 0)[:-1]
+    numbers = sorted(
         int(version.removeprefix(prefix))
         for dataset, version in store.editions()
         if dataset == manifest.dataset and version.startswith(prefix)
     )
-    if number is None:
-        used = current(manifest, store).version
-        earlier = [found for found in made if used.startswith(prefix) and found < int(used.removeprefix(prefix))]
-        if not earlier:
-            raise StoreError(f"{name}: no release before {used}; there are: {', '.join(map(str, made)) or 'none'}")
-        number = earlier[-1]
-    if number not in made:
-        raise StoreError(f"{name} has no release {number}; there are: {', '.join(map(str, made)) or 'none'}")
-    return release(manifest, *read_ledger(manifest, store, number), store)
+    return {number: store.resolve(f"{manifest.dataset}@{release_version(manifest, number)}") for number in numbers}
 
 
-def added_content(ledger: Ledger, store: Store, wanted: Mapping[str, Any]) -> dict[str, dict[str, bytes]]:
+def added_content(ledger: Ledger, part: Part, store: Store) -> dict[str, dict[str, bytes]]:
     """Ending to id to content, for the samples of one unit."""
-    import pyarrow.parquet as pq
-
     found: dict[str, dict[str, bytes]] = {}
+    if "test" not in part.receipt.shards:
+        return found
+    pictures = _pictures(part.receipt.rows, store)
     for ending, column in ledger.members.items():
-        content = found.setdefault(ending, {})
-        for info in _parts(ledger, column.partition(".")[0]):
-            path = store.path(info, ".parquet")
-            if column not in pq.read_schema(path).names:
-                continue
-            table = pq.read_table(path, columns=["id", column], filters=[("id", "in", list(wanted))])
-            pairs = zip(table.column("id").to_pylist(), table.column(column).to_pylist(), strict=True)
-            content.update({sample_id: data for sample_id, data in pairs if data is not None})
+        step = column.partition(".")[0]
+        measured, scored = ledger.measured.get(step, []), ledger.scored.get(step)
+        places = [(measured[part.shard], 0)] if measured else []
+        for info, row in [*places, *([(scored, part.row)] if scored else [])]:
+            rows = read_rows(store, info, ["id", "sha256", column], row, row + len(pictures))
+            if rows is not None:
+                *keys, content = (rows.column(name).to_pylist() for name in ("id", "sha256", column))
+                if list(zip(*keys, strict=True)) != pictures:
+                    raise CorruptShard(
+                        f"{store.object(info, '.parquet')}: this table of curate.{step} isn't of the edition's "
+                        f"pictures; curate again"
+                    )
+                found[ending] = dict(zip(keys[0], content, strict=True))
     return found
 
 
@@ -240,7 +278,8 @@ def _parts(ledger: Ledger, step: str) -> list[ShardInfo]:
     return [*ledger.measured.get(step, []), *([ledger.scored[step]] if step in ledger.scored else [])]
 
 
-def _pictures(rows: ShardInfo, store: Store) -> Iterator[tuple[str, str]]:
+def _pictures(rows: ShardInfo, store: Store) -> list[tuple[str, str]]:
+    """Id and sha256 of a unit's accepted pictures, in the order of its shard."""
     table = read_table(store, [rows], ["id", "sha256", "status"])
     columns = (table.column(name).to_pylist() for name in ("id", "sha256", "status"))
-    yield from ((sample_id, sha256) for sample_id, sha256, status in zip(*columns, strict=True) if status == "accepted")
+    return [(sample_id, sha256) for sample_id, sha256, status in zip(*columns, strict=True) if status == "accepted"]

@@ -33,6 +33,8 @@ from variorum.cache import cache_dir
 from variorum.shards import naming
 
 M = TypeVar("M", bound=BaseModel)
+SOURCE = "source.txt"
+"""Where the data of an edition lay when it was last made; in no digest."""
 PLAN = "plan.parquet"
 """The plan's readable name."""
 _counter = itertools.count()
@@ -127,12 +129,22 @@ class Store:
                 with self.temporary(suffix) as path:
                     self.fs.get_file(target, str(path))
                     if hash_file(path) != info.sha256:
-                        raise CorruptShard(f"{target}: downloaded content doesn't match its name")
+                        raise CorruptShard(
+                            f"{target}: downloaded content doesn't match its name; delete it and run the recipe again"
+                        )
                     path.replace(local)
         if not local.exists() or local.stat().st_size != info.size:
             found = f"{local.stat().st_size} bytes" if local.exists() else "no file"
             raise CorruptShard(f"{local}: {found} where {info.size} bytes should be; run the recipe again to remake it")
         return local
+
+    def damaged(self, info: ShardInfo, suffix: str, why: object) -> CorruptShard:
+        """The error for an object that can't be read; removes it when its content isn't what its name says."""
+        path = self.path(info, suffix)
+        if hash_file(path) == info.sha256:
+            return CorruptShard(f"{path}: can't be read ({why}), though it is as it was written")
+        path.unlink()
+        return CorruptShard(f"{path}: was damaged ({why}) and is removed; run the same command again to remake it")
 
     def has(self, info: ShardInfo, suffix: str = ".tar") -> bool:
         """Whether an object is there, at its right size."""
@@ -215,14 +227,29 @@ class Store:
         shards = [shard for split in manifest.shards.values() for shard in split]
         return all(self.has(shard) for shard in shards) and all(self.has(table, ".parquet") for table in tables)
 
-    def check_version(self, dataset: str, version: str, fingerprint: str) -> None:
-        """Raises VersionDrift when this version is sealed from another recipe, other data or other models."""
+    def check_version(self, dataset: str, version: str, fingerprint: str, source: str = "") -> None:
+        """Raises VersionDrift when this version is sealed from another recipe, other data or other models.
+
+        A -dev version may move, but not to another source: its ledgers and people's answers are about this one.
+        """
         sealed = self.read_json(f"editions/{dataset}/{version}/manifest.json", Manifest)
-        if sealed and sealed.fingerprint != fingerprint and not version.endswith("-dev"):
+        if sealed is None or sealed.fingerprint == fingerprint:
+            return
+        if not version.endswith("-dev"):
             raise VersionDrift(
                 f"{dataset}@{version} is sealed in {self.url} and was made from another recipe, other data or other "
                 f"models (fingerprint {sealed.fingerprint[:12]}, this run {fingerprint[:12]}); give this one a new "
                 f"version (--set version=...), or a -dev version, which may move"
+            )
+        self.check_source(sealed, source)
+
+    def check_source(self, manifest: Manifest, source: str) -> None:
+        """Raises VersionDrift when an edition was made from data in another place, so far as that is known."""
+        before = (self.read_beside(manifest, SOURCE) or b"").decode()
+        if source and before and source != before:
+            raise VersionDrift(
+                f"{manifest.dataset}@{manifest.version} in {self.url} is made from {before}, and this is {source}; "
+                f"give what is made of that a name of its own: --set dataset=NAME"
             )
 
     def resolve(self, name: str) -> Manifest:

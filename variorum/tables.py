@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from schemas.errors import StoreError
@@ -61,10 +64,80 @@ def rows_to_parquet(rows: list[dict[str, Any]]) -> bytes:
 def read_table(store: Store, rows: Iterable[ShardInfo], columns: list[str] | None = None) -> Any:
     """The tables of an edition's units as one `pyarrow.Table`; a gate that a unit hasn't is null there."""
     import pyarrow as pa
+
+    tables = [read_part(store, info, lambda schema: columns or schema.names) for info in rows]
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def read_part(store: Store, info: ShardInfo, pick: Callable[[Any], list[str]]) -> Any:
+    """The columns of one table in the store that `pick` takes from its schema.
+
+    Raises:
+        CorruptShard: it is damaged. It is removed then, so that the command that makes it makes it again.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables = [pq.read_table(store.path(info, ".parquet"), columns=columns) for info in rows]
-    return pa.concat_tables(tables, promote_options="default")
+    path = store.path(info, ".parquet")
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            names = pick(file.schema_arrow)
+            return file.read(names).select(names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise store.damaged(info, ".parquet", error) from None
+
+
+def read_rows(store: Store, info: ShardInfo, columns: list[str], start: int, stop: int) -> Any:
+    """Rows `start` to `stop - 1` of a table in the store, without the groups that hold none; None without the columns.
+
+    Raises:
+        CorruptShard: as `read_part`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = store.path(info, ".parquet")
+    try:
+        contents, ends = _contents(str(path))
+        if not set(columns) <= set(contents.schema.to_arrow_schema().names):
+            return None
+        groups = range(bisect_right(ends, start), min(bisect_left(ends, stop) + 1, len(ends)))
+        with pq.ParquetFile(path, metadata=contents, page_checksum_verification=True) as file:
+            rows = file.read_row_groups(list(groups), columns=columns)
+        return rows.slice(start - (ends[groups[0] - 1] if groups and groups[0] else 0), stop - start)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise store.damaged(info, ".parquet", error) from None
+
+
+def filled_rows(store: Store, info: ShardInfo, column: str) -> tuple[int, int]:
+    """How many rows a table in the store has, and how many of them something in a column of bytes; 0, 0 without it.
+
+    Raises:
+        CorruptShard: as `read_part`.
+    """
+    import pyarrow as pa
+
+    path = store.path(info, ".parquet")
+    try:
+        contents, _ = _contents(str(path))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise store.damaged(info, ".parquet", error) from None
+    names = [contents.schema.column(place).path for place in range(contents.num_columns)]
+    if column not in names:
+        return 0, 0
+    groups = (contents.row_group(number) for number in range(contents.num_row_groups))
+    found = [(group.num_rows, group.column(names.index(column)).statistics) for group in groups]
+    # a column of nothing but nulls has no statistics
+    return contents.num_rows, sum(rows - counted.null_count for rows, counted in found if counted)
+
+
+@lru_cache(maxsize=8)
+def _contents(path: str) -> tuple[Any, list[int]]:
+    """A parquet file's table of contents, which may be long, and where its groups end; such files never change."""
+    import pyarrow.parquet as pq
+
+    contents = pq.read_metadata(path)
+    return contents, list(accumulate(contents.row_group(place).num_rows for place in range(contents.num_row_groups)))
 
 
 def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
+import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +124,58 @@ def test_curate_release_diff_and_back(cli, tmp_path):
     assert refused.returncode == 1
     assert "would drop all 24 pictures" in refused.stderr
     assert cli("rollback", "d", "--to", "9").stderr.startswith("error: d@1.0.0 has no release 9")
+
+
+def add_steps(tmp_path, **data) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **data}))
+
+
+def test_the_release_command_that_curate_prints_releases_that_ledger(cli, tmp_path):
+    add_steps(tmp_path, curate=[{"name": "bright", "drop": 2}])
+    options = ("--set", "card.title=a b", "--limit", "8", "--store", "else where", "--no-prefect")
+    assert cli("build", "recipe.yaml", *options).returncode == 0
+    assert cli("curate", "recipe.yaml", *options).returncode == 0
+    assert "ledger 2" in cli("curate", "recipe.yaml", *options, "--set", "curate.bright.drop=3").stdout
+    again = cli("curate", "recipe.yaml", *options)  # as the first: ledger 1, though there is a newer one
+    printed = again.stdout.splitlines()[-1].removeprefix("to carry it out: ")
+    program, *arguments = shlex.split(printed)
+    assert (program, arguments[:2], arguments[-2:]) == ("variorum", ["release", "recipe.yaml"], ["--ledger", "1"])
+    released = cli(*arguments)
+    assert released.returncode == 0, released.stderr
+    assert "d@1.0.0-dev-r1" in released.stdout
+    sealed = json.loads((tmp_path / "else where/editions/d/1.0.0-dev-r1/manifest.json").read_text())
+    assert sum(counts.get("dropped:too_bright", 0) for counts in sealed["counts"].values()) == 2
+
+
+def test_another_folder_doesnt_take_a_name_that_is_in_use(cli, tmp_path, photos):
+    add_steps(tmp_path, curate=[{"name": "bright"}])
+    other = tmp_path / "other"
+    shutil.copytree(photos, other)
+    (other / "coffee" / "0.jpg").unlink()
+    assert cli("run", "recipe.yaml", "--no-prefect", "--limit", "8").returncode == 0
+    before = (tmp_path / "store/editions/d/1.0.0-dev/manifest.json").read_bytes()
+    options = ("--no-prefect", "--limit", "8", "--set", "source.path=other")
+    for command in ("run", "build", "curate"):
+        refused = cli(command, "recipe.yaml", *options)
+        assert refused.returncode == 1
+        assert f"d@1.0.0-dev in store is made from image_folder path={photos}" in refused.stderr
+        assert f"this is image_folder path={other}; give what" in refused.stderr
+        assert "--set dataset=NAME" in refused.stderr
+    assert (tmp_path / "store/editions/d/1.0.0-dev/manifest.json").read_bytes() == before
+    assert cli("run", "recipe.yaml", *options, "--set", "dataset=mine").returncode == 0
+    assert "mine@1.0.0-dev-r1" in cli("show").stdout
+    shutil.copy(other / "coffee" / "1.jpg", other / "chelsea" / "new.jpg")  # the folder itself may grow
+    grown = cli("run", "recipe.yaml", *options, "--set", "dataset=mine")
+    assert grown.returncode == 0, grown.stderr
+
+
+@pytest.mark.parametrize("runner", [("--no-prefect",), ()])
+def test_run_is_forced_to_drop_everything(cli, tmp_path, runner):
+    add_steps(tmp_path, generate=[], evaluate=[], curate=[{"name": "bright", "drop": 12}])
+    refused = cli("run", "recipe.yaml", *runner)
+    assert refused.returncode == 1
+    assert "would drop all 12 pictures (bright too_bright: 12); loosen the rule, or --force" in refused.stderr
+    forced = cli("run", "recipe.yaml", *runner, "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert "too_bright 12" in forced.stdout

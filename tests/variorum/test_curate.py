@@ -21,7 +21,7 @@ from variorum.engine import build
 from variorum.evaluate import check_judges
 from variorum.ledgers import current, find_edition, plain, read_ledger, read_verdicts, review_queue, settle
 from variorum.measure import measure_key
-from variorum.release import plan_release, release, rollback
+from variorum.release import added_content, plan_release, release, rollback
 from variorum.shards import read_shard
 from variorum.store import Store, hash_file
 from variorum.tables import read_table
@@ -122,6 +122,11 @@ def test_one_row_a_sample(photos, store, monkeypatch):
         judged(recipe(photos), store)
 
 
+def flipped(data: bytes) -> bytes:
+    """With one bit of the first column's values wrong."""
+    return data[:40] + bytes([data[40] ^ 1]) + data[41:]
+
+
 def test_a_truncated_side_table(photos, store):
     what = recipe(photos)
     manifest, _, ledger = judged(what, store)
@@ -132,11 +137,35 @@ def test_a_truncated_side_table(photos, store):
     again = curate(what, manifest, open_context(what, "embedded"), store)  # its size gives it away: measured anew
     assert again[1] == ledger
     assert path.read_bytes() == whole
-    path.write_bytes(bytes(len(whole)))  # the right size and nothing in it
-    store.path(ledger.scored["bright"], ".parquet").unlink()
-    with pytest.raises(CorruptShard, match=r"a table of curate.bright can't be read"):
-        curate(what, manifest, open_context(what, "embedded"), store)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("harm", [lambda data: bytes(len(data)), flipped])
+def test_a_damaged_side_table_is_named_and_measured_again(photos, store, part, harm):
+    what = recipe(photos)
+    manifest, _, ledger = judged(what, store)
+    path = store.path(ledger.measured["bright"][part], ".parquet")
+    whole = path.read_bytes()
+    path.write_bytes(harm(whole))  # of the right size
     assert any("content doesn't match" in line for line in verify(release_of(manifest, ledger, store), store))
+    with pytest.raises(CorruptShard) as error:
+        curate(what, manifest, open_context(what, "embedded"), store)
+    assert str(error.value).startswith(f"{path}: was damaged")
+    assert curate(what, manifest, open_context(what, "embedded"), store)[1] == ledger
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_table_of_the_edition(photos, store):
+    what = recipe(photos)
+    manifest, number, ledger = judged(what, store)
+    path = store.path(manifest.rows[0], ".parquet")
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)))
+    with pytest.raises(CorruptShard, match="was damaged"):
+        curate(what, manifest, open_context(what, "embedded"), store)
+    assert built(what, store) == manifest
+    assert path.read_bytes() == whole
+    assert judged(what, store) == (manifest, number, ledger)
 
 
 def release_of(manifest, ledger, store):
@@ -149,7 +178,7 @@ def test_tables_of_other_pictures_are_refused(photos, store):
     from variorum.curate import Columns
 
     swapped = Columns({"bright": ledger.measured["bright"][::-1]}, {})
-    with pytest.raises(CorruptShard, match="isn't of this edition's pictures"):
+    with pytest.raises(CorruptShard, match=r"this table of curate\.bright isn't of the edition's pictures"):
         score_step(what.curate[0], manifest, swapped, open_context(what, "embedded"), store)
     table = picture_table(manifest, store)
     assert add_columns(table, Columns({}, ledger.scored), "bright", store, vectors=False).num_rows == 12
@@ -270,7 +299,7 @@ def test_what_is_surest_to_be_wrong_is_asked_first():
 
 def test_peoples_answers_outlive_another_run(photos, store):
     """The same ledger again leaves its queue alone; a ledger whose queue was lost gets it back."""
-    manifest, number, ledger = judged(recipe(photos, review=2), store)
+    _, number, ledger = judged(recipe(photos, review=2), store)
     queue = Path(store.root) / "editions/d/1.0.0/ledgers/0001.review.csv"
     asked = queue.read_text()
     assert len(asked.splitlines()) == 3
@@ -337,6 +366,48 @@ def test_members_that_a_step_adds(photos, store):
     assert {members.pop("note.txt") for members in after.values()} == {b"rank %d" % place for place in range(11)}
     assert all(after[name] == before[name] for name in after)
     assert verify(made, store) == []
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_unit_reads_its_own_stretch_of_what_is_added(photos, store, measured, monkeypatch):
+    from curation.bright import Bright
+
+    if measured:
+        kept = Bright.measure
+
+        def measure(self, samples, ctx):
+            for sample, row in zip(samples, kept(self, samples, ctx), strict=True):
+                yield {**row, "note": sample.id.encode()}
+
+        monkeypatch.setattr(Bright, "measure", measure)
+    monkeypatch.setattr("variorum.measure.GROUP", 3)  # units of 4 begin and end within groups
+    manifest, number, ledger = judged(recipe(photos, notes=not measured), store)
+    assert ledger.members == {"note.txt": "bright.note"}
+    for part in plan_release(manifest, ledger, store):
+        table = read_table(store, [part.receipt.rows])
+        content = added_content(ledger, part, store)["note.txt"]
+        assert list(content) == table.column("id").to_pylist()
+    made = release(manifest, number, ledger, store)
+    notes = {key: members["note.txt"] for key, members in samples(made, store).items()}
+    if measured:
+        assert notes == {key: key.encode() for key in notes}
+    else:
+        assert sorted(int(note.split()[1]) for note in notes.values()) == list(range(11))
+    assert verify(made, store) == []
+
+
+def test_what_is_added_comes_with_every_picture_or_with_none(photos, store, monkeypatch):
+    from curation.bright import Bright
+
+    kept = Bright.measure
+
+    def measure(self, samples, ctx):  # of one shard all, of the others none
+        for sample, row in zip(samples, kept(self, samples, ctx), strict=True):
+            yield {**row, "note": b"x" if sample.labels == ("coffee",) else None}
+
+    monkeypatch.setattr(Bright, "measure", measure)
+    with pytest.raises(RecipeError, match="note must have content for every picture, or for none"):
+        judged(recipe(photos), store)
 
 
 def test_stale_verdicts_are_refused(photos, store):
@@ -406,6 +477,25 @@ def test_rollback_restores_the_digest(photos, store):
         rollback(manifest, store)
     with pytest.raises(StoreError, match="has no release 5"):
         rollback(manifest, store, 5)
+
+
+def test_rollback_passes_over_releases_of_what_the_edition_was(photos, store):
+    dev = {**recipe(photos).dump(), "version": "1.0.0-dev"}
+
+    def dropping(number: int, **more):
+        return Recipe.parse({**dev, **more, "curate": [{"name": "bright", "drop": number}]})
+
+    before = released(dropping(1), store)[1]
+    released(dropping(2, limit=8), store)
+    manifest, last = released(dropping(3, limit=8), store)
+    assert last.version == "1.0.0-dev-r3"
+    assert rollback(manifest, store).version == "1.0.0-dev-r2"
+    with pytest.raises(StoreError, match=r"no release before 1\.0\.0-dev-r2; there are: 2, 3; of what .* moved: 1$"):
+        rollback(manifest, store)
+    with pytest.raises(StoreError, match=r"release 1 is of what d@1\.0\.0-dev was .*d@1\.0\.0-dev-r1"):
+        rollback(manifest, store, 1)
+    assert find_edition("d@1.0.0-dev-r1", store) == before
+    assert verify(before, store) == []
 
 
 def test_diff_says_what_and_why(photos, store):

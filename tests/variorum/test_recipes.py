@@ -3,7 +3,7 @@ import yaml
 
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
-from variorum.recipes import load_recipe, shipped_recipes
+from variorum.recipes import load_recipe, shipped_recipes, whereabouts
 
 BASE = {
     "dataset": "d",
@@ -126,6 +126,69 @@ def test_every_wrong_field_is_named_at_once(file):
 )
 def test_a_file_that_is_no_recipe(file, data, said):
     assert said in message(file(data))
+
+
+STEPS = [
+    {"name": "quality"},
+    {"name": "features"},
+    {"name": "duplicates"},
+    {"name": "probabilities"},
+    {"name": "confident_learning"},
+    {
+        "name": "policy",
+        "rules": [
+            {"when": [{"column": "duplicates.flag", "equals": True}], "action": "drop", "reason": "copy"},
+            {
+                "when": [{"column": "quality.flag", "equals": True}],
+                "action": "drop",
+                "reason": "poor",
+                "value": "confident_learning.score",
+            },
+            {"when": [{"column": "variant", "equals": "plate"}], "action": "drop", "reason": "plate"},
+        ],
+    },
+    {"name": "audit", "flags": ["confident_learning.flag", "quality.flag"], "guesses": "confident_learning.score"},
+]
+
+
+def test_a_step_left_out_takes_with_it_what_needs_it(file):
+    recipe = load_recipe(
+        file({**BASE, "curate": STEPS}), ["curate.probabilities=null", "curate.policy.min_class_size=7"]
+    )
+    names = [step.component_name() for step in recipe.curate]
+    assert names == ["quality", "features", "duplicates", "policy", "audit"]
+    policy, audit = recipe.curate[-2:]
+    assert [rule.reason for rule in policy.rules] == ["copy", "plate"]
+    assert policy.min_class_size == 7
+    assert (audit.flags, audit.guesses) == (("quality.flag",), "")
+    assert Recipe.parse(recipe.dump()) == recipe
+    assert recipe.version == "1.0.0"
+    without_pictures = load_recipe(file({**BASE, "curate": STEPS}), ["curate.features=null", "curate.quality=null"])
+    assert [step.component_name() for step in without_pictures.curate] == ["policy", "audit"]
+
+
+def test_the_other_lists_lose_a_component_by_name_or_position(file):
+    recipe = load_recipe(file(), ["generate.1=null", "evaluate.brightness=null"])
+    assert [part.copies for part in recipe.generate] == [1]
+    assert recipe.evaluate == ()
+    assert "no curate.x; there are: none" in message(file({**BASE, "curate": []}), ["curate.x=null"])
+
+
+def test_the_shipped_recipe_without_labels(file):
+    recipe = load_recipe("curate_folder", ["curate.probabilities=null", "curate.training_dynamics=null"])
+    assert not any(step.needs_labels for step in recipe.curate)
+    policy = next(step for step in recipe.curate if step.component_name() == "policy")
+    assert {"shows_nothing", "copy"} <= {rule.reason for rule in policy.rules}
+
+
+def test_whereabouts_tell_which_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = ["source.name=image_folder", "source.path=photos"]
+    folder = whereabouts(load_recipe("curate_folder", base).source)
+    assert folder == f"image_folder path={tmp_path / 'photos'}"
+    assert whereabouts(load_recipe("curate_folder", [*base, "source.licence=CC0-1.0"]).source) == folder
+    hub = ["source.name=huggingface", "source.dataset=a/b"]
+    assert whereabouts(load_recipe("curate_folder", hub).source) == "huggingface dataset=a/b split=train"
 
 
 def test_an_override_into_a_list_of_names_is_answered(file):
