@@ -10,6 +10,7 @@ import flows.settings  # noqa: F401 - before Prefect reads its settings
 
 # isort: split
 
+from collections.abc import Iterable
 from typing import Any
 
 from prefect import flow, task
@@ -18,9 +19,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 
 from flows.job import Job, ensure_gpu_limit, gpu_slot, progress, worth_retrying
+from schemas.component import Component
 from schemas.manifest import Manifest, Receipt
 from variorum.context import Profile
-from variorum.engine import Unit, commit, plan, run_unit
+from variorum.engine import Unit, check_models, commit, plan, run_unit
 from variorum.plans import keep_plan
 from variorum.recipes import whereabouts
 from variorum.tables import summary_rows
@@ -43,8 +45,11 @@ def unit_task(job: Job, unit: Unit) -> Receipt:
         return run_unit(recipe, unit, ctx, store, progress.get().advance)
 
 
-def build(job: Job) -> Manifest:
-    """Inside a flow: run every unit that has no receipt yet, then seal the edition."""
+def build(job: Job, then: Iterable[Component] = ()) -> Manifest:
+    """Inside a flow: run every unit that has no receipt yet, then seal the edition.
+
+    The models for it are looked for first, and those of the components that work on the edition `then`.
+    """
     recipe, ctx, store = job.open()
     planned = plan(recipe, ctx)
     store.check_version(recipe.dataset, recipe.version, planned.fingerprint, whereabouts(recipe.source))
@@ -54,6 +59,7 @@ def build(job: Job) -> Manifest:
     progress.get().advance(sum(receipt.stop - receipt.start for receipt in receipts))
     done = {receipt.unit for receipt in receipts}
     if todo := [unit for unit in planned.units if unit.key not in done]:
+        check_models((recipe.source, *recipe.generate, *then), ctx)
         ensure_gpu_limit()  # imports torch, which takes longer than all else of a run with nothing to do
         receipts += run_all([unit_task.submit(job, unit) for unit in todo], "units")
     manifest = commit(recipe, planned, receipts, store, profile=job.profile, asked=asked)

@@ -22,7 +22,7 @@ from flows.terminal import (
     print_plan,
     print_summary,
 )
-from schemas.errors import VariorumError
+from schemas.errors import ModelUnavailable, VariorumError
 
 if TYPE_CHECKING:
     from flows.job import Job
@@ -404,12 +404,15 @@ def doctor(
 
     table = models(profile.value)
     chosen = aliases or table.aliases()
-    still_open = table.lock(chosen) if pin else {}
+    failed = table.lock(chosen) if pin else {}
     if fetch:
         for alias in chosen:
-            if table.status(alias).state not in ("ready", "unpinned"):
+            if table.status(alias, thorough=True).state not in ("ready", "unpinned"):
                 console(stderr=True).print(f"fetching {alias}")
-                table.fetch(alias)
+                try:
+                    table.fetch(alias)
+                except ModelUnavailable as error:
+                    failed[alias] = str(error)
     shown = Table("alias", "model", "licence", "MB", "state", title=f"profile {profile.value}", title_justify="left")
     rows = doctor_report(table, chosen)
     for row in rows:
@@ -418,7 +421,7 @@ def doctor(
     console().print(shown)
     for row in rows:
         if row.state != "ready":
-            typer.echo(f"{row.alias}: {still_open.get(row.alias, row.way_out)}")
+            typer.echo(f"{row.alias}: {failed.get(row.alias, row.way_out)}")
     if any(row.state != "ready" for row in rows):
         raise typer.Exit(1)
 
@@ -465,7 +468,8 @@ def _plain_run(job: Job, workers: int, *, force: bool) -> Manifest:
     recipe, ctx, store = job.open()
     check_evaluations(recipe, ctx)
     with bars() as progress:
-        manifest = plain_build(recipe, ctx, store, profile=job.profile, workers=workers, progress=progress)
+        then = (*recipe.curate, *recipe.evaluate)
+        manifest = plain_build(recipe, ctx, store, profile=job.profile, workers=workers, progress=progress, then=then)
         if recipe.curate:
             judged = plain_curate(recipe, manifest, ctx, store, workers=workers, progress=progress, force=force)
             manifest = plain_release(manifest, *judged, store, workers=workers, progress=progress)
@@ -475,9 +479,11 @@ def _plain_run(job: Job, workers: int, *, force: bool) -> Manifest:
 
 
 def _plain_evaluate(job: Job, manifest: Manifest, workers: int) -> None:
+    from variorum.evaluate import check_ready
     from variorum.evaluate import evaluate as plain_evaluate
 
     recipe, ctx, store = job.open()
+    check_ready(recipe.evaluate, manifest, ctx, store)
     with bars() as progress:
         for evaluation in recipe.evaluate:
             plain_evaluate(manifest, evaluation, ctx, store, workers=workers, progress=progress)

@@ -16,6 +16,7 @@ from flows.job import Job, ensure_gpu_limit, gpu_slot, progress
 from schemas.manifest import Ledger, Manifest, Receipt, ShardInfo
 from variorum.context import Profile
 from variorum.curate import Columns, check_labels, decide, measuring, score_step, scores
+from variorum.engine import check_models
 from variorum.ledgers import read_ledger
 from variorum.measure import measure_key, measure_shard
 from variorum.release import Part, commit_release, plan_release, run_part
@@ -53,6 +54,7 @@ def curate(job: Job, manifest: Manifest, *, force: bool = False) -> tuple[int, L
         todo = [shard for shard in shards if not _measured(shard, job)]
         progress.get().advance(sum(shard.samples for shard in shards if shard not in todo))
         if todo:
+            check_models(recipe.curate, ctx)
             ensure_gpu_limit()
             run_all([measure_task.submit(job, shard) for shard in todo], "shards")
     found = [measure_shard(shard, steps, ctx, store) for shard in shards]

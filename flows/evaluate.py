@@ -15,7 +15,7 @@ from flows.job import Job, gpu_slot, progress
 from schemas.canonical import Json
 from schemas.manifest import Manifest, ShardInfo
 from variorum.context import Profile
-from variorum.evaluate import Piece, check_judges, measure_key, pieces, run_measure, summarise
+from variorum.evaluate import Piece, check_judges, check_ready, measure_key, pieces, run_measure, summarise
 from variorum.ledgers import current
 
 
@@ -30,6 +30,7 @@ def measure_task(job: Job, position: int, piece: Piece) -> ShardInfo:
 def evaluate(job: Job, manifest: Manifest) -> dict[str, dict[str, Json]]:
     """Inside a flow: every evaluation of the recipe on the edition, by name; what was measured before is kept."""
     recipe, ctx, store = job.open()
+    check_ready(recipe.evaluate, manifest, ctx, store)
     figures = {}
     for position, evaluation in enumerate(recipe.evaluate):
         check_judges(evaluation, manifest, ctx)

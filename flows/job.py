@@ -43,7 +43,7 @@ def _store(url: str) -> Store:
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
-    """Errors that the project names stay errors however often they are tried; the rest may pass (I/O, memory)."""
+    """Errors that the project names stay errors however often they are tried, too little memory too; I/O may pass."""
     return not isinstance(state.result(raise_on_failure=False), VariorumError)
 
 

@@ -29,7 +29,7 @@ def run_flow(recipe: dict[str, Any], profile: Profile, store: str, force: bool =
     job = Job(recipe, profile, store)
     opened, ctx, where = job.open()
     check_evaluations(opened, ctx)
-    manifest = build(job)
+    manifest = build(job, (*opened.curate, *opened.evaluate))
     if opened.curate:
         manifest = release(job, manifest, *curate(job, manifest, force=force))
     evaluate(job, manifest)

@@ -35,6 +35,9 @@ class Models(Protocol):
     def pin(self, alias: str) -> str:
         """What exactly the alias stands for, `name@sha256` or `repo@revision`; enters the unit keys."""
 
+    def check(self, aliases: Iterable[str]) -> None:
+        """Raise ModelUnavailable, with a line for each, unless all of these can be had here; asked before work."""
+
 
 class Memo(Protocol):
     """A disposable store of costly intermediates: the same key always means the same arrays."""

@@ -3,7 +3,7 @@
     VariorumError                 one clear line for the user: the thing, the value, the way out
     ├── RecipeError               a recipe, an override or a component's field is wrong
     ├── SourceError               the data behind a source is missing or unusable
-    ├── ModelUnavailable          an alias has no usable weights on this machine
+    ├── ModelUnavailable          an alias has no usable weights on this machine, or it has too little memory
     ├── TooManyFailures           a unit failed past the recipe's failure rate
     └── StoreError                the store can't be written, read or trusted
         ├── VersionDrift          a sealed version was asked to hold something else
@@ -28,7 +28,7 @@ class SourceError(VariorumError):
 
 
 class ModelUnavailable(VariorumError):
-    """An alias has no usable weights on this machine, or the weights aren't the pinned ones."""
+    """An alias has no usable weights on this machine, they aren't the pinned ones, or there isn't the memory."""
 
 
 class TooManyFailures(VariorumError):

@@ -18,9 +18,11 @@ from schemas.manifest import Ledger, Manifest, ShardInfo
 from schemas.recipe import Recipe
 from schemas.verdict import Verdict
 from variorum.columns import scalar_columns
+from variorum.engine import check_models
 from variorum.detectors import detector_figures
 from variorum.ledgers import action_counts, keep_verdicts, put_ledger, put_queue, review_queue, settle
-from variorum.measure import keep_columns, measure_shard, measures, pins
+from variorum.measure import keep_columns, measure_key, measure_shard, measures, pins
+from variorum.models.memory import running_out
 from variorum.progress import QUIET, Progress
 from variorum.store import Store
 from variorum.tables import filled_rows, read_part, read_table
@@ -67,6 +69,13 @@ def check_labels(recipe: Recipe, manifest: Manifest, store: Store) -> None:
         f"no picture of {manifest.dataset}@{manifest.version} has a label, and {', '.join(wanting)} can't do without; "
         f"leave them out with all that needs them: {' '.join(f'--set curate.{name}=null' for name in wanting)}"
     )
+
+
+def check_ready(recipe: Recipe, manifest: Manifest, ctx: Context, store: Store) -> None:
+    """Whether the models of the steps can be had, if anything is still to be measured. Raises ModelUnavailable."""
+    shards = manifest.shards.get("test", [])
+    if not all(store.measure(measure_key(shard, step, ctx)) for step in measuring(recipe) for shard in shards):
+        check_models(recipe.curate, ctx)
 
 
 def picture_table(manifest: Manifest, store: Store) -> Any:
@@ -136,6 +145,7 @@ def curated_table(manifest: Manifest, ledger: Ledger, steps: Sequence[str], stor
     return table
 
 
+@running_out()
 def score_step(
     step: CurationStep, manifest: Manifest, columns: Columns, ctx: Context, store: Store, table: Any = None
 ) -> ShardInfo:
@@ -260,6 +270,7 @@ def curate(
 ) -> tuple[int, Ledger]:
     """The plain loop: measure every shard on `workers` threads, score step after step, decide."""
     check_labels(recipe, manifest, store)
+    check_ready(recipe, manifest, ctx, store)
     shards, steps = manifest.shards.get("test", []), measuring(recipe)
     measured: dict[str, list[ShardInfo]] = {step.component_name(): [] for step in steps}
     if steps:

@@ -22,11 +22,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from schemas.canonical import Json, digest
-from schemas.component import ClassInfo, Context
+from schemas.component import ClassInfo, Component, Context
 from schemas.errors import RecipeError, SourceError, StoreError, TooManyFailures
 from schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from schemas.recipe import Recipe
 from schemas.sample import Failure, Sample
+from variorum.models.memory import running_out
 from variorum.pipeline import prefetch
 from variorum.plans import keep_plan
 from variorum.progress import QUIET, Progress
@@ -125,6 +126,7 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
 # ── one unit ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@running_out()
 def run_unit(recipe: Recipe, unit: Unit, ctx: Context, store: Store, advance: Advance = lambda _: None) -> Receipt:
     """Make a unit's pictures, write its shards and table, leave the receipt; or return the receipt that is there.
 
@@ -358,13 +360,18 @@ def build(
     profile: str,
     workers: int = 1,
     progress: Progress = QUIET,
+    then: Iterable[Component] = (),
 ) -> Manifest:
     """The plain loop: plan, run every unit on `workers` threads, commit.
 
-    A unit that fails doesn't stop the others; the first error is raised once all have had their turn.
+    A unit that fails doesn't stop the others; the first error is raised once all have had their turn. Where there is
+    something to do, the models for it are looked for first, and those of the components that work on the edition
+    `then`.
     """
     planned = plan(recipe, ctx)
     store.check_version(recipe.dataset, recipe.version, planned.fingerprint, whereabouts(recipe.source))
+    if not all(store.receipt(unit.key) for unit in planned.units):
+        check_models((recipe.source, *recipe.generate, *then), ctx)
     asked = keep_plan(recipe, ctx, store, progress)
     progress.start("making pictures of", planned.size)
     receipts: list[Receipt] = []
@@ -384,6 +391,11 @@ def build(
     if errors:
         raise errors[0]
     return commit(recipe, planned, receipts, store, profile=profile, asked=asked)
+
+
+def check_models(components: Iterable[Component], ctx: Context) -> None:
+    """Whether the models that components ask for can be had here. Raises ModelUnavailable with a line for each."""
+    ctx.models.check({alias for component in components for alias in component.aliases()})
 
 
 def _version(package: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,8 +19,10 @@ from schemas.errors import SourceError
 from schemas.manifest import Manifest, ShardInfo
 from schemas.recipe import Recipe
 from schemas.sample import Sample
+from variorum.engine import check_models
 from variorum.measure import AHEAD, Advance, pins, shard_samples, source_pictures
 from variorum.models import refuse_filters
+from variorum.models.memory import running_out
 from variorum.pipeline import prefetch
 from variorum.progress import QUIET, Progress
 from variorum.store import Store
@@ -92,6 +94,21 @@ def measure_key(piece: Piece, evaluation: Evaluation, ctx: Context) -> str:
     return digest([what, evaluation.component_name(), evaluation.revision, fields, pins(evaluation, ctx)])
 
 
+def check_ready(evaluations: Iterable[Evaluation], manifest: Manifest, ctx: Context, store: Store) -> None:
+    """Whether the models can be had of those evaluations with something to measure. Raises ModelUnavailable."""
+    check_models(
+        [
+            evaluation
+            for evaluation in evaluations
+            if not all(
+                store.measure(measure_key(piece, evaluation, ctx)) for piece in pieces(manifest, evaluation, ctx)
+            )
+        ],
+        ctx,
+    )
+
+
+@running_out()
 def run_measure(
     piece: Piece, evaluation: Evaluation, ctx: Context, store: Store, advance: Advance = lambda _: None
 ) -> ShardInfo:

@@ -21,6 +21,7 @@ from schemas.sample import Failure, Sample
 from variorum.columns import arrow_column
 from variorum.engine import decoded
 from variorum.images import decode
+from variorum.models.memory import running_out
 from variorum.pipeline import prefetch
 from variorum.records import read_sample
 from variorum.shards import read_shard
@@ -101,6 +102,7 @@ def pins(component: Component, ctx: Context) -> dict[str, str]:
     return {alias: ctx.models.pin(alias) for alias in component.aliases()}
 
 
+@running_out()
 def measure_shard(
     shard: ShardInfo, steps: Sequence[CurationStep], ctx: Context, store: Store, advance: Advance = lambda _: None
 ) -> dict[str, ShardInfo]:

@@ -155,6 +155,16 @@ def models_table(tiny: Path, **checkers: Path) -> str:
     )
 
 
+def offload_by_module(pipeline: Any, device: str) -> None:
+    """diffusers' `enable_sequential_cpu_offload` for a CPU, which its own calls `cpu:0`, and accelerate stumbles."""
+    from accelerate import cpu_offload
+    from torch.nn import Module
+
+    for part in pipeline.components.values():
+        if isinstance(part, Module):
+            cpu_offload(part, device, offload_buffers=len(part._parameters) > 0)
+
+
 def save_tokenizer(folder: Path) -> Any:
     """CLIP's tokenizer over single bytes: a token a letter."""
     from transformers import CLIPTokenizer

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-from tiny_pipelines import SIDE, save_transformer
+from diffusers import DiffusionPipeline
+from tiny_pipelines import SIDE, offload_by_module, save_transformer
 
 from generators.class_conditional import ClassConditional
 from generators.sources.class_names import ClassNames
 from schemas.component import Context
 from schemas.errors import ModelUnavailable, RecipeError
 from variorum.memo import DiskMemo
-from variorum.models import ModelTable
+from variorum.models import ModelTable, placement, pretrained
 from variorum.models.entries import Entry
 from variorum.models.loaders import class_diffusion
 
@@ -54,6 +58,70 @@ def test_guidance_has_an_effect_and_nothing_may_be_asked_for(model):
     assert model([], [], **SETTINGS).shape == (0, SIDE, SIDE, 3)
 
 
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+def test_it_makes_what_the_bare_pipeline_makes(model, folder, guidance, sampler):
+    import diffusers
+    import torch
+
+    made = model([5, 7], [11, 12], guidance=guidance, steps=3, sampler=sampler)
+    bare = diffusers.DiTPipeline.from_pretrained(folder)
+    bare.set_progress_bar_config(disable=True)
+    bare.scheduler = class_diffusion.scheduler(bare.scheduler.config, sampler)
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in (11, 12)]
+    theirs = bare([5, 7], guidance_scale=guidance, generator=generators, num_inference_steps=3, output_type="np").images
+    assert np.abs(made - (theirs * 255).round()).max() <= LEVELS  # it multiplies where we divide by the scale
+
+
+def test_decoding_goes_on_beside_denoising(model, monkeypatch):
+    """While one call decodes, another denoises: each waits for the other, and both come to an end."""
+    meeting = threading.Barrier(2, timeout=30)
+    decoded, denoised = model._decoded, model._denoised
+    begun = threading.Event()
+
+    def decode(latents):
+        if not begun.is_set():
+            begun.set()
+            meeting.wait()
+        return decoded(latents)
+
+    def denoise(*args):
+        if begun.is_set():
+            meeting.wait()
+        return denoised(*args)
+
+    monkeypatch.setattr(model, "_decoded", decode)
+    monkeypatch.setattr(model, "_denoised", denoise)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(model, [1], [11], **SETTINGS)
+        assert begun.wait(30)
+        second = pool.submit(model, [2], [12], **SETTINGS)
+        pictures = first.result()[0], second.result()[0]
+    monkeypatch.undo()
+    assert np.array_equal(pictures[0], model([1], [11], **SETTINGS)[0])
+    assert np.array_equal(pictures[1], model([2], [12], **SETTINGS)[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention": "plain"},
+        {"attention": "sliced"},
+        {"vae_slicing": True},
+        {"vae_tiling": True},
+        {"offload": "model"},
+        {"offload": "sequential"},
+    ],
+    ids=lambda o: "_".join(map(str, *o.items())),
+)
+def test_memory_savers_change_next_to_nothing(model, folder, monkeypatch, options):
+    monkeypatch.setattr(DiffusionPipeline, "enable_sequential_cpu_offload", offload_by_module)
+    saving = class_diffusion.load(entry(folder, options=options), folder, {})
+    made = saving([1, 2], [11, 12], **SETTINGS)
+    assert np.abs(made.astype(int) - model([1, 2], [11, 12], **SETTINGS)).max() <= LEVELS
+    assert (saving._decoding is saving._denoising) == ("offload" in options)
+
+
 def test_it_stands_behind_the_route_on_imagenets_classes(folder, tmp_path, monkeypatch):
     table = f'[dit]\nname = "tiny/dit"\nloader = "class_diffusion"\nlocal = {{ path = "{folder}" }}\n'
     (tmp_path / "models.toml").write_text(f'{table}licence = "none"\nsource = "random weights"\n')
@@ -69,13 +137,14 @@ def test_it_stands_behind_the_route_on_imagenets_classes(folder, tmp_path, monke
 
 
 def test_what_is_no_such_pipeline_is_refused(tmp_path, folder, tiny, monkeypatch):
-    monkeypatch.setattr(class_diffusion, "best_device", lambda: "cpu")
+    for module in (pretrained, placement):
+        monkeypatch.setattr(module, "best_device", lambda: "cpu")
     with pytest.raises(ModelUnavailable, match=r"no model_index\.json"):
         class_diffusion.load(entry(tmp_path), tmp_path, {})
-    with pytest.raises(ModelUnavailable, match="can't be loaded as a DiTPipeline"):
+    with pytest.raises(ModelUnavailable, match="can't be loaded as DiTPipeline"):
         class_diffusion.load(entry(tiny / "text_to_image"), tiny / "text_to_image", {})
-    with pytest.raises(ModelUnavailable, match="wants a GPU"):
-        class_diffusion.load(entry(folder, dtype="float16"), folder, {})
+    assert "wants a GPU" in class_diffusion.problem(entry(folder, dtype="float16"))
+    assert "needs a GPU" in class_diffusion.problem(entry(folder, options={"offload": "model"}))
     save_transformer(tmp_path / "few", classes=10)
     with pytest.raises(ModelUnavailable, match="has 10 classes"):
         class_diffusion.load(entry(tmp_path / "few"), tmp_path / "few", {})

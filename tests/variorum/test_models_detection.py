@@ -167,7 +167,9 @@ def test_boxes_are_cut_at_the_border_and_dropped_beyond_it():
 def test_a_pickle_is_refused_and_never_opened(folders, tmp_path, family):
     copied = shutil.copytree(folders / family, tmp_path / "mine")
     (copied / "model.safetensors").rename(copied / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(ModelUnavailable, match="has no detector with safetensors weights"):
+    with pytest.raises(
+        ModelUnavailable, match="can't be loaded as AutoModelForZeroShotObjectDetection with safetensors weights"
+    ):
         detection.load(entry(copied), copied, {})
 
 
@@ -177,12 +179,12 @@ def test_code_in_a_folder_is_never_run(folders, tmp_path):
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}
     (copied / "config.json").write_text(json.dumps(config))
     (copied / "mine.py").write_text("raise SystemExit")
-    with pytest.raises(ModelUnavailable, match="has no detector"):
+    with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForZeroShotObjectDetection"):
         detection.load(entry(copied), copied, {})
 
 
 def test_another_model_is_no_detector(tiny, folders, tmp_path):
-    with pytest.raises(ModelUnavailable, match="has no detector"):
+    with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForZeroShotObjectDetection"):
         detection.load(entry(tiny / "clip"), tiny / "clip", {})
-    with pytest.raises(ModelUnavailable, match="has no detector"):
+    with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForZeroShotObjectDetection"):
         detection.load(entry(tmp_path), tmp_path, {})

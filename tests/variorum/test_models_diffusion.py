@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from diffusers import DiffusionPipeline
 from pydantic import ValidationError
+from tiny_pipelines import offload_by_module
 
 from schemas.errors import ModelUnavailable
+from variorum.models import placement, pretrained
 from variorum.models.encoded_prompts import EncodedPrompts
 from variorum.models.entries import Entry
 from variorum.models.latent_diffusion import fitted
@@ -249,6 +254,39 @@ def test_memory_savers_change_next_to_nothing(models, options):
     assert furthest(saving, make(models("text_to_image"), "text_to_image", range(3))) <= LEVELS
 
 
+@pytest.mark.slow
+def test_compiled_networks_make_the_same_pictures(tiny, models, monkeypatch):
+    """By the backend that only traces; the others need a compiler and minutes."""
+    import torch
+
+    compiled = []
+
+    def traced(network, compile=torch.compile):
+        compiled.append(network)
+        return compile(network, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    folder = tiny / "text_to_image"
+    model = diffusion.load(entry(folder, task="text_to_image", compile=True), folder, {})
+    assert [type(network).__name__ for network in compiled] == ["UNet2DConditionModel"]
+    pictures = make(model, "text_to_image", [0], steps=1)
+    assert furthest(pictures, make(models("text_to_image"), "text_to_image", [0], steps=1)) <= LEVELS
+
+
+@pytest.mark.parametrize(("task", "folder"), [("text_to_image", "text_to_image"), ("image_to_image", "xl")])
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_parts_that_wait_on_the_cpu_change_nothing(tiny, models, monkeypatch, task, folder, offload):
+    """accelerate's hooks bring each part to the device, here the CPU too, and so decoding waits for denoising."""
+    monkeypatch.setattr(DiffusionPipeline, "enable_sequential_cpu_offload", offload_by_module)
+    place = tiny / folder
+    model = diffusion.load(entry(place, task=task, offload=offload), place, {})
+    assert any(hasattr(part, "_hf_hook") for part in model.pipeline.vae.modules())
+    assert model._decoding is model._denoising
+    with ThreadPoolExecutor(2) as pool:
+        halves = list(pool.map(lambda numbers: make(model, task, numbers), [range(2), range(2, 4)]))
+    assert furthest([*halves[0], *halves[1]], make(models(task, folder), task, range(4))) <= LEVELS
+
+
 # ── what isn't loaded ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -280,22 +318,54 @@ def test_a_folder_with_code_is_refused(copied):
 
 def test_what_is_no_pipeline_is_said_in_one_line(copied, tmp_path):
     refused(tmp_path, r"has no model_index\.json")
-    refused(copied, "can't be loaded for text_to_image", variant="fp32")
+    refused(copied, "can't be loaded as AutoPipelineForText2Image", variant="fp32")
     shutil.rmtree(copied / "vae")
-    refused(copied, "can't be loaded for text_to_image")
+    refused(copied, "can't be loaded as AutoPipelineForText2Image")
 
 
-def test_half_precision_wants_a_gpu(copied):
-    import torch
+HALF = r"computes in float16, which wants a GPU.*\$VARIORUM_MODELS.*dtype = \"float32\""
 
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    refused(copied, r"wants a GPU.*\$VARIORUM_MODELS.*dtype = \"float32\"", dtype="float16")
-    refused(
-        copied,
-        r"offload = 'model' needs (the package accelerate: pip install 'variorum\[gpu\]'|a GPU)",
-        offload="model",
-    )
+
+@pytest.mark.parametrize(
+    ("fields", "packages", "said"),
+    [
+        ({}, (), "needs the packages diffusers, transformers, torch"),
+        ({}, ("diffusers", "torch"), "needs the package transformers$"),
+        ({"dtype": "float16"}, None, HALF),
+        (
+            {"offload": "model"},
+            ("diffusers", "transformers", "torch"),
+            r"offload = 'model' needs the package accelerate",
+        ),
+        ({"offload": "sequential"}, None, "offload = 'sequential' needs a GPU, and there is none here"),
+        ({"attention": "xformers"}, ("diffusers", "transformers", "torch"), "needs the package xformers: pip install"),
+        ({"attention": "xformers"}, None, "attention = 'xformers' needs a GPU"),
+        ({"attention": "sliced", "vae_tiling": True, "compile": True}, None, "^$"),
+    ],
+)
+def test_what_a_machine_lacks_is_known_without_loading(tiny, monkeypatch, fields, packages, said):
+    """`packages` are those that are installed, None for all."""
+    for module in (pretrained, placement):
+        monkeypatch.setattr(module, "best_device", lambda: "cpu")
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: packages is None or name in packages or None)
+    assert re.search(said, diffusion.problem(entry(tiny / "text_to_image", task="text_to_image", **fields)))
+
+
+def test_a_gpu_is_enough_for_half_precision_and_offloading(tiny, monkeypatch):
+    for module in (pretrained, placement):
+        monkeypatch.setattr(module, "best_device", lambda: "cuda")
+    asked = entry(tiny / "text_to_image", task="text_to_image", dtype="float16", offload="model")
+    assert diffusion.problem(asked) == ""
+
+
+def test_xl_hides_no_watermark_whatever_is_installed(tiny, monkeypatch):
+    from diffusers.pipelines.stable_diffusion_xl import pipeline_stable_diffusion_xl as xl
+
+    monkeypatch.setattr(xl, "is_invisible_watermark_available", lambda: True)
+    monkeypatch.setattr(xl, "StableDiffusionXLWatermarker", lambda: "a watermark", raising=False)
+    assert xl.StableDiffusionXLPipeline.from_pretrained(tiny / "xl").watermark == "a watermark"
+    model = diffusion.load(entry(tiny / "xl", task="text_to_image"), tiny / "xl", {})
+    assert model.pipeline.watermark is None
 
 
 def test_settings_without_meaning_are_refused(tiny):
@@ -338,7 +408,7 @@ def test_the_checkers_decision_is_diffusers_own(checker):
 
 
 def test_a_folder_without_a_checker_is_refused(tiny):
-    with pytest.raises(ModelUnavailable, match="has no safety checker"):
+    with pytest.raises(ModelUnavailable, match="can't be loaded as StableDiffusionSafetyChecker"):
         safety_checker.load(entry(tiny / "inpaint", "safety_checker"), tiny / "inpaint", {})
 
 
@@ -361,7 +431,7 @@ def test_api_of_zero_shot(tiny):
 
 
 def test_no_clip_model_no_zero_shot(tiny):
-    with pytest.raises(ModelUnavailable, match="has no CLIP model"):
+    with pytest.raises(ModelUnavailable, match="can't be loaded as CLIPModel"):
         zero_shot.load(
             entry(tiny / "text_to_image" / "tokenizer", "zero_shot"), tiny / "text_to_image" / "tokenizer", {}
         )

@@ -31,12 +31,14 @@ def test_every_alias_has_a_pin_and_a_status_with_nothing_fetched(profile, tmp_pa
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     table = ModelTable(profile, tmp_path)
     for status in doctor(table):
-        if status.state != "unpinned":
+        made_by_the_user = table.entry(status.alias).local is not None
+        if status.state != "unpinned" and not made_by_the_user:
             pin = table.pin(status.alias)
             assert "@" in pin
             assert table.entry(status.alias).loader in pin
-        assert (status.state == "ready") == (status.size == 0)
-        assert status.state in ("ready", "missing", "unpinned")
+        assert (status.state == "ready") == (status.size == 0 and not made_by_the_user)
+        elsewhere = made_by_the_user or table.entry(status.alias).dtype == "float16"
+        assert status.state in ("ready", "missing", "unpinned", *(["unavailable"] if elsewhere else []))
         assert bool(status.way_out) == (status.state != "ready")
     assert not list(tmp_path.iterdir())
 
@@ -66,8 +68,83 @@ def test_unknown_names_are_answered_with_the_known_ones():
 
 
 def test_missing_weights_name_the_command_that_fetches_them(tmp_path):
-    with pytest.raises(ModelUnavailable, match=r"'segmenter' .* is missing: fetch it with `variorum doctor --fetch`"):
+    with pytest.raises(
+        ModelUnavailable, match=r"'segmenter' .* is missing: fetch it with `variorum doctor segmenter --fetch`"
+    ):
         ModelTable("embedded", tmp_path).get("segmenter")
+    with pytest.raises(ModelUnavailable, match=r"`variorum doctor zero_shot --fetch --profile hub`"):
+        ModelTable("hub", tmp_path).get("zero_shot")
+    # what fetches a model fetches what it uses, so its own command comes first
+    assert ModelTable("hub", tmp_path).status("segmenter").way_out == (
+        "fetch it with `variorum doctor segmenter --fetch --profile hub`"
+    )
+
+
+def test_all_that_is_missing_is_said_at_once_and_before_anything_is_loaded(tmp_path):
+    table = ModelTable("embedded", tmp_path)
+    table.check(["inpainter", "class_conditional", "judge"])
+    with pytest.raises(ModelUnavailable) as raised:
+        table.check(["segmenter", "inpainter", "classifier", "segmenter"])
+    first, second = str(raised.value).splitlines()
+    assert first.startswith("model 'classifier' (")
+    assert first.endswith("is missing: fetch it with `variorum doctor classifier --fetch`")
+    assert "`variorum doctor segmenter --fetch`" in second
+    with pytest.raises(RecipeError, match="no model alias 'songs'"):
+        table.check(["songs"])
+
+
+def test_a_model_for_another_machine_is_unavailable(override, monkeypatch):
+    from variorum.models import placement, pretrained
+
+    for module in (placement, pretrained):
+        monkeypatch.setattr(module, "best_device", lambda: "cpu")
+    half = own('dtype = "float16"').replace("u2net", "zero_shot")
+    offloaded = own('options = { task = "inpaint", offload = "model" }').replace("u2net", "diffusion")
+    override(half + "\n" + offloaded.replace("[mine]", "[other]"))
+    table = ModelTable("embedded")
+    half, offloaded = doctor(table, ["mine", "other"])
+    assert (half.state, offloaded.state) == ("unavailable", "unavailable")
+    assert "wants a GPU" in half.way_out
+    assert "needs a GPU" in offloaded.way_out
+    with pytest.raises(ModelUnavailable, match=r"'mine' .* is unavailable.*\n.*'other' .* is unavailable"):
+        table.check(["mine", "other"])
+
+
+def test_weights_are_read_once_and_only_the_doctor_reads_them_again(override, own_cache, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    content, commit = b"weights", "1" * 40
+    blob = tmp_path / "hub" / "models--me--model" / "blobs" / hashlib.sha256(content).hexdigest()
+    file = tmp_path / "hub" / "models--me--model" / "snapshots" / commit / "model.safetensors"
+    for path in (blob, file):
+        path.parent.mkdir(parents=True)
+    blob.write_bytes(content)
+    os.utime(blob, (1_700_000_000, 1_700_000_000))
+    file.symlink_to(blob)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    override(own(f'hub_repo = {{ repo = "me/model", revision = "{commit}", files = ["model.safetensors"] }}'))
+    read = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *args: [read.append(1), digest(*args)][1])
+
+    def states():
+        """With how often the file was read: another process's first look, another look, the doctor's."""
+        found = []
+        for look in (
+            lambda: ModelTable("embedded").status("mine"),
+            lambda: doctor(ModelTable("embedded"), ["mine"])[0],
+        ):
+            read.clear()
+            found.append((look().state, len(read)))
+        return found
+
+    assert states() == [("ready", 1), ("ready", 1)]
+    assert states() == [("ready", 0), ("ready", 1)]
+    blob.write_bytes(b"damaged")  # of the same length
+    assert states() == [("corrupt", 1), ("corrupt", 1)]
+    os.utime(blob, (1_700_000_000, 1_700_000_000))  # a disk's error leaves the time as it was
+    states()
+    assert states()[1] == ("corrupt", 1)
 
 
 def test_weights_that_are_not_the_pinned_ones_are_refused(tmp_path):
@@ -131,6 +208,12 @@ def test_an_unknown_loader_is_a_state_not_a_traceback(override):
     status = ModelTable("embedded").status("mine")
     assert status.state == "unavailable"
     assert "no loader named 'frog'" in status.way_out
+
+
+def test_wrong_options_are_a_state_that_names_them(override):
+    override(own("options = { thread = 2 }"))
+    status = ModelTable("embedded").status("mine")
+    assert (status.state, status.way_out) == ("unavailable", "options.thread: no such field; there are: threads")
 
 
 def test_a_judge_may_not_have_filtered_even_with_other_options():

@@ -5,7 +5,7 @@ scheduler or an encoder draws besides comes from the same picture's generator. S
 not on its batch, up to what kernels do with another batch size.
 
 A pipeline denoises one batch at a time and decodes one at a time, but each may go on beside the other: two threads that
-call it keep the U-Net at work.
+call it keep the network that denoises at work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -28,10 +28,10 @@ MULTIPLE = 8
 
 
 class Pipeline:
-    """What the four have in common: noise by seed, one batch in the U-Net and one in the VAE, pixels out.
+    """What they have in common: noise by seed, one batch in the network and one in the VAE, pixels out.
 
     Args:
-        pipeline: of diffusers, with `unet`, `vae` and `scheduler`, on its device.
+        pipeline: of diffusers, with `unet` or `transformer`, `vae` and `scheduler`, on its device.
     """
 
     encodes: ClassVar[bool] = False
@@ -40,7 +40,8 @@ class Pipeline:
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
         self.multiple: int = max(MULTIPLE, pipeline.vae_scale_factor)
-        self.size: int = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+        self._network = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
+        self.size: int = self._network.config.sample_size * pipeline.vae_scale_factor
         self._encoded = EncodedPrompts(pipeline)
         # calls change a tokenizer's settings, so what is counted beside a run is counted by another one
         self._counter = copy.deepcopy(getattr(pipeline, "tokenizer", None))
@@ -66,27 +67,34 @@ class Pipeline:
         return side
 
     def _noise(self, generators: Sequence[Any], height: int, width: int) -> Any:
-        """Standard normal latents `[N, c, h, w]` in the U-Net's type, drawn as float32."""
+        """Standard normal latents `[N, c, h, w]` in the network's type, drawn as float32."""
         import torch
 
         factor, channels = self.pipeline.vae_scale_factor, self.pipeline.vae.config.latent_channels
         shape = channels, height // factor, width // factor
         drawn = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-        return drawn.to(self.pipeline.unet.dtype)
+        return drawn.to(self._network.dtype)
 
     def _run(self, prompts: Sequence[str] = (), negatives: Sequence[str] = (), **inputs: Any) -> list[Pixels]:
-        """The pictures of one call; values that aren't finite come as black, which a blank picture's gate catches.
+        """The pictures of one call of the pipeline.
 
         Raises:
             ValueError: when only some of the negatives are empty.
         """
+
+        def latents() -> Any:
+            texts = self._encoded(prompts, negatives) if prompts else {}
+            return self.pipeline(**inputs, **texts, output_type="latent").images
+
+        return self._made(latents)
+
+    def _made(self, denoise: Callable[[], Any]) -> list[Pixels]:
+        """Latents as pictures; values that aren't finite come as black, which a blank picture's gate catches."""
         import torch
 
         try:
             with self._denoising, torch.inference_mode():
-                if prompts:
-                    inputs |= self._encoded(prompts, negatives)
-                latents = self.pipeline(**inputs, output_type="latent").images
+                latents = denoise()
             with self._decoding, torch.inference_mode():
                 made = self._decoded(latents)
         except torch.OutOfMemoryError:

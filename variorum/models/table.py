@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from schemas.canonical import canonical_json
+from schemas.component import explain
 from schemas.errors import ModelUnavailable, RecipeError
 from variorum.cache import cache_dir
 from variorum.models import weights
 from variorum.models.entries import Entry, read_table
 from variorum.models.lock import find_commits
-
-FETCH = "variorum doctor --fetch"
+from variorum.models.memory import running_out, too_large
 
 State = Literal["ready", "missing", "unpinned", "corrupt", "unavailable"]
 
@@ -50,6 +52,11 @@ class Status:
     state: State
     way_out: str
 
+    @property
+    def problem(self) -> str:
+        """State and way out as one line, for an error."""
+        return f"model {self.alias!r} ({self.where}) is {self.state}: {self.way_out}"
+
 
 class ModelTable:
     """The models of one profile; implements `schemas.component.Models`.
@@ -66,7 +73,6 @@ class ModelTable:
         self.profile = profile
         self.cache = cache or cache_dir()
         self._table = read_table(profile)
-        self._fetch = FETCH if profile == "embedded" else f"{FETCH} --profile {profile}"
 
     def aliases(self) -> list[str]:
         """Every alias of this profile, sorted."""
@@ -106,15 +112,40 @@ class ModelTable:
             ModelUnavailable: when it can't be had, with the way out.
         """
         entry = self.entry(alias)
-        key = canonical_json(entry.identity()).decode(), self.cache.absolute()
+        key = self._key(entry)
         with _LOCK:
             if key not in _LOADED:
                 status = self.status(alias)
                 if status.state != "ready":
-                    raise ModelUnavailable(f"model {alias!r} ({entry.where}) is {status.state}: {status.way_out}")
+                    raise ModelUnavailable(status.problem)
                 used = {name: self.get(name) for name in entry.uses}
-                _LOADED[key] = _loader(entry).load(entry, weights.locate(entry, self.cache), used)
+                with running_out(f"model {alias!r} ({entry.name}) doesn't fit"):
+                    _LOADED[key] = _loader(entry).load(entry, weights.locate(entry, self.cache), used)
             return _LOADED[key]
+
+    def check(self, aliases: Iterable[str]) -> None:
+        """Whether all of these models can be had here, asked before work begins; none is loaded.
+
+        Raises:
+            RecipeError: when there is no such alias.
+            ModelUnavailable: with a line for each that isn't ready, or else that wants more GPU memory than is free.
+        """
+        statuses = [self.status(alias) for alias in sorted(set(aliases))]
+        problems = [status.problem for status in statuses if status.state != "ready"]
+        if problems := problems or too_large(self._to_load([status.alias for status in statuses])):
+            raise ModelUnavailable("\n".join(problems))
+
+    def _to_load(self, aliases: Iterable[str]) -> dict[str, Entry]:
+        """Entries of these aliases and of all that they use, one of each model, but for what is loaded already."""
+        found: dict[str, Entry] = {}
+        for alias in aliases:
+            entry = self.entry(alias)
+            if self._key(entry) not in _LOADED and entry not in found.values():
+                found |= {alias: entry, **self._to_load(entry.uses)}
+        return found
+
+    def _key(self, entry: Entry) -> tuple[str, Path]:
+        return canonical_json(entry.identity()).decode(), self.cache.absolute()
 
     def fetch(self, alias: str) -> Path | None:
         """Bring an alias's weights to this machine, and those of the models that it uses. Raises ModelUnavailable."""
@@ -138,41 +169,43 @@ class ModelTable:
         self._table = read_table(self.profile)
         return problems
 
-    def status(self, alias: str) -> Status:
-        """What an alias needs to work here; offline, and it raises for nothing but an unknown alias."""
-        state, way_out = self._state(self.entry(alias))
+    def status(self, alias: str, *, thorough: bool = False) -> Status:
+        """What an alias needs to work here; offline, and it raises for nothing but an unknown alias.
+
+        Args:
+            alias: of the model.
+            thorough: read all weights to compare their hashes; else those of files that didn't change are remembered.
+        """
+        state, way_out = self._state(alias, thorough)
         entry, table = self._table[alias]
         return Status(alias, entry.name, table, entry.where, entry.licence, entry.size, state, way_out)
 
-    def _state(self, entry: Entry) -> tuple[State, str]:
-        try:
-            problem = _loader(entry).problem()
-        except ModelUnavailable as error:
-            problem = str(error)
-        if problem:
-            return "unavailable", problem
-        for used in entry.uses:
-            other = self.status(used)
-            if other.state != "ready":
-                return other.state, f"it uses {used!r}: {other.way_out}"
-        if entry.where == "no weights":
-            return "ready", ""
+    def _state(self, alias: str, thorough: bool) -> tuple[State, str]:
+        entry = self.entry(alias)
+        profile = "" if self.profile == "embedded" else f" --profile {self.profile}"
+        fetch = f"variorum doctor {alias} --fetch{profile}"
         if _is_open(entry):
             return "unpinned", weights.PIN
+        if problem := _problem(entry):
+            return "unavailable", problem
         path = weights.locate(entry, self.cache)
         if path is None and entry.local:
             return "unavailable", f"{entry.local.path} doesn't exist; put it there or change the table"
-        if path is None:
-            return "missing", "reinstall variorum" if entry.packaged else f"fetch it with `{self._fetch}`"
-        if not weights.intact(entry, path):
-            again = "reinstall variorum" if entry.packaged else f"fetch it again with `{self._fetch}`"
+        if path is None and entry.where != "no weights":
+            return "missing", "reinstall variorum" if entry.packaged else f"fetch it with `{fetch}`"
+        if path is not None and not weights.intact(entry, path, remembered=not thorough):
+            again = "reinstall variorum" if entry.packaged else f"fetch it again with `{fetch}`"
             return "corrupt", f"{path} isn't what the table pins; {again}"
+        for used in entry.uses:  # last, as fetching a model fetches what it uses
+            other = self.status(used, thorough=thorough)
+            if other.state != "ready":
+                return other.state, f"it uses {used!r}: {other.way_out}"
         return "ready", ""
 
 
 def doctor(table: ModelTable, aliases: Iterable[str] | None = None) -> list[Status]:
     """The state of these aliases, or of every one of a profile, checked to the byte; offline."""
-    return [table.status(alias) for alias in (table.aliases() if aliases is None else aliases)]
+    return [table.status(alias, thorough=True) for alias in (table.aliases() if aliases is None else aliases)]
 
 
 def weights_of(pin: str) -> str:
@@ -197,6 +230,20 @@ def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:
             f"a model that decided what was accepted can't judge the result: {'; '.join(shared)}; "
             "name other classifiers in the evaluation"
         )
+
+
+def _problem(entry: Entry) -> str:
+    """What keeps the entry from running here, and be it that its loader doesn't know it or its options."""
+    try:
+        loader = _loader(entry)
+    except ModelUnavailable as error:
+        return str(error)
+    try:
+        if hasattr(loader, "Options"):
+            loader.Options.model_validate(entry.options)
+    except ValidationError as error:
+        return explain(error, "options", loader.Options)
+    return str(loader.problem(entry))
 
 
 def _is_open(entry: Entry) -> bool:

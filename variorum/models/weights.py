@@ -51,15 +51,22 @@ def cached_file(entry: Entry, cache: Path) -> Path:
     return cache / "weights" / f"{place.sha256[:16]}-{Path(member).name}"
 
 
-def intact(entry: Entry, path: Path) -> bool:
-    """Whether located weights are the pinned ones. A local file is whatever it is; its pin is its hash."""
+def intact(entry: Entry, path: Path, *, remembered: bool = False) -> bool:
+    """Whether located weights are the pinned ones. A local file is whatever it is; its pin is its hash.
+
+    Args:
+        entry: says what is pinned.
+        path: of the weights.
+        remembered: take the hashes of files whose size and time of change are as before from the cache, as reading
+            gigabytes at every start would take minutes.
+    """
     place = entry.wheel or entry.hub_file
     if place is not None:
-        return file_sha256(path) == place.sha256
+        return tree_sha256(path, remembered=remembered) == place.sha256
     if entry.hub_repo:
-        return all(_blob_intact(path / name) for name in entry.hub_repo.files)
+        return all(_blob_intact(path / name, remembered) for name in entry.hub_repo.files)
     if entry.packaged:
-        return tree_sha256(path) == entry.packaged.sha256
+        return tree_sha256(path, remembered=remembered) == entry.packaged.sha256
     return True
 
 
@@ -187,10 +194,10 @@ def _hub_snapshot(place: HubRepo) -> Path | None:
     return None
 
 
-def _blob_intact(path: Path) -> bool:
+def _blob_intact(path: Path, remembered: bool) -> bool:
     """The Hub's cache names a large file by its sha256 and links to it; a small one is pinned by git alone."""
     blob = path.resolve()
-    return len(blob.name) != 64 or file_sha256(blob) == blob.name
+    return len(blob.name) != 64 or tree_sha256(blob, remembered=remembered) == blob.name
 
 
 def _must_match(path: Path, sha256: str, origin: str) -> None:
@@ -208,8 +215,7 @@ def tree_sha256(path: Path, *, remembered: bool = False) -> str:
 
     Args:
         path: the file or folder.
-        remembered: take the hash of a file whose size and time of change are as before from the cache, as reading
-            gigabytes at every start would take minutes.
+        remembered: take the hash of a file whose size and time of change are as before from the cache.
 
     Raises:
         ModelUnavailable: when there is neither.

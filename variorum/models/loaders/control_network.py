@@ -6,16 +6,14 @@ Used by entries of the loader `diffusion` with the task `edge_to_image`, and of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
-from variorum.models.quiet import no_bars
+from variorum.models.pretrained import half_without_gpu, lacking, loaded
 
 REVISION = 1
 
@@ -29,9 +27,9 @@ class Options(BaseModel):
     """Of the weights' file names: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("diffusers") and find_spec("torch") else "needs the packages diffusers, torch"
+    return lacking("diffusers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Any:
@@ -40,21 +38,8 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Any:
     Raises:
         ModelUnavailable: when the folder has none as safetensors.
     """
-    import torch
     from diffusers import ControlNetModel
 
     assert weights is not None
-    options = Options.model_validate(entry.options)
-    try:
-        with no_bars():
-            network = ControlNetModel.from_pretrained(
-                weights,
-                dtype=getattr(torch, entry.dtype),
-                variant=options.variant,
-                use_safetensors=True,
-                local_files_only=True,
-                low_cpu_mem_usage=find_spec("accelerate") is not None,
-            )
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelUnavailable(f"{weights} has no ControlNet with safetensors weights: {error}") from error
+    network = loaded(ControlNetModel, weights, entry, variant=Options.model_validate(entry.options).variant)
     return network.to(best_device()).eval().requires_grad_(False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
-from variorum.models.quiet import no_bars
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Detected, Pixels
 
 REVISION = 1
@@ -35,10 +34,9 @@ class Options(BaseModel):
     batch: int = Field(default=4, ge=1)
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    wanted = ("diffusers", "transformers", "torch")
-    return "" if all(find_spec(name) for name in wanted) else f"needs the packages {', '.join(wanted)}"
+    return lacking("diffusers", "transformers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Detection:
@@ -47,27 +45,21 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Detecti
     Raises:
         ModelUnavailable: when the folder has no such model as safetensors.
     """
-    import torch
     from transformers import AutoImageProcessor, AutoModelForZeroShotObjectDetection, AutoTokenizer
 
     assert weights is not None
     options = Options.model_validate(entry.options)
+    model = loaded(AutoModelForZeroShotObjectDetection, weights, entry, trust_remote_code=False)
+    families: dict[str, type[Owl | Grounded]] = {"owlv2": Owl, "grounding-dino": Grounded}
+    family = families.get(model.config.model_type)
+    if family is None:
+        raise ModelUnavailable(
+            f"{entry.name} is a {model.config.model_type}; this loader knows OWLv2 and Grounding DINO"
+        )
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with no_bars():
-            model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                weights, use_safetensors=True, dtype=getattr(torch, entry.dtype), **local
-            )
-        families: dict[str, type[Owl | Grounded]] = {"owlv2": Owl, "grounding-dino": Grounded}
-        family = families.get(model.config.model_type)
-        if family is None:
-            raise ModelUnavailable(
-                f"{entry.name} is a {model.config.model_type}; this loader knows OWLv2 and Grounding DINO"
-            )
+    with reading(weights, "a detector's tokenizer and image processor"):
         processor = AutoImageProcessor.from_pretrained(weights, **local)
         tokenizer = AutoTokenizer.from_pretrained(weights, **local)
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"{weights} has no detector with safetensors weights: {error}") from error
     return Detection(family(model.to(best_device()).eval(), tokenizer), processor, options)
 
 

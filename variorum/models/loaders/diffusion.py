@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from schemas.errors import ModelUnavailable
 from variorum.models.conditioned_diffusion import EdgeToImage, InstructionEdit, LayoutToImage
-from variorum.models.device import best_device
 from variorum.models.entries import Entry
 from variorum.models.latent_diffusion import ImageToImage, ImageVariation, Inpaint, TextToImage
-from variorum.models.quiet import no_bars
+from variorum.models.placement import Placement
+from variorum.models.pretrained import lacking, loaded, reading
 
 REVISION = 1
 
@@ -32,28 +29,15 @@ Task = Literal[
     "edge_to_image",
     "layout_to_image",
 ]
-Attention = Literal["fused", "xformers", "sliced", "plain"]
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl")
 
 
-class Options(BaseModel):
+class Options(Placement):
     """Settings of a table's entry."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Task
     variant: str | None = None
     """Of the weights' file names: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
-    attention: Attention = "fused"
-    """`fused`: PyTorch's own kernels; `xformers`: that package's; `sliced`: head by head, for the least memory;
-    `plain`: matrix products without a kernel, for comparison."""
-    vae_slicing: bool = False
-    """Less memory, a little slower. So are the next two."""
-    vae_tiling: bool = False
-    offload: Literal["none", "model", "sequential"] = "none"
-    """Keep parts on the CPU while they aren't at work; needs the package accelerate and a GPU."""
-    compile: bool = False
-    """Compile the U-Net: minutes at first, worth it for thousands of pictures of one size."""
     prompt: str = "background, empty scene"
     """For inpainting: what holes are filled with."""
     negative: str = ""
@@ -68,22 +52,20 @@ class Options(BaseModel):
     """For edges to image: limits of Canny's hysteresis, grey levels."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    wanted = ("diffusers", "transformers", "torch")
-    return "" if all(find_spec(name) for name in wanted) else f"needs the packages {', '.join(wanted)}"
+    return lacking("diffusers", "transformers", "torch") or Options.model_validate(entry.options).problem(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Any:
     """The model that the entry's task asks for.
 
     Raises:
-        ModelUnavailable: when the folder has pickles or code in it, isn't such a pipeline, or asks for a GPU that
-            there isn't.
+        ModelUnavailable: when the folder has pickles or code in it, or isn't such a pipeline.
     """
     assert weights is not None
     options = Options.model_validate(entry.options)
-    pipeline = _placed(_pipeline(entry, weights, options, used), entry, options)
+    pipeline = options.place(_pipeline(entry, weights, options, used))
     if options.task == "text_to_image":
         return TextToImage(pipeline)
     if options.task == "image_to_image":
@@ -103,15 +85,9 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Any:
 
 def _pipeline(entry: Entry, folder: Path, options: Options, used: Mapping[str, Any]) -> Any:
     import diffusers
-    import torch
 
     index = refuse_unsafe(folder)
-    if entry.dtype == "float16" and best_device() == "cpu":
-        raise ModelUnavailable(
-            f"{entry.name} computes in float16, which wants a GPU, and there is none here; for a CPU, copy its entry "
-            'into a table of your own ($VARIORUM_MODELS) and set dtype = "float32"'
-        )
-    cls = {
+    kind = {
         "text_to_image": diffusers.AutoPipelineForText2Image,
         "image_to_image": diffusers.AutoPipelineForImage2Image,
         "inpaint": diffusers.AutoPipelineForInpainting,
@@ -122,24 +98,12 @@ def _pipeline(entry: Entry, folder: Path, options: Options, used: Mapping[str, A
     }[options.task]
     if (options.task == "edge_to_image") != (len(used) == 1):
         raise ModelUnavailable(f"{entry.name}: edge_to_image, and no other task, uses a control network: `uses`")
-    parts = dict(zip(("controlnet",), used.values(), strict=False))
-    without = {name: None for name in ("safety_checker",) if name in index}
-    flags = {"requires_safety_checker": False} if without else {}
-    try:
-        with no_bars():
-            pipeline = cls.from_pretrained(
-                folder,
-                dtype=getattr(torch, entry.dtype),
-                variant=options.variant,
-                use_safetensors=True,
-                local_files_only=True,
-                low_cpu_mem_usage=find_spec("accelerate") is not None,
-                **parts,
-                **without,
-                **flags,
-            )
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelUnavailable(f"{folder} can't be loaded for {options.task}: {error}") from error
+    extra: dict[str, Any] = dict(zip(("controlnet",), used.values(), strict=False))
+    if "safety_checker" in index:
+        extra |= {"safety_checker": None, "requires_safety_checker": False}
+    if str(index.get("_class_name")).startswith("StableDiffusionXL"):
+        extra["add_watermarker"] = False  # it would hide one in every picture if a package happens to be there
+    pipeline = loaded(kind, folder, entry, variant=options.variant, **extra)
     if not hasattr(pipeline, "unet") or not hasattr(pipeline, "vae"):
         raise ModelUnavailable(
             f"{entry.name} is a {type(pipeline).__name__}, which has no U-Net; this loader knows Stable Diffusion 1, "
@@ -176,7 +140,8 @@ def refuse_unsafe(folder: Path) -> Mapping[str, Any]:
     index_file = folder / "model_index.json"
     if not index_file.is_file():
         raise ModelUnavailable(f"{folder} has no model_index.json; it must be a folder that save_pretrained wrote")
-    index: Mapping[str, Any] = json.loads(index_file.read_text())
+    with reading(folder, "a pipeline"):
+        index: Mapping[str, Any] = json.loads(index_file.read_text())
     if code := sorted(folder.rglob("*.py")):
         raise ModelUnavailable(f"{folder} comes with code ({code[0].relative_to(folder)}), which is never run")
     for part in sorted(name for name in index if (folder / name).is_dir() and name != "safety_checker"):
@@ -187,44 +152,3 @@ def refuse_unsafe(folder: Path) -> Mapping[str, Any]:
                 "says how to convert it to safetensors"
             )
     return index
-
-
-def _attend(pipeline: Any, entry: Entry, how: Attention) -> None:
-    """Have a pipeline's U-Net attend by another backend than PyTorch's own."""
-    from diffusers.models.attention_processor import AttnProcessor
-
-    if how == "plain":
-        pipeline.unet.set_attn_processor(AttnProcessor())
-    elif how == "sliced":
-        pipeline.enable_attention_slicing("max")
-    elif how == "xformers":
-        if find_spec("xformers") is None or best_device() == "cpu":
-            raise ModelUnavailable(f"{entry.name}: attention = 'xformers' needs the package xformers and a GPU")
-        pipeline.enable_xformers_memory_efficient_attention()
-
-
-def _placed(pipeline: Any, entry: Entry, options: Options) -> Any:
-    """The pipeline on its device, with the memory savers that are asked for."""
-    import torch
-
-    pipeline.set_progress_bar_config(disable=True)
-    _attend(pipeline, entry, options.attention)
-    if options.vae_slicing:
-        pipeline.vae.enable_slicing()
-    if options.vae_tiling:
-        pipeline.vae.enable_tiling()
-    if options.compile:
-        pipeline.unet = torch.compile(pipeline.unet)
-    if options.offload == "none":
-        return pipeline.to(best_device())
-    if find_spec("accelerate") is None:
-        raise ModelUnavailable(
-            f"{entry.name}: offload = {options.offload!r} needs the package accelerate: pip install 'variorum[gpu]'"
-        )
-    if best_device() == "cpu":
-        raise ModelUnavailable(f"{entry.name}: offload = {options.offload!r} needs a GPU, and there is none here")
-    if options.offload == "model":
-        pipeline.enable_model_cpu_offload()
-    else:
-        pipeline.enable_sequential_cpu_offload()
-    return pipeline

@@ -12,7 +12,6 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
 from variorum.models.onnx import open_session
+from variorum.models.pretrained import lacking
 from variorum.models.roles import Pixels
 
 REVISION = 2
@@ -47,9 +47,9 @@ class Options(BaseModel):
     """`embedding` makes it an encoder, `gradients` an adversary."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("onnxruntime") else "needs the package onnxruntime"
+    return lacking("onnxruntime")
 
 
 def load(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Sampler
 
 REVISION = 1
@@ -37,36 +37,29 @@ class Options(BaseModel):
     """Class ids in the order of the network's labels, without the null class."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("diffusers") and find_spec("torch") else "needs the packages diffusers, torch"
+    return lacking("diffusers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> FoldedUNet:
     """The model of a folder with `config.json`, fp16 safetensors and `scheduler_config.json`.
 
     Raises:
-        ModelUnavailable: when the table names another number of classes than the network has.
+        ModelUnavailable: when the folder has no such model, or the table names another number of classes.
     """
-    import torch
     from diffusers import DDIMScheduler, UNet2DModel
 
     assert weights is not None
     options = Options.model_validate(entry.options)
-    network = UNet2DModel.from_pretrained(
-        weights,
-        variant="fp16",
-        torch_dtype=getattr(torch, entry.dtype),
-        use_safetensors=True,
-        local_files_only=True,
-        low_cpu_mem_usage=False,
-    )
+    network = loaded(UNet2DModel, weights, entry, variant="fp16")
     if network.config.num_class_embeds != len(options.classes) + 1:
         raise ModelUnavailable(
             f"{entry.name} has {network.config.num_class_embeds} classes, the null class among them; "
             f"the table names {len(options.classes)}"
         )
-    schedule = DDIMScheduler.load_config(weights, local_files_only=True)
+    with reading(weights, "a scheduler"):
+        schedule = DDIMScheduler.load_config(weights, local_files_only=True)
     return FoldedUNet(network.to(best_device()).eval(), schedule, options.classes)
 
 

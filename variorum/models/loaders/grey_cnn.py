@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from variorum.models.entries import Entry
+from variorum.models.pretrained import lacking
 from variorum.models.roles import Pixels
 
 REVISION = 1
@@ -33,9 +33,9 @@ class Options(BaseModel):
     """`embedding` makes it an encoder: what the last layer, a linear one, sees."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("safetensors") and find_spec("torch") else "needs the packages safetensors, torch"
+    return lacking("safetensors", "torch")
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> GreyCNN | GreyCNNEncoder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Pixels
 
 REVISION = 1
@@ -30,25 +30,23 @@ class Options(BaseModel):
     """Whether it is an adversary, to be asked for gradients, in place of a classifier."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("transformers") and find_spec("torch") else "needs the packages transformers, torch"
+    return lacking("transformers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ImageClassification | Adversary:
     """The classifier or adversary of a folder that `save_pretrained` wrote.
 
     Raises:
-        ModelUnavailable: when it doesn't tell ImageNet's thousand classes apart.
+        ModelUnavailable: when it is none with safetensors, or doesn't tell ImageNet's thousand classes apart.
     """
-    import torch
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     assert weights is not None
-    processor = AutoImageProcessor.from_pretrained(weights, local_files_only=True)
-    model = AutoModelForImageClassification.from_pretrained(
-        weights, local_files_only=True, use_safetensors=True, dtype=getattr(torch, entry.dtype)
-    )
+    with reading(weights, "an image processor"):
+        processor = AutoImageProcessor.from_pretrained(weights, local_files_only=True)
+    model = loaded(AutoModelForImageClassification, weights, entry)
     if model.config.num_labels != CLASSES:
         raise ModelUnavailable(
             f"{entry.name} tells {model.config.num_labels} classes apart; a classifier here needs ImageNet's {CLASSES}"

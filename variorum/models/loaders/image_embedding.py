@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Pixels
 
 REVISION = 1
@@ -27,25 +27,23 @@ class Options(BaseModel):
     batch: int = 8
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("transformers") and find_spec("torch") else "needs the packages transformers, torch"
+    return lacking("transformers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ImageEmbedding:
     """The encoder of a folder that `save_pretrained` wrote.
 
     Raises:
-        ModelUnavailable: when the network has no class token.
+        ModelUnavailable: when the folder has no model as safetensors, or the network no class token.
     """
-    import torch
     from transformers import AutoImageProcessor, AutoModel
 
     assert weights is not None
-    processor = AutoImageProcessor.from_pretrained(weights, local_files_only=True)
-    model = AutoModel.from_pretrained(
-        weights, local_files_only=True, use_safetensors=True, dtype=getattr(torch, entry.dtype)
-    )
+    with reading(weights, "an image processor"):
+        processor = AutoImageProcessor.from_pretrained(weights, local_files_only=True)
+    model = loaded(AutoModel, weights, entry)
     if not any(name.endswith("cls_token") for name, _ in model.named_parameters()):
         raise ModelUnavailable(f"{entry.name} has no class token; an encoder here is a vision transformer with one")
     return ImageEmbedding(processor, model.to(best_device()).eval(), Options.model_validate(entry.options).batch)

@@ -7,7 +7,6 @@ From a folder as `save_pretrained` writes it. With a model that it `uses`, a sma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from variorum.models.device import best_device
 from variorum.models.entries import Entry
 from variorum.models.loaders.diffusion import refuse_unsafe
 from variorum.models.noise import Schedule, pixels, tensor
-from variorum.models.quiet import no_bars
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Denoised, Pixels
 
 REVISION = 1
@@ -37,10 +36,9 @@ class Options(BaseModel):
     """Compute what gradients need twice rather than keep it: less memory, a third slower, the same pictures."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    wanted = ("diffusers", "transformers", "torch")
-    return "" if all(find_spec(name) for name in wanted) else f"needs the packages {', '.join(wanted)}"
+    return lacking("diffusers", "transformers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> LatentDenoiser:
@@ -50,7 +48,6 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> LatentD
         ModelUnavailable: when the folder has pickles or code in it, or isn't such a pipeline.
     """
     import diffusers
-    import torch
     import transformers
 
     assert weights is not None
@@ -61,27 +58,16 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> LatentD
         "vae": diffusers.AutoencoderKL,
         "text_encoder": transformers.CLIPTextModel,
     }
-    lean = find_spec("accelerate") is not None
-    try:
-        with no_bars():
-            parts = {
-                name: kind.from_pretrained(
-                    weights / name,
-                    dtype=getattr(torch, entry.dtype),
-                    variant=options.variant,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    **({} if name == "text_encoder" else {"low_cpu_mem_usage": lean}),
-                )
-                .to(best_device())
-                .eval()
-                .requires_grad_(False)
-                for name, kind in kinds.items()
-            }
-            tokenizer = transformers.CLIPTokenizer.from_pretrained(weights / "tokenizer", local_files_only=True)
-            config = diffusers.DDPMScheduler.load_config(weights / "scheduler", local_files_only=True)
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelUnavailable(f"{weights} can't be loaded as a latent denoiser: {error}") from error
+    parts = {
+        name: loaded(kind, weights / name, entry, variant=options.variant)
+        .to(best_device())
+        .eval()
+        .requires_grad_(False)
+        for name, kind in kinds.items()
+    }
+    with reading(weights, "a latent denoiser"):
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(weights / "tokenizer", local_files_only=True)
+        config = diffusers.DDPMScheduler.load_config(weights / "scheduler", local_files_only=True)
     told = _told(parts["text_encoder"], tokenizer, options.prompt)
     small = next(iter(used.values()), None)
     if options.checkpointing:

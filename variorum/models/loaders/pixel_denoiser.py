@@ -7,7 +7,6 @@ as ADM does (Dhariwal & Nichol, arXiv 2105.05233); one of 12 sees 2×2 pixels as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
 from variorum.models.noise import Schedule, pixels, tensor
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Denoised, Pixels
 
 REVISION = 1
@@ -36,9 +36,9 @@ class Options(BaseModel):
     """Compute what gradients need twice rather than keep it: less memory, a third slower, the same pictures."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("diffusers") and find_spec("torch") else "needs the packages diffusers, torch"
+    return lacking("diffusers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> PixelDenoiser:
@@ -47,7 +47,6 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> PixelDe
     Raises:
         ModelUnavailable: when there are no safetensors, or the network isn't an unconditional one of RGB pictures.
     """
-    import torch
     from diffusers import DDPMScheduler, UNet2DModel
 
     assert weights is not None
@@ -56,21 +55,12 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> PixelDe
             f"{weights} has no safetensors; pickles are never loaded, docs/guided_backgrounds.md says how to convert"
         )
     options = Options.model_validate(entry.options)
-    network = UNet2DModel.from_pretrained(
-        weights,
-        variant=options.variant,
-        torch_dtype=getattr(torch, entry.dtype),
-        use_safetensors=True,
-        local_files_only=True,
-        low_cpu_mem_usage=False,
-    )
+    network = loaded(UNet2DModel, weights, entry, variant=options.variant)
     if options.checkpointing:
         network.enable_gradient_checkpointing()
-    return PixelDenoiser(
-        network.to(best_device()).eval().requires_grad_(False),
-        DDPMScheduler.load_config(weights, local_files_only=True),
-        options.known,
-    )
+    with reading(weights, "a scheduler"):
+        config = DDPMScheduler.load_config(weights, local_files_only=True)
+    return PixelDenoiser(network.to(best_device()).eval().requires_grad_(False), config, options.known)
 
 
 class PixelDenoiser:

@@ -8,7 +8,6 @@ are a hundredth lower where one of three further concepts is near.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
-from variorum.models.quiet import no_bars
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Pixels
 
 REVISION = 1
@@ -35,10 +33,9 @@ class Options(BaseModel):
     batch: int = 8
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    wanted = ("diffusers", "transformers", "torch")
-    return "" if all(find_spec(name) for name in wanted) else f"needs the packages {', '.join(wanted)}"
+    return lacking("diffusers", "transformers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> SafetyChecker:
@@ -47,22 +44,13 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> SafetyC
     Raises:
         ModelUnavailable: when the folder has no checker as safetensors.
     """
-    import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPImageProcessor
 
     assert weights is not None
-    try:
+    model = loaded(StableDiffusionSafetyChecker, weights / "safety_checker", entry)
+    with reading(weights / "feature_extractor", "an image processor"):
         processor = CLIPImageProcessor.from_pretrained(weights / "feature_extractor", local_files_only=True)
-        with no_bars():
-            model = StableDiffusionSafetyChecker.from_pretrained(
-                weights / "safety_checker",
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=getattr(torch, entry.dtype),
-            )
-    except OSError as error:
-        raise ModelUnavailable(f"{weights} has no safety checker with safetensors weights: {error}") from error
     return SafetyChecker(processor, model.to(best_device()).eval(), Options.model_validate(entry.options).batch)
 
 

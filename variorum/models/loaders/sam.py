@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
+from variorum.models.pretrained import lacking
 from variorum.models.roles import Pixels, Segmentation, Segmenter
 
 REVISION = 1
@@ -33,9 +33,9 @@ class Options(BaseModel):
     architecture: Literal["vit_b", "vit_l", "vit_h"]
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("segment_anything") and find_spec("torch") else "needs the packages segment-anything, torch"
+    return lacking("segment-anything", "torch")
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Sam:

@@ -37,7 +37,7 @@ class Options(BaseModel):
     unfilled: float = 0.02
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
     return "" if hasattr(cv2, "xphoto") else "needs opencv-contrib-python-headless in place of opencv-python(-headless)"
 

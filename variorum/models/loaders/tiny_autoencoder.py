@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
+from variorum.models.pretrained import half_without_gpu, lacking, loaded
 
 REVISION = 1
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("diffusers") and find_spec("torch") else "needs the packages diffusers, torch"
+    return lacking("diffusers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Any:
-    """A diffusers `AutoencoderTiny`, its weights frozen; it decodes scaled latents to [-1, 1]."""
-    import torch
+    """A diffusers `AutoencoderTiny`, its weights frozen; it decodes scaled latents to [-1, 1].
+
+    Raises:
+        ModelUnavailable: when the folder has none as safetensors.
+    """
     from diffusers import AutoencoderTiny
 
     assert weights is not None
-    network = AutoencoderTiny.from_pretrained(
-        weights,
-        torch_dtype=getattr(torch, entry.dtype),
-        use_safetensors=True,
-        local_files_only=True,
-        low_cpu_mem_usage=False,
-    )
-    return network.to(best_device()).eval().requires_grad_(False)
+    return loaded(AutoencoderTiny, weights, entry).to(best_device()).eval().requires_grad_(False)

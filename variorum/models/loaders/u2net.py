@@ -6,7 +6,6 @@ It finds what stands out, with no prompt and no class, which is what an object-c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from variorum.models.entries import Entry
 from variorum.models.onnx import open_session
+from variorum.models.pretrained import lacking
 from variorum.models.roles import Pixels, Segmentation
 
 REVISION = 1
@@ -33,9 +33,9 @@ class Options(BaseModel):
     """Of one session; pictures are shared out among processes instead."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    return "" if find_spec("onnxruntime") else "needs the package onnxruntime"
+    return lacking("onnxruntime")
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> U2Net:

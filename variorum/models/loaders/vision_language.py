@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
 from variorum.models.latent_diffusion import picture, resized
-from variorum.models.quiet import no_bars
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Pixels
 
 REVISION = 1
@@ -37,10 +36,9 @@ class Options(BaseModel):
     """Pictures that are looked at together."""
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    wanted = ("diffusers", "transformers", "torch", "torchvision")
-    return "" if all(find_spec(name) for name in wanted) else f"needs the packages {', '.join(wanted)}"
+    return lacking("diffusers", "transformers", "torch", "torchvision") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> VisionLanguage:
@@ -49,19 +47,12 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> VisionL
     Raises:
         ModelUnavailable: when the folder has no such model as safetensors, or no chat template.
     """
-    import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     assert weights is not None
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with no_bars():
-            model = AutoModelForImageTextToText.from_pretrained(
-                weights, use_safetensors=True, dtype=getattr(torch, entry.dtype), **local
-            )
-        processor = AutoProcessor.from_pretrained(weights, **local)
-    except (OSError, ValueError, ImportError) as error:
-        raise ModelUnavailable(f"{weights} has no vision-language model with safetensors: {error}") from error
+    model = loaded(AutoModelForImageTextToText, weights, entry, trust_remote_code=False)
+    with reading(weights, "a vision-language model's processor"):
+        processor = AutoProcessor.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
     if not getattr(processor, "chat_template", None):
         raise ModelUnavailable(f"{entry.name} has no chat template, so there is no way to ask it")
     return VisionLanguage(model.to(best_device()).eval(), processor, Options.model_validate(entry.options))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
 from variorum.models.entries import Entry
-from variorum.models.quiet import no_bars
+from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
 from variorum.models.roles import Pixels
 
 REVISION = 1
@@ -29,10 +27,9 @@ class Options(BaseModel):
     batch: int = 8
 
 
-def problem() -> str:
+def problem(entry: Entry) -> str:
     """What keeps it from running here."""
-    wanted = ("diffusers", "transformers", "torch")
-    return "" if all(find_spec(name) for name in wanted) else f"needs the packages {', '.join(wanted)}"
+    return lacking("diffusers", "transformers", "torch") or half_without_gpu(entry)
 
 
 def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ZeroShot:
@@ -41,19 +38,13 @@ def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> ZeroSho
     Raises:
         ModelUnavailable: when the folder has no CLIP model as safetensors.
     """
-    import torch
     from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
     assert weights is not None
-    try:
+    model = loaded(CLIPModel, weights, entry)
+    with reading(weights, "CLIP's tokenizer and image processor"):
         tokenizer = CLIPTokenizer.from_pretrained(weights, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(weights, local_files_only=True)
-        with no_bars():
-            model = CLIPModel.from_pretrained(
-                weights, local_files_only=True, use_safetensors=True, dtype=getattr(torch, entry.dtype)
-            )
-    except OSError as error:
-        raise ModelUnavailable(f"{weights} has no CLIP model with safetensors weights: {error}") from error
     batch = Options.model_validate(entry.options).batch
     return ZeroShot(tokenizer, processor, model.to(best_device()).eval(), batch)
 
