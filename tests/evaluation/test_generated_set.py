@@ -332,7 +332,7 @@ def test_without_real_pictures_it_says_what_a_set_is_on_its_own():
     text = card_of(json.loads(json.dumps(found, sort_keys=True)), ["v", "w"])
     check_tables(text)
     assert text.startswith("### The generated set\n")
-    assert "distances from real pictures, accuracy score, effective robustness, no real pictures are named" in text
+    assert "distances from real pictures, accuracy score, effective robustness (no real pictures are named" in text
     assert "4 of 84 pictures are left out, as they have no label." in text
     assert "*real*" not in text
     assert "FID |" not in text
@@ -467,7 +467,7 @@ def test_from_class_names_to_the_card(made, monkeypatch):
         "guidance_3",
     ] * 4
     assert "**Read KID**" in card
-    assert "- Not measured: LPIPS, no `perceptual` model is named" in card
+    assert "- Not measured: LPIPS (no `perceptual` model is named" in card
     check_tables(card)
 
     def nothing(*_):
