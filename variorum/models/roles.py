@@ -87,6 +87,13 @@ class Encoder(Protocol):
         """Embeddings `[N, d]` as the network gives them, of any length; `[0, d]` of no pictures."""
 
 
+class Perceptual(Protocol):
+    """Alias `perceptual`: how different two pictures look, as the squared distance of their embeddings."""
+
+    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Embeddings `[N, d]`; `[0, d]` of no pictures."""
+
+
 class TextToImage(Protocol):
     """Alias `text_to_image`: makes pictures of descriptions."""
 
