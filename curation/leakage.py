@@ -39,6 +39,7 @@ TRAINED_ON = "trained_on"
 class Leakage(CurationStep):
     """Pictures that would let a model see what it is tested on, and how much of each test split training knows."""
 
+    revision = 2
     whereabouts: ClassVar[frozenset[str]] = frozenset({"against"})
     scored_by: ClassVar[frozenset[str]] = frozenset(
         {"splits", "train", "against", "originals", "embedding", "cosine", "trained_on", "encoder"}
