@@ -403,6 +403,17 @@ def test_networks_that_are_not_denoisers_of_photographs_are_refused(tiny):
         Schedule({**config(), "prediction_type": "flow"}, 3)
 
 
+@pytest.mark.parametrize("lacks", ["config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"])
+def test_a_folder_that_is_no_pixel_denoiser_is_said_in_one_line(tmp_path, lacks):
+    network().save_pretrained(tmp_path)
+    DDPMScheduler().save_config(tmp_path)
+    (tmp_path / lacks).write_bytes(b"")
+    place = {"path": str(tmp_path)}
+    entry = Entry(name="tiny", loader="pixel_denoiser", local=place, licence="none", source="random weights")
+    with pytest.raises(ModelUnavailable, match="can't be loaded as"):
+        pixel_denoiser.load(entry, tmp_path, {})
+
+
 def test_previews_by_a_small_autoencoder_have_gradients_too(tiny, tmp_path):
     from diffusers import AutoencoderTiny
 
