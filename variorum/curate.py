@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from schemas.canonical import Json, digest
 from schemas.component import Context, CurationStep
 from schemas.errors import CorruptShard, RecipeError
@@ -158,7 +160,8 @@ def score_step(
     ids = {"id": table.column("id").to_pylist(), "sha256": table.column("sha256").to_pylist()}
     for other in (*step.needs(), name):
         table = add_columns(table, columns, other, store, vectors=True)
-    found = step.score(table, ctx)
+    with threadpool_limits(1, user_api="blas"):  # sums of floats, and with them the digest, depend on the threads
+        found = step.score(table, ctx)
     info = keep_columns(name, {**ids, **found}, table.num_rows, store)
     store.put_measure(key, info)
     return info

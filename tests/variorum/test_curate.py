@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from schemas.errors import CorruptShard, RecipeError, StoreError
 from schemas.recipe import Recipe
@@ -112,6 +113,21 @@ def test_the_same_judgement_keeps_its_number_whatever_the_workers(photos, store)
     again = judged(recipe(photos, drop=2), store, workers=3)
     assert again[1:] == first[1:]
     assert first[1] == 1
+
+
+def test_sums_do_not_depend_on_the_cores(photos, store, monkeypatch):
+    from curation.bright import Bright
+
+    seen, score = [], Bright.score
+
+    def watched(self, table, ctx):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return score(self, table, ctx)
+
+    monkeypatch.setattr(Bright, "score", watched)
+    with threadpool_limits(2, user_api="blas"):
+        judged(recipe(photos), store)
+    assert set(seen) == {1}
 
 
 def test_one_row_a_sample(photos, store, monkeypatch):
