@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curation.features import normalised, standardised
+from curation.labels.classes import rare_classes
 from curation.labels.folds import dealt_folds
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
@@ -148,7 +149,8 @@ def out_of_fold_logits(
         fitted = np.zeros(len(y), dtype=bool)
         fitted[train] = True
         scaled = standardised(x, fitted) * np.float32(x.shape[1] ** -0.5)
-        head = LogisticRegression(C=c, max_iter=1000).fit(scaled[train], y[train])
+        with rare_classes():
+            head = LogisticRegression(C=c, max_iter=1000).fit(scaled[train], y[train])
         said = head.decision_function(scaled[test])
         if len(classes) == 2:
             said = np.column_stack([np.zeros(len(test)), said])

@@ -24,7 +24,7 @@ from curation.gaussians.classes import (
     presumed_clean,
     thinned,
 )
-from curation.labels.classes import most_flagged
+from curation.labels.classes import most_flagged, rare_classes
 from curation.labels.folds import dealt_folds
 from schemas.canonical import Json
 from schemas.component import Context, CurationStep
@@ -263,7 +263,8 @@ def weighted_regression(features: NDArray[Any], y: NDArray[np.int64], fold: NDAr
         if len(np.unique(y[rows][known])) < 2:
             continue
         model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000, tol=1e-3)
-        proposed[rows[asked]] = model.fit(samples[known], y[rows][known]).predict(samples[asked])
+        with rare_classes():
+            proposed[rows[asked]] = model.fit(samples[known], y[rows][known]).predict(samples[asked])
     return proposed
 
 

@@ -36,6 +36,7 @@ APART = 2.0
 class SmallLoss(CurationStep):
     """A score by mean loss, and flags by a mixture of margins or by the margins of a class that doesn't exist."""
 
+    revision: ClassVar[int] = 2
     scored_by: ClassVar[frozenset[str]] = frozenset({"method", "posterior", "percentile"})
 
     method: Literal["mixture", "fake_class"] = "mixture"
@@ -52,7 +53,8 @@ class SmallLoss(CurationStep):
     def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
         """Columns `score` (the mean loss's rank, in (0, 1)), `posterior` (of a wrong label), `flag`.
 
-        Where there is no evidence of noise, `posterior` is 0 and `mixture` flags nothing.
+        Where there is no evidence of noise, `posterior` is 0 and `mixture` flags nothing; nor does it in classes with
+        fewer than five pictures, where `posterior` is NaN.
 
         Raises:
             RecipeError: `fake_class` without the margins of one.
@@ -84,8 +86,8 @@ class SmallLoss(CurationStep):
         flag, posterior = vector(table, f"{name}.flag"), vector(table, f"{name}.posterior")[judged]
         return {
             "judged": int(judged.sum()),
-            "evidence_of_noise": bool(posterior.any()),
-            "estimated_noise_rate": round(float(posterior.mean()), 4),
+            "evidence_of_noise": bool((posterior > 0).any()),
+            "estimated_noise_rate": round(float(np.nanmean(posterior)), 4),
             "flagged": int(flag.sum()),
             "most_flagged_classes": most_flagged(table, flag, judged=judged),
         }
@@ -103,10 +105,16 @@ def rank(values: Floats) -> Floats:
 def suspicion(margin: Floats, y: Ints, seed: int) -> Floats | None:
     """Probability `[N]` that a label is wrong, by its mean margin `[N]`; None without evidence that any is.
 
-    Margins differ from class to class, so each class's median is subtracted first. A mixture for every class finds
-    two modes in clean ones, easy pictures and hard ones; over all classes together those blur into one.
+    Margins differ from class to class, so each class's median is subtracted first; NaN in classes too small for one. A
+    mixture for every class finds two modes in clean ones, easy pictures and hard ones; over all classes together
+    those blur into one.
     """
-    return upper_mode(less_class_median(-np.asarray(margin, dtype=np.float64), y), seed)
+    centred = less_class_median(-np.asarray(margin, dtype=np.float64), y)
+    judged = np.isfinite(centred)
+    found = upper_mode(centred[judged], seed)
+    if found is not None:
+        centred[judged] = found
+    return None if found is None else centred
 
 
 def upper_mode(values: Floats, seed: int) -> Floats | None:

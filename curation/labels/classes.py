@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Ints = NDArray[np.int64]
+MEDIAN_OF = 5
+"""Samples of a class that its median takes."""
 
 
 def by_class(y: NDArray[np.integer[Any]], classes: int) -> tuple[Ints, Ints]:
@@ -64,6 +69,8 @@ def most_flagged(
 def less_class_median(values: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
     """Values `[N]` less the median of their given class, so that a hard class isn't taken for a wrong one.
 
+    NaN in a class with fewer than `MEDIAN_OF`: the median would be the value itself, or lie halfway to another.
+
     Args:
         values: `[N]`, NaN where there is none.
         y: `[N]` given labels in 0..K-1; that of an unlabelled sample (-1) becomes NaN.
@@ -72,9 +79,17 @@ def less_class_median(values: NDArray[np.float64], y: NDArray[np.int64]) -> NDAr
     order = np.argsort(y, kind="stable")
     order = order[(y[order] >= 0) & np.isfinite(values[order])]
     for rows in np.split(order, np.flatnonzero(np.diff(y[order])) + 1):
-        if len(rows):
+        if len(rows) >= MEDIAN_OF:
             centred[rows] = values[rows] - np.median(values[rows])
     return centred
+
+
+@contextmanager
+def rare_classes() -> Iterator[None]:
+    """No warning of scikit-learn's meanwhile that a picture or two of each class may be no classes but numbers."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        yield
 
 
 def spread(values: NDArray[Any], rows: Ints, total: int) -> NDArray[Any]:

@@ -80,7 +80,7 @@ PLATES = (
 class Samples(Source):
     """The pictures that packages bring, labelled with ImageNet's wnids: photographs, then composites where there are.
 
-    Composites bring `mask.png` and `plate.png`, photographs don't, so an edition of the bare source takes one kind.
+    Composites bring `mask.png` and `plate.png`, photographs don't; an edition of both as they are leaves them out.
 
     `VARIORUM_STAMPS` names a folder of the stamps that isn't where Debian puts it.
     """
@@ -89,6 +89,8 @@ class Samples(Source):
     """Whether there are composites: when the stamps are installed, in any case, or never."""
     photographs: bool = True
     """Whether there are photographs."""
+    masks: bool = True
+    """Whether composites bring their mask and their plate."""
 
     def pin(self, ctx: Context) -> str:
         """Digest of the files that the samples are made of."""
@@ -106,7 +108,7 @@ class Samples(Source):
         return class_infos()
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples; a composite brings `mask.png`, the cut-out's alpha, and `plate.png`, the picture without it."""
+        """Samples; a composite may bring `mask.png`, the cut-out's alpha, and `plate.png`, the picture without it."""
         items = [*self._photographs.items(), *self._stamps.items()]
         for position, (key, wnid) in enumerate(items[start:stop], start):
             identity = source_id("samples", key)
@@ -130,7 +132,7 @@ class Samples(Source):
                 (wnid,),
                 origin=origin,
                 licence=f"GPL-2.0-or-later AND {terms}",
-                extras={"mask.png": encode_png(mask), "plate.png": encode_png(plate)},
+                extras={"mask.png": encode_png(mask), "plate.png": encode_png(plate)} if self.masks else {},
             )
 
     @cached_property

@@ -286,11 +286,13 @@ def test_epochs_count_alike_by_ranks():
 
 
 def test_a_hard_class_is_not_taken_for_a_wrong_one():
-    loss = np.array([0.1, 0.2, 0.3, 5.1, 5.2, 5.3, np.nan, 1.0])
-    y = np.array([0, 0, 0, 1, 1, 1, 1, -1])
+    easy, hard = [0.0, 0.1, 0.2, 0.3, 0.4], [5.0, 5.1, 5.2, 5.3, 5.4]
+    rare = [1.0, 2.0, 3.0, 4.0]
+    loss = np.array([*easy, *hard, np.nan, 1.0, *rare])
+    y = np.array([0] * 5 + [1] * 6 + [-1] + [2] * 4)
     found = less_class_median(loss, y)
-    np.testing.assert_allclose(found[:6], [-0.1, 0, 0.1] * 2)
-    assert np.isnan(found[6:]).all()
+    np.testing.assert_allclose(found[:10], [-0.2, -0.1, 0, 0.1, 0.2] * 2, atol=1e-12)
+    assert np.isnan(found[10:]).all()
 
 
 def test_the_pseudo_loss_is_the_cross_entropy_with_the_sharpened_prediction():

@@ -96,6 +96,24 @@ def test_two_modes_and_one():
     assert upper_mode(np.zeros(0), 0) is None
 
 
+def test_classes_too_small_for_a_median_are_not_judged():
+    rng = np.random.default_rng(0)
+    margin = np.r_[rng.normal(8, 1, 90), rng.normal(0, 1, 10), rng.normal(4, 3, 40)]
+    y = np.r_[np.zeros(100, int), 1 + np.arange(40) // 2]  # one class of a hundred, twenty of two
+    posterior = suspicion(margin, y, 0)
+    assert (posterior[90:100] > 0.5).all()
+    assert (posterior[:90] < 0.5).all()
+    assert np.isnan(posterior[100:]).all()
+    assert suspicion(margin[100:], y[100:], 0) is None
+    table = with_columns(
+        edition(np.zeros((140, 1)), y), {"training_dynamics.mean_loss": -margin, "training_dynamics.aum": margin}
+    )
+    figures = SmallLoss().summarise(scored(SmallLoss(), table))
+    assert figures["flagged"] == 10
+    assert figures["judged"] == 140
+    assert figures["estimated_noise_rate"] == pytest.approx(0.1, abs=0.01)
+
+
 def test_classes_of_other_difficulty_are_no_second_mode():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], 500)

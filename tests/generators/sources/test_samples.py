@@ -75,6 +75,9 @@ def test_stamps_are_found_by_variable(tmp_path, ctx, monkeypatch):
     samples = list(source.read(0, source.size(ctx), ctx))
     assert [sample.origin.split(" ", 1)[1] for sample in samples] == ["chelsea.png", "coffee.png", *keys]
     assert [sample.labels for sample in samples[2:]] == [(stamp_table()[key],) for key in keys]
+    assert [set(sample.extras) for sample in samples[1:3]] == [set(), {"mask.png", "plate.png"}]
+    bare = list(Samples(masks=False).read(0, 5, ctx))
+    assert [(sample.image, sample.extras) for sample in bare] == [(sample.image, {}) for sample in samples]
     assert source.pin(ctx) != alone
     assert source.fingerprint() == Samples().fingerprint()
     for start, stop in ((0, 1), (1, 3), (2, 5), (4, 4)):
