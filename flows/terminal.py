@@ -109,8 +109,14 @@ def print_counts(manifest: Manifest) -> None:
 
 
 def print_paths(manifest: Manifest, store: Store) -> None:
-    """Where the card and the contact sheet lie, and how to load the edition."""
+    """What was judged and who is asked, where the card and the contact sheet lie, and how to load the edition."""
     folder = store.edition_path(manifest)
+    if manifest.ledger:
+        said = ", ".join(f"{action} {sum(reasons.values())}" for action, reasons in manifest.ledger.counts.items())
+        typer.echo(f"judged: {said or 'nothing to object to'}")
+        if manifest.ledger.counts.keys() & {"review", "audit"}:
+            edition, _, number = folder.rpartition("-r")
+            typer.echo(f"for people to look at: {edition}/ledgers/{int(number):04d}.review.csv")
     for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
         if store.read_beside(manifest, name) is not None:
             typer.echo(f"{what}: {folder}/{name}")

@@ -101,6 +101,8 @@ def test_curate_release_diff_and_back(cli, tmp_path):
     ran = cli("run", "recipe.yaml", "--no-prefect")
     assert ran.returncode == 0, ran.stderr
     assert "d@1.0.0-r1" in ran.stdout
+    assert "judged: review 2" in ran.stdout
+    assert "editions/d/1.0.0/ledgers/0001.review.csv" in ran.stdout
     editions = tmp_path / "store" / "editions" / "d"
     assert (editions / "1.0.0-r1" / "funnel.png").read_bytes()[:4] == b"\x89PNG"
     assert "too_bright" in (editions / "1.0.0-r1" / "README.md").read_text()
