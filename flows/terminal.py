@@ -149,7 +149,7 @@ def first_tables(text: str) -> Iterator[tuple[str, list[list[str]]]]:
     """Title and first table, head first, of each section of a Markdown text that has one; cells without markup."""
     for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
         title, _, body = section.partition("\n")
-        if found := re.search(r"(?:^\|.*\n?)+", body, re.MULTILINE):
+        if found := re.search(r"(?:^\|.*\n?){2,}", body, re.MULTILINE):
             head, _, *lines = found[0].splitlines()
             rows = [line.strip().removeprefix("|").removesuffix("|").split("|") for line in (head, *lines)]
             yield title, [[html.unescape(re.sub(r"(?<!\\)\*|\\", "", cell)).strip() for cell in row] for row in rows]
