@@ -49,6 +49,8 @@ def test_a_narrow_table_keeps_its_intervals_and_a_column_that_cannot_fit_stands_
     assert rows[1:] == [["a|b[red]c", "-1.5 [-3.2, 0.1]"], ["average over edits", "2.0 [1.0, 3.0]"]]
     assert [row[1] for row in next(parts_that_fit(rows, 10))] == ["drop", "-1.5", "2.0"]
     assert list(first_tables("### Nothing\n\nno table\n")) == []
+    ((_, rows),) = first_tables("### Bars\n\n|C| grows.\n\n| a | b |\n|---|---:|\n| 1 | 2 |\n")
+    assert rows == [["a", "b"], ["1", "2"]]
 
 
 @pytest.mark.parametrize(
