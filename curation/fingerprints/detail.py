@@ -6,6 +6,7 @@ neighbouring pixels. What both can't change is which frequencies, counted in wav
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,9 +55,15 @@ def line_bits(grey: NDArray[Any]) -> float:
     upper = np.arange(LINES // 2) * height // LINES
     lines = grey[np.unique(np.concatenate([upper, height - 1 - upper]))].astype(np.float32)
     lines -= lines.mean(axis=1, keepdims=True)
-    waves = rfft(lines * np.hanning(width + 2)[1:-1].astype(np.float32), axis=1)
+    waves = rfft(lines * window(width), axis=1)
     power = (waves.real**2 + waves.imag**2) / (width * width * FLOOR)
     return float(np.log1p(power).sum(axis=1).mean() / np.log(2))
+
+
+@lru_cache(maxsize=256)
+def window(width: int) -> NDArray[np.float32]:
+    """Hann's, without the zeros at its ends `[width]`."""
+    return np.hanning(width + 2)[1:-1].astype(np.float32)
 
 
 def entropy(pixels: Pixels) -> float:

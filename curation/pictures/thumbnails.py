@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +15,21 @@ LARGE = 2**31 // 255
 """Pixels whose sum doesn't fit 32 bits any more."""
 
 
+_last = threading.local()
+
+
 def luma(pixels: Pixels) -> Pixels:
-    """Grey levels `[H, W]` of RGB pixels `[H, W, 3]`."""
+    """Grey levels `[H, W]` of RGB pixels `[H, W, 3]`, both never to be written to.
+
+    Several measures of one picture ask for them, one after the other, so each thread keeps those of its last picture.
+    """
     import cv2
 
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    kept, grey = getattr(_last, "pair", (lambda: None, None))
+    if kept() is not pixels or grey is None:
+        grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        _last.pair = weakref.ref(pixels), grey
+    return grey
 
 
 def halved(grey: Pixels) -> Pixels:

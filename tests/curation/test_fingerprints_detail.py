@@ -5,6 +5,7 @@ from pictures import copy, crops, jpeg, render
 from PIL import Image
 
 from curation.fingerprints.detail import FLOOR, detail, entropy, line_bits
+from curation.pictures.thumbnails import luma
 
 INTERPOLATIONS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
@@ -77,3 +78,11 @@ def test_a_blurred_large_copy_shows_less_than_a_sharp_small_one(pictures):
     for picture in pictures[-10:]:
         large = cv2.GaussianBlur(resized(picture, 2, Image.Resampling.BICUBIC), (0, 0), 2)
         assert detail(large) < detail(picture)
+
+
+def test_grey_levels_are_those_of_the_picture_that_is_asked_for():
+    first, second = (np.full((8, 8, 3), value, np.uint8) for value in (10, 200))
+    assert luma(first) is luma(first)
+    assert [int(luma(picture)[0, 0]) for picture in (first, second, first)] == [10, 200, 10]
+    for value in range(20):  # each may lie where the one before it lay
+        assert int(luma(np.full((8, 8, 3), value, np.uint8))[0, 0]) == value
