@@ -11,18 +11,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from generators.diffusion.opinions import opinions
+from generators.editing.batches import in_parts
 from generators.editing.gates import Gates, at_most, blank, first_failed
 from generators.prompting.prompts import Words
 from schemas.canonical import Json
 from schemas.component import Context, Generator
 from schemas.sample import Failure, Gate, Op, Sample, child_id
+from variorum.measure import batched
 
 log = logging.getLogger(__name__)
 
@@ -154,8 +156,6 @@ class Studio:
 
         Once memory has run out, there is one at a time.
         """
-        from torch import OutOfMemoryError
-
         batch, at_once, waiting = self.batch, AT_ONCE, iter(items)
         begun: deque[tuple[list[Ask], Future[list[Drawn]]]] = deque()
         with ThreadPoolExecutor(AT_ONCE, "draw") as threads:
@@ -165,32 +165,25 @@ class Studio:
                 if not begun:
                     return
                 window, drawing = begun.popleft()
-                try:
-                    drawn = drawing.result()
-                except OutOfMemoryError:
+                drawn = _unless_memory_ran_out(drawing)
+                if drawn is None:
+                    del drawing  # its error holds on to what the call had made
                     wait(later for _, later in begun)  # they have had their part of the memory
                     if at_once > 1:
                         at_once = 1
                         log.warning("%s: out of memory, going on with one batch at a time", self.name)
-                    drawn, batch = self._drawn_in_parts(_possible(window), batch, settings)
+                    drawn, batch = self._drawn_alone(_possible(window), batch, settings)
                 yield window, drawn
 
-    def _drawn_in_parts(self, asks: list[Ask], batch: int, settings: int) -> tuple[list[Drawn], int]:
-        """One picture an ask, in order, and the largest batch that there is memory for, found by halving."""
-        from torch import OutOfMemoryError
+    def _drawn_alone(self, asks: list[Ask], batch: int, settings: int) -> tuple[list[Drawn], int]:
+        """One picture an ask, in order, and the largest batch that there is memory for."""
 
-        found: list[Drawn] = []
-        while left := asks[len(found) :]:
-            part = left[: batch * settings]
-            try:
-                found += self._drawn(part)
-            except OutOfMemoryError:
-                most = max(map(len, _by_setting(part).values()))
-                if most == 1:
-                    raise
-                batch = most // 2
-                log.warning("%s: out of memory with %d pictures, going on with %d", self.name, most, batch)
-        return found, batch
+        def draw(groups: Sequence[list[Ask]]) -> list[list[Drawn]]:
+            return list(batched(self._drawn([*chain.from_iterable(groups)]), settings))
+
+        # the asks of a picture follow one another, one a setting, and go to a call each
+        drawn, batch = in_parts(draw, list(batched(asks, settings)), batch, self.name)
+        return [*chain.from_iterable(drawn)], batch
 
     def _drawn(self, asks: list[Ask]) -> list[Drawn]:
         """One picture an ask, in order, with what the safety checker and the scorer say."""
@@ -277,6 +270,15 @@ def seed_of(component: str, sample: Sample, number: int, attempt: int, ctx: Cont
 def aliases(model: str, safety: Safety, scorer: str | None) -> tuple[str, ...]:
     """All models that a generator of this kind asks for."""
     return (model, *safety.aliases(), *(() if scorer is None else (scorer,)))
+
+
+def _unless_memory_ran_out(drawing: Future[list[Drawn]]) -> list[Drawn] | None:
+    from torch import OutOfMemoryError
+
+    try:
+        return drawing.result()
+    except OutOfMemoryError:
+        return None
 
 
 def _possible(window: Sequence[Ask]) -> list[Ask]:

@@ -14,14 +14,17 @@ Made = TypeVar("Made")
 
 def in_parts(
     call: Callable[[Sequence[Item]], Sequence[Made]], items: Sequence[Item], most: int, name: str
-) -> list[Made]:
+) -> tuple[list[Made], int]:
     """What a model makes of the items, in order, `most` at a time; half as many from where memory runs out.
 
     Args:
         call: one result an item.
         items: for it.
         most: at first, to a call.
-        name: of the model, for the warning.
+        name: of what calls it, for the warning.
+
+    Returns:
+        What was made, and how many there was memory for.
 
     Raises:
         OutOfMemoryError: PyTorch's, when there isn't the memory for one.
@@ -46,4 +49,4 @@ def in_parts(
             len(part),
             most,
         )
-    return made
+    return made, most

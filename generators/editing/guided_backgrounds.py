@@ -118,7 +118,8 @@ def made(
         def call(part: Sequence[int]) -> list[Pixels]:
             return guided([wishes[place] for place in part], denoiser, settings, adversary)
 
-        return [{"background": item} for item in in_parts(call, missing, batch, settings.denoiser)]
+        found, _ = in_parts(call, missing, batch, settings.denoiser)
+        return [{"background": item} for item in found]
 
     kept = plates.recall(ctx.memo, [key(wish) for wish in wishes], compute)
     for (place, variant), arrays in zip(places, kept, strict=True):

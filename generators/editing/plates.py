@@ -106,7 +106,7 @@ def emptied(
             seeds = [derive_seed(ctx.seed, "plate", keys[n]) for n in part]
             return fill([pictures[n] for n in part], [holes[n] for n in part], seeds, [objects[n] for n in part])
 
-        filled = in_parts(call, places, len(places), alias)
+        filled, _ = in_parts(call, places, len(places), alias)
         return [{"plate": item.image, "method": np.array(item.method)} for item in filled]
 
     return recall(ctx.memo, keys, compute)

@@ -175,8 +175,8 @@ def test_out_of_memory_halves_the_batch_and_says_so(ctx, caplog):
     assert {child.ops[0]["achieved"]["batch"] for child in children} == {2}
     assert [record.getMessage() for record in caplog.records] == [
         "class_conditional: out of memory, going on with one batch at a time",
-        "class_conditional: out of memory with 8 pictures, going on with 4",
-        "class_conditional: out of memory with 4 pictures, going on with 2",
+        "class_conditional: out of memory with 8 pictures, going on with 4; a `batch` of that spares the try",
+        "class_conditional: out of memory with 4 pictures, going on with 2; a `batch` of that spares the try",
     ]
     enough = by_parent(made(samples, ctx, steps=2, batch=8))
     assert all(np.abs(c.image.astype(int) - enough[c.parent].image).max() <= LEVELS for c in children)

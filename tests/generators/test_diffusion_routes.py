@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -191,8 +193,8 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     assert sorted(small.asked, reverse=True) == [5, 5, 2, 1, 1, 1, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
         f"{name}: out of memory, going on with one batch at a time",
-        f"{name}: out of memory with 5 pictures, going on with 2",
-        f"{name}: out of memory with 2 pictures, going on with 1",
+        f"{name}: out of memory with 5 pictures, going on with 2; a `batch` of that spares the try",
+        f"{name}: out of memory with 2 pictures, going on with 1; a `batch` of that spares the try",
     ]
     assert [child.parent for child in children] == [sample.id for sample in samples]
     assert {child.ops[0]["achieved"]["batch"] for child in children} == {1}
@@ -225,6 +227,31 @@ def test_a_device_with_room_for_one_picture_does(route):
     for batch in (1, 2):
         children = run(kind, samples, Context(7, models, ctx.memo, ctx.source), batch=batch)
         assert [child.parent for child in children] == [sample.id for sample in samples]
+
+
+def test_what_a_call_had_made_is_let_go_before_the_next(route):
+    from torch import OutOfMemoryError
+
+    class Hoarding(Small):
+        made, alive = weakref.WeakSet(), []
+
+        def __call__(self, first, *rest, **settings):
+            class Latents:
+                """Stands for tensors on the device, which go with the last reference to them."""
+
+            gc.collect()
+            self.alive.append(len(self.made))
+            latents = Latents()
+            self.made.add(latents)
+            if len(first) > 1:
+                raise OutOfMemoryError("out of memory")
+            return self.model(first, *rest, **settings)
+
+    kind, samples, ctx = route
+    hoarding = Hoarding(ctx.models.get(kind.component_name()), 1)
+    models = Instead(ctx.models, kind.component_name(), hoarding)
+    assert len(run(kind, samples[:4], Context(7, models, ctx.memo, ctx.source), batch=4)) == 4
+    assert hoarding.alive == [0] * 7  # 4, 4 alone, 2, and one by one
 
 
 def test_a_scorer_that_runs_out_of_memory_gets_fewer_pictures(route):
