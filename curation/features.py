@@ -19,8 +19,9 @@ BLOCK = 1024
 
 
 class Features(CurationStep):
-    """The column `embedding` `[N, d]` float16, as the encoder gives it."""
+    """The columns `embedding` `[N, d]` float16, as the encoder gives it, and `encoder`, its alias."""
 
+    revision: ClassVar[int] = 2
     measured_by: ClassVar[frozenset[str]] = frozenset({"encoder"})
 
     encoder: str = "encoder"
@@ -31,10 +32,10 @@ class Features(CurationStep):
         return (self.encoder,)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """The embedding; what doesn't fit float16 (beyond ±65504) is infinite, and not judged by what reads it."""
+        """Both columns; what doesn't fit float16 (beyond ±65504) is infinite, and not judged by what reads it."""
         embeddings = ctx.models.get(self.encoder)([sample.image for sample in samples])
         with np.errstate(over="ignore"):
-            yield from ({"embedding": row} for row in embeddings.astype(np.float16))
+            yield from ({"embedding": row, "encoder": self.encoder} for row in embeddings.astype(np.float16))
 
 
 def normalised(embedding: NDArray[Any]) -> NDArray[np.float32]:

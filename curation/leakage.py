@@ -42,7 +42,7 @@ class Leakage(CurationStep):
     revision = 2
     whereabouts: ClassVar[frozenset[str]] = frozenset({"against"})
     scored_by: ClassVar[frozenset[str]] = frozenset(
-        {"splits", "train", "against", "originals", "embedding", "cosine", "trained_on", "encoder"}
+        {"splits", "train", "against", "originals", "embedding", "cosine", "trained_on"}
     )
 
     splits: dict[str, str] = Field(default_factory=dict)
@@ -55,8 +55,6 @@ class Leakage(CurationStep):
     """Whether to look for generated pictures that are copies of an original that they weren't made of."""
     trained_on: NestedSource | None = None
     """What a generator was trained on: a picture that is a copy of one of these is memorised."""
-    encoder: str = "encoder"
-    """Alias of the model that embeds `trained_on`: the one that the step `features` has."""
     embedding: bool = True
     """Whether to compare embeddings too; needs the step `features`."""
     cosine: float | None = Field(default=None, gt=0, le=1)
@@ -70,10 +68,6 @@ class Leakage(CurationStep):
         if twice := {stem for stem in stems if stems.count(stem) > 1 or stem in self.splits}:
             raise ValueError(f"against: two lists or splits are named {', '.join(sorted(twice))}; rename a file")
         return self
-
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder, where it is needed."""
-        return (self.encoder,) if self.trained_on and self.embedding else ()
 
     def references(self) -> Mapping[str, Source]:
         """`trained_on`, where it is known."""
@@ -94,7 +88,8 @@ class Leakage(CurationStep):
         prints = Prints.read(table, embedding=self.embedding)
         lists = [Blocklist.read(Path(path)) for path in self.against]
         if self.trained_on:
-            lists.append(source_list(TRAINED_ON, self.trained_on, self.encoder if self.embedding else None, ctx))
+            encoder = str(vector(table, "features.encoder")[0]) if self.embedding else None
+            lists.append(source_list(TRAINED_ON, self.trained_on, encoder, ctx))
         exact, head = prints.exact()
         rng = ctx.rng(self.component_name(), "", "pairs")
         others = sum(len(listed.embedding) for listed in lists)

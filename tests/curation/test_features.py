@@ -13,7 +13,8 @@ def test_the_embedding_is_the_encoders_as_it_is():
     pictures = [data.chelsea(), data.coffee(), data.chelsea()[:, ::-1]]
     samples = [Sample(id=str(i), image=np.ascontiguousarray(picture)) for i, picture in enumerate(pictures)]
     rows = list(Features().measure(samples, Context(seed=0, models=models, memo=None)))
-    assert [list(row) for row in rows] == [["embedding"]] * 3
+    assert [list(row) for row in rows] == [["embedding", "encoder"]] * 3
+    assert {row["encoder"] for row in rows} == {"encoder"}
     embedding = np.stack([row["embedding"] for row in rows])
     assert embedding.shape == (3, 1280)
     assert embedding.dtype == np.float16

@@ -184,8 +184,33 @@ def test_copies_of_what_a_generator_was_trained_on_are_flagged(tmp_path):
     Image.fromarray(render(9)).save(tmp_path / "more" / "thing" / "9.png")
     more = Leakage(trained_on={"name": "image_folder", "path": str(tmp_path / "more")}, embedding=False)
     assert columns(scored(more, table, ctx), "flag") == [[True] * 3]  # other data, another list
-    assert step.aliases() == ()
-    assert step.model_copy(update={"embedding": True}).aliases() == ("encoder",)
+
+
+def test_what_a_generator_was_trained_on_is_embedded_as_the_edition_is(tmp_path):
+    class Corners:
+        """Corner pixels as an embedding, under any alias."""
+
+        def __init__(self):
+            self.asked = set()
+
+        def get(self, alias):
+            self.asked.add(alias)
+            return lambda images: np.stack([image[:2, :2].ravel() for image in images]).astype(np.float32)
+
+        def pin(self, alias):
+            return alias
+
+    (tmp_path / "thing").mkdir()
+    Image.fromarray(render(0)).save(tmp_path / "thing" / "0.png")
+    like = render(5).copy()
+    like[:2, :2] = render(0)[:2, :2]
+    pictures, models = [render(9), like], Corners()
+    table = edition(pictures, models.get("own")(pictures).astype(np.float16))
+    table = table.append_column("features.encoder", pa.array(["own"] * 2))
+    step = Leakage(trained_on={"name": "image_folder", "path": str(tmp_path)}, cosine=0.999)
+    found = scored(step, table, Context(0, models, lambda key, compute: compute()))
+    assert columns(found, "layer") == [["", "embedding"]]
+    assert models.asked == {"own"}
 
 
 def test_a_list_of_some_fingerprints_is_checked_by_those(tmp_path):
