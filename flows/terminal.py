@@ -114,9 +114,8 @@ def print_paths(manifest: Manifest, store: Store) -> None:
     if manifest.ledger:
         said = ", ".join(f"{action} {sum(reasons.values())}" for action, reasons in manifest.ledger.counts.items())
         typer.echo(f"judged: {said or 'nothing to object to'}")
-        if manifest.ledger.counts.keys() & {"review", "audit"}:
-            edition, _, number = folder.rpartition("-r")
-            typer.echo(f"for people to look at: {edition}/ledgers/{int(number):04d}.review.csv")
+        edition, _, number = folder.rpartition("-r")
+        print_queue(int(number), manifest.ledger, edition)
     for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
         if store.read_beside(manifest, name) is not None:
             typer.echo(f"{what}: {folder}/{name}")
@@ -189,8 +188,13 @@ def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) 
         for reason, pictures in sorted(reasons.items(), key=lambda pair: -pair[1]):
             table.add_row(action, reason, str(pictures))
     console().print(table)
+    print_queue(number, ledger, store.edition_path(manifest))
+
+
+def print_queue(number: int, ledger: Ledger, edition: str) -> None:
+    """Where people's queue lies, if they are asked anything."""
     if ledger.counts.keys() & {"review", "audit"}:
-        typer.echo(f"for people to look at: {store.edition_path(manifest)}/ledgers/{number:04d}.review.csv")
+        typer.echo(f"for people to look at: {edition}/ledgers/{number:04d}.review.csv")
 
 
 def print_diff(changes: list[Change], most: int) -> None:

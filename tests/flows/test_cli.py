@@ -1,10 +1,8 @@
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 @pytest.fixture
-def cli(photos, tmp_path):
-    """Runs the command in a folder with `recipe.yaml` in it; returns the finished process."""
+def cli(photos, tmp_path, command):
+    """Runs the command in a folder with `recipe.yaml` in it."""
     data = {
         "dataset": "d",
         "version": "1.0.0",
@@ -25,19 +23,7 @@ def cli(photos, tmp_path):
         "evaluate": [{"name": "brightness"}],
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(data))
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(PLUGINS),
-        "VARIORUM_CACHE": str(tmp_path / "cache"),
-        "COLUMNS": "200",
-        "NO_COLOR": "1",
-    }
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-
-    return call
+    return partial(command, PYTHONPATH=str(PLUGINS))
 
 
 def test_from_plan_to_verify(cli, tmp_path):

