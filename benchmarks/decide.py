@@ -1,9 +1,9 @@
-"""The stage `decide` on a million pictures: from the side tables in a store to a ledger and people's queue.
+"""The stage `decide` on a million pictures: from the detectors' tables in a store to a ledger and a review queue.
 
-The steps, rules and columns are those of the recipe `curate_folder`, from a curation of a few hundred tiles of packaged
-photographs, some with another's label: its rows are drawn again and again, into a hundred times as many classes. The
-stage runs in a process of its own. Peer: the recipe's rules in a plain loop over a hundredth of the rows. Limit:
-reading the same columns.
+The steps, rules and columns are those of the recipe `curate_folder`. They come from a curation of a few hundred tiles
+of packaged photographs, some with a wrong label. Its rows are resampled into a hundred times as many classes. The stage
+runs in its own process. Peer: the recipe's rules in a plain Python loop over a hundredth of the rows. Limit: reading
+the same columns.
 """
 
 from __future__ import annotations
@@ -22,32 +22,33 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from timing import measure, peak_mb
 
-from curation.policy import Condition, Policy
-from schemas.manifest import Ledger, Manifest, ShardInfo
-from schemas.recipe import Recipe
-from variorum.columns import scalar_columns
-from variorum.context import open_context
-from variorum.curate import Columns, add_columns, curate, decide, picture_table
-from variorum.engine import build
-from variorum.ledgers import read_verdicts
-from variorum.recipes import load_recipe
-from variorum.store import Store
+from variorum import run
+from variorum.arrays import Pixels, scalar_columns
+from variorum.curation.policy import Policy
+from variorum.curation.rules.rule import Condition
+from variorum.edition.editions import read_beside
+from variorum.edition.store import Store
+from variorum.edition.tables import read_verdicts
+from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
+from variorum.stages.decide import decide
+from variorum.stages.job import Job
+from variorum.stages.recipe_files import load_recipe
+from variorum.stages.score import Columns, add_columns, picture_table
 
 MOST_SECONDS, MOST_GIB = 30.0, 4.0
 TILES, SIDE = 25, 96
 WRONG = 5
-"""Every so manyth tile has the next class's label."""
+"""One tile in so many has the label of the next class."""
 COPIES = 100
-"""How often the classes of the tiles are there."""
+"""Number of copies of each class of the tiles."""
 UNIT = 1000
-"""Pictures a unit of the edition."""
+"""Pictures per unit of the edition."""
 
 
-def photographs() -> dict[str, NDArray[np.uint8]]:
-    """Photographs that scikit-learn and scikit-image ship, by name."""
+def photographs() -> dict[str, Pixels]:
+    """The photographs inside scikit-learn and scikit-image, by name."""
     import skimage.data
     from sklearn.datasets import load_sample_image
 
@@ -69,7 +70,7 @@ def photographs() -> dict[str, NDArray[np.uint8]]:
 
 
 def tiles(folder: Path) -> Path:
-    """A folder a photograph, of tiles of it."""
+    """Tiles of the photographs, in one folder per label."""
     rng = np.random.default_rng(0)
     pictures = photographs()
     names = list(pictures)
@@ -84,7 +85,7 @@ def tiles(folder: Path) -> Path:
 
 
 def enlarged(manifest: Manifest, ledger: Ledger, rows: int, store: Store) -> tuple[Manifest, Columns]:
-    """An edition of so many rows, and its side tables; there are no pictures behind them."""
+    """An edition with this number of rows and its detectors' tables, without any pictures."""
     rng = np.random.default_rng(0)
     drawn, group = rng.integers(picture_table(manifest, store).num_rows, size=rows), rng.integers(COPIES, size=rows)
     names = np.array([f"{class_id}_{number}" for number in range(COPIES) for class_id, _ in manifest.classes])
@@ -119,16 +120,16 @@ def keep(table: pa.Table, store: Store) -> ShardInfo:
     return store.keep_bytes(sink.getvalue(), ".parquet", samples=table.num_rows)
 
 
-def columns_of(recipe: Recipe, manifest: Manifest, columns: Columns, store: Store) -> pa.Table:
-    """The table that the steps decide by."""
-    table = picture_table(manifest, store)
-    for step in recipe.curate:
-        table = add_columns(table, columns, step.component_name(), store, vectors=False)
+def columns_of(job: Job, manifest: Manifest, columns: Columns) -> pa.Table:
+    """The table that the deciders read."""
+    table = picture_table(manifest, job.store)
+    for step in job.recipe.curate:
+        table = add_columns(table, columns, step.component_name(), job.store, vectors=False)
     return table
 
 
 def plain_loop(policy: Policy, table: pa.Table) -> list[str]:
-    """The reason of the first rule that matches each row, by Python values; empty where none does."""
+    """For each row the reason of the first rule that matches, evaluated on Python values; `""` if none matches."""
 
     def passes(test: Condition, row: Mapping[str, Any]) -> bool:
         value = row[test.column]
@@ -150,25 +151,24 @@ def plain_loop(policy: Policy, table: pa.Table) -> list[str]:
 
 
 def stage(folder: Path) -> None:
-    """Decide in this process; print what it took."""
-    recipe = load_recipe("curate_folder")
-    store, ctx = Store(str(folder / "store")), open_context(recipe, "embedded")
+    """Decide in this process and print the cost."""
+    job = Job(load_recipe("curate_folder"), str(folder / "store"))
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     ledger = Ledger.model_validate_json((folder / "columns.json").read_text())
     columns = Columns(ledger.measured, ledger.scored)
     made: list[tuple[int, Ledger]] = []
-    took = measure(lambda: made.append(decide(recipe, manifest, columns, ctx, store)))
+    took = measure(lambda: made.append(decide(job, manifest, columns)))
     peak = peak_mb() / 1024
-    (number, ledger), verdicts = made[0], read_verdicts(made[0][1], store)
-    table = columns_of(recipe, manifest, columns, store)
+    (number, ledger), verdicts = made[0], read_verdicts(made[0][1].verdicts, job.store)
+    table = columns_of(job, manifest, columns)
     part = table.slice(0, table.num_rows // 100)
-    policy = next(step for step in recipe.curate if isinstance(step, Policy))
+    policy = next(step for step in job.recipe.curate if isinstance(step, Policy))
     looped: list[str] = []
     loop = measure(lambda: looped.extend(plain_loop(policy, part)))
     known = set(part.column("id").to_pylist())
     assert sum(map(bool, looped)) == sum(one.by == "policy" and one.id in known for one in verdicts)
-    limit = measure(lambda: columns_of(recipe, manifest, columns, store))
-    queue = store.read_beside(manifest, f"ledgers/{number:04d}.review.csv") or b""
+    limit = measure(lambda: columns_of(job, manifest, columns))
+    queue = read_beside(manifest, f"ledgers/{number:04d}.review.csv", job.store) or b""
     report = {
         "what": f"{table.num_rows} pictures of {len(manifest.classes)} classes by {table.num_columns} columns",
         "verdicts": len(verdicts),
@@ -188,7 +188,7 @@ def stage(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--stage", type=Path, help="decide on what another process left in this folder")
+    parser.add_argument("--stage", type=Path, help="decide on the data that another process left in this folder")
     options = parser.parse_args()
     if options.stage:
         stage(options.stage)
@@ -196,11 +196,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         settings = ["source.name=image_folder", f"source.path={tiles(folder / 'photos')}"]
-        recipe = load_recipe("curate_folder", settings)
-        store, ctx = Store(str(folder / "store")), open_context(recipe, "embedded")
-        small = build(recipe, ctx, store, profile="embedded")
-        _, ledger = curate(recipe, small, ctx, store)
-        large, columns = enlarged(small, ledger, options.rows, store)
+        job = Job(load_recipe("curate_folder", settings), str(folder / "store"))
+        small = run.build(job)
+        _, ledger = run.curate(job, small)
+        large, columns = enlarged(small, ledger, options.rows, job.store)
         (folder / "manifest.json").write_text(large.model_dump_json())
         kept = ledger.model_copy(update={"measured": columns.measured, "scored": columns.scored})
         (folder / "columns.json").write_text(kept.model_dump_json())

@@ -1,9 +1,9 @@
-"""Finding copies among many pictures: CPU time and memory of the join, its recall, and what a fingerprint costs.
+"""Finding copies among many pictures: CPU time, memory and recall of the join, and the cost of the hashes.
 
-The join looks up pictures in 8 orientations among random hashes into which pairs are planted. Its peer is faiss's
-IndexBinaryFlat, which compares everything: it is timed on a stretch of the queries in the same rounds, and the rest
-is counted as so many stretches more, as its work is the product of both sizes. The limit is one pass over the 8
-orientations' bytes. Fingerprints are timed on photographs at 512 pixels against PDQ of the full picture and pHash.
+The join looks for pairs planted among random hashes, in 8 orientations. Its peer is faiss's IndexBinaryFlat, which
+compares all pairs. It is timed on some of the queries, and the time is extrapolated to all, as it is proportional to
+their number. The limit is one pass over the bytes of the 8 orientations. Hashes are timed on photographs at 512 pixels,
+against PDQ of the full picture and pHash.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ import cv2
 import faiss
 import numpy as np
 import pdqhash
-from numpy.typing import NDArray
 from png import photographs
 
-from curation.fingerprints.detail import detail
-from curation.fingerprints.join import CROWD, RADIUS, band_recall, hamming_pairs
-from curation.fingerprints.pdq import pdq, pixel_digest
+from variorum.arrays import Array, Pixels
+from variorum.curation.copies.detail import detail
+from variorum.curation.copies.join import CROWD, RADIUS, band_recall, hamming_pairs
+from variorum.curation.copies.pdq import pdq, pixel_digest
 
 PLANTED = (10, 20, 31)
-"""Differing bits of the planted pairs."""
+"""Numbers of differing bits of the planted pairs."""
 
 
-def hashes(n: int, planted: int) -> NDArray[np.uint8]:
-    """`[N, 8, 32]`: random, but the last are the first ones with 10, 20 or 31 bits changed, `planted` of each."""
+def hashes(n: int, planted: int) -> Array:
+    """Random hashes `[N, 8, 32]` uint8. The last are the first with 10, 20 or 31 bits changed, `planted` of each."""
     rng = np.random.default_rng(0)
     turns = rng.integers(0, 256, (n, 8, 32), dtype=np.uint8)
     for number, bits in enumerate(PLANTED):
@@ -47,21 +47,21 @@ def hashes(n: int, planted: int) -> NDArray[np.uint8]:
 
 
 def cpu(work: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU seconds of this process, and the result."""
+    """CPU seconds of this process, and the result of the work."""
     began = time.process_time()
     found = work()
     return time.process_time() - began, found
 
 
-def join(n: int, planted: int, stretch: int, *, exact: bool) -> dict[str, Any]:
+def join(n: int, planted: int, queries: int, *, exact: bool) -> dict[str, Any]:
     turns = hashes(n, planted)
     index = faiss.IndexBinaryFlat(256)
     index.add(np.ascontiguousarray(turns[:, 0]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds, found = cpu(lambda: hamming_pairs(turns, exact=exact, crowd=CROWD))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    queries = np.ascontiguousarray(turns[:stretch].reshape(-1, 32))
-    flat = cpu(lambda: index.range_search(queries, RADIUS + 1))[0] * n / stretch
+    some = np.ascontiguousarray(turns[:queries].reshape(-1, 32))
+    flat = cpu(lambda: index.range_search(some, RADIUS + 1))[0] * n / queries
     limit, _ = cpu(lambda: np.bitwise_count(turns.view(np.uint64)).sum())
     pairs = set(zip(found.i.tolist(), found.j.tolist(), strict=True))
     recall = {
@@ -86,7 +86,7 @@ def join(n: int, planted: int, stretch: int, *, exact: bool) -> dict[str, Any]:
 
 def fingerprints(rounds: int) -> dict[str, Any]:
     pictures = photographs()
-    work: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
+    work: dict[str, Callable[[Pixels], Any]] = {
         "variorum": lambda pixels: (pixel_digest(pixels), pdq(pixels), detail(pixels)),
         "variorum_pdq_8_orientations": pdq,
         "pdqhash_full_size": pdqhash.compute,
@@ -118,16 +118,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hashes", type=int, default=200_000)
     parser.add_argument("--planted", type=int, default=2000)
-    parser.add_argument("--stretch", type=int, default=500)
+    parser.add_argument("--queries", type=int, default=500, help="pictures that faiss searches for")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--exact", action="store_true", help="the exact join at this size too")
+    parser.add_argument("--exact", action="store_true", help="also run the exact join at this size")
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)
     cv2.setNumThreads(1)
     sizes = [(50_000, True), (arguments.hashes, False)] + ([(arguments.hashes, True)] if arguments.exact else [])
     report = {
         "what": "near pairs among PDQ hashes, at most 31 of 256 bits apart in any of 8 orientations",
-        "joins": [join(n, min(arguments.planted, n // 8), arguments.stretch, exact=exact) for n, exact in sizes],
+        "joins": [join(n, min(arguments.planted, n // 8), arguments.queries, exact=exact) for n, exact in sizes],
         "fingerprints": fingerprints(arguments.rounds),
         "versions": {
             name: version(name) for name in ("faiss-cpu", "pdqhash", "numpy", "opencv-contrib-python-headless")

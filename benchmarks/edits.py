@@ -1,7 +1,7 @@
-"""Edited 256 x 256 pictures a second on one core, geometry and checks and PNG included, masks and plates given.
+"""Edited 256 x 256 pictures per second on one core, with geometry, checks and PNG; masks and plates are given.
 
-The peer is what one would write with Pillow: resize or rotate, paste, save as PNG. The limit is writing the pictures
-alone: what would be left if edits cost nothing.
+The peer is a simple script with Pillow: resize or rotate, paste, save as PNG. The limit is writing the pictures alone,
+as if edits cost nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from generators.attribute_edit import AttributeEdit
-from schemas.component import Context
-from schemas.sample import Sample
-from variorum.images import encode_png
+from variorum.generators.attribute_edit import AttributeEdit
+from variorum.pixels import encode_png
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Sample
 
 SIDE = 256
 PICTURES = 16
@@ -28,7 +28,7 @@ ROUNDS = 3
 
 
 def pictures() -> list[Sample]:
-    """Cut-outs of photographs on other photographs."""
+    """Cut-outs of photographs pasted on other photographs."""
     photos = [getattr(skimage.data, name)()[:300, 60:360] for name in ("coffee", "chelsea", "astronaut", "rocket")]
     photos = [cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for photo in photos]
     rng = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def pictures() -> list[Sample]:
 
 
 def ours(samples: list[Sample]) -> int:
-    """Size, position and direction edits of each sample, encoded."""
+    """Make and encode size, position and direction edits of each sample; returns their number."""
     edit = AttributeEdit(attributes=("size", "position", "direction"), classifier=None)
     made = 0
     for item in edit.generate(samples, Context(0, NoModels(), lambda key, compute: compute())):
@@ -59,7 +59,7 @@ def ours(samples: list[Sample]) -> int:
 
 
 class NoModels:
-    """Masks and plates are given, so none is asked for."""
+    """A table without models: masks and plates are given."""
 
     def get(self, alias: str) -> Any:
         """Never called."""
@@ -71,7 +71,7 @@ class NoModels:
 
 
 def pillow(samples: list[Sample]) -> int:
-    """The same six edits with Pillow and nothing checked."""
+    """The same six edits with Pillow, without checks."""
     made = 0
     for sample in samples:
         picture, mask, plate = (
@@ -97,7 +97,7 @@ def pillow(samples: list[Sample]) -> int:
 
 
 def encoding(samples: list[Sample]) -> int:
-    """Writing as many pictures and masks, nothing else."""
+    """Encode the same number of pictures and masks, nothing else."""
     for sample in samples * 6:
         for pixels in (sample.image, sample.extras["mask.png"]):
             assert not isinstance(pixels, bytes)
@@ -106,7 +106,7 @@ def encoding(samples: list[Sample]) -> int:
 
 
 def rate(work: Callable[[list[Sample]], int], samples: list[Sample]) -> float:
-    """Pictures a second of processor time, the best of some rounds."""
+    """Pictures per second of CPU time, the best of some rounds."""
 
     def rounds() -> Iterator[float]:
         for _ in range(ROUNDS):

@@ -1,7 +1,7 @@
-"""What a generated picture costs beside diffusers: the whole way from source to shard against a bare pipeline loop.
+"""Cost of a generated picture from source to shard, compared with a bare loop over the diffusers pipeline.
 
-On a CPU the pipeline is Stable Diffusion's with random weights, small, but with steps long enough to measure by. On a
-GPU it is of Stable Diffusion 1.5's own shape, and a sweep over batch sizes comes with it.
+On a CPU the pipeline is a small Stable Diffusion with random weights, with steps long enough to measure. On a GPU it
+has the shape of Stable Diffusion 1.5, and a sweep over batch sizes is made too.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from timing import median, ratio, rounds
 
-from schemas.component import Context
-from schemas.recipe import Recipe
-from variorum.engine import plan, run_unit
-from variorum.memo import DiskMemo
-from variorum.models.latent_diffusion import TextToImage
-from variorum.store import Store
+from variorum.machine.memo import DiskMemo
+from variorum.models.diffusion.pipelines import TextToImage
+from variorum.schemas.component import Context
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import Build
+from variorum.stages.job import Job
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "plugins"))
 
@@ -33,7 +33,7 @@ GPU = torch.cuda.is_available()
 BATCH, BATCHES, STEPS, SIDE, ROUNDS = (8, 4, 30, 512, 3) if GPU else (4, 2, 10, 128, 5)
 SWEEP = (1, 2, 4, 8, 16, 32)
 LIMIT = 1.03
-"""Of the whole way by the bare loop."""
+"""Goal: time from source to shard divided by that of the bare loop."""
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def pipeline_of(place: Path) -> Any:
-    """Stable Diffusion with random weights: of 1.5's shape in float16 on a GPU, else a tenth as wide."""
+    """Stable Diffusion with random weights: the shape of 1.5 in float16 on a GPU, otherwise a tenth as wide."""
     from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
     from tiny_pipelines import save_tokenizer, scheduler, text_config
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -81,22 +81,22 @@ def pipeline_of(place: Path) -> Any:
 
 
 class One:
-    """The models of a recipe that asks for one."""
+    """A table with a single model."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def get(self, alias: str) -> Any:
-        """The one."""
+        """The model, for any alias."""
         return self.model
 
     def pin(self, alias: str) -> str:
-        """A name for it."""
+        """A pin for it."""
         return f"{alias}@random"
 
 
 def compare(pipeline: Any, place: Path) -> dict[str, Any]:
-    """The two ways, with the same batch, steps, guidance and type."""
+    """Times of both, with the same batch, steps, guidance and type."""
     number = BATCH * BATCHES
     recipe = Recipe.parse(
         {
@@ -109,7 +109,7 @@ def compare(pipeline: Any, place: Path) -> dict[str, Any]:
         }
     )
     ctx = Context(0, One(TextToImage(pipeline)), DiskMemo(place / "memo"), recipe.source)
-    (unit,) = plan(recipe, ctx).units
+    (unit,) = Job(recipe, str(place / "store"), ctx=ctx).plan.units
     prompts = [f"a photo of a {sample.extras['txt'].decode()}" for sample in recipe.source.read(0, number, ctx)]
 
     def bare() -> None:
@@ -124,7 +124,7 @@ def compare(pipeline: Any, place: Path) -> dict[str, Any]:
 
     def whole() -> None:
         shutil.rmtree(place / "store", ignore_errors=True)
-        run_unit(recipe, unit, ctx, Store(str(place / "store")))
+        Build(Job(recipe, str(place / "store"), ctx=ctx)).make(unit, lambda _: None)
 
     timed = rounds({"bare": bare, "whole": whole}, ROUNDS)
     return {
@@ -144,7 +144,7 @@ def compare(pipeline: Any, place: Path) -> dict[str, Any]:
 
 
 def sweep(pipeline: Any) -> dict[str, Any]:
-    """Pictures a second, memory and utilisation by batch size, until memory runs out."""
+    """Pictures per second, memory and utilisation by batch size, until out of memory."""
     model, found = TextToImage(pipeline), {"card": torch.cuda.get_device_name()}
     for batch in SWEEP:
         seeds, prompts = list(range(batch)), [f"a photo of a thing {number}" for number in range(batch)]
@@ -168,7 +168,7 @@ def sweep(pipeline: Any) -> dict[str, Any]:
 
 
 class Utilisation:
-    """The driver's own figure, asked for ten times a second; None without the package pynvml."""
+    """GPU utilisation as the driver reports it, sampled ten times per second."""
 
     def __enter__(self) -> Utilisation:
         self._seen: list[int] = []
@@ -189,7 +189,7 @@ class Utilisation:
                 return
 
     def mean(self) -> float | None:
-        """Percent."""
+        """Mean in percent; None without the package pynvml."""
         return round(sum(self._seen) / len(self._seen), 1) if self._seen else None
 
 

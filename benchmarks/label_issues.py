@@ -1,8 +1,8 @@
-"""Wrong labels by confident learning's default rule: ours against cleanlab, on one process and one thread.
+"""Wrong labels by the default rule of confident learning: ours against cleanlab, in one process on one thread.
 
-Both get the same float32 probabilities and must find the same samples, which is asserted. Ours includes the check
-that every row is a distribution. CPU time is the median of ratios within a round; extra memory is what the peak of
-a process of its own grows by during the call, after a small call that loads what is imported late. Limit: one argmax.
+Both get the same float32 probabilities and must find the same samples, which is asserted. Ours includes the check that
+every row is a distribution. CPU times are compared by the median of ratios within a round. Extra memory is the growth
+of a separate process's peak during the call, after a small call that triggers late imports. Limit: one argmax.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from typing import Any
 
 import numpy as np
 from cleanlab.filter import find_label_issues
-from numpy.typing import NDArray
 from timing import median, ratio, rounds
 
-from curation.labels.pruning import check_probabilities, prune_by_noise_rate
+from variorum.arrays import Bools, Ints, Singles
+from variorum.curation.labels.pruning import check_probabilities, prune_by_noise_rate
 
 SIZES = {"1e6 x 100": (1_000_000, 100, 4.0), "1e5 x 1000": (100_000, 1000, 6.0)}
-"""Samples, classes, and how much larger the true class's logit is on average, in standard deviations of the others."""
+"""Samples, classes, and the mean advantage of the true class's logit in standard deviations of the others."""
 LEAST_FASTER, LEAST_SMALLER = 4.0, 10.0
 
 
-def example(samples: int, classes: int, lead: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Labels, a fifth of them drawn anew, and softmax probabilities of noisy logits."""
+def example(samples: int, classes: int, lead: float) -> tuple[Ints, Singles]:
+    """Labels, a fifth of them replaced by random ones, and softmax probabilities of noisy logits."""
     rng = np.random.default_rng(0)
     true = rng.integers(0, classes, samples)
     y = np.where(rng.random(samples) < 0.2, rng.integers(0, classes, samples), true)
@@ -45,17 +45,17 @@ def example(samples: int, classes: int, lead: float) -> tuple[NDArray[np.int64],
     return y, p
 
 
-def ours(y: NDArray[np.int64], p: NDArray[np.float32]) -> NDArray[np.bool_]:
+def ours(y: Ints, p: Singles) -> Bools:
     check_probabilities(y, p)
     return prune_by_noise_rate(y, p)[0]
 
 
-def theirs(y: NDArray[np.int64], p: NDArray[np.float32]) -> NDArray[np.bool_]:
+def theirs(y: Ints, p: Singles) -> Bools:
     return find_label_issues(y, p, n_jobs=1)
 
 
 def extra_mebibytes(which: str, size: str) -> float:
-    """What the peak of resident memory grows by during one call, in a process of its own."""
+    """Growth of peak resident memory during one call, measured in a separate process."""
     command = [sys.executable, __file__, "--memory", which, "--size", size]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

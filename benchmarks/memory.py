@@ -1,4 +1,4 @@
-"""Peak memory of building and of measuring a thousand and ten thousand samples: it must not grow with their number."""
+"""Peak memory of building and measuring a thousand and ten thousand samples; it must not grow with their number."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ SIZES = (1_000, 10_000)
 
 OPENED = """
 import resource, sys
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.curate import measuring
-from variorum.engine import build
-from variorum.measure import measure_shard
-from variorum.store import Store
+from variorum import run
+from variorum.edition.editions import resolve
+from variorum.schemas.recipe import Recipe
+from variorum.stages.measure import Measure, edition_pieces
+from variorum.stages.stage import complete
 recipe = Recipe.parse({"dataset": "d", "version": "1.0.0", "samples_per_shard": 250,
                        "source": {"name": "image_folder", "path": sys.argv[1]},
                        "curate": [{"name": "quality"}, {"name": "duplicates", "embedding": False}]})
-ctx, store = open_context(recipe, "embedded"), Store(sys.argv[2])
+job = run.Job(recipe, sys.argv[2])
 """
 STAGES = {
     "build": """
-manifest = build(recipe, ctx, store, profile="embedded")
+manifest = run.build(job)
 assert manifest.counts == {"original": {"accepted": int(sys.argv[3])}}
 """,
     "measure": """
-shards = store.resolve("d@1.0.0").shards["test"]
-assert sum(shard.samples for shard in shards) == int(sys.argv[3])
-for shard in shards:
-    assert len(measure_shard(shard, measuring(recipe), ctx, store)) == 2
+pieces = edition_pieces(resolve("d@1.0.0", job.store), recipe.curate, job.ctx)
+assert sum(piece.samples for piece in pieces) == int(sys.argv[3])
+for part in complete(Measure(job, recipe.curate, pieces, "measuring"), run.Threads()):
+    assert len(part.tables) == 2
 """,
 }
 PEAK = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
@@ -54,12 +53,12 @@ def main() -> None:
         }
         for stage, found in peaks.items()
     }
-    goals = {"goal": "<= 1.1", "limit": "1.0, the smaller edition's own peak"}
+    goals = {"goal": "<= 1.1", "limit": "1.0, the peak of the smaller edition"}
     print(json.dumps({**result, **goals}, indent=1))
 
 
 def write(folder: Path, size: int) -> None:
-    """So many pictures of 32 x 32 pixels."""
+    """Write this number of pictures of 32 x 32 pixels."""
     import numpy as np
     from PIL import Image
 
@@ -72,7 +71,7 @@ def write(folder: Path, size: int) -> None:
 
 
 def peak(place: Path, stage: str, size: int) -> int:
-    """KB that a process of its own needs at most for one stage."""
+    """Peak memory in KB of a separate process that runs one stage."""
     environment = {**os.environ, "VARIORUM_CACHE": str(place / "cache")}
     code = OPENED + STAGES[stage] + PEAK
     command = [sys.executable, "-c", code, str(place / str(size)), str(place / f"store{size}"), str(size)]

@@ -1,8 +1,8 @@
-"""The exact graph of nearest neighbours, ours against faiss's exact index, on one thread.
+"""The exact graph of nearest neighbours: ours against faiss's exact index, on one thread.
 
-Ours computes the whole graph once. faiss searches a part of the rows, round after round, and its time is taken to grow
-with the number of queries, which is how an exact search by single queries works. Every neighbour that faiss finds is
-looked for in ours; one that differs must be as near, to within what float32 can tell. Limit: the products alone.
+Ours computes the whole graph once. faiss searches for a part of the rows in each round, and its time is extrapolated to
+all rows, as the time of an exact search is proportional to the number of queries. All neighbours found by faiss are
+compared with ours; differing ones must be equally near, to the precision of float32. Limit: the products alone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import faiss
 import numpy as np
 from timing import measure
 
-from curation.features import normalised
-from curation.graph.nearest import BLOCK, nearest
+from variorum.curation.embeddings.rows import normalised
+from variorum.curation.graph.nearest import BLOCK, nearest
 
 K, MOST_TIMES_PEER = 10, 1.0
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--queries", type=int, default=2_000, help="rows that faiss searches in a round")
+    parser.add_argument("--queries", type=int, default=2_000, help="rows that faiss searches for per round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)

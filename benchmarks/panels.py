@@ -1,13 +1,13 @@
-"""Published panels, counted and judged anew: the reviewed mistakes of two ImageNet models, and ReaL's raters.
+"""Published panels, recomputed: the reviewed mistakes of two ImageNet models, and the raters of ReaL.
 
-Both data sets are Apache-2.0 and aren't part of the project:
+Both datasets are licensed under Apache-2.0 and are not part of this project:
 
     github.com/google-research/imagenet-mistakes      -> <folder>/imagenet-mistakes/*.json
     github.com/google-research/reassessed-imagenet    -> <folder>/real/{raters,scores,golden}.npz, real.json
 
-The consensus is timed beside crowd-kit's Dawid–Skene, if that is installed, and beside a limit: the passes over all
-answers that so many EM steps can't do without. Rounds are interleaved, times are CPU time, ratios are medians of
-ratios within a round.
+The time of the consensus is compared with crowd-kit's Dawid–Skene, if that is installed, and with a limit: the minimum
+number of passes over all answers for the same number of EM steps. Rounds are interleaved, times are CPU times, ratios
+are medians of ratios within a round.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curation.panel.agreement import answer_counts, gwet_ac1, krippendorff_alpha
-from curation.panel.dawid_skene import ANSWERS, Consensus, dawid_skene, label_sets, vote_share
-from curation.panel.mistakes import Mistake, read_mistakes
+from variorum.arrays import Bools, Floats, Ints
+from variorum.curation.panel.agreement import answer_counts, gwet_ac1, krippendorff_alpha
+from variorum.curation.panel.dawid_skene import ANSWERS, Consensus, dawid_skene, label_sets, vote_share
+from variorum.curation.panel.mistakes import Mistake, read_mistakes
 
-Ints = NDArray[np.int64]
 NEEDED = (
     "imagenet-mistakes/vit3b_mistakes.json",
     "imagenet-mistakes/greedy_soups_mistakes.json",
@@ -61,7 +60,7 @@ def counts(mistakes: dict[str, Mistake]) -> dict[str, Any]:
 
 
 def mistakes(folder: Path) -> dict[str, Any]:
-    """The categories, severities and overlaps of two models' mistakes."""
+    """Categories, severities and overlap of two models' mistakes."""
     vit3b, soups = (read_mistakes(folder / f"{name}_mistakes.json") for name in ("vit3b", "greedy_soups"))
     major_vit, major_soups = (
         {picture for picture, one in found.items() if one.severity == "major"} for found in (vit3b, soups)
@@ -79,7 +78,7 @@ def mistakes(folder: Path) -> dict[str, Any]:
 
 
 def real(folder: Path, rounds: int) -> dict[str, Any]:
-    """ReaL's published labels from its published scores, and its scores from its raters' answers."""
+    """ReaL's published labels from its published scores, and the scores from the raters' answers."""
     scores, raters = np.load(folder / "scores.npz"), np.load(folder / "raters.npz")
     names, labels, published = scores["info"][:, 0].tolist(), scores["info"][:, 1].astype(int), scores["tensor"]
     assert (scores["info"] == raters["info"]).all()
@@ -87,7 +86,7 @@ def real(folder: Path, rounds: int) -> dict[str, Any]:
     kept = json.loads((folder / "real.json").read_text())
     truth = {f"ILSVRC2012_val_{i + 1:08d}.JPEG": sorted(found) for i, found in enumerate(kept)}
 
-    def match(p: NDArray[np.float64], threshold: float = 0.8) -> float:
+    def match(p: Floats, threshold: float = 0.8) -> float:
         """Share of pictures with exactly the published labels."""
         sets = label_sets(names, labels, p, threshold)
         return sum(truth[name] == found for name, found in sets.items()) / len(sets)
@@ -134,18 +133,18 @@ def real(folder: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def reversed_nonzero(tensor: NDArray[np.float64]) -> tuple[Ints, Ints]:
-    """Cells and answers of a tensor raters x cells x answers."""
+def reversed_nonzero(tensor: Floats) -> tuple[Ints, Ints]:
+    """Cells and answers of a tensor `[raters, cells, answers]`."""
     _, cell, answer = np.nonzero(tensor)
     return cell, answer
 
 
-def agreement(p: NDArray[np.float64], truth: NDArray[np.bool_], there: Ints, known: NDArray[np.bool_]) -> float | None:
+def agreement(p: Floats, truth: Bools, there: Ints, known: Bools) -> float | None:
     return round(float(((p[there[known]] >= 0.5) == truth[known]).mean()), 4) if known.any() else None
 
 
 def timed(cell: Ints, who: Ints, answer: Ints, rounds: int) -> tuple[Consensus, dict[str, Any]]:
-    """The consensus, and its CPU time beside a peer's and the limit's."""
+    """The consensus, and its CPU time with those of the peer and the limit."""
     found = dawid_skene(cell, who, answer)
     habit, logs = who * ANSWERS + answer, np.zeros((2, (who.max() + 1) * ANSWERS))
 
@@ -180,12 +179,12 @@ def timed(cell: Ints, who: Ints, answer: Ints, rounds: int) -> tuple[Consensus, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("panels"), help="where the two data sets lie")
+    parser.add_argument("--folder", type=Path, default=Path("panels"), help="folder with the two datasets")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     missing = [name for name in NEEDED if not (options.folder / name).is_file()]
     if missing:
-        print(f"{options.folder} lacks {', '.join(missing)}; fetch them as --help says", file=sys.stderr)
+        print(f"{options.folder} lacks {', '.join(missing)}; --help says where to get them", file=sys.stderr)
         print(json.dumps({"skipped": f"no published panels in {options.folder}", "missing": missing}))
         return
     report = {

@@ -1,4 +1,4 @@
-"""What a unit costs beside its model: decoding, PNG, shard, table and receipt, against the bare model loop."""
+"""Cost of a unit beyond its model: decoding, PNG, shard, table and receipt, compared with the bare model loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -14,48 +14,32 @@ import skimage.data
 from PIL import Image
 from timing import median, ratio, rounds
 
-from schemas.component import Context, Generator
-from schemas.recipe import Recipe
-from schemas.sample import Failure, Sample
-from variorum.context import models
-from variorum.engine import plan, run_unit
-from variorum.images import decode
-from variorum.memo import DiskMemo
-from variorum.store import Store
+from variorum.machine.memo import DiskMemo
+from variorum.pixels import decode
+from variorum.schemas.component import Context, Generator
+from variorum.schemas.edit import Edit
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import Failure, Sample
+from variorum.stages.build import Build
+from variorum.stages.job import Job, models
 
 PICTURES = 12
 ROUNDS = 3
 QUIET = 0.15
-"""Cores that others may use at most in a round that counts for wall time."""
+"""Maximum number of cores used by other processes in a round that counts for wall time."""
 
 
 class Segmented(Generator):
-    """Adds each picture's object mask, the cheapest generator that runs a real model on every picture."""
+    """Adds the object mask to each picture. It is the cheapest generator that runs a real model on every picture."""
 
     def aliases(self) -> tuple[str, ...]:
         """The segmenter."""
         return ("segmenter",)
 
-    def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
-        """Every picture with its mask as `mask.png`."""
-        model = ctx.models.get("segmenter")
-        for sample in samples:
-            mask = (model([sample.image])[0].mask * 255).astype("uint8")
-            yield sample.child(
-                sample.image,
-                {
-                    "name": "segmented",
-                    "revision": 1,
-                    "requested": {},
-                    "achieved": {},
-                    "gates": {},
-                    "models": {},
-                    "seed": 0,
-                },
-                variant="segmented",
-                fingerprint=self.fingerprint(),
-                extras={"mask.png": mask},
-            )
+    def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
+        """The picture with its mask as `mask.png`."""
+        mask = (of.model("segmenter")([sample.image])[0].mask * 255).astype("uint8")
+        yield of.made(sample.image, variant="segmented", requested={}, extras={"mask.png": mask})
 
 
 def main() -> None:
@@ -78,7 +62,7 @@ def compare(place: Path) -> dict[str, object]:
     ctx = Context(0, models("embedded"), DiskMemo(place / "memo"), recipe.source)
     model = ctx.models.get("segmenter")
     arrays = [decode(path.read_bytes()) for path in sorted((place / "photos").iterdir())]
-    (unit,) = plan(recipe, ctx).units
+    (unit,) = Job(recipe, str(place / "store"), ctx=ctx).plan.units
 
     def bare() -> None:
         for array in arrays:
@@ -86,7 +70,7 @@ def compare(place: Path) -> dict[str, object]:
 
     def whole() -> None:
         shutil.rmtree(place / "store", ignore_errors=True)
-        run_unit(recipe, unit, ctx, Store(str(place / "store")))
+        Build(Job(recipe, str(place / "store"), ctx=ctx)).make(unit, lambda _: None)
 
     timed = rounds({"bare": bare, "unit": whole}, ROUNDS)
     quiet = [turn for turn in timed if max(t.others for t in turn.values()) < QUIET and (os.cpu_count() or 1) > 1]
@@ -95,8 +79,8 @@ def compare(place: Path) -> dict[str, object]:
         "limit": "the bare model loop on decoded arrays (u2netp, onnxruntime)",
         "cpu_ratio": ratio(timed, "unit", "bare"),
         "goal_cpu": "<= 1.20",
-        "wall_ratio": ratio(quiet, "unit", "bare", "wall") if quiet else "no second core free",
-        "goal_wall": "<= 1.10, judged only in rounds in which others left a core free",
+        "wall_ratio": ratio(quiet, "unit", "bare", "wall") if quiet else "no round with a free second core",
+        "goal_wall": "<= 1.10, in rounds in which other processes left a core free",
         "quiet_rounds": f"{len(quiet)} of {ROUNDS}",
         "model_ms": round(1e3 * median(timed, "bare") / PICTURES, 2),
         "cores_used_by_model": round(median(timed, "bare") / median(timed, "bare", "wall"), 2),

@@ -1,7 +1,7 @@
-"""Lossless PNG writing: ours against Pillow and OpenCV, on photographs, in CPU ms a picture.
+"""Lossless PNG encoding of photographs: ours against Pillow and OpenCV, in CPU milliseconds per picture.
 
-The limit is deflate alone: zlib at level 1 over bytes that are filtered already. Every encoder's file is decoded and
-compared with the pixels before it is timed. Rounds are interleaved, and ratios are medians of ratios within a round.
+The limit is deflate alone: zlib at level 1 on filtered bytes. The output of every encoder is decoded and compared with
+the pixels before timing. Rounds are interleaved, and ratios are medians of ratios within a round.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from variorum.images import Pixels, decode, encode_png
+from variorum.arrays import Pixels
+from variorum.pixels import decode, encode_png
 
 SIDE = 512
 PHOTOGRAPHS = {
@@ -31,7 +32,7 @@ PHOTOGRAPHS = {
 
 
 def photographs() -> list[Pixels]:
-    """Two crops `[512, 512, 3]` of each photograph, its short side resized to 512."""
+    """Two crops `[512, 512, 3]` of each photograph, with the short side resized to 512."""
     crops = []
     for package, paths in PHOTOGRAPHS.items():
         spec = importlib.util.find_spec(package)
@@ -58,7 +59,7 @@ def opencv(pixels: Pixels) -> bytes:
 
 
 def filtered(pixels: Pixels) -> bytes:
-    """The bytes that PNG deflates, under the Up filter."""
+    """The bytes that PNG compresses, with the filter Up."""
     rows = pixels.reshape(len(pixels), -1)
     above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
     return np.hstack([np.full((len(rows), 1), 2, np.uint8), rows - above]).tobytes()

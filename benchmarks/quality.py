@@ -1,7 +1,7 @@
-"""Audit of JPEG photographs in one pass: the steps `quality` and `duplicates`, against cleanvision and bare decoding.
+"""Measuring JPEG photographs in one pass with `quality` and `duplicates`, against cleanvision and decoding alone.
 
-Peer: cleanvision with all its checks on one process, exact and near duplicates included. Limit: decoding the same
-files to pixels and nothing else. Ratios are medians of ratios of CPU time within a round.
+Peer: cleanvision with all checks in one process, exact and near duplicates included. Limit: decoding the same files.
+Ratios are medians of ratios of CPU time within a round.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cleanvision import Imagelab
 from PIL import Image
 from timing import Work, median, ratio, rounds
 
-from curation.duplicates import Duplicates
-from curation.quality import Quality
-from schemas.component import Context
-from schemas.sample import Sample
-from variorum.images import decode
+from variorum.curation.duplicates import Duplicates
+from variorum.curation.quality import Quality
 from variorum.models import ModelTable
+from variorum.pixels import decode
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Sample
 
 PHOTOGRAPHS = {
     "skimage": (
@@ -44,9 +44,9 @@ LEAST_TIMES_PEER, MOST_TIMES_DECODE = 4.0, 2.2
 
 
 def crops(folder: Path, number: int) -> list[Path]:
-    """JPEG crops of the packages' photographs, as many of each, 500 px on the long side at most and never enlarged.
+    """JPEG crops of packaged photographs, equally many of each, at most 500 pixels on the long side, never enlarged.
 
-    What is enlarged is smoother than a photograph, which makes its decoding cheaper.
+    Enlarged pictures are smoother than photographs and would be cheaper to decode.
     """
     photos = []
     for package, paths in PHOTOGRAPHS.items():
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=200)
-    parser.add_argument("--folder", type=Path, help="take this folder's JPEG files instead")
+    parser.add_argument("--folder", type=Path, help="use the JPEG files in this folder instead")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:

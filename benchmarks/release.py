@@ -1,8 +1,8 @@
-"""Releasing an edition (1 % dropped, 1 % relabelled) against copying its shards with sha256, in CPU time.
+"""CPU time of releasing an edition (1 % dropped, 1 % relabelled), compared with copying its shards with sha256.
 
-The limit is the copy: read, hash, write, fsync. Verdicts are spread evenly, so that every shard has to be rewritten.
-Peak memory of a release is measured in processes of their own, at a size and at ten times that size; so is the CPU time
-a picture of a release that adds two members to every sample, one measured shard by shard and one scored in one table.
+The limit is the copy: read, hash, write, fsync. Verdicts are spread evenly, so every shard must be rewritten. Separate
+processes measure the peak memory of a release at two sizes, one ten times the other, and the CPU time per picture of a
+release that adds two members to every sample: one measured shard by shard, the other scored in one table.
 """
 
 from __future__ import annotations
@@ -23,47 +23,50 @@ import cv2
 import numpy as np
 from timing import peak_mb
 
-from schemas.canonical import digest
-from schemas.manifest import Ledger, Manifest, ShardInfo
-from schemas.recipe import Recipe
-from schemas.verdict import Verdict
-from variorum.context import open_context
-from variorum.engine import build
-from variorum.ledgers import keep_verdicts
-from variorum.measure import keep_columns
-from variorum.release import plan_release, release
-from variorum.store import Store
-from variorum.tables import read_table
+from variorum import run
+from variorum.edition.editions import resolve
+from variorum.edition.store import Store
+from variorum.edition.tables import keep_columns, keep_verdicts, read_table
+from variorum.schemas.canonical import digest
+from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.verdict import Verdict
+from variorum.stages.release import release_units
 
 CLASSES = 10
 NOTE = 20_000
-"""Bytes of an added member."""
+"""Size of an added member in bytes."""
 UNIT, UNITS = 20, (40, 160, 400)
-"""Pictures a unit, and numbers of units, of the releases that add members."""
+"""Pictures per unit and numbers of units of the releases that add members."""
 
 
-def edition(folder: Path, pictures: int, shard: int) -> tuple[Manifest, Store]:
-    """A sealed edition of pictures of 160 x 160 noise, whose PNGs are about as large as a photograph's at 224."""
+def edition(folder: Path, pictures: int, shard: int) -> tuple[Manifest, run.Job]:
+    """A sealed edition of 160 x 160 noise; its PNG files are about as large as those of photographs at 224."""
     photos = folder / "photos"
     rng = np.random.default_rng(0)
     for number in range(pictures):
         place = photos / str(number % CLASSES)
         place.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(place / f"{number}.bmp"), rng.integers(0, 256, (160, 160, 3), dtype=np.uint8))
+    job = job_in(folder, shard)
+    return run.build(job, run.Threads(2)), job
+
+
+def job_in(folder: Path, shard: int = 1) -> run.Job:
+    """The job that makes the edition in a folder."""
     recipe = Recipe.parse(
         {
             "dataset": "d",
             "version": "1.0.0",
             "samples_per_shard": shard,
-            "source": {"name": "image_folder", "path": str(photos)},
+            "source": {"name": "image_folder", "path": str(folder / "photos")},
         }
     )
-    store = Store(str(folder / "store"))
-    return build(recipe, open_context(recipe, "embedded"), store, profile="embedded", workers=2), store
+    return run.Job(recipe, str(folder / "store"))
 
 
 def ledger(manifest: Manifest, store: Store, salt: str = "", *, adding: bool = False) -> Ledger:
-    """One verdict in a hundred drops, another relabels; if adding, every sample gets two members."""
+    """A ledger that drops one picture in a hundred and relabels another; `adding` gives every sample two members."""
     table = read_table(store, manifest.rows, ["id", "sha256"])
     tables = [read_table(store, [info], ["id", "sha256"]) for info in manifest.rows] if adding else []
     verdicts = []
@@ -86,14 +89,14 @@ def ledger(manifest: Manifest, store: Store, salt: str = "", *, adding: bool = F
 
 
 def notes(step: str, table: Any, store: Store) -> ShardInfo:
-    """A table with some bytes for every picture."""
+    """A table with random bytes for every picture."""
     rng = np.random.default_rng(0)
     columns = {name: table.column(name).to_pylist() for name in ("id", "sha256")}
     return keep_columns(step, {**columns, "note": [rng.bytes(NOTE) for _ in range(len(table))]}, len(table), store)
 
 
 def copy(manifest: Manifest, store: Store, folder: Path) -> None:
-    """The shards, piece by piece, with their sha256."""
+    """Copy the shards in pieces of 1 MiB and check their sha256."""
     for shard in manifest.shards["test"]:
         found = hashlib.sha256()
         with store.path(shard).open("rb") as source, (folder / shard.sha256).open("wb") as target:
@@ -106,10 +109,10 @@ def copy(manifest: Manifest, store: Store, folder: Path) -> None:
 
 
 def alone(pictures: int, shard: int, *, adding: bool = False) -> tuple[float, float]:
-    """Peak memory in MB and CPU milliseconds a picture of a process that only releases an edition that is there."""
+    """Peak memory in MB and CPU milliseconds per picture of a process that only releases an existing edition."""
     with tempfile.TemporaryDirectory() as folder:
-        manifest, store = edition(Path(folder), pictures, shard)
-        made = ledger(manifest, store, adding=adding)
+        manifest, job = edition(Path(folder), pictures, shard)
+        made = ledger(manifest, job.store, adding=adding)
         Path(folder, "ledger.json").write_text(made.model_dump_json())
         done = subprocess.run([sys.executable, __file__, "--only", folder], capture_output=True, text=True, check=True)
         memory, seconds = map(float, done.stdout.split())
@@ -117,11 +120,11 @@ def alone(pictures: int, shard: int, *, adding: bool = False) -> tuple[float, fl
 
 
 def only(folder: Path) -> None:
-    store = Store(str(folder / "store"))
-    manifest = store.resolve("d@1.0.0")
+    job = job_in(folder)
+    manifest = resolve("d@1.0.0", job.store)
     found = Ledger.model_validate_json((folder / "ledger.json").read_text())
     began = time.process_time()
-    release(manifest, 1, found, store)
+    run.release(job, manifest, 1, found)
     print(peak_mb(), time.process_time() - began)
 
 
@@ -138,18 +141,18 @@ def main() -> None:
     ratios, times = [], {"release": list[float](), "copy": list[float]()}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        manifest, store = edition(folder, options.pictures, options.shard)
+        manifest, job = edition(folder, options.pictures, options.shard)
         size = sum(shard.size for shard in manifest.shards["test"])
         for number in range(options.rounds):
-            made = ledger(manifest, store, str(number))
-            assert all(part.verdicts for part in plan_release(manifest, made, store))
+            made = ledger(manifest, job.store, str(number))
+            assert all(unit.verdicts for unit in release_units(manifest, made, job.store))
             for name in ("release", "copy") if number % 2 else ("copy", "release"):
                 (folder / f"copy{number}").mkdir(exist_ok=True)
                 began = time.process_time()
                 if name == "release":
-                    released = release(manifest, number + 1, made, store)
+                    released = run.release(job, manifest, number + 1, made)
                 else:
-                    copy(manifest, store, folder / f"copy{number}")
+                    copy(manifest, job.store, folder / f"copy{number}")
                 times[name].append(time.process_time() - began)
             ratios.append(times["release"][-1] / times["copy"][-1])
             assert sum(shard.samples for shard in released.shards["test"]) == options.pictures * 0.99

@@ -1,4 +1,4 @@
-"""What a run costs when all is done already, beside Prefect's own start; and how soon `--help` answers."""
+"""Time of a run with nothing left to do, beyond the start of Prefect itself; and time of `--help`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from PIL import Image
 
 ROUNDS = 3
 EMPTY = """
-import flows.settings
+import variorum.flows.settings
 from prefect import flow
 @flow
 def empty(): pass
 empty()
 """
-COMMAND = "from flows.cli import main; main()"
+COMMAND = "from variorum.flows.cli import main; main()"
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def compare(place: Path) -> dict[str, object]:
         subprocess.run([sys.executable, "-c", *arguments], cwd=place, env=environment, check=True, capture_output=True)
         return time.perf_counter() - began
 
-    wall(EMPTY)  # makes Prefect's database
+    wall(EMPTY)  # creates Prefect's database
     wall(COMMAND, "run", "recipe.yaml")
     timed = [
         {

@@ -1,4 +1,4 @@
-"""Writing and reading shards against webdataset, and against raw writes with sha256 and raw reads of the same bytes."""
+"""Writing and reading shards, compared with webdataset and with raw writes (with sha256) and raw reads of the bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import webdataset
 from timing import median, ratio, rounds
 
-from variorum.shards import ShardWriter, read_shard
+from variorum.edition.shards import ShardWriter, read_shard
 
 SAMPLES = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
 PER_SHARD = 1000
@@ -34,7 +34,7 @@ def compare(place: Path) -> dict[str, object]:
     record = json.dumps({"id": "0" * 32, "sha256": "0" * 64, "labels": ["n01440764"], "ops": "[]"}).encode()
     samples = [
         (f"{i:032x}", {"jpg": noise[i % 4096 :][:BYTES], "json": record, "cls": b"%d" % (i % 1000)})
-        for i in range(PER_SHARD)  # the same thousand samples go into every shard
+        for i in range(PER_SHARD)  # every shard gets the same thousand samples
     ]
     shards = SAMPLES // PER_SHARD
     ours, theirs, raw = place / "ours.tar", place / "theirs.tar", place / "raw"
@@ -95,7 +95,7 @@ def compare(place: Path) -> dict[str, object]:
             "cpu_ms_per_sample": round(1e3 * median(written, "ours") / SAMPLES, 4),
         },
         "read": {
-            "limit": "raw reads of 1 MiB into nowhere",
+            "limit": "raw reads of 1 MiB, discarded",
             "peer": "webdataset.WebDataset, undecoded",
             "samples_per_cpu_second_to_peer": ratio(read, "webdataset", "ours"),
             "goal": ">= 5",

@@ -1,9 +1,9 @@
-"""Right labels of rare classes that are condemned: confident learning's two readings against cleanlab's default rule.
+"""Correct labels of rare classes that are flagged: confident learning's two readings against cleanlab's default rule.
 
 Long-tailed handwritten digits with a known share of wrong labels, in five settings; logistic regression, five folds;
-means over seeds. "Tail harm" is the share of rightly labelled pictures of the three rarest classes that are flagged.
-`two_readings` is what both readings flag; `step` is that with the guards that are on by default, by which small
-classes are reviewed and never flagged; `review_pool` adds what goes to people.
+means over seeds. "Tail harm" is the share of correctly labelled pictures of the three rarest classes that are flagged.
+`two_readings` are the pictures that both readings flag. `step` applies the default guards, by which small classes are
+reviewed and never flagged. `review_pool` adds the pictures that go to people.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.confident_learning import suspects
+from variorum.curation.confident_learning import suspects
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "curation"))
 from long_tail import COLUMNS, harm, long_tail, out_of_fold

@@ -1,4 +1,4 @@
-"""Fair comparison on a shared machine: interleaved rounds, CPU time first, ratios within a round, medians."""
+"""Fair timing on a shared machine: interleaved rounds, CPU time first, medians of ratios within a round."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """One run of one variant: its CPU and wall seconds, and the cores that other processes used meanwhile."""
+    """One run of a variant: its CPU and wall seconds, and the number of cores used by other processes meanwhile."""
 
     cpu: float
     wall: float
@@ -22,7 +22,7 @@ class Timing:
 
 
 def measure(work: Work) -> Timing:
-    """Run once. CPU counts all threads of this process, in user and kernel mode."""
+    """Run the work once. CPU time counts all threads of this process, in user and kernel mode."""
     busy, cpu, wall = _busy(), time.process_time(), time.perf_counter()
     work()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -30,7 +30,7 @@ def measure(work: Work) -> Timing:
 
 
 def rounds(variants: dict[str, Work], number: int) -> list[dict[str, Timing]]:
-    """Every variant once a round, after one that doesn't count, in an order that rotates with the round."""
+    """Run every variant once per round, after an uncounted warm-up; the order rotates with the round."""
     names = list(variants)
     for name in names:
         variants[name]()
@@ -43,7 +43,7 @@ def rounds(variants: dict[str, Work], number: int) -> list[dict[str, Timing]]:
 
 
 def ratio(timed: list[dict[str, Timing]], one: str, other: str, what: str = "cpu") -> float:
-    """Median over the rounds of one variant's seconds by another's."""
+    """Median over the rounds of one variant's seconds divided by another's."""
     return round(statistics.median(getattr(t[one], what) / getattr(t[other], what) for t in timed), 3)
 
 
@@ -53,13 +53,13 @@ def median(timed: list[dict[str, Timing]], name: str, what: str = "cpu") -> floa
 
 
 def peak_mb() -> float:
-    """Most resident memory of this process in MB. `ru_maxrss` counts that of the process it was started from, too."""
+    """Peak resident memory of this process in MB. Unlike `ru_maxrss` it doesn't count the parent process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def _busy() -> float:
-    """CPU seconds that the machine spent on anything since it started."""
+    """CPU seconds used by all processes since the machine started."""
     with open("/proc/stat") as file:
         user, nice, system, _idle, _wait, irq, softirq, *_ = map(int, file.readline().split()[1:])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")

@@ -1,8 +1,8 @@
 """Asks a classifier whether a picture shows the class that it was made for: the filter of generated sets.
 
-The classifier may be zero-shot (CLIP, Radford et al., ICML 2021), one of ImageNet, or one of the dataset's own
-classes; it should have been trained on real pictures only. What it thinks little of may be odd or merely rare, so the
-bar is low: a filter that keeps what a model likes makes a set of that model's favourites.
+The classifier may be zero-shot (CLIP, Radford et al., ICML 2021), one for ImageNet, or one for the dataset's own
+classes; it should have been trained on real pictures only. A low probability may mean wrong or merely rare, so the
+threshold is low: a strict filter would keep only the classifier's favourites.
 """
 
 from __future__ import annotations
@@ -11,43 +11,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from curation.labels.classes import most_flagged
-from generators.prompting.prompts import PHOTO, Template, Words, check_templates
-from generators.sources.imagenet import class_infos
-from schemas.canonical import Json
-from schemas.component import ClassInfo, Context, CurationStep
-from schemas.sample import Sample
-from variorum.columns import vector
+from variorum.curation.labels.classes import most_flagged
+from variorum.generators.prompting.prompts import PHOTO, Template, Words, check_templates
+from variorum.generators.sources.imagenet import class_infos
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import ClassInfo, Context, Detector
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Floats, Ints
 
 
-class ClassAgreement(CurationStep):
-    """The label's probability and rank under a classifier, and a flag for labels that it all but rules out."""
+class ClassAgreement(Detector):
+    """The label's probability and rank under a classifier, and a flag for labels that it finds very unlikely."""
 
-    measured_by: ClassVar[frozenset[str]] = frozenset({"model", "template"})
-    measured_with: ClassVar[frozenset[str]] = frozenset({"classes"})
-    scored_by: ClassVar[frozenset[str]] = frozenset({"least", "top"})
+    late: ClassVar[frozenset[str]] = frozenset({"least", "top"})
 
     model: str = "judge"
-    """Alias of a classifier, `judge`, `classifier` or `zero_shot`. It may not judge the release afterwards."""
+    """Alias of a classifier: `judge`, `classifier` or `zero_shot`. It may not evaluate the release afterwards."""
     template: str = PHOTO
-    """Of a zero-shot model's texts, with `{name}` for the class's name."""
+    """Text for a zero-shot model, with `{name}` for the class name."""
     least: float = Field(default=0.05, ge=0, le=1)
-    """A label with less probability than this is flagged, …"""
+    """A label with a lower probability is flagged, unless it is among the `top` classes."""
     top: int = Field(default=1, ge=1)
-    """… unless it is among so many of the likeliest; 5 suits a thousand classes, which have near synonyms."""
+    """Number of likeliest classes that are never flagged; 5 suits a thousand classes with near synonyms."""
 
     @field_validator("template")
     @classmethod
     def _has_a_name(cls, value: str) -> str:
         check_templates((value,))
         if Template("", "own", value).fields != {"name"}:
-            raise ValueError("must have {name} in it and no other field")
+            raise ValueError("must contain {name} and no other field")
         return value
 
     def aliases(self) -> tuple[str, ...]:
@@ -55,31 +52,30 @@ class ClassAgreement(CurationStep):
         return (self.model,)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """`p` of the label, its `rank` from 1, and `proposed`, the likeliest class's index in the edition's list.
+        """`p` of the label, its `rank` from 1, and `proposed`, the likeliest class's index in the edition's class list.
 
-        A picture without a label, or with one that the classifier doesn't know, has NaN and 0; a likeliest class that
-        the edition hasn't is -1.
+        `p` and `rank` are NaN and 0 without a label or with one that the classifier doesn't know; `proposed` is -1 if
+        the edition doesn't have the likeliest class.
         """
         classes = ctx.source.classes(ctx) if ctx.source else ()
-        known, probabilities = seen(ctx.models.get(self.model), [s.image for s in samples], classes, self.template)
+        images = [sample.image for sample in samples]
+        known, probabilities = class_probabilities(ctx.models.get(self.model), images, classes, self.template)
         column = {identity: k for k, identity in enumerate(known)}
         index = {info.id: k for k, info in enumerate(classes)}
         label = np.array([column.get(s.labels[0], -1) if s.labels else -1 for s in samples], dtype=np.int64)
-        p, rank = agreement(probabilities, label)
+        p, rank = probability_and_rank(probabilities, label)
         for k, best in enumerate(probabilities.argmax(axis=1).tolist()):
             yield {"p": float(p[k]), "rank": int(rank[k]), "proposed": index.get(known[best], -1)}
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """`score`, 1 - p, and `flag`."""
-        name = self.component_name()
-        p, rank = vector(table, f"{name}.p"), vector(table, f"{name}.rank")
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """`score`, which is 1 - p, and `flag`."""
+        p, rank = table["p"], table["rank"]
         return {"score": 1 - p, "flag": (p < self.least) & (rank > self.top)}
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """How many were judged and flagged, the share whose label ranks first by variant, and the classes flagged."""
-        name = self.component_name()
-        p, rank, flag = (vector(table, f"{name}.{column}") for column in ("p", "rank", "flag"))
-        judged, variant = ~np.isnan(p), vector(table, "variant")
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Numbers judged and flagged, the share whose label ranks first by variant, and the most flagged classes."""
+        p, rank, flag = (table[column] for column in ("p", "rank", "flag"))
+        judged, variant = ~np.isnan(p), table["variant"]
         return {
             "judged": int(judged.sum()),
             "flagged": int(flag.sum()),
@@ -91,14 +87,14 @@ class ClassAgreement(CurationStep):
         }
 
 
-def seen(
+def class_probabilities(
     model: Any, images: Sequence[Any], classes: Sequence[ClassInfo], template: str
-) -> tuple[list[str], NDArray[np.float64]]:
-    """What any of the three kinds of classifiers sees in pictures.
+) -> tuple[list[str], Floats]:
+    """Predictions of any of the three kinds of classifiers.
 
     Returns:
-        Ids of the K classes that it tells apart, and probabilities `[N, K]`: of a zero-shot model the softmax over the
-        dataset's classes, each described by the template.
+        Ids of the K classes that the model tells apart, and probabilities `[N, K]`. For a zero-shot model these are
+        the softmax over the dataset's classes, each described by the template.
     """
     if hasattr(model, "temperature"):
         known = [info.id for info in classes]
@@ -110,8 +106,8 @@ def seen(
     return known, np.asarray(model(images), dtype=np.float64)
 
 
-def agreement(probabilities: NDArray[np.float64], label: NDArray[np.int64]) -> tuple[NDArray[np.float64], Any]:
-    """Probability `[N]` of each label and its rank `[N]` from 1, ties to its favour; NaN and 0 for a label of -1.
+def probability_and_rank(probabilities: Floats, label: Ints) -> tuple[Floats, Ints]:
+    """Probability `[N]` of each label and its rank `[N]` from 1, ties in its favour; NaN and 0 for a label of -1.
 
     Args:
         probabilities: `[N, K]`.

@@ -1,8 +1,8 @@
-"""Flags the pictures whose label isn't what the head believed before it could memorise.
+"""Flags pictures whose label differs from the head's early prediction, made before it could memorise the label.
 
 Early-learning regularisation (Liu et al., NeurIPS 2020, arXiv 2007.00151) keeps a running mean t of each picture's
-predictions, formed while the network still follows the majority; where its largest entry isn't the given label, the
-label is likely wrong, and the largest entry is a proposal. There is no threshold and no stopping time to choose.
+predictions, formed while the network still follows the majority. If its largest entry isn't the given label, the label
+is likely wrong, and that entry is the proposal. No threshold or stopping time has to be chosen.
 """
 
 from __future__ import annotations
@@ -11,51 +11,50 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curation.labels.classes import most_flagged
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from schemas.errors import RecipeError
-from variorum.columns import given_labels, matrix, vector
+from variorum.curation.labels.classes import most_flagged
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Array, Ints, Reals
 
 
-class EarlyLearning(CurationStep):
-    """A flag, a score and a proposal from the targets that the step `training_dynamics` keeps."""
+class EarlyLearning(Detector):
+    """A flag, a score and a proposal from the targets that `training_dynamics` stores."""
 
     def needs(self) -> tuple[str, ...]:
-        """The targets."""
+        """`training_dynamics`, for the targets."""
         return ("training_dynamics",)
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """Columns `flag`, `score` (1 − t of the given label), `proposed`, `confidence` (the largest t); t sums to 1.
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """Columns `flag`, `score` (1 − t of the given label), `proposed`, `confidence` (largest t); t sums to 1.
 
         Raises:
-            RecipeError: `training_dynamics` kept no targets.
+            RecipeError: `training_dynamics` stored no targets.
         """
-        y, classes = given_labels(table)
-        if not table.num_rows:
+        y, classes = table.labels()
+        if not len(table):
             target = np.zeros((0, 1))
-        elif "training_dynamics.elr_target" in table.column_names:
-            target = matrix(table, "training_dynamics.elr_target")
+        elif "training_dynamics.elr_target" in table:
+            target = table["training_dynamics.elr_target"]
         else:
             raise RecipeError(
-                f"curate.{self.component_name()}: training_dynamics kept no elr_target; set its elr above 0 (7.0)"
+                f"curate.{self.component_name()}: training_dynamics stored no elr_target; set its elr above 0, "
+                "for example to 7.0"
             )
-        found = believed(y, target)
+        found = against_targets(y, target)
         proposed = np.where(found["proposed"] < 0, -1, classes[found["proposed"]] if len(classes) else -1)
         return {**found, "proposed": proposed}
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """Counts, the share flagged as an estimate of the noise, and the classes that are flagged most."""
-        name = self.component_name()
-        judged = ~np.isnan(vector(table, f"{name}.score"))
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Counts, the flagged share as an estimate of the noise rate, and the most flagged classes."""
+        judged = ~np.isnan(table["score"])
         if not judged.any():
             return {"judged": 0}
-        flag = vector(table, f"{name}.flag")
+        flag = table["flag"]
         return {
             "judged": int(judged.sum()),
             "flagged": int(flag.sum()),
@@ -64,12 +63,12 @@ class EarlyLearning(CurationStep):
         }
 
 
-def believed(y: NDArray[np.int64], target: NDArray[np.floating[Any]]) -> dict[str, NDArray[Any]]:
-    """Early learning's opinion of the labels `[N]` in 0..K-1 from its targets `[N, K]`.
+def against_targets(y: Ints, target: Reals) -> dict[str, Array]:
+    """Compare labels `[N]` in 0..K-1 with early-learning targets `[N, K]`.
 
     Returns:
-        `flag`, `score` in [0, 1], `proposed` in 0..K-1, `confidence` in [1/K, 1]. A sample with label -1, or with a
-        target that is zero or NaN, gets False, NaN, -1, NaN.
+        `flag`, `score` in [0, 1], `proposed` in 0..K-1, `confidence` in [1/K, 1]; False, NaN, -1 and NaN for a sample
+        with label -1, or with a target that is zero or NaN.
     """
     t = np.asarray(target, dtype=np.float64)
     total = t.sum(axis=1, keepdims=True)

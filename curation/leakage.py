@@ -1,8 +1,8 @@
-"""Finds pictures that a model would be tested on after it had seen them.
+"""Finds pictures that would let a model see its test data in training.
 
-Three ways: from training into a test split of the same edition, from the edition into somebody's benchmark, which is
-known by a list of hashes and no pictures, and from a generator's memory, when a generated picture is a copy of one that
-the generator was trained on, or of an original that it wasn't made of. The side to be left out of training is flagged.
+A picture leaks if it is a training picture with a copy in a test split, if it is on a list of hashes of somebody's
+benchmark, or if a generator memorised it: a generated picture that is a copy of one that the generator was trained on,
+or of an original other than its own. The side to leave out of training is flagged.
 """
 
 from __future__ import annotations
@@ -18,83 +18,79 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curation.fingerprints.blocklists import Blocklist, matches
-from curation.fingerprints.evidence import Prints, likeness, near_links
-from curation.fingerprints.grouping import FILE, LAYERS, PIXELS, Links
-from curation.fingerprints.join import Ints
-from curation.fingerprints.sources import source_list
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep, NestedSource, Source
-from schemas.errors import RecipeError, SourceError
-from variorum.columns import vector
-from variorum.hashes import file_hashes
+from variorum.curation.copies.blocklists import Blocklist, matches
+from variorum.curation.copies.evidence import Prints, likeness, near_links
+from variorum.curation.copies.grouping import FILE, LAYERS, PIXELS, Links
+from variorum.machine.file_hashes import file_hashes
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector, Source
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.lookup import NestedSource
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Array, Bools, Ints, Singles
+    from variorum.schemas.table import Table
 
 
 TRAINED_ON = "trained_on"
 
 
-class Leakage(CurationStep):
-    """Pictures that would let a model see what it is tested on, and how much of each test split training knows."""
+class Leakage(Detector):
+    """Pictures that would leak test data into training, and the share of each test split that training contains."""
 
-    revision = 2
-    whereabouts: ClassVar[frozenset[str]] = frozenset({"against"})
-    scored_by: ClassVar[frozenset[str]] = frozenset(
-        {"splits", "train", "against", "originals", "embedding", "cosine", "trained_on"}
-    )
+    revision: ClassVar[int] = 2
+    location: ClassVar[frozenset[str]] = frozenset({"against"})
 
     splits: dict[str, str] = Field(default_factory=dict)
-    """The edition's own splits: name to a pattern of `origin`, `train: train/*`. A picture of no pattern is in none."""
+    """The edition's own splits: name to a pattern of `origin`, as `train: train/*`. A picture may be in no split."""
     train: str = "train"
-    """The split that gives way: its pictures are flagged when another split has a copy."""
+    """The training split: its pictures are flagged when another split has a copy."""
     against: tuple[str, ...] = ()
-    """Parquet files of fingerprints, as `blocklist` writes them, of pictures that must not be in the edition."""
+    """Parquet files of hashes, as `blocklist` writes them, of pictures that must not be in the edition."""
     originals: bool = True
-    """Whether to look for generated pictures that are copies of an original that they weren't made of."""
+    """Whether to look for generated pictures that are copies of an original other than their own."""
     trained_on: NestedSource | None = None
-    """What a generator was trained on: a picture that is a copy of one of these is memorised."""
+    """What a generator was trained on. A copy of one of these pictures was memorised."""
     embedding: bool = True
-    """Whether to compare embeddings too; needs the step `features`."""
+    """Whether to compare embeddings too; needs the detector `features`."""
     cosine: float | None = Field(default=None, gt=0, le=1)
-    """Least cosine of two copies' embeddings; None calibrates it on the edition's own pairs."""
+    """Least cosine between the embeddings of two copies; None calibrates it on the edition's own pairs."""
 
     @model_validator(mode="after")
     def _names_fit(self) -> Leakage:
         if self.splits and (self.train not in self.splits or len(self.splits) < 2):
-            raise ValueError(f"splits need {self.train!r} and at least one other, there are: {', '.join(self.splits)}")
+            raise ValueError(f"splits must hold {self.train!r} and at least one other, not {', '.join(self.splits)}")
         stems = [Path(path).stem for path in self.against] + ([TRAINED_ON] if self.trained_on else [])
         if twice := {stem for stem in stems if stems.count(stem) > 1 or stem in self.splits}:
-            raise ValueError(f"against: two lists or splits are named {', '.join(sorted(twice))}; rename a file")
+            raise ValueError(f"against: two lists or splits have the name {', '.join(sorted(twice))}; rename a file")
         return self
 
     def references(self) -> Mapping[str, Source]:
-        """`trained_on`, where it is known."""
+        """`trained_on`, if given."""
         return {TRAINED_ON: self.trained_on} if self.trained_on else {}
 
     def needs(self) -> tuple[str, ...]:
-        """The hashes, and the embeddings where they are compared."""
+        """`duplicates`, and `features` if embeddings are compared."""
         return ("duplicates", "features") if self.embedding else ("duplicates",)
 
     def identity(self) -> dict[str, Json]:
-        """With the lists' content in the place of their paths, so that a changed list is scored anew."""
+        """Has the content of the lists in place of their paths, so a changed list is scored again."""
         return {**super().identity(), "against": [list(pair) for pair in list_hashes(self.against)]}
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """What each picture leaks into, on what evidence; and of a test picture, by what training knows it."""
-        if not table.num_rows:
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """What each picture leaks into and the evidence; for test pictures, the evidence that training has a copy."""
+        if not len(table):
             return {}
         prints = Prints.read(table, embedding=self.embedding)
         lists = [Blocklist.read(Path(path)) for path in self.against]
         if self.trained_on:
-            encoder = str(vector(table, "features.encoder")[0]) if self.embedding else None
-            lists.append(source_list(TRAINED_ON, self.trained_on, encoder, ctx))
+            seen = table.references[TRAINED_ON]
+            lists.append(Blocklist.measured(TRAINED_ON, seen, embedding=self.embedding))
         exact, head = prints.exact()
         rng = ctx.rng(self.component_name(), "", "pairs")
         others = sum(len(listed.embedding) for listed in lists)
         links, cut = near_links(prints, exact, head, rng, self.cosine, others)
-        split = split_of(vector(table, "origin"), self.splits)
+        split = split_of(table["origin"], self.splits)
         leaks: dict[str, Near] = {}
         known = np.zeros(len(exact), np.int8)
         for name in self.splits:
@@ -102,13 +98,13 @@ class Leakage(CurationStep):
                 leaks[name] = nearest(split == self.train, split == name, exact, links, prints)
                 known += nearest(split == name, split == self.train, exact, links, prints).layer
         if self.originals:
-            original = vector(table, "variant") == "original"
+            original = table["variant"] == "original"
             leaks["originals"] = nearest(~original, original, exact, links, prints, apart=True)
         for listed in lists:
             layer, distance = matches(prints, exact, head, listed, cut.cosine)
             leaks[listed.name] = Near(layer, distance, np.full(len(layer), -1))
         into, best = strongest(leaks, len(exact))
-        ids = vector(table, "id")
+        ids = table["id"]
         return {
             "flag": best.layer > 0,
             "score": likeness(best.layer, best.distance),
@@ -120,29 +116,25 @@ class Leakage(CurationStep):
             "known_by": [LAYERS[number] for number in known],
         }
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """What was compared with, how many pictures leak, into what, and what training knows of each test split."""
-        n = table.num_rows
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """What was compared, how many pictures leak into what, and the share of each test split that training has."""
+        n = len(table)
         if not n:
             return {"pictures": 0}
-        name = self.component_name()
-        flag, against, split, known = (
-            vector(table, f"{name}.{key}") for key in ("flag", "against", "split", "known_by")
-        )
+        split, known = table["split"], table["known_by"]
         rates: dict[str, Json] = {}
         for test in sorted(set(split.tolist()) - {"", self.train}):
             own = known[split == test]
             layers = range(1, len(LAYERS))
             rates[test] = {LAYERS[top]: float(np.isin(own, LAYERS[1 : top + 1]).mean()) for top in layers}
-        variant = vector(table, "variant")
-        originals = self.originals and 0 < (variant == "original").sum() < n
+        originals = self.originals and 0 < (table["variant"] == "original").sum() < n
         compared = [*rates, *(["originals"] if originals else []), *(Path(path).stem for path in self.against)]
         compared += [TRAINED_ON] if self.trained_on else []
         return {
             "pictures": n,
             "compared_with": ", ".join(compared) or "nothing",
-            "leaking": int(flag.sum()),
-            "into": dict(sorted(Counter(against[flag].tolist()).items())),
+            "leaking": int(table["flag"].sum()),
+            "into": dict(sorted(Counter(table["against"][table["flag"]].tolist()).items())),
             "leak_rate": rates,
         }
 
@@ -154,11 +146,11 @@ class Near:
     Attributes:
         layer: `[N]`, index in `LAYERS`; 0 for none.
         distance: `[N]`, 0, bits or 1 − cosine; NaN for none.
-        other: row `[N]` of the copy; -1 for none, or one outside.
+        other: row `[N]` of the copy; -1 for none, or for a copy outside the edition.
     """
 
     layer: NDArray[np.int8]
-    distance: NDArray[np.float32]
+    distance: Singles
     other: Ints
 
 
@@ -169,43 +161,43 @@ def list_hashes(paths: Sequence[str]) -> list[tuple[str, str]]:
         file = Path(path).absolute()
         (sha256,) = file_hashes(file.parent, [file])
         if not sha256:
-            raise SourceError(f"leakage: against names {path}, which can't be read; make it with `blocklist`")
+            raise SourceError(f"leakage: against: {path} can't be read; make it with `blocklist`")
         found.append((file.stem, sha256))
     return found
 
 
-def split_of(origin: NDArray[Any], splits: Mapping[str, str]) -> NDArray[Any]:
-    """The split `[N]` that each origin's pattern says; `""` for none.
+def split_of(origin: Array, splits: Mapping[str, str]) -> Array:
+    """The split `[N]` whose pattern each origin matches; `""` for none.
 
     Raises:
-        RecipeError: an origin fits the patterns of two splits.
+        RecipeError: an origin matches the patterns of two splits.
     """
     split = np.full(len(origin), "", dtype=object)
     for name, pattern in splits.items():
         fits = np.array([fnmatchcase(place, pattern) for place in origin], dtype=np.bool_)
         if (twice := np.flatnonzero(fits & (split != ""))).size:
             raise RecipeError(
-                f"leakage: {origin[twice[0]]} fits the patterns of the splits {split[twice[0]]} and {name}; "
-                f"make them exclude one another"
+                f"leakage: {origin[twice[0]]} matches the patterns of both splits {split[twice[0]]} and {name}; "
+                f"make the patterns exclusive"
             )
         split[fits] = name
     return split
 
 
 def nearest(
-    side: NDArray[np.bool_],
-    other: NDArray[np.bool_],
+    side: Bools,
+    other: Bools,
     exact: Ints,
     links: Links,
     prints: Prints,
     *,
     apart: bool = False,
 ) -> Near:
-    """For each picture of one side its nearest copy on the other.
+    """The nearest copy on the other side for each picture on one side.
 
     Args:
-        side: which rows `[N]` are asked for.
-        other: which rows `[N]` count as copies.
+        side: mask `[N]` of the pictures to find copies for.
+        other: mask `[N]` of the pictures that count as copies.
         exact: class `[N]` of identical pixels.
         links: between classes.
         prints: of the edition.
@@ -213,7 +205,7 @@ def nearest(
     """
     _, source = np.unique(prints.source.astype(str), return_inverse=True)
     classes = int(exact.max()) + 1
-    # a class is represented by its first picture, and by its first of another source than that one's
+    # two pictures represent a class: its first one, and its first one from another source
     rows = np.flatnonzero(other)[np.argsort(prints.rank[other])]
     first, second = np.full(classes, -1), np.full(classes, -1)
     first[exact[rows][::-1]] = rows[::-1]
@@ -224,8 +216,8 @@ def nearest(
     end = np.concatenate([every, links.j, links.i])
     layer = np.concatenate([np.full(classes, PIXELS, np.int8), links.layer, links.layer])
     distance = np.concatenate([np.zeros(classes, np.float32), links.distance, links.distance])
-    there = first[end] >= 0
-    start, end, layer, distance = start[there], end[there], layer[there], distance[there]
+    inhabited = first[end] >= 0
+    start, end, layer, distance = start[inhabited], end[inhabited], layer[inhabited], distance[inhabited]
     by_start = np.argsort(start, kind="stable")
     low, high = np.searchsorted(start[by_start], exact[side]), np.searchsorted(start[by_start], exact[side], "right")
     asked = np.repeat(np.flatnonzero(side), high - low)
@@ -240,7 +232,7 @@ def nearest(
 
 
 def strongest(leaks: Mapping[str, Near], n: int) -> tuple[list[str], Near]:
-    """For each of N pictures the strongest evidence of all, and the name of what it leaks into, `""` for nothing."""
+    """The strongest evidence for each of N pictures, and the name of what it leaks into, `""` for nothing."""
     names = sorted(leaks)
     hits = [np.flatnonzero(leaks[name].layer) for name in names]
     row = np.concatenate([np.empty(0, np.int64), *hits])
@@ -257,8 +249,8 @@ def strongest(leaks: Mapping[str, Near], n: int) -> tuple[list[str], Near]:
     return into, Near(best.layer, best.distance, other)
 
 
-def _least(n: int, row: Ints, layer: NDArray[np.int8], distance: NDArray[np.float32], value: Ints, tie: Ints) -> Near:
-    """The strongest of the evidence for each of N rows, with its value."""
+def _least(n: int, row: Ints, layer: NDArray[np.int8], distance: Singles, value: Ints, tie: Ints) -> Near:
+    """The strongest evidence for each of N rows, with its value as `other`."""
     order = np.lexsort((tie, distance, layer, row))[::-1]  # the strongest is written last
     found = Near(np.zeros(n, np.int8), np.full(n, np.nan, np.float32), np.full(n, -1))
     found.layer[row[order]] = layer[order]

@@ -1,10 +1,10 @@
-"""Parts what a large loss means: a wrong label, or a picture of no class.
+"""Separates the two causes of a large loss: a wrong label, and a foreign picture that belongs to no class.
 
-After LSA (Albert et al., ECCV 2024): in self-supervised features foreign pictures lie on one side of a hyperplane,
-which is fitted between large and small losses and generalises past their errors. It never sees a label, so it is
-blind to flips: it says which large losses are foreign pictures, and never takes the loss's place. Unlike there, a
-sample's side is told by a hyperplane that hasn't seen its loss, nor that of a copy: with few samples one that has
-repeats it. So agreement with the losses is evidence here, however close.
+After LSA (Albert et al., ECCV 2024): in self-supervised features, a hyperplane fitted between large and small losses
+has the foreign pictures on one side, beyond the errors of the losses. It never sees a label, so it is blind to wrong
+labels: it tells which large losses are foreign pictures, but can't replace the loss. Unlike LSA, a sample's side comes
+from a hyperplane fitted without its loss or that of a copy, because with few samples a hyperplane repeats the losses
+that it has seen. So agreement with the losses is evidence here, however close.
 """
 
 from __future__ import annotations
@@ -13,31 +13,30 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.gaussians.classes import BLOCK, finite_rows, thinned
-from curation.labels.classes import less_class_median
-from curation.labels.folds import dealt_folds
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from variorum.columns import given_labels, matrix, vector
+from variorum.curation.embeddings.rows import BLOCK, finite_rows, thinned
+from variorum.curation.labels.classes import less_class_median
+from variorum.curation.labels.folds import dealt_folds
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Array, Bools, Floats, Ints, Singles
 
 FOLDS = 5
 FIT_ON = 100_000
-"""Samples that a hyperplane is fitted on, at most; all are told their side."""
+"""At most this many samples fit a hyperplane; all samples get a margin."""
 INVERSE_PENALTY = 1e-4
-"""`C` of the logistic regression. Without a penalty the hyperplane repeats its pseudo-labels wherever there are not
-many more samples than features, and does no better than this where there are."""
+"""`C` of the logistic regression. Without a penalty the hyperplane repeats its pseudo-labels unless there are many
+more samples than features, and even then it is no better."""
 SCARCE = 1.0
-"""Samples a feature below which a hyperplane can repeat any verdicts on the samples that it was fitted on."""
+"""With fewer samples per feature, a hyperplane can repeat any pseudo-labels of the samples that it was fitted on."""
 CHANCE = 0.01
-"""Largest probability that the hyperplane follows the losses by chance (Fisher's exact test)."""
+"""Largest accepted probability that the hyperplane follows the losses by chance (Fisher's exact test)."""
 PRECISION = 0.25
-"""Least estimated share of foreign pictures among the flagged; the estimate is low where many have small losses."""
+"""Least accepted share of foreign pictures among the flagged; the estimate is too low if many have small losses."""
 
 
 DEGENERATE = (
@@ -46,39 +45,37 @@ DEGENERATE = (
 )
 
 
-class LinearSeparation(CurationStep):
-    """Large loss on the foreign side of the hyperplane is `ood_like`, on the other side `flip_like`."""
-
-    suspect: float = Field(default=0.95, gt=0.5, lt=1)
-    """Posterior of the large losses' mode above which a loss counts as large."""
-    sharpening: float = Field(default=2.0, ge=1)
-    """Power that the mean prediction is raised to when it stands in for a suspect's label."""
-
-    grouped: bool = True
-    """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
+class LinearSeparation(Detector):
+    """A large loss on the foreign side of the hyperplane is `ood_like`, on the other side `flip_like`."""
 
     revision: ClassVar[int] = 2
-    scored_by: ClassVar[frozenset[str]] = frozenset({"suspect", "sharpening", "grouped"})
+
+    suspect: float = Field(default=0.95, gt=0.5, lt=1)
+    """Posterior of the mode of large losses above which a loss counts as large."""
+    sharpening: float = Field(default=2.0, ge=1)
+    """Power that a suspect's prediction is raised to when it replaces the label."""
+    grouped: bool = True
+    """Whether each group of `duplicates` stays in one fold; variants of one photograph always do."""
 
     def needs(self) -> tuple[str, ...]:
-        """Embeddings, losses by epoch, out-of-fold probabilities, and the groups of copies."""
+        """Embeddings, losses by epoch, out-of-fold probabilities and, if `grouped`, the groups of copies."""
         return ("features", "training_dynamics", "probabilities", *(["duplicates"] if self.grouped else []))
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """`z_posterior`, `margin`, `kind`, `score`, `flag`, and for suspects `proposed`, `pseudo_loss`, `weight`.
 
-        `samples_a_feature` is how many a hyperplane was fitted on for each feature, the same for all.
-
-        The score is the product of the margin's rank and the loss's: high where both are, as a flag asks for.
+        `score` is the product of the ranks of margin and loss: high where both are, as for a flag.
+        `samples_a_feature` is the number of samples that fit a hyperplane over the number of features, the same for
+        all pictures.
         """
-        y, classes = given_labels(table)
+        y, classes = table.labels()
         name = self.component_name()
         seed = ctx.seed_for(name, "", "mixture") % 2**32
-        loss = less_class_median(mean_rank(matrix(table, "training_dynamics.loss_history")), y)
+        loss = less_class_median(mean_rank(table["training_dynamics.loss_history"]), y)
         posterior = large_mode(loss, seed)
         large = posterior > self.suspect
         fold = dealt_folds(table, large, FOLDS, ctx.rng(name, "", "folds"), copies=self.grouped)
-        features = matrix(table, "features.embedding")
+        features = table["features.embedding"]
         margin = cross_fitted(features, posterior, fold, self.suspect)
         judged = np.isfinite(posterior) & np.isfinite(margin)
         if compare(margin[judged] > 0, large[judged]).informs:
@@ -86,7 +83,7 @@ class LinearSeparation(CurationStep):
             score = np.where(judged, ranks(margin, judged) * ranks(loss, judged), np.nan)
         else:
             kind, score = np.full(len(y), "", dtype=object), np.full(len(y), np.nan)
-        probabilities = matrix(table, "probabilities.p")
+        probabilities = table["probabilities.p"]
         pseudo_loss = pseudo_losses(probabilities, self.sharpening)
         pseudo_loss[~large] = np.nan
         guessed = np.isfinite(pseudo_loss) & (kind != "ood_like")
@@ -102,13 +99,12 @@ class LinearSeparation(CurationStep):
             "samples_a_feature": np.full(len(y), judged.sum() * (1 - 1 / FOLDS) / max(features.shape[1], 1)),
         }
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """How far hyperplane and losses agree, what that says, a warning, and how many there are of each kind."""
-        step = self.component_name()
-        posterior, margin = vector(table, f"{step}.z_posterior"), vector(table, f"{step}.margin")
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Agreement of hyperplane and losses, the finding, a warning, and the number of pictures of each kind."""
+        posterior, margin = table["z_posterior"], table["margin"]
         judged = np.isfinite(posterior) & np.isfinite(margin)
         agreement = compare(margin[judged] > 0, posterior[judged] > self.suspect)
-        kind, ratio = vector(table, f"{step}.kind"), vector(table, f"{step}.samples_a_feature")[:1]
+        kind, ratio = table["kind"], table["samples_a_feature"][:1]
         return {
             "judged": int(judged.sum()),
             "large_losses": int((posterior > self.suspect).sum()),
@@ -119,20 +115,20 @@ class LinearSeparation(CurationStep):
             "finding": agreement.finding,
             "warning": DEGENERATE if (ratio < SCARCE).any() else "",
             "kinds": {name: int((kind == name).sum()) for name in ("clean", "flip_like", "ood_like", "simple_but_odd")},
-            "flagged": int(vector(table, f"{step}.flag").sum()),
+            "flagged": int(table["flag"].sum()),
         }
 
 
-class Agreement(NamedTuple):
-    """How the hyperplane's verdicts and the losses' go together; NaN where that can't be told.
+class Comparison(NamedTuple):
+    """How the sides of the hyperplane match the losses; NaN where undefined.
 
     Attributes:
-        agreement: share of samples with one verdict from both.
-        kappa: Cohen's: 1 when one repeats the other, 0 when they have nothing in common. A share of 97 % in common is
-            a matter of course where 3 % are noise; this isn't.
-        precision: `1 - P(foreign side | small loss) / P(foreign side | large loss)`: the share of foreign pictures
-            among large losses on the foreign side, as wrong labels are found there no more often than right ones.
-        chance: probability that large losses lie on the foreign side as often without any reason.
+        agreement: share of samples on which both agree.
+        kappa: Cohen's kappa: 1 for full agreement, 0 for agreement by chance. With 3 % noise, 97 % agreement is
+            nothing special; kappa accounts for that.
+        precision: `1 - P(foreign side | small loss) / P(foreign side | large loss)`: the estimated share of foreign
+            pictures among large losses on the foreign side, as wrong labels lie there no more often than right ones.
+        chance: probability that large losses lie on the foreign side this often by chance.
     """
 
     agreement: float
@@ -142,50 +138,50 @@ class Agreement(NamedTuple):
 
     @property
     def informs(self) -> bool:
-        """Whether large losses are found on the foreign side, by hyperplanes that haven't seen them."""
+        """Whether large losses lie on the foreign side of hyperplanes that haven't seen them."""
         return self.precision >= PRECISION and self.chance <= CHANCE
 
     @property
     def finding(self) -> str:
-        """The same in a sentence."""
+        """The conclusion for the card."""
         if self.informs:
             return "the hyperplane parts the large losses"
         return "no evidence of foreign pictures: the hyperplane doesn't follow the losses, nothing is flagged"
 
 
-def compare(foreign: NDArray[np.bool_], large: NDArray[np.bool_]) -> Agreement:
-    """How the hyperplane's verdicts `[N]` go with the losses' `[N]`."""
+def compare(foreign: Bools, large: Bools) -> Comparison:
+    """Compare `foreign [N]`, the sides of the hyperplane, with `large [N]`, the losses."""
     from scipy.stats import fisher_exact
 
     if not large.any() or large.all():
-        return Agreement(float((foreign == large).mean()) if len(large) else np.nan, np.nan, np.nan, np.nan)
+        return Comparison(float((foreign == large).mean()) if len(large) else np.nan, np.nan, np.nan, np.nan)
     agreement = float((foreign == large).mean())
     expected = float(foreign.mean() * large.mean() + (1 - foreign.mean()) * (1 - large.mean()))
     hit = float(foreign[large].mean())
     precision = 1 - float(foreign[~large].mean()) / hit if hit else np.nan
     table = [[int((foreign & side).sum()), int((~foreign & side).sum())] for side in (large, ~large)]
     chance = float(fisher_exact(table, alternative="greater").pvalue)
-    return Agreement(agreement, (agreement - expected) / (1 - expected), precision, chance)
+    return Comparison(agreement, (agreement - expected) / (1 - expected), precision, chance)
 
 
-def mean_rank(history: NDArray[Any]) -> NDArray[np.float64]:
+def mean_rank(history: Array) -> Floats:
     """Mean over the epochs of each sample's rank by loss `[N, E]`, in (0, 1]; NaN for a sample without losses.
 
-    Ranks, because wrong labels lose far more than foreign pictures do: a mode of large losses would be theirs alone.
-    The mean over all epochs needs none to stop at.
+    Ranks, because wrong labels have far larger losses than foreign pictures and would be the only ones in the mode of
+    large losses. The mean over all epochs avoids choosing one.
     """
-    there = np.isfinite(history).all(axis=1)
-    total = np.where(there, 0.0, np.nan)
+    present = np.asarray(np.isfinite(history).all(axis=1))
+    total = np.where(present, 0.0, np.nan)
     for epoch in history.T:
-        total += ranks(epoch.astype(np.float64), there)
+        total += ranks(np.asarray(epoch, dtype=np.float64), present)
     return np.asarray(total / max(history.shape[1], 1))
 
 
-def large_mode(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def large_mode(values: Floats, seed: int) -> Floats:
     """Posterior `[N]` of the larger of two Gaussian modes, for values `[N]` scaled to [0, 1]; NaN stays NaN.
 
-    It never falls as the value rises: a wide mode would otherwise claim the far end of a narrow one's side too. It
-    is 0 where there are fewer than three different values. There are always two modes, noise or none.
+    It never falls as the value rises; otherwise a wide mode would also claim the values beyond a narrow one. It is 0
+    for fewer than three distinct values. Two modes are always fitted, even without noise.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -205,23 +201,23 @@ def large_mode(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 
 
 def hyperplane(
-    features: NDArray[Any],
-    posterior: NDArray[np.float64],
+    features: Array,
+    posterior: Floats,
     suspect: float = 0.95,
     inverse_penalty: float = INVERSE_PENALTY,
-) -> NDArray[np.float64]:
-    """Log-odds `[N]` of the side of the large losses, by a class-balanced logistic regression on their verdicts.
+) -> Floats:
+    """Log-odds `[N]` of the side of the large losses, by a class-balanced logistic regression.
 
-    Features are taken at unit length and standardised. Samples without a posterior are told their side too.
+    Features are scaled to unit length and standardised. Samples without a posterior get a margin too.
 
     Args:
         features: `[N, d]`; the margin of a row that isn't finite is NaN.
-        posterior: `[N]` of a large loss; NaN where it isn't known.
-        suspect: posterior above which a sample is put on the far side.
-        inverse_penalty: `C`; infinite for no penalty.
+        posterior: `[N]`, probability of a large loss; NaN where unknown.
+        suspect: posterior above which a sample has a large loss.
+        inverse_penalty: `C`; infinite means no penalty.
 
     Returns:
-        `[N]`, positive on the foreign side; all NaN where all losses are on one side.
+        `[N]`, positive on the foreign side; all NaN if no loss is large or all are.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -237,17 +233,15 @@ def hyperplane(
     samples -= centre
     samples /= scale
     model = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=1000).fit(samples, large)
-    told = np.flatnonzero(finite)
-    for start in range(0, len(told), BLOCK):
-        block = told[start : start + BLOCK]
+    asked = np.flatnonzero(finite)
+    for start in range(0, len(asked), BLOCK):
+        block = asked[start : start + BLOCK]
         margin[block] = model.decision_function((unit_length(features[block]) - centre) / scale)
     return margin
 
 
-def cross_fitted(
-    features: NDArray[Any], posterior: NDArray[np.float64], fold: NDArray[np.int64], suspect: float = 0.95
-) -> NDArray[np.float64]:
-    """Margins `[N]` by `hyperplane`, each from one that was fitted without the sample's fold `[N]`."""
+def cross_fitted(features: Array, posterior: Floats, fold: Ints, suspect: float = 0.95) -> Floats:
+    """Margins `[N]`, each from a `hyperplane` that was fitted without the sample's fold."""
     margin = np.full(len(features), np.nan)
     for one in np.unique(fold):
         here = fold == one
@@ -255,15 +249,15 @@ def cross_fitted(
     return margin
 
 
-def unit_length(features: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows `[n, d]` scaled to unit length; a row of zeros stays."""
+def unit_length(features: Array) -> Singles:
+    """Rows `[n, d]` scaled to unit length; a row of zeros stays zero."""
     wide = features.astype(np.float32)
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.asarray(wide / np.where(length > 0, length, 1), dtype=np.float32)
 
 
-def ranks(values: NDArray[np.float64], among: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Rank of each value `[N]` among some of them, in (0, 1]; equal values share one, the others have none."""
+def ranks(values: Floats, among: Bools) -> Floats:
+    """Rank in (0, 1] of each value `[N]` within the subset `among`; ties share a rank, values outside get NaN."""
     from scipy.stats import rankdata
 
     rank = np.full(len(values), np.nan)
@@ -271,20 +265,20 @@ def ranks(values: NDArray[np.float64], among: NDArray[np.bool_]) -> NDArray[np.f
     return rank
 
 
-def kinds(large: NDArray[np.bool_], foreign: NDArray[np.bool_]) -> NDArray[Any]:
-    """What a sample `[N]` is, by its loss and its side of the hyperplane.
+def kinds(large: Bools, foreign: Bools) -> Array:
+    """Kind `[N]` of each sample by its loss and its side of the hyperplane.
 
-    A small loss on the foreign side is `simple_but_odd`: where the hyperplane is known to err, and for people to see.
+    A small loss on the foreign side is `simple_but_odd`: the hyperplane is known to err there, so people should look.
     """
     names = np.array([["clean", "simple_but_odd"], ["flip_like", "ood_like"]], dtype=object)
     return np.asarray(names[large.astype(int), foreign.astype(int)])
 
 
-def pseudo_losses(probabilities: NDArray[Any], sharpening: float) -> NDArray[np.float64]:
-    """Cross-entropy `[N]` of predictions `[N, K]` with themselves, sharpened: `-sum_k q_k log p_k`, `q_k ~ p_k^power`.
+def pseudo_losses(probabilities: Array, sharpening: float) -> Floats:
+    """Cross-entropy `[N]` of predictions `[N, K]` with their sharpened selves: `-sum_k q_k log p_k`, `q_k ~ p_k^power`.
 
-    Small where the prediction is sure of itself, so that its guess may stand in for the label (PLS, Albert et al.,
-    WACV 2023); NaN where there is no prediction.
+    Small for a confident prediction, whose guess may replace the label (PLS, Albert et al., WACV 2023); NaN without a
+    prediction.
     """
     losses = np.empty(len(probabilities))
     for start in range(0, len(probabilities), BLOCK):
@@ -294,10 +288,10 @@ def pseudo_losses(probabilities: NDArray[Any], sharpening: float) -> NDArray[np.
     return losses
 
 
-def weights(pseudo_loss: NDArray[np.float64], large: NDArray[np.bool_], seed: int) -> NDArray[np.float64]:
-    """Weight `[N]` in [0, 1] of what a sample is trained towards.
+def weights(pseudo_loss: Floats, large: Bools, seed: int) -> Floats:
+    """Weight `[N]` in [0, 1] of a sample's training target.
 
-    1 for the given label of a small loss; for a suspect's guess the posterior that its pseudo-loss is of the smaller
+    1 for the given label of a small loss; for a suspect's guess the posterior that its pseudo-loss is in the smaller
     mode; 0 for a suspect without a guess.
     """
     weight = np.ones(len(large))
@@ -305,13 +299,13 @@ def weights(pseudo_loss: NDArray[np.float64], large: NDArray[np.bool_], seed: in
     return weight
 
 
-def best_class(probabilities: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Class of the highest probability `[N]`, as an index in the edition's class list; of NaN, any."""
+def best_class(probabilities: Array, classes: Ints) -> Ints:
+    """Most probable class `[N]`, as an index in the edition's class list; arbitrary for NaN."""
     if not probabilities.shape[1]:
         return np.full(len(probabilities), -1, dtype=np.int64)
     return np.asarray(classes[np.argmax(probabilities, axis=1)])
 
 
 def rounded(value: float) -> float | None:
-    """For the card: four places, nothing for NaN."""
+    """Four decimal places for the card; None for NaN."""
     return round(value, 4) if np.isfinite(value) else None

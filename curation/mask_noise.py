@@ -1,9 +1,9 @@
-"""Finds masks whose errors a small network contradicts before it has learned them, and proposes corrected ones (ADELE).
+"""Finds wrong masks by a network's early predictions, before it memorises the errors, and proposes corrections (ADELE).
 
-A segmentation network that is trained on the edition's own masks first learns what they have in common and only
-later each one's errors (Liu et al., "Adaptive Early-Learning Correction for Segmentation from Noisy Annotations",
-CVPR 2022). Its averaged predictions at that onset are compared with the masks. Errors that most masks share are learned
-first, so these it can't find.
+A segmentation network trained on the edition's own masks first learns what they have in common, and only later each
+mask's errors (Liu et al., "Adaptive Early-Learning Correction for Segmentation from Noisy Annotations", CVPR 2022).
+Masks are compared with its averaged predictions at that onset. Errors that most masks share are learned first, so they
+can't be found.
 """
 
 from __future__ import annotations
@@ -13,82 +13,80 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.masks.early_learning import Correction, correct_masks
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from schemas.sample import Sample
-from variorum.columns import matrix, vector
-from variorum.images import Pixels, decode_mask, encode_png
+from variorum.curation.masks.correction import Correction, correct_masks
+from variorum.pixels import decode_mask, encode_png
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Bools, Floats, Ints, Pixels, Singles
+    from variorum.schemas.table import Table
 
 MEMBER = "mask.png"
 OBJECT = 1
 THRESHOLD = 128
-"""Grey value from which a pixel of a mask is the object's."""
+"""Least grey value of a mask's pixel that belongs to the object."""
 
 
-class MaskNoise(CurationStep):
-    """Masks (member `mask.png`) against the early predictions of a network of two classes, object and background.
+class MaskNoise(Detector):
+    """Compares masks (member `mask.png`) with the early predictions of a network for object and background.
 
-    The corrected mask is added to a release as the member `mask_corrected.png`; the given one stays as it is.
+    A release gets the corrected mask as the additional member `mask_corrected.png`.
     """
 
-    measured_by: ClassVar[frozenset[str]] = frozenset({"side"})
-    scored_by: ClassVar[frozenset[str]] = frozenset(
+    late: ClassVar[frozenset[str]] = frozenset(
         {"epochs", "ratio", "confidence", "decay", "most_changed", "least_change"}
     )
     adds: ClassVar[Mapping[str, str]] = {"mask_corrected.png": "corrected"}
 
     side: int = Field(default=64, ge=16, multiple_of=4)
-    """Pictures and masks are squashed to this square; a mask changes by cells of that grid."""
+    """Side in pixels of the square that pictures and masks are resized to; masks change by cells of this grid."""
     epochs: int = Field(default=60, ge=8)
-    """At most; training ends at the onset."""
+    """Most training epochs; training stops at the onset."""
     ratio: float = Field(default=0.9, gt=0, lt=1)
-    """Share of the curve's first slope that is gone at the onset."""
+    """Share of the curve's initial slope that is gone at the onset."""
     confidence: float = Field(default=0.8, ge=0.5, lt=1)
-    """Least averaged probability of a change."""
+    """A cell changes only if its averaged probability is above this."""
     decay: float = Field(default=0.7, ge=0, lt=1)
-    """Of the moving average of the predictions over epochs."""
+    """Decay of the moving average of the predictions over epochs."""
     most_changed: float = Field(default=0.2, gt=0, le=1)
-    """Most cells that change in the whole edition, as a share of the objects' given cells."""
+    """Most cells that change in the whole edition, as a share of the cells given to objects."""
     least_change: float = Field(default=0.1, gt=0, le=1)
-    """A mask is flagged when its `score` reaches this."""
+    """A mask is flagged if its `score` reaches this."""
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """`picture`, RGB of the small square in a row, and `mask`, the given mask as PNG, empty where there is none."""
+        """`picture`, the flattened RGB of the resized picture, and `mask`, the given mask as PNG, empty if missing."""
         for sample in samples:
             assert not isinstance(sample.image, bytes)
             mask = sample.extras.get(MEMBER, b"")
             yield {
-                "picture": squashed(sample.image, self.side).ravel(),
+                "picture": resized(sample.image, self.side).ravel(),
                 "mask": mask if isinstance(mask, bytes) else encode_png(mask),
             }
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """Per picture `score`, `flag`, `changed_fraction`, `confidence_on_changed`, `corrected`; for all `report`.
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """`score`, `flag`, `changed_fraction`, `confidence_on_changed`, `corrected`; all rows have the same `report`.
 
-        `score` is 1 - IoU of the given with the corrected mask. Without a mask, or where the gates refuse, scores are
+        `score` is 1 - IoU of the given and the corrected mask. Without a mask, or if the gates refuse to correct, it is
         NaN and `corrected` is null.
         """
-        name, count = self.component_name(), table.num_rows
+        count = len(table)
         if not count:
             return {}
-        masks: list[bytes] = table.column(f"{name}.mask").to_pylist()
+        masks: list[bytes] = table.column("mask").to_pylist()
         chosen = np.flatnonzero([bool(mask) for mask in masks])
-        pictures = matrix(table, f"{name}.picture").reshape(count, self.side, self.side, 3)
+        pictures = table["picture"].reshape(count, self.side, self.side, 3)
         given = np.zeros((len(chosen), self.side, self.side), np.int64)
         for row, place in enumerate(chosen):
-            given[row] = squashed(decode_mask(masks[place]), self.side) >= THRESHOLD
+            given[row] = resized(decode_mask(masks[place]), self.side) >= THRESHOLD
         found = correct_masks(
             pictures[chosen],
             given,
             2,
-            seed=ctx.seed_for(name, "", "network"),
+            seed=ctx.seed_for(self.component_name(), "", "network"),
             epochs=self.epochs,
             ratio=self.ratio,
             threshold=self.confidence,
@@ -112,24 +110,22 @@ class MaskNoise(CurationStep):
         columns["flag"] = columns["score"] >= self.least_change
         return columns
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """The onset and the curve, or why there is no evidence; how many masks are flagged and how much changes."""
-        name = self.component_name()
-        if not table.num_rows:
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Onset and curve, or why nothing is corrected; how many masks are flagged and how much of them changes."""
+        if not len(table):
             return {}
-        score = vector(table, f"{name}.score")
-        judged = ~np.isnan(score)
-        changed = vector(table, f"{name}.changed_fraction")[judged]
+        judged = ~np.isnan(table["score"])
+        changed = table["changed_fraction"][judged]
         return {
-            **json.loads(vector(table, f"{name}.report")[0]),
+            **json.loads(table["report"][0]),
             "judged": int(judged.sum()),
-            "flagged": int(vector(table, f"{name}.flag").sum()),
+            "flagged": int(table["flag"].sum()),
             "changed_fraction": round(float(changed.mean()), 5) if len(changed) else None,
         }
 
 
-def squashed(pixels: Pixels, side: int) -> Pixels:
-    """A picture or mask averaged (or enlarged) to `side` x `side`."""
+def resized(pixels: Pixels, side: int) -> Pixels:
+    """A picture or mask averaged, or interpolated if smaller, to `side` x `side`, whatever its aspect ratio."""
     import cv2
 
     smaller = min(pixels.shape[:2]) >= side
@@ -137,8 +133,8 @@ def squashed(pixels: Pixels, side: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, (side, side), interpolation=how), dtype=np.uint8)
 
 
-def redrawn(mask: bytes, corrected: NDArray[np.int64], changed: NDArray[np.bool_]) -> bytes:
-    """A mask's PNG with the changed cells painted, at the mask's own size; all else keeps its grey values."""
+def redrawn(mask: bytes, corrected: Ints, changed: Bools) -> bytes:
+    """A mask's PNG at its own size with the changed cells painted; other pixels keep their grey values."""
     import cv2
 
     if not changed.any():
@@ -150,22 +146,22 @@ def redrawn(mask: bytes, corrected: NDArray[np.int64], changed: NDArray[np.bool_
     return encode_png(np.where(where, values, pixels).astype(np.uint8))
 
 
-def disagreement(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1 - IoU of the objects in two stacks of masks `[N, H, W]`; 0 where both are empty."""
+def disagreement(one: Ints, other: Ints) -> Floats:
+    """1 - IoU `[N]` of the objects in two stacks of masks `[N, H, W]`; 0 if both are empty."""
     both = ((one == OBJECT) & (other == OBJECT)).sum(axis=(1, 2))
     either = ((one == OBJECT) | (other == OBJECT)).sum(axis=(1, 2))
     return np.where(either > 0, 1 - both / np.maximum(either, 1), 0.0)
 
 
-def mean_where(values: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean `[N]` of the chosen values `[N, H, W]`, NaN of none."""
+def mean_where(values: Singles, chosen: Bools) -> Floats:
+    """Mean `[N]` of the chosen values `[N, H, W]`, NaN if none is chosen."""
     number = chosen.sum(axis=(1, 2))
     total = np.where(chosen, values, 0).sum(axis=(1, 2), dtype=np.float64)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def report(found: Correction) -> str:
-    """The run in JSON: onset epoch (0 for none), why it was refused, the curve, and the object's IoU history."""
+    """JSON with the onset epoch (0 for none), the reason for a refusal, the curve, and the object's IoU history."""
     onset = found.onsets[OBJECT]
     curve = onset.curve
     return json.dumps(

@@ -1,7 +1,7 @@
-"""Finds labels that a picture's nearest neighbours contradict; it needs features and no training.
+"""Finds labels that a picture's nearest neighbours contradict; it needs embeddings and no training.
 
-The graph is exact. Votes are plain (deep kNN) or weighed by similarity (SimiFeat), and fair to small classes. Where
-there are few classes, how often each label is right is estimated from neighbours too, without any trusted label.
+The neighbours are exact. Votes are plain (deep kNN) or weighted by similarity (SimiFeat), and fair to small classes.
+With few classes, the accuracy of each class's labels is estimated from neighbours too, without any trusted label.
 """
 
 from __future__ import annotations
@@ -13,55 +13,53 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.features import normalised
-from curation.graph.nearest import nearest
-from curation.graph.transition import MOST_CLASSES, estimate_transition, trust
-from curation.graph.votes import count_votes, plain_votes, similarity_votes
-from curation.labels.classes import class_ids, id_ranks, most_flagged, places, spread
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from variorum.columns import given_labels, matrix, vector
+from variorum.curation.embeddings.rows import normalised
+from variorum.curation.graph.nearest import nearest
+from variorum.curation.graph.transition import MOST_CLASSES, estimate_transition, trust
+from variorum.curation.graph.votes import count_votes, plain_votes, similarity_votes
+from variorum.curation.labels.classes import class_ids, id_ranks, most_flagged, places, spread
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Array, Bools, Ints, Reals
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
 Method = Literal["vote", "simifeat_v", "simifeat_r"]
 
 
-class Neighbours(CurationStep):
-    """Flags labels that lose the vote of their neighbours, or rank worst in it among their class."""
+class Neighbours(Detector):
+    """Flags labels that lose the vote of their neighbours, or that have the least support in their class."""
 
     revision: ClassVar[int] = 2
-    scored_by: ClassVar[frozenset[str]] = frozenset({"method", "k", "prior_power"})
 
     method: Method = "simifeat_v"
-    """`vote`: a vote a neighbour. `simifeat_v`: by similarity, with a vote of the picture's own. `simifeat_r`: as many
-    of each label as are estimated to be wrong, those with the least support; 50 classes at most."""
+    """`vote`: one vote per neighbour. `simifeat_v`: weighted by similarity, including the picture's own label.
+    `simifeat_r`: flags the estimated number of wrong labels in each class, those with the least support; at most 50
+    classes."""
     k: int = Field(default=10, ge=2, le=1000)
-    """Votes a picture. SimiFeat counts the picture's own among them."""
+    """Votes per picture. SimiFeat counts the picture's own label as one."""
     prior_power: float = Field(default=0.5, ge=0, le=1)
-    """A vote for a class of n pictures counts 1 / n^prior_power. 0 lets large classes outvote small ones."""
+    """A vote for a class of n pictures counts 1 / n^prior_power; with 0, large classes outvote small ones."""
 
     def needs(self) -> tuple[str, ...]:
-        """The step with the embeddings."""
+        """The embeddings."""
         return ("features",)
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """Columns `score`, `flag`, `proposed`, `distance`, `knn_index`, `clustered`, `class_trust`, `class_kept`.
 
-        `score` is one minus the share of the votes that the label gets. `distance` is the mean cosine distance to the
-        k neighbours, `knn_index [N, k]` their rows, `clustered` says whether the two nearest have the same winner of
-        the vote. `class_trust` is the chance that the label is right, `class_kept` that the class gets its label; NaN
-        with more than 50 classes. Pictures without a label or a usable embedding are no neighbours and get NaN, False
-        and -1.
+        `score` is one minus the label's share of the votes. `distance` is the mean cosine distance to the k
+        neighbours, `knn_index [N, k]` their rows. `clustered` says whether the picture and its two nearest have the
+        same winner. `class_trust` is P(true = y | label = y), `class_kept` is P(label = y | true = y); NaN with more
+        than 50 classes. Pictures without a label or a usable embedding are nobody's neighbours and get NaN, False and
+        -1.
 
         Raises:
             RecipeError: `simifeat_r` with more than 50 classes.
         """
-        y, classes = given_labels(table)
-        rows = normalised(matrix(table, "features.embedding"))
+        y, classes = table.labels()
+        rows = normalised(table["features.embedding"])
         y[np.isnan(rows[:, 0])] = -1
         judged = np.flatnonzero(y >= 0)
         if len(judged) < 3:
@@ -69,26 +67,25 @@ class Neighbours(CurationStep):
         if len(judged) < len(y):
             y, rows = y[judged], rows[judged]
         index, similarity = nearest(rows, self.k)
-        found = opinions(y, index, similarity, len(classes), id_ranks(table)[judged], self.method, self.prior_power)
+        found = vote_on(y, index, similarity, len(classes), id_ranks(table)[judged], self.method, self.prior_power)
         found["proposed"] = np.where(found["proposed"] < 0, -1, np.append(classes, -1)[found["proposed"]])
         found["knn_index"] = np.where(index < 0, -1, np.append(judged, -1)[index]).astype(np.int32)
-        return {name: spread(values, judged, table.num_rows) for name, values in found.items()}
+        return {name: spread(values, judged, len(table)) for name, values in found.items()}
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """How many are flagged, and from the estimated transition matrix the share of wrong labels and its diagonal."""
-        name = self.component_name()
-        label, score = vector(table, "label"), vector(table, f"{name}.score")
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Counts, most flagged classes, the estimated share of wrong labels, and the transition matrix's diagonal."""
+        label, score = table["label"], table["score"]
         judged = ~np.isnan(score)
         if not judged.any():
             return {"judged": 0}
-        flag = vector(table, f"{name}.flag")
+        flag = table["flag"]
         figures: dict[str, Json] = {
             "judged": int(judged.sum()),
             "flagged": int(flag.sum()),
-            "clusterability": round(float(vector(table, f"{name}.clustered")[judged].mean()), 4),
+            "clusterability": round(float(table["clustered"][judged].mean()), 4),
             "most_flagged_classes": most_flagged(table, flag, judged=judged),
         }
-        right, kept = vector(table, f"{name}.class_trust"), vector(table, f"{name}.class_kept")
+        right, kept = table["class_trust"], table["class_kept"]
         if not np.isnan(right[judged]).any():
             ids = class_ids(table)
             found, first = np.unique(label[judged], return_index=True)
@@ -100,22 +97,22 @@ class Neighbours(CurationStep):
         return figures
 
 
-def opinions(
-    y: Ints, index: NDArray[np.int32], similarity: Floats, classes: int, ties: Ints, method: Method, prior_power: float
-) -> dict[str, NDArray[Any]]:
-    """What neighbours say of the labels.
+def vote_on(
+    y: Ints, index: NDArray[np.int32], similarity: Reals, classes: int, ties: Ints, method: Method, prior_power: float
+) -> dict[str, Array]:
+    """What the neighbours vote on the labels.
 
     Args:
         y: labels `[N]` in 0..K-1.
-        index: the k nearest other samples `[N, k]`, nearest first, -1 for none; two at least.
+        index: the k nearest other samples `[N, k]`, nearest first, -1 for none; every sample has at least two.
         similarity: cosine similarities `[N, k]`, NaN for none.
         classes: K.
-        ties: `[N]`, distinct; of equally suspect samples the one with the lower number comes first.
-        method: how votes are weighed and turned into flags.
-        prior_power: see `votes.plain_votes`.
+        ties: `[N]`, distinct; among equally suspect samples the one with the lower number comes first.
+        method: how votes are weighted and turned into flags.
+        prior_power: see `plain_votes`.
 
     Returns:
-        Arrays `[N]` by the names of the step's columns, but `knn_index`.
+        The detector's columns `[N]` by name, except `knn_index`.
 
     Raises:
         RecipeError: `simifeat_r` with more classes than `MOST_CLASSES`.
@@ -141,8 +138,8 @@ def opinions(
     }
 
 
-def least_supported(support: Floats, y: Ints, right: Floats, ties: Ints) -> NDArray[np.bool_]:
-    """Of each label's n samples the n (1 - right) with the least support, where 0.05 <= right <= 0.95 (SimiFeat-R)."""
+def least_supported(support: Reals, y: Ints, right: Reals, ties: Ints) -> Bools:
+    """SimiFeat-R: of each class's n samples the n (1 - right) with the least support; right is kept in [0.05, 0.95]."""
     wrong = np.round(np.bincount(y, minlength=len(right)) * (1 - np.clip(right, 0.05, 0.95)))
     order = np.lexsort((ties, support))
     flag = np.zeros(len(y), dtype=bool)

@@ -1,7 +1,7 @@
-"""Pictures that belong to none of an edition's classes, by their distance from the classes' Gaussians.
+"""Finds pictures that belong to none of an edition's classes, by their distance from the classes' Gaussians.
 
-A score in itself says nothing of where to cut. Each picture is scored by Gaussians that haven't seen it, and its rank
-among pictures whose label the features bear out is a p-value, so that the cut is a rate of false discoveries.
+A score alone gives no threshold. Each picture is scored by Gaussians fitted without it, and its rank among pictures
+presumed to be in distribution is a p-value, so that the threshold is a false discovery rate.
 """
 
 from __future__ import annotations
@@ -11,83 +11,83 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curation.gaussians.classes import (
+from variorum.curation.embeddings.rows import blocks, finite_rows, thinned
+from variorum.curation.gaussians.classes import (
     FIT_ON,
-    blocks,
-    finite_rows,
     fit_gaussians,
-    nearest,
+    nearest_class,
     presumed_clean,
     squared_distances,
-    thinned,
 )
-from curation.gaussians.conformal import (
+from variorum.curation.gaussians.conformal import (
     benjamini_hochberg,
     chance_agreement,
     conformal_p_values,
     least_discoveries,
 )
-from curation.labels.classes import most_flagged
-from curation.labels.folds import dealt_folds
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from schemas.errors import RecipeError
-from variorum.columns import given_labels, matrix, vector
+from variorum.curation.labels.classes import most_flagged
+from variorum.curation.labels.folds import dealt_folds
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Array, Bools, Floats, Ints
 
 FOLDS = 5
 COMPONENTS = 64
+"""Principal components for the relative distance, by default."""
 
 
-class OutOfDistribution(CurationStep):
+class OutOfDistribution(Detector):
     """Mahalanobis distances to the classes, conformal p-values, and flags by Benjamini and Hochberg's procedure."""
 
+    revision: ClassVar[int] = 2
+
     method: Literal["relative", "mahalanobis"] = "relative"
-    """What `score` and the p-values are made of. Relative is the better where outliers lie among the pictures that
-    the Gaussians are fitted on, plain where the `reference` is clean."""
+    """Distance behind `score` and the p-values. `relative` is better if outliers are among the pictures that the
+    Gaussians are fitted on, `mahalanobis` if the `reference` is clean."""
     components: int | None = Field(default=None, ge=2)
-    """Principal components in which the relative distance is taken, by default 64. The plain distance keeps every
-    dimension, as what is foreign lies mostly in what a truncation throws away."""
+    """Principal components for the relative distance, 64 by default. The plain distance keeps all dimensions, because
+    foreign pictures differ mostly in those that a truncation drops."""
     reference: str = ""
-    """Variant whose pictures are in distribution by definition (`original`); by default those are presumed to be
-    whose given label is that of the nearest class."""
+    """Variant whose pictures are in distribution by definition, such as `original`. By default pictures are presumed in
+    distribution if their given label is that of the nearest class."""
     fdr: float = Field(default=0.05, gt=0, lt=1)
     """Expected share of in-distribution pictures among the flagged ones."""
-
     grouped: bool = True
-    """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
-
-    revision: ClassVar[int] = 2
-    scored_by: ClassVar[frozenset[str]] = frozenset({"method", "components", "reference", "fdr", "grouped"})
+    """Whether each group of `duplicates` stays in one fold; variants of one photograph always do."""
 
     @model_validator(mode="after")
     def _plain_distance_is_whole(self) -> OutOfDistribution:
         if self.method == "mahalanobis" and self.components is not None:
             raise ValueError(
-                "components are for the relative distance; a plain Mahalanobis distance in some dimensions only loses "
-                "what is foreign: leave components out, or set method to relative"
+                "components are for the relative distance; a plain Mahalanobis distance in fewer dimensions misses "
+                "foreign pictures: remove components, or set method to relative"
             )
         return self
 
     def needs(self) -> tuple[str, ...]:
-        """Embeddings, and the groups of copies."""
+        """The embeddings and, if `grouped`, the groups of copies."""
         return ("features", "duplicates") if self.grouped else ("features",)
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """`score`, `flag`, `p_value`, `mahalanobis`, `relative`, `to_given_label`, `presumed_clean`; all by row."""
-        features = matrix(table, "features.embedding")
-        y, _ = given_labels(table)
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """`score`, `flag`, `p_value`, `mahalanobis`, `relative`, `to_given_label`, `presumed_clean`; all `[N]`.
+
+        Raises:
+            RecipeError: no picture is of the `reference` variant.
+        """
+        features = table["features.embedding"]
+        y, _ = table.labels()
         trusted = None
         if self.reference:
-            trusted = np.asarray(vector(table, "variant") == self.reference, dtype=bool)
+            trusted = np.asarray(table["variant"] == self.reference, dtype=bool)
             if len(trusted) and not trusted.any():
                 raise RecipeError(
-                    f"curate.{self.component_name()}: no picture of the variant {self.reference!r} to refer to"
+                    f"curate.{self.component_name()}: no picture is of the reference variant {self.reference!r}"
                 )
         rng = ctx.rng(self.component_name(), "", "folds")
         fold = dealt_folds(table, y, FOLDS, rng, copies=self.grouped)
@@ -111,11 +111,10 @@ class OutOfDistribution(CurationStep):
             "presumed_clean": found.clean,
         }
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """How many are flagged, in which classes most, and how few could be at all."""
-        step = self.component_name()
-        flag, clean = vector(table, f"{step}.flag"), vector(table, f"{step}.presumed_clean")
-        p = vector(table, f"{step}.p_value")
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Counts, the most flagged classes, and the least number of pictures that can be flagged."""
+        flag, clean = table["flag"], table["presumed_clean"]
+        p = table["p_value"]
         return {
             "pictures": len(flag),
             "flagged": int(flag.sum()),
@@ -128,43 +127,42 @@ class OutOfDistribution(CurationStep):
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """Squared Mahalanobis distances by row, `[N]`; NaN where features aren't finite or there was nothing to fit.
+    """Squared Mahalanobis distances `[N]`; NaN for features that aren't finite, or if nothing could be fitted.
 
     Attributes:
         mahalanobis: to the nearest class.
-        to_given_label: to the given label's class; NaN when unlabelled.
-        relative: to the nearest class, less that to one Gaussian of everything; NaN with fewer than two classes.
-        nearest: the class with the nearest mean, -1 where there is none.
-        clean: whether the row is in distribution by definition, or its label is the nearest class's.
+        to_given_label: to the given label's class; NaN if unlabelled.
+        relative: to the nearest class, minus that to one Gaussian of everything; NaN with fewer than two classes.
+        nearest: the class with the nearest mean; -1 for none.
+        clean: whether the row is in distribution, by definition or because its label is the nearest class's.
     """
 
-    mahalanobis: NDArray[np.float64]
-    to_given_label: NDArray[np.float64]
-    relative: NDArray[np.float64]
-    nearest: NDArray[np.int64]
-    clean: NDArray[np.bool_]
+    mahalanobis: Floats
+    to_given_label: Floats
+    relative: Floats
+    nearest: Ints
+    clean: Bools
 
 
 def distances(
-    features: NDArray[Any],
-    y: NDArray[np.int64],
-    fold: NDArray[np.int64],
+    features: Array,
+    y: Ints,
+    fold: Ints,
     *,
-    trusted: NDArray[np.bool_] | None = None,
+    trusted: Bools | None = None,
     components: int = COMPONENTS,
 ) -> Distances:
     """Distances of each row from Gaussians fitted on the other folds.
 
-    After Lee et al. (NeurIPS 2018) without its input perturbation; the relative ones after Ren et al. (arXiv
-    2106.09022). The classes are fitted on the rows that are presumed in distribution, the Gaussian of everything on
-    all. With more features than samples an in-sample distance says nothing, hence the folds.
+    After Lee et al. (NeurIPS 2018) without its input perturbation; the relative distance after Ren et al. (arXiv
+    2106.09022). The classes are fitted on rows presumed in distribution, the Gaussian of everything on all. Folds are
+    needed because with more features than samples an in-sample distance is meaningless.
 
     Args:
         features: `[N, d]`.
-        y: `[N]` given labels in 0..K-1, -1 unlabelled; an edition without any label is one class.
+        y: `[N]` given labels in 0..K-1, -1 unlabelled; an edition without labels is one class.
         fold: `[N]` fold of each row.
-        trusted: `[N]` rows in distribution by definition; None presumes it of those whose label is the nearest
-            class's.
+        trusted: `[N]` rows in distribution by definition; None presumes rows whose label is the nearest class's.
         components: principal components for the relative distance.
     """
     n = len(features)
@@ -184,12 +182,12 @@ def distances(
         if not len(clean) or not len(asked):
             continue
         classes = fit_gaussians(features, label, clean, k)
-        for where, block in blocks(features, asked):
-            rows, squared = asked[where], squared_distances(block, classes)
+        for part, block in blocks(features, asked):
+            rows, squared = asked[part], squared_distances(block, classes)
             found.mahalanobis[rows] = squared.min(axis=1)
             given = np.where(y[rows] >= 0, squared[np.arange(len(rows)), y[rows]], np.nan)
             found.to_given_label[rows] = np.where(np.isfinite(given), given, np.nan)
-        found.nearest[asked] = nearest(features, classes.means, asked)
+        found.nearest[asked] = nearest_class(features, classes.means, asked)
         found.clean[asked] = found.nearest[asked] == label[asked] if trusted is None else trusted[asked]
         if (classes.counts > 0).sum() > 1:
             found.relative[asked] = relative_distances(features, label, known, clean, asked, k, components)
@@ -197,21 +195,21 @@ def distances(
 
 
 def relative_distances(
-    features: NDArray[Any],
-    y: NDArray[np.int64],
-    known: NDArray[np.int64],
-    clean: NDArray[np.int64],
-    asked: NDArray[np.int64],
+    features: Array,
+    y: Ints,
+    known: Ints,
+    clean: Ints,
+    asked: Ints,
     k: int,
     components: int,
-) -> NDArray[np.float64]:
-    """Squared distance to the nearest class less that to everything, for the rows `asked`, in principal components.
+) -> Floats:
+    """Squared distance to the nearest class minus that to everything, in principal components, for rows `asked`.
 
     Args:
         features: `[N, d]`.
-        y: `[N]` labels in 0..K-1; those of `clean` count.
-        known: rows that everything is fitted on.
-        clean: rows that the classes are fitted on.
+        y: `[N]` labels in 0..K-1; only those of `clean` are used.
+        known: rows that fit the Gaussian of everything.
+        clean: rows that fit the classes.
         asked: rows to score.
         k: number of classes.
         components: principal components to keep.
@@ -219,17 +217,17 @@ def relative_distances(
     centre, axes = principal_axes(features[thinned(known, FIT_ON)].astype(np.float64), components)
     projected = np.zeros((len(features), axes.shape[1]))
     for rows in (known, asked):
-        for where, block in blocks(features, rows):
-            projected[rows[where]] = (block - centre) @ axes
+        for part, block in blocks(features, rows):
+            projected[rows[part]] = (block - centre) @ axes
     classes = fit_gaussians(projected, y, clean, k)
     everything = fit_gaussians(projected, np.zeros(len(y), dtype=np.int64), known, 1)
     scores = np.empty(len(asked))
-    for where, block in blocks(projected, asked):
-        scores[where] = squared_distances(block, classes).min(axis=1) - squared_distances(block, everything)[:, 0]
+    for part, block in blocks(projected, asked):
+        scores[part] = squared_distances(block, classes).min(axis=1) - squared_distances(block, everything)[:, 0]
     return scores
 
 
-def principal_axes(samples: NDArray[np.float64], components: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def principal_axes(samples: Floats, components: int) -> tuple[Floats, Floats]:
     """Mean `[d]` of the samples and the directions `[d, q]` of their largest variance, `q <= components`."""
     from scipy.linalg import eigh
 

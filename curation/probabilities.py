@@ -1,8 +1,8 @@
-"""What the other pictures say of each picture's class: out-of-sample probabilities of a linear head on the embeddings.
+"""Out-of-sample class probabilities for every picture, from linear heads on the embeddings.
 
-A head that has seen a picture's label, or that of its copy, repeats it and hides a wrong one; so every picture is
-judged by a head fitted without its fold, and copies and variants of one photograph share a fold. The heads' logits are
-calibrated with one temperature (Guo et al., ICML 2017, arXiv 1706.04599).
+A head that has seen a picture's label, or that of a copy, repeats it and hides a wrong one. So every picture is judged
+by a head fitted without its fold, and copies and variants of one photograph share a fold. One temperature calibrates
+the logits (Guo et al., ICML 2017, arXiv 1706.04599).
 """
 
 from __future__ import annotations
@@ -12,73 +12,71 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.features import normalised, standardised
-from curation.labels.classes import rare_classes
-from curation.labels.folds import dealt_folds
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from schemas.errors import RecipeError
-from variorum.columns import given_labels, matrix, vector
+from variorum.curation.embeddings.rows import normalised, standardised
+from variorum.curation.labels.classes import rare_classes
+from variorum.curation.labels.folds import dealt_folds
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Bools, Floats, Ints, Reals
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
 
 BINS = 15
-"""Of the calibration error."""
+"""Number of bins of the calibration error."""
 STRENGTHS = (1.0, 10.0, 100.0)
+"""Values of `c` to choose from."""
 CHOSEN_ON = 20_000
-"""The most pictures that a strength is chosen on."""
+"""At most this many pictures are used to choose `c`."""
 FLOOR = 1e-6
-"""Probabilities count as no less in a log loss; a class of one picture has probability 0 by construction."""
+"""Lower bound of probabilities in a log loss; for a class of one picture they are 0 by construction."""
 
 
-class Probabilities(CurationStep):
-    """The column `p` `[N, K]` of probabilities over the classes that occur, each picture's from heads without it."""
+class Probabilities(Detector):
+    """The column `p` `[N, K]`: probabilities over the classes that occur, from heads fitted without the picture."""
 
     revision: ClassVar[int] = 2
     needs_labels: ClassVar[bool] = True
-    scored_by: ClassVar[frozenset[str]] = frozenset({"grouped", "folds", "c", "fit_on"})
 
     grouped: bool = True
-    """Whether the groups of the step `duplicates` stay in one fold, as variants of one photograph always do."""
+    """Whether each group of `duplicates` stays in one fold; variants of one photograph always do."""
     folds: int = Field(default=5, ge=2)
-    """Heads; each is fitted on the other folds."""
+    """Number of folds and of heads; each head is fitted on the other folds."""
     c: float | None = Field(default=None, gt=0)
-    """Inverse strength of the L2 penalty, for standardised features over the square root of their number; null takes
-    the one of `STRENGTHS` whose calibrated heads have the least log loss on pictures they haven't seen."""
+    """Inverse strength of the L2 penalty, for standardised features divided by the square root of their number. By
+    default the value in `STRENGTHS` whose calibrated heads have the least log loss on pictures they haven't seen."""
     fit_on: int = Field(default=200_000, ge=1)
-    """The most pictures that a head is fitted on; of more, the same share of every class is drawn."""
+    """A head is fitted on at most this many pictures; of more, the same share of every class is drawn."""
 
     def needs(self) -> tuple[str, ...]:
-        """The embeddings, and the groups of copies."""
+        """The embeddings and, if `grouped`, the groups of copies."""
         return ("features", "duplicates") if self.grouped else ("features",)
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """Columns `p`, `self_confidence` (of the given label), `confidence` (the highest), `predicted`.
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """Columns `p`, `self_confidence` (p of the given label), `confidence` (the highest p), `predicted`.
 
-        `uncalibrated_self_confidence` and `uncalibrated_confidence` are those before calibration, `c` is the penalty's
-        inverse strength. A picture without a label or a usable embedding gets NaN, and -1 for `predicted`.
+        `uncalibrated_self_confidence` and `uncalibrated_confidence` are the same before calibration, `c` is the
+        inverse strength of the penalty. A picture without a label or a usable embedding gets NaN, and -1 for
+        `predicted`.
 
         Raises:
             RecipeError: no picture has a label.
         """
-        n = table.num_rows
-        y, classes = given_labels(table)
+        n = len(table)
+        y, classes = table.labels()
         if n and not len(classes):
-            raise RecipeError(f"curate.{self.component_name()}: no picture has a label; take the step out")
+            raise RecipeError(f"curate.{self.component_name()}: no picture has a label; remove it from the recipe")
         p = np.full((n, max(len(classes), 1)), np.nan, dtype=np.float32)
         raw = p.copy()
         c = self.c or math.nan
         if n:
-            x = normalised(matrix(table, "features.embedding"))
+            x = normalised(table["features.embedding"])
             rows = np.flatnonzero((y >= 0) & ~np.isnan(x[:, 0]))
-            rows = rows[np.argsort(vector(table, "id")[rows], kind="stable")]
+            rows = rows[np.argsort(table["id"][rows], kind="stable")]
             rng = ctx.rng(self.component_name(), "", "folds")
             usable = np.full(n, -1)
             usable[rows] = y[rows]
@@ -101,35 +99,34 @@ class Probabilities(CurationStep):
             "c": np.full(n, c),
         }
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Accuracy, log loss and calibration error against the given labels, before and after calibration."""
-        name = self.component_name()
-        judged = ~np.isnan(vector(table, f"{name}.self_confidence"))
+        judged = ~np.isnan(table["self_confidence"])
         if not judged.any():
             return {"judged": 0}
-        right = (vector(table, f"{name}.predicted") == vector(table, "label"))[judged]
+        right = (table["predicted"] == table["label"])[judged]
         figures: dict[str, Json] = {"judged": int(judged.sum()), "accuracy": round(float(right.mean()), 4)}
-        figures["c"] = float(vector(table, f"{name}.c")[0])
+        figures["c"] = float(table["c"][0])
         for when in ("uncalibrated_", ""):
-            own = vector(table, f"{name}.{when}self_confidence")[judged]
-            highest = vector(table, f"{name}.{when}confidence")[judged]
+            own = table[f"{when}self_confidence"][judged]
+            highest = table[f"{when}confidence"][judged]
             figures[f"{when}log_loss"] = round(float(-np.log(np.maximum(own, FLOOR)).mean()), 4)
             figures[f"{when}calibration_error"] = round(calibration_error(highest, right), 4)
         return figures
 
 
 def out_of_fold_logits(
-    x: Floats, y: Ints, k: int, fold: Ints, c: float, fit_on: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Logits `[N, K]` of each sample by a logistic regression on the samples of the other folds.
+    x: Reals, y: Ints, k: int, fold: Ints, c: float, fit_on: int, rng: np.random.Generator
+) -> Floats:
+    """Logits `[N, K]` from logistic regressions on the samples of the other folds.
 
     Args:
-        x: finite features `[N, d]`; they are standardised by the samples that a head is fitted on.
+        x: finite features `[N, d]`; they are standardised over the samples that a head is fitted on.
         y: labels `[N]` in 0..k-1.
-        k: number of classes. One that doesn't occur outside a fold has logit -inf there.
-        fold: `[N]`. Where there is but one, nothing can be said and the logits are NaN.
+        k: number of classes. A class that only occurs in one fold has logit -inf there.
+        fold: `[N]`. With a single fold the logits are NaN.
         c: inverse strength of the L2 penalty, for features of about unit length.
-        fit_on: the most samples to fit a head on.
+        fit_on: a head is fitted on at most this many samples.
         rng: draws them.
     """
     from sklearn.linear_model import LogisticRegression
@@ -158,11 +155,11 @@ def out_of_fold_logits(
     return logits
 
 
-def best_strength(x: Floats, y: Ints, k: int, fold: Ints, rng: np.random.Generator) -> float:
-    """The one of `STRENGTHS` with the least log loss out of fold, after calibration.
+def best_strength(x: Reals, y: Ints, k: int, fold: Ints, rng: np.random.Generator) -> float:
+    """The value in `STRENGTHS` with the least log loss out of fold, after calibration.
 
-    Arguments as for `out_of_fold_logits`. Wrong labels count against a head that memorises, as no head has seen those
-    that it is measured by.
+    Wrong labels count against a head that memorises, as no head has seen the labels that it is measured by. Arguments
+    as for `out_of_fold_logits`.
     """
     some = same_share(y, CHOSEN_ON, rng)
     x, y, fold = x[some], y[some], fold[some]
@@ -174,8 +171,8 @@ def best_strength(x: Floats, y: Ints, k: int, fold: Ints, rng: np.random.Generat
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def same_share(y: Ints, most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which samples `[N]` to take so that about `most` are, the same share of every class but at least one."""
+def same_share(y: Ints, most: int, rng: np.random.Generator) -> Bools:
+    """Mask `[N]` of about `most` samples: the same share of every class, but at least one."""
     if len(y) <= most:
         return np.ones(len(y), dtype=bool)
     order = np.lexsort((rng.permutation(len(y)), y))
@@ -186,10 +183,10 @@ def same_share(y: Ints, most: int, rng: np.random.Generator) -> NDArray[np.bool_
     return taken
 
 
-def temperature(logits: Floats, y: Ints) -> float:
-    """The T in [1/20, 20] with the least mean log loss of `softmax(logits / T)`.
+def temperature(logits: Reals, y: Ints) -> float:
+    """The T in [1/20, 20] with the least mean log loss of `softmax(logits / T)`, for logits `[N, K]`.
 
-    Samples count whose own class has a finite logit `[N, K]`; 1.0 where there are none or only one class.
+    Only samples with a finite logit for their own class count; T is 1.0 without such samples or with one class.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -207,14 +204,14 @@ def temperature(logits: Floats, y: Ints) -> float:
     return float(np.exp(found.x))
 
 
-def softmax(logits: Floats) -> Floats:
-    """Probabilities `[N, K]`; a logit of -inf gives 0, a row of NaN stays NaN."""
+def softmax(logits: Reals) -> Reals:
+    """Probabilities `[N, K]`; a logit of -inf becomes 0, a row of NaN stays NaN."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
-    """Expected calibration error: distance of confidence and accuracy in 15 bins of confidence, weighted by size."""
+def calibration_error(confidence: Reals, right: Bools) -> float:
+    """Expected calibration error: gap between confidence and accuracy in 15 bins of confidence, weighted by size."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gap = np.bincount(bins, weights=confidence - right, minlength=BINS)
     return float(np.abs(gap).sum() / len(right))

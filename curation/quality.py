@@ -1,10 +1,10 @@
 """Finds pictures that are too dark, too light, blurred, empty or oddly shaped, by cleanvision's definitions.
 
-One check is our own: `out_of_focus`. cleanvision's blur looks at a copy of 64 px, in which a photograph blurred by a
-few pixels is as sharp as any other.
+`out_of_focus` is this project's own check: cleanvision judges blur on a copy of 64 px, which hides a blur of a few
+pixels.
 
-Colours are counted on a grid of at most 16 384 pixels, fine detail on rows of as many, sharpness on a copy of 64 px.
-The numbers are kept, so that other thresholds cost no second look at a picture.
+Colours are counted on at most 16 384 pixels, fine detail on as many in whole rows, sharpness on a copy of 64 px. The
+measurements are kept, so changing a threshold reads no picture again.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.labels.classes import most_flagged
-from curation.pictures.thumbnails import halved, luma
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from schemas.sample import Sample
-from variorum.columns import vector
-from variorum.images import Pixels
+from variorum.curation.labels.classes import most_flagged
+from variorum.curation.pictures.thumbnails import halved, luma
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Floats, Pixels, Reals
+    from variorum.schemas.table import Table
 
 Check = Literal[
     "uniform", "dark", "light", "low_information", "blurry", "out_of_focus", "odd_aspect", "odd_size", "greyscale"
@@ -34,89 +32,73 @@ Check = Literal[
 CHECKS: tuple[Check, ...] = tuple(check for check in get_args(Check) if check != "greyscale")
 
 GRID = 16_384
-"""Pixels that colours are counted on. A smaller picture is counted whole."""
+"""Pixels on which colours are counted; a smaller picture is counted whole."""
 ROWS = 16_384
-"""Pixels whose fine detail is looked at, in whole rows at even distances."""
+"""Pixels on which fine detail is measured, in evenly spaced whole rows."""
 BLUR_SIDE = 64
 """Longer side of the copy on which sharpness is judged (cleanvision's MAX_RESOLUTION_FOR_BLURRY_DETECTION)."""
 LEAST_SIDE = 24
-"""Of the copies in which fine detail is looked for."""
+"""Least shorter side of the copies on which fine detail is measured."""
 WEIGHTS = (0.241, 0.691, 0.068)
-"""Of the squared R, G and B in perceived brightness (Finley's HSP model, as cleanvision has it)."""
+"""Weights of the squared R, G and B in perceived brightness (Finley's HSP model, as in cleanvision)."""
 
 
-class Quality(CurationStep):
-    """Measures exposure, information, sharpness and shape, and flags what lies beyond cleanvision's thresholds."""
+class Quality(Detector):
+    """Measures exposure, information, sharpness and shape, and flags what exceeds cleanvision's thresholds."""
 
     revision: ClassVar[int] = 2
-
-    measured_by: ClassVar[frozenset[str]] = frozenset()
-    scored_by: ClassVar[frozenset[str]] = frozenset(
-        {"checks", "dark", "light", "low_information", "blurry", "blur_scale", "grey_std", "odd_aspect", "iqr_factor"}
-        | {"uniform", "out_of_focus"}
+    late: ClassVar[frozenset[str]] = frozenset(
+        {"checks", "dark", "light", "low_information", "blurry", "blur_scale", "grey_std", "out_of_focus"}
+        | {"odd_aspect", "iqr_factor", "uniform"}
     )
 
     checks: tuple[Check, ...] = CHECKS
-    """What raises the flag; every check has a column of its own, named here or not. `greyscale` is left out by default:
-    a grey photograph is no fault by itself."""
+    """Checks that raise the flag. Every check has its own column in any case. `greyscale` is off by default, because a
+    grey photograph is not a fault."""
     dark: float = Field(default=0.32, ge=0, le=1)
-    """A picture whose 99th percentile of brightness is below this is dark."""
+    """A picture is dark if its 99th percentile of brightness is below this."""
     light: float = Field(default=0.05, ge=0, le=1)
-    """A picture whose 5th percentile of brightness is above one minus this is light."""
+    """A picture is light if its 5th percentile of brightness is above one minus this."""
     low_information: float = Field(default=0.3, ge=0, le=1)
     """Least entropy, in tenths of a bit."""
     blurry: float = Field(default=0.29, ge=0, le=1)
-    """Least sharpness, as `sharpness` gives it."""
+    """Least sharpness, as `sharpness` computes it."""
     blur_scale: float = Field(default=0.01, gt=0)
-    """Turns the deviations of edges and of the histogram into scores, 1 - exp(-scale * deviation)."""
+    """Turns the deviations of edges and histogram into scores 1 - exp(-scale * deviation)."""
     grey_std: float = Field(default=0.18, ge=0, le=1)
-    """A histogram's score up to this counts as none (cleanvision's `color_threshold`)."""
+    """A histogram score up to this counts as 0 (cleanvision's `color_threshold`)."""
     out_of_focus: float = Field(default=0.12, ge=0)
     """Least `acutance`. None of 200 photographs had under 0.30; blurred by 2 px or more, 99 in 100 had under 0.117."""
     odd_aspect: float = Field(default=0.35, ge=0, le=1)
     """Least ratio of the short side to the long one."""
     iqr_factor: float = Field(default=3.0, ge=0)
-    """A size this many interquartile ranges beyond a quartile is odd."""
+    """A size is odd if it lies more than this many interquartile ranges beyond a quartile."""
     uniform: int = Field(default=2, ge=0, le=255)
-    """A picture in which no channel spans more grey levels than this shows nothing."""
+    """A picture is uniform if no channel spans more grey levels than this."""
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """The numbers of `measures_of`, one row a picture."""
+        """The measurements of `measures_of`."""
         for sample in samples:
             assert not isinstance(sample.image, bytes)
             yield measures_of(sample.image)
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """A column `<check>_excess` for every check, above 0 where it finds something.
 
-        `score` is the largest of those that `checks` names, `flag` whether it is above 0, `issue` whose it is.
+        `score` is the largest excess of the checks in `checks`, `flag` whether it is above 0, `issue` the check.
         """
-        name = self.component_name()
-        columns = {
-            key: vector(table, f"{name}.{key}")
-            for key in (
-                "darkness",
-                "lightness",
-                "entropy",
-                "blurriness",
-                "histogram_std",
-                "odd_aspect",
-                "span",
-                "acutance",
-            )
-        }
-        size = np.sqrt(np.float64(vector(table, f"{name}.width")) * vector(table, f"{name}.height"))
-        sharp = sharpness(columns["blurriness"], columns["histogram_std"], self.blur_scale, self.grey_std)
-        found: dict[Check, NDArray[np.float64]] = {
-            "uniform": np.where(columns["span"] <= self.uniform, 1.0, 0.0),
-            "dark": shortfall(columns["darkness"], self.dark),
-            "light": shortfall(1 - columns["lightness"], self.light),
-            "low_information": shortfall(columns["entropy"], self.low_information),
+        size = np.sqrt(np.float64(table["width"]) * table["height"])
+        sharp = sharpness(table["blurriness"], table["histogram_std"], self.blur_scale, self.grey_std)
+        found: dict[Check, Floats] = {
+            "uniform": np.where(table["span"] <= self.uniform, 1.0, 0.0),
+            "dark": shortfall(table["darkness"], self.dark),
+            "light": shortfall(1 - table["lightness"], self.light),
+            "low_information": shortfall(table["entropy"], self.low_information),
             "blurry": shortfall(sharp, self.blurry),
-            "out_of_focus": shortfall(columns["acutance"], self.out_of_focus),
-            "odd_aspect": shortfall(columns["odd_aspect"], self.odd_aspect),
+            "out_of_focus": shortfall(table["acutance"], self.out_of_focus),
+            "odd_aspect": shortfall(table["odd_aspect"], self.odd_aspect),
             "odd_size": fence_excess(size, self.iqr_factor),
-            "greyscale": np.where(vector(table, f"{name}.greyscale"), 1.0, 0.0),
+            "greyscale": np.where(table["greyscale"], 1.0, 0.0),
         }
         excess = np.stack([found[check] for check in self.checks]) if self.checks else np.zeros((1, len(size)))
         worst = np.argmax(excess, axis=0) if len(size) else np.zeros(0, np.int64)
@@ -129,10 +111,10 @@ class Quality(CurationStep):
             "issue": issue,
         }
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """Flagged pictures by issue, and the classes that lose most by it."""
-        flag = vector(table, f"{self.component_name()}.flag")
-        issues = Counter(issue for issue in vector(table, f"{self.component_name()}.issue") if issue)
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Flagged pictures by issue, and the classes with the largest flagged share."""
+        flag = table["flag"]
+        issues = Counter(issue for issue in table["issue"] if issue)
         return {
             "flagged": int(flag.sum()),
             "flagged_rate": round(float(flag.mean()), 4) if len(flag) else 0.0,
@@ -142,12 +124,12 @@ class Quality(CurationStep):
 
 
 def measures_of(image: Pixels) -> dict[str, float | int | bool]:
-    """What is measured on RGB pixels `[H, W, 3]`.
+    """The measurements of RGB pixels `[H, W, 3]`.
 
     `darkness` and `lightness` are the 99th and 5th percentile of perceived brightness in [0, 1]; `entropy` is in
-    tenths of a bit, at most 1; `blurriness` is the deviation of the edges on the small copy (a sharp picture has a
-    *high* one, the name is cleanvision's); `histogram_std` that of its 256 grey counts; `span` the grey levels that
-    the widest channel covers; `acutance` what `acutance` gives; `odd_aspect` the short side by the long one.
+    tenths of a bit, at most 1; `blurriness` is the deviation of the edges on the small copy (*high* when sharp; the
+    name is cleanvision's); `histogram_std` that of its 256 grey counts; `span` the grey levels of the widest channel;
+    `acutance` as in the function of that name; `odd_aspect` the short side divided by the long one.
     """
     import cv2
 
@@ -157,7 +139,7 @@ def measures_of(image: Pixels) -> dict[str, float | int | bool]:
     p5, p99 = brightness_percentiles(grid, (5.0, 99.0))
     counts = np.stack([cv2.calcHist([grid], [channel], None, [256], [0, 256]).ravel() for channel in range(3)])
     grey = is_grey(grid) and is_grey(image)
-    there = [np.flatnonzero(row) for row in counts]
+    levels = [np.flatnonzero(row) for row in counts]
     edges, histogram_std = edge_deviation(sizes)
     return {
         "height": height,
@@ -168,14 +150,14 @@ def measures_of(image: Pixels) -> dict[str, float | int | bool]:
         "entropy": min(0.1 * entropy(counts[:1] if grey else counts), 1.0),
         "blurriness": edges,
         "histogram_std": histogram_std,
-        "span": int(max(found[-1] - found[0] for found in there)),
+        "span": int(max(found[-1] - found[0] for found in levels)),
         "greyscale": grey,
         "acutance": acutance(sizes),
     }
 
 
 def halvings(grey: Pixels) -> list[Pixels]:
-    """Grey levels `[H, W]`, and copies at half, a quarter and an eighth of the size, down to `LEAST_SIDE` pixels."""
+    """Grey levels `[H, W]` and copies at 1/2, 1/4 and 1/8 of the size, none with a side below `LEAST_SIDE` pixels."""
     sizes = [grey]
     while len(sizes) < 4 and min(sizes[-1].shape) >= 2 * LEAST_SIDE:
         sizes.append(halved(sizes[-1]))
@@ -183,14 +165,14 @@ def halvings(grey: Pixels) -> list[Pixels]:
 
 
 def acutance(sizes: Sequence[Pixels]) -> float:
-    """How fine the detail is: mean squared Laplacian by mean squared slope, the least over the sizes of a picture.
+    """Fineness of detail: mean squared Laplacian divided by mean squared slope, the least over a picture's sizes.
 
-    A picture with edges of one pixel has about 1, one blurred by a Gaussian of deviation s about 1/s² at the size where
-    s is a few pixels; halving the size shows blur that is wide enough to leave only rounding and compression noise.
-    A picture of one level has 0. NaN for a picture under 5 px.
+    It is about 1 for edges one pixel wide and about 1/s² after a Gaussian blur of deviation s, at the size where s is a
+    few pixels. Wide blur leaves only rounding and compression noise at full size and shows at the halved ones.
+    0 for a picture of one level, NaN for a side under 5 px.
 
     Args:
-        sizes: what `halvings` gives.
+        sizes: from `halvings`.
     """
     return min(_fineness(grey) for grey in sizes)
 
@@ -211,7 +193,7 @@ def _fineness(grey: Pixels) -> float:
 
 
 def sampling_grid(image: Pixels) -> Pixels:
-    """The picture itself, or its pixels at even distances, at most `GRID`: values are picked, never averaged."""
+    """At most `GRID` evenly spaced pixels, picked and not averaged; a smaller picture is returned itself."""
     import cv2
 
     height, width = image.shape[:2]
@@ -223,7 +205,7 @@ def sampling_grid(image: Pixels) -> Pixels:
 
 
 def brightness_percentiles(pixels: Pixels, percents: Sequence[float]) -> list[float]:
-    """Percentiles in [0, 1] of sqrt(.241 R² + .691 G² + .068 B²) / 255, to 1/510, by counting."""
+    """Percentiles of sqrt(.241 R² + .691 G² + .068 B²) / 255, in [0, 1], counted to within 1/510."""
     import cv2
 
     brightness = cv2.sqrt(cv2.transform(np.square(pixels, dtype=np.float32), np.array([WEIGHTS], np.float32)))
@@ -235,22 +217,22 @@ def brightness_percentiles(pixels: Pixels, percents: Sequence[float]) -> list[fl
     return [float(value) for value in (lower * (1 - part) + upper * part) / 255]
 
 
-def entropy(counts: NDArray[np.floating[Any]]) -> float:
-    """Bits per value of a histogram of any shape; over the channels' counts side by side it is Pillow's `entropy`."""
+def entropy(counts: Reals) -> float:
+    """Bits per value of a histogram of any shape; for the counts of all channels together, as Pillow's `entropy`."""
     share = counts[counts > 0] / counts.sum(dtype=np.float64)
     return float(-(share * np.log2(share)).sum())
 
 
 def is_grey(image: Pixels) -> bool:
-    """Whether the three channels are equal throughout."""
+    """Whether the three channels are equal in every pixel."""
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
 
 
 def edge_deviation(sizes: Sequence[Pixels]) -> tuple[float, float]:
-    """Deviation of a 3 × 3 Laplacian on a copy of 64 px, and of the copy's 256 histogram counts.
+    """Standard deviation of a 3 × 3 Laplacian on a copy of 64 px, and of that copy's 256 histogram counts.
 
     Args:
-        sizes: what `halvings` gives.
+        sizes: from `halvings`.
     """
     import cv2
     from PIL import Image, ImageFilter
@@ -262,9 +244,10 @@ def edge_deviation(sizes: Sequence[Pixels]) -> tuple[float, float]:
 
 
 def thumbnail(sizes: Sequence[Pixels]) -> Pixels:
-    """Grey levels bicubically shrunk to 64 px on the long side; a smaller picture keeps its size.
+    """Grey levels reduced bicubically to 64 px on the long side; a smaller picture keeps its size.
 
-    It starts from the smallest of the sizes with 96 px or more, which lowers `edge_deviation` by 2 % (0 to 4 %).
+    The reduction starts from the smallest of the sizes with 96 px or more, which lowers `edge_deviation` by 2 % (0 to
+    4 %).
     """
     from PIL import Image
 
@@ -276,30 +259,28 @@ def thumbnail(sizes: Sequence[Pixels]) -> Pixels:
     return np.asarray(Image.fromarray(start).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def sharpness(
-    blurriness: NDArray[np.float64], histogram_std: NDArray[np.float64], scale: float, grey_std: float
-) -> NDArray[np.float64]:
-    """Blur score of cleanvision `[N]` in [0, 1], low where blurred: edges, and flatness of the histogram, each scaled.
+def sharpness(blurriness: Floats, histogram_std: Floats, scale: float, grey_std: float) -> Floats:
+    """The blur score of cleanvision, `[N]` in [0, 1], low where blurred: scaled edges plus the histogram's peakedness.
 
-    A picture with few grey levels has a peaked histogram; its score is added, so that a sharp drawing on an empty
-    page isn't taken for a blurred photograph.
+    A picture with few grey levels has a peaked histogram. Its score is added, so a sharp drawing on an empty page
+    doesn't count as a blurred photograph.
     """
     peaked = 1 - np.exp(-scale * histogram_std)
     return np.asarray(np.minimum(1 - np.exp(-scale * blurriness) + np.where(peaked > grey_std, peaked, 0.0), 1.0))
 
 
-def shortfall(values: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    """How far values `[N]` fall short, as a share of the least allowed: above 0 where they do, 1 for a zero.
+def shortfall(values: Floats, least: float) -> Floats:
+    """How far values `[N]` lie below the threshold, as a share of it: above 0 below it, 1 for a value of 0.
 
-    -1 where there is nothing to measure (NaN): the acutance of a picture of a few pixels.
+    -1 for NaN, such as the acutance of a picture of a few pixels.
     """
     return np.nan_to_num((least - values) / least, nan=-1.0) if least > 0 else np.full(len(values), -1.0)
 
 
-def fence_excess(size: NDArray[np.float64], iqr_factor: float) -> NDArray[np.float64]:
-    """Where sizes `[N]` lie beyond Tukey's fences about the quartiles: above 0 (to 1) outside, at most 0 inside.
+def fence_excess(size: Floats, iqr_factor: float) -> Floats:
+    """How far sizes `[N]` lie beyond Tukey's fences around the quartiles: in (0, 1] outside, at most 0 inside.
 
-    With all of the middle half equal the fences meet, and any other size is odd, as cleanvision has it.
+    If the two quartiles are equal the fences meet, and any other size is odd, as in cleanvision.
     """
     if not len(size):
         return np.zeros(0)

@@ -1,9 +1,9 @@
-"""Ranks pictures by how large their loss was over a whole training, and tells whether some labels are wrong at all.
+"""Ranks pictures by their mean loss over a whole training, and tests whether any labels are wrong.
 
-Of single epochs the early ones tell wrong labels best and the last ones hardly, and which is best isn't known; their
-mean needs no such choice. A mixture of two Gaussians always finds two kinds of pictures, in clean data too, so it is
-believed only where two are better than one and stand apart. It is fitted to mean margins: losses are so skewed that
-two components always fit them better, however clean the labels.
+Wrong labels stand out best in early epochs and hardly in the last ones. Which epoch is best isn't known, so all are
+averaged. A mixture of two Gaussians finds two kinds of pictures in clean data too, so it counts only if two components
+fit better than one and are well separated. It is fitted to mean margins, because losses are so skewed that two
+components always fit them better, however clean the labels.
 """
 
 from __future__ import annotations
@@ -12,78 +12,74 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from curation.labels.classes import less_class_median, most_flagged
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from schemas.errors import RecipeError
-from variorum.columns import given_labels, vector
+from variorum.curation.labels.classes import less_class_median, most_flagged
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Bools, Ints, Reals
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
 
 FEWEST = 20
-"""With fewer pictures there is no evidence of anything."""
+"""With fewer pictures nothing is tested."""
 APART = 2.0
-"""Ashman's D of two modes that stand apart (Ashman, Bird & Zepf, AJ 108, 1994)."""
+"""Ashman's D above which two modes are well separated (Ashman, Bird & Zepf, AJ 108, 1994)."""
 
 
-class SmallLoss(CurationStep):
-    """A score by mean loss, and flags by a mixture of margins or by the margins of a class that doesn't exist."""
+class SmallLoss(Detector):
+    """A score by mean loss, and flags by a mixture of margins or by comparison with a made-up class."""
 
     revision: ClassVar[int] = 2
-    scored_by: ClassVar[frozenset[str]] = frozenset({"method", "posterior", "percentile"})
 
     method: Literal["mixture", "fake_class"] = "mixture"
     """`fake_class` flags margins as low as those of a made-up class; needs `training_dynamics` with `fake_class`."""
     posterior: float = Field(default=0.5, gt=0, lt=1)
-    """Least probability of the suspect component for a flag of `mixture`."""
+    """`mixture` flags a higher posterior of the suspect component."""
     percentile: float = Field(default=99.0, gt=0, le=100)
-    """Of the made-up class's margins, below which `fake_class` flags."""
+    """`fake_class` flags margins below this percentile of the made-up class's margins."""
 
     def needs(self) -> tuple[str, ...]:
-        """The losses and margins."""
+        """`training_dynamics`, for losses and margins."""
         return ("training_dynamics",)
 
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """Columns `score` (the mean loss's rank, in (0, 1)), `posterior` (of a wrong label), `flag`.
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """Columns `score` (rank of the mean loss, in (0, 1)), `posterior` (of a wrong label), `flag`.
 
-        Where there is no evidence of noise, `posterior` is 0 and `mixture` flags nothing; nor does it in classes with
-        fewer than five pictures, where `posterior` is NaN.
+        Without evidence of noise `posterior` is 0 and `mixture` flags nothing. In classes with fewer than five
+        pictures `posterior` is NaN and `mixture` flags nothing either.
 
         Raises:
-            RecipeError: `fake_class` without the margins of one.
+            RecipeError: `training_dynamics` stored no margins of a made-up class, which `fake_class` needs.
         """
-        if not table.num_rows:
+        if not len(table):
             return {"score": np.zeros(0), "posterior": np.zeros(0), "flag": np.zeros(0, dtype=bool)}
-        y, _ = given_labels(table)
-        loss, margin = vector(table, "training_dynamics.mean_loss"), vector(table, "training_dynamics.aum")
+        y, _ = table.labels()
+        loss, margin = table["training_dynamics.mean_loss"], table["training_dynamics.aum"]
         posterior, judged = np.where(np.isnan(loss), np.nan, 0.0), np.isfinite(margin)
         found = suspicion(margin[judged], y[judged], ctx.seed_for(self.component_name(), "", "mixture") % 2**32)
         if found is not None:
             posterior[judged] = found
         flag = posterior > self.posterior
         if self.method == "fake_class":
-            if "training_dynamics.fake_margin" not in table.column_names:
+            if "training_dynamics.fake_margin" not in table:
                 raise RecipeError(
-                    f"curate.{self.component_name()}: training_dynamics kept no fake_margin; set its fake_class to true"
+                    f"curate.{self.component_name()}: training_dynamics stored no fake_margin; "
+                    "set its fake_class to true"
                 )
-            fake = vector(table, "training_dynamics.fake_margin")
+            fake = table["training_dynamics.fake_margin"]
             flag = below_fake(margin, fake[np.isfinite(fake)], self.percentile)
         return {"score": rank(loss), "posterior": posterior, "flag": flag}
 
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """Whether there is evidence of noise, the estimated rate, counts, and the classes that are flagged most."""
-        name = self.component_name()
-        judged = ~np.isnan(vector(table, f"{name}.score"))
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Whether there is evidence of noise, the estimated rate, counts, and the most flagged classes."""
+        judged = ~np.isnan(table["score"])
         if not judged.any():
             return {"judged": 0}
-        flag, posterior = vector(table, f"{name}.flag"), vector(table, f"{name}.posterior")[judged]
+        flag, posterior = table["flag"], table["posterior"][judged]
         return {
             "judged": int(judged.sum()),
             "evidence_of_noise": bool((posterior > 0).any()),
@@ -93,8 +89,8 @@ class SmallLoss(CurationStep):
         }
 
 
-def rank(values: Floats) -> Floats:
-    """Ranks `[N]` in (0, 1) of the values that aren't NaN; equal values share one."""
+def rank(values: Reals) -> Reals:
+    """Ranks `[N]` in (0, 1); ties share a rank, NaN stays NaN."""
     from scipy.stats import rankdata
 
     ranks, judged = np.full(len(values), np.nan), ~np.isnan(values)
@@ -102,12 +98,11 @@ def rank(values: Floats) -> Floats:
     return ranks
 
 
-def suspicion(margin: Floats, y: Ints, seed: int) -> Floats | None:
+def suspicion(margin: Reals, y: Ints, seed: int) -> Reals | None:
     """Probability `[N]` that a label is wrong, by its mean margin `[N]`; None without evidence that any is.
 
-    Margins differ from class to class, so each class's median is subtracted first; NaN in classes too small for one. A
-    mixture for every class finds two modes in clean ones, easy pictures and hard ones; over all classes together
-    those blur into one.
+    Margins differ between classes, so each class's median is subtracted first; NaN in classes too small for a median.
+    One mixture per class would find two modes in clean classes, easy and hard pictures; over all classes these merge.
     """
     centred = less_class_median(-np.asarray(margin, dtype=np.float64), y)
     judged = np.isfinite(centred)
@@ -117,12 +112,12 @@ def suspicion(margin: Floats, y: Ints, seed: int) -> Floats | None:
     return None if found is None else centred
 
 
-def upper_mode(values: Floats, seed: int) -> Floats | None:
-    """Posterior `[N]` of the upper of two Gaussians, where two modes are better than one and stand apart, else None.
+def upper_mode(values: Reals, seed: int) -> Reals | None:
+    """Posterior `[N]` of the upper of two Gaussians; None unless two fit better than one and are well separated.
 
-    Two are better by the Bayesian information criterion, which larger samples satisfy with any skew or heavy tail,
-    and apart by Ashman's `D = √2 |μ₁ − μ₂| / √(σ₁² + σ₂²)`, above 2. The posterior never falls as the value rises,
-    though far out the wider of two Gaussians would claim everything.
+    Two must fit better by the Bayesian information criterion, which large samples satisfy with any skew or heavy tail,
+    and be separated by Ashman's `D = √2 |μ₁ − μ₂| / √(σ₁² + σ₂²)` above 2. The posterior is made non-decreasing in the
+    value, as the wider of two Gaussians would otherwise claim both ends.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -141,8 +136,8 @@ def upper_mode(values: Floats, seed: int) -> Floats | None:
     return posterior
 
 
-def below_fake(margin: Floats, fake: Floats, percentile: float) -> NDArray[np.bool_]:
-    """Which margins `[N]` are below a percentile of those of the made-up class (AUM: Pleiss et al., NeurIPS 2020)."""
+def below_fake(margin: Reals, fake: Reals, percentile: float) -> Bools:
+    """Mask `[N]` of margins below a percentile of the made-up class's margins (AUM: Pleiss et al., NeurIPS 2020)."""
     if not len(fake):
         return np.zeros(len(margin), dtype=bool)
     return np.asarray(margin < np.percentile(fake, percentile))

@@ -1,33 +1,29 @@
-"""How much accuracy ImageNet classifiers lose on each variant of an edition, against the same pictures' originals.
+"""How much accuracy ImageNet classifiers lose on each variant of an edition, compared with the originals.
 
 The measure of ImageNet-E (Li et al., CVPR 2023, arXiv 2303.17096): drop = accuracy(original) - accuracy(edited), in
-percentage points. It is paired by source picture, so one whose edit was refused counts on neither side.
+percentage points. It is paired by source picture, so a picture whose edit was rejected counts on neither side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from generators.sources.imagenet import index_of
-from schemas.canonical import Json, derive_seed
-from schemas.component import Context, Evaluation
-from schemas.sample import BASELINES, Sample
+from variorum.generators.sources.imagenet import index_of
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.sample import BASELINES, Sample
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    Floats = NDArray[np.float64]
+    from variorum.arrays import Floats, Ints
 
 ORIGINAL = "original"
 UNSCORED = -1
-"""Label index of a picture that has no label, or none that is one of ImageNet's classes."""
-BATCH = 32
+"""Label index of a picture without an ImageNet label."""
 
 
 class AccuracyDrop(Evaluation):
@@ -35,49 +31,47 @@ class AccuracyDrop(Evaluation):
 
     Attributes:
         classifiers: aliases of ImageNet-1k classifiers; none of them may have filtered the edition.
-        bootstrap: resamples behind each interval.
-        confidence: of the intervals.
+        bootstrap: number of resamples per interval.
+        confidence: level of the intervals, in (0, 1).
     """
 
-    measured_by: ClassVar[frozenset[str]] = frozenset({"classifiers"})
+    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
 
     def aliases(self) -> tuple[str, ...]:
-        """The judges."""
+        """The classifiers."""
         return self.classifiers
 
-    def measure(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
-        """A row a picture and classifier: the label's ImageNet index, the top-1 index, the label's probability."""
-        stream = iter(samples)
-        while batch := list(islice(stream, BATCH)):
-            images = [sample.image for sample in batch]
-            for alias in self.classifiers:
-                probabilities = ctx.models.get(alias)(images)
-                for sample, row in zip(batch, probabilities, strict=True):
-                    label, top1 = label_index(sample.labels), int(row.argmax())
-                    yield {
-                        "id": sample.id,
-                        "parent": sample.parent,
-                        "variant": sample.variant,
-                        "reference": reference(sample),
-                        "classifier": alias,
-                        "label": label,
-                        "top1": top1,
-                        "correct": label == top1,
-                        "p_label": None if label == UNSCORED else float(row[label]),
-                    }
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture and classifier: ImageNet indices of label and top-1 class, probability of the label."""
+        images = [sample.image for sample in samples]
+        for alias in self.classifiers:
+            probabilities = ctx.models.get(alias)(images)
+            for sample, row in zip(samples, probabilities, strict=True):
+                label, top1 = label_index(sample.labels), int(row.argmax())
+                yield {
+                    "id": sample.id,
+                    "parent": sample.parent,
+                    "variant": sample.variant,
+                    "reference": reference(sample),
+                    "classifier": alias,
+                    "label": label,
+                    "top1": top1,
+                    "correct": label == top1,
+                    "p_label": None if label == UNSCORED else float(row[label]),
+                }
 
-    def summarise(self, table: pa.Table, seed: int) -> dict[str, Json]:
-        """Accuracies and drops in percent and percentage points, by classifier and variant.
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """Accuracies in percent and drops in percentage points, by classifier and variant.
 
-        `unscored` counts pictures without an ImageNet label, `unpaired` edited ones whose original isn't there.
-        `average_drop` is over the edits, without the baselines. `drop_vs_reference` is the drop from another variant
-        that an edit started from, over the sources that have both.
+        `unscored` counts pictures without an ImageNet label, `unpaired` edited pictures whose original is missing.
+        `average_drop` averages over the edits, without the baselines. `drop_vs_reference` is the drop relative to the
+        variant that an edit started from, over the sources that have both.
         """
-        rows = table.to_pylist()
+        rows = table.arrow.to_pylist()
         scored = [row for row in rows if row["label"] != UNSCORED]
         root = roots({row["id"]: row["parent"] for row in rows})
         figures: dict[str, Json] = {}
@@ -87,7 +81,7 @@ class AccuracyDrop(Evaluation):
             of_source = {root[row["id"]]: float(row["correct"]) for row in mine if row["variant"] == ORIGINAL}
             edited = [row for row in mine if row["variant"] != ORIGINAL and root[row["id"]] in of_source]
             unpaired += sum(row["variant"] != ORIGINAL for row in mine) - len(edited)
-            figures[alias] = self._figures(of_source, edited, root, seed)
+            figures[alias] = self._of_classifier(of_source, edited, root, ctx.seed)
         judges = len(self.classifiers)
         return {
             "confidence": self.confidence,
@@ -96,7 +90,7 @@ class AccuracyDrop(Evaluation):
             "classifiers": figures,
         }
 
-    def _figures(
+    def _of_classifier(
         self, of_source: Mapping[str, float], edited: Sequence[Mapping[str, Json]], root: Mapping[str, str], seed: int
     ) -> Json:
         sources, variants = sorted(of_source), sorted({str(row["variant"]) for row in edited})
@@ -142,21 +136,21 @@ class AccuracyDrop(Evaluation):
 
 
 def label_index(labels: Sequence[str]) -> int:
-    """ImageNet's index of the first label that has one, given as wnid or name; UNSCORED when none has."""
+    """ImageNet index of the first label that is an ImageNet wnid or name; UNSCORED if there is none."""
     return next((index for label in labels if (index := index_of(label)) is not None), UNSCORED)
 
 
 def reference(sample: Sample) -> str:
-    """The variant that the sample's last edit started from, for those that start from an edit; else empty."""
+    """The variant that the sample's last edit started from; empty if it started from the original."""
     value = sample.ops[-1]["requested"].get("reference") if sample.ops else None
     return value if isinstance(value, str) else ""
 
 
 def roots(parents: Mapping[str, str]) -> dict[str, str]:
-    """The oldest known ancestor of every id: what edits of one picture have in common, however many steps it took.
+    """The oldest known ancestor of every id. All edits of one picture share it, however many steps they took.
 
     Args:
-        parents: id to its parent's id, empty for none. A parent need not be listed itself.
+        parents: id to the parent's id, `""` for none. A parent need not have an entry of its own.
     """
     found: dict[str, str] = {}
     for start in parents:
@@ -170,13 +164,14 @@ def roots(parents: Mapping[str, str]) -> dict[str, str]:
 
 
 class Resamples:
-    """Bootstrap resamples of `n` sources, the same ones for every figure, so that figures stay comparable.
+    """Bootstrap resamples of `n` sources, the same for every figure, so that figures are comparable.
 
     Args:
         n: number of sources.
         draws: number of resamples.
-        confidence: of the percentile intervals (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13).
-        seed: of the resampling.
+        confidence: level of the percentile intervals (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
+            ch. 13).
+        seed: seed of the resampling.
     """
 
     def __init__(self, n: int, draws: int, confidence: float, seed: int) -> None:
@@ -187,8 +182,8 @@ class Resamples:
         """Mean over columns of sum(top) / sum(bottom), with its interval: `value`, `low`, `high` in percent.
 
         Args:
-            top: `[n, V]`, what each source lost in each variant.
-            bottom: `[n, V]`, how many pictures it has there; every column has some.
+            top: `[n, V]`, the loss of each source in each variant.
+            bottom: `[n, V]`, the number of pictures of each source in each variant; no column sums to 0.
         """
         value = ratio_means(np.ones((1, self._n)), top, bottom)[0]
         rng = np.random.default_rng(self._seed)
@@ -201,8 +196,8 @@ class Resamples:
         return {"value": percent(value), "low": percent(low), "high": percent(high)}
 
 
-def ratio_means(weights: NDArray[np.int64] | Floats, top: Floats, bottom: Floats) -> Floats:
-    """`mean_v (W top)_v / (W bottom)_v` for each row of W `[R, n]`; columns that a resample emptied are left out."""
+def ratio_means(weights: Ints | Floats, top: Floats, bottom: Floats) -> Floats:
+    """`mean_v (W top)_v / (W bottom)_v` for each row of W `[R, n]`, without columns that are empty in a resample."""
     tops, bottoms = weights @ top, weights @ bottom
     filled = bottoms > 0
     ratios = np.divide(tops, bottoms, out=np.zeros_like(tops), where=filled)
@@ -211,5 +206,5 @@ def ratio_means(weights: NDArray[np.int64] | Floats, top: Floats, bottom: Floats
 
 
 def percent(value: float) -> float:
-    """A share as percent, to two decimals."""
+    """A share in percent, rounded to two decimals."""
     return round(100 * float(value), 2)

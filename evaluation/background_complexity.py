@@ -1,41 +1,37 @@
-"""How complex backgrounds are before and after an edit: what background edits were to change, whatever models say.
+"""How complex backgrounds are before and after an edit, measured on the pixels, without a model.
 
-For each variant that leaves the object where it was, the mean of both measures of ImageNet-E edits on the pictures
-themselves, paired with the same photograph's original and, for guided backgrounds, with their control.
+Covers the variants that leave the object in place. Each picture is paired with the original of the same photograph
+and, for guided backgrounds, with its control. The complexity measures are those of the background edits.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluation.accuracy_drop import ORIGINAL, reference, roots
-from generators.editing import complexity
-from schemas.canonical import Json
-from schemas.component import Context, Evaluation
-from schemas.sample import Sample
-from variorum.images import decode_mask
+from variorum.evaluation.accuracy_drop import ORIGINAL, reference, roots
+from variorum.generators.editing import complexity
+from variorum.pixels import decode_mask
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from variorum.arrays import Bools, Floats
 
 MEASURES = ("masked_hf", "adm_compat", "contrast")
 MASK = "mask.png"
 
-Row = Mapping[str, Json]
-
 
 class BackgroundComplexity(Evaluation):
-    """Complexity by variant, of pictures that come with the object's mask."""
+    """Background complexity by variant, over the pictures that have an object mask."""
 
-    measured_by: ClassVar[frozenset[str]] = frozenset()
-
-    def measure(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Row]:
-        """A row a picture: both measures, the contrast, and which mask they were taken around; null without one."""
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture: `masked_hf`, `adm_compat`, `contrast` and a hash of the mask; null without a mask."""
         for sample in samples:
             found: dict[str, Json] = dict.fromkeys(MEASURES)
             mask = sample.extras.get(MASK)
@@ -51,14 +47,14 @@ class BackgroundComplexity(Evaluation):
                 **found,
             }
 
-    def summarise(self, table: pa.Table, seed: int) -> dict[str, Json]:
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By variant: `n`, and for each measure the mean `original`, `edited` and `change`, paired by photograph.
 
-        With a reference, `change_vs_reference` and `risen`, the share of pictures whose measure rose against it, too.
-        Left out are variants without masks, or with another mask than the original has: there the background is
-        another one, and not only otherwise.
+        With a reference also `change_vs_reference`, and `risen`, the share of pictures whose measure is higher than
+        the reference's. Pictures without a mask, or with a mask that differs from the original's, are left out: a
+        different mask means a different background region, so the values can't be compared.
         """
-        rows = [row for row in table.to_pylist() if row["mask"]]
+        rows = [row for row in table.arrow.to_pylist() if row["mask"]]
         root = roots({row["id"]: row["parent"] for row in rows})
         by_variant: dict[str, dict[str, Row]] = {}
         for row in rows:
@@ -76,8 +72,8 @@ class BackgroundComplexity(Evaluation):
         return {"variants": figures}
 
 
-def measures(sample: Sample, background: NDArray[np.bool_]) -> dict[str, Json]:
-    """Of one picture, by name."""
+def measures(sample: Sample, background: Bools) -> dict[str, Json]:
+    """The measures of one picture, by name."""
     picture = sample.image
     assert not isinstance(picture, bytes)
     share, contrast = complexity.masked_hf(picture, background)
@@ -87,7 +83,7 @@ def measures(sample: Sample, background: NDArray[np.bool_]) -> dict[str, Json]:
 def summary(
     mine: Mapping[str, Row], originals: Mapping[str, Row], by_variant: Mapping[str, Mapping[str, Row]]
 ) -> dict[str, Json]:
-    """The figures of one variant's rows, by source."""
+    """The figures of one variant, given rows by source."""
     sources = sorted(mine)
     start = str(mine[sources[0]]["reference"])
     started = by_variant.get(start, {})
@@ -109,11 +105,11 @@ def summary(
     return figures
 
 
-def values(rows: Mapping[str, Row], sources: Sequence[str], name: str) -> NDArray[np.float64]:
-    """One measure of these sources."""
+def values(rows: Mapping[str, Row], sources: Sequence[str], name: str) -> Floats:
+    """One measure `[n]` of these sources."""
     return np.array([rows[source][name] for source in sources], np.float64)
 
 
 def short(value: float) -> float:
-    """Four decimals."""
+    """Rounded to four decimals."""
     return round(float(value), 4)

@@ -1,64 +1,61 @@
 """How good a generated set is, variant by variant, against real pictures of the same classes.
 
-Whether its pictures are recognised, how they lie among real ones and how diverse they are, and what a classifier
-trained on them knows of real pictures. A real set of as many pictures is measured beside them: figures like these mean
-little without it. The evaluation follows Bansal & Grover, Leaving Reality to Imagination (arXiv 2302.02503).
+Measures whether a classifier recognises the pictures, how close they are to real ones, how diverse they are, and how
+well a classifier trained on them does on real pictures. A real set of the same size is measured alongside, as the
+scale for all figures. The evaluation follows Bansal & Grover, Leaving Reality to Imagination (arXiv 2302.02503).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from evaluation.accuracy_drop import UNSCORED, label_index
-from evaluation.sets.figures import Comparison
-from evaluation.sets.pictures import Pictures, ranks
-from generators.sources.imagenet import is_wnid, name_of
-from generators.sources.imagenet import table as imagenet
-from schemas.canonical import Json, derive_seed
-from schemas.component import Context, Evaluation, NestedSource, Source
-from schemas.sample import Sample
-from variorum.columns import matrix, vector
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-BATCH = 32
+from variorum.evaluation.accuracy_drop import UNSCORED, label_index
+from variorum.evaluation.sets.figures import Comparison
+from variorum.evaluation.sets.pictures import Pictures, ranks
+from variorum.generators.sources.imagenet import is_wnid, name_of
+from variorum.generators.sources.imagenet import table as imagenet
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Evaluation, Row, Source
+from variorum.schemas.lookup import NestedSource
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
 
 class GeneratedSet(Evaluation):
-    """Each variant of an edition is a set; a class counts that the edition and all references have."""
+    """Each variant of an edition is one set. Only classes that the edition and all references have are counted."""
 
     revision = 2
-    measured_by: ClassVar[frozenset[str]] = frozenset({"encoder", "judge", "perceptual"})
+    late: ClassVar[frozenset[str]] = frozenset(
+        {"train", "test", "shifted", "neighbours", "fractions", "most", "bootstrap", "confidence"}
+    )
 
     train: NestedSource | None = None
-    """Real pictures that the sets are compared with, and that heads are trained on; null for no comparison."""
+    """Real pictures to compare the sets with and to train heads on; null for no comparison."""
     test: NestedSource | None = None
-    """Other real pictures: what heads are tested on, and a set beside the generated ones."""
+    """Other real pictures: heads are tested on them, and they are measured as a set like the generated ones."""
     shifted: NestedSource | None = None
-    """Real pictures of another kind, for effective robustness."""
+    """Real pictures under a distribution shift, for effective robustness."""
     encoder: str = "encoder"
-    """Alias of the model whose embeddings all but recognition is measured in."""
+    """Alias of the model that embeds the pictures; used by all figures except recognition and LPIPS."""
     judge: str | None = "judge"
-    """Alias of the classifier that recognises, of ImageNet or of its own classes; null for none."""
+    """Alias of the classifier for recognition, with ImageNet's classes or its own; null for none."""
     perceptual: str | None = None
-    """Alias of the model whose embeddings' squared distances are LPIPS; null for none."""
+    """Alias of the model whose embeddings have LPIPS as their squared distances; null for none."""
     neighbours: int = Field(default=5, ge=1)
-    """Balls of precision, recall, density and coverage reach to this one."""
+    """k of the nearest-neighbour balls of precision, recall, density and coverage."""
     fractions: tuple[float, ...] = Field(default=(0.125, 0.25, 0.5, 1.0), min_length=1)
-    """Of each class's pictures, for the table over set sizes."""
+    """Shares of each class's pictures, for the table over set sizes."""
     most: int = Field(default=10_000, ge=100)
-    """Pictures of a set, at most, in the figures that compare every picture with every other."""
+    """Maximum number of pictures per set in the figures that compare all pairs."""
     bootstrap: int = Field(default=500, ge=100, le=100_000)
-    """Resamples behind the intervals of effective robustness."""
+    """Number of resamples for the intervals of effective robustness."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Of the intervals."""
+    """Level of the intervals, in (0, 1)."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
@@ -67,32 +64,26 @@ class GeneratedSet(Evaluation):
         return self
 
     def aliases(self) -> tuple[str, ...]:
-        """The models that it measures with; none of them may have filtered the edition."""
+        """The models used; none of them may have filtered the edition."""
         return tuple(alias for alias in (self.encoder, self.judge, self.perceptual) if alias)
 
     def references(self) -> Mapping[str, Source]:
-        """Those of `train`, `test` and `shifted` that there are."""
+        """The given ones of `train`, `test` and `shifted`."""
         named = {"train": self.train, "test": self.test, "shifted": self.shifted}
         return {name: source for name, source in named.items() if source is not None}
 
-    def measure(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """A row a picture: `label`, the judge's `top1` and its probability of the label, the `embedding` float32.
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture: `label`, the judge's `top1`, its probability `p_label` of the label, `embedding`.
 
-        `top1` is empty and `p_label` null where the label is none of the judge's classes. With `perceptual`, `look`
-        is its embedding.
+        `top1` is empty and `p_label` null if the label is not one of the judge's classes. `look` is the embedding by
+        `perceptual`, if that is named.
         """
-        stream = iter(samples)
-        while batch := list(islice(stream, BATCH)):
-            images = [sample.image for sample in batch]
-            embeddings = np.asarray(ctx.models.get(self.encoder)(images), dtype=np.float32)
-            rows = [
-                {"id": sample.id, "variant": sample.variant, **seen, "embedding": embedding}
-                for sample, seen, embedding in zip(batch, self._seen(batch, ctx), embeddings, strict=True)
-            ]
-            if self.perceptual:
-                for row, look in zip(rows, ctx.models.get(self.perceptual)(images), strict=True):
-                    row["look"] = look
-            yield from rows
+        images = [sample.image for sample in samples]
+        embeddings = np.asarray(ctx.models.get(self.encoder)(images), dtype=np.float32)
+        looks = ctx.models.get(self.perceptual)(images) if self.perceptual else [None] * len(images)
+        for sample, seen, embedding, look in zip(samples, self._seen(samples, ctx), embeddings, looks, strict=True):
+            row = {"id": sample.id, "variant": sample.variant, **seen, "embedding": embedding}
+            yield row if look is None else {**row, "look": look}
 
     def _seen(self, batch: Sequence[Sample], ctx: Context) -> list[dict[str, Json]]:
         unseen: list[dict[str, Json]] = [
@@ -109,33 +100,34 @@ class GeneratedSet(Evaluation):
                 row |= {"label": names[k], "top1": names[int(p.argmax())], "p_label": float(p[k])}
         return unseen
 
-    def summarise(self, table: pa.Table, seed: int) -> dict[str, Json]:
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """All figures; shares and accuracies in percent, differences in percentage points.
 
-        `real` has those of test pictures, as many as the largest variant has, and `variants` those of each variant.
-        What couldn't be measured is missing there and named, with the reason, in `not_measured`.
+        `variants` has the figures of each variant, `real` those of test pictures, as many as the largest variant has.
+        `not_measured` names the figures that are missing, each with the reason.
         """
         names = list(self.references())
-        if not table.num_rows or (names and not (vector(table, "set") == "").any()):
+        if not len(table) or (names and not (table["set"] == "").any()):
             return {"n": 0, "variants": {}}
-        table = table.sort_by([(name, "ascending") for name in (*(["set"] if names else []), "variant", "id")])
-        variant, label = (vector(table, name) for name in ("variant", "label"))
-        belongs = vector(table, "set") if names else np.full(len(label), "")
+        order = [(name, "ascending") for name in (*(["set"] if names else []), "variant", "id")]
+        table = replace(table, arrow=table.arrow.sort_by(order))
+        variant, label = table["variant"], table["label"]
+        belongs = table["set"] if names else np.full(len(label), "")
         if not (label[belongs == ""] != "").any():
-            label = np.full(len(label), "")  # nothing is labelled: one class, so to speak
+            label = np.full(len(label), "")  # without any label all pictures form one class
         of_set = {name: set(label[belongs == name]) for name in ("", *names)}
         common = set.intersection(*of_set.values())
         classes = sorted(common - {""} or common)
         index = {name: k for k, name in enumerate(classes)}
         y = np.array([index.get(name, -1) for name in label], dtype=np.int64)
-        judged = vector(table, "top1")
-        right = np.where(judged == "", np.nan, judged == vector(table, "label")).astype(float)
-        x, looks = matrix(table, "embedding"), matrix(table, "look") if self.perceptual else None
+        judged = table["top1"]
+        right = np.where(judged == "", np.nan, judged == table["label"]).astype(float)
+        x, looks = table["embedding"], table["look"] if self.perceptual else None
         usable = (y >= 0) & np.isfinite(x).all(axis=1)
 
         def pictures(chosen: Any, name: str) -> Pictures:
             chosen = chosen & usable
-            rng = np.random.default_rng(derive_seed(seed, "generated_set", name))
+            rng = np.random.default_rng(derive_seed(ctx.seed, "generated_set", name))
             every = Pictures(x, y, np.zeros_like(y), right, looks).where(chosen)
             return replace(every, rank=ranks(every.y, rng))
 
@@ -153,7 +145,7 @@ class GeneratedSet(Evaluation):
             most=self.most,
             bootstrap=self.bootstrap,
             confidence=self.confidence,
-            seed=seed,
+            seed=ctx.seed,
         )
         return {
             "n": int((belongs == "").sum()),
@@ -166,10 +158,10 @@ class GeneratedSet(Evaluation):
 
 
 def class_name(identity: str) -> str:
-    """What people call a class: ImageNet's by name and id, others by their id."""
+    """A class's name for people: name and wnid for ImageNet's classes, the id for others."""
     return f"{name_of(identity)} ({identity})" if is_wnid(identity) else identity
 
 
 def own_index(labels: Sequence[str], classes: Sequence[str]) -> int:
-    """Index of the first label that is one of the classes; UNSCORED when none is."""
+    """Index of the first label that is one of the classes; UNSCORED if none is."""
     return next((classes.index(label) for label in labels if label in classes), UNSCORED)

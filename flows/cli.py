@@ -1,34 +1,33 @@
-"""The `variorum` command. Only this module prints; what it calls logs or returns."""
+"""The `variorum` command. Only this module and `terminal` print; what they call logs or returns.
+
+Exit codes: 0 done; 1 an error, said in one line; 2 wrong usage; 130 stopped by Ctrl-C.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from flows.terminal import (
-    bars,
-    console,
-    print_counts,
-    print_diff,
-    print_evaluations,
-    print_ledger,
-    print_paths,
-    print_plan,
-    print_summary,
-)
-from schemas.errors import ModelUnavailable, VariorumError
+from variorum.flows import terminal
+from variorum.schemas.errors import ModelUnavailable, VariorumError
 
 if TYPE_CHECKING:
-    from flows.job import Job
-    from schemas.manifest import Manifest
-    from schemas.recipe import Recipe
-    from variorum.store import Store
+    from variorum.edition.store import Store
+    from variorum.machine.progress import Progress
+    from variorum.run import Job
+    from variorum.schemas.manifest import Manifest
+    from variorum.stages.stage import Runner
+
+T = TypeVar("T")
 
 
 class Profile(StrEnum):
@@ -40,14 +39,43 @@ class Profile(StrEnum):
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Generate variants of image datasets, gather the notes on each, and seal the result as a versioned edition.",
-    epilog="Start with [bold]variorum run imagenet_e[/bold], then [bold]variorum show imagenet_e[/bold].",
+    epilog="Start with [bold]variorum run imagenet_e[/bold], then [bold]variorum show imagenet_e[/bold].\n\n"
+    "Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C.",
 )
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or a recipe by name: imagenet_e.")]
+
+def _recipe_names(incomplete: str) -> list[str]:
+    from variorum.stages.recipe_files import shipped_recipes
+
+    return [name for name in shipped_recipes() if name.startswith(incomplete)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"variorum {version('variorum')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before any command."""
+
+
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A YAML file, or a recipe by name: imagenet_e.", autocompletion=_recipe_names
+    ),
+]
 Edition = Annotated[str, typer.Argument(metavar="EDITION", help="dataset, or dataset@version; the newest by default.")]
 StoreUrl = Annotated[str, typer.Option("--store", envvar="VARIORUM_STORE", help="Folder or URL that holds editions.")]
 ProfileName = Annotated[Profile, typer.Option("--profile", help="Which models: packaged ones, or the Hub's.")]
@@ -56,337 +84,442 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field: source.path=photos. May be repeated."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read only the first so many source samples.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Units at work at the same time.")]
-NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="A plain loop; the same edition to the byte.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Parts at work at the same time.")]
+NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Work on plain threads; the same edition to the byte.")]
 Force = Annotated[bool, typer.Option("--force", help="Let verdicts drop every picture.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 
-@app.command(
-    epilog="[bold]Examples[/bold]\n\n"
-    "variorum run imagenet_e\n\n"
-    "variorum run recipes/imagenet_e.yaml --set source.name=image_folder --set source.path=photos --limit 200"
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The recipe and the options that every command on a recipe takes."""
+
+    recipe: RecipeName
+    store: StoreUrl = "store"
+    profile: ProfileName = Profile.embedded
+    overrides: Overrides = None
+    limit: Limit = None
+    as_json: AsJson = False
+    workers: Workers = field(default=1, metadata={"works": True})
+    no_prefect: NoPrefect = field(default=False, metadata={"works": True})
+
+    def job(self) -> Job:
+        """The recipe with its overrides, on the profile, into the store."""
+        from variorum.run import Job
+        from variorum.stages.recipe_files import load_recipe
+
+        return Job(load_recipe(self.recipe, self.overrides or (), self.limit), self.store, self.profile.value)
+
+    def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
+        """Do the work with a runner and with progress: inside a Prefect flow of this name, or on plain threads."""
+        from variorum.run import Threads
+
+        with terminal.progress() as progress:
+            if self.no_prefect:
+                return work(job, Threads(self.workers), progress)
+            from variorum.flows.prefect_runner import in_flow
+
+            return in_flow(name, work, job, progress, workers=self.workers)
+
+    def words(self) -> list[str]:
+        """The same recipe and options, as words of a command line."""
+        words = [self.recipe, *(word for override in self.overrides or () for word in ("--set", override))]
+        words += ["--limit", str(self.limit)] if self.limit else []
+        words += ["--store", self.store, "--profile", self.profile.value]
+        return words + (["--no-prefect"] if self.no_prefect else [])
+
+
+def on_recipe(*, works: bool, **command_options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command on a recipe: its first parameter gets all that `Asked` names, as options.
+
+    Args:
+        works: whether it takes `--workers` and `--no-prefect`.
+        command_options: for typer.
+    """
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        taken = [one for one in Asked.__dataclass_fields__.values() if works or not one.metadata.get("works")]
+        hints = inspect.get_annotations(Asked, eval_str=True)
+        shared = [
+            inspect.Parameter(
+                one.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if one.name == "recipe" else one.default,
+                annotation=hints[one.name],
+            )
+            for one in taken
+        ]
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+
+        def command(**given: Any) -> None:
+            asked = Asked(**{one.name: given.pop(one.name) for one in taken})
+            function(asked, **given)
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__annotations__ = {one.name: one.annotation for one in (*shared, *own)}
+        command.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+        app.command(**command_options)(command)
+        return function
+
+    return add
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\n\n".join(["[bold]Examples[/bold]", *lines])
+
+
+# ── on a recipe ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@on_recipe(
+    works=True,
+    epilog=examples(
+        "variorum run imagenet_e",
+        "variorum run recipes/imagenet_e.yaml --set source.name=image_folder --set source.path=photos --limit 200",
+    ),
 )
-def run(
-    recipe: RecipeName,
-    store: StoreUrl = "store",
-    profile: ProfileName = Profile.embedded,
-    overrides: Overrides = None,
-    limit: Limit = None,
-    workers: Workers = 1,
-    force: Force = False,
-    no_prefect: NoPrefect = False,
-) -> None:
+def run(asked: Asked, force: Force = False) -> None:
     """Build, curate, release, evaluate, write the card. What is done already is not done again."""
-    job, parsed = _job(recipe, overrides, limit, profile, store)
-    if no_prefect:
-        manifest = _plain_run(job, workers, force=force)
-    else:
-        from flows.run import run_flow
+    from functools import partial
 
-        manifest = _in_flow(run_flow, job, workers, force=force)
-    print_summary(manifest, _open_store(job))
-    print_evaluations(parsed, manifest, _open_store(job))
+    from variorum.run import run as whole_pipeline
+
+    job = asked.job()
+    _show(asked, job, asked.do("run", partial(whole_pipeline, force=force), job))
 
 
-@app.command()
-def plan(
-    recipe: RecipeName,
-    store: StoreUrl = "store",
-    profile: ProfileName = Profile.embedded,
-    overrides: Overrides = None,
-    limit: Limit = None,
-) -> None:
-    """Say what a run would do: pictures, units, bytes, time, models. No picture is made and no model loaded."""
+@on_recipe(works=False, epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
+def plan(asked: Asked) -> None:
+    """Say what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from rich.table import Table
 
-    from variorum.engine import plan as make_plan
-    from variorum.estimate import estimate
-    from variorum.evaluate import check_evaluations
-    from variorum.plans import keep_plan
+    from variorum.run import check
+    from variorum.stages.estimate import estimate
+    from variorum.stages.requests import keep_requests
 
-    job, parsed = _job(recipe, overrides, limit, profile, store)
-    opened, ctx, where = job.open()
-    with bars() as progress:
-        asked = keep_plan(opened, ctx, where, progress)
-    if asked:
-        print_plan(asked, where)
-    planned = make_plan(opened, ctx)
-    check_evaluations(opened, ctx)
-    guess = estimate(parsed.dataset, planned, where)
-    table = Table("", "", show_header=False, box=None, title=f"{parsed.dataset}@{parsed.version}", title_justify="left")
-    table.add_row("source", f"{parsed.source.component_name()}, {planned.size} samples, {len(planned.classes)} classes")
-    table.add_row("units", f"{len(planned.units)} of up to {parsed.samples_per_shard}; {guess.done} done already")
-    table.add_row("makes", ", ".join(part.component_name() for part in parsed.generate) or "the source's own pictures")
+    job = asked.job()
+    recipe, planned = job.recipe, job.plan
+    check(job)
+    with terminal.progress() as progress:
+        requests = keep_requests(recipe, job.ctx, job.store, progress)
+    guess = estimate(job)
+    states = {alias: job.ctx.models.status(alias).state for alias in planned.models}  # type: ignore[attr-defined]
+    if asked.as_json:
+        terminal.print_json(
+            {
+                "edition": f"{recipe.dataset}@{recipe.version}",
+                "source": recipe.source.component_name(),
+                "samples": planned.size,
+                "classes": len(planned.classes),
+                "units": len(planned.units),
+                "units_done": guess.done,
+                "pictures": requests.samples if requests else None,
+                "models": {alias: {"pin": pin, "state": states[alias]} for alias, pin in planned.models.items()},
+                "disk_bytes": guess.disk_bytes,
+                "peak_memory_bytes": guess.peak_bytes,
+                "seconds": guess.seconds,
+            }
+        )
+        return
+    if requests:
+        terminal.print_requests(requests, job.store)
+    table = Table("", "", show_header=False, box=None, title=f"{recipe.dataset}@{recipe.version}", title_justify="left")
+    table.add_row("source", f"{recipe.source.component_name()}, {planned.size} samples, {len(planned.classes)} classes")
+    table.add_row("units", f"{len(planned.units)} of up to {recipe.samples_per_shard}; {guess.done} done already")
+    table.add_row("makes", ", ".join(part.component_name() for part in recipe.generate) or "the source's own pictures")
     for alias, pin in planned.models.items():
-        state = ctx.models.status(alias).state  # type: ignore[attr-defined]
-        table.add_row("model", f"{alias}: {pin} ({state})")
+        table.add_row("model", f"{alias}: {pin} ({states[alias]})")
     table.add_row("estimate", guess.text)
-    console().print(table)
+    terminal.console().print(table)
 
 
-@app.command()
-def build(
-    recipe: RecipeName,
-    store: StoreUrl = "store",
-    profile: ProfileName = Profile.embedded,
-    overrides: Overrides = None,
-    limit: Limit = None,
-    workers: Workers = 1,
-    no_prefect: NoPrefect = False,
-) -> None:
+@on_recipe(works=True, epilog=examples("variorum build imagenet_e --workers 2"))
+def build(asked: Asked) -> None:
     """Build and seal the edition, nothing more."""
-    job, _ = _job(recipe, overrides, limit, profile, store)
-    if no_prefect:
-        from variorum.engine import build as plain_build
+    from variorum.run import build as build_edition
 
-        opened, ctx, where = job.open()
-        with bars() as progress:
-            manifest = plain_build(opened, ctx, where, profile=job.profile, workers=workers, progress=progress)
-    else:
-        from flows.build import build_flow
-
-        manifest = _in_flow(build_flow, job, workers)
-    print_summary(manifest, _open_store(job))
+    job = asked.job()
+    _show(asked, job, asked.do("build", build_edition, job), evaluations=False)
 
 
-@app.command(
-    epilog="[bold]Examples[/bold]\n\n"
-    "variorum curate imagenet_e\n\n"
-    "variorum curate curate_folder --set source.path=photos --set curate.confident_learning.min_class_size=50"
+@on_recipe(
+    works=True,
+    epilog=examples(
+        "variorum curate imagenet_e",
+        "variorum curate curate_folder --set source.path=photos --set curate.confident_learning.min_class_size=50",
+    ),
 )
-def curate(
-    recipe: RecipeName,
-    store: StoreUrl = "store",
-    profile: ProfileName = Profile.embedded,
-    overrides: Overrides = None,
-    limit: Limit = None,
-    workers: Workers = 1,
-    force: Force = False,
-    no_prefect: NoPrefect = False,
-) -> None:
+def curate(asked: Asked, force: Force = False) -> None:
     """Measure, score and judge the recipe's sealed edition; the verdicts go into a numbered ledger."""
-    from variorum.curate import curate as plain_curate
-    from variorum.ledgers import read_ledger
-    from variorum.recipes import whereabouts
+    from variorum.edition.editions import check_source
+    from variorum.run import curate as curate_edition
 
-    job, parsed = _job(recipe, overrides, limit, profile, store)
-    opened, ctx, where = job.open()
-    manifest = where.resolve(f"{parsed.dataset}@{parsed.version}")
-    where.check_source(manifest, whereabouts(parsed.source))
-    if no_prefect:
-        with bars() as progress:
-            number, _ = plain_curate(opened, manifest, ctx, where, workers=workers, progress=progress, force=force)
-    else:
-        from flows.curate import curate_flow
+    job = asked.job()
+    manifest = _edition_of(job)
+    check_source(manifest, job.recipe.source.place(), job.store)
 
-        number = _in_flow(curate_flow, job, workers, force=force)
-    print_ledger(*read_ledger(manifest, where, number), manifest, where)
-    same = [word for override in overrides or () for word in ("--set", override)]
-    same += ["--limit", str(limit)] if limit else []
-    same += ["--store", store, "--profile", profile.value, *(["--no-prefect"] if no_prefect else [])]
-    typer.echo(f"to carry it out: {shlex.join(['variorum', 'release', recipe, *same, '--ledger', str(number)])}")
+    def work(job: Job, runner: Runner, progress: Progress) -> Any:
+        return curate_edition(job, manifest, runner, progress, force=force)
+
+    number, ledger = asked.do("curate", work, job)
+    if asked.as_json:
+        terminal.print_json({"ledger": number, "verdicts": ledger.counts, "figures": ledger.figures})
+        return
+    terminal.print_ledger(number, ledger, manifest, job.store)
+    release_it = shlex.join(["variorum", "release", *asked.words(), "--ledger", str(number)])
+    typer.echo(f"to carry it out: {release_it}")
 
 
-@app.command(epilog="[bold]Examples[/bold]\n\nvariorum release imagenet_e\n\nvariorum release imagenet_e --ledger 1")
+@on_recipe(works=True, epilog=examples("variorum release imagenet_e", "variorum release imagenet_e --ledger 1"))
 def release(
-    recipe: RecipeName,
-    store: StoreUrl = "store",
-    profile: ProfileName = Profile.embedded,
-    overrides: Overrides = None,
-    limit: Limit = None,
+    asked: Asked,
     ledger: Annotated[int | None, typer.Option("--ledger", min=1, help="Which ledger; the newest by default.")] = None,
-    workers: Workers = 1,
-    no_prefect: NoPrefect = False,
 ) -> None:
     """Carry out a ledger: drop, relabel, copy the rest; ledger 2 of 1.0.0 makes 1.0.0-r2."""
-    from variorum.card import write_card
-    from variorum.ledgers import read_ledger
-    from variorum.release import release as plain_release
+    from variorum.edition.ledgers import read_ledger
+    from variorum.report.card import write_card
+    from variorum.run import release as release_edition
 
-    job, parsed = _job(recipe, overrides, limit, profile, store)
-    where = _open_store(job)
-    manifest = where.resolve(f"{parsed.dataset}@{parsed.version}")
-    if no_prefect:
-        number, found = read_ledger(manifest, where, ledger)
-        with bars() as progress:
-            released = plain_release(manifest, number, found, where, workers=workers, progress=progress)
+    job = asked.job()
+    manifest = _edition_of(job)
+    number, found = read_ledger(manifest, job.store, ledger)
+
+    def work(job: Job, runner: Runner, progress: Progress) -> Manifest:
+        released = release_edition(job, manifest, number, found, runner, progress)
+        write_card(job.recipe, released, job.store)
+        return released
+
+    _show(asked, job, asked.do("release", work, job), evaluations=False)
+
+
+@on_recipe(works=True, epilog=examples("variorum evaluate imagenet_e"))
+def evaluate(asked: Asked) -> None:
+    """Run the recipe's evaluations on its edition, or on the current release of it."""
+    from variorum.edition.editions import current
+    from variorum.run import evaluate as evaluate_edition
+
+    job = asked.job()
+    manifest = current(_edition_of(job), job.store)
+
+    def work(job: Job, runner: Runner, progress: Progress) -> Any:
+        return evaluate_edition(job, manifest, runner, progress)
+
+    figures = asked.do("evaluate", work, job)
+    if asked.as_json:
+        terminal.print_json(figures)
     else:
-        from flows.curate import release_flow
-
-        released = _in_flow(release_flow, job, workers, number=ledger)
-    write_card(parsed, released, where)
-    print_summary(released, where)
+        terminal.print_evaluations(job.recipe, manifest, job.store)
 
 
-@app.command(
-    epilog="[bold]Examples[/bold]\n\nvariorum blocklist real_clothes lists/train.parquet --embedding\n\n"
-    "variorum curate imagenet_g --set 'curate.leakage.against=[lists/train.parquet]'"
-)
-def blocklist(
-    edition: Edition,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet file to write.")],
-    store: StoreUrl = "store",
-    embedding: Annotated[bool, typer.Option("--embedding", help="With embeddings, which tell what is shown.")] = False,
+@on_recipe(works=False, epilog=examples("variorum card imagenet_e"))
+def card(asked: Asked) -> None:
+    """Write the card and the contact sheet of the recipe's edition again, or of the current release of it."""
+    from variorum.edition.editions import current
+    from variorum.report.card import write_card
+
+    job = asked.job()
+    manifest = current(_edition_of(job), job.store)
+    write_card(job.recipe, manifest, job.store)
+    if asked.as_json:
+        terminal.print_json(terminal.summary(manifest, job.store))
+    else:
+        terminal.print_paths(manifest, job.store)
+
+
+@app.command(epilog=examples("variorum new my_set", "variorum run my_set.yaml --limit 8"))
+def new(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of the dataset, or the YAML file to write.")],
 ) -> None:
-    """Write an edition's fingerprints for `leakage` to check other data against: hashes, no pictures, no labels."""
-    from curation.fingerprints.blocklists import blocklist as fingerprints
-    from variorum.curate import curated_table
-    from variorum.ledgers import read_ledger
-    from variorum.store import Store
+    """Write a commented recipe to start from; it runs as it stands."""
+    from variorum.stages.recipe_files import new_recipe
 
-    where = Store(store)
-    manifest = where.resolve(edition)
-    steps = ("features", "duplicates") if embedding else ("duplicates",)
-    table = curated_table(manifest, read_ledger(manifest, where, None)[1], steps, where)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(fingerprints(table, embedding=embedding))
-    typer.echo(f"{file}: {table.num_rows} pictures of {manifest.dataset}@{manifest.version}")
+    path = new_recipe(recipe)
+    typer.echo(f"{path}: edit it, then: variorum plan {path}")
 
 
-@app.command(epilog="[bold]Examples[/bold]\n\nvariorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1")
+# ── on an edition ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog=examples("variorum show", "variorum show imagenet_e@1.0.0"))
+def show(
+    edition: Annotated[str, typer.Argument(help="dataset, or dataset@version; all if left out.")] = "",
+    store: StoreUrl = "store",
+    as_json: AsJson = False,
+) -> None:
+    """List the editions of a store, or sum one up and make its contact sheet."""
+    from variorum.edition.editions import editions, find, read_beside, write_beside
+    from variorum.report.contact_sheet import contact_sheet
+
+    where = _reading(store)
+    if not edition:
+        known = [f"{dataset}@{version}" for dataset, version in editions(where)]
+        if as_json:
+            terminal.print_json(known)
+        elif known:
+            typer.echo("\n".join(known))
+        else:
+            typer.echo(f"no edition in {store} yet; make one with: variorum run imagenet_e")
+        return
+    manifest = find(edition, where)
+    if read_beside(manifest, "contact_sheet.png", where) is None and where.can_write():
+        write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, where), where)
+    if as_json:
+        terminal.print_json(terminal.summary(manifest, where))
+    else:
+        terminal.print_summary(manifest, where)
+
+
+@app.command(epilog=examples("variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1"))
 def diff(
     first: Edition,
     second: Edition,
     store: StoreUrl = "store",
     most: Annotated[int, typer.Option("--list", min=0, help="List so many of the changed pictures.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="All changes as JSON lines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what differs between two editions: pictures added, dropped, changed, relabelled, and why."""
-    import json
+    """Say what differs between two editions: pictures added, dropped, changed, relabelled, and why.
+
+    With --json, one line per changed picture.
+    """
     from dataclasses import asdict
 
-    from variorum.diff import diff as find_changes
-    from variorum.ledgers import find_edition
-    from variorum.store import Store
+    from variorum.edition.editions import find
+    from variorum.report.diff import diff as find_changes
 
-    where = Store(store)
-    changes = find_changes(find_edition(first, where), find_edition(second, where), where)
+    where = _reading(store)
+    changes = find_changes(find(first, where), find(second, where), where)
     if as_json:
         for change in changes:
-            typer.echo(json.dumps(asdict(change), ensure_ascii=False))
+            terminal.print_json(asdict(change))
     else:
-        print_diff(changes, most)
+        terminal.print_diff(changes, most)
 
 
-@app.command(
-    epilog="[bold]Examples[/bold]\n\nvariorum rollback imagenet_e\n\nvariorum rollback imagenet_e@1.0.0 --to 1"
-)
+@app.command(epilog=examples("variorum rollback imagenet_e", "variorum rollback imagenet_e@1.0.0 --to 1"))
 def rollback(
     edition: Edition,
     store: StoreUrl = "store",
     to: Annotated[
         int | None, typer.Option("--to", min=1, help="The release to go back to; the one before, if left out.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Put an older release in use again, made anew from its ledger where files are gone."""
-    from variorum.release import rollback as go_back
-    from variorum.store import Store
+    """Put an older release in use again, made again from its ledger where files are missing."""
+    from variorum.edition.editions import resolve
+    from variorum.edition.store import Store
+    from variorum.run import rollback as go_back
 
     where = Store(store)
-    released = go_back(where.resolve(edition), where, to)
-    typer.echo(f"in use: {released.dataset}@{released.version}, digest {released.digest()[:16]}")
-    print_paths(released, where)
-
-
-@app.command()
-def evaluate(
-    recipe: RecipeName,
-    store: StoreUrl = "store",
-    profile: ProfileName = Profile.embedded,
-    overrides: Overrides = None,
-    limit: Limit = None,
-    workers: Workers = 1,
-    no_prefect: NoPrefect = False,
-) -> None:
-    """Run the recipe's evaluations on its edition, or on the release of it that is in use."""
-    from variorum.ledgers import current
-
-    job, parsed = _job(recipe, overrides, limit, profile, store)
-    where = _open_store(job)
-    manifest = current(where.resolve(f"{parsed.dataset}@{parsed.version}"), where)
-    if no_prefect:
-        _plain_evaluate(job, manifest, workers)
-    else:
-        from flows.evaluate import evaluate_flow
-
-        _in_flow(evaluate_flow, job, workers)
-    print_evaluations(parsed, manifest, where)
-
-
-@app.command()
-def card(
-    recipe: RecipeName,
-    store: StoreUrl = "store",
-    overrides: Overrides = None,
-    limit: Limit = None,
-) -> None:
-    """Write the card and the contact sheet of the recipe's edition again, or of the release of it that is in use."""
-    from variorum.card import write_card
-    from variorum.ledgers import current
-
-    job, parsed = _job(recipe, overrides, limit, Profile.embedded, store)
-    where = _open_store(job)
-    manifest = current(where.resolve(f"{parsed.dataset}@{parsed.version}"), where)
-    write_card(parsed, manifest, where)
-    print_paths(manifest, where)
-
-
-@app.command(epilog="[bold]Examples[/bold]\n\nvariorum show\n\nvariorum show imagenet_e@1.0.0")
-def show(
-    edition: Annotated[str, typer.Argument(help="dataset, or dataset@version; all if left out.")] = "",
-    store: StoreUrl = "store",
-) -> None:
-    """List the editions of a store, or sum one up and make its contact sheet."""
-    from variorum.contact_sheet import contact_sheet
-    from variorum.ledgers import find_edition
-    from variorum.store import Store
-
-    where = Store(store)
-    if not edition:
-        known = where.editions()
-        for dataset, version in known:
-            typer.echo(f"{dataset}@{version}")
-        if not known:
-            typer.echo(f"no edition in {store} yet; make one with: variorum run imagenet_e")
+    released = go_back(resolve(edition, where), where, to)
+    if as_json:
+        terminal.print_json(terminal.summary(released, where))
         return
-    manifest = find_edition(edition, where)
-    if where.read_beside(manifest, "contact_sheet.png") is None:
-        where.write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, where))
-    print_counts(manifest)
-    print_paths(manifest, where)
+    typer.echo(f"in use: {released.dataset}@{released.version}, digest {released.digest()[:16]}")
+    terminal.print_paths(released, where)
 
 
-@app.command()
+@app.command(epilog=examples("variorum verify imagenet_e --load"))
 def verify(
     edition: Edition,
     store: StoreUrl = "store",
     load: Annotated[bool, typer.Option("--load", help="Then load it with datasets, as its users will.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Recompute every hash of an edition; exit 1 when anything doesn't match."""
-    from variorum.features import read_back
-    from variorum.ledgers import find_edition
-    from variorum.store import Store
-    from variorum.verify import verify as check
+    from variorum.edition.editions import find, folder_of
+    from variorum.edition.verify import verify as check
+    from variorum.report.hub_types import read_back
 
-    where = Store(store)
-    manifest = find_edition(edition, where)
+    where = _reading(store)
+    manifest = find(edition, where)
     shards = [shard for split in manifest.shards.values() for shard in split]
-    with bars("bytes") as progress:
+    with terminal.progress("bytes") as progress:
         progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
         problems = check(manifest, where, progress.advance)
-    for problem in problems:
+    name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
+    if as_json:
+        terminal.print_json({"edition": name, "shards": len(shards), "pictures": pictures, "problems": problems})
+    for problem in () if as_json else problems:
         typer.secho(problem, fg="red", err=True)
     if problems:
         raise typer.Exit(1)
-    name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
-    typer.echo(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes")
+    if not as_json:
+        typer.echo(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes")
     if load:
-        typer.echo(read_back(where.edition_path(manifest), manifest))
+        typer.echo(read_back(folder_of(manifest, where), manifest), err=as_json)
 
 
 @app.command(
-    epilog="[bold]Examples[/bold]\n\nvariorum doctor --fetch\n\n"
-    "variorum doctor text_to_image safety_checker --profile hub --pin --fetch"
+    epilog=examples(
+        "variorum blocklist real_clothes lists/train.parquet --embedding",
+        "variorum curate imagenet_g --set 'curate.leakage.against=[lists/train.parquet]'",
+    )
+)
+def blocklist(
+    edition: Edition,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet file to write.")],
+    store: StoreUrl = "store",
+    embedding: Annotated[bool, typer.Option("--embedding", help="Include embeddings.")] = False,
+) -> None:
+    """Write an edition's perceptual hashes, for `leakage` to check other data against: no pictures, no labels."""
+    from variorum.curation.copies.blocklists import blocklist as hashes
+    from variorum.edition.editions import resolve
+    from variorum.edition.ledgers import read_ledger
+    from variorum.stages.score import curated_table
+
+    where = _reading(store)
+    manifest = resolve(edition, where)
+    steps = ("features", "duplicates") if embedding else ("duplicates",)
+    table = curated_table(manifest, read_ledger(manifest, where, None)[1], steps, where)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(hashes(table, embedding=embedding))
+    typer.echo(f"{file}: {len(table)} pictures of {manifest.dataset}@{manifest.version}")
+
+
+# ── on this machine ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog=examples("variorum components", "variorum components --json"))
+def components(as_json: AsJson = False) -> None:
+    """List the components that recipes can name, with one line each and where they come from."""
+    from variorum.schemas.lookup import KINDS, OWN, broken_plugins, component_class, component_names, component_origin
+
+    rows = []
+    for part, kind in KINDS.items():
+        for name in component_names(part):
+            origin = component_origin(part, name)
+            try:
+                cls = component_class(part, name)
+                noun = kind.noun if len(kind.classes) == 1 else _noun(cls, kind.classes)
+                about = (inspect.getdoc(cls) or "").partition("\n")[0]
+            except VariorumError as error:
+                noun, about = kind.noun, f"can't be used: {error}"
+            rows.append({"part": part, "name": name, "kind": noun, "about": about, "from": origin})
+    broken = [{"plugin": name, "problem": problem} for name, problem in broken_plugins()]
+    if as_json:
+        terminal.print_json({"components": rows, "broken": broken})
+        return
+    width = terminal.console().width
+    for part in KINDS:
+        typer.secho(f"{part}:", bold=True)
+        for row in (row for row in rows if row["part"] == part):
+            origin = "" if row["from"] == OWN else f"  ({row['from']})"
+            line = f"  {row['name']:<28}{row['about']}"
+            typer.echo((line if len(line + origin) <= width else line[: width - len(origin) - 1] + "…") + origin)
+    for item in broken:
+        typer.secho(f"plugin {item['plugin']} can't be used: {item['problem']}", fg="red", err=True)
+
+
+def _noun(cls: type, classes: tuple[type, ...]) -> str:
+    return next(base.__name__.lower() for base in classes if issubclass(cls, base))
+
+
+@app.command(
+    epilog=examples(
+        "variorum doctor --fetch", "variorum doctor text_to_image safety_checker --profile hub --pin --fetch"
+    )
 )
 def doctor(
     aliases: Annotated[
@@ -395,12 +528,13 @@ def doctor(
     profile: ProfileName = Profile.embedded,
     pin: Annotated[bool, typer.Option("--pin", help="Look up the commits that the table leaves open.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Download the weights that are missing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say which models are ready, what is missing, and how to get it. Works offline but for --pin and --fetch."""
-    from rich.table import Table
+    from dataclasses import asdict
 
-    from variorum.context import models
     from variorum.models import doctor as doctor_report
+    from variorum.stages.job import models
 
     table = models(profile.value)
     chosen = aliases or table.aliases()
@@ -408,20 +542,29 @@ def doctor(
     if fetch:
         for alias in chosen:
             if table.status(alias, thorough=True).state not in ("ready", "unpinned"):
-                console(stderr=True).print(f"fetching {alias}")
+                typer.echo(f"fetching {alias}", err=True)
                 try:
                     table.fetch(alias)
                 except ModelUnavailable as error:
                     failed[alias] = str(error)
-    shown = Table("alias", "model", "licence", "MB", "state", title=f"profile {profile.value}", title_justify="left")
     rows = doctor_report(table, chosen)
-    for row in rows:
-        name = row.name if row.table == profile.value else f"{row.name} (from {row.table})"
-        shown.add_row(row.alias, name, row.licence, f"{row.size / 1e6:.0f}", row.state)
-    console().print(shown)
-    for row in rows:
-        if row.state != "ready":
-            typer.echo(f"{row.alias}: {failed.get(row.alias, row.way_out)}")
+    if as_json:
+        terminal.print_json([asdict(row) for row in rows])
+    else:
+        cells = [
+            (
+                row.alias,
+                row.name if row.table == profile.value else f"{row.name} (from {row.table})",
+                row.licence,
+                f"{row.size / 1e6:.0f}",
+                row.state,
+            )
+            for row in rows
+        ]
+        terminal.print_table(("alias", "model", "licence", "MB", "state"), cells, f"profile {profile.value}")
+        for row in rows:
+            if row.state != "ready":
+                typer.echo(f"{row.alias}: {failed.get(row.alias, row.way_out)}")
     if any(row.state != "ready" for row in rows):
         raise typer.Exit(1)
 
@@ -429,64 +572,31 @@ def doctor(
 # ── shared ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _job(
-    recipe: str, overrides: list[str] | None, limit: int | None, profile: Profile, store: str
-) -> tuple[Job, Recipe]:
-    from flows.job import Job
-    from variorum.recipes import load_recipe
+def _reading(url: str) -> Store:
+    """A store that is only read: it isn't made where it is missing, and may lie on a read-only disk."""
+    from variorum.edition.store import Store
 
-    parsed = load_recipe(recipe, overrides or (), limit)
-    return Job(parsed.dump(), profile.value, store), parsed
+    return Store(url, writable=False)
 
 
-def _open_store(job: Job) -> Store:
-    return job.open()[2]
+def _edition_of(job: Job) -> Manifest:
+    from variorum.edition.editions import resolve
+
+    return resolve(f"{job.recipe.dataset}@{job.recipe.version}", job.store)
 
 
-def _in_flow(flow: Any, job: Job, workers: int, **options: Any) -> Any:
-    """Call a flow with the job's values; tasks run on `workers` threads, bars are shown."""
-    from prefect.task_runners import ThreadPoolTaskRunner
+def _show(asked: Asked, job: Job, manifest: Manifest, *, evaluations: bool = True) -> None:
+    """What came of a run: counts and paths, and the evaluations' figures."""
+    from variorum.report.card import evaluations as read_evaluations
 
-    from flows.job import progress
-
-    with bars() as shown:
-        token = progress.set(shown)
-        try:
-            runner: Any = ThreadPoolTaskRunner(max_workers=workers)
-            return flow.with_options(task_runner=runner)(dict(job.recipe), job.profile, job.store, **options)
-        finally:
-            progress.reset(token)
-
-
-def _plain_run(job: Job, workers: int, *, force: bool) -> Manifest:
-    from variorum.card import write_card
-    from variorum.curate import curate as plain_curate
-    from variorum.engine import build as plain_build
-    from variorum.evaluate import check_evaluations
-    from variorum.release import release as plain_release
-
-    recipe, ctx, store = job.open()
-    check_evaluations(recipe, ctx)
-    with bars() as progress:
-        then = (*recipe.curate, *recipe.evaluate)
-        manifest = plain_build(recipe, ctx, store, profile=job.profile, workers=workers, progress=progress, then=then)
-        if recipe.curate:
-            judged = plain_curate(recipe, manifest, ctx, store, workers=workers, progress=progress, force=force)
-            manifest = plain_release(manifest, *judged, store, workers=workers, progress=progress)
-    _plain_evaluate(job, manifest, workers)
-    write_card(recipe, manifest, store)
-    return manifest
-
-
-def _plain_evaluate(job: Job, manifest: Manifest, workers: int) -> None:
-    from variorum.evaluate import check_ready
-    from variorum.evaluate import evaluate as plain_evaluate
-
-    recipe, ctx, store = job.open()
-    check_ready(recipe.evaluate, manifest, ctx, store)
-    with bars() as progress:
-        for evaluation in recipe.evaluate:
-            plain_evaluate(manifest, evaluation, ctx, store, workers=workers, progress=progress)
+    if asked.as_json:
+        figures = read_evaluations(job.recipe, manifest, job.store) if evaluations else {}
+        found = {name: kept["figures"] for name, kept in figures.items()}
+        terminal.print_json({**terminal.summary(manifest, job.store), "evaluations": found})
+        return
+    terminal.print_summary(manifest, job.store)
+    if evaluations:
+        terminal.print_evaluations(job.recipe, manifest, job.store)
 
 
 def main() -> None:
@@ -497,6 +607,7 @@ def main() -> None:
     except VariorumError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.secho("stopped; what is finished is kept, and the same command goes on from there", err=True)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:
+            typer.secho("stopped; what is finished is kept, and the same command goes on from there", err=True)
+        raise

@@ -1,29 +1,50 @@
-"""What the command line shows: bars, tables and paths. Only this module and `cli` print."""
+"""What the command line shows: progress, tables and paths. Only this module and `cli` print."""
 
 from __future__ import annotations
 
-import html
+import json
 import re
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from schemas.manifest import Ledger, Manifest, ShardInfo
-    from schemas.recipe import Recipe
-    from variorum.diff import Change
-    from variorum.progress import Progress
-    from variorum.store import Store
+    from variorum.edition.store import Store
+    from variorum.machine.progress import Progress
+    from variorum.report.diff import Change
+    from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
+    from variorum.schemas.recipe import Recipe
 
 SHOWN = ("class", "k", "variant", "prompt", "negative", "guidance", "strength", "steps", "seed", "reason")
-"""Columns of a plan's first rows."""
+"""Columns of a table of requests that `plan` shows."""
+EVERY_SECONDS = 30.0
+EVERY_SHARE = 0.05
+"""Without a terminal a line is printed each time so many seconds or this share of a phase has passed."""
+LEAST_SECONDS = 2.0
+"""Between two lines, so that a short phase doesn't fill the log."""
+
+
+@contextmanager
+def progress(unit: str = "") -> Iterator[Progress]:
+    """Progress on stderr: a bar per phase on a terminal, else a plain line now and then.
+
+    Args:
+        unit: `bytes` for amounts of data.
+    """
+    if sys.stderr.isatty():
+        with bars(unit) as shown:
+            yield shown
+    else:
+        yield lines(unit)
 
 
 @contextmanager
 def bars(unit: str = "") -> Iterator[Progress]:
-    """A bar a phase, with rate and remaining time."""
+    """A bar per phase, with rate and remaining time."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -34,15 +55,12 @@ def bars(unit: str = "") -> Iterator[Progress]:
     )
     from rich.progress import Progress as Rich
 
-    from variorum.progress import Progress
+    from variorum.machine.progress import Progress
 
     amounts = (
         (DownloadColumn(), TransferSpeedColumn())
         if unit == "bytes"
-        else (
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-        )
+        else (MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     )
     with Rich(
         TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn(), console=console(stderr=True)
@@ -60,19 +78,74 @@ def bars(unit: str = "") -> Iterator[Progress]:
         yield Bars()
 
 
-def print_plan(asked: ShardInfo, store: Store) -> None:
-    """How many pictures a plan asks for, its first rows, and where the whole table is."""
-    from rich.table import Table
+def lines(
+    unit: str = "", write: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
+) -> Progress:
+    """Progress for log files: a line every 30 seconds or 5 % with done, total, rate and time left.
 
-    from variorum.plans import first_rows
+    Args:
+        unit: `bytes` for amounts of data.
+        write: takes a line; stderr by default.
+        clock: seconds.
+    """
+    from threading import Lock
 
-    rows = first_rows(asked, store, 5)
-    shown = [name for name in SHOWN if any(row[name] not in (None, "") for row in rows)]
-    table = Table(*shown, title=f"{asked.samples} pictures; the first:", title_justify="left")
-    for row in rows:
-        table.add_row(*(f"{row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in shown))
-    console().print(table)
-    typer.echo(f"all rows: {store.object(asked, '.parquet')}")
+    from variorum.machine.progress import Progress
+
+    say = write or (lambda line: typer.echo(line, err=True))
+
+    class Lines(Progress):
+        def __init__(self) -> None:
+            self.lock = Lock()
+            self.total = 0
+
+        def start(self, what: str, total: int) -> None:
+            with self.lock:
+                self.what, self.total, self.done = what, total, 0
+                self.began = self.said_at = clock()
+                self.said = 0
+
+        def advance(self, steps: int) -> None:
+            with self.lock:
+                self.done += steps
+                now = clock()
+                if now == self.began and self.done < self.total:  # kept from an earlier run: no work of this one
+                    self.said = self.done
+                waited = now - self.said_at
+                due = self.done - self.said >= EVERY_SHARE * self.total and waited >= LEAST_SECONDS
+                due = due or waited >= EVERY_SECONDS
+                if steps and self.total and (due or self.done == self.total) and self.done != self.said:
+                    self.said, self.said_at = self.done, now
+                    say(self.line(now - self.began))
+
+        def line(self, seconds: float) -> str:
+            rate = self.done / seconds if seconds > 0 else 0
+            text = f"{self.what}: {amount(self.done, unit)} of {amount(self.total, unit)}"
+            text += f", {100 * self.done / self.total:.0f} %"
+            if self.done >= self.total:
+                return f"{text}, in {duration(seconds)}"
+            return text + (
+                f", {amount(rate, unit)}/s, {duration((self.total - self.done) / rate)} left" if rate else ""
+            )
+
+    return Lines()
+
+
+def amount(number: float, unit: str) -> str:
+    """A number of things, or of bytes in MB."""
+    if unit == "bytes":
+        return f"{number / 1e6:.1f} MB"
+    return f"{number:.1f}" if isinstance(number, float) and number < 100 else f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units: `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def console(stderr: bool = False) -> Any:
@@ -82,6 +155,51 @@ def console(stderr: bool = False) -> Any:
     return Console(stderr=stderr)
 
 
+def print_json(value: Any) -> None:
+    """One JSON value on one line of stdout, for scripts."""
+    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """A table of text, the first column to the left."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) or None, title_justify="left")
+    for name in head:
+        table.add_column(escape(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    console().print(table)
+
+
+def print_requests(asked: ShardInfo, store: Store) -> None:
+    """How many pictures a recipe asks for, the first of them, and where the whole table is."""
+    from variorum.stages.requests import first_rows
+
+    rows = first_rows(asked, store, 5)
+    shown = [name for name in SHOWN if any(row[name] not in (None, "") for row in rows)]
+    cells = [[f"{row[name]:g}" if isinstance(row[name], float) else row[name] for name in shown] for row in rows]
+    print_table(shown, cells, f"{asked.samples} pictures; the first:")
+    typer.echo(f"all rows: {store.object(asked, '.parquet')}")
+
+
+def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
+    """An edition for `--json`: name, digest, counts, verdicts, paths."""
+    from variorum.edition.editions import folder_of
+    from variorum.edition.tables import summary_rows
+
+    return {
+        "edition": f"{manifest.dataset}@{manifest.version}",
+        "digest": manifest.digest(),
+        "folder": folder_of(manifest, store),
+        "variants": summary_rows(manifest),
+        "sources": manifest.sources,
+        "sources_edited": manifest.sources_edited,
+        "verdicts": manifest.ledger.counts if manifest.ledger else None,
+    }
+
+
 def print_summary(manifest: Manifest, store: Store) -> None:
     """Counts and paths of an edition."""
     print_counts(manifest)
@@ -89,10 +207,10 @@ def print_summary(manifest: Manifest, store: Store) -> None:
 
 
 def print_counts(manifest: Manifest) -> None:
-    """A row a variant: accepted, the other statuses, and why."""
+    """One row per variant: accepted, the other statuses, and the reasons."""
     from rich.table import Table
 
-    from variorum.tables import summary_rows
+    from variorum.edition.tables import summary_rows
 
     table = Table(title=f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}", title_justify="left")
     rows = summary_rows(manifest)
@@ -109,52 +227,47 @@ def print_counts(manifest: Manifest) -> None:
 
 
 def print_paths(manifest: Manifest, store: Store) -> None:
-    """What was judged and who is asked, where the card and the contact sheet lie, and how to load the edition."""
-    folder = store.edition_path(manifest)
+    """The verdicts' numbers, people's queue, the card and the contact sheet, and how to load the edition."""
+    from variorum.edition.editions import folder_of, read_beside, release_number
+
+    folder = folder_of(manifest, store)
     if manifest.ledger:
         said = ", ".join(f"{action} {sum(reasons.values())}" for action, reasons in manifest.ledger.counts.items())
-        typer.echo(f"judged: {said or 'nothing to object to'}")
-        edition, _, number = folder.rpartition("-r")
-        print_queue(int(number), manifest.ledger, edition)
+        typer.echo(f"verdicts: {said or 'none'}")
+        number = release_number(manifest.version)
+        print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
     for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
-        if store.read_beside(manifest, name) is not None:
+        if read_beside(manifest, name, store) is not None:
             typer.echo(f"{what}: {folder}/{name}")
     typer.echo(f'load it: datasets.load_dataset("{folder}")')
 
 
 def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
-    """The first table of each evaluation of the recipe, in as many parts as fit, and where the rest is."""
+    """The main table of each evaluation of the recipe, in as many parts as fit, and where the rest is."""
     from rich.markup import escape
     from rich.table import Table
 
-    from variorum.card import render_evaluations
+    from variorum.edition.editions import folder_of, read_beside
+    from variorum.report.card import evaluation_tables
 
-    text, out = render_evaluations(recipe, manifest, store), console()
-    for title, rows in first_tables(text):
-        for number, part in enumerate(parts_that_fit(rows, out.width)):
-            table = Table(box=None, padding=(0, 2, 0, 0), title=None if number else escape(title), title_justify="left")
+    tables, out = evaluation_tables(recipe, manifest, store), console()
+    for shown in tables:
+        for number, part in enumerate(parts_that_fit([shown.head, *shown.rows], out.width)):
+            table = Table(
+                box=None, padding=(0, 2, 0, 0), title=None if number else escape(shown.title), title_justify="left"
+            )
             for position, name in enumerate(part[0]):
                 table.add_column(escape(name), justify="right" if position else "left", no_wrap=True)
             for row in part[1:]:
                 table.add_row(*map(escape, row))
             out.print(table, "")
-    if text:
-        card = store.read_beside(manifest, "README.md") or b""
-        where = f"in {store.edition_path(manifest)}/README.md" if text.encode() in card else "come with `variorum card`"
-        typer.echo(f"notes (*), intervals and all other figures {where}")
+    if tables:
+        there = read_beside(manifest, "README.md", store) is not None
+        where = f"in {folder_of(manifest, store)}/README.md" if there else "in the card: `variorum card`"
+        typer.echo(f"notes, intervals and all other figures {where}")
 
 
-def first_tables(text: str) -> Iterator[tuple[str, list[list[str]]]]:
-    """Title and first table, head first, of each section of a Markdown text that has one; cells without markup."""
-    for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
-        title, _, body = section.partition("\n")
-        if found := re.search(r"(?:^\|.*\n?){2,}", body, re.MULTILINE):
-            head, _, *lines = found[0].splitlines()
-            rows = [line.strip().removeprefix("|").removesuffix("|").split("|") for line in (head, *lines)]
-            yield title, [[html.unescape(re.sub(r"(?<!\\)\*|\\", "", cell)).strip() for cell in row] for row in rows]
-
-
-def parts_that_fit(rows: list[list[str]], width: int) -> Iterator[list[list[str]]]:
+def parts_that_fit(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:
     """A table no wider than `width` with two blanks between columns.
 
     If need be without intervals and errors, and then in parts that each have the first column.
@@ -171,7 +284,7 @@ def parts_that_fit(rows: list[list[str]], width: int) -> Iterator[list[list[str]
         start = stop
 
 
-def widths_of(rows: list[list[str]]) -> list[int]:
+def widths_of(rows: Sequence[Sequence[str]]) -> list[int]:
     """Characters that each column takes, with two blanks."""
     return [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
 
@@ -179,6 +292,8 @@ def widths_of(rows: list[list[str]]) -> list[int]:
 def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) -> None:
     """What a ledger says: action, reason, number of pictures; and where people's queue lies."""
     from rich.table import Table
+
+    from variorum.edition.editions import folder_of
 
     table = Table(
         "action", "reason", title=f"{manifest.dataset}@{manifest.version} ledger {number}", title_justify="left"
@@ -188,20 +303,20 @@ def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) 
         for reason, pictures in sorted(reasons.items(), key=lambda pair: -pair[1]):
             table.add_row(action, reason, str(pictures))
     console().print(table)
-    print_queue(number, ledger, store.edition_path(manifest))
+    print_queue(number, ledger, folder_of(manifest, store))
 
 
-def print_queue(number: int, ledger: Ledger, edition: str) -> None:
+def print_queue(number: int, ledger: Ledger, folder: str) -> None:
     """Where people's queue lies, if they are asked anything."""
     if ledger.counts.keys() & {"review", "audit"}:
-        typer.echo(f"for people to look at: {edition}/ledgers/{number:04d}.review.csv")
+        typer.echo(f"for people to look at: {folder}/ledgers/{number:04d}.review.csv")
 
 
 def print_diff(changes: list[Change], most: int) -> None:
     """Counts of changes with their reasons, then up to `most` of the changes themselves."""
     from rich.table import Table
 
-    from variorum.diff import change_counts
+    from variorum.report.diff import change_counts
 
     if not changes:
         typer.echo("the same pictures with the same labels")

@@ -1,46 +1,49 @@
 """ImageNet-E: the same object with another background, size, place or direction, and nothing else changed.
 
 After Li et al., ImageNet-E, CVPR 2023 (arXiv 2303.17096), with plates by inpainting, geometry in closed form, and
-backgrounds by guided diffusion for those who ask for them. Every edit is checked; what fails a check is quarantined
-under the check's name, and what the object rules out becomes a `Failure` with the reason. Nothing is copied through
-under an edit's name.
+optional backgrounds by guided diffusion. Every edit is checked. One that fails a check is quarantined under the check's
+name; one that the object rules out becomes a `Failure` with the reason. An unedited picture never gets an edit's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from generators.editing import edits, gates, guided_backgrounds
-from generators.editing.edits import Draft, Edit, Job
-from generators.editing.framing import Framing
-from generators.editing.gates import Gates
-from generators.editing.geometry import CannotEdit, Strategy
-from generators.editing.guided_diffusion import Guidance
-from generators.editing.scenes import BadInput, Pool, Scene, Setup, label_index, scenes
-from schemas.canonical import Json
-from schemas.component import Context, Generator
-from schemas.sample import Failure, Op, Sample, child_id
+from variorum.generators.editing import edits, gates, guided_backgrounds
+from variorum.generators.editing.edits import Draft, Subject, WantedEdit
+from variorum.generators.editing.framing import Framing
+from variorum.generators.editing.gates import Gates
+from variorum.generators.editing.geometry import CannotEdit, Strategy
+from variorum.generators.editing.guided_diffusion import Guidance
+from variorum.generators.editing.pool import Pool
+from variorum.generators.editing.scenes import BadInput, Scene, Setup, label_index, scenes
+from variorum.machine.prefetch import batched
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Generator
+from variorum.schemas.edit import Edit
+from variorum.schemas.sample import Failure, Op, Sample
 
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
 Attribute = Literal["background", "size", "position", "direction", "mirror"]
 Background = Literal["random", "texture_up", "texture_down", "guided_up", "guided_down", "guided_adversarial"]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Result: TypeAlias = tuple[WantedEdit, Draft] | Failure
 
 
 class AttributeEdit(Generator):
     """Edits of one attribute at a time, next to three baselines: the `original`, its `plate` and a `control`.
 
-    The plate is the picture without its object: what a model still answers there, it takes from the background. The
-    control puts the object back where it was, on its own plate: what a model loses on it, cutting and pasting
-    cost. Guided backgrounds come with a control of their own. The size of an object is its mask's share of the frame's
-    pixels. Position and direction start from the object at `base_size`, as in the paper, or at its own size for None;
-    a later comparison finds the picture they start from in `requested["reference"]`.
+    The plate is the picture without its object: a model that still recognises the class there relies on the background.
+    The control puts the object back in its place on its own plate: it shows the cost of cutting and pasting. Guided
+    backgrounds have a control of their own. The size of an object is its mask's share of the frame's pixels. Position
+    and direction start from the object at `base_size`, as in the paper, or at its own size for None; evaluations find
+    the picture to compare with in `requested["reference"]`.
     """
 
     revision: ClassVar[int] = 2
@@ -58,7 +61,7 @@ class AttributeEdit(Generator):
         default=(2.5, 2.5, 1.5), description="gain of each band of detail, finest first"
     )
     texture_down: tuple[float, ...] = (0.0, 0.25, 0.6)
-    guidance: Guidance = Field(default=Guidance(), description="of guided backgrounds; without one it has no effect")
+    guidance: Guidance = Field(default=Guidance(), description="of guided backgrounds; no effect without them")
     plate_pool: int = Field(default=64, ge=2, description="pictures of the source whose plates others may get")
     gates: Gates = Gates()
     segmenter: str = "segmenter"
@@ -89,11 +92,11 @@ class AttributeEdit(Generator):
         return self
 
     def identity(self) -> dict[str, Json]:
-        """Without the guidance where nothing is guided: it decides nothing there."""
+        """The fields; without the guidance where no background is guided, as it has no effect there."""
         return {name: value for name, value in super().identity().items() if name != "guidance" or self._guided()}
 
     def aliases(self) -> tuple[str, ...]:
-        """The segmenter, the inpainter, the gate classifier, and what guided backgrounds take."""
+        """The segmenter, the inpainter, the gate classifier, and the models of guided backgrounds."""
         guided = guided_backgrounds.aliases(self._guided(), self.guidance)
         return (self.segmenter, self.inpainter, *dict.fromkeys((*self.filters(), *guided)))
 
@@ -103,116 +106,99 @@ class AttributeEdit(Generator):
         return (*gate, *guided_backgrounds.adversaries(self._guided(), self.guidance))
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
-        """For each sample its `original`, `plate`, `control` and edits, in this order, or why one is missing."""
+        """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
         pool = Pool(setup, ctx, self.plate_pool)
-        waiting = iter(samples)
-        while group := list(islice(waiting, self.batch)):
-            drafts: list[Draft | Failure] = []
+        for group in batched(samples, self.batch):
+            results: list[Result] = []
             found = scenes(group, setup, ctx)
             backgrounds = self._backgrounds(group, found, ctx)
             for sample, scene, guided in zip(group, found, backgrounds, strict=True):
-                drafts += [self._draft(sample, scene, edit, pool, guided, ctx) for edit in self.plan(sample, ctx)]
-            yield from self._judged(drafts, ctx)
+                of = Edit(self, sample, ctx)
+                results += [self._draft(of, scene, wanted, pool, guided) for wanted in self._wanted(of)]
+            yield from self._judged(results, ctx)
 
-    def plan(self, sample: Sample, ctx: Context) -> Iterator[Edit]:
-        """What is asked for, from the fields and the seed alone, so that ids are known before any picture is."""
+    def _wanted(self, of: Edit) -> Iterator[WantedEdit]:
+        """What is asked for. It depends on the fields and the seed alone, so ids are known before any picture is."""
         base = "original" if self.base_size is None else edits.size_name(self.base_size)
-        yield Edit("original", {}, edits.original)
-        yield Edit("plate", {}, edits.plate)
-        yield Edit("control", {}, edits.control)
+        margin = self.margin
+        yield WantedEdit("original", {}, edits.original)
+        yield WantedEdit("plate", {}, edits.plate)
+        yield WantedEdit("control", {}, edits.control)
         if "background" in self.attributes:
             for kind in self.backgrounds:
                 if kind == "random":
-                    yield Edit("background_random", {"plates": self.plate_pool}, edits.random_plate)
+                    yield WantedEdit(edits.RANDOM_PLATE, {"plates": self.plate_pool}, edits.random_plate)
                 elif kind in ("texture_up", "texture_down"):
                     gains = self.texture_up if kind == "texture_up" else self.texture_down
-                    yield Edit(kind, {"gains": list(gains)}, edits.texture)
-            yield from guided_backgrounds.asked(self.backgrounds, self.guidance)
+                    yield WantedEdit(kind, {"gains": list(gains)}, partial(edits.texture, gains=gains))
+            yield from guided_backgrounds.wanted(self.backgrounds, self.guidance)
         if "size" in self.attributes:
             for rate in self.sizes:
-                yield Edit(edits.size_name(rate), {"rate": rate}, edits.size)
+                make = partial(edits.size, rate=None if rate == "full" else rate, margin=margin)
+                yield WantedEdit(edits.size_name(rate), {"rate": rate}, make)
         if "position" in self.attributes:
-            yield Edit("position", {"strategy": self.position, "reference": base}, edits.position)
+            make = partial(edits.position, strategy=self.position, base_size=self.base_size, margin=margin)
+            yield WantedEdit(edits.POSITION, {"strategy": self.position, "reference": base}, make)
         if "direction" in self.attributes:
-            rng = ctx.rng(self.component_name(), sample.id, "direction")
-            angle = float(self.angles[int(rng.integers(len(self.angles)))])
-            yield Edit("direction", {"angle": angle, "reference": base}, edits.direction)
+            angle = float(self.angles[int(of.rng("direction").integers(len(self.angles)))])
+            make = partial(edits.direction, angle=angle, base_size=self.base_size, margin=margin)
+            yield WantedEdit("direction", {"angle": angle, "reference": base}, make)
         if "mirror" in self.attributes:
-            yield Edit("mirror", {"reference": "control"}, edits.mirror)
+            yield WantedEdit("mirror", {"reference": "control"}, edits.mirror)
 
     def _guided(self) -> tuple[str, ...]:
-        """The guided ones among the backgrounds that are asked for."""
-        wanted = self.backgrounds if "background" in self.attributes else ()
-        return tuple(kind for kind in wanted if kind in guided_backgrounds.KINDS)
+        """The guided kinds among the backgrounds that are asked for."""
+        kinds = self.backgrounds if "background" in self.attributes else ()
+        return tuple(kind for kind in kinds if kind in guided_backgrounds.KINDS)
 
     def _backgrounds(self, group: list[Sample], found: list[Scene | BadInput], ctx: Context) -> list[dict[str, Pixels]]:
         seeds = [ctx.seed_for(self.component_name(), sample.id, guided_backgrounds.NOISE) for sample in group]
         indices = [label_index(sample) for sample in group]
-        wanted = list(guided_backgrounds.asked(self._guided(), self.guidance))
+        wanted = list(guided_backgrounds.wanted(self._guided(), self.guidance))
         return guided_backgrounds.made(found, seeds, indices, wanted, self.guidance, self.batch, ctx)
 
     def _draft(
-        self,
-        sample: Sample,
-        scene: Scene | BadInput,
-        edit: Edit,
-        pool: Pool,
-        backgrounds: dict[str, Pixels],
-        ctx: Context,
-    ) -> Draft | Failure:
-        def failure(status: Literal["ineligible", "failed"], reason: str, detail: str, found: Any = None) -> Failure:
-            return Failure(
-                child_id(sample.id, self.fingerprint(), edit.variant, edit.requested),
-                sample.id,
-                status,
-                reason,
-                edit.variant,
-                sample.labels,
-                sample.origin,
-                sample.licence,
-                detail,
-                found or {},
-            )
-
+        self, of: Edit, scene: Scene | BadInput, wanted: WantedEdit, pool: Pool, backgrounds: Mapping[str, Pixels]
+    ) -> Result:
+        skipped = partial(of.skipped, variant=wanted.variant, requested=wanted.requested)
         if isinstance(scene, BadInput):
-            return failure("failed", scene.reason, str(scene))
+            return skipped(scene.reason, str(scene), status="failed")
         bad = gates.first_failed(scene.gates)
-        if bad and edit.variant != "original":
-            return failure("ineligible", bad, f"the mask can't be trusted: {scene.gates[bad]}", scene.gates)
-        job = Job(self, sample, scene, label_index(sample), edit, pool, ctx, backgrounds)
+        if bad and wanted.variant != "original":
+            return skipped(bad, f"the mask can't be trusted: {scene.gates[bad]}", gates=scene.gates)
         try:
-            draft = edit.make(job)
+            draft = wanted.make(Subject(of, scene, pool, backgrounds))
         except CannotEdit as error:
-            return failure("ineligible", error.reason, error.detail, {**scene.gates, **scene.moving})
+            return skipped(error.reason, error.detail, gates={**scene.gates, **scene.moving})
         draft.gates["blank"] = gates.blank(draft.picture, self.gates)
-        return draft
+        return wanted, draft
 
-    def _judged(self, drafts: list[Draft | Failure], ctx: Context) -> Iterator[Sample | Failure]:
-        """The same drafts as samples, with the classifier's opinion on record."""
-        made = [item for item in drafts if isinstance(item, Draft)]
-        if self.classifier is not None and made:
-            rows = ctx.models.get(self.classifier)([item.picture for item in made])
-            for item, row in zip(made, rows, strict=True):
-                item.gates |= gates.label_gates(row, item.job.scene.index(item.job.index))
-        for draft in drafts:
-            yield draft if isinstance(draft, Failure) else self._sample(draft)
+    def _judged(self, results: list[Result], ctx: Context) -> Iterator[Sample | Failure]:
+        """The results as records, with the classifier's opinion of each picture."""
+        drafts = [item[1] for item in results if not isinstance(item, Failure)]
+        if self.classifier is not None and drafts:
+            rows = ctx.models.get(self.classifier)([draft.picture for draft in drafts])
+            for draft, row in zip(drafts, rows, strict=True):
+                draft.gates |= gates.label_gates(row, draft.subject.scene.index(draft.subject.index))
+        for item in results:
+            yield item if isinstance(item, Failure) else self._sample(*item)
 
-    def _sample(self, draft: Draft) -> Sample:
-        job = draft.job
-        op = Op(
+    def _sample(self, wanted: WantedEdit, draft: Draft) -> Sample:
+        of, scene = draft.subject.of, draft.subject.scene
+        op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
             name=self.component_name(),
             revision=self.revision,
-            requested=job.edit.requested,
+            requested=wanted.requested,
             achieved=draft.achieved,
             gates=draft.gates,
-            models={**job.scene.models, **draft.models},
-            seed=job.seed,
+            models={**scene.models, **draft.models},
+            seed=of.seed(wanted.purpose or wanted.variant),
         )
-        return job.sample.child(
+        return of.sample.child(
             draft.picture,
             op,
-            variant=job.edit.variant,
+            variant=wanted.variant,
             fingerprint=self.fingerprint(),
             extras={"mask.png": draft.mask},
             reason=gates.first_failed(draft.gates),

@@ -1,58 +1,63 @@
-"""Pictures of classes out of noise, by a class-conditional diffusion model: the class-conditional route of ImageNet-G.
+"""Pictures of classes drawn from noise by a class-conditional diffusion model: ImageNet-G's class-conditional route.
 
-After Bansal & Grover, Leaving Reality to Imagination (arXiv 2302.02503). Every picture's noise comes from its own
-seed, so it is the same in any batch, order or process, up to what floating-point kernels do with another batch size
-(one grey level now and then). At several guidance weights pictures share their noise and differ in nothing else.
+After Bansal & Grover, Leaving Reality to Imagination (arXiv 2302.02503). Each picture's noise comes from its own seed,
+so the picture is the same in any batch, order or process, except that floating-point kernels may move a pixel by one
+grey level at another batch size. At several guidance weights pictures have the same noise and differ in nothing else.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from generators.diffusion.draws import Ask, Make, Safety
-from generators.diffusion.route import Route, Weight
-from generators.sources.imagenet import class_infos
-from schemas.component import Context
-from schemas.errors import RecipeError
+from variorum.generators.diffusion.drawing import Request, Safety
+from variorum.generators.diffusion.route import Route, Variant, Weights
+from variorum.generators.sources.imagenet import class_infos
+from variorum.schemas.errors import RecipeError
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
 
 
 class ClassConditional(Route):
-    """`per_sample` pictures a sample and guidance weight, of the class that the sample's first label names.
+    """`per_sample` pictures per sample and guidance weight, of the class that the sample's first label names.
 
-    The samples' own pictures, if they have any, are not looked at: a real dataset as the source lends its labels and
-    the balance of its classes, as ImageNet-G does.
+    A sample's own picture is ignored, so a real dataset as the source contributes its labels and its class balance, as
+    in ImageNet-G.
     """
 
-    of_classes = True
+    needs_label = True
 
     model: str = "class_conditional"
-    guidance: tuple[Weight, ...] = Field(default=(1.5,), min_length=1)
-    """Weights of classifier-free guidance, 1 for none. More is truer to the class and less diverse; the shipped model's
-    card has figures. One variant each, `guidance_1.5`."""
+    guidance: Weights = (1.5,)
+    """Weights of classifier-free guidance, 1 for none; one variant each, `guidance_1.5`. More guidance is truer to the
+    class and less diverse; the card of the packaged model has figures."""
     steps: int = Field(default=10, ge=1, le=1000)
     sampler: Literal["ddim", "dpm++"] = "dpm++"
     """Both are deterministic, so a picture follows from its noise."""
     safety: Safety = Safety(checker=None)
-    """No check: such a model makes its own classes and nothing else."""
+    """No check by default: the model makes only the classes that it was trained on."""
     batch: int = Field(default=32, ge=1)
     """Pictures that are denoised together; halved when memory runs out, which a picture's `achieved` shows."""
 
-    def make(self, model: Any, ctx: Context) -> Make:
-        """Calls a `ClassConditional`."""
+    def variants(self) -> list[Variant]:
+        """One per guidance weight."""
+        return [
+            Variant(f"guidance_{weight:g}", weight, {"guidance": weight, "steps": self.steps, "sampler": self.sampler})
+            for weight in self.guidance
+        ]
+
+    def draw(self, model: Any, requests: Sequence[Request], seeds: Sequence[int], setting: float) -> list[Pixels]:
+        """Call a `ClassConditional` model. Raises RecipeError for a class that it doesn't know."""
         classes = model.classes or [info.id for info in class_infos()]
+        labels = [request.of.sample.labels[0] for request in requests]
         index = {identity: position for position, identity in enumerate(classes)}
-
-        def label(ask: Ask) -> int:
-            identity = ask.sample.labels[0]
-            if identity not in index:
-                shown = ", ".join(list(index)[:10]) + (", …" if len(index) > 10 else "")
-                raise RecipeError(
-                    f"{self.component_name()}: model {self.model!r} knows no class {identity!r}; it makes: {shown}"
-                )
-            return index[identity]
-
-        return lambda asks, seeds, guidance: list(
-            model([label(ask) for ask in asks], seeds, guidance=guidance, steps=self.steps, sampler=self.sampler)
-        )
+        if unknown := [label for label in labels if label not in index]:
+            shown = ", ".join(list(index)[:10]) + (", …" if len(index) > 10 else "")
+            raise RecipeError(
+                f"{self.component_name()}: model {self.model!r} knows no class {unknown[0]!r}; it makes: {shown}"
+            )
+        indices = [index[label] for label in labels]
+        return list(model(indices, seeds, guidance=setting, steps=self.steps, sampler=self.sampler))

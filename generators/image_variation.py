@@ -1,42 +1,46 @@
-"""Other pictures of what a photograph shows, by a diffusion model that is told the photograph's CLIP embedding.
+"""Other pictures of what a photograph shows, by a diffusion model conditioned on the photograph's CLIP embedding.
 
-ImageNet-G's image-variation route (Bansal & Grover, arXiv 2302.02503): no words are involved, so the class is only as
-sure as the model's eye for it.
+ImageNet-G's image-variation route (Bansal & Grover, arXiv 2302.02503). There are no prompts, so whether a picture shows
+the class depends on the embedding alone.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
-from generators.diffusion.draws import Make
-from generators.diffusion.route import Route, Size, Weight
-from schemas.component import Context
+from variorum.generators.diffusion.drawing import Request
+from variorum.generators.diffusion.route import Route, Size, Variant, Weights
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
 
 
 class ImageVariation(Route):
-    """`per_sample` pictures a photograph and guidance weight, with the photograph's label.
+    """`per_sample` pictures per photograph and guidance weight, with the photograph's label.
 
-    Pictures of one sample and number share their noise at every weight. Made from a test picture they are no strangers
-    to it: keep both on one side of a split.
+    Pictures of one sample and number have the same noise at every weight. They resemble the photograph that they are
+    made from, so keep both on the same side of a split.
     """
 
-    of_pictures = True
+    needs_picture = True
 
     model: str = "image_variation"
-    guidance: tuple[Weight, ...] = Field(default=(3.0,), min_length=1)
+    guidance: Weights = (3.0,)
     """Weights of classifier-free guidance, 1 for none; one variant each, `guidance_3`."""
     size: Size | None = None
-    """Side in pixels; null for the side of the model's training."""
+    """Side in pixels; null for the side that the model was trained at."""
 
-    def make(self, model: Any, ctx: Context) -> Make:
-        """Calls an `ImageVariation`."""
-        return lambda asks, seeds, guidance: model(
-            [np.asarray(ask.sample.image) for ask in asks],
-            seeds,
-            steps=self.steps,
-            guidance=guidance,
-            size=self.size,
-        )
+    def variants(self) -> list[Variant]:
+        """One per guidance weight."""
+        return [
+            Variant(f"guidance_{weight:g}", weight, {"guidance": weight, "steps": self.steps, "size": self.size})
+            for weight in self.guidance
+        ]
+
+    def draw(self, model: Any, requests: Sequence[Request], seeds: Sequence[int], setting: float) -> list[Pixels]:
+        """Call an `ImageVariation` model."""
+        pictures = [np.asarray(request.of.sample.image) for request in requests]
+        return list(model(pictures, seeds, steps=self.steps, guidance=setting, size=self.size))

@@ -1,4 +1,4 @@
-"""Pictures of classes or captions out of noise, by a text-to-image diffusion model: ImageNet-G's main route.
+"""Pictures of classes or captions drawn from noise by a text-to-image diffusion model: ImageNet-G's main route.
 
 After Bansal & Grover, Leaving Reality to Imagination (arXiv 2302.02503). How prompts and guidance decide a set's
 diversity: Fan et al., Scaling Laws of Synthetic Images for Model Training, CVPR 2024; Sariyildiz et al., CVPR 2023.
@@ -6,50 +6,59 @@ diversity: Fan et al., Scaling Laws of Synthetic Images for Model Training, CVPR
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field
+from pydantic import model_validator
 
-from generators.diffusion.draws import Make
-from generators.diffusion.route import Route, Size, Weight
-from generators.prompting.prompts import Templates, Wording, wording
-from schemas.component import Context
+from variorum.generators.diffusion.drawing import Request
+from variorum.generators.diffusion.route import PromptedRoute, Size, Variant, Weights, check_negative
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
 
 
-class TextToImage(Route):
-    """`per_sample` pictures a sample and guidance weight, of its class or its caption.
+class TextToImage(PromptedRoute):
+    """`per_sample` pictures per sample and guidance weight, of its class or its caption.
 
-    A sample's own picture, if it has one, isn't looked at: a real dataset as the source lends its labels and the
-    balance of its classes. Pictures of one sample and number share noise and prompt at every weight.
+    A sample's own picture is ignored, so a real dataset as the source contributes its labels and its class balance.
+    Pictures of one sample and number have the same noise and prompt at every weight.
     """
 
     revision = 2
 
     model: str = "text_to_image"
-    templates: Templates = "photo"
-    """A named set (`photo`, `neutral`, `name_hypernym`, …), or texts with `{name}`, `{gloss}`, `{hypernym}`,
-    `{place}`, `{caption}` in them; of several, each picture gets one by its seed."""
-    names: dict[str, str] = Field(default_factory=dict)
-    """Other names for classes, by id."""
-    negative: str = ""
-    """What pictures are to keep away from."""
-    guidance: tuple[Weight, ...] = Field(default=(7.5,), min_length=1)
-    """Weights of classifier-free guidance, 1 for none; one variant each, `guidance_7.5`. More keeps to the prompt and
-    is less diverse: 1.5 to 3 suits training sets, 5 to 7.5 test sets."""
+    guidance: Weights = (7.5,)
+    """Weights of classifier-free guidance, 1 for none; one variant each, `guidance_7.5`. More guidance keeps closer to
+    the prompt and is less diverse: 1.5 to 3 suits training sets, 5 to 7.5 test sets."""
     size: Size | None = None
-    """Side in pixels; null for the side of the model's training."""
+    """Side in pixels; null for the side that the model was trained at."""
 
-    def wording(self, ctx: Context) -> Wording:
-        """By the templates and names. Raises RecipeError."""
-        return wording(self.component_name(), self.templates, self.names, ctx)
+    @model_validator(mode="after")
+    def _negative_has_an_effect(self) -> Self:
+        check_negative(self.negative, self.guidance)
+        return self
 
-    def make(self, model: Any, ctx: Context) -> Make:
-        """Calls a `TextToImage`."""
-        return lambda asks, seeds, guidance: model(
-            [ask.prompt for ask in asks],
-            [ask.negative for ask in asks],
-            seeds,
-            steps=self.steps,
-            guidance=guidance,
-            size=self.size,
+    def variants(self) -> list[Variant]:
+        """One per guidance weight."""
+        return [
+            Variant(
+                f"guidance_{weight:g}",
+                weight,
+                {"negative": self.negative, "guidance": weight, "steps": self.steps, "size": self.size},
+            )
+            for weight in self.guidance
+        ]
+
+    def draw(self, model: Any, requests: Sequence[Request], seeds: Sequence[int], setting: float) -> list[Pixels]:
+        """Call a `TextToImage` model."""
+        return list(
+            model(
+                [request.prompt for request in requests],
+                [self.negative] * len(requests),
+                seeds,
+                steps=self.steps,
+                guidance=setting,
+                size=self.size,
+            )
         )

@@ -1,5 +1,5 @@
-"""The contracts every other folder is written against: records, components, recipes, manifests.
+"""The contracts of the project: records, components, recipes, manifests.
 
-Only pydantic and the standard library are imported here, nothing reads a file, and nothing here imports the rest of
-the project; `docs/architecture.md` has the picture.
+The modules import only pydantic, the standard library and each other. NumPy, pyarrow and the components that a recipe
+names are imported when they are needed. `docs/architecture.md` has an overview.
 """

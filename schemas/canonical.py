@@ -1,7 +1,7 @@
-"""The only hashing of records in the project: canonical JSON, its digest, and the seeds derived from names.
+"""Hashing of records: canonical JSON, its digest, and seeds derived from names. All record hashes are made here.
 
-A value has exactly one canonical form or none: what has none (NaN, a set, an object) raises instead of being
-stringified, so that a digest never depends on a memory address, a locale or a dictionary's history.
+A value has one canonical form or none. Values without one (NaN, a set, an object) raise an error instead of being
+converted to text, so a digest never depends on a memory address, a locale or the order of a dictionary.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def canonical_json(value: Json) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces.
 
     Raises:
-        TypeError: for a value with no canonical form, naming its path (`.requested.size: numpy.float32`).
+        TypeError: a value has no canonical form; the message gives its path (`.requested.size: numpy.float32`).
     """
     _check(value, "")
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
@@ -31,12 +31,12 @@ def digest(value: Json) -> str:
 
 
 def short_digest(value: Json) -> str:
-    """The first 128 bits of `digest`, 32 hexadecimal digits: sample ids, which become file names in shards."""
+    """The first 128 bits of `digest`, 32 hexadecimal digits; used for sample ids, which are file names in shards."""
     return digest(value)[:32]
 
 
 def derive_seed(*parts: str | int) -> int:
-    """A seed in [0, 2^63) that depends on the parts alone, never on position, batch, process or clock."""
+    """A seed in [0, 2^63) that depends only on the parts, never on position, batch, process or clock."""
     key = canonical_json(list(parts))
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") & (2**63 - 1)
 

@@ -1,29 +1,34 @@
-"""What a recipe is made of: sources, generators, curation steps and evaluations.
+"""What a recipe is made of: sources, generators, detectors, deciders and evaluations.
 
-A component is its configuration: frozen pydantic fields, no weights. What it needs at work (models, seeds, a place
-to keep costly intermediates) comes in through the `Context`. The module's file name is the name in YAML:
-`generators/attribute_edit.py` holds the one `Generator` that a recipe calls `attribute_edit`, and there is no registry.
+A component is its configuration: frozen pydantic fields, no weights. What it needs at work (models, seeds, a cache)
+comes in through the `Context`. One file defines one component, and the file's name is its name in recipes:
+`generators/attribute_edit.py` is `attribute_edit`. docs/write_a_technique.md has an example of each kind.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, ValidationInfo
+from pydantic import BaseModel, ConfigDict
 
-from schemas.canonical import Json, derive_seed, digest
-from schemas.errors import RecipeError
-from schemas.sample import Failure, Sample
-from schemas.verdict import Verdict
+from variorum.schemas.canonical import Json, derive_seed, digest
+from variorum.schemas.edit import Edit
+from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.table import Table
+from variorum.schemas.verdict import Verdict
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
+
+Row: TypeAlias = Mapping[str, Any]
+"""What is measured on one picture, by column: floats, ints, booleans, strings, bytes, or 1-D arrays.
+
+A column holds one type throughout, and its arrays one length.
+"""
 
 
 class Models(Protocol):
@@ -81,31 +86,36 @@ class Component(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     revision: ClassVar[int] = 1
-    """Bumped when the same fields start to give other output."""
+    """Raise it when the same fields start to give other results, so that nothing old is taken for new."""
+    location: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say where data lies, not what it is: kept out of every digest and every manifest."""
+    file: ClassVar[Path | None] = None
+    """The Python file that a recipe named; None for an installed component."""
+    file_sha256: ClassVar[str] = ""
+    """Content of that file. It is part of the identity, so an edit of the file is noticed without a new `revision`."""
 
     @classmethod
     def component_name(cls) -> str:
-        """The name in YAML: the last part of the module's name."""
+        """The name in recipes: the last part of the module's name."""
         return cls.__module__.rpartition(".")[2]
-
-    whereabouts: ClassVar[frozenset[str]] = frozenset()
-    """Fields that say where data lies, not what it is: kept out of every digest and every manifest."""
 
     def config(self) -> dict[str, Json]:
         """All fields as JSON values, with the component's name; `build_component` reads it back."""
-        return {"name": self.component_name(), **self.model_dump(mode="json")}
+        return {"name": str(self.file or self.component_name()), **self.model_dump(mode="json")}
 
     def identity(self) -> dict[str, Json]:
-        """`config` without the whereabouts, its own and those of a component in a field: what decides the output."""
+        """What decides the output: `config` without locations, also in components that a field holds."""
         nested = {name: value.identity() for name, value in self if isinstance(value, Component)}
-        return {name: value for name, value in {**self.config(), **nested}.items() if name not in self.whereabouts}
+        file: dict[str, Json] = {"file": self.file_sha256} if self.file else {}
+        found = {**self.config(), "name": self.component_name(), **file, **nested}
+        return {name: value for name, value in found.items() if name not in self.location}
 
     def fingerprint(self) -> str:
         """Digest of identity and revision."""
         return digest({**self.identity(), "revision": self.revision})
 
     def aliases(self) -> tuple[str, ...]:
-        """Model aliases that it will ask for, so that their pins enter the unit keys and `plan` can check them."""
+        """Aliases of the models that it asks for; their pins are part of every key."""
         return ()
 
 
@@ -118,7 +128,7 @@ class ClassInfo:
 
 
 class Source(Component):
-    """Where pictures come from. Reading is random access by position, and a position always means the same picture."""
+    """Where pictures come from. They are read by position, and a position always means the same picture."""
 
     @abstractmethod
     def pin(self, ctx: Context) -> str:
@@ -133,9 +143,9 @@ class Source(Component):
         """Samples `start` to `stop - 1` in order; an unreadable one is a `Failure`, never an exception."""
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The same samples without pictures: ids, labels, captions. A source with a cheaper way than `read` takes it.
+        """The same samples without pictures: ids, labels, captions. Override it where that is cheaper than `read`.
 
-        What can't be read is here all the same, as its picture is only found out to be bad when it is read.
+        A picture that can't be read is listed too: that shows only when it is read.
         """
         for item in self.read(start, stop, ctx):
             if isinstance(item, Failure):
@@ -147,196 +157,149 @@ class Source(Component):
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """The dataset's classes in index order; empty when unlabelled. Raises SourceError if two share a name."""
 
+    def place(self) -> str:
+        """Which data it reads, in a line for people. A -dev version may not move from one place to another.
+
+        By default the name and all fields that hold text, a path or another source.
+        """
+        return place_of(self, [name for name, value in self if isinstance(value, str | Path | Source)])
+
+
+def place_of(source: Source, fields: Iterable[str]) -> str:
+    """A line for `Source.place`: the name, and these of its fields that aren't None, paths in full."""
+    said = [source.component_name()]
+    for name in fields:
+        value = getattr(source, name)
+        if isinstance(value, Source):
+            said.append(f"{name}=({value.place()})")
+        elif value is not None:
+            said.append(f"{name}={value.absolute() if isinstance(value, Path) else value}")
+    return " ".join(said)
+
 
 class Generator(Component):
-    """A technique that makes pictures of pictures."""
+    """A technique that makes pictures from pictures. Override `edit`, or `generate` to work in batches."""
 
-    @abstractmethod
-    def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
-        """Consume decoded samples, yield new ones with pixels; batching is the generator's own business.
+    def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
+        """The pictures made from one: `of.made(...)` or `of.skipped(...)`, and `sample` itself to keep it.
 
-        An exception costs the whole unit, so a picture's own trouble is yielded as a `Failure`.
+        `sample.image` is RGB `[H, W, 3]` uint8. `of` has seeds, random numbers and models.
         """
+        raise NotImplementedError
 
-    def planned(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
-        """A row for each picture that it will be asked for, from an outline's samples; none where there is no plan.
+    def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
+        """The pictures made from a stream of samples; calls `edit` for each, unless overridden.
 
-        A row's `id` is that of the sample or the Failure that comes of it; `variorum.plans` has the other columns. No
-        model is loaded.
+        An exception costs the whole unit, so yield a `Failure` for what is wrong with one picture.
+        """
+        for sample in samples:
+            yield from self.edit(sample, Edit(self, sample, ctx))
+
+    def requests(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
+        """One row per picture that will be asked for, given samples without pictures; nothing by default.
+
+        A row's `id` is that of the sample or failure that results; `variorum.stages.requests` lists the other columns.
+        No model is loaded.
         """
         return iter(())
 
     def check(self, ctx: Context) -> None:
-        """Raise RecipeError for what can't work on this source; asked at plan time, before any picture is read."""
+        """Raise RecipeError for what can't work on this source; called before any picture is read."""
 
     def filters(self) -> tuple[str, ...]:
         """Aliases of models whose opinion decides what is accepted; they may not judge the result later."""
         return ()
 
 
-class CurationStep(Component):
-    """A judgement on an edition, in up to four movements; a step overrides those that it needs.
+class Detector(Component):
+    """Looks at pictures and scores them; it never decides. Override `measure`, `score`, or both.
 
-    `measure` looks at pictures, a stretch at a time, and its rows are kept; `score` looks at the whole edition's
-    columns and gives more of them, which are kept too; `decide` turns columns into verdicts and `summarise` into
-    figures for the card, both anew every time. So another threshold costs a `decide`, and no picture is read again.
-
-    What `measure` and `score` name `x` becomes the column `<step>.x`. Detectors agree on four names: `score` (higher
-    is more suspect, NaN is not judged), `flag` (bool), `proposed` (index of the label it would give, -1 for none) and
-    `weight` (in [0, 1]).
+    A column that `measure` or `score` calls `x` is stored as `<detector>.x`. Four names have a meaning to others:
+    `score` (higher is more suspect, NaN is not judged), `flag` (bool), `proposed` (index of the label that it would
+    give, -1 for none) and `weight` (in [0, 1]).
     """
 
-    measured_by: ClassVar[frozenset[str]] = frozenset()
-    """Fields that `measure` depends on."""
-    measured_with: ClassVar[frozenset[str]] = frozenset()
-    """What of the context, besides models, `measure` depends on: `seed`, `classes` (of the source). What isn't named is
-    kept from it: the seed is 0, there is no source."""
-    scored_by: ClassVar[frozenset[str]] = frozenset()
-    """Fields that `score` depends on, besides those."""
+    late: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `measure` doesn't read: changing them measures nothing again."""
     adds: ClassVar[Mapping[str, str]] = {}
     """Members that a release adds to its samples: file ending to the column with the bytes; all null for none."""
-    reads_verdicts: ClassVar[bool] = False
-    """Whether it decides last and sees what the others settled on: the columns `verdict.action`, `keep` where none had
-    anything to say, and `verdict.labels`, a relabel's new ones in one text."""
     needs_labels: ClassVar[bool] = False
-    """Whether it can't work on an edition in which no picture has a label."""
-
-    def references(self) -> Mapping[str, Source]:
-        """Sources whose pictures `score` reads besides the edition's columns, by the field's name."""
-        return {}
+    """Whether it can't work on an edition without labels."""
 
     def needs(self) -> tuple[str, ...]:
-        """Names of the steps whose columns `score` and `decide` read; they must come before it in the recipe."""
+        """Names of the detectors whose columns `score` reads; they must come before it in the recipe."""
         return ()
 
-    def without(self, steps: Collection[str]) -> CurationStep | None:
-        """What is left of it in a recipe that leaves these steps out: itself, or None where it needs one of them."""
+    def references(self) -> Mapping[str, Source]:
+        """Sources of pictures to compare with, by name.
+
+        The detectors that it `needs` measure them too; `score` finds the columns in `table.references[name]`.
+        """
+        return {}
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterable[Row]:
+        """One row per sample, in order. The samples are a short batch of accepted ones with decoded pixels."""
+        raise NotImplementedError
+
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """Columns over the whole edition: arrays `[N]` or `[N, d]`, or lists, in the table's order.
+
+        The table has one row per accepted picture: the edition's own columns, what this detector measured, and the
+        columns of those that it `needs`.
+        """
+        raise NotImplementedError
+
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Figures for the card, from all columns but the vectors."""
+        return {}
+
+
+class Decider(Component):
+    """Turns columns into verdicts: what to drop, to relabel, to ask people about.
+
+    It costs no look at a picture, so another threshold takes seconds.
+    """
+
+    reads_verdicts: ClassVar[bool] = False
+    """Whether it decides last and sees what the others settled on: the columns `verdict.action` (`keep` where none said
+    anything) and `verdict.labels` (the new labels of a relabel, in one text)."""
+    needs_labels: ClassVar[bool] = False
+    """Whether it can't work on an edition without labels."""
+
+    def needs(self) -> tuple[str, ...]:
+        """Names of the detectors whose columns it reads; they must come before it in the recipe."""
+        return ()
+
+    def without(self, steps: Collection[str]) -> Decider | None:
+        """This decider in a recipe that leaves those steps out; None if it can't do without one."""
         return None if set(self.needs()) & set(steps) else self
 
-    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """One row a sample, in order, from a short stretch of accepted samples with decoded pixels.
+    @abstractmethod
+    def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:
+        """Verdicts, made by `table.verdict(row, action, reason)`. The table has all columns but the vectors."""
 
-        Values are floats, ints, bools, strings, bytes, or 1-D arrays of one length and type throughout.
-        """
-        raise NotImplementedError
-
-    def score(self, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        """Columns for the whole edition: arrays `[N]` or `[N, d]`, or lists, in the table's order.
-
-        The table has a row an accepted picture: the edition's own columns, what this step measured, and the columns
-        of the steps that it `needs`. `variorum.columns` reads them as arrays.
-        """
-        raise NotImplementedError
-
-    def decide(self, table: pa.Table) -> Iterator[Verdict]:
-        """Verdicts from columns alone: pure and cheap. The table has every step's columns but the vectors."""
-        return iter(())
-
-    def summarise(self, table: pa.Table) -> Mapping[str, Json]:
-        """Figures for the card, from the same table."""
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Figures for the card; `table.verdicts` has what it decided."""
         return {}
 
 
 class Evaluation(Component):
     """A measure of models on an edition, or of the edition itself, against real pictures if need be."""
 
-    measured_by: ClassVar[frozenset[str]] = frozenset()
-    """Fields that `measure` depends on; a change of the others computes no row anew."""
+    late: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `measure` doesn't read: changing them measures nothing again."""
 
     def references(self) -> Mapping[str, Source]:
-        """Sources of pictures to compare the edition with, by name.
-
-        They are measured as the edition is and their rows kept likewise, whichever edition they are compared with.
-        """
+        """Sources of pictures to compare the edition with, by name. They are measured as the edition is."""
         return {}
 
     @abstractmethod
-    def measure(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """Rows for decoded samples, streamed shard by shard and kept, so that a re-run computes only what is new.
-
-        Values are what JSON has, or 1-D arrays of one length and type throughout.
-        """
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterable[Row]:
+        """Rows, any number per sample. The samples are a short batch with decoded pixels."""
 
     @abstractmethod
-    def summarise(self, table: pa.Table, seed: int) -> dict[str, Json]:
-        """The figures for the card from all rows; pure.
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Figures for the card, from all rows.
 
-        Where there are references, the column `set` has the name of the one that a row belongs to, and `""` in the
-        edition's own rows.
+        With references the column `set` has the name of the one that a row belongs to, `""` for the edition's own rows.
         """
-
-
-C = TypeVar("C", bound=Component)
-
-PACKAGES: Mapping[type[Component], tuple[str, str]] = {
-    Source: ("generators.sources", "source"),
-    Generator: ("generators", "generator"),
-    CurationStep: ("curation", "curation step"),
-    Evaluation: ("evaluation", "evaluation"),
-}
-
-
-def component_names(kind: type[Component]) -> list[str]:
-    """Names of the components of a kind that are installed, third-party ones included."""
-    package = importlib.import_module(PACKAGES[kind][0])
-    return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg)
-
-
-def component_class(kind: type[C], name: str) -> type[C]:
-    """The component that a module of this name holds.
-
-    Raises:
-        RecipeError: when there is no such module, or it doesn't hold exactly one component of this kind.
-    """
-    package, noun = PACKAGES[kind]
-    if name not in component_names(kind):
-        known = ", ".join(component_names(kind)) or "none"
-        raise RecipeError(f"no {noun} named {name!r} in {package.replace('.', '/')}/; there are: {known}")
-    module = importlib.import_module(f"{package}.{name}")
-    found = [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, kind) and item.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        raise RecipeError(f"{package}.{name} must define exactly one {noun}, it defines {len(found)}")
-    return found[0]
-
-
-def build_component(kind: type[C], config: Mapping[str, Any], where: str) -> C:
-    """A component from its entry in a recipe. `where` is the path in the recipe that errors name.
-
-    Raises:
-        RecipeError: naming each wrong field, with the fields that there are.
-    """
-    fields = dict(config)
-    name = fields.pop("name", None)
-    if not isinstance(name, str):
-        raise RecipeError(f"{where}: needs a name; there are: {', '.join(component_names(kind)) or 'none'}")
-    cls = component_class(kind, name)
-    try:
-        return cls(**fields)
-    except ValidationError as error:
-        raise RecipeError(explain(error, where, cls)) from None
-
-
-def _nested_source(value: Any, info: ValidationInfo) -> Any:
-    return build_component(Source, value, info.field_name or "source") if isinstance(value, Mapping) else value
-
-
-NestedSource = Annotated[Source, BeforeValidator(_nested_source), PlainSerializer(lambda source: source.config())]
-"""Type of a field that holds a source of its own, given as a mapping with a name like a recipe's source."""
-
-
-def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:
-    """A pydantic error as one line a problem: path, what is wrong, and the fields there are for an unknown one."""
-    lines = []
-    for problem in error.errors():
-        path = ".".join([where, *map(str, problem["loc"])]).lstrip(".")
-        line = f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
-        if problem["type"] == "extra_forbidden":
-            line = f"{path}: no such field; there are: {', '.join(cls.model_fields) or 'none'}"
-        elif problem["type"] != "missing":
-            line += f" (got {problem['input']!r})"
-        lines.append(line)
-    return "\n".join(lines)

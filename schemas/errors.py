@@ -1,22 +1,22 @@
-"""Every error that the project raises on purpose, and what each one means.
+"""The errors that the project raises on purpose, and their meaning.
 
-    VariorumError                 one clear line for the user: the thing, the value, the way out
+    VariorumError                 one clear line for the user: what is wrong, the value, how to fix it
     ├── RecipeError               a recipe, an override or a component's field is wrong
     ├── SourceError               the data behind a source is missing or unusable
-    ├── ModelUnavailable          an alias has no usable weights on this machine, or it has too little memory
+    ├── ModelUnavailable          a model's weights are missing or unusable here, or memory is too small
     ├── TooManyFailures           a unit failed past the recipe's failure rate
     └── StoreError                the store can't be written, read or trusted
-        ├── VersionDrift          a sealed version was asked to hold something else
-        └── CorruptShard          bytes on disk don't match the hash that names them
+        ├── VersionDrift          a sealed version already exists with other content
+        └── CorruptShard          bytes on disk don't match the hash in their name
 
-Anything else that escapes is a bug and keeps its traceback.
+Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
 
 
 class VariorumError(Exception):
-    """Base of the errors that are meant for a person; the message is complete as it stands."""
+    """Base of the errors for users; the message needs no further context."""
 
 
 class RecipeError(VariorumError):
@@ -28,7 +28,7 @@ class SourceError(VariorumError):
 
 
 class ModelUnavailable(VariorumError):
-    """An alias has no usable weights on this machine, they aren't the pinned ones, or there isn't the memory."""
+    """A model's weights are missing, unusable or not the pinned ones on this machine, or memory is too small."""
 
 
 class TooManyFailures(VariorumError):
@@ -40,8 +40,8 @@ class StoreError(VariorumError):
 
 
 class VersionDrift(StoreError):
-    """A sealed version exists already and holds something else."""
+    """A sealed version already exists with other content."""
 
 
 class CorruptShard(StoreError):
-    """Bytes in the store don't match the hash that names them."""
+    """Bytes in the store don't match the hash in their name."""

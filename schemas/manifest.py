@@ -1,6 +1,6 @@
-"""The papers of a finished edition: receipts say that a unit is done, the manifest names the whole.
+"""Records of finished work: a receipt says that a unit is done, a manifest describes a whole edition.
 
-Nothing here holds a clock, a host or a user except `Receipt.made`, which no digest covers.
+Only `Receipt.made` may hold a time, host or user; no digest covers it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from schemas.canonical import digest
+from variorum.schemas.canonical import digest
 
 Split = Literal["test", "quarantine"]
 
 
 class ShardInfo(BaseModel):
-    """A file in the store, named by its content."""
+    """A file in the store, named by the hash of its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,7 @@ class ShardInfo(BaseModel):
 
 
 class Receipt(BaseModel):
-    """Proof that a unit is finished; its existence in the store is the only "done" there is."""
+    """Proof that a unit is finished. Nothing but a receipt in the store marks a unit as done."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,49 +36,70 @@ class Receipt(BaseModel):
     stop: int
     shards: dict[Split, ShardInfo]
     members: list[str]
-    """File endings that every sample of the shards has, sorted; empty when there is no sample."""
+    """File endings that every sample of the shards has, sorted; empty without samples."""
     rows: ShardInfo
-    """The unit's table: one row a picture made or not made."""
+    """The unit's table: one row per picture, made or not."""
     made: dict[str, Any] = {}
-    """When, where, with which library versions and in what time. Never hashed."""
+    """When, where, with which library versions and how fast. Never hashed."""
+
+    def files(self) -> list[tuple[ShardInfo, str]]:
+        """All files it refers to, each with its suffix."""
+        return [(self.rows, ".parquet"), *((shard, ".tar") for shard in self.shards.values())]
+
+
+class Tables(BaseModel):
+    """What was measured or scored on a part of an edition: one table per component."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tables: dict[str, ShardInfo]
+
+    def files(self) -> list[tuple[ShardInfo, str]]:
+        """All files it refers to, each with its suffix."""
+        return [(info, ".parquet") for info in self.tables.values()]
 
 
 class Ledger(BaseModel):
-    """What curation found in an edition: its measurements, its verdicts, and what they were made with.
+    """Result of curating an edition: measurements, verdicts, and the steps and models behind them.
 
-    An edition's ledgers are numbered, and `1.0.0-r2` is what ledger 2 makes of 1.0.0.
+    The ledgers of an edition are numbered. Ledger 2 of edition 1.0.0 leads to release 1.0.0-r2.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     edition: str
-    """Digest of the manifest that it judges."""
+    """Digest of the judged edition's manifest."""
     curate: list[dict[str, Any]]
-    """The steps, by identity, in the order in which they worked."""
+    """Identities of the steps, in recipe order."""
     models: dict[str, str]
-    """Alias to pin, for every model that had a part in it."""
+    """Alias to pin, for every model that was used."""
     measured: dict[str, list[ShardInfo]]
-    """Step to its table of each shard, keyed by (id, sha256)."""
+    """By step, one table per shard, with the key columns id and sha256."""
     scored: dict[str, ShardInfo]
-    """Step to its table of the whole edition, keyed likewise."""
+    """By step, one table of the whole edition, with the same key columns."""
     verdicts: ShardInfo
-    """What every step said, before it was settled."""
+    """The verdicts of all steps, before conflicts between them are settled."""
     members: dict[str, str] = {}
-    """File endings that a release adds to every sample, and the column that holds their content."""
+    """File endings that a release adds to every sample, each with the column that holds the content."""
     counts: dict[str, dict[str, int]]
-    """Action to reason to number of pictures, settled."""
+    """By action and reason, the number of pictures after settling."""
     figures: dict[str, dict[str, Any]]
-    """Step to its figures for the card."""
+    """By step, its figures for the card."""
     detectors: dict[str, Any] = {}
-    """What the steps flag, by class, and how far they agree: `variorum.detectors`."""
+    """What the detectors flag, by class, and how far they agree; see `variorum.stages.agreement`."""
+
+    def tables(self) -> list[ShardInfo]:
+        """Every parquet file that it names."""
+        measured = [info for parts in self.measured.values() for info in parts]
+        return [*measured, *self.scored.values(), self.verdicts]
 
     def digest(self) -> str:
-        """The ledger's name by content."""
+        """Digest of the ledger, which identifies it by content."""
         return digest(self.model_dump(mode="json"))
 
 
 class Manifest(BaseModel):
-    """An edition: what it is made of, to the byte."""
+    """Description of an edition; its digest covers every byte of the edition."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,29 +111,29 @@ class Manifest(BaseModel):
     recipe: dict[str, Any]
     profile: str
     classes: list[tuple[str, str]]
-    """(id, name) in index order; the index is the `cls` member of the shards."""
+    """(id, name) in index order; the `cls` member of a sample holds the index."""
     members: list[str]
     """File endings that every sample has, sorted."""
     models: dict[str, str]
-    """Alias to pin, for every model that had a part in the making."""
+    """Alias to pin, for every model that was used to make the edition."""
     filters: list[str]
     """Pins of the models that decided what was accepted; they may not judge the edition."""
     units: list[str]
     shards: dict[Split, list[ShardInfo]]
     rows: list[ShardInfo]
     plan: ShardInfo | None = None
-    """The table of what was asked for, a row a picture; None where the generator works without a plan."""
+    """Table of the requested pictures, one row each; None if the generator doesn't plan."""
     ledger: Ledger | None = None
-    """Of a release: the ledger that it followed; `ledger.edition` is the digest of the edition it was made from."""
+    """The ledger behind a release; `ledger.edition` is the digest of the edition that it was made from."""
     counts: dict[str, dict[str, int]]
-    """variant to status (with `:reason` unless accepted) to number of pictures."""
+    """By variant and status (with `:reason` unless accepted), the number of pictures."""
     sources: int
-    """Source samples that were read."""
+    """Number of source samples read."""
     sources_edited: int
-    """Those of them with an accepted picture that isn't a baseline."""
+    """Number of source samples with at least one accepted picture that isn't a baseline."""
     licences: dict[str, int]
     """Licence to number of accepted pictures."""
 
     def digest(self) -> str:
-        """The edition's name by content."""
+        """Digest of the manifest, which identifies the edition by content."""
         return digest(self.model_dump(mode="json"))

@@ -1,6 +1,6 @@
-"""A recipe says what an edition is: one source, the techniques applied, the judgements, the measures, the card.
+"""Recipes. A recipe defines an edition: a source, generators, detectors and deciders, evaluations, the card.
 
-Parsing is strict and happens before any work: an unknown field or component fails with the choices there are.
+Parsing is strict and happens before any work. An unknown field or component is an error that lists the valid ones.
 """
 
 from __future__ import annotations
@@ -11,18 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 
-from schemas.canonical import Json, digest
-from schemas.component import (
-    PACKAGES,
-    Component,
-    CurationStep,
-    Evaluation,
-    Generator,
-    Source,
-    build_component,
-    explain,
-)
-from schemas.errors import RecipeError
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import KINDS, build_component, explain
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 COMPONENT_FIELDS = ("source", "generate", "curate", "evaluate")
@@ -30,7 +22,7 @@ VERSION = re.compile(r"\d+\.\d+\.\d+(-dev)?")
 
 
 class Card(BaseModel):
-    """What the data card says that no run can know."""
+    """The parts of the data card that people write."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +36,7 @@ class Card(BaseModel):
 class Recipe(BaseModel):
     """One dataset at one version.
 
-    Components may carry secrets nowhere: all that is here is hashed, stored and printed.
+    All fields are hashed, stored and printed, so they must not hold secrets.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,14 +45,14 @@ class Recipe(BaseModel):
     version: str
     seed: int = Field(default=0, ge=0, lt=2**63)
     samples_per_shard: int = Field(default=32, ge=1, le=100_000)
-    """Source samples that one unit reads; a unit writes one shard per split."""
+    """Number of source samples per unit; a unit writes one shard per split."""
     max_failure_rate: float = Field(default=0.5, ge=0, le=1)
-    """Share of a unit's source samples that may fail (bad files, broken edits) before the unit itself fails."""
+    """Maximum share of a unit's source samples that may fail (bad files, broken edits); above it the unit fails."""
     limit: int | None = Field(default=None, ge=1)
-    """Read only the first so many source samples."""
+    """Maximum number of source samples to read."""
     source: SerializeAsAny[Source]
     generate: tuple[SerializeAsAny[Generator], ...] = ()
-    curate: tuple[SerializeAsAny[CurationStep], ...] = ()
+    curate: tuple[SerializeAsAny[Detector] | SerializeAsAny[Decider], ...] = ()
     evaluate: tuple[SerializeAsAny[Evaluation], ...] = ()
     card: Card = Card()
 
@@ -75,33 +67,26 @@ class Recipe(BaseModel):
     @classmethod
     def _version(cls, value: str) -> str:
         if not VERSION.fullmatch(value):
-            raise ValueError("must look like 1.2.3, or 1.2.3-dev for one that may still move")
+            raise ValueError("must look like 1.2.3, or 1.2.3-dev for a version that may still change")
         return value
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Recipe:
-        """A recipe from a YAML file's mapping.
+        """A recipe from the mapping in a YAML file.
 
         Raises:
-            RecipeError: one line a problem, each naming its path and the choices.
+            RecipeError: one line per problem, with its path and the valid choices.
         """
         fields = dict(data)
         source = fields.get("source")
         if not isinstance(source, Mapping):
             raise RecipeError("source: a recipe needs a source with a name")
-        fields["source"] = build_component(Source, source, "source")
-        lists: dict[str, type[Component]] = {
-            "generate": Generator,
-            "curate": CurationStep,
-            "evaluate": Evaluation,
-        }
-        for key, kind in lists.items():
-            entries = fields.get(key) or ()
+        fields["source"] = build_component("source", source, "source")
+        for part in ("generate", "curate", "evaluate"):
+            entries = fields.get(part) or ()
             if not isinstance(entries, list | tuple) or not all(isinstance(entry, Mapping) for entry in entries):
-                raise RecipeError(f"{key}: must be a list of {PACKAGES[kind][1]}s, each with a name")
-            fields[key] = tuple(
-                build_component(kind, entry, f"{key}.{position}") for position, entry in enumerate(entries)
-            )
+                raise RecipeError(f"{part}: must be a list of {KINDS[part].noun}s, each with a name")
+            fields[part] = tuple(build_component(part, entry, f"{part}.{place}") for place, entry in enumerate(entries))
         check_curation(fields["curate"])
         try:
             return cls(**fields)
@@ -109,11 +94,11 @@ class Recipe(BaseModel):
             raise RecipeError(explain(error, "", cls)) from None
 
     def components(self) -> tuple[Component, ...]:
-        """All components, in the order in which they work."""
+        """All components, in the order in which they run."""
         return (self.source, *self.generate, *self.curate, *self.evaluate)
 
     def dump(self) -> dict[str, Json]:
-        """The whole recipe as JSON values; `Recipe.parse` reads it back."""
+        """The whole recipe as JSON values; `Recipe.parse` reads them back."""
         return {
             **self.model_dump(mode="json", exclude=set(COMPONENT_FIELDS), exclude_none=True),
             "source": self.source.config(),
@@ -123,7 +108,7 @@ class Recipe(BaseModel):
         }
 
     def identity(self) -> dict[str, Json]:
-        """What decides the pictures: not the curation, the evaluations or the card, and not where data lies."""
+        """The parts that determine the pictures: without curation, evaluations, card and locations of data."""
         return {
             **self.model_dump(mode="json", exclude={*COMPONENT_FIELDS, "card", "max_failure_rate"}, exclude_none=True),
             "source": self.source.identity(),
@@ -131,19 +116,19 @@ class Recipe(BaseModel):
         }
 
     def fingerprint(self) -> str:
-        """Digest of the identity and the components' revisions, whatever version it is given out as."""
+        """Digest of the identity, without the version, and of the components' revisions."""
         identity = {name: value for name, value in self.identity().items() if name != "version"}
         revisions = tuple(component.revision for component in (self.source, *self.generate))
         return digest([identity, revisions])
 
 
-def check_curation(steps: Sequence[CurationStep]) -> None:
-    """Every step comes once, and after the steps whose columns it reads. Raises RecipeError naming what to add."""
+def check_curation(steps: Sequence[Detector | Decider]) -> None:
+    """Raise RecipeError if a step occurs twice, or before a step whose columns it reads."""
     names: list[str] = []
     for position, step in enumerate(steps):
         name = step.component_name()
         if name in names:
-            raise RecipeError(f"curate.{position}: {name} is there already; a step's columns go by its name")
+            raise RecipeError(f"curate.{position}: {name} is there already; list each step once")
         if missing := [need for need in step.needs() if need not in names]:
             raise RecipeError(
                 f"curate.{position}: {name} needs {', '.join(missing)} before it; put "

@@ -1,7 +1,7 @@
-"""The records that flow through the pipeline: a picture with all that is known of it, or the reason there is none.
+"""The records of the pipeline: a picture with everything known about it, or the reason why a picture doesn't exist.
 
-A `Sample`'s id says how it was made (stable, the join key); the sha256 of its encoded image, added when it is
-written, says what it is.
+The id of a `Sample` says how it was made; it is stable and joins tables. The sha256 of the encoded image, added when
+the sample is written, says what the picture is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from schemas.canonical import Json, short_digest
+from variorum.schemas.canonical import Json, short_digest
+from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 BASELINES = ("original", "control", "guided_control", "plate")
-"""Variants that aren't edits but what edits are compared with; `Sample.variant` has one of them or an edit's name."""
+"""Variants that edits are compared with. `Sample.variant` is one of them or the name of an edit."""
 
 Status = Literal["accepted", "quarantined", "ineligible", "failed"]
 
 
 class Gate(TypedDict):
-    """One validity check on one picture: what was measured, what was asked, whether it passed."""
+    """One validity check of one picture: the measured value, the limit, and whether it passed."""
 
     value: float
     limit: str
@@ -33,7 +34,7 @@ class Gate(TypedDict):
 
 
 class Op(TypedDict):
-    """One step in a sample's making. `requested` enters the sample's id; the rest is what was measured."""
+    """One step in the making of a sample. `requested` is part of the sample's id; the other keys record the result."""
 
     name: str
     revision: int
@@ -49,17 +50,17 @@ class Sample:
     """One picture.
 
     Attributes:
-        id: 32 hexadecimal digits; `source_id` or `Sample.child` make it.
-        image: encoded bytes as a source reads them, or RGB pixels `[H, W, 3]` uint8 once decoded. The engine decodes
-            before the first generator and encodes after the last; `b""` with extras (a prompt) is a picture to be made.
-        labels: class ids (wnids, folder names); empty when the source has none.
-        origin: where the source got it, for people: `chelsea.png`, a URL, a row of a dataset.
-        licence: SPDX id or the terms in a few words.
-        variant: what users group by: `original`, `size_0.05`; `original` for a source's own pictures.
-        parent: id of the sample that it was made from; `""` for a source's own.
-        reason: why it is quarantined; `""` means accepted.
-        extras: further members of the same sample, by file ending: `{"mask.png": pixels [H, W] or encoded bytes}`.
-        ops: its making, oldest step first.
+        id: 32 hexadecimal digits, made by `source_id` or `Sample.child`.
+        image: encoded bytes from a source, or RGB pixels `[H, W, 3]` uint8 after decoding. Pictures are decoded before
+            the first generator and encoded after the last. `b""` with extras (a prompt) is a picture to be made.
+        labels: class ids (wnids, folder names); empty if the source has none.
+        origin: where the picture comes from, for people: `chelsea.png`, a URL, a row of a dataset.
+        licence: SPDX id, or the terms in a few words.
+        variant: name to group by, such as `size_0.05`; `original` for pictures of a source.
+        parent: id of the sample that it was made from; `""` for pictures of a source.
+        reason: why it is quarantined; `""` if accepted.
+        extras: further members of the sample, by file ending: `{"mask.png": pixels [H, W] or encoded bytes}`.
+        ops: the steps of its making, oldest first.
     """
 
     id: str
@@ -83,7 +84,12 @@ class Sample:
         extras: Mapping[str, bytes | Pixels] | None = None,
         reason: str = "",
     ) -> Sample:
-        """The sample that a component with this fingerprint makes of this one by `op`."""
+        """The sample made from this one by `op` of a component with this fingerprint.
+
+        Raises:
+            RecipeError: the op has a missing, unknown or wrongly typed key.
+        """
+        check_op(op)
         return replace(
             self,
             id=child_id(self.id, fingerprint, variant, op["requested"]),
@@ -98,9 +104,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A picture that doesn't exist, and why. It becomes a row of the edition's table, so nothing goes uncounted.
+    """A picture that doesn't exist, and why. It becomes a row of the edition's table, so every request is counted.
 
-    `status` is `ineligible` when the input rules the edit out (`no_room`), `failed` when something went wrong.
+    `status` is `ineligible` if the input rules the edit out (`no_room`), `failed` if something went wrong.
     """
 
     id: str
@@ -115,11 +121,24 @@ class Failure:
     gates: Mapping[str, Gate] = field(default_factory=dict)
 
 
+def check_op(op: Op) -> None:
+    """Raise RecipeError unless an op has exactly its keys, with values of the right type."""
+    kinds = {"name": str, "revision": int, "seed": int}
+    kinds |= dict.fromkeys(("requested", "achieved", "gates", "models"), Mapping)
+    name = op.get("name", "a generator")
+    if missing := [key for key in kinds if key not in op]:
+        raise RecipeError(f"{name}: its op lacks {', '.join(missing)}; `of.made(...)` in `edit` sets all keys")
+    if wrong := [key for key, kind in kinds.items() if not isinstance(op[key], kind)]:  # type: ignore[literal-required]
+        raise RecipeError(f"{name}: wrong type in its op: {', '.join(wrong)}; `of.made(...)` in `edit` sets all keys")
+    if unknown := sorted(op.keys() - kinds.keys()):
+        raise RecipeError(f"{name}: unknown key {unknown[0]!r} in its op; put it into `requested` or `achieved`")
+
+
 def source_id(source: str, key: str) -> str:
-    """Id of a source's own sample: the source's name and a key that is stable wherever the data lies."""
+    """Id of a sample read by a source. `key` identifies the picture and must not depend on where the data lies."""
     return short_digest([source, key])
 
 
 def child_id(parent: str, fingerprint: str, variant: str, requested: Mapping[str, Json]) -> str:
-    """Id of the sample that `parent` turns into; it depends on what was asked, not on what floats came out."""
+    """Id of a sample made from `parent`; it depends on the request, not on computed numbers."""
     return short_digest([parent, fingerprint, variant, requested])

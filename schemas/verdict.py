@@ -1,4 +1,4 @@
-"""What curation says of a sample. A verdict names the picture by id and by content, so that it can't outlive it."""
+"""Verdicts of curation. A verdict names the picture by id and by content, so it never applies to a changed picture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Verdict:
 
     Attributes:
         id: the sample's id.
-        sha256: of the encoded image that was judged; a verdict on another picture is stale.
-        action: what to do; `review` asks people first, `weight` gives the sample less say, `audit` asks people too,
-            whatever else is done.
-        by: the curation step's name.
-        reason: in a word (`bottom_ranked`).
+        sha256: hash of the encoded image that was judged; for another image the verdict is stale.
+        action: what to do; `review` keeps the sample and asks people, `weight` lowers its weight in training, `audit`
+            asks people in addition to any other action.
+        by: name of the decider.
+        reason: one word, such as `bottom_ranked`.
         labels: the new labels of a `relabel`.
-        value: the number behind it: a score, or the weight in [0, 1]; NaN when there is none.
+        value: the number behind the verdict: a score, or the weight in [0, 1]; NaN if there is none.
     """
 
     id: str

@@ -1,9 +1,9 @@
-"""Measure the shipped Fashion-MNIST models: the figures of their model cards.
+"""Measure the packaged Fashion-MNIST models: the figures of their model cards.
 
-The judge's accuracy is on the real test set. A generated picture agrees when the judge's likeliest class is the one
-that was asked for, so agreement can't be expected above that accuracy. Diversity is the mean distance between two
-pictures of a class, as a share of what it is among real test pictures; novelty is the mean distance to the nearest
-training picture, as a share of what it is for real test pictures, and copies would bring it near 0.
+The judge's accuracy is measured on the real test set. Agreement is the share of generated pictures whose likeliest
+class, by the judge, is the requested one; it isn't expected to exceed that accuracy. Diversity is the mean distance
+between two pictures of a class, and novelty the mean distance to the nearest training picture, both relative to real
+test pictures; copies of training pictures have a novelty near 0.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.canonical import derive_seed
 from training.fashion_mnist import CLASSES, DEBIAN, read
 from variorum.models import ModelTable
+from variorum.schemas.canonical import derive_seed
 
 BATCH = 50
 
@@ -36,7 +36,7 @@ def squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray
 
 
 def spread(images: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Mean distance between two pictures of one class, averaged over the classes."""
+    """Mean distance between two pictures of one class, averaged over classes."""
     vectors = flat(images)
     of_class = [vectors[labels == label] for label in range(len(CLASSES))]
     means = [np.sqrt(squared_distances(v, v)).sum() / (len(v) * (len(v) - 1)) for v in of_class if len(v) > 1]
@@ -51,7 +51,7 @@ def nearest(images: NDArray[Any], train: NDArray[np.float32]) -> float:
 
 
 def shares(right: NDArray[np.bool_], labels: NDArray[Any]) -> dict[str, float]:
-    """The share that is right, class by class."""
+    """Share that is right, by class."""
     return {name: round(float(right[labels == label].mean()), 3) for label, name in enumerate(CLASSES)}
 
 
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--model", default="class_conditional", help="alias")
     parser.add_argument("--judge", default="judge", help="alias")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5, 2.0, 3.0])
-    parser.add_argument("--n", type=int, default=1000, help="pictures a guidance weight, all classes alike")
+    parser.add_argument("--n", type=int, default=1000, help="pictures per guidance weight, evenly over the classes")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--sampler", choices=["ddim", "dpm++"], default="dpm++")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,8 @@
-"""What the denoiser of photographs can do: PSNR on pictures that it wasn't trained on, beside two classical filters.
+"""Measure the packaged photo denoiser: PSNR on pictures outside its training data, beside two classical filters.
 
-White noise of known strength is added to crops, unclipped; the denoiser is asked at the moment with that much noise,
-the filters are given its deviation: bilateral, and non-local means with scikit-image's rule (h = 0.6 σ, patches of 5,
-within 13 pixels; Buades et al., CVPR 2005).
+White noise of known standard deviation σ is added to crops, without clipping. The denoiser runs at the step with that
+much noise. The filters are given σ: bilateral, and non-local means by scikit-image's rule (h = 0.6 σ, patches of 5
+pixels, search window of 13 pixels; Buades et al., CVPR 2005).
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import argparse
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from variorum.images import decode
-from variorum.models.entries import Entry
-from variorum.models.loaders import pixel_denoiser
-from variorum.models.loaders.pixel_denoiser import PixelDenoiser
+from variorum.models.loaders.denoisers import PIXEL_DENOISER, PixelDenoiser
+from variorum.models.table_entries import Entry
+from variorum.pixels import decode
 
-Floats = NDArray[np.float32]
+if TYPE_CHECKING:
+    from variorum.arrays import Singles
 
 HELD_OUT = (
     ("skimage", "data/chelsea.png"),
@@ -31,12 +30,12 @@ HELD_OUT = (
     ("sklearn", "datasets/images/flower.jpg"),
 )
 SIGMAS = (10, 25, 50, 100)
-"""Deviations of the noise, of 255."""
+"""Standard deviations of the noise, in levels of 255."""
 SIDE = 256
 
 
-def held_out(folder: Path | None) -> list[Floats]:
-    """Square pictures in [0, 1]: the packaged ones that training left out, or all of a folder."""
+def held_out(folder: Path | None) -> list[Singles]:
+    """Square pictures in [0, 1]: packaged ones that training left out, or all of a folder."""
     if folder is not None:
         files = sorted(item for item in folder.iterdir() if item.suffix.lower() in (".jpg", ".jpeg", ".png"))
     else:
@@ -49,7 +48,7 @@ def held_out(folder: Path | None) -> list[Floats]:
     return [_square(file) for file in files]
 
 
-def _square(file: Path) -> Floats:
+def _square(file: Path) -> Singles:
     picture = decode(file.read_bytes())
     side = min(picture.shape[:2])
     top, left = ((length - side) // 2 for length in picture.shape[:2])
@@ -57,8 +56,8 @@ def _square(file: Path) -> Floats:
     return np.asarray(cut / 255, np.float32)
 
 
-def denoised(model: PixelDenoiser, noisy: Floats, sigma: float) -> Floats:
-    """By the network, at the moment whose noise over signal is that of the picture in [-1, 1]."""
+def denoised(model: PixelDenoiser, noisy: Singles, sigma: float) -> Singles:
+    """Denoise by the network, at the step whose noise-to-signal ratio is that of the picture in [-1, 1]."""
     ratio = np.sqrt((1 - model.signal) / model.signal)
     step = int(np.abs(ratio - 2 * sigma).argmin())
     state = torch.from_numpy((noisy * 2 - 1).transpose(2, 0, 1)[None]) * float(model.signal[step]) ** 0.5
@@ -67,37 +66,37 @@ def denoised(model: PixelDenoiser, noisy: Floats, sigma: float) -> Floats:
     return np.asarray(((clean + 1) / 2).clamp(0, 1).numpy().transpose(1, 2, 0), np.float32)
 
 
-def bilateral(noisy: Floats, sigma: float) -> Floats:
-    """OpenCV's, over 9 pixels, three times the noise wide in colour."""
+def bilateral(noisy: Singles, sigma: float) -> Singles:
+    """OpenCV's bilateral filter: window of 9 pixels, colour width of three times the noise."""
     return np.asarray(cv2.bilateralFilter(noisy, 9, 3 * sigma, 3).clip(0, 1))
 
 
-def non_local_means(noisy: Floats, sigma: float) -> Floats:
-    """scikit-image's, fast."""
+def non_local_means(noisy: Singles, sigma: float) -> Singles:
+    """scikit-image's non-local means in fast mode."""
     from skimage.restoration import denoise_nl_means
 
     options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "h": 0.6 * sigma, "sigma": sigma}
     return np.asarray(denoise_nl_means(noisy, fast_mode=True, channel_axis=-1, **options), np.float32).clip(0, 1)
 
 
-def psnr(found: Floats, clean: Floats) -> float:
-    """In dB, of values in [0, 1]."""
+def psnr(found: Singles, clean: Singles) -> float:
+    """PSNR in dB of values in [0, 1]."""
     return float(-10 * np.log10(np.mean((found.clip(0, 1) - clean) ** 2)))
 
 
 def main() -> None:
-    """Print mean PSNR by noise and method as one JSON object."""
+    """Print the mean PSNR by noise and method as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", type=Path, default=Path("variorum/models/packaged/photo_denoiser"))
-    parser.add_argument("--pictures", type=Path, help="a folder in place of the packaged pictures")
-    parser.add_argument("--limit", type=int, help="only the first so many")
+    parser.add_argument("--pictures", type=Path, help="folder of pictures to use in place of the packaged ones")
+    parser.add_argument("--limit", type=int, help="use only the first pictures, this many")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     place = {"path": str(arguments.model)}
     entry = Entry(
         name="x", loader="pixel_denoiser", local=place, options={"variant": "fp16"}, licence="CC0-1.0", source="x"
     )
-    model = pixel_denoiser.load(entry, arguments.model, {})
+    model = PIXEL_DENOISER.load(entry, arguments.model, {})
     pictures = held_out(arguments.pictures)[: arguments.limit]
     figures: dict[str, dict[str, float]] = {}
     for level in SIGMAS:

@@ -1,15 +1,17 @@
-"""Fashion-MNIST as Debian's package `dataset-fashion-mnist` ships it, as arrays to train on."""
+"""Fashion-MNIST from Debian's package `dataset-fashion-mnist`, as arrays."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from generators.sources.fashion_mnist import DEBIAN, idx_files
-from generators.sources.reading.idx import read_idx
+from variorum.generators.sources.fashion_mnist import DEBIAN, idx_files
+from variorum.generators.sources.reading.idx import read_idx
+
+if TYPE_CHECKING:
+    from variorum.arrays import Ints, Pixels
 
 SIDE = 28
 CLASSES = (
@@ -24,19 +26,21 @@ CLASSES = (
     "bag",
     "ankle_boot",
 )
-"""Ids in the order of the labels."""
+"""Class ids in the order of the labels."""
 
 Part = Literal["train", "t10k"]
 
 
-def read(part: Part, folder: Path = DEBIAN) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Grey pictures `[N, 28, 28]` and class indices `[N]`: 60 000 of them to train on, 10 000 (`t10k`) to test.
+def read(part: Part, folder: Path = DEBIAN) -> tuple[Pixels, Ints]:
+    """Grey pictures `[N, 28, 28]` and class indices `[N]`: 60 000 for training, 10 000 (`t10k`) for testing.
 
     Raises:
-        SystemExit: when the data isn't in `folder`.
+        SystemExit: the data isn't in `folder`.
     """
     images, labels = idx_files(part, folder)
     try:
         return read_idx(images), read_idx(labels).astype(np.int64)
     except FileNotFoundError as error:
-        raise SystemExit(f"no Fashion-MNIST: {error}; install dataset-fashion-mnist or name its folder") from None
+        raise SystemExit(
+            f"Fashion-MNIST is missing: {error}; install dataset-fashion-mnist or name its folder"
+        ) from None

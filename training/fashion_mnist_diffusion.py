@@ -1,13 +1,12 @@
-"""Train the class-conditional diffusion model of Fashion-MNIST that this project ships, on one CPU thread.
+"""Train the packaged class-conditional diffusion model of Fashion-MNIST, on one CPU thread.
 
-A diffusers `UNet2DModel` that predicts v (Salimans & Ho, arXiv 2202.00512) on a cosine schedule (Nichol & Dhariwal,
-arXiv 2102.09672). Pictures are folded from 28×28×1 to 14×14×4 (pixel-unshuffle), which makes a step several times
-cheaper than at full resolution; one class in ten is replaced by the null class, so that sampling can use
-classifier-free guidance (Ho & Salimans, arXiv 2207.12598). What is kept is the exponential mean of the weights, as
-half-precision safetensors.
+A diffusers `UNet2DModel` predicts v (Salimans & Ho, arXiv 2202.00512) on a cosine schedule (Nichol & Dhariwal, arXiv
+2102.09672). Pictures are folded by pixel-unshuffle from 28×28×1 to 14×14×4, which makes a step several times cheaper
+than at full resolution. One label in ten is replaced by the null class, for classifier-free guidance in sampling (Ho &
+Salimans, arXiv 2207.12598). The result is the exponential moving average of the weights, as half-precision safetensors.
 
-A step depends on the seed and its number alone, so a run that was stopped goes on from its checkpoint as if it hadn't
-been. The result is the same wherever the floating-point kernels are.
+A step depends only on the seed and its number, so a stopped run continues from its checkpoint without a difference. On
+machines with the same floating-point kernels, the result is the same.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ from training.loop import run
 
 CLASSES = 10
 NULL = CLASSES
-"""Index of the class that means none."""
+"""Label of the null class."""
 BATCH = 32
 RATE = 1.5e-3
 WARM_UP = 50
-"""Steps over which the learning rate rises, and from where it falls linearly to nothing."""
+"""Steps over which the learning rate rises; then it falls linearly to zero."""
 DROPPED = 0.1
-"""Share of the labels that are replaced by the null class."""
+"""Share of the labels that the null class replaces."""
 DECAY = 0.997
-"""Of the exponential mean of the weights; less in the first steps."""
+"""Of the moving average of the weights; lower in the first steps."""
 
 
 def network() -> UNet2DModel:
-    """1.6 M parameters on two resolutions, 14×14, and 7×7 with attention."""
+    """1.6 M parameters at two resolutions: 14×14, and 7×7 with attention."""
     return UNet2DModel(
         sample_size=SIDE // 2,
         in_channels=4,
@@ -54,7 +53,7 @@ def network() -> UNet2DModel:
 
 
 def noise_schedule() -> DDPMScheduler:
-    """A thousand steps of the cosine schedule; samplers start from its noisiest one."""
+    """A thousand steps of the cosine schedule; samplers start from the noisiest one."""
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_schedule="squaredcos_cap_v2",
@@ -65,18 +64,18 @@ def noise_schedule() -> DDPMScheduler:
 
 
 def folded(images: Any) -> torch.Tensor:
-    """uint8 pictures `[N, 28, 28]` as the network sees them: `[N, 4, 14, 14]` in [-1, 1]."""
+    """The network's input `[N, 4, 14, 14]` in [-1, 1] from uint8 pictures `[N, 28, 28]`."""
     pixels = torch.from_numpy(images)[:, None].float() / 127.5 - 1
     return functional.pixel_unshuffle(pixels, 2)
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear up, linear down to zero at the last step."""
+    """Linear warm-up, then linear decay to zero at the last step."""
     return RATE * min((step + 1) / WARM_UP, (steps - step) / max(1, steps - WARM_UP))
 
 
 def loss_of(model: UNet2DModel, schedule: DDPMScheduler, images: Any, labels: torch.Tensor, seed: int) -> torch.Tensor:
-    """Mean squared error in v of one batch, drawn by `seed`."""
+    """Mean squared error in v of one batch, drawn with `seed`."""
     rng = torch.Generator().manual_seed(seed)
     picked = torch.randint(len(labels), (BATCH,), generator=rng)
     clean = folded(images[picked.numpy()])
@@ -89,7 +88,7 @@ def loss_of(model: UNet2DModel, schedule: DDPMScheduler, images: Any, labels: to
 
 
 def save(folder: Path, mean: dict[str, torch.Tensor], schedule: DDPMScheduler) -> None:
-    """Write the shipped folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
+    """Write the packaged folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
     model = network()
     model.load_state_dict(mean)
     model.half().save_pretrained(folder, variant="fp16", safe_serialization=True)
@@ -97,7 +96,7 @@ def save(folder: Path, mean: dict[str, torch.Tensor], schedule: DDPMScheduler) -
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Run or go on until the steps are done or the minutes are spent."""
+    """Start or continue training, until the steps are done or the minutes are spent."""
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     images, indices = read("train", arguments.data)
@@ -117,8 +116,13 @@ def train(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Parse and train."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=2400, help="of 32 pictures; the learning rate ends at zero there")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which it stops early")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=2400,
+        help="number of steps of 32 pictures; the learning rate falls to zero at the last",
+    )
+    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which to stop early")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of the four IDX files")
     parser.add_argument("--out", type=Path, required=True, help="gets checkpoint.pt and model/")

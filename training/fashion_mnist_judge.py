@@ -1,7 +1,7 @@
-"""Train the classifier that judges Fashion-MNIST pictures: on real ones only, with shifts of up to two pixels.
+"""Train the classifier that judges Fashion-MNIST pictures, on real pictures shifted by up to two pixels.
 
-It has never seen a generated picture, so its agreement with the class that was asked for says whether a picture looks
-like that class of the real data. The shipped weights are half precision; the accuracy printed is theirs.
+It never sees a generated picture. So its agreement with the requested class says whether a generated picture looks like
+that class in the real data. The packaged weights are half precision; the printed accuracy is theirs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from training.fashion_mnist import CLASSES, DEBIAN, read
-from variorum.models.loaders.grey_cnn import FILE, network
+from variorum.models.loaders.classifiers import WEIGHTS, network
 
 BATCH = 128
 RATE = 2e-3
@@ -25,12 +25,12 @@ SHIFT = 2
 
 
 def tensor(images: Any) -> torch.Tensor:
-    """uint8 `[N, 28, 28]` as the network sees them: `[N, 1, 28, 28]` in [-1, 1]."""
+    """The network's input `[N, 1, 28, 28]` in [-1, 1] from uint8 pictures `[N, 28, 28]`."""
     return torch.from_numpy(images)[:, None].float() / 127.5 - 1
 
 
 def shifted(batch: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Each picture moved by up to `SHIFT` pixels in both directions; black comes in."""
+    """Each picture shifted by up to `SHIFT` pixels along both axes; black fills the border."""
     side = batch.shape[-1]
     padded = functional.pad(batch, (SHIFT,) * 4, value=-1)
     rows, columns = torch.randint(2 * SHIFT + 1, (2, len(batch), 1), generator=rng)
@@ -48,7 +48,7 @@ def accuracy(model: Any, images: Any, labels: torch.Tensor) -> float:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train for the asked number of epochs, write the weights, print the accuracy on the real test set."""
+    """Train for some epochs, write the weights, print the accuracy on the real test set."""
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     rng = torch.Generator().manual_seed(arguments.seed)
@@ -74,7 +74,7 @@ def train(arguments: argparse.Namespace) -> None:
         print(json.dumps(report), flush=True)
     state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
     arguments.out.mkdir(parents=True, exist_ok=True)
-    save_file(state, arguments.out / FILE)
+    save_file(state, arguments.out / WEIGHTS)
     model.load_state_dict(state)
     test_images, test_labels = read("t10k", arguments.data)
     print(json.dumps({"test_accuracy": accuracy(model, test_images, torch.from_numpy(test_labels))}))
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of the four IDX files")
-    parser.add_argument("--out", type=Path, required=True, help="gets the weights")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
     train(parser.parse_args())
 
 

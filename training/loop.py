@@ -1,4 +1,4 @@
-"""The training loop of this project's diffusion models: it can be stopped at any time, and goes on where it was."""
+"""The training loop of the packaged diffusion models. It can be stopped at any time and continues where it was."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def run(
     loss_of: Callable[[int], torch.Tensor],
     save: Callable[[Path, dict[str, torch.Tensor]], None],
 ) -> None:
-    """Train until the steps are done or the CPU minutes are spent; an exponential mean of the weights is what is kept.
+    """Train until the steps are done or the CPU minutes are spent; save a moving average of the weights.
 
     Args:
-        arguments: with `out`, which gets `checkpoint.pt` and `model/`, `steps` and `minutes`.
+        arguments: `out` (folder for `checkpoint.pt` and `model/`), `steps` and `minutes`.
         model: on the CPU; a checkpoint in `out` replaces its weights.
         rate: learning rate of a step.
-        weight_decay: AdamW's.
-        decay: of the mean, once there are enough steps for it.
-        loss_of: a step's loss; what it draws follows from the step alone, so that a stop changes nothing.
-        save: writes a folder from the mean.
+        weight_decay: of AdamW.
+        decay: of the exponential moving average; lower in the first steps.
+        loss_of: loss of a step. Its random draws depend only on the step, so that a stop makes no difference.
+        save: writes the average to a folder.
     """
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate(0), betas=(0.9, 0.99), weight_decay=weight_decay)
     mean = {name: value.clone() for name, value in model.state_dict().items()}

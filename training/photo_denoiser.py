@@ -1,14 +1,14 @@
-"""Train the denoiser of colour photographs that this project ships, on one CPU thread.
+"""Train the packaged denoiser of colour photographs, on one CPU thread.
 
-A diffusers `UNet2DModel` without attention, so that it takes pictures of any size. It predicts v (Salimans & Ho, arXiv
+A diffusers `UNet2DModel` without attention, so it takes pictures of any size. It predicts v (Salimans & Ho, arXiv
 2202.00512) on the linear schedule of a thousand steps (Ho et al., arXiv 2006.11239), on pictures folded by
-pixel-unshuffle from H×W×3 to H/2×W/2×12. Editing by guided diffusion starts at some of the noise, so it learns the
-first KNOWN of the thousand steps and no others: it takes noise out of pictures and can't make one out of nothing. What
-is kept is the exponential mean of the weights, as half-precision safetensors.
+pixel-unshuffle from H×W×3 to H/2×W/2×12. Editing by guided diffusion starts from partly noised pictures, so it learns
+only the first KNOWN steps: it can remove noise from a picture, but can't make one from pure noise. The result is the
+exponential moving average of the weights, as half-precision safetensors.
 
-The photographs are Debian's `budgie-backgrounds` and scikit-image's, all CC0 or in the public domain. They are few, so
-crops come from several scales, with colours exchanged and scaled. A step depends on the seed and its number alone, so
-a run that was stopped goes on from its checkpoint as if it hadn't been.
+The photographs are from Debian's `budgie-backgrounds` and scikit-image, all CC0 or in the public domain. They are few,
+so crops are taken at several scales, with colour channels permuted and scaled. A step depends only on the seed and its
+number, so a stopped run continues from its checkpoint without a difference.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import argparse
 import importlib.util
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
-from numpy.typing import NDArray
 from torch.nn import functional
 
 from training.loop import run
-from variorum.images import decode
+from variorum.pixels import decode
 
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels, Singles
 
 DEBIAN = Path("/usr/share/backgrounds/budgie")
 WALLPAPERS = (
@@ -47,25 +48,25 @@ WALLPAPERS = (
     "singaporean-cityscape",
     "tea-gardens",
 )
-"""Of `budgie-backgrounds`, without what is painted or drawn."""
+"""From `budgie-backgrounds`, without paintings and drawings."""
 SCIKIT_IMAGE = ("astronaut.png", "brick.png", "coffee.png", "grass.png", "gravel.png", "rocket.jpg")
-"""Without chelsea.png, which is kept for looking at the result."""
+"""Without chelsea.png, which is held out for evaluation."""
 SHORT_SIDES = (256, 384, 576, 864)
-"""Pixels to which photographs are shrunk before they are cropped; larger ones than the photograph are left out."""
+"""Photographs are shrunk to these sides in pixels before they are cropped; none is enlarged."""
 FOLD = 2
 CROP = 48
 BATCH = 12
 KNOWN = 320
-"""Steps of the thousand that it is trained for; at the last a third of the power is signal."""
+"""Number of steps that it is trained for, of the thousand; at the last, a third of the power is signal."""
 RATE = 2e-3
 WARM_UP, HORIZON, COOL_DOWN = 100, 4000, 400
-"""Steps over which the learning rate rises, after which it would be nothing, and in which it does end, linearly all."""
+"""Steps of the linear warm-up, of the linear decay to zero in a full run, and of the final decay in any run."""
 DECAY = 0.995
-"""Of the exponential mean of the weights; less in the first steps."""
+"""Of the moving average of the weights; lower in the first steps."""
 
 
 def network() -> UNet2DModel:
-    """1.9 M parameters on three resolutions: a half, a quarter and an eighth of the picture's."""
+    """1.9 M parameters at three resolutions: a half, a quarter and an eighth of the picture's."""
     return UNet2DModel(
         sample_size=CROP // FOLD,
         in_channels=3 * FOLD**2,
@@ -80,7 +81,7 @@ def network() -> UNet2DModel:
 
 
 def noise_schedule() -> DDPMScheduler:
-    """A thousand steps of the linear schedule; fewer are spread evenly over all of it."""
+    """A thousand steps of the linear schedule; samplers with fewer spread them evenly."""
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_schedule="linear",
@@ -91,14 +92,14 @@ def noise_schedule() -> DDPMScheduler:
 
 
 def photographs(folder: Path) -> list[list[Pixels]]:
-    """Each photograph at each of SHORT_SIDES that it is large enough for, RGB."""
+    """Each photograph as RGB, at each of SHORT_SIDES that it is large enough for."""
     spec = importlib.util.find_spec("skimage")
     assert spec is not None
     assert spec.origin is not None
     files = [folder / f"{name}.jpg" for name in WALLPAPERS]
     files += [Path(spec.origin).parent / "data" / name for name in SCIKIT_IMAGE]
     if missing := [file for file in files if not file.is_file()]:
-        raise SystemExit(f"there is no {missing[0]}; install budgie-backgrounds or name its folder with --data")
+        raise SystemExit(f"{missing[0]} is missing; install budgie-backgrounds or name its folder with --data")
     return [_pyramid(decode(file.read_bytes())) for file in files]
 
 
@@ -109,8 +110,8 @@ def _pyramid(picture: Pixels) -> list[Pixels]:
     return [np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8) for size in sizes]
 
 
-def crops(pictures: list[list[Pixels]], count: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """`[count, 3, CROP, CROP]` in [-1, 1]: a photograph, a scale and a place each, mirrored, in other colours."""
+def crops(pictures: list[list[Pixels]], count: int, rng: np.random.Generator) -> Singles:
+    """Random crops `[count, 3, CROP, CROP]` in [-1, 1], of any photograph and scale; half mirrored, half recoloured."""
     out = np.empty((count, 3, CROP, CROP), np.float32)
     for row in out:
         levels = pictures[int(rng.integers(len(pictures)))]
@@ -126,13 +127,13 @@ def crops(pictures: list[list[Pixels]], count: int, rng: np.random.Generator) ->
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear up, linear down; to zero at the last step, however many there are, so that fewer may do."""
+    """Linear warm-up and decay, and a last decay to zero at the last step, so that a shorter run ends at zero too."""
     falling = (HORIZON - step) / (HORIZON - WARM_UP)
     return RATE * max(0.0, min((step + 1) / WARM_UP, falling, falling * (steps - step) / COOL_DOWN))
 
 
 def loss_of(model: UNet2DModel, schedule: DDPMScheduler, pictures: list[list[Pixels]], seed: int) -> torch.Tensor:
-    """Mean squared error in v of one batch, drawn by `seed`."""
+    """Mean squared error in v of one batch, drawn with `seed`."""
     rng = np.random.default_rng(seed)
     clean = functional.pixel_unshuffle(torch.from_numpy(crops(pictures, BATCH, rng)), FOLD)
     moments = torch.from_numpy(rng.integers(KNOWN, size=BATCH))
@@ -142,7 +143,7 @@ def loss_of(model: UNet2DModel, schedule: DDPMScheduler, pictures: list[list[Pix
 
 
 def save(folder: Path, mean: dict[str, torch.Tensor], schedule: DDPMScheduler) -> None:
-    """Write the shipped folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
+    """Write the packaged folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
     model = network()
     model.load_state_dict(mean)
     model.half().save_pretrained(folder, variant="fp16", safe_serialization=True)
@@ -150,7 +151,7 @@ def save(folder: Path, mean: dict[str, torch.Tensor], schedule: DDPMScheduler) -
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Run or go on until the steps are done or the minutes are spent."""
+    """Start or continue training, until the steps are done or the minutes are spent."""
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     pictures = photographs(arguments.data)
@@ -169,8 +170,8 @@ def train(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Parse and train."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=HORIZON, help="of 12 crops, at most 4000")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which it stops early")
+    parser.add_argument("--steps", type=int, default=HORIZON, help="number of steps of 12 crops, at most 4000")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which to stop early")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of budgie-backgrounds' photographs")
     parser.add_argument("--out", type=Path, required=True, help="gets checkpoint.pt and model/")

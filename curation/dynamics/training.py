@@ -1,49 +1,51 @@
-"""Trains a small network on vectors and watches every sample: how loud it protests against its label, and when.
+"""Trains a small network on vectors and records loss, margin and predictions of every sample after every epoch.
 
-Networks learn what most samples of a class have in common before they memorise the exceptions, so a wrong label shows
-early and long. Early-learning regularisation (ELR: Liu et al., NeurIPS 2020, arXiv 2007.00151) remembers what the
-network said of a sample early on, and holds it to that.
+Networks learn what most samples of a class have in common before they memorise the exceptions, so wrong labels keep a
+high loss for long. Early-learning regularisation (ELR: Liu et al., NeurIPS 2020, arXiv 2007.00151) remembers the
+network's early predictions and keeps it close to them.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from variorum.models.device import one_thread
 
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Ints, Singles
+
 CHUNK = 8192
-"""Samples that are evaluated at a time; bounds memory to `CHUNK * (hidden + K)` floats."""
+"""Samples that are evaluated at a time; limits memory to `CHUNK * (hidden + K)` floats."""
 CLIP = 1e-4
-"""Probabilities are kept this far from 0 and 1, as the regulariser has no lower bound."""
+"""Probabilities are clipped to this distance from 0 and 1, as the regulariser has no lower bound."""
 
 
 class Dynamics(NamedTuple):
-    """What was seen of N samples over E epochs, always after the epoch and in evaluation mode.
+    """Records of N samples over E epochs, taken after each epoch in evaluation mode.
 
     Attributes:
-        loss: `[N, E]` float32, cross-entropy against the given label; NaN where there is none.
+        loss: `[N, E]` float32, cross-entropy against the given label; NaN without a label.
         agrees: `[N, E]`, whether the likeliest class was the given label.
-        margin: `[N]` float32, mean over the epochs of the given label's logit less the largest other one (AUM: Pleiss
-            et al., NeurIPS 2020, arXiv 2001.10528); NaN without a label or without another class.
-        target: `[N, K]` float32, ELR's running mean of the probabilities during training; zero without a
-            label and throughout without the regulariser.
-        predicted: `[N]`, the likeliest class at the end, for all samples.
+        margin: `[N]` float32, mean over the epochs of the given label's logit minus the largest other logit (AUM:
+            Pleiss et al., NeurIPS 2020, arXiv 2001.10528); NaN without a label or with only one class.
+        target: `[N, K]` float32, ELR's running mean of the probabilities during training; zero for unlabelled
+            samples, and for all without the regulariser.
+        predicted: `[N]`, the likeliest class after the last epoch, for all samples.
     """
 
-    loss: NDArray[np.float32]
-    agrees: NDArray[np.bool_]
-    margin: NDArray[np.float32]
-    target: NDArray[np.float32]
-    predicted: NDArray[np.int64]
+    loss: Singles
+    agrees: Bools
+    margin: Singles
+    target: Singles
+    predicted: Ints
 
 
 def train(
-    x: NDArray[np.float32],
-    y: NDArray[np.int64],
+    x: Singles,
+    y: Ints,
     k: int,
     *,
     seed: int,
@@ -54,19 +56,19 @@ def train(
     elr: float = 0.0,
     elr_momentum: float = 0.9,
 ) -> Dynamics:
-    """Train a network with two hidden layers by Adam, and keep what it says of every sample after every epoch.
+    """Train a network with two hidden layers by Adam, and record its outputs on every sample after every epoch.
 
-    With `elr` > 0 the loss is `CE(p, y) + elr * mean log(1 - <p, t>)`, where a sample's target t moves to
-    `m * t + (1 - m) * p` whenever the sample is trained on (m is `elr_momentum`, t starts at 0).
+    With `elr` > 0 the loss is `CE(p, y) + elr * mean log(1 - <p, t>)`, where a sample's target t becomes
+    `m * t + (1 - m) * p` each time the sample is trained on (m is `elr_momentum`, t starts at 0).
 
     Args:
         x: `[N, d]`, finite, of about unit scale.
         y: labels `[N]` in 0..k-1; a sample with -1 isn't trained on.
         k: number of classes.
-        seed: decides the first weights and the order of the batches; the global random state is neither read nor set.
+        seed: decides the initial weights and the batches; the global random state is neither read nor set.
         epochs: passes over the labelled samples.
         hidden: width of both hidden layers.
-        batch: samples a step.
+        batch: samples per step.
         learning_rate: of Adam, constant.
         elr: strength of the regulariser; 0 is plain cross-entropy.
         elr_momentum: in [0, 1).
@@ -80,7 +82,7 @@ def train(
     inputs, labels = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)
     labelled = torch.nonzero(labels >= 0)[:, 0]
     target = torch.zeros(len(y), k)
-    seen = Dynamics(
+    record = Dynamics(
         loss=np.full((len(y), epochs), np.nan, np.float32),
         agrees=np.zeros((len(y), epochs), bool),
         margin=np.zeros(len(y), np.float32),
@@ -104,30 +106,30 @@ def train(
                 optimiser.step()
             with torch.inference_mode():
                 for start in range(0, len(y), CHUNK):
-                    _watch(network(inputs[start : start + CHUNK]).numpy(), y, start, epoch, seen)
-    seen.margin[:] = seen.margin / epochs if k > 1 else np.nan
-    seen.margin[y < 0] = np.nan
-    return seen
+                    _record(network(inputs[start : start + CHUNK]).numpy(), y, start, epoch, record)
+    record.margin[:] = record.margin / epochs if k > 1 else np.nan
+    record.margin[y < 0] = np.nan
+    return record
 
 
-def _watch(logits: NDArray[np.float32], y: NDArray[np.int64], start: int, epoch: int, seen: Dynamics) -> None:
-    """Write down what the network says of the samples from `start` on."""
+def _record(logits: Singles, y: Ints, start: int, epoch: int, record: Dynamics) -> None:
+    """Record the network's output on the samples from `start` on."""
     rows = start + np.arange(len(logits))
-    seen.predicted[rows] = logits.argmax(axis=1)
+    record.predicted[rows] = logits.argmax(axis=1)
     judged = np.flatnonzero(y[rows] >= 0)
     logits, rows = logits[judged].astype(np.float64), rows[judged]
     given = np.arange(len(rows)), y[rows]
     highest = logits.max(axis=1, initial=-np.inf)
     own = logits[given]
-    seen.loss[rows, epoch] = np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - own
-    seen.agrees[rows, epoch] = seen.predicted[rows] == y[rows]
+    record.loss[rows, epoch] = np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - own
+    record.agrees[rows, epoch] = record.predicted[rows] == y[rows]
     if logits.shape[1] > 1:
         logits[given] = -np.inf
-        seen.margin[rows] += own - logits.max(axis=1, initial=-np.inf)
+        record.margin[rows] += own - logits.max(axis=1, initial=-np.inf)
 
 
 def _network(widths: list[int], randomness: Any) -> Any:
-    """Linear layers with ReLU between them, first weights uniform in ±1/√(width of the layer before)."""
+    """Linear layers with ReLU between them; initial weights are uniform in ±1/√(width of the layer before)."""
     import torch
 
     layers: list[Any] = []

@@ -1,26 +1,24 @@
-"""Classes as Gaussians with one covariance, from features some of whose labels are wrong.
-
-What the representation calibration and the out-of-distribution score share. Everything goes through the features in
-blocks, so that a million float16 rows never become float64 at once.
-"""
+"""Classes as Gaussians with one shared covariance, fitted to embeddings some of whose labels are wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-BLOCK = 4096
-"""Rows that are taken up at a time."""
+from variorum.curation.embeddings.rows import blocks, thinned
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats, Ints
+
 FIT_ON = 25_000
-"""Rows that a covariance is estimated on, at most: many more than it has dimensions."""
+"""At most this many rows estimate a covariance; that is many more than it has dimensions."""
 MEDIAN_ON = 5_000
-"""Rows of one class that its median is taken of, at most."""
+"""At most this many rows of a class give its median."""
 FLOOR = 1e-6
-"""Least variance of any direction, as a share of the mean: a feature that never fired isn't infinitely telling."""
+"""Least variance in any direction, as a share of the mean variance: keeps a constant feature from dominating."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,50 +26,33 @@ class ClassGaussians:
     """`K` Gaussians that share a covariance.
 
     Attributes:
-        means: `[K, d]`; NaN where a class has no sample.
+        means: `[K, d]`; NaN for a class without samples.
         counts: `[K]` samples behind each mean.
         factor: `[d, d]` lower Cholesky factor of the covariance.
-        trace: of the covariance: the expected squared distance of a sample from its class's mean.
+        trace: trace of the covariance: the expected squared distance of a sample from its class mean.
     """
 
-    means: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    factor: NDArray[np.float64]
+    means: Floats
+    counts: Ints
+    factor: Floats
     trace: float
 
 
-def blocks(features: NDArray[Any], rows: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """The rows of the features as float64, a block at a time, with where in `rows` the block lies."""
-    for start in range(0, len(rows), BLOCK):
-        where = slice(start, start + BLOCK)
-        yield where, features[rows[where]].astype(np.float64)
-
-
-def finite_rows(features: NDArray[Any]) -> NDArray[np.bool_]:
-    """`[N]`: whether a row has neither NaN nor infinity."""
-    finite = np.empty(len(features), dtype=bool)
-    for start in range(0, len(features), BLOCK):
-        finite[start : start + BLOCK] = np.isfinite(features[start : start + BLOCK]).all(axis=1)
-    return finite
-
-
-def class_means(
-    features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np.int64], k: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Mean of each class over the `rows`, `[K, d]` (NaN for none), and how many there were, `[K]`."""
+def class_means(features: Array, y: Ints, rows: Ints, k: int) -> tuple[Floats, Ints]:
+    """Mean `[K, d]` of each class over the given `rows` (NaN for an empty class), and the counts `[K]`."""
     from scipy.sparse import csr_matrix
 
     total = np.zeros((k, features.shape[1]))
-    for where, block in blocks(features, rows):
+    for part, block in blocks(features, rows):
         size = len(block)
-        total += csr_matrix((np.ones(size), (y[rows[where]], np.arange(size))), shape=(k, size)) @ block
+        total += csr_matrix((np.ones(size), (y[rows[part]], np.arange(size))), shape=(k, size)) @ block
     counts = np.bincount(y[rows], minlength=k)
     means = np.divide(total, counts[:, None], out=np.full_like(total, np.nan), where=counts[:, None] > 0)
     return means, counts
 
 
-def class_medians(features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np.int64], k: int) -> NDArray[np.float64]:
-    """Median of each feature over each class's `rows`, `[K, d]`; NaN for none."""
+def class_medians(features: Array, y: Ints, rows: Ints, k: int) -> Floats:
+    """Median `[K, d]` of each feature over the given `rows` of each class; NaN for an empty class."""
     medians = np.full((k, features.shape[1]), np.nan)
     ordered = rows[np.argsort(y[rows], kind="stable")]
     ends = np.cumsum(np.bincount(y[rows], minlength=k))
@@ -81,48 +62,48 @@ def class_medians(features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np
     return medians
 
 
-def nearest(features: NDArray[Any], centres: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each of the `rows`, the centre (of `[K, d]`, NaN for none) at the least Euclidean distance."""
-    there = np.flatnonzero(np.isfinite(centres).all(axis=1))
-    offset = (centres[there] ** 2).sum(axis=1)
+def nearest_class(features: Array, centres: Floats, rows: Ints) -> Ints:
+    """Class of the nearest centre (`[K, d]`, NaN for none) by Euclidean distance, for each of the given `rows`."""
+    present = np.flatnonzero(np.isfinite(centres).all(axis=1))
+    offset = (centres[present] ** 2).sum(axis=1)
     found = np.empty(len(rows), dtype=np.int64)
-    for where, block in blocks(features, rows):
-        found[where] = there[np.argmin(offset - 2 * block @ centres[there].T, axis=1)]
+    for part, block in blocks(features, rows):
+        found[part] = present[np.argmin(offset - 2 * block @ centres[present].T, axis=1)]
     return found
 
 
-def presumed_clean(features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Those of the `rows` whose label is that of the nearest class median: a vote of the pictures on their labels.
+def presumed_clean(features: Array, y: Ints, rows: Ints, k: int) -> Ints:
+    """Those of the given `rows` whose label is that of the nearest class median.
 
-    It needs no noise rate, and the median stands wrong labels up to a half of a class. A class that would be left
-    with none keeps all. Trimming the farthest share of every class instead would cut off what is merely unusual, and
-    a discriminant that was fitted on the labels agrees with all of them once there are more features than samples.
+    No noise rate is needed, and a median tolerates wrong labels up to half of a class. A class that would lose all its
+    rows keeps them all. Trimming the farthest share of every class would also cut off unusual pictures. A discriminant
+    fitted on the labels would agree with all of them once there are more features than samples.
     """
-    agree = nearest(features, class_medians(features, y, rows, k), rows) == y[rows]
+    agree = nearest_class(features, class_medians(features, y, rows, k), rows) == y[rows]
     kept = np.bincount(y[rows][agree], minlength=k)
     return np.asarray(rows[agree | (kept[y[rows]] == 0)])
 
 
-def fit_gaussians(features: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np.int64], k: int) -> ClassGaussians:
-    """Means of the classes and their common covariance over the `rows`, shrunk after Ledoit and Wolf (2004).
+def fit_gaussians(features: Array, y: Ints, rows: Ints, k: int) -> ClassGaussians:
+    """Class means and their common covariance over the given `rows`, shrunk after Ledoit and Wolf (2004).
 
-    The shrinkage is what lets there be fewer samples than features. The covariance is the identity where nothing
-    varies: every class a single sample, or all alike.
+    Shrinkage allows fewer samples than features. The covariance is the identity where nothing varies, for example
+    when every class has a single sample.
     """
     means, counts = class_means(features, y, rows, k)
     few = thinned(rows, FIT_ON)
-    factor, trace = covariance_factor(block - means[y[few[where]]] for where, block in blocks(features, few))
+    factor, trace = covariance_factor(block - means[y[few[part]]] for part, block in blocks(features, few))
     return ClassGaussians(means, counts, factor, trace)
 
 
-def covariance_factor(centred: Iterable[NDArray[np.float64]]) -> tuple[NDArray[np.float64], float]:
+def covariance_factor(centred: Iterable[Floats]) -> tuple[Floats, float]:
     """Lower Cholesky factor `[d, d]` and trace of a covariance, shrunk towards a multiple of the identity.
 
-    The shrinkage is Ledoit and Wolf's (2004), as in scikit-learn, which makes three products of the samples with
-    themselves and holds all of them twice: the sum of the fourth moments it needs is that of `||x||^4`.
+    The shrinkage is Ledoit and Wolf's (2004), as in scikit-learn, but in one pass: the sum of fourth moments that it
+    needs equals the sum of `||x||^4`, where scikit-learn multiplies the samples three times and holds them twice.
 
     Args:
-        centred: samples `[n, d]` about their own class's mean, in blocks.
+        centred: samples `[n, d]` minus the mean of their class, in blocks.
     """
     scatter, fourth, n = np.zeros((1, 1)), 0.0, 0
     for block in centred:
@@ -143,23 +124,16 @@ def covariance_factor(centred: Iterable[NDArray[np.float64]]) -> tuple[NDArray[n
     return np.linalg.cholesky(covariance).astype(np.float64), trace
 
 
-def squared_distances(block: NDArray[np.float64], gaussians: ClassGaussians) -> NDArray[np.float64]:
-    """Squared Mahalanobis distances `[n, K]` of samples `[n, d]` to the classes; infinite to one without a mean."""
+def squared_distances(block: Floats, gaussians: ClassGaussians) -> Floats:
+    """Squared Mahalanobis distances `[n, K]` of samples `[n, d]` to the classes; infinite to an empty class."""
     from scipy.linalg import solve_triangular
 
-    there = np.flatnonzero(gaussians.counts)
+    present = np.flatnonzero(gaussians.counts)
     # Centring first keeps the difference of squares from cancelling where the features lie far from the origin.
-    centre = gaussians.means[there].mean(axis=0)
-    means = solve_triangular(gaussians.factor, (gaussians.means[there] - centre).T, lower=True).T
+    centre = gaussians.means[present].mean(axis=0)
+    means = solve_triangular(gaussians.factor, (gaussians.means[present] - centre).T, lower=True).T
     white = solve_triangular(gaussians.factor, (block - centre).T, lower=True).T
     squared = (white**2).sum(axis=1)[:, None] - 2 * white @ means.T + (means**2).sum(axis=1)
     distances = np.full((len(block), len(gaussians.counts)), np.inf)
-    distances[:, there] = np.maximum(squared, 0)
+    distances[:, present] = np.maximum(squared, 0)
     return distances
-
-
-def thinned(rows: NDArray[np.int64], at_most: int) -> NDArray[np.int64]:
-    """The rows, or as many of them as allowed, evenly spaced."""
-    if len(rows) <= at_most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, at_most).astype(np.int64)]

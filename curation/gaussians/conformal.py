@@ -1,34 +1,31 @@
-"""From scores to p-values and a rate of false discoveries, without a distribution assumed for the scores."""
+"""Conformal p-values and false discovery rates: no distribution is assumed for the scores."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Bools, Floats, Ints
 
 
-def conformal_p_values(
-    scores: NDArray[np.float64],
-    calibration: NDArray[np.bool_],
-    strays: NDArray[np.bool_] | None = None,
-    chance: float = 0.0,
-) -> NDArray[np.float64]:
-    """Share of the calibration's other samples that score as high: `p_i = (1 + A_i) / (1 + A)` (Vovk et al., 2005).
+def conformal_p_values(scores: Floats, calibration: Bools, strays: Bools | None = None, chance: float = 0.0) -> Floats:
+    """Share of the other calibration samples that score as high: `p_i = (1 + A_i) / (1 + A)` (Vovk et al., 2005).
 
-    What is foreign and happens to bear the nearest class's label is in the calibration too, and hides its like. Where
-    labels of foreign pictures are independent of their looks, `chance / (1 - chance)` of them are in it for each one
-    among the `strays`, at any score; so that share of the strays that score as high is taken off `A_i`, and of all
-    strays off `A`. Wrong labels of what isn't foreign are strays as well, but take off the same share of both.
+    A foreign sample whose label happens to be the nearest class's is in the calibration set too, and hides others like
+    it. If labels of foreign pictures are independent of their looks, the set has `chance / (1 - chance)` of them for
+    each foreign stray, at any score. That share of the strays is therefore subtracted: of those that score as high
+    from `A_i`, of all from `A`. Strays that are merely mislabelled take the same share off both.
 
     Args:
-        scores: `[N]`, higher is more foreign, each by a model that hasn't seen the sample; NaN is not judged.
-        calibration: `[N]` the samples that stand for what is in distribution.
-        strays: `[N]` labelled samples outside it.
-        chance: of a foreign sample to be in the calibration.
+        scores: `[N]`, higher is more foreign, each from a model fitted without the sample; NaN is not judged.
+        calibration: `[N]` samples that represent the distribution.
+        strays: `[N]` labelled samples outside the calibration set.
+        chance: probability that a foreign sample is in the calibration set.
 
     Returns:
-        `[N]` in (0, 1], never falling as the score falls; NaN where there is none.
+        `[N]` in (0, 1], non-increasing in the score; NaN where not judged.
     """
     judged = np.isfinite(scores)
     others, total = _as_high(scores, calibration & judged)
@@ -42,31 +39,31 @@ def conformal_p_values(
     return np.where(judged, p, np.nan)
 
 
-def _as_high(scores: NDArray[np.float64], among: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """By sample, how many others of a group score at least as high, and how many others there are."""
+def _as_high(scores: Floats, among: Bools) -> tuple[Array, Array]:
+    """For each sample, how many others of a group score at least as high, and how many others there are."""
     ordered = np.sort(scores[among])
     return len(ordered) - np.searchsorted(ordered, scores, side="left") - among, len(ordered) - among
 
 
-def chance_agreement(y: NDArray[np.int64], nearest: NDArray[np.int64], strays: NDArray[np.bool_]) -> float:
-    """Chance that a stray's nearest class would be its label if labels were dealt anew.
+def chance_agreement(y: Ints, nearest: Ints, strays: Bools) -> float:
+    """Probability that a stray's nearest class matches a label drawn at random from the given labels.
 
     Args:
         y: `[N]` given labels in 0..K-1, -1 unlabelled.
         nearest: `[N]` nearest classes, -1 for none.
-        strays: `[N]` whose nearest classes count.
+        strays: `[N]` samples whose nearest classes count.
     """
     labelled = y >= 0
     among = strays & (nearest >= 0)
     if not labelled.any() or not among.any():
         return 0.0
     k = int(max(y.max(), nearest.max())) + 1
-    dealt = np.bincount(y[labelled], minlength=k) / labelled.sum()
-    return float(dealt @ np.bincount(nearest[among], minlength=k) / among.sum())
+    drawn = np.bincount(y[labelled], minlength=k) / labelled.sum()
+    return float(drawn @ np.bincount(nearest[among], minlength=k) / among.sum())
 
 
-def benjamini_hochberg(p: NDArray[np.float64], tested: NDArray[np.bool_], fdr: float) -> NDArray[np.bool_]:
-    """`[N]`: which of the tested hypotheses fall at this false discovery rate (Benjamini and Hochberg, 1995)."""
+def benjamini_hochberg(p: Floats, tested: Bools, fdr: float) -> Bools:
+    """Which of the tested hypotheses `[N]` are rejected at this false discovery rate (Benjamini and Hochberg, 1995)."""
     from scipy.stats import false_discovery_control
 
     flag = np.zeros(len(p), dtype=bool)
@@ -76,5 +73,5 @@ def benjamini_hochberg(p: NDArray[np.float64], tested: NDArray[np.bool_], fdr: f
 
 
 def least_discoveries(tested: int, calibration: int, fdr: float) -> int:
-    """How many must at least stand out together before any can be flagged: no p-value is below `1 / (1 + n)`."""
+    """How many pictures must stand out together before any can be flagged: no p-value is below `1 / (1 + n)`."""
     return int(np.ceil(tested / (fdr * (1 + calibration)))) if tested else 0

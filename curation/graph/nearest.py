@@ -1,31 +1,34 @@
-"""The exact graph of nearest neighbours: every product of two vectors is computed once and serves both.
+"""Exact nearest neighbours of every row: each dot product of two rows is computed once and used for both.
 
-That halves the work of a search, which is why this is no slower than faiss's exact index although it is NumPy: blocks
-of the similarity matrix above the diagonal are multiplied out, and what beats the least of a row's or of a column's
-nearest so far replaces it.
+That halves the work of a search, so NumPy is no slower here than faiss's exact index. The similarity matrix above the
+diagonal is computed in blocks; what beats a row's or a column's worst neighbour so far replaces it.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Indices = NDArray[np.int32]
+if TYPE_CHECKING:
+    from variorum.arrays import Ints, Singles
+
+Indices: TypeAlias = NDArray[np.int32]
 
 BLOCK = 1024
 """Rows and columns of similarities at a time: 4 MiB, so that they are still in the cache when they are compared."""
 
 
-def nearest(rows: Floats, k: int) -> tuple[Indices, Floats]:
+def nearest(rows: Singles, k: int) -> tuple[Indices, Singles]:
     """The k nearest other rows of each row by cosine, nearest first.
 
     Args:
-        rows: `[N, d]` float32 of length one, as `curation.features.normalised` gives them.
-        k: neighbours a row.
+        rows: `[N, d]` float32 of unit length, as `curation.embeddings.rows.normalised` returns them.
+        k: neighbours per row.
 
     Returns:
-        Their row numbers `[N, k]` int32 and cosine similarities `[N, k]`; -1 and NaN where there are no k others.
+        Row numbers `[N, k]` int32 and cosine similarities `[N, k]`; -1 and NaN where there are fewer than k others.
     """
     n = len(rows)
     index, best = np.full((n, k), -1, dtype=np.int32), np.full((n, k), -np.inf, dtype=np.float32)
@@ -54,10 +57,8 @@ def nearest(rows: Floats, k: int) -> tuple[Indices, Floats]:
     return index, best
 
 
-def _offer(
-    index: Indices, best: Floats, row: NDArray[np.int64], candidate: NDArray[np.int64], similarity: Floats
-) -> None:
-    """Put candidates, sorted by row, among the rows' nearest, in place; of equals the earlier one stays first."""
+def _offer(index: Indices, best: Singles, row: Ints, candidate: Ints, similarity: Singles) -> None:
+    """Merge candidates, sorted by row, into the rows' nearest, in place; among equals the earlier one stays first."""
     if not len(row):
         return
     k = index.shape[1]

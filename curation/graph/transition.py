@@ -1,50 +1,52 @@
-"""Which classes' labels turn into which, estimated without any true label, from neighbours that share their class.
+"""Estimates the label transition matrix from neighbours, without any true label.
 
 If a sample and its two nearest neighbours have the same true class, their three labels are independent draws from that
-class's row of the transition matrix, and the frequencies of label triples tell the matrix. This is the model of HOC
-(Zhu, Song, Liu, "Clusterability as an Alternative to Anchor Points When Learning with Noisy Labels", ICML 2021). HOC
-matches first- to third-order frequencies by gradient descent; here the likelihood of the triples is maximised by
-expectation-maximisation, which is closer to the truth on digits and takes milliseconds.
+class's row of the transition matrix, so the frequencies of label triples determine it. This is the model of HOC (Zhu,
+Song, Liu, "Clusterability as an Alternative to Anchor Points When Learning with Noisy Labels", ICML 2021). HOC matches
+first- to third-order frequencies by gradient descent; here expectation-maximisation maximises the likelihood of the
+triples, which is closer to the truth on digits and takes milliseconds.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import RecipeError
+from variorum.schemas.errors import RecipeError
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Ints, Reals
+
 
 MOST_CLASSES = 50
-"""There can be K³ different triples, and a step costs K times as much."""
+"""There are up to K³ different triples, and one iteration costs K times as much."""
 CERTAIN = 0.94
-"""Where the search begins: the chance that a label is the true class."""
+"""Initial probability that a label is the true class."""
 ENOUGH, MOST_STEPS = 1e-4, 500
-"""The search ends when no chance moves by more, or after so many steps."""
+"""The search ends when no probability changes by more than this, or after this many iterations."""
 
 
-def estimate_transition(y: Ints, pairs: NDArray[np.integer[Any]], classes: int) -> tuple[Floats, Floats]:
-    """Transition matrix and class shares that make the labels of samples and their two nearest neighbours likeliest.
+def estimate_transition(y: Ints, pairs: NDArray[np.integer[Any]], classes: int) -> tuple[Reals, Reals]:
+    """Maximum-likelihood transition matrix and class shares, from the labels of samples and their two nearest.
 
     Args:
-        y: labels `[N]` in 0..K-1, each of which occurs.
+        y: labels `[N]` in 0..K-1; every class occurs.
         pairs: `[N, 2]`, the two nearest other samples of each.
         classes: K.
 
     Returns:
-        `T [K, K]`, T[i, j] the chance that a sample of class i is labelled j, and `shares [K]` of the true classes.
+        `T [K, K]`, where T[i, j] is the probability that a sample of class i is labelled j, and the shares `[K]` of the
+        true classes.
 
     Raises:
         RecipeError: more than `MOST_CLASSES` classes.
     """
     if classes > MOST_CLASSES:
         raise RecipeError(
-            f"the transition matrix of {classes} classes can't be estimated: there are K³ triples of labels, and the "
-            f"limit is {MOST_CLASSES} classes; use the method vote or simifeat_v, or curate groups of classes apart"
+            f"the transition matrix of {classes} classes can't be estimated: the limit is {MOST_CLASSES}, as there are "
+            "K³ triples of labels; use the method vote or simifeat_v, or curate groups of classes separately"
         )
     codes = (y * classes + y[pairs[:, 0]]) * classes + y[pairs[:, 1]]
     different, counts = np.unique(codes, return_counts=True)
@@ -63,8 +65,8 @@ def estimate_transition(y: Ints, pairs: NDArray[np.integer[Any]], classes: int) 
     return transition, shares
 
 
-def trust(transition: Floats, shares: Floats, y: Ints) -> Floats:
-    """Chance that a label is right, by label: P(true = i | label = i) = T[i, i] P(true = i) / P(label = i), `[K]`."""
+def trust(transition: Reals, shares: Reals, y: Ints) -> Reals:
+    """Probability `[K]` that a label is right: P(true = i | label = i) = T[i, i] P(true = i) / P(label = i)."""
     labelled = np.bincount(y, minlength=len(shares)) / max(1, len(y))
     right = transition.diagonal() * shares
     return np.clip(np.divide(right, labelled, out=np.ones_like(right), where=labelled > 0), 0, 1)

@@ -1,8 +1,8 @@
 """Confident learning's default rule, prune by noise rate, in one pass over the probabilities and little memory.
 
-The rule and every rounding in it are cleanlab's (`find_label_issues` with its defaults), and so are the samples found,
-ties included. What differs is the work. cleanlab copies the matrix three times and sorts every class for every other
-class. Here each row is read once for its largest entry, and only rows that the rule could flag at all are ranked.
+The rule and its roundings are cleanlab's (`find_label_issues` with its defaults), and it finds the same samples, ties
+included, with less work. cleanlab copies the matrix three times and sorts every class for every other class. Here
+each row is read once for its largest entry, and only rows that the rule could flag are ranked.
 
 Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021.
 """
@@ -11,37 +11,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.labels.classes import by_class
-from schemas.errors import RecipeError
+from variorum.curation.labels.classes import by_class
+from variorum.schemas.errors import RecipeError
 
-Floats = NDArray[Any]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Ints, Reals
+
 
 BLOCK = 1 << 18
-"""Entries of the matrix that are looked at in one go: a megabyte of float32, so that they stay in the cache."""
+"""Entries of the matrix that are read at a time: one megabyte of float32, so that they stay in the cache."""
 STRIP = 256
-"""Rows that are copied and turned in one go, so that both the copy and its transpose stay in the cache."""
+"""Rows that are copied and transposed at a time, so that the copy and its transpose stay in the cache."""
 NEARLY = 1e-6
-"""Probabilities that differ by less count as equal (cleanlab's FLOATING_POINT_COMPARISON)."""
+"""Probabilities that differ by less count as equal (cleanlab's `FLOATING_POINT_COMPARISON`)."""
 UNREACHABLE = 2
-"""Threshold of a class that no sample is labelled with."""
+"""Threshold of a class without labelled samples."""
 
 
-def check_probabilities(y: Ints, p: Floats, *, off_by: float = 1e-3) -> None:
-    """Refuse what isn't a label in 0..K-1 and a probability distribution for every row.
+def check_probabilities(y: Ints, p: Reals, *, off_by: float = 1e-3) -> None:
+    """Check that every row has a label in 0..K-1 and a probability distribution.
 
     Raises:
         RecipeError: naming the row and the value.
     """
     if p.ndim != 2 or len(p) != len(y):
-        raise RecipeError(f"probabilities have the shape {p.shape} for {len(y)} labels; they must be [N, K]")
+        raise RecipeError(f"probabilities have shape {p.shape} for {len(y)} labels; they must be [N, K]")
     if bad := np.flatnonzero((y < 0) | (y >= p.shape[1])).tolist():
-        raise RecipeError(f"row {bad[0]} has the label {y[bad[0]]}, but the probabilities are of {p.shape[1]} classes")
+        raise RecipeError(f"row {bad[0]} has label {y[bad[0]]}, but there are probabilities of {p.shape[1]} classes")
     for start, block in blocks(p):
         total = block.sum(axis=1, dtype=p.dtype)
         wrong = ~(np.abs(total - 1) <= off_by)
@@ -50,19 +51,19 @@ def check_probabilities(y: Ints, p: Floats, *, off_by: float = 1e-3) -> None:
             raise RecipeError(f"row {start + row}: its probabilities sum to {total[row]:.6g}, not to 1; normalise them")
         if block.min() < -NEARLY:
             row = int((block < -NEARLY).any(axis=1).argmax())
-            raise RecipeError(f"row {start + row} has the probability {block[row].min():.6g}, below 0")
+            raise RecipeError(f"row {start + row} has probability {block[row].min():.6g}, below 0")
 
 
-def confident_thresholds(y: Ints, p: Floats) -> Floats:
-    """Mean probability of class j over the samples labelled j, `[K]`; `UNREACHABLE` for a class that doesn't occur."""
+def confident_thresholds(y: Ints, p: Reals) -> Reals:
+    """Mean probability `[K]` of class j over the samples labelled j; `UNREACHABLE` for a class without samples."""
     order, ends = by_class(y, p.shape[1])
     own = p[order, y[order]]
     means = [own[a:b].mean() if b > a else UNREACHABLE for a, b in pairwise(ends)]
     return np.clip(means, 2 * NEARLY, None)
 
 
-def prune_by_noise_rate(y: Ints, p: Floats) -> tuple[NDArray[np.bool_], Ints]:
-    """The samples that cleanlab's default rule flags, and the counts that it takes them by.
+def prune_by_noise_rate(y: Ints, p: Reals) -> tuple[Bools, Ints]:
+    """The samples that cleanlab's default rule flags, and the estimated counts behind them.
 
     Args:
         y: labels `[N]` in 0..K-1.
@@ -70,7 +71,7 @@ def prune_by_noise_rate(y: Ints, p: Floats) -> tuple[NDArray[np.bool_], Ints]:
 
     Returns:
         `flags [N]`, and `joint [K, K]`: how many samples labelled i are estimated to be j. For i != j the rule takes
-        that many samples labelled i with the largest p_j - p_i, and lets go those whose own label is the likeliest.
+        that many samples labelled i with the largest p_j - p_i, and unflags those whose own label is the likeliest.
     """
     classes = p.shape[1]
     flags = np.zeros(len(y), dtype=bool)
@@ -78,9 +79,9 @@ def prune_by_noise_rate(y: Ints, p: Floats) -> tuple[NDArray[np.bool_], Ints]:
         return flags, np.zeros((classes, classes), dtype=np.int64)
     guess, settled = _confident_guesses(y, p, confident_thresholds(y, p))
     seen = guess >= 0
-    # column by column: the last bit of a float sum, and by it which way a half is rounded, depends on the order
+    # column by column, as the last bit of a float sum, and so the rounding of a half, depends on the order
     columns = np.bincount(guess[seen] * classes + y[seen], minlength=classes**2).reshape(classes, classes)
-    joint = calibrated(columns.T, np.bincount(y, minlength=classes))
+    joint = scaled_joint(columns.T, np.bincount(y, minlength=classes))
     order, ends = by_class(y, classes)
     for given, wanted in enumerate(_leave_one(joint)):
         rows = order[ends[given] : ends[given + 1]]
@@ -93,11 +94,11 @@ def prune_by_noise_rate(y: Ints, p: Floats) -> tuple[NDArray[np.bool_], Ints]:
     return flags & ~settled, joint
 
 
-def margins(y: Ints, p: Floats, thresholds: Floats) -> tuple[Floats, Floats, Ints]:
-    """Normalised margins, plain and with the class thresholds taken off, and the likeliest class; each `[N]`.
+def margins(y: Ints, p: Reals, thresholds: Reals) -> tuple[Reals, Reals, Ints]:
+    """Normalised margins, plain and adjusted by the class thresholds, and the likeliest class; each `[N]`.
 
-    The margin is (p_y - max over j != y of p_j + 1) / 2, in [0, 1]. The adjusted one is that of p_j - t_j + max t, made
-    to sum to one (cleanlab's `adjust_pred_probs`): a class that the model is never sure of isn't suspected for it.
+    The margin is (p_y - max over j != y of p_j + 1) / 2, in [0, 1]. The adjusted margin is that of p_j - t_j + max t,
+    scaled to sum to one (cleanlab's `adjust_pred_probs`), so a class that the model is never sure of isn't suspect.
     """
     plain, adjusted = np.ones(len(y), dtype=p.dtype), np.ones(len(y), dtype=p.dtype)
     likeliest = np.zeros(len(y), dtype=np.int64)
@@ -116,8 +117,8 @@ def margins(y: Ints, p: Floats, thresholds: Floats) -> tuple[Floats, Floats, Int
     return plain, adjusted, likeliest
 
 
-def calibrated(joint: Ints, counts: Ints) -> Ints:
-    """The confident joint, scaled so that row i sums to `counts[i]`, in integers; one right sample a class at least."""
+def scaled_joint(joint: Ints, counts: Ints) -> Ints:
+    """The confident joint scaled so that row i sums to `counts[i]`, in integers; each class has a right sample."""
     np.fill_diagonal(joint, joint.diagonal().clip(min=1))
     scaled = (joint.T / np.clip(joint.sum(axis=1), 1e-100, None) * counts).T
     scaled = scaled / np.clip(np.sum(scaled), 1e-100, None) * counts.sum()
@@ -129,18 +130,18 @@ def calibrated(joint: Ints, counts: Ints) -> Ints:
     return np.asarray(whole, dtype=np.int64)
 
 
-def blocks(p: Floats) -> Iterator[tuple[int, Floats]]:
-    """The matrix in stretches of rows, each with the number of its first."""
+def blocks(p: Reals) -> Iterator[tuple[int, Reals]]:
+    """The matrix in blocks of rows, each with the number of its first row."""
     rows = max(1, BLOCK // max(1, p.shape[1]))
     for start in range(0, len(p), rows):
         yield start, p[start : start + rows]
 
 
-def _confident_guesses(y: Ints, p: Floats, thresholds: Floats) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """The class that each sample is confidently of, -1 for none, and whether its own label is (nearly) the likeliest.
+def _confident_guesses(y: Ints, p: Reals, thresholds: Reals) -> tuple[NDArray[np.int32], Bools]:
+    """The confident class of each sample, -1 for none, and whether its own label is (nearly) the likeliest.
 
-    With several confident classes it is the likeliest class of all. So that one is the answer whenever it is
-    confident, and only the other rows have to be compared with all the thresholds.
+    With several confident classes it is the likeliest class. So the likeliest class is the answer whenever it is
+    confident, and only the other rows must be compared with all thresholds.
     """
     limits = thresholds - NEARLY
     guess = np.empty(len(y), dtype=np.int32)
@@ -160,19 +161,19 @@ def _confident_guesses(y: Ints, p: Floats, thresholds: Floats) -> tuple[NDArray[
 
 
 def _leave_one(joint: Ints) -> Ints:
-    """The joint with at least one sample a class left right: where there was none, every other count gives a share."""
+    """The joint with at least one right sample per class; where one is missing, the other counts each give a share."""
     right = np.maximum(joint.diagonal(), 1)
     shares = (right - joint.diagonal()) / np.maximum(np.count_nonzero(joint, axis=1) - 1, 1)
     return np.asarray(np.maximum(joint - shares[:, None], 0), dtype=np.int64)
 
 
 def _take_largest_margins(
-    p: Floats, given: int, others: Ints, wanted: Ints, rows: Ints, candidates: Ints, flags: NDArray[np.bool_]
+    p: Reals, given: int, others: Ints, wanted: Ints, rows: Ints, candidates: Ints, flags: Bools
 ) -> None:
     """Flag, for each other class j, the `wanted[j]` samples among `rows` with the largest p_j - p_given.
 
-    A row that isn't a candidate has no margin above `NEARLY` and is never flagged in the end. So the candidates are
-    enough as long as their last one taken lies above that, and stands alone; else all rows are ranked as cleanlab does.
+    A row that isn't a candidate has no margin above `NEARLY` and is never flagged in the end. So ranking the candidates
+    is enough if the last one taken lies above that and has no ties; otherwise all rows are ranked, as in cleanlab.
     """
     most = int(wanted.max())
     whole = np.ones(len(others), dtype=bool)

@@ -1,88 +1,111 @@
-"""Masks corrected by a network's early predictions, cautiously: what may change, how much, and when to stop."""
+"""Corrects the masks of each class once, at the epoch when a network starts to memorise that class.
+
+Correcting repeatedly from current predictions, as published, can drift away from the pictures. Here predictions are
+averaged over epochs, and each class changes once, starting from its given masks and up to a limit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-BACKGROUND = 0
+from variorum.curation.masks.changes import class_iou, correct_class, moving_average, proposals, runs_away
+from variorum.curation.masks.network import watch
+from variorum.curation.masks.onset import Onset, find_onset, rarity
+
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Ints, Pixels, Singles
+
+CONFIRMED = 3
+"""Consecutive epochs that must put a class past its onset, because a single fit to few points is unreliable."""
 
 
-def class_iou(predicted: NDArray[np.integer[Any]], given: NDArray[np.integer[Any]], k: int) -> NDArray[np.float64]:
-    """Intersection over union `[K]` of two label maps of one shape, over all pixels; NaN for a class in neither."""
-    pairs = np.bincount(given.ravel().astype(np.int64) * k + predicted.ravel(), minlength=k * k).reshape(k, k)
-    both = np.diag(pairs).astype(np.float64)
-    either = pairs.sum(axis=0) + pairs.sum(axis=1) - both
-    return np.where(either > 0, both / np.maximum(either, 1), np.nan)
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """The result of `correct_masks`.
+
+    Attributes:
+        masks: `[N, H, W]`, corrected.
+        confidence: `[N, H, W]` of the averaged prediction where a pixel was changed, 0 elsewhere.
+        history: `[T, K]` IoU of the predictions with the given masks after each epoch.
+        onsets: by class, without the background. A class without a refusal was corrected.
+    """
+
+    masks: Ints
+    confidence: Singles
+    history: Floats
+    onsets: dict[int, Onset]
 
 
-def moving_average(
-    average: NDArray[np.float32] | None, probabilities: NDArray[np.float32], decay: float
-) -> NDArray[np.float32]:
-    """`decay` of the average so far and the rest of the new probabilities, of any one shape."""
-    return probabilities if average is None else decay * average + (1 - decay) * probabilities
-
-
-def proposals(
+def correct_masks(
+    images: Pixels,
     given: NDArray[np.integer[Any]],
-    probabilities: NDArray[np.float32],
-    updated: Collection[int],
-    threshold: float,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """What the network would change in given masks `[N, H, W]`: the label there, -1 elsewhere, and its confidence.
+    k: int,
+    *,
+    seed: int,
+    epochs: int = 60,
+    ratio: float = 0.9,
+    threshold: float = 0.8,
+    decay: float = 0.7,
+    most_changed: float = 0.2,
+) -> Correction:
+    """Train on given masks and correct each class at its onset. A class with an unreliable curve is left unchanged.
 
-    A pixel may change if the network is surer than `threshold`, if both labels are of classes past their onset or the
-    background, and if the picture's own mask has the new label somewhere, or it is the background.
+    Training ends when all classes that can be are corrected. If the share of pixels that the network would change jumps
+    between two onsets (`runs_away`), nothing more is corrected.
 
     Args:
-        given: masks, values 0 to K - 1, 0 the background.
-        probabilities: `[N, H, W, K]`.
-        updated: classes past their onset.
-        threshold: in [0, 1].
+        images: `[N, H, W, 3]`; H and W are multiples of 4.
+        given: `[N, H, W]` masks with values 0 to k - 1, 0 for the background.
+        k: number of classes, including the background.
+        seed: of the network.
+        epochs: most epochs.
+        ratio: share of the curve's initial slope that is gone at the onset.
+        threshold: a change needs a confidence above this, in [0, 1].
+        decay: of the moving average of predictions.
+        most_changed: largest share of a class's given pixels that changes.
     """
-    k = probabilities.shape[-1]
-    sure = probabilities.max(axis=-1)
-    best = probabilities.argmax(axis=-1).astype(np.int64)
-    allowed = np.zeros(k, dtype=bool)
-    allowed[[BACKGROUND, *updated]] = True
-    tags = np.stack([(given == label).any(axis=(1, 2)) for label in range(k)], axis=1)
-    tags[:, BACKGROUND] = True
-    tagged = tags[np.arange(len(given))[:, None, None], best]
-    change = (best != given) & (sure > threshold) & allowed[given] & allowed[best] & tagged
-    return np.where(change, best, -1), sure
-
-
-def correct_class(
-    masks: NDArray[np.integer[Any]],
-    given: NDArray[np.integer[Any]],
-    proposed: NDArray[np.int64],
-    confidence: NDArray[np.float32],
-    label: int,
-    most: float,
-) -> NDArray[np.int64]:
-    """Masks `[N, H, W]` with the proposals that concern one class, given or new, and that nothing has changed yet.
-
-    At most the share `most` of the class's given pixels changes, the surest first, ties in order of place.
-    """
-    concerned = (proposed >= 0) & ((proposed == label) | (given == label)) & (masks == given)
-    place = np.flatnonzero(concerned)
-    room = int(most * np.count_nonzero(given == label))
-    place = place[np.argsort(-confidence.ravel()[place], kind="stable")][:room]
-    corrected = masks.astype(np.int64)
-    corrected.ravel()[place] = proposed.ravel()[place]
-    return corrected
-
-
-def runs_away(changed: Sequence[float], factor: float = 2.0, least: int = 3) -> bool:
-    """Whether the share of changed pixels just jumped: it grew by over `factor` times the median step before.
-
-    Args:
-        changed: share of pixels that differ from the given masks, after each update for the same classes.
-        factor: how much of a jump is too much.
-        least: steps that are needed to know what is usual.
-    """
-    steps = np.diff(np.asarray(changed, dtype=np.float64))
-    return len(steps) > least and bool(steps[-1] > factor * np.median(np.abs(steps[:-1])))
+    masks = given.astype(np.int64)
+    confidence = np.zeros(given.shape, np.float32)
+    onsets = {}
+    for label in range(1, k):
+        images_with = int((given == label).any(axis=(1, 2)).sum())
+        onsets[label] = Onset(0, None, rarity(float(np.mean(given == label)) if given.size else 0.0, images_with))
+    waiting = [label for label, onset in onsets.items() if not onset.refusal]
+    agreed = dict.fromkeys(waiting, 0)
+    updated: set[int] = set()
+    average: Singles | None = None
+    history: list[Floats] = []
+    would_change: list[float] = []
+    for probabilities in watch(images, masks, k, seed=seed, epochs=epochs) if waiting else ():
+        average = moving_average(average, probabilities, decay)
+        history.append(class_iou(probabilities.argmax(axis=-1), given, k))
+        for label in waiting:
+            onsets[label] = find_onset(np.array(history)[:, label], ratio)
+            agreed[label] = agreed[label] + 1 if onsets[label].epoch else 0
+        reached = {label for label in waiting if agreed[label] == CONFIRMED}
+        if reached:
+            updated |= reached
+            would_change = []
+        if not updated:
+            continue
+        proposed, sure = proposals(given, average, updated, threshold)
+        would_change.append(float(np.mean(proposed >= 0)))
+        if runs_away(would_change):
+            for label in waiting:
+                onsets[label] = Onset(0, onsets[label].curve, "the share of changed pixels jumped before")
+            break
+        for label in sorted(reached):
+            masks[:] = correct_class(masks, given, proposed, sure, label, most_changed)
+        waiting = [label for label in waiting if label not in reached]
+        confidence = np.where((masks != given) & (confidence == 0), sure, confidence)
+        if not waiting:
+            break
+    for label in waiting:
+        if not onsets[label].refusal:
+            why = f"past its onset in the last {agreed[label]} epochs, under {CONFIRMED}"
+            onsets[label] = Onset(0, onsets[label].curve, why)
+    return Correction(masks, confidence, np.array(history).reshape(-1, k), onsets)

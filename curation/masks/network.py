@@ -1,4 +1,4 @@
-"""A small segmentation network that learns given masks while somebody looks on after every epoch."""
+"""A small segmentation network that is trained on given masks and gives its predictions after every epoch."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from variorum.models.device import best_device, one_thread
 if TYPE_CHECKING:
     import torch
 
+    from variorum.arrays import Pixels, Singles
+
 WIDTH = 12
 RATE = 8e-3
 BATCHES = 8
-"""An epoch has about so many steps whatever the number of pictures, so that curves rise over several epochs."""
+"""Approximate steps per epoch, whatever the number of pictures, so that curves rise over several epochs."""
 BATCH = (8, 64)
-"""Least and most pictures a step."""
+"""Least and most pictures per step."""
 
 
-def watch(
-    images: NDArray[np.uint8], masks: NDArray[np.integer[Any]], k: int, *, seed: int, epochs: int
-) -> Iterator[NDArray[np.float32]]:
-    """Train on masks and give the network's probabilities on the same pictures, `[N, H, W, k]`, after every epoch.
+def watch(images: Pixels, masks: NDArray[np.integer[Any]], k: int, *, seed: int, epochs: int) -> Iterator[Singles]:
+    """Train on masks and yield the network's probabilities `[N, H, W, k]` for the same pictures after every epoch.
 
-    `masks` is read anew each epoch: what is written into it between two is what the network learns next.
+    `masks` is read again each epoch, so the caller can change it between two epochs.
 
     Args:
         images: `[N, H, W, 3]`; H and W are multiples of 4.
         masks: `[N, H, W]`, values 0 to k - 1.
-        k: number of classes, the background included.
-        seed: of the first weights and the order of the pictures.
-        epochs: at most; stop asking for less.
+        k: number of classes, including the background.
+        seed: of the initial weights and the order of the pictures.
+        epochs: most epochs; the caller may stop earlier.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -62,9 +62,9 @@ def watch(
 
 
 def unet(k: int, draw: torch.Generator) -> torch.nn.Module:
-    """A U-Net of three levels of 48 thousand weights (Ronneberger et al. 2015), its first weights drawn from `draw`.
+    """A U-Net with three levels and 48 thousand weights (Ronneberger et al. 2015), initialised from `draw`.
 
-    Normalised by groups, so that a picture's prediction depends on no other picture and on no running average.
+    It uses group normalisation, so a prediction depends neither on other pictures nor on running averages.
     """
     import torch
     from torch import nn
@@ -73,7 +73,7 @@ def unet(k: int, draw: torch.Generator) -> torch.nn.Module:
     def block(inward: int, between: int, outward: int) -> nn.Module:
         layers: list[nn.Module] = []
         for a, b in ((inward, between), (between, outward)):
-            # skip_init, because layers draw from the global random state when they are made
+            # skip_init, because a layer's own initialisation draws from the global random state
             convolution = nn.utils.skip_init(nn.Conv2d, a, b, 3, padding=1)
             nn.init.kaiming_normal_(convolution.weight, generator=draw)
             nn.init.zeros_(convolution.bias)

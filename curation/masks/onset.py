@@ -1,25 +1,27 @@
-"""When a network begins to copy the errors of the masks it is trained on, read off its training curve, by class.
+"""The epoch at which a network starts to memorise the errors of its training masks, by class, from its training curve.
 
-Early predictions are right where the masks are systematically wrong; later the network learns the errors too, and
-each class at another time (Liu et al., "Adaptive Early-Learning Correction for Segmentation from Noisy Annotations"
-(ADELE), CVPR 2022). The IoU with the *given* masks rises fast while it learns what is common and slowly after.
+Early predictions are right where masks are wrong; later the network memorises the errors too, at a different time for
+each class (Liu et al., "Adaptive Early-Learning Correction for Segmentation from Noisy Annotations" (ADELE), CVPR
+2022). The IoU with the *given* masks rises fast while it learns what they have in common, and slowly afterwards.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats, Reals
 
 LEAST_POINTS = 8
 MOST_RMSE = 0.05
 LEAST_PIXELS = 0.001
-"""Of all pixels, for a class to have a curve that isn't noise."""
+"""Least share of all pixels that a class needs for a meaningful curve."""
 LEAST_IMAGES = 10
 LEAST_IOU = 0.1
-"""A history begins with the first epoch that reaches this: before it the network gives the class hardly a pixel."""
+"""A history starts at the first epoch with this IoU; before, the network predicts the class almost nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,11 @@ class Curve:
     c: float
     rmse: float
 
-    def value(self, t: NDArray[Any]) -> NDArray[np.float64]:
+    def value(self, t: Array) -> Floats:
         """f(t)."""
         return rise(np.asarray(t, dtype=np.float64), self.a, self.b, self.c)
 
-    def slope(self, t: NDArray[Any]) -> NDArray[np.float64]:
+    def slope(self, t: Array) -> Floats:
         """f'(t)."""
         t = np.asarray(t, dtype=np.float64)
         return np.asarray(self.a * self.b / self.c * t ** (self.b - 1) * np.exp(-(t**self.b) / self.c))
@@ -50,12 +52,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """Where a class stands.
+    """The onset of memorisation of a class.
 
     Attributes:
-        epoch: at which memorisation begins; 0 when it hasn't, or nobody can tell.
-        curve: the fit, None when there was none.
-        refusal: why there is no epoch, empty when there is one.
+        epoch: at which memorisation starts; 0 if it hasn't started or is unknown.
+        curve: the fit, if there is one.
+        refusal: why the epoch is 0; empty otherwise.
     """
 
     epoch: int
@@ -63,15 +65,15 @@ class Onset:
     refusal: str
 
 
-def rise(t: NDArray[np.float64], a: float, b: float, c: float) -> NDArray[np.float64]:
+def rise(t: Floats, a: float, b: float, c: float) -> Floats:
     """The curve a (1 - exp(-t^b / c))."""
     return np.asarray(a * (1 - np.exp(-(t**b) / c)))
 
 
-def fit_curve(iou: NDArray[np.floating[Any]]) -> Curve:
-    """The curve through a class's IoU `[T]` after epochs 1 to T; late points weigh up to ten times as much.
+def fit_curve(iou: Reals) -> Curve:
+    """Fit the curve to a class's IoU `[T]` after epochs 1 to T. Late points weigh up to ten times as much.
 
-    Bounded least squares (trust region) from a = b = c = 1 with a and b in [0, 1] and c > 0, residuals divided by 1
+    Bounded least squares (trust region) from a = b = c = 1 with a and b in [0, 1] and c > 0. Residuals are divided by 1
     for the first point down to 0.1 for the last, as in ADELE's code.
 
     Raises:
@@ -81,7 +83,7 @@ def fit_curve(iou: NDArray[np.floating[Any]]) -> Curve:
 
     iou = np.asarray(iou, dtype=np.float64)
     if len(iou) < 3:
-        raise ValueError(f"a curve with three parameters needs as many points, got {len(iou)}")
+        raise ValueError(f"a curve with three parameters needs at least three points, got {len(iou)}")
     t = np.arange(1, len(iou) + 1, dtype=np.float64)
     sigma = np.geomspace(1, 0.1, len(iou))
     found = least_squares(
@@ -94,8 +96,8 @@ def fit_curve(iou: NDArray[np.floating[Any]]) -> Curve:
 def onset_epoch(curve: Curve, ratio: float, horizon: int) -> int:
     """The epoch at which the curve has flattened: 1 + the number of epochs t <= horizon with R(t) <= ratio.
 
-    R(t) = |f'(t) - f'(1)| / |f'(1)| is how much of the first slope is gone; above 1 it counts as 0, as in ADELE's
-    code. A result above the horizon says that the curve hasn't flattened by then.
+    R(t) = |f'(t) - f'(1)| / |f'(1)| is the share of the initial slope that is gone; above 1 it counts as 0, as in
+    ADELE's code. A result above the horizon means that the curve hasn't flattened yet.
     """
     t = np.arange(1, horizon + 1)
     first = abs(float(curve.slope(np.array([1.0]))[0]))
@@ -106,18 +108,18 @@ def onset_epoch(curve: Curve, ratio: float, horizon: int) -> int:
     return 1 + int((gone <= ratio).sum())
 
 
-def first_rise(iou: NDArray[np.floating[Any]]) -> int:
-    """How many points of a history `[T]` come before the first that reaches `LEAST_IOU`; T if none does."""
+def first_rise(iou: Reals) -> int:
+    """The number of points of a history `[T]` before the first one that reaches `LEAST_IOU`; T if none does."""
     reached = np.asarray(iou) >= LEAST_IOU
     return int(np.argmax(reached)) if reached.any() else len(reached)
 
 
-def find_onset(iou: NDArray[np.floating[Any]], ratio: float) -> Onset:
-    """Whether a class is past its onset, from its IoU `[T]` so far.
+def find_onset(iou: Reals, ratio: float) -> Onset:
+    """Whether a class is past its onset, from its history so far.
 
     Args:
-        iou: with the given masks after epochs 1 to T.
-        ratio: share of the first slope that is gone at the onset; 0.9 in the paper.
+        iou: `[T]` with the given masks after epochs 1 to T.
+        ratio: share of the initial slope that is gone at the onset; 0.9 in the paper.
     """
     start = first_rise(iou)
     points = len(iou) - start
@@ -133,11 +135,11 @@ def find_onset(iou: NDArray[np.floating[Any]], ratio: float) -> Onset:
 
 
 def rarity(pixel_share: float, images: int) -> str:
-    """Why a class is too rare to have a history that isn't noise; empty when it isn't.
+    """Why a class is too rare for a meaningful history; empty if it isn't.
 
     Args:
-        pixel_share: of all pixels that are given to the class.
-        images: that have the class.
+        pixel_share: share of all pixels with this class.
+        images: number of pictures with this class.
     """
     if images < LEAST_IMAGES:
         return f"in {images} masks, under {LEAST_IMAGES}"

@@ -1,16 +1,17 @@
-"""Accuracy on pictures that show more than one thing: multi-label accuracy and ReaL accuracy."""
+"""Accuracy on pictures with several right labels: multi-label accuracy and ReaL accuracy."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.errors import SourceError
+from variorum.schemas.errors import SourceError
 
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Ints
 
 COLLAPSED: Mapping[int, tuple[int, ...]] = {
     249: (248,),  # malamute: husky
@@ -35,16 +36,16 @@ COLLAPSED: Mapping[int, tuple[int, ...]] = {
     836: (837,),  # sunglass: sunglasses
     837: (836,),
 }
-"""ImageNet classes that people can't tell apart: where the first is right, so are the others.
+"""ImageNet classes that people can't tell apart: if the key is right, so are the others.
 
-Pairs and directions are those of evaluations after Vasudevan et al. (2022, arXiv 2205.04596), as in
+Pairs and directions follow evaluations after Vasudevan et al. (2022, arXiv 2205.04596), as in
 github.com/eth-sri/automated-error-analysis.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Accuracy averaged over classes and over pictures, with how many of each; NaN where there are none."""
+    """Accuracy averaged over classes and over pictures, and the number of each. NaN without pictures."""
 
     by_class: float
     by_picture: float
@@ -57,21 +58,21 @@ def multi_label_accuracy(
     given: Ints,
     correct: Sequence[Collection[int]],
     unclear: Sequence[Collection[int]],
-    problematic: NDArray[np.bool_],
+    problematic: Bools,
     collapsed: Mapping[int, Collection[int]] | None = None,
 ) -> Accuracy:
-    """Share of pictures whose top prediction is a right label or one that the panel couldn't settle.
+    """Share of pictures whose top prediction is right, or unclear to the panel. Problematic pictures are left out.
 
-    Problematic pictures are left out. The mean is taken within each class of the original labels and then over the
-    classes, as classes were reviewed in different numbers (Shankar et al. 2020; Vasudevan et al. 2022, 2205.04596).
+    The mean is taken within each class of the original labels and then over the classes, because the number of reviewed
+    pictures varies by class (Shankar et al. 2020; Vasudevan et al. 2022, 2205.04596).
 
     Args:
         predictions: `[N]` top class.
-        given: `[N]` the dataset's own label, which says which class a picture counts for.
+        given: `[N]` the dataset's own label, which decides the class that a picture counts for.
         correct: N collections of classes that the panel called right.
-        unclear: N collections of classes that it couldn't settle.
-        problematic: `[N]` pictures that nothing can be asked of.
-        collapsed: class to the classes that are right wherever it is, `COLLAPSED` for ImageNet.
+        unclear: N collections of classes that the panel couldn't settle.
+        problematic: `[N]` pictures that can't be judged.
+        collapsed: class to the classes that are right wherever it is; `COLLAPSED` for ImageNet.
     """
     also = collapsed or {}
     accepted = [
@@ -83,20 +84,18 @@ def multi_label_accuracy(
 
 
 def real_accuracy(predictions: Ints, given: Ints, labels: Sequence[Collection[int]]) -> Accuracy:
-    """Share of pictures whose top prediction is among the panel's labels; those without any are left out.
+    """Share of pictures whose top prediction is among the panel's labels. Pictures without labels are left out.
 
     `by_picture` is the published measure (Beyer et al. 2020, arXiv 2006.07159).
     """
     return _accuracy(predictions, np.asarray(given), labels, np.array([len(found) > 0 for found in labels], bool))
 
 
-def _accuracy(
-    predictions: Ints, given: Ints, accepted: Sequence[Collection[int]], counted: NDArray[np.bool_]
-) -> Accuracy:
+def _accuracy(predictions: Ints, given: Ints, accepted: Sequence[Collection[int]], counted: Bools) -> Accuracy:
     if not len(predictions) == len(given) == len(accepted) == len(counted):
         raise SourceError(
             f"accuracy: {len(predictions)} predictions, {len(given)} given labels, {len(accepted)} label sets, "
-            f"{len(counted)} pictures; they must be of the same pictures"
+            f"{len(counted)} pictures; the numbers must be equal"
         )
     hits = np.array([int(p) in found for p, found in zip(predictions, accepted, strict=True)], bool)[counted]
     if not len(hits):

@@ -1,27 +1,28 @@
-"""How far raters agree beyond chance, and how sure a share of a few answers is."""
+"""How far raters agree beyond chance, and the interval of a share from few answers."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from schemas.errors import SourceError
+from variorum.schemas.errors import SourceError
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Ints
 
 
 def answer_counts(items: Ints, answers: Ints, number: int, kinds: int) -> Ints:
-    """How often each of `kinds` answers was given to each of `number` items, `[N, C]`, from votes in long form."""
+    """Number of answers of each of `kinds` to each of `number` items `[N, C]`, from votes in long form."""
     return np.bincount(items * kinds + answers, minlength=number * kinds).reshape(number, kinds).astype(np.int64)
 
 
 def krippendorff_alpha(counts: Ints) -> float:
-    """Krippendorff's α for nominal answers, 1 full agreement, 0 as by chance; missing answers simply aren't counted.
+    """Krippendorff's α for nominal answers: 1 for full agreement, 0 for chance; answers may be missing.
 
-    Items with fewer than two answers say nothing of agreement. NaN where there is nothing to compare: no item with
-    two answers, or only one kind of answer in all of them (Krippendorff 2011, "Computing Krippendorff's
-    Alpha-Reliability").
+    Items with fewer than two answers don't count. NaN if there are no others, or if all their answers are the same
+    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability").
 
     Args:
         counts: `[N, C]` answers of each kind to each item.
@@ -37,17 +38,17 @@ def krippendorff_alpha(counts: Ints) -> float:
 
 
 def gwet_ac1(counts: Ints) -> float:
-    """Gwet's AC1 for nominal answers, 1 full agreement, 0 as by chance.
+    """Gwet's AC1 for nominal answers: 1 for full agreement, 0 for chance.
 
-    Chance is judged by how hard the items are to tell apart, so that it stays sensible where nearly every answer is
-    the same, where α and κ fall to 0 (Gwet 2008, "Computing inter-rater reliability and its variance in the presence
-    of high agreement"). NaN where no item has two answers.
+    Its chance term depends on how hard the items are to tell apart, so it stays meaningful when nearly all answers are
+    the same, where α and κ fall to 0 (Gwet 2008, "Computing inter-rater reliability and its variance in the presence of
+    high agreement"). NaN if no item has two answers.
 
     Args:
-        counts: `[N, C]` answers of each kind to each item, `C` at least 2 kinds that could be given.
+        counts: `[N, C]` answers of each kind to each item, with C >= 2 possible kinds.
     """
     if np.ndim(counts) == 2 and np.shape(counts)[1] < 2:
-        raise SourceError("agreement needs at least two kinds of answer that could be given")
+        raise SourceError("agreement needs at least two possible kinds of answer")
     pairable = _pairable(counts)
     if not len(pairable):
         return float("nan")
@@ -61,9 +62,9 @@ def gwet_ac1(counts: Ints) -> float:
 
 
 def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = 1.959964) -> tuple[Floats, Floats]:
-    """Wilson's score interval for shares, low and high; [0, 1] where there was no trial (Wilson 1927).
+    """Low and high end of Wilson's score interval for shares; [0, 1] without trials (Wilson 1927).
 
-    For a rater's accuracy on gold cells, which are few.
+    Suits a rater's accuracy on a few gold cells.
     """
     trials = np.asarray(trials, np.float64)
     share = np.divide(successes, trials, out=np.full_like(trials, 0.5), where=trials > 0)
@@ -76,5 +77,5 @@ def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = 1.959964
 def _pairable(counts: Ints) -> Floats:
     found = np.asarray(counts, np.float64)
     if found.ndim != 2 or (found < 0).any():
-        raise SourceError("agreement needs counts of answers, items x kinds, none below 0")
+        raise SourceError("agreement needs counts of answers, items x kinds, all at least 0")
     return np.asarray(found[found.sum(axis=1) >= 2])

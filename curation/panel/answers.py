@@ -1,4 +1,4 @@
-"""People's answers to an audit: read, checked against the pictures as they are now, and counted."""
+"""People's answers to an audit: reads them, checks them against the current pictures, and counts them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curation.panel.agreement import answer_counts, krippendorff_alpha
-from schemas.errors import SourceError
+from variorum.curation.panel.agreement import answer_counts, krippendorff_alpha
+from variorum.schemas.errors import SourceError
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from variorum.arrays import Floats
 
 Judged = tuple[str, str, str, str]
-"""What an answer is about: id, sha256, labels and, of a picture that is relabelled, new labels; by spaces."""
+"""The picture that an answer is about: id, sha256, labels, and new labels if relabelled; labels joined by spaces."""
 
 ANSWER = {"": None, "0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
-"""What may stand in the columns `wrong` and `new_wrong`, in any case; nothing is not answered yet."""
+"""Values allowed in the columns `wrong` and `new_wrong`, in upper or lower case; empty means not answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Answers:
     """Answers matched with pictures.
 
     Attributes:
-        wrong: `[n]` 0 or 1 by majority, 0.5 where reviewers are split, NaN without an answer.
-        new_wrong: `[n]` the same of the new label of those that are relabelled, NaN for all others.
-        unknown: answers on pictures that aren't there.
-        changed: answers on pictures whose image or labels have changed since.
-        alpha: Krippendorff's α between reviewers, NaN where no picture has two.
+        wrong: `[n]` 0 or 1 by majority, 0.5 if reviewers are split, NaN without an answer.
+        new_wrong: `[n]` the same for the new label of relabelled pictures, NaN for all others.
+        unknown: number of answers on unknown pictures.
+        changed: number of answers on pictures whose image or labels have changed since.
+        alpha: Krippendorff's α between reviewers, NaN if no picture has two.
     """
 
     wrong: Floats
@@ -43,12 +43,12 @@ class Answers:
 
 
 def read_answers(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV or parquet with `id`, `sha256`, `wrong`, perhaps `new_wrong`, `reviewer`, `labels`, `new_labels`.
+    """Rows of a CSV or parquet file; `wrong` and `new_wrong` become 0.0, 1.0 or None.
 
-    `wrong` and `new_wrong` become 0.0, 1.0 or None.
+    Required columns are `id`, `sha256` and `wrong`; optional ones `new_wrong`, `reviewer`, `labels` and `new_labels`.
 
     Raises:
-        SourceError: no such file, a missing column, an answer that is neither 0 nor 1 nor empty.
+        SourceError: file missing or unreadable, column missing, answer other than 0, 1 or empty.
     """
     try:
         if path.suffix == ".parquet":
@@ -62,7 +62,7 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
                 rows, names = list(reader), list(reader.fieldnames or ())
     except (OSError, ValueError) as error:
         raise SourceError(
-            f"curate.audit.answers: {path} can't be read ({error}); leave it out until there are"
+            f"curate.audit.answers: {path} can't be read ({error}); leave the field out until there are answers"
         ) from None
     missing = [name for name in ("id", "sha256", "wrong") if name not in names]
     if missing:
@@ -79,13 +79,13 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
 
 
 def match_answers(rows: Sequence[Mapping[str, Any]], pictures: Sequence[Judged]) -> Answers:
-    """Answers on the pictures as they are now, each reviewer's last one; the majority counts.
+    """Answers on the current pictures: the last one of each reviewer, and the majority of reviewers.
 
-    Who says that a label is right says that the new one is wrong, unless they say otherwise.
+    A reviewer who calls the label right thereby calls the new label wrong, unless they answer that too.
 
     Args:
-        rows: of `read_answers`. Where they have `labels`, these are what was judged, and others now void the answer;
-            other `new_labels` void what was said of those.
+        rows: from `read_answers`. If a row has `labels`, the answer counts only while they are the picture's labels;
+            `new_labels` work the same for the answer on the new label.
         pictures: the `n` pictures.
     """
     place = {picture[0]: number for number, picture in enumerate(pictures)}
@@ -115,7 +115,7 @@ def match_answers(rows: Sequence[Mapping[str, Any]], pictures: Sequence[Judged])
 
 
 def _majority(said: Mapping[tuple[int, str], float], n: int) -> tuple[Floats, float]:
-    """Of answers by picture and reviewer, what the majority says of each `[n]`, and Krippendorff's α."""
+    """The majority's answer `[n]` from answers by picture and reviewer, and Krippendorff's α."""
     items = np.array([number for number, _ in said], np.int64)
     counts = answer_counts(items, np.array(list(said.values()), np.int64), n, 2)
     votes = counts.sum(axis=1)
@@ -124,5 +124,5 @@ def _majority(said: Mapping[tuple[int, str], float], n: int) -> tuple[Floats, fl
 
 
 def _text(labels: Any) -> str:
-    """Labels as the review queue writes them, less the mark that keeps a spreadsheet from reading a formula."""
+    """Labels as the review queue writes them, without the quote that keeps spreadsheets from reading a formula."""
     return labels.removeprefix("'") if isinstance(labels, str) else " ".join(labels or ())

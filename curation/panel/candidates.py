@@ -1,29 +1,29 @@
-"""Which labels of a picture people are asked about: cells that models, neighbours or the dataset itself propose.
+"""Which labels of a picture people are asked about: cells proposed by models, neighbours or the dataset itself.
 
-Who proposed a label stays hidden from those who judge it, and among the doubtful cells are some whose answer is known
-and some that nobody doubts, or the panel would only ever see where models and labels disagree.
+Reviewers don't see who proposed a label. Some cells with a known answer and some that nobody doubts are mixed in, since
+otherwise the panel would only see disagreements between models and labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.errors import SourceError
+from variorum.schemas.errors import SourceError
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Ints
 
 ASKED, GOLD, AGREED = 0, 1, 2
-"""Why a cell is in the queue: it is in doubt, its answer is known, or everybody agrees on it."""
+"""Why a cell is in the queue: it is in doubt, its answer is known, or models and label agree on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """One label of one picture each: `picture [C]`, `label [C]`, and how many propose it, `support [C]`."""
+    """C cells, each one label of one picture: `picture [C]`, `label [C]`, and the number of proposals `support [C]`."""
 
     picture: Ints
     label: Ints
@@ -33,7 +33,7 @@ class Cells:
         return len(self.picture)
 
     def take(self, rows: Ints) -> Cells:
-        """Some of them, in this order."""
+        """The cells in these rows, in this order."""
         return Cells(self.picture[rows], self.label[rows], self.support[rows])
 
 
@@ -47,20 +47,20 @@ def candidate_cells(
     cap: int = 8,
     partners: Mapping[int, Collection[int]] | None = None,
 ) -> Cells:
-    """All models' first guesses, their further ones above `least`, the given label and what else is proposed.
+    """Cells for all models' top guesses, their further guesses above `least`, the given labels and other proposals.
 
-    Few different models go far: six gave 97 % of the right labels on ImageNet (Beyer et al. 2020, arXiv 2006.07159).
-    Cells come in order of picture and label.
+    A few different models suffice: six gave 97 % of the right labels on ImageNet (Beyer et al. 2020, arXiv 2006.07159).
+    Cells are sorted by picture and label.
 
     Args:
         top: `[M, N, k]` best classes of M models for N pictures, best first.
         p: `[M, N, k]` their probabilities.
         given: `[N]` the dataset's labels, -1 for none.
-        others: further proposals `[N]` each, -1 for none: the neighbours' majority, a zero-shot guess.
-        least: probability that a guess after the first must have.
-        cap: cells a picture at most. The given label stays, then what more propose, what a model gives more
-            probability, the lower label.
-        partners: class to the classes that can't be told from it (`accuracy.COLLAPSED`); they are asked about, too.
+        others: further proposals, `[N]` each, -1 for none: the neighbours' majority, a zero-shot guess.
+        least: a guess after the first needs a probability above this.
+        cap: most cells per picture. The given label comes first, then cells with more proposals, a higher probability,
+            a lower label.
+        partners: class to the classes that people can't tell from it (`accuracy.COLLAPSED`), which are added.
     """
     if top.ndim != 3 or top.shape != p.shape or top.shape[1] != len(given) or cap < 1:
         raise SourceError(
@@ -89,10 +89,9 @@ def candidate_cells(
 
 
 def queue_order(cells: Cells, doubt: Floats, class_sizes: Ints) -> Ints:
-    """Rows of the cells, those first whose answer tells most: doubt `[C]` in [0, 1], more for rare classes.
+    """Rows of the cells by descending doubt `[C]` (in [0, 1]) / √(class size). Ties go by picture and label.
 
-    Rarity counts by the square root, so that a class a hundred times smaller is asked about ten times as eagerly.
-    Ties go by picture and label.
+    A class a hundred times smaller thus gets ten times the priority.
     """
     rarity = 1 / np.sqrt(np.maximum(class_sizes[cells.label], 1))
     return np.lexsort((cells.label, cells.picture, -np.asarray(doubt, np.float64) * rarity))
@@ -101,19 +100,19 @@ def queue_order(cells: Cells, doubt: Floats, class_sizes: Ints) -> Ints:
 def with_controls(
     asked: Cells, gold: Cells, truth: Ints, agreed: Cells, rng: np.random.Generator, share: float = 0.1
 ) -> tuple[Cells, Ints]:
-    """The queue that people see, shuffled, and why each cell is in it: `ASKED`, `GOLD` or `AGREED`, for us alone.
+    """The shuffled queue for people, and why each cell is in it (`ASKED`, `GOLD`, `AGREED`), which they must not see.
 
     Args:
         asked: cells in doubt.
-        gold: cells whose answer is known, to tell how reliable people are; as many right as wrong ones are taken,
-            as far as there are.
-        truth: their answers, 0 or 1.
-        agreed: cells on which models and label agree, drawn at random: the errors that they share show nowhere else.
+        gold: cells with a known answer, to measure reliability. Right and wrong ones are taken in equal numbers if
+            possible.
+        truth: answers of the gold cells, 0 or 1.
+        agreed: cells on which models and label agree, drawn at random; errors that both share show up only here.
         rng: draws and shuffles.
-        share: of the queue that each of the two makes up at least, as far as there are enough.
+        share: least share of the queue for each of the two, if there are enough cells.
     """
     if not 0 <= share < 0.5:
-        raise SourceError(f"candidates: controls and agreed cells can't be {share:g} of the queue each")
+        raise SourceError(f"candidates: the share of gold and of agreed cells must be in [0, 0.5), not {share:g}")
     number = int(np.ceil(share * len(asked) / (1 - 2 * share)))
     right, wrong = (rng.permutation(np.flatnonzero(truth == answer)) for answer in (1, 0))
     half = min(len(right), max(number - number // 2, number - len(wrong)))

@@ -1,32 +1,32 @@
-"""Consensus of people and a model on single labels: CROWDLAB, by cleanlab.
+"""Consensus of people and a model on single labels: CROWDLAB, from cleanlab.
 
-With three votes a picture or fewer, the model's voice is worth more than the people's disagreement. For labels that
-don't exclude each other, ask cell by cell and let the model vote: `dawid_skene` with `model_votes`.
+With up to three votes per picture, a model's vote helps more than knowing how the people disagree. If several labels
+can be right, ask cell by cell and let the model vote: `dawid_skene` with `model_votes`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.errors import SourceError
+from variorum.schemas.errors import SourceError
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
 class LabelConsensus:
-    """What `crowdlab` found.
+    """The result of `crowdlab`.
 
     Attributes:
-        labels: consensus `[N]`, -1 where nobody voted.
-        quality: how likely the consensus is right, `[N]` in [0, 1], NaN where nobody voted.
+        labels: `[N]` consensus, -1 without votes.
+        quality: `[N]` probability that the consensus is right, NaN without votes.
         rater_quality: `[J]` in [0, 1], NaN for a rater without votes.
-        rater_weight: each rater's say `[J]`, NaN likewise.
-        model_weight: the model's say, in the same units.
+        rater_weight: `[J]` weight of each rater, NaN for a rater without votes.
+        model_weight: weight of the model, in the same units.
     """
 
     labels: Ints
@@ -37,21 +37,21 @@ class LabelConsensus:
 
 
 def crowdlab(votes: Floats, probabilities: Floats) -> LabelConsensus:
-    """Labels that weigh each rater and the model by how well they agree with the rest (Goh et al. 2022, 2210.06812).
+    """Consensus labels that weigh raters and model by their agreement with the others (Goh et al. 2022, 2210.06812).
 
     Args:
-        votes: `[N, J]` class 0..K-1 that rater j gave picture n, NaN for no vote.
-        probabilities: `[N, K]` of a model that hasn't seen the picture, trained on the majority's labels.
+        votes: `[N, J]` class 0..K-1 that rater j gave to picture n, NaN for no vote.
+        probabilities: `[N, K]` out-of-sample, from a model trained on the majority's labels.
 
     Raises:
-        SourceError: shapes that don't fit, a class that the model doesn't know, NaN probabilities of a picture with
-            votes, or no picture with two votes: then nothing is known of the raters.
+        SourceError: shapes don't match, a vote is no class of the model, a picture with votes has NaN probabilities, or
+            no picture has two votes, so raters can't be weighed.
     """
     from cleanlab.multiannotator import get_label_quality_multiannotator
 
     votes, p = np.asarray(votes, np.float64), np.asarray(probabilities, np.float64)
     if votes.ndim != 2 or p.ndim != 2 or len(votes) != len(p):
-        raise SourceError(f"crowdlab: votes {votes.shape} and probabilities {p.shape} need a row a picture")
+        raise SourceError(f"crowdlab: votes {votes.shape} and probabilities {p.shape} need one row per picture")
     given = ~np.isnan(votes)
     classes = np.unique(votes[given])
     if not np.isin(classes, np.arange(p.shape[1])).all():
@@ -60,8 +60,8 @@ def crowdlab(votes: Floats, probabilities: Floats) -> LabelConsensus:
         raise SourceError("crowdlab: no picture has two votes, so raters can't be weighed; ask a second person on some")
     rows, columns = given.any(axis=1), given.any(axis=0)
     if not np.isfinite(p[rows]).all():
-        raise SourceError("crowdlab: the model gives no probabilities for some picture with votes")
-    # a last tie would be broken by NumPy's global random state; this way it goes to the lower class
+        raise SourceError("crowdlab: some pictures with votes have no probabilities of the model")
+    # ties go to the lower class; otherwise cleanlab breaks them by NumPy's global random state
     unequal = p[rows] + np.linspace(1e-9, 0, p.shape[1])
     found = get_label_quality_multiannotator(
         votes[np.ix_(rows, columns)],

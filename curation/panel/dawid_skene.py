@@ -1,23 +1,23 @@
 """Consensus of people's answers to "is this label right?": Dawid–Skene with two truths and three answers.
 
-What is asked is a cell, one label of one picture; the truth of a cell is no or yes, an answer is no, maybe or yes.
-Each rater's habits are learnt as a table of answers given the truth, so that a cautious rater's "maybe" counts for
-what it is worth. A table of K classes x K classes would need about K votes a rater and class.
+A question is about a cell, which is one label of one picture. Its truth is no or yes; an answer is no, maybe or yes.
+Each rater's table of answers given the truth is learnt, so a cautious rater's "maybe" gets its proper weight. A table
+of K classes x K classes would need about K votes per rater and class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.errors import SourceError
+from variorum.schemas.errors import SourceError
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Ints
+
 T = TypeVar("T")
 
 NO, MAYBE, YES = 0, 1, 2
@@ -26,11 +26,11 @@ ANSWERS = 3
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """What `dawid_skene` found.
+    """The result of `dawid_skene`.
 
     Attributes:
-        p: probability `[C]` that the label of a cell is right; the prior where nobody answered.
-        confusion: `[R, 2, 3]`, how often a rater says no, maybe, yes when the truth is no (0) or yes (1).
+        p: `[C]` probability that the label of a cell is right; the prior without answers.
+        confusion: `[R, 2, 3]` shares of a rater's answers no, maybe, yes when the truth is no (0) or yes (1).
         prior: share of cells whose label is right.
         log_likelihood: of all answers, in nats.
         steps: EM steps taken.
@@ -43,7 +43,7 @@ class Consensus:
     steps: int
 
     def informativeness(self) -> Floats:
-        """Bits `[R]` that one answer of a rater tells of the truth (mutual information); 0 for one who guesses."""
+        """Mutual information `[R]` of a rater's answer and the truth, in bits; 0 for a rater who guesses."""
         truth = np.array([1 - self.prior, self.prior])
         joint = truth[None, :, None] * self.confusion
         independent = truth[None, :, None] * joint.sum(axis=1, keepdims=True)
@@ -64,37 +64,36 @@ def dawid_skene(
 ) -> Consensus:
     """Expectation–maximisation over all answers at once (Dawid & Skene 1979).
 
-    Time and memory are linear in the number of answers; cells and raters are numbered from 0.
+    Time and memory are linear in the number of answers. Cells and raters are numbered from 0.
 
     Args:
-        cells: `[A]` which cell was judged.
-        raters: `[A]` by whom.
+        cells: `[A]` the cell that was judged.
+        raters: `[A]` the rater.
         answers: `[A]` 0 no, 1 maybe, 2 yes.
-        gold: `[C]` known truths 0 or 1, NaN where unknown; they stay as they are and anchor the raters.
-            Its length says how many cells there are.
+        gold: `[C]` known truths 0 or 1, NaN if unknown. Known truths are kept fixed. Its length is the number of cells.
         smoothing: added to every count of a rater's table: .01 for large sets, up to 1 for small ones.
-        pooling: answers' worth of the mean rater's table added to each rater's; about 10 where raters gave few.
-        tolerance: stop when the log-likelihood changes by less than this a cell.
-        max_steps: stop anyhow.
+        pooling: weight of the mean rater's table added to each rater's, in answers; about 10 if raters gave few.
+        tolerance: stop when the log-likelihood changes by less than this per cell.
+        max_steps: most EM steps.
 
     Raises:
-        SourceError: arrays of different lengths, numbers out of range, a gold truth other than 0, 1, NaN.
+        SourceError: arrays of different lengths, numbers out of range, a gold truth other than 0, 1 or NaN.
     """
     cells, raters, answers = (np.asarray(array, np.int64) for array in (cells, raters, answers))
     if not len(cells) == len(raters) == len(answers):
-        raise SourceError(f"votes: {len(cells)} cells, {len(raters)} raters, {len(answers)} answers; one each a vote")
+        raise SourceError(f"votes: {len(cells)} cells, {len(raters)} raters, {len(answers)} answers; must be as many")
     if len(answers) and not ((answers >= 0) & (answers < ANSWERS)).all():
         raise SourceError(f"votes: answers must be 0 (no), 1 (maybe), 2 (yes), not {sorted(set(answers.tolist()))}")
     known = np.full(int(cells.max(initial=-1)) + 1, np.nan) if gold is None else np.asarray(gold, np.float64)
     if len(cells) and not (cells.min() >= 0 and cells.max() < len(known)):
-        raise SourceError(f"votes: cells run from {cells.min()} to {cells.max()}, gold has {len(known)}; one a cell")
+        raise SourceError(f"votes: cells run from {cells.min()} to {cells.max()}, but gold has {len(known)} values")
     if raters.min(initial=0) < 0:
-        raise SourceError(f"votes: raters are numbered from 0, there is {raters.min()}")
+        raise SourceError(f"votes: raters must be numbered from 0, not {raters.min()}")
     if not smoothing > 0:
-        raise SourceError(f"votes: smoothing must be above 0, not {smoothing}; nobody never errs")
+        raise SourceError(f"votes: smoothing must be above 0, not {smoothing}")
     anchored = ~np.isnan(known)
     if not np.isin(known[anchored], (0, 1)).all():
-        raise SourceError("gold truths must be 0 or 1, NaN where unknown")
+        raise SourceError("votes: gold truths must be 0, 1, or NaN if unknown")
 
     number, habit = int(raters.max(initial=-1)) + 1, raters * ANSWERS + answers
     p = vote_share(cells, answers, len(known))
@@ -111,25 +110,25 @@ def dawid_skene(
 
 
 def vote_share(cells: Ints, answers: Ints, number: int) -> Floats:
-    """(yes + maybe / 2) / votes of each of `number` cells; the mean over cells where there is no vote, or 1/2."""
+    """(yes + maybe / 2) / votes of each of `number` cells. Cells without votes get the mean over cells, or 1/2."""
     votes = np.bincount(cells, minlength=number)
     share = np.bincount(cells, weights=answers / (ANSWERS - 1), minlength=number) / np.maximum(votes, 1)
     return np.where(votes > 0, share, share[votes > 0].mean() if votes.any() else 0.5)
 
 
 def model_votes(p: Floats, edges: tuple[float, float] = (1 / 3, 2 / 3)) -> Ints:
-    """A model's probabilities `[C]` as answers 0, 1, 2, so that it can sit on the panel as one more rater.
+    """A model's probabilities `[C]` as answers 0, 1, 2, which makes the model one more rater.
 
-    Its table is then learnt like a person's, which calibrates it by the way.
+    Its table is learnt like a person's, which also calibrates it.
     """
     return np.digitize(p, edges).astype(np.int64)
 
 
 def label_sets(pictures: Sequence[T], labels: Ints, p: Floats, threshold: float = 0.8) -> dict[T, list[int]]:
-    """The labels of each picture whose cells have `p >= threshold`, in rising order; an empty list where none has.
+    """The labels of each picture whose cells have `p >= threshold`, ascending; an empty list if none has.
 
-    `pictures` and `labels` say what each of the `[C]` cells is. .8 is the threshold behind the published reassessed
-    ImageNet labels (Beyer et al. 2020, arXiv 2006.07159), which leave pictures with an empty list out of evaluation.
+    `pictures` `[C]` and `labels` `[C]` describe the cells. .8 is the threshold of the published reassessed ImageNet
+    labels (Beyer et al. 2020, arXiv 2006.07159), which exclude pictures with an empty list from evaluation.
     """
     sets: dict[T, list[int]] = {picture: [] for picture in pictures}
     for picture, label, keep in zip(pictures, labels.tolist(), p >= threshold, strict=True):

@@ -1,24 +1,25 @@
-"""How wrong a dataset is, from a few pictures that people looked at: estimates from stratified random samples.
+"""Estimates the error rate of a dataset from a few reviewed pictures: stratified random samples.
 
-Everything is a pure function of arrays of strata: how many pictures, how many of them answered, how many wrong.
+All functions are pure functions of arrays by stratum: the number of pictures, of answered ones, and of wrong ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Floats, Ints
 
 Z95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with its interval; NaN where the answers can't tell."""
+    """A figure with its interval; NaN if the answers don't determine it."""
 
     value: float
     low: float
@@ -27,12 +28,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Strata:
-    """A stratified random sample and what people said of it.
+    """A stratified random sample and people's answers.
 
     Attributes:
-        pictures: `[H]` in each stratum.
-        answered: `[H]` drawn at random from it and answered.
-        wrong: `[H]` of those; fractions where reviewers are split.
+        pictures: `[H]` number of pictures in each stratum.
+        answered: `[H]` number drawn at random and answered.
+        wrong: `[H]` number of these that are wrong; fractions if reviewers are split.
     """
 
     pictures: Floats
@@ -41,22 +42,22 @@ class Strata:
 
     @classmethod
     def of(cls, wrong: Floats, strata: Ints, pictures: ArrayLike) -> Strata:
-        """From answers `[n]` in [0, 1] with the stratum of each, and the sizes `[H]` of the strata."""
+        """From answers `[n]` in [0, 1], their strata `[n]`, and the sizes of the strata `[H]`."""
         sizes = np.asarray(pictures, np.float64)
         answered = np.bincount(strata, minlength=len(sizes)).astype(np.float64)
-        # of no answers at all, bincount would make integers
+        # without answers bincount returns integers
         return cls(sizes, answered, np.bincount(strata, weights=wrong, minlength=len(sizes)).astype(np.float64))
 
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> Strata:
-        """Only some of the strata."""
+    def __getitem__(self, chosen: Bools) -> Strata:
+        """The chosen strata."""
         return Strata(self.pictures[chosen], self.answered[chosen], self.wrong[chosen])
 
     def right(self) -> Strata:
-        """The same sample, counting what is right."""
+        """The same sample with right answers counted in place of wrong ones."""
         return Strata(self.pictures, self.answered, self.answered - self.wrong)
 
     def rates(self) -> tuple[Floats, Floats, Floats]:
-        """Share wrong in each stratum, with the ends of its interval: `agresti_coull`; NaN, 0 and 1 without answers."""
+        """Share wrong in each stratum, low and high end of its interval (`agresti_coull`); NaN, 0, 1 without answers."""
         value = np.divide(self.wrong, self.answered, out=np.full_like(self.wrong, np.nan), where=self.answered > 0)
         return value, *agresti_coull(self.wrong, self.answered, self.pictures)
 
@@ -64,10 +65,10 @@ class Strata:
 def agresti_coull(
     wrong: ArrayLike, answered: ArrayLike, pictures: ArrayLike = np.inf, z: float = Z95
 ) -> tuple[Floats, Floats]:
-    """Interval for a share from few answers, low and high (Agresti & Coull 1998).
+    """Low and high end of the interval for a share from few answers (Agresti & Coull 1998).
 
-    `answered` of a finite number of `pictures` say more than of an endless supply: they count as
-    n' = n (N - 1) / (N - n), which leaves no doubt once all are answered.
+    For a finite number N of pictures, n answers count as n' = n (N - 1) / (N - n), so the interval has length 0 once
+    all pictures are answered.
     """
     wrong, n, size = np.broadcast_arrays(
         np.asarray(wrong, np.float64), np.asarray(answered, np.float64), np.asarray(pictures, np.float64)
@@ -75,7 +76,7 @@ def agresti_coull(
     share = np.divide(wrong, n, out=np.full(n.shape, 0.5), where=n > 0)
     left = np.divide(size - n, size - 1, out=np.ones_like(share), where=np.isfinite(size) & (size > 1))
     left = np.where(n >= size, 0.0, left)
-    more = z**2 * left  # z² on the scale of n: n' + z² over n' is n + z² left over n
+    more = z**2 * left  # z² rescaled from n' to n: (n' + z²) / n' = (n + z² left) / n
     middle = (n * share + more / 2) / np.maximum(n + more, 1e-300)
     spread = z * np.sqrt(left * middle * (1 - middle) / np.maximum(n + more, 1e-300))
     low, high = np.clip(middle - spread, 0, 1), np.clip(middle + spread, 0, 1)
@@ -85,12 +86,12 @@ def agresti_coull(
 def stratified_rate(strata: Strata, whole: float | None = None) -> Estimate:
     """Share wrong of all pictures, Σ N_h ȳ_h / N, whatever share of each stratum was drawn.
 
-    The interval is put together from the strata's own (MOVER, Zou, Huang & Zhang 2009): it stays inside [0, 1] and
-    is honest where no error turned up, unlike one from variances.
+    The interval combines those of the strata (MOVER, Zou, Huang & Zhang 2009). Unlike one from variances, it stays
+    inside [0, 1] and doesn't collapse when no error was found.
 
     Args:
         strata: the sample.
-        whole: N, if the share is of another number than the strata's pictures.
+        whole: N, if it isn't the number of pictures in the strata.
     """
     held = strata[strata.pictures > 0]
     total = held.pictures.sum() if whole is None else whole
@@ -107,10 +108,10 @@ def stratified_rate(strata: Strata, whole: float | None = None) -> Estimate:
 
 
 def share_of(part: Strata, rest: Strata) -> Estimate:
-    """What share of all that is wrong lies in `part`: a detector's recall, when `part` is what it flagged.
+    """The share of all wrong pictures that are in `part`: a detector's recall if `part` is what it flagged.
 
-    A / (A + B) for two independent totals. The interval is that of the ratio B / A (MOVER for ratios, Donner & Zou
-    2012), which holds for small counts; NaN when nothing wrong was found at all.
+    A / (A + B) for two independent totals. The interval comes from the ratio B / A (MOVER for ratios, Donner & Zou
+    2012), which is valid for small counts. NaN if nothing wrong was found.
     """
     a, b = _total(part), _total(rest)
     if np.isnan(a.value + b.value) or a.value + b.value == 0:
@@ -122,23 +123,23 @@ def share_of(part: Strata, rest: Strata) -> Estimate:
 
 
 def horvitz_thompson(values: Floats, inclusion: Floats, total: int) -> float:
-    """Mean over `total` pictures from a sample with unequal chances: Σ y_i / (π_i N) (Horvitz & Thompson 1952)."""
+    """Mean over `total` pictures, Σ y_i / (π_i N), from a sample with unequal chances (Horvitz & Thompson 1952)."""
     return float((np.asarray(values, np.float64) / inclusion).sum() / total)
 
 
 def difference_estimate(values: Floats, strata: Ints, guesses: Floats, pictures: Ints, means: Floats) -> Estimate:
     """Share wrong with the help of a model's guesses g: λ · mean of all g + Σ N_h/N · mean_h(y - λ g).
 
-    The survey difference estimator (Särndal et al. 1992), by strata, with the λ in [0, 1] that the answers say is best
-    (prediction-powered inference with power tuning, Angelopoulos et al. 2023, 2311.01453). Good guesses make it surer
-    than `stratified_rate`, useless ones leave it alone. The interval is that of `stratified_rate`, narrowed by what the
-    guesses take off the standard error, as a variance alone is far too sure where few errors were found.
+    The survey difference estimator (Särndal et al. 1992), by strata, with the λ in [0, 1] that fits the answers best
+    (prediction-powered inference with power tuning, Angelopoulos et al. 2023, 2311.01453). Good guesses narrow the
+    interval of `stratified_rate`, useless ones leave it unchanged. That interval is scaled by the reduction of the
+    standard error, because one from the variance alone is far too narrow when few errors were found.
 
     Args:
         values: `[n]` answers in [0, 1].
-        strata: `[n]` stratum of each.
-        guesses: `[n]` how likely the model thinks each wrong.
-        pictures: `[H]` in each stratum.
+        strata: `[n]` stratum of each answer.
+        guesses: `[n]` the model's probability that each label is wrong.
+        pictures: `[H]` number of pictures in each stratum.
         means: `[H]` mean guess over all pictures of each stratum.
     """
     sizes, y, g = (np.asarray(array, np.float64) for array in (pictures, values, guesses))
@@ -168,19 +169,19 @@ def difference_estimate(values: Floats, strata: Ints, guesses: Floats, pictures:
 
 
 def allocate(pictures: Ints, total: int, spread: Floats | None = None, least: Ints | int = 0) -> Ints:
-    """How many to draw from each stratum: in proportion to N_h s_h (Neyman 1934), none above N_h.
+    """How many to draw from each stratum: in proportion to N_h s_h (Neyman 1934), at most N_h.
 
     Args:
-        pictures: `[H]` in each stratum.
-        total: how many to draw in all, more if the minimums ask for more, fewer if there are no more pictures.
-        spread: `[H]` expected standard deviation s_h of what is asked; alike when None.
-        least: drawn from each stratum at any rate, as far as it has them.
+        pictures: `[H]` number of pictures in each stratum.
+        total: how many to draw in all. The minimums may raise it; the number of pictures limits it.
+        spread: `[H]` expected standard deviation s_h of the answers; None means all equal.
+        least: minimum for each stratum, if it has as many.
     """
     sizes = np.asarray(pictures, np.int64)
     least = np.minimum(sizes, least)
     total = min(max(total, int(least.sum())), int(sizes.sum()))
     spread = np.ones(len(sizes)) if spread is None or not np.max(spread, initial=0) else np.asarray(spread, np.float64)
-    # where no spread is expected, none are drawn before the others are exhausted
+    # a stratum without expected spread is drawn from only once the others are exhausted
     weight = sizes * np.maximum(spread, 1e-6 * spread.max(initial=0))
     low, high = 0.0, float((sizes[sizes > 0] / weight[sizes > 0]).max(initial=0))
     for _ in range(100):
@@ -195,14 +196,14 @@ def allocate(pictures: Ints, total: int, spread: Floats | None = None, least: In
 
 
 def _total(strata: Strata) -> Estimate:
-    """How many pictures are wrong."""
+    """The number of wrong pictures."""
     number = float(strata.pictures.sum())
     rate = stratified_rate(strata) if number else Estimate(0.0, 0.0, 0.0)
     return Estimate(rate.value * number, rate.low * number, rate.high * number)
 
 
 def _ratio_interval(a: Estimate, b: Estimate) -> tuple[float, float]:
-    """Interval for a / b, a and b independent and not negative."""
+    """Interval for a / b, with a and b independent and at least 0."""
     product = a.value * b.value
     of_low = a.low * (2 * a.value - a.low)
     below = product + np.sqrt(max(0.0, product**2 - of_low * b.high * (2 * b.value - b.high)))

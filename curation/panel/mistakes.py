@@ -1,7 +1,7 @@
-"""Published panel data: a model's reviewed mistakes, and people's labels of pictures that show several things.
+"""Reads published panel data: reviewed mistakes of a model, and people's labels of pictures with several objects.
 
-The formats are those of github.com/google-research/imagenet-mistakes (Apache-2.0), which goes with Vasudevan et al.
-2022, "When does dough become a bagel?", arXiv 2205.04596.
+The formats are those of github.com/google-research/imagenet-mistakes (Apache-2.0), published with Vasudevan et al. 2022,
+"When does dough become a bagel?", arXiv 2205.04596.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from schemas.errors import SourceError
+from variorum.schemas.errors import SourceError
 
 Category = Literal[
-    "fine_grained",  # both classes are close kin
-    "fine_grained_oov",  # what is shown has no class; the nearest one was predicted
-    "spurious_correlation",  # the prediction follows what usually stands beside it
-    "non_prototypical",  # an unusual specimen
+    "fine_grained",  # the two classes are closely related
+    "fine_grained_oov",  # the object has no class; the nearest one was predicted
+    "spurious_correlation",  # the prediction follows the usual context
+    "non_prototypical",  # an unusual example of the class
     "fine_grained_multi_label",
 ]
 Severity = Literal["major", "minor", "borderline"]
@@ -36,7 +36,7 @@ SPELLINGS: Mapping[str, Category] = {
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A prediction that the panel called wrong: the class predicted, the kind of mistake, how bad it is."""
+    """A prediction that the panel called wrong: the predicted class, the kind of mistake and its severity."""
 
     prediction: int
     category: Category
@@ -45,9 +45,9 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class PanelLabels:
-    """What a panel settled on one picture: class ids that are right, wrong or not to be settled.
+    """A panel's result for one picture: class ids that are right, wrong, or unclear.
 
-    `problematic` pictures are left out of any measure; an unclear label is never a negative for training.
+    Leave `problematic` pictures out of any measure, and don't use an unclear label as a negative in training.
     """
 
     correct: tuple[str, ...]
@@ -57,10 +57,10 @@ class PanelLabels:
 
 
 def read_mistakes(path: Path) -> dict[str, Mistake]:
-    """Picture to mistake, from `vit3b_mistakes.json` and its like; both spellings of out-of-vocabulary are one.
+    """Picture to mistake, from `vit3b_mistakes.json` and similar files; both spellings of out-of-vocabulary are merged.
 
     Raises:
-        SourceError: no such file, or an entry of another form.
+        SourceError: file missing or unreadable, or an entry of another form.
     """
     found = {}
     for picture, entry in _read(path).items():
@@ -77,10 +77,10 @@ def read_mistakes(path: Path) -> dict[str, Mistake]:
 
 
 def read_panel_labels(path: Path) -> tuple[dict[str, PanelLabels], list[str]]:
-    """Picture to labels, and the pictures of the slice of major mistakes, from `human_accuracy_v3.0.0.json`.
+    """Picture to labels, and the pictures with major mistakes (ImageNet-M), from `human_accuracy_v3.0.0.json`.
 
     Raises:
-        SourceError: no such file, or one of another form.
+        SourceError: file missing, unreadable or of another form.
     """
     whole = _read(path)
     try:
@@ -108,5 +108,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SourceError(f"{path} can't be read as JSON: {error}") from None
     if not isinstance(found, dict):
-        raise SourceError(f"{path}: holds a {type(found).__name__}, not an object with a picture a key")
+        raise SourceError(f"{path}: holds a {type(found).__name__}, not an object with pictures as keys")
     return found

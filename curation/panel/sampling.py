@@ -1,51 +1,49 @@
-"""Which pictures people are asked to look at: strata, and a random order within each that any table agrees on."""
+"""Which pictures people review: strata, and a random order within each that doesn't depend on the table."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Bools, Floats, Ints
 
 STATES = ("unflagged", "flagged")
 TIERS = ("head", "mid", "tail")
 FATES = ("kept", "relabelled", "dropped")
-"""What a release makes of a picture; one that people are asked about is kept with its label."""
+"""What a release does with a picture. One that is only under review is kept with its label."""
 
 
 class Stratum(NamedTuple):
-    """Pictures that are drawn from with one chance."""
+    """Pictures with the same chance of being drawn."""
 
     state: str
     tier: str
     fate: str
     value: str = ""
-    """Of the other column, empty where there is none."""
+    """Value of the other column, empty without one."""
 
     @property
     def name(self) -> str:
-        """`unflagged/tail/kept`, with the other column's value behind it."""
+        """`unflagged/tail/kept`, followed by the other column's value."""
         return "/".join(filter(None, self))
 
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The pictures that an audit speaks of.
+    """The n pictures that an audit covers.
 
     Attributes:
-        rows: `[n]` where they are in the table.
-        stratum: `[n]` of each.
+        rows: `[n]` rows in the table.
+        stratum: `[n]` index of the stratum.
         strata: the H strata.
-        pictures: `[H]` in each.
-        drawn: `[H]` to be reviewed.
-        order: `[n]` place of each in its stratum's random order; the first `drawn` are reviewed.
+        pictures: `[H]` number of pictures.
+        drawn: `[H]` number to be reviewed.
+        order: `[n]` position in the stratum's random order; the first `drawn` are reviewed.
     """
 
     rows: Ints
@@ -56,13 +54,13 @@ class Population:
     order: Ints
 
     def where(self, *wanted: str) -> Bools:
-        """The strata `[H]` whose state, tier or fate is among those wanted."""
+        """Mask `[H]` of the strata whose state, tier or fate is wanted."""
         return np.array([bool({*stratum[:3]} & {*wanted}) for stratum in self.strata], bool)
 
     def chosen(self, wrong: Floats | None = None) -> Bools:
-        """The pictures drawn, `[n]`; with answers, also the strata that are wholly answered.
+        """Mask `[n]` of the pictures drawn; with answers `wrong` `[n]`, also of strata that are completely answered.
 
-        Other answers were given for a reason, a suspicion mostly, and would make the edition look worse than it is.
+        Other answers are usually on suspicious pictures and would make the edition look worse than it is.
         """
         drawn = self.drawn
         if wrong is not None:
@@ -71,13 +69,13 @@ class Population:
         return np.asarray(self.order < drawn[self.stratum])
 
 
-def split(flagged: Bools, tiers: Ints, fates: Ints, values: NDArray[Any] | None) -> tuple[Ints, list[Stratum]]:
-    """Stratum of each picture `[n]`, and the strata in order.
+def split(flagged: Bools, tiers: Ints, fates: Ints, values: Array | None) -> tuple[Ints, list[Stratum]]:
+    """Index of each picture's stratum `[n]`, and the strata.
 
     Args:
-        flagged: `[n]` whether a detector suspects it.
-        tiers: `[n]` places in `TIERS`.
-        fates: `[n]` places in `FATES`.
+        flagged: `[n]` whether a detector flags it.
+        tiers: `[n]` indices in `TIERS`.
+        fates: `[n]` indices in `FATES`.
         values: `[n]` of another column to split by.
     """
     kinds, code = np.unique(values, return_inverse=True) if values is not None else (np.array([""]), 0)
@@ -93,10 +91,10 @@ def split(flagged: Bools, tiers: Ints, fates: Ints, values: NDArray[Any] | None)
 
 
 def draw_order(ids: Sequence[str], strata: Ints, seed: int) -> Ints:
-    """Place of each picture in a random order of its stratum, from a hash of seed and id: the same in any table.
+    """Position `[n]` of each picture in a random order of its stratum, from a hash of seed and id.
 
-    With such permanent random numbers (Ohlsson 1995), samples of a table before and after a change overlap as far as
-    they can, so that answers stay in use.
+    With such permanent random numbers (Ohlsson 1995), samples before and after a change of the table overlap as much as
+    possible, so answers stay usable.
     """
     digests = b"".join(hashlib.sha256(f"{seed}/{one}".encode()).digest()[:16] for one in ids)
     keys = np.frombuffer(digests, ">u8").reshape(-1, 2)

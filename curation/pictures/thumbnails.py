@@ -1,4 +1,4 @@
-"""Small grey copies of pictures: halved, which is by far the fastest way, or averaged over areas of any size."""
+"""Grey thumbnails: by halving, which is by far the fastest, or by averaging over areas of any size."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from schemas.sample import Pixels
+    from variorum.arrays import Pixels
 
 LARGE = 2**31 // 255
-"""Pixels whose sum doesn't fit 32 bits any more."""
+"""From this many pixels on, their sum may not fit in 32 bits."""
 
 
 _last = threading.local()
 
 
 def luma(pixels: Pixels) -> Pixels:
-    """Grey levels `[H, W]` of RGB pixels `[H, W, 3]`, both never to be written to.
+    """Grey levels `[H, W]` of RGB pixels `[H, W, 3]`; neither array may be written to.
 
-    Several measures of one picture ask for them, one after the other, so each thread keeps those of its last picture.
+    Several measures in a row need them, so each thread keeps those of its last picture.
     """
     import cv2
 
@@ -33,7 +33,7 @@ def luma(pixels: Pixels) -> Pixels:
 
 
 def halved(grey: Pixels) -> Pixels:
-    """Means of 2 × 2 levels; an odd last row or column is left out, as it would make every pixel a weighted mean."""
+    """Means of 2 × 2 pixels; an odd last row or column is dropped, or else every pixel would be a weighted mean."""
     import cv2
 
     height, width = (side // 2 for side in grey.shape)
@@ -42,10 +42,10 @@ def halved(grey: Pixels) -> Pixels:
 
 
 def averaged(grey: Pixels, side: int) -> Pixels:
-    """Levels `[side, side]` of a picture of any size, each the mean over its share of the pixels and parts of pixels.
+    """Grey levels `[side, side]` of a picture of any size, each the exact mean over its area, fractions included.
 
-    It is read off the integral image (Crow, SIGGRAPH 1984), between whose pixels sums are linear: exact, so that the
-    mean doesn't depend on where the pixels' borders fall.
+    The means come from the integral image (Crow, SIGGRAPH 1984), interpolated linearly between pixels, so they don't
+    depend on where pixel borders fall.
     """
     import cv2
 

@@ -1,31 +1,31 @@
-"""Classification accuracy score: what a classifier trained on generated pictures knows of real ones, and the reverse.
+"""Classification accuracy score: accuracy on real pictures of a classifier trained on generated ones, and the reverse.
 
-Ravuri & Vinyals, NeurIPS 2019, arXiv 1905.10887. Theirs is a ResNet trained from the first weight; here it is a linear
-head on a frozen encoder, which takes seconds and is compared with a head that saw as many real pictures.
+Ravuri & Vinyals, NeurIPS 2019, arXiv 1905.10887. They train a ResNet from scratch; here it is a linear head on a frozen
+encoder, which takes seconds and is compared with a head trained on the same number of real pictures.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curation.features import normalised, standardised
-from evaluation.sets.pictures import Pictures
+from variorum.curation.embeddings.rows import normalised, standardised
+from variorum.evaluation.sets.pictures import Pictures
 
-Rights = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Bools, Singles
 
 PENALTY = 1.0
-"""Inverse strength of the L2 penalty, for standardised features over the square root of their number."""
+"""Inverse strength of the L2 penalty, for standardised features divided by the square root of their number."""
 
 
-def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Rights]:
-    """For each test set whether a head trained on all of `train` is right `[n]`.
+def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Bools]:
+    """For each test set, whether a head trained on all of `train` is right `[n]`.
 
-    The head is a logistic regression on embeddings of length 1, standardised by what it is trained on.
+    The head is a logistic regression on embeddings of length 1, standardised by the training set.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -37,7 +37,7 @@ def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Rights]
     every = standardised(every, np.arange(len(every)) < len(x)) * np.float32(x.shape[1] ** -0.5)
     ends = len(x) + np.cumsum([len(test) for test in tests])
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # a picture or two of each
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # one or two pictures per class
         head = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y)
     return [
         head.predict(every[end - len(test) : end]) == test.y if len(test) else test.y == -1
@@ -45,15 +45,15 @@ def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Rights]
     ]
 
 
-def directions(x: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows `[n, d]` at length 1; those without a direction are 0."""
+def directions(x: Array) -> Singles:
+    """Rows `[n, d]` scaled to length 1; rows that can't be scaled become 0."""
     return np.nan_to_num(normalised(x))
 
 
-def share(right: NDArray[Any], confidence: float) -> dict[str, float]:
-    """A share in [0, 1] with its Wilson score interval, of `[n]` that is 1 or 0; NaN when there is none.
+def share(right: Array, confidence: float) -> dict[str, float]:
+    """Mean of `[n]` values 0 or 1 with its Wilson score interval: `value`, `low`, `high`; NaN if n is 0.
 
-    The interval is over the pictures asked about, not over what else a head might have been trained on.
+    The interval covers the choice of the tested pictures, not the choice of the training pictures.
     """
     from scipy.special import ndtri
 
@@ -65,8 +65,8 @@ def share(right: NDArray[Any], confidence: float) -> dict[str, float]:
     return {"value": p, "low": float((centre - half) / (1 + z**2 / n)), "high": float((centre + half) / (1 + z**2 / n))}
 
 
-def difference(right: Rights, other: Rights, confidence: float) -> dict[str, float]:
-    """Difference of two heads' shares on the same pictures `[n]`, with its normal interval over those."""
+def difference(right: Bools, other: Bools, confidence: float) -> dict[str, float]:
+    """Difference of two heads' accuracies on the same pictures `[n]`, with its normal interval over the pictures."""
     from scipy.special import ndtri
 
     gained = right.astype(float) - other

@@ -1,26 +1,28 @@
-"""How different the pictures of a set are from each other, whatever real ones look like."""
+"""How different the pictures of a set are from each other, without comparison to real ones."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curation.features import normalised
+from variorum.curation.embeddings.rows import normalised
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats
 
 
-def vendi_score(x: NDArray[Any]) -> float:
-    """How many wholly different pictures a set `[n, d]` is worth, 1 to n.
+def vendi_score(x: Array) -> float:
+    """Effective number of different pictures in a set `[n, d]`, from 1 to n.
 
-    After Friedman & Dieng, The Vendi Score, TMLR 2023, arXiv 2210.02410: the exponential of the
-    entropy of the eigenvalues of `K / n`, K the cosines. It grows with n, so sets of different size can't be compared
-    by it. Rows without a direction are left out; NaN for no rows.
+    Friedman & Dieng, The Vendi Score, TMLR 2023, arXiv 2210.02410: the exponential of the entropy of the eigenvalues
+    of `K / n`, where K holds the cosines. It grows with n, so only sets of the same size can be compared. Rows of
+    length 0 are left out; NaN if no rows remain.
     """
     rows = directions(x)
     if not len(rows):
         return float("nan")
-    # K = rows rows' and rows' rows have the same eigenvalues but for zeros
+    # rows @ rows.T and rows.T @ rows have the same nonzero eigenvalues, so take the smaller one
     gram = rows.T @ rows if len(rows) > rows.shape[1] else rows @ rows.T
     values = np.linalg.eigvalsh(gram / len(rows))
     values = values[values > 1e-12]
@@ -28,8 +30,8 @@ def vendi_score(x: NDArray[Any]) -> float:
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
-def spread(x: NDArray[Any]) -> float:
-    """Mean cosine distance of two different rows of `[n, d]`, in [0, 2]; NaN for fewer than two."""
+def spread(x: Array) -> float:
+    """Mean cosine distance of two different rows of `[n, d]`, in [0, 2]; NaN for fewer than two rows."""
     rows = directions(x)
     n = len(rows)
     if n < 2:
@@ -38,17 +40,17 @@ def spread(x: NDArray[Any]) -> float:
     return float(1 - pairs)
 
 
-def apart(x: NDArray[Any]) -> float:
-    """Mean squared distance of two different rows of `[n, d]`; NaN for fewer than two.
+def apart(x: Array) -> float:
+    """Mean squared distance of two different rows of `[n, d]`; NaN for fewer than two rows.
 
-    Of `perceptual` embeddings it is LPIPS.
+    For embeddings by `perceptual` this is the mean LPIPS distance.
     """
     rows = np.asarray(x, np.float64)
     return 2 * float(((rows - rows.mean(axis=0)) ** 2).sum()) / (len(rows) - 1) if len(rows) > 1 else float("nan")
 
 
-def directions(x: NDArray[Any]) -> NDArray[np.float64]:
-    """The rows that have a direction, at length 1, in double precision."""
+def directions(x: Array) -> Floats:
+    """The rows with a length above 0, scaled to length 1, in double precision."""
     rows = normalised(x).astype(np.float64)
     rows = rows[~np.isnan(rows[:, 0])] if rows.size else rows[:0]
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Generated sets beside real ones, as the figures of a card."""
+"""Comparison of generated sets with real ones, as the figures of a data card."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluation.sets.accuracy_score import difference, rights, share
-from evaluation.sets.diversity import apart, spread, vendi_score
-from evaluation.sets.frechet import frechet_distance, too_few
-from evaluation.sets.kernel import kernel_distance
-from evaluation.sets.manifold import manifold
-from evaluation.sets.pictures import Ints, Pictures, matched, part_of
-from evaluation.sets.robustness import FEWEST, effective_robustness
-from schemas.canonical import Json, derive_seed
+from variorum.arrays import Bools, Floats, Ints
+from variorum.evaluation.sets.accuracy_score import difference, rights, share
+from variorum.evaluation.sets.diversity import apart, spread, vendi_score
+from variorum.evaluation.sets.frechet import frechet_distance, too_few
+from variorum.evaluation.sets.kernel import kernel_distance
+from variorum.evaluation.sets.manifold import manifold
+from variorum.evaluation.sets.pictures import Pictures, matched, part_of
+from variorum.evaluation.sets.robustness import FEWEST, effective_robustness
+from variorum.schemas.canonical import Json, derive_seed
 
 BASELINES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
-"""Shares of the real training pictures whose heads are the baselines of effective robustness."""
+"""Shares of the real training pictures for the baseline heads of effective robustness."""
 NO_LPIPS = "no `perceptual` model is named; docs/generated_set.md says where to get one"
 NO_REAL = "no real pictures are named; give `train` and `test`"
 
-OfClass = Mapping[str, NDArray[np.float64]]
-"""Figures by name, each `[K]`, NaN where a class has none."""
-Told = Mapping[str, NDArray[np.bool_]]
-"""Whether a head is right on each picture of `test` and `shifted`."""
+OfClass = Mapping[str, Floats]
+"""Figures by name, each `[K]`, NaN for a class without one."""
+Told = Mapping[str, Bools]
+"""By test set, `test` and `shifted`: whether a head is right on each picture."""
 
 
 @dataclass
 class Comparison:
-    """Real sets `train`, `test` and perhaps `shifted`, or none, and generated sets by variant, in the same classes.
+    """Generated sets by variant, and real sets `train`, `test` and optionally `shifted`, all in the same classes.
 
-    `names` is what people call the classes.
+    Without real sets only recognition and diversity are measured. `names` has the classes' names for people.
     """
 
     classes: Sequence[str]
@@ -50,7 +50,7 @@ class Comparison:
     _heads: dict[Any, Told] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Json]:
-        """Everything; percent and percentage points for shares, accuracies and their differences."""
+        """All figures; shares and accuracies in percent, their differences in percentage points."""
         missing = {"lpips": NO_LPIPS} if all(found.looks is None for found in self.generated.values()) else {}
         figures: dict[str, Json] = {
             "confidence": self.confidence,
@@ -93,7 +93,7 @@ class Comparison:
     # ── one set ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _set(self, name: str | None, pictures: Pictures, alike: Ints, of_class: OfClass) -> dict[str, Json]:
-        """A set on its own, diversity as the mean of the classes; and how it lies to the training pictures."""
+        """A set's recognition, its diversity as the mean over classes, and its distances from the training pictures."""
         asked = pictures.right[~np.isnan(pictures.right)]
         return {
             "n": len(pictures),
@@ -106,7 +106,7 @@ class Comparison:
         }
 
     def _distances(self, name: str, pictures: Pictures) -> dict[str, Json]:
-        """Distances from the training pictures in the same balance of classes."""
+        """Distances from the training pictures, drawn in the same class proportions."""
         reference = self._like(pictures)
         d, n = pictures.x.shape[1], min(len(pictures), len(reference))
         some, others = self._capped(pictures), self._capped(reference)
@@ -122,7 +122,7 @@ class Comparison:
         }
 
     def _of_class(self, pictures: Pictures, alike: Ints) -> OfClass:
-        """Figures `[K]` of each class of a set on its own; the Vendi score of so many pictures as `alike [K]` says."""
+        """Figures `[K]` of each class of a set; the Vendi score uses `alike [K]` pictures per class."""
         k = len(self.classes)
         some, looks = pictures.first(alike), pictures.looks
         rows, fewer = rows_of_classes(pictures.y, k), rows_of_classes(some.y, k)
@@ -135,9 +135,9 @@ class Comparison:
         }
 
     def _by_class(self, of_class: Mapping[str | None, OfClass]) -> list[Json]:
-        """Figures of each class by set, from the least recognised class on.
+        """Figures of each class by set, the least recognised class first.
 
-        `diversity` is the mean of the variants' Vendi scores, in percent of the real set's where there is one.
+        `diversity` is the mean of the variants' Vendi scores, in percent of the real set's if there is one.
         """
 
         def figures(name: str | None, k: int) -> dict[str, Json]:
@@ -156,7 +156,7 @@ class Comparison:
         )
         if self.real:
             diverse = 100 * diverse / of_class[None]["vendi"]
-        order = np.argsort(recognised, kind="stable")  # NaN comes last, equals in the classes' own order
+        order = np.argsort(recognised, kind="stable")  # NaN comes last, ties stay in class order
         return [
             {
                 "class": self.classes[k],
@@ -171,7 +171,7 @@ class Comparison:
     # ── heads ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _trained_on(self, name: str) -> dict[str, Json]:
-        """Heads trained on a set, on as many real pictures of each class, and on both, and what they know."""
+        """Accuracies of heads trained on a set, on as many real pictures of each class, and on both."""
         numbers = self._both_have(self.generated[name])
         real, made, both = self._head(numbers, None), self._head(numbers, name), self._head(numbers, None, name)
         reverse = rights([self.real["train"].first(numbers)], [self.generated[name]])[0]
@@ -186,7 +186,7 @@ class Comparison:
         }
 
     def _scaling(self, largest: Pictures) -> dict[str, Json]:
-        """By variant and for `real`, a figure a fraction: pictures, accuracy of a head on real ones, KID."""
+        """By variant and for `real`, one row per fraction: pictures, accuracy of a head on real pictures, KID."""
         table: dict[str, Json] = {}
         real = self._real_set(largest)
         for name in (None, *self.generated):
@@ -211,7 +211,7 @@ class Comparison:
         return table
 
     def _baselines(self, largest: Pictures) -> list[Told]:
-        """What heads trained on fewer and fewer real pictures know, one an accuracy."""
+        """Results of heads trained on parts of the real pictures, one head per accuracy."""
         found: dict[float, Told] = {}
         for fraction in BASELINES:
             told = self._head(part_of(self._both_have(largest), fraction), None)
@@ -219,7 +219,7 @@ class Comparison:
         return list(found.values())
 
     def _robustness(self, variant: str, baseline: list[Told]) -> dict[str, Json]:
-        """By what the head was trained on (`real`, `generated`, `both`): accuracies and effective robustness."""
+        """By training set of the head (`real`, `generated`, `both`): accuracies and effective robustness."""
         numbers = self._both_have(self.generated[variant])
         below = np.array([told["test"] for told in baseline]), np.array([told["shifted"] for told in baseline])
         figures: dict[str, Json] = {"n": int(numbers.sum()), "baselines": len(baseline)}
@@ -241,7 +241,7 @@ class Comparison:
         return figures
 
     def _head(self, numbers: Ints, *sets: str | None) -> Told:
-        """What a head knows that is trained on so many of each class of each set, None for the real one."""
+        """Results of a head trained on `numbers [K]` pictures per class of each set; None is the real training set."""
         key = (numbers.tobytes(), sets)
         if key not in self._heads:
             pools = [self.real["train"] if name is None else self.generated[name] for name in sets]
@@ -253,23 +253,23 @@ class Comparison:
     # ── draws ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _like(self, pictures: Pictures) -> Pictures:
-        """Training pictures in the balance of these, as many as there are."""
+        """As many training pictures as possible in the class proportions of these."""
         train, k = self.real["train"], len(self.classes)
         return train.first(matched(pictures.counts(k), train.counts(k)))
 
     def _real_set(self, largest: Pictures) -> Pictures:
-        """Test pictures, of each class as many as in the largest set, or as there are."""
+        """Test pictures, per class up to as many as the largest set has."""
         return self.real["test"].first(largest.counts(len(self.classes)))
 
     def _alike(self, sets: Mapping[str | None, Pictures]) -> Ints:
-        """Of each class as many `[K]` as the set that has fewest, of those with two or more: Vendi grows with n."""
+        """Per class `[K]` the smallest number of any set with two or more, as Vendi scores grow with n."""
         counts = np.stack([pictures.counts(len(self.classes)) for pictures in sets.values()])
         most = counts.max(axis=0)
         fewest = np.where(counts > 1, counts, most).min(axis=0)
         return np.where(most > 1, fewest, 0)
 
     def _both_have(self, pictures: Pictures) -> Ints:
-        """Numbers of each class that a generated set and the training pictures both have."""
+        """Numbers per class `[K]` that both a generated set and the training pictures can provide."""
         k = len(self.classes)
         return np.minimum(pictures.counts(k), self.real["train"].counts(k))
 
@@ -287,22 +287,22 @@ def rows_of_classes(y: Ints, classes: int) -> list[Ints]:
 
 
 def mean(values: Any) -> float:
-    """Of what isn't NaN; NaN of nothing."""
+    """Mean of the values that aren't NaN; NaN if there are none."""
     known = np.asarray(values, dtype=float)
     known = known[~np.isnan(known)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def number(value: float, digits: int) -> float | None:
-    """A figure for JSON, which has no NaN."""
+    """A rounded figure for JSON; None for NaN, which JSON doesn't have."""
     return round(value, digits) if math.isfinite(value) else None
 
 
 def percent(value: float) -> float | None:
-    """A share as percent, to two decimals."""
+    """A share in percent, rounded to two decimals."""
     return number(100 * value, 2)
 
 
 def percents(figure: Mapping[str, float]) -> dict[str, Json]:
-    """The same of a figure with its interval."""
+    """A figure and its interval in percent."""
     return {name: percent(value) for name, value in figure.items()}

@@ -1,24 +1,26 @@
-"""Fréchet distance of two sets of embeddings, as if each were Gaussian (Heusel et al., NeurIPS 2017, arXiv 1706.08500).
+"""Fréchet distance of two sets of embeddings, each taken as Gaussian (Heusel et al., NeurIPS 2017, arXiv 1706.08500).
 
-It is biased upwards in small sets, the more so the wider the embedding (Chong & Forsyth, CVPR 2020, arXiv 1911.07023).
+It is biased upwards for small sets, more so for wider embeddings (Chong & Forsyth, CVPR 2020, arXiv 1911.07023).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats
 
 ENOUGH = 10_000
-"""Pictures below which the bias is warned of; the number that the distance's authors recommend as the least."""
+"""Smaller sets get a warning about the bias. The authors of the distance recommend this number as the minimum."""
 
 
-def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """`|μa - μb|² + tr(Σa + Σb - 2 (Σa Σb)^½)` of embeddings `[n, d]` and `[m, d]`; NaN when either has fewer than 2.
+def frechet_distance(a: Array, b: Array) -> float:
+    """`|μa - μb|² + tr(Σa + Σb - 2 (Σa Σb)^½)` of embeddings `[n, d]` and `[m, d]`; NaN if n or m is below 2.
 
-    The square root's trace is the sum of the roots of the eigenvalues of `Σa^½ Σb Σa^½`, which is symmetric, so no
-    complex numbers come up where a covariance is singular.
+    The trace of the square root is computed from the eigenvalues of `Σa^½ Σb Σa^½`. That matrix is symmetric, so
+    singular covariances don't lead to complex numbers.
     """
     if min(len(a), len(b)) < 2:
         return float("nan")
@@ -31,7 +33,7 @@ def frechet_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(max(distance, 0.0))
 
 
-def moments(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def moments(x: Array) -> tuple[Floats, Floats]:
     """Mean `[d]` and unbiased covariance `[d, d]` of embeddings `[n, d]`, in double precision."""
     rows = np.asarray(x, np.float64)
     mean = rows.mean(axis=0)
@@ -40,7 +42,7 @@ def moments(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def too_few(n: int, d: int) -> str:
-    """Why the distance of sets of `n` embeddings of width `d` isn't to be relied on; empty when it is."""
+    """Why the distance of sets of `n` embeddings of width `d` is unreliable; empty if it is reliable."""
     if n <= d:
         return f"{n} pictures are no more than the embedding's {d} numbers, so covariances are singular"
     return f"{n} pictures are fewer than {ENOUGH}" if n < ENOUGH else ""

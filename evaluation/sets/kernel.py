@@ -1,46 +1,46 @@
 """Kernel distance of two sets of embeddings (KID: Bińkowski et al., ICLR 2018, arXiv 1801.01401).
 
-The squared maximum mean discrepancy with the kernel `(x·y / d + 1)³`, estimated without bias: in expectation it is the
-same for any number of pictures, and it may come out a little below 0 for sets that are alike.
+The squared maximum mean discrepancy with the kernel `(x·y / d + 1)³`, estimated without bias: its expectation doesn't
+depend on the number of pictures, and it can be slightly below 0 for sets that are alike.
 
-The published estimator takes pictures to be drawn independently. Sets with so many of each class aren't: two pictures
-of one set are less often of one class than two of different sets, which lowers it by what the classes differ, over n.
-So it is taken class by class here, which is the same where there is one class.
+The published estimator assumes independent pictures. That fails for sets with fixed numbers per class: two pictures of
+one set share a class less often than two pictures of different sets, which lowers the estimate by a term proportional
+to the class differences over n. So the estimate is made class by class here; with one class the two are the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluation.sets.pictures import Ints, ranks
+from variorum.evaluation.sets.pictures import ranks
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats, Ints
 
 BLOCK = 1024
 
 
 def kernel_distance(
-    a: NDArray[Any], of_a: Ints, b: NDArray[Any], of_b: Ints, rng: np.random.Generator, halves: int = 50
+    a: Array, of_a: Ints, b: Array, of_b: Ints, rng: np.random.Generator, halves: int = 50
 ) -> tuple[float, float]:
-    """The distance of `[n, d]` and `[m, d]`, and its standard error by random halves of each class of both sets.
+    """The distance of `[n, d]` and `[m, d]`, and its standard error from random halves of each class of both sets.
 
-    Classes weigh as in `a`. Half-samples without replacement vary about the estimate as that does about the truth
-    (Shao & Wu, Annals of Statistics 1989); for sets that are alike they say up to twice too much. A class with
-    one picture in either set can't be taken by itself; then all are taken as one.
+    Classes are weighted as in `a`. Half-samples without replacement vary around the estimate as the estimate varies
+    around the true value (Shao & Wu, Annals of Statistics 1989); for sets that are alike the error is up to twice too
+    large. If any class has one picture only in either set, all pictures count as one class.
 
     Args:
         a: embeddings of one set.
         of_a: its classes, `[n]` in 0..K-1.
-        b: embeddings of the other.
-        of_b: its classes; all of `of_a` are among them.
+        b: embeddings of the other set.
+        of_b: its classes `[m]`; they include all classes of `of_a`.
         rng: draws the halves.
-        halves: how many.
+        halves: number of halves.
 
     Returns:
-        Estimate and error; NaN for sets of fewer than 2, the error also for classes of fewer than 4.
+        Estimate and error. Both are NaN for sets of fewer than 2, the error also if a class has fewer than 4.
     """
     if min(len(a), len(b)) < 2:
         return float("nan"), float("nan")
@@ -58,7 +58,7 @@ def kernel_distance(
 
 
 def subsets(y: Ints, numbers: Ints, draws: int, rng: np.random.Generator) -> Floats:
-    """`[n, 1 + draws]`: a column of ones, then 1 for `numbers[k]` pictures of each class k, drawn anew each time."""
+    """`[n, 1 + draws]`: a column of ones, then columns with 1 for `numbers[k]` random pictures of each class k."""
     drawn = [ranks(y, rng) < numbers[y] for _ in range(draws)]
     return np.column_stack([np.ones(len(y)), *drawn]).astype(float)
 
@@ -75,8 +75,8 @@ def class_sums(y: Ints, values: Floats, k: int) -> Floats:
     return sums
 
 
-def within(x: NDArray[Any], y: Ints, u: Floats) -> Floats:
-    """Mean kernel of two different pictures `[R]`, class by class, where picture i has the weight `u[i, r]`."""
+def within(x: Array, y: Ints, u: Floats) -> Floats:
+    """Mean kernel of two different pictures `[R]`, class by class; picture i has the weight `u[i, r]`."""
     total = weighted_sums(x, x, u, u)
     for k in np.unique(y):
         own = u[y == k]
@@ -88,8 +88,8 @@ def within(x: NDArray[Any], y: Ints, u: Floats) -> Floats:
     return total
 
 
-def weighted_sums(a: NDArray[Any], b: NDArray[Any], in_a: Floats, in_b: Floats) -> Floats:
-    """`Σ_ij u_ir k(a_i, b_j) v_jr` `[R]` for weights u `in_a [n, R]` and v `in_b [m, R]`, in blocks of the kernel."""
+def weighted_sums(a: Array, b: Array, in_a: Floats, in_b: Floats) -> Floats:
+    """`Σ_ij u_ir k(a_i, b_j) v_jr` `[R]` for weights u `in_a [n, R]` and v `in_b [m, R]`, in blocks of rows."""
     rows, columns = np.asarray(a, np.float64), np.asarray(b, np.float64)
     total = np.zeros(in_a.shape[1])
     for start in range(0, len(rows), BLOCK):
@@ -99,7 +99,7 @@ def weighted_sums(a: NDArray[Any], b: NDArray[Any], in_a: Floats, in_b: Floats) 
     return total
 
 
-def diagonal_sums(a: NDArray[Any], in_a: Floats) -> Floats:
+def diagonal_sums(a: Array, in_a: Floats) -> Floats:
     """`Σ_i u_ir k(a_i, a_i)` `[R]`."""
     rows = np.asarray(a, np.float64)
     own: Floats = ((rows**2).sum(axis=1) / rows.shape[1] + 1) ** 3

@@ -1,31 +1,31 @@
-"""Precision, recall, density and coverage: where generated pictures lie among real ones, by balls round each picture.
+"""Precision, recall, density and coverage: how generated pictures overlap with real ones, by nearest-neighbour balls.
 
-Precision and recall after Kynkäänniemi et al., NeurIPS 2019, arXiv 1904.06991; density and coverage, which one odd
-picture with a large ball upsets less, after Naeem et al., ICML 2020, arXiv 2002.09797. A ball reaches to the k-th
-nearest picture of its own set.
+Precision and recall: Kynkäänniemi et al., NeurIPS 2019, arXiv 1904.06991. Density and coverage, which are less
+sensitive to an outlier with a large ball: Naeem et al., ICML 2020, arXiv 2002.09797. The ball around a picture reaches
+to the k-th nearest picture of the same set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats
 
 BLOCK = 1024
 
 
 class Manifold(NamedTuple):
-    """How two sets lie to each other; all but density in [0, 1].
+    """Overlap of two sets; all but density are in [0, 1].
 
     Attributes:
-        precision: share of the generated that lie in some real ball.
-        recall: share of the real that lie in some generated ball.
-        density: real balls that a generated picture lies in, on average, over k; about 1 for sets alike.
-        coverage: share of the real whose ball has a generated picture in it.
+        precision: share of the generated pictures that lie in any real ball.
+        recall: share of the real pictures that lie in any generated ball.
+        density: mean number of real balls that a generated picture lies in, divided by k; about 1 for sets alike.
+        coverage: share of the real balls that contain a generated picture.
     """
 
     precision: float
@@ -34,8 +34,8 @@ class Manifold(NamedTuple):
     coverage: float
 
 
-def manifold(real: NDArray[Any], generated: NDArray[Any], k: int = 5) -> Manifold:
-    """All four, from embeddings `[n, d]` and `[m, d]`; NaN when either has no more than k pictures."""
+def manifold(real: Array, generated: Array, k: int = 5) -> Manifold:
+    """All four, from embeddings `[n, d]` and `[m, d]`; NaN unless both sets have more than k pictures."""
     n, m = len(real), len(generated)
     if min(n, m) <= k:
         return Manifold(*[float("nan")] * 4)
@@ -51,17 +51,17 @@ def manifold(real: NDArray[Any], generated: NDArray[Any], k: int = 5) -> Manifol
     return Manifold(float(precise.mean()), float(recalled.mean()), float(around.mean() / k), float(covered.mean()))
 
 
-def radii(x: NDArray[Any], k: int) -> Floats:
-    """Squared distance `[n]` of each row `[n, d]` to the k-th nearest other one."""
+def radii(x: Array, k: int) -> Floats:
+    """Squared distance `[n]` of each row `[n, d]` to its k-th nearest other row."""
     found = np.empty(len(x))
     for rows, distance in distances(x, x):
-        distance[np.arange(len(distance)), np.arange(len(x))[rows]] = 0  # itself, whatever rounding made of it
+        distance[np.arange(len(distance)), np.arange(len(x))[rows]] = 0  # the row itself, exactly
         found[rows] = np.partition(distance, k, axis=1)[:, k]
     return found
 
 
-def distances(a: NDArray[Any], b: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
-    """Squared Euclidean distances of stretches of `a` to all of `b`, in double precision, a block at a time."""
+def distances(a: Array, b: Array) -> Iterator[tuple[slice, Floats]]:
+    """Squared Euclidean distances of blocks of rows of `a` to all rows of `b`, in double precision."""
     from sklearn.metrics.pairwise import euclidean_distances
 
     rows, columns = np.asarray(a, np.float64), np.asarray(b, np.float64)

@@ -1,38 +1,38 @@
 """Effective robustness: how much better a model does on shifted data than its accuracy on unshifted data explains.
 
-Taori et al., NeurIPS 2020, arXiv 2007.00644: the logits of baseline models' two accuracies lie on a line; what a model
-has above that line is its effective robustness.
+Taori et al., NeurIPS 2020, arXiv 2007.00644: the logits of the baseline models' two accuracies lie on a line. The
+distance of a model above that line is its effective robustness.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats
 
 FEWEST = 3
-"""Baselines of different accuracy that a line needs."""
+"""Minimum number of baselines of different accuracy for a line."""
 
 
 def effective_robustness(
-    baseline: tuple[NDArray[Any], NDArray[Any]],
-    model: tuple[NDArray[Any], NDArray[Any]],
+    baseline: tuple[Array, Array],
+    model: tuple[Array, Array],
     *,
     confidence: float,
     draws: int,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """`value`, `low`, `high` of a model, in accuracy, with a bootstrap interval over the pictures of both test sets.
+    """`value`, `low`, `high` of a model, as shares, with a bootstrap interval over the pictures of both test sets.
 
     Args:
         baseline: whether each baseline model is right, `[B, n]` on the unshifted and `[B, m]` on the shifted set.
-        model: the same of the model, `[n]` and `[m]`.
-        confidence: of the percentile interval.
-        draws: resamples behind it.
-        rng: draws them.
+        model: the same for the model, `[n]` and `[m]`.
+        confidence: level of the percentile interval.
+        draws: number of resamples.
+        rng: draws the resamples.
     """
     every = [np.vstack([one, other]).astype(float) for one, other in zip(baseline, model, strict=True)]
     plain, shifted = (right.mean(axis=1, keepdims=True) for right in every)
@@ -50,13 +50,13 @@ def effective_robustness(
 
 
 def above_line(plain: Floats, shifted: Floats, n: int, m: int) -> Floats:
-    """Shifted accuracy of the last row less what the line through the other rows gives it `[R]`.
+    """Shifted accuracy of the last row minus the value `[R]` on the line through the other rows.
 
     Args:
-        plain: accuracies `[B + 1, R]` on n unshifted pictures; the baselines' must differ.
-        shifted: accuracies `[B + 1, R]` on m shifted ones.
-        n: keeps logits finite: 0 and 1 count as half a picture away from that.
-        m: the same.
+        plain: accuracies `[B + 1, R]` on n unshifted pictures; those of the baselines must differ.
+        shifted: accuracies `[B + 1, R]` on m shifted pictures.
+        n: number of unshifted pictures; accuracies are clipped to half a picture from 0 and 1, so logits are finite.
+        m: number of shifted pictures, used likewise.
     """
     x, y = logit(plain, n), logit(shifted, m)
     x_mean, y_mean = x[:-1].mean(axis=0), y[:-1].mean(axis=0)
@@ -68,6 +68,6 @@ def above_line(plain: Floats, shifted: Floats, n: int, m: int) -> Floats:
 
 
 def logit(accuracy: Floats, n: int) -> Floats:
-    """Log odds of accuracies measured on n pictures."""
+    """Log odds of accuracies measured on n pictures; 0 and 1 count as half a picture away."""
     kept = np.clip(accuracy, 0.5 / n, 1 - 0.5 / n)
     return np.asarray(np.log(kept / (1 - kept)))

@@ -1,46 +1,85 @@
-"""The skeleton of the routes on which diffusion models draw: from samples to asks, and from asks to rows or pictures.
+"""What the four routes of diffusion models have in common: from samples to requests, and on to rows or pictures.
 
-All that decides a picture is settled before one is drawn and before a model is loaded: its ask follows from the
-recipe's fields and seed and the sample's label or caption. A plan's table has the same asks as rows.
+A request follows from the recipe's fields and seed and from the sample's label or caption. So all requests are known
+before a model is loaded, and the table of requests has the same rows that are drawn.
 """
 
 from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field
 
-from generators.diffusion.draws import Ask, Make, Safety, Studio, aliases, seed_of
-from generators.prompting.prompts import UNLABELLED, Wording, class_words, described, leak_warning
-from schemas.canonical import Json
-from schemas.component import Context, Generator
-from schemas.sample import Failure, Sample, child_id
+from variorum.generators.diffusion.drawing import Drawn, Request, Safety, draw, noise
+from variorum.generators.diffusion.opinions import opinions
+from variorum.generators.diffusion.windows import in_windows
+from variorum.generators.editing.gates import Gates, at_most, blank
+from variorum.generators.prompting.prompts import (
+    UNLABELLED,
+    Templates,
+    Wording,
+    class_words,
+    leak_warning,
+    prompt_for,
+    wording_for,
+)
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Generator
+from variorum.schemas.edit import Edit
+from variorum.schemas.sample import Failure, Sample, child_id
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
 
 log = logging.getLogger(__name__)
 
+FLAGGED = "filtered_nsfw"
+NO_PICTURE = "no_picture", "there is no picture to start from"
+
+
+def all_different(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The values. Raises ValueError when one occurs twice, as two variants would have one name."""
+    if len(set(values)) != len(values):
+        raise ValueError("must be values that differ")
+    return values
+
+
 Weight = Annotated[float, Field(ge=1, le=50)]
-"""Of classifier-free guidance. Below 1, which would be a weight between none and some, pipelines give what 1 gives."""
+"""Weight of classifier-free guidance. Pipelines treat a weight below 1 as 1, which is no guidance, so it is refused."""
+Weights = Annotated[tuple[Weight, ...], Field(min_length=1), AfterValidator(all_different)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
-ASKED = ("negative", "guidance", "strength", "steps", "size", "sampler")
-"""Fields that an ask names, where a route has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One of a route's variants.
+
+    Attributes:
+        name: `guidance_1.5`.
+        setting: the guidance or strength that tells it from the others.
+        asked: what its requests record, besides label and prompt.
+    """
+
+    name: str
+    setting: float
+    asked: Mapping[str, Json]
 
 
 class Route(Generator):
-    """`per_sample` pictures for each sample and value of the field that `setting` names.
+    """`per_sample` pictures for each sample and variant.
 
-    Pictures of one sample and number share their noise, and their prompt if they have one, at every value.
+    Pictures of one sample and number have the same noise, and the same prompt if any, in every variant.
     """
 
-    setting: ClassVar[str] = "guidance"
-    """A variant comes of each of this field's values."""
-    of_pictures: ClassVar[bool] = False
-    """Whether a picture is needed to start from."""
-    of_classes: ClassVar[bool] = False
-    """Whether a label is needed where there is no prompt."""
+    needs_picture: ClassVar[bool] = False
+    """Whether it starts from a picture."""
+    needs_label: ClassVar[bool] = False
+    """Whether it needs a label although it has no prompt."""
 
     model: str
     steps: int = Field(default=50, ge=1, le=1000)
@@ -52,102 +91,144 @@ class Route(Generator):
     """Pictures that are denoised together; halved when memory runs out, which a picture's `achieved` shows."""
 
     @abstractmethod
-    def make(self, model: Any, ctx: Context) -> Make:
-        """What calls the loaded model."""
+    def variants(self) -> list[Variant]:
+        """The variants of each picture, in the order in which they are made."""
+
+    @abstractmethod
+    def draw(self, model: Any, requests: Sequence[Request], seeds: Sequence[int], setting: float) -> list[Pixels]:
+        """One picture per request, each with its seed, by the loaded model. Called from threads."""
 
     def wording(self, ctx: Context) -> Wording | None:
-        """How classes and captions are put into words; None for a route without prompts. Raises RecipeError."""
+        """How classes and captions become prompts; None for a route without prompts. Raises RecipeError."""
         return None
-
-    @field_validator("guidance", "strength", check_fields=False)
-    @classmethod
-    def _once_each(cls, value: Any) -> Any:
-        if isinstance(value, tuple) and len(set(value)) != len(value):
-            raise ValueError("must be values that differ")
-        return value
-
-    @model_validator(mode="after")
-    def _negative_has_an_effect(self) -> Self:
-        weights = getattr(self, "guidance", ())
-        if getattr(self, "negative", "") and min(weights if isinstance(weights, tuple) else (weights,)) == 1:
-            raise ValueError("negative has no effect at a guidance of 1")
-        return self
 
     def aliases(self) -> tuple[str, ...]:
         """The model, the safety checker and the scorer."""
-        return aliases(self.model, self.safety, self.scorer)
+        return (self.model, *self.safety.aliases(), *(() if self.scorer is None else (self.scorer,)))
 
     def filters(self) -> tuple[str, ...]:
         """The safety checker."""
         return self.safety.aliases()
 
     def check(self, ctx: Context) -> None:
-        """Refuse classes without a name or with one prompt for two, and warn of templates that leak test sets."""
+        """Refuse a class without a name and two classes with one prompt; warn of templates that leak test sets."""
         wording = self.wording(ctx)
         if wording and (warning := leak_warning(self.component_name(), wording.templates)):
             log.warning("%s", warning)
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
-        """For each sample its pictures, by number and then by setting, or a Failure for each that can't be.
+        """For each sample its pictures, by number and then by variant, or a Failure for each that can't be made.
 
         Raises:
-            RecipeError: as `check`, or for a label or a size that the model or the source doesn't know.
+            RecipeError: as `check`, or for a label or size that the model or the source doesn't know.
         """
         wording, model = self.wording(ctx), ctx.models.get(self.model)
         words = wording.words if wording else class_words(self.component_name(), {}, ctx) if self.scorer else {}
-        studio = Studio(
-            component=self,
-            ctx=ctx,
-            model=self.model,
-            make=self.make(model, ctx),
-            safety=self.safety,
-            scorer=self.scorer,
-            words=words,
-            batch=self.batch,
-            note=(lambda ask: {"prompt_cut": model.cut([ask.prompt])[0]}) if wording else (lambda _: {}),
-        )
-        wanted = (
-            replace(ask, reason=("no_picture", "there is no picture to start from"))
-            if self.of_pictures and isinstance(ask.sample.image, bytes)
-            else ask
-            for ask in self.asks(samples, wording, ctx)
-        )
-        yield from studio.pictures(wanted, len(getattr(self, self.setting)))
 
-    def planned(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
-        """A row for each picture that is asked for, in the order in which they are made."""
-        wording, fingerprint = self.wording(ctx), self.fingerprint()
-        for ask in self.asks(samples, wording, ctx):
+        def draw_window(window: list[Request]) -> list[Drawn]:
+            drawn = draw(window, partial(self.draw, model), self.safety, ctx.models)
+            if self.scorer and drawn:
+                scorer, images = ctx.models.get(self.scorer), [item.image for item in drawn]
+                for item, notes in zip(drawn, opinions(scorer, images, window, words), strict=True):
+                    item.notes = notes
+            return drawn
+
+        requests = (
+            replace(item, problem=NO_PICTURE)
+            if self.needs_picture and isinstance(item.of.sample.image, bytes)
+            else item
+            for item in self._requests(samples, wording, ctx)
+        )
+        pairs = in_windows(
+            requests, draw_window, batch=self.batch, settings=len(self.variants()), name=self.component_name()
+        )
+        for request, drawn in pairs:
+            if drawn:
+                yield self._result(request, drawn, model)
+            elif request.problem:
+                yield request.skipped(*request.problem)
+
+    def requests(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
+        """One row per picture that is asked for, in the order in which they are made."""
+        fingerprint = self.fingerprint()
+        for request in self._requests(samples, self.wording(ctx), ctx):
+            sample = request.of.sample
             yield {
-                "id": child_id(ask.sample.id, fingerprint, ask.variant, ask.requested),
-                "origin": ask.sample.origin,
-                "variant": ask.variant,
-                "reason": ask.reason[0],
-                **ask.requested,
+                "id": child_id(sample.id, fingerprint, request.variant, request.requested),
+                "origin": sample.origin,
+                "variant": request.variant,
+                "reason": request.problem[0] if request.problem else "",
+                **request.requested,
             }
 
-    def asks(self, samples: Iterable[Sample], wording: Wording | None, ctx: Context) -> Iterator[Ask]:
-        """What is asked for, from the fields, the seed and the samples' labels or captions alone."""
-        name = self.component_name()
-        common = {field: getattr(self, field) for field in ASKED if hasattr(self, field)}
-        settings = [(value, f"{self.setting}_{value:g}") for value in getattr(self, self.setting)]
-        for sample, number in ((sample, number) for sample in samples for number in range(self.per_sample)):
-            told: dict[str, Json] = {}
-            reason = UNLABELLED if self.of_classes and not sample.labels else ("", "")
-            if wording:
-                template, prompt, reason = described(name, sample, number, wording, ctx)
-                told = {"template": template.id, "group": template.group, "prompt": prompt}
-            seed = seed_of(name, sample, number, 0, ctx)
-            for value, variant in settings:
-                requested: dict[str, Json] = {
-                    "route": name,
-                    "class": sample.labels[0] if sample.labels else "",
-                    "k": number,
-                    "source": sample.id,
-                    **told,
-                    **common,
-                    self.setting: value,
-                    "seed": seed,
-                }
-                prompt, negative = str(told.get("prompt", "")), str(common.get("negative", ""))
-                yield Ask(sample, variant, requested, value, number, prompt, negative, reason)
+    def _requests(self, samples: Iterable[Sample], wording: Wording | None, ctx: Context) -> Iterator[Request]:
+        name, variants = self.component_name(), self.variants()
+        for sample in samples:
+            of = Edit(self, sample, ctx)
+            for number in range(self.per_sample):
+                seed, prompt, told = of.seed(noise(number)), "", dict[str, Json]()
+                problem = UNLABELLED if self.needs_label and not sample.labels else None
+                if wording:
+                    template, prompt, problem = prompt_for(name, sample, number, wording, ctx)
+                    told = {"template": template.id, "group": template.group, "prompt": prompt}
+                for variant in variants:
+                    requested: dict[str, Json] = {
+                        "route": name,
+                        "class": sample.labels[0] if sample.labels else "",
+                        "k": number,
+                        "source": sample.id,
+                        **told,
+                        **variant.asked,
+                        "seed": seed,
+                    }
+                    yield Request(of, variant.name, requested, variant.setting, number, prompt, problem)
+
+    def _result(self, request: Request, drawn: Drawn, model: Any) -> Sample | Failure:
+        of, gates = request.of, {"blank": blank(drawn.image, Gates())}
+        if drawn.margin is not None:
+            gates = {FLAGGED: at_most(drawn.margin, 0), **gates}
+        if drawn.flagged and not self.safety.keep:
+            seeds = f"flagged by {self.safety.checker} with each of {drawn.attempt + 1} seeds"
+            return request.skipped(FLAGGED, seeds, {FLAGGED: gates[FLAGGED]})
+        achieved: dict[str, Json] = {
+            "size": list(drawn.image.shape[:2]),
+            "batch": drawn.together,
+            "redraws": drawn.attempt,
+        }
+        if request.prompt:
+            achieved["prompt_cut"] = model.cut([request.prompt])[0]
+        for alias in self.aliases():
+            of.model(alias)
+        # members of the sample that it is made from, such as a mask, don't describe this picture
+        text = request.prompt.encode() if request.prompt else of.sample.extras.get("txt")
+        return of.made(
+            drawn.image,
+            variant=request.variant,
+            requested=request.requested,
+            achieved=achieved,
+            gates={**gates, **drawn.notes},
+            extras={} if text is None else {"txt": text},
+            purpose=noise(request.number, drawn.attempt),
+        )
+
+
+class PromptedRoute(Route):
+    """A route whose model is told what to draw in words: a class by a template, or the sample's caption."""
+
+    templates: Templates = "photo"
+    """A named set (`photo`, `neutral`, `name_hypernym`, …), or texts with `{name}`, `{gloss}`, `{hypernym}`,
+    `{place}`, `{caption}` in them; of several, each picture gets one by its seed."""
+    names: dict[str, str] = Field(default_factory=dict)
+    """Other names for classes, by id."""
+    negative: str = ""
+    """What pictures should not show."""
+
+    def wording(self, ctx: Context) -> Wording:
+        """The templates and the classes' names. Raises RecipeError."""
+        return wording_for(self.component_name(), self.templates, self.names, ctx)
+
+
+def check_negative(negative: str, weights: Sequence[float]) -> None:
+    """Raise ValueError for a negative prompt at a guidance weight of 1, where it has no effect."""
+    if negative and min(weights) == 1:
+        raise ValueError("negative has no effect at a guidance of 1")

@@ -1,4 +1,4 @@
-"""Calls of models with as many pictures as there is memory for."""
+"""Calls of a model with as many pictures as fit into memory."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Made = TypeVar("Made")
 def in_parts(
     call: Callable[[Sequence[Item]], Sequence[Made]], items: Sequence[Item], most: int, name: str
 ) -> tuple[list[Made], int]:
-    """What a model makes of the items, in order, `most` at a time; half as many from where memory runs out.
+    """Results for the items, in order, `most` per call; half as many from the point where memory runs out.
 
     Args:
-        call: one result an item.
+        call: gives one result per item.
         items: for it.
-        most: at first, to a call.
-        name: of what calls it, for the warning.
+        most: items per call at first.
+        name: what the warning calls the model or generator.
 
     Returns:
-        What was made, and how many there was memory for.
+        The results, and the items per call in the end.
 
     Raises:
-        OutOfMemoryError: PyTorch's, when there isn't the memory for one.
+        OutOfMemoryError: PyTorch's, when memory doesn't suffice for one item.
     """
     from torch import OutOfMemoryError, cuda
 
@@ -40,11 +40,11 @@ def in_parts(
         except OutOfMemoryError:
             if len(part) == 1:
                 raise
-        # here, as the error holds on to what the call had made
+        # outside of `except`, as the error refers to the tensors of the failed call
         cuda.empty_cache()
         most = len(part) // 2
         log.warning(
-            "%s: out of memory with %d pictures, going on with %d; a `batch` of that spares the try",
+            "%s: out of memory with %d pictures, going on with %d; set `batch` to that to avoid the failed call",
             name,
             len(part),
             most,

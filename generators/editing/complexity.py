@@ -1,28 +1,28 @@
-"""How complex a background is, and how to make a plate more or less so without touching its brightness or contrast.
+"""Measures of a background's complexity, and changes of it that keep brightness and contrast.
 
-ImageNet-E steers mean |FFT2| of the whole frame, which rewards brightness, contrast and noise and counts the object
-too. `masked_hf` measures the background alone and divides contrast out; `retextured` moves it and nothing else.
+ImageNet-E steers mean |FFT2| of the whole frame, which grows with brightness, contrast and noise and includes the
+object. `masked_hf` measures the background alone and divides contrast out; `retextured` changes only that.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Pixels, Singles
 
 HIGH = 0.1
-"""Cycles per pixel from which on a frequency counts as high."""
+"""Frequencies from this on, in cycles per pixel, count as high."""
 DENSE = 0.25
-"""Complexity of gravel, grass or bricks, whose detail no gain can raise so that one would see it."""
+"""Complexity of gravel, grass or bricks: above this, amplifying detail is invisible."""
 
 
-def luma(picture: Pixels) -> Floats:
-    """`[H, W]` float32 in [0, 1]."""
+def luma(picture: Pixels) -> Singles:
+    """Luma `[H, W]`, float32 in [0, 1]."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) / 255, dtype=np.float32)
 
 
@@ -37,19 +37,19 @@ def adm_compat(picture: Pixels) -> float:
     return float((np.abs(spectrum) * twice[None, :, None]).sum() / picture.size)
 
 
-def masked_hf(picture: Pixels, background: NDArray[np.bool_]) -> tuple[float, float]:
+def masked_hf(picture: Pixels, background: Bools) -> tuple[float, float]:
     """Share of the background's spectral energy at high frequencies, and its RMS contrast.
 
-    `C = sum over |f| >= 0.1 of |F(x W)|^2 / sum over f != 0 of |F(x W)|^2`, where x is luma less its background mean,
-    and W a Hann window over the frame times a soft weight that is 0 on the object: neither the object, nor the
-    frame's edge, nor the outline of the mask adds energy of its own.
+    `C = sum over |f| >= 0.1 of |F(x W)|^2 / sum over f != 0 of |F(x W)|^2`, where x is luma minus its background mean,
+    and W a Hann window over the frame times a soft weight that is 0 on the object. So the object, the frame's edge and
+    the mask's outline add no energy.
 
     Args:
         picture: `[H, W, 3]` uint8.
         background: `[H, W]`, true where there is no object.
 
     Returns:
-        C in [0, 1] and the standard deviation of luma on the background; both 0 for a flat or absent background.
+        C in [0, 1], and the standard deviation of luma on the background; both 0 for a flat or empty background.
     """
     grey = luma(picture)
     if not background.any():
@@ -64,22 +64,22 @@ def masked_hf(picture: Pixels, background: NDArray[np.bool_]) -> tuple[float, fl
     return (float(energy[high].sum()) / total if total > 1e-9 else 0.0), contrast
 
 
-def weighting(background: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
-    """`masked_hf`'s window W `[H, W]`, and which frequencies of a real FFT are high, `[H, W // 2 + 1]`."""
+def weighting(background: Bools) -> tuple[Singles, Bools]:
+    """The window W `[H, W]` of `masked_hf`, and which frequencies of a real FFT are high, `[H, W // 2 + 1]`."""
     near = cv2.erode(background.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(np.float32)
     taper, high = _window(*background.shape)
     return np.asarray(cv2.GaussianBlur(near, (15, 15), 2.5) * taper, np.float32), high
 
 
 def retextured(plate: Pixels, gains: tuple[float, ...]) -> Pixels:
-    """The plate with its detail scaled band by band; mean colour and RMS contrast stay as they are.
+    """The plate with its detail scaled band by band; mean colour and RMS contrast are kept.
 
-    Gains below 1 act like a lens out of focus. Gains above 1 bring out the texture that is there: bands are split by
-    an edge-keeping filter, so that edges don't ring, and each band is bounded so that noise doesn't turn into salt.
+    Gains below 1 act like a lens out of focus. Gains above 1 amplify existing texture: bands are separated by an
+    edge-preserving filter, so that edges don't ring and noise doesn't turn into speckles.
 
     Args:
         plate: `[H, W, 3]` uint8.
-        gains: one factor a band, finest first; each band is about twice as coarse as the one before.
+        gains: one factor per band, finest first; each band is about twice as coarse as the one before.
     """
     start = np.asarray(plate / 255, dtype=np.float32)
     rest, out = start, np.zeros_like(start)
@@ -95,9 +95,9 @@ def retextured(plate: Pixels, gains: tuple[float, ...]) -> Pixels:
 
 
 def refined(plate: Pixels) -> Pixels:
-    """The plate's own texture at half its scale, as from twice as far away; mean colour and RMS contrast stay.
+    """The plate's texture at half its scale, as from twice as far away; mean colour and RMS contrast are kept.
 
-    The plate is shrunk to half and mirrored out to its size again, which suits plates that are DENSE.
+    The plate is shrunk to half and extended to its size by mirroring, which suits plates above DENSE.
     """
     height, width = plate.shape[:2]
     half = cv2.resize(plate, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
@@ -106,8 +106,8 @@ def refined(plate: Pixels) -> Pixels:
     return _matched(np.asarray(tiled / 255, dtype=np.float32), np.asarray(plate / 255, dtype=np.float32))
 
 
-def _matched(changed: Floats, like: Floats) -> Pixels:
-    """Mean colour and luma's standard deviation of `like` for `changed`; in rounds, as clipping undoes some."""
+def _matched(changed: Singles, like: Singles) -> Pixels:
+    """`changed` with the mean colour and the luma contrast of `like`; in several rounds because of clipping."""
     wanted = luma_std(like)
     mean = like.mean(axis=(0, 1))
     out = changed
@@ -117,13 +117,13 @@ def _matched(changed: Floats, like: Floats) -> Pixels:
     return np.asarray(np.rint(255 * out), dtype=np.uint8)
 
 
-def luma_std(picture: Floats) -> float:
-    """RMS contrast of a float RGB picture."""
+def luma_std(picture: Singles) -> float:
+    """RMS contrast of an RGB picture `[H, W, 3]` in floats."""
     return float(cv2.cvtColor(np.ascontiguousarray(picture, np.float32), cv2.COLOR_RGB2GRAY).std())
 
 
 @lru_cache(maxsize=8)
-def _window(height: int, width: int) -> tuple[Floats, NDArray[np.bool_]]:
+def _window(height: int, width: int) -> tuple[Singles, Bools]:
     taper = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     return taper, radius >= HIGH

@@ -1,40 +1,40 @@
-"""Cutting an object out of a photograph and laying it on another plate, without a rim of the old background."""
+"""Cutting an object out of a photograph and laying it on another plate without a rim of the old background."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from generators.editing.geometry import Placed
+from variorum.generators.editing.geometry import Placed
 
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Pixels
 
 ERODE = 1.0
+"""Pixels by which a segmenter's mask is shrunk."""
 FEATHER = 1.5
-"""Pixels by which a segmenter's mask is drawn inwards, and the width over which its edge then fades."""
+"""Width in pixels over which its edge then fades."""
 
 
 def soft_alpha(mask: Pixels) -> Pixels:
-    """An edge that can be composited from a segmenter's mask, which is soft where the model was unsure.
+    """An alpha for compositing, from a segmenter's mask `[H, W]` uint8, which is soft where the model is unsure.
 
-    The mask is cut at one half, drawn inwards by ERODE and faded over FEATHER pixels by its distance to the edge.
-
-    Args:
-        mask: `[H, W]` uint8.
+    The mask is cut at one half, shrunk by ERODE and faded over FEATHER pixels by its distance to the edge.
     """
     inside = (cv2.GaussianBlur(mask, (0, 0), 1.0) > 127).astype(np.uint8)
-    # distanceTransform measures to the next outside pixel's centre; the frame's border is no edge of the object.
+    # distanceTransform measures to the centre of the nearest outside pixel; the frame's border is no edge of the object
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - 0.5
     alpha = np.clip((depth - ERODE) / FEATHER + 0.5, 0, 1)
     return np.asarray(np.rint(255 * alpha), dtype=np.uint8)
 
 
 def cut_photograph(picture: Pixels, alpha: Pixels) -> Pixels:
-    """Premultiplied RGBA of an object whose alpha is a guess: rim colours come from within the object.
+    """Premultiplied RGBA of an object whose alpha is estimated: colours at the rim come from within the object.
 
-    Pixels near the edge of a photographed object hold some of the background behind it. They are replaced by the
-    colours of the object's core, spread outwards, in proportion to how transparent they are.
+    Pixels near the edge of a photographed object contain some of the background. Those that aren't fully opaque get
+    the colours of the object's core, spread outwards.
     """
     solid = (alpha == 255).astype(np.uint8)
     core = cv2.erode(solid, np.ones((3, 3), np.uint8))
@@ -45,9 +45,9 @@ def cut_photograph(picture: Pixels, alpha: Pixels) -> Pixels:
 
 
 def cut_exact(picture: Pixels, alpha: Pixels, plate: Pixels | None) -> Pixels:
-    """Premultiplied RGBA of an object whose alpha is known; with its plate known too, the rim is exact.
+    """Premultiplied RGBA of an object whose alpha is known; if its plate is known too, the rim is exact.
 
-    The picture is `alpha F + (1 - alpha) plate`, so `alpha F` is what is left when the plate's part is taken away.
+    The picture is `alpha F + (1 - alpha) plate`, so subtracting the plate's part leaves `alpha F`.
     """
     if plate is None:
         return premultiplied(picture, alpha)
@@ -57,13 +57,13 @@ def cut_exact(picture: Pixels, alpha: Pixels, plate: Pixels | None) -> Pixels:
 
 
 def premultiplied(colours: Pixels, alpha: Pixels) -> Pixels:
-    """RGBA with the colours scaled by alpha; fully opaque pixels keep theirs exactly."""
+    """RGBA with the colours multiplied by alpha; fully opaque pixels keep their colours exactly."""
     cover = alpha[..., None].astype(np.uint16)
     return np.concatenate([((colours * cover + 127) // 255).astype(np.uint8), alpha[..., None]], axis=2)
 
 
-def spread(picture: Pixels, known: NDArray[np.bool_]) -> Pixels:
-    """Known colours carried outwards over the rest, nearest and finest first (the pull of a push-pull pyramid)."""
+def spread(picture: Pixels, known: Bools) -> Pixels:
+    """The picture with known colours spread over the rest, nearest and finest first (as in a push-pull pyramid)."""
     weight = known.astype(np.float32)
     colour = picture.astype(np.float32) * weight[..., None]
     out, filled = colour.copy(), weight.copy()
@@ -78,7 +78,7 @@ def spread(picture: Pixels, known: NDArray[np.bool_]) -> Pixels:
 
 
 def composite(plate: Pixels, placed: Placed) -> tuple[Pixels, Pixels]:
-    """The picture and its alpha mask: the object over the plate; opaque pixels are the object's own, bit for bit."""
+    """The object over the plate, and its alpha in the frame; opaque pixels are copied bit for bit."""
     height, width = plate.shape[:2]
     picture, mask = plate.copy(), np.zeros((height, width), np.uint8)
     left, top = max(0, placed.x), max(0, placed.y)

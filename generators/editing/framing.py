@@ -1,14 +1,15 @@
-"""Square working pictures: a window of the short side, slid along the long side, then resized; never squashed."""
+"""Square working pictures: a square of the short side, placed along the long side, then resized; never distorted."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
 Window = tuple[int, int, int]
 """Left, top and side, in pixels of the whole picture."""
 
@@ -16,14 +17,14 @@ Framing = Literal["object", "center"]
 
 
 def window(height: int, width: int, mask: Pixels | None = None) -> Window:
-    """The square of the short side that holds the object's box if any does, else as much of it as fits.
+    """The square of the short side that contains the object's box, or as much of it as fits.
 
-    It stays as near to the picture's middle as the box allows, so that an object in the middle gives the centre crop.
+    The square lies as near to the picture's middle as the box allows, so an object in the middle gives the centre crop.
 
     Args:
         height: of the whole picture.
         width: of the whole picture.
-        mask: `[height, width]`, object above 127; None or an empty one gives the centre crop.
+        mask: `[height, width]`, object above 127; None or an empty mask gives the centre crop.
     """
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
@@ -36,7 +37,7 @@ def window(height: int, width: int, mask: Pixels | None = None) -> Window:
     first, last = int(places[0]), int(places[-1]) + 1
     room = len(along) - side
     if last - first <= side:
-        margin = min(side - (last - first), side // 16) // 2  # a box at the window's edge would look cut
+        margin = min(side - (last - first), side // 16) // 2  # a box at the window's edge would look cut off
         low, high = last - side + margin, first - margin
     else:
         low = high = (first + last - side) // 2
@@ -46,7 +47,7 @@ def window(height: int, width: int, mask: Pixels | None = None) -> Window:
 
 
 def crop(picture: Pixels, at: Window, frame: int) -> Pixels:
-    """The window of a picture or mask as `[frame, frame, …]` pixels: area filter down, cubic up."""
+    """The window of a picture or mask, resized to `[frame, frame, …]`: area filter down, cubic up."""
     left, top, side = at
     cut = picture[top : top + side, left : left + side]
     if side == frame:

@@ -1,74 +1,76 @@
-"""The checks that an edit must pass, each one a function that returns what it measured, the limit and the outcome.
+"""The checks that an edit must pass. Each is a function that returns the measured value, the limit and the outcome.
 
-A gate that doesn't apply to an edit is absent from its record; nothing here drops a picture.
+A gate that doesn't apply to an edit is missing from its record. Nothing here drops a picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from generators.editing import geometry
-from generators.editing.geometry import Cutout, Placed
-from schemas.sample import Gate
+from variorum.generators.editing import geometry
+from variorum.generators.editing.geometry import Cutout, Placed
+from variorum.schemas.sample import Gate
 
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Pixels, Singles
 
 MAX_DB = 99.0
-"""PSNR of identical pixels, which is infinite, is recorded as this."""
-CORE = np.ones((5, 5), np.uint8)
+"""The largest PSNR that is recorded; that of identical pixels is infinite."""
 
 
 class Gates(BaseModel):
-    """Thresholds. Shares are of the frame unless named otherwise."""
+    """Thresholds. Shares are of the frame's pixels unless stated otherwise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Trust in the mask: without it there is no edit.
+    # Whether the mask can be trusted; if not, nothing is edited.
     min_area: float = Field(default=0.005, ge=0, le=1)
-    max_area_background: float = Field(default=0.75, ge=0, le=1, description="leaves enough background to change")
+    max_area_background: float = Field(default=0.75, ge=0, le=1, description="so that enough background is left")
     max_holes_background: float = Field(default=0.10, ge=0, le=1, description="holes' share of the filled mask")
     min_score: float = Field(default=0.88, ge=0, le=1, description="the segmenter's own IoU estimate, if any")
     min_stability: float = Field(default=0.80, ge=0, le=1, description="IoU of the mask cut low and cut high")
     min_agreement: float = Field(
-        default=0.80, ge=0, le=1, description="IoU of two views' masks; stands in for stability"
+        default=0.80, ge=0, le=1, description="IoU of two views' masks; allows a lower stability"
     )
-    least_stability: float = Field(default=0.60, ge=0, le=1, description="below it agreement doesn't help")
-    max_plate_p: float = Field(default=0.5, gt=0, le=1, description="the class's p on the plate, to the original's")
-    negligible_p: float = Field(default=0.02, ge=0, le=1, description="a p at or below this is no trace of a class")
+    least_stability: float = Field(default=0.60, ge=0, le=1, description="lowest stability that agreement allows")
+    max_plate_p: float = Field(
+        default=0.5, gt=0, le=1, description="the class's p on the plate, as share of the original's"
+    )
+    negligible_p: float = Field(default=0.02, ge=0, le=1, description="a p up to this counts as no trace of the class")
 
-    # What an object must be like to be moved, resized or turned.
+    # Whether the object can be moved, resized or turned, and the plate be shown.
     max_area: float = Field(default=0.60, ge=0, le=1)
     min_main_part: float = Field(default=0.90, ge=0, le=1, description="largest component's share of the mask")
     max_holes: float = Field(default=0.05, ge=0, le=1)
     max_border: float = Field(default=0.02, ge=0, le=1, description="share of the outline that lies on the frame")
-    max_plate_hole: float = Field(default=0.50, gt=0, le=1, description="hole's share of a plate that is seen whole")
-    max_plate_seam: float = Field(default=2.0, gt=0, description="gradient along the hole, to that beside it")
-    min_plate_texture: float = Field(default=0.25, ge=0, description="detail in the hole, to the detail around it")
-    max_partner_p: float = Field(default=0.1, gt=0, le=1, description="as max_plate_p, for a plate lent to another")
+    max_plate_hole: float = Field(default=0.50, gt=0, le=1, description="hole's share of a plate that is fully visible")
+    max_plate_seam: float = Field(default=2.0, gt=0, description="gradient along the hole, relative to that beside it")
+    min_plate_texture: float = Field(default=0.25, ge=0, description="detail in the hole, relative to that around it")
+    max_partner_p: float = Field(default=0.1, gt=0, le=1, description="as max_plate_p, for plates used by others")
 
-    # What the edit must be like.
+    # Whether the edit came out as asked.
     min_psnr_kept: float = Field(default=40, description="dB inside the object, background edits")
-    min_psnr_moved: float = Field(default=30, description="dB inside the object, mapped back, geometric edits")
+    min_psnr_moved: float = Field(default=30, description="dB inside the object after mapping back, geometric edits")
     min_visible: float = Field(default=0.98, ge=0, le=1, description="share of the object's alpha in the frame")
     size_tolerance: float = Field(default=0.05, gt=0, le=1, description="relative error of the achieved size")
-    max_scale: float = Field(default=3.0, gt=1, description="magnification from which on the object is mostly blur")
-    max_area_change: float = Field(default=0.03, gt=0, description="relative change of the mask's area by turning it")
-    max_drift: float = Field(default=2.0, ge=0, description="pixels by which turning may move the centroid")
-    same_iou: float = Field(default=0.97, ge=0, le=1, description="with same_pixels: a turn that shows nothing")
+    max_scale: float = Field(default=3.0, gt=1, description="magnification above which the object is mostly blur")
+    max_area_change: float = Field(default=0.03, gt=0, description="relative change of the mask's area when turned")
+    max_drift: float = Field(default=2.0, ge=0, description="pixels that the centroid may move when turned")
+    same_iou: float = Field(default=0.97, ge=0, le=1, description="with same_pixels: the turned object looks the same")
     same_pixels: float = Field(default=8.0, ge=0, description="mean absolute difference, 0 to 255")
     min_change: float = Field(default=0.05, ge=0, le=1, description="1 - SSIM on the background")
     min_complexity_change: float = Field(default=0.02, ge=0, le=1)
-    max_seam: float = Field(default=3.0, gt=0, description="gradient along the outline, to what is usual there")
+    max_seam: float = Field(default=3.0, gt=0, description="gradient along the outline, relative to the usual one")
     min_std: float = Field(default=2.0, ge=0, description="grey levels; below it the picture is blank")
 
 
 def gate(value: float, passed: bool, limit: str) -> Gate:
-    """A gate of plain numbers, as records need them."""
+    """A gate with plain Python values, as records need them."""
     return Gate(value=round(float(value), 6), limit=limit, passed=bool(passed))
 
 
@@ -83,18 +85,20 @@ def at_most(value: float, limit: float) -> Gate:
 
 
 def recorded(value: float) -> Gate:
-    """Noted for people and tables, never a reason to drop."""
+    """A value that is recorded but never fails."""
     return gate(value, True, "recorded")
 
 
 def trust_gates(mask: Pixels, score: float, stability: float, agreement: float, limits: Gates) -> dict[str, Gate]:
-    """Whether a mask is one object's, and enough background is left: `mask_area`, `mask_holes`, `mask_stability`.
+    """Whether a mask can be trusted and leaves enough background.
+
+    The gates are `mask_area`, `mask_holes`, `mask_score`, `mask_stability` and `mask_agreement`.
 
     Args:
         mask: `[H, W]` uint8.
-        score: the segmenter's own estimate of the mask's IoU.
+        score: the segmenter's own estimate of the mask's IoU; NaN if missing, as in the next two.
         stability: IoU of the mask cut at a low and at a high threshold.
-        agreement: IoU of the masks of two views of the picture. Each of the three is NaN where there is none.
+        agreement: IoU of the masks of two views of the picture.
         limits: thresholds.
     """
     found = {"mask_area": _area(mask, limits.min_area, limits.max_area_background)}
@@ -112,9 +116,9 @@ def trust_gates(mask: Pixels, score: float, stability: float, agreement: float, 
 
 
 def moving_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
-    """Whether an object may be moved: `mask_area`, `mask_holes`, `mask_components` and `truncated`, stricter.
+    """Whether an object can be moved: `mask_area`, `mask_holes`, `mask_components`, `truncated`, with stricter limits.
 
-    A truncated object goes on beyond the frame: moved, it would end in a straight edge.
+    A truncated object continues beyond the frame, so it would end in a straight edge if moved.
     """
     found = {"mask_area": _area(mask, limits.min_area, limits.max_area), "truncated": _border(mask, limits)}
     inside = (mask > 127).astype(np.uint8)
@@ -126,7 +130,7 @@ def moving_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
 
 
 def as_given(found: Mapping[str, Gate]) -> dict[str, Gate]:
-    """The same gates for a mask that somebody gave: its parts and holes are the object's own, so only recorded."""
+    """The same gates for a given mask, whose parts and holes belong to the object and are only recorded."""
     shape = ("mask_components", "mask_holes")
     return {name: recorded(item["value"]) if name in shape else item for name, item in found.items()}
 
@@ -142,7 +146,7 @@ def _holes(mask: Pixels) -> float:
 
 
 def _border(mask: Pixels, limits: Gates) -> Gate:
-    """The share of the mask's outline that is the frame's own border."""
+    """Share of the mask's outline that lies on the frame's border."""
     inside = (mask > 127).astype(np.uint8)
     outline = inside & (1 - cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0))
     edge = np.zeros_like(inside)
@@ -158,8 +162,8 @@ def iou(first: Pixels, second: Pixels) -> float:
     return float((a & b).sum() / max(1, (a | b).sum()))
 
 
-def psnr(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Peak signal-to-noise ratio in dB of values from 0 to 255, at most MAX_DB."""
+def psnr(first: Singles, second: Singles) -> float:
+    """Peak signal-to-noise ratio in dB of values in [0, 255], at most MAX_DB."""
     error = float(np.mean((first - second) ** 2)) if first.size else 0.0
     return min(MAX_DB, 10 * float(np.log10(255**2 / error))) if error > 0 else MAX_DB
 
@@ -171,10 +175,9 @@ def object_kept(original: Pixels, edited: Pixels, alpha: Pixels, limits: Gates) 
 
 
 def object_mapped_back(cutout: Cutout, placed: Placed, edited: Pixels, limits: Gates) -> Gate:
-    """`object_kept` for geometric edits: the edit mapped back onto the cut-out must show the same object.
+    """`object_kept` for geometric edits: PSNR between the cut-out and the edit mapped back onto it.
 
-    A smaller object can't hold the original's finest detail, so both are compared at the coarser of their two
-    resolutions: the original is blurred to it before the comparison.
+    A smaller object lacks the original's finest detail, so both are blurred to the coarser of their two resolutions.
     """
     height, width = cutout.rgba.shape[:2]
     left, top, wide, high = cv2.boundingRect((cutout.rgba[..., 3] > 127).astype(np.uint8))
@@ -196,11 +199,11 @@ def object_mapped_back(cutout: Cutout, placed: Placed, edited: Pixels, limits: G
     return at_least(psnr(blur[core].astype(np.float32), back[core].astype(np.float32)), limits.min_psnr_moved)
 
 
-def background_change(original: Pixels, edited: Pixels, background: NDArray[np.bool_], limits: Gates) -> Gate:
+def background_change(original: Pixels, edited: Pixels, background: Bools, limits: Gates) -> Gate:
     """`background_changed`: 1 - mean SSIM (Gaussian window, sigma 1.5) of luma over the background."""
     first, second = (np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.float32) for p in (original, edited))
 
-    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def mean(values: Singles) -> Singles:
         return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5))
 
     mu1, mu2 = mean(first), mean(second)
@@ -226,9 +229,9 @@ def seam_strength(picture: Pixels, mask: Pixels) -> tuple[float, float]:
 
 
 def seam(edited: tuple[float, float], original: tuple[float, float], limits: Gates) -> Gate:
-    """`seam`: the outline's gradient to the greater of the background's beside it and the original's own outline.
+    """`seam`: the outline's gradient, relative to the background beside it or, if stronger, to the original's outline.
 
-    A white bird before a blue sky has a strong outline by nature, hence the second yard-stick.
+    The original's outline counts because some objects have a strong one by nature, as a white bird in a blue sky.
     """
     usual = max(edited[1], original[0], 1.0)
     return at_most(edited[0] / usual, limits.max_seam)
@@ -240,17 +243,17 @@ def blank(picture: Pixels, limits: Gates) -> Gate:
 
 
 def plate_clean(on_plate: float, on_original: float, share: float, limits: Gates) -> Gate:
-    """`plate_clean`: without the object its class must be no more than `share` times as probable."""
+    """`plate_clean`: on the plate the class may be at most `share` times as probable as on the original."""
     limit = max(share * on_original, limits.negligible_p)
     return gate(on_plate, on_plate <= limit, f"<= {limit:.4g}")
 
 
-def plate_gates(plate: Pixels, hole: NDArray[np.bool_], limits: Gates) -> dict[str, Gate]:
-    """`plate_hole`, `plate_seam`, `plate_texture`: whether an inpainted plate can be seen whole, its object gone.
+def plate_gates(plate: Pixels, hole: Bools, limits: Gates) -> dict[str, Gate]:
+    """`plate_hole`, `plate_seam`, `plate_texture`: whether an inpainted plate may be fully visible.
 
-    An outline that stays along the hole shows where the object was: its mean gradient is set against that beside it.
-    Detail is the mean absolute difference of luma to its blur (sigma 1.5). A smooth fill is right before a clear sky
-    and a smudge on grass, so what counts is the detail in the hole against that in the 40 pixels around it.
+    An outline that remains along the hole shows where the object was, so its mean gradient is compared with that beside
+    it. Detail is the mean absolute difference between luma and its blur (sigma 1.5). A smooth fill suits a clear sky
+    but not grass, so the detail in the hole is compared with that in the 40 pixels around it.
     """
     grey = np.asarray(cv2.cvtColor(plate, cv2.COLOR_RGB2GRAY), np.float32)
     detail = np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5))
@@ -261,25 +264,25 @@ def plate_gates(plate: Pixels, hole: NDArray[np.bool_], limits: Gates) -> dict[s
     if core.any() and around.any():
         along, beside = seam_strength(plate, inside * 255)
         found["plate_seam"] = at_most(along / max(beside, 1.0), limits.max_plate_seam)
-        noise = 0.5  # grey levels, so that two flat areas are alike
+        noise = 0.5  # grey levels, so that two flat areas count as equal
         ratio = (float(detail[core].mean()) + noise) / (float(detail[around].mean()) + noise)
         found["plate_texture"] = at_least(ratio, limits.min_plate_texture)
     return found
 
 
-def label_gates(probabilities: NDArray[np.float32], index: int) -> dict[str, Gate]:
-    """`label_p` and `label_rank` (1 is the top) of a class: recorded, so that people can look at the last ones."""
+def label_gates(probabilities: Singles, index: int) -> dict[str, Gate]:
+    """`label_p` and `label_rank` (1 is the top) of a class: recorded, so that people can review the lowest ones."""
     value = float(probabilities[index])
     return {"label_p": recorded(value), "label_rank": recorded(1 + int((probabilities > value).sum()))}
 
 
 def first_failed(found: Mapping[str, Gate]) -> str:
-    """Name of the first gate that wasn't passed, or `""`."""
+    """Name of the first failed gate, or `""`."""
     return next((name for name, item in found.items() if not item["passed"]), "")
 
 
 def _filled(inside: Pixels) -> Pixels:
-    """The mask with its holes closed: all that the frame's border can't be reached from."""
+    """The mask with its holes closed: everything that isn't connected to the frame's border."""
     padded = np.pad(inside, 1)
     flooded = padded.copy()
     cv2.floodFill(flooded, None, (0, 0), 2)

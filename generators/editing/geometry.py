@@ -1,35 +1,35 @@
 """Where a cut-out object goes and how it is resampled: size, position and direction in closed form.
 
-An object is a premultiplied RGBA picture; all its parts move together. Its size is one number everywhere: the share
-of the frame's pixels whose alpha is above one half. Every edit is one affine map of the original cut-out, resampled
-once, and rendered on a patch of its own, so that nothing is clipped before it is known to fit. Coordinates are
-OpenCV's: a pixel's centre has integer coordinates, its edges lie half a pixel to each side.
+An object is a premultiplied RGBA picture; all its parts move together. Its size is always the share of the frame's
+pixels whose alpha is above one half. Every edit is one affine map of the original cut-out, resampled once and rendered
+on a patch of its own, so that nothing is clipped before it is known to fit. Coordinates are OpenCV's: a pixel's centre
+has integer coordinates, and its edges lie half a pixel to each side.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
-Matrix = NDArray[np.float64]
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Pixels
+
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 Strategy = Literal["random", "grid3x3", "corners", "edges"]
 
 MAX_BOX_IOU = 0.5
 MIN_SHIFT = 0.15
-"""A moved object overlaps its old box by at most MAX_BOX_IOU or moves by MIN_SHIFT of the frame's diagonal."""
+"""A moved object overlaps its old box by at most MAX_BOX_IOU, or moves by MIN_SHIFT of the frame's diagonal or more."""
 NULL_SCALE = 0.02
-"""A scale nearer to 1 than this changes nothing that one would see."""
+"""A scale that differs less than this from 1 makes no visible change."""
 
 
 class CannotEdit(ValueError):
-    """The object rules this edit out. `reason` is one word for a `Failure`."""
+    """This object can't be edited so. `reason` is one word for a `Failure`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -48,7 +48,7 @@ class Cutout(NamedTuple):
     """
 
     rgba: Pixels
-    hull: NDArray[np.float64]
+    hull: Floats
     centre: tuple[float, float]
     area: int
 
@@ -58,19 +58,19 @@ class Placed(NamedTuple):
 
     Attributes:
         patch: `[h, w, 4]` uint8, premultiplied, trimmed to the pixels that aren't fully transparent.
-        x: column of the patch's left edge in the frame; a patch may reach beyond the frame.
+        x: column of the patch's left edge in the frame; a patch may extend beyond the frame.
         y: row of its top edge.
-        matrix: `[2, 3]` map from the cut-out's coordinates to the frame's.
+        matrix: `[2, 3]`, the map from the cut-out's coordinates to the frame's.
     """
 
     patch: Pixels
     x: int
     y: int
-    matrix: Matrix
+    matrix: Floats
 
 
 def as_cutout(rgba: Pixels) -> Cutout:
-    """Measure a premultiplied RGBA picture.
+    """The cut-out of a premultiplied RGBA picture `[H, W, 4]`.
 
     Raises:
         CannotEdit: `empty_mask` when no pixel is in the mask.
@@ -85,31 +85,31 @@ def as_cutout(rgba: Pixels) -> Cutout:
     return Cutout(rgba, (hull[:, None] + corners).reshape(-1, 2), centre, int(inside["m00"]))
 
 
-def similarity(cutout: Cutout, scale: float = 1.0, angle: float = 0.0, shift: tuple[float, float] = (0, 0)) -> Matrix:
-    """The map that scales and turns (degrees, counter-clockwise as seen) about the object's centroid, then shifts."""
+def similarity(cutout: Cutout, scale: float = 1.0, angle: float = 0.0, shift: tuple[float, float] = (0, 0)) -> Floats:
+    """The map that scales and turns (degrees, counter-clockwise on screen) about the object's centroid, then shifts."""
     matrix = np.asarray(cv2.getRotationMatrix2D(cutout.centre, angle, scale), dtype=np.float64)
     matrix[:, 2] += shift
     return matrix
 
 
-def scale_of(matrix: Matrix) -> float:
+def scale_of(matrix: Floats) -> float:
     """The factor by which a similarity stretches lengths."""
     return math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
 
-def extent(cutout: Cutout, matrix: Matrix) -> Box:
-    """The box of the mapped object, its blur when magnified included."""
+def extent(cutout: Cutout, matrix: Floats) -> Box:
+    """The box of the mapped object, including its blur when magnified."""
     points = cutout.hull @ matrix[:, :2].T + matrix[:, 2]
     blur = max(0.0, (scale_of(matrix) - 1) / 2)
     (left, top), (right, bottom) = points.min(axis=0) - blur, points.max(axis=0) + blur
     return float(left), float(top), float(right), float(bottom)
 
 
-def fitted(cutout: Cutout, matrix: Matrix, margin: int) -> Matrix:
+def fitted(cutout: Cutout, matrix: Floats, margin: int) -> Floats:
     """The same map with the smallest shift that keeps the object `margin` pixels inside the frame.
 
     Raises:
-        CannotEdit: `no_room` when it is too wide or too high at any place.
+        CannotEdit: `no_room` when it is too wide or too high.
     """
     height, width = cutout.rgba.shape[:2]
     left, top, right, bottom = extent(cutout, matrix)
@@ -122,15 +122,15 @@ def fitted(cutout: Cutout, matrix: Matrix, margin: int) -> Matrix:
     return moved
 
 
-def render(cutout: Cutout, matrix: Matrix) -> Placed:
-    """Resample the cut-out once: an area filter when it shrinks, cubic otherwise; whole shifts copy pixels."""
+def render(cutout: Cutout, matrix: Floats) -> Placed:
+    """Resample the cut-out once: area filter when it shrinks, cubic otherwise; a shift by whole pixels copies them."""
     scale = scale_of(matrix)
     left, top, right, bottom = extent(cutout, matrix)
     x, y = math.floor(left) - 1, math.floor(top) - 1
     width, height = math.ceil(right) + 2 - x, math.ceil(bottom) + 2 - y
     fine = 1 if scale >= 0.999 else math.ceil(1 / scale)
     onto = matrix.copy()
-    onto[:, 2] += 0.5 - np.array([x, y])  # to the patch's own edges, then to the finer grid's centres
+    onto[:, 2] += 0.5 - np.array([x, y])  # to the patch's edges, then to the centres of the finer grid
     onto = onto * fine
     onto[:, 2] -= 0.5
     patch = cv2.warpAffine(
@@ -142,22 +142,22 @@ def render(cutout: Cutout, matrix: Matrix) -> Placed:
     )
     if fine > 1:
         patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
-    patch = np.minimum(patch, patch[..., 3:])  # cubic overshoot must not outshine its own alpha
+    patch = np.minimum(patch, patch[..., 3:])  # cubic overshoot must not exceed the alpha
     return _trimmed(np.asarray(patch, dtype=np.uint8), x, y, matrix)
 
 
 def whole(cutout: Cutout) -> Placed:
-    """The object where and as it is."""
+    """The object as and where it is."""
     return _trimmed(cutout.rgba, 0, 0, similarity(cutout))
 
 
 def resized(cutout: Cutout, rate: float, margin: int, tolerance: float) -> Placed:
-    """The object at `rate` of the frame's pixels, its centre kept where it fits.
+    """The object at `rate` of the frame's pixels; its centre is kept if it fits there.
 
-    The scale is sqrt(target / area), corrected once where rasterising a small mask missed by over half the tolerance.
+    The scale is sqrt(target / area), corrected once if rasterising a small mask misses by over half the tolerance.
 
     Raises:
-        CannotEdit: `too_large` when it can't fit at this size; `null_edit` when it has this size already.
+        CannotEdit: `too_large` when it doesn't fit at this size; `null_edit` when it has this size already.
     """
     wanted = rate * cutout.rgba.shape[0] * cutout.rgba.shape[1]
     scale = math.sqrt(wanted / cutout.area)
@@ -170,25 +170,25 @@ def resized(cutout: Cutout, rate: float, margin: int, tolerance: float) -> Place
 
 
 def enlarged(cutout: Cutout, margin: int) -> Placed:
-    """The object as large as fits, its aspect kept.
+    """The object as large as fits, with its aspect kept.
 
     Raises:
-        CannotEdit: `null_edit` when it is that large already.
+        CannotEdit: `null_edit` when it has that size already.
     """
     height, width = cutout.rgba.shape[:2]
     left, top, right, bottom = extent(cutout, similarity(cutout))
     pairs = ((width - 2 * margin, right - left), (height - 2 * margin, bottom - top))
-    # A magnified edge blurs by (scale - 1) / 2 to each side, see `extent`.
+    # a magnified edge blurs by (scale - 1) / 2 to each side, see `extent`
     scale = min((room + 1) / (span + 1) if room > span else room / span for room, span in pairs)
     _not_null(scale)
     return _scaled(cutout, scale, margin)
 
 
 def moved(base: Placed, frame: tuple[int, int], margin: int, strategy: Strategy, rng: np.random.Generator) -> Placed:
-    """The object elsewhere, by whole pixels, drawn from the places that are far enough from where it was.
+    """The object moved by whole pixels to a place drawn among those that are far enough from its old one.
 
-    `random` draws among all of them, `edges` among those at the border of what is feasible, `corners` and `grid3x3`
-    among the 4 or 9 extreme and middle places.
+    `random` draws among all of them, `edges` among those at the border of the possible range, `corners` and `grid3x3`
+    among its 4 corners or 9 corner and middle places.
 
     Raises:
         CannotEdit: `no_room` when there is no such place.
@@ -222,10 +222,10 @@ def moved(base: Placed, frame: tuple[int, int], margin: int, strategy: Strategy,
 
 
 def turned(cutout: Cutout, base: Placed, angle: float, margin: int) -> Placed:
-    """The object of `base` turned about its centroid, from the original cut-out, shifted as little as it takes to fit.
+    """The object of `base` turned about its centroid, resampled from the original, and shifted only as needed to fit.
 
     Raises:
-        CannotEdit: `no_room` when it can't fit without shrinking.
+        CannotEdit: `no_room` when it doesn't fit without shrinking.
     """
     turn = np.vstack([cv2.getRotationMatrix2D(centroid(cutout, base), angle, 1.0), [0, 0, 1]])
     onto = (turn @ np.vstack([base.matrix, [0, 0, 1]]))[:2]
@@ -240,18 +240,18 @@ def mirrored(base: Placed) -> Placed:
 
 
 def centroid(cutout: Cutout, placed: Placed) -> tuple[float, float]:
-    """Where the map sends the cut-out's centroid."""
+    """The placed object's centroid (x, y)."""
     x, y = placed.matrix[:, :2] @ cutout.centre + placed.matrix[:, 2]
     return float(x), float(y)
 
 
 def mask_area(placed: Placed) -> int:
-    """Pixels of the placed mask, those beyond the frame included."""
+    """Pixels of the placed mask, including those beyond the frame."""
     return int(np.count_nonzero(placed.patch[..., 3] > 127))
 
 
 def visible_ratio(placed: Placed, frame: tuple[int, int]) -> float:
-    """Share of the placed alpha that lies in the frame."""
+    """Share of the placed alpha that lies within the frame, in [0, 1]."""
     alpha = placed.patch[..., 3]
     total = int(alpha.sum(dtype=np.int64))
     top, left = max(0, -placed.y), max(0, -placed.x)
@@ -260,14 +260,14 @@ def visible_ratio(placed: Placed, frame: tuple[int, int]) -> float:
 
 
 def box_iou(first: Placed, second: Placed) -> float:
-    """Intersection over union of two patches' boxes, which must be of the same size."""
+    """Intersection over union of two patches' boxes of the same size."""
     height, width = first.patch.shape[:2]
     shared = max(0, width - abs(first.x - second.x)) * max(0, height - abs(first.y - second.y))
     return float(shared / (2 * width * height - shared))
 
 
 def same_look(first: Placed, second: Placed) -> tuple[float, float]:
-    """IoU of two placed masks, and the mean absolute colour difference (0 to 255) where both are."""
+    """IoU of two placed masks, and the mean absolute colour difference (0 to 255) where they overlap."""
     left, top = min(first.x, second.x), min(first.y, second.y)
     size = [
         max(item.y + item.patch.shape[0] for item in (first, second)) - top,
@@ -297,7 +297,7 @@ def _not_null(scale: float) -> None:
         raise CannotEdit("null_edit", f"a scale of {scale:.3f} changes nothing")
 
 
-def _trimmed(patch: Pixels, x: int, y: int, matrix: Matrix) -> Placed:
+def _trimmed(patch: Pixels, x: int, y: int, matrix: Floats) -> Placed:
     left, top, width, height = cv2.boundingRect(patch[..., 3])
     cut = np.ascontiguousarray(patch[top : top + height, left : left + width])
     return Placed(cut, x + left, y + top, matrix)

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from generators.editing.objectives import Objective, objective
-from schemas.errors import RecipeError
+from variorum.generators.editing.objectives import Objective, objective
 from variorum.models.roles import Adversary, Denoised, Denoiser
+from variorum.schemas.errors import RecipeError
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -1,20 +1,22 @@
-"""How complex pictures are, as PyTorch functions that a diffusion model can be steered by: `complexity`'s measures."""
+"""The measures of `complexity` as differentiable PyTorch functions, to guide a diffusion model by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from generators.editing import complexity
+from variorum.generators.editing import complexity
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools
 
 Objective = Literal["masked_hf", "adm_compat"]
 
 
-def objective(name: Objective, backgrounds: Sequence[NDArray[np.bool_]], device: Any) -> Callable[[Any], Any]:
-    """A function from RGB `[N, 3, H, W]` in [0, 1] to the complexity of each `[N]`, differentiable.
+def objective(name: Objective, backgrounds: Sequence[Bools], device: Any) -> Callable[[Any], Any]:
+    """A differentiable function from RGB pictures `[N, 3, H, W]` in [0, 1] to their complexities `[N]`.
 
     Args:
         name: `adm_compat` is ImageNet-E's, of the whole frame; `masked_hf` is of the background alone.
@@ -25,7 +27,7 @@ def objective(name: Objective, backgrounds: Sequence[NDArray[np.bool_]], device:
 
 
 def adm_compat(pictures: Any) -> Any:
-    """Mean |FFT2(x)| over channels and frequencies, the mean's own among them (ImageNet-E, arXiv 2303.17096)."""
+    """Mean |FFT2(x)| over channels and all frequencies, zero included (ImageNet-E, arXiv 2303.17096)."""
     import torch
 
     return torch.fft.fft2(pictures).abs().mean((1, 2, 3))
@@ -35,11 +37,11 @@ class MaskedHf:
     """The share of the background's spectral energy at high frequencies; see `complexity.masked_hf`.
 
     Args:
-        backgrounds: one `[H, W]` a picture.
+        backgrounds: one `[H, W]` per picture.
         device: where the pictures are.
     """
 
-    def __init__(self, backgrounds: Sequence[NDArray[np.bool_]], device: Any) -> None:
+    def __init__(self, backgrounds: Sequence[Bools], device: Any) -> None:
         import torch
 
         found = [complexity.weighting(item) for item in backgrounds]

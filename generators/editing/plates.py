@@ -1,32 +1,33 @@
-"""Backgrounds without their object: a picture's own, by inpainting, and another picture's, drawn from a pool.
+"""Backgrounds without their object, and what models say of pictures, computed once.
 
-Segmenting and inpainting cost seconds a picture, so each is done once ever for the same pixels and models: the
-results are kept in `ctx.memo`, under the digest of all that they depend on.
+Segmenting and inpainting take seconds per picture, so the results are kept in `ctx.memo`, under the digest of
+everything that they depend on.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from generators.editing.batches import in_parts
-from schemas.canonical import derive_seed, digest
-from schemas.component import Context, Memo
+from variorum.generators.editing.batches import in_parts
 from variorum.models.roles import Filled, Inpainter
+from variorum.schemas.canonical import derive_seed, digest
+from variorum.schemas.component import Context, Memo
 
-Pixels = NDArray[np.uint8]
-Arrays = Mapping[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Bools, Pixels, Singles
+
+Arrays: TypeAlias = "Mapping[str, Array]"
 
 
-def hole(mask: Pixels) -> NDArray[np.bool_]:
-    """What the inpainter replaces: the mask grown by max(5 px, 2 % of its area's root), and a little more below.
+def hole(mask: Pixels) -> Bools:
+    """What the inpainter replaces, `[H, W]`: the mask grown by max(5 px, 2 % of √area), and further at the bottom.
 
-    The rim takes the object's blur with it; the strip below takes the shadow where the object stands.
+    The rim covers the object's blur, the strip below it the shadow on the ground.
     """
     inside = (mask > 127).astype(np.uint8)
     if not inside.any():
@@ -39,14 +40,14 @@ def hole(mask: Pixels) -> NDArray[np.bool_]:
     return np.asarray(cv2.dilate(grown, below, anchor=(0, reach)) > 0)
 
 
-def fingerprint(pixels: NDArray[Any]) -> str:
+def fingerprint(pixels: Array) -> str:
     """sha256 of an array's shape, type and bytes."""
     kind = f"{pixels.dtype.str}{list(pixels.shape)}"
     return hashlib.sha256(kind.encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def recall(memo: Memo, keys: Sequence[str], compute: Callable[[list[int]], list[Arrays]]) -> list[Arrays]:
-    """The arrays kept under each key; those that aren't there are computed in one call, for the model's batch."""
+    """The arrays kept under each key; all missing ones are computed in one call, so that the model gets a batch."""
     kept: dict[int, Arrays] = {}
     missing = []
     for place, key in enumerate(keys):
@@ -61,7 +62,7 @@ def recall(memo: Memo, keys: Sequence[str], compute: Callable[[list[int]], list[
 
 
 def segmented(pictures: Sequence[Pixels], alias: str, ctx: Context) -> list[Arrays]:
-    """For each picture `mask` `[H, W]` uint8, `score` (NaN where the model gives none) and `stability`."""
+    """For each picture `mask` `[H, W]` uint8, `score` and `stability`; NaN if the model gives none."""
     pin = ctx.models.pin(alias)
 
     def compute(places: list[int]) -> list[Arrays]:
@@ -79,19 +80,19 @@ def segmented(pictures: Sequence[Pixels], alias: str, ctx: Context) -> list[Arra
 
 
 def emptied(
-    pictures: Sequence[Pixels], holes: Sequence[NDArray[np.bool_]], objects: Sequence[str], alias: str, ctx: Context
+    pictures: Sequence[Pixels], holes: Sequence[Bools], objects: Sequence[str], alias: str, ctx: Context
 ) -> list[Arrays]:
     """For each picture `plate` `[H, W, 3]` uint8 and `method`, the inpainter's word for how it was filled.
 
     Args:
         pictures: with their objects.
         holes: `[H, W]` each, true where to fill.
-        objects: what each one's object is called, `""` for unknown: an inpainter that reads texts keeps away from it.
+        objects: what each object is called, `""` if unknown; the negative prompt of an inpainter that takes texts.
         alias: of the inpainter.
-        ctx: with the models, and the memo that keeps the results.
+        ctx: its memo keeps the results.
 
     Raises:
-        OutOfMemoryError: PyTorch's, when there isn't the memory for one.
+        OutOfMemoryError: PyTorch's, when memory doesn't suffice for one picture.
     """
     pin = ctx.models.pin(alias)
     keys = [
@@ -112,8 +113,8 @@ def emptied(
     return recall(ctx.memo, keys, compute)
 
 
-def classified(pictures: Sequence[Pixels], alias: str, ctx: Context) -> list[NDArray[np.float32]]:
-    """For each picture the classifier's probabilities `[1000]`, kept."""
+def classified(pictures: Sequence[Pixels], alias: str, ctx: Context) -> list[Singles]:
+    """For each picture the classifier's probabilities `[1000]`."""
     pin = ctx.models.pin(alias)
 
     def compute(places: list[int]) -> list[Arrays]:
@@ -121,12 +122,6 @@ def classified(pictures: Sequence[Pixels], alias: str, ctx: Context) -> list[NDA
 
     keys = [digest(["classes", fingerprint(picture), pin]) for picture in pictures]
     return [arrays["p"] for arrays in recall(ctx.memo, keys, compute)]
-
-
-def pool_positions(size: int, wanted: int) -> list[int]:
-    """`wanted` positions spread evenly over a source of `size` pictures, or all of them."""
-    count = min(size, wanted)
-    return [(2 * place + 1) * size // (2 * count) for place in range(count)]
 
 
 def _absent() -> Arrays:

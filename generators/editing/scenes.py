@@ -1,27 +1,25 @@
-"""A picture taken apart: framed, its object cut out, its plate without it. All edits of a picture start from here."""
+"""A picture taken apart: framed, its object cut out, its plate without the object. All its edits start from here."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from generators.editing import compositing, framing, gates, geometry, plates
-from generators.editing.gates import Gates
-from generators.sources.imagenet import index_of, is_wnid, name_of
-from schemas.component import Context
-from schemas.sample import Failure, Gate, Sample
-from variorum.images import UndecodableImage, decode, decode_mask
+from variorum.generators.editing import compositing, framing, gates, geometry, plates
+from variorum.generators.editing.gates import Gates
+from variorum.generators.sources.imagenet import index_of, is_wnid, name_of
+from variorum.pixels import UndecodableImage, decode, decode_mask
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Gate, Sample
 
-Pixels = NDArray[np.uint8]
-
-ALIKE = 12.0
-"""Mean difference in grey levels, at 4 x 4 pixels, below which two plates count as the same."""
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Pixels, Singles
 
 
 class BadInput(ValueError):
@@ -34,20 +32,21 @@ class BadInput(ValueError):
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture's parts, all of the frame's size.
+    """The parts of one picture, all of the frame's size.
 
     Attributes:
-        sample: id of the sample it is made from.
+        sample: id of the sample.
         picture: `[S, S, 3]` uint8.
-        alpha: `[S, S]` uint8, what is composited.
-        plate: the picture without its object; None where the mask is no good.
-        method: how the plate came to be: `given`, or the inpainter's word.
-        exact: mask and plate were given, so that the cut-out can be solved for exactly.
-        mask_source: `given` or the segmenter's alias.
-        hole: `[S, S]` what the inpainter filled; None for a given plate.
+        alpha: `[S, S]` uint8, the object's opacity.
+        mask_source: `given`, or the segmenter's alias.
         gates: whether the mask can be trusted.
-        limits: thresholds of its gates.
-        probabilities: the gate classifier's, of the picture and of the plate; empty without a classifier.
+        limits: thresholds of all gates.
+        plate: `[S, S, 3]`, the picture without its object; None if the mask can't be trusted.
+        method: how the plate was made: `given`, or the inpainter's word.
+        exact: whether both mask and plate were given, so that the cut-out can be computed exactly.
+        hole: `[S, S]`, what the inpainter filled; None for a given plate.
+        models: alias to pin of the models that were used.
+        probabilities: the gate classifier's, `[1000]` each, of the picture and the plate; empty without a classifier.
     """
 
     sample: str
@@ -59,9 +58,9 @@ class Scene:
     plate: Pixels | None = None
     method: str = ""
     exact: bool = False
-    hole: NDArray[np.bool_] | None = None
+    hole: Bools | None = None
     models: Mapping[str, str] = field(default_factory=dict)
-    probabilities: tuple[NDArray[np.float32], ...] = ()
+    probabilities: tuple[Singles, ...] = ()
 
     @cached_property
     def cutout(self) -> geometry.Cutout:
@@ -78,22 +77,22 @@ class Scene:
 
     @cached_property
     def seam(self) -> tuple[float, float]:
-        """Gradient along the object's outline and beside it, in the picture itself."""
+        """Gradient along the object's outline and beside it, in the original picture."""
         return gates.seam_strength(self.picture, self.alpha)
-
-    def index(self, wanted: int | None) -> int:
-        """The class to watch: the label's index, or the picture's own top class for one without."""
-        return int(self.probabilities[0].argmax()) if wanted is None else wanted
 
     @cached_property
     def bare(self) -> Mapping[str, Gate]:
-        """Whether its plate can be seen whole. Nothing to check on a given one."""
+        """Whether the plate may be shown without the object on it. A given plate isn't checked."""
         if self.plate is None or self.hole is None:
             return {}
         return gates.plate_gates(self.plate, self.hole, self.limits)
 
+    def index(self, wanted: int | None) -> int:
+        """ImageNet's index of the class to watch: `wanted`, or the picture's own top class for None."""
+        return int(self.probabilities[0].argmax()) if wanted is None else wanted
+
     def class_gates(self, wanted: int | None, share: float) -> dict[str, Gate]:
-        """`plate_clean`: whether the class left with the object. Absent without a plate or a classifier."""
+        """`plate_clean`: whether the class disappears with the object. Empty without a plate or a classifier."""
         if len(self.probabilities) < 2:
             return {}
         before, after = (float(row[self.index(wanted)]) for row in self.probabilities)
@@ -106,7 +105,7 @@ def label_index(sample: Sample) -> int | None:
 
 
 def object_names(samples: Sequence[Sample], ctx: Context) -> list[str]:
-    """What each one's object is called: its labels' names, by the source or by ImageNet's table; empty for no label."""
+    """What each sample's object is called: the names of its labels by the source or ImageNet's table; `""` if none."""
     known = {info.id: info.name for info in ctx.source.classes(ctx)} if ctx.source else {}
 
     def name(label: str) -> str:
@@ -117,7 +116,7 @@ def object_names(samples: Sequence[Sample], ctx: Context) -> list[str]:
 
 @dataclass(frozen=True)
 class Setup:
-    """How pictures are taken apart; the fields of `AttributeEdit` that matter for it."""
+    """How pictures are taken apart: those fields of `AttributeEdit` that matter for it."""
 
     frame: int
     framing: framing.Framing
@@ -128,7 +127,7 @@ class Setup:
 
 
 def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context) -> list[Scene | BadInput]:
-    """Take samples apart, each model called once for all of them. A sample's own trouble is returned in its place."""
+    """Take samples apart, with one call of each model for all of them; a `BadInput` in place of a bad sample."""
     inputs = [_read(sample) for sample in samples]
     parts: dict[int, _Parts] = {place: item for place, item in enumerate(inputs) if isinstance(item, _Parts)}
     names = object_names([samples[place] for place in parts], ctx)
@@ -145,7 +144,7 @@ class _Parts:
 
 
 def _read(sample: Sample) -> _Parts | BadInput:
-    """Decoded members of the same size."""
+    """The sample's picture, mask and plate, decoded."""
     try:
         picture = decode(sample.image) if isinstance(sample.image, bytes) else sample.image
         mask, plate = sample.extras.get("mask.png"), sample.extras.get("plate.png")
@@ -163,7 +162,7 @@ def _read(sample: Sample) -> _Parts | BadInput:
 
 
 def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
-    """Framed pictures with their alpha and the mask's gates, plates as given."""
+    """Framed pictures with alpha, the mask's gates, and the plate if one was given."""
     whole: dict[int, Pixels] = {place: part.mask for place, part in enumerate(parts) if part.mask is not None}
     unknown = [place for place, part in enumerate(parts) if part.mask is None]
     slid = [place for place in unknown if setup.framing == "object" and len(set(parts[place].picture.shape[:2])) > 1]
@@ -176,8 +175,8 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
         for place, part in enumerate(parts)
     ]
     framed = [framing.crop(part.picture, at, setup.frame) for part, at in zip(parts, windows, strict=True)]
-    # A window of its own shows the segmenter the object larger, and gives a second opinion to compare with; where
-    # the window is the whole picture, its mirror image gives one.
+    # The framed picture shows the segmenter the object larger than the whole picture does: its mask is used, and the
+    # other one is a second opinion. Where only the framed picture is segmented, its mirror image gives the second one.
     lone = [place for place in unknown if place not in whole]
     asked = [framed[place] for place in unknown] + [np.ascontiguousarray(framed[place][:, ::-1]) for place in lone]
     found = plates.segmented(asked, setup.segmenter, ctx) if asked else []
@@ -213,14 +212,10 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
     return out
 
 
-def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Context) -> Iterator[Scene]:
-    """The same scenes with plates where the mask is good, and the classifier's opinion of both.
+def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Context) -> list[Scene]:
+    """The same scenes, with plates where the mask can be trusted, and the classifier's opinion of picture and plate.
 
-    Args:
-        parts: the scenes.
-        names: of their objects.
-        setup: how.
-        ctx: with the models.
+    `names` are those of their objects.
     """
     out = list(parts)
     lacking = [place for place, scene in enumerate(out) if scene.plate is None and not gates.first_failed(scene.gates)]
@@ -237,87 +232,9 @@ def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Con
         for place, pair in enumerate(pairs):
             models = {**out[place].models, setup.gate: ctx.models.pin(setup.gate)}
             out[place] = replace(out[place], probabilities=tuple(next(rows) for _ in pair), models=models)
-    yield from out
+    return out
 
 
 def _support(alpha: Pixels) -> Pixels:
-    """All that the alpha touches, grown by what `soft_alpha` drew in."""
+    """The alpha's support, grown by the pixel that `soft_alpha` removed."""
     return np.asarray(cv2.dilate((alpha > 0).astype(np.uint8) * 255, np.ones((3, 3), np.uint8)), dtype=np.uint8)
-
-
-def _alike(first: Pixels, second: Pixels) -> bool:
-    """Whether two plates look the same from afar: two cuts of one lawn are no change of background."""
-    coarse = [cv2.resize(plate, (4, 4), interpolation=cv2.INTER_AREA).astype(np.float32) for plate in (first, second)]
-    return float(np.abs(coarse[0] - coarse[1]).mean()) < ALIKE
-
-
-@dataclass
-class Pool:
-    """Plates of other pictures, made as they are asked for.
-
-    Attributes:
-        setup: how partners are taken apart.
-        ctx: where `ctx.source` has the partners.
-        wanted: how many pictures of the source may be partners.
-    """
-
-    setup: Setup
-    ctx: Context
-    wanted: int
-    _seen: dict[int, tuple[Sample, Scene] | None] = field(default_factory=dict)
-
-    def draw(self, sample: Sample, scene: Scene, index: int | None, rng: np.random.Generator) -> Scene | None:
-        """Another picture's scene whose plate is clean and shows nothing of this sample's class.
-
-        Partners come in an order drawn by `rng`; one that shares a label is taken only when there is no other.
-        """
-        source = self.ctx.source
-        if source is None:
-            return None
-        positions = plates.pool_positions(source.size(self.ctx), self.wanted)
-        akin = None
-        for place in rng.permutation(len(positions)):
-            partner = self._partner(positions[place])
-            if partner is None or not self._usable(partner[0], partner[1], sample, scene, index):
-                continue
-            if set(partner[0].labels) & set(sample.labels):
-                akin = akin or partner[1]
-                continue
-            return partner[1]
-        return akin
-
-    def _partner(self, position: int) -> tuple[Sample, Scene] | None:
-        if position not in self._seen:
-            sample = next(iter(self.ctx.source.read(position, position + 1, self.ctx)), None)  # type: ignore[union-attr]
-            made = None
-            if sample is not None and not isinstance(sample, Failure):
-                scene = scenes([sample], self.setup, self.ctx)[0]
-                if not isinstance(scene, BadInput) and self._clean(scene, label_index(sample)):
-                    made = (replace(sample, image=b"", extras={}), scene)
-            self._seen[position] = made
-        return self._seen[position]
-
-    def _clean(self, scene: Scene, index: int | None) -> bool:
-        """Whether its plate shows nothing of its object; stricter than for its own edits, as it is lent to many."""
-        limits = self.setup.limits
-        if scene.plate is None or gates.first_failed({**scene.gates, **scene.bare}):
-            return False
-        if scene.hole is not None:
-            agreement = scene.gates.get("mask_agreement")
-            if (agreement and agreement["value"] < limits.min_agreement) or not scene.moving["mask_components"][
-                "passed"
-            ]:
-                return False
-        if not gates.blank(scene.plate, limits)["passed"]:
-            return False
-        return not gates.first_failed(scene.class_gates(index, limits.max_partner_p))
-
-    def _usable(self, partner: Sample, its: Scene, sample: Sample, scene: Scene, index: int | None) -> bool:
-        """Whether this partner may serve this sample."""
-        if partner.id in (sample.id, sample.parent) or np.array_equal(its.picture, scene.picture):
-            return False
-        if its.plate is None or _alike(its.plate, scene.plate if scene.plate is not None else scene.picture):
-            return False
-        if not its.probabilities or not scene.probabilities:
-            return True
-        return float(its.probabilities[1][scene.index(index)]) <= self.setup.limits.negligible_p

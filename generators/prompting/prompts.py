@@ -1,8 +1,8 @@
-"""Prompts out of class names, glosses and captions, by templates; and what makes a set of them unusable.
+"""Prompts from class names, glosses and captions by templates, and checks that a set of templates can be used.
 
-The eighty templates in `clip_templates.csv` are CLIP's for ImageNet (openai/CLIP, MIT; Radford et al., ICML 2021),
-which ImageNet-G drew from without looking: 34 of them ask for drawings, toys and the like, so a training set made with
-them has seen what ImageNet-R and ImageNet-Sketch are meant to test, and ten ask for a bad picture.
+The eighty templates in `clip_templates.csv` are CLIP's for ImageNet (openai/CLIP, MIT; Radford et al., ICML 2021).
+ImageNet-G uses all of them: 34 ask for drawings, toys and the like, so a training set made with them contains what
+ImageNet-R and ImageNet-Sketch are meant to test, and ten ask for a bad picture.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator
 
-from schemas.component import Context
-from schemas.errors import RecipeError
-from schemas.sample import Sample
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import Sample
 
 Named = Literal[
     "photo", "name", "name_gloss", "name_hypernym", "places", "neutral", "clip80", "clip80_verbatim", "caption"
 ]
-"""`photo` is one template, `a photo of a …`; `neutral` CLIP's 36 that ask for an ordinary photo; `clip80` all, with
-articles put right (`an origami apple`) and `clip80_verbatim` as published; `caption` is the sample's own text. `name`,
-`name_gloss`, `name_hypernym` and `places` are the bare ones of `PLAIN`."""
+"""`photo` is one template, `a photo of a …`; `neutral` is CLIP's 36 that ask for an ordinary photo; `clip80` is all of
+CLIP's with corrected articles (`an origami apple`), `clip80_verbatim` as published; `caption` is the sample's own text.
+`name`, `name_gloss`, `name_hypernym` and `places` stand in `PLAIN`."""
 Group = Literal["neutral", "degradation", "domain_shift", "own"]
 
 FIELDS = ("name", "gloss", "hypernym", "place", "caption")
@@ -39,22 +39,29 @@ PLAIN = {
     "name_hypernym": "{name}, {hypernym}",
     "places": "{name} inside {place}",
 }
-"""Sets of one template, all but the first after Sariyildiz et al., Fake It Till You Make It, CVPR 2023."""
+"""Sets with one template; all but the first are after Sariyildiz et al., Fake It Till You Make It, CVPR 2023."""
 UNLABELLED = "unlabelled", "it has no label to say which class to make"
 
 ARTICLE = re.compile(r"(\ba|(?:^|(?<=[.!?] ))A) (?=([\w-]+))")
-"""An article and the word after it; a capital A amid a sentence is a letter, as in *vitamin A*."""
+"""An article and the word after it; a capital A within a sentence is a letter, as in *vitamin A*."""
 VOWEL = re.compile(
     r"(?!eu|ewe|one\b|once|u[bcfhjkqrst][aeiou]|uni(?!n|m))[aeiou]|hour|honest|hono|heir|8|1[18](?!\d)", re.IGNORECASE
 )
-"""Words that take *an*, by how they sound: an umbrella, an hourglass; a unicycle, a European, a ukulele, a ewe."""
+"""Words that take *an* because of their sound: an umbrella, an hourglass; but a unicycle, a European, a ukulele."""
 SPELT = re.compile(r"(?:[A-Z]{1,3}|[A-Z](?![AEIOU])[A-Z](?![AEIOU])[A-Z]+|[a-z](?=-))(?![a-zA-Z])")
-"""Words that are read letter by letter: X-ray, F-16, SLR, HDMI, x-ray; but NASA is read as a word."""
+"""Words that are spelt out when read: X-ray, F-16, SLR, HDMI, x-ray; NASA is read as a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One way to ask: its name for the record, what it asks for besides the class, the text, whether articles bend."""
+    """A template.
+
+    Attributes:
+        id: its name in records.
+        group: what kind of picture it asks for.
+        text: with fields in braces.
+        articles: whether *a* becomes *an* where the next word needs it.
+    """
 
     id: str
     group: Group
@@ -63,18 +70,18 @@ class Template:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The words that it wants, of `FIELDS`."""
+        """Names of the fields in the text, out of `FIELDS`."""
         return frozenset(name for _, name, _, _ in Formatter().parse(self.text) if name is not None)
 
     def prompt(self, words: Mapping[str, str]) -> str:
-        """The text with its words in place; white space is one blank."""
+        """The text with its fields filled in and white space reduced to single blanks."""
         text = " ".join(self.text.format_map(dict(words)).split())
         return articled(text) if self.articles else text
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a class is called, what it is in a few words, and what kind of thing; an empty text is none."""
+    """A class's name, gloss (what it is, in a few words) and hypernym (what kind of thing it is), `""` if unknown."""
 
     name: str
     gloss: str = ""
@@ -82,31 +89,31 @@ class Words:
 
     @property
     def by_field(self) -> dict[str, str]:
-        """As a template's words."""
+        """By the names of template fields."""
         return {"name": self.name, "gloss": self.gloss, "hypernym": self.hypernym}
 
 
 class Wording(NamedTuple):
-    """The templates of a recipe, and what the source's classes are called."""
+    """The templates of a recipe, and the words for each of the source's classes by id."""
 
     templates: tuple[Template, ...]
     words: Mapping[str, Words]
 
 
 def articled(text: str) -> str:
-    """The text with *an* for *a* where the next word starts with the sound of a vowel."""
+    """The text with *an* in place of *a* where the next word starts with a vowel sound."""
     return ARTICLE.sub(lambda found: found[1] + ("n " if takes_an(found[2]) else " "), text)
 
 
 def takes_an(word: str) -> bool:
-    """Whether *an* goes before a word."""
+    """Whether a word takes *an*."""
     if SPELT.match(word):
         return word[0].upper() in "AEFHILMNORSX"
     return VOWEL.match(word) is not None
 
 
 def check_templates(choice: Named | tuple[str, ...]) -> Named | tuple[str, ...]:
-    """Raises ValueError for an empty list or text, an unknown field, or a text that is the same for every class."""
+    """The choice. Raises ValueError for an empty list or text, an unknown field, or a text without a class's field."""
     if isinstance(choice, str):
         return choice
     if not choice:
@@ -118,18 +125,18 @@ def check_templates(choice: Named | tuple[str, ...]) -> Named | tuple[str, ...]:
             raise ValueError(f"{text!r} is no template: {error}") from None
         unknown = sorted(found - set(FIELDS))
         if unknown or not found - {"place"}:
-            what = ", ".join(unknown) or "nothing of the picture's own"
+            what = ", ".join(unknown) or "no field that depends on the picture"
             known = ", ".join(f"{{{name}}}" for name in FIELDS)
             raise ValueError(f"{text!r} has {what}; a template has one or more of {known}")
     return choice
 
 
 Templates = Annotated[Named | tuple[str, ...], AfterValidator(check_templates)]
-"""A recipe's choice: a named set, or texts of one's own."""
+"""A recipe's choice: a named set, or its own texts."""
 
 
 def template_set(choice: Named | tuple[str, ...]) -> tuple[Template, ...]:
-    """The templates behind a recipe's choice."""
+    """The templates that a recipe's choice stands for."""
     if not isinstance(choice, str):
         return tuple(Template(f"own{number}", "own", text) for number, text in enumerate(choice))
     if choice in PLAIN:
@@ -142,24 +149,24 @@ def template_set(choice: Named | tuple[str, ...]) -> tuple[Template, ...]:
 
 @lru_cache(maxsize=1)
 def clip_templates() -> tuple[Template, ...]:
-    """CLIP's eighty, in their own order."""
+    """CLIP's eighty templates, in their published order."""
     with Path(__file__).with_name("clip_templates.csv").open(encoding="utf-8", newline="") as file:
         return tuple(Template(row["id"], row["group"], row["template"]) for row in csv.DictReader(file))  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1)
 def places() -> tuple[str, ...]:
-    """Where `{place}` puts things: sixty ordinary scenes, of which a picture gets one by its seed."""
+    """Sixty ordinary scenes for `{place}`; each picture gets one by its seed."""
     return tuple(Path(__file__).with_name("places.txt").read_text(encoding="utf-8").split("\n")[:-1])
 
 
 def class_words(component: str, names: Mapping[str, str], ctx: Context) -> dict[str, Words]:
-    """What each class is called: by `names`, else by the source. ImageNet's have glosses and hypernyms.
+    """The words for each class: its name from `names` or else the source, and for ImageNet's gloss and hypernym.
 
     Raises:
-        RecipeError: when `names` has a class that the source hasn't, or a class has no name at all.
+        RecipeError: `names` has a class that the source doesn't have, or a class has no name.
     """
-    from generators.sources.imagenet import index_of, is_wnid, table
+    from variorum.generators.sources.imagenet import index_of, is_wnid, table
 
     infos = ctx.source.classes(ctx) if ctx.source else ()
     if unknown := set(names) - {info.id for info in infos}:
@@ -174,8 +181,8 @@ def class_words(component: str, names: Mapping[str, str], ctx: Context) -> dict[
     return words
 
 
-def wording(component: str, choice: Named | tuple[str, ...], names: Mapping[str, str], ctx: Context) -> Wording:
-    """The templates behind a recipe's choice and the source's classes, once they are sure to go together.
+def wording_for(component: str, choice: Named | tuple[str, ...], names: Mapping[str, str], ctx: Context) -> Wording:
+    """The templates that a recipe's choice stands for and the words for the source's classes, checked together.
 
     Raises:
         RecipeError: as `class_words` and `check_prompts`.
@@ -185,13 +192,16 @@ def wording(component: str, choice: Named | tuple[str, ...], names: Mapping[str,
     return Wording(templates, words)
 
 
-def described(
+def prompt_for(
     component: str, sample: Sample, number: int, wording: Wording, ctx: Context
-) -> tuple[Template, str, tuple[str, str]]:
-    """The template that a sample's picture `number` gets by its seed, the prompt, and a reason why there is none.
+) -> tuple[Template, str, tuple[str, str] | None]:
+    """Template and prompt of a sample's picture `number`, by its seed.
+
+    Returns:
+        The template, the prompt, and the problem, in a word and in a sentence, that rules a prompt out.
 
     Raises:
-        RecipeError: for a label that isn't among the classes.
+        RecipeError: the label isn't one of the source's classes.
     """
     templates, words = wording
     draw = ctx.seed_for(component, sample.id, f"template/{number}") if len(templates) > 1 else 0
@@ -210,14 +220,14 @@ def described(
         found["caption"] = text.decode("utf-8", "replace").strip() if isinstance(text, bytes) else ""
         if not found["caption"]:
             return template, "", ("empty_prompt", "it has no caption (txt)")
-    return template, template.prompt(found), ("", "")
+    return template, template.prompt(found), None
 
 
 def check_prompts(component: str, templates: Sequence[Template], words: Mapping[str, Words]) -> None:
-    """Refuse what would give two classes one prompt, or a class none.
+    """Refuse templates that give two classes the same prompt, or that a class can't fill.
 
     Raises:
-        RecipeError: naming two classes and their common prompt, or a class without a word that a template wants.
+        RecipeError: naming the two classes and their prompt, or the class and the missing field.
     """
     for wanted in {template.fields: template for template in templates}.values():
         if "caption" in wanted.fields or not wanted.fields:
@@ -233,18 +243,18 @@ def check_prompts(component: str, templates: Sequence[Template], words: Mapping[
             other = seen.setdefault(prompt.casefold(), identity)
             if other != identity:
                 raise RecipeError(
-                    f"{component}: classes {other!r} and {identity!r} would have one prompt, {prompt!r}, and different "
-                    "labels; give them names that differ, or a template with {gloss}"
+                    f"{component}: classes {other!r} and {identity!r} would have the same prompt, {prompt!r}; give "
+                    "them different names, or use a template with {gloss}"
                 )
 
 
 def leak_warning(component: str, templates: Iterable[Template]) -> str:
-    """What to know of templates that ask for something else than a photo; empty when none does."""
+    """A warning about templates that don't ask for photographs; `""` when all do."""
     chosen = list(templates)
     shifted = sum(template.group == "domain_shift" for template in chosen)
     if not shifted:
         return ""
     return (
-        f"{component}: {shifted} of {len(chosen)} templates ask for sculptures, sketches, toys and the like: a model "
-        "trained on these pictures has seen what ImageNet-R and ImageNet-Sketch test; `templates: neutral` has none"
+        f"{component}: {shifted} of {len(chosen)} templates ask for sculptures, sketches, toys and the like, which "
+        "ImageNet-R and ImageNet-Sketch test; don't train on these pictures and test there, or use `templates: neutral`"
     )

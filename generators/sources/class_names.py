@@ -15,11 +15,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from generators.sources.imagenet import class_infos
-from schemas.canonical import digest
-from schemas.component import ClassInfo, Context, Source
-from schemas.errors import SourceError
-from schemas.sample import Failure, Sample, source_id
+from variorum.generators.sources.imagenet import class_infos
+from variorum.schemas.canonical import digest
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample, source_id
 
 CAPTION = "txt"
 """Member with the class's name, where WebDataset readers look for a caption."""
@@ -28,7 +28,7 @@ CAPTION = "txt"
 class ClassNames(Source):
     """`per_class` samples without a picture for each class; classes alternate, so that any stretch has them all."""
 
-    whereabouts: ClassVar[frozenset[str]] = frozenset({"table"})
+    location: ClassVar[frozenset[str]] = frozenset({"table"})
 
     table: str = "imagenet"
     """`imagenet`, `fashion_mnist`, or the path of a CSV with columns `id` and `name`, in index order."""
@@ -67,6 +67,10 @@ class ClassNames(Source):
                 licence=self.licence,
                 extras={CAPTION: info.name.encode()},
             )
+
+    def place(self) -> str:
+        """Its table."""
+        return place_of(self, ["table"])
 
     @cached_property
     def _table(self) -> tuple[ClassInfo, ...]:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from schemas.canonical import digest
-from schemas.component import ClassInfo, Context, NestedSource, Source
-from schemas.sample import Failure, Sample, source_id
-from variorum.engine import decoded
+from variorum.edition.samples import decoded
+from variorum.schemas.canonical import digest
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.lookup import NestedSource
+from variorum.schemas.sample import Failure, Sample, source_id
 
 Pixels = NDArray[np.uint8]
 Kind = Literal["gaussian_noise", "gaussian_blur", "contrast", "pixelate", "jpeg"]
@@ -71,6 +72,10 @@ class Corrupted(Source):
                 origin=f"{item.origin} {self.kind} {self.severity}",
                 extras={},
             )
+
+    def place(self) -> str:
+        """That of the source."""
+        return place_of(self, ["of"])
 
 
 def corrupt(image: Pixels, kind: Kind, severity: int, rng: np.random.Generator) -> Pixels:

@@ -8,14 +8,15 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
-from schemas.canonical import Json
-from schemas.component import ClassInfo, Context, Source
-from schemas.errors import SourceError
-from schemas.manifest import Manifest, ShardInfo, Split
-from schemas.sample import Failure, Sample
-from variorum.records import read_sample
-from variorum.shards import read_shard
-from variorum.store import Store
+from variorum.edition.editions import resolve
+from variorum.edition.samples import read_sample
+from variorum.edition.shards import read_shard
+from variorum.edition.store import Store
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import ClassInfo, Context, Source
+from variorum.schemas.errors import SourceError
+from variorum.schemas.manifest import Manifest, ShardInfo, Split
+from variorum.schemas.sample import Failure, Sample
 
 
 class Edition(Source):
@@ -24,7 +25,7 @@ class Edition(Source):
     A sample is what the edition says of it: id, labels, variant, parent, origin, licence, ops and all its members.
     """
 
-    whereabouts: ClassVar[frozenset[str]] = frozenset({"store"})
+    location: ClassVar[frozenset[str]] = frozenset({"store"})
 
     edition: str
     """`name@version`, or `name` for the newest version, in `store`; without a store, the path of an edition's folder
@@ -70,7 +71,7 @@ class Edition(Source):
     def _opened(self) -> tuple[Store, Manifest]:
         if self.store is not None:
             store = Store(self.store, writable=False)
-            return store, store.resolve(self.edition)
+            return store, resolve(self.edition, store)
         folder = Path(self.edition).expanduser().absolute()
         if not (folder / "manifest.json").is_file() or folder.parents[1].name != "editions":
             raise SourceError(
@@ -78,7 +79,7 @@ class Edition(Source):
                 f"which store it is"
             )
         store = Store(str(folder.parents[2]), writable=False)
-        return store, store.resolve(f"{folder.parent.name}@{folder.name}")
+        return store, resolve(f"{folder.parent.name}@{folder.name}", store)
 
     @property
     def _manifest(self) -> Manifest:

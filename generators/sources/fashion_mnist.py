@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from generators.sources.class_names import read_classes
-from generators.sources.reading.idx import read_idx
-from schemas.canonical import Json, digest
-from schemas.component import ClassInfo, Context, Source
-from schemas.errors import SourceError
-from schemas.sample import Failure, Sample, source_id
-from variorum.hashes import file_hashes
+from variorum.generators.sources.class_names import read_classes
+from variorum.generators.sources.reading.idx import read_idx
+from variorum.machine.file_hashes import file_hashes
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample, source_id
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 LICENCE = "MIT"
@@ -31,7 +31,7 @@ FILES = {"train": "train", "test": "t10k"}
 class FashionMnist(Source):
     """One of the two parts, in its own order, with the classes of the models `judge` and `class_conditional`."""
 
-    whereabouts: ClassVar[frozenset[str]] = frozenset({"path"})
+    location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     part: Literal["train", "test"] = "train"
     """60 000 pictures to train on, or 10 000 to test with."""
@@ -67,6 +67,10 @@ class FashionMnist(Source):
                 origin=key,
                 licence=LICENCE,
             )
+
+    def place(self) -> str:
+        """Its folder."""
+        return place_of(self, ["path"])
 
     @property
     def _files(self) -> tuple[Path, Path]:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from generators.sources.reading.folder import mask_trouble
-from generators.sources.reading.hub import DataFiles, HubTable
-from schemas.canonical import Json
-from schemas.component import ClassInfo, Context, Source
-from schemas.errors import SourceError
-from schemas.sample import Failure, Sample, source_id
+from variorum.generators.sources.reading.folder import mask_trouble
+from variorum.generators.sources.reading.hub import DataFiles, HubTable
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample, source_id
 
 
 class HuggingFace(Source):
@@ -74,6 +74,10 @@ class HuggingFace(Source):
         for number, row in enumerate(rows, start):
             key = self._key(number)
             yield Sample(source_id("huggingface", key), b"", self._label(row), origin=key, licence=self.licence)
+
+    def place(self) -> str:
+        """Its dataset, subset, split and files."""
+        return place_of(self, ["dataset", "subset", "split", "data_files"])
 
     def _key(self, number: int) -> str:
         where = "" if self._table.local else f"{self.dataset}/"

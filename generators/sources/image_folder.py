@@ -8,11 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from generators.sources.imagenet import class_infos, is_wnid
-from generators.sources.reading.folder import Picture, find_pictures, outline_picture, pin_pictures, read_picture
-from schemas.component import ClassInfo, Context, Source
-from schemas.errors import SourceError
-from schemas.sample import Failure, Sample
+from variorum.generators.sources.imagenet import class_infos, is_wnid
+from variorum.generators.sources.reading.folder import (
+    Picture,
+    find_pictures,
+    outline_picture,
+    pin_pictures,
+    read_picture,
+)
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample
 
 LEADING_WNID = re.compile(r"(n\d{8})(?!\d)")
 """`n01440764_tench.JPEG`, `n01440764-12.png`."""
@@ -26,7 +32,7 @@ class ImageFolder(Source):
     ImageNet's thousand in its own order.
     """
 
-    whereabouts: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
+    location: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path
     labels: Literal["auto", "folder", "wnid", "none"] = "auto"
@@ -66,6 +72,10 @@ class ImageFolder(Source):
         if self._labelling == "wnid" or all(is_wnid(_folder(picture)) for picture in self._pictures):
             return class_infos()
         return self._folders
+
+    def place(self) -> str:
+        """Its folder."""
+        return place_of(self, ["path"])
 
     @cached_property
     def _pictures(self) -> tuple[Picture, ...]:

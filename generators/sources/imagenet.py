@@ -20,13 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from generators.sources.reading.folder import Picture, find_pictures, outline_picture, pin_pictures, read_picture
-from generators.sources.reading.hub import HubTable
-from schemas.canonical import Json
-from schemas.component import ClassInfo, Context, Source
-from schemas.errors import SourceError
-from schemas.sample import Failure, Sample, source_id
-from variorum.images import UndecodableImage, decode, encode_png
+from variorum.generators.sources.reading.folder import (
+    Picture,
+    find_pictures,
+    outline_picture,
+    pin_pictures,
+    read_picture,
+)
+from variorum.generators.sources.reading.hub import HubTable
+from variorum.pixels import UndecodableImage, decode, encode_png
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample, source_id
 
 WNID = re.compile(r"n\d{8}")
 
@@ -100,7 +106,7 @@ class ImageNet(Source):
     are ImageNet's indices.
     """
 
-    whereabouts: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
+    location: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path | None = None
     dataset: str | None = None
@@ -167,6 +173,10 @@ class ImageNet(Source):
         for picture in self._pictures[start:stop]:
             labels = (picture.file.parent.name,)
             yield outline_picture(picture, source="imagenet", labels=labels, licence=self.licence)
+
+    def place(self) -> str:
+        """Its folder, or its dataset and split."""
+        return place_of(self, ["path", "dataset", "split"])
 
     def _read_table(self, start: int, stop: int) -> Iterator[Sample | Failure]:
         for number, row in enumerate(self._table.rows(start, stop, ("image",), ("label",)), start):

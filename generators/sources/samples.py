@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from generators.sources.imagenet import class_infos
-from schemas.canonical import derive_seed, digest
-from schemas.component import ClassInfo, Context, Source
-from schemas.errors import SourceError
-from schemas.sample import Failure, Sample, source_id
-from variorum.hashes import file_hashes
-from variorum.images import Pixels, decode, encode_png
+from variorum.generators.sources.imagenet import class_infos
+from variorum.machine.file_hashes import file_hashes
+from variorum.pixels import Pixels, decode, encode_png
+from variorum.schemas.canonical import derive_seed, digest
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample, source_id
 
 DEBIAN = "/usr/share/tuxpaint/stamps"
 FRAME = 288
@@ -134,6 +134,10 @@ class Samples(Source):
                 licence=f"GPL-2.0-or-later AND {terms}",
                 extras={"mask.png": encode_png(mask), "plate.png": encode_png(plate)} if self.masks else {},
             )
+
+    def place(self) -> str:
+        """The name alone: the pictures are the installed packages'."""
+        return place_of(self, [])
 
     @cached_property
     def _photographs(self) -> dict[str, str]:

@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from schemas.component import PACKAGES, Context, CurationStep, build_component, component_class, component_names
-from schemas.recipe import Recipe
-from variorum.recipes import load_recipe, shipped_recipes
+from variorum.schemas.component import (
+    PACKAGES,
+    Context,
+    CurationStep,
+    build_component,
+    component_class,
+    component_names,
+)
+from variorum.schemas.recipe import Recipe
+from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
 COMPONENTS = [(kind, name) for kind in PACKAGES for name in component_names(kind)]
 IDS = [f"{PACKAGES[kind][0]}.{name}" for kind, name in COMPONENTS]
@@ -93,7 +100,7 @@ def test_fingerprints_are_the_same_in_another_process():
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_a_shipped_recipe_parses_and_its_models_are_known(name):
-    from variorum.context import models
+    from variorum.stages.context import models
 
     recipe = load_recipe(name)
     assert Recipe.parse(recipe.dump()) == recipe
@@ -106,8 +113,8 @@ def test_a_shipped_recipe_parses_and_its_models_are_known(name):
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_a_shipped_recipe_plans(name):
-    from variorum.context import open_context
-    from variorum.engine import plan
+    from variorum.stages.build import plan
+    from variorum.stages.context import open_context
 
     recipe = load_recipe(name)
     ctx = open_context(recipe, "hub" if name in HUB else "embedded")

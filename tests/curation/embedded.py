@@ -1,18 +1,19 @@
-"""Editions as tables without pictures: ids, labels and embeddings, and what steps add to them."""
+"""Editions as tables without pictures: ids, labels and embeddings, and the columns that components add."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.component import Context
-from variorum.columns import arrow_column
+from variorum.arrays import arrow_column
+from variorum.schemas.component import Context
+from variorum.schemas.table import Table
 
 CTX = Context(seed=0, models=None, memo=None)
 
 
 def edition(embedding, label, columns=None) -> pa.Table:
-    """A table with a row an embedding `[N, d]`; `label` are indices in the edition's class list, -1 for none."""
+    """A table with one row per embedding `[N, d]`; `label` are indices in the edition's class list, -1 for none."""
     label = np.asarray(label, dtype=np.int64)
     table = pa.table(
         {
@@ -27,14 +28,25 @@ def edition(embedding, label, columns=None) -> pa.Table:
     )
 
 
-def scored(step, table: pa.Table) -> pa.Table:
-    """The table with what a step says of it."""
+def seen_by(step, arrow: pa.Table) -> Table:
+    """The table as a component reads it."""
+    return Table(arrow, step.component_name())
+
+
+def scores(step, arrow: pa.Table, ctx=CTX):
+    """The result of `step.score`, under plain names."""
+    return step.score(seen_by(step, arrow), ctx)
+
+
+def scored(step, arrow: pa.Table, ctx=CTX) -> Table:
+    """The table with the detector's columns added, as the detector reads it; `.arrow` has the full names."""
     name = step.component_name()
-    return with_columns(table, {f"{name}.{column}": values for column, values in step.score(table, CTX).items()})
+    columns = {f"{name}.{column}": values for column, values in scores(step, arrow, ctx).items()}
+    return seen_by(step, with_columns(arrow, columns))
 
 
-def with_columns(table: pa.Table, columns) -> pa.Table:
-    """The table with columns added as the engine adds them."""
+def with_columns(arrow: pa.Table, columns) -> pa.Table:
+    """The table with columns added as the machinery adds them."""
     for name, values in columns.items():
-        table = table.append_column(name, arrow_column(values))
-    return table
+        arrow = arrow.append_column(name, arrow_column(values))
+    return arrow

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from curation.fingerprints.pdq import pdq
-from variorum.images import decode
+from variorum.curation.copies.pdq import pdq
+from variorum.pixels import decode
 
 CLASSES = (
     "brick",

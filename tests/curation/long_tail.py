@@ -22,12 +22,12 @@ COLUMNS: dict[str, tuple[float, float, Literal["prior", "uniform"]]] = {
 def long_tail(
     rho: float, rate: float, flips: Literal["prior", "uniform"], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Digits whose class sizes fall geometrically to `1 / rho`, a share `rate` of their labels wrong.
+    """Digits whose class sizes fall geometrically to `1 / rho`, with a share `rate` of wrong labels.
 
     Args:
         rho: size of class 0 over that of class 9.
         rate: share of samples that get another class's label.
-        flips: a wrong label is drawn in proportion to the classes' sizes (`prior`), or is any other as likely.
+        flips: draws wrong labels in proportion to class sizes (`prior`), or uniformly from the other classes.
         rng: draws samples and flips.
 
     Returns:
@@ -47,9 +47,9 @@ def long_tail(
 
 
 def out_of_fold(x: NDArray[np.float64], y: NDArray[np.int64], seed: int, c: float = 0.3) -> NDArray[np.float32]:
-    """Five-fold logistic regression's probabilities `[N, 10]` of each sample by a model that hasn't seen it.
+    """Out-of-fold probabilities `[N, 10]` of five-fold logistic regression.
 
-    `c` is the inverse of the ridge penalty: the smaller, the less sure of itself the model is.
+    `c` is the inverse of the L2 penalty; a smaller value makes the model less confident.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
@@ -65,7 +65,7 @@ def out_of_fold(x: NDArray[np.float64], y: NDArray[np.int64], seed: int, c: floa
 
 
 def harm(flag: NDArray[np.bool_], true: NDArray[np.int64], given: NDArray[np.int64]) -> dict[str, float]:
-    """Precision and recall of the flags, and the share of right labels condemned in the tail (7-9) and head (0-2)."""
+    """Precision and recall of the flags, and the flagged share of right labels in the tail (7-9) and head (0-2)."""
     wrong, right = true != given, true == given
     return {
         "precision": float(wrong[flag].mean()) if flag.any() else 1.0,

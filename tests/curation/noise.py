@@ -1,7 +1,7 @@
-"""Labels made wrong on purpose, and the handwritten digits that they are tried on.
+"""Artificial label noise, and the handwritten digits for testing it.
 
-A wrong label is always another class than the true one. Drawing the replacement from all K classes, as some
-published code does, would leave the share `rate / K` of the "flipped" right.
+A wrong label always differs from the true class. Drawing the replacement from all K classes, as some published code
+does, would leave a share `rate / K` of the "flipped" labels right.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def symmetric(y: NDArray[np.int64], rate: float, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`round(rate * N)` samples get one of the other `k - 1` classes, each as likely."""
+    """`round(rate * N)` samples get one of the other `k - 1` classes, with equal probability."""
     noisy = y.copy()
     chosen = _chosen(len(y), rate, rng)
     noisy[chosen] = (y[chosen] + rng.integers(1, k, len(chosen))) % k
@@ -19,7 +19,7 @@ def symmetric(y: NDArray[np.int64], rate: float, k: int, rng: np.random.Generato
 
 
 def asymmetric(y: NDArray[np.int64], rate: float, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`round(rate * N)` samples of class c are called c + 1 (modulo `k`)."""
+    """`round(rate * N)` samples of class c are labelled c + 1 (modulo `k`)."""
     noisy = y.copy()
     chosen = _chosen(len(y), rate, rng)
     noisy[chosen] = (y[chosen] + 1) % k

@@ -1,25 +1,24 @@
-"""Distinct pictures and copies of them, made of what scikit-image and scikit-learn bring and of renders."""
+"""Distinct pictures (crops of scikit-image's and scikit-learn's photographs, and renders) and copies of them."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import cv2
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-from curation.duplicates import Duplicates
-from schemas.component import Context, CurationStep
-from schemas.sample import Sample
-from variorum.columns import arrow_column
-from variorum.images import encode_png
+from variorum.arrays import Pixels, Reals, arrow_column
+from variorum.curation.duplicates import Duplicates
+from variorum.pixels import encode_png
+from variorum.schemas.component import Context, Detector
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
-Pixels = NDArray[np.uint8]
 CONTEXT = Context(0, None, lambda key, compute: compute())
 
 SIDE = 160
@@ -54,7 +53,7 @@ def crops() -> tuple[Pixels, ...]:
 
 
 def render(number: int, side: int = SIDE) -> Pixels:
-    """A scene of a soft background, some texture, and shapes of many colours; each number another one."""
+    """A scene with a soft background, some texture, and shapes of many colours; every number gives another one."""
     rng = np.random.default_rng(number)
     coarse = rng.random((4, 4, 3)).astype(np.float32)
     picture = np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC) * 255).clip(0, 255)
@@ -118,7 +117,7 @@ TRANSFORMS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "text": text_box,
     "padding": padded,
 }
-"""Ways of making a copy that people take for the same picture."""
+"""Ways of making a copy that people consider the same picture."""
 
 
 def copy(pixels: Pixels, transform: str) -> Pixels:
@@ -126,14 +125,25 @@ def copy(pixels: Pixels, transform: str) -> Pixels:
     return np.asarray(TRANSFORMS[transform](Image.fromarray(pixels)))
 
 
-def edition(pictures: list[Pixels], embedding: NDArray[np.floating] | None = None, **columns: list) -> pa.Table:
-    """The table that `duplicates` scores: a row a picture, with what it measures and, if given, embeddings.
+def measured(steps: list[Detector], samples: list[Sample], ctx: Context = CONTEXT) -> pa.Table:
+    """The columns that detectors measure on samples, under their full names, after the samples' ids."""
+    table = pa.table({"id": [sample.id for sample in samples]})
+    for step in steps:
+        rows = list(step.measure(samples, ctx))
+        for name in rows[0]:
+            values = [row[name] for row in rows]
+            column = arrow_column(np.stack(values) if isinstance(values[0], np.ndarray) else values)
+            table = table.append_column(f"{step.component_name()}.{name}", column)
+    return table
 
-    Columns that aren't given say: another source each, unlabelled, CC0, an original.
+
+def edition(pictures: list[Pixels], embedding: Reals | None = None, **columns: list) -> pa.Table:
+    """The table that `duplicates` scores: one row per picture, with its own measurements and embeddings, if given.
+
+    By default every picture is an unlabelled original of its own source, under CC0.
     """
     ids = columns.pop("id", [f"{k:032x}" for k in range(len(pictures))])
-    samples = [Sample(name, picture) for name, picture in zip(ids, pictures, strict=True)]
-    measured = list(Duplicates().measure(samples, CONTEXT))
+    table = measured([Duplicates()], [Sample(name, picture) for name, picture in zip(ids, pictures, strict=True)])
     n = len(pictures)
     given = {
         "id": ids,
@@ -145,16 +155,20 @@ def edition(pictures: list[Pixels], embedding: NDArray[np.floating] | None = Non
         "origin": [f"{k}.png" for k in range(n)],
         **columns,
     }
-    table = pa.table({name: arrow_column(values) for name, values in given.items()})
-    for name in measured[0]:
-        values = [row[name] for row in measured]
-        column = arrow_column(np.stack(values) if isinstance(values[0], np.ndarray) else values)
-        table = table.append_column(f"duplicates.{name}", column)
+    for name, values in given.items():
+        if name != "id":
+            table = table.append_column(name, arrow_column(values))
     return table if embedding is None else table.append_column("features.embedding", arrow_column(embedding))
 
 
-def scored(step: CurationStep, table: pa.Table, ctx: Context = CONTEXT) -> pa.Table:
-    """The table with what the step gives, as the engine adds it."""
-    for name, values in step.score(table, ctx).items():
-        table = table.append_column(f"{step.component_name()}.{name}", arrow_column(values))
+def scored(step: Detector, table: pa.Table, references: Mapping[str, Table] | None = None) -> pa.Table:
+    """The table with the columns that the detector adds."""
+    name = step.component_name()
+    for column, values in step.score(Table(table, name, references or {}), CONTEXT).items():
+        table = table.append_column(f"{name}.{column}", arrow_column(values))
     return table
+
+
+def figures(step: Detector, table: pa.Table) -> Mapping[str, object]:
+    """The figures of a detector for an edition that it has scored."""
+    return step.figures(Table(table, step.component_name()), CONTEXT)

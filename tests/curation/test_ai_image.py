@@ -5,10 +5,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import skimage
+from embedded import CTX, scored, scores
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from curation.ai_image import (
+from variorum.arrays import arrow_column
+from variorum.curation.ai_image import (
     IMAGENET_STD,
     POOLED,
     AiImage,
@@ -20,10 +22,9 @@ from curation.ai_image import (
     pool_small,
     sharpness_strata,
 )
-from curation.quality import Quality
-from schemas.component import Context
-from schemas.sample import Sample, source_id
-from variorum.columns import arrow_column
+from variorum.curation.quality import Quality
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Sample, source_id
 
 SIDE = 32
 
@@ -55,7 +56,7 @@ def context(encoder, seed=0):
 
 
 def crops(number, side=128, seed=0):
-    """Crops of real photographs, every one at another place and scale."""
+    """Crops of real photographs at random places and scales."""
     data = Path(skimage.__file__).parent / "data"
     names = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
     photos = [np.array(Image.open(data / name).convert("RGB")) for name in names] + load_sample_images().images
@@ -74,7 +75,7 @@ def blurred(images, sigma=3.0):
 
 
 def edition(step, images, encoder, variants=None, seed=0):
-    """The table that `score` sees."""
+    """The table that `score` reads."""
     samples = [Sample(source_id("test", str(k)), image) for k, image in enumerate(images)]
     ctx = context(encoder, seed)
     table = pa.table(
@@ -91,13 +92,6 @@ def edition(step, images, encoder, variants=None, seed=0):
     return table
 
 
-def judged(step, table):
-    found = step.score(table, context(None))
-    for name, values in found.items():
-        table = table.append_column(f"ai_image.{name}", arrow_column(values))
-    return found, table
-
-
 # The space of the noise
 
 
@@ -106,7 +100,7 @@ def test_noise_is_as_strong_in_the_encoders_normalised_input_as_published():
     moved = noisy(grey, noise_levels(0.05, IMAGENET_STD), np.random.default_rng(0))
     normalised = (moved / 255.0 - grey / 255.0) / IMAGENET_STD
     assert normalised.std(axis=(0, 1)) == pytest.approx([0.05] * 3, rel=0.02)
-    # the same 0.05 on pixels in [0, 1] would be over four times as much
+    # 0.05 on pixels in [0, 1] would be over four times as much
     assert (0.05 / (moved / 255.0).std(axis=(0, 1)) > 4.2).all()
 
 
@@ -115,7 +109,7 @@ def test_noise_for_an_encoder_that_divides_by_128():
 
 
 def test_the_loss_of_similarity_grows_with_the_square_of_the_noise_and_is_what_the_jacobian_says():
-    images = [48 + equalised(image, SIDE, 95) // 2 for image in crops(40)]  # far from both ends: nothing is clipped
+    images = [48 + equalised(image, SIDE, 95) // 2 for image in crops(40)]  # far from 0 and 255, so nothing is clipped
     encoder = Linear()
     clean = encoder(images)
     d = clean.shape[1]
@@ -125,7 +119,7 @@ def test_the_loss_of_similarity_grows_with_the_square_of_the_noise_and_is_what_t
         levels = noise_levels(strength, IMAGENET_STD)
         moved = np.stack([encoder([noisy(image, levels, rng) for _ in range(4)]) for image in images])
         lost.append(1 - mean_cosine(clean, moved).mean())
-        # the Jacobian is the identity: E|noise across the embedding|² = λ² (d - 1), and rounding adds its own
+        # the Jacobian is the identity: E|noise across the embedding|² = λ² (d - 1), plus the noise of rounding
         variance = strength**2 + np.mean(1 / 12 / (255 * np.array(IMAGENET_STD)) ** 2)
         expected = (variance * (d - 1) / (2 * (clean**2).sum(axis=1))).mean()
         assert lost[-1] == pytest.approx(expected, rel=0.05)
@@ -178,7 +172,7 @@ def test_real_pictures_held_out_are_suspect_as_often_as_asked(seed):
 
 
 def test_strata_make_blurred_photographs_hardly_more_suspect_than_sharp_ones():
-    """Pooled, 0.100 of the blurred and 0.000 of the sharp are suspect; with strata 0.067 and 0.033."""
+    """Pooled, 0.100 of the blurred and 0.000 of the sharp pictures are suspect; with strata 0.067 and 0.033."""
     native = crops(450)
     images = native + blurred(crops(450, seed=1), 4.0)
     table = edition(AiImage(side=64, draws=2), images, Linear(edges=True))
@@ -186,8 +180,8 @@ def test_strata_make_blurred_photographs_hardly_more_suspect_than_sharp_ones():
 
     def rates(least):
         step = AiImage(side=64, draws=2, min_stratum=least)
-        found, whole = judged(step, table)
-        assert step.summarise(whole)["held_out_false_positives"] == pytest.approx(0.05, abs=0.02)
+        found = scored(step, table)
+        assert step.figures(found, CTX)["held_out_false_positives"] == pytest.approx(0.05, abs=0.02)
         return found["suspect"][soft].mean(), found["suspect"][~soft].mean()
 
     of_blurred, of_native = rates(10_000)
@@ -204,12 +198,12 @@ def test_pictures_made_here_are_known_and_calibrate_nothing():
     images[40:] = blurred(images[40:], 8.0)
     step = AiImage(side=SIDE, draws=2, min_stratum=20, sharpness_bins=1)
     table = edition(step, images, Linear(edges=True), variants)
-    found, whole = judged(step, table)
+    found = scored(step, table)
     assert found["known"].tolist() == [False] * 40 + [True] * 20
-    figures = step.summarise(whole)
+    figures = step.figures(found, CTX)
     assert figures["real"] == 40
     assert figures["own_found"]["size_0.05"] > 0.8
-    alone, _ = judged(step, table.slice(0, 40))
+    alone = scored(step, table.slice(0, 40))
     assert (alone["percentile"] == found["percentile"][:40]).all()
 
 
@@ -220,7 +214,7 @@ def test_small_strata_are_judged_with_all():
     similarity = np.arange(60.0)
     percentile = conformal_percentile(similarity, pool_small(stratum, real, 20), real)
     assert percentile[0] == 1 / 50
-    assert percentile[59] == 1  # of all 60
+    assert percentile[59] == 1  # among all 60
     assert percentile[50] == 51 / 60
 
 
@@ -238,10 +232,10 @@ def test_bins_hold_as_many_real_pictures_each():
 def test_without_real_pictures_nothing_is_judged():
     step = AiImage(side=SIDE, draws=1)
     table = edition(step, crops(5), Linear(), ["made"] * 5)
-    found, whole = judged(step, table)
+    found = scored(step, table)
     assert np.isnan(found["percentile"]).all()
     assert not found["suspect"].any()
-    assert step.summarise(whole)["real"] == 0
+    assert step.figures(found, CTX)["real"] == 0
 
 
 def test_an_embedding_without_direction_is_not_judged():
@@ -256,9 +250,8 @@ def test_an_embedding_without_direction_is_not_judged():
 
 def test_it_gives_no_column_that_a_rule_could_take_for_a_flag():
     step = AiImage(side=SIDE, draws=1)
-    found, _ = judged(step, edition(step, crops(3), Linear()))
+    found = scores(step, edition(step, crops(3), Linear()))
     assert set(found) == {"percentile", "suspect", "stratum", "known"}
-    assert list(step.decide(pa.table({"id": []}))) == []
 
 
 def test_an_edition_without_pictures():
@@ -267,4 +260,4 @@ def test_an_edition_without_pictures():
     )
     for name in ("quality.width", "quality.height", "quality.blurriness", "ai_image.similarity"):
         table = table.append_column(name, pa.array([], pa.float64()))
-    assert all(len(values) == 0 for values in AiImage().score(table, context(None)).values())
+    assert all(len(values) == 0 for values in scores(AiImage(), table).values())

@@ -7,11 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.audit import Audit
-from curation.panel.sampling import draw_order
-from schemas.component import CurationStep, build_component
-from schemas.errors import RecipeError, SourceError
-from variorum.columns import class_tiers
+from variorum.arrays import class_tiers
+from variorum.curation.audit import Audit
+from variorum.curation.panel.sampling import draw_order
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.lookup import build_component
+from variorum.schemas.table import Table
+
+CONTEXT = Context(0, None, None)
 
 SIZES = {"cat": 400, "dog": 300, "cow": 100, "elk": 60, "yak": 40, "emu": 20}
 """Two head, two middle and two tail classes."""
@@ -75,8 +79,16 @@ def write_answers(path, rows, header=("id", "sha256", "wrong")):
     return path
 
 
+def drawn(step, table):
+    return list(step.decide(Table(table, "audit"), CONTEXT))
+
+
+def figures(step, table):
+    return step.figures(Table(table, "audit"), CONTEXT)
+
+
 def answered(step, table, truth, path):
-    verdicts = list(step.decide(table))
+    verdicts = drawn(step, table)
     write_answers(path, [(v.id, v.sha256, int(truth[v.id])) for v in verdicts])
     return step.model_copy(update={"answers": path})
 
@@ -86,7 +98,7 @@ STEP = Audit(flags=("finder.flag",))
 
 def test_the_draw_holds_what_was_asked_with_its_chances():
     table, _ = edition()
-    verdicts = list(STEP.decide(table))
+    verdicts = drawn(STEP, table)
     flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
     label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
     assert sum(not flag[v.id] for v in verdicts) == 100
@@ -101,14 +113,14 @@ def test_the_draw_holds_what_was_asked_with_its_chances():
 def test_the_draw_depends_on_neither_the_order_of_rows_nor_on_what_is_not_asked():
     table, _ = edition()
     shuffled = table.take(np.random.default_rng(1).permutation(table.num_rows))
-    assert list(STEP.decide(shuffled)) == list(STEP.decide(table))
-    other = {v.id for v in STEP.model_copy(update={"seed": 1}).decide(table)}
-    assert other != {v.id for v in STEP.decide(table)}
+    assert drawn(STEP, shuffled) == drawn(STEP, table)
+    other = {v.id for v in drawn(STEP.model_copy(update={"seed": 1}), table)}
+    assert other != {v.id for v in drawn(STEP, table)}
 
 
 def test_a_larger_sample_keeps_those_drawn_before():
     table, _ = edition()
-    small, large = ({v.id for v in Audit(sample=size).decide(table)} for size in (100, 200))
+    small, large = ({v.id for v in drawn(Audit(sample=size), table)} for size in (100, 200))
     assert small < large
 
 
@@ -139,7 +151,7 @@ def test_another_column_splits_the_strata_and_expected_spread_moves_the_sample()
     def heads(audit):
         flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
         label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
-        return sum(not flag[v.id] and label[v.id] < 2 and licence[v.id] == "MIT" for v in audit.decide(table))
+        return sum(not flag[v.id] and label[v.id] < 2 and licence[v.id] == "MIT" for v in drawn(audit, table))
 
     assert heads(step) > heads(plain) > 2
     assert step.needs() == ("finder",)
@@ -147,13 +159,13 @@ def test_another_column_splits_the_strata_and_expected_spread_moves_the_sample()
 
 def test_without_answers_the_card_says_so():
     table, _ = edition()
-    assert STEP.summarise(table) == {"state": "not audited: 200 pictures in the queue", "queue": 200}
+    assert figures(STEP, table) == {"state": "not audited: 200 pictures in the queue", "queue": 200}
 
 
 def test_figures_are_those_of_the_answers(tmp_path):
     table, truth = edition()
     step = answered(STEP, table, truth, tmp_path / "answers.csv")
-    found = step.summarise(table)
+    found = figures(step, table)
     wrong, flag = np.array(list(truth.values())), np.array(table["finder.flag"])
     before = found["error_rate"]["before"]
     assert before["low"] <= wrong.mean() <= before["high"]
@@ -174,7 +186,7 @@ def test_figures_are_those_of_the_answers(tmp_path):
 def test_answers_on_everything_leave_no_doubt(tmp_path):
     table, truth = edition()
     rows = [(i, s, int(truth[i])) for i, s in zip(table["id"].to_pylist(), table["sha256"].to_pylist(), strict=True)]
-    found = Audit(flags=("finder.flag",), answers=write_answers(tmp_path / "a.csv", rows)).summarise(table)
+    found = figures(Audit(flags=("finder.flag",), answers=write_answers(tmp_path / "a.csv", rows)), table)
     wrong, flag = np.array(list(truth.values())), np.array(table["finder.flag"])
     exact = dict.fromkeys(("value", "low", "high"), round(wrong.mean(), 6))
     assert found["error_rate"]["before"] == found["error_rate"]["after"] == exact
@@ -186,7 +198,7 @@ def test_answers_on_everything_leave_no_doubt(tmp_path):
 def test_after_is_the_error_rate_of_what_the_release_keeps_with_the_labels_it_has_there(tmp_path):
     table, wrong, still = judged()
     path = answer_all(tmp_path / "a.csv", table, range(table.num_rows), wrong, still)
-    found = STEP.model_copy(update={"answers": path}).summarise(table)
+    found = figures(STEP.model_copy(update={"answers": path}), table)
     action = np.array(table["verdict.action"])
     left = np.array(list(still.values()))[action != "drop"]
     new = np.array(list(still.values()))[action == "relabel"]
@@ -200,10 +212,10 @@ def test_the_release_is_told_from_the_sample_and_its_intervals_hold(tmp_path):
     inside = []
     for seed in range(20):
         table, wrong, still = judged(seed)
-        drawn = {v.id for v in STEP.decide(table)}
-        rows = [i for i, one in enumerate(table["id"].to_pylist()) if one in drawn]
+        asked = {v.id for v in drawn(STEP, table)}
+        rows = [i for i, one in enumerate(table["id"].to_pylist()) if one in asked]
         path = answer_all(tmp_path / "a.csv", table, rows, wrong, still)
-        found = STEP.model_copy(update={"answers": path}).summarise(table)
+        found = figures(STEP.model_copy(update={"answers": path}), table)
         left = np.array(list(still.values()))[np.array(table["verdict.action"]) != "drop"].mean()
         after = found["error_rate"]["after"]
         inside.append(after["low"] <= left <= after["high"])
@@ -216,12 +228,12 @@ def test_relabelled_pictures_are_drawn_besides_the_others():
     fate = dict(zip(table["id"].to_pylist(), table["verdict.action"].to_pylist(), strict=True))
     flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
     step = Audit(flags=("finder.flag",), sample_flagged=30, sample_relabelled=25)
-    drawn = {v.id for v in step.decide(table)}
-    new = {one for one in drawn if fate[one] == "relabel"}
+    asked = {v.id for v in drawn(step, table)}
+    new = {one for one in asked if fate[one] == "relabel"}
     assert len(new) == 25
-    assert len(drawn - new) == 130
-    assert sum(not flag[one] for one in drawn) == 100
-    without = Audit(flags=("finder.flag",), sample_relabelled=0).decide(table)
+    assert len(asked - new) == 130
+    assert sum(not flag[one] for one in asked) == 100
+    without = drawn(Audit(flags=("finder.flag",), sample_relabelled=0), table)
     assert not any(fate[v.id] == "relabel" for v in without)
 
 
@@ -229,18 +241,18 @@ def test_the_release_is_not_told_before_all_new_labels_are_judged(tmp_path):
     table, wrong, still = judged()
     ids, new = table["id"].to_pylist(), np.array(table["verdict.labels"])
     path = answer_all(tmp_path / "a.csv", table, range(table.num_rows), wrong, still)
-    whole = STEP.model_copy(update={"answers": path}).summarise(table)
+    whole = figures(STEP.model_copy(update={"answers": path}), table)
     right = [i for i, one in enumerate(ids) if new[i] and not wrong[one]]
     lines = path.read_text().splitlines()
     for i in right:  # who calls the label right has called the new one wrong
         lines[i + 1] = f"{ids[i]},hash of {ids[i]},0,,ant"
     path.write_text("\n".join(lines))
-    assert STEP.model_copy(update={"answers": path}).summarise(table)["error_rate"] == whole["error_rate"]
+    assert figures(STEP.model_copy(update={"answers": path}), table)["error_rate"] == whole["error_rate"]
     doubtful = next(i for i, one in enumerate(ids) if new[i] and wrong[one])
     for line in (f"{ids[doubtful]},hash of {ids[doubtful]},1,,ant", f"{ids[doubtful]},hash of {ids[doubtful]},1,0,bee"):
         lines[doubtful + 1] = line  # not answered; answered of another new label
         path.write_text("\n".join(lines))
-        found = STEP.model_copy(update={"answers": path}).summarise(table)
+        found = figures(STEP.model_copy(update={"answers": path}), table)
         assert found["error_rate"]["after"] is found["new_labels"]["wrong"] is None
         assert found["new_labels"]["not_yet"] == 1
         assert found["error_rate"]["before"] == whole["error_rate"]["before"]
@@ -248,15 +260,15 @@ def test_the_release_is_not_told_before_all_new_labels_are_judged(tmp_path):
 
 def test_suspicious_pictures_that_were_not_drawn_do_not_count(tmp_path):
     table, truth = edition()
-    verdicts = list(STEP.decide(table))
+    verdicts = drawn(STEP, table)
     rows = [(v.id, v.sha256, int(truth[v.id])) for v in verdicts]
-    drawn = {v.id for v in verdicts}
+    asked = {v.id for v in verdicts}
     flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
-    picked = [i for i, wrong in truth.items() if wrong and not flag[i] and i not in drawn]
+    picked = [i for i, wrong in truth.items() if wrong and not flag[i] and i not in asked]
     path = write_answers(tmp_path / "a.csv", rows)
-    before = Audit(flags=("finder.flag",), answers=path).summarise(table)
+    before = figures(Audit(flags=("finder.flag",), answers=path), table)
     write_answers(path, rows + [(i, f"hash of {i}", 1) for i in picked])
-    after = Audit(flags=("finder.flag",), answers=path).summarise(table)
+    after = figures(Audit(flags=("finder.flag",), answers=path), table)
     assert picked
     assert after["answers"]["not_drawn"] == len(picked)
     assert after["error_rate"] == before["error_rate"]
@@ -264,13 +276,13 @@ def test_suspicious_pictures_that_were_not_drawn_do_not_count(tmp_path):
 
 def test_answers_on_other_pictures_are_counted_and_left_out(tmp_path):
     table, truth = edition()
-    first, second, third, *rest = STEP.decide(table)
+    first, second, third, *rest = drawn(STEP, table)
     cat = dict(zip(table["id"].to_pylist(), table["labels"].to_pylist(), strict=True))
     rows = [(v.id, v.sha256, int(truth[v.id]), cat[v.id][0]) for v in rest]
     rows += [("gone", "hash", 1, "cat"), (first.id, "as it was before", 1, cat[first.id][0])]
     rows += [(second.id, second.sha256, 1, "as it was called before"), (third.id, third.sha256, "", cat[third.id][0])]
     path = write_answers(tmp_path / "a.csv", rows, ("id", "sha256", "wrong", "labels"))
-    found = STEP.model_copy(update={"answers": path}).summarise(table)
+    found = figures(STEP.model_copy(update={"answers": path}), table)
     assert found["answers"] == {"used": 197, "unknown_picture": 1, "picture_changed": 2, "not_drawn": 0}
     assert found["state"] == "audited: 197 of 200 pictures drawn are answered"
 
@@ -278,30 +290,30 @@ def test_answers_on_other_pictures_are_counted_and_left_out(tmp_path):
 def test_several_reviewers_count_by_majority_and_their_agreement_is_told(tmp_path):
     table, truth = edition()
     header, rows = ("id", "sha256", "wrong", "reviewer"), []
-    for v in STEP.decide(table):
+    for v in drawn(STEP, table):
         said = int(truth[v.id])
         rows += [(v.id, v.sha256, 1 - said, "ann"), (v.id, v.sha256, said, "ann")]  # thought again
         rows += [(v.id, v.sha256, said, "bob"), (v.id, v.sha256, 1 - said, "cyn")]
-    many = STEP.model_copy(update={"answers": write_answers(tmp_path / "many.csv", rows, header)}).summarise(table)
-    one = answered(STEP, table, truth, tmp_path / "one.csv").summarise(table)
+    many = figures(STEP.model_copy(update={"answers": write_answers(tmp_path / "many.csv", rows, header)}), table)
+    one = figures(answered(STEP, table, truth, tmp_path / "one.csv"), table)
     assert many["error_rate"] == one["error_rate"]
     assert one["reviewers_alpha"] is None
     assert many["reviewers_alpha"] < 0
-    split = [(v.id, v.sha256, answer, answer) for v in STEP.decide(table) for answer in (0, 1)]
-    half = STEP.model_copy(update={"answers": write_answers(tmp_path / "h.csv", split, header)}).summarise(table)
+    split = [(v.id, v.sha256, answer, answer) for v in drawn(STEP, table) for answer in (0, 1)]
+    half = figures(STEP.model_copy(update={"answers": write_answers(tmp_path / "h.csv", split, header)}), table)
     assert half["error_rate"]["before"]["value"] == 0.5
 
 
 def test_parquet_and_a_queue_with_one_more_column_are_read(tmp_path):
     table, truth = edition()
-    verdicts = list(STEP.decide(table))
+    verdicts = drawn(STEP, table)
     columns = {"id": [v.id for v in verdicts], "sha256": [v.sha256 for v in verdicts]}
     pq.write_table(pa.table({**columns, "wrong": [truth[v.id] for v in verdicts]}), tmp_path / "a.parquet")
-    whole = answered(STEP, table, truth, tmp_path / "a.csv").summarise(table)
-    found = STEP.model_copy(update={"answers": tmp_path / "a.parquet"}).summarise(table)
+    whole = figures(answered(STEP, table, truth, tmp_path / "a.csv"), table)
+    found = figures(STEP.model_copy(update={"answers": tmp_path / "a.parquet"}), table)
     assert {**found, "answers_sha256": ""} == {**whole, "answers_sha256": ""}
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.csv").read_bytes())  # as spreadsheets save it
-    again = STEP.model_copy(update={"answers": tmp_path / "a.csv"}).summarise(table)
+    again = figures(STEP.model_copy(update={"answers": tmp_path / "a.csv"}), table)
     assert again["error_rate"] == whole["error_rate"]
 
 
@@ -310,20 +322,20 @@ def test_guesses_help_where_they_are_good_and_must_be_probabilities(tmp_path):
     wrong = np.array(list(truth.values()))
     good = table.append_column("finder.p", pa.array(np.where(wrong, 0.9, 0.1)))
     step = answered(STEP, table, truth, tmp_path / "a.csv").model_copy(update={"guesses": "finder.p"})
-    found = step.summarise(good)
+    found = figures(step, good)
     plain, helped = found["error_rate"]["before"], found["error_rate_with_guesses"]
     assert helped["value"] == pytest.approx(wrong.mean(), abs=0.02)
     assert helped["high"] - helped["low"] < 0.8 * (plain["high"] - plain["low"])
     bad = good.append_column("finder.loss", pa.array(wrong * 7.0))
     with pytest.raises(RecipeError, match=r"finder\.loss runs from 0 to 7"):
-        step.model_copy(update={"guesses": "finder.loss"}).summarise(bad)
+        figures(step.model_copy(update={"guesses": "finder.loss"}), bad)
 
 
 def test_a_stratum_without_answers_is_taken_to_be_like_its_kind_and_named(tmp_path):
     table, truth = edition()
     label = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
-    rows = [(v.id, v.sha256, int(truth[v.id])) for v in STEP.decide(table) if label[v.id] < 4]
-    found = STEP.model_copy(update={"answers": write_answers(tmp_path / "a.csv", rows)}).summarise(table)
+    rows = [(v.id, v.sha256, int(truth[v.id])) for v in drawn(STEP, table) if label[v.id] < 4]
+    found = figures(STEP.model_copy(update={"answers": write_answers(tmp_path / "a.csv", rows)}), table)
     assert found["strata_without_answers"] == ["unflagged/tail/kept", "flagged/tail/kept"]
     assert found["harm"]["tail"] is None
     assert found["strata"]["flagged/tail/kept"]["rate"] is None
@@ -332,14 +344,14 @@ def test_a_stratum_without_answers_is_taken_to_be_like_its_kind_and_named(tmp_pa
 
 def test_nothing_answered_gives_no_figures(tmp_path):
     table, _ = edition()
-    found = STEP.model_copy(update={"answers": write_answers(tmp_path / "a.csv", [])}).summarise(table)
+    found = figures(STEP.model_copy(update={"answers": write_answers(tmp_path / "a.csv", [])}), table)
     assert found["error_rate"]["before"] is None
     assert found["precision"] is found["recall"] is None
 
 
 def test_without_flags_it_tells_the_error_rate_alone(tmp_path):
     table, truth = edition()
-    found = answered(Audit(), table, truth, tmp_path / "a.csv").summarise(table)
+    found = figures(answered(Audit(), table, truth, tmp_path / "a.csv"), table)
     assert found["queue"] == 100
     assert found["precision"] is found["error_rate"]["from_flagged_alone"] is None
     assert found["recall"]["value"] == 0
@@ -350,8 +362,8 @@ def test_without_flags_it_tells_the_error_rate_alone(tmp_path):
 def test_small_and_empty_editions(tmp_path, keep):
     table, truth = edition()
     small = table.slice(0, keep)
-    assert len(list(STEP.decide(small))) == keep
-    found = answered(STEP, small, truth, tmp_path / "a.csv").summarise(small)
+    assert len(drawn(STEP, small)) == keep
+    found = figures(answered(STEP, small, truth, tmp_path / "a.csv"), small)
     assert found["queue"] == keep
 
 
@@ -362,30 +374,30 @@ def test_unlabelled_pictures_and_plates_are_not_asked_about():
     variant = pa.array(["plate" if i < 100 else "original" for i in range(n)])
     table = table.set_column(table.column_names.index("label"), "label", label)
     table = table.set_column(table.column_names.index("variant"), "variant", variant)
-    asked = {v.id for v in Audit(sample=2000).decide(table)}
+    asked = {v.id for v in drawn(Audit(sample=2000), table)}
     assert asked == {one for i, one in enumerate(table["id"].to_pylist()) if i >= 100 and i % 2 == 0}
 
 
 def test_bad_input_is_refused(tmp_path):
     table, _ = edition()
     with pytest.raises(RecipeError, match=r"no column 'other\.flag'"):
-        list(Audit(flags=("other.flag",)).decide(table))
+        drawn(Audit(flags=("other.flag",)), table)
     with pytest.raises(RecipeError, match=r"finder\.score holds float64, not true and false"):
-        list(Audit(flags=("finder.score",)).decide(table))
+        drawn(Audit(flags=("finder.score",)), table)
     for name in ("tail", "unflagged/tail", "unflagged/tail/gone"):
-        with pytest.raises(RecipeError, match=f"'{name}' is no stratum"):
-            build_component(CurationStep, {"name": "audit", "spread": {name: 0.3}}, "curate.0")
+        with pytest.raises(RecipeError, match=f"'{name}' is not a stratum"):
+            build_component("curate", {"name": "audit", "spread": {name: 0.3}}, "curate.0")
     with pytest.raises(SourceError, match=r"none\.csv can't be read"):
-        Audit(answers=tmp_path / "none.csv").summarise(table)
+        figures(Audit(answers=tmp_path / "none.csv"), table)
     path = write_answers(tmp_path / "a.csv", [("a", "b")], ("id", "sha256"))
     with pytest.raises(SourceError, match="no column wrong; it has id, sha256"):
-        Audit(answers=path).summarise(table)
+        figures(Audit(answers=path), table)
     write_answers(path, [("a", "b", "1"), ("a", "b", "perhaps")])
     with pytest.raises(SourceError, match="answer 2: wrong is 'perhaps'; write 0, 1 or nothing"):
-        Audit(answers=path).summarise(table)
+        figures(Audit(answers=path), table)
     write_answers(path, [("a", "b", "1", "2")], ("id", "sha256", "wrong", "new_wrong"))
     with pytest.raises(SourceError, match="answer 1: new_wrong is '2'; write 0, 1 or nothing"):
-        Audit(answers=path).summarise(table)
+        figures(Audit(answers=path), table)
 
 
 def test_the_answers_place_is_no_part_of_what_it_is():

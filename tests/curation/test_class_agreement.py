@@ -1,21 +1,22 @@
-"""A classifier's word on labels: figures by hand, the shipped judge on what the shipped model draws, CLIP's calls."""
+"""A classifier's predictions and the labels: by hand, the packaged judge on generated pictures, CLIP."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from embedded import scored
 from pydantic import ValidationError
 from tiny_pipelines import models_table
 
-from curation.class_agreement import ClassAgreement, agreement, seen
-from generators.class_conditional import ClassConditional
-from generators.sources.class_names import ClassNames
-from generators.sources.imagenet import class_infos
-from schemas.component import ClassInfo, Context
-from schemas.sample import Sample
-from variorum.memo import DiskMemo
+from variorum.curation.class_agreement import ClassAgreement, class_probabilities, probability_and_rank
+from variorum.generators.class_conditional import ClassConditional
+from variorum.generators.sources.class_names import ClassNames
+from variorum.generators.sources.imagenet import class_infos
+from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
+from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.sample import Sample
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +45,11 @@ def table_of(step, samples, ctx):
             **columns,
         }
     )
-    for name, values in step.score(table, ctx).items():
-        table = table.append_column(f"class_agreement.{name}", pa.array(values))
-    return table
+    return scored(step, table, ctx)
 
 
 def test_probability_and_rank_by_hand():
-    p, rank = agreement(np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.4, 0.4, 0.2]]), np.array([2, -1, 1]))
+    p, rank = probability_and_rank(np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.4, 0.4, 0.2]]), np.array([2, -1, 1]))
     assert p[[0, 2]].tolist() == [0.2, 0.4]
     assert np.isnan(p[1])
     assert rank.tolist() == [3, 0, 1]
@@ -58,24 +57,23 @@ def test_probability_and_rank_by_hand():
 
 def test_right_labels_pass_and_wrong_ones_are_flagged(pictures, ctx):
     classes = [info.id for info in ctx.source.classes(ctx)]
-    right = table_of(ClassAgreement(), pictures, ctx).to_pydict()
-    assert np.mean(right["class_agreement.flag"]) < 0.2
+    right = table_of(ClassAgreement(), pictures, ctx)
+    assert right["flag"].mean() < 0.2
     wrong = [
         Sample(s.id, s.image, (classes[(classes.index(s.labels[0]) + 1) % 10],), variant=s.variant) for s in pictures
     ]
     found = table_of(ClassAgreement(), wrong, ctx)
-    assert np.mean(found["class_agreement.flag"].to_pylist()) > 0.7
-    proposed = np.array(found["class_agreement.proposed"].to_pylist())
+    assert found["flag"].mean() > 0.7
     truth = np.array([classes.index(s.labels[0]) for s in pictures])
-    assert (proposed == truth).mean() >= 0.8
-    figures = ClassAgreement().summarise(found)
+    assert (found["proposed"] == truth).mean() >= 0.8
+    figures = ClassAgreement().figures(found, ctx)
     assert figures["judged"] == 40
     assert figures["agrees"]["guidance_3"] < 0.2
     loose = ClassAgreement(top=10)
-    assert not any(table_of(loose, wrong, ctx)["class_agreement.flag"].to_pylist())
+    assert not table_of(loose, wrong, ctx)["flag"].any()
 
 
-def test_what_has_no_label_or_an_unknown_one_is_not_judged(pictures, ctx):
+def test_pictures_without_a_known_label_are_not_judged(pictures, ctx):
     image = pictures[0].image
     strange = [Sample("a" * 32, image), Sample("b" * 32, image, ("n01440764",))]
     rows = list(ClassAgreement().measure(strange, ctx))
@@ -83,9 +81,9 @@ def test_what_has_no_label_or_an_unknown_one_is_not_judged(pictures, ctx):
     assert {row["proposed"] for row in rows} == {0}
     bare = [Sample(s.id, s.image, variant="guidance_3") for s in pictures[:3]]
     found = table_of(ClassAgreement(), bare, ctx)
-    assert found["class_agreement.flag"].to_pylist() == [False] * 3
-    assert np.isnan(found["class_agreement.score"].to_pylist()).all()
-    assert ClassAgreement().summarise(found) == {"judged": 0, "flagged": 0, "agrees": {}, "most_flagged_classes": {}}
+    assert found["flag"].tolist() == [False] * 3
+    assert np.isnan(found["score"]).all()
+    assert ClassAgreement().figures(found, ctx) == {"judged": 0, "flagged": 0, "agrees": {}, "most_flagged_classes": {}}
 
 
 def test_no_pictures(ctx):
@@ -97,7 +95,7 @@ def test_a_zero_shot_model_is_asked_for_every_class_by_its_name(tiny, tmp_path, 
     monkeypatch.setenv("VARIORUM_MODELS", str(tmp_path / "models.toml"))
     models = ModelTable("embedded")
     images, classes = [s.image for s in pictures[:5]], ctx.source.classes(ctx)
-    known, p = seen(models.get("zero_shot"), images, classes, "a {name}!")
+    known, p = class_probabilities(models.get("zero_shot"), images, classes, "a {name}!")
     assert known == [info.id for info in classes]
     assert p.shape == (5, 10)
     assert np.allclose(p.sum(axis=1), 1)
@@ -110,13 +108,15 @@ def test_a_zero_shot_model_is_asked_for_every_class_by_its_name(tiny, tmp_path, 
     assert all(0 < row["p"] < 1 and 1 <= row["rank"] <= 10 for row in rows)
 
 
-def test_a_classifier_without_classes_of_its_own_is_imagenets():
-    known, p = seen(lambda images: np.full((len(images), 1000), 1e-3), [None], [ClassInfo("x", "x")], "a {name}")
+def test_a_classifier_without_a_class_list_has_imagenets():
+    known, p = class_probabilities(
+        lambda images: np.full((len(images), 1000), 1e-3), [None], [ClassInfo("x", "x")], "a {name}"
+    )
     assert known == [info.id for info in class_infos()]
     assert p.shape == (1, 1000)
 
 
 @pytest.mark.parametrize("fields", [{"template": "a photo"}, {"template": "{caption}"}, {"least": 2}, {"top": 0}])
-def test_settings_without_meaning_are_refused(fields):
+def test_invalid_settings_are_refused(fields):
     with pytest.raises(ValidationError):
         ClassAgreement(**fields)

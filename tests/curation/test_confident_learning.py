@@ -1,37 +1,19 @@
 import numpy as np
-import pyarrow as pa
 import pytest
+from embedded import CTX, edition, scored, scores
 from long_tail import COLUMNS, harm, long_tail, out_of_fold
 from noise import asymmetric, digits, symmetric
 from sklearn.metrics import f1_score, roc_auc_score
 
-from curation.confident_learning import ConfidentLearning, guarded, suspects
-from curation.labels.pruning import prune_by_noise_rate
-from schemas.component import Context
-from schemas.errors import RecipeError
-from variorum.columns import arrow_column
-
-CTX = Context(seed=0, models=None, memo=None)
+from variorum.curation.confident_learning import ConfidentLearning, guarded, suspects
+from variorum.curation.labels.pruning import prune_by_noise_rate
+from variorum.schemas.errors import RecipeError
 
 
-def edition(labels, p, ids=None):
-    n = len(labels)
-    return pa.table(
-        {
-            "id": ids or [f"{i:04d}" for i in range(n)],
-            "label": np.asarray(labels, dtype=np.int64),
-            "labels": pa.array([[f"class {k}"] if k >= 0 else [] for k in labels], pa.list_(pa.string())),
-            "probabilities.p": arrow_column(np.asarray(p, dtype=np.float32)),
-        }
-    )
-
-
-def scored(table, step):
-    """The columns that a step gives, and the table with them."""
-    found = step.score(table, CTX)
-    for name, values in found.items():
-        table = table.append_column(f"{step.component_name()}.{name}", arrow_column(values))
-    return found, table
+def predicted(labels, p):
+    """An edition with these probabilities."""
+    p = np.asarray(p, dtype=np.float32)
+    return edition(np.zeros((len(labels), 1)), labels, {"probabilities.p": p})
 
 
 def noisy_digits(make, rate, seed=0):
@@ -87,7 +69,7 @@ def test_proposals_are_mostly_the_true_labels():
 
 
 def tail_policy(seeds):
-    """Per column: what the default rule and what two readings do, without the guard for small classes."""
+    """For each column: `harm` of the default rule and of the two rankings, without the guard for small classes."""
     figures = {}
     for name, (rho, rate, flips) in COLUMNS.items():
         runs = []
@@ -112,12 +94,12 @@ def check_tail_policy(figures):
             assert ours["tail_harm"] < default["tail_harm"] / 2, name
 
 
-def test_a_right_label_of_a_rare_class_is_rarely_condemned():
+def test_a_right_label_of_a_rare_class_is_rarely_flagged():
     check_tail_policy(tail_policy(1))
 
 
 @pytest.mark.slow
-def test_a_right_label_of_a_rare_class_is_rarely_condemned_over_five_seeds():
+def test_a_right_label_of_a_rare_class_is_rarely_flagged_over_five_seeds():
     figures = tail_policy(5)
     check_tail_policy(figures)
     assert all(pool["recall"] >= 0.92 for _, _, pool in figures.values())
@@ -133,7 +115,7 @@ def test_small_classes_are_reviewed_not_flagged():
     assert not (found["flag"] & found["review"]).any()
 
 
-def test_the_least_suspect_beyond_a_classs_share_are_spared():
+def test_the_least_suspect_beyond_a_classs_share_are_not_flagged():
     y = np.array([0] * 10 + [1] * 10)
     score = np.concatenate([np.arange(10), np.arange(10)]) / 10.0
     flag = np.array([True] * 10 + [False] * 8 + [True] * 2)
@@ -142,19 +124,19 @@ def test_the_least_suspect_beyond_a_classs_share_are_spared():
     assert not guarded(flag, score, y, np.arange(20), min_class_size=11, max_share_per_class=1).any()
 
 
-def test_equal_scores_go_by_the_order_of_ids():
+def test_equal_scores_are_ordered_by_id():
     y, flag, score = np.zeros(4, dtype=np.int64), np.ones(4, dtype=bool), np.ones(4)
     assert guarded(flag, score, y, np.array([3, 1, 0, 2]), 1, 0.5).tolist() == [False, True, True, False]
 
 
-def test_the_step_gives_class_indices_and_leaves_out_the_unlabelled():
+def test_the_detector_gives_class_indices_and_leaves_out_the_unlabelled():
     y, p, _ = noisy_digits(symmetric, 0.2)
     index = np.array([3, 5, 8, 13, 21, 34, 55, 89, 144, 233])
     labels = index[y]
     labels[:7], p[:7] = -1, np.nan
-    table = edition(labels, p)
+    table = predicted(labels, p)
     step = ConfidentLearning()
-    found, full = scored(table, step)
+    found = scored(step, table)
     assert step.needs() == ("probabilities",)
     assert np.isnan(found["score"][:7]).all()
     assert found["proposed"][:7].tolist() == [-1] * 7
@@ -163,7 +145,7 @@ def test_the_step_gives_class_indices_and_leaves_out_the_unlabelled():
     alone = suspects(y[7:], p[7:], np.arange(len(y) - 7))
     np.testing.assert_array_equal(found["flag"][7:], alone["flag"])
     np.testing.assert_array_equal(found["proposed"][7:], index[alone["proposed"]])
-    figures = step.summarise(full)
+    figures = step.figures(found, CTX)
     assert figures["judged"] == len(y) - 7
     assert figures["estimated_noise_rate"] == pytest.approx(0.19, abs=0.02)
     assert figures["flagged"] == int(found["flag"].sum())
@@ -174,9 +156,9 @@ def test_the_order_of_rows_does_not_matter():
     y, p, _ = noisy_digits(symmetric, 0.2)
     p = np.round(p, 1)
     p /= p.sum(axis=1, keepdims=True)
-    table = edition(y, p)
+    table = predicted(y, p)
     order = np.random.default_rng(0).permutation(len(y))
-    one, other = ConfidentLearning().score(table, CTX), ConfidentLearning().score(table.take(order), CTX)
+    one, other = scores(ConfidentLearning(), table), scores(ConfidentLearning(), table.take(order))
     for name in ("margin", "margin_adjusted", "score"):
         np.testing.assert_allclose(one[name][order], other[name], atol=1e-6)
     assert (one["flag"][order] == other["flag"]).mean() > 0.999
@@ -184,18 +166,18 @@ def test_the_order_of_rows_does_not_matter():
 
 def test_one_class_no_labels_and_no_rows():
     step = ConfidentLearning()
-    found = step.score(edition([4] * 5, np.ones((5, 1))), CTX)
+    found = scores(step, predicted([4] * 5, np.ones((5, 1))))
     assert found["score"].tolist() == [0.0] * 5
     assert not found["flag"].any()
     assert found["proposed"].tolist() == [4] * 5
-    for table in (edition([-1] * 3, np.full((3, 2), np.nan)), edition([], np.empty((0, 2)))):
-        found, full = scored(table, step)
+    for table in (predicted([-1] * 3, np.full((3, 2), np.nan)), predicted([], np.empty((0, 2)))):
+        found = scored(step, table)
         assert np.isnan(found["score"]).all()
-        assert step.summarise(full) == {"judged": 0}
+        assert step.figures(found, CTX) == {"judged": 0}
 
 
-def test_what_is_no_distribution_is_refused():
+def test_rows_that_are_not_distributions_are_refused():
     with pytest.raises(RecipeError, match=r"row 1: its probabilities sum to 0\.9"):
-        ConfidentLearning().score(edition([0, 1], [[0.5, 0.5], [0.5, 0.4]]), CTX)
-    with pytest.raises(RecipeError, match="is the step 'probabilities' in the recipe"):
-        ConfidentLearning().score(edition([0], [[1.0]]).drop_columns("probabilities.p"), CTX)
+        scores(ConfidentLearning(), predicted([0, 1], [[0.5, 0.5], [0.5, 0.4]]))
+    with pytest.raises(RecipeError, match="Is 'probabilities' in the recipe"):
+        scores(ConfidentLearning(), predicted([0], [[1.0]]).drop_columns("probabilities.p"))

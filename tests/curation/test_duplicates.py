@@ -2,12 +2,13 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from pictures import CONTEXT, copy, crops, edition, render, scored
+from pictures import CONTEXT, copy, crops, edition, figures, render, scored
 
-from curation.duplicates import Duplicates, conflicts, cut_from
-from curation.fingerprints.pdq import LEAST_QUALITY, pdq
-from schemas.errors import RecipeError
-from schemas.sample import Sample
+from variorum.curation.copies.pdq import LEAST_QUALITY, pdq
+from variorum.curation.duplicates import Duplicates, conflicts, cut_from
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
 STEP = Duplicates(embedding=False)
 
@@ -57,19 +58,19 @@ def test_embeddings_find_what_hashes_miss_and_never_what_the_cut_leaves_out():
     strict = scored(Duplicates(cosine=0.9), table)
     assert columns(strict, "group")[0][60:] == [0, 61]
     assert columns(strict, "cosine_cut")[0][0] == 0.9
-    assert Duplicates(cosine=0.9).summarise(strict)["cosine_cut_from"] == "recipe"
-    assert Duplicates().summarise(found)["cosine_cut_from"] == "own pairs"
+    assert figures(Duplicates(cosine=0.9), strict)["cosine_cut_from"] == "recipe"
+    assert figures(Duplicates(), found)["cosine_cut_from"] == "own pairs"
 
 
 def test_with_few_pictures_the_cut_is_the_stated_default():
     vectors = np.eye(4, 8)
     vectors[3] = vectors[0]
     found = scored(Duplicates(), edition([render(k) for k in range(4)], vectors.astype(np.float16)))
-    figures = Duplicates().summarise(found)
-    assert figures["cosine_cut"] == 0.95
-    assert figures["cosine_cut_from"] == "default"
-    assert figures["false_pairs_a_picture"] is None
-    assert figures["by_layer"] == {"file": 0, "pixels": 0, "hash": 0, "embedding": 1}
+    told = figures(Duplicates(), found)
+    assert told["cosine_cut"] == 0.95
+    assert told["cosine_cut_from"] == "default"
+    assert told["false_pairs_a_picture"] is None
+    assert told["by_layer"] == {"file": 0, "pixels": 0, "hash": 0, "embedding": 1}
 
 
 def test_what_the_cut_rests_on_is_said():
@@ -131,11 +132,11 @@ def test_copies_with_two_labels_contradict_each_other():
     pictures = [one, copy(one, "jpeg"), one, render(2), render(2)]
     found = scored(STEP, edition(pictures, label=[3, 5, -1, 4, -1]))
     assert columns(found, "conflict") == [[True, True, True, False, False]]
-    figures = STEP.summarise(found)
-    assert figures["conflicting_groups"] == 1
-    assert figures["group_sizes"] == {"2": 1, "3": 1}
-    assert figures["copies"] == 3
-    assert figures["share"] == pytest.approx(0.6)
+    told = figures(STEP, found)
+    assert told["conflicting_groups"] == 1
+    assert told["group_sizes"] == {"2": 1, "3": 1}
+    assert told["copies"] == 3
+    assert told["share"] == pytest.approx(0.6)
 
 
 def test_nobody_contradicts_an_unlabelled_edition():
@@ -184,8 +185,8 @@ def test_what_is_measured():
 
 def test_an_empty_edition_has_no_columns():
     empty = pa.table({"id": pa.array([], pa.string())})
-    assert Duplicates().score(empty, CONTEXT) == {}
-    assert Duplicates().summarise(empty) == {"pictures": 0}
+    assert Duplicates().score(Table(empty), CONTEXT) == {}
+    assert figures(Duplicates(), empty) == {"pictures": 0}
 
 
 def test_one_picture_is_its_own_group():
@@ -197,4 +198,4 @@ def test_embeddings_are_asked_for_only_when_compared():
     assert Duplicates().needs() == ("features",)
     assert STEP.needs() == ()
     with pytest.raises(RecipeError, match="'features'"):
-        Duplicates().score(edition([render(1), render(2)]), CONTEXT)
+        scored(Duplicates(), edition([render(1), render(2)]))

@@ -1,4 +1,4 @@
-"""Tar shards to decisions to tar shards, on real photographs with known faults."""
+"""From tar shards to decisions to tar shards, on real photographs with known faults."""
 
 import json
 
@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 from injected import CLASSES, inject, photograph, save, tiles
 
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.curate import curate
-from variorum.diff import diff
-from variorum.engine import build
-from variorum.ledgers import read_verdicts, settle
-from variorum.recipes import load_recipe
-from variorum.release import release, rollback
-from variorum.shards import read_shard
-from variorum.store import Store
-from variorum.tables import read_table
-from variorum.verify import verify
+from variorum.edition.ledgers import read_verdicts, settle
+from variorum.edition.shards import read_shard
+from variorum.edition.store import Store
+from variorum.edition.tables import read_table
+from variorum.edition.verify import verify
+from variorum.report.diff import diff
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import build
+from variorum.stages.context import open_context
+from variorum.stages.curate import curate
+from variorum.stages.recipe_files import load_recipe
+from variorum.stages.release import release, rollback
 
 SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 7))]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The shipped recipe on a folder with faults injected by a seed: the faults, recipe, edition, ledger, store."""
+    """The shipped recipe on a folder with faults injected by a seed: faults, recipe, edition, number, ledger, store."""
     done = {}
 
     def once(seed: int):
@@ -38,7 +38,7 @@ def run(tmp_path_factory):
                     "source.name=image_folder",
                     f"source.path={folder / 'photos'}",
                     "samples_per_shard=64",
-                    "curate.policy.min_class_size=10",  # the classes have about twenty pictures
+                    "curate.policy.min_class_size=10",  # the classes have about twenty pictures each
                     "curate.policy.max_share_per_class=0.3",
                     "curate.confident_learning.min_class_size=10",
                 ],
@@ -54,13 +54,13 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def curated(run):
-    """One of the runs with its release."""
+    """One of the runs, with its release."""
     faults, what, manifest, number, ledger, store = run(0)
     return faults, what, manifest, number, ledger, release(manifest, number, ledger, store), store
 
 
 def verdicts(manifest, ledger, store) -> dict[str, tuple[str, str]]:
-    """Action and reason for every picture, by its file."""
+    """Action and reason for every picture, by file name."""
     rows = read_table(store, manifest.rows, ["id", "origin"]).to_pylist()
     found = settle(read_verdicts(ledger, store))
     return {row["origin"]: (v.action, v.reason) if (v := found.get(row["id"])) else ("", "") for row in rows}
@@ -76,7 +76,7 @@ def test_injected_faults_are_found(run, seed):
     found = verdicts(manifest, ledger, store)
     assert share(found, faults.flips, "relabel", "review", "drop") >= 0.8
     assert share(found, faults.foreign, "review", "drop") >= 0.8
-    assert share(found, faults.foreign, "relabel") == 0  # no label is right
+    assert share(found, faults.foreign, "relabel") == 0  # there is no right label for them
     assert share(found, faults.damage, "review", "drop") == 1
     for copy, original in faults.copies.items():
         reasons = {found[copy][1], found[original][1]}
@@ -85,7 +85,7 @@ def test_injected_faults_are_found(run, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_is_right_is_left_alone(run, seed):
+def test_clean_pictures_are_left_alone(run, seed):
     faults, _, manifest, _, ledger, store = run(seed)
     found = verdicts(manifest, ledger, store)
     faulty = {*faults.flips, *faults.foreign, *faults.damage, *faults.copies, *faults.copies.values()}
@@ -94,8 +94,8 @@ def test_what_is_right_is_left_alone(run, seed):
     assert share(found, clean, "review") <= 0.15
 
 
-def test_a_clean_folder_is_left_in_peace(tmp_path):
-    """Nothing was injected, so hardly anything is asked: no share of the pictures is doubtful by definition."""
+def test_a_clean_folder_is_left_alone(tmp_path):
+    """Without injected faults, hardly anything goes to review: no fixed share of the pictures is doubtful."""
     for label in CLASSES:
         for number, pixels in enumerate(tiles(label, 96, 20)):
             save(tmp_path / "photos", label, f"{number:02d}.jpg", pixels)
@@ -107,10 +107,10 @@ def test_a_clean_folder_is_left_in_peace(tmp_path):
     assert share(found, found, "drop", "relabel") <= 0.01
     assert share(found, found, "review") <= 0.09
     doubts = [reason for action, reason in found.values() if action == "review" and reason != "poor_quality"]
-    assert len(doubts) <= 0.05 * len(found)  # the other half are dark by cleanvision's measure, and so they are
+    assert len(doubts) <= 0.05 * len(found)  # the other half are dark by cleanvision's measure, rightly
 
 
-def test_labels_are_mended(curated):
+def test_labels_are_corrected(curated):
     faults, _, manifest, _, _, released, store = curated
     changed = {change.origin: change.after for change in diff(manifest, released, store) if change.kind == "relabelled"}
     flips = {name: right for name, right in faults.flips.items() if name in changed}
@@ -118,8 +118,8 @@ def test_labels_are_mended(curated):
     assert sum(changed[name] == (right,) for name, right in flips.items()) >= 0.95 * len(flips)
 
 
-def test_a_picture_and_its_copy_never_both_go(tmp_path):
-    """A copy stays if what it is a copy of is dropped for its size, or is itself but an enlargement of it."""
+def test_a_picture_and_its_copy_are_never_both_dropped(tmp_path):
+    """A copy stays if its original is dropped for its size; an enlarged copy is dropped itself."""
     photos = tmp_path / "photos"
     small = tiles("coffee", 160, 6)
     for number, pixels in enumerate(small):

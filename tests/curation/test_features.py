@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from skimage import data
 
-from curation.features import Features, normalised, standardised
-from schemas.component import Context
-from schemas.sample import Sample
+from variorum.curation.embeddings.rows import normalised, standardised
+from variorum.curation.features import Features
 from variorum.models import ModelTable
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Sample
 
 
-def test_the_embedding_is_the_encoders_as_it_is():
+def test_the_embedding_is_the_encoders_output():
     models = ModelTable("embedded")
     pictures = [data.chelsea(), data.coffee(), data.chelsea()[:, ::-1]]
     samples = [Sample(id=str(i), image=np.ascontiguousarray(picture)) for i, picture in enumerate(pictures)]
@@ -23,7 +24,7 @@ def test_the_embedding_is_the_encoders_as_it_is():
     assert Features(encoder="other").aliases() == ("other",)
 
 
-def test_what_float16_cannot_hold_is_not_judged():
+def test_values_beyond_float16_become_infinite():
     class Loud:
         def get(self, alias):
             return lambda images: np.full((len(images), 3), [1.0, 2.0, 1e6], np.float32)

@@ -1,20 +1,21 @@
 import io
-import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pictures import CONTEXT, copy, edition, render, scored
-from PIL import Image
+from pictures import CONTEXT, copy, edition, figures, measured, render, scored
 from pydantic import ValidationError
 
-from curation.duplicates import Duplicates
-from curation.fingerprints.blocklists import Blocklist, blocklist
-from curation.fingerprints.grouping import grouped_folds, leak_rate
-from curation.leakage import Leakage, list_hashes, split_of
-from schemas.component import Context
-from schemas.errors import RecipeError, SourceError
+from variorum.curation.copies.blocklists import Blocklist, blocklist
+from variorum.curation.copies.grouping import grouped_folds, leak_rate
+from variorum.curation.duplicates import Duplicates
+from variorum.curation.features import Features
+from variorum.curation.leakage import Leakage, list_hashes, split_of
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
 SPLITS = {"train": "train/*", "val": "val/*", "test": "test/*"}
 
@@ -29,11 +30,15 @@ def origins(*splits):
     return [f"{split}/{k}.png" for k, split in enumerate(splits)]
 
 
+def listing(pictures, vectors=None):
+    return blocklist(Table(edition(pictures, vectors)), embedding=vectors is not None)
+
+
 @pytest.fixture
 def listed(tmp_path):
     """A blocklist of renders 0 to 4, in a file."""
     path = tmp_path / "benchmark.parquet"
-    path.write_bytes(blocklist(edition([render(k) for k in range(5)])))
+    path.write_bytes(listing([render(k) for k in range(5)]))
     return path
 
 
@@ -54,15 +59,15 @@ def test_training_pictures_that_a_test_has_are_flagged():
     assert neighbour[:3] == [table.column("id")[3].as_py(), table.column("id")[4].as_py(), ""]
     assert split == ["train", "train", "train", "test", "val", "test", "", "test"]
     assert known == ["", "", "", "file", "hash", "", "", ""]
-    figures = step.summarise(found)
-    assert figures["leaking"] == 2
-    assert figures["compared_with"] == "test, val"
-    assert Leakage().summarise(scored(Leakage(embedding=False), table))["compared_with"] == "nothing"
-    assert figures["into"] == {"test": 1, "val": 1}
-    assert figures["leak_rate"]["test"] == pytest.approx(
+    told = figures(step, found)
+    assert told["leaking"] == 2
+    assert told["compared_with"] == "test, val"
+    assert figures(Leakage(), scored(Leakage(embedding=False), table))["compared_with"] == "nothing"
+    assert told["into"] == {"test": 1, "val": 1}
+    assert told["leak_rate"]["test"] == pytest.approx(
         {"file": 1 / 3, "pixels": 1 / 3, "hash": 1 / 3, "embedding": 1 / 3}
     )
-    assert figures["leak_rate"]["val"] == {"file": 0, "pixels": 0, "hash": 1, "embedding": 1}
+    assert told["leak_rate"]["val"] == {"file": 0, "pixels": 0, "hash": 1, "embedding": 1}
 
 
 def test_the_strongest_leak_of_a_picture_counts():
@@ -80,7 +85,7 @@ def test_embeddings_find_a_crop_in_training():
     table = edition(pictures, vectors, origin=origin)
     found = scored(Leakage(splits=SPLITS), table)
     assert columns(found, "layer")[0][0] == "embedding"
-    assert Leakage(splits=SPLITS).summarise(found)["leak_rate"] == {
+    assert figures(Leakage(splits=SPLITS), found)["leak_rate"] == {
         "test": {"file": 0, "pixels": 0, "hash": 0, "embedding": 1}
     }
 
@@ -100,7 +105,7 @@ def test_a_split_by_group_leaks_nothing_and_a_random_one_does():
         origin = origins(*("test" if held_out else "train" for held_out in fold == 0))
         places = table.set_column(table.column_names.index("origin"), "origin", pa.array(origin))
         step = Leakage(splits=SPLITS, embedding=False)
-        rates[name] = step.summarise(scored(step, places))["leak_rate"]["test"]["hash"]
+        rates[name] = figures(step, scored(step, places))["leak_rate"]["test"]["hash"]
         i, j = np.nonzero(np.triu(group[:, None] == group, 1))
         assert rates[name] == pytest.approx(leak_rate(fold == 0, fold != 0, i, j))
     assert rates["grouped"] == 0
@@ -109,13 +114,13 @@ def test_a_split_by_group_leaks_nothing_and_a_random_one_does():
 
 def test_origins_of_two_splits_are_refused():
     assert split_of(np.array(["a/1", "b/c/2", "3"], object), {"x": "a/*", "y": "b/*"}).tolist() == ["x", "y", ""]
-    with pytest.raises(RecipeError, match=r"train/1 fits the patterns of the splits train and test"):
+    with pytest.raises(RecipeError, match=r"train/1 matches the patterns of both splits train and test"):
         split_of(np.array(["train/1"], object), {"train": "train/*", "test": "*/1"})
 
 
 @pytest.mark.parametrize("splits", [{"train": "a/*"}, {"a": "a/*", "b": "b/*"}])
 def test_splits_need_a_training_side_and_another(splits):
-    with pytest.raises(ValidationError, match="splits need 'train' and at least one other"):
+    with pytest.raises(ValidationError, match="splits must hold 'train' and at least one other"):
         Leakage(splits=splits)
 
 
@@ -156,65 +161,68 @@ def test_pictures_on_a_list_are_flagged(listed):
         ["pixels", "hash", "hash", "", ""],
     ]
     assert columns(found, "neighbour") == [[""] * 5]
-    assert step.summarise(found)["into"] == {"benchmark": 3}
-    assert step.summarise(found)["compared_with"] == "benchmark"
+    assert figures(step, found)["into"] == {"benchmark": 3}
+    assert figures(step, found)["compared_with"] == "benchmark"
     same_files = scored(step, edition(pictures))
     assert columns(same_files, "layer")[0][0] == "file"
 
 
-def test_copies_of_what_a_generator_was_trained_on_are_flagged(tmp_path):
-    for number in range(4):
-        (tmp_path / "seen" / "thing").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(render(number)).save(tmp_path / "seen" / "thing" / f"{number}.png")
-    (tmp_path / "seen" / "thing" / "broken.png").write_bytes(b"no picture")
-    kept: dict[str, object] = {}
-    ctx = Context(0, None, lambda key, compute: kept.setdefault(key, compute()))
-    step = Leakage(trained_on={"name": "image_folder", "path": str(tmp_path / "seen")}, embedding=False)
-    table = edition([render(0), copy(render(1), "flip"), render(9)])
-    found = scored(step, table, ctx)
-    assert columns(found, "flag", "against", "layer") == [
-        [True, True, False],
-        ["trained_on", "trained_on", ""],
-        ["pixels", "hash", ""],
+SEEN = {"name": "image_folder", "path": "seen"}
+
+
+class Corners:
+    """Corner pixels as an embedding, under any alias."""
+
+    def get(self, alias):
+        return lambda images: np.stack([image[:2, :2].ravel() for image in images]).astype(np.float32)
+
+
+def trained_on(pictures, *, embedding=False):
+    """What `score` gets for a generator's training pictures: the columns that the needed detectors measure on them."""
+    steps = [Duplicates(embedding=embedding), *([Features()] if embedding else [])]
+    samples = [Sample(f"seen{k}", picture) for k, picture in enumerate(pictures)]
+    return {"trained_on": Table(measured(steps, samples, Context(0, Corners(), None)), "leakage")}
+
+
+def test_copies_of_what_a_generator_was_trained_on_are_flagged():
+    flat = np.full((64, 64, 3), 99, np.uint8)  # its PDQ means nothing
+    step = Leakage(trained_on=SEEN, embedding=False)
+    table = edition([render(0), copy(render(1), "flip"), render(9), flat + 1])
+    found = scored(step, table, trained_on([*(render(k) for k in range(4)), flat]))
+    assert columns(found, "flag", "against", "layer", "neighbour") == [
+        [True, True, False, False],
+        ["trained_on", "trained_on", "", ""],
+        ["pixels", "hash", "", ""],
+        [""] * 4,
     ]
-    assert step.summarise(found)["compared_with"] == "trained_on"
-    (list_of,) = kept.values()
-    assert len(list_of["pixels"]) == 4
-    shutil.copytree(tmp_path / "seen", tmp_path / "more")
-    Image.fromarray(render(9)).save(tmp_path / "more" / "thing" / "9.png")
-    more = Leakage(trained_on={"name": "image_folder", "path": str(tmp_path / "more")}, embedding=False)
-    assert columns(scored(more, table, ctx), "flag") == [[True] * 3]  # other data, another list
+    assert figures(step, found)["compared_with"] == "trained_on"
+    assert figures(step, found)["into"] == {"trained_on": 2}
+    more = scored(step, table, trained_on([render(0), render(1), render(9), flat + 1]))
+    assert columns(more, "flag", "layer") == [[True] * 4, ["pixels", "hash", "pixels", "pixels"]]
 
 
-def test_what_a_generator_was_trained_on_is_embedded_as_the_edition_is(tmp_path):
-    class Corners:
-        """Corner pixels as an embedding, under any alias."""
-
-        def __init__(self):
-            self.asked = set()
-
-        def get(self, alias):
-            self.asked.add(alias)
-            return lambda images: np.stack([image[:2, :2].ravel() for image in images]).astype(np.float32)
-
-        def pin(self, alias):
-            return alias
-
-    (tmp_path / "thing").mkdir()
-    Image.fromarray(render(0)).save(tmp_path / "thing" / "0.png")
+def test_what_a_generator_was_trained_on_is_compared_by_embedding_too():
     like = render(5).copy()
     like[:2, :2] = render(0)[:2, :2]
-    pictures, models = [render(9), like], Corners()
-    table = edition(pictures, models.get("own")(pictures).astype(np.float16))
-    table = table.append_column("features.encoder", pa.array(["own"] * 2))
-    step = Leakage(trained_on={"name": "image_folder", "path": str(tmp_path)}, cosine=0.999)
-    found = scored(step, table, Context(0, models, lambda key, compute: compute()))
-    assert columns(found, "layer") == [["", "embedding"]]
-    assert models.asked == {"own"}
+    pictures = [render(9), like]
+    table = edition(pictures, Corners().get("encoder")(pictures).astype(np.float16))
+    references = trained_on([render(0)], embedding=True)
+    assert columns(scored(Leakage(trained_on=SEEN, cosine=0.999), table, references), "layer") == [["", "embedding"]]
+    hashes = Leakage(trained_on=SEEN, embedding=False)
+    assert columns(scored(hashes, table, references), "layer") == [["", ""]]
 
 
-def test_a_list_of_some_fingerprints_is_checked_by_those(tmp_path):
-    full = pq.read_table(io.BytesIO(blocklist(edition([render(1)]))))
+def test_what_it_asks_the_machinery_to_measure():
+    step = Leakage(trained_on=SEEN)
+    assert list(step.references()) == ["trained_on"]
+    assert step.needs() == ("duplicates", "features")
+    assert Leakage(embedding=False).needs() == ("duplicates",)
+    assert Leakage().references() == {}
+    assert step.fingerprint() != Leakage().fingerprint()
+
+
+def test_a_list_with_some_of_the_columns_is_checked_by_those(tmp_path):
+    full = pq.read_table(io.BytesIO(listing([render(1)])))
     for name, layer in (("sha256", "file"), ("pixels", "pixels"), ("pdq", "hash")):
         pq.write_table(full.select([name]), tmp_path / f"{name}.parquet")
         step = Leakage(against=[str(tmp_path / f"{name}.parquet")], embedding=False)
@@ -224,26 +232,26 @@ def test_a_list_of_some_fingerprints_is_checked_by_those(tmp_path):
 def test_embeddings_on_a_list(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(60, 32)).astype(np.float16)
     path = tmp_path / "list.parquet"
-    path.write_bytes(blocklist(edition([render(100)], vectors[:1]), embedding=True))
+    path.write_bytes(listing([render(100)], vectors[:1]))
     table = edition([render(k) for k in range(60)], vectors)
     assert columns(scored(Leakage(against=[str(path)]), table), "layer") == [["embedding", *[""] * 59]]
     shorter = table.drop_columns(["features.embedding"])
     shorter = shorter.append_column(
         "features.embedding", pa.FixedSizeListArray.from_arrays(vectors[:, :16].ravel(), 16)
     )
-    with pytest.raises(SourceError, match="32 numbers, the edition's have 16"):
-        Leakage(against=[str(path)]).score(shorter, CONTEXT)
+    with pytest.raises(SourceError, match="32 numbers, the edition of 16"):
+        scored(Leakage(against=[str(path)]), shorter)
 
 
 def test_a_list_holds_hashes_and_does_not_depend_on_the_order():
     grey = np.full((64, 64, 3), 99, np.uint8)
     table = edition([render(1), render(2), grey], np.ones((3, 4), np.float16))
-    data = blocklist(table)
-    assert blocklist(table.take([2, 0, 1]).combine_chunks()) == data
+    data = blocklist(Table(table))
+    assert blocklist(Table(table.take([2, 0, 1]).combine_chunks())) == data
     written = pq.read_table(io.BytesIO(data))
     assert written.schema.names == ["sha256", "pixels", "pdq"]
     assert written.column("pdq").null_count == 1  # a flat picture's hash would match others
-    assert "embedding" in pq.read_schema(io.BytesIO(blocklist(table, embedding=True))).names
+    assert "embedding" in pq.read_schema(io.BytesIO(blocklist(Table(table), embedding=True))).names
 
 
 def test_what_decides_the_columns_is_the_lists_content_and_not_its_place(listed, tmp_path):
@@ -253,9 +261,8 @@ def test_what_decides_the_columns_is_the_lists_content_and_not_its_place(listed,
     one, other = Leakage(against=[str(listed)]), Leakage(against=[str(moved)])
     assert one.fingerprint() == other.fingerprint() != Leakage().fingerprint()
     assert str(tmp_path) not in str(one.identity())
-    moved.write_bytes(blocklist(edition([render(9)])))
+    moved.write_bytes(listing([render(9)]))
     assert one.fingerprint() != other.fingerprint()
-    assert "against" in Leakage.scored_by
 
 
 def test_lists_that_are_none_are_refused(tmp_path, listed):
@@ -268,16 +275,16 @@ def test_lists_that_are_none_are_refused(tmp_path, listed):
     with pytest.raises(SourceError, match="none of the columns sha256, pixels, pdq, embedding; it has hash"):
         Blocklist.read(tmp_path / "other.parquet")
     pq.write_table(pa.table({"pdq": [b"short"]}), tmp_path / "short.parquet")
-    with pytest.raises(SourceError, match="hashes have 32 bytes, one has 5"):
+    with pytest.raises(SourceError, match="hashes must have 32 bytes, one has 5"):
         Blocklist.read(tmp_path / "short.parquet")
-    with pytest.raises(ValidationError, match="two lists or splits are named benchmark"):
+    with pytest.raises(ValidationError, match="two lists or splits have the name benchmark"):
         Leakage(against=[str(listed), str(tmp_path / "x" / "benchmark.parquet")])
 
 
 def test_an_empty_edition_has_no_columns():
     empty = pa.table({"id": pa.array([], pa.string())})
-    assert Leakage().score(empty, CONTEXT) == {}
-    assert Leakage().summarise(empty) == {"pictures": 0}
+    assert Leakage().score(Table(empty), CONTEXT) == {}
+    assert figures(Leakage(), empty) == {"pictures": 0}
 
 
 def test_a_step_with_nothing_to_compare_flags_nothing():

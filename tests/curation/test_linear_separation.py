@@ -1,15 +1,17 @@
 from pathlib import Path
 
+import embedded
 import numpy as np
 import pyarrow as pa
 import pytest
+from embedded import CTX, scored, scores
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from curation.labels.classes import less_class_median
-from curation.labels.folds import deal
-from curation.linear_separation import (
+from variorum.curation.labels.classes import less_class_median
+from variorum.curation.labels.folds import deal
+from variorum.curation.linear_separation import (
     LinearSeparation,
     compare,
     cross_fitted,
@@ -21,16 +23,13 @@ from curation.linear_separation import (
     ranks,
     weights,
 )
-from schemas.component import Context
-from variorum.columns import arrow_column
 
-CTX = Context(seed=0, models=None, memo=None)
 STAMPS = Path(__file__).with_name("data") / "stamps_efficientnet_lite0.npz"
 RNG = np.random.default_rng
 
 
 def gaussians(n, d, offset, foreign_share, flips, seed=0, k=10):
-    """Classes about an origin, foreign samples about a point `offset` away from it with labels dealt at random."""
+    """Classes around the origin, and foreign samples with random labels around a point at distance `offset`."""
     rng = RNG(seed)
     means = rng.normal(size=(k, d))
     means *= 3 / np.linalg.norm(means, axis=1, keepdims=True)
@@ -44,7 +43,7 @@ def gaussians(n, d, offset, foreign_share, flips, seed=0, k=10):
 
 
 def stamps(foreign_share, seed):
-    """Real features of nine classes, a tenth of the labels wrong, and foreign ones with labels dealt by class size."""
+    """Real features of nine classes, a tenth mislabelled, and foreign ones labelled in proportion to class sizes."""
     data = np.load(STAMPS)
     true = data["superclass"].astype(np.int64)
     rng = RNG(seed)
@@ -66,15 +65,15 @@ def out_of_fold(x, y, seed=0):
 
 
 def losses(x, y, seed=0):
-    """Cross-entropy of out-of-fold predictions, less the class's median."""
+    """Cross-entropy of out-of-fold predictions, minus the class median."""
     p = out_of_fold(x, y, seed)
     return less_class_median(-np.log(p[np.arange(len(y)), y]), y)
 
 
 def training(x, y, k, epochs=60, learning_rate=1e-4):
-    """Losses `[N, epochs]` of a head that is trained against the given labels."""
-    from curation.dynamics.training import train
-    from curation.features import normalised, standardised
+    """Losses `[N, epochs]` of a head trained on the given labels."""
+    from variorum.curation.dynamics.training import train
+    from variorum.curation.embeddings.rows import normalised, standardised
 
     inputs = standardised(normalised(x), np.ones(len(x), dtype=bool))
     return train(
@@ -83,37 +82,21 @@ def training(x, y, k, epochs=60, learning_rate=1e-4):
 
 
 def edition(x, y, history, p):
-    n = len(y)
-    ids = pa.array([f"{i:04d}" for i in range(n)], pa.string())
-    return pa.table(
-        {
-            "id": ids,
-            "source": ids,
-            "duplicates.group": np.arange(n),
-            "label": np.asarray(y, dtype=np.int64),
-            "labels": pa.array([[f"class {k}"] if k >= 0 else [] for k in y], pa.list_(pa.string())),
-            "features.embedding": arrow_column(np.asarray(x, dtype=np.float16)),
-            "training_dynamics.loss_history": arrow_column(np.asarray(history, dtype=np.float16)),
-            "probabilities.p": arrow_column(np.asarray(p, dtype=np.float32)),
-        }
-    )
-
-
-def scored(table, step=None):
-    step = step or LinearSeparation()
-    found = step.score(table, CTX)
-    for name, values in found.items():
-        table = table.append_column(f"{step.component_name()}.{name}", arrow_column(values))
-    return {name: np.asarray(values) for name, values in found.items()}, table
+    columns = {
+        "duplicates.group": np.arange(len(y)),
+        "training_dynamics.loss_history": np.asarray(history, dtype=np.float16),
+        "probabilities.p": np.asarray(p, dtype=np.float32),
+    }
+    return embedded.edition(x, y, columns)
 
 
 def areas(score, foreign, wrong):
-    """Against clean samples: of foreign ones and of flips."""
+    """AUROC of foreign samples and of wrong labels, each against clean samples."""
     clean = ~foreign & ~wrong
     return tuple(roc_auc_score(kind[clean | kind], score[clean | kind]) for kind in (foreign, wrong))
 
 
-def test_the_hyperplane_finds_what_is_foreign_and_is_blind_to_flips():
+def test_the_hyperplane_finds_foreign_pictures_and_is_blind_to_flips():
     x, y, foreign, wrong = gaussians(5000, 32, 3.0, 0.4, 0.1)
     loss = losses(x, y)
     posterior = large_mode(loss, 0)
@@ -134,22 +117,22 @@ def test_more_features_than_samples_make_a_free_hyperplane_repeat_the_losses():
 
 
 def history(large, seed=0):
-    """Losses `[N, 3]`, high for some."""
+    """Losses `[N, 3]`, high where `large`."""
     return np.where(large[:, None], 3.0, 0.2) + 0.1 * RNG(seed).random((len(large), 3))
 
 
 def test_perfect_agreement_across_folds_is_evidence_and_not_silence():
     x, y, foreign, _ = gaussians(2000, 32, 8.0, 0.15, 0.0)
-    found, table = scored(edition(x, y, history(foreign), np.full((2000, 10), 0.1)))
-    card = LinearSeparation().summarise(table)
+    found = scored(LinearSeparation(), edition(x, y, history(foreign), np.full((2000, 10), 0.1)))
+    card = LinearSeparation().figures(found, CTX)
     assert card["kappa"] >= 0.97
     assert (found["flag"] == foreign).mean() >= 0.99
     assert card["finding"] == "the hyperplane parts the large losses"
     assert card["warning"] == ""
 
 
-def test_fewer_samples_than_features_are_warned_of_and_losses_without_reason_are_not_repeated():
-    """Of a hyperplane that has seen the losses, or those of copies, all of these would be foreign."""
+def test_fewer_samples_than_features_are_warned_of_and_random_losses_are_not_repeated():
+    """A hyperplane that has seen the losses, or those of copies, would call all of these foreign."""
     rng = RNG(0)
     x = np.repeat(rng.normal(size=(200, 640)), 2, axis=0)
     large = np.repeat(rng.random(200) < 0.2, 2)
@@ -158,12 +141,14 @@ def test_fewer_samples_than_features_are_warned_of_and_losses_without_reason_are
     copies = table.set_column(
         table.column_names.index("duplicates.group"), "duplicates.group", pa.array(np.arange(400) // 2)
     )
-    found, judged = scored(copies)
-    card = LinearSeparation().summarise(judged)
+    found = scored(LinearSeparation(), copies)
+    card = LinearSeparation().figures(found, CTX)
     assert card["warning"].startswith("fewer samples than features")
     assert card["finding"].startswith("no evidence of foreign pictures")
     assert not found["flag"].any()
-    assert scored(table)[0]["flag"].sum() >= 0.5 * large.sum()  # copies in other folds vouch for one another
+    assert (
+        scores(LinearSeparation(), table)["flag"].sum() >= 0.5 * large.sum()
+    )  # copies in other folds confirm one another
     seen = hyperplane(x, found["z_posterior"])
     assert compare(seen > 0, large).kappa >= 0.9
 
@@ -198,16 +183,16 @@ def test_on_real_features_a_free_hyperplane_degenerates_and_a_held_one_does_not(
 def test_kinds_of_real_photographs():
     x, y, foreign, wrong = stamps(0.27, 0)
     history = training(x, y, 9)
-    found, table = scored(edition(x, y, history, out_of_fold(x, y)))
+    found = scored(LinearSeparation(), edition(x, y, history, out_of_fold(x, y)))
     assert found["flag"].sum() >= 20
     assert foreign[found["flag"]].mean() >= 0.85
     assert wrong[found["kind"] == "flip_like"].mean() >= 4 * wrong.mean()
     assert foreign[found["kind"] == "clean"].mean() <= 0.2
     assert roc_auc_score(foreign, found["score"]) >= 0.88
     assert roc_auc_score(foreign, found["score"]) >= roc_auc_score(foreign, history.mean(axis=1)) + 0.05
-    card = LinearSeparation().summarise(table)
+    card = LinearSeparation().figures(found, CTX)
     assert card["finding"] == "the hyperplane parts the large losses"
-    assert card["warning"].startswith("fewer samples than features")  # no reason to be silent
+    assert card["warning"].startswith("fewer samples than features")  # perfect agreement is evidence too
     assert card["flagged"] == card["kinds"]["ood_like"] == found["flag"].sum()
     assert sum(card["kinds"].values()) == card["judged"] == len(y)
     assert 0.25 <= card["estimated_precision"] <= foreign[found["flag"]].mean()
@@ -216,17 +201,17 @@ def test_kinds_of_real_photographs():
 @pytest.mark.parametrize("flips", [0.0, 0.1])
 def test_without_foreign_pictures_nothing_is_flagged(flips):
     x, y, _, wrong = gaussians(2000, 32, 3.0, 0.0, flips)
-    found, table = scored(edition(x, y, training(x, y, 10, 10, 1e-3), out_of_fold(x, y)))
+    found = scored(LinearSeparation(), edition(x, y, training(x, y, 10, 10, 1e-3), out_of_fold(x, y)))
     assert not found["flag"].any()
     assert set(found["kind"]) == {""}
     assert np.isnan(found["score"]).all()
-    assert LinearSeparation().summarise(table)["finding"].startswith("no evidence of foreign pictures")
+    assert LinearSeparation().figures(found, CTX)["finding"].startswith("no evidence of foreign pictures")
     if flips:
-        assert roc_auc_score(wrong, found["z_posterior"]) >= 0.9  # the losses' verdict stays
+        assert roc_auc_score(wrong, found["z_posterior"]) >= 0.9  # the posterior of the losses is still given
 
 
-def test_agreement_is_a_matter_of_course_where_noise_is_rare():
-    """20 large losses in 1000, 12 of them on the foreign side, with 3 small ones: 98.9 % agree and much is learned."""
+def test_agreement_is_high_by_chance_where_noise_is_rare():
+    """20 large losses in 1000, 12 of them on the foreign side with 3 small ones: 98.9 % agree, and that informs."""
     large = np.arange(1000) < 20
     far = (np.arange(1000) >= 8) & (np.arange(1000) < 23)
     found = compare(far, large)
@@ -234,11 +219,11 @@ def test_agreement_is_a_matter_of_course_where_noise_is_rare():
     assert found.informs
 
 
-def test_suspects_are_guessed_and_weighted_by_how_sure_the_guess_is():
+def test_suspects_get_a_guess_weighted_by_its_confidence():
     x, y, foreign, wrong = gaussians(3000, 32, 3.0, 0.2, 0.1)
     p = out_of_fold(x, y)
     true_guess = np.argmax(p, axis=1)
-    found, _ = scored(edition(x, y, training(x, y, 10, 10, 1e-3), p))
+    found = scored(LinearSeparation(), edition(x, y, training(x, y, 10, 10, 1e-3), p))
     large = found["z_posterior"] > 0.95
     assert (found["weight"][~large] == 1).all()
     assert np.isnan(found["pseudo_loss"][~large]).all()
@@ -319,17 +304,17 @@ def test_the_order_of_rows_changes_nothing():
     x, y, _, _ = stamps(0.27, 1)
     table = edition(x, y, training(x, y, 9, 20), out_of_fold(x, y))
     order = RNG(0).permutation(len(y))
-    straight, turned = LinearSeparation().score(table, CTX), LinearSeparation().score(table.take(order), CTX)
+    straight, turned = scores(LinearSeparation(), table), scores(LinearSeparation(), table.take(order))
     np.testing.assert_allclose(np.array(straight["margin"])[order], turned["margin"], rtol=1e-2, atol=1e-3)
     assert (np.array(straight["kind"])[order] == np.array(turned["kind"])).mean() >= 0.99
 
 
-def test_what_cannot_be_judged_is_left_alone():
+def test_pictures_that_cannot_be_judged_are_left_alone():
     x, y, _, _ = gaussians(600, 8, 4.0, 0.3, 0.1)
     p, history = out_of_fold(x, y), training(x, y, 10, 10, 1e-3)
     y[:3], history[:3], p[:3] = -1, np.nan, np.nan
     x[5, 2] = np.nan
-    found, _ = scored(edition(x, y, history, p))
+    found = scored(LinearSeparation(), edition(x, y, history, p))
     assert found["flag"].any()
     assert np.isnan(found["score"][[0, 1, 2, 5]]).all()
     assert (found["kind"][[0, 1, 2, 5]] == "").all()
@@ -342,9 +327,8 @@ def test_what_cannot_be_judged_is_left_alone():
 @pytest.mark.parametrize(
     ("n", "loss"), [(0, []), (1, [0.5]), (4, [1.0] * 4), (4, [np.nan] * 4)], ids=["none", "one", "alike", "no losses"]
 )
-def test_little_to_go_by_flags_nothing(n, loss):
+def test_too_little_data_flags_nothing(n, loss):
     table = edition(np.ones((n, 3)), np.zeros(n), np.reshape(loss, (n, 1)), np.ones((n, 1)))
-    found, table = scored(table)
-    assert all(len(values) == n for values in found.values())
+    found = scored(LinearSeparation(), table)
     assert not found["flag"].any()
-    assert LinearSeparation().summarise(table)["flagged"] == 0
+    assert LinearSeparation().figures(found, CTX)["flagged"] == 0

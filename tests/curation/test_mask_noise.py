@@ -4,12 +4,15 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from pictures import measured
 
-from curation.mask_noise import MaskNoise, disagreement, mean_where, redrawn
-from schemas.component import Context, CurationStep, build_component
-from schemas.sample import Sample
-from variorum.columns import arrow_column
-from variorum.images import decode_mask, encode_png
+from variorum.arrays import arrow_column
+from variorum.curation.mask_noise import MaskNoise, disagreement, mean_where, redrawn
+from variorum.pixels import decode_mask, encode_png
+from variorum.schemas.component import Context
+from variorum.schemas.lookup import build_component
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
 CONTEXT = Context(0, None, lambda key, compute: compute())
 STEP = MaskNoise(side=32)
@@ -37,28 +40,18 @@ def samples(number, size=64, seed=0, spoil=0.5):
     return found, np.stack(truth), np.array(wrong)
 
 
-def measured(pictures, step=STEP):
-    rows = list(step.measure(pictures, CONTEXT))
-    table = pa.table({"id": [sample.id for sample in pictures]})
-    for name in rows[0]:
-        values = [row[name] for row in rows]
-        values = np.stack(values) if isinstance(values[0], np.ndarray) else values
-        table = table.append_column(f"mask_noise.{name}", arrow_column(values))
-    return table
-
-
 def scored(table, step=STEP):
-    found = step.score(table, CONTEXT)
+    found = step.score(Table(table, "mask_noise"), CONTEXT)
     for name, values in found.items():
         table = table.append_column(f"mask_noise.{name}", arrow_column(values))
-    return found, table
+    return found, step.figures(Table(table, "mask_noise"), CONTEXT)
 
 
 @pytest.fixture(scope="module")
 def judged():
     pictures, truth, wrong = samples(60)
-    found, table = scored(measured(pictures))
-    return pictures, truth, wrong, found, STEP.summarise(table)
+    found, figures = scored(measured([STEP], pictures))
+    return pictures, truth, wrong, found, figures
 
 
 def test_spoilt_masks_are_flagged_and_come_nearer_to_the_truth(judged):
@@ -95,7 +88,7 @@ def test_the_columns_agree_with_one_another(judged):
 
 
 def test_a_second_run_gives_the_same():
-    table = measured(samples(12)[0])
+    table = Table(measured([STEP], samples(12)[0]), "mask_noise")
     few = STEP.model_copy(update={"epochs": 9})
     one, two = few.score(table, CONTEXT), few.score(table, CONTEXT)
     assert one["report"] == two["report"]
@@ -104,25 +97,24 @@ def test_a_second_run_gives_the_same():
 
 @pytest.mark.parametrize(("number", "why"), [(9, "in 9 masks, under 10"), (1, "in 1 masks, under 10")])
 def test_with_few_masks_it_says_that_there_is_no_evidence(number, why):
-    found, table = scored(measured(samples(number)[0]))
+    found, figures = scored(measured([STEP], samples(number)[0]))
     assert found["corrected"] == [None] * number
     assert np.isnan(found["score"]).all()
     assert not found["flag"].any()
-    figures = STEP.summarise(table)
     assert (figures["refusal"], figures["judged"], figures["flagged"]) == (why, 0, 0)
     assert json.loads(found["report"][0])["onset_epoch"] == 0
 
 
 def test_with_few_epochs_it_says_so():
-    found, _ = scored(measured(samples(12)[0]), STEP.model_copy(update={"epochs": 4}))
+    found, _ = scored(measured([STEP], samples(12)[0]), STEP.model_copy(update={"epochs": 4}))
     assert "epochs since its IoU rose, under 8" in json.loads(found["report"][0])["refusal"]
 
 
 def test_pictures_without_a_mask_are_not_judged():
     bare = [Sample(f"{n:032x}", np.zeros((20, 30, 3), np.uint8)) for n in range(3)]
-    found, table = scored(measured(bare))
+    found, figures = scored(measured([STEP], bare))
     assert found["corrected"] == [None] * 3
-    assert STEP.summarise(table)["judged"] == 0
+    assert figures["judged"] == 0
 
 
 def test_masks_may_be_pixels_and_of_any_size():
@@ -159,10 +151,9 @@ def test_disagreement_is_one_minus_iou():
 
 
 def test_an_edition_without_pictures():
-    assert STEP.score(pa.table({"id": pa.array([], pa.string())}), CONTEXT) == {}
-    assert STEP.summarise(pa.table({"id": pa.array([], pa.string())})) == {}
+    assert scored(pa.table({"id": pa.array([], pa.string())})) == ({}, {})
 
 
 def test_it_is_found_by_name_and_names_the_member_that_a_release_adds():
-    step = build_component(CurationStep, {"name": "mask_noise"}, "curate.0")
+    step = build_component("curate", {"name": "mask_noise"}, "curate.0")
     assert step.adds == {"mask_corrected.png": "corrected"}

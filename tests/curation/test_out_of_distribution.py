@@ -1,60 +1,43 @@
 from pathlib import Path
 
+import embedded
 import numpy as np
-import pyarrow as pa
 import pytest
+from embedded import CTX, scored, scores
 from scipy.linalg import solve_triangular
 from sklearn.metrics import roc_auc_score
 
-from curation.gaussians.classes import (
+from variorum.curation.embeddings.rows import thinned
+from variorum.curation.gaussians.classes import (
     covariance_factor,
     fit_gaussians,
-    nearest,
+    nearest_class,
     presumed_clean,
     squared_distances,
-    thinned,
 )
-from curation.gaussians.conformal import (
+from variorum.curation.gaussians.conformal import (
     benjamini_hochberg,
     chance_agreement,
     conformal_p_values,
     least_discoveries,
 )
-from curation.labels.folds import deal
-from curation.out_of_distribution import OutOfDistribution, distances, principal_axes
-from schemas.component import Context, CurationStep, build_component
-from schemas.errors import RecipeError
-from variorum.columns import arrow_column
+from variorum.curation.labels.folds import deal
+from variorum.curation.out_of_distribution import OutOfDistribution, distances, principal_axes
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import build_component
 
-CTX = Context(seed=0, models=None, memo=None)
 STAMPS = Path(__file__).with_name("data") / "stamps_efficientnet_lite0.npz"
 
 
 def edition(features, labels, variants=None):
     n = len(labels)
-    ids = pa.array([f"{i:04d}" for i in range(n)], pa.string())
-    return pa.table(
-        {
-            "id": ids,
-            "source": ids,
-            "duplicates.group": np.arange(n),
-            "label": np.asarray(labels, dtype=np.int64),
-            "labels": pa.array([[f"class {k}"] if k >= 0 else [] for k in labels], pa.list_(pa.string())),
-            "variant": pa.array(variants or ["original"] * n, pa.string()),
-            "features.embedding": arrow_column(np.asarray(features, dtype=np.float16)),
-        }
+    return embedded.edition(
+        features, labels, {"duplicates.group": np.arange(n), "variant": variants or ["original"] * n}
     )
 
 
-def scored(table, step):
-    found = step.score(table, CTX)
-    for name, values in found.items():
-        table = table.append_column(f"{step.component_name()}.{name}", arrow_column(values))
-    return found, table
-
-
 def stamps(foreign_share, seed, flips=0.1):
-    """Real features, a share of them foreign with labels dealt by class size, a share of the others mislabelled."""
+    """Real features, a share of them foreign with labels by class size, and a share of the others mislabelled."""
     data = np.load(STAMPS)
     true = data["superclass"].astype(np.int64)
     rng = np.random.default_rng(seed)
@@ -69,7 +52,7 @@ def stamps(foreign_share, seed, flips=0.1):
 
 
 def gaussians(seed, foreign_share=0.15, n=1000, d=16, k=5, apart=5.0):
-    """Classes with unit covariance, a tenth of the labels wrong; the foreign ones are of three further classes."""
+    """Classes with unit covariance and a tenth of the labels wrong; foreign samples come from three further classes."""
     rng = np.random.default_rng(seed)
     means = rng.normal(size=(k + 3, d))
     means *= apart / np.linalg.norm(means, axis=1, keepdims=True)
@@ -80,7 +63,7 @@ def gaussians(seed, foreign_share=0.15, n=1000, d=16, k=5, apart=5.0):
 
 
 def plain_and_truncated(seed, components=None):
-    """AUROC on held-out real photographs of the plain distance from a clean fit, in all or some dimensions."""
+    """AUROC of the plain distance from a clean fit on held-out real photographs, in all or some dimensions."""
     data = np.load(STAMPS)
     x, true = data["features"].astype(np.float64), data["superclass"].astype(np.int64)
     rng = np.random.default_rng(seed)
@@ -108,8 +91,8 @@ def test_distances_are_those_of_the_formula():
     assert model.trace == pytest.approx((centred**2).sum() / 300)
 
 
-def test_the_score_has_the_area_under_the_curve_that_theory_gives_it():
-    """One Gaussian and its copy shifted by `m`: areas under the curve of chi-square against its shifted kind."""
+def test_the_score_has_the_theoretical_area_under_the_curve():
+    """A Gaussian and its copy shifted by `m`: the area under the curve of chi-square against non-central chi-square."""
     from scipy.integrate import quad
     from scipy.stats import chi2, ncx2
 
@@ -122,19 +105,19 @@ def test_the_score_has_the_area_under_the_curve_that_theory_gives_it():
     assert roc_auc_score(np.arange(4000) >= 2000, scores) == pytest.approx(expected, abs=0.015)
 
 
-def test_a_clean_fit_on_real_features_finds_foreign_pictures_and_truncation_spoils_it():
+def test_a_clean_fit_on_real_features_finds_foreign_pictures_and_truncation_misses_them():
     whole, some = (np.mean([plain_and_truncated(seed, q) for seed in range(3)]) for q in (None, 32))
     assert whole >= 0.84
-    assert some <= 0.53  # as good as guessing
+    assert some <= 0.53  # no better than guessing
 
 
 def test_a_truncated_plain_distance_is_refused():
-    with pytest.raises(RecipeError, match=r"curate\.0: .*loses what is foreign.*set method to relative"):
+    with pytest.raises(RecipeError, match=r"curate\.0: .*misses foreign pictures.*set method to relative"):
         build_component(
-            CurationStep, {"name": "out_of_distribution", "method": "mahalanobis", "components": 32}, "curate.0"
+            "curate", {"name": "out_of_distribution", "method": "mahalanobis", "components": 32}, "curate.0"
         )
     step = OutOfDistribution(method="mahalanobis")
-    assert build_component(CurationStep, step.config(), "curate.0") == step
+    assert build_component("curate", step.config(), "curate.0") == step
 
 
 def test_components_leave_the_plain_distance_whole():
@@ -161,20 +144,20 @@ def test_with_a_clean_reference_real_foreign_pictures_are_flagged():
     x, y, foreign = stamps(0.39, 0)
     variants = ["original" if i % 2 and not f else "made" for i, f in enumerate(foreign)]
     y[foreign] = -1
-    found, table = scored(edition(x, y, variants), OutOfDistribution(reference="original"))
+    found = scored(OutOfDistribution(reference="original"), edition(x, y, variants))
     made = np.array(variants) == "made"
     assert roc_auc_score(foreign[made], found["score"][made]) >= 0.94
     assert found["flag"][foreign].mean() >= 0.4
     assert (found["flag"] & ~foreign).sum() <= 0.1 * found["flag"].sum()
     assert not found["flag"][~made].any()
-    assert OutOfDistribution(reference="original").summarise(table)["flagged"] == found["flag"].sum()
+    assert OutOfDistribution(reference="original").figures(found, CTX)["flagged"] == found["flag"].sum()
 
 
 def false_discoveries(seed):
     x, y, foreign = gaussians(seed)
     rates = []
     for step in (OutOfDistribution(), OutOfDistribution(method="mahalanobis")):
-        flag = step.score(edition(x, y), CTX)["flag"]
+        flag = scores(step, edition(x, y))["flag"]
         rates.append(((flag & ~foreign).sum() / max(1, flag.sum()), flag[foreign].mean()))
     return rates
 
@@ -218,8 +201,8 @@ def test_p_values_are_ranks_in_the_calibration():
     assert np.isnan(p[5])
 
 
-def test_lucky_labels_are_taken_off_the_calibration():
-    """100 at score 0 with their own label; 80 foreign ones at score 1, a fifth of which bear the nearest class's."""
+def test_lucky_labels_are_subtracted_from_the_calibration():
+    """100 samples at score 0 with their own label; 80 foreign ones at score 1, a fifth with the nearest class's label."""
     scores = np.repeat([0.0, 1.0], [100, 80])
     agrees = np.repeat([True, True, False], [100, 16, 64])
     assert conformal_p_values(scores, agrees)[-1] == pytest.approx(17 / 117)
@@ -229,7 +212,7 @@ def test_lucky_labels_are_taken_off_the_calibration():
     assert chance_agreement(y, near, np.zeros(5, dtype=bool)) == 0
 
 
-def test_few_outliers_cannot_be_certified_and_the_card_says_how_few():
+def test_few_outliers_cannot_be_flagged_and_the_card_says_how_few():
     assert least_discoveries(1000, 999, 0.05) == 20
     scores = np.arange(1000.0)
     clean = np.arange(1000) < 981
@@ -238,7 +221,7 @@ def test_few_outliers_cannot_be_certified_and_the_card_says_how_few():
     assert benjamini_hochberg(conformal_p_values(scores, clean), np.ones(1000, bool), 0.05).sum() >= 100
 
 
-def test_presumed_clean_stands_four_labels_in_ten_wrong():
+def test_presumed_clean_tolerates_four_wrong_labels_in_ten():
     rng = np.random.default_rng(0)
     true = np.repeat(np.arange(4), 50)
     x = rng.normal(size=(200, 300)) + 3 * rng.normal(size=(4, 300))[true]
@@ -248,28 +231,28 @@ def test_presumed_clean_stands_four_labels_in_ten_wrong():
     assert len(kept) == (given == true).sum()
 
 
-def test_a_class_that_nothing_bears_out_keeps_all_it_has():
+def test_a_class_that_would_be_empty_keeps_all_its_samples():
     x = np.array([[0.0], [0.1], [0.2], [0.1], [0.1]])
     y = np.array([0, 0, 0, 1, 1])  # class 1 lies on class 0's median
     assert presumed_clean(x, y, np.arange(5), 2).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_one_gaussian_stands_for_an_edition_without_labels():
+def test_an_edition_without_labels_is_one_gaussian():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 8))
     x[:10] += 6
-    found, table = scored(edition(x, [-1] * 300), OutOfDistribution())
+    found = scored(OutOfDistribution(), edition(x, [-1] * 300))
     assert roc_auc_score(np.arange(300) < 10, found["score"]) >= 0.95
     assert np.isnan(found["relative"]).all()
     assert np.isnan(found["to_given_label"]).all()
     assert not found["flag"].any()
-    assert OutOfDistribution().summarise(table)["most_flagged_classes"] == {}
+    assert OutOfDistribution().figures(found, CTX)["most_flagged_classes"] == {}
 
 
 def test_an_unlabelled_picture_is_scored_by_the_nearest_class():
     x, y, _ = gaussians(1, n=300)
     y[:50] = -1
-    found, _ = scored(edition(x, y), OutOfDistribution())
+    found = scored(OutOfDistribution(), edition(x, y))
     assert np.isfinite(found["score"]).all()
     assert np.isnan(found["to_given_label"][:50]).all()
     labelled = slice(50, None)
@@ -280,7 +263,7 @@ def test_the_order_of_rows_changes_nothing():
     x, y, _ = gaussians(2, n=200)
     table = edition(x, y)
     order = np.random.default_rng(0).permutation(200)
-    straight, turned = OutOfDistribution().score(table, CTX), OutOfDistribution().score(table.take(order), CTX)
+    straight, turned = scores(OutOfDistribution(), table), scores(OutOfDistribution(), table.take(order))
     np.testing.assert_allclose(straight["score"][order], turned["score"], rtol=1e-6, atol=1e-6)
     assert np.array_equal(straight["flag"][order], turned["flag"])
 
@@ -289,7 +272,7 @@ def test_the_order_of_rows_changes_nothing():
 def test_features_that_are_not_finite_are_not_judged(method):
     x, y, _ = gaussians(3, n=120)
     x[5, 3], x[7, 0] = np.nan, np.inf
-    found, _ = scored(edition(x, y), OutOfDistribution(method=method))
+    found = scored(OutOfDistribution(method=method), edition(x, y))
     assert np.flatnonzero(np.isnan(found["score"])).tolist() == [5, 7]
     assert np.flatnonzero(np.isnan(found["p_value"])).tolist() == [5, 7]
     assert not found["flag"][[5, 7]].any()
@@ -306,17 +289,16 @@ def test_features_that_are_not_finite_are_not_judged(method):
     ],
     ids=["no rows", "one row", "all alike", "classes of one", "nothing finite"],
 )
-def test_little_to_go_by_flags_nothing(features, labels):
-    found, table = scored(edition(features, labels), OutOfDistribution())
-    assert all(len(values) == len(labels) for values in found.values())
+def test_too_little_data_flags_nothing(features, labels):
+    found = scored(OutOfDistribution(), edition(features, labels))
     assert not found["flag"].any()
-    assert OutOfDistribution().summarise(table)["flagged"] == 0
+    assert OutOfDistribution().figures(found, CTX)["flagged"] == 0
 
 
-def test_a_reference_that_is_not_there_is_an_error():
+def test_a_missing_reference_is_an_error():
     x, y, _ = gaussians(0, n=50)
-    with pytest.raises(RecipeError, match="no picture of the variant 'control'"):
-        OutOfDistribution(reference="control").score(edition(x, y), CTX)
+    with pytest.raises(RecipeError, match="no picture is of the reference variant 'control'"):
+        scores(OutOfDistribution(reference="control"), edition(x, y))
 
 
 def test_principal_axes_are_the_same_from_either_side():
@@ -333,7 +315,7 @@ def test_principal_axes_are_the_same_from_either_side():
 def test_covariance_is_never_singular():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 6))
-    x[:, 2] = 0  # a feature that never fires
+    x[:, 2] = 0  # a constant feature
     factor, _ = covariance_factor([x])
     assert np.isfinite(solve_triangular(factor, np.eye(6), lower=True)).all()
     assert np.array_equal(covariance_factor([np.zeros((3, 4))])[0], np.eye(4))
@@ -355,4 +337,4 @@ def test_rows_are_thinned_evenly_and_folds_are_even():
     y = np.repeat([-1, 0, 1], [10, 25, 65])
     fold = deal(y, np.arange(len(y)), 5, np.random.default_rng(0))
     assert all(np.bincount(fold[y == k], minlength=5).tolist() == [n // 5] * 5 for k, n in ((-1, 10), (0, 25), (1, 65)))
-    assert nearest(np.array([[0.0], [5.0]]), np.array([[np.nan], [1.0], [4.0]]), np.arange(2)).tolist() == [1, 2]
+    assert nearest_class(np.array([[0.0], [5.0]]), np.array([[np.nan], [1.0], [4.0]]), np.arange(2)).tolist() == [1, 2]

@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.policy import Condition, Policy, guard
-from schemas.component import CurationStep, build_component
-from schemas.errors import RecipeError
+from variorum.curation.policy import Policy, guard
+from variorum.curation.rules.rule import Condition
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import build_component
+from variorum.schemas.table import Table
+
+CONTEXT = Context(0, None, None)
 
 
 def table(label, **columns) -> pa.Table:
@@ -24,13 +29,17 @@ def table(label, **columns) -> pa.Table:
     return pa.table({**data, **{f"d.{name}": values for name, values in columns.items()}})
 
 
+def decided(step, data) -> list:
+    return list(step.decide(Table(data, "policy"), CONTEXT))
+
+
 def verdicts(rules, data, **fields) -> dict[str, tuple[str, str, tuple[str, ...]]]:
     step = build_component(
-        CurationStep,
+        "curate",
         {"name": "policy", "rules": rules, "min_class_size": 1, "max_share_per_class": 1, **fields},
         "here",
     )
-    return {v.id: (v.action, v.reason, v.labels) for v in step.decide(data)}
+    return {v.id: (v.action, v.reason, v.labels) for v in decided(step, data)}
 
 
 def rule(action="drop", reason="r", column="d.score", **rest):
@@ -138,7 +147,7 @@ def test_the_guard_keeps_its_promise(rows, share, least):
 def test_what_a_recipe_may_not_say():
     def refused(rules, message):
         with pytest.raises(RecipeError, match=message):
-            build_component(CurationStep, {"name": "policy", "rules": rules}, "curate.0")
+            build_component("curate", {"name": "policy", "rules": rules}, "curate.0")
 
     refused([], "at least 1 item")
     refused([{"when": [{"column": "d.x"}], "action": "drop", "reason": "r"}], "needs above, at_least")
@@ -151,8 +160,8 @@ def test_what_a_recipe_may_not_say():
 def test_a_column_that_isnt_there_and_steps_that_are_needed():
     step = Policy(rules=[rule(column="nope.score"), rule(column="gate.label_p"), rule(column="variant", equals="x")])
     assert step.needs() == ("nope",)
-    with pytest.raises(RecipeError, match=r"no column 'nope.score'; is the step 'nope' in the recipe's curate list"):
-        list(step.decide(table([0])))
+    with pytest.raises(RecipeError, match=r"no column 'nope.score'. Is 'nope' in the recipe's curate list"):
+        decided(step, table([0]))
 
 
 def test_values_that_a_rule_cannot_use():
@@ -197,7 +206,7 @@ def test_verdicts_come_by_rule_and_the_worst_first():
     step = Policy(
         rules=[rule("review", "high", above=0.5, value="d.score"), rule("review", "any", "d.flag", equals=True)]
     )
-    found = [(v.id, v.reason) for v in step.decide(data)]
+    found = [(v.id, v.reason) for v in decided(step, data)]
     assert [name for name, reason in found if reason == "high"] == ["0001", "0002", "0004"]  # equal ones by id
     assert found[3:] == [("0000", "any"), ("0003", "any"), ("0005", "any")]
 
@@ -283,6 +292,7 @@ def test_of_a_picture_and_its_copies_one_stays_if_one_has_no_fault_of_its_own(ro
 def test_weights_and_an_empty_edition():
     data = table([0, 0], score=[1.0, 0.0], weight=[0.25, 1.0])
     step = Policy(rules=[rule("weight", "doubt", value="d.weight")])
-    assert [(v.action, v.value) for v in step.decide(data)] == [("weight", 0.25)]
-    assert step.summarise(data) == {"decided": {"weight doubt": 1}, "untouched": 1}
-    assert list(step.decide(data.slice(0, 0))) == []
+    assert [(v.action, v.value) for v in decided(step, data)] == [("weight", 0.25)]
+    seen = Table(data, "policy", verdicts=decided(step, data))
+    assert step.figures(seen, CONTEXT) == {"decided": {"weight doubt": 1}, "untouched": 1}
+    assert decided(step, data.slice(0, 0)) == []

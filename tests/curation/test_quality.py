@@ -7,10 +7,20 @@ import pytest
 import skimage
 from PIL import Image
 
-from curation.quality import CHECKS, Quality, acutance, fence_excess, halvings, measures_of, sampling_grid, sharpness
-from schemas.component import Context
-from schemas.sample import Sample
-from variorum.columns import arrow_column
+from variorum.arrays import arrow_column
+from variorum.curation.quality import (
+    CHECKS,
+    Quality,
+    acutance,
+    fence_excess,
+    halvings,
+    measures_of,
+    sampling_grid,
+    sharpness,
+)
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
 # Computed by cleanvision 0.3.7 (calc_aspect_ratio, calc_percentile_brightness at 99 and 5, a tenth of calc_entropy,
 # BlurrinessProperty) on scikit-image's files opened by Pillow 13.0.0: aspect, p99, p5, entropy, edges, histogram's
@@ -44,7 +54,7 @@ def with_columns(table, columns):
 
 
 def judged(images, labels=None, **fields):
-    """The columns that the step gives for pictures."""
+    """The detector's columns for pictures, as a table and as it returns them."""
     step = Quality(**fields)
     samples = [Sample(f"{k:032x}", image) for k, image in enumerate(images)]
     rows = list(step.measure(samples, CONTEXT))
@@ -53,7 +63,7 @@ def judged(images, labels=None, **fields):
     table = pa.table({"id": [sample.id for sample in samples], "label": labels, "labels": ids})
     measured = {name: [row[name] for row in rows] for name in rows[0]}
     table = with_columns(table, measured)
-    scored = step.score(table, CONTEXT)
+    scored = step.score(Table(table, "quality"), CONTEXT)
     return with_columns(table, scored), scored, step
 
 
@@ -179,7 +189,7 @@ def test_fences_are_tukeys():
 def test_thresholds_change_what_is_flagged_without_another_look():
     table, scored, _ = judged([photograph("rocket.jpg"), photograph("coffee.png")], labels=[3, 4])
     assert not scored["flag"].any()
-    strict = Quality(blurry=0.4).score(table, CONTEXT)
+    strict = Quality(blurry=0.4).score(Table(table, "quality"), CONTEXT)
     assert strict["issue"] == ["blurry", ""]
 
 
@@ -187,7 +197,7 @@ def test_the_figures_count_issues_and_name_the_classes_that_lose_most():
     photo = photograph("coffee.png")
     images = [photo, FAULTS["dark"](photo), FAULTS["out_of_focus"](photo), photo]
     table, _, step = judged(images, labels=[1, 1, 2, -1])
-    assert step.summarise(table) == {
+    assert step.figures(Table(table, "quality"), CONTEXT) == {
         "flagged": 2,
         "flagged_rate": 0.5,
         "issues": {"dark": 1, "out_of_focus": 1},
@@ -201,11 +211,11 @@ def test_an_edition_without_pictures_gives_empty_columns():
     columns |= {f"quality.{name}": pa.array([], pa.int64()) for name in ("width", "height", "span")}
     empty = {"id": [], "label": pa.array([], pa.int64()), "labels": pa.array([], pa.list_(pa.string()))}
     table = pa.table({**empty, "quality.greyscale": pa.array([], pa.bool_()), **columns})
-    scored = Quality().score(table, CONTEXT)
+    scored = Quality().score(Table(table, "quality"), CONTEXT)
     assert all(len(values) == 0 for values in scored.values())
     issue = pa.array([], pa.string())
     table = table.append_column("quality.flag", arrow_column(scored["flag"])).append_column("quality.issue", issue)
-    assert Quality().summarise(table)["flagged"] == 0
+    assert Quality().figures(Table(table, "quality"), CONTEXT)["flagged"] == 0
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 900), (900, 8), (65, 64), (1, 300)])

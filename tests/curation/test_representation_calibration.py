@@ -1,16 +1,17 @@
 from pathlib import Path
 
+import embedded
 import numpy as np
-import pyarrow as pa
 import pytest
+from embedded import CTX, scored, scores
 from noise import digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
-from curation.gaussians.classes import class_means, fit_gaussians, nearest, presumed_clean
-from curation.labels.folds import deal
-from curation.representation_calibration import (
+from variorum.curation.gaussians.classes import class_means, fit_gaussians, nearest_class, presumed_clean
+from variorum.curation.labels.folds import deal
+from variorum.curation.representation_calibration import (
     RepresentationCalibration,
     balanced_accuracy,
     calibrated,
@@ -18,38 +19,17 @@ from curation.representation_calibration import (
     optimal_sharing,
     shared_means,
 )
-from schemas.component import Context
-from schemas.errors import RecipeError
-from variorum.columns import arrow_column
+from variorum.schemas.errors import RecipeError
 
-CTX = Context(seed=0, models=None, memo=None)
 STAMPS = Path(__file__).with_name("data") / "stamps_efficientnet_lite0.npz"
 
 
-def edition(features, labels, source=None, group=None):
-    n = len(labels)
-    ids = pa.array([f"{i:04d}" for i in range(n)], pa.string())
-    return pa.table(
-        {
-            "id": ids,
-            "source": ids if source is None else source,
-            "duplicates.group": np.arange(n) if group is None else group,
-            "label": np.asarray(labels, dtype=np.int64),
-            "labels": pa.array([[f"class {k}"] if k >= 0 else [] for k in labels], pa.list_(pa.string())),
-            "features.embedding": arrow_column(np.asarray(features, dtype=np.float16)),
-        }
-    )
-
-
-def scored(table, step):
-    found = step.score(table, CTX)
-    for name, values in found.items():
-        table = table.append_column(f"{step.component_name()}.{name}", arrow_column(values))
-    return found, table
+def edition(features, labels):
+    return embedded.edition(features, labels, {"duplicates.group": np.arange(len(labels))})
 
 
 def long_tail(rho, rate, seed):
-    """Digits for training with a long tail and labels flipped in proportion to class sizes; others, clean, to test."""
+    """Long-tailed training digits with labels flipped in proportion to class sizes, and clean digits for testing."""
     x, y = digits()
     x, held, true, held_true = train_test_split(x, y, test_size=0.3, stratify=y, random_state=seed)
     rng = np.random.default_rng(seed)
@@ -64,14 +44,14 @@ def long_tail(rho, rate, seed):
 
 
 def balanced_accuracies(rho, rate, seed):
-    """On the held-out digits: calibrated, nearest mean, class-weighted logistic regression."""
+    """Balanced accuracies on held-out digits: calibrated, nearest mean, class-weighted logistic regression."""
     x, _, given, held, true = long_tail(rho, rate, seed)
     rows = np.arange(len(x))
     model = fit_gaussians(x, given, presumed_clean(x, given, rows, 10), 10)
     weights, offsets = discriminant(shared_means(model.means, model.counts, model.trace, 3)[0], model)
     guesses = (
         np.argmax(held @ weights.T + offsets, axis=1),
-        nearest(held, class_means(x, given, rows, 10)[0], np.arange(len(held))),
+        nearest_class(held, class_means(x, given, rows, 10)[0], np.arange(len(held))),
         LogisticRegression(class_weight="balanced", max_iter=2000).fit(x, given).predict(held),
     )
     return [balanced_accuracy_score(true, guess) for guess in guesses]
@@ -92,10 +72,10 @@ def assert_figures(tails, seeds, tolerance):
         found = np.mean([balanced_accuracies(rho, rate, seed) for seed in seeds], axis=0)
         np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=f"rho {rho}, rate {rate}")
         assert found[0] >= found[1]  # no worse than the nearest mean
-        assert found[0] >= found[2] - 0.01  # nor than the class-weighted regression
+        assert found[0] >= found[2] - 0.01  # no worse than the class-weighted regression
 
 
-def test_rare_digits_with_wrong_labels_are_told_better_than_by_the_baselines():
+def test_rare_digits_with_wrong_labels_are_recognised_better_than_by_the_baselines():
     assert_figures({key: TAILS[key] for key in [(50, 0.4), (10, 0.4)]}, range(3), 0.04)
 
 
@@ -106,7 +86,7 @@ def test_every_tail_keeps_its_figures():
 
 @pytest.mark.parametrize(("gap", "n"), [(0.1, 5), (1.0, 20), (1.0, 5), (8.0, 5), (0.3, 20)])
 def test_the_optimal_sharing_is_the_empirical_one(gap, n):
-    """Errors of mixtures of a foreign mean with means of n samples in 16 dimensions, over 4000 draws."""
+    """Errors of mixtures of another class's mean with means of n samples in 16 dimensions, over 4000 draws."""
     rng = np.random.default_rng(0)
     foreign = np.zeros(16)
     foreign[0] = np.sqrt(gap)
@@ -135,10 +115,10 @@ def test_sharing_falls_with_size_and_the_largest_class_shares_nothing():
     shared, sharing = shared_means(means, np.array([1000, 100, 4, 0]), 2.0, 2)
     assert sharing[0] == 0
     assert np.array_equal(shared[0], means[0])
-    # tr / n = .02; the foreign mean is class 0's, its estimated gap 1 - .02
+    # tr / n = .02; the borrowed mean is class 0's, its estimated gap 1 - .02
     assert sharing[1] == pytest.approx(0.02 / 1.0)
     np.testing.assert_allclose(shared[1], [0.98, 0])
-    # tr / n = .5; the foreign mean is (1000 * 0 + 100 * (1, 0)) / 1100, its gap (1/11)^2 + 1.5^2 - .5
+    # tr / n = .5; the borrowed mean is (1000 * 0 + 100 * (1, 0)) / 1100, its gap (1/11)^2 + 1.5^2 - .5
     assert sharing[2] == pytest.approx(0.5 / ((1 / 11) ** 2 + 1.5**2))
     assert np.isnan(sharing[3])
     assert (shared_means(means, np.array([9, 9, 9, 9]), 2.0, 2)[1] == 0).all()
@@ -178,13 +158,13 @@ def test_wrong_labels_of_real_photographs_are_found(rate, area):
 def test_columns_and_card_of_a_long_tail():
     x, true, given, _, _ = long_tail(10, 0.2, 0)
     classes = np.arange(10) * 3  # indices with gaps, as when some classes don't occur
-    found, table = scored(edition(x, classes[given]), RepresentationCalibration())
+    found = scored(RepresentationCalibration(), edition(x, classes[given]))
     wrong = given != true
     assert roc_auc_score(wrong, found["score"]) >= 0.97
     assert np.array_equal(found["flag"], found["proposed"] != classes[given])
     assert (found["proposed"][found["flag"] & wrong] == classes[true][found["flag"] & wrong]).mean() >= 0.8
     assert set(found["proposed"]) | set(found["nearest_mean"]) | set(found["class_weighted"]) <= set(classes)
-    card = RepresentationCalibration().summarise(table)
+    card = RepresentationCalibration().figures(found, CTX)
     assert card["estimated_noise_rate"] == pytest.approx(found["flag"].mean(), abs=1e-4)
     assert set(card["balanced_accuracy_against_given_labels"]) == {
         "calibrated",
@@ -198,13 +178,15 @@ def test_columns_and_card_of_a_long_tail():
     assert "class 0" in card["sharing_by_class"]
 
 
-def test_without_baselines_there_are_no_columns_of_theirs():
+def test_without_baselines_their_columns_are_missing():
     x, _, given, _, _ = long_tail(10, 0.2, 0)
     step = RepresentationCalibration(baselines=False, neighbours=0)
-    found, table = scored(edition(x, given), step)
-    assert set(found) == {"score", "flag", "proposed", "sharing"}
+    found = scored(step, edition(x, given))
+    assert "proposed" in found
+    assert "nearest_mean" not in found
+    assert "class_weighted" not in found
     assert (found["sharing"] == 0).all()
-    assert set(step.summarise(table)["balanced_accuracy_against_given_labels"]) == {"calibrated"}
+    assert set(step.figures(found, CTX)["balanced_accuracy_against_given_labels"]) == {"calibrated"}
 
 
 def test_the_order_of_rows_changes_nothing():
@@ -212,23 +194,23 @@ def test_the_order_of_rows_changes_nothing():
     table = edition(x, given)
     order = np.random.default_rng(0).permutation(len(given))
     step = RepresentationCalibration(baselines=False)
-    straight, turned = step.score(table, CTX), step.score(table.take(order), CTX)
+    straight, turned = scores(step, table), scores(step, table.take(order))
     np.testing.assert_allclose(straight["score"][order], turned["score"], rtol=1e-6, atol=1e-8)
     assert np.array_equal(straight["proposed"][order], turned["proposed"])
 
 
-def test_what_cannot_be_judged_is_left_alone():
+def test_pictures_that_cannot_be_judged_are_left_alone():
     x, _, given, _, _ = long_tail(10, 0.0, 0)
     x = x.astype(np.float16)
     given[:3], x[5, 7], x[6, 0] = -1, np.nan, np.inf
     given[10] = 10  # a class of one sample
-    found, table = scored(edition(x, given), RepresentationCalibration())
+    found = scored(RepresentationCalibration(), edition(x, given))
     silent = [0, 1, 2, 5, 6, 10]
     assert np.flatnonzero(np.isnan(found["score"])).tolist() == silent
     assert not found["flag"][silent].any()
     assert (found["proposed"][silent] == -1).all()
     assert np.isnan(found["sharing"][:3]).all()
-    assert RepresentationCalibration().summarise(table)["judged"] == len(given) - len(silent)
+    assert RepresentationCalibration().figures(found, CTX)["judged"] == len(given) - len(silent)
 
 
 @pytest.mark.parametrize(
@@ -242,24 +224,24 @@ def test_what_cannot_be_judged_is_left_alone():
     ],
     ids=["no rows", "one row", "one class", "classes of one", "nothing finite"],
 )
-def test_little_to_go_by_judges_nothing(features, labels):
-    found, table = scored(edition(features, labels), RepresentationCalibration())
+def test_too_little_data_judges_nothing(features, labels):
+    found = scored(RepresentationCalibration(), edition(features, labels))
     assert np.isnan(found["score"]).all()
     assert (found["proposed"] == -1).all()
-    assert RepresentationCalibration().summarise(table) == {"judged": 0}
+    assert RepresentationCalibration().figures(found, CTX) == {"judged": 0}
 
 
-def test_two_classes_that_are_all_alike_are_not_flagged():
-    found, _ = scored(edition(np.ones((6, 4)), [0, 0, 0, 1, 1, 1]), RepresentationCalibration())
+def test_two_identical_classes_are_not_flagged():
+    found = scored(RepresentationCalibration(), edition(np.ones((6, 4)), [0, 0, 0, 1, 1, 1]))
     assert not found["flag"].any()
 
 
 def test_an_edition_without_labels_is_an_error():
-    with pytest.raises(RecipeError, match="no picture has a label; take the step out"):
-        RepresentationCalibration().score(edition(np.ones((3, 2)), [-1, -1, -1]), CTX)
+    with pytest.raises(RecipeError, match="no picture has a label; remove it from the recipe"):
+        scores(RepresentationCalibration(), edition(np.ones((3, 2)), [-1, -1, -1]))
 
 
-def test_balanced_accuracy_counts_classes_alike():
+def test_balanced_accuracy_weights_classes_equally():
     label, proposed = np.array([0, 0, 0, 1, 1, -1, 2]), np.array([0, 0, 1, 1, 0, 1, -1])
     assert balanced_accuracy(label, proposed) == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert balanced_accuracy(np.array([-1]), np.array([0])) is None

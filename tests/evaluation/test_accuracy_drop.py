@@ -2,10 +2,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evaluation.accuracy_drop import UNSCORED, AccuracyDrop, Resamples, label_index, ratio_means, reference, roots
-from schemas.component import Context
-from schemas.sample import Sample
+from variorum.evaluation.accuracy_drop import (
+    UNSCORED,
+    AccuracyDrop,
+    Resamples,
+    label_index,
+    ratio_means,
+    reference,
+    roots,
+)
 from variorum.models import ModelTable
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 
 
 def row(id, parent, variant, label=3, top1=3, reference="", classifier="c"):
@@ -22,8 +31,16 @@ def row(id, parent, variant, label=3, top1=3, reference="", classifier="c"):
     }
 
 
+def context(seed=0):
+    return Context(seed=seed, models=ModelTable("embedded"), memo=lambda key, compute: compute())
+
+
+def table(rows):
+    return Table(pa.Table.from_pylist(rows), "accuracy_drop")
+
+
 def summary(rows, **fields):
-    return AccuracyDrop(classifiers=("c",), **fields).summarise(pa.Table.from_pylist(rows), seed=1)
+    return AccuracyDrop(classifiers=("c",), **fields).figures(table(rows), context(seed=1))
 
 
 def test_drops_are_paired_by_source():
@@ -63,8 +80,7 @@ def test_unlabelled_and_unpaired_pictures_are_counted_and_left_out():
 
 
 def test_no_rows_at_all():
-    result = AccuracyDrop(classifiers=("c",)).summarise(pa.Table.from_pylist([]), seed=0)
-    assert result["classifiers"]["c"] == {"n": 0, "variants": {}}
+    assert summary([])["classifiers"]["c"] == {"n": 0, "variants": {}}
 
 
 def test_originals_alone_have_an_accuracy_and_no_drop():
@@ -131,7 +147,7 @@ def test_measures_real_pictures_with_real_models():
         Sample(id="e", image=np.zeros_like(cat), labels=("n02123045",), variant="black", parent="o"),
         Sample(id="u", image=cat, labels=("chelsea",)),
     ]
-    ctx = Context(seed=0, models=ModelTable("embedded"), memo=lambda key, compute: compute())
+    ctx = context()
     evaluation = AccuracyDrop()
     rows = list(evaluation.measure(samples, ctx))
     assert len(rows) == 6
@@ -142,4 +158,4 @@ def test_measures_real_pictures_with_real_models():
         assert by["o", alias]["p_label"] > 10 * by["e", alias]["p_label"]
         assert by["o", alias]["top1"] in range(281, 288)  # a cat of some kind
         assert by["u", alias]["label"] == UNSCORED
-    assert evaluation.summarise(pa.Table.from_pylist(rows), seed=0)["unscored"] == 1
+    assert evaluation.figures(table(rows), ctx)["unscored"] == 1

@@ -1,4 +1,4 @@
-"""Backgrounds measured on the pictures themselves, paired with originals and with what edits started from."""
+"""Backgrounds measured on the pixels, paired with originals and with the variants that edits started from."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from evaluation.background_complexity import BackgroundComplexity
-from generators.editing import complexity
-from schemas.component import Context
-from schemas.sample import Op, Sample, child_id, source_id
-from variorum.images import encode_png
+from variorum.evaluation.background_complexity import BackgroundComplexity
+from variorum.generators.editing import complexity
 from variorum.models import ModelTable
+from variorum.pixels import encode_png
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Op, Sample, child_id, source_id
+from variorum.schemas.table import Table
 
 SIDE = 96
 CONTEXT = Context(seed=1, models=ModelTable("embedded"), memo=lambda key, compute: compute())
@@ -28,7 +29,7 @@ def picture(number):
 
 
 def made(number, variant, pixels, requested=None, alpha=None):
-    """A picture as an edition holds it: the mask still encoded."""
+    """A picture as stored in an edition, with an encoded mask."""
     op = Op(name="edit", revision=1, requested=requested or {}, achieved={}, gates={}, models={}, seed=0)
     source = source_id("test", str(number))
     return Sample(
@@ -49,16 +50,20 @@ def samples():
         blurred = cv2.GaussianBlur(clean, (0, 0), 2)
         yield made(number, "guided_down", blurred, {"reference": "guided_control"}, mask())
         yield made(number, "position", clean, alpha=mask(9))
-    yield made(7, "guided_control", picture(4), alpha=mask())  # its original isn't there
+    yield made(7, "guided_control", picture(4), alpha=mask())  # without its original
     yield made(8, "original", picture(5))  # and this one has no mask
+
+
+def figures_of(rows):
+    table = Table(pa.Table.from_pylist(rows), "background_complexity")
+    return BackgroundComplexity().figures(table, CONTEXT)
 
 
 @pytest.fixture(scope="module")
 def figures():
-    evaluation = BackgroundComplexity()
-    rows = list(evaluation.measure(samples(), CONTEXT))
+    rows = list(BackgroundComplexity().measure(list(samples()), CONTEXT))
     assert len(rows) == 14
-    return evaluation.summarise(pa.Table.from_pylist(rows), 0)["variants"]
+    return figures_of(rows)["variants"]
 
 
 def test_means_are_those_of_the_pictures(figures):
@@ -89,11 +94,9 @@ def test_a_background_around_another_mask_is_not_compared(figures):
 
 
 def test_without_masks_there_is_nothing_to_say():
-    evaluation = BackgroundComplexity()
-    rows = list(evaluation.measure([made(0, "original", picture(0))], CONTEXT))
+    rows = list(BackgroundComplexity().measure([made(0, "original", picture(0))], CONTEXT))
     assert rows[0]["masked_hf"] is None
-    assert evaluation.summarise(pa.Table.from_pylist(rows), 0) == {"variants": {}}
-    assert list(evaluation.measure([], CONTEXT)) == []
+    assert figures_of(rows) == {"variants": {}}
 
 
 def test_pixels_of_a_mask_serve_as_well_as_bytes():

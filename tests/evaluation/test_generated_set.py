@@ -1,4 +1,4 @@
-"""Figures of made-up tables, then the whole way from class names over generated pictures to the card."""
+"""Figures of made-up tables, then the whole pipeline from class names to generated pictures and the card."""
 
 import gzip
 import json
@@ -9,19 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evaluation.generated_set import GeneratedSet
-from schemas.component import Context, Evaluation, build_component
-from schemas.errors import RecipeError, SourceError
-from schemas.recipe import Recipe
-from schemas.sample import Sample
-from variorum.card import _render, render_card
-from variorum.context import open_context
-from variorum.engine import build
-from variorum.evaluate import check_evaluations, check_judges, evaluate, pieces, rows_table
+from variorum import run
+from variorum.arrays import arrow_column
+from variorum.edition.store import Store
+from variorum.evaluation.generated_set import GeneratedSet
 from variorum.models import ModelTable
 from variorum.models.table import weights_of
-from variorum.recipes import load_recipe
-from variorum.store import Store
+from variorum.report.card import _render, render_card
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.lookup import build_component
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+from variorum.stages.evaluate import check_judges, check_references
+from variorum.stages.job import Job
+from variorum.stages.measure import reference_pieces
+from variorum.stages.recipe_files import load_recipe
 
 NAMES = ("ant", "bee", "cat", "dog")
 WIDTH = 12
@@ -62,13 +66,21 @@ def references(*, shifted=True, **changes):
 def evaluation(**fields):
     folder = {"name": "image_folder", "path": "x"}
     sources = {"train": folder, "test": folder}
-    return build_component(Evaluation, {"name": "generated_set", **sources, "bootstrap": 100, **fields}, "evaluate.0")
+    return build_component("evaluate", {"name": "generated_set", **sources, "bootstrap": 100, **fields}, "evaluate.0")
 
 
 def figures(*parts, shifted=True, **fields):
     if shifted:
         fields["shifted"] = {"name": "image_folder", "path": "x"}
-    return evaluation(**fields).summarise(rows_table([row for part in parts for row in part]), 7)
+    return figures_of(evaluation(**fields), [row for part in parts for row in part])
+
+
+def figures_of(evaluation, rows, seed=7):
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    vectors = {name: np.stack(columns[name]) for name in ("embedding", "look") if name in columns}
+    arrow = pa.table({name: arrow_column(values) for name, values in {**columns, **vectors}.items()})
+    ctx = Context(seed, ModelTable("embedded"), lambda key, compute: compute())
+    return evaluation.figures(Table(arrow, "generated_set"), ctx)
 
 
 def test_a_set_like_the_real_one_is_close_to_it_and_others_are_not():
@@ -185,7 +197,7 @@ def test_what_cannot_be_measured_is_named():
 
 
 def test_no_pictures_and_no_common_class():
-    assert evaluation().summarise(pa.table({}), 0) == {"n": 0, "variants": {}}
+    assert figures_of(evaluation(), []) == {"n": 0, "variants": {}}
     assert figures(references()) == {"n": 0, "variants": {}}
     found = figures(references(), rows("", "one", 3, 11, label="eel"))
     assert found["variants"] == {}
@@ -229,7 +241,7 @@ def test_the_card_shows_all_figures_and_escapes_names():
     check_tables(text)
     assert text.count("| a&#124;b |") == 6  # a row in four tables, a column in two
     assert "**Effective robustness.**" in text
-    assert "The line is through 5 heads" in text or "The line is through 4 heads" in text
+    assert "goes through 5 classifiers" in text or "goes through 4 classifiers" in text
     assert "left out" not in text
 
 
@@ -266,7 +278,7 @@ def test_the_card_shows_which_classes_lost_diversity():
 
 
 def test_a_thousand_classes_are_ten_rows_and_a_pointer():
-    from generators.sources.imagenet import table
+    from variorum.generators.sources.imagenet import table
 
     names = tuple(item.wnid for item in table()[:30])
     centres = np.random.default_rng(0).normal(0, 1, (30, WIDTH))
@@ -277,7 +289,7 @@ def test_a_thousand_classes_are_ten_rows_and_a_pointer():
     for title in ("**Least recognised classes**", "**Least diverse classes**"):
         assert text.partition(title)[2].partition("\n\n\n")[0].split("\n\n")[1].count("\n") == 11
     assert f"{table()[0].name} ({names[0]})" in {row["name"] for row in found["by_class"]}
-    assert "Figures of all 30 classes: `evaluation-generated_set.json`, `by_class`." in text
+    assert "The figures of all 30 classes are in `evaluation-generated_set.json`, under `by_class`." in text
 
 
 def test_vendi_is_of_as_many_pictures_in_every_row():
@@ -322,7 +334,7 @@ def test_without_real_pictures_it_says_what_a_set_is_on_its_own():
     made = [*rows("", "v", 10, 11), *rows("", "w", 10, 12, noise=0.05), *rows("", "v", 1, 13, label="")]
     for row in made:
         del row["set"]
-    found = evaluation(train=None, test=None).summarise(rows_table(made), 7)
+    found = figures_of(evaluation(train=None, test=None), made)
     assert (found["n"], found["left_out"], found["classes"]) == (84, 4, 4)
     assert found["variants"]["v"]["recognised"]["value"] == 80.0
     assert found["variants"]["w"]["vendi"] < found["variants"]["v"]["vendi"]
@@ -393,10 +405,10 @@ def test_rows_have_looks_where_a_perceptual_model_is_named():
             width = 4 if alias == "perceptual" else 3
             return lambda images: np.stack([np.full(width, image[0, 0, 0], np.float32) for image in images])
 
-    samples = [Sample(str(k), np.full((8, 8, 3), k, np.uint8), ("c",)) for k in range(40)]  # more than a batch
+    samples = [Sample(str(k), np.full((8, 8, 3), k, np.uint8), ("c",)) for k in range(4)]
     ctx = Context(0, Some(), lambda key, compute: compute())
     found = list(evaluation(judge=None, perceptual="perceptual").measure(samples, ctx))
-    assert [row["look"].tolist() for row in found] == [[k] * 4 for k in range(40)]
+    assert [row["look"].tolist() for row in found] == [[k] * 4 for k in range(4)]
     assert "look" not in next(evaluation(judge=None).measure(samples, ctx))
 
 
@@ -420,7 +432,7 @@ def write_part(folder, part, per_class, seed):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A small edition of generated pictures, with references in IDX files: recipe, manifest, store."""
+    """A small edition of generated pictures, with references in IDX files: the job and the manifest."""
     folder = tmp_path_factory.mktemp("real")
     write_part(folder, "train", 6, 1)
     write_part(folder, "t10k", 4, 2)
@@ -443,16 +455,19 @@ def made(tmp_path_factory):
             ],
         }
     )
-    store = Store(str(tmp_path_factory.mktemp("store")))
-    manifest = build(recipe, open_context(recipe, "embedded"), store, profile="embedded")
-    return recipe, manifest, store
+    job = Job(recipe, Store(str(tmp_path_factory.mktemp("store"))))
+    return job, run.build(job)
+
+
+def with_evaluation(job, evaluation):
+    """The same job with another evaluation."""
+    return Job(job.recipe.model_copy(update={"evaluate": (evaluation,)}), job.store)
 
 
 def test_from_class_names_to_the_card(made, monkeypatch):
-    recipe, manifest, store = made
-    ctx = open_context(recipe, "embedded")
-    check_evaluations(recipe, ctx)
-    found = evaluate(manifest, recipe.evaluate[0], ctx, store)
+    job, manifest = made
+    check_references(job)
+    found = run.evaluate(job, manifest)["generated_set"]
     assert set(found["variants"]) == {"guidance_1.5", "guidance_3"}
     assert found["references"] == {"train": 60, "test": 40, "shifted": 40}
     assert all(row["n"] == 20 for row in found["variants"].values())
@@ -460,7 +475,7 @@ def test_from_class_names_to_the_card(made, monkeypatch):
     assert found["heads"]["guidance_1.5"]["real_to_real"]["value"] > 20
     assert "too few" in found["not_measured"]["effective_robustness"]
 
-    card = render_card(recipe, manifest, store)
+    card = render_card(job.recipe, manifest, job.store)
     tables = [line for line in card.splitlines() if line.startswith("| ")]
     assert [line.split("|")[1].strip() for line in tables if "guidance" in line.split("|")[1]] == [
         "guidance_1.5",
@@ -474,67 +489,71 @@ def test_from_class_names_to_the_card(made, monkeypatch):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(GeneratedSet, "measure", nothing)
-    assert evaluate(manifest, recipe.evaluate[0], ctx, store) == found
-    other = recipe.evaluate[0].model_copy(update={"neighbours": 3, "fractions": (1.0,)})
-    assert evaluate(manifest, other, ctx, store)["neighbours"] == 3
+    assert run.evaluate(job, manifest)["generated_set"] == found
+    other = job.recipe.evaluate[0].model_copy(update={"neighbours": 3, "fractions": (1.0,)})
+    assert run.evaluate(with_evaluation(job, other), manifest)["generated_set"]["neighbours"] == 3
 
 
 def test_only_a_reference_that_changed_is_measured_again(made, tmp_path, monkeypatch):
-    recipe, manifest, store = made
-    ctx = open_context(recipe, "embedded")
-    evaluate(manifest, recipe.evaluate[0], ctx, store)
+    job, manifest = made
+    run.evaluate(job, manifest)
     write_part(tmp_path, "train", 7, 3)
-    entry = {**recipe.evaluate[0].config(), "train": {"name": "fashion_mnist", "path": str(tmp_path)}}
-    changed = build_component(Evaluation, entry, "evaluate.0")
+    entry = {**job.recipe.evaluate[0].config(), "train": {"name": "fashion_mnist", "path": str(tmp_path)}}
+    changed = build_component("evaluate", entry, "evaluate.0")
     seen = []
     measure = GeneratedSet.measure
 
     def counting(self, samples, ctx):
-        for row in measure(self, samples, ctx):
-            seen.append(row["id"])
-            yield row
+        seen.extend(samples)
+        return measure(self, samples, ctx)
 
     monkeypatch.setattr(GeneratedSet, "measure", counting)
-    assert evaluate(manifest, changed, ctx, store)["references"]["train"] == 70
+    found = run.evaluate(with_evaluation(job, changed), manifest)["generated_set"]
+    assert found["references"]["train"] == 70
     assert len(seen) == 70
-    places = [(piece.reference, piece.start, piece.stop) for piece in pieces(manifest, changed, ctx)[1:]]
-    assert places == [("train", 0, 70), ("test", 0, 40), ("shifted", 0, 40)]
+    pieces = [piece for name in changed.references() for piece in reference_pieces(changed, name, [changed], job.ctx)]
+    assert [(piece.reference, piece.start, piece.samples) for piece in pieces] == [
+        ("train", 0, 70),
+        ("test", 0, 40),
+        ("shifted", 0, 40),
+    ]
 
 
 def test_a_missing_reference_is_refused_before_any_work(made, tmp_path):
-    recipe, _, _ = made
+    job, manifest = made
+    recipe = job.recipe
     entry = recipe.evaluate[0].config()
     entry["train"] = {"name": "fashion_mnist", "path": str(tmp_path / "nowhere")}
     missing = Recipe.parse({**recipe.dump(), "evaluate": [entry]})
     with pytest.raises(SourceError, match="install Debian's package dataset-fashion-mnist"):
-        check_evaluations(missing, open_context(missing, "embedded"))
+        check_references(Job(missing, job.store))
     judging = [{"name": "duplicates", "embedding": False}, {"name": "leakage", "embedding": False}]
     judging[1]["trained_on"] = entry["train"]
     for part, value in (("evaluate", []), ("curate", judging)):
         missing = Recipe.parse({**missing.dump(), part: value})
     with pytest.raises(SourceError, match="install Debian's package dataset-fashion-mnist"):
-        check_evaluations(missing, open_context(missing, "embedded"))
+        check_references(Job(missing, job.store))
     entry["train"] = {"name": "fashion_mnits"}
     with pytest.raises(RecipeError, match=r"train: no source named 'fashion_mnits'|no source named 'fashion_mnits'"):
         Recipe.parse({**recipe.dump(), "evaluate": [entry]})
     entry["train"] = {"name": "class_names", "table": "fashion_mnist"}
     promptless = Recipe.parse({**recipe.dump(), "evaluate": [entry]})
     with pytest.raises(SourceError, match="class_names has no pictures"):
-        evaluate(made[1], promptless.evaluate[0], open_context(promptless, "embedded"), made[2])
+        run.evaluate(Job(promptless, job.store), manifest)
 
 
 def test_neither_judge_nor_encoder_may_have_filtered(made):
-    recipe, manifest, _ = made
-    ctx = open_context(recipe, "embedded")
-    filtered = manifest.model_copy(update={"filters": [ctx.models.pin("judge")]})
+    job, manifest = made
+    recipe = job.recipe
+    filtered = manifest.model_copy(update={"filters": [job.ctx.models.pin("judge")]})
     with pytest.raises(RecipeError, match=r"'judge_encoder' is .*'judge' is"):
-        check_judges(recipe.evaluate[0], filtered, ctx)
-    check_judges(recipe.evaluate[0], manifest, ctx)
+        check_judges(recipe.evaluate[0], filtered, job)
+    check_judges(recipe.evaluate[0], manifest, job)
     entry = {**recipe.evaluate[0].config(), "encoder": "encoder"}
     edited = {"name": "attribute_edit"}  # its gate has that encoder's weights
     both = Recipe.parse({**recipe.dump(), "generate": [edited], "source": {"name": "samples"}, "evaluate": [entry]})
     with pytest.raises(RecipeError, match="'encoder' is efficientnet-lite0"):
-        check_evaluations(both, ctx)
+        check_references(Job(both, job.store))
 
 
 @pytest.mark.parametrize(("name", "profile"), [("imagenet_g", "embedded"), ("imagenet_g_text", "hub")])
@@ -549,18 +568,18 @@ def test_models_that_measure_a_shipped_set_had_no_say_in_its_release(name, profi
 
 def test_the_text_route_is_measured_without_real_pictures_and_against_those_that_a_user_names(tmp_path):
     recipe = load_recipe("imagenet_g_text")
-    check_evaluations(recipe, open_context(recipe, "hub"))
+    check_references(Job(recipe, str(tmp_path / "store"), "hub"))
     places = [f"evaluate.generated_set.{kind}={{name: imagenet, path: {tmp_path}}}" for kind in ("train", "test")]
     named = load_recipe("imagenet_g_text", places)
     assert named.version == "1.0.0"  # no other edition
     assert set(named.evaluate[0].references()) == {"train", "test"}
     with pytest.raises(SourceError, match="no picture"):
-        check_evaluations(named, open_context(named, "hub"))
+        check_references(Job(named, str(tmp_path / "store"), "hub"))
 
 
 def test_where_references_lie_is_no_part_of_its_identity(made, tmp_path):
-    evaluation = made[0].evaluate[0]
+    evaluation = made[0].recipe.evaluate[0]
     entry = {**evaluation.config(), "train": {"name": "fashion_mnist", "path": str(tmp_path)}}
-    assert build_component(Evaluation, entry, "x").fingerprint() == evaluation.fingerprint()
+    assert build_component("evaluate", entry, "x").fingerprint() == evaluation.fingerprint()
     entry["train"] = {"name": "fashion_mnist", "per_class": 3}
-    assert build_component(Evaluation, entry, "x").fingerprint() != evaluation.fingerprint()
+    assert build_component("evaluate", entry, "x").fingerprint() != evaluation.fingerprint()

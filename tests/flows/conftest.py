@@ -14,7 +14,7 @@ def command(tmp_path):
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         own = {"VARIORUM_CACHE": str(tmp_path / "cache"), "COLUMNS": "200", "NO_COLOR": "1"}
         return subprocess.run(
-            [sys.executable, "-c", "from flows.cli import main; main()", *arguments],
+            [sys.executable, "-c", "from variorum.flows.cli import main; main()", *arguments],
             cwd=tmp_path,
             env={**os.environ, **own, **environment},
             capture_output=True,

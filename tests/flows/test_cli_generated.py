@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from variorum.ledgers import read_ledger
-from variorum.store import Store
+from variorum.edition.ledgers import read_ledger
+from variorum.edition.store import Store
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def cli(tmp_path):
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
     def call(*arguments):
-        command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
+        command = [sys.executable, "-c", "from variorum.flows.cli import main; main()", *arguments]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.errors import SourceError
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.engine import build
-from variorum.evaluate import evaluate as plain_evaluate
-from variorum.store import Store
+from variorum.edition.store import Store
+from variorum.schemas.errors import SourceError
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import build
+from variorum.stages.context import open_context
+from variorum.stages.evaluate import evaluate as plain_evaluate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
@@ -38,8 +38,8 @@ def recipe(photos, train):
 
 
 def test_a_flow_finds_what_the_plain_loop_finds(server, photos, tmp_path, monkeypatch):
-    from evaluation.generated_set import GeneratedSet
-    from flows.evaluate import evaluate_flow
+    from variorum.evaluation.generated_set import GeneratedSet
+    from variorum.flows.evaluate import evaluate_flow
 
     what = recipe(photos, {"name": "corrupted", "of": {"name": "image_folder", "path": str(photos)}})
     figures = []
@@ -62,7 +62,7 @@ def test_a_flow_finds_what_the_plain_loop_finds(server, photos, tmp_path, monkey
 
 
 def test_a_run_without_its_reference_makes_no_picture(server, photos, tmp_path):
-    from flows.run import run_flow
+    from variorum.flows.run import run_flow
 
     what = recipe(photos, {"name": "fashion_mnist", "path": str(tmp_path / "nowhere")})
     with pytest.raises(SourceError, match="dataset-fashion-mnist"):

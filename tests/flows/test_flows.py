@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.errors import StoreError, TooManyFailures
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.store import Store, hash_file
+from variorum.edition.store import Store, hash_file
+from variorum.schemas.errors import StoreError, TooManyFailures
+from variorum.schemas.recipe import Recipe
+from variorum.stages.context import open_context
 
 pytestmark = [
     pytest.mark.usefixtures("own_cache"),
@@ -31,7 +31,7 @@ pytestmark = [
 def server():
     from prefect.testing.utilities import prefect_test_harness
 
-    import flows.settings  # noqa: F401
+    import variorum.flows.settings  # noqa: F401
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
@@ -67,8 +67,8 @@ def artifacts(key: str) -> list:
 
 
 def test_a_flow_makes_what_the_plain_loop_makes(server, photos, tmp_path):
-    from flows.run import run_flow
-    from variorum.engine import build
+    from variorum.flows.run import run_flow
+    from variorum.stages.build import build
 
     what = recipe(photos)
     manifest = run_flow(what.dump(), "embedded", str(tmp_path / "flow"))
@@ -84,11 +84,11 @@ def test_a_flow_makes_what_the_plain_loop_makes(server, photos, tmp_path):
 
 
 def test_curation_in_a_flow_is_that_of_the_plain_loop(server, photos, tmp_path):
-    from flows.curate import curate_flow, release_flow
-    from flows.run import run_flow
-    from variorum.curate import curate
-    from variorum.engine import build
-    from variorum.release import release
+    from variorum.flows.curate import curate_flow, release_flow
+    from variorum.flows.run import run_flow
+    from variorum.stages.build import build
+    from variorum.stages.curate import curate
+    from variorum.stages.release import release
 
     what = Recipe.parse({**recipe(photos).dump(), "curate": [{"name": "bright", "drop": 3}, {"name": "dependent"}]})
     url = str(tmp_path / "flow")
@@ -106,7 +106,7 @@ def test_curation_in_a_flow_is_that_of_the_plain_loop(server, photos, tmp_path):
 
 def attempts(monkeypatch, error: Exception) -> list[int]:
     """A list that grows by one whenever a unit is tried; its work raises this error, retries follow at once."""
-    import flows.build
+    import variorum.flows.build
 
     calls = []
 
@@ -114,14 +114,14 @@ def attempts(monkeypatch, error: Exception) -> list[int]:
         calls.append(1)
         raise error
 
-    monkeypatch.setattr(flows.build, "run_unit", failing)
-    monkeypatch.setattr(flows.build.unit_task, "retry_delay_seconds", [0, 0])
+    monkeypatch.setattr(variorum.flows.build, "run_unit", failing)
+    monkeypatch.setattr(variorum.flows.build.unit_task, "retry_delay_seconds", [0, 0])
     return calls
 
 
 @pytest.mark.parametrize(("error", "tries"), [(OSError("passing"), 3), (TooManyFailures("4 of 4 failed"), 1)])
 def test_only_what_may_pass_is_tried_again(server, photos, tmp_path, monkeypatch, error, tries):
-    from flows.build import build_flow
+    from variorum.flows.build import build_flow
 
     what = recipe(photos).model_copy(update={"samples_per_shard": 12})
     calls = attempts(monkeypatch, error)
@@ -131,7 +131,7 @@ def test_only_what_may_pass_is_tried_again(server, photos, tmp_path, monkeypatch
 
 
 def test_a_unit_that_fails_costs_no_other(server, photos, tmp_path):
-    from flows.build import build_flow
+    from variorum.flows.build import build_flow
 
     with pytest.raises(TooManyFailures):
         build_flow(recipe(photos, fail="astronaut").dump(), "embedded", str(tmp_path / "store"))
@@ -145,12 +145,12 @@ def test_one_unit_at_a_time_holds_the_gpu(server, photos, tmp_path, monkeypatch)
     from prefect.client.orchestration import get_client
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    import flows.build
-    import flows.job
-    from flows.build import build_flow
+    import variorum.flows.build
+    import variorum.flows.job
+    from variorum.flows.build import build_flow
 
-    monkeypatch.setattr(flows.job, "gpus", lambda: 1)
-    real, active, most, lock = flows.build.run_unit, [], [], threading.Lock()
+    monkeypatch.setattr(variorum.flows.job, "gpus", lambda: 1)
+    real, active, most, lock = variorum.flows.build.run_unit, [], [], threading.Lock()
 
     def watched(*args):
         with lock:
@@ -162,7 +162,7 @@ def test_one_unit_at_a_time_holds_the_gpu(server, photos, tmp_path, monkeypatch)
             active.pop()
         return done
 
-    monkeypatch.setattr(flows.build, "run_unit", watched)
+    monkeypatch.setattr(variorum.flows.build, "run_unit", watched)
     store = str(tmp_path / uuid.uuid4().hex)
     build_flow.with_options(task_runner=ThreadPoolTaskRunner(max_workers=3))(recipe(photos).dump(), "embedded", store)
     assert most == [1, 1, 1]
@@ -195,7 +195,15 @@ def test_the_command_on_a_running_server(photos, tmp_path):
         while not answers(f"{address}/health"):
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.5)
-        run = [sys.executable, "-c", "from flows.cli import main; main()", "run", "recipe.yaml", "--workers", "2"]
+        run = [
+            sys.executable,
+            "-c",
+            "from variorum.flows.cli import main; main()",
+            "run",
+            "recipe.yaml",
+            "--workers",
+            "2",
+        ]
         environment["PREFECT_API_URL"] = address
         done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from flows import terminal
-from flows.terminal import first_tables, parts_that_fit, widths_of
+from variorum.flows import terminal
+from variorum.flows.terminal import first_tables, parts_that_fit, widths_of
 
 WIDE = """### The generated set against real pictures
 
@@ -57,7 +57,7 @@ def test_a_narrow_table_keeps_its_intervals_and_a_column_that_cannot_fit_stands_
     ("card", "told"), [(WIDE + NARROW, "figures in x/README.md"), ("old", "come with `variorum card`")]
 )
 def test_figures_are_short_and_say_where_the_rest_is(monkeypatch, capsys, card, told):
-    monkeypatch.setattr("variorum.card.render_evaluations", lambda *_: WIDE + NARROW)
+    monkeypatch.setattr("variorum.report.card.render_evaluations", lambda *_: WIDE + NARROW)
     monkeypatch.setattr(terminal, "console", lambda: Console(width=80))
     store = SimpleNamespace(read_beside=lambda *_: card.encode(), edition_path=lambda _: "x")
     terminal.print_evaluations(None, None, store)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import skimage.data
 
-from generators.attribute_edit import AttributeEdit
-from schemas.canonical import canonical_json
-from schemas.component import ClassInfo, Context, Models, Source
-from schemas.errors import RecipeError
-from schemas.sample import Failure, Sample, source_id
-from variorum.images import encode_png
+from variorum.generators.attribute_edit import AttributeEdit
 from variorum.models import ModelTable
+from variorum.pixels import encode_png
+from variorum.schemas.canonical import canonical_json
+from variorum.schemas.component import ClassInfo, Context, Models, Source
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import Failure, Sample, source_id
 
 SIDE = 256
 VARIANTS = [
@@ -359,7 +359,7 @@ def test_real_models_segment_inpaint_and_judge_a_photograph(models: Models) -> N
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
-    from schemas.component import Generator, build_component
+    from variorum.schemas.lookup import build_component
 
     for fields, word in (
         ({"sizes": [0.1]}, "base_size"),
@@ -367,7 +367,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         ({"gates": {"min_aera": 1}}, "min_aera"),
     ):
         with pytest.raises(RecipeError, match=word):
-            build_component(Generator, {"name": "attribute_edit", **fields}, "generate.0")
+            build_component("generate", {"name": "attribute_edit", **fields}, "generate.0")
 
 
 def test_aliases_and_filters() -> None:

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from generators.class_conditional import ClassConditional
-from generators.sources.class_names import ClassNames
-from schemas.component import Context
-from schemas.errors import RecipeError
-from schemas.recipe import Recipe
-from schemas.sample import Failure, Sample
-from variorum.context import open_context
-from variorum.engine import build
-from variorum.memo import DiskMemo
+from variorum.edition.shards import read_shard
+from variorum.edition.store import Store
+from variorum.edition.tables import read_table
+from variorum.generators.class_conditional import ClassConditional
+from variorum.generators.sources.class_names import ClassNames
+from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
-from variorum.shards import read_shard
-from variorum.store import Store
-from variorum.tables import read_table
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import Failure, Sample
+from variorum.stages.build import build
+from variorum.stages.context import open_context
 
 # NumPy 2 deprecates a call in diffusers' DPM-Solver++
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -168,7 +168,7 @@ class Only:
 def test_out_of_memory_halves_the_batch_and_says_so(ctx, caplog):
     samples = planned(ctx, 10)
     small = Small(ctx.models.get("class_conditional"), 3)
-    with caplog.at_level(logging.WARNING, "generators.diffusion.draws"):
+    with caplog.at_level(logging.WARNING, "variorum.generators.diffusion.windows"):
         children = made(samples, Context(7, Only(small, ctx.models), ctx.memo), steps=2, batch=8)
     assert sorted(small.asked, reverse=True) == [8, 8, 4, 2, 2, 2, 2, 2]
     assert [child.parent for child in children] == [sample.id for sample in samples]

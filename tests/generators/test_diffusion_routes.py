@@ -14,23 +14,23 @@ import pytest
 from pydantic import ValidationError
 from tiny_pipelines import models_table, save_checker
 
-from generators.image_to_image import ImageToImage
-from generators.image_variation import ImageVariation
-from generators.sources.class_names import ClassNames
-from generators.sources.image_folder import ImageFolder
-from generators.text_to_image import TextToImage
-from schemas.component import Context
-from schemas.errors import ModelUnavailable, RecipeError
-from schemas.recipe import Recipe
-from schemas.sample import Failure, Sample
-from variorum.context import open_context
-from variorum.engine import build, plan
-from variorum.images import decode
-from variorum.memo import DiskMemo
+from variorum.edition.shards import read_shard
+from variorum.edition.store import Store
+from variorum.edition.tables import read_table
+from variorum.generators.image_to_image import ImageToImage
+from variorum.generators.image_variation import ImageVariation
+from variorum.generators.sources.class_names import ClassNames
+from variorum.generators.sources.image_folder import ImageFolder
+from variorum.generators.text_to_image import TextToImage
+from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
-from variorum.shards import read_shard
-from variorum.store import Store
-from variorum.tables import read_table
+from variorum.pixels import decode
+from variorum.schemas.component import Context
+from variorum.schemas.errors import ModelUnavailable, RecipeError
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import Failure, Sample
+from variorum.stages.build import build, plan
+from variorum.stages.context import open_context
 
 LEVELS = 1
 """How far a pixel may move with the batch: floats differ by some 1e-6 there, which turns a rounding now and then."""
@@ -188,7 +188,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     kind, samples, ctx = route
     name = kind.component_name()
     small = Small(ctx.models.get(name), 1)
-    with caplog.at_level(logging.WARNING, "generators.diffusion.draws"):
+    with caplog.at_level(logging.WARNING, "variorum.generators.diffusion.windows"):
         children = run(kind, samples, Context(7, Instead(ctx.models, name, small), ctx.memo, ctx.source), batch=5)
     assert sorted(small.asked, reverse=True) == [5, 5, 2, 1, 1, 1, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
@@ -407,18 +407,18 @@ def test_a_plan_needs_no_model_and_is_what_gets_drawn(ctx):
     conf = TextToImage(**QUICK, templates="clip80", guidance=(2.0, 5.0))
     samples = planned(ctx, 3)
     bare = Context(ctx.seed, None, ctx.memo, ctx.source)
-    table = list(conf.planned(samples, bare))
+    table = list(conf.requests(samples, bare))
     children = list(conf.generate(samples, ctx))
     assert [child.id for child in children] == [row["id"] for row in table]
     for child, row in zip(children, table, strict=True):
         assert row == row | child.ops[0]["requested"]
-    assert list(conf.planned(planned(ctx, 9), bare))[:6] == table
+    assert list(conf.requests(planned(ctx, 9), bare))[:6] == table
 
 
 def test_what_cannot_be_made_is_in_the_plan_under_the_id_of_its_failure(ctx):
     conf = TextToImage(**QUICK, templates="caption", guidance=(2.0, 5.0))
     silent = Sample("b" * 32, b"", extras={"txt": b" "})
-    table = list(conf.planned([silent], ctx))
+    table = list(conf.requests([silent], ctx))
     assert [row["reason"] for row in table] == ["empty_prompt"] * 2
     assert [failure.id for failure in conf.generate([silent], ctx)] == [row["id"] for row in table]
 
@@ -501,14 +501,14 @@ def test_a_collision_fails_the_plan(name, ctx):
     changed = recipe()
     generator = {"text_to_image": TextToImage, "image_to_image": ImageToImage}[name](names=names)
     changed = changed.model_copy(update={"generate": (generator,)})
-    with pytest.raises(RecipeError, match=rf"{name}: classes 'tshirt_top' and 'shirt' would have one prompt"):
+    with pytest.raises(RecipeError, match=rf"{name}: classes 'tshirt_top' and 'shirt' would have the same prompt"):
         plan(changed, open_context(changed, "embedded"))
-    with pytest.raises(RecipeError, match="would have one prompt"):
+    with pytest.raises(RecipeError, match="would have the same prompt"):
         list(generator.generate([], ctx))
 
 
 def test_the_plan_warns_of_templates_that_leak(ctx, caplog):
-    with caplog.at_level(logging.WARNING, "generators.diffusion.route"):
+    with caplog.at_level(logging.WARNING, "variorum.generators.diffusion.route"):
         TextToImage(templates="neutral").check(ctx)
         assert not caplog.records
         TextToImage(templates="clip80").check(ctx)

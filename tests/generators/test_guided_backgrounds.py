@@ -11,14 +11,14 @@ import skimage.data
 import torch
 from pydantic import ValidationError
 
-from generators.attribute_edit import AttributeEdit
-from generators.editing import plates
-from schemas.canonical import canonical_json
-from schemas.component import ClassInfo, Context
-from schemas.errors import RecipeError
-from schemas.sample import Failure, Sample, source_id
+from variorum.generators.attribute_edit import AttributeEdit
+from variorum.generators.editing import plates
 from variorum.models import ModelTable
 from variorum.models.table import refuse_filters
+from variorum.schemas.canonical import canonical_json
+from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import Failure, Sample, source_id
 
 SIDE = 64
 GUIDED = ["guided_control", "guided_up", "guided_down"]

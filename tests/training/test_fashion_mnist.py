@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from training import evaluate_fashion_mnist, fashion_mnist, fashion_mnist_diffusion, fashion_mnist_judge
-from variorum.models.loaders import folded_unet
+from variorum.models.loaders.class_conditional import unfolded
 
 WEIGHTS = "diffusion_pytorch_model.fp16.safetensors"
 
@@ -46,7 +46,7 @@ def test_what_training_folds_sampling_unfolds():
     folded = fashion_mnist_diffusion.folded(images)
     assert folded.shape == (3, 4, 14, 14)
     assert float(folded.abs().max()) <= 1
-    assert np.array_equal(folded_unet.pictures(folded), np.repeat(images[..., None], 3, axis=-1))
+    assert np.array_equal(unfolded(folded), np.repeat(images[..., None], 3, axis=-1))
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(data, tmp_path):

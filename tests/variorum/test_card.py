@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from schemas.recipe import Recipe
-from schemas.verdict import Verdict
-from variorum.card import render_card, table_cell, write_card
-from variorum.contact_sheet import contact_sheet
-from variorum.context import open_context
-from variorum.curate import curate
-from variorum.engine import build
-from variorum.ledgers import read_verdicts
-from variorum.release import release
-from variorum.store import Store
+from variorum.edition.ledgers import read_verdicts
+from variorum.edition.store import Store
+from variorum.report.card import render_card, table_cell, write_card
+from variorum.report.contact_sheet import contact_sheet
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.verdict import Verdict
+from variorum.stages.build import build
+from variorum.stages.context import open_context
+from variorum.stages.curate import curate
+from variorum.stages.release import release
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

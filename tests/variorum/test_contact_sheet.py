@@ -5,11 +5,11 @@ import io
 import numpy as np
 from PIL import Image
 
-from schemas.recipe import Recipe
-from variorum.contact_sheet import MUTED, PAPER, contact_sheet
-from variorum.context import open_context
-from variorum.engine import build
-from variorum.store import Store
+from variorum.edition.store import Store
+from variorum.report.contact_sheet import MUTED, PAPER, contact_sheet
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import build
+from variorum.stages.context import open_context
 
 CELL, GAP, TOP, LEFT, BETWEEN = 40, 4, 44, 128, 10
 

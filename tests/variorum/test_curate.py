@@ -12,21 +12,21 @@ import pyarrow as pa
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from schemas.errors import CorruptShard, RecipeError, StoreError
-from schemas.recipe import Recipe
-from schemas.verdict import Verdict
-from variorum.context import open_context
-from variorum.curate import add_columns, curate, picture_table, score_step
-from variorum.diff import change_counts, diff
-from variorum.engine import build
-from variorum.evaluate import check_judges
-from variorum.ledgers import current, find_edition, plain, read_ledger, read_verdicts, review_queue, settle
-from variorum.measure import measure_key
-from variorum.release import added_content, plan_release, release, rollback
-from variorum.shards import read_shard
-from variorum.store import Store, hash_file
-from variorum.tables import read_table
-from variorum.verify import verify
+from variorum.edition.ledgers import current, find_edition, plain, read_ledger, read_verdicts, review_queue, settle
+from variorum.edition.shards import read_shard
+from variorum.edition.store import Store, hash_file
+from variorum.edition.tables import read_table
+from variorum.edition.verify import verify
+from variorum.report.diff import change_counts, diff
+from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.verdict import Verdict
+from variorum.stages.build import build
+from variorum.stages.context import open_context
+from variorum.stages.curate import add_columns, curate, picture_table, score_step
+from variorum.stages.evaluate import check_judges
+from variorum.stages.measure import measure_key
+from variorum.stages.release import added_content, plan_release, release, rollback
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -116,7 +116,7 @@ def test_the_same_judgement_keeps_its_number_whatever_the_workers(photos, store)
 
 
 def test_sums_do_not_depend_on_the_cores(photos, store, monkeypatch):
-    from curation.bright import Bright
+    from variorum.curation.bright import Bright
 
     seen, score = [], Bright.score
 
@@ -131,7 +131,7 @@ def test_sums_do_not_depend_on_the_cores(photos, store, monkeypatch):
 
 
 def test_one_row_a_sample(photos, store, monkeypatch):
-    from curation.bright import Bright
+    from variorum.curation.bright import Bright
 
     monkeypatch.setattr(Bright, "measure", lambda self, samples, ctx: iter([{"mean": 1.0}]))
     with pytest.raises(RecipeError, match="measured 1 of 4 samples"):
@@ -191,7 +191,7 @@ def release_of(manifest, ledger, store):
 def test_tables_of_other_pictures_are_refused(photos, store):
     what = recipe(photos)
     manifest, _, ledger = judged(what, store)
-    from variorum.curate import Columns
+    from variorum.stages.curate import Columns
 
     swapped = Columns({"bright": ledger.measured["bright"][::-1]}, {})
     with pytest.raises(CorruptShard, match=r"this table of curate\.bright isn't of the edition's pictures"):
@@ -211,7 +211,7 @@ def test_dropping_everything_is_refused(photos, store):
 
 
 def test_a_verdict_on_a_picture_that_isnt_there(photos, store, monkeypatch):
-    from curation.bright import Bright
+    from variorum.curation.bright import Bright
 
     monkeypatch.setattr(Bright, "decide", lambda self, table: iter([Verdict("f" * 32, "", "drop", "bright", "gone")]))
     with pytest.raises(RecipeError, match=r"curate.bright: gave a verdict on f+, which is no picture"):
@@ -386,7 +386,7 @@ def test_members_that_a_step_adds(photos, store):
 
 @pytest.mark.parametrize("measured", [False, True])
 def test_a_unit_reads_its_own_stretch_of_what_is_added(photos, store, measured, monkeypatch):
-    from curation.bright import Bright
+    from variorum.curation.bright import Bright
 
     if measured:
         kept = Bright.measure
@@ -396,7 +396,7 @@ def test_a_unit_reads_its_own_stretch_of_what_is_added(photos, store, measured, 
                 yield {**row, "note": sample.id.encode()}
 
         monkeypatch.setattr(Bright, "measure", measure)
-    monkeypatch.setattr("variorum.measure.GROUP", 3)  # units of 4 begin and end within groups
+    monkeypatch.setattr("variorum.stages.measure.GROUP", 3)  # units of 4 begin and end within groups
     manifest, number, ledger = judged(recipe(photos, notes=not measured), store)
     assert ledger.members == {"note.txt": "bright.note"}
     for part in plan_release(manifest, ledger, store):
@@ -413,7 +413,7 @@ def test_a_unit_reads_its_own_stretch_of_what_is_added(photos, store, measured, 
 
 
 def test_what_is_added_comes_with_every_picture_or_with_none(photos, store, monkeypatch):
-    from curation.bright import Bright
+    from variorum.curation.bright import Bright
 
     kept = Bright.measure
 
@@ -428,7 +428,7 @@ def test_what_is_added_comes_with_every_picture_or_with_none(photos, store, monk
 
 def test_stale_verdicts_are_refused(photos, store):
     manifest, _, ledger = judged(recipe(photos, drop=2), store)
-    from variorum.ledgers import keep_verdicts
+    from variorum.edition.ledgers import keep_verdicts
 
     verdicts = read_verdicts(ledger, store)
     stale = [replace(verdicts[0], sha256="0" * 64), replace(verdicts[1], id="e" * 32)]
@@ -534,13 +534,13 @@ WORKER = """
 import sys
 sys.path.append(sys.argv[1])
 from pathlib import Path
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.curate import curate
-from variorum.engine import build
-from variorum.measure import measure_key
-from variorum.release import release
-from variorum.store import Store
+from variorum.schemas.recipe import Recipe
+from variorum.stages.context import open_context
+from variorum.stages.curate import curate
+from variorum.stages.build import build
+from variorum.stages.measure import measure_key
+from variorum.stages.release import release
+from variorum.edition.store import Store
 import json
 what = Recipe.parse(json.loads(sys.argv[3]))
 store, ctx = Store(sys.argv[2]), open_context(what, "embedded")

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import spearmanr
 
-from variorum.detectors import agreement, detector_figures, flag_shares, flagged_classes
+from variorum.stages.agreement import agreement, detector_figures, flag_shares, flagged_classes
 
 SIZES = (60, 60, 30, 30, 6, 6)
 """Two head, two middle and two tail classes."""

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.errors import CorruptShard, SourceError, StoreError, TooManyFailures, VersionDrift
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.engine import build, commit, plan, run_unit
-from variorum.shards import read_shard, sample_at
-from variorum.store import Store, hash_file
-from variorum.tables import read_table
-from variorum.verify import verify
+from variorum.edition.shards import read_shard, sample_at
+from variorum.edition.store import Store, hash_file
+from variorum.edition.tables import read_table
+from variorum.edition.verify import verify
+from variorum.schemas.errors import CorruptShard, SourceError, StoreError, TooManyFailures, VersionDrift
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import build, commit, plan, run_unit
+from variorum.stages.context import open_context
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -70,7 +70,7 @@ def test_an_edition_of_the_source_itself(photos, tmp_path, kind):
 
 
 def test_pictures_come_through_unchanged(photos, store):
-    from variorum.images import decode
+    from variorum.pixels import decode
 
     manifest = made(recipe(photos), store)
     by_origin = {row["origin"]: row for row in rows(manifest, store)}
@@ -285,7 +285,7 @@ def test_verify_names_what_is_damaged_and_a_run_mends_it(photos, tmp_path, kind,
 
 
 def test_evaluate_names_a_damaged_shard(photos, store):
-    from variorum.measure import shard_samples
+    from variorum.stages.measure import shard_samples
 
     info = made(recipe(photos), store).shards["test"][0]
     path = Path(store.root, "objects", f"{info.sha256}.tar")
@@ -300,10 +300,10 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.append(sys.argv[3])
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.engine import build
-from variorum.store import Store
+from variorum.schemas.recipe import Recipe
+from variorum.stages.context import open_context
+from variorum.stages.build import build
+from variorum.edition.store import Store
 recipe = Recipe.parse({
     "dataset": "d", "version": "1.0.0", "samples_per_shard": 1, "source": {"name": "image_folder", "path": sys.argv[1]},
     "generate": [{"name": "probe", "quarantine": "coffee"}],

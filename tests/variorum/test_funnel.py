@@ -5,13 +5,13 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.curate import curate
-from variorum.engine import build
-from variorum.funnel import MOST, Funnel, Group, funnel, most_affected, plot, source_of, why, worst
-from variorum.release import release
-from variorum.store import Store
+from variorum.edition.store import Store
+from variorum.report.funnel import MOST, Funnel, Group, funnel, most_affected, plot, source_of, why, worst
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import build
+from variorum.stages.context import open_context
+from variorum.stages.curate import curate
+from variorum.stages.release import release
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

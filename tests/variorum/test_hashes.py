@@ -2,7 +2,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from variorum.hashes import file_hashes
+from variorum.machine.file_hashes import file_hashes
 
 
 def aged(path: Path, data: bytes, seconds: int = 100) -> Path:

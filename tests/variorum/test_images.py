@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
-from variorum.images import MAX_PIXELS, UndecodableImage, decode, decode_mask, encode_png, upright_size
+from variorum.pixels import MAX_PIXELS, UndecodableImage, decode, decode_mask, encode_png, upright_size
 
 
 def saved(image: Image.Image, format: str, **options) -> bytes:

@@ -2,19 +2,19 @@ from dataclasses import replace
 
 import pytest
 
-from curation.ai_image import AiImage
-from curation.bright import Bright
-from curation.class_agreement import ClassAgreement
-from curation.features import Features
-from schemas.component import CurationStep, component_class, component_names
-from schemas.errors import RecipeError
-from schemas.manifest import ShardInfo
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.curate import curate
-from variorum.engine import build
-from variorum.measure import context_of, measure_key
-from variorum.store import Store
+from variorum.curation.ai_image import AiImage
+from variorum.curation.bright import Bright
+from variorum.curation.class_agreement import ClassAgreement
+from variorum.curation.features import Features
+from variorum.edition.store import Store
+from variorum.schemas.component import CurationStep, component_class, component_names
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.manifest import ShardInfo
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import build
+from variorum.stages.context import open_context
+from variorum.stages.curate import curate
+from variorum.stages.measure import context_of, measure_key
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 SHARD = ShardInfo(sha256="0" * 64, size=1, samples=1)

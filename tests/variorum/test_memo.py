@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.memo import DiskMemo
+from variorum.machine.memo import DiskMemo
 
 KEY = "ab" * 32
 

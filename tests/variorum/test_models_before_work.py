@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import ModelUnavailable
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.curate import curate
-from variorum.engine import build, plan, run_unit
-from variorum.evaluate import check_ready
-from variorum.store import Store
+from variorum.edition.store import Store
+from variorum.schemas.errors import ModelUnavailable
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import build, plan, run_unit
+from variorum.stages.context import open_context
+from variorum.stages.curate import curate
+from variorum.stages.evaluate import check_ready
 
 PROBE = [{"name": "probe"}]
 MISSING = r"model 'encoder' .* is missing: fetch it with `variorum doctor encoder --fetch`"
@@ -21,7 +21,7 @@ MISSING = r"model 'encoder' .* is missing: fetch it with `variorum doctor encode
 @pytest.fixture(autouse=True)
 def _no_weights(own_cache):
     """Nothing is fetched into a cache of the test's own."""
-    from variorum.context import models
+    from variorum.stages.context import models
 
     models.cache_clear()
     yield
@@ -65,8 +65,8 @@ def test_so_are_those_of_what_comes_after(photos, store):
 
 
 def test_a_curation_and_an_evaluation_look_first_too(photos, store, monkeypatch):
-    import variorum.curate
-    import variorum.evaluate
+    import variorum.stages.curate
+    import variorum.stages.evaluate
 
     what = recipe(photos, curate=[{"name": "bright"}, {"name": "features"}], evaluate=[{"name": "accuracy_drop"}])
     manifest, ctx = made(what, store), open_context(what, "embedded")
@@ -96,5 +96,5 @@ def test_a_unit_that_runs_out_of_memory_says_so_in_a_line(photos, store, monkeyp
         yield
 
     monkeypatch.setattr(type(what.generate[0]), "generate", generate)
-    with pytest.raises(ModelUnavailable, match=r"the GPU's memory ran out .*2\.00 GiB"):
+    with pytest.raises(ModelUnavailable, match=r"the GPU ran out of memory .*2\.00 GiB"):
         run_unit(what, plan(what, ctx).units[0], ctx, store)

@@ -10,14 +10,15 @@ import pytest
 from diffusers import DiffusionPipeline
 from tiny_pipelines import SIDE, offload_by_module, save_transformer
 
-from generators.class_conditional import ClassConditional
-from generators.sources.class_names import ClassNames
-from schemas.component import Context
-from schemas.errors import ModelUnavailable, RecipeError
-from variorum.memo import DiskMemo
-from variorum.models import ModelTable, placement, pretrained
-from variorum.models.entries import Entry
-from variorum.models.loaders import class_diffusion
+from variorum.generators.class_conditional import ClassConditional
+from variorum.generators.sources.class_names import ClassNames
+from variorum.machine.memo import DiskMemo
+from variorum.models import ModelTable, pretrained
+from variorum.models.diffusion import options as pipeline_options
+from variorum.models.loaders.class_conditional import CLASS_DIFFUSION, dit_scheduler
+from variorum.models.table_entries import Entry
+from variorum.schemas.component import Context
+from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 LEVELS = 1
 SETTINGS = {"guidance": 3.0, "steps": 3, "sampler": "ddim"}
@@ -37,7 +38,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return class_diffusion.load(entry(folder), folder, {})
+    return CLASS_DIFFUSION.load(entry(folder), folder, {})
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
@@ -67,7 +68,7 @@ def test_it_makes_what_the_bare_pipeline_makes(model, folder, guidance, sampler)
     made = model([5, 7], [11, 12], guidance=guidance, steps=3, sampler=sampler)
     bare = diffusers.DiTPipeline.from_pretrained(folder)
     bare.set_progress_bar_config(disable=True)
-    bare.scheduler = class_diffusion.scheduler(bare.scheduler.config, sampler)
+    bare.scheduler = dit_scheduler(bare.scheduler.config, sampler)
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in (11, 12)]
     theirs = bare([5, 7], guidance_scale=guidance, generator=generators, num_inference_steps=3, output_type="np").images
     assert np.abs(made - (theirs * 255).round()).max() <= LEVELS  # it multiplies where we divide by the scale
@@ -116,7 +117,7 @@ def test_decoding_goes_on_beside_denoising(model, monkeypatch):
 )
 def test_memory_savers_change_next_to_nothing(model, folder, monkeypatch, options):
     monkeypatch.setattr(DiffusionPipeline, "enable_sequential_cpu_offload", offload_by_module)
-    saving = class_diffusion.load(entry(folder, options=options), folder, {})
+    saving = CLASS_DIFFUSION.load(entry(folder, options=options), folder, {})
     made = saving([1, 2], [11, 12], **SETTINGS)
     assert np.abs(made.astype(int) - model([1, 2], [11, 12], **SETTINGS)).max() <= LEVELS
     assert (saving._decoding is saving._denoising) == ("offload" in options)
@@ -137,14 +138,14 @@ def test_it_stands_behind_the_route_on_imagenets_classes(folder, tmp_path, monke
 
 
 def test_what_is_no_such_pipeline_is_refused(tmp_path, folder, tiny, monkeypatch):
-    for module in (pretrained, placement):
+    for module in (pretrained, pipeline_options):
         monkeypatch.setattr(module, "best_device", lambda: "cpu")
     with pytest.raises(ModelUnavailable, match=r"no model_index\.json"):
-        class_diffusion.load(entry(tmp_path), tmp_path, {})
+        CLASS_DIFFUSION.load(entry(tmp_path), tmp_path, {})
     with pytest.raises(ModelUnavailable, match="can't be loaded as DiTPipeline"):
-        class_diffusion.load(entry(tiny / "text_to_image"), tiny / "text_to_image", {})
-    assert "wants a GPU" in class_diffusion.problem(entry(folder, dtype="float16"))
-    assert "needs a GPU" in class_diffusion.problem(entry(folder, options={"offload": "model"}))
+        CLASS_DIFFUSION.load(entry(tiny / "text_to_image"), tiny / "text_to_image", {})
+    assert "needs a GPU" in CLASS_DIFFUSION.problem(entry(folder, dtype="float16"))
+    assert "needs a GPU" in CLASS_DIFFUSION.problem(entry(folder, options={"offload": "model"}))
     save_transformer(tmp_path / "few", classes=10)
     with pytest.raises(ModelUnavailable, match="has 10 classes"):
-        class_diffusion.load(entry(tmp_path / "few"), tmp_path / "few", {})
+        CLASS_DIFFUSION.load(entry(tmp_path / "few"), tmp_path / "few", {})

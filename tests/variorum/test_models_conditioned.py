@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tiny_pipelines import SIDE, save_conditioned
 
-from schemas.errors import ModelUnavailable
 from variorum.models import ModelTable
-from variorum.models.conditioned_diffusion import edges
-from variorum.models.entries import Entry, read_table
-from variorum.models.loaders import control_network, diffusion
+from variorum.models.diffusion.images import canny_edges
+from variorum.models.loaders.stable_diffusion import CONTROL_NETWORK, DIFFUSION
+from variorum.models.table_entries import Entry, read_table
+from variorum.schemas.errors import ModelUnavailable
 
 LEVELS = 1
 """How far a pixel may move with the batch."""
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def control(folder):
-    return control_network.load(entry(folder / "control", "control_network"), folder / "control", {})
+    return CONTROL_NETWORK.load(entry(folder / "control", "control_network"), folder / "control", {})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def models(folder, tiny, control):
     for task in TASKS:
         place = tiny / "text_to_image" if task == "edge_to_image" else folder / task
         used = {"edge_network": control} if task == "edge_to_image" else {}
-        found[task] = diffusion.load(entry(place, task=task), place, used)
+        found[task] = DIFFUSION.load(entry(place, task=task), place, used)
     return found
 
 
@@ -171,13 +171,13 @@ def test_nothing_of_a_picture_but_its_edges_is_seen(models):
 def test_edges_are_white_lines_on_black():
     image = np.zeros((64, 64, 3), np.uint8)
     image[:, 32:] = 255
-    found = edges(image, 100, 200)
+    found = canny_edges(image, 100, 200)
     assert found.shape == image.shape
     assert set(np.unique(found)) == {0, 255}
     assert found[:, 31:33].any(axis=(1, 2)).all()
     assert not found[:, :30].any()
     assert not found[:, 34:].any()
-    assert not edges(np.full((64, 64, 3), 9, np.uint8), 100, 200).any()
+    assert not canny_edges(np.full((64, 64, 3), 9, np.uint8), 100, 200).any()
 
 
 def test_boxes_and_phrases_have_an_effect(models):
@@ -201,7 +201,7 @@ def test_boxes_and_phrases_have_an_effect(models):
         (np.zeros((0, 4)), [], "1 to 30 boxes"),
         (np.tile(LEFT, (31, 1)), ["a cat"] * 31, r"got boxes \[31, 4\] and 31 phrases"),
         (LEFT, ["a cat", "a dog"], r"boxes \[1, 4\] and 2 phrases"),
-        (LEFT * 64, ["a cat"], "as parts of the sides, 0 to 1"),
+        (LEFT * 64, ["a cat"], "as fractions of the sides, 0 to 1"),
         (LEFT[:, [2, 1, 0, 3]], ["a cat"], "left, top, right, bottom"),
         (LEFT * np.nan, ["a cat"], "0 to 1"),
         (LEFT, ["x" * 90], "longer than the text encoder reads"),
@@ -230,7 +230,7 @@ def test_thirty_boxes_are_taken(models):
 def test_another_model_than_the_tasks_is_refused(tiny, task, message):
     place = tiny / "text_to_image"
     with pytest.raises(ModelUnavailable, match=message):
-        diffusion.load(entry(place, task=task), place, {})
+        DIFFUSION.load(entry(place, task=task), place, {})
 
 
 def test_edges_want_one_control_network_that_fits(tiny, folder, control):
@@ -238,13 +238,13 @@ def test_edges_want_one_control_network_that_fits(tiny, folder, control):
 
     place, task = tiny / "text_to_image", {"task": "edge_to_image"}
     with pytest.raises(ModelUnavailable, match="edge_to_image, and no other task, uses a control network"):
-        diffusion.load(entry(place, **task), place, {})
+        DIFFUSION.load(entry(place, **task), place, {})
     with pytest.raises(ModelUnavailable, match="edge_to_image, and no other task, uses a control network"):
-        diffusion.load(entry(place, task="text_to_image"), place, {"edge_network": control})
-    half = control_network.load(entry(folder / "control", "control_network", dtype="bfloat16"), folder / "control", {})
+        DIFFUSION.load(entry(place, task="text_to_image"), place, {"edge_network": control})
+    half = CONTROL_NETWORK.load(entry(folder / "control", "control_network", dtype="bfloat16"), folder / "control", {})
     assert half.dtype == torch.bfloat16
-    with pytest.raises(ModelUnavailable, match=r"don't fit: .* and compute in torch\.float32 and torch\.bfloat16"):
-        diffusion.load(entry(place, **task), place, {"edge_network": half})
+    with pytest.raises(ModelUnavailable, match=r"fit together: .* computed in torch\.float32 and torch\.bfloat16"):
+        DIFFUSION.load(entry(place, **task), place, {"edge_network": half})
 
 
 def test_a_control_network_that_is_a_pickle_is_refused(folder, tmp_path):
@@ -252,7 +252,7 @@ def test_a_control_network_that_is_a_pickle_is_refused(folder, tmp_path):
     weights = copied / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin")).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(ModelUnavailable, match="can't be loaded as ControlNetModel with safetensors weights"):
-        control_network.load(entry(copied, "control_network"), copied, {})
+        CONTROL_NETWORK.load(entry(copied, "control_network"), copied, {})
 
 
 def test_a_table_puts_the_two_together(tiny, folder, tmp_path, monkeypatch):
@@ -289,4 +289,4 @@ def test_the_files_that_the_hub_table_names_are_enough(alias, folder, tiny, cont
         target = tmp_path / place.relative_to(whole)
         target.parent.mkdir(exist_ok=True)
         shutil.copy(place, target)
-    diffusion.load(entry(tmp_path, task=task), tmp_path, {"edge_network": control} if found.uses else {})
+    DIFFUSION.load(entry(tmp_path, task=task), tmp_path, {"edge_network": control} if found.uses else {})

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from generators.editing import complexity
-from generators.editing.guided_diffusion import Guidance, Wish, guided
 from training import evaluate_photo_denoiser as measure
+from variorum.generators.editing import complexity
+from variorum.generators.editing.guided_diffusion import Guidance, Wish, guided
 from variorum.models import ModelTable
 
 

@@ -10,9 +10,9 @@ import pytest
 from tiny_pipelines import save_grounded, save_owl
 from transformers import GroundingDinoProcessor, Owlv2Processor
 
-from schemas.errors import ModelUnavailable
-from variorum.models.entries import Entry
-from variorum.models.loaders import detection
+from variorum.models.loaders.detection import DETECTION, best
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 TEXTS = ["a cat", "a dog with a hat", "lamp"]
 FAMILIES = ["owl", "grounded"]
@@ -33,7 +33,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(folders):
-    return {name: detection.load(entry(folders / name, threshold=0.0), folders / name, {}) for name in FAMILIES}
+    return {name: DETECTION.load(entry(folders / name, threshold=0.0), folders / name, {}) for name in FAMILIES}
 
 
 def noise(seed, height, width):
@@ -75,7 +75,7 @@ def test_what_is_found_does_not_depend_on_the_other_pictures(models, family):
 def test_the_threshold_leaves_the_surest(models, folders, family):
     everything = models[family](IMAGES[:1], TEXTS)[0]
     middle = float(everything.scores[len(everything.scores) // 2])
-    stricter = detection.load(entry(folders / family, threshold=middle), folders / family, {})
+    stricter = DETECTION.load(entry(folders / family, threshold=middle), folders / family, {})
     (some,) = stricter(IMAGES[:1], TEXTS)
     assert np.array_equal(some.scores, everything.scores[everything.scores > middle])
     assert 0 < len(some.scores) < len(everything.scores)
@@ -122,7 +122,7 @@ def test_grounded_captions_are_the_librarys_own_and_scores_means_over_a_texts_to
     model, (image,) = models["grounded"], IMAGES[:1]
     network, processor = model._family._model, GroundingDinoProcessor.from_pretrained(folders / "grounded")
     inputs = processor(images=[image], text=[TEXTS], return_tensors="pt", input_data_format="channels_last")
-    tokens, spans = model._family.read(TEXTS)
+    tokens, spans = model._family.tokenize(TEXTS)
     assert tokens.tolist() == inputs["input_ids"].tolist()
     words = processor.tokenizer.convert_ids_to_tokens(tokens[0].tolist())
     found = ["".join(words[first:last]).replace("##", "") for first, last in spans]
@@ -146,17 +146,17 @@ def test_stops_and_capitals_make_no_other_grounded_text(models):
 
 
 def test_more_texts_than_grounding_dino_reads_are_refused(models):
-    with pytest.raises(ValueError, match=r"90 texts are 272 tokens, and this model reads 256 at once"):
+    with pytest.raises(ValueError, match=r"90 texts are 272 tokens, but this model reads 256 at once"):
         models["grounded"](IMAGES[:1], ["ab"] * 90)
 
 
 def test_boxes_are_cut_at_the_border_and_dropped_beyond_it():
     boxes = np.float32([[-5, -5, 10, 10], [90, 10, 120, 20], [10, 10, 20, 20], [0, 0, 5, 5], [30, 30, 30, 40]])
     scores = np.float32([[0.1, 0.5], [0.9, 0.1], [0.5, 0.2], [0.1, 0.1], [0.8, 0.1]])
-    found = detection.best(scores, boxes, (60, 90), 0.2)
+    found = best(scores, boxes, (60, 90), 0.2)
     assert found.boxes.tolist() == [[0, 0, 10, 10], [10, 10, 20, 20]]
     assert found.texts.tolist() == [1, 0]
-    unknown = detection.best(np.full((5, 2), np.nan, np.float32), boxes, (60, 90), 0.2)
+    unknown = best(np.full((5, 2), np.nan, np.float32), boxes, (60, 90), 0.2)
     assert unknown.boxes.shape == (0, 4)
 
 
@@ -170,7 +170,7 @@ def test_a_pickle_is_refused_and_never_opened(folders, tmp_path, family):
     with pytest.raises(
         ModelUnavailable, match="can't be loaded as AutoModelForZeroShotObjectDetection with safetensors weights"
     ):
-        detection.load(entry(copied), copied, {})
+        DETECTION.load(entry(copied), copied, {})
 
 
 def test_code_in_a_folder_is_never_run(folders, tmp_path):
@@ -180,11 +180,11 @@ def test_code_in_a_folder_is_never_run(folders, tmp_path):
     (copied / "config.json").write_text(json.dumps(config))
     (copied / "mine.py").write_text("raise SystemExit")
     with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForZeroShotObjectDetection"):
-        detection.load(entry(copied), copied, {})
+        DETECTION.load(entry(copied), copied, {})
 
 
 def test_another_model_is_no_detector(tiny, folders, tmp_path):
     with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForZeroShotObjectDetection"):
-        detection.load(entry(tiny / "clip"), tiny / "clip", {})
+        DETECTION.load(entry(tiny / "clip"), tiny / "clip", {})
     with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForZeroShotObjectDetection"):
-        detection.load(entry(tmp_path), tmp_path, {})
+        DETECTION.load(entry(tmp_path), tmp_path, {})

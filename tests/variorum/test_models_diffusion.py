@@ -14,12 +14,14 @@ from diffusers import DiffusionPipeline
 from pydantic import ValidationError
 from tiny_pipelines import offload_by_module
 
-from schemas.errors import ModelUnavailable
-from variorum.models import placement, pretrained
-from variorum.models.encoded_prompts import EncodedPrompts
-from variorum.models.entries import Entry
-from variorum.models.latent_diffusion import fitted
-from variorum.models.loaders import diffusion, safety_checker, zero_shot
+from variorum.models import pretrained
+from variorum.models.diffusion import options as pipeline_options
+from variorum.models.diffusion.encoded_prompts import EncodedPrompts
+from variorum.models.diffusion.images import extended
+from variorum.models.loaders.stable_diffusion import DIFFUSION, SAFETY_CHECKER
+from variorum.models.loaders.vision_language import ZERO_SHOT
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 LEVELS = 1
 """How far a pixel may move with the batch: floats differ by some 1e-6 there, which turns a rounding now and then."""
@@ -44,7 +46,7 @@ def models(tiny):
         folder = tiny / (folder or {"image_to_image": "text_to_image"}.get(task, task))
         key = task, folder, json.dumps(options)
         if key not in loaded:
-            loaded[key] = diffusion.load(entry(folder, task=task, **options), folder, {})
+            loaded[key] = DIFFUSION.load(entry(folder, task=task, **options), folder, {})
         return loaded[key]
 
     return get
@@ -238,7 +240,7 @@ def test_holes_depend_on_seed_and_prompt_and_not_on_the_batch(models):
 
 def test_pictures_are_carried_on_to_the_models_multiple():
     ramp = np.tile(np.arange(50, dtype=np.uint8)[:, None, None], (1, 30, 3))
-    wider = fitted(ramp, (50, 30), (56, 32))
+    wider = extended(ramp, (50, 30), (56, 32))
     assert wider.shape == (56, 32, 3)
     assert np.array_equal(wider[:50, :30], ramp)
     assert (wider[50:] == 49).all()
@@ -267,7 +269,7 @@ def test_compiled_networks_make_the_same_pictures(tiny, models, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", traced)
     folder = tiny / "text_to_image"
-    model = diffusion.load(entry(folder, task="text_to_image", compile=True), folder, {})
+    model = DIFFUSION.load(entry(folder, task="text_to_image", compile=True), folder, {})
     assert [type(network).__name__ for network in compiled] == ["UNet2DConditionModel"]
     pictures = make(model, "text_to_image", [0], steps=1)
     assert furthest(pictures, make(models("text_to_image"), "text_to_image", [0], steps=1)) <= LEVELS
@@ -279,7 +281,7 @@ def test_parts_that_wait_on_the_cpu_change_nothing(tiny, models, monkeypatch, ta
     """accelerate's hooks bring each part to the device, here the CPU too, and so decoding waits for denoising."""
     monkeypatch.setattr(DiffusionPipeline, "enable_sequential_cpu_offload", offload_by_module)
     place = tiny / folder
-    model = diffusion.load(entry(place, task=task, offload=offload), place, {})
+    model = DIFFUSION.load(entry(place, task=task, offload=offload), place, {})
     assert any(hasattr(part, "_hf_hook") for part in model.pipeline.vae.modules())
     assert model._decoding is model._denoising
     with ThreadPoolExecutor(2) as pool:
@@ -297,7 +299,7 @@ def copied(tiny, tmp_path):
 
 def refused(folder, match, **fields):
     with pytest.raises(ModelUnavailable, match=match):
-        diffusion.load(entry(folder, **{"task": "text_to_image", **fields}), folder, {})
+        DIFFUSION.load(entry(folder, **{"task": "text_to_image", **fields}), folder, {})
 
 
 def test_a_pickle_is_refused_by_name_and_never_opened(copied):
@@ -308,12 +310,12 @@ def test_a_pickle_is_refused_by_name_and_never_opened(copied):
 
 def test_a_pickle_beside_safetensors_is_left_alone(copied):
     (copied / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    assert diffusion.load(entry(copied, task="text_to_image"), copied, {})
+    assert DIFFUSION.load(entry(copied, task="text_to_image"), copied, {})
 
 
 def test_a_folder_with_code_is_refused(copied):
     (copied / "unet" / "mine.py").write_text("raise SystemExit")
-    refused(copied, r"comes with code \(unet/mine\.py\), which is never run")
+    refused(copied, r"contains code \(unet/mine\.py\), which is never run")
 
 
 def test_what_is_no_pipeline_is_said_in_one_line(copied, tmp_path):
@@ -323,7 +325,7 @@ def test_what_is_no_pipeline_is_said_in_one_line(copied, tmp_path):
     refused(copied, "can't be loaded as AutoPipelineForText2Image")
 
 
-HALF = r"computes in float16, which wants a GPU.*\$VARIORUM_MODELS.*dtype = \"float32\""
+HALF = r"computes in float16, which needs a GPU.*\$VARIORUM_MODELS.*dtype = \"float32\""
 
 
 @pytest.mark.parametrize(
@@ -337,7 +339,7 @@ HALF = r"computes in float16, which wants a GPU.*\$VARIORUM_MODELS.*dtype = \"fl
             ("diffusers", "transformers", "torch"),
             r"offload = 'model' needs the package accelerate",
         ),
-        ({"offload": "sequential"}, None, "offload = 'sequential' needs a GPU, and there is none here"),
+        ({"offload": "sequential"}, None, "offload = 'sequential' needs a GPU, and this machine has none"),
         ({"attention": "xformers"}, ("diffusers", "transformers", "torch"), "needs the package xformers: pip install"),
         ({"attention": "xformers"}, None, "attention = 'xformers' needs a GPU"),
         ({"attention": "sliced", "vae_tiling": True, "compile": True}, None, "^$"),
@@ -345,17 +347,17 @@ HALF = r"computes in float16, which wants a GPU.*\$VARIORUM_MODELS.*dtype = \"fl
 )
 def test_what_a_machine_lacks_is_known_without_loading(tiny, monkeypatch, fields, packages, said):
     """`packages` are those that are installed, None for all."""
-    for module in (pretrained, placement):
+    for module in (pretrained, pipeline_options):
         monkeypatch.setattr(module, "best_device", lambda: "cpu")
     monkeypatch.setattr(pretrained, "find_spec", lambda name: packages is None or name in packages or None)
-    assert re.search(said, diffusion.problem(entry(tiny / "text_to_image", task="text_to_image", **fields)))
+    assert re.search(said, DIFFUSION.problem(entry(tiny / "text_to_image", task="text_to_image", **fields)))
 
 
 def test_a_gpu_is_enough_for_half_precision_and_offloading(tiny, monkeypatch):
-    for module in (pretrained, placement):
+    for module in (pretrained, pipeline_options):
         monkeypatch.setattr(module, "best_device", lambda: "cuda")
     asked = entry(tiny / "text_to_image", task="text_to_image", dtype="float16", offload="model")
-    assert diffusion.problem(asked) == ""
+    assert DIFFUSION.problem(asked) == ""
 
 
 def test_xl_hides_no_watermark_whatever_is_installed(tiny, monkeypatch):
@@ -364,14 +366,14 @@ def test_xl_hides_no_watermark_whatever_is_installed(tiny, monkeypatch):
     monkeypatch.setattr(xl, "is_invisible_watermark_available", lambda: True)
     monkeypatch.setattr(xl, "StableDiffusionXLWatermarker", lambda: "a watermark", raising=False)
     assert xl.StableDiffusionXLPipeline.from_pretrained(tiny / "xl").watermark == "a watermark"
-    model = diffusion.load(entry(tiny / "xl", task="text_to_image"), tiny / "xl", {})
+    model = DIFFUSION.load(entry(tiny / "xl", task="text_to_image"), tiny / "xl", {})
     assert model.pipeline.watermark is None
 
 
 def test_settings_without_meaning_are_refused(tiny):
     for options in ({"task": "song"}, {"task": "inpaint", "offload": "disk"}, {"colour": 1}):
         with pytest.raises(ValidationError):
-            diffusion.load(entry(tiny / "inpaint", **options), tiny / "inpaint", {})
+            DIFFUSION.load(entry(tiny / "inpaint", **options), tiny / "inpaint", {})
 
 
 # ── judges ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -380,7 +382,7 @@ def test_settings_without_meaning_are_refused(tiny):
 @pytest.fixture(scope="module")
 def checker(tiny):
     folder = tiny / "text_to_image"
-    return safety_checker.load(entry(folder, "safety_checker"), folder, {})
+    return SAFETY_CHECKER.load(entry(folder, "safety_checker"), folder, {})
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -409,13 +411,13 @@ def test_the_checkers_decision_is_diffusers_own(checker):
 
 def test_a_folder_without_a_checker_is_refused(tiny):
     with pytest.raises(ModelUnavailable, match="can't be loaded as StableDiffusionSafetyChecker"):
-        safety_checker.load(entry(tiny / "inpaint", "safety_checker"), tiny / "inpaint", {})
+        SAFETY_CHECKER.load(entry(tiny / "inpaint", "safety_checker"), tiny / "inpaint", {})
 
 
 def test_api_of_zero_shot(tiny):
     from transformers import CLIPModel
 
-    model = zero_shot.load(entry(tiny / "clip", "zero_shot"), tiny / "clip", {})
+    model = ZERO_SHOT.load(entry(tiny / "clip", "zero_shot"), tiny / "clip", {})
     images, texts = noise(10, 40, 50), ["a cat", "a dog with a hat", "x" * 200]
     cosines = model(images, texts)
     assert cosines.shape == (10, 3)
@@ -432,6 +434,6 @@ def test_api_of_zero_shot(tiny):
 
 def test_no_clip_model_no_zero_shot(tiny):
     with pytest.raises(ModelUnavailable, match="can't be loaded as CLIPModel"):
-        zero_shot.load(
+        ZERO_SHOT.load(
             entry(tiny / "text_to_image" / "tokenizer", "zero_shot"), tiny / "text_to_image" / "tokenizer", {}
         )

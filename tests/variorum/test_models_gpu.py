@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_pipelines import save_transformer
 
-from variorum.models.entries import Entry
-from variorum.models.loaders import class_diffusion, diffusion
+from variorum.models.loaders import LOADERS
 from variorum.models.memory import free_gpu_memory
+from variorum.models.table_entries import Entry
 
 pytestmark = pytest.mark.gpu
 
@@ -27,12 +27,11 @@ def _a_gpu():
         pytest.skip("there is no GPU")
 
 
-def load(folder, loader=diffusion, dtype="float16", **options):
-    name = loader.__name__.rpartition(".")[2]
-    fields = {"name": "tiny", "loader": name, "local": {"path": str(folder)}, "licence": "none", "source": "random"}
+def load(folder, loader="diffusion", dtype="float16", **options):
+    fields = {"name": "tiny", "loader": loader, "local": {"path": str(folder)}, "licence": "none", "source": "random"}
     entry = Entry(**fields, dtype=dtype, options=options)
-    assert loader.problem(entry) == ""
-    return loader.load(entry, folder, {})
+    assert LOADERS[loader].problem(entry) == ""
+    return LOADERS[loader].load(entry, folder, {})
 
 
 def make(model, task, numbers):
@@ -77,12 +76,12 @@ def test_half_precision_beside_overlap_and_offloading(tiny, task, folder, offloa
 def test_the_transformer_in_half_precision(tmp_path, offload):
     save_transformer(tmp_path)
     settings = {"guidance": 3.0, "steps": 3, "sampler": "ddim"}
-    half = load(tmp_path, class_diffusion, offload=offload)
+    half = load(tmp_path, "class_diffusion", offload=offload)
     made = half([1, 2], [11, 12], **settings)
     with ThreadPoolExecutor(2) as pool:
         again = list(pool.map(lambda _: half([1, 2], [11, 12], **settings), range(4)))
     assert all(distance(made, other) < 0.1 for other in again)
-    assert distance(made, load(tmp_path, class_diffusion, dtype="float32")([1, 2], [11, 12], **settings)) < FAR
+    assert distance(made, load(tmp_path, "class_diffusion", dtype="float32")([1, 2], [11, 12], **settings)) < FAR
 
 
 @pytest.mark.parametrize("options", [{"compile": True}, {"attention": "xformers"}], ids=["compile", "xformers"])

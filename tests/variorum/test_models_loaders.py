@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import ModelUnavailable
 from variorum.models import ModelTable
-from variorum.models.entries import Entry
-from variorum.models.loaders import efficientnet_lite, image_classification, image_embedding, sam, shift_map, u2net
+from variorum.models.loaders import classifiers, efficientnet_lite, embeddings, segmenters, shift_map
+from variorum.models.onnx import exported
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,9 @@ def test_u2net_masks_have_their_pictures_sizes_and_do_not_depend_on_the_batch(ta
 
 
 def test_stability_is_an_overlap_by_hand():
-    assert u2net.stability(np.array([[0.9, 0.5, 0.1, 0.3]])) == pytest.approx(1 / 3)
-    assert u2net.stability(np.zeros((2, 2))) == 0.0
-    assert sam.stability(np.array([[4.0, 0.5, -0.5, -4.0]])) == pytest.approx(1 / 3)
+    assert segmenters.stability(np.array([[0.9, 0.5, 0.1, 0.3]]), 0.27, 0.73) == pytest.approx(1 / 3)
+    assert segmenters.stability(np.zeros((2, 2)), 0.27, 0.73) == 0.0
+    assert segmenters.stability(np.array([[4.0, 0.5, -0.5, -4.0]]), -1, 1) == pytest.approx(1 / 3)
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
@@ -69,8 +70,8 @@ def test_a_bounding_box_is_inclusive(a, b, c, d):
     left, right, top, bottom = min(a, b), max(a, b), min(c, d), max(c, d)
     mask = np.zeros((10, 10), bool)
     mask[top, left] = mask[bottom, right] = True
-    assert sam.bounding_box(mask).tolist() == [left, top, right, bottom]
-    assert sam.bounding_box(np.zeros((4, 4), bool)) is None
+    assert segmenters.bounding_box(mask).tolist() == [left, top, right, bottom]
+    assert segmenters.bounding_box(np.zeros((4, 4), bool)) is None
 
 
 def random_sam():
@@ -94,7 +95,7 @@ def random_sam():
 
 def test_api_of_sam_with_random_weights(table, cat):
     """An API test only: a random network goes through the same calls as a checkpoint, and its masks mean nothing."""
-    segmenter = sam.Sam(random_sam(), table.get("salience"))
+    segmenter = segmenters.Sam(random_sam(), table.get("salience"))
     small = np.ascontiguousarray(cat[:120, 100:260])
     first, second = segmenter([cat, small])
     for picture, found in ((cat, first), (small, second)):
@@ -109,10 +110,10 @@ def test_api_of_sam_with_random_weights(table, cat):
 def test_api_of_sam_keeps_the_mask_with_the_best_predicted_iou(table, cat):
     """An API test on random weights: which of the three masks is kept, not how good it is."""
     model = random_sam()
-    segmenter = sam.Sam(model, table.get("salience"))
+    segmenter = segmenters.Sam(model, table.get("salience"))
     (found,) = segmenter([cat])
     salient = table.get("salience")([cat])[0].mask > 0.5
-    _, scores, _ = segmenter._predictor.predict(box=sam.bounding_box(salient), multimask_output=True)
+    _, scores, _ = segmenter._predictor.predict(box=segmenters.bounding_box(salient), multimask_output=True)
     assert found.score == pytest.approx(float(scores.max()))
     assert len(set(scores.tolist())) == 3
 
@@ -126,7 +127,7 @@ def test_api_of_loading_a_sam_checkpoint_with_random_weights(table, cat, tmp_pat
     path = tmp_path / "sam.pth"
     torch.save(sam_model_registry["vit_b"]().state_dict(), path)
     used = {"salience": table.get("salience")}
-    (found,) = sam.load(ModelTable("hub").entry("segmenter"), path, used)([cat])
+    (found,) = segmenters.SAM.load(ModelTable("hub").entry("segmenter"), path, used)([cat])
     assert found.mask.shape == cat.shape[:2]
     assert np.isfinite(found.score)
 
@@ -160,7 +161,7 @@ def test_the_export_computes_what_the_pytorch_network_does(table, cat):
     entry = table.entry("classifier_gate")
     module = efficientnet_lite.torch_module(entry.name, table.fetch("classifier_gate"))
     assert not any(part.training for part in module.modules())
-    x = efficientnet_lite.prepare(cat, 224)[None]
+    x = efficientnet_lite.network_input(cat, 224)[None]
     with torch.inference_mode():
         logits, embedding = module(torch.from_numpy(x))
     exported = table.get("classifier_gate")._session.run(["logits", "embedding"], {"x": x})
@@ -175,10 +176,35 @@ def test_exporting_leaves_the_network_in_evaluation_mode_and_no_half_file(table,
     weights = tmp_path / "w.pth"
     shutil.copy(table.fetch("classifier_gate"), weights)
     entry = table.entry("classifier_gate")
-    first = efficientnet_lite.load(entry, weights, {})
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["w.export2.onnx", "w.pth"]
+    first = efficientnet_lite.EFFICIENTNET_LITE.load(entry, weights, {})
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["w.export2.onnx", "w.export2.onnx.sha256", "w.pth"]
     picture = [np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)]
     assert np.array_equal(first(picture), table.get("classifier_gate")(picture))
+
+
+@pytest.mark.parametrize("damage", ["content", "cut", "checksum", "no checksum"])
+def test_a_damaged_export_is_made_again(tmp_path, damage):
+    written = []
+
+    def export(path):
+        written.append(path)
+        path.write_bytes(b"network")
+
+    path = tmp_path / "w.onnx"
+    checksum = tmp_path / "w.onnx.sha256"
+    for _ in range(2):
+        assert exported(path, export) == path
+    assert len(written) == 1
+    if damage == "no checksum":
+        checksum.unlink()
+    elif damage == "checksum":
+        checksum.write_text("")
+    else:
+        path.write_bytes(b"netw0rk" if damage == "content" else b"net")
+    for _ in range(2):
+        assert exported(path, export).read_bytes() == b"network"
+    assert len(written) == 2
+    assert {item.name for item in tmp_path.iterdir()} == {path.name, checksum.name}
 
 
 def test_the_embedding_is_what_the_classifier_sees(table, cat):
@@ -218,7 +244,7 @@ def test_a_warm_cache_needs_neither_torch_nor_the_architecture(table):
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (500, 333), (40, 300), (1, 1)])
 def test_prepared_pictures_have_the_size_and_range_of_the_network(height, width):
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
-    x = efficientnet_lite.prepare(picture, 224)
+    x = efficientnet_lite.network_input(picture, 224)
     assert x.shape == (3, 224, 224)
     assert x.min() >= -127 / 128
     assert x.max() <= 1
@@ -247,7 +273,7 @@ def transformers_entry(folder):
 def test_api_of_image_classification_with_random_weights(tmp_path, cat):
     """An API test only: a random network goes through the same calls as a checkpoint, and its opinion means nothing."""
     save_random_resnet(tmp_path, 1000)
-    classifier = image_classification.load(transformers_entry(tmp_path), tmp_path, {})
+    classifier = classifiers.IMAGE_CLASSIFICATION.load(transformers_entry(tmp_path), tmp_path, {})
     probabilities = classifier([cat, cat[:200, :150]] * 5)
     assert probabilities.shape == (10, 1000)
     assert probabilities.dtype == np.float32
@@ -257,8 +283,8 @@ def test_api_of_image_classification_with_random_weights(tmp_path, cat):
 
 def test_a_classifier_of_other_classes_is_refused(tmp_path):
     save_random_resnet(tmp_path, 10)
-    with pytest.raises(ModelUnavailable, match="tells 10 classes apart"):
-        image_classification.load(transformers_entry(tmp_path), tmp_path, {})
+    with pytest.raises(ModelUnavailable, match="has 10 classes; a classifier needs"):
+        classifiers.IMAGE_CLASSIFICATION.load(transformers_entry(tmp_path), tmp_path, {})
 
 
 # ── encoders of transformers ─────────────────────────────────────────────────────────────────────────────────────────
@@ -287,7 +313,7 @@ def test_api_of_image_embedding_with_random_weights(tmp_path, cat):
 
     save_random_dinov2(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
-    encoder = image_embedding.load(embedding_entry(tmp_path), tmp_path, {})
+    encoder = embeddings.IMAGE_EMBEDDING.load(embedding_entry(tmp_path), tmp_path, {})
     embedding = encoder([cat, cat[:200, :150]] * 5)
     assert embedding.shape == (10, 32)
     assert embedding.dtype == np.float32
@@ -302,7 +328,7 @@ def test_api_of_image_embedding_with_random_weights(tmp_path, cat):
 def test_a_network_without_a_class_token_is_no_encoder(tmp_path):
     save_random_resnet(tmp_path, 10)
     with pytest.raises(ModelUnavailable, match="no class token"):
-        image_embedding.load(embedding_entry(tmp_path), tmp_path, {})
+        embeddings.IMAGE_EMBEDDING.load(embedding_entry(tmp_path), tmp_path, {})
 
 
 # ── the inpainter ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -361,7 +387,7 @@ def test_what_shift_map_leaves_open_is_noticed():
     assert unfilled.any()
     assert not unfilled[:8].any()
     assert np.array_equal(filled[:8], picture[:8])
-    generous = shift_map.ShiftMap(shift_map.Options(largest=1.0))
+    generous = shift_map.ShiftMap(shift_map.ShiftMapOptions(largest=1.0))
     assert generous([picture], [hole], [0])[0].method == "push_pull"
 
 
@@ -369,7 +395,7 @@ def test_large_pictures_are_filled_at_a_smaller_size(table, cat):
     picture = np.ascontiguousarray(cat)
     hole = np.zeros(cat.shape[:2], bool)
     hole[100:150, 200:260] = True
-    filled = shift_map.ShiftMap(shift_map.Options(side=128))([picture], [hole], [0])[0]
+    filled = shift_map.ShiftMap(shift_map.ShiftMapOptions(side=128))([picture], [hole], [0])[0]
     assert filled.image.shape == picture.shape
     assert np.array_equal(filled.image[~hole], picture[~hole])
 

@@ -12,10 +12,10 @@ import pytest
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 
-from schemas.errors import ModelUnavailable, RecipeError
 from variorum.models import ModelTable, doctor
-from variorum.models.entries import HubRepo, Locked, read_lock
-from variorum.models.lock import resolve
+from variorum.models.download import find_commit
+from variorum.models.table_entries import HubRepo, Locked, read_lock
+from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 FIRST, SECOND = "1" * 40, "2" * 40
 FILES = ("model_index.json", "unet/config.json", "unet/model.safetensors")
@@ -83,7 +83,7 @@ def test_an_open_entry_is_unusable_and_says_how_to_pin_it(lock):
         with pytest.raises(ModelUnavailable, match=r"pin it with `variorum doctor --profile hub --pin`"):
             ask("mine")
     status = table.status("mine")
-    assert (status.state, status.where) == ("unpinned", "gone/model at no commit yet")
+    assert (status.state, status.location) == ("unpinned", "gone/model at no commit yet")
     assert "doctor --profile hub --pin" in status.way_out
     assert {row.alias: row.state for row in doctor(table)}["mine"] == "unpinned"
 
@@ -93,7 +93,7 @@ def test_the_first_repository_that_exists_is_pinned_and_stays(lock):
     table = ModelTable("hub")
     problems = table.lock(["mine", "other", "zero_shot"], hub)
     assert hub.asked == ["gone/model", "here/model", "lost/model"]
-    assert problems == {"other": "the Hub has no lost/model, or wants a login for it"}
+    assert problems == {"other": "the Hub has no lost/model, or requires a login for it"}
     assert tomllib.loads(lock.read_text()) == {"mine": {"repo": "here/model", "revision": FIRST}}
     assert table.pin("mine") == f'mine@git:{FIRST}+diffusion.1;{{"task":"text_to_image"}}'
     assert table.status("mine").state == "missing"
@@ -118,11 +118,11 @@ def test_nothing_found_writes_nothing(lock):
 
 def test_a_commit_without_the_files_is_no_pin():
     place = HubRepo(repo="a/b", files=FILES)
-    with pytest.raises(ModelUnavailable, match=rf"a/b at {FIRST} holds no unet/config\.json, unet/model\.safetensors$"):
-        resolve(place, Hub({"a/b": (FIRST, ("model_index.json",))}))
+    with pytest.raises(ModelUnavailable, match=rf"a/b at {FIRST} has no unet/config\.json, unet/model\.safetensors$"):
+        find_commit(place, Hub({"a/b": (FIRST, ("model_index.json",))}))
     pickled = ("model_index.json", "unet/config.json", "unet/model.bin", "vae/model.bin")
     with pytest.raises(ModelUnavailable, match=r"it has pickles \(unet/model\.bin\).*docs/models\.md"):
-        resolve(place, Hub({"a/b": (FIRST, pickled)}))
+        find_commit(place, Hub({"a/b": (FIRST, pickled)}))
 
 
 def test_a_hub_that_cannot_be_asked_is_no_missing_repository(monkeypatch):
@@ -131,7 +131,7 @@ def test_a_hub_that_cannot_be_asked_is_no_missing_repository(monkeypatch):
             raise OfflineModeIsEnabled("offline mode")
 
     with pytest.raises(ModelUnavailable, match="the Hub could not be asked about a/b: offline mode"):
-        resolve(HubRepo(repo="a/b"), Offline())
+        find_commit(HubRepo(repo="a/b"), Offline())
     assert callable(HfApi().model_info)
 
 

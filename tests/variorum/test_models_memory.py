@@ -1,14 +1,15 @@
 """Memory that is too little: known before work where it can be, one line for a person where it can't."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
-from schemas.errors import ModelUnavailable
 from variorum.models import ModelTable, memory
-from variorum.models.entries import Entry
-from variorum.models.loaders import shift_map
+from variorum.models.loaders import LOADERS
 from variorum.models.memory import free_gpu_memory, running_out, too_large
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 
 def entry(vram, name="mine"):
@@ -26,7 +27,7 @@ def free(monkeypatch):
 def test_a_model_larger_than_what_is_free_is_named_with_the_ways_out(free):
     free(3.25)
     (line,) = too_large({"painter": entry(10, "sdxl"), "judge": entry(2), "tiny": entry(0)})
-    assert "'painter' (sdxl) wants 10 GiB of GPU memory and 3.25 are free" in line
+    assert "'painter' (sdxl) wants 10 GiB of GPU memory, but 3.25 are free" in line
     assert "offload, vae_slicing and vae_tiling" in line
     assert "$VARIORUM_MODELS" in line
     free(10)
@@ -40,7 +41,7 @@ def test_models_that_fit_one_by_one_are_only_warned_of(free, caplog):
     with caplog.at_level(logging.WARNING, "variorum.models.memory"):
         assert too_large({"painter": entry(8), "judge": entry(3)}) == []
     (record,) = caplog.records
-    assert "painter, judge want 11 GiB of GPU memory together, by estimate, and 10 are free" in record.getMessage()
+    assert "painter, judge want an estimated 11 GiB of GPU memory together, but 10 are free" in record.getMessage()
 
 
 def test_nobody_asks_pytorch_where_no_model_wants_memory(monkeypatch):
@@ -78,11 +79,11 @@ def test_the_last_error_for_too_little_memory_is_one_line():
     def work():
         raise OutOfMemoryError(LONG)
 
-    with pytest.raises(ModelUnavailable, match=r"^the GPU's memory ran out \(CUDA out of memory\. Tried") as raised:
+    with pytest.raises(ModelUnavailable, match=r"^the GPU ran out of memory \(CUDA out of memory\. Tried") as raised:
         work()
     said = str(raised.value)
-    assert "1.00 GiB is free): end what else" in said
-    assert "smaller `batch` or `size`" in said
+    assert "1.00 GiB is free): end other programs" in said
+    assert "lower `batch` or `size`" in said
     assert "\n" not in said
     assert isinstance(raised.value.__cause__, OutOfMemoryError)
 
@@ -123,6 +124,6 @@ def test_a_model_that_doesnt_fit_when_it_is_loaded_is_named(table, monkeypatch):
     def load(*_args):
         raise OutOfMemoryError(LONG)
 
-    monkeypatch.setattr(shift_map, "load", load)
-    with pytest.raises(ModelUnavailable, match=r"model 'other' \(other\) doesn't fit: the GPU's memory ran out"):
+    monkeypatch.setitem(LOADERS, "shift_map", replace(LOADERS["shift_map"], make=load))
+    with pytest.raises(ModelUnavailable, match=r"model 'other' \(other\) doesn't fit: the GPU ran out of memory"):
         table.get("other")

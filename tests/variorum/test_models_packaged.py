@@ -8,10 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from schemas.errors import ModelUnavailable
 from variorum.models import ModelTable, doctor, weights
-from variorum.models.entries import Entry
-from variorum.models.loaders import folded_unet, grey_cnn
+from variorum.models.loaders.class_conditional import FOLDED_UNET
+from variorum.models.loaders.classifiers import WEIGHTS, grey_input
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 ALIASES = ("class_conditional", "judge", "judge_gate")
 LIMIT = 10_000_000
@@ -50,7 +51,7 @@ def test_every_folder_has_an_entry_a_card_and_no_pickle():
     assert {item.suffix for item in files} == {".json", ".md", ".safetensors"}
     assert sum(item.stat().st_size for item in files) <= LIMIT
     for name in named:
-        card = (weights.PACKAGED / name / weights.CARD).read_text()
+        card = (weights.PACKAGED / name / weights.MODEL_CARD).read_text()
         for section in ("Data", "Licence", "Training", "Measured"):
             assert f"\n## {section}" in card, name
 
@@ -58,7 +59,7 @@ def test_every_folder_has_an_entry_a_card_and_no_pickle():
 def test_damage_is_noticed_and_a_card_is_no_weight(copied):
     table = ModelTable("embedded")
     folder = folder_of("judge", copied)
-    (folder / weights.CARD).write_text("another card")
+    (folder / weights.MODEL_CARD).write_text("another card")
     assert table.status("judge").state == "ready"
     (path,) = folder.glob("*.safetensors")
     data = bytearray(path.read_bytes())
@@ -78,7 +79,7 @@ def test_a_folder_that_is_gone_is_missing(copied):
 
 
 def test_the_models_know_the_same_classes_as_the_table_of_names():
-    from generators.sources.class_names import read_classes
+    from variorum.generators.sources.class_names import read_classes
 
     names = tuple(info.id for info in read_classes("fashion_mnist"))
     for alias in ALIASES:
@@ -96,8 +97,8 @@ def test_the_unet_is_in_the_layout_of_diffusers():
 def test_another_number_of_classes_than_the_network_has_is_refused():
     entry = ModelTable("embedded").entry("class_conditional")
     wrong = Entry.model_validate({**entry.model_dump(exclude_none=True), "options": {"classes": ["a", "b"]}})
-    with pytest.raises(ModelUnavailable, match="has 11 classes, the null class among them; the table names 2"):
-        folded_unet.load(wrong, folder_of("class_conditional"), {})
+    with pytest.raises(ModelUnavailable, match="has 11 classes, including the null class; the table names 2"):
+        FOLDED_UNET.load(wrong, folder_of("class_conditional"), {})
 
 
 def test_the_judge_takes_any_size_and_none_at_all():
@@ -108,8 +109,8 @@ def test_the_judge_takes_any_size_and_none_at_all():
     assert found.shape == (3, 10)
     assert np.allclose(found.sum(1), 1, atol=1e-5)
     assert judge([]).shape == (0, 10)
-    assert grey_cnn.prepare(pictures[1], 28).shape == (1, 28, 28)
-    assert np.array_equal(grey_cnn.prepare(np.full((28, 28, 3), 255, np.uint8), 28), np.ones((1, 28, 28), np.float32))
+    assert grey_input(pictures[1], 28).shape == (1, 28, 28)
+    assert np.array_equal(grey_input(np.full((28, 28, 3), 255, np.uint8), 28), np.ones((1, 28, 28), np.float32))
 
 
 def test_noise_comes_from_its_own_seed_alone():
@@ -130,7 +131,7 @@ def test_the_judges_encoder_is_what_its_last_layer_sees():
     embeddings = table.get("judge_encoder")(images)
     assert embeddings.shape == (3, 128)
     assert embeddings.min() >= 0
-    state = load_file(folder_of("judge") / grey_cnn.FILE)
+    state = load_file(folder_of("judge") / WEIGHTS)
     last = max(int(name.partition(".")[0]) for name in state)
     weight, bias = (state[f"{last}.{name}"].astype(np.float64) for name in ("weight", "bias"))
     raised = np.exp(embeddings @ weight.T + bias)

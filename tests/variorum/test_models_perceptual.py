@@ -8,12 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from evaluation.sets.diversity import apart
-from schemas.errors import ModelUnavailable
+from variorum.evaluation.sets.diversity import apart
 from variorum.models import ModelTable
-from variorum.models.entries import Entry
-from variorum.models.loaders import perceptual
-from variorum.models.loaders.perceptual import HEADS, backbone
+from variorum.models.loaders.embeddings import HEADS, PERCEPTUAL, backbone
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 
 def entry(path, **options):
@@ -66,7 +65,7 @@ def written_out(weights, first, second):
 
 
 def test_squared_distances_are_lpips(weights):
-    model = perceptual.load(entry(weights, size=96, width=0), weights, {})
+    model = PERCEPTUAL.load(entry(weights, size=96, width=0), weights, {})
     pictures = images(3, 96)
     pictures[2] = np.clip(pictures[0].astype(int) + 9, 0, 255).astype(np.uint8)
     found = model(pictures)
@@ -77,7 +76,7 @@ def test_squared_distances_are_lpips(weights):
 
 
 def test_pictures_of_any_size_come_as_one_square_and_batches_change_nothing(weights):
-    model = perceptual.load(entry(weights, size=64, batch=2, width=0), weights, {})
+    model = PERCEPTUAL.load(entry(weights, size=64, batch=2, width=0), weights, {})
     wide = images(1, 80)[0][:64]
     pictures = [wide, wide[:, 8:72], *images(3, 28, seed=1)]
     found = model(pictures)
@@ -90,8 +89,8 @@ def test_pictures_of_any_size_come_as_one_square_and_batches_change_nothing(weig
 
 def test_fewer_numbers_give_the_same_distances_nearly_and_their_mean_nearer(weights):
     pictures = [cv2.resize(small, (64, 64), interpolation=cv2.INTER_CUBIC) for small in images(24, 6, 2)]
-    exact = perceptual.load(entry(weights, size=64, width=0), weights, {})(pictures)
-    few = perceptual.load(entry(weights, size=64), weights, {})(pictures)
+    exact = PERCEPTUAL.load(entry(weights, size=64, width=0), weights, {})(pictures)
+    few = PERCEPTUAL.load(entry(weights, size=64), weights, {})(pictures)
     assert few.shape == (24, 1024)
     pairs = np.triu_indices(24, 1)
     wanted, found = (((x[pairs[0]] - x[pairs[1]]) ** 2).sum(axis=1) for x in (exact, few))
@@ -104,7 +103,7 @@ def test_safetensors_do_as_well(weights, tmp_path):
     path = tmp_path / "alexnet.safetensors"
     save_file(torch.load(weights, weights_only=True), path)
     pictures = images(1, 64)
-    one, other = (perceptual.load(entry(place, size=64), place, {})(pictures) for place in (weights, path))
+    one, other = (PERCEPTUAL.load(entry(place, size=64), place, {})(pictures) for place in (weights, path))
     assert np.array_equal(one, other)
 
 
@@ -117,8 +116,8 @@ def test_what_is_no_alexnet_is_refused(tmp_path, content):
         torch.save({"features.0.weight": torch.zeros(3, 3)}, path)
     else:
         torch.save({"features.0.weight": SimpleNamespace()}, path)
-    with pytest.raises(ModelUnavailable, match=r"some\.pth is no AlexNet of torchvision"):
-        perceptual.load(entry(path), path, {})
+    with pytest.raises(ModelUnavailable, match=r"some\.pth isn't torchvision's AlexNet"):
+        PERCEPTUAL.load(entry(path), path, {})
 
 
 def test_the_doctor_says_where_to_get_it(tmp_path, monkeypatch):

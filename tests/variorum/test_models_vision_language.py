@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_pipelines import save_vision_language
 
-from schemas.errors import ModelUnavailable
-from variorum.models.entries import Entry
-from variorum.models.loaders import vision_language
+from variorum.models.loaders.vision_language import VISION_LANGUAGE
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 QUESTIONS = ["What?", "Is it a cat or a dog, and where does it sit?", "How many?", "What?", "Where?"]
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return vision_language.load(entry(folder), folder, {})
+    return VISION_LANGUAGE.load(entry(folder), folder, {})
 
 
 def noise(seed, height, width):
@@ -72,7 +72,7 @@ def test_nothing_is_drawn_though_the_checkpoint_would_draw(model, folder):
 
 
 def test_answers_are_cut_after_so_many_tokens(folder, model):
-    short = vision_language.load(entry(folder, most_tokens=1), folder, {})
+    short = VISION_LANGUAGE.load(entry(folder, most_tokens=1), folder, {})
     tokens = short._processor.tokenizer
     long = model(IMAGES, QUESTIONS)
     for answer, first in zip(long, short(IMAGES, QUESTIONS), strict=True):
@@ -81,11 +81,11 @@ def test_answers_are_cut_after_so_many_tokens(folder, model):
 
 
 def test_large_pictures_are_made_smaller(folder, model):
-    small = vision_language.load(entry(folder, side=56), folder, {})
-    assert small._smaller(IMAGES[2]).shape == (56, 42, 3)
-    assert small._smaller(noise(0, 1, 200)).shape == (1, 56, 3)
-    assert model._smaller(IMAGES[2]) is IMAGES[2]
-    assert small(IMAGES[2:3], ["What?"]) == small([small._smaller(IMAGES[2])], ["What?"])
+    small = VISION_LANGUAGE.load(entry(folder, side=56), folder, {})
+    assert small._shrunk(IMAGES[2]).shape == (56, 42, 3)
+    assert small._shrunk(noise(0, 1, 200)).shape == (1, 56, 3)
+    assert model._shrunk(IMAGES[2]) is IMAGES[2]
+    assert small(IMAGES[2:3], ["What?"]) == small([small._shrunk(IMAGES[2])], ["What?"])
 
 
 def test_a_question_a_picture(model):
@@ -95,13 +95,13 @@ def test_a_question_a_picture(model):
 
 def test_what_is_no_such_model_is_refused(folder, tiny, tmp_path):
     with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForImageTextToText"):
-        vision_language.load(entry(tiny / "clip"), tiny / "clip", {})
+        VISION_LANGUAGE.load(entry(tiny / "clip"), tiny / "clip", {})
     silent = shutil.copytree(folder, tmp_path / "silent")
     (silent / "chat_template.jinja").unlink()
     with pytest.raises(ModelUnavailable, match="no chat template"):
-        vision_language.load(entry(silent), silent, {})
+        VISION_LANGUAGE.load(entry(silent), silent, {})
     pickled = shutil.copytree(folder, tmp_path / "pickled")
     weights = pickled / "model.safetensors"
     weights.rename(pickled / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForImageTextToText"):
-        vision_language.load(entry(pickled), pickled, {})
+        VISION_LANGUAGE.load(entry(pickled), pickled, {})

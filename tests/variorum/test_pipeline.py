@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.pipeline import prefetch
+from variorum.machine.prefetch import prefetch
 
 
 def threads() -> list[threading.Thread]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.component import Context, Source
-from schemas.recipe import Recipe
-from schemas.sample import Failure
-from variorum.context import open_context
-from variorum.engine import build
-from variorum.memo import DiskMemo
+from variorum.edition.store import Store
+from variorum.edition.tables import read_table
+from variorum.edition.verify import verify
+from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
-from variorum.plans import COLUMNS, first_rows, keep_plan
-from variorum.store import Store
-from variorum.tables import read_table
-from variorum.verify import verify
+from variorum.schemas.component import Context, Source
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import Failure
+from variorum.stages.build import build
+from variorum.stages.context import open_context
+from variorum.stages.requests import COLUMNS, first_rows, keep_plan
 
 
 class NoModels:
@@ -75,7 +75,7 @@ def test_another_seed_or_setting_is_another_plan_and_another_model_is_not(tmp_pa
 
 
 def test_row_groups_bound_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("variorum.plans.GROUP", 16)
+    monkeypatch.setattr("variorum.stages.requests.GROUP", 16)
     store, made = Store(str(tmp_path / "store")), recipe()
     info = keep_plan(made, bare(made, tmp_path), store)
     assert pq.ParquetFile(store.path(info, ".parquet")).metadata.num_row_groups == 3

@@ -1,9 +1,9 @@
 import pytest
 import yaml
 
-from schemas.errors import RecipeError
-from schemas.recipe import Recipe
-from variorum.recipes import load_recipe, shipped_recipes, whereabouts
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.recipe import Recipe
+from variorum.stages.recipe_files import load_recipe, shipped_recipes, whereabouts
 
 BASE = {
     "dataset": "d",

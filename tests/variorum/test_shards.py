@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from schemas.errors import CorruptShard, StoreError
-from variorum.shards import MAX_NAME, ShardWriter, read_shard, sample_at
+from variorum.edition.shards import MAX_NAME, ShardWriter, read_shard, sample_at
+from variorum.schemas.errors import CorruptShard, StoreError
 
 KEYS = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
 ENDINGS = st.from_regex(r"[a-z0-9]{1,5}(\.[a-z0-9]{1,4})?", fullmatch=True)

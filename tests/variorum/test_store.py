@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import CorruptShard, StoreError, VersionDrift
-from schemas.manifest import Manifest, Receipt, ShardInfo
-from variorum.shards import ShardWriter, read_shard
-from variorum.store import Store, hash_file
+from variorum.edition.shards import ShardWriter, read_shard
+from variorum.edition.store import Store, hash_file
+from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
+from variorum.schemas.manifest import Manifest, Receipt, ShardInfo
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -250,9 +250,9 @@ def test_a_folder_without_permission(tmp_path):
 FULL = """
 import resource, sys
 from pathlib import Path
-from schemas.errors import StoreError
+from variorum.schemas.errors import StoreError
 from test_store import put_shard, receipt
-from variorum.store import Store
+from variorum.edition.store import Store
 store = Store(sys.argv[1])
 store.put_receipt(receipt(store, "small"))
 if sys.argv[2] == "limit":
@@ -340,7 +340,7 @@ def test_only_what_dead_processes_left_is_swept(local):
 
 def test_a_number_used_again_does_not_meet_old_files(local):
     """In a container every process may have the same number, and the one before may have been killed."""
-    code = "import variorum.store as s, sys\nwith s.Store(sys.argv[1]).temporary('.tar') as path: print(path)"
+    code = "import variorum.edition.store as s, sys\nwith s.Store(sys.argv[1]).temporary('.tar') as path: print(path)"
     out = subprocess.run([sys.executable, "-c", code, local.url], capture_output=True, text=True, check=True)
     pid = out.stdout.rsplit("/", 1)[-1].rsplit("-", 2)[1]
     with local.temporary(".tar") as mine:

@@ -1,4 +1,4 @@
-"""Models by alias: what recipes name, pinned to the byte, loaded once, never downloaded by surprise."""
+"""Models by alias: recipes name an alias, and a table says which pinned weights it stands for."""
 
 from variorum.models.table import ModelTable, Status, doctor, refuse_filters
 

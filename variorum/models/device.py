@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 def best_device() -> str:
-    """`cuda` when there is one, else `cpu`."""
+    """`cuda` if there is a GPU, else `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -15,7 +15,7 @@ def best_device() -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread meanwhile: layers this small gain nothing from more, and sums don't depend on the cores."""
+    """PyTorch on one thread: small layers gain nothing from more, and sums don't depend on the number of cores."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""GPU memory: whether there is enough before work begins, and one line for a person when there wasn't."""
+"""GPU memory: a check before work begins, and a readable error when it runs out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from schemas.errors import ModelUnavailable
-from variorum.models.entries import Entry
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 log = logging.getLogger(__name__)
 
-OWN_TABLE = (
-    "in a table of your own ($VARIORUM_MODELS): offload, vae_slicing and vae_tiling need less (docs/run_on_gpus.md)"
-)
+OWN_TABLE = "in a table of your own ($VARIORUM_MODELS): offload, vae_slicing and vae_tiling save memory"
+DOCS = "docs/run_on_gpus.md"
 
 
 def free_gpu_memory() -> float | None:
-    """GiB that this process could still have of the GPU that it uses; None without a GPU."""
+    """GiB of the current GPU that this process can still get; None without a GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -28,9 +27,10 @@ def free_gpu_memory() -> float | None:
 
 
 def too_large(entries: Mapping[str, Entry]) -> list[str]:
-    """A line for each of these models, not loaded yet, that wants more memory than the GPU has free.
+    """One line for each model, not loaded yet, that wants more memory than the GPU has free.
 
-    What they want is an estimate for some pictures at a time, so that they don't fit all together is only a warning.
+    The wanted memory is an estimate for a few pictures at a time. So if the models fit one by one but not together,
+    this only logs a warning.
     """
     wanted = {alias: entry.vram for alias, entry in entries.items() if entry.vram}
     free = free_gpu_memory() if wanted else None
@@ -38,14 +38,14 @@ def too_large(entries: Mapping[str, Entry]) -> list[str]:
         return []
     if sum(wanted.values()) > free >= max(wanted.values()):
         log.warning(
-            "%s want %.3g GiB of GPU memory together, by estimate, and %.3g are free: batches may have to be smaller",
+            "%s want an estimated %.3g GiB of GPU memory together, but %.3g are free: batches may have to be smaller",
             ", ".join(wanted),
             sum(wanted.values()),
             free,
         )
     return [
-        f"model {alias!r} ({entries[alias].name}) wants {gib:.3g} GiB of GPU memory and {free:.3g} are free: end what "
-        f"else is on the GPU, or put its entry, with the vram that you find it to need, {OWN_TABLE}"
+        f"model {alias!r} ({entries[alias].name}) wants {gib:.3g} GiB of GPU memory, but {free:.3g} are free: end "
+        f"other programs on the GPU, or put its entry, with the vram that it really needs, {OWN_TABLE} ({DOCS})"
         for alias, gib in wanted.items()
         if gib > free
     ]
@@ -53,10 +53,10 @@ def too_large(entries: Mapping[str, Entry]) -> list[str]:
 
 @contextmanager
 def running_out(what: str = "") -> Iterator[None]:
-    """Turn PyTorch's error for too little memory, once nobody inside could do with less, into one for a person.
+    """Replace PyTorch's out-of-memory error by one that says what to do.
 
     Args:
-        what: had the memory run out, for the message.
+        what: begins the message, e.g. `model 'x' doesn't fit`.
 
     Raises:
         ModelUnavailable: in place of `torch.OutOfMemoryError`.
@@ -69,6 +69,6 @@ def running_out(what: str = "") -> Iterator[None]:
             raise
         said = str(error).partition(" Of the allocated memory")[0].rstrip(".")
         raise ModelUnavailable(
-            f"{what}{': ' * bool(what)}the GPU's memory ran out ({said}): end what else is on the GPU, ask for a "
-            f"smaller `batch` or `size`, or change the model's options {OWN_TABLE}"
+            f"{what}{': ' * bool(what)}the GPU ran out of memory ({said}): end other programs on the GPU, lower "
+            f"`batch` or `size`, or change the model's options {OWN_TABLE} ({DOCS})"
         ) from error

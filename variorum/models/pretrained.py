@@ -1,4 +1,4 @@
-"""What the loaders of diffusers' and transformers' models have in common: what they need here, and how they read it."""
+"""Loading models of the libraries diffusers and transformers from a folder: safetensors only, without the network."""
 
 from __future__ import annotations
 
@@ -8,61 +8,60 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
-from variorum.models.entries import Entry
-from variorum.models.quiet import no_bars
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
 
 
-def lacking(*packages: str) -> str:
-    """Which of these packages aren't installed, as a line; `""` when all are."""
+def missing_packages(*packages: str) -> str:
+    """A line that names the packages that aren't installed; `""` if all are."""
     missing = [name for name in packages if find_spec(name.replace("-", "_")) is None]
     return f"needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}" if missing else ""
 
 
-def half_without_gpu(entry: Entry) -> str:
-    """A line when the entry computes in float16 and there is no GPU, else `""`."""
+def float16_without_gpu(entry: Entry) -> str:
+    """A line if the entry computes in float16 and there is no GPU, else `""`."""
     if entry.dtype != "float16" or best_device() != "cpu":
         return ""
     return (
-        "it computes in float16, which wants a GPU, and there is none here; for a CPU, copy its entry into a table of "
-        'your own ($VARIORUM_MODELS) and set dtype = "float32"'
+        "it computes in float16, which needs a GPU, and this machine has none; for a CPU, copy its entry into a table "
+        'of your own ($VARIORUM_MODELS) and set dtype = "float32"'
     )
 
 
-def loaded(kind: Any, folder: Path, entry: Entry, **options: Any) -> Any:
-    """A model or pipeline of one of the two libraries, in the entry's type: safetensors only, nothing downloaded.
+def load_pretrained(cls: Any, folder: Path, entry: Entry, **options: Any) -> Any:
+    """A model or pipeline of one of the two libraries, in the entry's dtype.
 
     Args:
-        kind: class with `from_pretrained`.
-        folder: as `save_pretrained` wrote it.
-        entry: says the type.
-        options: more of `from_pretrained`'s.
+        cls: class with `from_pretrained`.
+        folder: written by `save_pretrained`.
+        entry: has the dtype.
+        options: further arguments of `from_pretrained`.
 
     Raises:
-        ModelUnavailable: when the folder has no such model, or has it as pickles only.
+        ModelUnavailable: the folder has no such model, or only pickles of it.
     """
     import torch
 
-    if kind.__module__.startswith("diffusers."):  # it asks for accelerate in a warning otherwise
+    if cls.__module__.startswith("diffusers."):  # without accelerate, diffusers would warn
         options["low_cpu_mem_usage"] = find_spec("accelerate") is not None
-    with reading(folder, f"{kind.__name__} with safetensors weights"):
-        return kind.from_pretrained(
+    with one_error(folder, f"{cls.__name__} with safetensors weights"):
+        return cls.from_pretrained(
             folder, dtype=getattr(torch, entry.dtype), use_safetensors=True, local_files_only=True, **options
         )
 
 
 @contextmanager
-def reading(folder: Path, what: str) -> Iterator[None]:
-    """No progress bars inside, and whatever the libraries say of a folder that isn't as they want it is one error.
+def one_error(folder: Path, what: str) -> Iterator[None]:
+    """Turn every error of the libraries about a wrong folder into one; also hides their progress bars.
 
     Raises:
-        ModelUnavailable: in place of their errors.
+        ModelUnavailable: `<folder> can't be loaded as <what>`, with the library's reason.
     """
     from safetensors import SafetensorError
 
     try:
-        with no_bars():
+        with no_progress_bars():
             yield
     except (
         OSError,
@@ -75,3 +74,20 @@ def reading(folder: Path, what: str) -> Iterator[None]:
         SafetensorError,
     ) as error:
         raise ModelUnavailable(f"{folder} can't be loaded as {what}: {error}") from error
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Hide the bars that diffusers and transformers draw while they load; the command line has its own."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = diffusers_logging, transformers_logging
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()

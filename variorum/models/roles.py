@@ -1,17 +1,87 @@
-"""What a model must do to stand behind an alias: segment, classify, embed, make, judge, or fill a hole.
+"""What a model behind an alias must be able to do: one protocol per role.
 
-Pictures are RGB uint8 `[H, W, 3]` everywhere; a model does its own resizing and normalisation.
+Pictures are RGB uint8 `[H, W, 3]`; models resize and normalise them themselves. A model that generates pictures draws
+the noise of each one from that picture's seed alone. Out of memory, it raises PyTorch's `OutOfMemoryError` and can be
+called again with a smaller batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats, Ints, Pixels, Singles
 
-Pixels = NDArray[np.uint8]
+Sampler = Literal["ddim", "dpm++"]
+
+
+# ── judging pictures ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Classifier(Protocol):
+    """Aliases `classifier_*`: ImageNet-1k classifiers."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Probabilities `[N, 1000]` in ImageNet index order."""
+
+
+class Judge(Protocol):
+    """Alias `judge`: a classifier for the classes of a small dataset."""
+
+    classes: tuple[str, ...]
+    """Class ids in the order of its outputs."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Probabilities `[N, K]` in the order of `classes`."""
+
+
+class Adversary(Protocol):
+    """Alias `adversary`: an ImageNet-1k classifier whose gradients steer pictures."""
+
+    def __call__(self, pictures: Any) -> Any:
+        """Log probabilities `[N, 1000]` of RGB tensors `[N, 3, H, W]` in [0, 1]; differentiable."""
+
+
+class Encoder(Protocol):
+    """Alias `encoder`: embeds what a picture shows; similar content gives similar directions."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, d]` of any length, not normalised; `[0, d]` without pictures."""
+
+
+class Perceptual(Protocol):
+    """Alias `perceptual`: how different two pictures look is the squared distance of their embeddings."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, d]`; `[0, d]` without pictures."""
+
+
+class ZeroShot(Protocol):
+    """Alias `zero_shot`: how well texts fit pictures."""
+
+    temperature: float
+    """The softmax of the cosines times this gives probabilities of the texts."""
+
+    def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> Singles:
+        """Cosine of every picture with every text, `[N, M]`."""
+
+
+class VisionLanguage(Protocol):
+    """Alias `vlm`: answers questions about pictures."""
+
+    def __call__(self, images: Sequence[Pixels], questions: Sequence[str]) -> list[str]:
+        """One answer per picture and question, decoded greedily."""
+
+
+class SafetyChecker(Protocol):
+    """Alias `safety_checker`: flags pictures that not everybody wants to see."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Distance of each picture to the nearest of the checker's limits `[N]`; flagged above 0."""
+
+
+# ── finding things in pictures ───────────────────────────────────────────────────────────────────────────────────────
 
 
 class Segmentation(NamedTuple):
@@ -19,83 +89,85 @@ class Segmentation(NamedTuple):
 
     Attributes:
         mask: `[H, W]` float32 in [0, 1], soft at the edge, at the picture's own size.
-        score: the model's own estimate of the mask's IoU; NaN when it gives none.
+        score: the model's own estimate of the mask's IoU; NaN if it gives none.
         stability: IoU of the mask cut at a low and at a high threshold (segment-anything's stability score).
     """
 
-    mask: NDArray[np.float32]
+    mask: Singles
     score: float
     stability: float
-
-
-class Filled(NamedTuple):
-    """A picture whose hole was filled, and the method that did it (`shift_map`, or the fall-back's name)."""
-
-    image: Pixels
-    method: str
 
 
 class Segmenter(Protocol):
     """Alias `segmenter`."""
 
     def __call__(self, images: Sequence[Pixels]) -> list[Segmentation]:
-        """One segmentation a picture, in order."""
+        """One segmentation per picture, in order."""
 
 
-class Classifier(Protocol):
-    """Aliases `classifier_*`: ImageNet-1k classifiers."""
+class Detected(NamedTuple):
+    """What a detector found in a picture, by falling score.
 
-    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Probabilities `[N, 1000]` in ImageNet index order."""
+    Attributes:
+        boxes: `[n, 4]` float32: left, top, right, bottom in pixels, inside the picture.
+        scores: `[n]` float32 in [0, 1], falling.
+        texts: `[n]` int64: index of the text that each box was found for.
+    """
 
-
-class Judge(Protocol):
-    """Alias `judge`: a classifier of a small dataset's own classes."""
-
-    classes: tuple[str, ...]
-    """Class ids in the order of its outputs."""
-
-    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Probabilities `[N, K]` in the order of `classes`."""
+    boxes: Singles
+    scores: Singles
+    texts: Ints
 
 
-Sampler = Literal["ddim", "dpm++"]
+class Detector(Protocol):
+    """Aliases `detector`, `detector_grounded`: finds what texts name."""
+
+    def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
+        """What is found of the texts in each picture, in order.
+
+        Raises:
+            ValueError: an empty text, or more texts than the model reads at once.
+        """
+
+
+# ── making pictures ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ReadsPrompts(Protocol):
+    """A model with a text encoder."""
+
+    def cut(self, prompts: Sequence[str]) -> list[bool]:
+        """Whether each prompt is longer than the text encoder reads; the rest has no effect."""
+
+
+class TakesPictures(Protocol):
+    """A model that works on pictures at their own size, the same for all pictures of a call."""
+
+    multiple: int
+    """The sides of the pictures must be multiples of this, in pixels."""
+    size: int
+    """Side in pixels of the square pictures that it was trained on."""
 
 
 class ClassConditional(Protocol):
-    """Alias `class_conditional`: makes pictures of classes out of noise."""
+    """Alias `class_conditional`: makes pictures of classes."""
 
     classes: tuple[str, ...]
-    """Class ids in the order of the labels that it takes; none means ImageNet's thousand in their own order."""
+    """Class ids in the order of its labels; empty means the thousand of ImageNet in their own order."""
     size: int
     """Side of its square pictures in pixels."""
 
     def __call__(
         self, labels: Sequence[int], seeds: Sequence[int], *, guidance: float, steps: int, sampler: Sampler
-    ) -> NDArray[np.uint8]:
-        """RGB pictures `[N, size, size, 3]`, one a label, each from noise that its own seed alone decides.
+    ) -> Pixels:
+        """RGB pictures `[N, size, size, 3]`, one per label.
 
-        `guidance` is the weight of classifier-free guidance, 1 for none. Out of memory, it raises PyTorch's
-        `OutOfMemoryError` and can be called again with less.
+        `guidance` is the weight of classifier-free guidance, 1 for none.
         """
 
 
-class Encoder(Protocol):
-    """Alias `encoder`: what a picture shows, as a vector; pictures of like things have like directions."""
-
-    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Embeddings `[N, d]` as the network gives them, of any length; `[0, d]` of no pictures."""
-
-
-class Perceptual(Protocol):
-    """Alias `perceptual`: how different two pictures look, as the squared distance of their embeddings."""
-
-    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Embeddings `[N, d]`; `[0, d]` of no pictures."""
-
-
-class TextToImage(Protocol):
-    """Alias `text_to_image`: makes pictures of descriptions."""
+class TextToImage(ReadsPrompts, Protocol):
+    """Alias `text_to_image`: makes pictures from descriptions."""
 
     def __call__(
         self,
@@ -107,19 +179,15 @@ class TextToImage(Protocol):
         guidance: float,
         size: int | None,
     ) -> list[Pixels]:
-        """One square picture a prompt, from noise that its own seed alone decides.
+        """One square picture per prompt.
 
-        `negatives` says what each picture is to keep away from, `""` for nothing; it has no effect at guidance 1.
-        `size` is the side in pixels, None for the side that the model was trained at. Out of memory, it raises
-        PyTorch's `OutOfMemoryError` and can be called again with less. So do the other two.
+        `negatives` says what each picture should not show, `""` for nothing; it has no effect at guidance 1. `size` is
+        the side in pixels, None for the side that the model was trained at.
         """
 
-    def cut(self, prompts: Sequence[str]) -> list[bool]:
-        """Whether each prompt is longer than the model reads; the rest of it has no effect."""
 
-
-class ImageToImage(Protocol):
-    """Alias `image_to_image`: remakes pictures after descriptions."""
+class ImageToImage(ReadsPrompts, TakesPictures, Protocol):
+    """Alias `image_to_image`: changes pictures towards descriptions."""
 
     def __call__(
         self,
@@ -132,36 +200,20 @@ class ImageToImage(Protocol):
         steps: int,
         guidance: float,
     ) -> list[Pixels]:
-        """Each picture noised to `strength` in (0, 1] and denoised again, at its own size, which is one for all.
-
-        Sides must be multiples of `multiple`. At strength 1 next to nothing of the picture is left.
-        """
-
-    multiple: int
-    """What the sides of pictures must be multiples of, pixels."""
-    size: int
-    """Side of the square pictures that it was trained at, pixels."""
-
-    def cut(self, prompts: Sequence[str]) -> list[bool]:
-        """Whether each prompt is longer than the model reads; the rest of it has no effect."""
+        """Each picture noised to `strength` in (0, 1] and denoised again; at 1 hardly anything of it is left."""
 
 
 class ImageVariation(Protocol):
-    """Alias `image_variation`: other pictures of what a picture shows."""
+    """Alias `image_variation`: makes other pictures of what a picture shows."""
 
     def __call__(
         self, images: Sequence[Pixels], seeds: Sequence[int], *, steps: int, guidance: float, size: int | None
     ) -> list[Pixels]:
-        """One square picture a picture, as `TextToImage` makes them, with the picture in the prompt's place."""
+        """One square picture per picture; arguments as in `TextToImage`."""
 
 
-class InstructionEdit(Protocol):
-    """Alias `instruction_edit`: edits pictures as it is told to ("make it snow")."""
-
-    multiple: int
-    """What the sides of pictures must be multiples of, pixels."""
-    size: int
-    """Side of the square pictures that it was trained at, pixels."""
+class InstructionEdit(ReadsPrompts, TakesPictures, Protocol):
+    """Alias `instruction_edit`: edits pictures by instructions such as "make it snow"."""
 
     def __call__(
         self,
@@ -173,23 +225,15 @@ class InstructionEdit(Protocol):
         guidance: float,
         image_guidance: float,
     ) -> list[Pixels]:
-        """Each picture edited, at its own size, which is one for all.
+        """Each picture edited.
 
-        `guidance` is the weight of the instruction, `image_guidance`, 1 or more, that of the picture; at guidance 1
-        neither is weighted. Noise, and what is raised out of memory, are as of `TextToImage`.
+        `guidance` is the weight of the instruction, `image_guidance`, at least 1, that of the picture; at guidance 1
+        neither has an effect.
         """
 
-    def cut(self, prompts: Sequence[str]) -> list[bool]:
-        """Whether each instruction is longer than the model reads; the rest of it has no effect."""
 
-
-class EdgeToImage(Protocol):
-    """Alias `edge_to_image`: makes other pictures with a picture's edges."""
-
-    multiple: int
-    """What the sides of pictures must be multiples of, pixels."""
-    size: int
-    """Side of the square pictures that it was trained at, pixels."""
+class EdgeToImage(ReadsPrompts, TakesPictures, Protocol):
+    """Alias `edge_to_image`: makes other pictures with the same edges."""
 
     def __call__(
         self,
@@ -202,28 +246,22 @@ class EdgeToImage(Protocol):
         steps: int,
         guidance: float,
     ) -> list[Pixels]:
-        """One picture a picture, at its own size, which is one for all; it finds the edges itself.
-
-        `scale` is the weight of the edges, 1 as in training, 0 for none. The rest is as of `TextToImage`.
-        """
-
-    def cut(self, prompts: Sequence[str]) -> list[bool]:
-        """Whether each prompt is longer than the model reads; the rest of it has no effect."""
+        """One picture per picture, whose edges it detects itself. `scale` is their weight: 1 as in training, 0 none."""
 
 
-class LayoutToImage(Protocol):
+class LayoutToImage(ReadsPrompts, Protocol):
     """Alias `layout_to_image`: makes pictures with named things in given places."""
 
     most: int
-    """How many boxes a picture may have."""
+    """Highest number of boxes per picture."""
     multiple: int
-    """What the sides of pictures must be multiples of, pixels."""
+    """`size` must be a multiple of this, in pixels."""
 
     def __call__(
         self,
         prompts: Sequence[str],
         negatives: Sequence[str],
-        boxes: Sequence[NDArray[Any]],
+        boxes: Sequence[Array],
         phrases: Sequence[Sequence[str]],
         seeds: Sequence[int],
         *,
@@ -232,112 +270,19 @@ class LayoutToImage(Protocol):
         guidance: float,
         size: int | None,
     ) -> list[Pixels]:
-        """One square picture a prompt.
+        """One square picture per prompt.
 
-        `boxes` are `[n, 4]` a picture, n from 1 to `most`: left, top, right, bottom as parts of the sides, 0 to 1;
-        `phrases` say what is in each. `grounded`, 0 to 1, is the part of the steps, from the first, that know of the
-        boxes. The rest is as of `TextToImage`.
-        """
-
-    def cut(self, prompts: Sequence[str]) -> list[bool]:
-        """Whether each prompt is longer than the model reads; the rest of it has no effect."""
-
-
-class Detected(NamedTuple):
-    """What a detector found in a picture, the surest first.
-
-    Attributes:
-        boxes: `[n, 4]` float32: left, top, right, bottom in pixels, inside the picture.
-        scores: `[n]` float32 in [0, 1], falling.
-        texts: `[n]` int64: which of the texts each box was found for.
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    texts: NDArray[np.int64]
-
-
-class Detector(Protocol):
-    """Aliases `detector`, `detector_grounded`: where pictures show what texts name."""
-
-    def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
-        """What of the texts is found in each picture, in order.
-
-        Raises ValueError for an empty text, or more texts than the model reads at once.
+        Each picture has boxes `[n, 4]`, n from 1 to `most`: left, top, right, bottom as fractions of the sides. Its
+        `phrases` say what is in them. `grounded` in [0, 1] is the fraction of the steps, from the first, that use the
+        boxes. The other arguments are as in `TextToImage`.
         """
 
 
-class VisionLanguage(Protocol):
-    """Alias `vlm`: answers questions about pictures."""
+class Filled(NamedTuple):
+    """A picture with its hole filled, and the method that filled it (`shift_map`, or a fallback's name)."""
 
-    def __call__(self, images: Sequence[Pixels], questions: Sequence[str]) -> list[str]:
-        """One answer a picture and its question: the likeliest word each time, nothing drawn."""
-
-
-class SafetyChecker(Protocol):
-    """Alias `safety_checker`: what not everybody wants to see."""
-
-    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """How far each picture is over the nearest of the checker's limits `[N]`; above 0 it is flagged."""
-
-
-class ZeroShot(Protocol):
-    """Alias `zero_shot`: how well texts fit pictures."""
-
-    temperature: float
-    """Softmax of cosines times this gives probabilities of the texts."""
-
-    def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> NDArray[np.float32]:
-        """Cosine of every picture with every text, `[N, M]`."""
-
-
-class Denoised(NamedTuple):
-    """What a denoiser makes of a noisy state.
-
-    Attributes:
-        clean: its guess of the state without noise, a PyTorch tensor `[N, c, h, w]`.
-        spread: for a denoiser that learned its variance, where log σ² lies from the smallest there can be (0) to the
-            largest (1), a tensor of the same shape; else None.
-    """
-
-    clean: Any
-    spread: Any
-
-
-class Denoiser(Protocol):
-    """Alias `denoiser`: one moment at a time of a diffusion model, for those who steer it between the moments.
-
-    A state is a PyTorch tensor `[N, c, h, w]` of whatever the model works on, pixels or latents, on `device`.
-    """
-
-    signal: NDArray[np.float64]
-    """ᾱ of each of its training steps `[T]`, falling: a state is √ᾱ · clean + √(1 - ᾱ) · noise."""
-    known: int
-    """How many of these steps, the first and least noisy ones, it was trained for; T for all."""
-    shrink: int
-    """Pixels to a side of one cell of a state: 1 for pixels themselves, 8 for Stable Diffusion's latents."""
-    multiple: int
-    """What the sides of pictures must be multiples of, pixels."""
-    device: Any
-
-    def encode(self, images: Sequence[Pixels]) -> Any:
-        """The state without noise of pictures of one size."""
-
-    def predict(self, state: Any, step: int) -> Denoised:
-        """The state's clean part as seen at a training step; differentiable."""
-
-    def preview(self, state: Any) -> Any:
-        """RGB `[N, 3, H, W]` about [0, 1] of a clean state; differentiable, perhaps only nearly what `decode` gives."""
-
-    def decode(self, state: Any) -> list[Pixels]:
-        """The pictures of a clean state; values that aren't finite come as black."""
-
-
-class Adversary(Protocol):
-    """Alias `adversary`: an ImageNet-1k classifier that pictures can be steered against by its gradients."""
-
-    def __call__(self, pictures: Any) -> Any:
-        """Log probabilities `[N, 1000]` of RGB tensors `[N, 3, H, W]` in [0, 1]; differentiable."""
+    image: Pixels
+    method: str
 
 
 class Inpainter(Protocol):
@@ -346,13 +291,54 @@ class Inpainter(Protocol):
     def __call__(
         self,
         images: Sequence[Pixels],
-        holes: Sequence[NDArray[Any]],
+        holes: Sequence[Array],
         seeds: Sequence[int],
         negatives: Sequence[str] = (),
     ) -> list[Filled]:
-        """Each picture with its hole (`[H, W]` bool, true where to fill) filled; pixels outside it are untouched.
+        """Each picture with its hole filled (`[H, W]` bool, true where to fill); pixels outside it don't change.
 
-        `negatives` says what each hole is not to be filled with, such as the object that was there, `""` or no
-        `negatives` for nothing; a model that reads no texts ignores it. Out of memory, it raises PyTorch's
-        `OutOfMemoryError` and can be called again with less.
+        `negatives` says what not to fill each hole with, such as the object that was there; empty means nothing. A
+        model without a text encoder ignores it.
         """
+
+
+class Denoised(NamedTuple):
+    """What a denoiser predicts from a noisy state.
+
+    Attributes:
+        clean: estimate of the state without noise, a PyTorch tensor `[N, c, h, w]`.
+        spread: for a denoiser with learned variance, log σ² between its lower (0) and upper (1) bound, a tensor of the
+            same shape; else None.
+    """
+
+    clean: Any
+    spread: Any
+
+
+class Denoiser(Protocol):
+    """Alias `denoiser`: single steps of a diffusion model, to be steered in between.
+
+    A state is a PyTorch tensor `[N, c, h, w]` on `device`: pixels or latents.
+    """
+
+    signal: Floats
+    """ᾱ of each of its training steps `[T]`, falling: a state is √ᾱ · clean + √(1 - ᾱ) · noise."""
+    known: int
+    """Number of these steps, from the least noisy one, that it was trained for; T for all."""
+    shrink: int
+    """Pixels per side of one cell of a state: 1 for pixels, 8 for Stable Diffusion's latents."""
+    multiple: int
+    """The sides of the pictures must be multiples of this, in pixels."""
+    device: Any
+
+    def encode(self, images: Sequence[Pixels]) -> Any:
+        """The noiseless state of pictures, all of one size."""
+
+    def predict(self, state: Any, step: int) -> Denoised:
+        """The clean part of a state at a training step; differentiable."""
+
+    def preview(self, state: Any) -> Any:
+        """RGB `[N, 3, H, W]` about [0, 1] of a clean state; differentiable. May differ a little from `decode`."""
+
+    def decode(self, state: Any) -> list[Pixels]:
+        """The pictures of a clean state; non-finite values become black."""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.canonical import digest
-from schemas.errors import SourceError
-from schemas.sample import Failure, Sample, source_id
-from variorum.hashes import file_hashes
-from variorum.images import UndecodableImage, upright_size
+from variorum.machine.file_hashes import file_hashes
+from variorum.pixels import UndecodableImage, upright_size
+from variorum.schemas.canonical import digest
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample, source_id
 
 log = logging.getLogger(__name__)
 

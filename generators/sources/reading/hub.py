@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from schemas.canonical import Json, digest
-from schemas.errors import SourceError
-from variorum.hashes import file_hashes
+from variorum.machine.file_hashes import file_hashes
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.errors import SourceError
 
 DataFiles = str | list[str] | dict[str, str | list[str]]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import SourceError
+from variorum.schemas.errors import SourceError
 
 UNSIGNED_BYTE = 8
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.features import normalised
-from curation.graph import nearest as module
-from curation.graph.nearest import nearest
+from variorum.curation.embeddings.rows import normalised
+from variorum.curation.graph import nearest as module
+from variorum.curation.graph.nearest import nearest
 
 
 def clusters(n, d, seed=0):
@@ -37,7 +37,7 @@ def test_every_neighbour_that_faiss_finds(n):
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 12), st.integers(1, 9))
 def test_exact_whatever_the_blocks(seed, n, k, block):
     rng = np.random.default_rng(seed)
-    rows = normalised(rng.normal(size=(n, 3)).round(rng.integers(0, 3)) + np.eye(3)[2] / 8)  # coarse values make ties
+    rows = normalised(rng.normal(size=(n, 3)).round(rng.integers(0, 3)) + np.eye(3)[2] / 8)  # coarse values give ties
     whole, module.BLOCK = module.BLOCK, block
     try:
         index, similarity = nearest(rows, k)

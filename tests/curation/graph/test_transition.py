@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from curation.graph.transition import estimate_transition, trust
-from schemas.errors import RecipeError
+from variorum.curation.graph.transition import estimate_transition, trust
+from variorum.schemas.errors import RecipeError
 
 
 def draw(transition, shares, n, rng):
-    """Labels of n triples of samples of the same true class, each the nearest of the other two: `y [3n]`, pairs."""
+    """Labels of n triples of neighbouring samples with the same true class: `y [3n]` and pairs."""
     true = rng.choice(len(shares), n, p=shares)
     chances = transition.cumsum(axis=1)
     y = np.concatenate([(rng.random(n)[:, None] > chances[true]).sum(axis=1) for _ in range(3)])

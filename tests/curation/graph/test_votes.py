@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from curation.graph.votes import count_votes, plain_votes, similarity_votes
+from variorum.curation.graph.votes import count_votes, plain_votes, similarity_votes
 
 
 def test_shares_by_hand():
@@ -15,7 +15,7 @@ def test_shares_by_hand():
     assert winner.tolist() == [1, 0, 1, 0]  # a tie goes to the given label, else to the lowest
 
 
-def test_without_votes_there_is_no_opinion():
+def test_without_votes_there_is_no_winner():
     share, unit, winner = count_votes(np.array([[1, 1]]), np.zeros((1, 2)), np.array([0]))
     assert np.isnan(share[0])
     assert np.isnan(unit[0])
@@ -33,7 +33,7 @@ def test_a_vote_for_a_large_class_counts_less():
     np.testing.assert_allclose(weights[0], [1, 1, 1])
 
 
-def test_a_sample_of_a_small_class_looks_at_half_as_many_as_there_are():
+def test_a_sample_asks_at_most_half_as_many_as_its_class_has():
     y = np.array([0] * 16 + [1] * 4)
     _, weights = plain_votes(np.tile([0, 1, 16], (20, 1)), y, 0)
     assert weights[16].tolist() == [1, 1, 0]
@@ -41,7 +41,7 @@ def test_a_sample_of_a_small_class_looks_at_half_as_many_as_there_are():
     assert weights[16].tolist() == [1, 0, 0]
 
 
-def test_missing_neighbours_dont_vote():
+def test_missing_neighbours_do_not_vote():
     _, weights = plain_votes(np.array([[1, 2, -1], [0, 2, -1], [0, 1, -1]]), np.array([0, 0, 0]), 0.5)
     assert (weights[:, 2] == 0).all()
     similarity = np.array([[0.9, 0.8, np.nan, np.nan]] * 3)
@@ -60,4 +60,4 @@ def test_the_own_vote_follows_from_the_first_two_neighbours():
     _, weights = similarity_votes(index, np.tile([0.7, 0.6, -0.2], (9, 1)), y, 0)
     np.testing.assert_allclose(weights[0], [0.8, 0.7, 0.6])
     _, weights = similarity_votes(np.tile([1, 2, 3, 4], (9, 1)), np.tile([0.7, 0.6, -0.2, -0.3], (9, 1)), y, 0)
-    assert weights[0, 3] == pytest.approx(0)  # opposed rather than near
+    assert weights[0, 3] == pytest.approx(0)  # opposite rather than near

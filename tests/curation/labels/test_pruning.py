@@ -6,15 +6,15 @@ from cleanlab.rank import get_label_quality_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.labels import pruning
-from curation.labels.pruning import check_probabilities, confident_thresholds, margins, prune_by_noise_rate
-from schemas.errors import RecipeError
+from variorum.curation.labels import pruning
+from variorum.curation.labels.pruning import check_probabilities, confident_thresholds, margins, prune_by_noise_rate
+from variorum.schemas.errors import RecipeError
 
-pytestmark = pytest.mark.filterwarnings("ignore:May not flag all label issues")  # cleanlab's, on classes of one
+pytestmark = pytest.mark.filterwarnings("ignore:May not flag all label issues")  # by cleanlab, on classes of one
 
 
 def random_case(rng, kind):
-    """Labels and probabilities of every sort: long-tailed, tied, repeated, unsure, missing classes."""
+    """Random labels and probabilities: long-tailed, tied, repeated, uncertain, with missing classes."""
     classes = int(rng.integers(2, 13))
     n = int(rng.integers(classes + 2, 400))
     logits = rng.normal(size=(n, classes)) * rng.choice([0.3, 1, 3])
@@ -35,7 +35,7 @@ def random_case(rng, kind):
 
 @settings(max_examples=200)
 @given(st.integers(0, 2**32), st.sampled_from(["balanced", "long tail", "ties", "repeats"]))
-def test_the_samples_found_are_cleanlabs(seed, kind):
+def test_cleanlab_finds_the_same_samples(seed, kind):
     y, p = random_case(np.random.default_rng(seed), kind)
     flags, joint = prune_by_noise_rate(y, p)
     np.testing.assert_array_equal(flags, find_label_issues(y, p, n_jobs=1))
@@ -94,12 +94,12 @@ def test_one_class_and_no_samples_have_nothing_wrong():
     [
         ([0, 1], [[0.5, 0.5], [0.5, 0.6]], r"row 1: its probabilities sum to 1\.1"),
         ([0, 1], [[0.5, 0.5], [np.nan, 0.6]], "row 1: its probabilities sum to nan"),
-        ([0, 1], [[1.5, -0.5], [0.5, 0.5]], r"row 0 has the probability -0\.5, below 0"),
-        ([0, 2], [[0.5, 0.5], [0.5, 0.5]], "row 1 has the label 2, but the probabilities are of 2 classes"),
-        ([-1, 0], [[0.5, 0.5], [0.5, 0.5]], "row 0 has the label -1"),
-        ([0], [[0.5, 0.5], [0.5, 0.5]], r"the shape \(2, 2\) for 1 labels"),
+        ([0, 1], [[1.5, -0.5], [0.5, 0.5]], r"row 0 has probability -0\.5, below 0"),
+        ([0, 2], [[0.5, 0.5], [0.5, 0.5]], "row 1 has label 2, but there are probabilities of 2 classes"),
+        ([-1, 0], [[0.5, 0.5], [0.5, 0.5]], "row 0 has label -1"),
+        ([0], [[0.5, 0.5], [0.5, 0.5]], r"shape \(2, 2\) for 1 labels"),
     ],
 )
-def test_what_is_no_distribution_is_refused(y, p, message):
+def test_rows_that_are_not_distributions_are_refused(y, p, message):
     with pytest.raises(RecipeError, match=message):
         check_probabilities(np.array(y), np.array(p))

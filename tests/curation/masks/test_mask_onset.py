@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curation.masks.onset import Curve, find_onset, first_rise, fit_curve, onset_epoch, rarity, rise
+from variorum.curation.masks.onset import Curve, find_onset, first_rise, fit_curve, onset_epoch, rarity, rise
 
 T = np.arange(1, 41, dtype=float)
 

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from curation.panel.accuracy import COLLAPSED, multi_label_accuracy, real_accuracy
-from curation.panel.mistakes import Mistake, read_mistakes, read_panel_labels
-from schemas.errors import SourceError
+from variorum.curation.panel.accuracy import COLLAPSED, multi_label_accuracy, real_accuracy
+from variorum.curation.panel.mistakes import Mistake, read_mistakes, read_panel_labels
+from variorum.schemas.errors import SourceError
 
 # picture: given label, prediction, correct, unclear, wrong
 PANEL = {

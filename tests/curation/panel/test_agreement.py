@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from curation.panel.agreement import answer_counts, gwet_ac1, krippendorff_alpha, wilson_interval
-from schemas.errors import SourceError
+from variorum.curation.panel.agreement import answer_counts, gwet_ac1, krippendorff_alpha, wilson_interval
+from variorum.schemas.errors import SourceError
 
 # Krippendorff's own example: 4 observers, 12 units, answers 1 to 5, 0 for none
 OBSERVERS = [

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from curation.panel.candidates import AGREED, ASKED, GOLD, Cells, candidate_cells, queue_order, with_controls
-from schemas.errors import SourceError
+from variorum.curation.panel.candidates import AGREED, ASKED, GOLD, Cells, candidate_cells, queue_order, with_controls
+from variorum.schemas.errors import SourceError
 
 TOP = np.array([[[3, 5], [1, 2]], [[3, 6], [2, 1]]])  # two models, two pictures, two guesses
 P = np.array([[[0.8, 0.15], [0.95, 0.05]], [[0.5, 0.05], [0.6, 0.4]]])

@@ -4,9 +4,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from curation.panel.crowdlab import crowdlab
-from schemas.errors import SourceError
 from tests.curation.noise import digits
+from variorum.curation.panel.crowdlab import crowdlab
+from variorum.schemas.errors import SourceError
 
 K = 10
 PANELS = {

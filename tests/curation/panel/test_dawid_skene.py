@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from curation.panel.dawid_skene import dawid_skene, label_sets, model_votes, vote_share
-from schemas.errors import SourceError
+from variorum.curation.panel.dawid_skene import dawid_skene, label_sets, model_votes, vote_share
+from variorum.schemas.errors import SourceError
 
 CAREFUL = np.array([[0.94, 0.04, 0.02], [0.10, 0.20, 0.70]])
 CAUTIOUS = np.array([[0.97, 0.02, 0.01], [0.35, 0.25, 0.40]])

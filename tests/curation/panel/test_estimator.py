@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from curation.panel.estimator import (
+from tests.curation.noise import asymmetric, digits
+from variorum.curation.panel.estimator import (
     Strata,
     agresti_coull,
     allocate,
@@ -11,7 +12,6 @@ from curation.panel.estimator import (
     share_of,
     stratified_rate,
 )
-from tests.curation.noise import asymmetric, digits
 
 FLAGGED, UNFLAGGED = np.array([True, False]), np.array([False, True])
 

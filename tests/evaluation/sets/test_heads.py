@@ -1,13 +1,13 @@
-"""What heads learn from which pictures, and what of it is effective robustness."""
+"""What heads learn from which pictures, and effective robustness."""
 
 import math
 
 import numpy as np
 import pytest
 
-from evaluation.sets.accuracy_score import difference, rights, share
-from evaluation.sets.pictures import Pictures, matched, part_of, ranks
-from evaluation.sets.robustness import above_line, effective_robustness, logit
+from variorum.evaluation.sets.accuracy_score import difference, rights, share
+from variorum.evaluation.sets.pictures import Pictures, matched, part_of, ranks
+from variorum.evaluation.sets.robustness import above_line, effective_robustness, logit
 
 
 def pictures(x, y, seed=0):
@@ -95,7 +95,7 @@ def test_the_difference_is_paired():
     other[:10] = ~other[:10]
     found = difference(right, other, 0.95)
     assert found["value"] == pytest.approx(right.mean() - other.mean())
-    assert found["high"] - found["low"] < 0.03  # unpaired it would be 0.1
+    assert found["high"] - found["low"] < 0.03  # 0.1 if it were unpaired
 
 
 # ── robustness ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -105,7 +105,7 @@ def expit(x):
     return 1 / (1 + np.exp(-x))
 
 
-def test_what_lies_on_the_line_has_none_and_what_lies_above_it_has_what_is_above():
+def test_effective_robustness_is_the_distance_above_the_line():
     plain = expit(np.array([[-1.0], [0.0], [1.0], [2.0]]))
     shifted = expit(0.8 * np.array([[-1.0], [0.0], [1.0], [2.0]]) - 0.5)
     assert above_line(plain, shifted, 10_000, 10_000) == pytest.approx(0, abs=1e-9)
@@ -123,10 +123,10 @@ def test_perfect_and_hopeless_models_have_finite_logits():
 def test_a_perfect_model_is_as_robust_as_the_half_picture_allows():
     plain = np.append(expit(np.array([0.0, 1.0, 2.0])), 1.0)[:, None]
     shifted = np.append(expit(np.array([-1.0, 0.0, 1.0])), 0.98)[:, None]
-    expected = expit(np.log(0.995 / 0.005) - 1)  # the line is a logit below
+    expected = expit(np.log(0.995 / 0.005) - 1)  # the line is one logit below
     assert above_line(plain, shifted, 100, 1000) == pytest.approx(0.98 - expected, abs=1e-9)
     sure = above_line(plain, np.append(shifted[:3], 1.0)[:, None], 100, 50)
-    assert sure == pytest.approx(1 - expected, abs=1e-9)  # what it got, not what its logit is clipped to
+    assert sure == pytest.approx(1 - expected, abs=1e-9)  # its own accuracy, not the clipped one
 
 
 def outcomes(accuracies, n, rng):

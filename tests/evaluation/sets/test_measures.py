@@ -1,14 +1,14 @@
-"""Distances, balls and diversity against closed forms, against plain loops, and against figures of other libraries."""
+"""Distances, balls and diversity, compared with closed forms, plain loops and the results of other libraries."""
 
 import math
 
 import numpy as np
 import pytest
 
-from evaluation.sets.diversity import spread, vendi_score
-from evaluation.sets.frechet import frechet_distance, too_few
-from evaluation.sets.kernel import kernel_distance
-from evaluation.sets.manifold import manifold, radii
+from variorum.evaluation.sets.diversity import spread, vendi_score
+from variorum.evaluation.sets.frechet import frechet_distance, too_few
+from variorum.evaluation.sets.kernel import kernel_distance
+from variorum.evaluation.sets.manifold import manifold, radii
 
 
 def gaussians():
@@ -117,7 +117,7 @@ def test_kernel_distance_is_unbiased_where_classes_are_balanced_and_its_error_is
         errors.append(error)
         plain.append(kid(a, b)[0])
     assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(40)
-    assert np.mean(plain) < -10 * np.std(plain) / np.sqrt(40)  # why it is taken class by class
+    assert np.mean(plain) < -10 * np.std(plain) / np.sqrt(40)  # why it is computed class by class
     assert 0.7 < np.mean(errors) / np.std(found) < 3
 
 
@@ -134,7 +134,7 @@ def test_kernel_distance_of_next_to_nothing():
     one, some = np.ones((1, 3)), gaussians()[0][:10, :3]
     assert all(map(math.isnan, kid(one, some)))
     value, error = kernel_distance(some, np.arange(10), some + 1, np.arange(10), np.random.default_rng(0))
-    assert value == pytest.approx(kid(some, some + 1)[0])  # a picture a class: all as one
+    assert value == pytest.approx(kid(some, some + 1)[0])  # one picture per class: all count as one class
     assert error > 0
 
 
@@ -185,8 +185,8 @@ def test_one_far_real_picture_upsets_precision_but_not_density():
 
 def test_blocks_change_nothing(monkeypatch):
     whole = manifold(*gaussians()), kid(*gaussians())
-    monkeypatch.setattr("evaluation.sets.manifold.BLOCK", 37)
-    monkeypatch.setattr("evaluation.sets.kernel.BLOCK", 37)
+    monkeypatch.setattr("variorum.evaluation.sets.manifold.BLOCK", 37)
+    monkeypatch.setattr("variorum.evaluation.sets.kernel.BLOCK", 37)
     assert manifold(*gaussians()) == whole[0]
     assert kid(*gaussians())[0] == pytest.approx(whole[1][0])
 

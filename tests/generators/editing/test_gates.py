@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from generators.editing import compositing, gates, geometry
-from generators.editing.gates import Gates
+from variorum.generators.editing import compositing, gates, geometry
+from variorum.generators.editing.gates import Gates
 
 SIDE = 128
 FRAME = SIDE, SIDE

@@ -12,14 +12,14 @@ import torch
 from diffusers import DDPMScheduler
 from pydantic import ValidationError
 
-from generators.editing.guided_diffusion import Guidance, Wish, clamped, diffused, guided, moments
-from generators.editing.objectives import objective
-from schemas.errors import ModelUnavailable, RecipeError
+from variorum.generators.editing.guided_diffusion import Guidance, Wish, clamped, diffused, guided, moments
+from variorum.generators.editing.objectives import objective
 from variorum.models.entries import Entry
 from variorum.models.loaders import latent_denoiser, pixel_denoiser, tiny_autoencoder
 from variorum.models.loaders.pixel_denoiser import PixelDenoiser
 from variorum.models.noise import Schedule, tensor
 from variorum.models.roles import Denoised
+from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 SIDE = 64
 

@@ -8,8 +8,8 @@ import pytest
 import skimage.data
 import torch
 
-from generators.editing import complexity
-from generators.editing.objectives import adm_compat, objective
+from variorum.generators.editing import complexity
+from variorum.generators.editing.objectives import adm_compat, objective
 
 
 def photo(name, height, width):

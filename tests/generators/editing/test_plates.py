@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generators.editing import framing, plates
+from variorum.generators.editing import framing, plates
 
 SIDE = 128
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from generators.prompting.prompts import (
+from variorum.generators.prompting.prompts import (
     Template,
     Wording,
     Words,
@@ -15,15 +15,15 @@ from generators.prompting.prompts import (
     check_templates,
     class_words,
     clip_templates,
-    described,
     leak_warning,
+    prompt_for,
     template_set,
 )
-from generators.sources.class_names import ClassNames
-from schemas.component import Context
-from schemas.errors import RecipeError
-from schemas.sample import Sample
-from variorum.memo import DiskMemo
+from variorum.generators.sources.class_names import ClassNames
+from variorum.machine.memo import DiskMemo
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import Sample
 
 
 @pytest.fixture
@@ -137,11 +137,11 @@ def test_imagenets_names_do_not_collide_under_any_template(ctx):
 )
 def test_the_colliding_names_of_clips_list_are_refused(ctx, first, second, name):
     words = class_words("text_to_image", {first: name, second: name.lower()}, ctx)
-    message = rf"(?i)'{first}' and '{second}' would have one prompt, 'a photo of a {name}'"
+    message = rf"(?i)'{first}' and '{second}' would have the same prompt, 'a photo of a {name}'"
     with pytest.raises(RecipeError, match=message):
         check_prompts("text_to_image", template_set("photo"), words)
     check_prompts("text_to_image", template_set(("{name}, {gloss}",)), words)  # the gloss tells them apart
-    with pytest.raises(RecipeError, match="would have one prompt"):  # one of several templates is enough
+    with pytest.raises(RecipeError, match="would have the same prompt"):  # one of several templates is enough
         check_prompts("text_to_image", template_set(("{name}, {gloss}", "{name}")), words)
 
 
@@ -157,12 +157,12 @@ def test_a_class_without_a_name_or_gloss_is_named(ctx, tmp_path):
 def test_places_are_drawn_by_seed_and_kept_by_number(ctx):
     wording = Wording(template_set("places"), {"n01440764": Words("tench", "", "cyprinid")})
     item = sample(1, labels=("n01440764",))
-    prompts = [described("t", item, number, wording, ctx)[1] for number in range(200)]
-    assert prompts == [described("t", item, number, wording, ctx)[1] for number in range(200)]
+    prompts = [prompt_for("t", item, number, wording, ctx)[1] for number in range(200)]
+    assert prompts == [prompt_for("t", item, number, wording, ctx)[1] for number in range(200)]
     assert all(re.fullmatch(r"tench inside an? [a-z ]+", prompt) for prompt in prompts)
     assert len(set(prompts)) > 50
     both = Wording(template_set(("{name}, {hypernym} inside {place}",)), wording.words)
-    assert described("t", item, 0, both, ctx)[1] == prompts[0].replace("tench", "tench, cyprinid")
+    assert prompt_for("t", item, 0, both, ctx)[1] == prompts[0].replace("tench", "tench, cyprinid")
 
 
 def test_templates_that_leak_test_sets_are_told(ctx):
@@ -179,7 +179,7 @@ def test_each_picture_gets_a_template_by_its_seed(ctx):
 
     def drawn(samples, seed=3):
         other = Context(seed, None, ctx.memo, ctx.source)
-        return {item.id: described("t", item, 0, Wording(templates, words), other)[0].id for item in samples}
+        return {item.id: prompt_for("t", item, 0, Wording(templates, words), other)[0].id for item in samples}
 
     samples = [sample(number, labels=("dog",)) for number in range(200)]
     first = drawn(samples)
@@ -192,8 +192,8 @@ def test_samples_without_what_a_template_wants(ctx):
     words = {"dog": Words("dog", "a pet")}
 
     def found(item, text):
-        _, prompt, reason = described("t", item, 0, Wording((Template("own0", "own", text),), words), ctx)
-        return reason if reason[0] else prompt
+        _, prompt, problem = prompt_for("t", item, 0, Wording((Template("own0", "own", text),), words), ctx)
+        return problem or prompt
 
     dog = sample(1, labels=("dog",), extras={"txt": b" A dog \n on grass "})
     assert found(dog, "{name}, {gloss}") == "dog, a pet"

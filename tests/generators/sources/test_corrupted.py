@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import skimage.data
 
-from generators.sources.corrupted import STRENGTHS, Corrupted, corrupt
-from schemas.component import Context, Source, build_component
-from schemas.errors import RecipeError, SourceError
-from schemas.sample import Failure
+from variorum.generators.sources.corrupted import STRENGTHS, Corrupted, corrupt
 from variorum.models import ModelTable
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.lookup import build_component
+from variorum.schemas.sample import Failure
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -50,7 +51,7 @@ def test_noise_and_contrast_are_as_strong_as_they_say():
 
 
 def test_as_many_pictures_with_the_sources_labels_and_ids_of_their_own(folder, ctx):
-    source = build_component(Source, {"name": "corrupted", "of": folder, "kind": "gaussian_blur"}, "source")
+    source = build_component("source", {"name": "corrupted", "of": folder, "kind": "gaussian_blur"}, "source")
     plain = list(source.of.read(0, 12, ctx))
     samples = list(source.read(0, 12, ctx))
     assert source.size(ctx) == len(samples) == 12
@@ -59,24 +60,24 @@ def test_as_many_pictures_with_the_sources_labels_and_ids_of_their_own(folder, c
     assert not {sample.id for sample in samples} & {sample.id for sample in plain}
     assert samples[0].image.shape == (64, 96, 3)
     assert all((a.image == b.image).all() for a, b in zip(source.read(3, 5, ctx), samples[3:5], strict=True))
-    harder = build_component(Source, {**source.config(), "severity": 5}, "source")
+    harder = build_component("source", {**source.config(), "severity": 5}, "source")
     assert next(harder.read(0, 1, ctx)).id != samples[0].id
 
 
 def test_noise_follows_from_the_seed_and_the_picture(folder, ctx):
-    source = build_component(Source, {"name": "corrupted", "of": folder}, "source")
+    source = build_component("source", {"name": "corrupted", "of": folder}, "source")
     first, again, other = (next(source.read(0, 1, c)).image for c in (ctx, ctx, Context(4, ctx.models, ctx.memo)))
     assert (first == again).all()
     assert not (first == other).all()
 
 
 def test_where_the_source_lies_does_not_enter_its_identity(folder, ctx):
-    here = build_component(Source, {"name": "corrupted", "of": folder}, "source")
-    there = build_component(Source, {"name": "corrupted", "of": {**folder, "path": "elsewhere"}}, "source")
+    here = build_component("source", {"name": "corrupted", "of": folder}, "source")
+    there = build_component("source", {"name": "corrupted", "of": {**folder, "path": "elsewhere"}}, "source")
     assert here.fingerprint() == there.fingerprint()
     assert here.config() != there.config()
     assert here.pin(ctx) != here.of.pin(ctx)
-    harder = build_component(Source, {"name": "corrupted", "of": folder, "severity": 4}, "source")
+    harder = build_component("source", {"name": "corrupted", "of": folder, "severity": 4}, "source")
     assert harder.fingerprint() != here.fingerprint()
 
 

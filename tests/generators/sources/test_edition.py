@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from generators.sources.edition import Edition
-from schemas.errors import CorruptShard, SourceError, StoreError
-from schemas.recipe import Recipe
-from variorum.context import open_context
-from variorum.engine import build
-from variorum.store import Store
+from variorum.edition.store import Store
+from variorum.generators.sources.edition import Edition
+from variorum.schemas.errors import CorruptShard, SourceError, StoreError
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import build
+from variorum.stages.context import open_context
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -4,11 +4,11 @@ import struct
 import numpy as np
 import pytest
 
-from generators.sources.fashion_mnist import FashionMnist
-from generators.sources.reading.idx import read_idx
-from schemas.component import Context
-from schemas.errors import SourceError
+from variorum.generators.sources.fashion_mnist import FashionMnist
+from variorum.generators.sources.reading.idx import read_idx
 from variorum.models import ModelTable
+from variorum.schemas.component import Context
+from variorum.schemas.errors import SourceError
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -3,13 +3,13 @@ import shutil
 import numpy as np
 import pytest
 
-from generators.sources.huggingface import HuggingFace
-from schemas.component import Context
-from schemas.errors import SourceError
-from schemas.sample import Failure, Sample
-from variorum.context import models
-from variorum.images import decode, encode_png
-from variorum.memo import DiskMemo
+from variorum.generators.sources.huggingface import HuggingFace
+from variorum.machine.memo import DiskMemo
+from variorum.pixels import decode, encode_png
+from variorum.schemas.component import Context
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample
+from variorum.stages.context import models
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from generators.sources.image_folder import ImageFolder
-from schemas.component import Context
-from schemas.errors import RecipeError, SourceError
-from schemas.recipe import Recipe
-from schemas.sample import Failure, Sample
-from variorum.context import models
-from variorum.images import decode_mask, encode_png
-from variorum.memo import DiskMemo
+from variorum.generators.sources.image_folder import ImageFolder
+from variorum.machine.memo import DiskMemo
+from variorum.pixels import decode_mask, encode_png
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import Failure, Sample
+from variorum.stages.context import models
 
 
 @pytest.fixture

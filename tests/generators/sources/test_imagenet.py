@@ -3,14 +3,14 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from generators.sources import imagenet
-from generators.sources.imagenet import MERGED, ImageNet, index_of, is_wnid, name_of, table
-from schemas.component import Context
-from schemas.errors import SourceError
-from schemas.sample import Failure
-from variorum.context import models
-from variorum.images import decode_mask
-from variorum.memo import DiskMemo
+from variorum.generators.sources import imagenet
+from variorum.generators.sources.imagenet import MERGED, ImageNet, index_of, is_wnid, name_of, table
+from variorum.machine.memo import DiskMemo
+from variorum.pixels import decode_mask
+from variorum.schemas.component import Context
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure
+from variorum.stages.context import models
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from schemas.canonical import Json
-from schemas.component import Context, CurationStep
-from schemas.sample import Sample
-from schemas.verdict import Verdict
-from variorum.columns import matrix, vector
+from variorum.arrays import matrix, vector
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, CurationStep
+from variorum.schemas.sample import Sample
+from variorum.schemas.verdict import Verdict
 
 
 class Bright(CurationStep):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from schemas.component import CurationStep
-from schemas.verdict import Verdict
+from variorum.schemas.component import CurationStep
+from variorum.schemas.verdict import Verdict
 
 
 class Dark(CurationStep):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.component import Context, CurationStep
-from variorum.columns import vector
+from variorum.arrays import vector
+from variorum.schemas.component import Context, CurationStep
 
 
 class Dependent(CurationStep):

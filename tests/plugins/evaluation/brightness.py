@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from schemas.canonical import Json
-from schemas.component import Context, Evaluation
-from schemas.sample import Sample
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Evaluation
+from variorum.schemas.sample import Sample
 
 
 class Brightness(Evaluation):

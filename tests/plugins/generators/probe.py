@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from schemas.component import Context, Generator
-from schemas.sample import Failure, Op, Sample
+from variorum.schemas.component import Context, Generator
+from variorum.schemas.sample import Failure, Op, Sample
 
 
 class Probe(Generator):

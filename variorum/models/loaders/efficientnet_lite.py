@@ -1,106 +1,96 @@
-"""EfficientNet-Lite, an ImageNet-1k classifier or an encoder, run on ONNX Runtime, or an adversary in PyTorch.
+"""Loader `efficientnet_lite`: EfficientNet-Lite as an ImageNet-1k classifier, an encoder, or an adversary.
 
-The weights come as a PyTorch file. They are turned into ONNX once and kept beside it, because eager PyTorch takes
-several times as long a picture and seconds to import; a warm cache needs neither PyTorch nor the architecture's code.
+The weights are a PyTorch file. Classifier and encoder are exported to ONNX once and kept beside it: eager PyTorch takes
+several times as long per picture and seconds to import. Later starts need neither PyTorch nor the architecture's code.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from variorum.models.device import best_device
-from variorum.models.entries import Entry
-from variorum.models.onnx import open_session
-from variorum.models.pretrained import lacking
-from variorum.models.roles import Pixels
+from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.onnx import exported, open_session
+from variorum.models.table_entries import Entry, StrictModel
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels, Singles
 
 REVISION = 2
 BORDER = 32
-"""The protocol these networks were published with resizes to `size + 32` and crops the centre `size`."""
+"""The protocol that these networks were published with resizes to `size + 32` and crops the centre `size`."""
 WIDTHS = {"logits": 1000, "embedding": 1280}
-"""Of the network's outputs: class scores, and the globally pooled features that they are a linear map of."""
+"""Of the network's outputs. The embedding is the pooled features; the logits are a linear map of them."""
 
 
-class Options(BaseModel):
-    """Settings of a table's entry."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class EfficientNetLiteOptions(StrictModel):
+    """Options of `efficientnet_lite`."""
 
     size: int
     """Side of the input in pixels: 224, 240, 260 for lite0 to lite2."""
     batch: int = 8
     threads: int = 1
-    """Of one session; pictures are shared out among processes instead."""
+    """Of one session; pictures are spread over processes instead."""
     output: Literal["logits", "embedding", "gradients"] = "logits"
     """`embedding` makes it an encoder, `gradients` an adversary."""
 
 
-def problem(entry: Entry) -> str:
-    """What keeps it from running here."""
-    return lacking("onnxruntime")
-
-
-def load(
-    entry: Entry, weights: Path | None, used: Mapping[str, Any]
+def load_efficientnet_lite(
+    entry: Entry, file: Path, options: EfficientNetLiteOptions, _used: Mapping[str, Any]
 ) -> EfficientNetLite | EfficientNetLiteEncoder | EfficientNetLiteAdversary:
-    """The classifier or encoder of a `.pth` state dict, exported on the first call; or the adversary, as it is."""
-    assert weights is not None
-    options = Options.model_validate(entry.options)
+    """The classifier or encoder of a `.pth` state dict, exported on the first call; or the adversary in PyTorch."""
     if options.output == "gradients":
-        network = torch_module(entry.name, weights).requires_grad_(False)
+        network = torch_module(entry.name, file).requires_grad_(False)
         return EfficientNetLiteAdversary(network.to(best_device()), options.size)
-    exported = weights.with_name(f"{weights.stem}.export{REVISION}.onnx")
-    if not exported.is_file():
-        export(entry.name, weights, options.size, exported)
-    kind = EfficientNetLite if options.output == "logits" else EfficientNetLiteEncoder
-    return kind(open_session(exported, options.threads), options)
+    onnx = exported(
+        file.with_name(f"{file.stem}.export{REVISION}.onnx"),
+        lambda target: export(entry.name, file, options.size, target),
+    )
+    cls = EfficientNetLite if options.output == "logits" else EfficientNetLiteEncoder
+    return cls(open_session(onnx, options.threads), options)
 
 
 class EfficientNetLite:
-    """A `Classifier`."""
+    """A `roles.Classifier`."""
 
-    def __init__(self, session: Any, options: Options) -> None:
+    def __init__(self, session: Any, options: EfficientNetLiteOptions) -> None:
         self._session = session
         self._options = options
 
-    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, 1000]` in ImageNet index order."""
         return softmax(outputs(self._session, self._options, images, "logits"))
 
 
 class EfficientNetLiteEncoder:
-    """An `Encoder`."""
+    """A `roles.Encoder`."""
 
-    def __init__(self, session: Any, options: Options) -> None:
+    def __init__(self, session: Any, options: EfficientNetLiteOptions) -> None:
         self._session = session
         self._options = options
 
-    def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Embeddings `[N, 1280]`, not negative."""
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, 1280]`, non-negative."""
         return outputs(self._session, self._options, images, "embedding")
 
 
 class EfficientNetLiteAdversary:
-    """An `Adversary`."""
+    """A `roles.Adversary`."""
 
     def __init__(self, network: Any, size: int) -> None:
         self._network = network
         self._size = size
 
     def __call__(self, pictures: Any) -> Any:
-        """Log probabilities `[N, 1000]` of `[N, 3, H, W]` in [0, 1], cropped as `prepare` does."""
+        """Log probabilities `[N, 1000]` of `[N, 3, H, W]` in [0, 1], cropped as by `network_input`."""
         from torch.nn import functional
 
         height, width = pictures.shape[2:]
@@ -114,26 +104,26 @@ class EfficientNetLiteAdversary:
         return logits.log_softmax(-1)
 
 
-def outputs(session: Any, options: Options, images: Sequence[Pixels], name: str) -> NDArray[np.float32]:
-    """One of the network's outputs for all pictures, a batch at a time."""
+def outputs(session: Any, options: EfficientNetLiteOptions, images: Sequence[Pixels], name: str) -> Singles:
+    """One of the network's outputs for all pictures, computed in batches."""
     parts = []
     for start in range(0, len(images), options.batch):
-        batch = np.stack([prepare(image, options.size) for image in images[start : start + options.batch]])
+        batch = np.stack([network_input(image, options.size) for image in images[start : start + options.batch]])
         parts.append(session.run([name], {"x": batch})[0])
     return np.concatenate(parts) if parts else np.zeros((0, WIDTHS[name]), np.float32)
 
 
-def prepare(image: Pixels, size: int) -> NDArray[np.float32]:
-    """The network's input `[3, size, size]`: the central `size / (size + 32)` of the short side.
+def network_input(image: Pixels, size: int) -> Singles:
+    """`[3, size, size]`: the centre of the picture, `size / (size + 32)` of its shorter side.
 
-    The values are `(x - 127) / 128`, as in TensorFlow's own preprocessing of this family; ImageNet's mean and
-    deviation, usual elsewhere, cost it ten points of accuracy.
+    The values are `(x - 127) / 128`, as in TensorFlow's own preprocessing for this family. ImageNet's mean and standard
+    deviation, usual elsewhere, cost ten points of accuracy.
     """
     height, width = image.shape[:2]
     side = max(1, round(min(height, width) * size / (size + BORDER)))
     top, left = (height - side) // 2, (width - side) // 2
     crop = image[top : top + side, left : left + side]
-    # OpenCV's bicubic filter doesn't widen to shrink, so it would alias; areas are averaged there instead.
+    # OpenCV's bicubic filter isn't widened to shrink a picture, so it would alias.
     if side > size:
         crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
     elif side < size:
@@ -141,15 +131,15 @@ def prepare(image: Pixels, size: int) -> NDArray[np.float32]:
     return np.ascontiguousarray((crop.astype(np.float32).transpose(2, 0, 1) - 127) / 128)
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Along the last axis, without overflow."""
+def softmax(logits: Singles) -> Singles:
+    """Softmax along the last axis, without overflow."""
     raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    scaled: NDArray[np.float32] = raised / raised.sum(axis=-1, keepdims=True)
+    scaled: Singles = raised / raised.sum(axis=-1, keepdims=True)
     return scaled
 
 
-def torch_module(name: str, weights: Path) -> Any:
-    """The PyTorch network, in evaluation mode, that maps a batch to logits and embeddings."""
+def torch_module(name: str, file: Path) -> Any:
+    """The PyTorch network in evaluation mode; maps a batch to logits and embeddings."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -165,28 +155,33 @@ def torch_module(name: str, weights: Path) -> Any:
             return self.network._fc(embedding), embedding
 
     network = EfficientNet.from_name(name)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return LogitsAndEmbedding(
-        network
-    ).eval()  # on the wrapper: the exporter restores the wrapper's mode to all that is in it
+    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    # eval() on the wrapper: after an export, PyTorch sets the wrapper's mode on everything inside
+    return LogitsAndEmbedding(network).eval()
 
 
-def export(name: str, weights: Path, size: int, target: Path) -> None:
-    """Write the network as ONNX, opset 17, with a free batch size, in one step."""
+def export(name: str, file: Path, size: int, target: Path) -> None:
+    """Write the network as ONNX, opset 17, with a free batch size. Exports are reproducible."""
     import torch
 
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder, warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        fresh = Path(folder) / "model.onnx"
-        with contextlib.redirect_stdout(io.StringIO()):
-            torch.onnx.export(
-                torch_module(name, weights),
-                (torch.zeros(1, 3, size, size),),
-                str(fresh),
-                input_names=["x"],
-                output_names=list(WIDTHS),
-                dynamic_axes={name: {0: "n"} for name in ("x", *WIDTHS)},
-                opset_version=17,
-                dynamo=False,
-            )
-        os.replace(fresh, target)
+        torch.onnx.export(
+            torch_module(name, file),
+            (torch.zeros(1, 3, size, size),),
+            str(target),
+            input_names=["x"],
+            output_names=list(WIDTHS),
+            dynamic_axes={name: {0: "n"} for name in ("x", *WIDTHS)},
+            opset_version=17,
+            dynamo=False,
+        )
+
+
+EFFICIENTNET_LITE = Loader(
+    revision=REVISION,
+    make=load_efficientnet_lite,
+    options=EfficientNetLiteOptions,
+    packages=("onnxruntime",),
+    obstacle=no_obstacle,
+)

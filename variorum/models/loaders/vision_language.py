@@ -1,89 +1,173 @@
-"""Vision-language models of the transformers library that chat: Qwen2-VL, LLaVA, SmolVLM and others of their form.
-
-From a folder that `save_pretrained` wrote, with the chat template that the checkpoint was trained with. The likeliest
-token is taken each time, whatever the checkpoint's own settings for generation say, so an answer can be had again.
-"""
+"""Loaders `zero_shot` and `vision_language`: models of pictures and texts."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import Field
 
-from schemas.errors import ModelUnavailable
 from variorum.models.device import best_device
-from variorum.models.entries import Entry
-from variorum.models.latent_diffusion import picture, resized
-from variorum.models.pretrained import half_without_gpu, lacking, loaded, reading
-from variorum.models.roles import Pixels
+from variorum.models.diffusion.images import resized, to_pil
+from variorum.models.loaders.loader import Loader
+from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.table_entries import Entry, StrictModel
+from variorum.schemas.errors import ModelUnavailable
 
-REVISION = 1
-
-
-class Options(BaseModel):
-    """Settings of a table's entry."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    most_tokens: int = Field(default=128, ge=1)
-    """An answer is cut after so many."""
-    side: int | None = Field(default=1024, ge=28)
-    """Longer side that larger pictures are made smaller to, pixels; some models' memory grows with the picture."""
-    batch: int = Field(default=4, ge=1)
-    """Pictures that are looked at together."""
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels, Singles
 
 
-def problem(entry: Entry) -> str:
-    """What keeps it from running here."""
-    return lacking("diffusers", "transformers", "torch", "torchvision") or half_without_gpu(entry)
+# ── zero_shot: CLIP ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+TEXTS = 64
+"""Texts encoded at a time."""
 
 
-def load(entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> VisionLanguage:
-    """The model on its device.
+class ZeroShotOptions(StrictModel):
+    """Options of `zero_shot`."""
+
+    batch: int = 8
+
+
+def load_zero_shot(entry: Entry, folder: Path, options: ZeroShotOptions, _used: Mapping[str, Any]) -> ZeroShot:
+    """The CLIP model of a folder written by `save_pretrained`, with tokenizer and image processor.
 
     Raises:
-        ModelUnavailable: when the folder has no such model as safetensors, or no chat template.
+        ModelUnavailable: the folder has no CLIP model as safetensors.
+    """
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    model = load_pretrained(CLIPModel, folder, entry)
+    with one_error(folder, "CLIP's tokenizer and image processor"):
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    return ZeroShot(tokenizer, processor, model.to(best_device()).eval(), options.batch)
+
+
+class ZeroShot:
+    """A `roles.ZeroShot`: CLIP (Radford et al., ICML 2021, arXiv 2103.00020).
+
+    Keeps the embeddings of the last few lists of texts, as the classes of a dataset come again.
+    """
+
+    def __init__(self, tokenizer: Any, processor: Any, model: Any, batch: int) -> None:
+        self._tokenizer, self._processor, self._model, self._batch = tokenizer, processor, model, batch
+        self.temperature = float(model.logit_scale.exp().item())
+        self._texts = lru_cache(maxsize=8)(self._embedded_texts)
+
+    def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> Singles:
+        """Cosine of every picture with every text, `[N, M]`; texts are cut at the model's context length."""
+        found = [self._embedded_images(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
+        if not found or not texts:
+            return np.zeros((len(images), len(texts)), np.float32)
+        return np.concatenate(found) @ self._texts(tuple(texts)).T
+
+    def _embedded_images(self, images: Sequence[Pixels]) -> Singles:
+        import torch
+
+        inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        with torch.inference_mode():
+            pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
+            return _normalised(
+                self._model.visual_projection(self._model.vision_model(pixel_values=pixels).pooler_output)
+            )
+
+    def _embedded_texts(self, texts: tuple[str, ...]) -> Singles:
+        import torch
+
+        parts = []
+        with torch.inference_mode():
+            for i in range(0, len(texts), TEXTS):
+                # padded to a fixed length, so that an embedding doesn't depend on the other texts
+                inputs = self._tokenizer(
+                    list(texts[i : i + TEXTS]),
+                    padding="max_length",
+                    max_length=self._model.config.text_config.max_position_embeddings,
+                    truncation=True,
+                    return_tensors="pt",
+                ).to(self._model.device)
+                parts.append(_normalised(self._model.text_projection(self._model.text_model(**inputs).pooler_output)))
+        return np.concatenate(parts)
+
+
+def _normalised(vectors: Any) -> Singles:
+    from torch.nn.functional import normalize
+
+    found: Singles = normalize(vectors.float(), dim=-1).cpu().numpy()
+    return found
+
+
+ZERO_SHOT = Loader(
+    revision=1, make=load_zero_shot, options=ZeroShotOptions, packages=("diffusers", "transformers", "torch")
+)
+
+
+# ── vision_language: chat models ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class VisionLanguageOptions(StrictModel):
+    """Options of `vision_language`."""
+
+    most_tokens: int = Field(default=128, ge=1)
+    """Highest number of tokens in an answer."""
+    side: int | None = Field(default=1024, ge=28)
+    """Larger pictures are shrunk to this longer side, pixels; some models' memory grows with the picture."""
+    batch: int = Field(default=4, ge=1)
+    """Pictures processed together."""
+
+
+def load_vision_language(
+    entry: Entry, folder: Path, options: VisionLanguageOptions, _used: Mapping[str, Any]
+) -> VisionLanguage:
+    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL, LLaVA, SmolVLM and the like.
+
+    Raises:
+        ModelUnavailable: the folder has no such model as safetensors, or no chat template.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    assert weights is not None
-    model = loaded(AutoModelForImageTextToText, weights, entry, trust_remote_code=False)
-    with reading(weights, "a vision-language model's processor"):
-        processor = AutoProcessor.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
+    model = load_pretrained(AutoModelForImageTextToText, folder, entry, trust_remote_code=False)
+    with one_error(folder, "a vision-language model's processor"):
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not getattr(processor, "chat_template", None):
-        raise ModelUnavailable(f"{entry.name} has no chat template, so there is no way to ask it")
-    return VisionLanguage(model.to(best_device()).eval(), processor, Options.model_validate(entry.options))
+        raise ModelUnavailable(f"{entry.name} has no chat template, so it can't be asked anything")
+    return VisionLanguage(model.to(best_device()).eval(), processor, options)
 
 
 class VisionLanguage:
-    """A `roles.VisionLanguage`. Shorter questions are filled up from the left and that part is masked."""
+    """A `roles.VisionLanguage` that decodes greedily, whatever the checkpoint's generation settings say.
 
-    def __init__(self, model: Any, processor: Any, options: Options) -> None:
+    Shorter questions are padded on the left, and the padding is masked.
+    """
+
+    def __init__(self, model: Any, processor: Any, options: VisionLanguageOptions) -> None:
         from transformers import GenerationConfig
 
         self._model, self._processor, self._options = model, processor, options
         processor.tokenizer.padding_side = "left"
-        ends = model.generation_config
+        theirs = model.generation_config
         padding = next(
             token
-            for token in (ends.pad_token_id, processor.tokenizer.pad_token_id, _first(ends.eos_token_id), 0)
+            for token in (theirs.pad_token_id, processor.tokenizer.pad_token_id, _first(theirs.eos_token_id), 0)
             if token is not None
         )
         model.generation_config = GenerationConfig(
             do_sample=False,
             num_beams=1,
             max_new_tokens=options.most_tokens,
-            bos_token_id=ends.bos_token_id,
-            eos_token_id=ends.eos_token_id,
+            bos_token_id=theirs.bos_token_id,
+            eos_token_id=theirs.eos_token_id,
             pad_token_id=padding,
         )
-        self._lock = threading.Lock()  # some models keep the positions of the run in themselves
+        self._lock = threading.Lock()  # some models hold the positions of the current run
 
     def __call__(self, images: Sequence[Pixels], questions: Sequence[str]) -> list[str]:
-        """One answer a picture and its question, without white space around it."""
+        """One answer per picture and question, stripped of white space."""
         pairs, size = list(zip(images, questions, strict=True)), self._options.batch
         return [answer for i in range(0, len(pairs), size) for answer in self._answers(pairs[i : i + size])]
 
@@ -92,7 +176,7 @@ class VisionLanguage:
 
         chats = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": q}]}] for _, q in pairs]
         inputs = self._processor(
-            images=[[picture(self._smaller(image))] for image, _ in pairs],
+            images=[[to_pil(self._shrunk(image))] for image, _ in pairs],
             text=self._processor.apply_chat_template(chats, add_generation_prompt=True, tokenize=False),
             padding=True,
             return_tensors="pt",
@@ -107,7 +191,7 @@ class VisionLanguage:
         new = tokens[:, inputs["input_ids"].shape[1] :]
         return [text.strip() for text in self._processor.batch_decode(new, skip_special_tokens=True)]
 
-    def _smaller(self, image: Pixels) -> Pixels:
+    def _shrunk(self, image: Pixels) -> Pixels:
         longer, most = max(image.shape[:2]), self._options.side
         if most is None or longer <= most:
             return image
@@ -117,3 +201,11 @@ class VisionLanguage:
 
 def _first(tokens: int | Sequence[int] | None) -> int | None:
     return tokens if tokens is None or isinstance(tokens, int) else tokens[0]
+
+
+VISION_LANGUAGE = Loader(
+    revision=1,
+    make=load_vision_language,
+    options=VisionLanguageOptions,
+    packages=("diffusers", "transformers", "torch", "torchvision"),
+)

@@ -1,0 +1,1 @@
+"""Training dynamics of a small network on embeddings."""

@@ -1,0 +1,64 @@
+"""Embeddings `[N, d]` prepared for detectors, in blocks: a million float16 rows never become float64 at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Bools, Floats, Ints, Singles
+
+SCALED = 1024
+"""Rows that are scaled at a time."""
+BLOCK = 4096
+"""Rows that are read at a time."""
+
+
+def normalised(embedding: Array) -> Singles:
+    """Rows `[N, d]` scaled to unit length, so that their dot products are cosines.
+
+    A row without a direction (all zero, or with a value that isn't finite) becomes all NaN.
+    """
+    rows = np.array(embedding, dtype=np.float32)
+    for start in range(0, len(rows), SCALED):
+        block = rows[start : start + SCALED]
+        # dividing by the largest value first keeps the squares from overflowing or vanishing
+        largest = np.abs(block).max(axis=1, keepdims=True, initial=0)
+        block[~(np.isfinite(largest[:, 0]) & (largest[:, 0] > 0))] = np.nan
+        block /= largest
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
+    return rows
+
+
+def standardised(x: Array, fitted: Bools) -> Singles:
+    """Columns `[N, d]` with mean 0 and deviation 1 over the rows where `fitted` `[N]`; a constant column is all 0."""
+    rows = np.asarray(x, dtype=np.float32)
+    if not fitted.any():
+        return np.zeros_like(rows)
+    mean, deviation = rows[fitted].mean(axis=0), rows[fitted].std(axis=0)
+    constant = deviation <= 1e-6 * np.abs(rows[fitted]).max(axis=0, initial=0)
+    return np.asarray((rows - mean) / np.where(constant, np.inf, deviation), dtype=np.float32)
+
+
+def finite_rows(embedding: Array) -> Bools:
+    """`[N]`: whether a row has neither NaN nor infinity."""
+    finite = np.empty(len(embedding), dtype=bool)
+    for start in range(0, len(embedding), BLOCK):
+        finite[start : start + BLOCK] = np.isfinite(embedding[start : start + BLOCK]).all(axis=1)
+    return finite
+
+
+def blocks(embedding: Array, rows: Ints) -> Iterator[tuple[slice, Floats]]:
+    """The given rows as float64, a block at a time, each with its slice of `rows`."""
+    for start in range(0, len(rows), BLOCK):
+        part = slice(start, start + BLOCK)
+        yield part, embedding[rows[part]].astype(np.float64)
+
+
+def thinned(rows: Ints, at_most: int) -> Ints:
+    """The rows, or evenly spaced ones of them if there are more than `at_most`."""
+    if len(rows) <= at_most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, at_most).astype(np.int64)]

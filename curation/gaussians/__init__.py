@@ -1,0 +1,1 @@
+"""Gaussian class models and conformal p-values."""

@@ -1,0 +1,1 @@
+"""Correction of noisy segmentation masks."""

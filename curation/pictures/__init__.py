@@ -1,0 +1,1 @@
+"""Thumbnails for detectors that look at pixels."""

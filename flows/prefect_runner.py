@@ -1,0 +1,186 @@
+"""Prefect as a runner: one task per part, with retries, GPU slots and artifacts; and the flow for deployments.
+
+Prefect's database is never asked what is done; the store is. A killed run is therefore completed by the same command,
+under any runner, with or without a server.
+"""
+
+from __future__ import annotations
+
+import variorum.flows.settings  # noqa: F401 - before Prefect reads its settings
+
+# isort: split
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from prefect import flow, task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import as_completed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
+
+from variorum.edition.editions import read_beside
+from variorum.edition.tables import summary_rows
+from variorum.machine.progress import QUIET, Progress
+from variorum.run import Job, run
+from variorum.schemas.errors import VariorumError
+from variorum.schemas.manifest import Ledger, Manifest
+from variorum.stages.job import Profile
+from variorum.stages.recipe_files import load_recipe
+from variorum.stages.stage import P, R, Runner, Stage
+
+T = TypeVar("T")
+LEASE_SECONDS = 60
+"""How long a killed holder keeps a GPU slot before the server frees it."""
+ARTIFACTS = {"unit": "units", "release": "units"}
+"""Key of a stage's progress artifact; `shards` for the others."""
+
+reporting: ContextVar[Progress] = ContextVar("reporting", default=QUIET)
+"""What hears of progress in this process; tasks on threads inherit it."""
+
+
+def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
+    """The project's own errors stay errors however often they are tried; others, such as I/O errors, may pass."""
+    return not isinstance(state.result(raise_on_failure=False), VariorumError)
+
+
+@task(
+    name="part",
+    task_run_name="{label}",
+    retries=2,
+    retry_delay_seconds=[2, 20],
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def part_task(stage: Stage[Any, Any], part: Any, label: str) -> Any:
+    """Make one part of a stage, in a GPU slot where it uses models."""
+    with gpu_slot(stage.uses_models):
+        return stage.make(part, reporting.get().advance)
+
+
+class PrefectRunner:
+    """Makes parts as Prefect tasks, inside a flow; the flow's task runner says how many at a time."""
+
+    def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
+        """As `Runner.map`, with a progress artifact."""
+        if stage.uses_models:
+            ensure_gpu_limit()
+        submit = part_task.with_options(name=stage.name).submit
+        token = reporting.set(progress)
+        try:
+            futures: list[Any] = [submit(quote(stage), quote(part), str(part)) for part in parts]
+            key = ARTIFACTS.get(stage.name, "shards")
+            artifact: Any = create_progress_artifact(0.0, key=key, description=f"{len(futures)} to do")
+            for finished, _ in enumerate(as_completed(futures), 1):
+                update_progress_artifact(artifact, 100 * finished / len(futures))
+        finally:
+            reporting.reset(token)
+        results = [future.result(raise_on_failure=False) for future in futures]
+        if errors := [result for result in results if isinstance(result, BaseException)]:
+            raise errors[0]
+        return results
+
+
+def in_flow(
+    name: str, work: Callable[[Job, Runner, Progress], T], job: Job, progress: Progress = QUIET, *, workers: int = 1
+) -> T:
+    """Do some work on a job inside a flow.
+
+    Args:
+        name: of the flow.
+        work: such as `variorum.run.run`; called with the job, a `PrefectRunner` and `progress`.
+        job: what to work on.
+        progress: hears of it.
+        workers: tasks at the same time.
+    """
+
+    def pipeline(recipe: dict[str, Any], profile: Profile, store: str) -> Any:  # parameters are there to be shown
+        result = work(job, PrefectRunner(), progress)
+        draw(result, job)
+        return quote(result)
+
+    pool: Any = ThreadPoolTaskRunner(max_workers=workers)
+    title = f"{job.recipe.dataset} {job.recipe.version}"
+    run_it = flow(name=name, flow_run_name=title, task_runner=pool, validate_parameters=False)(pipeline)
+    return run_it(job.recipe.dump(), job.profile, without_secrets(job.store.url)).unquote()  # type: ignore[no-any-return]
+
+
+def draw(result: object, job: Job) -> None:
+    """Artifacts of what came out: the edition's counts, the ledger's verdicts, the card."""
+    ledger: Ledger | None = None
+    if isinstance(result, Manifest):
+        name, ledger = f"{result.dataset}@{result.version}", result.ledger
+        create_table_artifact(summary_rows(result), key="counts", description=name)
+        if card := read_beside(result, "README.md", job.store):
+            create_markdown_artifact(card.decode(), key="card", description=name)
+    elif isinstance(result, tuple) and isinstance(result[-1], Ledger):
+        ledger = result[-1]
+    if ledger:
+        rows = [
+            {"action": action, "reason": reason, "pictures": pictures}
+            for action, reasons in ledger.counts.items()
+            for reason, pictures in reasons.items()
+        ]
+        create_table_artifact(rows, key="verdicts", description=f"{job.recipe.dataset}@{job.recipe.version}")
+
+
+@flow(name="scheduled", flow_run_name="{recipe}")
+def scheduled_flow(
+    recipe: str,
+    store: str = "store",
+    profile: Profile = "embedded",
+    overrides: list[str] | None = None,
+    workers: int = 1,
+) -> str:
+    """A recipe by file or name, for deployments; returns the edition's digest."""
+    job = Job(load_recipe(recipe, overrides or []), store, profile)
+    return in_flow("run", run, job, workers=workers).digest()
+
+
+def without_secrets(url: str) -> str:
+    """A URL without a user's name and password."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else url
+
+
+def gpus() -> int:
+    """How many CUDA devices this process sees."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+@contextmanager
+def gpu_slot(wanted: bool = True) -> Iterator[None]:
+    """Hold one slot of the server's `gpu` limit; nothing to hold on a machine without a GPU."""
+    if not wanted or not gpus():
+        yield
+        return
+    from prefect.concurrency.sync import concurrency
+
+    with concurrency("gpu", occupy=1, lease_duration=LEASE_SECONDS, strict=True):
+        yield
+
+
+def ensure_gpu_limit() -> None:
+    """Declare as many `gpu` slots as there are devices, unless the server has its own number."""
+    if not gpus():
+        return
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name("gpu")
+        except ObjectNotFound:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu", limit=gpus()))

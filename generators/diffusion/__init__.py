@@ -1,0 +1,1 @@
+"""What the generators with diffusion models share."""

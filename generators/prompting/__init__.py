@@ -1,0 +1,1 @@
+"""Prompts and the tables they are made from."""

@@ -1,0 +1,1 @@
+"""Readers of folders, `datasets` and IDX files that several sources share."""

@@ -1,0 +1,115 @@
+"""What a generator's `edit` works with: seeds and models for one sample, and complete records of what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from variorum.schemas.canonical import Json
+from variorum.schemas.sample import Failure, Gate, Op, Sample, child_id
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from variorum.schemas.component import Context, Generator
+    from variorum.schemas.sample import Pixels
+
+
+class Edit:
+    """One generator at work on one sample.
+
+    `made` and `skipped` fill in ids, seeds, model pins and revision, so a record can't lack them.
+    """
+
+    def __init__(self, generator: Generator, sample: Sample, ctx: Context) -> None:
+        self.generator = generator
+        self.sample = sample
+        self.ctx = ctx
+        self._models: dict[str, str] = {}
+
+    def seed(self, purpose: str = "") -> int:
+        """A seed in [0, 2^63) of this generator for this sample; another purpose gives another seed."""
+        return self.ctx.seed_for(self.generator.component_name(), self.sample.id, purpose)
+
+    def rng(self, purpose: str = "") -> np.random.Generator:
+        """A NumPy random generator on `seed(purpose)`."""
+        return self.ctx.rng(self.generator.component_name(), self.sample.id, purpose)
+
+    def model(self, alias: str) -> Any:
+        """The model behind an alias of the generator's `aliases()`; its pin is recorded in what is made after."""
+        self._models[alias] = self.ctx.models.pin(alias)
+        return self.ctx.models.get(alias)
+
+    def made(
+        self,
+        image: Pixels,
+        *,
+        variant: str,
+        requested: Mapping[str, Json],
+        achieved: Mapping[str, Json] | None = None,
+        gates: Mapping[str, Gate] | None = None,
+        extras: Mapping[str, bytes | Pixels] | None = None,
+        reason: str = "",
+        purpose: str = "",
+    ) -> Sample:
+        """The sample that results.
+
+        Args:
+            image: RGB `[H, W, 3]` uint8.
+            variant: what users group by: `frost_3`.
+            requested: what was asked for; with the variant it decides the sample's id, so it must differ from that of
+                every other picture that this generator makes of the sample.
+            achieved: what was measured on the result.
+            gates: checks by name; a failed one quarantines the picture.
+            extras: further members, by file ending: `{"mask.png": pixels}`.
+            reason: why the picture is quarantined; the first failed gate by default.
+            purpose: of the seed that made it, as given to `rng` or `seed`.
+        """
+        op = Op(
+            name=self.generator.component_name(),
+            revision=self.generator.revision,
+            requested=requested,
+            achieved=dict(achieved or {}),
+            gates=dict(gates or {}),
+            models=dict(self._models),
+            seed=self.seed(purpose),
+        )
+        failed = next((name for name, gate in op["gates"].items() if not gate["passed"]), "")
+        fingerprint = self.generator.fingerprint()
+        return self.sample.child(
+            image, op, variant=variant, fingerprint=fingerprint, extras=extras, reason=reason or failed
+        )
+
+    def skipped(
+        self,
+        reason: str,
+        detail: str = "",
+        *,
+        variant: str,
+        requested: Mapping[str, Json],
+        status: Literal["ineligible", "failed"] = "ineligible",
+        gates: Mapping[str, Gate] | None = None,
+    ) -> Failure:
+        """The picture that can't be made, and why: it becomes a row of the edition's table.
+
+        Args:
+            reason: in a word: `no_room`.
+            detail: a sentence for people.
+            variant: what it would have been.
+            requested: what was asked for.
+            status: `ineligible` when the input rules the edit out, `failed` when something went wrong.
+            gates: checks that were made before.
+        """
+        sample = self.sample
+        return Failure(
+            child_id(sample.id, self.generator.fingerprint(), variant, requested),
+            sample.id,
+            status,
+            reason,
+            variant,
+            sample.labels,
+            sample.origin,
+            sample.licence,
+            detail,
+            gates or {},
+        )

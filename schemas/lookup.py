@@ -1,0 +1,281 @@
+"""Finding a component by the name that a recipe gives it.
+
+Three places are searched: this project's folders, installed packages that declare the entry-point group
+`variorum.components`, and, for a name that ends in `.py`, that file. A name that stands for two components is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError, ValidationInfo
+
+from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
+from variorum.schemas.errors import RecipeError
+
+GROUP = "variorum.components"
+"""Entry-point group of plugin packages: `frost = "acme.frost"`, where the module's last part is the name."""
+OWN = "variorum"
+"""Origin of this project's own components."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A part of a recipe and the components that it takes.
+
+    Attributes:
+        package: where this project's own lie, one file each.
+        classes: base classes.
+        noun: what people call one.
+        hooks: methods of which each must override one at least.
+    """
+
+    package: str
+    classes: tuple[type[Component], ...]
+    noun: str
+    hooks: tuple[str, ...]
+
+
+KINDS: Mapping[str, Kind] = {
+    "source": Kind("variorum.generators.sources", (Source,), "source", ("read",)),
+    "generate": Kind("variorum.generators", (Generator,), "generator", ("edit", "generate")),
+    "curate": Kind("variorum.curation", (Detector, Decider), "detector or decider", ("measure", "score", "decide")),
+    "evaluate": Kind("variorum.evaluation", (Evaluation,), "evaluation", ("measure",)),
+}
+"""By the recipe's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An installed module that may hold a component: where it comes from, and its import."""
+
+    origin: str
+    load: Callable[[], ModuleType]
+
+    def fits(self, part: str) -> bool:
+        """Whether it holds a component of this part; a module that can't be imported doesn't."""
+        try:
+            return self.origin == OWN or bool(_components(part, self.load()))
+        except Exception:  # a broken plugin is named when a recipe asks for it, and by `variorum components`
+            return False
+
+
+def component_names(part: str) -> list[str]:
+    """Names of the installed components that a part of a recipe takes, plugins included."""
+    return sorted(name for name, found in _installed(part).items() if any(one.fits(part) for one in found))
+
+
+def component_origin(part: str, name: str) -> str:
+    """Where an installed component comes from: `variorum`, or a package with its version."""
+    return " and ".join(one.origin for one in _installed(part)[name] if one.fits(part))
+
+
+def component_class(part: str, name: str) -> type[Component]:
+    """The component of this name.
+
+    Args:
+        part: `source`, `generate`, `curate` or `evaluate`.
+        name: as the recipe has it, or the path of a Python file.
+
+    Raises:
+        RecipeError: there is none, there are two, or the module doesn't define exactly one.
+    """
+    if name.endswith(".py"):
+        return _from_file(part, Path(name).expanduser().absolute())
+    kind, found = KINDS[part], _installed(part).get(name, [])
+    if len(found) > 1:
+        found = [one for one in found if one.fits(part)]
+    if not found:
+        known = ", ".join(component_names(part)) or "none"
+        raise RecipeError(
+            f"no {kind.noun} named {name!r}; there are: {known}. For a file of your own give its path: ./{name}.py"
+        )
+    if len(found) > 1:
+        raise RecipeError(
+            f"two {kind.noun}s are named {name!r}: from {' and from '.join(one.origin for one in found)}; "
+            "rename one, or uninstall its package"
+        )
+    (one,) = found
+    module = one.load() if one.origin == OWN else _imported(one.load, f"{kind.noun} {name!r} from {one.origin}")
+    return _only_component(part, module, name)
+
+
+def build_component(part: str, config: Mapping[str, Any], where: str) -> Component:
+    """A component from its entry in a recipe. `where` is the path in the recipe that errors name.
+
+    Raises:
+        RecipeError: naming each wrong field, with the fields that there are.
+    """
+    fields = dict(config)
+    name = fields.pop("name", None)
+    if not isinstance(name, str):
+        raise RecipeError(f"{where}: needs a name; there are: {', '.join(component_names(part)) or 'none'}")
+    try:
+        cls = component_class(part, name)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error.__cause__
+    if wrong := [key for key in fields if not isinstance(key, str)]:
+        raise RecipeError(f"{where}: {wrong[0]!r} is no field's name; put it in quotes if it is meant as text")
+    try:
+        return cls(**fields)
+    except ValidationError as error:
+        raise RecipeError(explain(error, where, cls)) from None
+
+
+def _nested_source(value: Any, info: ValidationInfo) -> Any:
+    return build_component("source", value, info.field_name or "source") if isinstance(value, Mapping) else value
+
+
+NestedSource = Annotated[Source, BeforeValidator(_nested_source), PlainSerializer(lambda source: source.config())]
+"""Type of a field that holds a source of its own, given as a mapping with a name like a recipe's source."""
+
+
+def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:
+    """A pydantic error as one line per problem: path, what is wrong, and for an unknown field those there are."""
+    lines = []
+    for problem in error.errors():
+        path = ".".join([where, *map(str, problem["loc"])]).lstrip(".")
+        line = f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+        if problem["type"] == "extra_forbidden":
+            line = f"{path}: no such field; there are: {', '.join(cls.model_fields) or 'none'}"
+        elif problem["type"] != "missing":
+            line += f" (got {problem['input']!r})"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+@cache
+def _installed(part: str) -> dict[str, list[Found]]:
+    """By name, this project's components of a part and all plugins, whose part shows when they are imported."""
+    package = KINDS[part].package
+    found: dict[str, list[Found]] = {}
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if not module.ispkg:
+            found[module.name] = [Found(OWN, partial(importlib.import_module, f"{package}.{module.name}"))]
+    for point in _entry_points():
+        found.setdefault(point.name, []).append(Found(_package(point), partial(_module, point)))
+    return found
+
+
+@cache
+def _entry_points() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=GROUP))
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _module(point: EntryPoint) -> ModuleType:
+    if point.module.rpartition(".")[2] != point.name:
+        raise RecipeError(
+            f"entry point {point.name} = {point.value!r} of {_package(point)}: the module must be called {point.name}, "
+            "as a component's name is its file's name"
+        )
+    return importlib.import_module(point.module)
+
+
+def broken_plugins() -> Iterator[tuple[str, str]]:
+    """Entry points that can't be used, each with the reason."""
+    for point in _entry_points():
+        try:
+            module = _module(point)
+        except Exception as error:
+            yield f"{point.name} from {_package(point)}", f"{type(error).__name__}: {error}"
+            continue
+        if not any(_components(part, module) for part in KINDS):
+            yield f"{point.name} from {_package(point)}", "defines no component"
+
+
+def _from_file(part: str, path: Path) -> type[Component]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}; the name ends in .py, so it must be a Python file") from None
+    if not path.stem.isidentifier():
+        raise RecipeError(f"{path}: the file's name becomes the component's, so it must be letters, digits and _")
+    sha256 = hashlib.sha256(content).hexdigest()
+    module = _imported(lambda: _file_module(path, sha256), str(path))
+    cls = _only_component(part, module, path.stem)
+    cls.file, cls.file_sha256 = path, sha256
+    return cls
+
+
+def _file_module(path: Path, sha256: str) -> ModuleType:
+    """The file's module, imported once for each content."""
+    place = hashlib.sha256(f"{path}\0{sha256}".encode()).hexdigest()[:12]
+    name = f"variorum_file_{place}.{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # pydantic resolves annotations there
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _imported(load: Callable[[], ModuleType], what: str) -> ModuleType:
+    """A module of somebody else's; whatever is wrong in it is one line that names the place."""
+    try:
+        return load()
+    except RecipeError:
+        raise
+    except Exception as error:
+        raise RecipeError(f"{what} can't be imported: {type(error).__name__}: {error}{_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) or not trace:
+        return ""
+    return f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
+
+
+def _components(part: str, module: ModuleType) -> list[type[Component]]:
+    """The components of this part that a module defines itself."""
+    return [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, KINDS[part].classes) and item.__module__ == module.__name__
+    ]
+
+
+def _only_component(part: str, module: ModuleType, name: str) -> type[Component]:
+    kind, found = KINDS[part], _components(part, module)
+    if len(found) != 1:
+        listed = f": {', '.join(cls.__name__ for cls in found)}" if found else ""
+        way_out = "move all but one to files of their own" if found else f"it must inherit {_bases(kind)}"
+        where = module.__file__ or module.__name__
+        raise RecipeError(f"{where} defines {len(found)} {kind.noun}s{listed}; one is wanted: {way_out}")
+    (cls,) = found
+    bases = [base for base in cls.__mro__ if base in kind.classes]
+    hooks = [hook for hook in kind.hooks if any(hasattr(base, hook) for base in bases)]
+    overridden = [hook for hook in hooks if not any(getattr(cls, hook) is getattr(base, hook, None) for base in bases)]
+    missing = sorted(getattr(cls, "__abstractmethods__", ())) if inspect.isabstract(cls) else []
+    if missing or not overridden:
+        wanted = " and ".join(f"`{hook}`" for hook in missing) or " or ".join(f"`{hook}`" for hook in hooks)
+        raise RecipeError(f"{name}: {cls.__name__} must define {wanted}")
+    return cls
+
+
+def _bases(kind: Kind) -> str:
+    return " or ".join(cls.__name__ for cls in kind.classes)

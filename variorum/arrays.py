@@ -1,0 +1,60 @@
+"""Names for array types, and columns of arrays on their way into tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array: TypeAlias = NDArray[Any]
+Bools: TypeAlias = NDArray[np.bool_]
+Ints: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+Singles: TypeAlias = NDArray[np.float32]
+"""32-bit floats, as models give them."""
+Reals: TypeAlias = NDArray[np.floating[Any]]
+"""Floats of any width."""
+Pixels: TypeAlias = NDArray[np.uint8]
+"""RGB `[H, W, 3]`, or a mask `[H, W]`."""
+
+
+def class_tiers(y: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0 head, 1 mid, 2 tail for each picture `[n]`, by the size of its class among the classes.
+
+    A class is of the tail if its mid-rank by size is in the lowest third, so that classes of one size are never torn
+    apart and a balanced edition is all mid.
+    """
+    if not len(y):
+        return np.zeros(0, np.int64)
+    classes, which, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    smaller = np.searchsorted(np.sort(sizes), sizes, side="left")
+    not_larger = np.searchsorted(np.sort(sizes), sizes, side="right")
+    rank = (smaller + not_larger) / 2 / len(classes)
+    return np.where(rank < 1 / 3, 2, np.where(rank > 2 / 3, 0, 1))[which].astype(np.int64)
+
+
+def arrow_column(values: Any) -> pa.Array:
+    """A column for a table: `[N]` or `[N, d]` arrays, lists of bytes or strings."""
+    import pyarrow as pa
+
+    array = np.asarray(values) if not isinstance(values, list) else None
+    if array is not None and array.ndim == 2:
+        flat = pa.array(np.ascontiguousarray(array).reshape(-1))
+        return pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
+    if array is not None and array.dtype != object:
+        return pa.array(array)
+    return pa.array(list(values))
+
+
+def scalar_columns(schema: pa.Schema) -> list[str]:
+    """Names of the columns that are neither vectors nor raw bytes: what `decide` sees."""
+    import pyarrow as pa
+
+    def scalar(kind: Any) -> bool:
+        return not pa.types.is_fixed_size_list(kind) and not pa.types.is_binary(kind)
+
+    return [field.name for field in schema if scalar(field.type)]

@@ -1,0 +1,1 @@
+"""What an edition is on disk: the store, shards, tables, ledgers."""

@@ -1,0 +1,286 @@
+"""Sealed editions in a store: finding one, sealing one, and which release of it is in use.
+
+editions/<name>/<version>/manifest.json     the edition; its existence is what "sealed" means
+editions/<name>/<version>/data/             links to the shards under names that loaders understand
+editions/<name>/<version>/plan.parquet      a link to the table of requests, where the generator makes one
+editions/<name>/<version>/source.txt        where the data lay when the edition was last made; in no digest
+editions/<name>/<version>/current.json      which release of it is in use
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from variorum.edition.store import Store, hash_stream
+from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
+from variorum.schemas.manifest import Manifest, ShardInfo
+
+SOURCE = "source.txt"
+PLAN = "plan.parquet"
+RELEASE = re.compile(r"(?P<base>.+)-r(?P<number>[0-9]+)")
+
+
+class Current(BaseModel):
+    """Which release of an edition is in use."""
+
+    release: int
+
+
+# ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def editions(store: Store) -> list[tuple[str, str]]:
+    """(dataset, version) of every sealed edition, versions in order."""
+    found = store.fs.glob(f"{store.root}/editions/*/*/manifest.json")
+    pairs = [tuple(str(path).split("/")[-3:-1]) for path in found]
+    return sorted(((d, v) for d, v in pairs), key=lambda pair: (pair[0], _version_key(pair[1])))
+
+
+def read_manifest(dataset: str, version: str, store: Store) -> Manifest | None:
+    """The manifest of an edition, or None.
+
+    Raises:
+        CorruptShard: it can't be read, or is that of another edition.
+    """
+    name = f"editions/{dataset}/{version}/manifest.json"
+    found = store.read_json(name, Manifest)
+    if found and (found.dataset, found.version) != (dataset, version):
+        other = f"{found.dataset}@{found.version}"
+        raise CorruptShard(f"{store.root}/{name}: it is the manifest of {other}; delete it and run the recipe again")
+    return found
+
+
+def resolve(name: str, store: Store) -> Manifest:
+    """The manifest of `dataset@version`, or of the dataset's newest version that isn't a release.
+
+    Raises:
+        StoreError: there is none; the message lists the editions there are.
+    """
+    dataset, _, version = name.partition("@")
+    known = editions(store)
+    versions = [v for d, v in known if d == dataset]
+    if versions and not version:
+        version = next((v for v in reversed(versions) if not RELEASE.fullmatch(v)), versions[-1])
+    manifest = read_manifest(dataset, version, store) if version in versions else None
+    if manifest is None:
+        listed = ", ".join(f"{d}@{v}" for d, v in known) or "none yet"
+        raise StoreError(f"no edition {name!r} in {store.url}; there are: {listed}")
+    return manifest
+
+
+def find(name: str, store: Store) -> Manifest:
+    """`dataset@version`, or the current release of a dataset's newest version. Raises StoreError, as `resolve`."""
+    manifest = resolve(name, store)
+    return manifest if "@" in name else current(manifest, store)
+
+
+def current(manifest: Manifest, store: Store) -> Manifest:
+    """The release of an edition that is in use; the edition itself if there is none, or if it has moved since."""
+    pointer = store.read_json(beside(manifest, "current.json"), Current)
+    if pointer is None:
+        return manifest
+    released = resolve(f"{manifest.dataset}@{release_version(manifest, pointer.release)}", store)
+    same = released.ledger is not None and released.ledger.edition == manifest.digest()
+    return released if same else manifest
+
+
+def set_current(manifest: Manifest, number: int, store: Store) -> None:
+    """Put a release of an edition in use."""
+    store.put(beside(manifest, "current.json"), Current(release=number).model_dump_json().encode())
+
+
+def release_version(manifest: Manifest, number: int) -> str:
+    """The version of the release that a ledger makes of an edition: ledger 2 of 1.0.0 makes 1.0.0-r2."""
+    return f"{manifest.version}-r{number}"
+
+
+def release_number(version: str) -> int | None:
+    """The ledger's number in a release's version; None for an edition that isn't a release."""
+    found = RELEASE.fullmatch(version)
+    return int(found["number"]) if found else None
+
+
+# ── sealing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def seal(manifest: Manifest, store: Store) -> Manifest:
+    """Seal an edition and link its shards under readable names; returns what is sealed now.
+
+    An edition of the same recipe, data and models stays as it is, unless it lost files.
+
+    Raises:
+        VersionDrift: the version is sealed and holds something else; `-dev` versions move instead.
+    """
+    name, data = beside(manifest, "manifest.json"), manifest.model_dump_json(indent=1).encode()
+    check_version(manifest.dataset, manifest.version, manifest.fingerprint, store)
+    if not store.put_if_absent(name, data):
+        check_version(manifest.dataset, manifest.version, manifest.fingerprint, store)
+        sealed = read_manifest(manifest.dataset, manifest.version, store)
+        if sealed and sealed.fingerprint == manifest.fingerprint and whole(sealed, store):
+            manifest = sealed
+        else:
+            store.put(name, data)
+    link_data(manifest, store)
+    return manifest
+
+
+def sealed(dataset: str, version: str, fingerprint: str, store: Store) -> Manifest | None:
+    """The edition of this version if it has this fingerprint and all of its files are there; its links are renewed.
+
+    This is how a run with nothing to do ends early: two requests, however many units there are.
+    """
+    found = read_manifest(dataset, version, store)
+    if found is None or found.fingerprint != fingerprint or not whole(found, store):
+        return None
+    link_data(found, store, only_missing=True)
+    return found
+
+
+def whole(manifest: Manifest, store: Store) -> bool:
+    """Whether every file that the manifest names is there, at its right size."""
+    return store.listing().holds(files_of(manifest))
+
+
+def files_of(manifest: Manifest) -> list[tuple[ShardInfo, str]]:
+    """Every file that a manifest names, with the file's suffix."""
+    shards = [(info, ".tar") for infos in manifest.shards.values() for info in infos]
+    return [*shards, *((info, ".parquet") for info in tables_of(manifest))]
+
+
+def tables_of(manifest: Manifest) -> list[ShardInfo]:
+    """Every parquet file that a manifest names: rows, requests and, of a release, what curation measured and said."""
+    own = [*manifest.rows, *([manifest.plan] if manifest.plan else [])]
+    return own if manifest.ledger is None else [*own, *manifest.ledger.tables()]
+
+
+def check_version(dataset: str, version: str, fingerprint: str, store: Store, source: str = "") -> None:
+    """Raises VersionDrift when this version is sealed from another recipe, other data or other models.
+
+    A -dev version may move, but not to another source: its ledgers and people's answers are about this one.
+    """
+    found = read_manifest(dataset, version, store)
+    if found is None or found.fingerprint == fingerprint:
+        return
+    if not version.endswith("-dev"):
+        raise VersionDrift(
+            f"{dataset}@{version} is sealed in {store.url} and was made from another recipe, other data or other "
+            f"models (fingerprint {found.fingerprint[:12]}, this run {fingerprint[:12]}); give this one a new "
+            f"version (--set version=...), or a -dev version, which may move"
+        )
+    check_source(found, source, store)
+
+
+def check_source(manifest: Manifest, source: str, store: Store) -> None:
+    """Raises VersionDrift when an edition was made from data in another place, so far as that is known."""
+    before = (read_beside(manifest, SOURCE, store) or b"").decode()
+    if source and before and source != before:
+        raise VersionDrift(
+            f"{manifest.dataset}@{manifest.version} in {store.url} is made from {before}, and this is {source}; "
+            f"give the new edition a name of its own: --set dataset=NAME"
+        )
+
+
+# ── files beside the manifest ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def folder_of(manifest: Manifest, store: Store) -> str:
+    """The edition's folder; `datasets.load_dataset` takes it as it is."""
+    return f"{store.root}/editions/{manifest.dataset}/{manifest.version}"
+
+
+def beside(manifest: Manifest, name: str) -> str:
+    """A file of the edition's folder, as `Store.put` and `Store.read_json` name it."""
+    return f"editions/{manifest.dataset}/{manifest.version}/{name}"
+
+
+def write_beside(manifest: Manifest, name: str, data: bytes, store: Store) -> str:
+    """Put a file (the card, a contact sheet) beside the manifest; returns its path."""
+    store.put(beside(manifest, name), data)
+    return f"{folder_of(manifest, store)}/{name}"
+
+
+def read_beside(manifest: Manifest, name: str, store: Store) -> bytes | None:
+    """A file beside the manifest, or None."""
+    try:
+        return bytes(store.fs.cat_file(f"{folder_of(manifest, store)}/{name}"))
+    except FileNotFoundError:
+        return None
+
+
+# ── readable names ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_data(manifest: Manifest, store: Store) -> list[str]:
+    """What is wrong with the readable names in `data/`: a line for each missing, stray or differing file."""
+    folder, wanted = folder_of(manifest, store), _readable(manifest)
+    found = _readable_found(folder, store)
+    remedy = "run the recipe again to link it anew"
+    problems = [f"{folder}/{name}: missing; {remedy}" for name in sorted(set(wanted) - found)]
+    problems += [f"{folder}/{name}: no shard of this edition; delete it" for name in sorted(found - set(wanted))]
+    for name, (info, suffix) in wanted.items():
+        if name not in found or (store.local and os.path.samefile(store.object(info, suffix), f"{folder}/{name}")):
+            continue
+        with store.fs.open(f"{folder}/{name}", "rb") as file:
+            if hash_stream(file) != info.sha256:
+                problems.append(f"{folder}/{name}: content isn't the shard's; {remedy}")
+    return problems
+
+
+def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -> None:
+    """Link the edition's shards under their readable names; a store that can't link gets copies.
+
+    With `only_missing`, copies that are there are taken for right.
+    """
+    folder, wanted = folder_of(manifest, store), _readable(manifest)
+    with store.explained():
+        store.fs.makedirs(f"{folder}/data", exist_ok=True)
+        found = _readable_found(folder, store)
+        for name in found - set(wanted):
+            with suppress(FileNotFoundError):  # another process seals the same -dev version
+                store.fs.rm_file(f"{folder}/{name}")
+        for name, (info, suffix) in wanted.items():
+            if store.local:
+                _link(store.object(info, suffix), Path(folder, name), store)
+            elif not only_missing or name not in found:
+                store.fs.cp_file(store.object(info, suffix), f"{folder}/{name}")
+
+
+def _link(target: str, name: Path, store: Store) -> None:
+    if name.exists() and os.path.samefile(target, name):
+        return
+    with store.temporary(".link") as link:
+        try:
+            os.link(target, link)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(target, link)
+        link.replace(name)
+        name.touch()  # loaders that cache by modification time must notice a new edition
+
+
+def _readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
+    """By readable name in the edition's folder, the file that must be there, with its suffix."""
+    wanted = {
+        f"data/{split}-{number:05d}-of-{len(shards):05d}.tar": (info, ".tar")
+        for split, shards in manifest.shards.items()
+        for number, info in enumerate(shards)
+    }
+    return wanted | ({PLAN: (manifest.plan, ".parquet")} if manifest.plan else {})
+
+
+def _readable_found(folder: str, store: Store) -> set[str]:
+    """Readable names in an edition's folder, whether they belong there or not."""
+    data = {f"data/{str(path).rsplit('/', 1)[-1]}" for path in store.fs.glob(f"{folder}/data/*")}
+    return data | ({PLAN} if store.fs.exists(f"{folder}/{PLAN}") else set())
+
+
+def _version_key(version: str) -> tuple[tuple[int, ...], bool, int]:
+    number = release_number(version)
+    base = version if number is None else RELEASE.fullmatch(version)["base"]  # type: ignore[index]
+    numbers, *marks = base.split("-")
+    return tuple(int(part) for part in numbers.split(".") if part.isdecimal()), "dev" not in marks, number or 0

@@ -1,0 +1,92 @@
+"""Ledgers: what curation said of an edition, numbered, so that any of them can be followed again.
+
+editions/<name>/<version>/ledgers/0001.json         measurements, verdicts, figures
+editions/<name>/<version>/ledgers/0001.review.csv   what people are asked, most suspect first
+curations/<key>.json                                which ledger a curation came to, so that it isn't repeated
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from variorum.edition.editions import beside, folder_of
+from variorum.edition.store import Store
+from variorum.schemas.errors import StoreError
+from variorum.schemas.manifest import Ledger, Manifest
+
+
+class Curation(BaseModel):
+    """What a curation came to."""
+
+    ledger: int
+
+
+def put_ledger(manifest: Manifest, ledger: Ledger, store: Store) -> int:
+    """Number and keep a ledger; a ledger with the same content keeps its number."""
+    mine = ledger.digest()
+    number = 1
+    while (there := _read(manifest, number, store)) is not None:
+        if there.digest() == mine:
+            return number
+        number += 1
+    while not store.put_if_absent(_name(manifest, number), ledger.model_dump_json(indent=1).encode()):
+        there = _read(manifest, number, store)
+        if there is not None and there.digest() == mine:
+            return number
+        number += 1
+    return number
+
+
+def read_ledger(manifest: Manifest, store: Store, number: int | None = None) -> tuple[int, Ledger]:
+    """A ledger of an edition by number, or its newest.
+
+    Raises:
+        StoreError: it doesn't exist, or judges what the edition was before it moved.
+    """
+    name = f"{manifest.dataset}@{manifest.version}"
+    numbers = ledger_numbers(manifest, store)
+    if not numbers:
+        raise StoreError(f"{name} has no ledger yet; make one with: variorum curate {manifest.dataset}")
+    number = number or numbers[-1]
+    ledger = _read(manifest, number, store)
+    if ledger is None:
+        raise StoreError(f"{name} has no ledger {number}; there are: {', '.join(map(str, numbers))}")
+    if ledger.edition != manifest.digest():
+        raise StoreError(
+            f"ledger {number} of {name} judges another edition ({ledger.edition[:12]}, this is "
+            f"{manifest.digest()[:12]}); curate again: variorum curate {manifest.dataset}"
+        )
+    return number, ledger
+
+
+def ledger_numbers(manifest: Manifest, store: Store) -> list[int]:
+    """Numbers of the edition's ledgers, in order."""
+    found = store.fs.glob(f"{folder_of(manifest, store)}/ledgers/*.json")
+    return sorted(int(str(path).rsplit("/", 1)[-1].removesuffix(".json")) for path in found)
+
+
+def put_queue(manifest: Manifest, number: int, queue: str, store: Store) -> None:
+    """Keep what people are asked beside a ledger, once: people may have written their answers into it since."""
+    store.put_if_absent(_name(manifest, number).replace(".json", ".review.csv"), queue.encode())
+
+
+def put_curation(key: str, number: int, store: Store) -> None:
+    """Note which ledger a curation came to; its key is the digest of all that decides it."""
+    store.put(f"curations/{key}.json", Curation(ledger=number).model_dump_json().encode())
+
+
+def kept_curation(key: str, manifest: Manifest, store: Store) -> tuple[int, Ledger] | None:
+    """The ledger that a curation came to before, if it and all of its tables are there."""
+    kept = store.read_json(f"curations/{key}.json", Curation)
+    ledger = _read(manifest, kept.ledger, store) if kept else None
+    if kept is None or ledger is None or ledger.edition != manifest.digest():
+        return None
+    return (kept.ledger, ledger) if store.listing().holds((info, ".parquet") for info in ledger.tables()) else None
+
+
+def _name(manifest: Manifest, number: int) -> str:
+    return beside(manifest, f"ledgers/{number:04d}.json")
+
+
+def _read(manifest: Manifest, number: int, store: Store) -> Ledger | None:
+    return store.read_json(_name(manifest, number), Ledger)

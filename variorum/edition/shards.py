@@ -1,0 +1,220 @@
+"""WebDataset shards, written to the byte and read from a memory map.
+
+The writer is ours because an edition is its bytes: plain ustar, no clock, no user, members in a fixed order, the
+sha256 of the whole file computed on the way. Any tar reader reads the result; `read_shard` reads these files only
+and calls anything else corrupt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from variorum.schemas.errors import CorruptShard, StoreError
+
+BLOCK = 512
+MAX_NAME = 100
+MAX_MEMBER = 8**11 - 1
+KEY = re.compile(r"[A-Za-z0-9_-]+")
+OCTAL = re.compile(rb"[0-7]{11}")
+ENDING = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+# ustar: name 100, mode 8, uid 8, gid 8, size 12, mtime 12, checksum 8, type 1, link 100, magic 6, version 2, ...
+_AFTER_NAME = b"0000644\x00" + b"0000000\x00" * 2
+_AFTER_SIZE = b"00000000000\x00"
+_AFTER_SUM = b"0" + bytes(100) + b"ustar\x0000" + bytes(247)
+_CONSTANT_SUM = sum(_AFTER_NAME) + sum(_AFTER_SIZE) + sum(_AFTER_SUM) + 8 * ord(" ")
+_PADDING = bytes(BLOCK)
+_END = bytes(2 * BLOCK)
+_FLUSH = 1 << 20
+
+
+class ShardWriter:
+    """Writes one shard. `close`, or leaving the `with` block, makes `sha256` and `size` final.
+
+    Keys hold no dot and no slash and come once, endings are in lower case, every sample has the same members, and
+    the members of a sample are adjacent: loaders misread shards that break any of these, silently.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.samples = 0
+        self.size = 0
+        self.sha256 = ""
+        self._keys: set[str] = set()
+        self.members: tuple[str, ...] = ()
+        """File endings of every sample, sorted; empty before the first."""
+        self._hash = hashlib.sha256()
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+
+    def write(self, key: str, members: Mapping[str, bytes]) -> int:
+        """Append one sample.
+
+        Args:
+            key: the sample's name: ASCII letters, digits, `_` and `-`.
+            members: file ending (`png`, `mask.png`, `json`) to content, at least one.
+
+        Returns:
+            The byte at which the sample begins; `sample_at` reads it back.
+
+        Raises:
+            StoreError: for a key or a set of members that loaders would misread.
+        """
+        if not KEY.fullmatch(key):
+            raise StoreError(f"shard key {key!r}: may only hold ASCII letters, digits, _ and -")
+        if key in self._keys:
+            raise StoreError(f"shard key {key!r}: is there already; a component gave two samples one id")
+        endings = tuple(sorted(members))
+        if not self.members:
+            self._check_endings(key, endings)
+            self.members = endings
+        elif endings != self.members:
+            raise StoreError(
+                f"sample {key} has members {', '.join(endings)}; the shard's other samples have "
+                f"{', '.join(self.members)}: all must have the same"
+            )
+        start = self.size
+        for ending in endings:
+            if len(key) + 1 + len(ending) > MAX_NAME or len(members[ending]) > MAX_MEMBER:
+                raise StoreError(f"shard member {key}.{ending}: names go to {MAX_NAME} bytes, members to 8 GiB")
+        for ending in endings:
+            data = members[ending]
+            self._append(_header(f"{key}.{ending}", len(data)), data)
+            if rest := len(data) % BLOCK:
+                self._append(_PADDING[rest:])
+        self._keys.add(key)
+        self.samples += 1
+        if self._pending_size >= _FLUSH:
+            self._flush()
+        return start
+
+    def _check_endings(self, key: str, endings: tuple[str, ...]) -> None:
+        if not endings:
+            raise StoreError(f"sample {key} has no members, so no loader would see it")
+        if wrong := [ending for ending in endings if not ENDING.fullmatch(ending)]:
+            raise StoreError(f"sample {key}: file ending {wrong[0]!r} may only hold lower-case letters, digits, _ - .")
+
+    def _append(self, *parts: bytes) -> None:
+        for part in parts:
+            self._hash.update(part)
+            self.size += len(part)
+            self._pending_size += len(part)
+        self._pending.extend(parts)
+
+    def _flush(self) -> None:
+        parts = [memoryview(part) for part in self._pending]
+        while parts:
+            batch = parts[:512]  # IOV_MAX is 1024 on Linux, 16 in POSIX's promise
+            with naming(self.path):
+                written = os.writev(self._fd, batch)
+            while parts and written >= len(parts[0]):
+                written -= len(parts[0])
+                del parts[0]
+            if written:
+                parts[0] = parts[0][written:]
+        self._pending.clear()
+        self._pending_size = 0
+
+    def close(self) -> None:
+        """Finish the file: after this `sha256` and `size` are final and the bytes are on disk."""
+        if self._fd < 0:
+            return
+        try:
+            self._append(_END)
+            self._flush()
+            with naming(self.path):
+                os.fsync(self._fd)
+            self.sha256 = self._hash.hexdigest()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        descriptor, self._fd = self._fd, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._release()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an `OSError` of a call on a descriptor the name of its file, which the call doesn't know."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _header(name: str, size: int) -> bytes:
+    raw = name.encode()
+    octal = b"%011o\x00" % size
+    checksum = _CONSTANT_SUM + sum(raw) + sum(octal)
+    return b"".join((raw.ljust(MAX_NAME, b"\0"), _AFTER_NAME, octal, _AFTER_SIZE, b"%06o\x00 " % checksum, _AFTER_SUM))
+
+
+def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Samples of a shard in order, as (key, {ending: content}).
+
+    Raises:
+        CorruptShard: for a file that `ShardWriter` can't have written, naming the offset.
+    """
+    with _mapped(path) as data:
+        offset = 0
+        while offset + BLOCK <= len(data) and data[offset] != 0:
+            key, members, offset = _sample(path, data, offset)
+            yield key, members
+        if data[offset:] != _END:
+            raise CorruptShard(f"{path}: no end-of-archive mark at byte {offset}, or something after it")
+
+
+def sample_at(path: Path, start: int) -> tuple[str, dict[str, bytes]]:
+    """The one sample that begins at byte `start`, as (key, {ending: content}); the rest of the shard isn't read."""
+    with _mapped(path) as data:
+        if not 0 <= start <= len(data) - BLOCK or data[start] == 0:
+            raise CorruptShard(f"{path}: no sample at byte {start}")
+        key, members, _ = _sample(path, data, start)
+        return key, members
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    if path.stat().st_size == 0:
+        raise CorruptShard(f"{path}: empty file")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _sample(path: Path, data: mmap.mmap, offset: int) -> tuple[str, dict[str, bytes], int]:
+    """Key and members of the sample at `offset`, and where the next one begins."""
+    key, members, end = "", dict[str, bytes](), len(data)
+    while offset + BLOCK <= end:
+        if members and data[offset] == 0:
+            return key, members, offset
+        header = data[offset : offset + BLOCK]
+        name, digits = header[:MAX_NAME].rstrip(b"\0").decode("latin-1"), header[124:135]
+        stem, _, ending = name.partition(".")
+        if members and stem != key:
+            return key, members, offset
+        if not OCTAL.fullmatch(digits) or header != _header(name, size := int(digits, 8)) or ending in ("", *members):
+            raise CorruptShard(f"{path}: no shard member at byte {offset}")
+        key, start, offset = stem, offset + BLOCK, offset + BLOCK + -(-size // BLOCK) * BLOCK
+        members[ending] = data[start : start + size]
+    # a finished shard goes on with the next sample or with the end mark, so this sample may lack members
+    raise CorruptShard(f"{path}: {key} is cut short at byte {end}")

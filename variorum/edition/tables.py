@@ -1,0 +1,265 @@
+"""Every parquet table of an edition, written and read here.
+
+rows        one per unit: a row for each picture, made or not
+columns     one per shard or edition: what a detector measured or scored, keyed by (id, sha256)
+verdicts    one per ledger
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+from variorum.arrays import arrow_column
+from variorum.edition.store import Store
+from variorum.schemas.errors import RecipeError, StoreError
+from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.sample import BASELINES
+from variorum.schemas.verdict import Verdict
+
+KEYS = ("id", "sha256")
+"""Columns that say which picture a row is of."""
+GROUP = 256
+"""Rows in a row group of a table that holds contents of files, so that a release reads those of one unit."""
+COUNTED = ["source", "variant", "status", "reason", "licence"]
+"""Columns that a manifest's counts are made of."""
+
+
+EDITION_COLUMNS = (
+    "id",
+    "sha256",
+    "parent",
+    "source",
+    "variant",
+    "status",
+    "reason",
+    "detail",
+    "label",
+    "labels",
+    "origin",
+    "licence",
+    "start",
+    "ops",
+)
+"""Columns of every unit's table."""
+HIDDEN = ("ops", "detail", "start")
+"""Those that detectors don't get, as they would fill memory."""
+
+
+def rows_to_parquet(rows: list[dict[str, Any]]) -> bytes:
+    """The table of a unit: fixed columns first, then one column per gate, `gate.<name>`, in order of name.
+
+    A unit that curation has touched has columns for the verdicts too.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"label": pa.int64(), "start": pa.int64(), "labels": pa.list_(pa.string())}
+    fixed = {name: kinds.get(name, pa.string()) for name in EDITION_COLUMNS}
+    gates = sorted({name for row in rows for name in row if name.startswith("gate.")})
+    if any("action" in row for row in rows):
+        fixed |= {"action": pa.string(), "by": pa.string(), "why": pa.string(), "value": pa.float64()}
+        fixed |= {"given": pa.list_(pa.string())}
+    schema = pa.schema([*fixed.items(), *((name, pa.float64()) for name in gates)])
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def read_table(store: Store, rows: Iterable[ShardInfo], columns: list[str] | None = None) -> Any:
+    """The tables of an edition's units as one `pyarrow.Table`; a gate that a unit lacks is null there."""
+    import pyarrow as pa
+
+    tables = [read_part(store, info, lambda schema: columns or schema.names) for info in rows]
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def read_part(store: Store, info: ShardInfo, pick: Callable[[Any], list[str]]) -> Any:
+    """The columns of one table in the store that `pick` takes from its schema.
+
+    Raises:
+        CorruptShard: it is damaged; it is deleted, and rerunning the command rebuilds it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = store.path(info, ".parquet")
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            names = pick(file.schema_arrow)
+            return file.read(names).select(names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise store.damaged(info, ".parquet", error) from None
+
+
+def read_rows(store: Store, info: ShardInfo, columns: list[str], start: int, stop: int) -> Any:
+    """Rows `start` to `stop - 1` of a table, reading only the row groups that hold them; None if a column is missing.
+
+    Raises:
+        CorruptShard: as `read_part`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = store.path(info, ".parquet")
+    try:
+        contents, ends = _contents(str(path))
+        if not set(columns) <= set(contents.schema.to_arrow_schema().names):
+            return None
+        groups = range(bisect_right(ends, start), min(bisect_left(ends, stop) + 1, len(ends)))
+        with pq.ParquetFile(path, metadata=contents, page_checksum_verification=True) as file:
+            rows = file.read_row_groups(list(groups), columns=columns)
+        return rows.slice(start - (ends[groups[0] - 1] if groups and groups[0] else 0), stop - start)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise store.damaged(info, ".parquet", error) from None
+
+
+def filled_rows(store: Store, info: ShardInfo, column: str) -> tuple[int, int]:
+    """How many rows a table has, and in how many of them a column of bytes isn't null; 0, 0 without that column.
+
+    Raises:
+        CorruptShard: as `read_part`.
+    """
+    import pyarrow as pa
+
+    path = store.path(info, ".parquet")
+    try:
+        contents, _ = _contents(str(path))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise store.damaged(info, ".parquet", error) from None
+    names = [contents.schema.column(place).path for place in range(contents.num_columns)]
+    if column not in names:
+        return 0, 0
+    groups = (contents.row_group(number) for number in range(contents.num_row_groups))
+    found = [(group.num_rows, group.column(names.index(column)).statistics) for group in groups]
+    # a column of nothing but nulls has no statistics
+    return contents.num_rows, sum(rows - counted.null_count for rows, counted in found if counted)
+
+
+@lru_cache(maxsize=8)
+def _contents(path: str) -> tuple[Any, list[int]]:
+    """A parquet file's metadata, which may be long, and where its row groups end; such files never change."""
+    import pyarrow.parquet as pq
+
+    contents = pq.read_metadata(path)
+    return contents, list(accumulate(contents.row_group(place).num_rows for place in range(contents.num_row_groups)))
+
+
+def keep_columns(step: str, columns: Mapping[str, Any], rows: int, store: Store) -> ShardInfo:
+    """Keep what a detector measured or scored; `id` and `sha256` keep their names, the others get the detector's.
+
+    Raises:
+        RecipeError: a column is of mixed shape or type, has another length, or bears a name of the edition's own.
+    """
+    arrays = {}
+    for name, values in columns.items():
+        if name in EDITION_COLUMNS and name not in (*KEYS, *HIDDEN):
+            raise RecipeError(f"curate.{step}: column {name!r} has the name of a column of every edition; rename it")
+        arrays[name if name in KEYS else f"{step}.{name}"] = _column(f"curate.{step}", name, values)
+        if len(values) != rows:
+            raise RecipeError(f"curate.{step}: column {name!r} has {len(values)} values for {rows} samples")
+    return _keep_table(arrays, rows, store)
+
+
+def keep_rows(evaluation: str, rows: Sequence[Mapping[str, Any]], store: Store) -> ShardInfo:
+    """Keep what an evaluation measured: rows that all have the same columns. Raises RecipeError as `keep_columns`."""
+    where, names = f"evaluate.{evaluation}", list(rows[0]) if rows else []
+    if odd := next((row for row in rows if list(row) != names), None):
+        raise RecipeError(
+            f"{where}: rows differ in their columns: {', '.join(names)} in one, {', '.join(odd)} in another"
+        )
+    return _keep_table({name: _column(where, name, [row[name] for row in rows]) for name in names}, len(rows), store)
+
+
+def _keep_table(arrays: Mapping[str, Any], rows: int, store: Store) -> ShardInfo:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    group = GROUP if any(pa.types.is_binary(array.type) for array in arrays.values()) else None
+    sink = io.BytesIO()
+    pq.write_table(pa.table(dict(arrays)), sink, compression="zstd", row_group_size=group, write_page_checksum=True)
+    return store.keep_bytes(sink.getvalue(), ".parquet", samples=rows)
+
+
+def _column(where: str, name: str, values: Any) -> Any:
+    import numpy as np
+    import pyarrow as pa
+
+    vectors = isinstance(values, list) and values and isinstance(values[0], np.ndarray)
+    try:
+        return arrow_column(np.stack(values) if vectors else values)
+    except (ValueError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise RecipeError(f"{where}: column {name!r} isn't of one shape and type: {error}") from None
+
+
+def keep_verdicts(verdicts: Sequence[Verdict], store: Store) -> ShardInfo:
+    """Verdicts as a parquet table, in order of id and, within one, of the deciders."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ("id", "sha256", "action", "by", "reason")
+    schema = pa.schema(
+        [*((name, pa.string()) for name in names), ("labels", pa.list_(pa.string())), ("value", pa.float64())]
+    )
+    rows = sorted(verdicts, key=lambda verdict: verdict.id)
+    columns = {name: [getattr(verdict, name) for verdict in rows] for name in schema.names}
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
+    return store.keep_bytes(sink.getvalue(), ".parquet", samples=len(rows))
+
+
+def read_verdicts(info: ShardInfo, store: Store) -> list[Verdict]:
+    """The verdicts of such a table, as the deciders gave them."""
+    rows = read_table(store, [info]).to_pylist()
+    return [Verdict(**{**row, "labels": tuple(row["labels"])}) for row in rows]
+
+
+def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:
+    """The edition's counts for people: one row per variant with the number of each status, and the reasons."""
+    rows = []
+    for variant, counts in manifest.counts.items():
+        totals: dict[str, int] = {"accepted": 0, "quarantined": 0, "ineligible": 0, "failed": 0}
+        if manifest.ledger:
+            totals["dropped"] = 0
+        for key, number in counts.items():
+            totals[key.partition(":")[0]] += number
+        reasons = sorted(((n, key.partition(":")[2]) for key, n in counts.items() if ":" in key), reverse=True)
+        why = ", ".join(f"{reason} {number}" for number, reason in reasons)
+        rows.append({"variant": variant, **totals, "reasons": why})
+    return rows
+
+
+def counts(table: Any) -> dict[str, dict[str, int]]:
+    """Variant to status (with `:reason` if there is one) to number of rows."""
+    found: dict[str, Counter[str]] = {}
+    columns = (table.column(name).to_pylist() for name in ("variant", "status", "reason"))
+    for variant, status, reason in zip(*columns, strict=True):
+        found.setdefault(variant, Counter())[f"{status}:{reason}" if reason else status] += 1
+    return {variant: dict(sorted(statuses.items())) for variant, statuses in found.items()}
+
+
+def sources_edited(table: Any) -> int:
+    """How many source samples have an accepted picture that isn't a baseline."""
+    columns = (table.column(name).to_pylist() for name in ("source", "variant", "status"))
+    rows = zip(*columns, strict=True)
+    return len({source for source, variant, status in rows if status == "accepted" and variant not in BASELINES})
+
+
+def licences(table: Any) -> dict[str, int]:
+    """Licence to number of accepted pictures."""
+    columns = (table.column(name).to_pylist() for name in ("licence", "status"))
+    return dict(sorted(Counter(lic for lic, status in zip(*columns, strict=True) if status == "accepted").items()))
+
+
+def same_members(*members: Sequence[str]) -> list[str]:
+    """File endings of the samples, which must be the same in every shard: loaders take the first one's for all."""
+    found = {tuple(endings) for endings in members if endings}
+    if len(found) > 1:
+        sets = "; ".join(", ".join(endings) for endings in sorted(found))
+        raise StoreError(f"shards differ in their samples' members ({sets}); a source must give all or none an extra")
+    return list(next(iter(found), ()))

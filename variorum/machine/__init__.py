@@ -1,0 +1,1 @@
+"""Helpers that know nothing of datasets: caches, hashes, threads, progress."""

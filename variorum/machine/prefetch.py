@@ -1,0 +1,67 @@
+"""Overlap without a framework: run an iterable in a thread of its own, a bounded number of items ahead.
+
+Reading and decoding, the model, and encoding and writing each get a thread this way; NumPy, OpenCV, ONNX Runtime,
+torch and zlib let go of the interpreter lock while they work, so the model doesn't wait for the rest.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+    """The same items in the same order, produced by another thread at most `depth` ahead.
+
+    An exception of the producer is raised here after the items before it. Closing this iterator stops the thread
+    and closes the producer, if it is a generator.
+    """
+    ready: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def put(entry: tuple[T | None, BaseException | None, bool]) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def produce() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                if not put((item, None, False)):
+                    break
+            if close := getattr(items, "close", None):
+                close()
+        except BaseException as raised:
+            error = raised
+        put((None, error, True))
+
+    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error, last = ready.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to `size` items."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,1 @@
+"""Diffusion models by the library diffusers, behind the calls of `variorum.models.roles`."""

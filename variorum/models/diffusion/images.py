@@ -1,0 +1,70 @@
+"""Pictures on their way into diffusion models and back: PIL images, tensors, sizes, edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
+
+def to_pil(pixels: Pixels) -> Any:
+    """A PIL image, as pipelines take it."""
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def to_tensor(images: Sequence[Pixels], device: Any) -> Any:
+    """Pictures of one size as float32 `[N, 3, H, W]` in [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).to(device).float() / 127.5 - 1
+
+
+def to_pixels(values: Any) -> list[Pixels]:
+    """Pictures of a tensor `[N, 3, H, W]`, clipped to [-1, 1]; non-finite values become black."""
+    levels = ((values.detach().float().nan_to_num(nan=-1, posinf=-1, neginf=-1).clamp(-1, 1) + 1) * 127.5).round()
+    return list(levels.permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8))
+
+
+def resized(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
+    """Pixels at another height and width: area filter to shrink, cubic to enlarge."""
+    if pixels.shape[:2] == shape:
+        return pixels
+    how = cv2.INTER_AREA if shape[0] < pixels.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, shape[::-1], interpolation=how), np.uint8)
+
+
+def extended(pixels: Pixels, inner: tuple[int, int], outer: tuple[int, int]) -> Pixels:
+    """Pixels resized to `inner` height and width, then extended to `outer` by repeating the last row and column."""
+    below, beside = outer[0] - inner[0], outer[1] - inner[1]
+    return np.asarray(cv2.copyMakeBorder(resized(pixels, inner), 0, below, 0, beside, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def canny_edges(image: Pixels, low: float, high: float) -> Pixels:
+    """White edges on black `[H, W, 3]`: Canny's detector (PAMI 1986) on the grey levels.
+
+    An edge starts where the gradient exceeds `high` and continues where it exceeds `low`.
+    """
+    found = cv2.Canny(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), low, high)
+    return np.repeat(np.asarray(found, np.uint8)[..., None], 3, axis=2)
+
+
+def common_shape(images: Sequence[Pixels], multiple: int) -> tuple[int, int]:
+    """Height and width of pictures that go through a model together.
+
+    Raises:
+        ValueError: the pictures differ in size, or a side isn't a multiple of `multiple`.
+    """
+    shapes = {image.shape[:2] for image in images}
+    if len(shapes) > 1:
+        raise ValueError(f"pictures of one call must have one size, got {sorted(shapes)}")
+    height, width = shapes.pop()
+    if height % multiple or width % multiple:
+        raise ValueError(f"sides of {height} and {width} pixels are no multiples of {multiple}")
+    return height, width

@@ -1,0 +1,288 @@
+"""Latent diffusion pipelines: text to image, image to image, image variation, inpainting.
+
+The noise of each picture is drawn on the CPU, in float32, from its own seed, and stacked afterwards; a scheduler or an
+encoder that draws more uses the same picture's generator. So a picture depends on its seed and not on its batch, up to
+rounding errors of the kernels.
+
+A pipeline denoises one batch at a time and decodes one at a time, but both at once: with two calling threads the
+denoising network never waits for the decoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from variorum.models.diffusion.encoded_prompts import EncodedPrompts
+from variorum.models.diffusion.images import extended, resized, to_pil
+from variorum.models.roles import Filled
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Pixels, Singles
+
+MULTIPLE = 8
+"""Stable Diffusion pipelines of diffusers take sides that are multiples of this, whatever the VAE's factor."""
+
+
+class Pipeline:
+    """Base of the pipelines: noise by seed, locks for denoising and decoding, latents to pixels.
+
+    Args:
+        pipeline: diffusers pipeline with `unet` or `transformer`, `vae` and `scheduler`, on its device.
+    """
+
+    encodes: ClassVar[bool] = False
+    """Whether the VAE also encodes pictures."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.multiple: int = max(MULTIPLE, pipeline.vae_scale_factor)
+        self._network = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
+        self.size: int = self._network.config.sample_size * pipeline.vae_scale_factor
+        self._encoded = EncodedPrompts(pipeline)
+        # A copy, as calls change a tokenizer's settings and `cut` may run beside a call of the pipeline.
+        self._tokenizer: Any = copy.deepcopy(getattr(pipeline, "tokenizer", None))
+        self._tokenizing = threading.Lock()
+        self._denoising = threading.Lock()  # a scheduler holds the state of one run
+        # Decoding can't overlap denoising if parts are offloaded (accelerate's hooks), or if the VAE encodes pictures
+        # and changes its dtype to decode, as SDXL's does in half precision.
+        offloaded = any(hasattr(part, "_hf_hook") for part in pipeline.vae.modules())
+        self._upcast = hasattr(pipeline, "upcast_vae") and pipeline.vae.config.force_upcast
+        alone = offloaded or (self.encodes and self._upcast)
+        self._decoding = self._denoising if alone else threading.Lock()
+
+    def cut(self, prompts: Sequence[str]) -> list[bool]:
+        """Whether each prompt has more tokens than the text encoder reads."""
+        with self._tokenizing:
+            tokens = [len(self._tokenizer(prompt, verbose=False).input_ids) for prompt in prompts]
+        return [number > self._tokenizer.model_max_length for number in tokens]
+
+    def _side(self, size: int | None) -> int:
+        side = size or self.size
+        if side % self.multiple:
+            raise ValueError(f"a side of {side} pixels is no multiple of {self.multiple}")
+        return side
+
+    def _noise(self, generators: Sequence[Any], height: int, width: int) -> Any:
+        """Standard normal latents `[N, c, h, w]`, drawn as float32, in the network's dtype."""
+        import torch
+
+        factor, channels = self.pipeline.vae_scale_factor, self.pipeline.vae.config.latent_channels
+        shape = channels, height // factor, width // factor
+        drawn = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        return drawn.to(self._network.dtype)
+
+    def _run(self, prompts: Sequence[str] = (), negatives: Sequence[str] = (), **inputs: Any) -> list[Pixels]:
+        """The pictures of one call of the pipeline.
+
+        Raises:
+            ValueError: only some of the negatives are empty.
+        """
+
+        def latents() -> Any:
+            texts = self._encoded(prompts, negatives) if prompts else {}
+            return self.pipeline(**inputs, **texts, output_type="latent").images
+
+        return self._pictures(latents)
+
+    def _pictures(self, denoise: Callable[[], Any]) -> list[Pixels]:
+        """Denoise, then decode; non-finite values become black, which generators reject as blank."""
+        import torch
+
+        try:
+            with self._denoising, torch.inference_mode():
+                latents = denoise()
+            with self._decoding, torch.inference_mode():
+                decoded = self._decoded(latents)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            raise
+        levels = np.nan_to_num(decoded, nan=0, posinf=0, neginf=0).clip(0, 1) * 255
+        return list(levels.round().astype(np.uint8))
+
+    def _decoded(self, latents: Any) -> Singles:
+        """Pictures `[N, H, W, 3]` in [0, 1], decoded as the pipelines do it."""
+        import torch
+
+        vae = self.pipeline.vae
+        dtype, mean, std = (
+            vae.dtype,
+            getattr(vae.config, "latents_mean", None),
+            getattr(vae.config, "latents_std", None),
+        )
+        try:
+            if self._upcast and dtype == torch.float16:
+                vae.to(torch.float32)
+            state = latents.to(vae.dtype) / vae.config.scaling_factor
+            if mean and std:
+                scale, shift = (torch.tensor(part).to(state).view(1, -1, 1, 1) for part in (std, mean))
+                state = state * scale + shift
+            pictures = vae.decode(state, return_dict=False)[0]
+        finally:
+            if vae.dtype != dtype:
+                vae.to(dtype)
+        decoded = self.pipeline.image_processor.postprocess(
+            pictures, output_type="np", do_denormalize=[True] * len(pictures)
+        )
+        self.pipeline.maybe_free_model_hooks()
+        return np.asarray(decoded, np.float32)
+
+
+def cpu_generators(seeds: Sequence[int]) -> list[Any]:
+    """One PyTorch generator per seed."""
+    import torch
+
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+class TextToImage(Pipeline):
+    """A `roles.TextToImage`."""
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        guidance: float,
+        size: int | None,
+    ) -> list[Pixels]:
+        """One square picture per prompt."""
+        if not prompts:
+            return []
+        side, generators = self._side(size), cpu_generators(seeds)
+        return self._run(
+            prompts,
+            negatives,
+            height=side,
+            width=side,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            latents=self._noise(generators, side, side),
+            generator=generators,
+        )
+
+
+class ImageToImage(Pipeline):
+    """A `roles.ImageToImage`: SDEdit (Meng et al., ICLR 2022, arXiv 2108.01073) in latent space."""
+
+    encodes = True
+
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        prompts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        strength: float,
+        steps: int,
+        guidance: float,
+    ) -> list[Pixels]:
+        """Each picture noised to `strength` and denoised again, by the last `int(steps * strength)` steps."""
+        if not len(images):
+            return []
+        return self._run(
+            prompts,
+            negatives,
+            image=[to_pil(image) for image in images],
+            strength=strength,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=cpu_generators(seeds),
+        )
+
+
+class ImageVariation(Pipeline):
+    """A `roles.ImageVariation`: CLIP embeddings of pictures replace those of texts."""
+
+    def __call__(
+        self, images: Sequence[Pixels], seeds: Sequence[int], *, steps: int, guidance: float, size: int | None
+    ) -> list[Pixels]:
+        """One square picture per picture; the checkpoint's own image processor resizes the input."""
+        if not len(images):
+            return []
+        side, generators = self._side(size), cpu_generators(seeds)
+        return self._run(
+            image=[to_pil(image) for image in images],
+            height=side,
+            width=side,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            latents=self._noise(generators, side, side),
+            generator=generators,
+        )
+
+
+class Inpaint(Pipeline):
+    """A `roles.Inpainter`.
+
+    Args:
+        pipeline: an inpainting pipeline.
+        prompt: what to fill holes with.
+        negative: what not to fill them with, added to each call's own negatives.
+        steps: number of sampler steps.
+        guidance: weight of classifier-free guidance.
+        side: longer side in pixels at which pictures are processed; None for the side of the model's training.
+    """
+
+    encodes = True
+
+    def __init__(
+        self, pipeline: Any, prompt: str, negative: str, *, steps: int, guidance: float, side: int | None
+    ) -> None:
+        super().__init__(pipeline)
+        self._prompt, self._negative, self._steps, self._guidance = prompt, negative, steps, guidance
+        self._working_side = self._side(side)
+
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        holes: Sequence[Array],
+        seeds: Sequence[int],
+        negatives: Sequence[str] = (),
+    ) -> list[Filled]:
+        """Each picture with its hole filled; pictures of one size share a call of the pipeline."""
+        filled = [Filled(image, "none") for image in images]
+        texts = [", ".join(filter(None, (text, self._negative))) for text in negatives or [""] * len(images)]
+        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for number, (image, hole, text) in enumerate(zip(images, holes, texts, strict=True)):
+            if hole.any():
+                groups[image.shape, bool(text)].append(number)  # a call has negatives for all pictures or for none
+        for numbers in groups.values():
+            group = [(images[n], holes[n], seeds[n], texts[n]) for n in numbers]
+            for number, inside in zip(numbers, self._fill(group), strict=True):
+                image = np.where(np.asarray(holes[number], bool)[..., None], inside, images[number])
+                filled[number] = Filled(image, "diffusion")
+        return filled
+
+    def _fill(self, group: list[tuple[Pixels, Array, int, str]]) -> list[Pixels]:
+        images, holes, seeds, negatives = zip(*group, strict=True)
+        height, width = images[0].shape[:2]
+        scale = self._working_side / max(height, width)
+        inner = max(1, round(height * scale)), max(1, round(width * scale))
+        outer = -(-inner[0] // self.multiple) * self.multiple, -(-inner[1] // self.multiple) * self.multiple
+        generators = cpu_generators(seeds)
+        made = self._run(
+            [self._prompt] * len(images),
+            negatives,
+            image=[to_pil(extended(image, inner, outer)) for image in images],
+            # a pixel that overlaps the hole at all belongs to it
+            mask_image=[
+                to_pil((extended(hole.astype(np.uint8) * 255, inner, outer) > 0) * np.uint8(255)) for hole in holes
+            ],
+            height=outer[0],
+            width=outer[1],
+            strength=1.0,
+            num_inference_steps=self._steps,
+            guidance_scale=self._guidance,
+            latents=self._noise(generators, *outer),
+            generator=generators,
+        )
+        return [resized(image[: inner[0], : inner[1]], (height, width)) for image in made]

@@ -1,0 +1,219 @@
+"""Loaders `image_classification` and `grey_cnn`: classifiers, and the encoder or adversary in the same network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import cv2
+import numpy as np
+
+from variorum.models.device import best_device
+from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.table_entries import Entry, StrictModel
+from variorum.schemas.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels, Singles
+
+
+# ── image_classification: transformers ───────────────────────────────────────────────────────────────────────────────
+
+IMAGENET_CLASSES = 1000
+
+
+class ImageClassificationOptions(StrictModel):
+    """Options of `image_classification`."""
+
+    batch: int = 8
+    gradients: bool = False
+    """Makes it an adversary."""
+
+
+def load_image_classification(
+    entry: Entry, folder: Path, options: ImageClassificationOptions, _used: Mapping[str, Any]
+) -> ImageClassification | Adversary:
+    """The ImageNet-1k classifier or adversary of a folder written by transformers' `save_pretrained`.
+
+    Raises:
+        ModelUnavailable: the folder has no classifier as safetensors, or one without 1000 classes.
+    """
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    with one_error(folder, "an image processor"):
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    model = load_pretrained(AutoModelForImageClassification, folder, entry)
+    if model.config.num_labels != IMAGENET_CLASSES:
+        raise ModelUnavailable(
+            f"{entry.name} has {model.config.num_labels} classes; a classifier needs ImageNet's {IMAGENET_CLASSES}"
+        )
+    model = model.to(best_device()).eval()
+    if options.gradients:
+        return Adversary(processor, model.requires_grad_(False))
+    return ImageClassification(processor, model, options.batch)
+
+
+class ImageClassification:
+    """A `roles.Classifier` that resizes and normalises as the checkpoint's processor says."""
+
+    def __init__(self, processor: Any, model: Any, batch: int) -> None:
+        self._processor = processor
+        self._model = model
+        self._batch = batch
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Probabilities `[N, 1000]` in ImageNet index order, which is the order of these checkpoints' labels."""
+        parts = [self._probabilities(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
+        return np.concatenate(parts) if parts else np.zeros((0, IMAGENET_CLASSES), np.float32)
+
+    def _probabilities(self, images: Sequence[Pixels]) -> Singles:
+        import torch
+
+        inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        with torch.inference_mode():
+            pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
+            logits = self._model(pixel_values=pixels).logits.float()
+            probabilities: Singles = logits.softmax(-1).cpu().numpy()
+        return probabilities
+
+
+class Adversary:
+    """A `roles.Adversary`: sees the central square, at the size and normalisation of the checkpoint's processor."""
+
+    def __init__(self, processor: Any, model: Any) -> None:
+        import torch
+
+        size = processor.crop_size if getattr(processor, "crop_size", None) else processor.size
+        self._side = int(size.get("height") or size["shortest_edge"])
+        self._mean, self._std = (
+            torch.tensor(values, device=model.device).view(1, 3, 1, 1)
+            for values in (processor.image_mean, processor.image_std)
+        )
+        self._model = model
+
+    def __call__(self, pictures: Any) -> Any:
+        """Log probabilities `[N, 1000]` of `[N, 3, H, W]` in [0, 1]."""
+        from torch.nn import functional
+
+        height, width = pictures.shape[2:]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        crop = pictures[..., top : top + side, left : left + side]
+        shape = (self._side, self._side)
+        seen = functional.interpolate(crop, shape, mode="bicubic", antialias=side > self._side)
+        inputs = ((seen - self._mean) / self._std).to(self._model.dtype)
+        return self._model(pixel_values=inputs).logits.float().log_softmax(-1)
+
+
+IMAGE_CLASSIFICATION = Loader(
+    revision=1,
+    make=load_image_classification,
+    options=ImageClassificationOptions,
+    packages=("transformers", "torch"),
+)
+
+
+# ── grey_cnn: small grey pictures ────────────────────────────────────────────────────────────────────────────────────
+
+WEIGHTS = "model.fp16.safetensors"
+
+
+class GreyCNNOptions(StrictModel):
+    """Options of `grey_cnn`."""
+
+    classes: tuple[str, ...]
+    """Class ids in the order of the network's outputs."""
+    size: int
+    """Side of the input in pixels."""
+    batch: int = 64
+    output: Literal["probabilities", "embedding"] = "probabilities"
+    """`embedding` makes it an encoder: the input of the last, linear layer."""
+
+
+def load_grey_cnn(
+    _entry: Entry, folder: Path, options: GreyCNNOptions, _used: Mapping[str, Any]
+) -> GreyCNN | GreyCNNEncoder:
+    """The classifier or encoder of a folder with `model.fp16.safetensors`."""
+    from safetensors.torch import load_file
+
+    module = network(len(options.classes))
+    module.load_state_dict(load_file(folder / WEIGHTS))
+    return (GreyCNN if options.output == "probabilities" else GreyCNNEncoder)(module.eval(), options)
+
+
+def network(classes: int) -> Any:
+    """The PyTorch module: grey pictures `[N, 1, 28, 28]` in [-1, 1] to logits `[N, classes]`.
+
+    Three resolutions (14, 7 and 3 pixels), the last one averaged; 242 000 parameters for ten classes.
+    """
+    from torch import nn
+
+    def stage(before: int, after: int, side: int, stride: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(before, after, side, stride, side // 2, bias=False)
+        return [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+
+    return nn.Sequential(
+        *stage(1, 32, 5, 2),
+        *stage(32, 64, 3, 1),
+        nn.MaxPool2d(2),
+        *stage(64, 128, 3, 1),
+        nn.MaxPool2d(2),
+        *stage(128, 128, 3, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(128, classes),
+    )
+
+
+class GreyCNN:
+    """A `roles.Judge`; colour is ignored, other sizes are resized."""
+
+    def __init__(self, module: Any, options: GreyCNNOptions) -> None:
+        self._module = module
+        self._options = options
+        self.classes = options.classes
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Probabilities `[N, K]` in the order of `classes`."""
+        return outputs(lambda batch: self._module(batch).softmax(-1), self._options, images, len(self.classes))
+
+
+class GreyCNNEncoder:
+    """A `roles.Encoder`; colour is ignored, other sizes are resized."""
+
+    def __init__(self, module: Any, options: GreyCNNOptions) -> None:
+        self._module = module[:-2]  # without dropout and the linear layer
+        self._options = options
+        self._width = module[-1].in_features
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, 128]`, non-negative."""
+        return outputs(self._module, self._options, images, self._width)
+
+
+def outputs(run: Callable[[Any], Any], options: GreyCNNOptions, images: Sequence[Pixels], width: int) -> Singles:
+    """A module's outputs `[N, width]` for all pictures, computed in batches."""
+    import torch
+
+    parts = []
+    for start in range(0, len(images), options.batch):
+        batch = np.stack([grey_input(image, options.size) for image in images[start : start + options.batch]])
+        with torch.inference_mode():
+            parts.append(run(torch.from_numpy(batch)).numpy())
+    return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+
+
+def grey_input(image: Pixels, size: int) -> Singles:
+    """`[1, size, size]` in [-1, 1] from an RGB picture, stretched to a square if it isn't one."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if grey.shape != (size, size):
+        grey = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(grey, np.float32)[None] / np.float32(127.5) - np.float32(1)
+
+
+GREY_CNN = Loader(
+    revision=1, make=load_grey_cnn, options=GreyCNNOptions, packages=("safetensors", "torch"), obstacle=no_obstacle
+)

@@ -1,0 +1,266 @@
+"""Loaders `latent_denoiser`, `pixel_denoiser` and `tiny_autoencoder`: denoisers that can be steered step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from variorum.models.device import best_device
+from variorum.models.diffusion.images import to_pixels, to_tensor
+from variorum.models.diffusion.schedule import Schedule
+from variorum.models.loaders.loader import Loader
+from variorum.models.loaders.stable_diffusion import pipeline_index
+from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.roles import Denoised
+from variorum.models.table_entries import Entry, StrictModel
+from variorum.schemas.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
+
+# ── latent_denoiser ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class LatentDenoiserOptions(StrictModel):
+    """Options of `latent_denoiser`."""
+
+    prompt: str = ""
+    """What every picture should show; empty for nothing in particular."""
+    variant: str | None = None
+    """Part of the weights' file names: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
+    checkpointing: bool = False
+    """Compute activations again for the gradients: less memory, a third slower, the same pictures."""
+
+
+def load_latent_denoiser(
+    entry: Entry, folder: Path, options: LatentDenoiserOptions, used: Mapping[str, Any]
+) -> LatentDenoiser:
+    """The denoiser of a Stable Diffusion pipeline's folder, as `save_pretrained` writes it.
+
+    The entry may use a tiny autoencoder of the same latents for previews, which makes their gradients cheap.
+
+    Raises:
+        ModelUnavailable: the folder has pickles or code in it, or isn't such a pipeline.
+    """
+    import diffusers
+    import transformers
+
+    pipeline_index(folder)
+    classes = {
+        "unet": diffusers.UNet2DConditionModel,
+        "vae": diffusers.AutoencoderKL,
+        "text_encoder": transformers.CLIPTextModel,
+    }
+    parts = {
+        name: load_pretrained(cls, folder / name, entry, variant=options.variant)
+        .to(best_device())
+        .eval()
+        .requires_grad_(False)
+        for name, cls in classes.items()
+    }
+    with one_error(folder, "a latent denoiser"):
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        config = diffusers.DDPMScheduler.load_config(folder / "scheduler", local_files_only=True)
+    prompt = _embedded(parts["text_encoder"], tokenizer, options.prompt)
+    if options.checkpointing:
+        for part in (parts["unet"], parts["vae"], *used.values()):
+            part.enable_gradient_checkpointing()
+    return LatentDenoiser(parts["unet"], parts["vae"], config, prompt, next(iter(used.values()), None))
+
+
+def _embedded(text_encoder: Any, tokenizer: Any, prompt: str) -> Any:
+    """Embedding `[1, tokens, width]`."""
+    import torch
+
+    tokens = tokenizer(
+        prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        return text_encoder(tokens.input_ids.to(text_encoder.device)).last_hidden_state
+
+
+class LatentDenoiser:
+    """A `roles.Denoiser` whose states are scaled latents of an autoencoder.
+
+    Args:
+        network: a `UNet2DConditionModel`.
+        autoencoder: an `AutoencoderKL`.
+        config: of the scheduler.
+        prompt: embedding of the prompt, `[1, tokens, width]`.
+        tiny: tiny autoencoder of the same latents for previews, or None.
+
+    Raises:
+        ModelUnavailable: the network needs more than latents and a prompt, as SDXL and inpainting models do.
+    """
+
+    def __init__(self, network: Any, autoencoder: Any, config: Any, prompt: Any, tiny: Any = None) -> None:
+        channels = autoencoder.config.latent_channels
+        if network.config.in_channels != channels or network.config.addition_embed_type:
+            raise ModelUnavailable(
+                "the denoiser needs more than latents and a prompt; take a Stable Diffusion 1 or 2 that isn't for "
+                "inpainting"
+            )
+        self._network, self._autoencoder, self._tiny, self._prompt = network, autoencoder, tiny, prompt
+        self._schedule = Schedule(config, channels)
+        self.signal = self._schedule.signal
+        self.known = len(self.signal)
+        self.shrink: int = 2 ** (len(autoencoder.config.block_out_channels) - 1)
+        self.multiple: int = self.shrink * 2 ** (len(network.config.block_out_channels) - 1)
+        self.device = network.device
+
+    def encode(self, images: Sequence[Pixels]) -> Any:
+        """The mode of the autoencoder's distribution, scaled to about unit variance."""
+        import torch
+
+        with torch.no_grad():
+            values = to_tensor(images, self.device).to(self._autoencoder.dtype)
+            latents = self._autoencoder.encode(values).latent_dist.mode()
+        return latents.float() * self._autoencoder.config.scaling_factor
+
+    def predict(self, state: Any, step: int) -> Denoised:
+        """The clean latents according to the network."""
+        prompt = self._prompt.to(self._network.dtype).expand(len(state), -1, -1)
+        output = self._network(state.to(self._network.dtype), step, encoder_hidden_states=prompt).sample
+        return self._schedule.denoised(output.to(state.dtype), state, step)
+
+    def preview(self, state: Any) -> Any:
+        """`[N, 3, H, W]` about [0, 1], by the tiny autoencoder if there is one."""
+        if self._tiny is None:
+            return (self._decoded(state) + 1) / 2
+        return (self._tiny.decode(state.to(self._tiny.dtype)).sample.to(state.dtype) + 1) / 2
+
+    def decode(self, state: Any) -> list[Pixels]:
+        """The pictures, always by the full autoencoder."""
+        import torch
+
+        with torch.no_grad():
+            return to_pixels(self._decoded(state))
+
+    def _decoded(self, state: Any) -> Any:
+        latents = (state / self._autoencoder.config.scaling_factor).to(self._autoencoder.dtype)
+        return self._autoencoder.decode(latents).sample.to(state.dtype)
+
+
+LATENT_DENOISER = Loader(
+    revision=1,
+    make=load_latent_denoiser,
+    options=LatentDenoiserOptions,
+    packages=("diffusers", "transformers", "torch"),
+)
+
+
+# ── tiny_autoencoder ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def load_tiny_autoencoder(entry: Entry, folder: Path, _options: StrictModel, _used: Mapping[str, Any]) -> Any:
+    """A frozen diffusers `AutoencoderTiny` (TAESD), which quickly decodes scaled latents to [-1, 1].
+
+    Raises:
+        ModelUnavailable: the folder has none as safetensors.
+    """
+    from diffusers import AutoencoderTiny
+
+    return load_pretrained(AutoencoderTiny, folder, entry).to(best_device()).eval().requires_grad_(False)
+
+
+TINY_AUTOENCODER = Loader(revision=1, make=load_tiny_autoencoder, packages=("diffusers", "torch"))
+
+
+# ── pixel_denoiser ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PixelDenoiserOptions(StrictModel):
+    """Options of `pixel_denoiser`."""
+
+    variant: str | None = None
+    """Part of the weights' file name: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
+    known: int | None = None
+    """Number of the schedule's steps, from the least noisy one, that it was trained for; None for all."""
+    checkpointing: bool = False
+    """Compute activations again for the gradients: less memory, a third slower, the same pictures."""
+
+
+def load_pixel_denoiser(
+    entry: Entry, folder: Path, options: PixelDenoiserOptions, _used: Mapping[str, Any]
+) -> PixelDenoiser:
+    """The denoiser of a folder with `config.json`, safetensors and `scheduler_config.json`.
+
+    Raises:
+        ModelUnavailable: no safetensors, or not an unconditional network of RGB pictures.
+    """
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    if not list(folder.glob("*.safetensors")):
+        raise ModelUnavailable(
+            f"{folder} has no safetensors; pickles are never loaded, docs/guided_backgrounds.md says how to convert"
+        )
+    network = load_pretrained(UNet2DModel, folder, entry, variant=options.variant)
+    if options.checkpointing:
+        network.enable_gradient_checkpointing()
+    with one_error(folder, "a scheduler"):
+        config = DDPMScheduler.load_config(folder, local_files_only=True)
+    return PixelDenoiser(network.to(best_device()).eval().requires_grad_(False), config, options.known)
+
+
+class PixelDenoiser:
+    """A `roles.Denoiser` whose states are pictures in [-1, 1].
+
+    A network of 3 channels sees pixels as they are, as ADM does (Dhariwal & Nichol, arXiv 2105.05233); one of 12 sees
+    squares of 2×2 pixels.
+
+    Args:
+        network: an unconditional `UNet2DModel` on its device, frozen.
+        config: of its scheduler.
+        known: number of steps that it was trained for, None for all.
+
+    Raises:
+        ModelUnavailable: the network is class-conditional, or its channels aren't those of RGB pictures.
+    """
+
+    def __init__(self, network: Any, config: Any, known: int | None = None) -> None:
+        channels = network.config.in_channels
+        self._fold = isqrt(channels // 3)
+        if channels != 3 * self._fold**2 or network.config.out_channels not in (channels, 2 * channels):
+            raise ModelUnavailable(
+                f"the denoiser has {channels} input and {network.config.out_channels} output channels; RGB pictures "
+                "have 3, or 12 folded"
+            )
+        if network.config.num_class_embeds or network.config.class_embed_type:
+            raise ModelUnavailable("the denoiser is class-conditional; backgrounds have no class")
+        self._network = network
+        self._schedule = Schedule(config, channels)
+        self.signal = self._schedule.signal
+        self.known = known or len(self.signal)
+        self.shrink = 1
+        self.multiple: int = self._fold * 2 ** (len(network.config.block_out_channels) - 1)
+        self.device = network.device
+
+    def encode(self, images: Sequence[Pixels]) -> Any:
+        """`[N, 3, H, W]` in [-1, 1]."""
+        return to_tensor(images, self.device)
+
+    def predict(self, state: Any, step: int) -> Denoised:
+        """The clean picture according to the network."""
+        from torch.nn import functional
+
+        folded = functional.pixel_unshuffle(state, self._fold)
+        output = self._network(folded.to(self._network.dtype), step).sample.to(state.dtype)
+        clean, spread = self._schedule.denoised(output, folded, step)
+        unfolded = None if spread is None else functional.pixel_shuffle(spread, self._fold)
+        return Denoised(functional.pixel_shuffle(clean, self._fold), unfolded)
+
+    def preview(self, state: Any) -> Any:
+        """`[N, 3, H, W]` about [0, 1]."""
+        return (state + 1) / 2
+
+    def decode(self, state: Any) -> list[Pixels]:
+        """The pictures."""
+        return to_pixels(state)
+
+
+PIXEL_DENOISER = Loader(
+    revision=1, make=load_pixel_denoiser, options=PixelDenoiserOptions, packages=("diffusers", "torch")
+)

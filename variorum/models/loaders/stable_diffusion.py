@@ -1,0 +1,268 @@
+"""Loaders `diffusion`, `control_network` and `safety_checker`: Stable Diffusion and what belongs to it.
+
+Read from folders written by diffusers' `save_pretrained`. Pipelines run without their own safety checker, which would
+paint pictures black; the alias `safety_checker` judges them instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from variorum.models.device import best_device
+from variorum.models.diffusion.conditioned import EdgeToImage, InstructionEdit, LayoutToImage
+from variorum.models.diffusion.options import PipelineOptions
+from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint, TextToImage
+from variorum.models.loaders.loader import Loader
+from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.table_entries import Entry, StrictModel
+from variorum.schemas.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Pixels, Singles
+
+Task = Literal[
+    "text_to_image",
+    "image_to_image",
+    "image_variation",
+    "inpaint",
+    "instruction_edit",
+    "edge_to_image",
+    "layout_to_image",
+]
+PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl")
+
+
+# ── diffusion ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class DiffusionOptions(PipelineOptions):
+    """Options of `diffusion`: Stable Diffusion 1, 2, XL and their fine-tunings."""
+
+    task: Task
+    variant: str | None = None
+    """Part of the weights' file names: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
+    prompt: str = "background, empty scene"
+    """Inpainting: what to fill holes with."""
+    negative: str = ""
+    """Inpainting: what not to fill holes with."""
+    steps: int = 50
+    """Inpainting: number of sampler steps."""
+    guidance: float = 7.5
+    """Inpainting: weight of classifier-free guidance."""
+    side: int | None = None
+    """Inpainting: longer side in pixels at which pictures are processed; None for that of the model's training."""
+    edges: tuple[float, float] = (100.0, 200.0)
+    """Edges to image: low and high threshold of Canny's detector, grey levels."""
+
+
+def load_diffusion(entry: Entry, folder: Path, options: DiffusionOptions, used: Mapping[str, Any]) -> Any:
+    """The model for the entry's task.
+
+    Raises:
+        ModelUnavailable: the folder has pickles or code in it, or isn't a pipeline for this task.
+    """
+    pipeline = options.apply(_pipeline(entry, folder, options, used))
+    if options.task == "edge_to_image":
+        return EdgeToImage(pipeline, options.edges)
+    if options.task == "inpaint":
+        return Inpaint(
+            pipeline,
+            options.prompt,
+            options.negative,
+            steps=options.steps,
+            guidance=options.guidance,
+            side=options.side,
+        )
+    return {
+        "text_to_image": TextToImage,
+        "image_to_image": ImageToImage,
+        "image_variation": ImageVariation,
+        "instruction_edit": InstructionEdit,
+        "layout_to_image": LayoutToImage,
+    }[options.task](pipeline)
+
+
+def _pipeline(entry: Entry, folder: Path, options: DiffusionOptions, used: Mapping[str, Any]) -> Any:
+    import diffusers
+
+    index = pipeline_index(folder)
+    cls = {
+        "text_to_image": diffusers.AutoPipelineForText2Image,
+        "image_to_image": diffusers.AutoPipelineForImage2Image,
+        "inpaint": diffusers.AutoPipelineForInpainting,
+        "image_variation": diffusers.StableDiffusionImageVariationPipeline,
+        "instruction_edit": diffusers.StableDiffusionInstructPix2PixPipeline,
+        "edge_to_image": diffusers.StableDiffusionControlNetPipeline,
+        "layout_to_image": diffusers.StableDiffusionGLIGENPipeline,
+    }[options.task]
+    if (options.task == "edge_to_image") != (len(used) == 1):
+        raise ModelUnavailable(f"{entry.name}: edge_to_image, and no other task, uses a control network: `uses`")
+    extra: dict[str, Any] = dict(zip(("controlnet",), used.values(), strict=False))
+    if "safety_checker" in index:
+        extra |= {"safety_checker": None, "requires_safety_checker": False}
+    if str(index.get("_class_name")).startswith("StableDiffusionXL"):
+        extra["add_watermarker"] = False  # else it hides a watermark in each picture if a certain package is installed
+    pipeline = load_pretrained(cls, folder, entry, variant=options.variant, **extra)
+    if not hasattr(pipeline, "unet") or not hasattr(pipeline, "vae"):
+        raise ModelUnavailable(
+            f"{entry.name} is a {type(pipeline).__name__} without a U-Net; this loader supports Stable Diffusion 1, 2, "
+            "XL and their fine-tunings"
+        )
+    _check_task(pipeline, entry, options.task)
+    return pipeline
+
+
+def _check_task(pipeline: Any, entry: Entry, task: Task) -> None:
+    """Raise for a pipeline that loads, but would fail or do something else when it is called for this task."""
+    network, latents = pipeline.unet.config, pipeline.vae.config.latent_channels
+    if task == "instruction_edit" and network.in_channels != 2 * latents:
+        raise ModelUnavailable(f"{entry.name} isn't trained to edit: its U-Net takes no picture beside the noise")
+    if task == "layout_to_image" and network.attention_type != "gated":
+        raise ModelUnavailable(f"{entry.name} takes no layout: its U-Net's attention isn't gated as GLIGEN's is")
+    if task == "edge_to_image":
+        control = pipeline.controlnet
+        ours = network.cross_attention_dim, pipeline.unet.dtype
+        theirs = control.config.cross_attention_dim, control.dtype
+        if ours != theirs:
+            raise ModelUnavailable(
+                f"{entry.name} and its control network don't fit together: text embeddings of width {ours[0]} and "
+                f"{theirs[0]}, computed in {ours[1]} and {theirs[1]}"
+            )
+
+
+def pipeline_index(folder: Path) -> Mapping[str, Any]:
+    """The pipeline's `model_index.json`, after a check that loading the folder runs none of its code.
+
+    Raises:
+        ModelUnavailable: no index, Python files, or a part with pickles and no safetensors.
+    """
+    index_file = folder / "model_index.json"
+    if not index_file.is_file():
+        raise ModelUnavailable(f"{folder} has no model_index.json; it must be a folder written by save_pretrained")
+    with one_error(folder, "a pipeline"):
+        index: Mapping[str, Any] = json.loads(index_file.read_text())
+    if code := sorted(folder.rglob("*.py")):
+        raise ModelUnavailable(f"{folder} contains code ({code[0].relative_to(folder)}), which is never run")
+    for part in sorted(name for name in index if (folder / name).is_dir() and name != "safety_checker"):
+        pickles = sorted(path.name for pattern in PICKLES for path in (folder / part).glob(pattern))
+        if pickles and not list((folder / part).glob("*.safetensors")):
+            raise ModelUnavailable(
+                f"{folder / part} has its weights as a pickle ({pickles[0]}), which is never loaded; docs/models.md "
+                "says how to convert it to safetensors"
+            )
+    return index
+
+
+DIFFUSION = Loader(
+    revision=1,
+    make=load_diffusion,
+    options=DiffusionOptions,
+    packages=("diffusers", "transformers", "torch"),
+    obstacle=lambda entry, options: options.problem(entry),
+)
+
+
+# ── control_network ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ControlNetworkOptions(StrictModel):
+    """Options of `control_network`: a ControlNet, which adds a condition to a Stable Diffusion U-Net."""
+
+    variant: str | None = None
+    """Part of the weights' file names: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
+
+
+def load_control_network(entry: Entry, folder: Path, options: ControlNetworkOptions, _used: Mapping[str, Any]) -> Any:
+    """A frozen diffusers `ControlNetModel`, for entries of `diffusion` with the task `edge_to_image` to use.
+
+    Raises:
+        ModelUnavailable: the folder has none as safetensors.
+    """
+    from diffusers import ControlNetModel
+
+    network = load_pretrained(ControlNetModel, folder, entry, variant=options.variant)
+    return network.to(best_device()).eval().requires_grad_(False)
+
+
+CONTROL_NETWORK = Loader(
+    revision=1, make=load_control_network, options=ControlNetworkOptions, packages=("diffusers", "torch")
+)
+
+
+# ── safety_checker ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+SPECIAL_CARE = 0.01
+"""How much a near concept of special care lowers the limits of the others."""
+
+
+class SafetyCheckerOptions(StrictModel):
+    """Options of `safety_checker`."""
+
+    batch: int = 8
+
+
+def load_safety_checker(
+    entry: Entry, folder: Path, options: SafetyCheckerOptions, _used: Mapping[str, Any]
+) -> SafetyChecker:
+    """The checker of a pipeline's folder, from its parts `safety_checker` and `feature_extractor`.
+
+    Raises:
+        ModelUnavailable: the folder has no checker as safetensors.
+    """
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPImageProcessor
+
+    model = load_pretrained(StableDiffusionSafetyChecker, folder / "safety_checker", entry)
+    with one_error(folder / "feature_extractor", "an image processor"):
+        processor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True)
+    return SafetyChecker(processor, model.to(best_device()).eval(), options.batch)
+
+
+class SafetyChecker:
+    """A `roles.SafetyChecker` with the decisions of diffusers' class, which would paint flagged pictures black.
+
+    A picture's CLIP embedding is compared with 17 concepts, each with a limit of its own. The limits are lower by 0.01
+    if one of three further concepts is near (described by Rando et al., arXiv 2210.04610).
+    """
+
+    def __init__(self, processor: Any, model: Any, batch: int) -> None:
+        self._processor = processor
+        self._model = model
+        self._batch = batch
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """How far each picture is above the nearest limit `[N]`: cosines, rounded to thousandths as in diffusers."""
+        parts = [self._margins(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def _margins(self, images: Sequence[Pixels]) -> Singles:
+        import torch
+        from torch.nn.functional import normalize
+
+        model = self._model
+        inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        with torch.inference_mode():
+            pixels = inputs["pixel_values"].to(model.device, model.dtype)
+            embedded = normalize(model.visual_projection(model.vision_model(pixels)[1]))
+
+            def over(concepts: Any, limits: Any) -> Floats:
+                cosines = (embedded @ normalize(concepts).T).float().cpu().numpy()
+                return np.asarray(cosines - limits.float().cpu().numpy(), np.float64)
+
+            special = over(model.special_care_embeds, model.special_care_embeds_weights).round(3).max(axis=1)
+            concepts = over(model.concept_embeds, model.concept_embeds_weights).max(axis=1)
+        margins = concepts + np.where(special > 0, SPECIAL_CARE, 0)
+        return np.asarray(margins.round(3), np.float32)
+
+
+SAFETY_CHECKER = Loader(
+    revision=1,
+    make=load_safety_checker,
+    options=SafetyCheckerOptions,
+    packages=("diffusers", "transformers", "torch"),
+)

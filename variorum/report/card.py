@@ -1,0 +1,204 @@
+"""The data card: every number in it comes from the manifest, the table or an evaluation's file, none is typed."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+
+from variorum.edition.editions import release_number, write_beside
+from variorum.edition.store import Store
+from variorum.edition.tables import summary_rows
+from variorum.report.contact_sheet import contact_sheet
+from variorum.report.figures import Shown, fixed, flat_figures, interval, markdown, table_cell
+from variorum.report.funnel import Group, funnel, plot, why, worst
+from variorum.report.hub_types import front_matter
+from variorum.report.rows import edition_rows, variants
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.manifest import Manifest
+from variorum.schemas.recipe import Recipe
+from variorum.stages.evaluate import read_figures
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
+    """Render the card and the contact sheet and put both, with the recipe, beside the manifest; returns the card."""
+    rows = edition_rows(manifest, store)
+    made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
+    write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
+    write_beside(manifest, "recipe.yaml", made, store)
+    if manifest.ledger:
+        write_beside(manifest, "funnel.png", plot(funnel(manifest, rows)), store)
+    text = render_card(recipe, manifest, store, rows)
+    write_beside(manifest, "README.md", text.encode(), store)
+    return text
+
+
+def check_template(recipe: Recipe) -> None:
+    """Whether the recipe's card has a template; asked before any work. Raises RecipeError."""
+    names = [name for name in _templates() if not name.startswith("_")]
+    if recipe.card.template not in names:
+        raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
+
+
+def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = None) -> str:
+    """The card's Markdown with the Hub's YAML header; `rows` are the edition's, if they are read already.
+
+    Raises:
+        RecipeError: no template of the recipe's name in data_cards/.
+    """
+    check_template(recipe)
+    rows = edition_rows(manifest, store) if rows is None else rows
+    return _render(
+        recipe.card.template,
+        header=yaml.safe_dump(card_header(recipe, manifest), sort_keys=False, allow_unicode=True, width=1000),
+        recipe=recipe,
+        manifest=manifest,
+        digest=manifest.digest(),
+        rows=summary_rows(manifest),
+        accepted=sum(shard.samples for shard in manifest.shards.get("test", [])),
+        quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
+        size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
+        evaluations=render_evaluations(recipe, manifest, store, rows),
+        curation=render_curation(manifest, rows),
+        made_by=yaml.safe_dump(made_by(recipe, manifest), sort_keys=False, width=100, default_flow_style=None).strip(),
+    )
+
+
+def made_by(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
+    """What the edition was made with: the recipe without where data lies, and the steps of the ledger it follows."""
+    return {**recipe.identity(), **({"curate": manifest.ledger.curate} if manifest.ledger else {})}
+
+
+def render_curation(manifest: Manifest, rows: Any) -> str:
+    """What curation did to a release, as Markdown; empty for an edition that isn't one."""
+    if manifest.ledger is None:
+        return ""
+    number = release_number(manifest.version)
+    base = manifest.version.removesuffix(f"-r{number}")
+    found = funnel(manifest, rows)
+    stages, figures, known = dict(found.stages), manifest.ledger.figures, _templates()
+    return _render(
+        "_curation",
+        manifest=manifest,
+        base=base,
+        number=number,
+        judged=stages["passed the checks"],
+        kept=stages["kept by curation"],
+        funnel=found,
+        tables={
+            kind: (*worst(groups), sum(groups.values(), Group()))
+            for kind, groups in found.groups.items()
+            if len(groups) > 1
+        },
+        detectors=render_detectors(manifest),
+        steps=[
+            _render(f"_{step}", figures=figures[step], manifest=manifest) for step in figures if f"_{step}" in known
+        ],
+        figures=[
+            (step, *row) for step, found in figures.items() if f"_{step}" not in known for row in flat_figures(found)
+        ],
+    )
+
+
+def render_detectors(manifest: Manifest) -> str:
+    """How much each detector of a release flags and how far they agree; empty where there are none."""
+    found = manifest.ledger.detectors if manifest.ledger else {}
+    if not found:
+        return ""
+    pairs = {tuple(pair["of"]): pair for pair in found["agreement"]}
+    return _render("_detectors", **found, pairs=pairs, names=dict(manifest.classes))
+
+
+def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store, rows: Any) -> str:
+    """The evaluations' figures as Markdown: by the template `_<evaluation>.md.j2` in data_cards/, else as a table."""
+    return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store, rows))
+
+
+def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[Shown]:
+    """The main table of each evaluation, as the card has it."""
+    parts = _evaluation_parts(recipe, manifest, store, edition_rows(manifest, store))
+    return [shown for _, tables in parts for shown in tables if shown.title]
+
+
+def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store, rows: Any) -> Iterator[tuple[str, list[Shown]]]:
+    known, order = _templates(), variants(rows)
+    for name, kept in evaluations(recipe, manifest, store).items():
+        tables: list[Shown] = []
+        if f"_{name}" in known:
+            values = {"figures": kept["figures"], "models": kept["models"], "order": order}
+            yield _render(f"_{name}", tables, **values), tables
+        else:
+            flat = Shown(name, ("figure", "value"), flat_figures(kept["figures"]))
+            yield f"### {name}\n\n{markdown(flat.head, flat.rows)}\n", [flat]
+
+
+def _templates() -> list[str]:
+    folder = importlib.resources.files("variorum.data_cards")
+    return sorted(item.name.removesuffix(".md.j2") for item in folder.iterdir() if item.name.endswith(".md.j2"))
+
+
+def _render(template: str, tables: list[Shown] | None = None, /, **values: Any) -> str:
+    """A template's text; what it draws with `table(head, rows, title)` is added to `tables`."""
+    import jinja2
+
+    def table(head: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> str:
+        shown = Shown(title, tuple(head), [tuple(map(str, row)) for row in rows])
+        if tables is not None:
+            tables.append(shown)
+        return markdown(shown.head, shown.rows)
+
+    folder = importlib.resources.files("variorum.data_cards")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        extensions=["jinja2.ext.do"],
+        autoescape=False,  # noqa: S701 - Markdown; what comes from data goes through the `cell` filter
+    )
+    environment.globals["table"] = table
+    environment.filters["cell"] = table_cell
+    environment.filters["fixed"] = fixed
+    environment.filters["interval"] = interval
+    environment.filters["pin"] = short_pin
+    environment.filters["why"] = why
+    environment.filters["two_digits"] = lambda number: "–" if number is None else f"{number:.2f}"
+    environment.filters["percent"] = percent
+    return environment.get_template(f"{template}.md.j2").render(**values)
+
+
+def card_header(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
+    """The YAML header: licence, names, size and the types of the columns."""
+    accepted = sum(shard.samples for shard in manifest.shards.get("test", []))
+    return {
+        "license": "other",
+        "license_name": "as-listed-per-picture",
+        "pretty_name": recipe.card.title or manifest.dataset,
+        "task_categories": ["image-classification"],
+        "size_categories": [next((name for limit, name in SIZES if accepted < limit), "n>1M")],
+        "tags": ["webdataset", "robustness", "variorum"],
+        **front_matter(manifest),
+    }
+
+
+def evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> dict[str, Any]:
+    """By name, the `figures` of the recipe's evaluations of this edition, and the pins of the `models` measured."""
+    names = [evaluation.component_name() for evaluation in recipe.evaluate]
+    return {name: kept for name in names if (kept := read_figures(name, manifest, store))}
+
+
+def short_pin(pin: str) -> str:
+    """`name@sha256:0123456789ab` of a pin; the whole of it stands in the manifest."""
+    name, _, weights = pin.partition("+")[0].partition("@")
+    kind, colon, number = weights.rpartition(":")
+    return f"{name}@{kind}{colon}{number[:12]}" if weights else name
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share for a table, – where there is none."""
+    return "–" if share is None else f"{100 * share:.{digits}f}"

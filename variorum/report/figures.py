@@ -1,0 +1,88 @@
+"""Figures as tables: plain rows of text, written as Markdown for the card and by Rich for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = tuple[str, ...]
+MOST = 12
+"""Items of a list of figures that are shown; the rest is in the edition's files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A table as people see it: a title, column heads, and rows of text; without a title it is for the card alone."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: list[Row]
+
+
+def flat_figures(figures: Mapping[str, Any]) -> list[Row]:
+    """(figure, value) for each figure, nested ones by their path: `classifier.accuracy`."""
+    return list(_flat(figures, ()))
+
+
+def _flat(value: Any, path: tuple[str, ...]) -> Iterator[Row]:
+    name = ".".join(path).replace("_", " ")
+    if isinstance(value, Mapping):
+        short = all(not isinstance(item, Mapping | list | tuple) for item in value.values())
+        if path and short and 0 < len(value) <= 6:
+            yield name, ", ".join(f"{key} {figure(item)}" for key, item in value.items())
+            return
+        for key, item in value.items():
+            yield from _flat(item, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        if all(not isinstance(item, Mapping | list | tuple) for item in value):
+            more = f" and {len(value) - MOST} more" if len(value) > MOST else ""
+            yield name, ", ".join(figure(item) for item in value[:MOST]) + more
+        else:
+            yield name, f"{len(value)} entries"
+    else:
+        yield name, figure(value)
+
+
+def figure(value: Any) -> str:
+    """A value in a table: floats to four digits, – for none."""
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table, the first column to the left and the others to the right."""
+    body = [[table_cell(cell) for cell in row] for row in rows]
+    lines = ["| " + " | ".join(line) + " |" for line in [head, *body]]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(head) - 1), *lines[1:]])
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """A number with so many digits after the point, – for none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
+    """`value [low, high]`; empty without one, – where it is unknown."""
+    if item is None:
+        return ""
+    if item["value"] is None:
+        return "–"
+    value, low, high = (fixed(item[name], digits) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def table_cell(value: object) -> str:
+    """Text from data, safe inside a Markdown table: no markup, no line breaks."""
+    text = " ".join(str(value).split())
+    for sign, escaped in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "&#124;"),
+        ("`", "&#96;"),
+        ("[", "&#91;"),
+    ):
+        text = text.replace(sign, escaped)
+    return text

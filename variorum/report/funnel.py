@@ -1,0 +1,251 @@
+"""What became of an edition's pictures, from source to release, by class, source and reason."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from variorum.schemas.manifest import Manifest
+
+ACTIONS = ("kept", "weight", "relabel", "review", "drop")
+COLOURS = {"kept": "#5b8a72", "weight": "#a9c3b3", "relabel": "#4a6fa5", "review": "#e0b04c", "drop": "#b0392e"}
+NAMES = {
+    "kept": "kept",
+    "weight": "kept with a weight",
+    "relabel": "relabelled",
+    "review": "to people",
+    "drop": "dropped",
+}
+COLUMNS = ("variant", "status", "labels", "origin", "licence", "action", "by", "why", "given")
+"""What is counted; an edition that curation hasn't touched lacks the last four."""
+TOUCHED = ("drop", "relabel", "review")
+"""Actions whose reasons are told by group."""
+MOST = 20
+"""Groups that a table or a plot shows; an edition may have thousands of classes."""
+
+
+HEAD = 2
+"""Bars that a panel's title and axis are as high as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What became of some pictures.
+
+    Attributes:
+        actions: one of `ACTIONS` to number.
+        reasons: (action, reason) to number, for the actions in `TOUCHED`.
+    """
+
+    actions: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def pictures(self) -> int:
+        """How many there are."""
+        return self.actions.total()
+
+    @property
+    def touched(self) -> int:
+        """How many are dropped, relabelled or to be looked at."""
+        return sum(self.actions[action] for action in TOUCHED)
+
+    def __add__(self, other: Group) -> Group:
+        return Group(self.actions + other.actions, self.reasons + other.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """A release in counts.
+
+    Attributes:
+        stages: (what, number of pictures), from first to last.
+        reasons: (action, step, reason, number), most frequent first.
+        groups: kind of group (`class`, `variant`, `source`, `licence`) to group; the most affected first.
+        class_folders: whether the only folders that pictures lie in are their classes, so that there is no `source`.
+    """
+
+    stages: list[tuple[str, int]]
+    reasons: list[tuple[str, str, str, int]]
+    groups: dict[str, dict[str, Group]]
+    class_folders: bool
+
+
+def funnel(manifest: Manifest, rows: Any) -> Funnel:
+    """The counts of a release, or the first stages of an edition that wasn't curated, from its `edition_rows`."""
+    names = dict(manifest.classes)
+    reasons: Counter[tuple[str, str, str]] = Counter()
+    groups: dict[str, dict[str, Group]] = {"class": {}, "variant": {}, "source": {}, "licence": {}}
+    tried = made = judged = kept = 0
+    folders = False
+    for batch in rows.select([name for name in COLUMNS if name in rows.column_names]).to_batches():
+        for row in batch.to_pylist():
+            tried += 1
+            made += row["status"] in ("accepted", "quarantined", "dropped")
+            if row["status"] not in ("accepted", "dropped"):
+                continue
+            judged += 1
+            kept += row["status"] == "accepted"
+            action = row.get("action")
+            if action:
+                reasons[action, row["by"], row["why"]] += 1
+            labels = row.get("given") or row["labels"] or [""]
+            name = names.get(labels[0], labels[0])
+            folders |= "/" in row["origin"]
+            places = {
+                "class": name or "unlabelled",
+                "variant": row["variant"],
+                "source": source_of(row["origin"], labels[0], name),
+                "licence": row["licence"] or "none given",
+            }
+            for kind, place in places.items():
+                group = groups[kind].setdefault(place, Group())
+                group.actions[action if action in ACTIONS else "kept"] += 1
+                if action in TOUCHED:
+                    group.reasons[action, row["why"]] += 1
+    stages = [("source pictures", manifest.sources), ("pictures asked for", tried), ("made", made)]
+    stages += [("passed the checks", judged)]
+    if manifest.ledger:
+        stages += [("kept by curation", kept)]
+    if set(groups["source"]) == {""}:
+        del groups["source"]
+    elif "" in groups["source"]:
+        groups["source"]["no folder"] = groups["source"].pop("") + groups["source"].get("no folder", Group())
+    return Funnel(
+        stages,
+        sorted(((*cause, number) for cause, number in reasons.items()), key=lambda x: (-x[3], x[:3])),
+        {kind: most_affected(found) for kind, found in groups.items() if found},
+        class_folders=folders and "source" not in groups,
+    )
+
+
+def source_of(origin: str, label: str, name: str) -> str:
+    """The first folder in which a picture lies that isn't its class; empty when there is none."""
+    return next((part for part in origin.split("/")[:-1] if part not in (label, name)), "")
+
+
+def most_affected(groups: Mapping[str, Group]) -> dict[str, Group]:
+    """Groups by the share of their pictures that isn't left alone, the highest first; the larger of two alike first."""
+
+    def turn(pair: tuple[str, Group]) -> tuple[float, int, str]:
+        name, group = pair
+        return -group.touched / max(1, group.pictures), -group.pictures, name
+
+    return dict(sorted(groups.items(), key=turn))
+
+
+def worst(groups: Mapping[str, Group], most: int = MOST) -> tuple[dict[str, Group], int, Group]:
+    """The first `most` affected groups in order, how many others there are, and those taken together."""
+    shown = dict([(name, group) for name, group in groups.items() if group.touched][:most])
+    others = [group for name, group in groups.items() if name not in shown]
+    return shown, len(others), sum(others, Group())
+
+
+def why(group: Group, most: int = 4) -> str:
+    """A group's reasons with their numbers, the commonest first: `copy 3, wrong_label 2`."""
+    by_reason: Counter[str] = Counter()
+    for (_, reason), number in group.reasons.items():
+        by_reason[reason] += number
+    ordered = sorted(by_reason.items(), key=lambda pair: (-pair[1], pair[0]))
+    if len(ordered) > most + 1:
+        ordered = [*ordered[:most], ("others", sum(number for _, number in ordered[most:]))]
+    return ", ".join(f"{reason} {number}" for reason, number in ordered)
+
+
+def plot(found: Funnel) -> bytes:
+    """The funnel, its reasons, and the most affected classes and sources as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = {kind: _bars(found.groups.get(kind, {})) for kind in ("class", "source", "variant", "licence")}
+    panels = {kind: bars for kind, bars in panels.items() if len(bars) > 1} or {"class": panels["class"]}
+    if "class" in panels:  # others only beside few classes, or the picture gets too long
+        panels = {kind: bars for kind, bars in panels.items() if kind in ("class", "source")}
+    causes = [(action, reason, number) for action, _, reason, number in found.reasons if action in ACTIONS][:MOST]
+    left_rows = [len(found.stages), *([len(causes)] if causes else [])]
+    right_rows = [max(1, len(bars)) for bars in panels.values()]
+    rows = max(sum(rows) + HEAD * len(rows) for rows in (left_rows, right_rows))
+    figure = Figure(figsize=(12, 0.6 + 0.27 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.15))
+    left, right = halves
+    stages, *reasons = _stack(left, left_rows, rows)
+    _numbers(stages, found.stages, ["#6d6d6d"] * len(found.stages), "From source to release")
+    if reasons:
+        labels = [(_short(f"{NAMES[action]}: {reason}", 40), number) for action, reason, number in causes]
+        _numbers(reasons[0], labels, [COLOURS[action] for action, *_ in causes], "What curation said, and why")
+    axes = _stack(right, right_rows, rows)
+    for place, (kind, bars) in zip(axes, panels.items(), strict=True):
+        _shares(place, bars, f"By {kind}, the most affected first")
+    axes[-1].set_xlabel("% of the pictures judged")
+    handles = {
+        label: handle for place in axes for handle, label in zip(*place.get_legend_handles_labels(), strict=True)
+    }
+    if handles:
+        right.legend(
+            handles.values(), handles, fontsize=9, loc="outside lower center", ncols=len(ACTIONS), frameon=False
+        )
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    return out.getvalue()
+
+
+def _bars(groups: Mapping[str, Group]) -> list[tuple[str, Group]]:
+    """What a plot shows of a kind of group: the worst by name, and the others as one."""
+    if len(groups) <= MOST:
+        return list(groups.items())
+    shown, others, rest = worst(groups)
+    return [*shown.items(), (f"{others} others", rest)]
+
+
+def _stack(figure: Any, panels: list[int], rows: int) -> list[Any]:
+    """Axes one below the other for panels of so many bars, all as thick; what is left of the `rows` stays empty."""
+    rest = rows - sum(panels) - HEAD * len(panels)
+    heights = [bars + HEAD for bars in panels] + ([rest] if rest else [])
+    axes = list(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
+    if rest:
+        axes.pop().set_axis_off()
+    return axes
+
+
+def _numbers(axes: Any, rows: list[tuple[str, int]], colours: list[str], title: str) -> None:
+    numbers = [number for _, number in rows]
+    axes.barh(range(len(rows)), numbers, color=colours, height=0.62)
+    axes.set_yticks(range(len(rows)), [what for what, _ in rows])
+    for place, number in enumerate(numbers):
+        axes.text(number, place, f" {number:,}", va="center", fontsize=9)
+    axes.set_xlim(0, 1.16 * max([1, *numbers]))
+    axes.set_xticks([])
+    axes.set_ylim(-0.5, len(rows) - 0.5)
+    axes.spines["bottom"].set_visible(False)
+    _dress(axes, title)
+
+
+def _shares(axes: Any, bars: list[tuple[str, Group]], title: str) -> None:
+    start = [0.0] * len(bars)
+    for action in ACTIONS:
+        shares = [100 * group.actions[action] / max(1, group.pictures) for _, group in bars]
+        if any(shares):
+            axes.barh(range(len(bars)), shares, left=start, color=COLOURS[action], label=NAMES[action], height=0.72)
+        start = [a + b for a, b in zip(start, shares, strict=True)]
+    axes.set_yticks(range(len(bars)), [f"{_short(name)} ({group.pictures:,})" for name, group in bars])
+    axes.set_xlim(0, 100)
+    axes.set_ylim(-0.5, max(1, len(bars)) - 0.5)
+    _dress(axes, title)
+
+
+def _dress(axes: Any, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=9, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _short(text: str, most: int = 30) -> str:
+    # a dollar sign would begin a formula
+    text = text.replace("$", r"\$")
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,165 @@
+"""The pipeline on one page: build, curate, release, evaluate, card.
+
+    recipe ─ plan ─ units: read, generate, write ─ receipts ═ the edition's manifest
+    its shards ─ detectors: measure, score ═ columns ─ deciders ═ verdicts ═ a ledger
+    its shards + the ledger ─ members copied ═ the release's manifest
+    the release ─ evaluations ═ figures ─ card, contact sheet
+
+Each function takes a job and a runner. What is done already is found and not done again, so every command can be
+interrupted and repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from variorum.edition.editions import check_version, sealed, set_current
+from variorum.edition.ledgers import kept_curation, put_curation
+from variorum.machine.progress import QUIET, Progress
+from variorum.report.card import check_template, write_card
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import Component, Detector, Evaluation
+from variorum.schemas.manifest import Ledger, Manifest
+from variorum.stages.build import Build, note_source, seal_edition
+from variorum.stages.decide import check_labels, decide
+from variorum.stages.evaluate import check_judges, check_references, kept_figures, put_figures
+from variorum.stages.job import Job, pins
+from variorum.stages.measure import Measure, edition_pieces, measures, reference_pieces
+from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
+from variorum.stages.requests import keep_requests
+from variorum.stages.score import Columns, Score, picture_table, scores
+from variorum.stages.stage import Runner, Threads, complete
+
+__all__ = ["Job", "Threads", "build", "curate", "evaluate", "release", "rollback", "run"]
+
+THREAD = Threads()
+
+
+def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force: bool = False) -> Manifest:
+    """The whole way: the edition, curated and released if the recipe curates, with its evaluations and its card.
+
+    Args:
+        job: recipe, profile and store.
+        runner: where the work is done.
+        progress: hears of it.
+        force: let verdicts drop every picture.
+
+    Raises:
+        VariorumError: whatever can't work, as early as it can be known.
+    """
+    check(job)
+    manifest = build(job, runner, progress, then=(*job.recipe.curate, *job.recipe.evaluate))
+    if job.recipe.curate:
+        number, ledger = curate(job, manifest, runner, progress, force=force)
+        manifest = release(job, manifest, number, ledger, runner, progress)
+    evaluate(job, manifest, runner, progress)
+    write_card(job.recipe, manifest, job.store)
+    return manifest
+
+
+def check(job: Job) -> None:
+    """What can be known before any work: references, models that would judge what they filtered, the card's template.
+
+    Raises:
+        VariorumError: whatever is wrong.
+    """
+    check_references(job)
+    check_template(job.recipe)
+
+
+def build(
+    job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, then: tuple[Component, ...] = ()
+) -> Manifest:
+    """The recipe's sealed edition; `then` are components that will work on it, whose models are looked for too."""
+    recipe, plan, store = job.recipe, job.plan, job.store
+    if done := sealed(recipe.dataset, recipe.version, plan.fingerprint, store):
+        note_source(done, recipe.source, store)
+        return done
+    check_version(recipe.dataset, recipe.version, plan.fingerprint, store, recipe.source.place())
+    requests = keep_requests(recipe, job.ctx, store, progress)
+    return seal_edition(job, complete(Build(job, then), runner, progress), requests)
+
+
+def curate(
+    job: Job, manifest: Manifest, runner: Runner = THREAD, progress: Progress = QUIET, *, force: bool = False
+) -> tuple[int, Ledger]:
+    """Number and content of the ledger that the recipe's curation makes of an edition."""
+    key = curation_key(job, manifest, force=force)
+    if kept := kept_curation(key, manifest, job.store):
+        return kept
+    steps, columns = job.recipe.curate, Columns()
+    check_labels(job, manifest)
+    looking = [step for step in steps if measures(step)]
+    if looking:
+        pieces = edition_pieces(manifest, looking, job.ctx)
+        found = complete(Measure(job, looking, pieces, "measuring", then=steps), runner, progress)
+        for step in looking:
+            columns.measured[step.component_name()] = [part.tables[step.component_name()] for part in found]
+    table, scoring = picture_table(manifest, job.store), [step for step in steps if scores(step)]
+    progress.start("scoring", len(scoring))
+    for step in scoring:
+        name = step.component_name()
+        asked = [one for one in looking if one.component_name() in step.needs()]
+        for reference in step.references():
+            pieces = reference_pieces(step, reference, asked, job.ctx)
+            found = complete(Measure(job, asked, pieces, f"measuring {name}.{reference}"), runner, progress)
+            by_detector = {one.component_name(): [part.tables[one.component_name()] for part in found] for one in asked}
+            columns.references.setdefault(name, {})[reference] = by_detector
+        (scored,) = complete(Score(job, manifest, name, columns, table), runner)
+        columns.scored[name] = scored.tables[name]
+        progress.advance(1)
+    number, ledger = decide(job, manifest, columns, force=force, table=table)
+    put_curation(key, number, job.store)
+    return number, ledger
+
+
+def release(
+    job: Job,
+    manifest: Manifest,
+    number: int,
+    ledger: Ledger,
+    runner: Runner = THREAD,
+    progress: Progress = QUIET,
+) -> Manifest:
+    """Carry out a ledger, seal the release and put it in use."""
+    fingerprint = release_fingerprint(manifest, ledger)
+    if done := sealed(manifest.dataset, f"{manifest.version}-r{number}", fingerprint, job.store):
+        set_current(manifest, number, job.store)
+        return done
+    receipts = complete(Release(job, manifest, ledger), runner, progress)
+    return seal_release(manifest, number, ledger, receipts, job.store)
+
+
+def evaluate(
+    job: Job, manifest: Manifest, runner: Runner = THREAD, progress: Progress = QUIET
+) -> dict[str, Mapping[str, Json]]:
+    """The figures of the recipe's evaluations on an edition, by name."""
+    figures: dict[str, Mapping[str, Json]] = {}
+    todo: list[Evaluation] = []
+    for evaluation in job.recipe.evaluate:
+        check_judges(evaluation, manifest, job)
+        if kept := kept_figures(evaluation, manifest, job):
+            figures[evaluation.component_name()] = kept
+        else:
+            todo.append(evaluation)
+    if not todo:
+        return figures
+    found = complete(Measure(job, todo, edition_pieces(manifest, todo, job.ctx), "evaluating"), runner, progress)
+    for evaluation in todo:
+        name, references = evaluation.component_name(), {}
+        for reference in evaluation.references():
+            pieces = reference_pieces(evaluation, reference, [evaluation], job.ctx)
+            parts = complete(Measure(job, [evaluation], pieces, f"measuring {name}.{reference}"), runner, progress)
+            references[reference] = [part.tables[name] for part in parts]
+        figures[name] = put_figures(evaluation, manifest, job, [part.tables[name] for part in found], references)
+    return figures
+
+
+def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
+    """Digest of all that decides a curation: the edition, every step with its models, and what it compares with."""
+    ctx, steps = job.ctx, list[Json]()
+    for step in job.recipe.curate:
+        references = step.references() if isinstance(step, Detector) else {}
+        compared: dict[str, Json] = {name: [one.fingerprint(), one.pin(ctx)] for name, one in references.items()}
+        steps.append([step.fingerprint(), pins(step, ctx), compared])
+    return digest(["curate", manifest.digest(), ctx.seed, steps, force])

@@ -1,0 +1,153 @@
+"""How an edition's detectors compare: how much each flags, in which classes, and whether two of them say the same.
+
+A detector is a step that follows the naming convention: `<step>.flag`, `<step>.score`, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from variorum.arrays import Bools, Floats, Ints, class_tiers
+from variorum.schemas.canonical import Json
+from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TAIL = 2
+MOST = 30
+"""Classes that are told of; an edition may have thousands."""
+LEAST = 10
+"""Pictures that two detectors must both have judged for their agreement to be told."""
+
+
+def detector_figures(table: pa.Table, classes: Sequence[tuple[str, str]]) -> dict[str, Json]:
+    """`flagged`, `agreement` and `classes` of the detectors whose columns are in the table; empty where none has flags.
+
+    Args:
+        table: of `decide`: the edition's columns and every step's.
+        classes: the manifest's, (id, name) in index order.
+    """
+    own = Table(table)
+    flags = {name: own[f"{name}.flag"] for name in _steps(table, ".flag") if _is(table, f"{name}.flag", "bool")}
+    scores = {
+        name: own[f"{name}.score"].astype(np.float64)
+        for name in _steps(table, ".score")
+        if _is(table, f"{name}.score", "float", "double", "halffloat")
+    }
+    if not table.num_rows or not flags:
+        return {}
+    y, present = own.labels()
+    judged = {
+        name: ~np.isnan(scores[name]) if name in scores else np.ones(len(y), bool) for name in {**flags, **scores}
+    }
+    ids = [classes[index][0] for index in present.tolist()]
+    return {
+        "flagged": flag_shares(flags, judged, y),
+        "agreement": agreement(flags, scores, judged),
+        "classes": flagged_classes(flags, y, ids),
+    }
+
+
+def flag_shares(flags: Mapping[str, Bools], judged: Mapping[str, Bools], y: Ints) -> dict[str, Json]:
+    """What share of the pictures that it judged a detector flags: of all, of the tail classes, and of both `alone`.
+
+    Alone means of the pictures that no other detector flags. They are presumed clean, so a detector that flags more of
+    them in the tail than elsewhere takes rare for wrong. None where there are no such pictures, or no flags.
+
+    Args:
+        flags: `[n]` by detector.
+        judged: `[n]` by detector.
+        y: labels `[n]` in 0..K-1, -1 for none.
+    """
+    tail = np.zeros(len(y), bool)
+    tail[y >= 0] = class_tiers(y[y >= 0]) == TAIL
+    votes = np.sum([*flags.values(), np.zeros(len(y))], axis=0)
+    found: dict[str, Json] = {}
+    for name, mine in judged.items():
+        flag = flags.get(name)
+        alone = votes - (0 if flag is None else flag) == 0
+        groups = {"all": mine, "tail": tail & mine}
+        groups |= {f"{group}_alone": rows & alone for group, rows in groups.items()}
+        found[name] = {
+            group: None if flag is None or not rows.any() else _rounded(flag[rows].mean())
+            for group, rows in groups.items()
+        }
+    return found
+
+
+def agreement(flags: Mapping[str, Bools], scores: Mapping[str, Floats], judged: Mapping[str, Bools]) -> list[Json]:
+    """φ of the flags and Spearman's ρ of the scores for each two detectors, over the pictures that both judged.
+
+    None where a detector flags nothing or everything, has no such column, or they have too few pictures in common.
+    """
+    from scipy.stats import rankdata
+
+    masks = {name: mask.tobytes() for name, mask in judged.items()}
+    ranked: dict[tuple[str, bytes], Floats] = {}
+
+    def ranks(name: str, both: Bools, key: bytes) -> Floats:
+        if (name, key) not in ranked:
+            ranked[name, key] = rankdata(scores[name][both])
+        return ranked[name, key]
+
+    found: list[Json] = []
+    names = list(judged)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            both = judged[first] & judged[second]
+            key = masks[first] if masks[first] == masks[second] else both.tobytes()
+            phi = rho = None
+            if both.sum() >= LEAST:
+                if first in flags and second in flags:
+                    phi = correlation(flags[first][both], flags[second][both])
+                if first in scores and second in scores:
+                    rho = correlation(ranks(first, both, key), ranks(second, both, key))
+            found.append({"of": [first, second], "phi": phi, "rho": rho})
+    return found
+
+
+def flagged_classes(flags: Mapping[str, Bools], y: Ints, ids: Sequence[str]) -> list[Json]:
+    """The classes of which the largest share is flagged by any detector: id, pictures, and each detector's share."""
+    if not flags or not len(ids):
+        return []
+    sizes = np.bincount(y[y >= 0], minlength=len(ids))
+
+    def shares(flag: Bools) -> Floats:
+        return np.asarray(np.bincount(y[flag & (y >= 0)], minlength=len(ids)) / np.maximum(sizes, 1))
+
+    by_any = shares(np.logical_or.reduce(list(flags.values())))
+    by_each = {name: shares(flag) for name, flag in flags.items()}
+    worst = np.lexsort((np.array(ids), -sizes, -by_any))[:MOST]
+    return [
+        {
+            "class": ids[k],
+            "pictures": int(sizes[k]),
+            "flagged": {"any": _rounded(by_any[k]), **{name: _rounded(each[k]) for name, each in by_each.items()}},
+        }
+        for k in worst.tolist()
+        if by_any[k]
+    ]
+
+
+def correlation(a: NDArray[Any], b: NDArray[Any]) -> float | None:
+    """Pearson's, of booleans φ; None where one of them is constant."""
+    x, z = (values - values.mean() for values in (a.astype(np.float64), b.astype(np.float64)))
+    spread = float(np.sqrt((x @ x) * (z @ z)))
+    return _rounded(float(x @ z) / spread) if spread > 0 else None
+
+
+def _steps(table: pa.Table, ending: str) -> list[str]:
+    return [name.removesuffix(ending) for name in table.column_names if name.endswith(ending)]
+
+
+def _is(table: pa.Table, name: str, *kinds: str) -> bool:
+    return str(table.schema.field(name).type) in kinds
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)

@@ -1,0 +1,209 @@
+"""Deciding: verdicts from columns, settled into one per picture, and what people are asked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from variorum.edition.ledgers import put_ledger, put_queue
+from variorum.edition.store import Store
+from variorum.edition.tables import filled_rows, keep_verdicts, read_table
+from variorum.schemas.component import Decider, Detector
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.manifest import Ledger, Manifest
+from variorum.schemas.table import Table
+from variorum.schemas.verdict import Action, Verdict
+from variorum.stages.agreement import detector_figures
+from variorum.stages.job import Job, pins
+from variorum.stages.score import Columns, add_columns, picture_table
+
+STRENGTH: Mapping[Action, int] = {"drop": 5, "review": 4, "relabel": 3, "weight": 2, "audit": 1, "keep": 0}
+"""Which action wins where deciders differ. People are asked before a label is changed, not before damage is dropped."""
+
+
+def decide(
+    job: Job, manifest: Manifest, columns: Columns, *, force: bool = False, table: Any = None
+) -> tuple[int, Ledger]:
+    """Verdicts and figures from all columns, kept as a numbered ledger.
+
+    Raises:
+        RecipeError: no picture would be left, unless forced; or a decider judged a picture that isn't there.
+    """
+    steps, ctx, store = job.recipe.curate, job.ctx, job.store
+    table = picture_table(manifest, store) if table is None else table
+    for step in steps:
+        table = add_columns(table, columns, step.component_name(), store, vectors=False)
+    said: dict[str, list[Verdict]] = {}
+    for late in (False, True):
+        if late:
+            table = add_verdicts(table, settle(verdict for found in said.values() for verdict in found))
+        for step in steps:
+            if isinstance(step, Decider) and step.reads_verdicts == late:
+                name = step.component_name()
+                said[name] = list(step.decide(Table(table, name), ctx))
+    verdicts = [verdict for found in said.values() for verdict in found]
+    settled = settle(verdicts)
+    check_verdicts(settled.values(), table, force=force)
+    figures = {}
+    for step in steps:
+        name = step.component_name()
+        if found := step.figures(Table(table, name, verdicts=said.get(name, ())), ctx):
+            figures[name] = dict(found)
+    ledger = Ledger(
+        edition=manifest.digest(),
+        curate=[step.identity() for step in steps],
+        models={alias: pin for step in steps for alias, pin in pins(step, ctx).items()},
+        measured=columns.measured,
+        scored=columns.scored,
+        verdicts=keep_verdicts(verdicts, store),
+        members=added_members(steps, columns, store),
+        counts=action_counts(settled),
+        figures=figures,
+        detectors=detector_figures(table, manifest.classes),
+    )
+    number = put_ledger(manifest, ledger, store)
+    put_queue(manifest, number, review_queue(verdicts, table), store)
+    return number, ledger
+
+
+def check_labels(job: Job, manifest: Manifest) -> None:
+    """Raise RecipeError when no picture has a label and there are steps that need some; asked before measuring."""
+    wanting = [step.component_name() for step in job.recipe.curate if step.needs_labels]
+    if not wanting:
+        return
+    rows = read_table(job.store, manifest.rows, ["label", "status"]).to_pydict()
+    labels = [label for label, status in zip(rows["label"], rows["status"], strict=True) if status == "accepted"]
+    if not labels or max(labels) >= 0:
+        return
+    without = " ".join(f"--set curate.{name}=null" for name in wanting)
+    raise RecipeError(
+        f"no picture of {manifest.dataset}@{manifest.version} has a label, which {', '.join(wanting)} need; "
+        f"leave them out with everything that needs them: {without}"
+    )
+
+
+def add_verdicts(table: Any, settled: Mapping[str, Verdict]) -> Any:
+    """The table with `verdict.action` and `verdict.labels`: what is settled so far for each picture."""
+    import pyarrow as pa
+
+    said = [settled.get(sample_id) for sample_id in table.column("id").to_pylist()]
+    action = pa.array([verdict.action if verdict else "keep" for verdict in said], pa.string())
+    labels = pa.array([" ".join(verdict.labels) if verdict else "" for verdict in said], pa.string())
+    return table.append_column("verdict.action", action).append_column("verdict.labels", labels)
+
+
+def settle(verdicts: Iterable[Verdict]) -> dict[str, Verdict]:
+    """One verdict per picture: the strongest action, and of two alike the first.
+
+    Deciders that propose different labels send the picture to review; weights multiply.
+    """
+    settled: dict[str, Verdict] = {}
+    for verdict in verdicts:
+        before = settled.get(verdict.id)
+        if before is None or STRENGTH[verdict.action] > STRENGTH[before.action]:
+            settled[verdict.id] = verdict
+        elif before.action == verdict.action == "relabel" and before.labels != verdict.labels:
+            settled[verdict.id] = replace(before, action="review", reason="labels_differ", labels=())
+        elif before.action == verdict.action == "weight":
+            settled[verdict.id] = replace(before, value=before.value * verdict.value)
+    return settled
+
+
+def action_counts(settled: Mapping[str, Verdict]) -> dict[str, dict[str, int]]:
+    """Action to reason to number of pictures."""
+    pairs = Counter((verdict.action, verdict.reason) for verdict in settled.values())
+    found: dict[str, dict[str, int]] = {}
+    for (action, reason), number in sorted(pairs.items()):
+        found.setdefault(action, {})[reason] = number
+    return found
+
+
+def check_verdicts(settled: Any, table: Any, *, force: bool) -> None:
+    """Refuse verdicts on pictures that aren't there, and those that would leave nothing. Raises RecipeError."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    settled, pictures = list(settled), len(table)
+    rows = pc.index_in(pa.array([verdict.id for verdict in settled], pa.string()), value_set=table.column("id"))
+    dropped: dict[tuple[str, str], int] = {}
+    for verdict, sha256 in zip(settled, table.column("sha256").take(rows).to_pylist(), strict=True):
+        if verdict.sha256 != sha256:
+            raise RecipeError(
+                f"curate.{verdict.by}: gave a verdict on {verdict.id}, which is no picture of the edition"
+            )
+        if verdict.action == "drop":
+            cause = (verdict.by, verdict.reason)
+            dropped[cause] = dropped.get(cause, 0) + 1
+    if pictures and sum(dropped.values()) == pictures and not force:
+        causes = ", ".join(f"{by} {reason}: {number}" for (by, reason), number in sorted(dropped.items()))
+        raise RecipeError(
+            f"curate: the verdicts would drop all {pictures} pictures ({causes}); loosen the rule, or --force"
+        )
+
+
+def added_members(steps: Sequence[Detector | Decider], columns: Columns, store: Store) -> dict[str, str]:
+    """Members that a release adds to its samples. Raises RecipeError when some samples have one and some don't."""
+    found = {}
+    for step in steps:
+        name = step.component_name()
+        adds = step.adds if isinstance(step, Detector) else {}
+        for ending, column in adds.items():
+            full = f"{name}.{column}"
+            counted = [filled_rows(store, info, full) for parts in columns.parts(name) for info in parts]
+            rows, filled = (sum(numbers) for numbers in zip((0, 0), *counted, strict=True))
+            if 0 < filled < rows:
+                raise RecipeError(f"curate.{name}: {column} must have content for every picture, or for none")
+            if filled:
+                found[ending] = full
+    return found
+
+
+def review_queue(verdicts: Iterable[Verdict], table: Any) -> str:
+    """What people are asked, as CSV: one line per picture, most suspect first.
+
+    Pictures on which deciders contradict each other come first, the audit's random sample last. In between, reasons
+    come in the order in which verdicts first name them, because values behind different reasons can't be compared;
+    within a reason the highest value comes first. A picture drawn for the audit is asked about whatever else is done
+    with it, and a relabelled one about its new label.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    verdicts = list(verdicts)
+    drawn = {verdict.id: verdict for verdict in verdicts if verdict.action == "audit"}
+    settled = settle(verdicts)
+    wanted = drawn | {name: verdict for name, verdict in settled.items() if verdict.action == "review"}
+    names = ["id", "sha256", "variant", "labels", "origin"]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*names, "by", "reason", "value", "audit", "new_labels"])
+    asked = pc.is_in(table.column("id"), value_set=pa.array(list(wanted), pa.string()))
+    rows = table.select(names).filter(asked).to_pylist()
+    turn: dict[tuple[str, str], int] = {}
+    given: dict[str, int] = {}
+    for place, verdict in enumerate(verdicts):
+        turn.setdefault((verdict.by, verdict.reason), place)
+        given.setdefault(verdict.id, place)
+
+    def order(verdict: Verdict) -> tuple[bool, int, float, int]:
+        value = math.inf if math.isnan(verdict.value) else -verdict.value
+        return verdict.action == "audit", turn.get((verdict.by, verdict.reason), -1), value, given[verdict.id]
+
+    rows.sort(key=lambda row: order(wanted[row["id"]]))
+    for row in rows:
+        verdict = wanted[row["id"]]
+        value = "" if math.isnan(verdict.value) else f"{verdict.value:.6g}"
+        cells = [row["id"], row["sha256"], row["variant"], " ".join(row["labels"] or ()), row["origin"]]
+        new = plain(" ".join(settled[row["id"]].labels))
+        writer.writerow([*map(plain, cells), verdict.by, verdict.reason, value, int(row["id"] in drawn), new])
+    return out.getvalue()
+
+
+def plain(text: str) -> str:
+    """Text that a spreadsheet doesn't take for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,83 @@
+"""What a run will cost, judged by what the same dataset's units cost in this store before; never guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from variorum.edition.editions import editions, resolve
+from variorum.edition.store import Store
+from variorum.schemas.manifest import Receipt
+from variorum.stages.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is known of a run before it.
+
+    Attributes:
+        done: units finished already.
+        units: all of them.
+        measured_on: source samples of earlier units that the figures come from; 0 when there are none, and then:
+        disk_bytes: None; else the size of the finished edition's shards and tables, without releases of it.
+        peak_bytes: None; else the most memory that a process used so far.
+        seconds: None; else what is left for one worker.
+    """
+
+    done: int
+    units: int
+    measured_on: int = 0
+    disk_bytes: int | None = None
+    peak_bytes: int | None = None
+    seconds: float | None = None
+
+    @property
+    def text(self) -> str:
+        """In a sentence."""
+        if self.disk_bytes is None or self.seconds is None:
+            return "none: no unit of this dataset was made in this store yet; a run with --limit gives one"
+        memory = f", {_bytes(self.peak_bytes)} of memory at most" if self.peak_bytes else ""
+        return (
+            f"{_bytes(self.disk_bytes)} on disk{memory}, {_duration(self.seconds)} to go with one worker "
+            f"(from {self.measured_on} samples made before)"
+        )
+
+
+def estimate(job: Job) -> Estimate:
+    """Size, memory and time of a run, from receipts of the dataset's editions in the store."""
+    store, plan, files = job.store, job.plan, job.store.listing()
+    receipts = {unit.key: store.receipt(unit.key) for unit in plan.units}
+    kept = {key: receipt for key, receipt in receipts.items() if receipt and files.holds(receipt.files())}
+    earlier = list(kept.values()) or _earlier(job.recipe.dataset, store)
+    samples = sum(receipt.stop - receipt.start for receipt in earlier)
+    if not samples:
+        return Estimate(len(kept), len(plan.units))
+    size = sum(info.size for receipt in earlier for info, _ in receipt.files()) / samples
+    seconds = sum(_made(receipt, "seconds") for receipt in earlier) / samples
+    left = sum(unit.samples for unit in plan.units if unit.key not in kept)
+    peak = int(max(_made(receipt, "peak_memory") for receipt in earlier))
+    return Estimate(len(kept), len(plan.units), samples, int(size * plan.size), peak or None, seconds * left)
+
+
+def _made(receipt: Receipt, name: str) -> float:
+    return float(str(receipt.made.get(name, 0)))
+
+
+def _earlier(dataset: str, store: Store) -> list[Receipt]:
+    versions = [version for name, version in editions(store) if name == dataset]
+    if not versions:
+        return []
+    manifest = resolve(f"{dataset}@{versions[-1]}", store)
+    return [receipt for unit in manifest.units if (receipt := store.receipt(unit))]
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"

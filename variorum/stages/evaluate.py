@@ -1,0 +1,110 @@
+"""Evaluating: an evaluation's figures over a sealed edition, kept beside its manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from variorum.edition.editions import read_beside, write_beside
+from variorum.edition.tables import read_part
+from variorum.models import refuse_filters
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import Evaluation
+from variorum.schemas.errors import SourceError
+from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.table import Table
+from variorum.stages.job import Job, pins
+
+SET = "set"
+"""Column that says which reference a row belongs to."""
+
+
+def check_references(job: Job) -> None:
+    """Whether evaluations and comparisons with other sources will work; asked before any picture is made.
+
+    Raises:
+        SourceError: a reference is missing or empty.
+        RecipeError: an alias isn't known, or a model would judge what it filtered.
+        ModelUnavailable: a model has no pin yet.
+    """
+    recipe, ctx = job.recipe, job.ctx
+    filters = [ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()]
+    for evaluation in recipe.evaluate:
+        refuse_filters(pins(evaluation, ctx), filters)
+    for part, components in (("curate", recipe.curate), ("evaluate", recipe.evaluate)):
+        for component in components:
+            for name, source in getattr(component, "references", dict)().items():
+                if not source.size(ctx):
+                    raise SourceError(f"{part}.{component.component_name()}.{name}: it has no samples")
+
+
+def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
+    """A model that decided what is in an edition may not be measured on it. Raises RecipeError naming the alias."""
+    refuse_filters(pins(evaluation, job.ctx), manifest.filters)
+
+
+def evaluation_key(evaluation: Evaluation, manifest: Manifest, job: Job) -> str:
+    """Digest of all that decides an evaluation's figures."""
+    ctx = job.ctx
+    compared: dict[str, Json] = {
+        name: [source.fingerprint(), source.pin(ctx)] for name, source in evaluation.references().items()
+    }
+    return digest(["evaluate", manifest.digest(), evaluation.fingerprint(), ctx.seed, pins(evaluation, ctx), compared])
+
+
+def kept_figures(evaluation: Evaluation, manifest: Manifest, job: Job) -> Mapping[str, Json] | None:
+    """The figures that lie beside the manifest, if they are of this evaluation as it is now."""
+    kept = read_figures(evaluation.component_name(), manifest, job.store)
+    return kept["figures"] if kept and kept.get("key") == evaluation_key(evaluation, manifest, job) else None
+
+
+def read_figures(name: str, manifest: Manifest, store: Any) -> dict[str, Any] | None:
+    """What `evaluation-<name>.json` says, or None: `figures`, and the pins of the `models` measured.
+
+    Figures of what a -dev edition was before it moved don't count.
+    """
+    data = read_beside(manifest, f"evaluation-{name}.json", store)
+    try:
+        kept = json.loads(data) if data else None
+    except ValueError:  # damaged; the evaluation writes it again
+        return None
+    return kept if isinstance(kept, dict) and kept.get("edition") == manifest.digest() else None
+
+
+def put_figures(
+    evaluation: Evaluation,
+    manifest: Manifest,
+    job: Job,
+    measured: Sequence[ShardInfo],
+    references: Mapping[str, Sequence[ShardInfo]],
+) -> Mapping[str, Json]:
+    """Compute an evaluation's figures and keep them beside the manifest.
+
+    Args:
+        evaluation: which one.
+        manifest: the edition.
+        job: has the seed and the store.
+        measured: its rows of each shard.
+        references: its rows of each reference, by name.
+    """
+    import pyarrow as pa
+
+    name, tables = evaluation.component_name(), []
+    for reference, infos in [("", measured), *references.items()]:
+        for info in infos:
+            rows = read_part(job.store, info, lambda schema: schema.names)
+            if references:
+                rows = rows.append_column(SET, pa.array([reference] * len(rows), pa.string()))
+            tables.append(rows)
+    table = pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
+    figures = dict(evaluation.figures(Table(table, name), job.ctx))
+    record = {
+        "edition": manifest.digest(),
+        "key": evaluation_key(evaluation, manifest, job),
+        "models": pins(evaluation, job.ctx),
+        "figures": figures,
+    }
+    kept = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+    write_beside(manifest, f"evaluation-{name}.json", kept.encode(), job.store)
+    return figures

@@ -1,0 +1,262 @@
+"""Measuring: what detectors and evaluations see in pictures, one piece at a time, kept by what it depends on.
+
+A piece is a shard of the edition or a stretch of a source to compare with. It is read and decoded once for all
+components that still have to look at it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
+
+from variorum.edition.samples import decoded, read_sample
+from variorum.edition.shards import read_shard
+from variorum.edition.tables import keep_columns, keep_rows
+from variorum.machine.prefetch import batched, prefetch
+from variorum.machine.progress import Advance
+from variorum.models.memory import running_out
+from variorum.pixels import decode
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import Component, Context, Detector, Evaluation, Row, Source
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.manifest import Manifest, ShardInfo, Tables
+from variorum.schemas.sample import Failure, Sample
+from variorum.stages.job import Job, check_models, pins
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+"""Samples that `measure` gets at a time. Fixed, because the last bits of a model's floats depend on the batch."""
+PIECE = 1000
+"""Samples of a reference in a piece."""
+AHEAD = 8
+"""Samples decoded ahead of the models."""
+
+Measurer = Detector | Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is measured at a time.
+
+    Attributes:
+        content: what the pictures are, for keys: a shard's sha256, or a source's digest with the positions.
+        samples: how many.
+        keys: component to the key of its table.
+        shard: of the edition; None for a reference.
+        owner: name of the component that has the reference.
+        reference: its name there; `""` for the edition.
+        start: position of its first sample in the reference.
+    """
+
+    content: Json
+    samples: int
+    keys: Mapping[str, str]
+    shard: ShardInfo | None = None
+    owner: str = ""
+    reference: str = ""
+    start: int = 0
+
+    @property
+    def key(self) -> str:
+        """Digest of the tables' keys."""
+        return digest(dict(self.keys))
+
+    def __str__(self) -> str:
+        return f"shard {self.shard.sha256[:12]}" if self.shard else f"{self.reference} from {self.start}"
+
+
+class Measure:
+    """What some detectors or evaluations measure on some pieces; the result has a table for each component.
+
+    Args:
+        job: whose recipe has them.
+        measurers: the detectors or evaluations.
+        pieces: with the keys of their tables.
+        doing: what progress says.
+        then: components that will work on the result, whose models are checked too.
+    """
+
+    name = "measure"
+    uses_models = True
+
+    def __init__(
+        self,
+        job: Job,
+        measurers: Sequence[Measurer],
+        pieces: Sequence[Piece],
+        doing: str,
+        *,
+        then: Sequence[Component] = (),
+    ) -> None:
+        self.job = job
+        self.then = then
+        self.names = [measurer.component_name() for measurer in measurers]
+        self.pieces = pieces
+        self.doing = doing
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "pieces": (), "then": ()}  # each piece travels on its own
+
+    @property
+    def measurers(self) -> list[Measurer]:
+        """The components, out of the job's recipe."""
+        return [self.job.component(name) for name in self.names]
+
+    def parts(self) -> Sequence[Piece]:
+        """The pieces."""
+        return self.pieces
+
+    def kept(self, part: Piece) -> Tables | None:
+        """The tables, if there is one for each component."""
+        found = {name: self.job.store.table(key) for name, key in part.keys.items()}
+        tables = {name: info for name, info in found.items() if info}
+        return Tables(tables=tables) if len(tables) == len(found) else None
+
+    def check(self) -> None:
+        """Whether the models can be had, those of later components too. Raises ModelUnavailable."""
+        check_models([*self.measurers, *self.then], self.job.ctx)
+
+    @running_out()
+    def make(self, part: Piece, advance: Advance) -> Tables:
+        """Measure a piece with the components whose tables are missing, in one pass over the pictures.
+
+        Raises:
+            RecipeError: a detector gives more or fewer rows than samples, or columns of mixed shapes.
+        """
+        store, ctx = self.job.store, self.job.ctx
+        kept = {
+            name: info
+            for name, key in part.keys.items()
+            if (info := store.table(key)) and store.has([(info, ".parquet")])
+        }
+        todo = [measurer for measurer in self.measurers if measurer.component_name() not in kept]
+        if not todo:
+            advance(part.samples)
+            return Tables(tables=kept)
+        rows: dict[str, list[Row]] = {measurer.component_name(): [] for measurer in todo}
+        pictures: list[tuple[str, str]] = []
+        with closing(prefetch(self._samples(part, advance), AHEAD)) as samples:
+            for batch in batched(samples, BATCH):
+                pictures += [(sample.id, sha256) for sample, sha256 in batch]
+                for measurer in todo:
+                    rows[measurer.component_name()] += _measured(measurer, [sample for sample, _ in batch], ctx)
+        for measurer in todo:
+            name = measurer.component_name()
+            info = _keep(measurer, rows[name], pictures, self.job)
+            store.put_table(part.keys[name], info)
+            kept[name] = info
+        return Tables(tables=kept)
+
+    def _samples(self, part: Piece, advance: Advance) -> Iterator[tuple[Sample, str]]:
+        if part.shard:
+            return shard_samples(part.shard, self.job, advance)
+        source = self.job.component(part.owner).references()[part.reference]
+        stop = part.start + part.samples
+        found = source_pictures(part.reference, source, part.start, stop, self.job.ctx, advance)
+        return ((sample, "") for sample in found)
+
+
+def measures(step: object) -> TypeGuard[Measurer]:
+    """Whether a component looks at pictures at all."""
+    return isinstance(step, Evaluation) or (isinstance(step, Detector) and type(step).measure is not Detector.measure)
+
+
+def edition_pieces(manifest: Manifest, measurers: Sequence[Measurer], ctx: Context) -> list[Piece]:
+    """The edition's shards of accepted pictures."""
+    shards = manifest.shards.get("test", [])
+    keys = table_keys([shard.sha256 for shard in shards], measurers, ctx)
+    return [Piece(shard.sha256, shard.samples, own, shard) for shard, own in zip(shards, keys, strict=True)]
+
+
+def reference_pieces(owner: Measurer, name: str, measurers: Sequence[Measurer], ctx: Context) -> list[Piece]:
+    """One of a component's references in stretches of `PIECE` samples. Raises SourceError when it is missing."""
+    source = owner.references()[name]
+    held, size = digest([source.fingerprint(), source.pin(ctx)]), source.size(ctx)
+    starts = range(0, size, PIECE)
+    contents: list[Json] = [[held, start, min(start + PIECE, size)] for start in starts]
+    keys = table_keys(contents, measurers, ctx)
+    return [
+        Piece(content, min(PIECE, size - start), own, None, owner.component_name(), name, start)
+        for start, content, own in zip(starts, contents, keys, strict=True)
+    ]
+
+
+def table_keys(contents: Sequence[Json], measurers: Sequence[Measurer], ctx: Context) -> list[dict[str, str]]:
+    """For each content, by component, the digest of all that decides what it measures there.
+
+    Every field counts that isn't declared `late`, and always the seed, the classes and the models.
+    """
+    classes: list[Json] = [[one.id, one.name] for one in ctx.source.classes(ctx)] if ctx.source else []
+    common: dict[str, list[Json]] = {}
+    for measurer in measurers:
+        fields = {name: value for name, value in measurer.identity().items() if name not in measurer.late}
+        common[measurer.component_name()] = [fields, measurer.revision, ctx.seed, classes, pins(measurer, ctx)]
+    shared = {name: digest(parts) for name, parts in common.items()}
+    return [{name: digest(["measure", part, content]) for name, part in shared.items()} for content in contents]
+
+
+def shard_samples(shard: ShardInfo, job: Job, advance: Advance = lambda _: None) -> Iterator[tuple[Sample, str]]:
+    """The shard's samples with decoded pixels and encoded extras, each with the sha256 of its picture."""
+    path = job.store.path(shard)
+    for key, members in read_shard(path):
+        sample, sha256 = read_sample(f"{path}, sample {key}", members)
+        assert isinstance(sample.image, bytes)
+        yield replace(sample, image=decode(sample.image)), sha256
+        advance(1)
+
+
+def source_pictures(
+    name: str, source: Source, start: int, stop: int, ctx: Context, advance: Advance = lambda _: None
+) -> Iterator[Sample]:
+    """Samples `start` to `stop - 1` of a source with decoded pixels; unreadable ones are left out, with a warning.
+
+    Args:
+        name: what the source is called in messages.
+        source: whose pictures.
+        start: position of the first.
+        stop: position after the last.
+        ctx: what the source may use.
+        advance: called with 1 for each.
+
+    Raises:
+        SourceError: none of them can be read, or the source has no pictures.
+    """
+    read, why = 0, "it gives none"
+    for item in decoded(source.read(start, stop, ctx), advance):
+        if isinstance(item, Failure):
+            why = item.detail or item.reason
+            log.warning("%s: %s is left out: %s", name, item.origin or item.id, why)
+        elif isinstance(item.image, bytes):
+            raise SourceError(f"{name}: {source.component_name()} has no pictures, only what to make")
+        else:
+            read += 1
+            yield item
+    if not read:
+        raise SourceError(f"{name}: no sample of {start} to {stop - 1} can be read: {why}")
+
+
+def _measured(measurer: Measurer, samples: Sequence[Sample], ctx: Context) -> list[Row]:
+    found = list(measurer.measure(samples, ctx))
+    if isinstance(measurer, Detector) and len(found) != len(samples):
+        raise RecipeError(
+            f"curate.{measurer.component_name()}: measure gave {len(found)} rows for {len(samples)} samples; "
+            "give one row per sample"
+        )
+    return found
+
+
+def _keep(measurer: Measurer, rows: list[Row], pictures: Sequence[tuple[str, str]], job: Job) -> ShardInfo:
+    name = measurer.component_name()
+    if isinstance(measurer, Evaluation):
+        return keep_rows(name, rows, job.store)
+    names = list(rows[0]) if rows else []
+    if odd := next((row for row in rows if list(row) != names), None):
+        differ = f"{', '.join(names)} in one, {', '.join(odd)} in another"
+        raise RecipeError(f"curate.{name}: measure's rows differ in their columns: {differ}")
+    columns: dict[str, Any] = {"id": [sample_id for sample_id, _ in pictures], "sha256": [sha for _, sha in pictures]}
+    columns |= {column: [row[column] for row in rows] for column in names}
+    return keep_columns(name, columns, len(rows), job.store)

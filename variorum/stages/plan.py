@@ -1,0 +1,82 @@
+"""From a recipe to its units: stretches of source samples, each with a key that covers all that decides its pictures.
+
+The key is a digest of the source's data, the components with their fields and revisions, the model pins and the seed.
+So a receipt under a key means that the unit is finished, whichever process did it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.errors import SourceError
+from variorum.schemas.recipe import Recipe
+
+FORMAT = 1
+"""Bumped when the shards or the table of an unchanged recipe would come out differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Source samples `start` to `stop - 1`, and the key of what the recipe makes of them."""
+
+    start: int
+    stop: int
+    key: str
+
+    @property
+    def samples(self) -> int:
+        """How many source samples it reads."""
+        return self.stop - self.start
+
+    def __str__(self) -> str:
+        return f"samples {self.start} to {self.stop}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a recipe comes to on this source with these models, before any work."""
+
+    units: tuple[Unit, ...]
+    size: int
+    fingerprint: str
+    classes: tuple[ClassInfo, ...]
+    models: dict[str, str]
+    filters: tuple[str, ...]
+
+
+def plan(recipe: Recipe, ctx: Context) -> Plan:
+    """Units and identity of an edition; no picture is read, no model loaded.
+
+    Raises:
+        SourceError: the source is missing or empty.
+        RecipeError: an alias isn't known, or a generator can't work on this source.
+        ModelUnavailable: a model has no pin yet.
+    """
+    source = recipe.source
+    size = source.size(ctx)
+    if size == 0:
+        raise SourceError(f"source {source.component_name()}: it has no samples")
+    for generator in recipe.generate:
+        generator.check(ctx)
+    size = min(size, recipe.limit or size)
+    aliases = sorted({alias for component in (source, *recipe.generate) for alias in component.aliases()})
+    models = {alias: ctx.models.pin(alias) for alias in aliases}
+    filters = sorted({ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()})
+    classes = source.classes(ctx)
+    identity: dict[str, Json] = {
+        "format": FORMAT,
+        "seed": recipe.seed,
+        "source": [source.fingerprint(), source.pin(ctx)],
+        "generate": [generator.fingerprint() for generator in recipe.generate],
+        "models": models,
+        "classes": [info.id for info in classes],
+    }
+    step = recipe.samples_per_shard
+    units = tuple(
+        Unit(start, stop, digest({**identity, "start": start, "stop": stop}))
+        for start, stop in ((start, min(start + step, size)) for start in range(0, size, step))
+    )
+    fingerprint = digest([recipe.fingerprint(), [unit.key for unit in units]])
+    return Plan(units, size, fingerprint, classes, models, tuple(filters))

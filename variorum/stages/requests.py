@@ -1,0 +1,129 @@
+"""The table of requests: one row per picture that a recipe asks for, written before any model is loaded.
+
+It follows from the recipe and the source's labels alone, so the same recipe gives the same bytes. The edition's table
+has the same id for the picture, or for the reason why it is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from variorum.edition.store import Store, hash_file
+from variorum.machine.progress import QUIET, Progress
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import Context, Generator
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.manifest import ShardInfo
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import Sample
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+"""Bumped when the table of an unchanged recipe would come out differently."""
+GROUP = 65_536
+"""Rows of a row group, which is what is held in memory."""
+COLUMNS: Mapping[str, str] = {
+    "id": "string",
+    "source": "string",
+    "origin": "string",
+    "route": "string",
+    "class": "string",
+    "k": "int32",
+    "variant": "string",
+    "template": "string",
+    "group": "string",
+    "prompt": "string",
+    "negative": "string",
+    "guidance": "float64",
+    "strength": "float64",
+    "steps": "int32",
+    "size": "int32",
+    "sampler": "string",
+    "seed": "int64",
+    "reason": "string",
+}
+"""Columns of the table, null where a generator has no such setting; `reason` says why a picture can't be made."""
+
+
+def keep_requests(recipe: Recipe, ctx: Context, store: Store, progress: Progress = QUIET) -> ShardInfo | None:
+    """The recipe's table of requests, written first if it is missing; None for a generator that lists none.
+
+    Only the first generator is asked: the others work on what it makes.
+
+    Raises:
+        SourceError: the source is missing.
+        RecipeError: the generator can't work on this source.
+    """
+    if not recipe.generate or not makes_requests(recipe.generate[0]):
+        return None
+    key = requests_key(recipe, ctx)
+    kept = store.table(key)
+    if kept and store.has([(kept, ".parquet")]):
+        return kept
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+    rows, written = request_rows(recipe, ctx, progress), 0
+    with store.temporary(".parquet") as path:
+        with pq.ParquetWriter(path, kinds, compression="zstd") as writer:
+            while group := list(islice(rows, GROUP)):
+                writer.write_table(_table(group, kinds))
+                written += len(group)
+        info = store.keep(path, sha256=hash_file(path), samples=written)
+    store.put_table(key, info)
+    return info
+
+
+def request_rows(recipe: Recipe, ctx: Context, progress: Progress = QUIET) -> Iterator[Mapping[str, Json]]:
+    """The requests one by one, from the source's labels; no picture is opened."""
+    size = _size(recipe, ctx)
+    progress.start("listing requests", size)
+
+    def outlines() -> Iterator[Sample]:
+        for sample in recipe.source.outline(0, size, ctx):
+            yield sample
+            progress.advance(1)
+
+    return recipe.generate[0].requests(outlines(), ctx)
+
+
+def requests_key(recipe: Recipe, ctx: Context) -> str:
+    """Digest of all that decides the requests; models don't."""
+    source, classes = recipe.source, recipe.source.classes(ctx)
+    names: list[Json] = [[info.id, info.name] for info in classes]
+    parts: list[Json] = [FORMAT, recipe.seed, source.fingerprint(), source.pin(ctx), _size(recipe, ctx), names]
+    return digest(["plan", *parts, recipe.generate[0].fingerprint()])
+
+
+def makes_requests(generator: Generator) -> bool:
+    """Whether a generator lists beforehand what it will make."""
+    return type(generator).requests is not Generator.requests
+
+
+def first_rows(info: ShardInfo, store: Store, number: int) -> list[dict[str, Json]]:
+    """The first rows of a table of requests."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(store.path(info, ".parquet")) as file:
+        for batch in file.iter_batches(batch_size=number):
+            found: list[dict[str, Json]] = batch.to_pylist()
+            return found
+    return []
+
+
+def _size(recipe: Recipe, ctx: Context) -> int:
+    size = recipe.source.size(ctx)
+    return min(size, recipe.limit or size)
+
+
+def _table(rows: list[Mapping[str, Json]], kinds: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    if unknown := {name for row in rows[:1] for name in row} - set(COLUMNS):
+        raise RecipeError(f"requests have no column {min(unknown)!r}; there are: {', '.join(COLUMNS)}")
+    return pa.Table.from_pydict({name: [row.get(name) for row in rows] for name in COLUMNS}, schema=kinds)

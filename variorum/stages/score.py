@@ -1,0 +1,206 @@
+"""Scoring: a detector's columns for the whole edition, from its own measurements and the columns that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from threadpoolctl import threadpool_limits
+
+from variorum.arrays import scalar_columns
+from variorum.edition.store import Store
+from variorum.edition.tables import HIDDEN, KEYS, keep_columns, read_part
+from variorum.machine.progress import Advance
+from variorum.models.memory import running_out
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import Detector
+from variorum.schemas.errors import CorruptShard, RecipeError
+from variorum.schemas.manifest import Ledger, Manifest, ShardInfo, Tables
+from variorum.schemas.table import Table
+from variorum.stages.job import Job, check_models, pins
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The tables of detectors as far as they are made.
+
+    Attributes:
+        measured: detector to its tables, one per shard.
+        scored: detector to its table of the whole edition.
+        references: detector and reference to the tables of what was measured there, by detector, one per piece.
+    """
+
+    measured: dict[str, list[ShardInfo]] = field(default_factory=dict)
+    scored: dict[str, ShardInfo] = field(default_factory=dict)
+    references: dict[str, dict[str, dict[str, list[ShardInfo]]]] = field(default_factory=dict)
+
+    def parts(self, detector: str) -> list[list[ShardInfo]]:
+        """A detector's tables, each as the parts that make up the whole edition."""
+        scored = [[self.scored[detector]]] if detector in self.scored else []
+        return ([self.measured[detector]] if detector in self.measured else []) + scored
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """One detector's columns to be made."""
+
+    detector: str
+    key: str
+    samples: int = 1
+
+    def __str__(self) -> str:
+        return self.detector
+
+
+class Score:
+    """One detector over the whole edition.
+
+    Args:
+        job: whose recipe has it.
+        manifest: the edition.
+        detector: its name.
+        columns: the tables made before.
+        table: the edition's pictures, if they are read already.
+    """
+
+    name = "score"
+    doing = "scoring"
+    uses_models = False
+
+    def __init__(self, job: Job, manifest: Manifest, detector: str, columns: Columns, table: Any = None) -> None:
+        self.job = job
+        self.manifest = manifest
+        self.detector = detector
+        self.columns = columns
+        self._table = table
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_table": None}
+
+    def parts(self) -> Sequence[Scoring]:
+        """One: a detector sees all pictures at once."""
+        return [Scoring(self.detector, score_key(self.job, self.manifest, self.detector, self.columns))]
+
+    def kept(self, part: Scoring) -> Tables | None:
+        """The table of its columns."""
+        info = self.job.store.table(part.key)
+        return Tables(tables={self.detector: info}) if info else None
+
+    def check(self) -> None:
+        """Whether its models can be had. Raises ModelUnavailable."""
+        check_models([self.job.component(self.detector)], self.job.ctx)
+
+    @running_out()
+    def make(self, part: Scoring, advance: Advance) -> Tables:
+        """Compute and keep the columns. Raises RecipeError for columns that aren't of one length, shape and type."""
+        store, detector = self.job.store, self.job.component(self.detector)
+        table = picture_table(self.manifest, store) if self._table is None else self._table
+        ids = {name: table.column(name).to_pylist() for name in KEYS}
+        for other in (*detector.needs(), self.detector):
+            table = add_columns(table, self.columns, other, store, vectors=True)
+        references = {
+            name: Table(reference_table(tables, store), self.detector)
+            for name, tables in self.columns.references.get(self.detector, {}).items()
+        }
+        with threadpool_limits(1, user_api="blas"):  # sums of floats, and with them the digest, depend on the threads
+            found = detector.score(Table(table, self.detector, references), self.job.ctx)
+        info = keep_columns(self.detector, {**ids, **found}, table.num_rows, store)
+        store.put_table(part.key, info)
+        advance(1)
+        return Tables(tables={self.detector: info})
+
+
+def scores(step: object) -> TypeGuard[Detector]:
+    """Whether a component is a detector that gives columns for the whole edition."""
+    return isinstance(step, Detector) and type(step).score is not Detector.score
+
+
+def score_key(job: Job, manifest: Manifest, name: str, columns: Columns) -> str:
+    """Digest of all that decides a detector's columns: its fields, the edition's table, the columns that it reads."""
+    detector, ctx = job.component(name), job.ctx
+    read: dict[str, Json] = {
+        other: [[info.sha256 for info in parts] for parts in columns.parts(other)]
+        for other in (*detector.needs(), name)
+    }
+    rows: list[Json] = [info.sha256 for info in manifest.rows]
+    compared: dict[str, Json] = {
+        reference: {other: [info.sha256 for info in parts] for other, parts in tables.items()}
+        for reference, tables in columns.references.get(name, {}).items()
+    }
+    classes: list[Json] = [list(pair) for pair in manifest.classes]
+    identity: list[Json] = [detector.identity(), detector.revision, ctx.seed, classes, pins(detector, ctx)]
+    return digest(["score", identity, rows, read, compared])
+
+
+def picture_table(manifest: Manifest, store: Store) -> Any:
+    """The edition's table, one row per accepted picture, in the order of the shards."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    tables = [
+        read_part(store, info, lambda schema: [name for name in schema.names if name not in HIDDEN])
+        for info in manifest.rows
+    ]
+    # a unit's table lacks the columns of gates that none of its pictures has
+    table = pa.concat_tables(tables, promote_options="default")
+    return table.filter(pc.field("status") == "accepted").combine_chunks()
+
+
+def reference_table(tables: Mapping[str, Sequence[ShardInfo]], store: Store) -> Any:
+    """What detectors measured on a reference, side by side: one row per picture."""
+    import pyarrow as pa
+
+    found = None
+    for infos in tables.values():
+        side = pa.concat_tables([read_part(store, info, lambda schema: schema.names) for info in infos])
+        if found is None:
+            found = side
+            continue
+        for name in side.column_names:
+            if name not in KEYS:
+                found = found.append_column(name, side.column(name))
+    return found
+
+
+def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vectors: bool) -> Any:
+    """The table with a detector's columns.
+
+    Raises:
+        CorruptShard: a detector's table names other pictures than the edition's.
+    """
+    import pyarrow as pa
+
+    for parts in columns.parts(step):
+        if not parts:
+            continue
+        pick = (lambda schema: schema.names) if vectors else scalar_columns
+        pieces, row = [read_part(store, info, pick) for info in parts], 0
+        for info, piece in zip(parts, pieces, strict=True):
+            if not piece.select(KEYS).equals(table.select(KEYS).slice(row, len(piece))):
+                raise CorruptShard(
+                    f"{store.object(info, '.parquet')}: this table of curate.{step} isn't of the edition's pictures; "
+                    f"delete it and curate again"
+                )
+            row += len(piece)
+        if row != len(table):
+            raise CorruptShard(f"curate.{step} has tables of {row} pictures, the edition of {len(table)}; curate again")
+        side = pa.concat_tables(pieces, promote_options="default").combine_chunks()
+        for name in side.column_names:
+            if name not in KEYS:
+                table = table.append_column(name, side.column(name))
+    return table
+
+
+def curated_table(manifest: Manifest, ledger: Ledger, steps: Sequence[str], store: Store) -> Table:
+    """The edition's table with all columns of the named detectors, vectors too, as a ledger has them.
+
+    Raises:
+        RecipeError: the ledger has no such detector.
+    """
+    table, columns = picture_table(manifest, store), Columns(ledger.measured, ledger.scored)
+    for step in steps:
+        if not columns.parts(step):
+            raise RecipeError(f"{manifest.dataset}@{manifest.version} wasn't curated with {step}; add it to the recipe")
+        table = add_columns(table, columns, step, store, vectors=True)
+    return Table(table)

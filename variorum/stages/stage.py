@@ -1,0 +1,118 @@
+"""The one loop of the pipeline: a stage is work in parts, and each part is kept or made.
+
+Building, measuring, scoring and releasing are stages. `complete` looks once what the store has, and a runner makes the
+rest: `Threads` here, Prefect in `flows/`, a cluster in a class of your own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from variorum.machine.progress import QUIET, Advance, Progress
+from variorum.schemas.errors import StoreError
+from variorum.schemas.manifest import Receipt, Tables
+from variorum.stages.job import Job
+
+log = logging.getLogger(__name__)
+
+
+class Part(Protocol):
+    """A piece of a stage's work; `str(part)` names it for people."""
+
+    @property
+    def key(self) -> str:
+        """Digest of all that decides the result."""
+
+    @property
+    def samples(self) -> int:
+        """How much of the progress it is."""
+
+
+P = TypeVar("P", bound=Part)
+R = TypeVar("R", bound=Receipt | Tables)
+
+
+class Stage(Protocol[P, R]):
+    """Work in parts. It pickles as plain values with its job, so `make` can be called in any process."""
+
+    name: str
+    """What a part is, in a word: `unit`."""
+    doing: str
+    """What progress says: `making pictures of`."""
+    uses_models: bool
+    """Whether `make` may want a GPU."""
+    job: Job
+
+    def parts(self) -> Sequence[P]:
+        """All of the work, in order."""
+
+    def kept(self, part: P) -> R | None:
+        """What the store says was made of a part; its files aren't looked for."""
+
+    def check(self) -> None:
+        """Raise ModelUnavailable when a model is missing; asked only when something is to be made."""
+
+    def make(self, part: P, advance: Advance) -> R:
+        """Do the work, keep the result and return it; if another process was first, return its result."""
+
+
+class Runner(Protocol):
+    """Where and how many at a time parts are made."""
+
+    def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
+        """Make the parts; results in their order.
+
+        A part that fails doesn't stop the others. The first error is raised once all have had their turn.
+        """
+
+
+def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> list[R]:
+    """The results of all parts, in order: those that the store has, and the others made by the runner."""
+    parts, files = stage.parts(), stage.job.store.listing()
+    found: dict[str, R] = {}
+    for part in parts:
+        result = stage.kept(part)
+        if result is not None and files.holds(result.files()):
+            found[part.key] = result
+    todo = [part for part in parts if part.key not in found]
+    progress.start(stage.doing, sum(part.samples for part in parts))
+    progress.advance(sum(part.samples for part in parts if part.key in found))
+    if todo:
+        stage.check()
+        found |= {part.key: result for part, result in zip(todo, runner.map(stage, todo, progress), strict=True)}
+    return [found[part.key] for part in parts]
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Makes parts on threads of this process."""
+
+    workers: int = 1
+
+    def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
+        """As `Runner.map`. When the store fails (a full disk), parts that haven't begun are left out."""
+        results: dict[int, R] = {}
+        errors: list[Exception] = []
+        with ThreadPoolExecutor(self.workers) as pool:
+            places = {pool.submit(stage.make, part, progress.advance): place for place, part in enumerate(parts)}
+            try:
+                for future in as_completed(places):
+                    if future.cancelled():
+                        continue
+                    try:
+                        results[places[future]] = future.result()
+                    except Exception as error:
+                        log.error("%s", error)
+                        errors.append(error)
+                        if isinstance(error, StoreError):
+                            pool.shutdown(wait=False, cancel_futures=True)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        if errors:
+            raise errors[0]
+        return [results[place] for place in range(len(parts))]
