@@ -103,16 +103,16 @@ class LinearSeparation(Detector):
         """Agreement of hyperplane and losses, the finding, a warning, and the number of pictures of each kind."""
         posterior, margin = table["z_posterior"], table["margin"]
         judged = np.isfinite(posterior) & np.isfinite(margin)
-        agreement = compare(margin[judged] > 0, posterior[judged] > self.suspect)
+        comparison = compare(margin[judged] > 0, posterior[judged] > self.suspect)
         kind, ratio = table["kind"], table["samples_a_feature"][:1]
         return {
             "judged": int(judged.sum()),
             "large_losses": int((posterior > self.suspect).sum()),
-            "agreement": rounded(agreement.agreement),
-            "kappa": rounded(agreement.kappa),
-            "estimated_precision": rounded(agreement.precision),
-            "probability_by_chance": rounded(agreement.chance),
-            "finding": agreement.finding,
+            "agreement": rounded(comparison.agreement),
+            "kappa": rounded(comparison.kappa),
+            "estimated_precision": rounded(comparison.precision),
+            "probability_by_chance": rounded(comparison.chance),
+            "finding": comparison.finding,
             "warning": DEGENERATE if (ratio < SCARCE).any() else "",
             "kinds": {name: int((kind == name).sum()) for name in ("clean", "flip_like", "ood_like", "simple_but_odd")},
             "flagged": int(table["flag"].sum()),

@@ -74,7 +74,7 @@ class PrefectRunner:
         """As `Runner.map`, with a progress artifact."""
         if stage.uses_models:
             ensure_gpu_limit()
-        submit = part_task.with_options(name=stage.name).submit
+        submit: Any = part_task.with_options(name=stage.name).submit
         token = reporting.set(progress)
         try:
             futures: list[Any] = [submit(quote(stage), quote(part), str(part)) for part in parts]
@@ -110,7 +110,7 @@ def in_flow(
 
     pool: Any = ThreadPoolTaskRunner(max_workers=workers)
     title = f"{job.recipe.dataset} {job.recipe.version}"
-    run_it = flow(name=name, flow_run_name=title, task_runner=pool, validate_parameters=False)(pipeline)
+    run_it: Any = flow(name=name, flow_run_name=title, task_runner=pool, validate_parameters=False)(pipeline)
     return run_it(job.recipe.dump(), job.profile, without_secrets(job.store.url)).unquote()  # type: ignore[no-any-return]
 
 
@@ -149,7 +149,8 @@ def scheduled_flow(
 def without_secrets(url: str) -> str:
     """A URL without a user's name and password."""
     scheme, mark, rest = url.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else url
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else url
 
 
 def gpus() -> int:

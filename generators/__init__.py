@@ -1,1 +1,1 @@
-"""Techniques that make pictures: one file each; the folders below hold the functions they are made of."""
+"""Techniques that make pictures, one file each. The folders hold the functions that they are made of."""

@@ -12,9 +12,7 @@ hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, de
 hypothesis.settings.load_profile("tests")
 
 TESTS = Path(__file__).parent
-# pytest puts this folder on the path, and tests/generators/ would then be a part of the package `generators`
-sys.path[:] = [place for place in sys.path if place != str(TESTS)]
-sys.path.append(str(TESTS / "plugins"))  # what a third-party wheel's install does; nothing is registered
+sys.path.append(str(TESTS / "plugins"))  # installs the package acme-components, with its entry points
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,9 @@ def dawid_skene(
     """
     cells, raters, answers = (np.asarray(array, np.int64) for array in (cells, raters, answers))
     if not len(cells) == len(raters) == len(answers):
-        raise SourceError(f"votes: {len(cells)} cells, {len(raters)} raters, {len(answers)} answers; must be as many")
+        raise SourceError(
+            f"votes: {len(cells)} cells, {len(raters)} raters, {len(answers)} answers; the numbers must be equal"
+        )
     if len(answers) and not ((answers >= 0) & (answers < ANSWERS)).all():
         raise SourceError(f"votes: answers must be 0 (no), 1 (maybe), 2 (yes), not {sorted(set(answers.tolist()))}")
     known = np.full(int(cells.max(initial=-1)) + 1, np.nan) if gold is None else np.asarray(gold, np.float64)

@@ -57,7 +57,7 @@ class Strata:
         return Strata(self.pictures, self.answered, self.answered - self.wrong)
 
     def rates(self) -> tuple[Floats, Floats, Floats]:
-        """Share wrong in each stratum, low and high end of its interval (`agresti_coull`); NaN, 0, 1 without answers."""
+        """Share wrong in each stratum and the ends of its interval (`agresti_coull`); NaN, 0 and 1 without answers."""
         value = np.divide(self.wrong, self.answered, out=np.full_like(self.wrong, np.nan), where=self.answered > 0)
         return value, *agresti_coull(self.wrong, self.answered, self.pictures)
 

@@ -1,7 +1,7 @@
 """Reads published panel data: reviewed mistakes of a model, and people's labels of pictures with several objects.
 
-The formats are those of github.com/google-research/imagenet-mistakes (Apache-2.0), published with Vasudevan et al. 2022,
-"When does dough become a bagel?", arXiv 2205.04596.
+The formats are those of github.com/google-research/imagenet-mistakes (Apache-2.0), published with Vasudevan et al.
+2022, "When does dough become a bagel?", arXiv 2205.04596.
 """
 
 from __future__ import annotations

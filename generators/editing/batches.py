@@ -44,7 +44,7 @@ def in_parts(
         cuda.empty_cache()
         most = len(part) // 2
         log.warning(
-            "%s: out of memory with %d pictures, going on with %d; set `batch` to that to avoid the failed call",
+            "%s: out of memory with %d pictures, going on with %d; set `batch` to that next time",
             name,
             len(part),
             most,

@@ -1,35 +1,37 @@
-"""Diffusion steered by a picture's complexity, around an object that stays: ImageNet-E's backgrounds.
+"""Diffusion guided by a picture's complexity around an object that is kept: ImageNet-E's backgrounds.
 
 After Li et al., ImageNet-E, CVPR 2023 (arXiv 2303.17096) and its released toolkit, on Blended Diffusion (Avrahami et
-al., CVPR 2022, arXiv 2111.14818), in pixel space and in latent space alike. A background is noised to some moment and
-denoised again (SDEdit, arXiv 2108.01073); on the way each step is shifted along the gradient of a loss
+al., CVPR 2022, arXiv 2111.14818), in pixel space and in latent space. A background is noised up to some timestep and
+denoised again (SDEdit, arXiv 2108.01073); each step is shifted along the gradient of a loss
 
     L = -λ C(x̂0) + r mean((x̂0 - clamp(x̂0))²) + a log p(y | x̂0),
 
-so λ above 0 makes a background more complex and λ below 0 less. Without a clamp the step's mean moves by -Σ ∇L, the
-toolkit's form; with one the predicted noise moves by √(1 - ᾱ) ∇L, in no cell further than a share of its own size.
+so λ above 0 makes a background more complex and λ below 0 less. Without a clamp the step's mean moves by -Σ ∇L, as in
+the toolkit; with one the predicted noise moves by √(1 - ᾱ) ∇L, limited in every cell to a share of the noise's size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from variorum.generators.editing.objectives import Objective, objective
+from variorum.generators.editing.timesteps import Timestep, timesteps
 from variorum.models.roles import Adversary, Denoised, Denoiser
 from variorum.schemas.errors import RecipeError
 
-Pixels = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Pixels
 
 DILATIONS = ((0.50, 51), (0.35, 31))
-"""With `coarse_to_fine`: above this share of the steps the object is grown by squares of this side, pixels."""
+"""With `coarse_to_fine`: above this share of the steps, the object is dilated by a square of this side in pixels."""
+
+Loss: TypeAlias = Callable[[Any], Any]
 
 
 class Guidance(BaseModel):
@@ -39,37 +41,38 @@ class Guidance(BaseModel):
 
     objective: Objective = "masked_hf"
     """What is raised or lowered: the background's share of high frequencies, or ImageNet-E's |FFT2| of the frame."""
-    up: float = Field(default=20000, gt=0)
+    # floats, also as defaults: ids depend on them, and 20000 and 20000.0 differ in JSON
+    up: float = Field(default=20000.0, gt=0)
     """λ of `guided_up`. ImageNet-E's own is 20, for `adm_compat` without a clamp."""
-    down: float = Field(default=-20000, lt=0)
+    down: float = Field(default=-20000.0, lt=0)
     """λ of `guided_down`."""
     steps: int = Field(default=100, ge=2, le=1000)
-    """Moments that the whole diffusion is spread over."""
+    """Timesteps that the whole diffusion is divided into."""
     start: int = Field(default=10, ge=1, le=1000)
-    """Moments that are gone through, the least noisy ones: how far a background may go from where it started."""
+    """How many of them, the least noisy ones, are run: how far a background may depart from where it starts."""
     clamp: float | None = Field(default=0.2, gt=0)
-    """The shift of a cell, at most, as a share of the predicted noise's rms; None for the toolkit's form, unlimited."""
+    """The largest shift of a cell, as a share of the predicted noise's RMS; None for the toolkit's unlimited form."""
     range_weight: float = Field(default=50, ge=0)
-    """r: what keeps pixels, or a latent's cells, near [-1, 1]; latents have no such range, so it counts for pixels."""
+    """r: keeps pixels near [-1, 1]; ignored for latents, which have no such range."""
     coarse_to_fine: bool = False
-    """Whether noisy moments keep clear of the object's surroundings."""
+    """Whether noisy timesteps also keep the surroundings of the object."""
     min_change: float | None = Field(default=None, gt=0)
-    """Change of the objective against the control that counts as done; None for 0.02, or 0.1 for `adm_compat`."""
+    """Least change of the objective against the control; None for 0.02, or 0.1 for `adm_compat`."""
     denoiser: str = "denoiser"
     adversary: str | None = None
     """A classifier that `guided_adversarial` is steered against; it may not judge the edition."""
-    adversary_scale: float = Field(default=10, gt=0)
+    adversary_scale: float = Field(default=10.0, gt=0)
     """a of `guided_adversarial`."""
 
     @model_validator(mode="after")
     def _starts_within(self) -> Guidance:
         if self.start > self.steps:
-            raise ValueError(f"start {self.start} is more than the {self.steps} steps that there are")
+            raise ValueError(f"start {self.start} is more than the {self.steps} steps")
         return self
 
     @property
     def least(self) -> float:
-        """The change that counts as done."""
+        """Least change of the objective that counts as an effect."""
         return self.min_change or (0.02 if self.objective == "masked_hf" else 0.1)
 
 
@@ -79,8 +82,8 @@ class Wish:
 
     Attributes:
         plate: `[H, W, 3]`, where it starts from.
-        picture: `[H, W, 3]`, the object in its place, which is re-imposed.
-        keep: `[H, W]`, true where `picture` stays.
+        picture: `[H, W, 3]`, with the object in its place.
+        keep: `[H, W]`, true where `picture` is kept.
         background: `[H, W]`, true where complexity is measured.
         seed: of all its noise.
         weight: λ.
@@ -90,85 +93,29 @@ class Wish:
 
     plate: Pixels
     picture: Pixels
-    keep: Mask
-    background: Mask
+    keep: Bools
+    background: Bools
     seed: int
     weight: float
     adversary_scale: float = 0.0
     label: int = 0
 
 
-@dataclass(frozen=True)
-class Moment:
-    """One step of the diffusion, from ᾱ to the next ᾱ, with what its normal distribution needs.
-
-    Attributes:
-        number: among the spread steps, 0 is the last.
-        step: among the training's.
-        before: ᾱ of the state that would lead to this one, 0 for the noisiest.
-        signal: ᾱ here.
-        after: ᾱ of the state that it leads to, 1 for the last.
-    """
-
-    number: int
-    step: int
-    before: float
-    signal: float
-    after: float
-
-    @property
-    def beta(self) -> float:
-        """The share of noise that one step forward adds: the largest variance there can be."""
-        return 1 - self.signal / self.after
-
-    @property
-    def variance(self) -> float:
-        """The posterior's, the smallest there can be; 0 at the last."""
-        return self.beta * (1 - self.after) / (1 - self.signal)
-
-    @property
-    def least(self) -> float:
-        """What a network that learned its variance has at least: the posterior's; at the last, that of the one before.
-
-        As in guided-diffusion, where it is the logarithm that is learned, and that of 0 there isn't.
-        """
-        if self.number:
-            return self.variance
-        return (1 - self.before / self.signal) * (1 - self.signal) / (1 - self.before)
-
-    def mean(self, clean: Any, state: Any) -> Any:
-        """The posterior's mean (Ho et al., arXiv 2006.11239, equation 7)."""
-        of_clean = self.beta * self.after**0.5 / (1 - self.signal)
-        of_state = (1 - self.after) * (self.signal / self.after) ** 0.5 / (1 - self.signal)
-        return of_clean * clean + of_state * state
-
-    def noised(self, clean: Any, noise: Any) -> Any:
-        """A clean state with this moment's noise."""
-        return self.signal**0.5 * clean + (1 - self.signal) ** 0.5 * noise
-
-
-def moments(signal: NDArray[np.float64], steps: int, start: int) -> list[Moment]:
-    """The last `start` of `steps` moments spread evenly over the training's, noisiest first."""
-    spread = np.rint(np.linspace(0, len(signal) - 1, steps)).astype(int)
-    shares = [1.0, *(float(signal[step]) for step in spread), 0.0]
-    return [Moment(n, int(spread[n]), shares[n + 2], shares[n + 1], shares[n]) for n in reversed(range(start))]
-
-
 def guided(
     wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, adversary: Adversary | None = None
 ) -> list[Pixels]:
-    """The backgrounds, with `picture` where it is to be kept, bit for bit.
+    """The backgrounds, each with its `picture` bit for bit where that is kept.
 
-    Each has noise of its own, drawn on the CPU by its seed, so that it doesn't depend on what else is asked for.
+    Each draws its noise on the CPU by its own seed, so it doesn't depend on the others in the batch.
 
     Args:
-        wishes: of one size.
+        wishes: all of the same size.
         denoiser: the model.
-        settings: how.
+        settings: of the guidance.
         adversary: needed if a wish has an `adversary_scale`.
 
     Raises:
-        RecipeError: when it is to start from more noise than the denoiser knows.
+        RecipeError: `start` needs more noise than the denoiser was trained for.
     """
     if not wishes:
         return []
@@ -184,12 +131,12 @@ def diffused(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, adv
     """The clean state `[N, c, h, w]` that `guided` decodes."""
     import torch
 
-    path = moments(denoiser.signal, settings.steps, settings.start)
+    path = timesteps(denoiser.signal, settings.steps, settings.start)
     if path[0].step >= denoiser.known:
         most = sum(item.step < denoiser.known for item in path)
         raise RecipeError(
             f"guidance.start: the denoiser {settings.denoiser!r} knows only the first {denoiser.known} of its "
-            f"{len(denoiser.signal)} steps, which is a start of {most} in {settings.steps} (got {settings.start})"
+            f"{len(denoiser.signal)} steps, which allows a start of {most} in {settings.steps} (got {settings.start})"
         )
 
     with torch.no_grad():
@@ -204,64 +151,58 @@ def diffused(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, adv
 
     loss = _loss(wishes, denoiser, settings, adversary)
     state = path[0].noised(start, drawn())
-    for moment in path:
-        state = _step(state, moment, denoiser, loss, settings.clamp, drawn())
-        keep = _kept(wishes, moment.number / settings.steps if settings.coarse_to_fine else 0.0, denoiser)
-        # with the noise of the step before, as the toolkit has it
-        state = torch.where(keep, moment.noised(objects, drawn()), state)
+    for timestep in path:
+        state = _step(state, timestep, denoiser, loss, settings.clamp, drawn())
+        keep = _kept(wishes, timestep.number / settings.steps if settings.coarse_to_fine else 0.0, denoiser)
+        # with the noise of the timestep before, as in the toolkit
+        state = torch.where(keep, timestep.noised(objects, drawn()), state)
     return state
 
 
-Loss = Callable[[Any], Any]
-
-
-def _step(state: Any, moment: Moment, denoiser: Denoiser, loss: Loss | None, clamp: float | None, noise: Any) -> Any:
-    """The next state: the posterior's draw, shifted along the loss's gradient."""
+def _step(
+    state: Any, timestep: Timestep, denoiser: Denoiser, loss: Loss | None, clamp: float | None, noise: Any
+) -> Any:
+    """The next state: drawn from the posterior, shifted along the loss's gradient."""
     import torch
 
     with torch.set_grad_enabled(loss is not None):
         state = state.detach().requires_grad_(loss is not None)
-        found = denoiser.predict(state, moment.step)
+        found = denoiser.predict(state, timestep.step)
         slope = None if loss is None else torch.autograd.grad(loss(found.clean), state)[0]
     clean, state = found.clean.detach(), state.detach()
-    variance = _variance(found, moment)
+    variance = _variance(found, timestep)
     if slope is not None and clamp is not None:
-        clean = clean - (1 - moment.signal) / moment.signal**0.5 * clamped(slope, clean, state, moment, clamp)
-    mean = moment.mean(clean, state)
+        clean = clean - (1 - timestep.signal) / timestep.signal**0.5 * clamped(slope, clean, state, timestep, clamp)
+    mean = timestep.mean(clean, state)
     if slope is not None and clamp is None:
         mean = mean - variance * slope
-    return mean if moment.number == 0 else mean + variance**0.5 * noise
+    return mean if timestep.number == 0 else mean + variance**0.5 * noise
 
 
-def clamped(slope: Any, clean: Any, state: Any, moment: Moment, limit: float) -> Any:
-    """The gradient with √(1 - ᾱ) |∇L| <= limit · rms(ε̂) in every cell, so that √(1 - ᾱ) ‖∇L‖ <= limit ‖ε̂‖ too.
+def clamped(slope: Any, clean: Any, state: Any, timestep: Timestep, limit: float) -> Any:
+    """The gradient, limited to √(1 - ᾱ) |∇L| <= limit · rms(ε̂) in every cell; so √(1 - ᾱ) ‖∇L‖ <= limit ‖ε̂‖ too.
 
-    A limit on the length alone would leave the gradient's peaks: complexity grows fastest where there is most of it
-    already, and steps that add up make spots there. Limited cell by cell, all of a background changes alike.
+    A limit on the length alone keeps the gradient's peaks: complexity grows fastest where it is highest already, so the
+    steps add up to spots there. Limited cell by cell, the whole background changes alike.
     """
-    rest = (1 - moment.signal) ** 0.5
-    noise = (state - moment.signal**0.5 * clean) / rest
+    rest = (1 - timestep.signal) ** 0.5
+    noise = (state - timestep.signal**0.5 * clean) / rest
     most = limit / rest * noise.square().mean((1, 2, 3), keepdim=True).sqrt()
     return slope.clamp(-most, most)
 
 
-def _variance(found: Denoised, moment: Moment) -> Any:
-    """The step's variance: the smallest there can be, or what the network learned (Nichol & Dhariwal, 2102.09672)."""
+def _variance(found: Denoised, timestep: Timestep) -> Any:
+    """The step's variance: the smallest possible, or what the network learned (Nichol & Dhariwal, 2102.09672)."""
     import torch
 
     if found.spread is None:
-        return torch.tensor(moment.variance, device=found.clean.device)
-    lowest = float(np.log(moment.least))
-    return torch.exp(lowest + found.spread.detach() * (float(np.log(moment.beta)) - lowest))
+        return torch.tensor(timestep.variance, device=found.clean.device)
+    lowest = float(np.log(timestep.least))
+    return torch.exp(lowest + found.spread.detach() * (float(np.log(timestep.beta)) - lowest))
 
 
-def _loss(
-    wishes: Sequence[Wish],
-    denoiser: Denoiser,
-    settings: Guidance,
-    adversary: Adversary | None,
-) -> Loss | None:
-    """L summed over the pictures, so that none feels the others; None when there is nothing to steer by."""
+def _loss(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, adversary: Adversary | None) -> Loss | None:
+    """L summed over the pictures, so that their gradients are independent; None if there is nothing to steer by."""
     import torch
 
     def column(values: Sequence[float]) -> Any:
@@ -292,7 +233,7 @@ def _loss(
 
 
 def _kept(wishes: Sequence[Wish], share: float, denoiser: Denoiser) -> Any:
-    """Where the object is re-imposed, `[N, 1, h, w]`: every cell that has a pixel of it."""
+    """Where the object is put back, `[N, 1, h, w]`: every cell with a pixel of it."""
     import torch
 
     side = next((side for limit, side in DILATIONS if share > limit), 0)
@@ -316,7 +257,7 @@ def _noise(seed: int, shape: Any) -> Iterator[Any]:
 
 
 def _padded(pixels: Pixels, multiple: int) -> Pixels:
-    """Carried on below and to the right, mirrored, to sides that the model takes."""
+    """Extended below and to the right by mirroring, to sides that the model accepts."""
     below, beside = (-side % multiple for side in pixels.shape[:2])
     if not below and not beside:
         return pixels

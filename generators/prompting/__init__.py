@@ -1,1 +1,1 @@
-"""Prompts and the tables they are made from."""
+"""Prompts and the tables that they are made from."""

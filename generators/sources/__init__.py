@@ -1,1 +1,1 @@
-"""Where pictures come from: one file each."""
+"""Where pictures come from, one file each."""

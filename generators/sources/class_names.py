@@ -1,7 +1,6 @@
-"""Pictures to be made: so many of each class, for generators that start from a class or its name.
+"""Samples without pictures, a number of them per class, for generators that start from a class or its name.
 
-A set like ImageNet-G is planned before any picture is made: its rows are (class, k), and what k is worth (a seed)
-follows from the two, so a longer plan keeps the pictures of a shorter one.
+Sample k of a class is the same however many there are, so a larger set contains the pictures of a smaller one.
 """
 
 from __future__ import annotations
@@ -22,40 +21,40 @@ from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 
 CAPTION = "txt"
-"""Member with the class's name, where WebDataset readers look for a caption."""
+"""Member with the class's name; WebDataset readers look for a caption there."""
 
 
 class ClassNames(Source):
-    """`per_class` samples without a picture for each class; classes alternate, so that any stretch has them all."""
+    """`per_class` samples without a picture for each class. Classes alternate, so any range of samples has them all."""
 
     location: ClassVar[frozenset[str]] = frozenset({"table"})
 
     table: str = "imagenet"
     """`imagenet`, `fashion_mnist`, or the path of a CSV with columns `id` and `name`, in index order."""
     only: tuple[str, ...] = ()
-    """Ids or names of the classes to make; all of the table when empty. The indices stay the table's."""
+    """Ids or names of the classes to make; empty for all. Indices are always the table's."""
     per_class: int = Field(default=50, ge=1)
     licence: str = "unknown"
-    """Of the pictures that will be made, an SPDX id or the terms in a few words: the generating model decides it."""
+    """Licence of the pictures that will be made, an SPDX id or the terms in a few words; it depends on the model."""
 
     def pin(self, ctx: Context) -> str:
         """Digest of the whole table."""
         return digest([[info.id, info.name] for info in self._table])
 
     def size(self, ctx: Context) -> int:
-        """`per_class` for each class."""
+        """`per_class` times the number of classes."""
         return self.per_class * len(self._chosen)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """All classes of the table, whichever are made.
+        """All classes of the table, including those that aren't made.
 
         Raises:
-            SourceError: when two share an id or a name, as their pictures would have one prompt and two labels.
+            SourceError: two have the same id or name; their pictures would have the same prompt but different labels.
         """
         return self._table
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with a label, the name as `txt`, and no picture yet."""
+        """Samples with a label and the class's name as `txt`, without a picture."""
         for position in range(start, min(stop, self.size(ctx))):
             number, which = divmod(position, len(self._chosen))
             info = self._chosen[which]
@@ -90,10 +89,10 @@ class ClassNames(Source):
 
 
 def read_classes(table: str) -> tuple[ClassInfo, ...]:
-    """The classes of a table that comes along, or of a CSV of one's own.
+    """The classes of the table `fashion_mnist`, or of a CSV file.
 
     Raises:
-        SourceError: when there is no such table, it lacks a column, is empty, or two classes share an id or a name.
+        SourceError: the file can't be read, lacks a column or is empty, or two classes have the same id or name.
     """
     shipped = Path(__file__).with_name("fashion_mnist_classes.csv")
     path = shipped if table == "fashion_mnist" else Path(table).expanduser()
@@ -105,10 +104,10 @@ def read_classes(table: str) -> tuple[ClassInfo, ...]:
             f"class_names: table {table!r} can't be read ({error}); give imagenet, fashion_mnist, or a CSV file"
         ) from None
     if not rows or any(not (row.get("id") or "").strip() or not (row.get("name") or "").strip() for row in rows):
-        raise SourceError(f"class_names: {path} must have the columns id and name, and a value for each in every row")
+        raise SourceError(f"class_names: {path} must have the columns id and name, with a value in every row")
     infos = tuple(ClassInfo(row["id"].strip(), row["name"].strip()) for row in rows)
     for what, values in (("id", [info.id for info in infos]), ("name", [info.name.casefold() for info in infos])):
         value, times = Counter(values).most_common(1)[0]
         if times > 1:
-            raise SourceError(f"class_names: {times} classes of {path} have the {what} {value!r}; give each its own")
+            raise SourceError(f"class_names: {times} classes of {path} have the {what} {value!r}; it must be unique")
     return infos

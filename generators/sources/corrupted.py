@@ -1,18 +1,17 @@
-"""The pictures of another source under one corruption of ImageNet-C: the same data, shifted.
+"""The pictures of another source with one of ImageNet-C's corruptions: the same data with a distribution shift.
 
-Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261. The strengths are theirs: those of CIFAR-10-C for pictures under
-64 pixels, of ImageNet-C for larger ones.
+Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261. The strengths are theirs: CIFAR-10-C's for pictures under 64
+pixels, ImageNet-C's for larger ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
@@ -22,11 +21,13 @@ from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import Failure, Sample, source_id
 
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
 Kind = Literal["gaussian_noise", "gaussian_blur", "contrast", "pixelate", "jpeg"]
 
 SMALL = 64
-"""Shorter side, pixels, below which a picture gets the strengths of CIFAR-10-C."""
+"""Pictures whose shorter side, in pixels, is below this get the strengths of CIFAR-10-C."""
 STRENGTHS: Mapping[Kind, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "gaussian_noise": ((0.04, 0.06, 0.08, 0.09, 0.10), (0.08, 0.12, 0.18, 0.26, 0.38)),
     "gaussian_blur": ((0.4, 0.6, 0.7, 0.8, 1.0), (1, 2, 3, 4, 6)),
@@ -34,31 +35,31 @@ STRENGTHS: Mapping[Kind, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "pixelate": ((0.95, 0.9, 0.85, 0.75, 0.65), (0.6, 0.5, 0.4, 0.3, 0.25)),
     "jpeg": ((80, 65, 58, 50, 40), (25, 18, 15, 10, 7)),
 }
-"""By severity: deviation of the noise, that of the blur in pixels, share of contrast or of the side, JPEG quality."""
+"""By severity: standard deviation of noise, and of blur in pixels; share of contrast, or of the side; JPEG quality."""
 
 
 class Corrupted(Source):
-    """As many pictures as the source has, with its labels, in its order."""
+    """All pictures of the source, with its labels and in its order."""
 
     of: NestedSource
-    """The source, with its own fields."""
+    """The source: a mapping with its name and fields."""
     kind: Kind = "gaussian_noise"
     severity: int = Field(default=3, ge=1, le=5)
 
     def pin(self, ctx: Context) -> str:
-        """Digest of the source's."""
+        """Digest of the source's pin."""
         return digest(["corrupted", self.of.pin(ctx)])
 
     def size(self, ctx: Context) -> int:
-        """The source's."""
+        """Size of the source."""
         return self.of.size(ctx)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """The source's."""
+        """Classes of the source."""
         return self.of.classes(ctx)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """The source's samples with other pixels and ids; noise is that of the picture's own seed."""
+        """The source's samples with other pixels and ids. Noise depends on the seed of each picture alone."""
         for item in decoded(self.of.read(start, stop, ctx), lambda _: None):
             if isinstance(item, Failure) or isinstance(item.image, bytes):
                 yield item
@@ -74,12 +75,12 @@ class Corrupted(Source):
             )
 
     def place(self) -> str:
-        """That of the source."""
+        """The place of the source."""
         return place_of(self, ["of"])
 
 
 def corrupt(image: Pixels, kind: Kind, severity: int, rng: np.random.Generator) -> Pixels:
-    """An RGB picture `[H, W, 3]` at a severity of 1 to 5; a grey one stays grey."""
+    """The RGB picture `[H, W, 3]` with this corruption at a severity of 1 to 5; a grey picture stays grey."""
     height, width = image.shape[:2]
     strength = STRENGTHS[kind][0 if min(height, width) < SMALL else 1][severity - 1]
     if kind == "jpeg":

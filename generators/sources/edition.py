@@ -1,4 +1,4 @@
-"""A sealed edition as the input of the next recipe; its pictures keep their ids and the story of their making."""
+"""A sealed edition as the input of the next recipe; its pictures keep their ids and ops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from variorum.schemas.sample import Failure, Sample
 class Edition(Source):
     """The samples of one split of an edition, shard after shard in the manifest's order.
 
-    A sample is what the edition says of it: id, labels, variant, parent, origin, licence, ops and all its members.
+    Id, labels, variant, parent, origin, licence, ops and members are the edition's.
     """
 
     location: ClassVar[frozenset[str]] = frozenset({"store"})
@@ -35,13 +35,13 @@ class Edition(Source):
     split: Split = "test"
 
     def identity(self) -> dict[str, Json]:
-        """Name, version and split, wherever the edition lies; `pin` covers what is in it."""
+        """Name, version and split, independent of where the edition lies; `pin` covers its content."""
         folder = Path(self.edition)
         name = self.edition if self.store is not None else f"{folder.parent.name}@{folder.name}"
         return {**super().identity(), "edition": name}
 
     def pin(self, ctx: Context) -> str:
-        """The manifest's digest, which covers every shard by its hash."""
+        """The manifest's digest, which covers every shard."""
         return self._manifest.digest()
 
     def size(self, ctx: Context) -> int:
@@ -53,10 +53,10 @@ class Edition(Source):
         return tuple(ClassInfo(identity, name) for identity, name in self._manifest.classes)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples `start` to `stop - 1`; shards outside that stretch aren't opened.
+        """Samples `start` to `stop - 1`; only shards with samples in that range are opened.
 
         Raises:
-            CorruptShard: a shard is missing, cut short, or holds a picture that isn't what its record says.
+            CorruptShard: a shard is missing or truncated, or a picture doesn't match its record.
         """
         first = 0
         for shard in self._shards:
@@ -75,8 +75,8 @@ class Edition(Source):
         folder = Path(self.edition).expanduser().absolute()
         if not (folder / "manifest.json").is_file() or folder.parents[1].name != "editions":
             raise SourceError(
-                f"edition: {self.edition} is no edition's folder (.../editions/<name>/<version>); for a name, say in "
-                f"which store it is"
+                f"edition: {self.edition} is no edition's folder (.../editions/<name>/<version>); to give a name, set "
+                f"store too"
             )
         store = Store(str(folder.parents[2]), writable=False)
         return store, resolve(f"{folder.parent.name}@{folder.name}", store)

@@ -1,6 +1,6 @@
 """Fashion-MNIST (Xiao, Rasul & Vollgraf, arXiv 1708.07747): 70 000 grey pictures of clothes, MIT licence.
 
-Debian's package `dataset-fashion-mnist` ships it, so it is real data that a machine without a hub can have.
+Debian's package `dataset-fashion-mnist` has it, so this real data needs no access to the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from variorum.generators.sources.class_names import read_classes
@@ -22,23 +21,26 @@ from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 
+if TYPE_CHECKING:
+    from variorum.arrays import Ints, Pixels
+
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 LICENCE = "MIT"
 FILES = {"train": "train", "test": "t10k"}
-"""What the files of a part start with."""
+"""Part to the prefix of its files."""
 
 
 class FashionMnist(Source):
-    """One of the two parts, in its own order, with the classes of the models `judge` and `class_conditional`."""
+    """One of the two parts, in its own order. The packaged models `judge` and `class_conditional` know its classes."""
 
     location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     part: Literal["train", "test"] = "train"
-    """60 000 pictures to train on, or 10 000 to test with."""
+    """60 000 pictures for training, or 10 000 for testing."""
     per_class: int | None = Field(default=None, ge=1)
-    """Only the first so many of each class."""
+    """Only this many of each class, the first ones; null for all."""
     path: Path = DEBIAN
-    """Folder of the IDX files, gzipped as they are published."""
+    """Folder with the gzipped IDX files, as published."""
 
     def pin(self, ctx: Context) -> str:
         """Digest of the part's two files."""
@@ -47,7 +49,7 @@ class FashionMnist(Source):
         return digest(hashes)
 
     def size(self, ctx: Context) -> int:
-        """Pictures of the part, or of what `per_class` leaves of it."""
+        """Pictures of the part, limited by `per_class`."""
         return len(self._chosen)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
@@ -55,7 +57,7 @@ class FashionMnist(Source):
         return read_classes("fashion_mnist")
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with RGB pixels `[28, 28, 3]`, the three channels alike."""
+        """Samples with RGB pixels `[28, 28, 3]` of three equal channels."""
         images, labels = self._data
         infos = self.classes(ctx)
         for number in self._chosen[start:stop]:
@@ -79,22 +81,22 @@ class FashionMnist(Source):
     def _need(self) -> None:
         if missing := [path for path in self._files if not path.is_file()]:
             raise SourceError(
-                f"fashion_mnist: no {missing[0]}; install Debian's package dataset-fashion-mnist, or give the folder "
-                f"of the IDX files as path"
+                f"fashion_mnist: {missing[0]} is missing; install Debian's package dataset-fashion-mnist, or set path "
+                f"to the folder of the IDX files"
             )
 
     @cached_property
-    def _data(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def _data(self) -> tuple[Pixels, Ints]:
         self._need()
         images, labels = (read_idx(path) for path in self._files)
         classes = len(read_classes("fashion_mnist"))
         if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) >= classes:
-            raise SourceError(f"fashion_mnist: the pictures and labels in {self.path} don't fit; get the files again")
+            raise SourceError(f"fashion_mnist: the files in {self.path} don't match each other; download them again")
         return images, labels.astype(np.int64)
 
     @cached_property
-    def _chosen(self) -> NDArray[np.int64]:
-        """Positions in the files."""
+    def _chosen(self) -> Ints:
+        """Positions of the samples in the files."""
         labels = self._data[1]
         if self.per_class is None:
             return np.arange(len(labels))
@@ -102,5 +104,5 @@ class FashionMnist(Source):
 
 
 def idx_files(prefix: str, folder: Path) -> tuple[Path, Path]:
-    """The files with pictures and labels of the part whose file names start so."""
+    """The files with pictures and labels of the part with this prefix."""
     return folder / f"{prefix}-images-idx3-ubyte.gz", folder / f"{prefix}-labels-idx1-ubyte.gz"

@@ -1,4 +1,4 @@
-"""Any picture dataset that Hugging Face's `datasets` reads: from the Hub, a local folder, or files."""
+"""Any image dataset that Hugging Face's `datasets` reads: from the Hub, a local folder, or files."""
 
 from __future__ import annotations
 
@@ -15,49 +15,48 @@ from variorum.schemas.sample import Failure, Sample, source_id
 
 
 class HuggingFace(Source):
-    """Rows of one split, streamed; code that comes with a dataset is never run.
+    """Rows of one split, streamed. Code that comes with a dataset is never run.
 
-    Reading starts at any row, but `datasets` reaches a late one by passing over those before it, so large units cost
-    less than many small ones.
+    To reach a late row `datasets` reads all rows before it, so few large units are faster than many small ones.
     """
 
     dataset: str
     """A Hub id, a local folder, or a builder's name (`parquet`, `webdataset`, `imagefolder`) for `data_files`."""
     subset: str | None = None
-    """The dataset's configuration, where it has several."""
+    """The dataset's configuration, if it has several."""
     split: str = "train"
     image: str = "image"
     """The column with the pictures."""
     label: str | None = None
-    """A column with classes: a ClassLabel, or strings or integers, whose values then become the classes."""
+    """The column with the classes: a ClassLabel, or strings or integers, each value of which becomes a class."""
     mask: str | None = None
-    """A column with masks of the pictures' size, object above 127."""
+    """The column with masks of the same size as the pictures, object above 127."""
     commit: str | None = None
-    """Branch, tag or commit on the Hub; name a commit for data that must not move."""
+    """Branch, tag or commit on the Hub; give a commit for data that must not change."""
     data_files: DataFiles | None = None
-    """Files or patterns to read, by split if there are several."""
+    """Files or patterns to read, by split if there are several splits."""
     licence: str = "unknown"
-    """Of all the pictures: an SPDX id or the terms in a few words."""
+    """Licence of all pictures: an SPDX id or the terms in a few words."""
 
     def identity(self) -> dict[str, Json]:
-        """The fields, but for where local data lies; `pin` covers what is in it."""
+        """The fields, without the location of local data; `pin` covers its content."""
         identity = super().identity()
         return {**identity, "dataset": None, "data_files": None} if self._table.local else identity
 
     def pin(self, ctx: Context) -> str:
-        """Digest of the split's files: by content when they are local, by commit on the Hub."""
+        """Digest of the split's files: of their content if local, of their commit on the Hub."""
         return self._table.pin()
 
     def size(self, ctx: Context) -> int:
-        """Rows of the split, as the dataset declares or else counted once."""
+        """Rows of the split, as the dataset declares, or counted once."""
         return self._table.size()
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """The label column's names, or its values in order where it has no names; that reads the column once."""
+        """The label column's names; without names its sorted values, for which the column is read once."""
         return tuple(ClassInfo(name, name) for name in self._names)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored; a `Failure` for a row without a readable picture or fitting mask."""
+        """Samples with the bytes as stored; a `Failure` for a row without a readable picture or matching mask."""
         pictures = [column for column in (self.image, self.mask) if column]
         for column in (*pictures, *filter(None, (self.label,))):
             self._table.need(column)
@@ -66,17 +65,17 @@ class HuggingFace(Source):
             yield self._sample(self._key(number), row)
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """By the label column alone."""
+        """The samples from the label column alone."""
         for column in filter(None, (self.label,)):
             self._table.need(column)
-        # without a label any column will do to count rows by, but a picture is better left alone
+        # without a label nothing is read, as `size` says how many rows there are
         rows = self._table.rows(start, stop, (), (self.label,)) if self.label else ({} for _ in range(start, stop))
         for number, row in enumerate(rows, start):
             key = self._key(number)
             yield Sample(source_id("huggingface", key), b"", self._label(row), origin=key, licence=self.licence)
 
     def place(self) -> str:
-        """Its dataset, subset, split and files."""
+        """The dataset, subset, split and files."""
         return place_of(self, ["dataset", "subset", "split", "data_files"])
 
     def _key(self, number: int) -> str:
@@ -113,7 +112,7 @@ class HuggingFace(Source):
         if value is None:
             return ()
         if self._has_names:
-            return (self._names[value],) if value >= 0 else ()  # -1 is how `datasets` writes "not labelled"
+            return (self._names[value],) if value >= 0 else ()  # `datasets` writes -1 for "not labelled"
         return (str(value),)
 
     @cached_property
@@ -135,7 +134,7 @@ class HuggingFace(Source):
             values = self._table.distinct(self.label)
             if not all(isinstance(value, str | int) for value in values):
                 raise SourceError(
-                    f"huggingface: column {self.label!r} holds {type(values[0]).__name__}; a label column has a "
+                    f"huggingface: column {self.label!r} holds {type(values[0]).__name__}; a label column must be a "
                     f"ClassLabel, strings or integers"
                 )
             names = [str(value) for value in values]

@@ -1,4 +1,4 @@
-"""Any folder of pictures: flat, or one folder per class, with masks if there are some."""
+"""Any folder of pictures: flat, or with one folder per class, and optionally with masks."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ LEADING_WNID = re.compile(r"(n\d{8})(?!\d)")
 
 
 class ImageFolder(Source):
-    """The pictures under a folder, in order of their relative path, which is also what their ids are made of.
+    """The pictures under a folder, in order of their relative paths, which also decide their ids.
 
-    Links to folders, or to files outside the folder, are not followed. A class is the folder that a picture lies in,
-    at whatever depth; where those folders are ImageNet wnids, or all file names start with one, the classes are
-    ImageNet's thousand in its own order.
+    Links to folders, and links to files outside the folder, are not followed. A picture's class is the folder that it
+    lies in, at any depth. If all of these folders are ImageNet wnids, or all file names start with one, the classes are
+    ImageNet's thousand in ImageNet's order.
     """
 
     location: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path
     labels: Literal["auto", "folder", "wnid", "none"] = "auto"
-    """Where a label comes from: the picture's folder, the wnid that starts its file name, nowhere. `auto` takes the
-    folder when every picture lies in one, else the wnid when every name starts with one, else none."""
+    """Where labels come from: the picture's folder, the wnid at the start of its file name, or nowhere. `auto` is
+    `folder` when every picture lies in one, else `wnid` when every file name starts with one, else `none`."""
     masks: Path | None = None
-    """A folder with `<the picture's relative path without its ending>.png` for each picture, object above 127."""
+    """A folder with `<relative path without ending>.png` for each picture, object above 127."""
     licence: str = "unknown"
-    """Of all the pictures: an SPDX id or the terms in a few words."""
+    """Licence of all pictures: an SPDX id or the terms in a few words."""
 
     def pin(self, ctx: Context) -> str:
-        """Digest over relative paths and contents, masks included; hashes of unchanged files are remembered."""
+        """Digest of relative paths and contents, masks included; hashes of unchanged files are cached."""
         return pin_pictures(self.path, self._pictures)
 
     def size(self, ctx: Context) -> int:
@@ -52,20 +52,20 @@ class ImageFolder(Source):
         return len(self._pictures)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored; a `Failure` for a file, or a mask, that is missing or doesn't fit."""
+        """Samples with the bytes as stored; a `Failure` for an unreadable file or a missing or mismatching mask."""
         for picture in self._pictures[start:stop]:
             yield read_picture(picture, source="image_folder", labels=self._label(picture), licence=self.licence)
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """By the files' names alone."""
+        """The samples from the file names alone."""
         for picture in self._pictures[start:stop]:
             yield outline_picture(picture, source="image_folder", labels=self._label(picture), licence=self.licence)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """The folders in order of name, ImageNet's thousand, or none.
+        """The folders in order of their names, or ImageNet's thousand, or none.
 
         Raises:
-            SourceError: two folders share a name but for case, spaces and underscores.
+            SourceError: the names of two folders differ only in case, spaces or underscores.
         """
         if self._labelling == "none":
             return ()
@@ -74,7 +74,7 @@ class ImageFolder(Source):
         return self._folders
 
     def place(self) -> str:
-        """Its folder."""
+        """The folder."""
         return place_of(self, ["path"])
 
     @cached_property
@@ -83,7 +83,7 @@ class ImageFolder(Source):
 
     @cached_property
     def _labelling(self) -> Literal["folder", "wnid", "none"]:
-        """What `labels` comes to here."""
+        """What `labels` means for these pictures."""
         flat = next((picture.key for picture in self._pictures if "/" not in picture.key), None)
         strange = next((picture.key for picture in self._pictures if not _wnid(picture)), None)
         if self.labels == "auto":
@@ -91,14 +91,14 @@ class ImageFolder(Source):
                 return "folder"
             if any("/" in picture.key for picture in self._pictures):
                 raise SourceError(
-                    f"image_folder: {self.path} has pictures in folders and beside them ({flat}), so the classes can't "
-                    f"be told; move them, or set labels to none"
+                    f"image_folder: {self.path} has pictures in folders and beside them ({flat}), so the classes are "
+                    f"unclear; move these pictures, or set labels to none"
                 )
             return "none" if strange else "wnid"
         if self.labels == "wnid" and strange:
-            raise SourceError(f"image_folder: labels is wnid, but {strange} doesn't start with one of ImageNet-1k")
+            raise SourceError(f"image_folder: labels is wnid, but {strange} doesn't start with a wnid of ImageNet-1k")
         if self.labels == "folder" and flat:
-            raise SourceError(f"image_folder: labels is folder, but {flat} lies in none")
+            raise SourceError(f"image_folder: labels is folder, but {flat} lies in no folder")
         return self.labels
 
     def _label(self, picture: Picture) -> tuple[str, ...]:
@@ -114,8 +114,8 @@ class ImageFolder(Source):
             other = seen.setdefault(name.casefold(), path)
             if other != path:
                 raise SourceError(
-                    f"image_folder: {self.path} has two folders for one class name, {other} and {path}; rename one, "
-                    f"or give the folder above one of them as path"
+                    f"image_folder: {self.path} has two folders with the same class name, {other} and {path}; rename "
+                    f"one, or set path to the folder above one of them"
                 )
         ids = sorted(path.rpartition("/")[2] for path in seen.values())
         return tuple(ClassInfo(name, " ".join(name.replace("_", " ").split())) for name in ids)
@@ -127,6 +127,6 @@ def _folder(picture: Picture) -> str:
 
 
 def _wnid(picture: Picture) -> str:
-    """The ImageNet wnid that starts the file's name, or nothing."""
+    """The ImageNet wnid at the start of the file's name, or `""`."""
     found = LEADING_WNID.match(picture.file.name)
     return found[1] if found and is_wnid(found[1]) else ""

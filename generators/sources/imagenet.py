@@ -1,7 +1,7 @@
 """ImageNet-1k, as a tree of wnid folders or as a `datasets` dataset, and the table of its thousand classes.
 
-The table (`imagenet_classes.csv`) gives every class one name that is unique and says what is meant; its origin and
-licences stand in `imagenet_classes.licence.txt`. Class ids are wnids everywhere, and an index is ImageNet's own.
+The table (`imagenet_classes.csv`) has a unique, unambiguous name for every class; its origin and licences stand in
+`imagenet_classes.licence.txt`. Class ids are wnids, and indices are ImageNet's.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import model_validator
 
 from variorum.generators.sources.reading.folder import (
@@ -34,6 +33,9 @@ from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 
+if TYPE_CHECKING:
+    from variorum.arrays import Array
+
 WNID = re.compile(r"n\d{8}")
 
 MERGED: Mapping[str, str] = {
@@ -43,16 +45,15 @@ MERGED: Mapping[str, str] = {
     "n04008634": "n03773504",  # projectile into missile
     "n03887697": "n15075141",  # paper towel into toilet tissue
 }
-"""The five classes that ImageNet-S folds into another, because their pictures can't be told apart."""
-
+"""The five classes that ImageNet-S merges into another, as their pictures are indistinguishable."""
 
 IGNORE = 1000
-"""What ImageNet-S writes where a pixel's class can't be told."""
+"""ImageNet-S's value for pixels of unclear class."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageNetClass:
-    """One of the thousand: its index, WordNet id, unique English name, WordNet's definition and next wider term."""
+    """One of the thousand: its index, WordNet id, unique English name, and WordNet's definition and hypernym."""
 
     index: int
     wnid: str
@@ -73,7 +74,7 @@ def table() -> tuple[ImageNetClass, ...]:
 
 @lru_cache(maxsize=1)
 def class_infos() -> tuple[ClassInfo, ...]:
-    """The classes as a source gives them."""
+    """The classes as `Source.classes` returns them."""
     return tuple(ClassInfo(item.wnid, item.name) for item in table())
 
 
@@ -83,7 +84,7 @@ def _indices() -> Mapping[str, int]:
 
 
 def index_of(label: str) -> int | None:
-    """ImageNet's index of a wnid or a name of the table (in any case); None for anything else."""
+    """ImageNet's index of a wnid or of a name in the table (case is ignored); None for anything else."""
     return _indices().get(label.strip().casefold())
 
 
@@ -93,7 +94,7 @@ def is_wnid(text: str) -> bool:
 
 
 def name_of(wnid: str) -> str:
-    """The unique name of a class. Raises KeyError for what is no ImageNet-1k wnid."""
+    """The unique name of a class. Raises KeyError for anything but a wnid of ImageNet-1k."""
     if not is_wnid(wnid):
         raise KeyError(f"{wnid!r} is no wnid of ImageNet-1k")
     return table()[_indices()[wnid]].name
@@ -102,21 +103,21 @@ def name_of(wnid: str) -> str:
 class ImageNet(Source):
     """ImageNet-1k pictures labelled with wnids.
 
-    Either `path`, a folder that holds one folder per wnid, or `dataset` with columns `image` and `label` whose labels
-    are ImageNet's indices.
+    They lie in `path`, a folder with one folder per wnid, or in `dataset`, with columns `image` and `label` whose
+    labels are ImageNet's indices.
     """
 
     location: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path | None = None
     dataset: str | None = None
-    """Hub id, or local path, of a `datasets` dataset."""
+    """Hub id or local path of a `datasets` dataset."""
     split: str = "validation"
-    """Of `dataset`; a `path` is read as it is."""
+    """Of `dataset`; no effect on a `path`."""
     commit: str | None = None
-    """Branch, tag or commit of `dataset` on the Hub; name a commit for data that must not move."""
+    """Branch, tag or commit of `dataset` on the Hub; give a commit for data that must not change."""
     masks: Path | None = None
-    """A folder of ImageNet-S masks, `<wnid>/<stem>.png`, for a `path`: each sample then has a `mask.png`."""
+    """A folder of ImageNet-S masks, `<wnid>/<stem>.png`, that go with `path`; they become each sample's `mask.png`."""
     licence: str = "ImageNet terms of access"
 
     @model_validator(mode="after")
@@ -124,11 +125,11 @@ class ImageNet(Source):
         if (self.path is None) == (self.dataset is None):
             raise ValueError("give either path (a folder of wnid folders) or dataset (a Hub id or local dataset)")
         if self.masks is not None and self.path is None:
-            raise ValueError("masks go with path, as they are found by <wnid>/<stem>.png")
+            raise ValueError("masks need a path, as they are found by <wnid>/<stem>.png")
         return self
 
     def identity(self) -> dict[str, Json]:
-        """The fields without the whereabouts; those of a local dataset are its path."""
+        """The fields without locations, which include the path of a local dataset."""
         identity = super().identity()
         return {**identity, "dataset": None} if self.dataset is None or self._table.local else identity
 
@@ -141,14 +142,14 @@ class ImageNet(Source):
         return len(self._pictures) if self.path else self._table.size()
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """All thousand classes, whichever of them occur."""
+        """All thousand classes, including those that don't occur."""
         return class_infos()
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored; masks come as `mask.png`, 255 on the picture's own class and 0 elsewhere.
+        """Samples with the bytes as stored; masks become `mask.png`, 255 on the picture's class and 0 elsewhere.
 
-        ImageNet-S writes a mask's class as red + 256 x green, 0 for other things and 1000 for pixels not to be
-        counted; both become 0. The number that a wnid has there is the one most common in that wnid's masks.
+        ImageNet-S writes a pixel's class as red + 256 x green, 0 for other things and 1000 for pixels to ignore; both
+        become 0. The class number of a wnid is the most frequent one in the wnid's masks.
         """
         if self.path is None:
             yield from self._read_table(start, stop)
@@ -165,7 +166,7 @@ class ImageNet(Source):
             yield sample
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """By the files' names, or the label column alone."""
+        """The samples from the file names or the label column alone."""
         if self.path is None:
             rows = enumerate(self._table.rows(start, stop, (), ("label",)), start)
             yield from (self._bare(number, row["label"]) for number, row in rows)
@@ -175,7 +176,7 @@ class ImageNet(Source):
             yield outline_picture(picture, source="imagenet", labels=labels, licence=self.licence)
 
     def place(self) -> str:
-        """Its folder, or its dataset and split."""
+        """The folder, or the dataset and split."""
         return place_of(self, ["path", "dataset", "split"])
 
     def _read_table(self, start: int, stop: int) -> Iterator[Sample | Failure]:
@@ -190,7 +191,7 @@ class ImageNet(Source):
             yield replace(sample, image=image or b"")
 
     def _bare(self, number: int, label: int | None) -> Sample:
-        """A row of the dataset without its picture."""
+        """The sample of a dataset's row, without its picture."""
         key, wnids = f"{self.split}/{number}", self._wnids
         labels = (wnids[label],) if label is not None and 0 <= label < len(wnids) else ()
         return Sample(source_id("imagenet", key), b"", labels, origin=f"{self.dataset} {key}", licence=self.licence)
@@ -202,8 +203,8 @@ class ImageNet(Source):
         for picture in pictures:
             if not is_wnid(picture.file.parent.name):
                 raise SourceError(
-                    f"imagenet: {picture.key} in {self.path} lies in no wnid folder of ImageNet-1k (n01440764/); "
-                    f"for a flat folder or other classes use the source image_folder"
+                    f"imagenet: {picture.key} in {self.path} doesn't lie in a wnid folder of ImageNet-1k "
+                    f"(n01440764/); for a flat folder or other classes use the source image_folder"
                 )
         return pictures
 
@@ -214,7 +215,7 @@ class ImageNet(Source):
 
     @cached_property
     def _wnids(self) -> tuple[str, ...]:
-        """Label to wnid: by the names where they are wnids, else by ImageNet's own order."""
+        """Label to wnid: by the names if they are wnids, else in ImageNet's order."""
         for column in ("image", "label"):
             self._table.need(column)
         names = getattr(self._table.features["label"], "names", None)
@@ -222,13 +223,13 @@ class ImageNet(Source):
             return tuple(names)
         if names and len(names) != len(table()):
             raise SourceError(
-                f"imagenet: the labels of {self.dataset!r} have {len(names)} names that are no wnids, so their order "
-                f"can't be ImageNet's; use the source huggingface"
+                f"imagenet: the labels of {self.dataset!r} have {len(names)} names that aren't wnids, so their order "
+                f"isn't ImageNet's; use the source huggingface"
             )
         return tuple(item.wnid for item in table())
 
     def _own_id(self, wnid: str) -> int:
-        """The class number of a wnid's masks: most masks' largest region."""
+        """The wnid's class number in masks: that of the largest region in most of its masks; -1 if unknown."""
         if wnid not in self._own_ids:
             votes: Counter[int] = Counter()
             for picture in self._pictures:
@@ -246,7 +247,7 @@ class ImageNet(Source):
         return {}
 
 
-def _class_ids(mask: bytes) -> NDArray[np.int32]:
+def _class_ids(mask: bytes) -> Array:
     pixels = decode(mask, min_side=1).astype(np.int32)
     return np.asarray(pixels[..., 0] + 256 * pixels[..., 1])
 

@@ -1,11 +1,11 @@
-"""Real, labelled pictures that come with packages, so that every recipe runs on a fresh machine without a download.
+"""Real, labelled pictures out of installed packages, so that every recipe runs on a fresh machine without a download.
 
-- photographs: scikit-image's whole pictures that show an ImageNet class.
+- photographs: scikit-image's pictures of an ImageNet class.
 - composites: photographs of single things, cut out by hand for Tux Paint (Debian's `tuxpaint-stamps-default`,
-  GPL-2+), laid on photographic plates. The cut-out's alpha is the exact mask, and the bare plate is known too.
+  GPL-2+), on photographic plates. The cut-out's alpha is the exact mask, and the plate without the object is known.
 
-Each label was given by eye: `samples_stamps.csv` lists only photographs that are exactly a class of ImageNet-1k, no
-drawings, no near species, nothing cut out together with its stump or tuft of grass.
+The labels were assigned by eye: `samples_stamps.csv` lists only photographs that show exactly a class of ImageNet-1k,
+no drawings, no similar species, and no object that was cut out together with something else.
 """
 
 from __future__ import annotations
@@ -17,45 +17,47 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from variorum.generators.sources.imagenet import class_infos
 from variorum.machine.file_hashes import file_hashes
-from variorum.pixels import Pixels, decode, encode_png
+from variorum.pixels import decode, encode_png
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels, Reals
+
 DEBIAN = "/usr/share/tuxpaint/stamps"
 FRAME = 288
 """Side of a composite in pixels."""
 SCALE = (0.35, 0.7)
-"""Longer side of the object, as a share of the frame's."""
+"""Least and largest length of the object's longer side, as a share of the frame's side."""
 ENLARGE = 1.5
-"""A small cut-out is never enlarged beyond this, but for reaching the least `SCALE`."""
+"""A small cut-out is enlarged at most by this factor, unless it needs more for the least `SCALE`."""
 
 PHOTOGRAPHS: Mapping[str, tuple[str, str]] = {
     "chelsea.png": ("n02123045", "CC0-1.0"),  # a tabby cat's face
     "coffee.png": ("n07920052", "CC0-1.0"),  # an espresso
 }
-"""scikit-image's pictures of an ImageNet class, with wnid and licence."""
+"""Scikit-image's pictures of an ImageNet class, with wnid and licence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plate:
-    """Where a background comes from: a region of a package's picture without any object of a class in it.
+    """A region without objects in a picture that a package contains, from which backgrounds are cut.
 
     Attributes:
-        package: the package that ships it.
-        path: of the file, inside the package.
+        package: the package.
+        path: of the file, within the package.
         region: left, top, right and bottom in pixels.
-        side: of the squares that are cut from the region, in pixels.
+        side: of the squares that are cut out, in pixels.
         tint: RGB gains for a grey texture.
         licence: SPDX id.
     """
@@ -78,37 +80,37 @@ PLATES = (
 
 
 class Samples(Source):
-    """The pictures that packages bring, labelled with ImageNet's wnids: photographs, then composites where there are.
+    """Pictures out of installed packages, labelled with ImageNet's wnids: photographs, then composites.
 
-    Composites bring `mask.png` and `plate.png`, photographs don't; an edition of both as they are leaves them out.
-
-    `VARIORUM_STAMPS` names a folder of the stamps that isn't where Debian puts it.
+    Composites have `mask.png` and `plate.png`, photographs don't. The members of an edition's samples must be alike, so
+    set `masks` to false for an edition of both without a generator. `VARIORUM_STAMPS` is the folder of the stamps where
+    that isn't Debian's.
     """
 
     stamps: Literal["auto", "required", "none"] = "auto"
-    """Whether there are composites: when the stamps are installed, in any case, or never."""
+    """Whether to make composites: if the stamps are installed, always (an error without them), or never."""
     photographs: bool = True
-    """Whether there are photographs."""
+    """Whether to include photographs."""
     masks: bool = True
-    """Whether composites bring their mask and their plate."""
+    """Whether composites have their mask and plate as members."""
 
     def pin(self, ctx: Context) -> str:
-        """Digest of the files that the samples are made of."""
+        """Digest of the files that the samples are made from."""
         root = stamps_folder() or Path()
         files = [_photograph(key) for key in self._photographs] + [root / key for key in self._stamps]
         files += [_package_file(plate.package, plate.path) for plate in PLATES] if self._stamps else []
         return digest([[*self._photographs, *self._stamps], list(file_hashes(root, files))])
 
     def size(self, ctx: Context) -> int:
-        """Photographs and composites."""
+        """Number of photographs and composites."""
         return len(self._photographs) + len(self._stamps)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """ImageNet's thousand, so that an index is ImageNet's own."""
+        """ImageNet's thousand, so that indices are ImageNet's."""
         return class_infos()
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples; a composite may bring `mask.png`, the cut-out's alpha, and `plate.png`, the picture without it."""
+        """Samples; composites with `mask.png`, the cut-out's alpha, and `plate.png`, the picture without the object."""
         items = [*self._photographs.items(), *self._stamps.items()]
         for position, (key, wnid) in enumerate(items[start:stop], start):
             identity = source_id("samples", key)
@@ -136,7 +138,7 @@ class Samples(Source):
             )
 
     def place(self) -> str:
-        """The name alone: the pictures are the installed packages'."""
+        """The name alone, as the packages lie where they are installed."""
         return place_of(self, [])
 
     @cached_property
@@ -151,21 +153,21 @@ class Samples(Source):
         found = {key: wnid for key, wnid in stamp_table().items() if root and (root / key).is_file()}
         if self.stamps == "required" and not found:
             raise SourceError(
-                "samples: there are no Tux Paint stamps here; install tuxpaint-stamps-default, name their folder in "
-                "VARIORUM_STAMPS, or set stamps to auto"
+                "samples: the Tux Paint stamps are missing; install tuxpaint-stamps-default, set VARIORUM_STAMPS to "
+                "their folder, or set stamps to auto"
             )
         return found
 
 
 def stamps_folder() -> Path | None:
-    """Where the stamps are: `$VARIORUM_STAMPS` or Debian's place; None when there is no such folder."""
+    """The folder of the stamps: `$VARIORUM_STAMPS` or Debian's; None if it doesn't exist."""
     folder = Path(os.environ.get("VARIORUM_STAMPS") or DEBIAN).expanduser()
     return folder if folder.is_dir() else None
 
 
 @lru_cache(maxsize=1)
 def stamp_table() -> Mapping[str, str]:
-    """Relative path of a stamp to the wnid of what it shows, in order of path."""
+    """Relative path of each stamp to the wnid of what it shows, in order of the paths."""
     with Path(__file__).with_name("samples_stamps.csv").open(encoding="utf-8", newline="") as file:
         return dict(sorted((row["path"], row["wnid"]) for row in csv.DictReader(file)))
 
@@ -173,14 +175,14 @@ def stamp_table() -> Mapping[str, str]:
 def compose(stamp: Pixels, key: str) -> tuple[Pixels, Pixels, Pixels, str]:
     """A cut-out on a plate; scale, place and plate depend on the key alone.
 
-    Colours are resized premultiplied by alpha, so that what lies hidden under transparent pixels makes no fringe.
+    Colours are premultiplied by alpha before resizing, so that the colours of transparent pixels make no fringe.
 
     Args:
-        stamp: RGBA `[h, w, 4]`.
-        key: what seeds the choices.
+        stamp: RGBA `[h, w, 4]` uint8.
+        key: seeds the choices.
 
     Returns:
-        Picture `[FRAME, FRAME, 3]`, mask `[FRAME, FRAME]` (alpha, 0 to 255), bare plate, and the plate's licence.
+        Picture `[FRAME, FRAME, 3]`, mask `[FRAME, FRAME]` (alpha, 0 to 255), plate, and the plate's licence.
     """
     rng = np.random.default_rng(derive_seed("samples", key))
     rows, columns = np.nonzero(stamp[..., 3])
@@ -232,5 +234,5 @@ def _package_file(package: str, path: str) -> Path:
     raise SourceError(f"samples: the installed {package} has no {path}; reinstall it")
 
 
-def _bytes(values: NDArray[Any]) -> Pixels:
+def _bytes(values: Reals) -> Pixels:
     return np.asarray((values.clip(0, 1) * 255).round(), dtype=np.uint8)

@@ -1,6 +1,6 @@
 """A folder of real photographs with known faults: wrong labels, copies, foreign pictures and damage.
 
-The photographs are tiles of those inside scikit-image and scikit-learn; a class is the photograph that they are of.
+The pictures are tiles of photographs from scikit-image and scikit-learn; each photograph is a class.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLASSES = (
 FOREIGN = ("astronaut", "camera", "cell", "clock_motion", "coins", "gravel", "moon", "page", "rocket", "text")
 
 STRUCTURE = 60
-"""Least PDQ quality of a tile that copies are made of: a hash says nothing of a dark or blank one (below 50)."""
+"""Least PDQ quality of a tile to copy: the hash of a dark or blank one (below 50) is meaningless."""
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Faults:
     """File names (`class/file`) by fault.
 
     Attributes:
-        flips: those with a wrong label, and the right one.
-        copies: copies and what each is a copy of.
+        flips: files with a wrong label, and the right label.
+        copies: copies, and the file that each is a copy of.
         foreign: pictures of no class.
         damage: pictures that show nothing.
     """
@@ -51,7 +51,7 @@ class Faults:
 
 
 def photograph(name: str) -> np.ndarray:
-    """A photograph of one of the two packages, RGB `[H, W, 3]`."""
+    """A photograph from one of the two packages, RGB `[H, W, 3]`."""
     for package, folder in (("skimage", "data"), ("sklearn", "datasets/images")):
         spec = importlib.util.find_spec(package)
         assert spec
@@ -61,7 +61,7 @@ def photograph(name: str) -> np.ndarray:
 
 
 def tiles(name: str, side: int, most: int) -> list[np.ndarray]:
-    """Up to so many tiles of a photograph that don't overlap, row by row, spread over it."""
+    """Up to `most` non-overlapping tiles of a photograph, spread over it, row by row."""
     pixels = photograph(name)
     corners = [
         (top, left)
@@ -83,7 +83,7 @@ def save(folder: Path, label: str, name: str, pixels: np.ndarray, quality: int =
 
 
 def inject(folder: Path, *, each: int = 20, side: int = 96, seed: int = 0) -> Faults:
-    """Write the folder: of about 200 pictures 10 % flipped, and 5 % copies, 5 % foreign and 3 % damaged ones added."""
+    """Write about 200 pictures, 10 % with a flipped label, plus 5 % copies, 5 % foreign and 3 % damaged ones."""
     rng = np.random.default_rng(seed)
     faults, clean = Faults(), []
     everything = [(label, pixels) for label in CLASSES for pixels in tiles(label, side, each)]

@@ -36,7 +36,7 @@ PHOTOGRAPHS = (
 
 @cache
 def crops() -> tuple[Pixels, ...]:
-    """Crops `[160, 160, 3]` of ten photographs, none overlapping another."""
+    """Non-overlapping crops `[160, 160, 3]` of ten photographs."""
     import skimage.data
     from sklearn.datasets import load_sample_images
 
@@ -121,7 +121,7 @@ TRANSFORMS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def copy(pixels: Pixels, transform: str) -> Pixels:
-    """A copy of a picture, as one of `TRANSFORMS` makes it."""
+    """A copy of a picture by one of `TRANSFORMS`."""
     return np.asarray(TRANSFORMS[transform](Image.fromarray(pixels)))
 
 

@@ -48,7 +48,7 @@ def edition(seed=0, rate=0.15):
 
 
 def judged(seed=0):
-    """The same after a policy: most of what is flagged has a new label, right for four in five of the wrong ones.
+    """The same after a policy: most flagged pictures have a new label, which is right for 4 in 5 of the wrong ones.
 
     Returns:
         The table, whether each given label is wrong, and whether the label in the release is.
@@ -67,7 +67,7 @@ def judged(seed=0):
 
 
 def answer_all(path, table, rows, wrong, still):
-    """Answers on these rows as the queue asks for them, the new label's only where there is one."""
+    """Answers on these rows in the queue's format, on the new label too if there is one."""
     ids, hashes, new = (np.array(table[name]) for name in ("id", "sha256", "verdict.labels"))
     said = [(ids[i], hashes[i], int(wrong[ids[i]]), int(still[ids[i]]) if new[i] else "", new[i]) for i in rows]
     return write_answers(path, said, ("id", "sha256", "wrong", "new_wrong", "new_labels"))
@@ -105,7 +105,7 @@ def test_the_draw_holds_what_was_asked_with_its_chances():
     assert sum(flag[v.id] for v in verdicts) == 100
     assert sum(not flag[v.id] and label[v.id] >= 4 for v in verdicts) == 30
     assert {(v.action, v.by, v.reason) for v in verdicts} == {("audit", "audit", "drawn")}
-    for state in (False, True):  # chances are those of strata: 1 / chance adds up to the pictures
+    for state in (False, True):  # the sum of 1 / chance over a stratum is its size
         expected = sum(f == state for f in flag.values())
         assert sum(1 / v.value for v in verdicts if flag[v.id] == state) == pytest.approx(expected)
 
@@ -170,7 +170,7 @@ def test_figures_are_those_of_the_answers(tmp_path):
     before = found["error_rate"]["before"]
     assert before["low"] <= wrong.mean() <= before["high"]
     assert before["low"] <= before["value"] <= before["high"]
-    assert found["error_rate"]["after"] == before  # nothing was done
+    assert found["error_rate"]["after"] == before  # nothing was changed
     assert found["error_rate"]["from_flagged_alone"] < found["error_rate"]["before"]["value"]
     assert found["precision"]["low"] <= wrong[flag].mean() <= found["precision"]["high"]
     assert found["recall"]["low"] <= flag[wrong].mean() <= found["recall"]["high"]
@@ -244,13 +244,13 @@ def test_the_release_is_not_told_before_all_new_labels_are_judged(tmp_path):
     whole = figures(STEP.model_copy(update={"answers": path}), table)
     right = [i for i, one in enumerate(ids) if new[i] and not wrong[one]]
     lines = path.read_text().splitlines()
-    for i in right:  # who calls the label right has called the new one wrong
+    for i in right:  # calling the label right calls the new one wrong
         lines[i + 1] = f"{ids[i]},hash of {ids[i]},0,,ant"
     path.write_text("\n".join(lines))
     assert figures(STEP.model_copy(update={"answers": path}), table)["error_rate"] == whole["error_rate"]
     doubtful = next(i for i, one in enumerate(ids) if new[i] and wrong[one])
     for line in (f"{ids[doubtful]},hash of {ids[doubtful]},1,,ant", f"{ids[doubtful]},hash of {ids[doubtful]},1,0,bee"):
-        lines[doubtful + 1] = line  # not answered; answered of another new label
+        lines[doubtful + 1] = line  # no answer; an answer on another new label
         path.write_text("\n".join(lines))
         found = figures(STEP.model_copy(update={"answers": path}), table)
         assert found["error_rate"]["after"] is found["new_labels"]["wrong"] is None
@@ -292,7 +292,7 @@ def test_several_reviewers_count_by_majority_and_their_agreement_is_told(tmp_pat
     header, rows = ("id", "sha256", "wrong", "reviewer"), []
     for v in drawn(STEP, table):
         said = int(truth[v.id])
-        rows += [(v.id, v.sha256, 1 - said, "ann"), (v.id, v.sha256, said, "ann")]  # thought again
+        rows += [(v.id, v.sha256, 1 - said, "ann"), (v.id, v.sha256, said, "ann")]  # the last answer counts
         rows += [(v.id, v.sha256, said, "bob"), (v.id, v.sha256, 1 - said, "cyn")]
     many = figures(STEP.model_copy(update={"answers": write_answers(tmp_path / "many.csv", rows, header)}), table)
     one = figures(answered(STEP, table, truth, tmp_path / "one.csv"), table)
@@ -312,7 +312,7 @@ def test_parquet_and_a_queue_with_one_more_column_are_read(tmp_path):
     whole = figures(answered(STEP, table, truth, tmp_path / "a.csv"), table)
     found = figures(STEP.model_copy(update={"answers": tmp_path / "a.parquet"}), table)
     assert {**found, "answers_sha256": ""} == {**whole, "answers_sha256": ""}
-    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.csv").read_bytes())  # as spreadsheets save it
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.csv").read_bytes())  # spreadsheets add a BOM
     again = figures(STEP.model_copy(update={"answers": tmp_path / "a.csv"}), table)
     assert again["error_rate"] == whole["error_rate"]
 

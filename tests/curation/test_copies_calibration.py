@@ -20,16 +20,16 @@ from variorum.curation.copies.calibration import (
 )
 from variorum.curation.copies.join import RADIUS, cosine_pairs
 from variorum.curation.copies.pdq import LEAST_QUALITY, pdq
-from variorum.stages.context import models
+from variorum.stages.job import models
 
 
 def exponential_tail(share, start=0.2, scale=0.1):
-    """Upper `share` point of a cosine whose artanh has an exponential tail from its upper 5 % on."""
+    """Upper `share` quantile of a cosine whose artanh has an exponential tail above its upper 5 %."""
     return math.tanh(start + scale * math.log(0.05 / share))
 
 
 def sample(n, rng):
-    """Such cosines, 5 % of them in the tail."""
+    """Cosines with this tail, 5 % of them in it."""
     z = np.where(rng.random(n) < 0.05, 0.2 + rng.exponential(0.1, n), rng.uniform(-0.3, 0.2, n))
     return np.tanh(z)
 
@@ -110,7 +110,7 @@ def test_hardly_any_pictures_give_the_default(y):
 
 
 def classes(n, d=64, seed=0):
-    """Embeddings of 10 classes: pictures of a class have something in common."""
+    """Embeddings of 10 classes, similar within a class."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 10, n)
     return (rng.normal(size=(10, d))[y] + rng.normal(size=(n, d))).astype(np.float32), y
@@ -156,7 +156,7 @@ def test_enough_pictures_a_class_are_calibrated(classes, size):
     cut = edition_cut(vectors, y, np.arange(len(y)), np.random.default_rng(0))
     assert 0.83 < cut.cosine < FALLBACK
     assert cut.false_rate * (len(y) - 1) <= 0.01 + 1e-9
-    assert len(cosine_pairs(vectors, cut.cosine)) <= 0.05 * len(y)  # a tail of few pairs is roughly known
+    assert len(cosine_pairs(vectors, cut.cosine)) <= 0.05 * len(y)  # few pairs determine the tail only roughly
 
 
 def test_a_kind_of_pair_that_there_is_none_of_asks_for_nothing():
@@ -189,7 +189,7 @@ def test_a_chosen_cut_is_taken_and_its_rate_told():
     cut = edition_cut(vectors, y, np.arange(2000), np.random.default_rng(0), 0.75)
     assert isinstance(cut, Cut)
     assert cut.cosine == 0.75
-    wrong = 2 * len(cosine_pairs(vectors, 0.75)) / 2000  # pairs a picture
+    wrong = 2 * len(cosine_pairs(vectors, 0.75)) / 2000  # pairs per picture
     assert wrong / 3 < cut.false_rate * 2000 < wrong * 3
 
 

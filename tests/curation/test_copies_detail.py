@@ -51,7 +51,7 @@ def test_a_mirror_image_shows_as_much(pictures):
 def test_a_wave_has_the_bits_of_its_power():
     x = np.arange(256)
     grey = np.tile(100 + 40 * np.cos(2 * np.pi * 20 * x / 256), (32, 1))
-    # Hann's window leaves half of an amplitude of 40, and a quarter of it to the waves beside
+    # a Hann window leaves half of the amplitude 40, and a quarter in each neighbouring frequency
     powers = np.array([10.0, 5, 5]) ** 2
     assert line_bits(grey) == pytest.approx(np.log2(1 + powers / FLOOR).sum(), rel=0.02)
     assert line_bits(grey.T) == 0
@@ -61,7 +61,7 @@ def test_a_wave_has_the_bits_of_its_power():
 
 def test_entropy_is_that_of_differences():
     columns = np.zeros((10, 5, 3), np.uint8)
-    columns[:, :, 1] = [0, 1, 1, 2, 2]  # differences 1 and 0, as many of each
+    columns[:, :, 1] = [0, 1, 1, 2, 2]  # differences 1 and 0, equally often
     assert entropy(columns) == pytest.approx(1)
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     assert 7.98 < entropy(noise) <= 8
@@ -84,5 +84,5 @@ def test_grey_levels_are_those_of_the_picture_that_is_asked_for():
     first, second = (np.full((8, 8, 3), value, np.uint8) for value in (10, 200))
     assert luma(first) is luma(first)
     assert [int(luma(picture)[0, 0]) for picture in (first, second, first)] == [10, 200, 10]
-    for value in range(20):  # each may lie where the one before it lay
+    for value in range(20):  # each may reuse the memory of the one before
         assert int(luma(np.full((8, 8, 3), value, np.uint8))[0, 0]) == value

@@ -24,7 +24,7 @@ from variorum.curation.copies.join import CROWD, Pairs
 
 @st.composite
 def editions(draw):
-    """Classes of identical pixels, links between them, owners, names in no order, and an order of preference."""
+    """Classes of identical pixels, links between them, owners, shuffled ranks, and an order of preference."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n = draw(st.integers(1, 25))
     exact = np.unique(rng.integers(0, draw(st.integers(1, 25)), n), return_inverse=True)[1]
@@ -40,7 +40,7 @@ def editions(draw):
 
 
 def adjacent(exact, links, owner):
-    """Row by row, which are copies that count."""
+    """Matrix `[N, N]` of the copies that count."""
     linked = set(zip(links.i.tolist(), links.j.tolist(), strict=True))
     near = np.array([[a == b or (a, b) in linked or (b, a) in linked for b in exact.tolist()] for a in exact.tolist()])
     return near & (owner[:, None] != owner)

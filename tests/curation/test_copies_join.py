@@ -25,7 +25,7 @@ def codes(rng, *shape):
 
 
 def flipped(hashes, bits, rng):
-    """Each hash with `bits` of its bits changed."""
+    """Each hash with this many bits changed."""
     chosen = rng.random((len(hashes), 256)).argsort(axis=1)[:, :bits]
     changed = np.unpackbits(hashes, axis=1)
     np.put_along_axis(changed, chosen, 1 - np.take_along_axis(changed, chosen, axis=1), axis=1)
@@ -45,7 +45,7 @@ def brute_force(turns, radius):
 
 @st.composite
 def crowds(draw):
-    """Turned hashes of which many are near one another, some at the very edge of the radius."""
+    """Hashes in all orientations, many of them near one another, some just at the radius."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     turns = codes(rng, draw(st.integers(1, 40)), 8)
     for _ in range(draw(st.integers(0, 40))):
@@ -69,13 +69,13 @@ def test_bands_find_what_comparing_all_finds(turns):
 
 
 def alike(n, rng, bits=6):
-    """Turned hashes of pictures that are nearly one: all within twice so many bits."""
+    """Hashes in all orientations of nearly identical pictures, all within twice this many bits."""
     turns = np.repeat(codes(rng, 1, 8), n, axis=0)
     return np.stack([flipped(turns[:, turn], rng.integers(0, bits + 1), rng) for turn in range(8)], axis=1)
 
 
 def peak(work):
-    """The most bytes that are held while it works, and its result."""
+    """The peak memory of a call in bytes, and its result."""
     tracemalloc.start()
     try:
         found = work()
@@ -105,7 +105,7 @@ def test_a_crowd_is_joined_in_memory_that_grows_with_it_and_not_with_its_square(
     assert not (late[found.i] & late[found.j]).any()
     crowd = np.unique(np.concatenate([found.i, found.j]))
     assert len(crowd) == 2500
-    assert np.array_equal(found.j[found.i == crowd[0]], crowd[1:])  # the first is linked with all others
+    assert np.array_equal(found.j[found.i == crowd[0]], crowd[1:])  # the first is linked to all others
 
 
 @settings(max_examples=20)

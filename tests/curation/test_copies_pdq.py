@@ -9,7 +9,7 @@ from variorum.curation.copies.pdq import LEAST_QUALITY, pdq, pixel_digest, thumb
 
 @pytest.fixture(scope="module")
 def pictures():
-    """A hundred photographic crops and forty renders that show enough to be hashed."""
+    """A hundred photographic crops and forty renders that show enough for a meaningful hash."""
     return [*(picture for picture in crops() if pdq(picture)[1] >= LEAST_QUALITY), *(render(k) for k in range(40))]
 
 
@@ -20,7 +20,7 @@ def turns(pictures):
 
 @pytest.fixture(scope="module")
 def found(pictures, turns):
-    """Transform to bits `[N]` between a picture and its copy: as they lie, and at the best of the copy's turns."""
+    """Transform to bits `[N]` between a picture and its copy: upright, and in the copy's nearest orientation."""
     distances = {}
     for transform in TRANSFORMS:
         copies = np.array([pdq(copy(picture, transform))[0] for picture in pictures])
@@ -33,7 +33,7 @@ def test_there_are_enough_pictures(pictures):
     assert len(pictures) >= 120
 
 
-# share of copies within 31 and within 90 bits: one query, and eight
+# share of copies within 31 bits: with one query, and with eight
 @pytest.mark.parametrize(
     ("transform", "within", "turned"),
     [

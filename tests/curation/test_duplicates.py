@@ -23,7 +23,7 @@ def test_copies_are_found_by_the_strongest_evidence_there_is():
     group, size, layer, distance, keep, copies = columns(
         found, "group", "group_size", "layer", "distance", "keep", "copies"
     )
-    assert group == [0, 0, 0, 0, 4, 5]  # a crop is beyond a hash
+    assert group == [0, 0, 0, 0, 4, 5]  # a hash misses a crop
     assert size == [4, 4, 4, 4, 1, 1]
     assert keep == [True, False, False, False, True, True]
     assert layer == ["", "file", "hash", "hash", "", ""]

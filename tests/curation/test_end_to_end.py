@@ -7,25 +7,21 @@ import numpy as np
 import pytest
 from injected import CLASSES, inject, photograph, save, tiles
 
-from variorum.edition.ledgers import read_verdicts, settle
 from variorum.edition.shards import read_shard
-from variorum.edition.store import Store
-from variorum.edition.tables import read_table
+from variorum.edition.tables import read_table, read_verdicts
 from variorum.edition.verify import verify
 from variorum.report.diff import diff
+from variorum.run import Job, Threads, build, curate, release, rollback
 from variorum.schemas.recipe import Recipe
-from variorum.stages.build import build
-from variorum.stages.context import open_context
-from variorum.stages.curate import curate
+from variorum.stages.decide import settle
 from variorum.stages.recipe_files import load_recipe
-from variorum.stages.release import release, rollback
 
 SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 7))]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The shipped recipe on a folder with faults injected by a seed: faults, recipe, edition, number, ledger, store."""
+    """The shipped recipe on a folder with faults injected by a seed: faults, job, edition, number, ledger."""
     done = {}
 
     def once(seed: int):
@@ -43,10 +39,9 @@ def run(tmp_path_factory):
                     "curate.confident_learning.min_class_size=10",
                 ],
             )
-            store = Store(str(folder / "store"))
-            ctx = open_context(what, "embedded")
-            manifest = build(what, ctx, store, profile="embedded")
-            done[seed] = (faults, what, manifest, *curate(what, manifest, ctx, store), store)
+            job = Job(what, str(folder / "store"))
+            manifest = build(job)
+            done[seed] = (faults, job, manifest, *curate(job, manifest))
         return done[seed]
 
     return once
@@ -55,14 +50,14 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def curated(run):
     """One of the runs, with its release."""
-    faults, what, manifest, number, ledger, store = run(0)
-    return faults, what, manifest, number, ledger, release(manifest, number, ledger, store), store
+    faults, job, manifest, number, ledger = run(0)
+    return faults, job, manifest, number, ledger, release(job, manifest, number, ledger)
 
 
 def verdicts(manifest, ledger, store) -> dict[str, tuple[str, str]]:
     """Action and reason for every picture, by file name."""
     rows = read_table(store, manifest.rows, ["id", "origin"]).to_pylist()
-    found = settle(read_verdicts(ledger, store))
+    found = settle(read_verdicts(ledger.verdicts, store))
     return {row["origin"]: (v.action, v.reason) if (v := found.get(row["id"])) else ("", "") for row in rows}
 
 
@@ -72,8 +67,8 @@ def share(found, names, *wanted: str) -> float:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_injected_faults_are_found(run, seed):
-    faults, _, manifest, _, ledger, store = run(seed)
-    found = verdicts(manifest, ledger, store)
+    faults, job, manifest, _, ledger = run(seed)
+    found = verdicts(manifest, ledger, job.store)
     assert share(found, faults.flips, "relabel", "review", "drop") >= 0.8
     assert share(found, faults.foreign, "review", "drop") >= 0.8
     assert share(found, faults.foreign, "relabel") == 0  # there is no right label for them
@@ -86,8 +81,8 @@ def test_injected_faults_are_found(run, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_clean_pictures_are_left_alone(run, seed):
-    faults, _, manifest, _, ledger, store = run(seed)
-    found = verdicts(manifest, ledger, store)
+    faults, job, manifest, _, ledger = run(seed)
+    found = verdicts(manifest, ledger, job.store)
     faulty = {*faults.flips, *faults.foreign, *faults.damage, *faults.copies, *faults.copies.values()}
     clean = found.keys() - faulty
     assert share(found, clean, "drop", "relabel") <= 0.02
@@ -100,10 +95,10 @@ def test_a_clean_folder_is_left_alone(tmp_path):
         for number, pixels in enumerate(tiles(label, 96, 20)):
             save(tmp_path / "photos", label, f"{number:02d}.jpg", pixels)
     what = load_recipe("curate_folder", ["source.name=image_folder", f"source.path={tmp_path / 'photos'}"])
-    store, ctx = Store(str(tmp_path / "store")), open_context(what, "embedded")
-    manifest = build(what, ctx, store, profile="embedded")
-    _, ledger = curate(what, manifest, ctx, store)
-    found = verdicts(manifest, ledger, store)
+    job = Job(what, str(tmp_path / "store"))
+    manifest = build(job)
+    _, ledger = curate(job, manifest)
+    found = verdicts(manifest, ledger, job.store)
     assert share(found, found, "drop", "relabel") <= 0.01
     assert share(found, found, "review") <= 0.09
     doubts = [reason for action, reason in found.values() if action == "review" and reason != "poor_quality"]
@@ -111,8 +106,10 @@ def test_a_clean_folder_is_left_alone(tmp_path):
 
 
 def test_labels_are_corrected(curated):
-    faults, _, manifest, _, _, released, store = curated
-    changed = {change.origin: change.after for change in diff(manifest, released, store) if change.kind == "relabelled"}
+    faults, job, manifest, _, _, released = curated
+    changed = {
+        change.origin: change.after for change in diff(manifest, released, job.store) if change.kind == "relabelled"
+    }
     flips = {name: right for name, right in faults.flips.items() if name in changed}
     assert len(flips) >= 0.7 * len(faults.flips)
     assert sum(changed[name] == (right,) for name, right in flips.items()) >= 0.95 * len(flips)
@@ -145,10 +142,10 @@ def test_a_picture_and_its_copy_are_never_both_dropped(tmp_path):
     steps = [{"name": "quality"}, {"name": "duplicates", "embedding": False}, {"name": "policy", "rules": rules}]
     source = {"name": "image_folder", "path": str(photos)}
     what = Recipe.parse({"dataset": "d", "version": "1.0.0", "source": source, "curate": steps})
-    store, ctx = Store(str(tmp_path / "store")), open_context(what, "embedded")
-    manifest = build(what, ctx, store, profile="embedded")
-    _, ledger = curate(what, manifest, ctx, store)
-    found = verdicts(manifest, ledger, store)
+    job = Job(what, str(tmp_path / "store"))
+    manifest = build(job)
+    _, ledger = curate(job, manifest)
+    found = verdicts(manifest, ledger, job.store)
     assert {name: reason for name, (action, reason) in found.items() if action == "drop"} == {
         "cat/large.png": "odd_size",
         "coffee/0_enlarged.png": "out_of_focus",
@@ -156,32 +153,29 @@ def test_a_picture_and_its_copy_are_never_both_dropped(tmp_path):
 
 
 def test_untouched_members_are_copied_to_the_byte(curated):
-    _, _, manifest, _, _, released, store = curated
+    _, job, manifest, _, _, released = curated
     before, after = (
-        {key: m for shard in x.shards["test"] for key, m in read_shard(store.path(shard))} for x in (manifest, released)
+        {key: members for shard in one.shards["test"] for key, members in read_shard(job.store.path(shard))}
+        for one in (manifest, released)
     )
     assert set(after) < set(before)
     for key, members in after.items():
         assert members["png"] == before[key]["png"]
         if json.loads(members["json"])["labels"] == json.loads(before[key]["json"])["labels"]:
             assert members == before[key]
-    assert verify(released, store) == []
+    assert verify(released, job.store) == []
 
 
 def test_the_same_again_and_back(curated, tmp_path):
-    _, what, manifest, number, ledger, released, store = curated
-    other = Store(str(tmp_path / "store"))
-    ctx = open_context(what, "embedded")
-    again = build(what, ctx, other, profile="embedded", workers=2)
+    _, job, manifest, number, ledger, released = curated
+    other, two = Job(job.recipe, str(tmp_path / "store")), Threads(2)
+    again = build(other, two)
     assert again.digest() == manifest.digest()
-    assert curate(what, again, ctx, other, workers=2) == (number, ledger)
-    assert release(again, number, ledger, other, workers=2).digest() == released.digest()
-    strict = Recipe.parse(
-        {
-            **what.dump(),
-            "curate": [*what.dump()["curate"][:-2], {**what.dump()["curate"][-2], "max_share_per_class": 0.05}],
-        }
-    )
-    second = release(manifest, *curate(strict, manifest, ctx, store), store)
+    assert curate(other, again, two) == (number, ledger)
+    assert release(other, again, number, ledger, two).digest() == released.digest()
+    recipe = job.recipe.dump()
+    policy = {**recipe["curate"][-2], "max_share_per_class": 0.05}
+    strict = Job(Recipe.parse({**recipe, "curate": [*recipe["curate"][:-2], policy]}), job.store)
+    second = release(strict, manifest, *curate(strict, manifest))
     assert second.digest() != released.digest()
-    assert rollback(manifest, store).digest() == released.digest()
+    assert rollback(manifest, job.store).digest() == released.digest()

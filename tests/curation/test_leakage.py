@@ -36,7 +36,7 @@ def listing(pictures, vectors=None):
 
 @pytest.fixture
 def listed(tmp_path):
-    """A blocklist of renders 0 to 4, in a file."""
+    """A file with the blocklist of renders 0 to 4."""
     path = tmp_path / "benchmark.parquet"
     path.write_bytes(listing([render(k) for k in range(5)]))
     return path
@@ -178,14 +178,14 @@ class Corners:
 
 
 def trained_on(pictures, *, embedding=False):
-    """What `score` gets for a generator's training pictures: the columns that the needed detectors measure on them."""
+    """The reference that `score` gets: the needed detectors' measurements of a generator's training pictures."""
     steps = [Duplicates(embedding=embedding), *([Features()] if embedding else [])]
     samples = [Sample(f"seen{k}", picture) for k, picture in enumerate(pictures)]
     return {"trained_on": Table(measured(steps, samples, Context(0, Corners(), None)), "leakage")}
 
 
 def test_copies_of_what_a_generator_was_trained_on_are_flagged():
-    flat = np.full((64, 64, 3), 99, np.uint8)  # its PDQ means nothing
+    flat = np.full((64, 64, 3), 99, np.uint8)  # too flat for a meaningful PDQ
     step = Leakage(trained_on=SEEN, embedding=False)
     table = edition([render(0), copy(render(1), "flip"), render(9), flat + 1])
     found = scored(step, table, trained_on([*(render(k) for k in range(4)), flat]))

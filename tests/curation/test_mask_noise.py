@@ -19,7 +19,7 @@ STEP = MaskNoise(side=32)
 
 
 def samples(number, size=64, seed=0, spoil=0.5):
-    """Bright discs on a dark ground; half of the masks miss a side. Also which, and the true masks."""
+    """Bright discs on a dark ground, half with a part of the mask cut off; the true masks; which ones are cut."""
     rng = np.random.default_rng(seed)
     found, truth, wrong = [], [], []
     for n in range(number):

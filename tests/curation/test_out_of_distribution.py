@@ -202,7 +202,7 @@ def test_p_values_are_ranks_in_the_calibration():
 
 
 def test_lucky_labels_are_subtracted_from_the_calibration():
-    """100 samples at score 0 with their own label; 80 foreign ones at score 1, a fifth with the nearest class's label."""
+    """100 samples at score 0 with their own label; 80 foreign ones at score 1, a fifth under the nearest class."""
     scores = np.repeat([0.0, 1.0], [100, 80])
     agrees = np.repeat([True, True, False], [100, 16, 64])
     assert conformal_p_values(scores, agrees)[-1] == pytest.approx(17 / 117)

@@ -94,7 +94,7 @@ def test_relabelling_names_the_class_by_its_id():
         "0000": ("relabel", "wrong", ("c1",)),
         "0001": ("review", "wrong_without_another_label", ()),  # its own label
         "0002": ("relabel", "wrong", ("c0",)),
-        "0003": ("review", "wrong_without_another_label", ()),  # a class that the edition hasn't
+        "0003": ("review", "wrong_without_another_label", ()),  # a class that the edition doesn't have
     }
 
 
@@ -207,7 +207,7 @@ def test_verdicts_come_by_rule_and_the_worst_first():
         rules=[rule("review", "high", above=0.5, value="d.score"), rule("review", "any", "d.flag", equals=True)]
     )
     found = [(v.id, v.reason) for v in decided(step, data)]
-    assert [name for name, reason in found if reason == "high"] == ["0001", "0002", "0004"]  # equal ones by id
+    assert [name for name, reason in found if reason == "high"] == ["0001", "0002", "0004"]  # ties by id
     assert found[3:] == [("0000", "any"), ("0003", "any"), ("0005", "any")]
 
 
@@ -217,7 +217,7 @@ COPY = rule(reason="copy", column="duplicates.flag", equals=True, guarded=False)
 
 
 def with_copies(keeper: list[int], label=None, detail=None, **columns) -> pa.Table:
-    """A table in which row k is a copy of row `keeper[k]`, which stays if it is itself."""
+    """A table in which row k is a copy of row `keeper[k]`, or stays if that is k itself."""
     data = table(label or [0] * len(keeper), **columns)
     more = {
         "flag": [k != own for own, k in enumerate(keeper)],
@@ -254,7 +254,7 @@ def test_a_copy_that_stays_is_judged_by_the_rules_that_follow():
     found = verdicts([BLURRED, COPY, later], data)
     assert found["0001"][:2] == ("review", "doubtful")
     assert dropped([BLURRED, COPY, later], data) == {"0000": "blurred", "0002": "copy"}
-    goes = rule(reason="bad", column="d.doubt", above=0.5, guarded=False)  # then the next one stays
+    goes = rule(reason="bad", column="d.doubt", above=0.5, guarded=False)  # the next copy stays instead
     assert dropped([BLURRED, COPY, goes], data) == {"0000": "blurred", "0001": "bad"}
 
 

@@ -160,7 +160,7 @@ def test_each_check_stands_by_itself():
     assert [check for check in CHECKS if scored[f"{check}_excess"][11] > 0] == [
         *("uniform", "dark", "low_information", "blurry", "out_of_focus", "odd_aspect", "odd_size"),
     ]
-    assert scored["issue"][11] == "uniform"  # one name for the worst, nothing lost by it
+    assert scored["issue"][11] == "uniform"  # `issue` names only the worst
     _, alone, _ = judged([blurred], checks=("dark",))
     assert (alone["flag"][0], alone["out_of_focus_excess"][0] > 0) == (False, True)
 
@@ -173,7 +173,7 @@ def test_a_picture_too_small_for_one_check_passes_through_the_others(shape):
     assert np.isfinite(scored["score"]).all()
     assert scored["issue"][0] == "uniform"
     assert scored["out_of_focus_excess"].tolist() == [-1, -1]
-    assert scored["flag"].tolist() == [True, shape != (4, 4)]  # one pixel is uniform, the strip oddly shaped
+    assert scored["flag"].tolist() == [True, shape != (4, 4)]  # one pixel is uniform, the strip has an odd shape
 
 
 def test_fences_are_tukeys():

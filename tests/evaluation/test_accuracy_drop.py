@@ -88,7 +88,7 @@ def test_originals_alone_have_an_accuracy_and_no_drop():
     assert figures == {"n": 2, "variants": {}, "original_accuracy": 50.0}
 
 
-def test_a_framed_original_and_its_edits_share_the_source_whichever_made_them():
+def test_a_framed_original_and_its_edits_share_their_source():
     chain = {"framed": "source", "edit": "source", "moved": "edit", "other": "framed"}
     assert set(roots(chain).values()) == {"source"}
     assert roots({"o": "", "e": "o", "m": "e"}) == {"o": "o", "e": "o", "m": "o"}

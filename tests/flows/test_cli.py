@@ -84,24 +84,28 @@ def test_an_unknown_option_is_an_error_of_usage(cli):
 
 def test_curate_release_diff_and_back(cli, tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "curate": [{"name": "bright", "review": 2}]}))
+    path.write_text(
+        yaml.safe_dump(
+            {**yaml.safe_load(path.read_text()), "curate": [{"name": "bright"}, {"name": "bright_rules", "review": 2}]}
+        )
+    )
     ran = cli("run", "recipe.yaml", "--no-prefect")
     assert ran.returncode == 0, ran.stderr
     assert "d@1.0.0-r1" in ran.stdout
-    assert re.search(r"^judged: .*review 2", ran.stdout, re.MULTILINE)
+    assert re.search(r"^verdicts: .*review 2", ran.stdout, re.MULTILINE)
     assert "editions/d/1.0.0/ledgers/0001.review.csv" in ran.stdout
     editions = tmp_path / "store" / "editions" / "d"
     assert (editions / "1.0.0-r1" / "funnel.png").read_bytes()[:4] == b"\x89PNG"
     assert "too_bright" in (editions / "1.0.0-r1" / "README.md").read_text()
     assert len((editions / "1.0.0" / "ledgers" / "0001.review.csv").read_text().splitlines()) == 3
 
-    curated = cli("curate", "recipe.yaml", "--no-prefect", "--set", "curate.bright.drop=5")
+    curated = cli("curate", "recipe.yaml", "--no-prefect", "--set", "curate.bright_rules.drop=5")
     assert curated.returncode == 0, curated.stderr
     assert "d@1.0.0 ledger 2" in curated.stdout
     assert "0002.review.csv" in curated.stdout
     assert cli("release", "recipe.yaml", "--no-prefect").returncode == 0
     between = cli("diff", "d@1.0.0-r1", "d")
-    assert "bright: too_bright" in between.stdout
+    assert "bright_rules: too_bright" in between.stdout
     assert cli("diff", "d@1.0.0-r1", "d", "--json").stdout.count('"kind": "dropped"') == 4
     assert "the same pictures" in cli("diff", "d", "d").stdout
 
@@ -109,7 +113,7 @@ def test_curate_release_diff_and_back(cli, tmp_path):
     assert "in use: d@1.0.0-r1" in back.stdout
     assert "1.0.0-r1" in cli("show", "d").stdout
     assert cli("verify", "d").returncode == 0
-    refused = cli("curate", "recipe.yaml", "--no-prefect", "--set", "curate.bright.drop=24")
+    refused = cli("curate", "recipe.yaml", "--no-prefect", "--set", "curate.bright_rules.drop=24")
     assert refused.returncode == 1
     assert "would drop all 24 pictures" in refused.stderr
     assert cli("rollback", "d", "--to", "9").stderr.startswith("error: d@1.0.0 has no release 9")
@@ -121,11 +125,11 @@ def add_steps(tmp_path, **data) -> None:
 
 
 def test_the_release_command_that_curate_prints_releases_that_ledger(cli, tmp_path):
-    add_steps(tmp_path, curate=[{"name": "bright", "drop": 2}])
+    add_steps(tmp_path, curate=[{"name": "bright"}, {"name": "bright_rules", "drop": 2}])
     options = ("--set", "card.title=a b", "--limit", "8", "--store", "else where", "--no-prefect")
     assert cli("build", "recipe.yaml", *options).returncode == 0
     assert cli("curate", "recipe.yaml", *options).returncode == 0
-    assert "ledger 2" in cli("curate", "recipe.yaml", *options, "--set", "curate.bright.drop=3").stdout
+    assert "ledger 2" in cli("curate", "recipe.yaml", *options, "--set", "curate.bright_rules.drop=3").stdout
     again = cli("curate", "recipe.yaml", *options)  # as the first: ledger 1, though there is a newer one
     printed = again.stdout.splitlines()[-1].removeprefix("to carry it out: ")
     program, *arguments = shlex.split(printed)
@@ -138,7 +142,7 @@ def test_the_release_command_that_curate_prints_releases_that_ledger(cli, tmp_pa
 
 
 def test_another_folder_doesnt_take_a_name_that_is_in_use(cli, tmp_path, photos):
-    add_steps(tmp_path, curate=[{"name": "bright"}])
+    add_steps(tmp_path, curate=[{"name": "bright"}, {"name": "bright_rules"}])
     other = tmp_path / "other"
     shutil.copytree(photos, other)
     (other / "coffee" / "0.jpg").unlink()
@@ -149,7 +153,7 @@ def test_another_folder_doesnt_take_a_name_that_is_in_use(cli, tmp_path, photos)
         refused = cli(command, "recipe.yaml", *options)
         assert refused.returncode == 1
         assert f"d@1.0.0-dev in store is made from image_folder path={photos}" in refused.stderr
-        assert f"this is image_folder path={other}; give what" in refused.stderr
+        assert f"this is image_folder path={other}; give the new edition a name" in refused.stderr
         assert "--set dataset=NAME" in refused.stderr
     assert (tmp_path / "store/editions/d/1.0.0-dev/manifest.json").read_bytes() == before
     assert cli("run", "recipe.yaml", *options, "--set", "dataset=mine").returncode == 0
@@ -161,10 +165,10 @@ def test_another_folder_doesnt_take_a_name_that_is_in_use(cli, tmp_path, photos)
 
 @pytest.mark.parametrize("runner", [("--no-prefect",), ()])
 def test_run_is_forced_to_drop_everything(cli, tmp_path, runner):
-    add_steps(tmp_path, generate=[], evaluate=[], curate=[{"name": "bright", "drop": 12}])
+    add_steps(tmp_path, generate=[], evaluate=[], curate=[{"name": "bright"}, {"name": "bright_rules", "drop": 12}])
     refused = cli("run", "recipe.yaml", *runner)
     assert refused.returncode == 1
-    assert "would drop all 12 pictures (bright too_bright: 12); loosen the rule, or --force" in refused.stderr
+    assert "would drop all 12 pictures (bright_rules too_bright: 12); loosen the rule, or --force" in refused.stderr
     forced = cli("run", "recipe.yaml", *runner, "--force")
     assert forced.returncode == 0, forced.stderr
     assert "too_bright 12" in forced.stdout

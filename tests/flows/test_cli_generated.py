@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from variorum.edition.editions import resolve
 from variorum.edition.ledgers import read_ledger
 from variorum.edition.store import Store
 
@@ -54,6 +55,6 @@ def test_a_plan_comes_first_and_a_known_set_is_recognised(cli, tmp_path):
     store, figures = Store(str(tmp_path / "store")), {}
     for name in ("same", "other"):
         cli("curate", f"{name}.yaml", "--no-prefect")
-        figures[name] = read_ledger(store.resolve(name), store)[1].figures["leakage"]
+        figures[name] = read_ledger(resolve(name, store), store)[1].figures["leakage"]
     assert figures["same"]["into"] == {"known": 20}
     assert figures["other"]["leaking"] == 0

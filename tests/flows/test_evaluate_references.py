@@ -1,15 +1,12 @@
-"""An evaluation with references as Prefect tasks: the same figures as the plain loop's, and nothing measured twice."""
+"""An evaluation with references as Prefect tasks: the same figures as on threads, and nothing measured twice."""
 
 from __future__ import annotations
 
 import pytest
 
-from variorum.edition.store import Store
+from variorum.run import Job, build, evaluate, run
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
-from variorum.stages.build import build
-from variorum.stages.context import open_context
-from variorum.stages.evaluate import evaluate as plain_evaluate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
@@ -37,34 +34,36 @@ def recipe(photos, train):
     )
 
 
-def test_a_flow_finds_what_the_plain_loop_finds(server, photos, tmp_path, monkeypatch):
+def test_a_flow_finds_what_threads_find(server, photos, tmp_path, monkeypatch):
     from variorum.evaluation.generated_set import GeneratedSet
-    from variorum.flows.evaluate import evaluate_flow
+    from variorum.flows.prefect_runner import in_flow
 
     what = recipe(photos, {"name": "corrupted", "of": {"name": "image_folder", "path": str(photos)}})
-    figures = []
-    for name in ("flow", "plain"):
-        store = Store(str(tmp_path / name))
-        ctx = open_context(what, "embedded")
-        manifest = build(what, ctx, store, profile="embedded")
-        if name == "flow":
-            figures.append(evaluate_flow(what.dump(), "embedded", str(tmp_path / name))["generated_set"])
-            assert figures[0]["variants"]["negative_0"]["n"] == 12
-        else:
-            figures.append(plain_evaluate(manifest, what.evaluate[0], ctx, store))
-    assert figures[0] == figures[1]
+    flow, plain = (Job(what, str(tmp_path / name)) for name in ("flow", "plain"))
+
+    def figures():
+        def work(job, runner, progress):
+            return evaluate(job, build(job), runner, progress)["generated_set"]
+
+        return in_flow("test", work, flow)
+
+    found = figures()
+    assert found["variants"]["negative_0"]["n"] == 12
+    assert found == evaluate(plain, build(plain))["generated_set"]
 
     def nothing(*_):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(GeneratedSet, "measure", nothing)
-    assert evaluate_flow(what.dump(), "embedded", str(tmp_path / "flow"))["generated_set"] == figures[0]
+    for path in (tmp_path / "flow" / "editions").rglob("evaluation-*.json"):
+        path.unlink()
+    assert figures() == found
 
 
 def test_a_run_without_its_reference_makes_no_picture(server, photos, tmp_path):
-    from variorum.flows.run import run_flow
+    from variorum.flows.prefect_runner import in_flow
 
     what = recipe(photos, {"name": "fashion_mnist", "path": str(tmp_path / "nowhere")})
     with pytest.raises(SourceError, match="dataset-fashion-mnist"):
-        run_flow(what.dump(), "embedded", str(tmp_path / "store"))
+        in_flow("test", run, Job(what, str(tmp_path / "store")))
     assert not list(tmp_path.glob("store/objects/*"))

@@ -1,4 +1,4 @@
-"""The flows on a real, temporary Prefect server: the same edition as the plain loop, retries, artifacts, GPU slots."""
+"""Prefect as a runner, on a real temporary server: the same edition as threads make, retries, artifacts, GPU slots."""
 
 import json
 import os
@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from variorum.edition.editions import resolve
 from variorum.edition.store import Store, hash_file
+from variorum.run import Job, Threads, build, curate, release, run
 from variorum.schemas.errors import StoreError, TooManyFailures
 from variorum.schemas.recipe import Recipe
-from variorum.stages.context import open_context
+from variorum.stages.build import Build
 
 pytestmark = [
     pytest.mark.usefixtures("own_cache"),
@@ -66,47 +68,55 @@ def artifacts(key: str) -> list:
         return client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
 
 
-def test_a_flow_makes_what_the_plain_loop_makes(server, photos, tmp_path):
-    from variorum.flows.run import run_flow
-    from variorum.stages.build import build
+def flow(what: Recipe, url: str, work=run, workers: int = 1):
+    """Some work on a recipe inside a flow, as the command line does it."""
+    from variorum.flows.prefect_runner import in_flow
 
+    return in_flow("test", work, Job(what, url), workers=workers)
+
+
+def test_a_flow_makes_what_threads_make(server, photos, tmp_path):
     what = recipe(photos)
-    manifest = run_flow(what.dump(), "embedded", str(tmp_path / "flow"))
-    plain = build(what, open_context(what, "embedded"), Store(str(tmp_path / "plain")), profile="embedded")
+    manifest = flow(what, str(tmp_path / "flow"), workers=2)
+    plain = run(Job(what, str(tmp_path / "plain")))
     assert manifest.digest() == plain.digest()
     assert tree(str(tmp_path / "flow")) == tree(str(tmp_path / "plain"))
     assert "negative_0" in str(artifacts("counts")[0].data)
     assert "d@1.0.0" in str(artifacts("card")[0].data)
     assert artifacts("units")[-1].data == 100.0
     receipts = {path: path.stat().st_mtime_ns for path in (tmp_path / "flow" / "units").iterdir()}
-    assert run_flow(what.dump(), "embedded", str(tmp_path / "flow")) == manifest
+    assert flow(what, str(tmp_path / "flow")) == manifest
     assert receipts == {path: path.stat().st_mtime_ns for path in (tmp_path / "flow" / "units").iterdir()}
 
 
-def test_curation_in_a_flow_is_that_of_the_plain_loop(server, photos, tmp_path):
-    from variorum.flows.curate import curate_flow, release_flow
-    from variorum.flows.run import run_flow
-    from variorum.stages.build import build
-    from variorum.stages.curate import curate
-    from variorum.stages.release import release
-
-    what = Recipe.parse({**recipe(photos).dump(), "curate": [{"name": "bright", "drop": 3}, {"name": "dependent"}]})
+def test_curation_in_a_flow_is_that_of_threads(server, photos, tmp_path):
+    steps = [{"name": "bright"}, {"name": "bright_rules", "drop": 3}, {"name": "dependent"}]
+    what = Recipe.parse({**recipe(photos).dump(), "curate": steps})
     url = str(tmp_path / "flow")
-    released = run_flow(what.dump(), "embedded", url)
-    plain, ctx = Store(str(tmp_path / "plain")), open_context(what, "embedded")
-    manifest = build(what, ctx, plain, profile="embedded")
-    number, ledger = curate(what, manifest, ctx, plain, workers=2)
-    assert released == release(manifest, number, ledger, plain)
+    released = flow(what, url)
+    job = Job(what, str(tmp_path / "plain"))
+    manifest = build(job)
+    number, ledger = curate(job, manifest, Threads(2))
+    assert released == release(job, manifest, number, ledger)
     assert released.version == "1.0.0-r1"
     assert tree(url) == tree(str(tmp_path / "plain"))
     assert "too_bright" in str(artifacts("verdicts")[-1].data)
-    assert curate_flow(what.dump(), "embedded", url) == 1
-    assert release_flow(what.dump(), "embedded", url, number=1) == released
+    assert flow(what, url, lambda job, runner, progress: curate(job, manifest, runner, progress)) == (1, ledger)
+    made_again = lambda job, runner, progress: release(job, manifest, 1, ledger, runner, progress)  # noqa: E731
+    assert flow(what, url, made_again) == released
+
+
+def test_a_deployment_runs_a_recipe_by_file(server, photos, tmp_path):
+    from variorum.flows.prefect_runner import scheduled_flow
+
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe(photos).dump()))
+    assert scheduled_flow(str(path), str(tmp_path / "store")) == run(Job(recipe(photos), str(tmp_path / "o"))).digest()
 
 
 def attempts(monkeypatch, error: Exception) -> list[int]:
     """A list that grows by one whenever a unit is tried; its work raises this error, retries follow at once."""
-    import variorum.flows.build
+    from variorum.flows import prefect_runner
 
     calls = []
 
@@ -114,43 +124,36 @@ def attempts(monkeypatch, error: Exception) -> list[int]:
         calls.append(1)
         raise error
 
-    monkeypatch.setattr(variorum.flows.build, "run_unit", failing)
-    monkeypatch.setattr(variorum.flows.build.unit_task, "retry_delay_seconds", [0, 0])
+    monkeypatch.setattr(Build, "make", failing)
+    monkeypatch.setattr(prefect_runner.part_task, "retry_delay_seconds", [0, 0])
     return calls
 
 
 @pytest.mark.parametrize(("error", "tries"), [(OSError("passing"), 3), (TooManyFailures("4 of 4 failed"), 1)])
 def test_only_what_may_pass_is_tried_again(server, photos, tmp_path, monkeypatch, error, tries):
-    from variorum.flows.build import build_flow
-
     what = recipe(photos).model_copy(update={"samples_per_shard": 12})
     calls = attempts(monkeypatch, error)
     with pytest.raises(type(error), match=str(error)):
-        build_flow(what.dump(), "embedded", str(tmp_path / "store"))
+        flow(what, str(tmp_path / "store"), build)
     assert len(calls) == tries
 
 
 def test_a_unit_that_fails_costs_no_other(server, photos, tmp_path):
-    from variorum.flows.build import build_flow
-
     with pytest.raises(TooManyFailures):
-        build_flow(recipe(photos, fail="astronaut").dump(), "embedded", str(tmp_path / "store"))
+        flow(recipe(photos, fail="astronaut"), str(tmp_path / "store"), build)
     assert len(list((tmp_path / "store" / "units").iterdir())) == 2
     with pytest.raises(StoreError, match="there are: none yet"):
-        Store(str(tmp_path / "store")).resolve("d")
+        resolve("d", Store(str(tmp_path / "store")))
 
 
 def test_one_unit_at_a_time_holds_the_gpu(server, photos, tmp_path, monkeypatch):
     """The number of devices is the only thing that is made up here; the limit is the server's own."""
     from prefect.client.orchestration import get_client
-    from prefect.task_runners import ThreadPoolTaskRunner
 
-    import variorum.flows.build
-    import variorum.flows.job
-    from variorum.flows.build import build_flow
+    from variorum.flows import prefect_runner
 
-    monkeypatch.setattr(variorum.flows.job, "gpus", lambda: 1)
-    real, active, most, lock = variorum.flows.build.run_unit, [], [], threading.Lock()
+    monkeypatch.setattr(prefect_runner, "gpus", lambda: 1)
+    real, active, most, lock = Build.make, [], [], threading.Lock()
 
     def watched(*args):
         with lock:
@@ -162,13 +165,22 @@ def test_one_unit_at_a_time_holds_the_gpu(server, photos, tmp_path, monkeypatch)
             active.pop()
         return done
 
-    monkeypatch.setattr(variorum.flows.build, "run_unit", watched)
-    store = str(tmp_path / uuid.uuid4().hex)
-    build_flow.with_options(task_runner=ThreadPoolTaskRunner(max_workers=3))(recipe(photos).dump(), "embedded", store)
+    monkeypatch.setattr(Build, "make", watched)
+    flow(recipe(photos), str(tmp_path / uuid.uuid4().hex), build, workers=3)
     assert most == [1, 1, 1]
     with get_client(sync_client=True) as client:
         limit = client.read_global_concurrency_limit_by_name("gpu")
     assert (limit.limit, limit.active_slots) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("s3://key:secret@bucket/x", "s3://bucket/x"), ("store", "store"), ("s3://bucket/a@b", "s3://bucket/a@b")],
+)
+def test_a_flow_shows_no_secret_of_the_store(url, shown):
+    from variorum.flows.prefect_runner import without_secrets
+
+    assert without_secrets(url) == shown
 
 
 @pytest.mark.slow

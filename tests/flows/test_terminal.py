@@ -1,70 +1,105 @@
-"""What the command line shows of figures: tables that fit, whole words, and where the rest is."""
-
-from types import SimpleNamespace
+"""What the command line shows: tables that fit, whole words, and progress with and without a terminal."""
 
 import pytest
 from rich.console import Console
 
 from variorum.flows import terminal
-from variorum.flows.terminal import first_tables, parts_that_fit, widths_of
+from variorum.flows.terminal import amount, duration, lines, parts_that_fit, widths_of
+from variorum.report.figures import Shown
 
-WIDE = """### The generated set against real pictures
-
-Embeddings by e. 1000 real pictures | or so.
-
-| set | n | recognised % | FID | KID × 1000 | precision | recall | density | coverage | Vendi | spread |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
-| *real* | 500 | 93.8 [91.3, 95.6] | 27.98\\* | -0.03 ± 0.38 | 0.88 | 0.90 | 0.94 | 0.88 | 6.25 | 0.362 |
-| guidance_1.5 | 499 | 93.2 [90.6, 95.1] | 68.33\\* | 48.99 ± 2.21 | 0.80 | 0.27 | 0.67 | 0.38 | 4.36 | 0.269 |
-
-| other | table |
-|---|---|
-| 1 | 2 |
-"""
-NARROW = """### Accuracy drop: classifier, a &#91;b&#93;
-
-| variant | drop |
-|---|---:|
-| a&#124;b&#91;red]c | -1.5 [-3.2, 0.1] |
-| **average over edits** | 2.0 [1.0, 3.0] |
-"""
+WIDE = Shown(
+    "The generated set against real pictures",
+    ("set", "n", "recognised, %", "FID", "KID × 1000", "precision", "recall", "density", "coverage", "Vendi", "spread"),
+    [
+        ("real", "500", "93.8 [91.3, 95.6]", "27.98*", "-0.03 ± 0.38", "0.88", "0.90", "0.94", "0.88", "6.25", "0.362"),
+        ("g_1.5", "499", "93.2 [90.6, 95.1]", "68.33*", "48.99 ± 2.21", "0.80", "0.27", "0.67", "0.38", "4.36", "0.27"),
+    ],
+)
+NARROW = Shown(
+    "Accuracy drop: classifier, a [b]",
+    ("variant", "drop"),
+    [("a|b[red]c", "-1.5 [-3.2, 0.1]"), ("average over edits", "2.0 [1.0, 3.0]")],
+)
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_a_wide_table_comes_in_parts_that_fit_with_whole_words(width):
-    ((title, rows),) = first_tables(WIDE)
-    assert title == "The generated set against real pictures"
-    assert rows[1][:4] == ["real", "500", "93.8 [91.3, 95.6]", "27.98*"]
+    rows = [WIDE.head, *WIDE.rows]
     parts = list(parts_that_fit(rows, width))
-    assert len(parts) == {40: 5, 80: 2, 200: 1}[width]
+    assert len(parts) == {40: 4, 80: 2, 200: 1}[width]
     assert all(sum(widths_of(part)) <= width for part in parts)
-    assert all([row[0] for row in part] == ["set", "real", "guidance_1.5"] for part in parts)
-    assert [name for part in parts for name in part[0][1:]] == rows[0][1:]
+    assert all([row[0] for row in part] == ["set", "real", "g_1.5"] for part in parts)
+    assert tuple(name for part in parts for name in part[0][1:]) == WIDE.head[1:]
     assert parts[0][1][2] == ("93.8 [91.3, 95.6]" if width == 200 else "93.8")
 
 
 def test_a_narrow_table_keeps_its_intervals_and_a_column_that_cannot_fit_stands_alone():
-    ((_, rows),) = first_tables(NARROW)
-    assert list(parts_that_fit(rows, 60)) == [rows]
-    assert rows[1:] == [["a|b[red]c", "-1.5 [-3.2, 0.1]"], ["average over edits", "2.0 [1.0, 3.0]"]]
+    rows = [NARROW.head, *NARROW.rows]
+    assert list(parts_that_fit(rows, 60)) == [[list(row) for row in rows]]
     assert [row[1] for row in next(parts_that_fit(rows, 10))] == ["drop", "-1.5", "2.0"]
-    assert list(first_tables("### Nothing\n\nno table\n")) == []
-    ((_, rows),) = first_tables("### Bars\n\n|C| grows.\n\n| a | b |\n|---|---:|\n| 1 | 2 |\n")
-    assert rows == [["a", "b"], ["1", "2"]]
 
 
-@pytest.mark.parametrize(
-    ("card", "told"), [(WIDE + NARROW, "figures in x/README.md"), ("old", "come with `variorum card`")]
-)
-def test_figures_are_short_and_say_where_the_rest_is(monkeypatch, capsys, card, told):
-    monkeypatch.setattr("variorum.report.card.render_evaluations", lambda *_: WIDE + NARROW)
+def test_figures_are_short_and_say_where_the_rest_is(monkeypatch, capsys):
+    monkeypatch.setattr("variorum.report.card.evaluation_tables", lambda *_: [WIDE, NARROW])
+    monkeypatch.setattr("variorum.edition.editions.folder_of", lambda *_: "x")
+    monkeypatch.setattr("variorum.edition.editions.read_beside", lambda *_: b"a card")
     monkeypatch.setattr(terminal, "console", lambda: Console(width=80))
-    store = SimpleNamespace(read_beside=lambda *_: card.encode(), edition_path=lambda _: "x")
-    terminal.print_evaluations(None, None, store)
+    terminal.print_evaluations(None, None, None)
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert max(map(len, shown.splitlines())) <= 80
-    assert "guidance_1.5  499          93.2" in shown
+    assert "g_1.5  499           93.2" in shown
     assert "a|b[red]c" in shown
-    assert "table" not in shown
-    assert told in shown
+    assert "figures in x/README.md" in shown
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def told(total: int, steps, seconds: float, unit: str = "") -> list[str]:
+    """The lines of a phase in which each step takes so long."""
+    said, clock = [], Clock()
+    progress = lines(unit, said.append, clock)
+    progress.start("making pictures of", total)
+    for number in steps:
+        clock.now += seconds
+        progress.advance(number)
+    return said
+
+
+def test_a_long_phase_tells_every_five_percent():
+    said = told(1000, [1] * 1000, 0.5)
+    assert len(said) == 20
+    assert said[0] == "making pictures of: 50 of 1000, 5 %, 2.0/s, 7 min 55 s left"
+    assert said[-1] == "making pictures of: 1000 of 1000, 100 %, in 8 min 20 s"
+
+
+def test_a_slow_phase_tells_every_thirty_seconds():
+    said = told(100_000, [1] * 120, 1.0)
+    assert len(said) == 4
+    assert said[1].startswith("making pictures of: 60 of 100000, 0 %, 1.0/s, 27 h 45 min left")
+
+
+def test_a_short_phase_tells_its_end_alone():
+    assert told(50, [1] * 50, 0.001) == ["making pictures of: 50 of 50, 100 %, in 0 s"]
+
+
+def test_nothing_to_do_says_nothing():
+    said, clock = [], Clock()
+    progress = lines("", said.append, clock)
+    progress.start("making pictures of", 20)
+    progress.advance(20)  # all of it kept from before
+    progress.start("scoring", 0)
+    progress.advance(0)
+    assert len(said) <= 1
+
+
+def test_amounts_and_durations_in_words():
+    assert amount(2_500_000, "bytes") == "2.5 MB"
+    assert [duration(seconds) for seconds in (5, 65, 3725)] == ["5 s", "1 min 05 s", "1 h 02 min"]

@@ -17,12 +17,12 @@ from variorum.generators.class_conditional import ClassConditional
 from variorum.generators.sources.class_names import ClassNames
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
+from variorum.run import build
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
-from variorum.stages.build import build
-from variorum.stages.context import open_context
+from variorum.stages.job import Job
 
 # NumPy 2 deprecates a call in diffusers' DPM-Solver++
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -175,8 +175,8 @@ def test_out_of_memory_halves_the_batch_and_says_so(ctx, caplog):
     assert {child.ops[0]["achieved"]["batch"] for child in children} == {2}
     assert [record.getMessage() for record in caplog.records] == [
         "class_conditional: out of memory, going on with one batch at a time",
-        "class_conditional: out of memory with 8 pictures, going on with 4; a `batch` of that spares the try",
-        "class_conditional: out of memory with 4 pictures, going on with 2; a `batch` of that spares the try",
+        "class_conditional: out of memory with 8 pictures, going on with 4; set `batch` to that next time",
+        "class_conditional: out of memory with 4 pictures, going on with 2; set `batch` to that next time",
     ]
     enough = by_parent(made(samples, ctx, steps=2, batch=8))
     assert all(np.abs(c.image.astype(int) - enough[c.parent].image).max() <= LEVELS for c in children)
@@ -230,7 +230,7 @@ def test_an_edition_of_nothing_but_generated_pictures(tmp_path):
     manifests = []
     for folder in ("one", "two"):
         store = Store(str(tmp_path / folder))
-        manifests.append(build(recipe, open_context(recipe, "embedded"), store, profile="embedded"))
+        manifests.append(build(Job(recipe, store)))
     assert manifests[0].shards == manifests[1].shards
     assert manifests[0].counts == {"guidance_1.5": {"accepted": 12}}
     assert manifests[0].members == ["cls", "json", "png", "txt"]

@@ -25,12 +25,13 @@ from variorum.generators.text_to_image import TextToImage
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.pixels import decode
+from variorum.run import build
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
-from variorum.stages.build import build, plan
-from variorum.stages.context import open_context
+from variorum.stages.job import Job, open_context
+from variorum.stages.plan import plan
 
 LEVELS = 1
 """How far a pixel may move with the batch: floats differ by some 1e-6 there, which turns a rounding now and then."""
@@ -193,8 +194,8 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     assert sorted(small.asked, reverse=True) == [5, 5, 2, 1, 1, 1, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
         f"{name}: out of memory, going on with one batch at a time",
-        f"{name}: out of memory with 5 pictures, going on with 2; a `batch` of that spares the try",
-        f"{name}: out of memory with 2 pictures, going on with 1; a `batch` of that spares the try",
+        f"{name}: out of memory with 5 pictures, going on with 2; set `batch` to that next time",
+        f"{name}: out of memory with 2 pictures, going on with 1; set `batch` to that next time",
     ]
     assert [child.parent for child in children] == [sample.id for sample in samples]
     assert {child.ops[0]["achieved"]["batch"] for child in children} == {1}
@@ -538,7 +539,7 @@ def test_an_edition_of_nothing_but_generated_pictures(tmp_path, folder):
     for place in ("one", "two"):
         store = Store(str(tmp_path / place))
         ctx = Context(edition.seed, ModelTable("embedded"), DiskMemo(tmp_path / "memo"), edition.source)
-        manifests.append(build(edition, ctx, store, profile="embedded"))
+        manifests.append(build(Job(edition, store, ctx=ctx)))
     assert manifests[0].shards == manifests[1].shards
     assert manifests[0].counts == {"guidance_2": {"accepted": 10}, "guidance_5": {"accepted": 10}}
     assert manifests[0].members == ["cls", "json", "png", "txt"]

@@ -180,7 +180,7 @@ def test_out_of_memory_fewer_backgrounds_are_made_at_a_time(ctx, monkeypatch, ca
     items = list(edit("guided_up", "guided_down").generate(samples, replace(ctx, memo=Memo())))
     assert asked == [4, 2] + [1] * 6 * QUICK["start"]  # of each sample three; what was done isn't done again
     assert [record.message for record in caplog.records] == [
-        f"denoiser: out of memory with {before} pictures, going on with {after}; a `batch` of that spares the try"
+        f"denoiser: out of memory with {before} pictures, going on with {after}; set `batch` to that next time"
         for before, after in ((4, 2), (2, 1))
     ]
     for first, second in zip(whole, items, strict=True):

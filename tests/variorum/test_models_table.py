@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from variorum.models import ModelTable, doctor
+from variorum.models import ModelTable, doctor, weights
 from variorum.models.loaders import LOADERS
 from variorum.models.table import refuse_filters, weights_of
 from variorum.schemas.errors import ModelUnavailable, RecipeError
@@ -126,8 +126,9 @@ def test_weights_are_read_once_and_only_the_doctor_reads_them_again(override, ow
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     override(own(f'hub_repo = {{ repo = "me/model", revision = "{commit}", files = ["model.safetensors"] }}'))
     read = []
-    digest = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda *args: [read.append(1), digest(*args)][1])
+    digest, whole = hashlib.file_digest, weights.hash_file
+    monkeypatch.setattr(hashlib, "file_digest", lambda *args: [read.append(1), digest(*args)][1])  # if remembered
+    monkeypatch.setattr(weights, "hash_file", lambda path: [read.append(1), whole(path)][1])
 
     def states():
         """With how often the file was read: another process's first look, another look, the doctor's."""
@@ -167,17 +168,17 @@ def test_a_model_is_loaded_once_whichever_alias_thread_or_table_asks():
 
 
 def test_a_table_of_ones_own_adds_and_replaces(override, tmp_path):
-    weights = tmp_path / "my.onnx"
-    weights.write_bytes(b"one")
-    override(own(f'local = {{ path = "{weights}" }}') + "\n" + own().replace("[mine]", "[inpainter]"))
+    file = tmp_path / "my.onnx"
+    file.write_bytes(b"one")
+    override(own(f'local = {{ path = "{file}" }}') + "\n" + own().replace("[mine]", "[inpainter]"))
     table = ModelTable("embedded")
     assert {"mine", "segmenter"} <= set(table.aliases())
     assert table.status("inpainter").table == str(tmp_path / "mine.toml")
     first = table.pin("mine")
     assert first.startswith(f"mine@sha256:{hashlib.sha256(b'one').hexdigest()[:32]}+u2net.")
-    weights.write_bytes(b"two")
+    file.write_bytes(b"two")
     assert table.pin("mine") != first
-    weights.unlink()
+    file.unlink()
     assert table.status("mine").state == "unavailable"
     with pytest.raises(ModelUnavailable, match=r"my\.onnx"):
         table.pin("mine")
@@ -195,7 +196,10 @@ def test_options_are_part_of_the_pin(override):
         ('local = { path = "a" }\nwheel = { package = "a", member = "b", sha256 = "c" }', "mine.wheel.package"),
         ('hub_repo = { repo = "a/b", revision = "main" }', r"mine\.hub_repo\.revision"),
         ('hub_repo = { repo = "a/b", branch = "main" }', r"mine\.hub_repo\.branch: no such field"),
-        ('local = { path = "a" }\nhub_file = { repo = "a/b", file = "c", sha256 = "' + "0" * 64 + '" }', "one place"),
+        (
+            'local = { path = "a" }\nhub_file = { repo = "a/b", file = "c", sha256 = "' + "0" * 64 + '" }',
+            "give only one of",
+        ),
         ("licence =", "can't be read"),
     ],
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_part
-from variorum.schemas.manifest import Manifest
+from variorum.schemas.manifest import Manifest, Split
 
 COLUMNS = (
     "id",
@@ -25,7 +26,7 @@ COLUMNS = (
     "given",
 )
 """What reports show; a unit that curation hasn't touched lacks the last four, which are null then."""
-SPLIT_OF = {"accepted": "test", "quarantined": "quarantine"}
+SPLIT_OF: Mapping[str, Split] = {"accepted": "test", "quarantined": "quarantine"}
 """In which split the pictures of a status lie; the others lie in none."""
 
 

@@ -34,9 +34,10 @@ class Part(Protocol):
 
 P = TypeVar("P", bound=Part)
 R = TypeVar("R", bound=Receipt | Tables)
+R_co = TypeVar("R_co", bound=Receipt | Tables, covariant=True)
 
 
-class Stage(Protocol[P, R]):
+class Stage(Protocol[P, R_co]):
     """Work in parts. It pickles as plain values with its job, so `make` can be called in any process."""
 
     name: str
@@ -50,13 +51,13 @@ class Stage(Protocol[P, R]):
     def parts(self) -> Sequence[P]:
         """All of the work, in order."""
 
-    def kept(self, part: P) -> R | None:
+    def kept(self, part: P) -> R_co | None:
         """What the store says was made of a part; its files aren't looked for."""
 
     def check(self) -> None:
         """Raise ModelUnavailable when a model is missing; asked only when something is to be made."""
 
-    def make(self, part: P, advance: Advance) -> R:
+    def make(self, part: P, advance: Advance) -> R_co:
         """Do the work, keep the result and return it; if another process was first, return its result."""
 
 

@@ -1,1 +1,1 @@
-"""Readers of folders, `datasets` and IDX files that several sources share."""
+"""Readers of folders, `datasets` and IDX files for the sources."""

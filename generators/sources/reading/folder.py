@@ -1,4 +1,4 @@
-"""Pictures in a folder: which there are, what they are by content, and their bytes with their masks."""
+"""Pictures in a folder: finding them, a digest of their content, and reading them with their masks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXTENSIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of a folder: its path relative to it in POSIX form, its file, and its mask's file if one is asked."""
+    """A picture of a folder: its relative POSIX path, its file, and the file of its mask if masks are wanted."""
 
     key: str
     file: Path
@@ -32,23 +32,23 @@ class Picture:
 
 
 def find_pictures(root: Path, masks: Path | None, where: str) -> tuple[Picture, ...]:
-    """All pictures under a folder, in order of their relative POSIX path.
+    """All pictures under a folder, in order of their relative POSIX paths.
 
-    Hidden files and folders and other endings are left out. Links to folders, and links to files outside the folder,
-    are not followed: what is read must be what was named.
+    Hidden files and folders and files with other endings are skipped. Links to folders, and links to files outside the
+    folder, are not followed, so nothing outside is read.
 
     Args:
         root: the folder.
-        masks: a folder that holds `<relative path without ending>.png` for each picture, or None.
+        masks: a folder with `<relative path without ending>.png` for each picture, or None.
         where: what errors call the source.
 
     Raises:
-        SourceError: a folder is missing, or there is no picture in it.
+        SourceError: a folder is missing, or contains no picture.
     """
     for name, folder in (("path", root), ("masks", masks)):
         if folder is not None and not folder.is_dir():
-            what = "a file" if folder.exists() else "not there"
-            raise SourceError(f"{where}: {name} {folder} is {what}; give the folder that holds the pictures")
+            what = "is a file" if folder.exists() else "doesn't exist"
+            raise SourceError(f"{where}: {name} {folder} {what}; it must be a folder with pictures")
     inside = root.resolve()
     found: list[Picture] = []
     outside = 0
@@ -68,15 +68,15 @@ def find_pictures(root: Path, masks: Path | None, where: str) -> tuple[Picture, 
                 Picture(relative.as_posix(), file, masks / relative.with_suffix(".png") if masks is not None else None)
             )
     if outside:
-        log.warning("%s: %d links in %s that lead to folders or out of it were not followed", where, outside, root)
+        log.warning("%s: %d links in %s, to folders or to files outside of it, were not followed", where, outside, root)
     if not found:
         links = f" ({outside} links were not followed)" if outside else ""
-        raise SourceError(f"{where}: no picture in {root}{links}; endings read are {', '.join(sorted(EXTENSIONS))}")
+        raise SourceError(f"{where}: no picture in {root}{links}; it reads {', '.join(sorted(EXTENSIONS))}")
     return tuple(sorted(found, key=lambda picture: picture.key))
 
 
 def pin_pictures(root: Path, pictures: Sequence[Picture]) -> str:
-    """Digest over relative paths and contents, masks included; where the folder lies doesn't enter."""
+    """Digest of relative paths and contents, masks included; it doesn't depend on where the folder lies."""
     hashes = file_hashes(root, [picture.file.absolute() for picture in pictures])
     masks = [picture.mask.absolute() for picture in pictures if picture.mask]
     mask_hashes = iter(file_hashes(root / "masks of", masks)) if masks else iter(())
@@ -89,14 +89,14 @@ def pin_pictures(root: Path, pictures: Sequence[Picture]) -> str:
 
 
 def outline_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str) -> Sample:
-    """The picture's sample without the picture."""
+    """The sample without the picture."""
     return Sample(source_id(source, picture.key), b"", labels, origin=picture.key, licence=licence)
 
 
 def read_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str) -> Sample | Failure:
-    """The picture's bytes as they are stored, with `mask.png` where masks are asked.
+    """The sample with the picture's bytes as stored, and with `mask.png` if it has a mask.
 
-    A picture or mask that can't be read, or a mask of another size than its upright picture, is a `Failure`.
+    A picture or mask that can't be read, or a mask whose size differs from its upright picture's, is a `Failure`.
     """
     identity = source_id(source, picture.key)
 
@@ -123,7 +123,7 @@ def read_picture(picture: Picture, *, source: str, labels: tuple[str, ...], lice
 
 
 def mask_trouble(image: bytes, mask: bytes) -> tuple[str, str] | None:
-    """(reason, detail) when a mask can't belong to a picture, else None."""
+    """(reason, detail) if a mask can't belong to a picture, else None."""
     try:
         size = upright_size(image)
     except UndecodableImage as error:

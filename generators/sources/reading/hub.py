@@ -1,6 +1,6 @@
-"""Datasets in the forms that Hugging Face's `datasets` reads: from its Hub, a folder, or files; streamed, never run.
+"""Datasets that Hugging Face's `datasets` reads, from the Hub, a folder, or files, streamed.
 
-Code that comes with a dataset is never executed, and pictures arrive as the bytes that are stored.
+Code that comes with a dataset is never run. Pictures are returned as the bytes that are stored.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ DataFiles = str | list[str] | dict[str, str | list[str]]
 
 @dataclass(frozen=True)
 class HubTable:
-    """One split of a dataset, opened when first asked for.
+    """One split of a dataset, opened at first use.
 
     Attributes:
         dataset: a Hub id, a local folder, or the name of a builder (`parquet`, `imagefolder`) that reads `data_files`.
-        config: the dataset's configuration, for one that has several.
+        config: the dataset's configuration, if it has several.
         split: the split's name.
         commit: branch, tag or commit on the Hub; None is its default branch.
         data_files: patterns of the files to read.
@@ -41,7 +41,7 @@ class HubTable:
 
     @property
     def local(self) -> bool:
-        """Whether the data lies on this machine and not on the Hub."""
+        """Whether the data lies on this machine rather than on the Hub."""
         builder = self.data_files is not None and "/" not in self.dataset
         return builder or Path(self.dataset).expanduser().exists()
 
@@ -54,7 +54,7 @@ class HubTable:
             return datasets.load_dataset_builder(
                 name, name=self.config, revision=self.commit, data_files=self.data_files
             )
-        except Exception as error:  # Hub, network, builder and file errors share no base; each says what to do
+        except Exception as error:  # Hub, network, builder and file errors have no common base; each says what to do
             raise SourceError(f"{self.where}: dataset {self.dataset!r} can't be opened: {_line(error)}") from error
 
     @cached_property
@@ -67,7 +67,7 @@ class HubTable:
 
     @cached_property
     def features(self) -> Mapping[str, Any]:
-        """Column to its `datasets` feature."""
+        """Columns by name, each with its `datasets` feature."""
         stream = self._stream
         known = stream.features or stream._resolve_features().features
         if not known:
@@ -75,19 +75,19 @@ class HubTable:
         return dict(known)
 
     def need(self, column: str) -> None:
-        """Raises SourceError naming the columns there are, when this isn't one."""
+        """Raise SourceError, listing the columns, if this one is missing."""
         if column not in self.features:
             known = ", ".join(self.features)
             raise SourceError(f"{self.where}: no column {column!r} in {self.dataset!r}; there are: {known}")
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """The split's files: local paths, or Hub addresses that hold the commit."""
+        """The split's files: local paths, or Hub URLs with the commit."""
         splits = self._builder.config.data_files or {}
         if not splits:
             raise SourceError(
-                f"{self.where}: {self.dataset!r} lists no data files; only datasets made of data files are read, never "
-                f"a loading script"
+                f"{self.where}: {self.dataset!r} lists no data files; only datasets of data files can be read, loading "
+                f"scripts are never run"
             )
         found = splits.get(self.split)
         if not found:
@@ -96,7 +96,7 @@ class HubTable:
         return tuple(str(file) for file in found)
 
     def pin(self) -> str:
-        """Digest of the split's files: their content when they are local, their address at its commit on the Hub."""
+        """Digest of the split's files: of their content if local, of their URLs with the commit on the Hub."""
         paths = [Path(file) for file in self.files if "://" not in file]
         folder = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
         hashes = dict(zip(map(str, paths), file_hashes(folder, paths), strict=True))
@@ -106,7 +106,7 @@ class HubTable:
         return digest([self.config, self.split, parts])
 
     def size(self) -> int:
-        """Rows of the split, as declared or else counted."""
+        """Rows of the split, as declared, or counted."""
         return self._size
 
     @cached_property
@@ -122,7 +122,7 @@ class HubTable:
         return sum(1 for _ in self.rows(0, None, ()))
 
     def rows(self, start: int, stop: int | None, pictures: Sequence[str], columns: Sequence[str] = ()) -> Iterator[Any]:
-        """Rows `start` to `stop - 1` as dicts of the columns named; `pictures` stay undecoded. None means the end."""
+        """Rows `start` to `stop - 1` (None: to the end) as dicts of these columns; `pictures` stay undecoded."""
         import datasets
 
         stream = self._stream
@@ -138,13 +138,16 @@ class HubTable:
         return iter(stream)
 
     def distinct(self, column: str) -> list[Any]:
-        """The values of a column, sorted; reads the whole column once."""
+        """The distinct values of a column, sorted; reads the whole column."""
         return sorted({row[column] for row in self.rows(0, None, (), (column,)) if row[column] is not None})
 
     def picture_bytes(self, cell: Any) -> bytes | None:
         """The stored bytes of an undecoded picture cell; None for an empty cell.
 
-        A cell may name a file in place of bytes. It is read only where that file is one of the split's own.
+        A cell may name a file instead of bytes. The file is read only if it is one of the split's own.
+
+        Raises:
+            OSError: the file can't be read, or isn't one of the split's.
         """
         if not cell:
             return None

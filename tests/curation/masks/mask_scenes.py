@@ -1,4 +1,4 @@
-"""Coloured shapes on coloured clouds, with their true masks and with masks spoilt as hurried annotators spoil them."""
+"""Coloured shapes on coloured clouds, with true masks and with the errors of hurried annotators."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from variorum.arrays import Ints, Pixels
 
 SIDE = 48
 COLOURS = {1: (190, 90, 90), 2: (90, 180, 90), 3: (95, 95, 190)}
 """Of discs, squares and triangles."""
 
 
-Spoil = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]]
+Spoil = Callable[[Ints, np.random.Generator], Ints]
 
 
-def scenes(
-    seed: int, number: int, spoil: Spoil | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+def scenes(seed: int, number: int, spoil: Spoil | None = None) -> tuple[Pixels, Ints, Ints]:
     """Pictures `[N, 48, 48, 3]`, their true masks and the given ones `[N, 48, 48]`, values 0 to 3."""
     spoil = spoil or differently_wrong
     rng = np.random.default_rng(seed)
@@ -27,8 +26,8 @@ def scenes(
     return np.stack([picture for picture, _ in drawn]), truth, np.stack([spoil(mask, rng) for mask in truth])
 
 
-def scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """One to three shapes, each of another kind, on a cloudy ground, under noise."""
+def scene(rng: np.random.Generator) -> tuple[Pixels, Ints]:
+    """One to three different shapes on a cloudy background, with noise."""
     picture = 128 + 140 * cv2.GaussianBlur(rng.normal(0, 1, (SIDE, SIDE, 3)), (0, 0), 3)
     truth = np.zeros((SIDE, SIDE), np.int64)
     for kind in rng.permutation([1, 2, 3])[: rng.integers(1, 4)]:
@@ -45,7 +44,7 @@ def scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.int64
     return np.clip(picture + rng.normal(0, 22, picture.shape), 0, 255).astype(np.uint8), truth
 
 
-def differently_wrong(truth: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def differently_wrong(truth: Ints, rng: np.random.Generator) -> Ints:
     """Every shape's mask grown by two pixels, shifted by up to four, or without its right third."""
     given = np.zeros_like(truth)
     for kind in COLOURS:
@@ -63,8 +62,8 @@ def differently_wrong(truth: NDArray[np.int64], rng: np.random.Generator) -> NDA
     return given
 
 
-def alike_wrong(truth: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Three masks in four without their right two fifths: an error that most of them share."""
+def alike_wrong(truth: Ints, rng: np.random.Generator) -> Ints:
+    """Three in four masks lack their right two fifths: an error that most masks share."""
     given = np.zeros_like(truth)
     for kind in COLOURS:
         mask = (truth == kind).astype(np.uint8)

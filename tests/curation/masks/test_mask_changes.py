@@ -68,7 +68,7 @@ def test_what_was_changed_for_one_class_is_not_changed_again_for_another():
 
 
 def test_a_jump_of_the_changed_share_is_seen():
-    assert not runs_away([0.10, 0.11, 0.12, 0.20])  # three steps say nothing of what is usual
+    assert not runs_away([0.10, 0.11, 0.12, 0.20])  # three steps are too few to judge
     assert runs_away([0.10, 0.11, 0.12, 0.13, 0.16])
     assert not runs_away([0.10, 0.11, 0.12, 0.13, 0.145])
-    assert not runs_away([0.10, 0.11, 0.12, 0.13, 0.05])  # fewer changes are no run-away
+    assert not runs_away([0.10, 0.11, 0.12, 0.13, 0.05])  # a drop is no jump

@@ -32,7 +32,7 @@ def test_corrected_once_from_averaged_predictions_every_class_gains(seed):
 
 @pytest.mark.slow
 def test_correcting_again_and_again_from_current_predictions_runs_away_and_the_stop_rule_sees_it():
-    """With masks that are mostly wrong alike: .765 given, .718 at the end, .759 where the rule trips (epoch 22)."""
+    """With masks that mostly share an error: IoU .765 given, .718 at the end, .759 when the rule trips (epoch 22)."""
     images, truth, given = scenes(1, 40, alike_wrong)
     masks, frozen = given.copy(), None
     updated, history, changed = set(), [], []

@@ -24,7 +24,7 @@ T = np.arange(1, 41, dtype=float)
 )
 def test_the_onset_of_known_curves(abc, ratio, onset):
     assert onset_epoch(Curve(*abc, rmse=0.0), ratio, 60) == onset
-    # and from points on the curve, as far as the fit finds its parameters
+    # and from points on the curve, through the fit
     found = fit_curve(rise(T, *abc))
     assert found.rmse < 1e-3
     assert onset_epoch(found, ratio, 60) == onset

@@ -10,13 +10,13 @@ from variorum.schemas.errors import SourceError
 # picture: given label, prediction, correct, unclear, wrong
 PANEL = {
     "a1": (10, 10, [10], [], []),
-    "a2": (10, 11, [10, 11], [], []),  # shows two things
+    "a2": (10, 11, [10, 11], [], []),  # two objects
     "a3": (10, 12, [10], [12], []),  # an unclear one
     "a4": (10, 13, [10], [], [13]),
     "b1": (20, 20, [20], [], []),
     "b2": (20, 21, [20], [], [21]),
     "b3": (20, 20, [20], [], []),  # problematic
-    "c1": (836, 837, [836], [], []),  # two names of one thing
+    "c1": (836, 837, [836], [], []),  # two names of one class
     "c2": (836, 836, [836], [], []),
     "d1": (30, 31, [30], [], [31]),
 }

@@ -72,5 +72,5 @@ def test_bad_input_is_refused():
     with pytest.raises(SourceError, match=r"top \(2, 2, 2\) and p \(2, 2, 2\) must be models x 3 pictures"):
         candidate_cells(TOP, P, np.zeros(3, int))
     none = Cells(*(np.zeros(0, int) for _ in range(3)))
-    with pytest.raises(SourceError, match=r"can't be 0.6 of the queue each"):
+    with pytest.raises(SourceError, match=r"must be in \[0, 0\.5\), not 0\.6"):
         with_controls(none, none, np.zeros(0), none, np.random.default_rng(0), share=0.6)

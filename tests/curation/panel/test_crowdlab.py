@@ -10,7 +10,7 @@ from variorum.schemas.errors import SourceError
 
 K = 10
 PANELS = {
-    # raters' accuracies, votes a picture; what CROWDLAB and the majority must come to
+    # raters' accuracies, votes per picture, expected accuracy of CROWDLAB and of the majority
     "5 good, 3 votes": (lambda rng: rng.uniform(0.80, 0.95, 5), 3, 0.994, 0.955),
     "20 mixed, 2 votes": (lambda rng: rng.uniform(0.45, 0.95, 20), 2, 0.919, 0.716),
     "20 mixed, 3 votes": (lambda rng: rng.uniform(0.42, 0.95, 20), 3, 0.968, 0.841),
@@ -24,7 +24,7 @@ PANELS = {
 
 
 def ask(y, accuracy, votes_each, rng):
-    """Votes `[N, J]`: a rater is right at its accuracy and otherwise names any other class."""
+    """Votes `[N, J]`: a rater is right with its accuracy and otherwise names a random other class."""
     votes = np.full((len(y), len(accuracy)), np.nan)
     number = int(votes_each) + (rng.random(len(y)) < votes_each % 1)
     for i, label in enumerate(y):
@@ -48,7 +48,7 @@ def test_with_few_votes_the_model_is_worth_a_seat(name):
     votes = ask(y, accuracy, votes_each, rng)
     counts = np.stack([(votes == k).sum(axis=1) for k in range(K)], axis=1)
     leading = counts == counts.max(axis=1, keepdims=True)
-    majority = (leading[np.arange(len(y)), y] / leading.sum(axis=1)).mean()  # ties by lot
+    majority = (leading[np.arange(len(y)), y] / leading.sum(axis=1)).mean()  # ties at random
     assert majority == pytest.approx(of_majority, abs=0.02)
 
     p = out_of_fold(x, counts.argmax(axis=1))
@@ -93,7 +93,7 @@ def test_ties_do_not_touch_the_global_random_state():
 def test_bad_votes_are_refused():
     p = np.full((3, 2), 0.5)
     two = np.array([[0, 0], [1, 1], [0, 1]], float)
-    with pytest.raises(SourceError, match="need a row a picture"):
+    with pytest.raises(SourceError, match="need one row per picture"):
         crowdlab(two[:2], p)
     with pytest.raises(SourceError, match=r"classes 0 to 1, not \[0.0, 1.0, 2.0\]"):
         crowdlab(np.array([[0, 2], [1, 1], [0, 1]], float), p)
@@ -101,5 +101,5 @@ def test_bad_votes_are_refused():
         crowdlab(np.array([[0, np.nan], [np.nan, 1], [0, np.nan]]), p)
     with pytest.raises(SourceError, match="no picture has two votes"):
         crowdlab(np.zeros((0, 2)), np.zeros((0, 2)))
-    with pytest.raises(SourceError, match="no probabilities for some picture with votes"):
+    with pytest.raises(SourceError, match="some pictures with votes have no probabilities"):
         crowdlab(two, np.full((3, 2), np.nan))

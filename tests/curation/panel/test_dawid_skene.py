@@ -137,15 +137,15 @@ def test_cells_and_raters_without_answers():
 
 def test_bad_votes_are_refused():
     one = np.array([0])
-    with pytest.raises(SourceError, match="one each a vote"):
+    with pytest.raises(SourceError, match="the numbers must be equal"):
         dawid_skene(one, one, np.array([0, 1]))
     with pytest.raises(SourceError, match=r"answers must be 0 .* not \[3\]"):
         dawid_skene(one, one, np.array([3]))
-    with pytest.raises(SourceError, match="cells run from 4 to 4, gold has 2"):
+    with pytest.raises(SourceError, match="cells run from 4 to 4, but gold has 2 values"):
         dawid_skene(np.array([4]), one, one, gold=np.zeros(2))
-    with pytest.raises(SourceError, match="gold truths must be 0 or 1"):
+    with pytest.raises(SourceError, match="gold truths must be 0, 1, or NaN"):
         dawid_skene(one, one, one, gold=np.array([0.5]))
-    with pytest.raises(SourceError, match="raters are numbered from 0"):
+    with pytest.raises(SourceError, match="raters must be numbered from 0"):
         dawid_skene(one, np.array([-1]), one)
     with pytest.raises(SourceError, match="smoothing must be above 0"):
         dawid_skene(one, one, one, smoothing=0)

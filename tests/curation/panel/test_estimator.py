@@ -18,7 +18,7 @@ FLAGGED, UNFLAGGED = np.array([True, False]), np.array([False, True])
 
 @pytest.fixture(scope="module")
 def flagged_digits():
-    """By rate of class c called c + 1: which labels are wrong, which are flagged, and 1 - p(label)."""
+    """By error rate (class c labelled c + 1): which labels are wrong, which are flagged, and 1 - p(label)."""
     from cleanlab.filter import find_label_issues
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -34,7 +34,7 @@ def flagged_digits():
 
 
 def audits(wrong, flag, guesses, m, repetitions):
-    """Estimates from all flagged and `m` unflagged pictures, by the strata and with the guesses' help."""
+    """Estimates from all flagged and `m` unflagged pictures, without and with guesses."""
     rng, unflagged = np.random.default_rng(m), np.flatnonzero(~flag)
     sizes = np.array([flag.sum(), len(unflagged)])
     means = np.array([guesses[flag].mean(), guesses[~flag].mean()])
@@ -61,18 +61,18 @@ def check_audits(flagged_digits, repetitions):
         for m, sd in sds.items():
             rates, recalls, helped = audits(wrong, flag, guesses, m, repetitions)
             values = np.array([one.value for one in rates])
-            # 3, not 2: of six unbiased means, one would stray past 2 in every fourth run
+            # 3, not 2: of six unbiased means, one exceeds 2 in every fourth run
             assert abs(values.mean() - wrong.mean()) < 3 * values.std() / np.sqrt(repetitions)
             assert values.std() == pytest.approx(sd, abs=0.003)
             assert coverage(rates, wrong.mean()) >= 0.93
             assert coverage(recalls, flag[wrong].mean()) >= 0.93
             assert coverage(helped, wrong.mean()) >= 0.93
-            # the guesses know little of what they left unflagged themselves, and must do no harm
+            # the guesses say little about what the same model left unflagged, and must do no harm
             assert np.std([one.value for one in helped]) < 1.05 * values.std()
 
 
 def test_the_audit_is_unbiased_and_its_interval_holds_exactly(flagged_digits):
-    """Over every number of errors that m reviews can turn up, weighed by its chance: no luck of a simulation."""
+    """Over every number of errors that m reviews can find, weighted by its probability, so no simulation is needed."""
     for wrong, flag, _ in flagged_digits.values():
         sizes = np.array([flag.sum(), (~flag).sum()], float)
         missed, caught = (wrong & ~flag).sum(), float((wrong & flag).sum())

@@ -12,13 +12,14 @@ import torch
 from diffusers import DDPMScheduler
 from pydantic import ValidationError
 
-from variorum.generators.editing.guided_diffusion import Guidance, Wish, clamped, diffused, guided, moments
+from variorum.generators.editing.guided_diffusion import Guidance, Wish, clamped, diffused, guided
 from variorum.generators.editing.objectives import objective
-from variorum.models.entries import Entry
-from variorum.models.loaders import latent_denoiser, pixel_denoiser, tiny_autoencoder
-from variorum.models.loaders.pixel_denoiser import PixelDenoiser
-from variorum.models.noise import Schedule, tensor
+from variorum.generators.editing.timesteps import timesteps
+from variorum.models.diffusion.images import to_tensor
+from variorum.models.diffusion.schedule import Schedule
+from variorum.models.loaders.denoisers import LATENT_DENOISER, PIXEL_DENOISER, TINY_AUTOENCODER, PixelDenoiser
 from variorum.models.roles import Denoised
+from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 SIDE = 64
@@ -59,7 +60,7 @@ def denoisers(tiny):
     return {
         "pixels": PixelDenoiser(network(), config()),
         "folded": PixelDenoiser(network(12), config()),
-        "latents": latent_denoiser.load(entry, tiny / "text_to_image", {}),
+        "latents": LATENT_DENOISER.load(entry, tiny / "text_to_image", {}),
     }
 
 
@@ -115,17 +116,17 @@ def test_unsteered_it_is_plain_sdedit(denoisers, space):
     assert float((found - clean).abs().mean()) > 1e-3
 
 
-def test_moments_are_the_schedulers_and_their_variances_diffusers(denoisers):
+def test_timesteps_are_the_schedulers_and_their_variances_diffusers(denoisers):
     from diffusers import DDPMScheduler
 
     signal = denoisers["pixels"].signal
-    every = moments(signal, 1000, 1000)
+    every = timesteps(signal, 1000, 1000)
     scheduler = DDPMScheduler()
     assert [item.step for item in every] == list(range(999, -1, -1))
     for item in (every[0], every[500], every[-2]):
         assert item.variance == pytest.approx(float(scheduler._get_variance(item.step)), rel=1e-3)
     assert (every[-1].variance, every[-1].after) == (0, 1)
-    spread = moments(signal, 100, 10)
+    spread = timesteps(signal, 100, 10)
     assert [item.number for item in spread] == list(range(9, -1, -1))
     assert [item.step for item in spread] == [91, 81, 71, 61, 50, 40, 30, 20, 10, 0]  # as guided-diffusion respaces
     assert [item.after for item in spread[:-1]] == [item.signal for item in spread[1:]]
@@ -141,7 +142,7 @@ def test_the_object_stays_bit_for_bit_and_the_rest_moves(denoisers, space):
 
 
 def test_the_object_is_re_imposed_at_every_step(denoisers):
-    """What the network is shown inside the object is the object with that moment's noise, whatever it made of it."""
+    """What the network is shown inside the object is the object with that timestep's noise, whatever it made of it."""
     seen = []
 
     class Watched:
@@ -168,13 +169,13 @@ def test_the_object_is_re_imposed_at_every_step(denoisers):
 
 @pytest.mark.parametrize("limit", [0.05, 0.3])
 def test_the_clamp_holds_in_every_cell_and_so_in_length(denoisers, limit):
-    (moment,) = moments(denoisers["pixels"].signal, 100, 20)[:1]
+    (timestep,) = timesteps(denoisers["pixels"].signal, 100, 20)[:1]
     generator = torch.Generator().manual_seed(0)
     state, clean, slope = (torch.randn((3, 3, 8, 8), generator=generator) for _ in range(3))
     slope = slope * torch.tensor([1e-6, 1.0, 1e6])[:, None, None, None]
-    found = clamped(slope, clean, state, moment, limit)
-    noise = (state - moment.signal**0.5 * clean) / (1 - moment.signal) ** 0.5
-    shift = (1 - moment.signal) ** 0.5 * found
+    found = clamped(slope, clean, state, timestep, limit)
+    noise = (state - timestep.signal**0.5 * clean) / (1 - timestep.signal) ** 0.5
+    shift = (1 - timestep.signal) ** 0.5 * found
     assert torch.equal(found[0], slope[0])
     assert torch.equal(found.sign(), slope.sign())
     for pulled, eps in zip(shift, noise, strict=True):
@@ -225,7 +226,7 @@ def test_sides_that_the_network_cannot_take_are_carried_on(denoisers):
     assert guided([], denoisers["pixels"], Guidance()) == []
 
 
-def test_coarse_to_fine_keeps_clear_of_the_object_in_noisy_moments(denoisers):
+def test_coarse_to_fine_keeps_clear_of_the_object_in_noisy_timesteps(denoisers):
     item, bare = wish(), wish()
     plain = guided([bare], denoisers["pixels"], Guidance(steps=10, start=8))[0]
     wide = guided([item], denoisers["pixels"], Guidance(steps=10, start=8, coarse_to_fine=True))[0]
@@ -286,7 +287,7 @@ class Linear:
         self.said = torch.rand((1, 3, 16, 16), generator=generator) * 2 - 1 if learned else None
 
     def encode(self, images):
-        return tensor(list(images), "cpu")
+        return to_tensor(images, "cpu")
 
     def predict(self, state, step):
         spread = None if self.said is None else ((self.said + 1) / 2).expand_as(state)
@@ -362,7 +363,7 @@ def variance_by_hand(denoiser, step):
 
 def test_the_last_step_has_a_learned_variance_too(denoisers):
     """At least that of the step before, as in guided-diffusion; ImageNet-E's schedule of 100 in 1000."""
-    last, before = moments(denoisers["pixels"].signal, 100, 2)[::-1]
+    last, before = timesteps(denoisers["pixels"].signal, 100, 2)[::-1]
     assert (last.variance, last.number) == (0, 0)
     assert last.least == before.variance == before.least == pytest.approx(9.5e-5, rel=0.01)
     assert last.beta == pytest.approx(1e-4, rel=1e-3)
@@ -382,7 +383,7 @@ def test_predictions_of_every_kind_lead_to_the_same_clean_state(kind):
 def test_networks_that_are_not_denoisers_of_photographs_are_refused(tiny):
     from diffusers import UNet2DModel
 
-    with pytest.raises(ModelUnavailable, match="a denoiser of 4 channels to 4"):
+    with pytest.raises(ModelUnavailable, match="has 4 input and 4 output channels"):
         PixelDenoiser(network(4), config())
     classes = UNet2DModel(
         sample_size=8,
@@ -392,13 +393,13 @@ def test_networks_that_are_not_denoisers_of_photographs_are_refused(tiny):
         norm_num_groups=4,
         num_class_embeds=3,
     )
-    with pytest.raises(ModelUnavailable, match="wants to be told a class"):
+    with pytest.raises(ModelUnavailable, match="class-conditional"):
         PixelDenoiser(classes, config())
     for folder, words in (("inpaint", "more than latents"), ("xl", "can't be loaded|more than latents")):
         place = {"path": str(tiny / folder)}
         entry = Entry(name="tiny", loader="latent_denoiser", local=place, licence="none", source="random weights")
         with pytest.raises(ModelUnavailable, match=words):
-            latent_denoiser.load(entry, tiny / folder, {})
+            LATENT_DENOISER.load(entry, tiny / folder, {})
     with pytest.raises(ModelUnavailable, match="predicts 'flow'"):
         Schedule({**config(), "prediction_type": "flow"}, 3)
 
@@ -411,7 +412,7 @@ def test_a_folder_that_is_no_pixel_denoiser_is_said_in_one_line(tmp_path, lacks)
     place = {"path": str(tmp_path)}
     entry = Entry(name="tiny", loader="pixel_denoiser", local=place, licence="none", source="random weights")
     with pytest.raises(ModelUnavailable, match="can't be loaded as"):
-        pixel_denoiser.load(entry, tmp_path, {})
+        PIXEL_DENOISER.load(entry, tmp_path, {})
 
 
 def test_previews_by_a_small_autoencoder_have_gradients_too(tiny, tmp_path):
@@ -427,11 +428,11 @@ def test_previews_by_a_small_autoencoder_have_gradients_too(tiny, tmp_path):
         ).save_pretrained(tmp_path)
     place = {"path": str(tmp_path)}
     entry = Entry(name="tiny", loader="tiny_autoencoder", local=place, licence="none", source="random weights")
-    used = {"preview": tiny_autoencoder.load(entry, tmp_path, {})}
+    used = {"preview": TINY_AUTOENCODER.load(entry, tmp_path, {})}
     place = {"path": str(tiny / "text_to_image")}
     entry = Entry(name="tiny", loader="latent_denoiser", local=place, licence="none", source="random weights")
-    small = latent_denoiser.load(entry, tiny / "text_to_image", used)
-    whole = latent_denoiser.load(entry, tiny / "text_to_image", {})
+    small = LATENT_DENOISER.load(entry, tiny / "text_to_image", used)
+    whole = LATENT_DENOISER.load(entry, tiny / "text_to_image", {})
     latents = whole.encode([wish().plate])
     assert small.preview(latents).shape == (1, 3, SIDE, SIDE)
     assert not torch.allclose(small.preview(latents), whole.preview(latents))
@@ -444,7 +445,7 @@ def test_previews_by_a_small_autoencoder_have_gradients_too(tiny, tmp_path):
 @pytest.mark.parametrize("space", ["pixels", "latents"])
 def test_gradients_from_less_memory_are_the_same(tiny, tmp_path, space):
     """Less is kept for them, and the pictures are the same to the bit."""
-    folder, loader = (tmp_path, pixel_denoiser) if space == "pixels" else (tiny / "text_to_image", latent_denoiser)
+    folder, loader = (tmp_path, PIXEL_DENOISER) if space == "pixels" else (tiny / "text_to_image", LATENT_DENOISER)
     if space == "pixels":
         network().save_pretrained(tmp_path)
         DDPMScheduler(beta_schedule="linear", prediction_type="v_prediction").save_config(tmp_path)
@@ -476,7 +477,9 @@ def bytes_kept(call):
 
 def test_more_noise_than_the_denoiser_knows_is_refused():
     denoiser = PixelDenoiser(network(), config(), 320)
-    with pytest.raises(RecipeError, match=r"the first 320 of its 1000 steps, which is a start of 32 in 100 \(got 40\)"):
+    with pytest.raises(
+        RecipeError, match=r"the first 320 of its 1000 steps, which allows a start of 32 in 100 \(got 40\)"
+    ):
         guided([wish()], denoiser, Guidance(start=40))
     assert len(guided([wish()], denoiser, Guidance(steps=25, start=2))) == 1
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from variorum.generators.editing import framing, plates
+from variorum.generators.editing.pool import pool_positions
 
 SIDE = 128
 
@@ -29,7 +30,7 @@ def test_a_hole_is_wider_than_the_mask_and_reaches_below_it() -> None:
 
 @given(st.integers(1, 5000), st.integers(2, 64))
 def test_a_pool_is_spread_evenly_and_lies_inside(size: int, wanted: int) -> None:
-    found = plates.pool_positions(size, wanted)
+    found = pool_positions(size, wanted)
     assert len(set(found)) == len(found) == min(size, wanted)
     assert found[0] >= 0
     assert found[-1] < size

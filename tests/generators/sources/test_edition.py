@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.generators.sources.edition import Edition
+from variorum.run import build
 from variorum.schemas.errors import CorruptShard, SourceError, StoreError
 from variorum.schemas.recipe import Recipe
-from variorum.stages.build import build
-from variorum.stages.context import open_context
+from variorum.stages.job import Job, open_context
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -24,7 +25,7 @@ def made(store: Store, source: dict, name: str, **probe):
             "generate": [{"name": "probe", **probe}],
         }
     )
-    return build(recipe, open_context(recipe, "embedded"), store, profile="embedded")
+    return build(Job(recipe, store))
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_what_is_wrong_is_named(store, tmp_path):
 
 def test_a_damaged_shard_is_refused(store):
     source = Edition(edition="first@1.0.0", store=store.url)
-    manifest = store.resolve("first@1.0.0")
+    manifest = resolve("first@1.0.0", store)
     shard = Path(store.path(manifest.shards["test"][0]))
     data = bytearray(shard.read_bytes())
     data[data.index(b"IDAT") + 40] ^= 1  # one bit of a picture; the header and the file's size stay

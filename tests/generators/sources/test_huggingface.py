@@ -9,7 +9,7 @@ from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample
-from variorum.stages.context import models
+from variorum.stages.job import models
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
-from variorum.stages.context import models
+from variorum.stages.job import models
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from variorum.pixels import decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure
-from variorum.stages.context import models
+from variorum.stages.job import models
 
 
 @pytest.fixture

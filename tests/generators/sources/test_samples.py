@@ -8,7 +8,7 @@ from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode, decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
-from variorum.stages.context import models
+from variorum.stages.job import models
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from variorum.edition.editions import editions, folder_of, read_beside, resolve, seal, whole, write_beside
 from variorum.edition.shards import ShardWriter, read_shard
 from variorum.edition.store import Store, hash_file
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
@@ -77,15 +78,20 @@ def test_a_receipt_comes_back(store):
 def test_a_lost_or_cut_object_means_not_done(store):
     made = store.put_receipt(receipt(store))
     shard = f"{store.root}/objects/{made.shards['test'].sha256}.tar"
+    assert store.has(made.files())
+    assert store.listing().holds(made.files())
     store.fs.pipe_file(shard, b"short")
-    assert store.receipt("u") is None
+    assert not store.has(made.files())
+    assert not store.listing().holds(made.files())
     store.fs.rm_file(shard)
-    assert store.receipt("u") is None
+    assert not store.has(made.files())
+    assert not store.listing().holds(made.files())
     with pytest.raises((CorruptShard, FileNotFoundError)):
         store.path(made.shards["test"])
     again = store.put_receipt(receipt(store, who=2))  # the same content, made again
     assert again == made
     assert store.receipt("u") == made
+    assert store.has(made.files())
     assert list(read_shard(store.path(made.shards["test"]))) == [("a", {"png": b"x"})]
 
 
@@ -102,6 +108,20 @@ def test_a_receipt_that_is_no_receipt_is_named(store):
     store.fs.pipe_file(f"{store.root}/units/u.json", b'{"unit": "u"')
     with pytest.raises(CorruptShard, match=r"units/u.json: not a receipt; delete it"):
         store.receipt("u")
+
+
+def test_the_manifest_of_another_edition_is_refused(store):
+    sealed = seal(manifest(store), store)
+    other = sealed.model_copy(update={"dataset": "e"})
+    store.put("editions/d/1.0.0/manifest.json", other.model_dump_json().encode())
+    with pytest.raises(CorruptShard, match=r"is the manifest of e@1\.0\.0; delete it"):
+        resolve("d@1.0.0", store)
+
+
+def test_a_store_that_is_only_read_is_not_made(tmp_path):
+    store = Store(str(tmp_path / "mistyped"), writable=False)
+    assert editions(store) == []
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_a_damaged_download_is_not_taken():
@@ -150,58 +170,58 @@ def test_threads_that_race_for_a_receipt_agree_on_one(local):
 
 
 def test_a_sealed_edition_is_adopted(store):
-    first = store.commit(manifest(store))
-    assert store.commit(first.model_copy(update={"profile": "hub"})) == first
-    assert store.resolve("d@1.0.0") == store.resolve("d") == first
-    assert store.editions() == [("d", "1.0.0")]
+    first = seal(manifest(store), store)
+    assert seal(first.model_copy(update={"profile": "hub"}), store) == first
+    assert resolve("d@1.0.0", store) == resolve("d", store) == first
+    assert editions(store) == [("d", "1.0.0")]
 
 
 def test_a_sealed_version_does_not_move(store):
-    first = store.commit(manifest(store))
+    first = seal(manifest(store), store)
     with pytest.raises(VersionDrift, match=r"d@1.0.0 is sealed in .* new version \(--set version=...\)"):
-        store.commit(manifest(store, b"y"))
-    assert store.resolve("d@1.0.0") == first
+        seal(manifest(store, b"y"), store)
+    assert resolve("d@1.0.0", store) == first
 
 
 def test_a_dev_version_moves_and_its_data_with_it(store):
-    store.commit(manifest(store, b"x", "1.0.0-dev"))
-    moved = store.commit(manifest(store, b"yy", "1.0.0-dev"))
-    assert store.resolve("d@1.0.0-dev") == moved
-    names = store.fs.ls(f"{store.edition_path(moved)}/data", detail=False)
+    seal(manifest(store, b"x", "1.0.0-dev"), store)
+    moved = seal(manifest(store, b"yy", "1.0.0-dev"), store)
+    assert resolve("d@1.0.0-dev", store) == moved
+    names = store.fs.ls(f"{folder_of(moved, store)}/data", detail=False)
     assert [str(name).rsplit("/", 1)[-1] for name in names] == ["test-00000-of-00001.tar"]
     data = store.fs.cat_file(names[0])
     assert hashlib.sha256(data).hexdigest() == moved.shards["test"][0].sha256
 
 
 def test_an_edition_that_lost_a_file_is_sealed_again(store):
-    first = store.commit(manifest(store))
+    first = seal(manifest(store), store)
     store.fs.rm_file(f"{store.root}/objects/{first.shards['test'][0].sha256}.tar")
-    assert not store.whole(first)
-    again = store.commit(manifest(store))
-    assert store.whole(again)
+    assert not whole(first, store)
+    again = seal(manifest(store), store)
+    assert whole(again, store)
     assert again == first
 
 
 def test_versions_are_in_order_of_number_and_dev_comes_first(store):
     for version in ("1.10.0", "1.9.0", "1.9.0-dev", "2.0.0-dev"):
-        store.commit(manifest(store, b"x", version))
-    assert [version for _, version in store.editions()] == ["1.9.0-dev", "1.9.0", "1.10.0", "2.0.0-dev"]
-    assert store.resolve("d").version == "2.0.0-dev"
+        seal(manifest(store, b"x", version), store)
+    assert [version for _, version in editions(store)] == ["1.9.0-dev", "1.9.0", "1.10.0", "2.0.0-dev"]
+    assert resolve("d", store).version == "2.0.0-dev"
 
 
 @pytest.mark.parametrize("name", ["e", "d@9.9.9", "", "../d", "d@../1.0.0", "d@*", "*"])
 def test_unknown_editions_are_answered_with_the_known(store, name):
-    store.commit(manifest(store))
+    seal(manifest(store), store)
     with pytest.raises(StoreError, match=r"no edition .*; there are: d@1.0.0"):
-        store.resolve(name)
+        resolve(name, store)
 
 
 def test_files_beside_the_manifest(store):
-    sealed = store.commit(manifest(store))
-    assert store.read_beside(sealed, "README.md") is None
-    store.write_beside(sealed, "README.md", b"one")
-    store.write_beside(sealed, "README.md", b"two")
-    assert store.read_beside(sealed, "README.md") == b"two"
+    sealed = seal(manifest(store), store)
+    assert read_beside(sealed, "README.md", store) is None
+    write_beside(sealed, "README.md", b"one", store)
+    write_beside(sealed, "README.md", b"two", store)
+    assert read_beside(sealed, "README.md", store) == b"two"
 
 
 # ── places that can't be written ─────────────────────────────────────────────────────────────────────────────────────
@@ -235,7 +255,7 @@ def test_a_folder_without_permission(tmp_path):
         assert "can't be written" in one_line(error)
         return
     code = (  # root may write anywhere, so a process that gave root up tries
-        "import os, sys; import fsspec.core, variorum.store as s; os.setegid(65534); os.seteuid(65534)\n"
+        "import os, sys; import fsspec.core, variorum.edition.store as s; os.setegid(65534); os.seteuid(65534)\n"
         "try: s.Store(sys.argv[1])\nexcept s.StoreError as error: print(error)"
     )
     (tmp_path / "closed").chmod(0o555)

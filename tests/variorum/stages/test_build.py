@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from variorum.edition.editions import editions, resolve
 from variorum.edition.shards import read_shard, sample_at
 from variorum.edition.store import Store, hash_file
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
 from variorum.schemas.errors import CorruptShard, SourceError, StoreError, TooManyFailures, VersionDrift
 from variorum.schemas.recipe import Recipe
-from variorum.stages.build import build, commit, plan, run_unit
-from variorum.stages.context import open_context
+from variorum.run import Job, Threads, build
+from variorum.stages.build import Build, seal_edition
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -31,8 +32,12 @@ def recipe(photos: Path, *generate, **fields) -> Recipe:
     return Recipe.parse({**defaults, "generate": [{"name": "probe", **config} for config in generate], **fields})
 
 
-def made(what: Recipe, store: Store, **options):
-    return build(what, open_context(what, "embedded"), store, profile="embedded", **options)
+def made(what: Recipe, store: Store, workers: int = 1):
+    return build(Job(what, store), Threads(workers))
+
+
+def nothing(_steps: int) -> None:
+    pass
 
 
 def rows(manifest, store: Store) -> list[dict]:
@@ -64,7 +69,7 @@ def test_an_edition_of_the_source_itself(photos, tmp_path, kind):
     assert [shard.samples for shard in manifest.shards["test"]] == [4, 4, 4]
     assert "quarantine" not in manifest.shards
     assert verify(manifest, store) == []
-    assert Store(store.url).resolve("d") == manifest
+    assert resolve("d", Store(store.url)) == manifest
     labels = [int(ms["cls"]) for info in manifest.shards["test"] for _, ms in read_shard(store.path(info))]
     assert labels == [0] * 4 + [1] * 4 + [2] * 4
 
@@ -115,7 +120,7 @@ def test_too_many_failures_name_the_first_and_the_reasons(photos, store):
         error.value
     )
     assert list(store.scratch.iterdir()) == []
-    assert store.editions() == []
+    assert editions(store) == []
     assert sum(1 for _ in Path(store.root, "units").iterdir()) == 2  # the other units are done
 
 
@@ -132,16 +137,15 @@ def test_a_unit_that_breaks_costs_no_other(photos, store, workers):
     what = recipe(photos, {"explode": "astronaut/1"})
     with pytest.raises(ZeroDivisionError, match=r"exploded at astronaut/1\.jpg"):
         made(what, store, workers=workers)
-    planned = plan(what, open_context(what, "embedded"))
-    assert [store.receipt(unit.key) is not None for unit in planned.units] == [False, True, True]
+    assert [store.receipt(unit.key) is not None for unit in Job(what, store).plan.units] == [False, True, True]
     assert list(store.scratch.iterdir()) == []
 
 
 def test_a_generator_that_breaks_leaves_no_thread(photos, store):
     what = recipe(photos, {"explode": "astronaut/0"}, samples_per_shard=12)
-    planned = plan(what, open_context(what, "embedded"))
+    job = Job(what, store)
     try:
-        run_unit(what, planned.units[0], open_context(what, "embedded"), store)
+        Build(job).make(job.plan.units[0], nothing)
     except ZeroDivisionError as error:
         kept = error  # with its traceback, as a runner keeps it
         assert [thread for thread in threading.enumerate() if thread.name == "prefetch"] == []
@@ -177,12 +181,11 @@ def test_workers_and_the_order_of_receipts_do_not_matter(photos, tmp_path):
     what = recipe(photos, {"quarantine": "coffee"}, samples_per_shard=2)
     stores = [Store(str(tmp_path / name)) for name in ("one", "two", "loop")]
     digests = {made(what, store, workers=n).digest() for n, store in zip((1, 3), stores, strict=False)}
-    ctx = open_context(what, "embedded")
-    planned = plan(what, ctx)
-    units = list(planned.units)
+    job = Job(what, stores[2])
+    units = list(job.plan.units)
     random.Random(1).shuffle(units)
-    receipts = [run_unit(what, unit, ctx, stores[2]) for unit in units]
-    digests.add(commit(what, planned, receipts, stores[2], profile="embedded").digest())
+    receipts = {unit.key: Build(job).make(unit, nothing) for unit in units}
+    digests.add(seal_edition(job, [receipts[unit.key] for unit in job.plan.units]).digest())
     assert len(digests) == 1
     assert tree(stores[0].url) == tree(stores[1].url) == tree(stores[2].url)
 
@@ -221,15 +224,6 @@ def test_changed_data_is_another_edition(photos, tmp_path, store):
         made(recipe(folder), store)
 
 
-def test_commit_wants_every_unit(photos, store):
-    what = recipe(photos)
-    ctx = open_context(what, "embedded")
-    planned = plan(what, ctx)
-    receipts = [run_unit(what, planned.units[0], ctx, store)]
-    with pytest.raises(StoreError, match="2 of 3 units aren't done; run the same command again"):
-        commit(what, planned, receipts, store, profile="embedded")
-
-
 def test_the_global_random_state_is_not_used(photos, store, monkeypatch):
     import torch
 
@@ -240,8 +234,7 @@ def test_the_global_random_state_is_not_used(photos, store, monkeypatch):
         def call(*args, **kwargs):
             frame = sys._getframe(1)
             while frame is not None:
-                package = frame.f_globals.get("__name__", "").partition(".")[0]
-                if package in ("variorum", "generators", "curation"):
+                if frame.f_globals.get("__name__", "").partition(".")[0] == "variorum":
                     raise AssertionError(f"global random state used: {name}")
                 frame = frame.f_back
             return original(*args, **kwargs)
@@ -253,7 +246,7 @@ def test_the_global_random_state_is_not_used(photos, store, monkeypatch):
     for name in ("rand", "randn", "randint", "random", "normal", "uniform", "choice", "permutation", "shuffle", "seed"):
         guarded(np.random, name)
     with pytest.raises(AssertionError, match="global random state used"):  # the guard sees a project's caller
-        exec(compile("random.random()", "x", "exec"), {"__name__": "generators.x", "random": random})
+        exec(compile("random.random()", "x", "exec"), {"__name__": "variorum.generators.x", "random": random})
     before = torch.get_rng_state()
     made(recipe(photos, {"copies": 2}), store)
     assert torch.equal(torch.get_rng_state(), before)
@@ -287,11 +280,12 @@ def test_verify_names_what_is_damaged_and_a_run_mends_it(photos, tmp_path, kind,
 def test_evaluate_names_a_damaged_shard(photos, store):
     from variorum.stages.measure import shard_samples
 
-    info = made(recipe(photos), store).shards["test"][0]
+    job = Job(recipe(photos), store)
+    info = build(job).shards["test"][0]
     path = Path(store.root, "objects", f"{info.sha256}.tar")
     path.write_bytes(path.read_bytes()[:-512])
     with pytest.raises(CorruptShard, match="bytes should be; run the recipe again"):
-        list(shard_samples(info, store))
+        list(shard_samples(info, job))
 
 
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,17 +295,15 @@ import sys
 from pathlib import Path
 sys.path.append(sys.argv[3])
 from variorum.schemas.recipe import Recipe
-from variorum.stages.context import open_context
-from variorum.stages.build import build
-from variorum.edition.store import Store
+from variorum.run import Job, Threads, build
 recipe = Recipe.parse({
     "dataset": "d", "version": "1.0.0", "samples_per_shard": 1, "source": {"name": "image_folder", "path": sys.argv[1]},
     "generate": [{"name": "probe", "quarantine": "coffee"}],
 })
 print("ready", flush=True)
-build(recipe, open_context(recipe, "embedded"), Store(sys.argv[2]), profile="embedded", workers=2)
+build(Job(recipe, sys.argv[2]), Threads(2))
 """
-PLUGINS = str(Path(__file__).parents[1] / "plugins")
+PLUGINS = str(Path(__file__).parents[2] / "plugins")
 
 
 def start(photos: Path, url: str, seconds: float = 0.0) -> subprocess.Popen:

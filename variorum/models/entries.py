@@ -1,0 +1,3 @@
+"""Old name of `variorum.models.table_entries`."""
+
+from variorum.models.table_entries import Entry as Entry
