@@ -12,9 +12,11 @@ interrupted and repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from variorum.edition.editions import check_version, sealed, set_current
 from variorum.edition.ledgers import kept_curation, put_curation
+from variorum.edition.store import hash_file
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.card import check_template, write_card
 from variorum.schemas.canonical import Json, digest
@@ -109,7 +111,7 @@ def curate(
         columns.scored[name] = scored.tables[name]
         progress.advance(1)
     number, ledger = decide(job, manifest, columns, force=force, table=table)
-    put_curation(key, number, job.store)
+    put_curation(key, number, ledger, job.store)
     return number, ledger
 
 
@@ -155,11 +157,22 @@ def evaluate(
     return figures
 
 
+def located(step: Component) -> dict[str, Json]:
+    """A component's locations with the sha256 of what lies there: people's answers may have come in since."""
+    found: dict[str, Json] = {}
+    for name in sorted(step.location):
+        value = getattr(step, name)
+        places = value if isinstance(value, tuple | list) else [value]
+        files = [Path(place) for place in places if place is not None and Path(place).is_file()]
+        found[name] = [[str(place) for place in places], [hash_file(file) for file in files]]
+    return found
+
+
 def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
     """Digest of all that decides a curation: the edition, every step with its models, and what it compares with."""
     ctx, steps = job.ctx, list[Json]()
     for step in job.recipe.curate:
         references = step.references() if isinstance(step, Detector) else {}
         compared: dict[str, Json] = {name: [one.fingerprint(), one.pin(ctx)] for name, one in references.items()}
-        steps.append([step.fingerprint(), pins(step, ctx), compared])
+        steps.append([step.fingerprint(), pins(step, ctx), compared, located(step)])
     return digest(["curate", manifest.digest(), ctx.seed, steps, force])

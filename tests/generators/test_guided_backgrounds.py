@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import cv2
@@ -12,12 +13,14 @@ import torch
 from pydantic import ValidationError
 
 from variorum.generators.attribute_edit import AttributeEdit
-from variorum.generators.editing import plates
+from variorum.generators.editing import guided_backgrounds, plates
+from variorum.generators.editing.guided_backgrounds import KINDS
 from variorum.models import ModelTable
 from variorum.models.table import refuse_filters
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Sample, source_id
 
 SIDE = 64
@@ -209,6 +212,16 @@ def test_without_guided_backgrounds_the_settings_change_no_id():
     assert "denoiser" not in guided.filters()
     elsewhere = AttributeEdit(backgrounds=("guided_up",), attributes=("mirror",))
     assert "denoiser" not in elsewhere.aliases()
+
+
+def test_ids_are_the_same_by_default_and_read_from_a_recipe(ctx):
+    plain = AttributeEdit(backgrounds=KINDS, guidance={"adversary": "adversary"})
+    read = build_component("generate", json.loads(json.dumps(plain.config())), "generate.0")
+    requested = [
+        [canonical_json(wanted.requested) for wanted in guided_backgrounds.wanted(KINDS, conf.guidance)]
+        for conf in (plain, read)
+    ]
+    assert requested[0] == requested[1]
 
 
 def test_a_picture_that_cannot_be_edited_is_told_apart(ctx):

@@ -275,8 +275,11 @@ def _readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
 
 def _readable_found(folder: str, store: Store) -> set[str]:
     """Readable names in an edition's folder, whether they belong there or not."""
-    data = {f"data/{str(path).rsplit('/', 1)[-1]}" for path in store.fs.glob(f"{folder}/data/*")}
-    return data | ({PLAN} if store.fs.exists(f"{folder}/{PLAN}") else set())
+    if store.local:
+        data = os.listdir(f"{folder}/data") if os.path.isdir(f"{folder}/data") else []
+    else:
+        data = [str(path).rsplit("/", 1)[-1] for path in store.fs.glob(f"{folder}/data/*")]
+    return {f"data/{name}" for name in data} | ({PLAN} if store.fs.exists(f"{folder}/{PLAN}") else set())
 
 
 def _version_key(version: str) -> tuple[tuple[int, ...], bool, int]:

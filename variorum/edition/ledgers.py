@@ -19,6 +19,8 @@ class Curation(BaseModel):
     """What a curation came to."""
 
     ledger: int
+    digest: str
+    """The ledger's content: the number may belong to another once the edition's folder was deleted."""
 
 
 def put_ledger(manifest: Manifest, ledger: Ledger, store: Store) -> int:
@@ -67,25 +69,31 @@ def ledger_numbers(manifest: Manifest, store: Store) -> list[int]:
 
 def put_queue(manifest: Manifest, number: int, queue: str, store: Store) -> None:
     """Keep what people are asked beside a ledger, once: people may have written their answers into it since."""
-    store.put_if_absent(_name(manifest, number).replace(".json", ".review.csv"), queue.encode())
+    store.put_if_absent(_queue_name(manifest, number), queue.encode())
 
 
-def put_curation(key: str, number: int, store: Store) -> None:
+def put_curation(key: str, number: int, ledger: Ledger, store: Store) -> None:
     """Note which ledger a curation came to; its key is the digest of all that decides it."""
-    store.put(f"curations/{key}.json", Curation(ledger=number).model_dump_json().encode())
+    store.put(f"curations/{key}.json", Curation(ledger=number, digest=ledger.digest()).model_dump_json().encode())
 
 
 def kept_curation(key: str, manifest: Manifest, store: Store) -> tuple[int, Ledger] | None:
-    """The ledger that a curation came to before, if it and all of its tables are there."""
+    """The ledger that a curation came to before, if it, its queue and all of its tables are there."""
     kept = store.read_json(f"curations/{key}.json", Curation)
     ledger = _read(manifest, kept.ledger, store) if kept else None
-    if kept is None or ledger is None or ledger.edition != manifest.digest():
+    if kept is None or ledger is None or ledger.digest() != kept.digest:
+        return None
+    if not store.fs.exists(f"{store.root}/{_queue_name(manifest, kept.ledger)}"):
         return None
     return (kept.ledger, ledger) if store.listing().holds((info, ".parquet") for info in ledger.tables()) else None
 
 
 def _name(manifest: Manifest, number: int) -> str:
     return beside(manifest, f"ledgers/{number:04d}.json")
+
+
+def _queue_name(manifest: Manifest, number: int) -> str:
+    return beside(manifest, f"ledgers/{number:04d}.review.csv")
 
 
 def _read(manifest: Manifest, number: int, store: Store) -> Ledger | None:

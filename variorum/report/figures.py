@@ -20,20 +20,26 @@ class Shown:
     rows: list[Row]
 
 
-def flat_figures(figures: Mapping[str, Any]) -> list[Row]:
-    """(figure, value) for each figure, nested ones by their path: `classifier.accuracy`."""
-    return list(_flat(figures, ()))
+def flat_figures(figures: Mapping[str, Any], *, most: int = 100) -> list[Row]:
+    """(figure, value) for each figure, nested ones by their path: `classifier.accuracy`.
+
+    A group of more than `most` figures is told by its size alone.
+    """
+    return list(_flat(figures, (), most))
 
 
-def _flat(value: Any, path: tuple[str, ...]) -> Iterator[Row]:
+def _flat(value: Any, path: tuple[str, ...], most: int) -> Iterator[Row]:
     name = ".".join(path).replace("_", " ")
     if isinstance(value, Mapping):
         short = all(not isinstance(item, Mapping | list | tuple) for item in value.values())
         if path and short and 0 < len(value) <= 6:
             yield name, ", ".join(f"{key} {figure(item)}" for key, item in value.items())
             return
+        if path and len(value) > most:
+            yield name, f"{len(value)} entries"
+            return
         for key, item in value.items():
-            yield from _flat(item, (*path, str(key)))
+            yield from _flat(item, (*path, str(key)), most)
     elif isinstance(value, list | tuple):
         if all(not isinstance(item, Mapping | list | tuple) for item in value):
             more = f" and {len(value) - MOST} more" if len(value) > MOST else ""

@@ -71,7 +71,8 @@ def find_pictures(root: Path, masks: Path | None, where: str) -> tuple[Picture, 
         log.warning("%s: %d links in %s, to folders or to files outside of it, were not followed", where, outside, root)
     if not found:
         links = f" ({outside} links were not followed)" if outside else ""
-        raise SourceError(f"{where}: no picture in {root}{links}; it reads {', '.join(sorted(EXTENSIONS))}")
+        endings = ", ".join(sorted(EXTENSIONS))
+        raise SourceError(f"{where}: no picture in {root}{links}; files that are read end in {endings}")
     return tuple(sorted(found, key=lambda picture: picture.key))
 
 

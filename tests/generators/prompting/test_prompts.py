@@ -108,9 +108,9 @@ def test_sets_of_templates():
     ("choice", "message"),
     [
         ((), "at least one template"),
-        (("",), "nothing of the picture's own"),
-        (("a photo",), "nothing of the picture's own"),
-        (("a photo of {place}",), "nothing of the picture's own"),
+        (("",), "no field that depends on the picture"),
+        (("a photo",), "no field that depends on the picture"),
+        (("a photo of {place}",), "no field that depends on the picture"),
         (("a photo of a {class}",), "has class"),
         (("a photo of a {}",), "a template has one or more of"),
         (("a {name",), "is no template"),

@@ -67,10 +67,10 @@ def test_the_pin_is_of_the_table_and_not_of_its_place(ctx, table, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,name\na,missile\nb,Missile\n", "2 classes of .* have the name 'missile'; give each its own"),
+        ("id,name\na,missile\nb,Missile\n", "2 classes of .* have the name 'missile'; it must be unique"),
         ("id,name\na,apple\na,bear\n", "2 classes of .* have the id 'a'"),
         ("id,title\na,apple\n", "must have the columns id and name"),
-        ("id,name\na,\n", "a value for each"),
+        ("id,name\na,\n", "with a value in every row"),
         ("id,name\n", "must have the columns"),
     ],
 )

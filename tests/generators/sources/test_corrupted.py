@@ -95,5 +95,5 @@ def test_mistakes_in_the_inner_source_are_named(ctx):
         Corrupted(of={"name": "image_folder", "path": "x", "parth": "y"})
     with pytest.raises(RecipeError, match="of: needs a name"):
         Corrupted(of={"path": "x"})
-    with pytest.raises(SourceError, match="not there"):
+    with pytest.raises(SourceError, match="doesn't exist"):
         Corrupted(of={"name": "image_folder", "path": "not/there"}).size(ctx)

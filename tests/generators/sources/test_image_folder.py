@@ -140,9 +140,9 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path, ctx, caplog):
     [
         ([], "no picture in"),
         (["notes.txt"], "no picture in"),
-        (["Cat/a.png", "cat /b.png"], "two folders for one class name, Cat and cat "),
-        (["big cat/a.png", "big_cat/b.png"], "two folders for one class name"),
-        (["train/cat/a.png", "val/cat/b.png"], "two folders for one class name, train/cat and val/cat"),
+        (["Cat/a.png", "cat /b.png"], "two folders with the same class name, Cat and cat "),
+        (["big cat/a.png", "big_cat/b.png"], "two folders with the same class name"),
+        (["train/cat/a.png", "val/cat/b.png"], "two folders with the same class name, train/cat and val/cat"),
         (["cat/a.png", "b.png"], r"in folders and beside them \(b.png\)"),
     ],
 )
@@ -158,10 +158,10 @@ def test_folders_that_make_no_dataset(tmp_path, ctx, names, problem):
 
 
 def test_missing_folders_name_the_field(tmp_path, ctx):
-    with pytest.raises(SourceError, match=r"path .*gone is not there"):
+    with pytest.raises(SourceError, match=r"path .*gone doesn't exist"):
         ImageFolder(path=tmp_path / "gone").size(ctx)
     picture(tmp_path / "a" / "x.png")
-    with pytest.raises(SourceError, match=r"masks .*gone is not there"):
+    with pytest.raises(SourceError, match=r"masks .*gone doesn't exist"):
         ImageFolder(path=tmp_path / "a", masks=tmp_path / "gone").size(ctx)
     with pytest.raises(SourceError, match="is a file"):
         ImageFolder(path=tmp_path / "a" / "x.png").size(ctx)

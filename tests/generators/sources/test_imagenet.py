@@ -74,7 +74,7 @@ def test_a_tree_of_wnid_folders(tmp_path, ctx):
     assert source.classes(ctx) == imagenet.class_infos()
     assert source.fingerprint() == ImageNet(path=tmp_path).fingerprint()
     picture(tmp_path / "val" / "cats" / "x.png")
-    with pytest.raises(SourceError, match=r"cats/x\.png .* no wnid folder"):
+    with pytest.raises(SourceError, match=r"cats/x\.png .* doesn't lie in a wnid folder"):
         ImageNet(path=tmp_path / "val").size(ctx)
 
 
@@ -105,7 +105,7 @@ def test_one_place_only(tmp_path):
         ImageNet()
     with pytest.raises(ValidationError, match="give either path"):
         ImageNet(path=tmp_path, dataset="x/y")
-    with pytest.raises(ValidationError, match="masks go with path"):
+    with pytest.raises(ValidationError, match="masks need a path"):
         ImageNet(dataset="x/y", masks=tmp_path)
 
 
@@ -127,5 +127,5 @@ def test_a_dataset_with_imagenets_indices(tmp_path, ctx):
     few = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
     rows = datasets.Dataset.from_dict({"image": [cell], "label": [1]}, features=few)
     rows.to_parquet(str(data / "validation-00000.parquet"))
-    with pytest.raises(SourceError, match="2 names that are no wnids"):
+    with pytest.raises(SourceError, match="2 names that aren't wnids"):
         list(ImageNet(dataset=str(data)).read(0, 1, ctx))

@@ -1,4 +1,4 @@
-"""API tests of the vision-language loader on a tiny Qwen2-VL with random weights: its answers are gibberish."""
+"""API tests on random weights of a tiny Qwen2-VL, whose answers are gibberish, and of a tiny CLIP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_pipelines import save_vision_language
 
-from variorum.models.loaders.vision_language import VISION_LANGUAGE
+from variorum.models.loaders.vision_language import VISION_LANGUAGE, ZERO_SHOT
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
 
@@ -105,3 +105,33 @@ def test_what_is_no_such_model_is_refused(folder, tiny, tmp_path):
     weights.rename(pickled / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForImageTextToText"):
         VISION_LANGUAGE.load(entry(pickled), pickled, {})
+
+
+# ── zero_shot ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def clip_entry(folder):
+    return Entry(name="tiny", loader="zero_shot", local={"path": str(folder)}, licence="none", source="random weights")
+
+
+def test_api_of_zero_shot(tiny):
+    from transformers import CLIPModel
+
+    model = ZERO_SHOT.load(clip_entry(tiny / "clip"), tiny / "clip", {})
+    images, texts = [noise(n, 40, 50) for n in range(10)], ["a cat", "a dog with a hat", "x" * 200]
+    cosines = model(images, texts)
+    assert cosines.shape == (10, 3)
+    assert np.abs(cosines).max() <= 1
+    assert cosines[4, 1] == pytest.approx(model(images[4:5], texts[1:2])[0, 0], abs=1e-5)
+    assert model([], texts).shape == (0, 3)
+    assert model(images, []).shape == (10, 0)
+    whole = CLIPModel.from_pretrained(tiny / "clip")  # CLIP's own forward pass on the same inputs
+    pixels = model._processor(images=images, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+    words = model._tokenizer(texts[:2], padding=True, return_tensors="pt")
+    logits = whole(pixel_values=pixels, **words).logits_per_image.detach().numpy()
+    assert cosines[:, :2] * model.temperature == pytest.approx(logits, abs=1e-4)
+
+
+def test_no_clip_model_no_zero_shot(tiny):
+    with pytest.raises(ModelUnavailable, match="can't be loaded as CLIPModel"):
+        ZERO_SHOT.load(clip_entry(tiny / "text_to_image" / "tokenizer"), tiny / "text_to_image" / "tokenizer", {})

@@ -1,4 +1,9 @@
-"""LPIPS on an AlexNet of random weights, against its definition written out; the heads are the published ones."""
+"""Embeddings of EfficientNet-Lite, of transformers on random weights, and LPIPS.
+
+LPIPS runs on an AlexNet of random weights, against its definition written out; the heads are the published ones.
+"""
+
+from __future__ import annotations
 
 from types import SimpleNamespace
 
@@ -6,13 +11,72 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from random_models import save_random_resnet
 from safetensors.torch import load_file, save_file
 
 from variorum.evaluation.sets.diversity import apart
 from variorum.models import ModelTable
+from variorum.models.loaders import embeddings
 from variorum.models.loaders.embeddings import HEADS, PERCEPTUAL, backbone
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
+
+
+def test_embeddings_of_like_pictures_are_alike_and_do_not_depend_on_the_batch(table, cat):
+    from skimage import data
+
+    encoder = table.get("encoder")
+    pictures = [cat, np.ascontiguousarray(cat[:, ::-1]), data.coffee(), data.rocket(), *[cat[n:] for n in range(6)]]
+    together = encoder(pictures)
+    assert np.array_equal(together, np.concatenate([encoder([picture]) for picture in pictures]))
+    directions = together[:4] / np.linalg.norm(together[:4], axis=1, keepdims=True)
+    cosine = directions @ directions.T
+    assert cosine[0, 1] > 0.8 > 0.5 > max(cosine[0, 2], cosine[0, 3], cosine[2, 3])
+    assert encoder([]).shape == (0, 1280)
+
+
+def save_random_dinov2(folder):
+    import torch
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    config = Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Dinov2Model(config).save_pretrained(folder, safe_serialization=True)
+    BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
+
+
+def embedding_entry(folder):
+    return Entry(
+        name="random", loader="image_embedding", local={"path": str(folder)}, licence="none", source="random weights"
+    )
+
+
+def test_api_of_image_embedding_with_random_weights(tmp_path, cat):
+    """An API test only: a random network goes through the same calls as a checkpoint, its embedding means nothing."""
+    import torch
+
+    save_random_dinov2(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    encoder = embeddings.IMAGE_EMBEDDING.load(embedding_entry(tmp_path), tmp_path, {})
+    embedding = encoder([cat, cat[:200, :150]] * 5)
+    assert embedding.shape == (10, 32)
+    assert embedding.dtype == np.float32
+    assert embedding[1] == pytest.approx(encoder([cat[:200, :150]])[0], abs=1e-5)
+    assert np.abs(embedding[0] - embedding[1]).max() > 1e-3
+    assert encoder([]).shape == (0, 32)
+    pixels = encoder._processor(images=[cat], return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+    with torch.inference_mode():  # DINOv2's own pooling is the class token
+        assert embedding[0] == pytest.approx(encoder._model(pixels).pooler_output[0].numpy(), abs=1e-5)
+
+
+def test_a_network_without_a_class_token_is_no_encoder(tmp_path):
+    save_random_resnet(tmp_path, 10)
+    with pytest.raises(ModelUnavailable, match="no class token"):
+        embeddings.IMAGE_EMBEDDING.load(embedding_entry(tmp_path), tmp_path, {})
+
+
+# ── perceptual ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def entry(path, **options):

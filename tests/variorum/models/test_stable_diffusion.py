@@ -19,7 +19,6 @@ from variorum.models.diffusion import options as pipeline_options
 from variorum.models.diffusion.encoded_prompts import EncodedPrompts
 from variorum.models.diffusion.images import extended
 from variorum.models.loaders.stable_diffusion import DIFFUSION, SAFETY_CHECKER
-from variorum.models.loaders.vision_language import ZERO_SHOT
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
 
@@ -412,28 +411,3 @@ def test_the_checkers_decision_is_diffusers_own(checker):
 def test_a_folder_without_a_checker_is_refused(tiny):
     with pytest.raises(ModelUnavailable, match="can't be loaded as StableDiffusionSafetyChecker"):
         SAFETY_CHECKER.load(entry(tiny / "inpaint", "safety_checker"), tiny / "inpaint", {})
-
-
-def test_api_of_zero_shot(tiny):
-    from transformers import CLIPModel
-
-    model = ZERO_SHOT.load(entry(tiny / "clip", "zero_shot"), tiny / "clip", {})
-    images, texts = noise(10, 40, 50), ["a cat", "a dog with a hat", "x" * 200]
-    cosines = model(images, texts)
-    assert cosines.shape == (10, 3)
-    assert np.abs(cosines).max() <= 1
-    assert cosines[4, 1] == pytest.approx(model(images[4:5], texts[1:2])[0, 0], abs=1e-5)
-    assert model([], texts).shape == (0, 3)
-    assert model(images, []).shape == (10, 0)
-    whole = CLIPModel.from_pretrained(tiny / "clip")  # CLIP's own forward pass on the same inputs
-    pixels = model._processor(images=images, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
-    words = model._tokenizer(texts[:2], padding=True, return_tensors="pt")
-    logits = whole(pixel_values=pixels, **words).logits_per_image.detach().numpy()
-    assert cosines[:, :2] * model.temperature == pytest.approx(logits, abs=1e-4)
-
-
-def test_no_clip_model_no_zero_shot(tiny):
-    with pytest.raises(ModelUnavailable, match="can't be loaded as CLIPModel"):
-        ZERO_SHOT.load(
-            entry(tiny / "text_to_image" / "tokenizer", "zero_shot"), tiny / "text_to_image" / "tokenizer", {}
-        )

@@ -1,0 +1,143 @@
+"""EfficientNet-Lite on a photograph, its export, and classifiers of transformers on random weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from random_models import save_random_resnet
+
+from variorum.models.loaders import classifiers, efficientnet_lite
+from variorum.models.onnx import exported
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import ModelUnavailable
+
+LITE = ("classifier_gate", "classifier_small", "classifier")
+
+
+@pytest.mark.parametrize("alias", LITE)
+def test_efficientnet_lite_knows_a_cat(table, cat, alias):
+    probabilities = table.get(alias)([cat, np.ascontiguousarray(cat[:, ::-1])])
+    assert probabilities.shape == (2, 1000)
+    assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+    assert set(probabilities.argmax(axis=1)) <= set(range(281, 288))  # ImageNet's cats
+    assert (probabilities[:, 281:288].sum(axis=1) > 0.5).all()
+
+
+def test_efficientnet_lite_does_not_depend_on_the_batch(table, cat):
+    classifier = table.get("classifier_gate")
+    pictures = [cat[n : n + 150, 3 * n : 3 * n + 200] for n in range(11)]
+    together = classifier(pictures)
+    alone = np.concatenate([classifier([picture]) for picture in pictures])
+    assert np.array_equal(together, alone)
+    assert classifier([]).shape == (0, 1000)
+
+
+def test_the_export_computes_what_the_pytorch_network_does(table, cat):
+    import torch
+
+    entry = table.entry("classifier_gate")
+    module = efficientnet_lite.torch_module(entry.name, table.fetch("classifier_gate"))
+    assert not any(part.training for part in module.modules())
+    x = efficientnet_lite.network_input(cat, 224)[None]
+    with torch.inference_mode():
+        logits, embedding = module(torch.from_numpy(x))
+    exported = table.get("classifier_gate")._session.run(["logits", "embedding"], {"x": x})
+    assert exported[0] == pytest.approx(logits.numpy(), abs=1e-4)
+    assert exported[1] == pytest.approx(embedding.numpy(), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_exporting_leaves_the_network_in_evaluation_mode_and_no_half_file(table, tmp_path):
+    import shutil
+
+    weights = tmp_path / "w.pth"
+    shutil.copy(table.fetch("classifier_gate"), weights)
+    entry = table.entry("classifier_gate")
+    first = efficientnet_lite.EFFICIENTNET_LITE.load(entry, weights, {})
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["w.export2.onnx", "w.export2.onnx.sha256", "w.pth"]
+    picture = [np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)]
+    assert np.array_equal(first(picture), table.get("classifier_gate")(picture))
+
+
+@pytest.mark.parametrize("damage", ["content", "cut", "checksum", "no checksum"])
+def test_a_damaged_export_is_made_again(tmp_path, damage):
+    written = []
+
+    def export(path):
+        written.append(path)
+        path.write_bytes(b"network")
+
+    path = tmp_path / "w.onnx"
+    checksum = tmp_path / "w.onnx.sha256"
+    for _ in range(2):
+        assert exported(path, export) == path
+    assert len(written) == 1
+    if damage == "no checksum":
+        checksum.unlink()
+    elif damage == "checksum":
+        checksum.write_text("")
+    else:
+        path.write_bytes(b"netw0rk" if damage == "content" else b"net")
+    for _ in range(2):
+        assert exported(path, export).read_bytes() == b"network"
+    assert len(written) == 2
+    assert {item.name for item in tmp_path.iterdir()} == {path.name, checksum.name}
+
+
+def test_the_embedding_is_what_the_classifier_sees(table, cat):
+    """The logits are a linear map of the embedding, with the weights of the network's last layer."""
+    pictures = [cat, np.ascontiguousarray(cat[:, ::-1]), cat[:150, :200]]
+    embedding = table.get("encoder")(pictures)
+    assert embedding.shape == (3, 1280)
+    assert embedding.dtype == np.float32
+    layer = efficientnet_lite.torch_module("efficientnet-lite0", table.fetch("encoder")).network._fc
+    logits = embedding @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+    assert efficientnet_lite.softmax(logits) == pytest.approx(table.get("classifier_gate")(pictures), abs=1e-5)
+
+
+def test_a_warm_cache_needs_neither_torch_nor_the_architecture(table):
+    table.get("classifier_gate")
+    code = (
+        "import sys; from variorum.models import ModelTable; ModelTable('embedded').get('classifier_gate');"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "efficientnet_lite_pytorch", "onnx"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (500, 333), (40, 300), (1, 1)])
+def test_prepared_pictures_have_the_size_and_range_of_the_network(height, width):
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    x = efficientnet_lite.network_input(picture, 224)
+    assert x.shape == (3, 224, 224)
+    assert x.min() >= -127 / 128
+    assert x.max() <= 1
+    if height == width == 256:  # the published protocol on its own size is a plain crop
+        assert np.array_equal(x, (picture[16:240, 16:240].transpose(2, 0, 1).astype(np.float32) - 127) / 128)
+
+
+def transformers_entry(folder):
+    place = {"path": str(folder)}
+    return Entry(
+        name="random-resnet", loader="image_classification", local=place, licence="none", source="random weights"
+    )
+
+
+def test_api_of_image_classification_with_random_weights(tmp_path, cat):
+    """An API test only: a random network goes through the same calls as a checkpoint, and its opinion means nothing."""
+    save_random_resnet(tmp_path, 1000)
+    classifier = classifiers.IMAGE_CLASSIFICATION.load(transformers_entry(tmp_path), tmp_path, {})
+    probabilities = classifier([cat, cat[:200, :150]] * 5)
+    assert probabilities.shape == (10, 1000)
+    assert probabilities.dtype == np.float32
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(10), abs=1e-4)
+    assert probabilities[1] == pytest.approx(classifier([cat[:200, :150]])[0], abs=1e-5)
+
+
+def test_a_classifier_of_other_classes_is_refused(tmp_path):
+    save_random_resnet(tmp_path, 10)
+    with pytest.raises(ModelUnavailable, match="has 10 classes; a classifier needs"):
+        classifiers.IMAGE_CLASSIFICATION.load(transformers_entry(tmp_path), tmp_path, {})

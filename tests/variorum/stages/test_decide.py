@@ -1,0 +1,134 @@
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from acme_components.bright import Bright
+from acme_components.bright_rules import BrightRules
+from bright_editions import judged, recipe
+
+from variorum.curation.audit import Audit
+from variorum.edition.store import Store
+from variorum.edition.tables import read_verdicts
+from variorum.edition.verify import verify
+from variorum.run import Job, release
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.verdict import Verdict
+from variorum.stages.decide import plain, review_queue, settle
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+# ── deciders ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_dropping_everything_is_refused(photos, store):
+    what = recipe(photos, drop=12)
+    with pytest.raises(RecipeError, match=r"would drop all 12 pictures \(bright_rules too_bright: 12\).*--force"):
+        judged(what, store)
+    manifest, number, ledger = judged(what, store, force=True)
+    empty = release(Job(what, store), manifest, number, ledger)
+    assert empty.shards == {}
+    assert empty.counts == {"original": {"dropped:too_bright": 12}}
+    assert verify(empty, store) == []
+    with pytest.raises(RecipeError, match="would drop all 12 pictures"):  # forced once isn't forced for good
+        judged(what, store)
+
+
+def test_a_verdict_on_a_picture_that_isnt_there(photos, store, monkeypatch):
+    gone = Verdict("f" * 32, "", "drop", "bright_rules", "gone")
+    monkeypatch.setattr(BrightRules, "decide", lambda self, table, ctx: iter([gone]))
+    with pytest.raises(RecipeError, match=r"curate.bright_rules: gave a verdict on f+, which is no picture"):
+        judged(recipe(photos), store)
+
+
+def test_a_deciders_figures_see_its_own_verdicts_and_it_decides_once(photos, store, monkeypatch):
+    calls = []
+    decide = BrightRules.decide
+
+    def counted(self, table, ctx) -> Iterator[Verdict]:
+        calls.append(table.step)
+        return decide(self, table, ctx)
+
+    def figures(self, table, ctx):
+        return {"dropped": sorted(verdict.value for verdict in table.verdicts), "seed": ctx.seed}
+
+    monkeypatch.setattr(BrightRules, "decide", counted)
+    monkeypatch.setattr(BrightRules, "figures", figures)
+    monkeypatch.setattr(Bright, "figures", lambda self, table, ctx: {"verdicts": len(table.verdicts)})
+    ledger = judged(Recipe.parse({**recipe(photos, drop=2).dump(), "seed": 7}), store)[2]
+    assert ledger.figures == {"bright": {"verdicts": 0}, "bright_rules": {"dropped": [10, 11], "seed": 7}}
+    assert calls == ["bright_rules"]
+
+
+def test_who_reads_verdicts_decides_last_whatever_its_place(photos, store, monkeypatch):
+    """The audit reads what the others settled on, wherever it stands in the recipe."""
+    seen = {}
+    decide = Audit.decide
+
+    def watched(self, table, ctx):
+        seen.update(zip(table["id"], zip(table["verdict.action"], table["verdict.labels"], strict=True), strict=True))
+        return decide(self, table, ctx)
+
+    monkeypatch.setattr(Audit, "decide", watched)
+    data = recipe(photos, drop=2, relabel=1).dump()
+    what = Recipe.parse({**data, "curate": [data["curate"][0], {"name": "audit"}, data["curate"][1]]})
+    ledger = judged(what, store)[2]
+    assert sorted(seen.values()) == [("drop", ""), ("drop", ""), *[("keep", "")] * 9, ("relabel", "chelsea")]
+    ids = {verdict.id for verdict in read_verdicts(ledger.verdicts, store) if verdict.by == "audit"}
+    assert ids <= set(seen)
+
+
+def test_what_is_added_comes_with_every_picture_or_with_none(photos, store, monkeypatch):
+    kept = Bright.measure
+
+    def measure(self, samples, ctx):  # of one shard all, of the others none
+        for sample, row in zip(samples, kept(self, samples, ctx), strict=True):
+            yield {**row, "note": b"x" if sample.labels == ("coffee",) else None}
+
+    monkeypatch.setattr(Bright, "measure", measure)
+    with pytest.raises(RecipeError, match="note must have content for every picture, or for none"):
+        judged(recipe(photos), store)
+
+
+@pytest.mark.parametrize("step", [Bright, BrightRules])
+def test_unlabelled_pictures_are_refused_before_any_is_measured(photos, store, tmp_path, monkeypatch, step):
+    log = tmp_path / "log"
+    monkeypatch.setenv("PROBE_LOG", str(log))
+    monkeypatch.setattr(step, "needs_labels", True)
+    what = recipe(photos)
+    flat = what.model_copy(update={"source": what.source.model_copy(update={"labels": "none"})})
+    name = step.component_name()
+    with pytest.raises(
+        RecipeError, match=rf"no picture of d@1\.0\.0 has a label, which {name} need; .* --set curate\.{name}=null"
+    ):
+        judged(flat, store)
+    assert not log.exists()
+    monkeypatch.setattr(step, "needs_labels", False)
+    assert judged(flat, store)[1] == 1
+
+
+# ── settling ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_settling():
+    def verdict(action, by="a", labels=(), value=0.5):
+        return Verdict("1", "s", action, by, "r", labels, value)
+
+    def action(*verdicts):
+        return settle(verdicts)["1"].action
+
+    assert action(verdict("keep"), verdict("review"), verdict("drop")) == "drop"
+    assert action(verdict("drop"), verdict("review")) == "drop"
+    assert action(verdict("relabel", labels=("x",)), verdict("review")) == "review"
+    assert action(verdict("relabel", "a", ("x",)), verdict("relabel", "b", ("x",))) == "relabel"
+    assert action(verdict("relabel", "a", ("x",)), verdict("relabel", "b", ("y",))) == "review"
+    assert settle([verdict("weight"), verdict("weight", "b", value=0.4)])["1"].value == pytest.approx(0.2)
+    assert settle([]) == {}
+
+

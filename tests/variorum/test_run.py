@@ -1,0 +1,103 @@
+"""The pipeline as a whole: what a run costs when there is nothing to do, and that stages travel."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from variorum.run import Job, Threads, run
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import Build
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+UNITS = 20
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Twenty small photographs."""
+    import skimage.data
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("twenty")
+    image = Image.fromarray(skimage.data.astronaut())
+    for number in range(UNITS):
+        (folder / f"class_{number % 2}").mkdir(exist_ok=True)
+        image.crop((9 * number, 7 * number, 9 * number + 64, 7 * number + 64)).save(
+            folder / f"class_{number % 2}" / f"{number:02d}.jpg"
+        )
+    return folder
+
+
+def recipe(folder: Path, **more) -> Recipe:
+    return Recipe.parse(
+        {
+            "dataset": "d",
+            "version": "1.0.0",
+            "samples_per_shard": 1,
+            "source": {"name": "image_folder", "path": str(folder)},
+            "generate": [{"name": "negative"}],
+            "curate": [{"name": "bright"}, {"name": "quality"}, {"name": "bright_rules", "drop": 3}],
+            "evaluate": [{"name": "brightness"}],
+            **more,
+        }
+    )
+
+
+@pytest.fixture
+def counted(monkeypatch) -> Counter[str]:
+    """Calls of the file system and openings of parquet files, while the test runs."""
+    calls: Counter[str] = Counter()
+
+    def count(owner, name, what):
+        real = getattr(owner, name)
+
+        def call(self, *args, **kwargs):
+            calls[what] += 1
+            return real(self, *args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for name in ("exists", "isfile", "isdir", "size", "info"):
+        count(LocalFileSystem, name, "looks")
+    count(LocalFileSystem, "cat_file", "reads")
+    count(pq.ParquetFile, "__init__", "tables")
+    return calls
+
+
+def test_a_run_with_nothing_to_do_looks_once_and_not_at_every_unit(folder, tmp_path, counted):
+    url = str(tmp_path / "store")
+    first = run(Job(recipe(folder), url), Threads(2))
+    assert len(first.units) == UNITS
+    counted.clear()
+    assert run(Job(recipe(folder), url)) == first
+    assert counted["looks"] <= UNITS
+    assert counted["reads"] <= UNITS
+    assert counted["tables"] <= len(first.rows)  # the card shows each once
+
+
+def test_a_run_with_one_threshold_changed_measures_nothing(folder, tmp_path, counted):
+    url = str(tmp_path / "store")
+    run(Job(recipe(folder), url), Threads(2))
+    changed = [{"name": "bright"}, {"name": "quality"}, {"name": "bright_rules", "drop": 4}]
+    before = {path: path.stat().st_mtime_ns for path in Path(url, "measures").iterdir()}
+    counted.clear()
+    again = run(Job(recipe(folder, curate=changed), url))
+    assert again.version == "1.0.0-r2"
+    now = {path: path.stat().st_mtime_ns for path in Path(url, "measures").iterdir()}
+    assert all(now[path] == stamp for path, stamp in before.items())
+    assert len(now) - len(before) <= 4  # the evaluation measures the shards that the release changed
+
+
+def test_a_stage_travels_as_plain_values(folder, tmp_path):
+    job = Job(recipe(folder), str(tmp_path / "store"))
+    stage, part = pickle.loads(pickle.dumps((Build(job, job.recipe.curate), job.plan.units[3])))
+    receipt = stage.make(part, lambda _: None)
+    assert receipt == Build(job).kept(job.plan.units[3])
+    assert stage.job is not job
+    assert stage.job.store.url == job.store.url
