@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from variorum.curation.embeddings.rows import normalised as normalised
 from variorum.schemas.component import Context, Detector
 from variorum.schemas.sample import Sample
 

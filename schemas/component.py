@@ -11,9 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.edit import Edit
@@ -93,6 +94,18 @@ class Component(BaseModel, ABC):
     """The Python file that a recipe named; None for an installed component."""
     file_sha256: ClassVar[str] = ""
     """Content of that file. It is part of the identity, so an edit of the file is noticed without a new `revision`."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_mistaken_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's `yes` is no number, and an empty path would mean the working folder."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        if isinstance(value, bool) and {int, float} & set(kinds) and bool not in kinds:
+            raise ValueError("must be a number")
+        if isinstance(value, str) and not value and Path in kinds:
+            raise ValueError("must not be empty; write . for the current folder")
+        return value
 
     @classmethod
     def component_name(cls) -> str:
@@ -237,6 +250,9 @@ class Detector(Component):
         """
         return {}
 
+    def check(self, ctx: Context) -> None:
+        """Raise RecipeError or SourceError for what can't work, such as a missing file; called before any work."""
+
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterable[Row]:
         """One row per sample, in order. The samples are a short batch of accepted ones with decoded pixels."""
         raise NotImplementedError
@@ -273,6 +289,9 @@ class Decider(Component):
     def without(self, steps: Collection[str]) -> Decider | None:
         """This decider in a recipe that leaves those steps out; None if it can't do without one."""
         return None if set(self.needs()) & set(steps) else self
+
+    def check(self, ctx: Context) -> None:
+        """Raise RecipeError or SourceError for what can't work, such as a missing file; called before any work."""
 
     @abstractmethod
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:

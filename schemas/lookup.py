@@ -29,6 +29,8 @@ GROUP = "variorum.components"
 """Entry-point group of plugin packages: `frost = "acme.frost"`, where the module's last part is the name."""
 OWN = "variorum"
 """Origin of this project's own components."""
+MOST_LINES = 20
+"""Problems of one component that an error lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def component_class(part: str, name: str) -> type[Component]:
     if len(found) > 1:
         found = [one for one in found if one.fits(part)]
     if not found:
-        known = ", ".join(component_names(part)) or "none"
+        known, name = ", ".join(component_names(part)) or "none", cut(name)
         raise RecipeError(
             f"no {kind.noun} named {name!r}; there are: {known}. For a file of your own give its path: ./{name}.py"
         )
@@ -143,17 +145,23 @@ NestedSource = Annotated[Source, BeforeValidator(_nested_source), PlainSerialize
 
 
 def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:
-    """A pydantic error as one line per problem: path, what is wrong, and for an unknown field those there are."""
+    """A pydantic error as one line per problem: path, what is wrong, and for an unknown field the valid ones."""
     lines = []
     for problem in error.errors():
-        path = ".".join([where, *map(str, problem["loc"])]).lstrip(".")
+        path = ".".join([where, *(cut(str(part)) for part in problem["loc"])]).lstrip(".")
         line = f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
         if problem["type"] == "extra_forbidden":
             line = f"{path}: no such field; there are: {', '.join(cls.model_fields) or 'none'}"
         elif problem["type"] != "missing":
-            line += f" (got {problem['input']!r})"
+            line += f" (got {cut(repr(problem['input']))})"
         lines.append(line)
-    return "\n".join(lines)
+    more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+    return "\n".join([*lines[:MOST_LINES], *more])
+
+
+def cut(text: str) -> str:
+    """Text for a message, cut off after 200 characters."""
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 @cache

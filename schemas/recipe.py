@@ -16,9 +16,10 @@ from variorum.schemas.component import Component, Decider, Detector, Evaluation,
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import KINDS, build_component, explain
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 COMPONENT_FIELDS = ("source", "generate", "curate", "evaluate")
-VERSION = re.compile(r"\d+\.\d+\.\d+(-dev)?")
+NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,95}")
+"""Of a dataset: also a folder's name, and the name of a repository on the Hub, which takes 96 characters."""
+VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){2}(-dev)?")
 
 
 class Card(BaseModel):
@@ -43,12 +44,12 @@ class Recipe(BaseModel):
 
     dataset: str
     version: str
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    samples_per_shard: int = Field(default=32, ge=1, le=100_000)
+    seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
+    samples_per_shard: int = Field(default=32, ge=1, le=100_000, strict=True)
     """Number of source samples per unit; a unit writes one shard per split."""
-    max_failure_rate: float = Field(default=0.5, ge=0, le=1)
+    max_failure_rate: float = Field(default=0.5, ge=0, le=1, strict=True)
     """Maximum share of a unit's source samples that may fail (bad files, broken edits); above it the unit fails."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, strict=True)
     """Maximum number of source samples to read."""
     source: SerializeAsAny[Source]
     generate: tuple[SerializeAsAny[Generator], ...] = ()
@@ -60,14 +61,16 @@ class Recipe(BaseModel):
     @classmethod
     def _name(cls, value: str) -> str:
         if not NAME.fullmatch(value):
-            raise ValueError("must be lower-case letters, digits and underscores")
+            raise ValueError("must be up to 96 lower-case letters, digits and underscores")
         return value
 
     @field_validator("version")
     @classmethod
     def _version(cls, value: str) -> str:
         if not VERSION.fullmatch(value):
-            raise ValueError("must look like 1.2.3, or 1.2.3-dev for a version that may still change")
+            raise ValueError(
+                "must look like 1.2.3, or 1.2.3-dev for a version that may still change; up to 9 ASCII digits each"
+            )
         return value
 
     @classmethod
@@ -78,6 +81,8 @@ class Recipe(BaseModel):
             RecipeError: one line per problem, with its path and the valid choices.
         """
         fields = dict(data)
+        if wrong := [key for key in fields if not isinstance(key, str)]:
+            raise RecipeError(f"{wrong[0]!r} is no field's name; put it in quotes if it is meant as text")
         source = fields.get("source")
         if not isinstance(source, Mapping):
             raise RecipeError("source: a recipe needs a source with a name")

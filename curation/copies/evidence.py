@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variorum.curation.copies.calibration import Cut, edition_cut
-from variorum.curation.copies.grouping import EMBEDDING, HASH, Links, fold_groups, groups, ranks
+from variorum.curation.copies.grouping import EMBEDDING, HASH, Links, fold_groups, groups
 from variorum.curation.copies.join import CROWD, Pairs, cosine_pairs, hamming_pairs, usable_rows
 from variorum.curation.copies.pdq import LEAST_QUALITY, TURNS
+from variorum.curation.labels.classes import id_ranks
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints, Singles
@@ -51,7 +52,7 @@ class Prints:
         own = table["duplicates.pdq"]
         others = table["duplicates.pdq_turns"].reshape(len(own), TURNS - 1, own.shape[1])
         return cls(
-            rank=ranks(ids),
+            rank=id_ranks(table),
             sha256=table["sha256"],
             pixels=table["duplicates.pixels"],
             turns=np.concatenate([own[:, None], others], axis=1),

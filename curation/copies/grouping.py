@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +60,6 @@ class Kept:
     keeper: Ints
     layer: NDArray[np.int8]
     distance: Singles
-
-
-def ranks(ids: Sequence[str] | Array) -> Ints:
-    """Position `[N]` of each id in sorted order, which settles ties and names groups whatever the order of the rows."""
-    place = np.empty(len(ids), np.int64)
-    place[np.argsort(np.asarray(ids, dtype=object), kind="stable")] = np.arange(len(ids))
-    return place
 
 
 def groups(exact: Ints, i: Ints, j: Ints, owner: Ints, rank: Ints) -> Ints:

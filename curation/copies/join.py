@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.curation.features import normalised
+from variorum.curation.embeddings.rows import normalised
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Ints, Singles

@@ -1,7 +1,7 @@
-"""Wrong and missing labels of pictures that may have several: cleanlab's scores, and a queue of cells for review.
+"""Wrong and missing labels of pictures that may have several: cleanlab's scores of cells and of pictures.
 
-A cell is one picture and one class. It is the unit to ask people about, because a picture's score pools its classes
-and ranks much worse than its cells do.
+A cell is one picture and one class. Cells rank much better than pictures do, because a picture's score pools its
+classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Ints, Reals
+    from variorum.arrays import Bools, Reals
 
 Labels: TypeAlias = Sequence[Sequence[int]]
 
@@ -52,20 +52,6 @@ def pictures_with_issues(labels: Labels, p: Reals) -> Bools:
     from cleanlab.multilabel_classification.filter import find_label_issues
 
     return np.asarray(find_label_issues(_checked(labels, p), p, n_jobs=1, min_examples_per_class=0))
-
-
-def most_suspect_cells(labels: Labels, p: Reals, most: int, per_picture: int = 8) -> Ints:
-    """The `most` most suspect cells, `[M, 2]` of picture and class, most suspect first.
-
-    At most `per_picture` cells of a picture are taken; ties are broken by picture and class. Other arguments and
-    errors as for `cell_scores`.
-    """
-    suspect = cell_scores(labels, p)
-    width = min(per_picture, suspect.shape[1])
-    worst = np.argsort(-suspect, axis=1, kind="stable")[:, :width]
-    cells = np.column_stack([np.repeat(np.arange(len(suspect)), width), worst.ravel()])
-    order = np.argsort(-suspect[cells[:, 0], cells[:, 1]], kind="stable")
-    return cells[order[:most]]
 
 
 def _checked(labels: Labels, p: Reals) -> list[list[int]]:

@@ -33,7 +33,7 @@ def places(y: NDArray[np.integer[Any]], classes: int) -> Ints:
 
 
 def id_ranks(table: Table) -> Ints:
-    """Rank `[N]` of each row's id, to break ties whatever the order of the rows."""
+    """Position `[N]` of each row's id in sorted order, to break ties and name groups whatever the order of the rows."""
     import pyarrow.compute as pc
 
     ranks = np.empty(len(table), dtype=np.int64)

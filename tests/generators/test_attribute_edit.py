@@ -1,4 +1,4 @@
-"""The whole generator on real photographs: with given masks and plates, and with the real models."""
+"""The whole generator on real photographs, with given masks and plates and with the real models."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ SAMPLES = [
 
 
 class Given(Source):
-    """These very samples, encoded, as a source of partners."""
+    """The same samples, encoded, as a source of plates."""
 
     def pin(self, ctx: Context) -> str:
         return "given"
@@ -215,7 +215,7 @@ def test_any_batch_and_any_order_give_the_same_pictures(made: list[Made], ctx: C
 
 
 def test_upstream_positions_couldn_t_be_repeated(ctx: Context) -> None:
-    """Positions follow from the recipe's seed, whatever the global random states are."""
+    """Positions depend on the recipe's seed, not on global random states."""
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     first = by_variant(BARE, SAMPLES[0], ctx)
@@ -269,13 +269,13 @@ def test_without_other_pictures_there_is_no_other_plate(ctx: Context) -> None:
 
 
 def test_a_partner_of_the_same_class_is_the_last_resort(ctx: Context) -> None:
-    """Partners that share the label serve only when no other does, and the plate is never the picture's own."""
+    """Pictures with the same label lend their plate only if no other can; the picture's own plate is never used."""
     sample = replace(SAMPLES[1], labels=("n1",))
     ids = [other.id for other in SAMPLES]
     labels = {SAMPLES[0].id: ("n1",), SAMPLES[2].id: ("n1",), SAMPLES[3].id: ("n2",)}
 
     class Labelled(Given):
-        """The same pictures with labels; `brick` alone is of another class, unless all are alike."""
+        """The same pictures with labels; only `brick` has another class, unless `alike`."""
 
         alike: bool = False
 
@@ -334,7 +334,7 @@ def test_mirroring_is_an_attribute_of_its_own(ctx: Context) -> None:
 
 
 def test_real_models_segment_inpaint_and_judge_a_photograph(models: Models) -> None:
-    """A scene whose mask isn't given: u2netp finds the object, shift-map removes it, EfficientNet is asked."""
+    """Without a given mask u2netp finds the object, shift-map removes it, and EfficientNet classifies the result."""
     scene = composite("coffee", "grass", blob(128, 128, 45, 38))
     truth = np.asarray(scene.extras["mask.png"]) > 127
     memo = Memo()

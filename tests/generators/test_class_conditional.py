@@ -1,4 +1,4 @@
-"""The generator with the model that the project ships, judged by the classifier that never saw a generated picture."""
+"""The generator with the packaged model, judged by a classifier that was never trained on generated pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CLASSES = [
     "ankle_boot",
 ]
 LEVELS = 1
-"""How far a pixel may move with the batch: floats differ by some 1e-6 there, which turns a rounding now and then."""
+"""How far a pixel may move with the batch: floats differ by about 1e-6 there, which sometimes changes a rounding."""
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_guidance_weights_share_the_noise_and_come_as_variants(ctx):
 
 
 class Small:
-    """The real model on a device that holds `room` pictures."""
+    """The real model on a device with memory for `room` pictures."""
 
     def __init__(self, model, room):
         self.model, self.room, self.asked = model, room, []

@@ -1,4 +1,4 @@
-"""The three routes on pipelines with random weights: API tests, as what they make is noise."""
+"""Three routes on pipelines with random weights; they make noise, so these are tests of the interface."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from variorum.stages.job import Job, open_context
 from variorum.stages.plan import plan
 
 LEVELS = 1
-"""How far a pixel may move with the batch: floats differ by some 1e-6 there, which turns a rounding now and then."""
+"""How far a pixel may move with the batch: floats differ by about 1e-6 there, which sometimes changes a rounding."""
 QUICK = {"steps": 2, "size": 64}
 NO_CHECK = {"safety": {"checker": None}}
 
@@ -60,7 +60,7 @@ def ctx(folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photographs(photos, ctx):
-    """Six decoded pictures of three classes, and a context whose source they come from."""
+    """Six decoded pictures of three classes, and a context with their source."""
     source = ImageFolder(path=photos)
     other = Context(7, ctx.models, ctx.memo, source)
     samples = list(source.read(0, source.size(other), other))
@@ -155,7 +155,7 @@ def test_settings_share_the_noise_and_come_as_variants(route):
 
 
 class Small:
-    """The real model on a device that holds `room` pictures."""
+    """The real model on a device with memory for `room` pictures."""
 
     def __init__(self, model, room):
         self.model, self.room, self.asked = model, room, []
@@ -173,7 +173,7 @@ class Small:
 
 
 class Instead:
-    """The models, but for one alias."""
+    """The models, with another one for one alias."""
 
     def __init__(self, models, alias, model):
         self.models, self.alias, self.model = models, alias, model
@@ -204,7 +204,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
 
 
 class OneAtATime(Small):
-    """The real model on a device that has no room for two calls."""
+    """The real model on a device without memory for two calls."""
 
     def __init__(self, model):
         super().__init__(model, 1)
@@ -238,7 +238,7 @@ def test_what_a_call_had_made_is_let_go_before_the_next(route):
 
         def __call__(self, first, *rest, **settings):
             class Latents:
-                """Stands for tensors on the device, which go with the last reference to them."""
+                """Stands for tensors on the device, which are freed with the last reference to them."""
 
             gc.collect()
             self.alive.append(len(self.made))

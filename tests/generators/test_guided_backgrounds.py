@@ -1,4 +1,4 @@
-"""Guided backgrounds as edits, with a tiny denoiser of random weights; and plates by a tiny inpainting pipeline."""
+"""Guided backgrounds as edits with a tiny denoiser of random weights, and plates by a tiny inpainting pipeline."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_what_was_made_is_kept_and_found_again(ctx, monkeypatch):
 
 
 def holding(most, call):
-    """A model's method with memory for so many pictures and no more, and the sizes that it was called with."""
+    """A model's method that runs out of memory above `most` pictures, and the batch sizes that it was called with."""
     asked = []
 
     def limited(items, *others):
@@ -278,7 +278,7 @@ def inpainting(tiny, tmp_path_factory):
 
 
 def test_a_diffusion_pipeline_makes_the_plates(inpainting, monkeypatch):
-    """The way of profile hub's `inpainter`, from the sample to the gates, on random weights."""
+    """As profile hub's `inpainter`, from the sample to the gates, on random weights."""
     ctx = Context(seed=5, models=inpainting, memo=Memo())
     sources = [sample(n, extras={"mask.png": sample(n).extras["mask.png"]}) for n in range(2)]
     conf = AttributeEdit(frame=SIDE, attributes=("size",), sizes=(0.05,), classifier=None, plate_pool=2)
@@ -312,7 +312,7 @@ PLATES = {"frame": SIDE, "attributes": ("size",), "sizes": (0.05,), "classifier"
 
 @pytest.fixture
 def told(inpainting, monkeypatch):
-    """What the inpainter is told to keep away from, call by call."""
+    """The negative prompts of each of the inpainter's calls."""
     model, heard = inpainting.get("inpainter"), []
     run = model._run
 

@@ -1,4 +1,4 @@
-"""ADM's weights in diffusers' network give what they give in ADM, written down here from its description."""
+"""ADM's weights give the same output in diffusers' network as in ADM, written here from its description."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
 
 WIDTH = 16
-"""Of an attention head; four heads at the coarsest level."""
+"""Channels of an attention head; there are four heads at the coarsest level."""
 SMALL = {
     **convert_adm.NETWORK,
     "sample_size": 16,
@@ -28,7 +28,7 @@ SMALL = {
 
 
 class Adm(dict):
-    """A state dict in guided-diffusion's names whose weights are drawn when the network that they belong to is run."""
+    """A state dict in guided-diffusion's names; each weight is drawn when the network first uses it."""
 
     def __init__(self):
         super().__init__()
@@ -40,7 +40,7 @@ class Adm(dict):
         return self[name]
 
     def layer(self, name, x, out, side=None):
-        """A convolution of this side, or a linear layer."""
+        """A convolution with this kernel size, or a linear layer."""
         size = () if side is None else (side,) * (x.ndim - 2)
         weight, bias = self.drawn(f"{name}.weight", out, x.shape[1], *size), self.drawn(f"{name}.bias", out)
         if side is None:
@@ -119,7 +119,7 @@ def test_a_converted_network_gives_what_the_original_gives(adm):
 
 
 def test_heads_cut_in_three_as_a_whole_would_be_scrambled(adm):
-    """What diffusers' own scripts do for checkpoints of the other order."""
+    """diffusers' own scripts do this, for checkpoints in another order."""
     from diffusers import UNet2DModel
 
     state, x, wanted = adm
@@ -141,7 +141,7 @@ def test_a_joint_projection_comes_apart_head_by_head():
 
 
 def test_the_published_checkpoint_has_a_place_for_every_weight():
-    """Its shapes, without its numbers: the count is the one that ADM's file has."""
+    """Shapes only; the number of parameters is that of ADM's file."""
     from diffusers import UNet2DModel
 
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""The training scripts on a handful of made-up pictures: what they read, and that a stopped run goes on unchanged."""
+"""The training scripts on a few made-up pictures; a stopped run continues without a difference."""
 
 from __future__ import annotations
 

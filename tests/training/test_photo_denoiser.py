@@ -1,4 +1,4 @@
-"""The denoiser's training on made-up photographs: what it sees, and that a stopped run goes on unchanged."""
+"""The denoiser's training on made-up photographs; a stopped run continues without a difference."""
 
 from __future__ import annotations
 

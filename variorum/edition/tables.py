@@ -154,16 +154,30 @@ def keep_columns(step: str, columns: Mapping[str, Any], rows: int, store: Store)
     """Keep what a detector measured or scored; `id` and `sha256` keep their names, the others get the detector's.
 
     Raises:
-        RecipeError: a column is of mixed shape or type, has another length, or bears a name of the edition's own.
+        RecipeError: a column is of mixed shape or type, or has another length.
     """
     arrays = {}
     for name, values in columns.items():
-        if name in EDITION_COLUMNS and name not in (*KEYS, *HIDDEN):
-            raise RecipeError(f"curate.{step}: column {name!r} has the name of a column of every edition; rename it")
         arrays[name if name in KEYS else f"{step}.{name}"] = _column(f"curate.{step}", name, values)
         if len(values) != rows:
             raise RecipeError(f"curate.{step}: column {name!r} has {len(values)} values for {rows} samples")
     return _keep_table(arrays, rows, store)
+
+
+def check_names(step: str, names: Iterable[str]) -> None:
+    """Raise RecipeError when a detector gives a column the name of one of the edition's own, its keys included."""
+    if taken := [name for name in names if name in EDITION_COLUMNS and name not in HIDDEN]:
+        raise RecipeError(f"curate.{step}: column {taken[0]!r} has the name of a column of every edition; rename it")
+
+
+def joined(where: str, tables: Sequence[Any]) -> Any:
+    """The parts of a component's table as one. Raises RecipeError when a column's type differs between them."""
+    import pyarrow as pa
+
+    try:
+        return pa.concat_tables(tables, promote_options="default")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise RecipeError(f"{where}: a column differs in its type from one shard to another: {error}") from None
 
 
 def keep_rows(evaluation: str, rows: Sequence[Mapping[str, Any]], store: Store) -> ShardInfo:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from variorum.edition.editions import read_beside, write_beside
-from variorum.edition.tables import read_part
+from variorum.edition.tables import joined, read_part
 from variorum.models import refuse_filters
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Evaluation
@@ -97,7 +97,7 @@ def put_figures(
             if references:
                 rows = rows.append_column(SET, pa.array([reference] * len(rows), pa.string()))
             tables.append(rows)
-    table = pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
+    table = joined(f"evaluate.{name}", tables) if tables else pa.table({})
     figures = dict(evaluation.figures(Table(table, name), job.ctx))
     record = {
         "edition": manifest.digest(),

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from variorum.arrays import scalar_columns
 from variorum.edition.store import Store
-from variorum.edition.tables import HIDDEN, KEYS, keep_columns, read_part
+from variorum.edition.tables import HIDDEN, KEYS, check_names, joined, keep_columns, read_part
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json, digest
@@ -100,11 +100,12 @@ class Score:
         for other in (*detector.needs(), self.detector):
             table = add_columns(table, self.columns, other, store, vectors=True)
         references = {
-            name: Table(reference_table(tables, store), self.detector)
+            name: Table(reference_table(f"curate.{self.detector}.{name}", tables, store), self.detector)
             for name, tables in self.columns.references.get(self.detector, {}).items()
         }
         with threadpool_limits(1, user_api="blas"):  # sums of floats, and with them the digest, depend on the threads
             found = detector.score(Table(table, self.detector, references), self.job.ctx)
+        check_names(self.detector, found)
         info = keep_columns(self.detector, {**ids, **found}, table.num_rows, store)
         store.put_table(part.key, info)
         advance(1)
@@ -147,20 +148,20 @@ def picture_table(manifest: Manifest, store: Store) -> Any:
     return table.filter(pc.field("status") == "accepted").combine_chunks()
 
 
-def reference_table(tables: Mapping[str, Sequence[ShardInfo]], store: Store) -> Any:
+def reference_table(where: str, tables: Mapping[str, Sequence[ShardInfo]], store: Store) -> Any:
     """What detectors measured on a reference, side by side: one row per picture."""
     import pyarrow as pa
 
     found = None
     for infos in tables.values():
-        side = pa.concat_tables([read_part(store, info, lambda schema: schema.names) for info in infos])
+        side = joined(where, [read_part(store, info, lambda schema: schema.names) for info in infos])
         if found is None:
             found = side
             continue
         for name in side.column_names:
             if name not in KEYS:
                 found = found.append_column(name, side.column(name))
-    return found
+    return pa.table({}) if found is None else found
 
 
 def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vectors: bool) -> Any:
@@ -169,8 +170,6 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
     Raises:
         CorruptShard: a detector's table names other pictures than the edition's.
     """
-    import pyarrow as pa
-
     for parts in columns.parts(step):
         if not parts:
             continue
@@ -185,7 +184,7 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
             row += len(piece)
         if row != len(table):
             raise CorruptShard(f"curate.{step} has tables of {row} pictures, the edition of {len(table)}; curate again")
-        side = pa.concat_tables(pieces, promote_options="default").combine_chunks()
+        side = joined(f"curate.{step}", pieces).combine_chunks()
         for name in side.column_names:
             if name not in KEYS:
                 table = table.append_column(name, side.column(name))

@@ -1,4 +1,4 @@
-"""The complexity measure sees the background's detail and nothing else; texture edits move it and nothing else."""
+"""The complexity measure depends on the background's detail alone; texture edits change nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cutting out and laying over: exact where the object is opaque, and no rim of the old background."""
+"""Cutting out and compositing: exact where the object is opaque, without a rim of the old background."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_known_plate_gives_the_exact_object_back() -> None:
 
 @pytest.mark.parametrize("ground", [(0, 255, 0), (255, 255, 255)])
 def test_no_rim_of_the_old_background_is_left(ground: tuple[int, int, int]) -> None:
-    """A brown disc before a glaring ground, its edge blurred as in a photograph, laid on black."""
+    """A brown disc on a bright background, its edge blurred as in a photograph, composited on black."""
     brown = np.array([120, 70, 30])
     cover = cv2.GaussianBlur(DISC, (0, 0), 1.0)[..., None] / 255
     photo = np.rint(cover * brown + (1 - cover) * np.array(ground)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Every gate passes what is sound and names what isn't."""
+"""Every gate passes sound edits and fails faulty ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Geometry on random objects, and one test for each way in which the released ImageNet-E toolkit goes wrong."""
+"""Geometry on random objects, and one test for each fault of the released ImageNet-E toolkit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def assert_inside(placed: Placed) -> None:
 
 
 def made_unless(reasons: set[str], make: Callable[[], Placed]) -> Placed | None:
-    """What `make` gives, or None where it can't be made for one of these reasons."""
+    """What `make` returns, or None if it raises CannotEdit with one of these reasons."""
     try:
         return make()
     except CannotEdit as error:
@@ -59,7 +59,7 @@ def made_unless(reasons: set[str], make: Callable[[], Placed]) -> Placed | None:
 
 @st.composite
 def objects(draw: st.DrawFn) -> Cutout:
-    """An ellipse, a polygon, or two of them apart, sharp or soft at the edge, anywhere in the frame."""
+    """An ellipse, a polygon, or two separate ones, with sharp or soft edges, anywhere in the frame."""
     alpha = np.zeros((SIDE, SIDE), np.uint8)
     for _ in range(draw(st.integers(1, 2))):
         x, y = draw(st.integers(40, 216)), draw(st.integers(40, 216))

@@ -1,4 +1,4 @@
-"""The steered diffusion on tiny networks of random weights, in pixels and in latents, and on the packaged denoiser."""
+"""Guided diffusion with tiny networks of random weights, in pixels and in latents, against diffusers' schedulers."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_object_stays_bit_for_bit_and_the_rest_moves(denoisers, space):
 
 
 def test_the_object_is_re_imposed_at_every_step(denoisers):
-    """What the network is shown inside the object is the object with that timestep's noise, whatever it made of it."""
+    """Inside the object the network always sees the object with that timestep's noise, not its own output."""
     seen = []
 
     class Watched:
@@ -270,7 +270,7 @@ def test_a_network_that_learned_its_variance_uses_it():
 
 
 class Linear:
-    """A denoiser whose every gradient can be written down: clean = SLOPE · state + shift, on ten very noisy steps."""
+    """A denoiser with closed-form gradients: clean = SLOPE · state + shift, on ten very noisy steps."""
 
     shrink, multiple, device = 1, 1, "cpu"
     SLOPE = 0.7
@@ -298,13 +298,13 @@ class Linear:
 
 
 def against(pictures):
-    """Log probabilities that fall with a picture's sum."""
+    """Log probabilities that decrease with a picture's sum."""
     total = pictures.sum((1, 2, 3))
     return torch.stack([-0.1 * total, torch.zeros_like(total)], 1)
 
 
 def slope_by_hand(clean, weight, range_weight, scale):
-    """The gradient of L by the state of `Linear`: of -λ mean |FFT2|, of the range, of what the adversary says."""
+    """The gradient of L with respect to the state of `Linear`: complexity, range and adversary."""
     spectrum = torch.fft.fft2((clean + 1) / 2)
     complexity = torch.fft.ifft2(spectrum / spectrum.abs()).real / 3
     over = torch.where(clean.abs() > 1, clean - clean.sign(), torch.zeros_like(clean))
@@ -319,7 +319,7 @@ def slope_by_hand(clean, weight, range_weight, scale):
     ("weight", "range_weight", "scale"), [(0, 0, 0), (20, 0, 0), (-20, 0, 0), (0, 500, 0), (0, 0, 5), (20, 500, 5)]
 )
 def test_each_step_is_the_formula_written_out(learned, clamp, weight, range_weight, scale):
-    """Mean, variance and shift against diffusers' DDPM, with a gradient taken by hand."""
+    """Mean, variance and shift against diffusers' DDPM, with a gradient in closed form."""
     denoiser, nowhere = Linear(learned), np.zeros((16, 16), bool)
     plate = np.random.default_rng(4).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     item = Wish(plate, plate, nowhere, ~nowhere, 5, weight, scale, 0)
@@ -349,7 +349,7 @@ def test_each_step_is_the_formula_written_out(learned, clamp, weight, range_weig
 
 
 def variance_by_hand(denoiser, step):
-    """Of the scheduler; where it has none, at the last step, what guided-diffusion has there."""
+    """The scheduler's variance; at the last step, where it has none, guided-diffusion's."""
     from diffusers import DDPMScheduler
 
     if denoiser.said is None:
@@ -362,7 +362,7 @@ def variance_by_hand(denoiser, step):
 
 
 def test_the_last_step_has_a_learned_variance_too(denoisers):
-    """At least that of the step before, as in guided-diffusion; ImageNet-E's schedule of 100 in 1000."""
+    """Its lower bound is the variance of the step before, as in guided-diffusion; with 100 of 1000 steps."""
     last, before = timesteps(denoisers["pixels"].signal, 100, 2)[::-1]
     assert (last.variance, last.number) == (0, 0)
     assert last.least == before.variance == before.least == pytest.approx(9.5e-5, rel=0.01)
@@ -444,7 +444,7 @@ def test_previews_by_a_small_autoencoder_have_gradients_too(tiny, tmp_path):
 
 @pytest.mark.parametrize("space", ["pixels", "latents"])
 def test_gradients_from_less_memory_are_the_same(tiny, tmp_path, space):
-    """Less is kept for them, and the pictures are the same to the bit."""
+    """Less memory is kept for them, and the pictures are the same bit for bit."""
     folder, loader = (tmp_path, PIXEL_DENOISER) if space == "pixels" else (tiny / "text_to_image", LATENT_DENOISER)
     if space == "pixels":
         network().save_pretrained(tmp_path)
@@ -462,7 +462,7 @@ def test_gradients_from_less_memory_are_the_same(tiny, tmp_path, space):
 
 
 def bytes_kept(call):
-    """What autograd holds on to for the gradient of a call's result."""
+    """Bytes that autograd keeps for the gradient of a call's result."""
     held = {}
 
     def pack(values):

@@ -1,4 +1,4 @@
-"""The measures that diffusion is steered by are those that records hold, and they have gradients."""
+"""The measures that guide diffusion equal the recorded ones, and have gradients."""
 
 from __future__ import annotations
 

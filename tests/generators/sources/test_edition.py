@@ -30,7 +30,7 @@ def made(store: Store, source: dict, name: str, **probe):
 
 @pytest.fixture
 def store(tmp_path, photos) -> Store:
-    """A store with `first@1.0.0`: twelve photographs and their negatives, all with a mask but the quarantined ones."""
+    """A store with `first@1.0.0`: twelve photographs and their negatives, with masks except for quarantined ones."""
     store = Store(str(tmp_path / "store"))
     made(store, {"name": "image_folder", "path": str(photos)}, "first", quarantine="coffee/0")
     return store

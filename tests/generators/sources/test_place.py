@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from variorum.schemas.lookup import build_component, component_names
+from variorum.schemas.lookup import build_component
 
 HERE = Path.cwd()
 
@@ -30,13 +30,3 @@ HERE = Path.cwd()
 )
 def test_the_place_is_what_tells_data_apart(config, place):
     assert build_component("source", config, "source").place() == place
-
-
-def test_every_source_has_a_place():
-    fields = {"corrupted": {"of": {"name": "samples"}}, "edition": {"edition": "a"}, "huggingface": {"dataset": "d"}}
-    fields |= dict.fromkeys(("image_folder", "imagenet"), {"path": "p"})
-    own = [name for name in component_names("source") if name in {*fields, "class_names", "fashion_mnist", "samples"}]
-    assert len(own) == 8
-    for name in own:
-        place = build_component("source", {"name": name, **fields.get(name, {})}, "source").place()
-        assert place.split()[0] == name

@@ -1,4 +1,4 @@
-"""API tests of the transformer on random weights: what it makes is noise."""
+"""API tests of DiT on random weights; its pictures are noise."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def test_it_makes_what_the_bare_pipeline_makes(model, folder, guidance, sampler)
     bare.scheduler = dit_scheduler(bare.scheduler.config, sampler)
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in (11, 12)]
     theirs = bare([5, 7], guidance_scale=guidance, generator=generators, num_inference_steps=3, output_type="np").images
-    assert np.abs(made - (theirs * 255).round()).max() <= LEVELS  # it multiplies where we divide by the scale
+    assert np.abs(made - (theirs * 255).round()).max() <= LEVELS  # the pipeline multiplies by the scale, we divide
 
 
 def test_decoding_goes_on_beside_denoising(model, monkeypatch):
-    """While one call decodes, another denoises: each waits for the other, and both come to an end."""
+    """One call decodes while another denoises: each waits for the other, and both finish."""
     meeting = threading.Barrier(2, timeout=30)
     decoded, denoised = model._decoded, model._denoised
     begun = threading.Event()

@@ -115,7 +115,7 @@ def test_prepared_pictures_have_the_size_and_range_of_the_network(height, width)
     assert x.shape == (3, 224, 224)
     assert x.min() >= -127 / 128
     assert x.max() <= 1
-    if height == width == 256:  # the published protocol on its own size is a plain crop
+    if height == width == 256:  # at this size the published protocol only crops
         assert np.array_equal(x, (picture[16:240, 16:240].transpose(2, 0, 1).astype(np.float32) - 127) / 128)
 
 
@@ -127,7 +127,7 @@ def transformers_entry(folder):
 
 
 def test_api_of_image_classification_with_random_weights(tmp_path, cat):
-    """An API test only: a random network goes through the same calls as a checkpoint, and its opinion means nothing."""
+    """An API test: a random network goes through the same calls as a checkpoint; its output means nothing."""
     save_random_resnet(tmp_path, 1000)
     classifier = classifiers.IMAGE_CLASSIFICATION.load(transformers_entry(tmp_path), tmp_path, {})
     probabilities = classifier([cat, cat[:200, :150]] * 5)

@@ -1,4 +1,4 @@
-"""Commits that a table leaves open: unusable, looked up once, and kept in a file."""
+"""Entries without a commit: they can't be used until the commit is looked up and written to the lock file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Info:
 
 
 class Hub:
-    """Answers `model_info` for the repositories it has, as `HfApi` does, and counts the questions."""
+    """Answers `model_info` for its repositories, as `HfApi` does, and notes the questions."""
 
     def __init__(self, repos):
         self.repos, self.asked = repos, []
@@ -68,7 +68,7 @@ source = "me"
 
 @pytest.fixture
 def lock(tmp_path, monkeypatch):
-    """The place of the lock file, with a table that has two open entries."""
+    """Path of the lock file, with a table of two entries without a commit."""
     table = tmp_path / "mine.toml"
     table.write_text(TABLE)
     monkeypatch.setenv("VARIORUM_MODELS", str(table))
@@ -175,7 +175,7 @@ def test_a_local_folder_has_a_pin_that_follows_its_content(tmp_path, monkeypatch
 
 
 def test_a_pinned_repository_is_found_in_the_hubs_cache_under_a_mirrors_name(tiny, tmp_path, monkeypatch):
-    """The whole way of a checkpoint but for the download, with random weights in its place."""
+    """Everything but the download, with random weights in place of a checkpoint."""
     snapshot = tmp_path / "hub" / "models--here--model" / "snapshots" / FIRST
     shutil.copytree(tiny / "text_to_image", snapshot)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

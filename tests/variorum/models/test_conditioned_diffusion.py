@@ -1,4 +1,4 @@
-"""API tests on random weights of the pipelines that take a picture, its edges or a layout beside a text."""
+"""API tests on random weights of pipelines conditioned on a picture, its edges or a layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from variorum.models.table_entries import Entry, read_table
 from variorum.schemas.errors import ModelUnavailable
 
 LEVELS = 1
-"""How far a pixel may move with the batch."""
+"""Grey levels by which a pixel may change with the batch."""
 PROMPTS = ["make it snow", "a dog", "turn it into clay", "the sea"]
 SEEDS = [11, 12, 13, 14]
 LEFT = np.array([[0.0, 0.1, 0.5, 0.9]])
@@ -60,13 +60,13 @@ def models(folder, tiny, control):
 
 
 def photo(seed, height=SIDE, width=SIDE):
-    """Blocks of flat colours: something with edges in it."""
+    """Blocks of flat colours, so that there are edges."""
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3)).astype(np.uint8)
     return np.ascontiguousarray(blocks.repeat(height // 4, 0).repeat(width // 4, 1))
 
 
 def make(models, task, numbers, **changes):
-    """Pictures `numbers` of the four that are asked for by picture, layout, text and seed."""
+    """Pictures `numbers` of four requests, each with a picture, a layout, a text and a seed."""
     images, prompts = [photo(n) for n in numbers], [PROMPTS[n] for n in numbers]
     seeds, nothing = [SEEDS[n] for n in numbers], [""] * len(numbers)
     settings = {"steps": 2, "guidance": 4.0, **changes}
@@ -191,7 +191,7 @@ def test_boxes_and_phrases_have_an_effect(models):
     moved = LEFT + np.array([0.2, 0, 0.2, 0])
     for other in (made(moved, ["a cat"]), made(LEFT, ["a dog"]), made(BOTH, ["a cat", "a dog"])):
         assert not np.array_equal(plain, other)
-    assert np.array_equal(plain, made(LEFT, ["a cat"]))  # no call leaves anything behind
+    assert np.array_equal(plain, made(LEFT, ["a cat"]))  # a call leaves no state behind
     assert made(LEFT, ["a cat"], size=96).shape == (96, 96, 3)
 
 

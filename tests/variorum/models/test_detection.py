@@ -1,4 +1,4 @@
-"""API tests of the detectors on random weights: what they find is nothing in particular."""
+"""API tests of the detectors on random weights; their boxes mean nothing."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def embedding_entry(folder):
 
 
 def test_api_of_image_embedding_with_random_weights(tmp_path, cat):
-    """An API test only: a random network goes through the same calls as a checkpoint, its embedding means nothing."""
+    """An API test: a random network goes through the same calls as a checkpoint; its embedding means nothing."""
     import torch
 
     save_random_dinov2(tmp_path)
@@ -87,7 +87,7 @@ def entry(path, **options):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A state dict as torchvision publishes it, but for the widest layers of the part that isn't used."""
+    """A state dict as torchvision publishes it, without the large layers that aren't used."""
     torch.manual_seed(0)
     shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
     state = {}
@@ -160,7 +160,7 @@ def test_fewer_numbers_give_the_same_distances_nearly_and_their_mean_nearer(weig
     wanted, found = (((x[pairs[0]] - x[pairs[1]]) ** 2).sum(axis=1) for x in (exact, few))
     assert 0.01 < np.std(found / wanted) < 1.3 * np.sqrt(2 / 1024)
     assert found.mean() == pytest.approx(wanted.mean(), rel=0.02)
-    assert apart(few) == pytest.approx(found.mean(), rel=1e-4)  # what the figure is
+    assert apart(few) == pytest.approx(found.mean(), rel=1e-4)  # the figure of the evaluation
 
 
 def test_safetensors_do_as_well(weights, tmp_path):

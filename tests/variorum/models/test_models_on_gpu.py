@@ -1,4 +1,4 @@
-"""API tests on random weights of what only a GPU does: half precision, and parts that come and go, beside overlap."""
+"""API tests on random weights that need a GPU: half precision, and offloading together with overlap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.gpu
 
 TASKS = [("text_to_image", "text_to_image"), ("text_to_image", "xl"), ("image_to_image", "xl"), ("inpaint", "inpaint")]
 FAR = 3
-"""Levels by which a pixel may move on average: half precision on random weights, whose pictures are noise."""
+"""Grey levels by which pixels may change on average, in half precision on random weights, whose pictures are noise."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def at_once(model, task):
 @pytest.mark.parametrize(("task", "folder"), TASKS)
 @pytest.mark.parametrize("offload", ["none", "model", "sequential"])
 def test_half_precision_beside_overlap_and_offloading(tiny, task, folder, offload):
-    """SDXL's VAE changes its type to decode: nobody else may be in it meanwhile."""
+    """SDXL's VAE changes its dtype to decode, so no other call may use it meanwhile."""
     extra = {"steps": 3} if task == "inpaint" else {}
     model = load(tiny / folder, task=task, offload=offload, **extra)
     assert (model._decoding is model._denoising) == (offload != "none" or (task, folder) == ("image_to_image", "xl"))
@@ -99,4 +99,4 @@ def test_free_memory_is_less_while_something_is_held():
     held = torch.zeros(2**28, device="cuda")  # 1 GiB
     assert before - free_gpu_memory() == pytest.approx(1, abs=0.1)
     del held
-    assert free_gpu_memory() == pytest.approx(before, abs=0.1)  # what PyTorch keeps for itself can be had
+    assert free_gpu_memory() == pytest.approx(before, abs=0.1)  # memory that PyTorch has reserved counts as free

@@ -1,4 +1,4 @@
-"""Weights that come with the project: they are what the table pins, they load safely, and damage is noticed."""
+"""Packaged models: they match their pins, load safely, report damage, and do what their cards say."""
 
 from __future__ import annotations
 

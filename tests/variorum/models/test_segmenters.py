@@ -52,7 +52,7 @@ def test_a_bounding_box_is_inclusive(a, b, c, d):
 
 
 def random_sam():
-    """A SAM of the right shape and 64-pixel input, with random weights: its masks mean nothing."""
+    """A SAM with 64-pixel input and random weights."""
     import torch
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
@@ -71,7 +71,7 @@ def random_sam():
 
 
 def test_api_of_sam_with_random_weights(table, cat):
-    """An API test only: a random network goes through the same calls as a checkpoint, and its masks mean nothing."""
+    """An API test: a random network goes through the same calls as a checkpoint; its masks mean nothing."""
     segmenter = segmenters.Sam(random_sam(), table.get("salience"))
     small = np.ascontiguousarray(cat[:120, 100:260])
     first, second = segmenter([cat, small])
@@ -97,7 +97,7 @@ def test_api_of_sam_keeps_the_mask_with_the_best_predicted_iou(table, cat):
 
 @pytest.mark.slow
 def test_api_of_loading_a_sam_checkpoint_with_random_weights(table, cat, tmp_path):
-    """An API test only: a ViT-B of the published size, random, saved and loaded as a checkpoint is."""
+    """An API test: a random ViT-B of the published size, saved and loaded like a checkpoint."""
     import torch
     from segment_anything import sam_model_registry
 

@@ -1,4 +1,4 @@
-"""API tests on random weights: pipelines go through the calls that a checkpoint goes through, and make noise."""
+"""API tests on random weights: pipelines go through the same calls as a checkpoint; their pictures are noise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
 
 LEVELS = 1
-"""How far a pixel may move with the batch: floats differ by some 1e-6 there, which turns a rounding now and then."""
+"""Grey levels by which a pixel may change with the batch: floats differ by some 1e-6, which now and then rounds."""
 SIDE = 64
 
 
@@ -38,7 +38,7 @@ def entry(folder, loader="diffusion", **fields):
 
 @pytest.fixture(scope="module")
 def models(tiny):
-    """Loaded once each, by task and folder."""
+    """Models by task and folder, each loaded once."""
     loaded = {}
 
     def get(task, folder=None, **options):
@@ -60,7 +60,7 @@ SEEDS = [11, 12, 13, 14, 15]
 
 
 def make(model, task, numbers, **changes):
-    """Pictures `numbers` of five that are asked for by prompt, picture and seed."""
+    """Pictures `numbers` of five requests, each with a prompt, a picture and a seed."""
     images = noise(5)
     prompts, seeds = [PROMPTS[n] for n in numbers], [SEEDS[n] for n in numbers]
     settings = {"steps": 3, "guidance": 4.0, **changes}
@@ -175,7 +175,7 @@ def test_a_text_is_encoded_once_and_the_oldest_forgotten(models, folder, monkeyp
     assert asked == ["a", "b", "c"]
     encoded(["a"], ["c"])
     assert asked == ["a", "b", "c"]
-    again = encoded(["b", "a"], ["c", "c"])  # b was the one used least lately, and takes the place of a
+    again = encoded(["b", "a"], ["c", "c"])  # b was used least recently, so it was forgotten for c
     assert asked == ["a", "b", "c", "b", "a", "c"]
     assert all((first[name][[1, 0]] == again[name]).all() for name in first)
     names = {"prompt_embeds", "negative_prompt_embeds"}
@@ -192,7 +192,7 @@ def test_no_pictures_are_asked_for(models):
 
 def test_a_prompt_beyond_the_text_encoder_is_noticed(models):
     model = models("text_to_image")
-    assert model.cut(["a cat", "x" * 75, "x" * 76]) == [False, False, True]  # two tokens are the ends
+    assert model.cut(["a cat", "x" * 75, "x" * 76]) == [False, False, True]  # two tokens are the start and the end
     first, second = model(["x" * 76 + "y", "x" * 76 + "z"], ["", ""], [1, 1], steps=2, guidance=5.0, size=None)
     assert furthest([first], [second]) <= LEVELS
 
@@ -257,7 +257,7 @@ def test_memory_savers_change_next_to_nothing(models, options):
 
 @pytest.mark.slow
 def test_compiled_networks_make_the_same_pictures(tiny, models, monkeypatch):
-    """By the backend that only traces; the others need a compiler and minutes."""
+    """With the backend that only traces; the others need a compiler and minutes."""
     import torch
 
     compiled = []
@@ -277,7 +277,7 @@ def test_compiled_networks_make_the_same_pictures(tiny, models, monkeypatch):
 @pytest.mark.parametrize(("task", "folder"), [("text_to_image", "text_to_image"), ("image_to_image", "xl")])
 @pytest.mark.parametrize("offload", ["model", "sequential"])
 def test_parts_that_wait_on_the_cpu_change_nothing(tiny, models, monkeypatch, task, folder, offload):
-    """accelerate's hooks bring each part to the device, here the CPU too, and so decoding waits for denoising."""
+    """accelerate's hooks move each part to the device, here the CPU, so decoding must wait for denoising."""
     monkeypatch.setattr(DiffusionPipeline, "enable_sequential_cpu_offload", offload_by_module)
     place = tiny / folder
     model = DIFFUSION.load(entry(place, task=task, offload=offload), place, {})
@@ -345,7 +345,7 @@ HALF = r"computes in float16, which needs a GPU.*\$VARIORUM_MODELS.*dtype = \"fl
     ],
 )
 def test_what_a_machine_lacks_is_known_without_loading(tiny, monkeypatch, fields, packages, said):
-    """`packages` are those that are installed, None for all."""
+    """`packages` are the installed ones, None for all."""
     for module in (pretrained, pipeline_options):
         monkeypatch.setattr(module, "best_device", lambda: "cpu")
     monkeypatch.setattr(pretrained, "find_spec", lambda name: packages is None or name in packages or None)

@@ -1,4 +1,4 @@
-"""Folders that aren't what a table says: one clear error each, whatever the library behind the loader raises."""
+"""Folders that don't hold the model of the table: one clear error, whatever the library raises."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_folder_of_something_else(tmp_path, loader, content):
 
 @pytest.fixture
 def cut(tmp_path):
-    """A model whose weights end in the middle, by its loader."""
+    """A model with truncated weights, by loader."""
 
     def model(loader):
         import diffusers

@@ -76,7 +76,7 @@ def test_answers_are_cut_after_so_many_tokens(folder, model):
     tokens = short._processor.tokenizer
     long = model(IMAGES, QUESTIONS)
     for answer, first in zip(long, short(IMAGES, QUESTIONS), strict=True):
-        assert len(tokens(first).input_ids) <= 3  # a byte that is no letter by itself comes as a mark of three
+        assert len(tokens(first).input_ids) <= 3  # a byte that is no character decodes to a mark of three bytes
         assert len(first) <= len(answer)
 
 

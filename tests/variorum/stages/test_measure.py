@@ -1,88 +1,287 @@
+from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from acme_components.bright import Bright
+from bright_editions import judged, nothing, recipe
 
-from variorum.curation.ai_image import AiImage
-from variorum.curation.bright import Bright
-from variorum.curation.class_agreement import ClassAgreement
-from variorum.curation.features import Features
+from variorum.curation.leakage import Leakage
 from variorum.edition.store import Store
-from variorum.schemas.component import CurationStep, component_class, component_names
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.manifest import ShardInfo
+from variorum.edition.tables import read_table
+from variorum.run import Job, build, curate, run
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.lookup import build_component, component_class, component_names
 from variorum.schemas.recipe import Recipe
-from variorum.stages.build import build
-from variorum.stages.context import open_context
-from variorum.stages.curate import curate
-from variorum.stages.measure import context_of, measure_key
+from variorum.stages.job import open_context
+from variorum.stages.measure import BATCH, Measure, edition_pieces, measures, reference_pieces, table_keys
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-SHARD = ShardInfo(sha256="0" * 64, size=1, samples=1)
+REQUIRED = {
+    "generated_set": {"train": {"name": "samples"}, "test": {"name": "samples"}},
+    "policy": {"rules": [{"when": [{"column": "variant", "equals": "plate"}], "action": "drop", "reason": "plate"}]},
+}
+MEASURING = [(part, name) for part in ("curate", "evaluate") for name in component_names(part)]
 
 
-def recipe(photos, **more) -> Recipe:
-    return Recipe.parse(
-        {
-            "dataset": "d",
-            "version": "1.0.0",
-            "samples_per_shard": 4,
-            "source": {"name": "image_folder", "path": str(photos)},
-            **more,
-        }
-    )
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
 
 
 @pytest.fixture
 def ctx(photos):
-    return open_context(recipe(photos, seed=3), "embedded")
+    return open_context(Recipe.parse({**recipe(photos).dump(), "seed": 3}), "embedded")
 
 
-@pytest.fixture
-def other_classes(photos, ctx):
+def key(step, ctx: Context) -> str:
+    (found,) = table_keys(["0" * 64], [step], ctx)
+    return found[step.component_name()]
+
+
+# ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("part", "name"), MEASURING)
+def test_a_key_covers_seed_classes_models_and_revision_of_every_measurer(part, name, ctx, photos, monkeypatch):
+    step = build_component(part, {"name": name, **REQUIRED.get(name, {})}, part)
+    if not measures(step):
+        assert "measure" not in vars(component_class(part, name))
+        return
     flat = recipe(photos).source.model_copy(update={"labels": "none"})
-    return replace(ctx, source=flat)
+    others = [replace(ctx, seed=4), replace(ctx, source=flat)]
+    assert len({key(step, one) for one in (ctx, *others)}) == 3
+    before = key(step, ctx)
+    monkeypatch.setattr(type(step), "revision", step.revision + 1)
+    after = key(step, ctx)
+    assert after != before
+    monkeypatch.setattr(type(ctx.models), "pin", lambda self, alias: f"another {alias}")
+    assert (key(step, ctx) != after) == bool(step.aliases())
 
 
-def test_a_key_covers_the_seed_of_the_steps_that_draw(ctx):
-    other = replace(ctx, seed=4)
-    assert measure_key(SHARD, AiImage(), ctx) != measure_key(SHARD, AiImage(), other)
-    assert measure_key(SHARD, Features(), ctx) == measure_key(SHARD, Features(), other)
+def test_a_key_covers_every_field_that_is_not_late(ctx):
+    assert key(Bright(), ctx) == key(Bright(scale=2.0), ctx) == key(Bright(notes=True), ctx)
+    assert key(Bright(), ctx) != key(Bright(channels=2), ctx)
 
 
-def test_a_key_covers_the_classes_of_the_steps_that_ask_for_them(ctx, other_classes):
-    assert measure_key(SHARD, ClassAgreement(), ctx) != measure_key(SHARD, ClassAgreement(), other_classes)
-    assert measure_key(SHARD, Features(), ctx) == measure_key(SHARD, Features(), other_classes)
-
-
-def test_a_step_sees_no_more_than_its_key_covers(photos, ctx, monkeypatch, tmp_path):
+def test_what_a_detector_sees_is_what_its_key_covers(photos, store, monkeypatch):
+    """The seed and the classes of its recipe, and nothing of what other recipes say."""
     seen = []
     kept = Bright.measure
     monkeypatch.setattr(Bright, "measure", lambda self, samples, ctx: seen.append(ctx) or kept(self, samples, ctx))
-    what = recipe(photos, seed=3, curate=[{"name": "bright"}])
-    store = Store(str(tmp_path / "store"))
-    curate(what, build(what, ctx, store, profile="embedded"), ctx, store)
-    assert {(one.seed, one.source) for one in seen} == {(0, None)}
-    assert context_of(AiImage(), ctx).seed == 3
-    assert context_of(ClassAgreement(), ctx).source == ctx.source
+    for seed in (3, 4):
+        what = Recipe.parse({**recipe(photos).dump(), "seed": seed, "version": f"{seed}.0.0"})
+        judged(what, store)
+        assert [(one.seed, one.source) for one in seen] == [(seed, what.source)] * 3
+        seen.clear()
 
 
-@pytest.mark.parametrize("name", component_names(CurationStep))
-def test_what_a_step_measures_with_is_there(name):
-    assert component_class(CurationStep, name).measured_with <= {"seed", "classes"}
+# ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_unlabelled_pictures_are_refused_before_any_is_measured(photos, tmp_path, monkeypatch):
+def measured_as(rows, photos, store, monkeypatch):
+    """What comes of a `bright` whose `measure` gives these rows for every batch of four."""
+    monkeypatch.setattr(Bright, "measure", lambda self, samples, ctx: iter(rows))
+    monkeypatch.setattr(Bright, "score", lambda self, table, ctx: {"rank": np.arange(12)})
+    monkeypatch.setattr(Bright, "figures", lambda self, table, ctx: {})
+    return judged(recipe(photos), store)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"mean": 1.0}], "curate.bright: measure gave 1 rows for 4 samples; give one row per sample"),
+        ([{"mean": 1.0}] * 5, "curate.bright: measure gave 5 rows for 4 samples; give one row per sample"),
+        ([], "curate.bright: measure gave 0 rows for 4 samples"),
+        (
+            [{"mean": 1.0}, {"mean": 1.0, "odd": 2}, {"mean": 1.0}, {"mean": 1.0}],
+            "curate.bright: measure's rows differ in their columns: mean in one, mean, odd in another",
+        ),
+        ([{"mean": 1.0, "a": 1}, {"mean": 1.0}, {"mean": 1.0}, {"mean": 1.0}], "differ in their columns: mean, a in"),
+        ([{"label": 1}] * 4, "curate.bright: column 'label' has the name of a column of every edition; rename it"),
+        ([{"id": "x"}] * 4, "curate.bright: column 'id' has the name of a column of every edition; rename it"),
+        ([{"a": value} for value in (1, "x", 2, 3)], "curate.bright: column 'a' isn't of one shape and type"),
+        ([{"a": np.zeros(n)} for n in (1, 2, 2, 2)], "curate.bright: column 'a' isn't of one shape and type"),
+        ([{"a": np.zeros((2, 2))}] * 4, "curate.bright: column 'a' isn't of one shape and type"),
+    ],
+)
+def test_rows_that_make_no_table_are_refused_in_a_line(photos, store, monkeypatch, rows, message):
+    with pytest.raises(RecipeError) as error:
+        measured_as(rows, photos, store, monkeypatch)
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_column_may_be_called_as_one_that_detectors_never_see(photos, store, monkeypatch):
+    rows = [{"detail": 1.0, "start": 2, "ops": "x"}] * 4
+    ledger = measured_as(rows, photos, store, monkeypatch)[2]
+    assert read_table(store, ledger.measured["bright"]).column_names[2:] == [
+        "bright.detail",
+        "bright.start",
+        "bright.ops",
+    ]
+
+
+@pytest.mark.parametrize("odd", [0.5, "x"])
+def test_a_columns_type_may_not_change_from_shard_to_shard(photos, store, monkeypatch, odd):
+    def measure(self, samples, ctx):
+        return [{"a": odd if sample.labels == ("coffee",) else 1} for sample in samples]
+
+    monkeypatch.setattr(Bright, "measure", measure)
+    with pytest.raises(RecipeError, match=r"^curate\.bright: a column differs in its type .*bright\.a") as error:
+        judged(recipe(photos), store)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_column_may_be_empty_in_a_shard(photos, store, monkeypatch):
+    def measure(self, samples, ctx):
+        return [{"a": None if sample.labels == ("coffee",) else 1.0} for sample in samples]
+
+    seen = []
+    monkeypatch.setattr(Bright, "measure", measure)
+    monkeypatch.setattr(Bright, "score", lambda self, table, ctx: seen.append(table["a"]) or {"rank": np.arange(12)})
+    monkeypatch.setattr(Bright, "figures", lambda self, table, ctx: {})
+    judged(recipe(photos), store)
+    assert np.isnan(seen[0]).tolist() == [False] * 8 + [True] * 4
+
+
+# ── pieces ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_batches_are_of_one_length_whatever_the_shard(photos, store, monkeypatch):
+    batches = []
+    kept = Bright.measure
+
+    def measure(self, samples, ctx):
+        batches.append(len(samples))
+        return kept(self, samples, ctx)
+
+    monkeypatch.setattr(Bright, "measure", measure)
+    data = recipe(photos).dump()
+    what = Recipe.parse({**data, "samples_per_shard": 12, "generate": [{"name": "probe", "copies": 3}]})
+    judged(what, store)
+    assert batches == [BATCH, 48 - BATCH]
+
+
+def test_only_what_is_missing_is_measured_in_one_pass(photos, store, tmp_path, monkeypatch):
+    """A detector added to the recipe looks at the pictures, and those that have looked don't look again."""
     log = tmp_path / "log"
     monkeypatch.setenv("PROBE_LOG", str(log))
-    monkeypatch.setattr(Bright, "needs_labels", True)
-    what = recipe(photos, curate=[{"name": "bright"}])
-    flat = what.model_copy(update={"source": what.source.model_copy(update={"labels": "none"})})
-    store, ctx = Store(str(tmp_path / "store")), open_context(flat, "embedded")
-    manifest = build(flat, ctx, store, profile="embedded")
-    with pytest.raises(
-        RecipeError, match=r"no picture of d@1\.0\.0 has a label, and bright can't .* --set curate\.bright=null"
-    ):
-        curate(flat, manifest, ctx, store)
-    assert not log.exists()
-    monkeypatch.setattr(Bright, "needs_labels", False)
-    assert curate(flat, manifest, ctx, store)[0] == 1
+    data = recipe(photos).dump()
+    manifest, _, before = judged(recipe(photos), store)
+    more = Recipe.parse({**data, "curate": [*data["curate"], {"name": "quality"}]})
+    after = curate(Job(more, store), manifest)[1]
+    assert len(log.read_text().split()) == 12
+    assert after.measured["bright"] == before.measured["bright"]
+    assert [info.samples for info in after.measured["quality"]] == [4, 4, 4]
+    job = Job(more, store)
+    piece = edition_pieces(manifest, job.recipe.curate[::2], job.ctx)[0]
+    store.path(after.measured["quality"][0], ".parquet").unlink()
+    stage = Measure(job, job.recipe.curate[::2], [piece], "measuring")
+    assert stage.make(piece, nothing).tables == {name: after.measured[name][0] for name in ("bright", "quality")}
+    assert len(log.read_text().split()) == 12
+
+
+# ── references ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Corners:
+    """A table of models in which every alias is a function that counts the pictures it is given."""
+
+    def __init__(self) -> None:
+        self.seen = Counter()
+
+    def get(self, alias):
+        def embed(images):
+            self.seen[alias] += len(images)
+            return np.stack([image[:2, :2].ravel() for image in images]).astype(np.float32)
+
+        return embed
+
+    def pin(self, alias):
+        return f"corners@{alias}"
+
+    def check(self, aliases):
+        pass
+
+
+def leaking(photos, seen, **leakage) -> Recipe:
+    steps = [{"name": "features"}, {"name": "duplicates"}]
+    trained_on = {"name": "image_folder", "path": str(seen)}
+    data = {**recipe(photos).dump(), "curate": [*steps, {"name": "leakage", "trained_on": trained_on, **leakage}]}
+    return Recipe.parse(data)
+
+
+@pytest.fixture
+def models():
+    return Corners()
+
+
+@pytest.fixture
+def open_job(ctx, store, models):
+    return lambda what: Job(what, store, ctx=Context(what.seed, models, ctx.memo, what.source))
+
+
+def same_pixels(ledger, store) -> int:
+    """How many pictures have the pixels of one that a generator was trained on."""
+    table = read_table(store, [ledger.scored["leakage"]])
+    columns = (table.column(f"leakage.{name}").to_pylist() for name in ("against", "layer"))
+    return list(zip(*columns, strict=True)).count(("trained_on", "pixels"))
+
+
+def test_what_a_detector_compares_with_is_measured_once_and_kept(photos, store, open_job, models, monkeypatch):
+    scores = []
+    kept = Leakage.score
+    monkeypatch.setattr(Leakage, "score", lambda self, table, ctx: scores.append(self) or kept(self, table, ctx))
+    monkeypatch.setattr("variorum.stages.measure.PIECE", 3)  # the reference is measured in two pieces
+    first = open_job(leaking(photos, photos / "coffee", cosine=0.999))
+    manifest = build(first)
+    ledger = curate(first, manifest)[1]
+    assert models.seen == {"encoder": 16}  # the edition's twelve pictures and the four of the reference
+    assert same_pixels(ledger, store) == 4
+    assert ledger.figures["leakage"]["compared_with"] == "trained_on"
+    assert curate(first, manifest)[1] == ledger
+    again = curate(open_job(leaking(photos, photos / "coffee", cosine=0.998)), manifest)[1]
+    assert [step.cosine for step in scores] == [0.999, 0.998]
+    assert same_pixels(again, store) == 4
+    assert models.seen == {"encoder": 16}
+    other = curate(open_job(leaking(photos, photos / "chelsea", cosine=0.999)), manifest)[1]
+    assert models.seen == {"encoder": 20}  # the other reference alone
+    assert other.measured == ledger.measured
+    assert other.scored["leakage"] != ledger.scored["leakage"]
+
+
+def test_a_piece_of_a_reference_that_is_lost_is_measured_again(photos, store, open_job, models, monkeypatch):
+    monkeypatch.setattr("variorum.stages.measure.PIECE", 3)
+    job = open_job(leaking(photos, photos / "coffee"))
+    manifest = build(job)
+    ledger = curate(job, manifest)[1]
+    leakage, features = job.component("leakage"), job.component("features")
+    pieces = reference_pieces(leakage, "trained_on", [features, job.component("duplicates")], job.ctx)
+    assert [piece.samples for piece in pieces] == [3, 1]
+    assert [str(piece) for piece in pieces] == ["trained_on from 0", "trained_on from 3"]
+    store.path(store.table(pieces[1].keys["features"]), ".parquet").unlink()
+    again = curate(open_job(leaking(photos, photos / "coffee", cosine=0.999)), manifest)[1]
+    assert models.seen == {"encoder": 17}
+    assert again.measured == ledger.measured
+
+
+def test_a_reference_is_checked_before_any_picture_is_made(photos, tmp_path, store, open_job):
+    with pytest.raises(SourceError, match="nowhere"):
+        run(open_job(leaking(photos, tmp_path / "nowhere")))
+    assert not list((tmp_path / "store").glob("objects/*"))
+
+
+def test_unreadable_pictures_of_a_reference_are_left_out(photos, tmp_path, store, open_job, models, caplog):
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "seen" / "0.jpg").write_bytes((photos / "coffee" / "0.jpg").read_bytes())
+    (tmp_path / "seen" / "1.jpg").write_bytes(b"\xff\xd8\xffnot a picture")
+    job = open_job(leaking(photos, tmp_path / "seen"))
+    manifest = build(job)
+    assert same_pixels(curate(job, manifest)[1], store) == 1
+    assert models.seen == {"encoder": 13}
+    assert "trained_on: 1.jpg is left out" in caplog.text
+    (tmp_path / "seen" / "0.jpg").unlink()
+    with pytest.raises(SourceError, match="trained_on: no sample of 0 to 0 can be read"):
+        curate(open_job(leaking(photos, tmp_path / "seen")), manifest)

@@ -1,0 +1,152 @@
+"""Every shipped recipe still makes the editions that it made: the digests in digests.json.
+
+Fingerprints (source data, components, model pins, seed) hold on every machine. Digests of whole editions also depend on
+how a processor and its libraries round, so they are compared only where those are the recorded ones. To record them
+anew after a change that is meant, and noted in CHANGELOG.md: `python tests/contract/test_digests.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from variorum.edition.editions import editions, resolve
+from variorum.run import Job, Threads, build, curate, release
+from variorum.stages.recipe_files import load_recipe, shipped_recipes
+
+PINNED = Path(__file__).parent / "digests.json"
+PACKAGES = (
+    "deflate",
+    "faiss-cpu",
+    "numpy",
+    "onnxruntime",
+    "opencv-contrib-python-headless",
+    "pillow",
+    "pyarrow",
+    "scikit-image",
+    "scikit-learn",
+    "scipy",
+    "torch",
+)
+"""Those whose arithmetic or encoding stands in an edition's bytes."""
+FOLDER = ["source.name=image_folder", "source.path=photos"]
+CLOTHES = ["source.name=image_folder", "source.path=clothes", "samples_per_shard=6"]
+SHORT = {
+    "imagenet_e": ([*FOLDER], 4),
+    "curate_folder": ([*FOLDER, "samples_per_shard=4"], 12),
+    "imagenet_e_guided": ([*FOLDER, "generate.attribute_edit.frame=64"], 2),
+    "imagenet_g": ([*CLOTHES, "curate.leakage.trained_on=null"], 12),
+}
+"""Overrides and limit of a short run of each recipe with a folder as its source."""
+WHOLE = ("curate_folder", "imagenet_e", "imagenet_g")
+"""Recipes that run whole in a few minutes; imagenet_e_guided takes twenty, imagenet_g_text wants a GPU."""
+
+
+def machine() -> dict[str, str]:
+    """What the bytes of an edition depend on beside the recipe."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    found = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+    flags = hashlib.sha256(" ".join(sorted(found.get("flags", "").split())).encode()).hexdigest()[:16]
+    cpu = f"{found.get('model name', 'unknown')}, flags {flags}"
+    return {"cpu": cpu, **{package: version(package) for package in PACKAGES}}
+
+
+def folders(root: Path) -> None:
+    """Two folders of bitmaps, whose bytes no encoder decides: crops of photographs inside scikit-image."""
+    import skimage.data
+    from PIL import Image
+
+    for folder, classes in (("photos", ("astronaut", "chelsea", "coffee")), ("clothes", ("trouser", "bag", "coat"))):
+        for picture, name in zip(("astronaut", "chelsea", "coffee"), classes, strict=True):
+            place = root / folder / name
+            place.mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(getattr(skimage.data, picture)())
+            for number in range(4):
+                x, y = 40 * number, 30 * number
+                image.crop((x, y, x + 192, y + 160)).save(place / f"{number}.bmp")
+
+
+def job(name: str, root: Path, short: bool) -> Job:
+    overrides, limit = SHORT[name] if short else ([], None)
+    placed = [item.replace("source.path=", f"source.path={root}/") for item in overrides]
+    return Job(load_recipe(name, placed, limit), str(root / f"store_{name}"))
+
+
+def digests(work: Job) -> dict[str, str]:
+    """Version to digest of what a recipe's edition and release come to."""
+    manifest = build(work, Threads(2))
+    if work.recipe.curate:
+        release(work, manifest, *curate(work, manifest, Threads(2)), Threads(2))
+    known = editions(work.store)
+    return {number: resolve(f"{dataset}@{number}", work.store).digest() for dataset, number in known}
+
+
+def pinned() -> dict:
+    return json.loads(PINNED.read_text())
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("digests")
+    folders(root)
+    return root
+
+
+@pytest.fixture
+def same_machine() -> None:
+    here, there = machine(), pinned()["machine"]
+    if differ := [f"{name} {here[name]}, not {there[name]}" for name in here if here[name] != there.get(name)]:
+        pytest.skip(f"digests were recorded elsewhere: {'; '.join(differ)}")
+
+
+def test_every_shipped_recipe_is_pinned():
+    assert sorted(pinned()["fingerprints"]) == sorted([*SHORT, "imagenet_g_text"]) == shipped_recipes()
+
+
+@pytest.mark.parametrize("name", sorted(SHORT))
+def test_the_fingerprint_of_a_short_run(name, root):
+    assert job(name, root, short=True).plan.fingerprint == pinned()["fingerprints"][name]
+
+
+def test_the_fingerprint_of_the_recipe_for_a_gpu(tmp_path):
+    work = Job(load_recipe("imagenet_g_text"), str(tmp_path), "hub")
+    assert work.plan.fingerprint == pinned()["fingerprints"]["imagenet_g_text"]
+
+
+@pytest.mark.parametrize("name", sorted(SHORT))
+def test_the_digests_of_a_short_run(name, root, same_machine):
+    assert digests(job(name, root, short=True)) == pinned()["short"][name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_digests_of_the_whole_recipe(name, tmp_path, same_machine):
+    if name == "imagenet_g" and not Path("/usr/share/datasets/fashion-mnist").exists():
+        pytest.skip("its leakage check compares with Debian's dataset-fashion-mnist")
+    assert digests(job(name, tmp_path, short=False)) == pinned()["whole"][name]
+
+
+def record() -> None:
+    """Write digests.json from what the code makes now."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        folders(root)
+        found = {
+            "machine": machine(),
+            "fingerprints": {name: job(name, root, short=True).plan.fingerprint for name in SHORT},
+            "short": {name: digests(job(name, root, short=True)) for name in SHORT},
+        }
+        hub = Job(load_recipe("imagenet_g_text"), str(root / "hub"), "hub")
+        found["fingerprints"]["imagenet_g_text"] = hub.plan.fingerprint
+        found["whole"] = {name: digests(job(name, root / name, short=False)) for name in WHOLE}
+    PINNED.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(record())

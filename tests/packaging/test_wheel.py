@@ -1,0 +1,93 @@
+"""The package as people install it: one import name, beside packages and folders that bear the names of our folders."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+def call(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Built from the source distribution, as the package index does it."""
+    out = tmp_path_factory.mktemp("dist")
+    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT)
+    (wheel,) = out.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def python(wheel, tmp_path_factory) -> Path:
+    """A new environment with the wheel; its dependencies are those of this one, without this checkout."""
+    place = tmp_path_factory.mktemp("venv")
+    call(sys.executable, "-m", "venv", place)
+    python = place / "bin" / "python"
+    (site,) = place.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files aren't followed
+    call(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel)
+    return python
+
+
+def test_the_wheel_takes_one_name_and_holds_everything(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        names = file.namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"variorum"}
+    assert not [name for name in names if "__pycache__" in name]
+    tracked = call("git", "ls-files", cwd=ROOT).stdout.split() if (ROOT / ".git").exists() else []
+    folders = ("schemas", "generators", "curation", "evaluation", "flows", "recipes", "data_cards")
+    wanted = [f"variorum/{path}" for path in tracked if path.split("/")[0] in folders]
+    wanted += [path for path in tracked if path.startswith("variorum/") and path.count("/") > 1]
+    assert [path for path in wanted if path not in names and (ROOT / path).exists()] == []
+    assert "variorum/py.typed" in names
+
+
+def test_it_runs_beside_others_who_use_the_names_of_our_folders(python, tmp_path):
+    for name in ("schemas", "recipes", "generators", "curation", "flows"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('this is the user\\'s own')\n")
+    code = "import variorum.schemas.sample, variorum.generators.attribute_edit as a; print(a.__file__)"
+    environment = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(tmp_path)}
+    assert str(python.parents[1]) in call(python, "-c", code, cwd=tmp_path, env=environment).stdout
+    command = python.parent / "variorum"
+    done = call(command, "run", "imagenet_e", "--limit", "8", "--no-prefect", cwd=tmp_path, env=environment)
+    assert "imagenet_e@1.0.0-dev-r1" in done.stdout
+    assert "have an accepted variant" in done.stdout
+    assert "attribute_edit" in call(command, "components", cwd=tmp_path, env=environment).stdout
+
+
+def test_it_runs_beside_torchtune(python, tmp_path):
+    """Its wheel installs a package `recipes`."""
+    fetched = subprocess.run(
+        [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "torchtune==0.6.1"], capture_output=True, text=True
+    )
+    if fetched.returncode:
+        pytest.skip(f"torchtune can't be had here: {fetched.stderr.strip().splitlines()[-1:]}")
+    code = "import importlib.util; print(importlib.util.find_spec('recipes').origin)"
+    assert "site-packages/recipes" in call(python, "-c", code, cwd=tmp_path).stdout
+    planned = call(python.parent / "variorum", "plan", "imagenet_e", cwd=tmp_path).stdout
+    assert "samples" in planned
+
+
+def test_the_package_page_has_no_dead_link(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+        text = file.read(name).decode()
+    page = text.partition("\n\n")[2]
+    assert page.startswith("# Variorum")
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", page) if not link.startswith("http")] == []
+    assert "docs/write_a_technique.md" in page

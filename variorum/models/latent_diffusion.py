@@ -1,3 +1,0 @@
-"""Old name of `variorum.models.diffusion.pipelines`."""
-
-from variorum.models.diffusion.pipelines import TextToImage as TextToImage
