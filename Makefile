@@ -48,8 +48,8 @@ demo: setup ## the main job on real photographs: build, evaluate, card, read bac
 test: setup ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-servers: setup ## the slow tests of the machinery: servers, kills
-	$(BIN)/python -m pytest -m slow tests/flows tests/variorum
+test-servers: setup ## the slow tests of the machinery: servers, kills, digests, the wheel
+	$(BIN)/python -m pytest -m slow tests/flows tests/variorum tests/contract tests/packaging tests/docs
 
 test-slow: setup ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow

@@ -19,6 +19,7 @@ from variorum.curation.panel.answers import match_answers, read_answers
 from variorum.curation.panel.estimator import allocate
 from variorum.curation.panel.rates import audit_rates, rounded
 from variorum.curation.panel.sampling import FATES, STATES, TIERS, Population, draw_order, split
+from variorum.curation.rules.columns import check_columns
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Decider
 from variorum.schemas.errors import RecipeError
@@ -92,6 +93,12 @@ class Audit(Decider):
         flags = tuple(name for name in self.flags if name not in gone)
         others = {field: "" for field in ("strata", "guesses") if getattr(self, field) in gone}
         return self.model_copy(update={"flags": flags, **others})
+
+    def check(self, ctx: Context) -> None:
+        """Whether each column is a detector's or the edition's, and whether the answers can be read."""
+        check_columns(filter(None, (*self.flags, self.strata, self.guesses)), "curate.audit")
+        if self.answers:
+            read_answers(self.answers)
 
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:
         """The pictures drawn, by id."""

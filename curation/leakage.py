@@ -77,6 +77,11 @@ class Leakage(Detector):
         """Has the content of the lists in place of their paths, so a changed list is scored again."""
         return {**super().identity(), "against": [list(pair) for pair in list_hashes(self.against)]}
 
+    def check(self, ctx: Context) -> None:
+        """Whether each list can be read and has a column of hashes or embeddings."""
+        for path in self.against:
+            Blocklist.columns(Path(path))
+
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """What each picture leaks into and the evidence; for test pictures, the evidence that training has a copy."""
         if not len(table):

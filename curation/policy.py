@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.labels.classes import class_ids, id_ranks
+from variorum.curation.rules.columns import check_columns
 from variorum.curation.rules.rule import Rule, check_kinds, evidence, first_match
 from variorum.curation.rules.substitutes import Copies
 from variorum.schemas.canonical import Json
@@ -46,6 +47,11 @@ class Policy(Decider):
         """With the rules that read no column of these steps; None if every rule reads one."""
         rules = tuple(r for r in self.rules if not {name.partition(".")[0] for name in r.columns()} & set(steps))
         return self.model_copy(update={"rules": rules}) if rules else None
+
+    def check(self, ctx: Context) -> None:
+        """Whether each column is a detector's or the edition's."""
+        for number, rule in enumerate(self.rules):
+            check_columns(rule.columns(), f"curate.policy.rules.{number}")
 
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:
         """One verdict per picture that a rule matches: rule by rule, within a rule highest value first.

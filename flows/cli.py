@@ -6,18 +6,17 @@ Exit codes: 0 done; 1 an error, said in one line; 2 wrong usage; 130 stopped by 
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from variorum.flows import terminal
+from variorum.flows.options import AsJson, Asked, Edition, Force, Profile, ProfileName, StoreUrl, examples, on_recipe
 from variorum.schemas.errors import ModelUnavailable, VariorumError
 
 if TYPE_CHECKING:
@@ -26,16 +25,6 @@ if TYPE_CHECKING:
     from variorum.run import Job
     from variorum.schemas.manifest import Manifest
     from variorum.stages.stage import Runner
-
-T = TypeVar("T")
-
-
-class Profile(StrEnum):
-    """Which table of models stands behind the aliases."""
-
-    embedded = "embedded"
-    hub = "hub"
-
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,17 +36,11 @@ app = typer.Typer(
 )
 
 
-def _recipe_names(incomplete: str) -> list[str]:
-    from variorum.stages.recipe_files import shipped_recipes
-
-    return [name for name in shipped_recipes() if name.startswith(incomplete)]
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"variorum {version('variorum')}")
+        terminal.say(f"variorum {version('variorum')}")
         raise typer.Exit
 
 
@@ -70,116 +53,16 @@ def options(
     """Options before any command."""
 
 
-RecipeName = Annotated[
-    str,
-    typer.Argument(
-        metavar="RECIPE", help="A YAML file, or a recipe by name: imagenet_e.", autocompletion=_recipe_names
-    ),
-]
-Edition = Annotated[str, typer.Argument(metavar="EDITION", help="dataset, or dataset@version; the newest by default.")]
-StoreUrl = Annotated[str, typer.Option("--store", envvar="VARIORUM_STORE", help="Folder or URL that holds editions.")]
-ProfileName = Annotated[Profile, typer.Option("--profile", help="Which models: packaged ones, or the Hub's.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a field: source.path=photos. May be repeated."),
-]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read only the first so many source samples.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Parts at work at the same time.")]
-NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Work on plain threads; the same edition to the byte.")]
-Force = Annotated[bool, typer.Option("--force", help="Let verdicts drop every picture.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The recipe and the options that every command on a recipe takes."""
-
-    recipe: RecipeName
-    store: StoreUrl = "store"
-    profile: ProfileName = Profile.embedded
-    overrides: Overrides = None
-    limit: Limit = None
-    as_json: AsJson = False
-    workers: Workers = field(default=1, metadata={"works": True})
-    no_prefect: NoPrefect = field(default=False, metadata={"works": True})
-
-    def job(self) -> Job:
-        """The recipe with its overrides, on the profile, into the store."""
-        from variorum.run import Job
-        from variorum.stages.recipe_files import load_recipe
-
-        return Job(load_recipe(self.recipe, self.overrides or (), self.limit), self.store, self.profile.value)
-
-    def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
-        """Do the work with a runner and with progress: inside a Prefect flow of this name, or on plain threads."""
-        from variorum.run import Threads
-
-        with terminal.progress() as progress:
-            if self.no_prefect:
-                return work(job, Threads(self.workers), progress)
-            from variorum.flows.prefect_runner import in_flow
-
-            return in_flow(name, work, job, progress, workers=self.workers)
-
-    def words(self) -> list[str]:
-        """The same recipe and options, as words of a command line."""
-        words = [self.recipe, *(word for override in self.overrides or () for word in ("--set", override))]
-        words += ["--limit", str(self.limit)] if self.limit else []
-        words += ["--store", self.store, "--profile", self.profile.value]
-        return words + (["--no-prefect"] if self.no_prefect else [])
-
-
-def on_recipe(*, works: bool, **command_options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a command on a recipe: its first parameter gets all that `Asked` names, as options.
-
-    Args:
-        works: whether it takes `--workers` and `--no-prefect`.
-        command_options: for typer.
-    """
-
-    def add(function: Callable[..., None]) -> Callable[..., None]:
-        taken = [one for one in Asked.__dataclass_fields__.values() if works or not one.metadata.get("works")]
-        hints = inspect.get_annotations(Asked, eval_str=True)
-        shared = [
-            inspect.Parameter(
-                one.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if one.name == "recipe" else one.default,
-                annotation=hints[one.name],
-            )
-            for one in taken
-        ]
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
-
-        def command(**given: Any) -> None:
-            asked = Asked(**{one.name: given.pop(one.name) for one in taken})
-            function(asked, **given)
-
-        command.__name__, command.__doc__ = function.__name__, function.__doc__
-        command.__annotations__ = {one.name: one.annotation for one in (*shared, *own)}
-        command.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
-        app.command(**command_options)(command)
-        return function
-
-    return add
-
-
-def examples(*lines: str) -> str:
-    """The end of a command's help."""
-    return "\n\n".join(["[bold]Examples[/bold]", *lines])
-
-
 # ── on a recipe ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@on_recipe(
-    works=True,
+@app.command(
     epilog=examples(
         "variorum run imagenet_e",
         "variorum run recipes/imagenet_e.yaml --set source.name=image_folder --set source.path=photos --limit 200",
-    ),
+    )
 )
+@on_recipe(works=True)
 def run(asked: Asked, force: Force = False) -> None:
     """Build, curate, release, evaluate, write the card. What is done already is not done again."""
     from functools import partial
@@ -190,7 +73,8 @@ def run(asked: Asked, force: Force = False) -> None:
     _show(asked, job, asked.do("run", partial(whole_pipeline, force=force), job))
 
 
-@on_recipe(works=False, epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
+@app.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
+@on_recipe(works=False)
 def plan(asked: Asked) -> None:
     """Say what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from rich.table import Table
@@ -230,12 +114,13 @@ def plan(asked: Asked) -> None:
     table.add_row("units", f"{len(planned.units)} of up to {recipe.samples_per_shard}; {guess.done} done already")
     table.add_row("makes", ", ".join(part.component_name() for part in recipe.generate) or "the source's own pictures")
     for alias, pin in planned.models.items():
-        table.add_row("model", f"{alias}: {pin} ({states[alias]})")
+        table.add_row("model", terminal.cell(f"{alias}: {pin} ({states[alias]})"))
     table.add_row("estimate", guess.text)
     terminal.console().print(table)
 
 
-@on_recipe(works=True, epilog=examples("variorum build imagenet_e --workers 2"))
+@app.command(epilog=examples("variorum build imagenet_e --workers 2"))
+@on_recipe(works=True)
 def build(asked: Asked) -> None:
     """Build and seal the edition, nothing more."""
     from variorum.run import build as build_edition
@@ -244,13 +129,13 @@ def build(asked: Asked) -> None:
     _show(asked, job, asked.do("build", build_edition, job), evaluations=False)
 
 
-@on_recipe(
-    works=True,
+@app.command(
     epilog=examples(
         "variorum curate imagenet_e",
         "variorum curate curate_folder --set source.path=photos --set curate.confident_learning.min_class_size=50",
-    ),
+    )
 )
+@on_recipe(works=True)
 def curate(asked: Asked, force: Force = False) -> None:
     """Measure, score and judge the recipe's sealed edition; the verdicts go into a numbered ledger."""
     from variorum.edition.editions import check_source
@@ -269,10 +154,11 @@ def curate(asked: Asked, force: Force = False) -> None:
         return
     terminal.print_ledger(number, ledger, manifest, job.store)
     release_it = shlex.join(["variorum", "release", *asked.words(), "--ledger", str(number)])
-    typer.echo(f"to carry it out: {release_it}")
+    terminal.say(f"to carry it out: {release_it}")
 
 
-@on_recipe(works=True, epilog=examples("variorum release imagenet_e", "variorum release imagenet_e --ledger 1"))
+@app.command(epilog=examples("variorum release imagenet_e", "variorum release imagenet_e --ledger 1"))
+@on_recipe(works=True)
 def release(
     asked: Asked,
     ledger: Annotated[int | None, typer.Option("--ledger", min=1, help="Which ledger; the newest by default.")] = None,
@@ -294,7 +180,8 @@ def release(
     _show(asked, job, asked.do("release", work, job), evaluations=False)
 
 
-@on_recipe(works=True, epilog=examples("variorum evaluate imagenet_e"))
+@app.command(epilog=examples("variorum evaluate imagenet_e"))
+@on_recipe(works=True)
 def evaluate(asked: Asked) -> None:
     """Run the recipe's evaluations on its edition, or on the current release of it."""
     from variorum.edition.editions import current
@@ -313,7 +200,8 @@ def evaluate(asked: Asked) -> None:
         terminal.print_evaluations(job.recipe, manifest, job.store)
 
 
-@on_recipe(works=False, epilog=examples("variorum card imagenet_e"))
+@app.command(epilog=examples("variorum card imagenet_e"))
+@on_recipe(works=False)
 def card(asked: Asked) -> None:
     """Write the card and the contact sheet of the recipe's edition again, or of the current release of it."""
     from variorum.edition.editions import current
@@ -336,7 +224,7 @@ def new(
     from variorum.stages.recipe_files import new_recipe
 
     path = new_recipe(recipe)
-    typer.echo(f"{path}: edit it, then: variorum plan {path}")
+    terminal.say(f"{path}: edit it, then: variorum plan {path}")
 
 
 # ── on an edition ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -358,9 +246,9 @@ def show(
         if as_json:
             terminal.print_json(known)
         elif known:
-            typer.echo("\n".join(known))
+            terminal.say("\n".join(known))
         else:
-            typer.echo(f"no edition in {store} yet; make one with: variorum run imagenet_e")
+            terminal.say(f"no edition in {store} yet; make one with: variorum run imagenet_e")
         return
     manifest = find(edition, where)
     if read_beside(manifest, "contact_sheet.png", where) is None and where.can_write():
@@ -416,7 +304,7 @@ def rollback(
     if as_json:
         terminal.print_json(terminal.summary(released, where))
         return
-    typer.echo(f"in use: {released.dataset}@{released.version}, digest {released.digest()[:16]}")
+    terminal.say(f"in use: {released.dataset}@{released.version}, digest {released.digest()[:16]}")
     terminal.print_paths(released, where)
 
 
@@ -442,13 +330,13 @@ def verify(
     if as_json:
         terminal.print_json({"edition": name, "shards": len(shards), "pictures": pictures, "problems": problems})
     for problem in () if as_json else problems:
-        typer.secho(problem, fg="red", err=True)
+        typer.secho(terminal.plain(problem), fg="red", err=True)
     if problems:
         raise typer.Exit(1)
     if not as_json:
-        typer.echo(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes")
+        terminal.say(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes")
     if load:
-        typer.echo(read_back(folder_of(manifest, where), manifest), err=as_json)
+        terminal.say(read_back(folder_of(manifest, where), manifest), err=as_json)
 
 
 @app.command(
@@ -475,7 +363,7 @@ def blocklist(
     table = curated_table(manifest, read_ledger(manifest, where, None)[1], steps, where)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(hashes(table, embedding=embedding))
-    typer.echo(f"{file}: {len(table)} pictures of {manifest.dataset}@{manifest.version}")
+    terminal.say(f"{file}: {len(table)} pictures of {manifest.dataset}@{manifest.version}")
 
 
 # ── on this machine ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -507,9 +395,10 @@ def components(as_json: AsJson = False) -> None:
         for row in (row for row in rows if row["part"] == part):
             origin = "" if row["from"] == OWN else f"  ({row['from']})"
             line = f"  {row['name']:<28}{row['about']}"
-            typer.echo((line if len(line + origin) <= width else line[: width - len(origin) - 1] + "…") + origin)
+            terminal.say((line if len(line + origin) <= width else line[: width - len(origin) - 1] + "…") + origin)
     for item in broken:
-        typer.secho(f"plugin {item['plugin']} can't be used: {item['problem']}", fg="red", err=True)
+        line = f"plugin {item['plugin']} can't be used: {item['problem']}"
+        typer.secho(terminal.plain(line), fg="red", err=True)
 
 
 def _noun(cls: type, classes: tuple[type, ...]) -> str:
@@ -542,7 +431,7 @@ def doctor(
     if fetch:
         for alias in chosen:
             if table.status(alias, thorough=True).state not in ("ready", "unpinned"):
-                typer.echo(f"fetching {alias}", err=True)
+                terminal.say(f"fetching {alias}", err=True)
                 try:
                     table.fetch(alias)
                 except ModelUnavailable as error:
@@ -564,7 +453,7 @@ def doctor(
         terminal.print_table(("alias", "model", "licence", "MB", "state"), cells, f"profile {profile.value}")
         for row in rows:
             if row.state != "ready":
-                typer.echo(f"{row.alias}: {failed.get(row.alias, row.way_out)}")
+                terminal.say(f"{row.alias}: {failed.get(row.alias, row.way_out)}")
     if any(row.state != "ready" for row in rows):
         raise typer.Exit(1)
 
@@ -602,10 +491,11 @@ def _show(asked: Asked, job: Job, manifest: Manifest, *, evaluations: bool = Tru
 def main() -> None:
     """Run the command line; an error that is meant for a person is printed as it stands, without a traceback."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # errors arrive here anyway, once
+    logging.setLogRecordFactory(terminal.PlainRecord)
     try:
         app()
     except VariorumError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        typer.secho(f"error: {terminal.plain(error)}", fg="red", err=True)
         sys.exit(1)
     except SystemExit as stop:
         if stop.code == 130:

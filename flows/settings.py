@@ -1,13 +1,13 @@
-"""Prefect's settings for runs that start their own server. Imported before Prefect; what the user set stays."""
+"""Prefect's settings for runs that start their own server. Imported before Prefect; the user's settings win."""
 
 from __future__ import annotations
 
 import os
 
 DEFAULTS = {
-    # the first start migrates a new database, which takes longer than Prefect's own 20 s on a small machine
+    # the first start migrates a new database, which takes more than Prefect's default of 20 s on a small machine
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-    # with events recorded one by one, SQLite falls minutes behind a flow of a thousand tasks
+    # if events are recorded one by one, SQLite falls minutes behind a flow of a thousand tasks
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
@@ -15,7 +15,7 @@ DEFAULTS = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "200",
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
-    # offline machines log a failed lookup for each event otherwise
+    # otherwise an offline machine logs a failed lookup for each event
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_LEVEL": "WARNING",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 import time
@@ -23,14 +24,42 @@ SHOWN = ("class", "k", "variant", "prompt", "negative", "guidance", "strength", 
 """Columns of a table of requests that `plan` shows."""
 EVERY_SECONDS = 30.0
 EVERY_SHARE = 0.05
-"""Without a terminal a line is printed each time so many seconds or this share of a phase has passed."""
+"""Without a terminal, a line is printed after this many seconds or this share of a phase, whichever comes first."""
 LEAST_SECONDS = 2.0
-"""Between two lines, so that a short phase doesn't fill the log."""
+"""Minimum time between two lines, so that a short phase doesn't fill the log."""
+UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab and newline, marks that reverse the direction of text, and bytes that aren't UTF-8.
+File names and recipes may hold them, and they could command the terminal or hide what is printed."""
+
+
+def plain(text: object) -> str:
+    """Text from data as the terminal may get it: `UNSAFE` characters become �."""
+    return UNSAFE.sub("\ufffd", str(text))
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """A line on stdout or stderr, without `UNSAFE` characters."""
+    typer.echo(plain(text), err=err)
+
+
+def cell(value: object) -> str:
+    """Text from data as a cell or title of a Rich table: no control characters, no markup."""
+    from rich.markup import escape
+
+    return escape(plain(value))
+
+
+class PlainRecord(logging.LogRecord):
+    """A log record without `UNSAFE` characters in its message, which may name files."""
+
+    def getMessage(self) -> str:  # noqa: N802 - logging's name
+        """The message."""
+        return plain(super().getMessage())
 
 
 @contextmanager
 def progress(unit: str = "") -> Iterator[Progress]:
-    """Progress on stderr: a bar per phase on a terminal, else a plain line now and then.
+    """Progress on stderr: one bar per phase on a terminal, otherwise plain lines.
 
     Args:
         unit: `bytes` for amounts of data.
@@ -81,7 +110,7 @@ def bars(unit: str = "") -> Iterator[Progress]:
 def lines(
     unit: str = "", write: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Progress:
-    """Progress for log files: a line every 30 seconds or 5 % with done, total, rate and time left.
+    """Progress for log files: a line every 30 seconds or 5 % with steps done, total, rate and time left.
 
     Args:
         unit: `bytes` for amounts of data.
@@ -92,7 +121,7 @@ def lines(
 
     from variorum.machine.progress import Progress
 
-    say = write or (lambda line: typer.echo(line, err=True))
+    put = write or (lambda line: say(line, err=True))
 
     class Lines(Progress):
         def __init__(self) -> None:
@@ -109,14 +138,14 @@ def lines(
             with self.lock:
                 self.done += steps
                 now = clock()
-                if now == self.began and self.done < self.total:  # kept from an earlier run: no work of this one
+                if now == self.began and self.done < self.total:  # found in the store, so not this run's work
                     self.said = self.done
                 waited = now - self.said_at
                 due = self.done - self.said >= EVERY_SHARE * self.total and waited >= LEAST_SECONDS
                 due = due or waited >= EVERY_SECONDS
                 if steps and self.total and (due or self.done == self.total) and self.done != self.said:
                     self.said, self.said_at = self.done, now
-                    say(self.line(now - self.began))
+                    put(self.line(now - self.began))
 
         def line(self, seconds: float) -> str:
             rate = self.done / seconds if seconds > 0 else 0
@@ -156,32 +185,32 @@ def console(stderr: bool = False) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on one line of stdout, for scripts."""
-    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+    """One JSON value on one line of stdout, for scripts; `UNSAFE` characters are escaped."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    typer.echo(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table of text, the first column to the left."""
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title) or None, title_justify="left")
+    table = Table(title=cell(title) or None, title_justify="left")
     for name in head:
-        table.add_column(escape(name), overflow="fold")
+        table.add_column(cell(name), overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*map(cell, row))
     console().print(table)
 
 
 def print_requests(asked: ShardInfo, store: Store) -> None:
-    """How many pictures a recipe asks for, the first of them, and where the whole table is."""
+    """Number of pictures that a recipe asks for, the first ones, and the path of the whole table."""
     from variorum.stages.requests import first_rows
 
     rows = first_rows(asked, store, 5)
     shown = [name for name in SHOWN if any(row[name] not in (None, "") for row in rows)]
-    cells = [[f"{row[name]:g}" if isinstance(row[name], float) else row[name] for name in shown] for row in rows]
-    print_table(shown, cells, f"{asked.samples} pictures; the first:")
-    typer.echo(f"all rows: {store.object(asked, '.parquet')}")
+    values = [[f"{row[name]:g}" if isinstance(row[name], float) else row[name] for name in shown] for row in rows]
+    print_table(shown, values, f"{asked.samples} pictures; the first:")
+    say(f"all rows: {store.object(asked, '.parquet')}")
 
 
 def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
@@ -212,14 +241,14 @@ def print_counts(manifest: Manifest) -> None:
 
     from variorum.edition.tables import summary_rows
 
-    table = Table(title=f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}", title_justify="left")
+    table = Table(title=cell(f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}"), title_justify="left")
     rows = summary_rows(manifest)
     for name in rows[0] if rows else ():
         text = name in ("variant", "reasons")
         short = name if text else {"accepted": "ok", "quarantined": "quar.", "ineligible": "inel."}.get(name, name)
-        table.add_column(short, justify="left" if text else "right", no_wrap=name == "variant", overflow="fold")
+        table.add_column(cell(short), justify="left" if text else "right", no_wrap=name == "variant", overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*map(cell, row.values()))
     if manifest.sources_edited:
         table.caption = f"{manifest.sources_edited} of {manifest.sources} sources have an accepted variant"
         table.caption_justify = "left"
@@ -227,24 +256,23 @@ def print_counts(manifest: Manifest) -> None:
 
 
 def print_paths(manifest: Manifest, store: Store) -> None:
-    """The verdicts' numbers, people's queue, the card and the contact sheet, and how to load the edition."""
+    """Number of verdicts, the review queue, the card and the contact sheet, and how to load the edition."""
     from variorum.edition.editions import folder_of, read_beside, release_number
 
     folder = folder_of(manifest, store)
     if manifest.ledger:
         said = ", ".join(f"{action} {sum(reasons.values())}" for action, reasons in manifest.ledger.counts.items())
-        typer.echo(f"verdicts: {said or 'none'}")
+        say(f"verdicts: {said or 'none'}")
         number = release_number(manifest.version)
         print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
     for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
         if read_beside(manifest, name, store) is not None:
-            typer.echo(f"{what}: {folder}/{name}")
-    typer.echo(f'load it: datasets.load_dataset("{folder}")')
+            say(f"{what}: {folder}/{name}")
+    say(f'load it: datasets.load_dataset("{folder}")')
 
 
 def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
-    """The main table of each evaluation of the recipe, in as many parts as fit, and where the rest is."""
-    from rich.markup import escape
+    """The main table of each evaluation, split to fit the terminal, and where to find the rest."""
     from rich.table import Table
 
     from variorum.edition.editions import folder_of, read_beside
@@ -254,26 +282,26 @@ def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
     for shown in tables:
         for number, part in enumerate(parts_that_fit([shown.head, *shown.rows], out.width)):
             table = Table(
-                box=None, padding=(0, 2, 0, 0), title=None if number else escape(shown.title), title_justify="left"
+                box=None, padding=(0, 2, 0, 0), title=None if number else cell(shown.title), title_justify="left"
             )
             for position, name in enumerate(part[0]):
-                table.add_column(escape(name), justify="right" if position else "left", no_wrap=True)
+                table.add_column(cell(name), justify="right" if position else "left", no_wrap=True)
             for row in part[1:]:
-                table.add_row(*map(escape, row))
+                table.add_row(*map(cell, row))
             out.print(table, "")
     if tables:
         there = read_beside(manifest, "README.md", store) is not None
         where = f"in {folder_of(manifest, store)}/README.md" if there else "in the card: `variorum card`"
-        typer.echo(f"notes, intervals and all other figures {where}")
+        say(f"notes, intervals and all other figures {where}")
 
 
 def parts_that_fit(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:
-    """A table no wider than `width` with two blanks between columns.
+    """A table split into parts no wider than `width`, with two spaces between columns.
 
-    If need be without intervals and errors, and then in parts that each have the first column.
+    A table that is too wide loses its intervals and errors first. Then it is split, and each part has the first column.
     """
     if sum(widths_of(rows)) > width:
-        rows = [[re.sub(r" (\[-?[\d.]+, -?[\d.]+\]|± [\d.]+)$", "", cell) for cell in row] for row in rows]
+        rows = [[re.sub(r" (\[-?[\d.]+, -?[\d.]+\]|± [\d.]+)$", "", text) for text in row] for row in rows]
     widths, start = widths_of(rows), 1
     while start < len(widths):
         stop, room = start + 1, width - widths[0] - widths[start]
@@ -285,53 +313,53 @@ def parts_that_fit(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[l
 
 
 def widths_of(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Characters that each column takes, with two blanks."""
+    """Width of each column in characters, with two spaces."""
     return [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
 
 
 def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) -> None:
-    """What a ledger says: action, reason, number of pictures; and where people's queue lies."""
+    """A ledger's number of pictures by action and reason, and the path of the review queue."""
     from rich.table import Table
 
     from variorum.edition.editions import folder_of
 
     table = Table(
-        "action", "reason", title=f"{manifest.dataset}@{manifest.version} ledger {number}", title_justify="left"
+        "action", "reason", title=cell(f"{manifest.dataset}@{manifest.version} ledger {number}"), title_justify="left"
     )
     table.add_column("pictures", justify="right")
     for action, reasons in ledger.counts.items():
         for reason, pictures in sorted(reasons.items(), key=lambda pair: -pair[1]):
-            table.add_row(action, reason, str(pictures))
+            table.add_row(cell(action), cell(reason), str(pictures))
     console().print(table)
     print_queue(number, ledger, folder_of(manifest, store))
 
 
 def print_queue(number: int, ledger: Ledger, folder: str) -> None:
-    """Where people's queue lies, if they are asked anything."""
+    """Path of the review queue, if it isn't empty."""
     if ledger.counts.keys() & {"review", "audit"}:
-        typer.echo(f"for people to look at: {folder}/ledgers/{number:04d}.review.csv")
+        say(f"for people to look at: {folder}/ledgers/{number:04d}.review.csv")
 
 
 def print_diff(changes: list[Change], most: int) -> None:
-    """Counts of changes with their reasons, then up to `most` of the changes themselves."""
+    """Number of changes by kind and reason, then up to `most` single changes."""
     from rich.table import Table
 
     from variorum.report.diff import change_counts
 
     if not changes:
-        typer.echo("the same pictures with the same labels")
+        say("the same pictures with the same labels")
         return
     totals = Table("change", "why", title="changes", title_justify="left")
     totals.add_column("pictures", justify="right")
     for kind, why, number in change_counts(changes):
-        totals.add_row(kind, why, str(number))
+        totals.add_row(cell(kind), cell(why), str(number))
     console().print(totals)
     if most:
         listed = Table("change", "why", "variant", "labels", "origin", title="pictures", title_justify="left")
         for change in changes[:most]:
             before, after = " ".join(change.before), " ".join(change.after)
             labels = f"{before} → {after}" if change.kind == "relabelled" else before or after
-            listed.add_row(change.kind, change.why, change.variant, labels, change.origin)
+            listed.add_row(*map(cell, (change.kind, change.why, change.variant, labels, change.origin)))
         if len(changes) > most:
             listed.caption = f"{len(changes) - most} more; --list 0 for none, --json for all"
         console().print(listed)

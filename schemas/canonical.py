@@ -21,7 +21,7 @@ def canonical_json(value: Json) -> bytes:
     Raises:
         TypeError: a value has no canonical form; the message gives its path (`.requested.size: numpy.float32`).
     """
-    _check(value, "")
+    check_json(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
@@ -41,20 +41,23 @@ def derive_seed(*parts: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") & (2**63 - 1)
 
 
-def _check(value: object, path: str) -> None:
+def check_json(value: object, path: str = "") -> None:
+    """Raise TypeError, as `canonical_json` does, unless a value has a canonical form."""
     if value is None or isinstance(value, str | bool | int):
         return
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise TypeError(f"{path or 'value'}: {value} has no canonical JSON form")
+            raise TypeError(f"{path or 'value'}: {value} has no canonical JSON form; use None")
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{path or 'value'}: key {key!r} is {type(key).__name__}, not str")
-            _check(item, f"{path}.{key}")
+            check_json(item, f"{path}.{key}")
     elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
-            _check(item, f"{path}[{position}]")
+            check_json(item, f"{path}[{position}]")
     else:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise TypeError(f"{path or 'value'}: {kind} has no canonical JSON form")
+        raise TypeError(
+            f"{path or 'value'}: {kind} has no canonical JSON form; convert it, as by float(), int() or list()"
+        )

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.edit import Edit
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Sample
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Verdict
@@ -84,7 +85,8 @@ class Context:
 class Component(BaseModel, ABC):
     """One entry of a recipe. Its fields are its configuration and, with `revision`, its identity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # defaults are validated, so that `scale: float = 1` is 1.0 in every process that reads the recipe
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     revision: ClassVar[int] = 1
     """Raise it when the same fields start to give other results, so that nothing old is taken for new."""
@@ -206,7 +208,14 @@ class Generator(Component):
         An exception costs the whole unit, so yield a `Failure` for what is wrong with one picture.
         """
         for sample in samples:
-            yield from self.edit(sample, Edit(self, sample, ctx))
+            if not isinstance(sample.image, bytes):
+                sample.image.setflags(write=False)  # it may be yielded too, and is encoded in another thread
+            made: object = self.edit(sample, Edit(self, sample, ctx))
+            for item in made if isinstance(made, Iterable) else [made]:
+                if not isinstance(item, Sample | Failure):
+                    kind = f"{self.component_name()}: edit gave {type(item).__name__}"
+                    raise RecipeError(f"{kind}; it must `yield of.made(...)` or `yield of.skipped(...)`")
+                yield item
 
     def requests(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
         """One row per picture that will be asked for, given samples without pictures; nothing by default.

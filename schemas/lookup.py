@@ -211,7 +211,8 @@ def _from_file(part: str, path: Path) -> type[Component]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror}; the name ends in .py, so it must be a Python file") from None
+        where = cut(str(path))
+        raise RecipeError(f"{where}: {error.strerror}; the name ends in .py, so it must be a Python file") from None
     if not path.stem.isidentifier():
         raise RecipeError(f"{path}: the file's name becomes the component's, so it must be letters, digits and _")
     sha256 = hashlib.sha256(content).hexdigest()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from variorum.schemas.canonical import Json, short_digest
+from variorum.schemas.canonical import Json, check_json, short_digest
 from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Sample:
         """The sample made from this one by `op` of a component with this fingerprint.
 
         Raises:
-            RecipeError: the op has a missing, unknown or wrongly typed key.
+            RecipeError: the op has a missing, unknown or wrongly typed key, or a value that JSON can't hold.
         """
         check_op(op)
         return replace(
@@ -122,7 +122,7 @@ class Failure:
 
 
 def check_op(op: Op) -> None:
-    """Raise RecipeError unless an op has exactly its keys, with values of the right type."""
+    """Raise RecipeError unless an op has exactly its keys, with values of the right type that JSON can hold."""
     kinds = {"name": str, "revision": int, "seed": int}
     kinds |= dict.fromkeys(("requested", "achieved", "gates", "models"), Mapping)
     name = op.get("name", "a generator")
@@ -132,6 +132,10 @@ def check_op(op: Op) -> None:
         raise RecipeError(f"{name}: wrong type in its op: {', '.join(wrong)}; `of.made(...)` in `edit` sets all keys")
     if unknown := sorted(op.keys() - kinds.keys()):
         raise RecipeError(f"{name}: unknown key {unknown[0]!r} in its op; put it into `requested` or `achieved`")
+    try:
+        check_json(op)
+    except TypeError as error:
+        raise RecipeError(f"{name}: in its op, {str(error).lstrip('.')}") from None
 
 
 def source_id(source: str, key: str) -> str:
@@ -140,5 +144,12 @@ def source_id(source: str, key: str) -> str:
 
 
 def child_id(parent: str, fingerprint: str, variant: str, requested: Mapping[str, Json]) -> str:
-    """Id of a sample made from `parent`; it depends on the request, not on computed numbers."""
-    return short_digest([parent, fingerprint, variant, requested])
+    """Id of a sample made from `parent`; it depends on the request, not on computed numbers.
+
+    Raises:
+        RecipeError: JSON can't hold the request.
+    """
+    try:
+        return short_digest([parent, fingerprint, variant, requested])
+    except TypeError as error:
+        raise RecipeError(str(error).replace("[3]", "requested", 1)) from None

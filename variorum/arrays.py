@@ -1,4 +1,4 @@
-"""Names for array types, and columns of arrays on their way into tables."""
+"""Names for array types, and conversion of arrays to Arrow columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 Singles: TypeAlias = NDArray[np.float32]
-"""32-bit floats, as models give them."""
+"""32-bit floats, as models return them."""
 Reals: TypeAlias = NDArray[np.floating[Any]]
 """Floats of any width."""
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -23,10 +23,13 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 def class_tiers(y: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0 head, 1 mid, 2 tail for each picture `[n]`, by the size of its class among the classes.
+    """Tier of each picture's class by size, `[n]`: 0 head, 1 mid, 2 tail.
 
-    A class is of the tail if its mid-rank by size is in the lowest third, so that classes of one size are never torn
-    apart and a balanced edition is all mid.
+    Tail classes are those whose mid-rank by size is in the lowest third, head classes those in the highest. Mid-ranks
+    put classes of equal size into one tier, so all classes of a balanced edition are mid.
+
+    Args:
+        y: class of each picture, `[n]`.
     """
     if not len(y):
         return np.zeros(0, np.int64)
@@ -38,7 +41,7 @@ def class_tiers(y: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def arrow_column(values: Any) -> pa.Array:
-    """A column for a table: `[N]` or `[N, d]` arrays, lists of bytes or strings."""
+    """An Arrow column from an array `[N]` or `[N, d]`, or a list of bytes or strings."""
     import pyarrow as pa
 
     array = np.asarray(values) if not isinstance(values, list) else None
@@ -51,7 +54,7 @@ def arrow_column(values: Any) -> pa.Array:
 
 
 def scalar_columns(schema: pa.Schema) -> list[str]:
-    """Names of the columns that are neither vectors nor raw bytes: what `decide` sees."""
+    """Names of the columns that are neither vectors nor raw bytes; these are what `decide` gets."""
     import pyarrow as pa
 
     def scalar(kind: Any) -> bool:

@@ -1,6 +1,6 @@
-"""Encoded pictures to pixels and back, in one way for the whole project.
+"""Decoding and encoding of pictures, for the whole project.
 
-`decode` turns whatever a source holds into upright sRGB pixels or into a named reason why not; `encode_png` writes
+`decode` turns encoded bytes into upright sRGB pixels, or raises an error that names the reason. `encode_png` writes
 lossless PNG about fifteen times faster than Pillow's default, so that masters can stay lossless.
 """
 
@@ -24,11 +24,11 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Reason = Literal["empty", "not_an_image", "truncated", "corrupt", "unsupported_mode", "bomb", "too_small"]
 
 MAX_PIXELS = 89_478_485
-"""More than this many pixels is a decompression bomb (Pillow's own line: a quarter of a GiB of RGB)."""
+"""A picture with more pixels counts as a decompression bomb (Pillow's own limit: a quarter of a GiB of RGB)."""
 MIN_SIDE = 8
-"""A picture with a shorter side shows nothing; a tracking pixel or a placeholder."""
+"""Pixels of the shorter side. Smaller pictures show nothing: tracking pixels, placeholders."""
 
-# Formats with a plain raster in them. EPS, PDF and WMF stay out: Pillow would start another program on them.
+# Raster formats. EPS, PDF and WMF are left out, because Pillow would start another program on them.
 FORMATS = (
     "JPEG",
     "PNG",
@@ -52,11 +52,11 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-_quiet = threading.Lock()  # catch_warnings changes global state, so only one thread may be inside
+_quiet = threading.Lock()  # catch_warnings changes global state, so only one thread may use it at a time
 
 
 class UndecodableImage(ValueError):
-    """These bytes give no picture. `reason` is one word for a `Failure`, the message says more."""
+    """The bytes can't be decoded to a picture. `reason` is one word for a `Failure`; the message has details."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -66,11 +66,11 @@ class UndecodableImage(ValueError):
 def decode(data: bytes, *, min_side: int = MIN_SIDE) -> Pixels:
     """RGB pixels `[H, W, 3]` uint8: first frame, upright by EXIF, converted to sRGB, transparency laid over white.
 
-    A colour profile is applied where it is readable and fits the picture, and is ignored otherwise. 16-bit values
-    are scaled to 8 bits, not clipped. All metadata is dropped.
+    A colour profile is applied if it is readable and fits the picture, and ignored otherwise. 16-bit values are scaled
+    to 8 bits, not clipped. All metadata is dropped.
 
     Raises:
-        UndecodableImage: with one of `Reason`; sizes are checked before any pixel is decoded.
+        UndecodableImage: with a `Reason`. The size is checked before any pixel is decoded.
     """
     image = _open(data, min_side)
     profile = image.info.get("icc_profile")
@@ -93,10 +93,10 @@ def decode(data: bytes, *, min_side: int = MIN_SIDE) -> Pixels:
 
 
 def decode_mask(data: bytes) -> Pixels:
-    """A mask's grey values `[H, W]`, 0 to 255; colours become luma, transparency and colour profile don't count.
+    """A mask's grey values `[H, W]` uint8. Colours become luma; transparency and colour profile are ignored.
 
     Raises:
-        UndecodableImage: with one of `Reason`.
+        UndecodableImage: with a `Reason`.
     """
     image = _loaded(_open(data, 1))
     if image.mode in ("PA", "P"):
@@ -111,21 +111,24 @@ def decode_mask(data: bytes) -> Pixels:
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
-    """Height and width of the picture as `decode` would give it, from its header alone.
+    """Height and width that `decode` would return, read from the header alone.
 
     Raises:
-        UndecodableImage: when there is no picture.
+        UndecodableImage: the header can't be read, or the picture is a bomb.
     """
     image = _open(data, 1)
     width, height = image.size
-    # Pillow swaps the sides of a TIFF itself, as soon as it is opened
+    # for a TIFF, Pillow swaps the sides itself when it opens the file
     return (width, height) if image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8) else (height, width)
 
 
 def encode_png(pixels: Pixels) -> bytes:
-    """A lossless PNG of RGB `[H, W, 3]` or grey `[H, W]` uint8 pixels; the same pixels always give the same bytes.
+    """A lossless PNG of RGB `[H, W, 3]` or grey `[H, W]` uint8 pixels. The same pixels always give the same bytes.
 
-    Every row is stored as its difference to the row above (PNG's Up filter), which numpy does in one subtraction.
+    Each row is stored as its difference from the row above (PNG's Up filter), which takes NumPy one subtraction.
+
+    Raises:
+        ValueError: another dtype or shape.
     """
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)) or not pixels.size:
         raise ValueError(f"need uint8 pixels [H, W] or [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
@@ -137,7 +140,7 @@ def encode_png(pixels: Pixels) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     colour = 0 if pixels.ndim == 2 else 2
     header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
-    # libdeflate's matches don't depend on the processor; igzip is faster, and gave other bytes for one mask in one run
+    # libdeflate's output doesn't depend on the processor; igzip is faster, but once gave other bytes for a mask
     body = bytes(deflate.zlib_compress(filtered, 1))
     return b"".join((b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header), *_chunk(b"IDAT", body), *_chunk(b"IEND", b"")))
 
@@ -148,9 +151,9 @@ def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
 
 
 def _plain_jpeg(image: Image.Image, data: bytes, profile: bytes | None) -> Pixels | None:
-    """Pixels of an upright colour JPEG in sRGB, and None for all else and for whatever is wrong with it.
+    """Pixels of an upright colour JPEG in sRGB; None for other pictures and for damaged ones.
 
-    The same libjpeg-turbo without Pillow's detour gives the same pixels in two thirds of the time.
+    Pillow uses the same libjpeg-turbo. Calling it directly gives the same pixels in two thirds of the time.
     """
     if image.format != "JPEG" or image.mode != "RGB" or _orientation(image) in TURNS:
         return None
@@ -158,7 +161,7 @@ def _plain_jpeg(image: Image.Image, data: bytes, profile: bytes | None) -> Pixel
         return None
     try:
         found = simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False, strict=True)
-    except ValueError:  # damaged: Pillow says whether it can be read all the same
+    except ValueError:  # damaged, but Pillow may be able to read it
         return None
     return np.asarray(found) if found.shape == (image.height, image.width, 3) else None
 
@@ -175,11 +178,11 @@ def _loaded(image: Image.Image) -> Image.Image:
 
 
 def _open(data: bytes, min_side: int) -> Image.Image:
-    """The picture with its header read and its size checked."""
+    """The picture, with only its header read and its size checked."""
     if not data:
         raise UndecodableImage("empty", "no bytes")
     with _quiet, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is dropped anyway
+        warnings.simplefilter("ignore")  # Pillow warns about odd metadata, which is dropped anyway
         try:
             image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:
@@ -202,7 +205,7 @@ def _orientation(image: Image.Image) -> int:
         warnings.simplefilter("ignore")
         try:
             value: Any = image.getexif().get(ORIENTATION, 1)
-        except Exception:  # EXIF comes from anywhere and is only a hint: whatever is wrong with it, the picture stands
+        except Exception:  # broken EXIF raises many kinds of errors, and the picture is usable without it
             return 1
     return value if isinstance(value, int) else 1
 
@@ -214,12 +217,12 @@ def _transposed(image: Image.Image, turn: Image.Transpose) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey, in whichever of Pillow's modes, as 8 bits."""
+    """16-bit grey, in any of Pillow's modes for it, as 8 bits."""
     if image.mode == "F":
-        raise UndecodableImage("unsupported_mode", "floating-point pixels have no stated white")
+        raise UndecodableImage("unsupported_mode", "floating-point pixels don't say which value is white")
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise UndecodableImage("unsupported_mode", "32-bit pixels have no stated white")
+        raise UndecodableImage("unsupported_mode", "32-bit pixels don't say which value is white")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
@@ -232,7 +235,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=64)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform to sRGB, or None where the profile is unreadable, of another mode, or sRGB itself."""
+    """The transform to sRGB; None if the profile is unreadable, for another mode, or sRGB itself."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(opened.profile.xcolor_space.strip()) != mode:
@@ -245,4 +248,4 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         moved = np.asarray(ImageCms.applyTransform(Image.fromarray(probe), transform)).astype(int)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
-    return None if abs(moved - probe).max() <= 2 else transform  # the usual sRGB profiles: nothing to do
+    return None if abs(moved - probe).max() <= 2 else transform  # usual sRGB profiles change nothing

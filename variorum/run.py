@@ -5,8 +5,8 @@
     its shards + the ledger ─ members copied ═ the release's manifest
     the release ─ evaluations ═ figures ─ card, contact sheet
 
-Each function takes a job and a runner. What is done already is found and not done again, so every command can be
-interrupted and repeated.
+Each function takes a job and a runner. Finished work is found and not repeated, so every command can be interrupted and
+run again.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ THREAD = Threads()
 
 
 def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force: bool = False) -> Manifest:
-    """The whole way: the edition, curated and released if the recipe curates, with its evaluations and its card.
+    """The whole pipeline: build the edition, curate and release it if the recipe says so, evaluate it, write the card.
 
     Args:
         job: recipe, profile and store.
-        runner: where the work is done.
-        progress: hears of it.
-        force: let verdicts drop every picture.
+        runner: does the work.
+        progress: receives the progress.
+        force: allow verdicts that drop every picture.
 
     Raises:
-        VariorumError: whatever can't work, as early as it can be known.
+        VariorumError: something can't work; raised as early as it can be known.
     """
     check(job)
     manifest = build(job, runner, progress, then=(*job.recipe.curate, *job.recipe.evaluate))
@@ -60,19 +60,26 @@ def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force:
 
 
 def check(job: Job) -> None:
-    """What can be known before any work: references, models that would judge what they filtered, the card's template.
+    """Check what can be known before any work: references, filters used as judges, files, the card's template.
 
     Raises:
-        VariorumError: whatever is wrong.
+        VariorumError: the first problem.
     """
     check_references(job)
+    check_steps(job)
     check_template(job.recipe)
+
+
+def check_steps(job: Job) -> None:
+    """Let the detectors and deciders check what they can before any work. Raises RecipeError or SourceError."""
+    for step in job.recipe.curate:
+        step.check(job.ctx)
 
 
 def build(
     job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, then: tuple[Component, ...] = ()
 ) -> Manifest:
-    """The recipe's sealed edition; `then` are components that will work on it, whose models are looked for too."""
+    """The recipe's sealed edition. `then` are components that will work on it; their models are checked too."""
     recipe, plan, store = job.recipe, job.plan, job.store
     if done := sealed(recipe.dataset, recipe.version, plan.fingerprint, store):
         note_source(done, recipe.source, store)
@@ -85,7 +92,8 @@ def build(
 def curate(
     job: Job, manifest: Manifest, runner: Runner = THREAD, progress: Progress = QUIET, *, force: bool = False
 ) -> tuple[int, Ledger]:
-    """Number and content of the ledger that the recipe's curation makes of an edition."""
+    """Curate an edition: the number and the content of the ledger."""
+    check_steps(job)
     key = curation_key(job, manifest, force=force)
     if kept := kept_curation(key, manifest, job.store):
         return kept
@@ -123,7 +131,7 @@ def release(
     runner: Runner = THREAD,
     progress: Progress = QUIET,
 ) -> Manifest:
-    """Carry out a ledger, seal the release and put it in use."""
+    """Carry out a ledger, seal the release and make it the current one."""
     fingerprint = release_fingerprint(manifest, ledger)
     if done := sealed(manifest.dataset, f"{manifest.version}-r{number}", fingerprint, job.store):
         set_current(manifest, number, job.store)
@@ -158,7 +166,7 @@ def evaluate(
 
 
 def located(step: Component) -> dict[str, Json]:
-    """A component's locations with the sha256 of what lies there: people's answers may have come in since."""
+    """A component's locations with the sha256 of the files there, because people's answers may have changed since."""
     found: dict[str, Json] = {}
     for name in sorted(step.location):
         value = getattr(step, name)
@@ -169,7 +177,7 @@ def located(step: Component) -> dict[str, Json]:
 
 
 def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
-    """Digest of all that decides a curation: the edition, every step with its models, and what it compares with."""
+    """Digest of all that decides a curation: the edition, every step, its models and its references."""
     ctx, steps = job.ctx, list[Json]()
     for step in job.recipe.curate:
         references = step.references() if isinstance(step, Detector) else {}

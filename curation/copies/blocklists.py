@@ -40,26 +40,43 @@ class Blocklist:
     pdq: NDArray[np.uint8]
     embedding: Array
 
-    @classmethod
-    def read(cls, path: Path) -> Blocklist:
-        """From a parquet file with at least one of the columns `sha256`, `pixels`, `pdq` and `embedding`.
+    @staticmethod
+    def columns(path: Path) -> list[str]:
+        """Which of the columns `sha256`, `pixels`, `pdq` and `embedding` a parquet file has, at least one.
 
         Raises:
-            SourceError: the file can't be read, has none of these columns, or one of the wrong type.
+            SourceError: the file can't be read or has none of these columns.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if not path.is_file():
+            raise SourceError(f"blocklist {path}: no such file; make it with `variorum blocklist`")
         try:
-            table = pq.read_table(path)
+            names = pq.read_schema(path).names
         except (OSError, pa.ArrowInvalid) as error:
             raise SourceError(f"blocklist {path} can't be read as parquet: {error}") from None
         known = ("sha256", *WIDTHS, "embedding")
-        if not set(known) & set(table.column_names):
-            raise SourceError(
-                f"blocklist {path} has none of the columns {', '.join(known)}; it has {', '.join(table.column_names)}"
-            )
-        columns = {name: table.column(name).drop_null() for name in known if name in table.column_names}
+        if not set(known) & set(names):
+            raise SourceError(f"blocklist {path} has none of the columns {', '.join(known)}; it has {', '.join(names)}")
+        return [name for name in known if name in names]
+
+    @classmethod
+    def read(cls, path: Path) -> Blocklist:
+        """From a parquet file, with the columns that it has.
+
+        Raises:
+            SourceError: as `columns`, or a column is of the wrong type.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        names = cls.columns(path)
+        try:
+            table = pq.read_table(path, columns=names)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise SourceError(f"blocklist {path} can't be read as parquet: {error}") from None
+        columns = {name: table.column(name).drop_null() for name in names}
         try:
             sha256 = np.array(columns["sha256"].to_pylist() if "sha256" in columns else [], dtype=str)
             hashes = {

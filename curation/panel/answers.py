@@ -51,6 +51,8 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
         SourceError: file missing or unreadable, column missing, answer other than 0, 1 or empty.
     """
     try:
+        if not path.is_file():  # opening a pipe could wait forever
+            raise FileNotFoundError("no such file")
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
@@ -60,7 +62,7 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file)
                 rows, names = list(reader), list(reader.fieldnames or ())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise SourceError(
             f"curate.audit.answers: {path} can't be read ({error}); leave the field out until there are answers"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from variorum.run import Job, Threads, run
+from variorum.run import Job, Threads, build, curate, run
+from variorum.schemas.errors import VariorumError
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build
 
@@ -101,3 +103,34 @@ def test_a_stage_travels_as_plain_values(folder, tmp_path):
     assert receipt == Build(job).kept(job.plan.units[3])
     assert stage.job is not job
     assert stage.job.store.url == job.store.url
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"name": "leakage", "embedding": False, "against": ["gone.parquet"]}, "blocklist gone.parquet: no such file"),
+        ({"name": "leakage", "embedding": False, "against": ["text.csv"]}, "text.csv can't be read as parquet"),
+        ({"name": "audit", "answers": "gone.csv"}, "gone.csv can't be read (no such file)"),
+        ({"name": "audit", "answers": "text.csv"}, "text.csv has no column id, sha256, wrong"),
+        ({"name": "audit", "strata": "varient"}, "curate.audit: an edition has no column 'varient'; it has id, "),
+        (
+            {
+                "name": "policy",
+                "rules": [{"when": [{"column": "flag", "equals": True}], "action": "drop", "reason": "x"}],
+            },
+            "curate.policy.rules.0: an edition has no column 'flag'",
+        ),
+    ],
+)
+def test_what_curation_lacks_is_found_before_any_picture_is_made(folder, tmp_path, monkeypatch, step, said):
+    monkeypatch.chdir(tmp_path)
+    Path("text.csv").write_text("a,b\n1,2\n")
+    steps = [{"name": "quality"}, {"name": "duplicates", "embedding": False}, step]
+    job = Job(recipe(folder, curate=steps), str(tmp_path / "store"))
+    with pytest.raises(VariorumError, match=re.escape(said)):
+        run(job)
+    assert not list((tmp_path / "store").rglob("*.tar"))
+    whole = Job(recipe(folder, curate=[]), str(tmp_path / "store"))
+    with pytest.raises(VariorumError, match=re.escape(said)):
+        curate(job, build(whole))
+    assert not (tmp_path / "store" / "measures").exists()

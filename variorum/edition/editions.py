@@ -1,10 +1,10 @@
-"""Sealed editions in a store: finding one, sealing one, and which release of it is in use.
+"""Sealed editions in a store: finding one, sealing one, and which release of it is current.
 
-editions/<name>/<version>/manifest.json     the edition; its existence is what "sealed" means
-editions/<name>/<version>/data/             links to the shards under names that loaders understand
-editions/<name>/<version>/plan.parquet      a link to the table of requests, where the generator makes one
-editions/<name>/<version>/source.txt        where the data lay when the edition was last made; in no digest
-editions/<name>/<version>/current.json      which release of it is in use
+editions/<name>/<version>/manifest.json     the edition; it is sealed if this file exists
+editions/<name>/<version>/data/             links to the shards, with names that loaders understand
+editions/<name>/<version>/plan.parquet      a link to the table of requests, if there is one
+editions/<name>/<version>/source.txt        place of the data when the edition was last made; in no digest
+editions/<name>/<version>/current.json      the current release
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RELEASE = re.compile(r"(?P<base>.+)-r(?P<number>[0-9]+)")
 
 
 class Current(BaseModel):
-    """Which release of an edition is in use."""
+    """The current release of an edition."""
 
     release: int
 
@@ -36,7 +36,7 @@ class Current(BaseModel):
 
 
 def editions(store: Store) -> list[tuple[str, str]]:
-    """(dataset, version) of every sealed edition, versions in order."""
+    """(dataset, version) of every sealed edition, in order of version."""
     found = store.fs.glob(f"{store.root}/editions/*/*/manifest.json")
     pairs = [tuple(str(path).split("/")[-3:-1]) for path in found]
     return sorted(((d, v) for d, v in pairs), key=lambda pair: (pair[0], _version_key(pair[1])))
@@ -46,7 +46,7 @@ def read_manifest(dataset: str, version: str, store: Store) -> Manifest | None:
     """The manifest of an edition, or None.
 
     Raises:
-        CorruptShard: it can't be read, or is that of another edition.
+        CorruptShard: it can't be read, or belongs to another edition.
     """
     name = f"editions/{dataset}/{version}/manifest.json"
     found = store.read_json(name, Manifest)
@@ -60,7 +60,7 @@ def resolve(name: str, store: Store) -> Manifest:
     """The manifest of `dataset@version`, or of the dataset's newest version that isn't a release.
 
     Raises:
-        StoreError: there is none; the message lists the editions there are.
+        StoreError: no such edition; the message lists those that exist.
     """
     dataset, _, version = name.partition("@")
     known = editions(store)
@@ -81,7 +81,7 @@ def find(name: str, store: Store) -> Manifest:
 
 
 def current(manifest: Manifest, store: Store) -> Manifest:
-    """The release of an edition that is in use; the edition itself if there is none, or if it has moved since."""
+    """The current release of an edition; the edition itself if it has none, or has changed since the release."""
     pointer = store.read_json(beside(manifest, "current.json"), Current)
     if pointer is None:
         return manifest
@@ -91,17 +91,17 @@ def current(manifest: Manifest, store: Store) -> Manifest:
 
 
 def set_current(manifest: Manifest, number: int, store: Store) -> None:
-    """Put a release of an edition in use."""
+    """Make a release of an edition the current one."""
     store.put(beside(manifest, "current.json"), Current(release=number).model_dump_json().encode())
 
 
 def release_version(manifest: Manifest, number: int) -> str:
-    """The version of the release that a ledger makes of an edition: ledger 2 of 1.0.0 makes 1.0.0-r2."""
+    """The version of the release made with a ledger: ledger 2 of 1.0.0 makes 1.0.0-r2."""
     return f"{manifest.version}-r{number}"
 
 
 def release_number(version: str) -> int | None:
-    """The ledger's number in a release's version; None for an edition that isn't a release."""
+    """The ledger's number in a release's version; None for other versions."""
     found = RELEASE.fullmatch(version)
     return int(found["number"]) if found else None
 
@@ -110,12 +110,12 @@ def release_number(version: str) -> int | None:
 
 
 def seal(manifest: Manifest, store: Store) -> Manifest:
-    """Seal an edition and link its shards under readable names; returns what is sealed now.
+    """Seal an edition and link its shards under readable names; returns the sealed manifest.
 
-    An edition of the same recipe, data and models stays as it is, unless it lost files.
+    A sealed edition of the same recipe, data and models stays as it is, unless files are missing.
 
     Raises:
-        VersionDrift: the version is sealed and holds something else; `-dev` versions move instead.
+        VersionDrift: the version is sealed already with other content, and isn't a `-dev` version.
     """
     name, data = beside(manifest, "manifest.json"), manifest.model_dump_json(indent=1).encode()
     check_version(manifest.dataset, manifest.version, manifest.fingerprint, store)
@@ -131,9 +131,9 @@ def seal(manifest: Manifest, store: Store) -> Manifest:
 
 
 def sealed(dataset: str, version: str, fingerprint: str, store: Store) -> Manifest | None:
-    """The edition of this version if it has this fingerprint and all of its files are there; its links are renewed.
+    """The edition of this version if it has this fingerprint and all of its files exist. Missing links are added.
 
-    This is how a run with nothing to do ends early: two requests, however many units there are.
+    With this, a run with nothing to do takes two requests, regardless of the number of units.
     """
     found = read_manifest(dataset, version, store)
     if found is None or found.fingerprint != fingerprint or not whole(found, store):
@@ -143,7 +143,7 @@ def sealed(dataset: str, version: str, fingerprint: str, store: Store) -> Manife
 
 
 def whole(manifest: Manifest, store: Store) -> bool:
-    """Whether every file that the manifest names is there, at its right size."""
+    """Whether every file that the manifest names exists with the right size."""
     return store.listing().holds(files_of(manifest))
 
 
@@ -154,15 +154,15 @@ def files_of(manifest: Manifest) -> list[tuple[ShardInfo, str]]:
 
 
 def tables_of(manifest: Manifest) -> list[ShardInfo]:
-    """Every parquet file that a manifest names: rows, requests and, of a release, what curation measured and said."""
+    """Every parquet file that a manifest names: rows, requests and, for a release, the tables of its ledger."""
     own = [*manifest.rows, *([manifest.plan] if manifest.plan else [])]
     return own if manifest.ledger is None else [*own, *manifest.ledger.tables()]
 
 
 def check_version(dataset: str, version: str, fingerprint: str, store: Store, source: str = "") -> None:
-    """Raises VersionDrift when this version is sealed from another recipe, other data or other models.
+    """Raise VersionDrift if this version is sealed already from another recipe, other data or other models.
 
-    A -dev version may move, but not to another source: its ledgers and people's answers are about this one.
+    A -dev version may change, but not to another source, because its ledgers and people's answers are about this one.
     """
     found = read_manifest(dataset, version, store)
     if found is None or found.fingerprint == fingerprint:
@@ -177,7 +177,7 @@ def check_version(dataset: str, version: str, fingerprint: str, store: Store, so
 
 
 def check_source(manifest: Manifest, source: str, store: Store) -> None:
-    """Raises VersionDrift when an edition was made from data in another place, so far as that is known."""
+    """Raise VersionDrift if an edition was made from data in another place, as far as known."""
     before = (read_beside(manifest, SOURCE, store) or b"").decode()
     if source and before and source != before:
         raise VersionDrift(
@@ -195,12 +195,12 @@ def folder_of(manifest: Manifest, store: Store) -> str:
 
 
 def beside(manifest: Manifest, name: str) -> str:
-    """A file of the edition's folder, as `Store.put` and `Store.read_json` name it."""
+    """Name of a file in the edition's folder, for `Store.put` and `Store.read_json`."""
     return f"editions/{manifest.dataset}/{manifest.version}/{name}"
 
 
 def write_beside(manifest: Manifest, name: str, data: bytes, store: Store) -> str:
-    """Put a file (the card, a contact sheet) beside the manifest; returns its path."""
+    """Write a file, such as the card, beside the manifest; returns its path."""
     store.put(beside(manifest, name), data)
     return f"{folder_of(manifest, store)}/{name}"
 
@@ -217,10 +217,10 @@ def read_beside(manifest: Manifest, name: str, store: Store) -> bytes | None:
 
 
 def check_data(manifest: Manifest, store: Store) -> list[str]:
-    """What is wrong with the readable names in `data/`: a line for each missing, stray or differing file."""
+    """Problems with the readable names in `data/`: one line per missing, unknown or differing file."""
     folder, wanted = folder_of(manifest, store), _readable(manifest)
     found = _readable_found(folder, store)
-    remedy = "run the recipe again to link it anew"
+    remedy = "run the recipe again to link it"
     problems = [f"{folder}/{name}: missing; {remedy}" for name in sorted(set(wanted) - found)]
     problems += [f"{folder}/{name}: no shard of this edition; delete it" for name in sorted(found - set(wanted))]
     for name, (info, suffix) in wanted.items():
@@ -233,16 +233,16 @@ def check_data(manifest: Manifest, store: Store) -> list[str]:
 
 
 def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -> None:
-    """Link the edition's shards under their readable names; a store that can't link gets copies.
+    """Link the edition's shards under their readable names; a store without links gets copies.
 
-    With `only_missing`, copies that are there are taken for right.
+    With `only_missing`, existing copies aren't checked.
     """
     folder, wanted = folder_of(manifest, store), _readable(manifest)
     with store.explained():
         store.fs.makedirs(f"{folder}/data", exist_ok=True)
         found = _readable_found(folder, store)
         for name in found - set(wanted):
-            with suppress(FileNotFoundError):  # another process seals the same -dev version
+            with suppress(FileNotFoundError):  # another process is sealing the same -dev version
                 store.fs.rm_file(f"{folder}/{name}")
         for name, (info, suffix) in wanted.items():
             if store.local:
@@ -274,7 +274,7 @@ def _readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
 
 
 def _readable_found(folder: str, store: Store) -> set[str]:
-    """Readable names in an edition's folder, whether they belong there or not."""
+    """Readable names found in an edition's folder, whether or not they belong there."""
     if store.local:
         data = os.listdir(f"{folder}/data") if os.path.isdir(f"{folder}/data") else []
     else:

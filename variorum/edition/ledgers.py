@@ -1,8 +1,8 @@
-"""Ledgers: what curation said of an edition, numbered, so that any of them can be followed again.
+"""Ledgers: the numbered results of curating an edition, so that each can be carried out again.
 
 editions/<name>/<version>/ledgers/0001.json         measurements, verdicts, figures
-editions/<name>/<version>/ledgers/0001.review.csv   what people are asked, most suspect first
-curations/<key>.json                                which ledger a curation came to, so that it isn't repeated
+editions/<name>/<version>/ledgers/0001.review.csv   the review queue, most suspect first
+curations/<key>.json                                the ledger of a curation, so that it isn't repeated
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from variorum.schemas.manifest import Ledger, Manifest
 
 
 class Curation(BaseModel):
-    """What a curation came to."""
+    """The result of a curation."""
 
     ledger: int
     digest: str
-    """The ledger's content: the number may belong to another once the edition's folder was deleted."""
+    """Of the ledger. If the edition's folder has been deleted, the number may belong to another ledger."""
 
 
 def put_ledger(manifest: Manifest, ledger: Ledger, store: Store) -> int:
-    """Number and keep a ledger; a ledger with the same content keeps its number."""
+    """Store a ledger under a new number; returns the number. A ledger with the same content keeps its number."""
     mine = ledger.digest()
     number = 1
     while (there := _read(manifest, number, store)) is not None:
@@ -43,7 +43,7 @@ def read_ledger(manifest: Manifest, store: Store, number: int | None = None) -> 
     """A ledger of an edition by number, or its newest.
 
     Raises:
-        StoreError: it doesn't exist, or judges what the edition was before it moved.
+        StoreError: it doesn't exist, or the edition has changed since.
     """
     name = f"{manifest.dataset}@{manifest.version}"
     numbers = ledger_numbers(manifest, store)
@@ -68,17 +68,17 @@ def ledger_numbers(manifest: Manifest, store: Store) -> list[int]:
 
 
 def put_queue(manifest: Manifest, number: int, queue: str, store: Store) -> None:
-    """Keep what people are asked beside a ledger, once: people may have written their answers into it since."""
+    """Store the review queue of a ledger, but never replace one, because it may have answers in it."""
     store.put_if_absent(_queue_name(manifest, number), queue.encode())
 
 
 def put_curation(key: str, number: int, ledger: Ledger, store: Store) -> None:
-    """Note which ledger a curation came to; its key is the digest of all that decides it."""
+    """Record the ledger of a curation; `key` is the digest of all that decides it."""
     store.put(f"curations/{key}.json", Curation(ledger=number, digest=ledger.digest()).model_dump_json().encode())
 
 
 def kept_curation(key: str, manifest: Manifest, store: Store) -> tuple[int, Ledger] | None:
-    """The ledger that a curation came to before, if it, its queue and all of its tables are there."""
+    """The recorded ledger of a curation, if the ledger, its queue and all of its tables exist."""
     kept = store.read_json(f"curations/{key}.json", Curation)
     ledger = _read(manifest, kept.ledger, store) if kept else None
     if kept is None or ledger is None or ledger.digest() != kept.digest:

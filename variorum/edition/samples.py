@@ -1,4 +1,4 @@
-"""A sample on its way into a shard and back: to members and a row of the table, and from members to a `Sample`."""
+"""Conversion of a sample to shard members and a row of the table, and of members back to a `Sample`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.sample import Failure, Sample, check_op
 
 OWN = ("png", "json", "cls")
-"""Members that every sample may have; all others are its extras."""
+"""Members that aren't extras."""
 
 
 def encode_sample(sample: Sample, index: Mapping[str, int]) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -26,13 +26,14 @@ def encode_sample(sample: Sample, index: Mapping[str, int]) -> tuple[dict[str, b
         index: class id to class index.
 
     Raises:
-        RecipeError: it has no picture, or an incomplete op.
+        RecipeError: it has no picture, pixels that PNG can't hold, or an incomplete op.
     """
-    image = _encoded(sample.image)
-    if not image:
-        raise RecipeError(f"sample {sample.origin or sample.id} has no picture yet; generate must make one of it")
     for op in sample.ops:
         check_op(op)
+    maker = sample.ops[-1]["name"] if sample.ops else sample.origin or sample.id
+    image = _encoded(sample.image, f"{maker}: the picture")
+    if not image:
+        raise RecipeError(f"sample {sample.origin or sample.id} has no picture yet; generate must make one of it")
     label = index.get(sample.labels[0], -1) if sample.labels else -1
     record: dict[str, Json] = {
         "id": sample.id,
@@ -46,7 +47,7 @@ def encode_sample(sample: Sample, index: Mapping[str, int]) -> tuple[dict[str, b
         # one string: loaders infer a struct's fields from the first rows and drop or refuse what comes later
         "ops": json.dumps(sample.ops, sort_keys=True, allow_nan=False),
     }
-    members = {ending: _encoded(value) for ending, value in sample.extras.items()}
+    members = {ending: _encoded(value, f"{maker}: {ending}") for ending, value in sample.extras.items()}
     members["png"] = image
     members["json"] = encode_record(record)
     if index:
@@ -62,7 +63,7 @@ def encode_record(record: Mapping[str, Json]) -> bytes:
 
 
 def failure_row(failure: Failure) -> dict[str, Any]:
-    """The row of a picture that wasn't made: no hash, no place in a shard, and the gates that it reached."""
+    """The row of a picture that wasn't made: without hash and shard, with the gates that it reached."""
     row = {name: value for name, value in asdict(failure).items() if name != "gates"}
     row.update(labels=list(failure.labels), label=-1, sha256="", ops="[]", start=-1)
     return row | _gate_columns(failure.gates)
@@ -72,11 +73,11 @@ def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
     """The sample of a shard's members, with picture and extras still encoded, and the picture's sha256.
 
     Args:
-        where: what to call it in an error: the shard and the key.
+        where: shard and key, for errors.
         members: file ending to content, as `read_shard` gives them.
 
     Raises:
-        CorruptShard: the record can't be read, or names another picture.
+        CorruptShard: the record can't be read, or belongs to another picture.
     """
     try:
         image, record = members["png"], json.loads(members["json"])
@@ -103,7 +104,7 @@ def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
 def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sample | Failure]:
     """A source's samples with pixels.
 
-    One that can't be decoded becomes a Failure; one without a picture, only a prompt, stays as it is.
+    A picture that can't be decoded becomes a Failure. A sample with only a prompt is passed on.
     """
     for item in items:
         prompt = not isinstance(item, Failure) and isinstance(item.image, bytes) and not item.image and item.extras
@@ -127,8 +128,16 @@ def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sam
         advance(1)
 
 
-def _encoded(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else encode_png(value)
+def _encoded(value: Any, what: str) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    try:
+        return encode_png(value)
+    except (ValueError, AttributeError):
+        kind = f"{value.dtype} {list(value.shape)}" if hasattr(value, "dtype") else type(value).__name__
+        raise RecipeError(
+            f"{what} is {kind}; it must be a NumPy array, uint8 [H, W, 3] or [H, W]: values.round().astype(np.uint8)"
+        ) from None
 
 
 def _decoded_extra(ending: str, data: Any) -> Any:

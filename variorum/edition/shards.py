@@ -1,8 +1,8 @@
-"""WebDataset shards, written to the byte and read from a memory map.
+"""WebDataset shards: a writer whose output is the same to the byte, and a reader on a memory map.
 
-The writer is ours because an edition is its bytes: plain ustar, no clock, no user, members in a fixed order, the
-sha256 of the whole file computed on the way. Any tar reader reads the result; `read_shard` reads these files only
-and calls anything else corrupt.
+An edition is identified by its bytes. So the writer makes plain ustar without times and users, with members in a fixed
+order, and computes the sha256 of the file on the way. Any tar reader can read the result. `read_shard` accepts only
+files of this writer and reports anything else as corrupt.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _FLUSH = 1 << 20
 
 
 class ShardWriter:
-    """Writes one shard. `close`, or leaving the `with` block, makes `sha256` and `size` final.
+    """Writes one shard. `sha256` and `size` are final after `close`, or after the `with` block.
 
-    Keys hold no dot and no slash and come once, endings are in lower case, every sample has the same members, and
-    the members of a sample are adjacent: loaders misread shards that break any of these, silently.
+    Keys are unique and have neither dots nor slashes, endings are lower case, all samples have the same members, and
+    the members of a sample are adjacent. Loaders silently misread shards that break any of these rules.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class ShardWriter:
         self.sha256 = ""
         self._keys: set[str] = set()
         self.members: tuple[str, ...] = ()
-        """File endings of every sample, sorted; empty before the first."""
+        """File endings that every sample has, sorted; empty before the first sample."""
         self._hash = hashlib.sha256()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._pending: list[bytes] = []
@@ -63,15 +63,15 @@ class ShardWriter:
             members: file ending (`png`, `mask.png`, `json`) to content, at least one.
 
         Returns:
-            The byte at which the sample begins; `sample_at` reads it back.
+            The byte offset of the sample, for `sample_at`.
 
         Raises:
-            StoreError: for a key or a set of members that loaders would misread.
+            StoreError: loaders would misread this key or set of members.
         """
         if not KEY.fullmatch(key):
-            raise StoreError(f"shard key {key!r}: may only hold ASCII letters, digits, _ and -")
+            raise StoreError(f"shard key {key!r}: only ASCII letters, digits, _ and - are allowed")
         if key in self._keys:
-            raise StoreError(f"shard key {key!r}: is there already; a component gave two samples one id")
+            raise StoreError(f"shard key {key!r}: occurs twice; a component gave two samples the same id")
         endings = tuple(sorted(members))
         if not self.members:
             self._check_endings(key, endings)
@@ -79,12 +79,13 @@ class ShardWriter:
         elif endings != self.members:
             raise StoreError(
                 f"sample {key} has members {', '.join(endings)}; the shard's other samples have "
-                f"{', '.join(self.members)}: all must have the same"
+                f"{', '.join(self.members)}: all must have the same; a generator passes on those of its input with "
+                "extras=sample.extras"
             )
         start = self.size
         for ending in endings:
             if len(key) + 1 + len(ending) > MAX_NAME or len(members[ending]) > MAX_MEMBER:
-                raise StoreError(f"shard member {key}.{ending}: names go to {MAX_NAME} bytes, members to 8 GiB")
+                raise StoreError(f"shard member {key}.{ending}: the limits are {MAX_NAME} bytes for a name and 8 GiB")
         for ending in endings:
             data = members[ending]
             self._append(_header(f"{key}.{ending}", len(data)), data)
@@ -98,9 +99,11 @@ class ShardWriter:
 
     def _check_endings(self, key: str, endings: tuple[str, ...]) -> None:
         if not endings:
-            raise StoreError(f"sample {key} has no members, so no loader would see it")
+            raise StoreError(f"sample {key} has no members, so loaders would skip it")
         if wrong := [ending for ending in endings if not ENDING.fullmatch(ending)]:
-            raise StoreError(f"sample {key}: file ending {wrong[0]!r} may only hold lower-case letters, digits, _ - .")
+            raise StoreError(
+                f"sample {key}: file ending {wrong[0]!r}: only lower-case letters, digits, _ - . are allowed"
+            )
 
     def _append(self, *parts: bytes) -> None:
         for part in parts:
@@ -112,7 +115,7 @@ class ShardWriter:
     def _flush(self) -> None:
         parts = [memoryview(part) for part in self._pending]
         while parts:
-            batch = parts[:512]  # IOV_MAX is 1024 on Linux, 16 in POSIX's promise
+            batch = parts[:512]  # IOV_MAX is 1024 on Linux; POSIX guarantees 16
             with naming(self.path):
                 written = os.writev(self._fd, batch)
             while parts and written >= len(parts[0]):
@@ -124,7 +127,7 @@ class ShardWriter:
         self._pending_size = 0
 
     def close(self) -> None:
-        """Finish the file: after this `sha256` and `size` are final and the bytes are on disk."""
+        """Finish the file and sync it to disk. `sha256` and `size` are final after this."""
         if self._fd < 0:
             return
         try:
@@ -155,7 +158,7 @@ class ShardWriter:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an `OSError` of a call on a descriptor the name of its file, which the call doesn't know."""
+    """Add the file's name to an `OSError` of a call that knows only the descriptor."""
     try:
         yield
     except OSError as error:
@@ -173,7 +176,7 @@ def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Samples of a shard in order, as (key, {ending: content}).
 
     Raises:
-        CorruptShard: for a file that `ShardWriter` can't have written, naming the offset.
+        CorruptShard: `ShardWriter` can't have written this file; the message has the offset.
     """
     with _mapped(path) as data:
         offset = 0
@@ -181,11 +184,15 @@ def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
             key, members, offset = _sample(path, data, offset)
             yield key, members
         if data[offset:] != _END:
-            raise CorruptShard(f"{path}: no end-of-archive mark at byte {offset}, or something after it")
+            raise CorruptShard(f"{path}: no end-of-archive mark at byte {offset}, or more data after it")
 
 
 def sample_at(path: Path, start: int) -> tuple[str, dict[str, bytes]]:
-    """The one sample that begins at byte `start`, as (key, {ending: content}); the rest of the shard isn't read."""
+    """The sample at byte `start`, as (key, {ending: content}), without reading the rest of the shard.
+
+    Raises:
+        CorruptShard: no sample begins there.
+    """
     with _mapped(path) as data:
         if not 0 <= start <= len(data) - BLOCK or data[start] == 0:
             raise CorruptShard(f"{path}: no sample at byte {start}")
@@ -202,7 +209,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 
 
 def _sample(path: Path, data: mmap.mmap, offset: int) -> tuple[str, dict[str, bytes], int]:
-    """Key and members of the sample at `offset`, and where the next one begins."""
+    """Key and members of the sample at `offset`, and the offset of the next one."""
     key, members, end = "", dict[str, bytes](), len(data)
     while offset + BLOCK <= end:
         if members and data[offset] == 0:
@@ -216,5 +223,5 @@ def _sample(path: Path, data: mmap.mmap, offset: int) -> tuple[str, dict[str, by
             raise CorruptShard(f"{path}: no shard member at byte {offset}")
         key, start, offset = stem, offset + BLOCK, offset + BLOCK + -(-size // BLOCK) * BLOCK
         members[ending] = data[start : start + size]
-    # a finished shard goes on with the next sample or with the end mark, so this sample may lack members
+    # in a finished shard the next sample or the end mark follows, so this sample may lack members
     raise CorruptShard(f"{path}: {key} is cut short at byte {end}")

@@ -1,14 +1,15 @@
-"""Where editions live: a folder (or any fsspec URL) in which a file, once there, never changes.
+"""The store of editions: a folder or fsspec URL in which finished files never change.
 
     objects/<sha256>.tar|parquet    shards and tables, named by their content
-    units/<unit key>.json           receipts: their existence is the only "done" that anyone asks for
-    measures/<key>.json             the same for tables of what was measured and scored
+    units/<unit key>.json           receipts; a unit is done if its receipt exists
+    measures/<key>.json             the same for tables of measurements and scores
     editions/<name>/<version>/      manifest.json, the card, ledgers/, and data/ linking to the shards under readable
                                     names; see `variorum.edition.editions`
     tmp/                            files being written; swept when their process is gone
 
-Writing goes temp file, fsync, rename to the content's hash, then the receipt, put if absent: the loser of a race
-takes the winner's receipt. `kill -9` between any two of these leaves a store that the same command completes.
+A file is written as a temporary file, synced, and renamed to the hash of its content. Then its receipt is written,
+unless there is one: the loser of a race takes the winner's receipt. After a `kill -9` at any point, the same command
+completes the store.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ from variorum.schemas.manifest import Receipt, ShardInfo
 M = TypeVar("M", bound=BaseModel)
 _counter = itertools.count()
 _PROCESS = f"{secrets.token_hex(4)}."
-"""Tells this process from an earlier one with its number: in containers every process is number 1."""
+"""Distinguishes this process from an earlier one with the same id; in containers every process may have id 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The objects of a store at one moment: file name to bytes."""
+    """Sizes of a store's objects at one moment, by file name."""
 
     sizes: Mapping[str, int]
 
     def holds(self, files: Iterable[tuple[ShardInfo, str]]) -> bool:
-        """Whether all of these files, each with its suffix, are there at their right size."""
+        """Whether all of these files, each with its suffix, exist with the right size."""
         return all(self.sizes.get(info.sha256 + suffix) == info.size for info, suffix in files)
 
 
@@ -54,11 +55,11 @@ class Store:
     """A store at a local path or an fsspec URL (`s3://bucket/prefix`).
 
     Args:
-        url: where it is, or shall be.
-        writable: False for a store that is only read, which then may lie on a read-only disk.
+        url: the store's folder or URL; a writable store is created if missing.
+        writable: False for a store that is only read, which may be on a read-only disk.
 
     Raises:
-        StoreError: when the place can't be made or written, at once rather than after the work.
+        StoreError: it can't be created or written. Checked here rather than after the work.
     """
 
     def __init__(self, url: str, *, writable: bool = True) -> None:
@@ -85,17 +86,17 @@ class Store:
         self._sweep()
 
     def can_write(self) -> bool:
-        """Whether this process may write here, as far as can be known without trying."""
+        """Whether this process may write here, as far as known without trying."""
         return not self.local or os.access(self.local, os.W_OK)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
     def temporary(self, suffix: str) -> Iterator[Path]:
-        """A path for a file being written; whatever is left of it afterwards is removed.
+        """A path for a file being written; if it still exists after the `with` block, it is removed.
 
-        Errors of files in the store are explained; those of other files, which may come from anyone's code in the
-        `with` block, pass as they are.
+        Errors of files in the store are explained. Errors of other files, raised by code in the `with` block, are
+        passed on.
         """
         name = f"{socket.gethostname()}-{os.getpid()}-{_PROCESS}{next(_counter)}{suffix}"
         path = self.scratch / name
@@ -107,7 +108,7 @@ class Store:
             path.unlink(missing_ok=True)
 
     def keep(self, path: Path, *, sha256: str, samples: int) -> ShardInfo:
-        """Move a finished, synced file to its place by content; a damaged one there is mended by that."""
+        """Move a finished, synced file to its place by content; this replaces a damaged one."""
         info = ShardInfo(sha256=sha256, size=path.stat().st_size, samples=samples)
         target = self.object(info, path.suffix)
         with self.explained():
@@ -130,7 +131,7 @@ class Store:
         """A local path to an object, downloaded and checked first when the store is remote.
 
         Raises:
-            CorruptShard: when it is missing or its size or downloaded content isn't what its name says.
+            CorruptShard: it is missing, or its size or downloaded content doesn't match its name.
         """
         target = self.object(info, suffix)
         if self.local:
@@ -152,7 +153,7 @@ class Store:
         return local
 
     def damaged(self, info: ShardInfo, suffix: str, why: object) -> CorruptShard:
-        """The error for an object that can't be read; removes it when its content isn't what its name says."""
+        """The error for an object that can't be read. Removes the object if its content doesn't match its name."""
         path = self.path(info, suffix)
         if hash_file(path) == info.sha256:
             return CorruptShard(f"{path}: can't be read ({why}), though it is as it was written")
@@ -160,7 +161,7 @@ class Store:
         return CorruptShard(f"{path}: was damaged ({why}) and is removed; run the same command again to remake it")
 
     def has(self, files: Iterable[tuple[ShardInfo, str]]) -> bool:
-        """Whether all of these files, each with its suffix, are there at their right size; one request per file."""
+        """Whether all of these files, each with its suffix, exist with the right size; one request per file."""
         try:
             return all(self.fs.size(self.object(info, suffix)) == info.size for info, suffix in files)
         except FileNotFoundError:
@@ -179,10 +180,10 @@ class Store:
             return Listing({})
 
     def hash(self, info: ShardInfo, suffix: str, advance: Advance = lambda _: None) -> str:
-        """sha256 of an object as the store itself holds it, whatever copies this machine has.
+        """sha256 of an object in the store itself, not of a local copy.
 
         Raises:
-            CorruptShard: when it isn't there.
+            CorruptShard: it is missing.
         """
         target = self.object(info, suffix)
         try:
@@ -192,38 +193,38 @@ class Store:
             raise CorruptShard(f"{target}: no such file; run the recipe again to remake it") from None
 
     def object(self, info: ShardInfo, suffix: str) -> str:
-        """Where an object lies, as the store's file system names it."""
+        """Path of an object in the store's file system."""
         return f"{self.root}/objects/{info.sha256}{suffix}"
 
     # ── receipts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def receipt(self, unit: str) -> Receipt | None:
-        """The unit's receipt, or None. Whether the files that it names are still there is the caller's question."""
+        """The unit's receipt, or None. Doesn't check that its files exist."""
         return self.read_json(f"units/{unit}.json", Receipt)
 
     def put_receipt(self, receipt: Receipt) -> Receipt:
-        """Declare a unit done. When another process was first, its receipt is returned and ours forgotten."""
+        """Store a receipt, which marks its unit as done. If another process was first, returns that one's receipt."""
         name = f"units/{receipt.unit}.json"
         if self.put_if_absent(name, receipt.model_dump_json(indent=1).encode()):
             return receipt
         winner = self.receipt(receipt.unit)
-        if winner is None or not self.has(winner.files()):  # it names files that were deleted since
+        if winner is None or not self.has(winner.files()):  # its files have been deleted since
             self.put(name, receipt.model_dump_json(indent=1).encode())
             return receipt
         return winner
 
     def table(self, key: str) -> ShardInfo | None:
-        """The table kept under a key, or None; as `receipt`, without a look at the file."""
+        """The table stored under a key, or None. Doesn't check that its file exists."""
         return self.read_json(f"measures/{key}.json", ShardInfo)
 
     def put_table(self, key: str, info: ShardInfo) -> None:
-        """Keep under a key which table belongs to it."""
+        """Store under a key which table belongs to it."""
         self.put(f"measures/{key}.json", info.model_dump_json().encode())
 
     # ── small files ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def read_json(self, name: str, kind: type[M]) -> M | None:
-        """A small file under the store's root as a model, or None. Raises CorruptShard when it is something else."""
+        """A small JSON file under the store's root as a model, or None. Raises CorruptShard for other content."""
         path = f"{self.root}/{name}"
         try:
             data = self.fs.cat_file(path)
@@ -235,7 +236,7 @@ class Store:
             raise CorruptShard(f"{path}: not a {kind.__name__.lower()}; delete it and run the recipe again") from None
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
-        """Write a small file unless there is one of its name; whether it was written."""
+        """Write a small file unless it exists; returns whether it was written."""
         path = f"{self.root}/{name}"
         if not self.local:
             try:
@@ -255,7 +256,7 @@ class Store:
         return True
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a small file in one step, over whatever is there."""
+        """Write a small file atomically, replacing an existing one."""
         path = f"{self.root}/{name}"
         if not self.local:
             self.fs.pipe_file(path, data)
@@ -268,7 +269,7 @@ class Store:
         _sync_folder(final.parent)
 
     def _sweep(self) -> None:
-        """Remove what processes of this host that are gone left half written."""
+        """Remove unfinished files of this host's processes that have ended."""
         host = socket.gethostname()
         for path in self.scratch.iterdir():
             owner, _, token = path.name.rpartition("-")
@@ -281,7 +282,7 @@ class Store:
 
     @contextmanager
     def explained(self, *, only_inside: bool = False) -> Iterator[None]:
-        """Turn an `OSError` of the store into a StoreError that says what to do; others pass."""
+        """Turn an `OSError` of the store into a StoreError that says what to do; other errors are passed on."""
         try:
             yield
         except OSError as error:

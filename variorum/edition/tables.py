@@ -1,7 +1,7 @@
-"""Every parquet table of an edition, written and read here.
+"""Writing and reading of all parquet tables of an edition.
 
 rows        one per unit: a row for each picture, made or not
-columns     one per shard or edition: what a detector measured or scored, keyed by (id, sha256)
+columns     one per shard or edition: a detector's measurements or scores, keyed by (id, sha256)
 verdicts    one per ledger
 """
 
@@ -23,11 +23,11 @@ from variorum.schemas.sample import BASELINES
 from variorum.schemas.verdict import Verdict
 
 KEYS = ("id", "sha256")
-"""Columns that say which picture a row is of."""
+"""Columns that identify a row's picture."""
 GROUP = 256
-"""Rows in a row group of a table that holds contents of files, so that a release reads those of one unit."""
+"""Rows in a row group of a table with file contents, so that a release reads only those of one unit."""
 COUNTED = ["source", "variant", "status", "reason", "licence"]
-"""Columns that a manifest's counts are made of."""
+"""Columns that a manifest's counts come from."""
 
 
 EDITION_COLUMNS = (
@@ -48,13 +48,13 @@ EDITION_COLUMNS = (
 )
 """Columns of every unit's table."""
 HIDDEN = ("ops", "detail", "start")
-"""Those that detectors don't get, as they would fill memory."""
+"""Columns that detectors don't get, because they would fill the memory."""
 
 
 def rows_to_parquet(rows: list[dict[str, Any]]) -> bytes:
-    """The table of a unit: fixed columns first, then one column per gate, `gate.<name>`, in order of name.
+    """The table of a unit: fixed columns first, then one column per gate, `gate.<name>`, sorted by name.
 
-    A unit that curation has touched has columns for the verdicts too.
+    A released unit with verdicts has columns for them too.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -80,7 +80,7 @@ def read_table(store: Store, rows: Iterable[ShardInfo], columns: list[str] | Non
 
 
 def read_part(store: Store, info: ShardInfo, pick: Callable[[Any], list[str]]) -> Any:
-    """The columns of one table in the store that `pick` takes from its schema.
+    """The columns of one table that `pick` chooses from its schema.
 
     Raises:
         CorruptShard: it is damaged; it is deleted, and rerunning the command rebuilds it.
@@ -120,7 +120,7 @@ def read_rows(store: Store, info: ShardInfo, columns: list[str], start: int, sto
 
 
 def filled_rows(store: Store, info: ShardInfo, column: str) -> tuple[int, int]:
-    """How many rows a table has, and in how many of them a column of bytes isn't null; 0, 0 without that column.
+    """Number of rows of a table, and of rows in which a column of bytes isn't null; (0, 0) without that column.
 
     Raises:
         CorruptShard: as `read_part`.
@@ -137,13 +137,13 @@ def filled_rows(store: Store, info: ShardInfo, column: str) -> tuple[int, int]:
         return 0, 0
     groups = (contents.row_group(number) for number in range(contents.num_row_groups))
     found = [(group.num_rows, group.column(names.index(column)).statistics) for group in groups]
-    # a column of nothing but nulls has no statistics
+    # a column with only nulls has no statistics
     return contents.num_rows, sum(rows - counted.null_count for rows, counted in found if counted)
 
 
 @lru_cache(maxsize=8)
 def _contents(path: str) -> tuple[Any, list[int]]:
-    """A parquet file's metadata, which may be long, and where its row groups end; such files never change."""
+    """A parquet file's metadata and the ends of its row groups; cached, because it may be long and never changes."""
     import pyarrow.parquet as pq
 
     contents = pq.read_metadata(path)
@@ -212,7 +212,7 @@ def _column(where: str, name: str, values: Any) -> Any:
 
 
 def keep_verdicts(verdicts: Sequence[Verdict], store: Store) -> ShardInfo:
-    """Verdicts as a parquet table, in order of id and, within one, of the deciders."""
+    """Store verdicts as a parquet table, sorted by id and, within an id, by decider."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -228,13 +228,13 @@ def keep_verdicts(verdicts: Sequence[Verdict], store: Store) -> ShardInfo:
 
 
 def read_verdicts(info: ShardInfo, store: Store) -> list[Verdict]:
-    """The verdicts of such a table, as the deciders gave them."""
+    """The verdicts of a table from `keep_verdicts`."""
     rows = read_table(store, [info]).to_pylist()
     return [Verdict(**{**row, "labels": tuple(row["labels"])}) for row in rows]
 
 
 def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """The edition's counts for people: one row per variant with the number of each status, and the reasons."""
+    """The edition's counts: one row per variant with the number of pictures by status, and the reasons."""
     rows = []
     for variant, counts in manifest.counts.items():
         totals: dict[str, int] = {"accepted": 0, "quarantined": 0, "ineligible": 0, "failed": 0}
@@ -249,7 +249,7 @@ def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def counts(table: Any) -> dict[str, dict[str, int]]:
-    """Variant to status (with `:reason` if there is one) to number of rows."""
+    """Number of rows by variant and status (with `:reason` if it has one)."""
     found: dict[str, Counter[str]] = {}
     columns = (table.column(name).to_pylist() for name in ("variant", "status", "reason"))
     for variant, status, reason in zip(*columns, strict=True):
@@ -258,20 +258,20 @@ def counts(table: Any) -> dict[str, dict[str, int]]:
 
 
 def sources_edited(table: Any) -> int:
-    """How many source samples have an accepted picture that isn't a baseline."""
+    """Number of source samples with an accepted picture that isn't a baseline."""
     columns = (table.column(name).to_pylist() for name in ("source", "variant", "status"))
     rows = zip(*columns, strict=True)
     return len({source for source, variant, status in rows if status == "accepted" and variant not in BASELINES})
 
 
 def licences(table: Any) -> dict[str, int]:
-    """Licence to number of accepted pictures."""
+    """Number of accepted pictures by licence."""
     columns = (table.column(name).to_pylist() for name in ("licence", "status"))
     return dict(sorted(Counter(lic for lic, status in zip(*columns, strict=True) if status == "accepted").items()))
 
 
 def same_members(*members: Sequence[str]) -> list[str]:
-    """File endings of the samples, which must be the same in every shard: loaders take the first one's for all."""
+    """File endings of the samples. They must be the same in all shards, because loaders assume those of the first."""
     found = {tuple(endings) for endings in members if endings}
     if len(found) > 1:
         sets = "; ".join(", ".join(endings) for endings in sorted(found))

@@ -15,10 +15,10 @@ from variorum.schemas.manifest import Manifest, ShardInfo
 
 
 def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) -> list[str]:
-    """Check an edition; returns what is wrong, one line each.
+    """Check an edition; returns the problems, one line each.
 
-    Checked: each shard and table against its name, each picture against the hash in its row and in its own record,
-    that rows and shards name the same pictures, and that the files in `data/`, which users load, are those shards.
+    Checked are: each shard and table against its name; each picture against the hash in its row and in its record; that
+    rows and shards have the same pictures; and that the files in `data/`, which users load, are those shards.
     """
     problems: list[str] = []
     for info in tables_of(manifest):
@@ -39,7 +39,7 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) 
             actual = sha256(members["png"]).hexdigest()
             if not actual == expected.pop(key, "") == json.loads(members["json"])["sha256"]:
                 problems.append(f"shard {info.sha256[:12]}: picture {key} isn't the one its record and row name")
-    if problems:  # pictures of a damaged shard are missed too, and the line that names the shard says enough
+    if problems:  # pictures of a damaged shard would be reported as missing too
         return problems
     return [f"picture {key} has a row and no place in a shard" for key in expected] + check_data(manifest, store)
 

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of datasets: caches, hashes, threads, progress."""
+"""Helpers that know nothing of datasets: caches, file hashes, threads, progress, strict YAML."""

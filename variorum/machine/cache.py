@@ -1,6 +1,6 @@
-"""Where this machine keeps what can be made or fetched again: model weights, file hashes.
+"""This machine's cache folder: model weights, file hashes, intermediate results.
 
-Nothing in here is part of an edition, and all of it may be deleted at any time.
+Nothing in it is part of an edition, and all of it can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -10,5 +10,5 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """`$VARIORUM_CACHE`, or `~/.cache/variorum`; not created here."""
+    """`$VARIORUM_CACHE`, or `~/.cache/variorum`. The folder may not exist yet."""
     return Path(os.environ.get("VARIORUM_CACHE") or Path.home() / ".cache" / "variorum").expanduser()

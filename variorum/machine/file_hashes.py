@@ -1,7 +1,7 @@
-"""Content hashes of files, computed once: what a folder of pictures is, without reading it all at every start.
+"""Content hashes of files, cached, so that a folder of pictures isn't read in full at every start.
 
-A hash is kept by absolute path, size and modification time in the cache directory, one small file a folder. The cache
-is a convenience: missing, corrupt or read-only, it only costs the reading.
+A hash is cached by absolute path, size and modification time, in one small file per folder. If the cache is missing,
+corrupt or read-only, the files are read again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ Entry = tuple[int, int, str]
 """Size in bytes, modification time in ns, sha256."""
 
 SETTLED_NS = 2_000_000_000
-"""A file changed less than this before it was hashed may change again within one tick of its clock: not kept."""
+"""A file that changed less than 2 s before it was hashed isn't cached, because it may change again without getting
+another modification time."""
 
 
 def file_hashes(root: Path, paths: Sequence[Path]) -> list[str]:
     """sha256 of each file, in order; `""` for a file that can't be read.
 
     Args:
-        root: the folder that they belong to; names the cache file.
+        root: the folder that they belong to; it has one cache file.
         paths: absolute paths.
     """
     cache = cache_dir() / "hashes" / f"{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:32]}.json"

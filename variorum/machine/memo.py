@@ -1,7 +1,7 @@
-"""A disposable cache on disk for what is costly and asked for again: masks, plates.
+"""A disposable cache on disk for costly intermediate results that are needed again, such as masks.
 
-It sits beside the exactly-once machinery, not in it: an entry holds what its key always gives, so losing one costs
-time alone.
+It isn't part of the record of finished work. A key always stands for the same arrays, so losing an entry costs only
+time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class DiskMemo:
-    """Arrays by key, one `.npz` file each; safe under threads and processes."""
+    """Arrays by key, one `.npz` file each. Threads and processes may share it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,7 +31,7 @@ class DiskMemo:
         self._guard = threading.Lock()
 
     def __call__(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
-        """The arrays kept under `key` (hexadecimal), computed and kept first if there are none."""
+        """The arrays stored under `key` (hexadecimal); computed and stored first if they are missing."""
         path = self.folder / key[:2] / f"{key}.npz"
         with self._lock(key):
             if (kept := _load(path)) is not None:
@@ -42,7 +42,7 @@ class DiskMemo:
 
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
-        """One thread at a time for a key; a lock is forgotten with its last user."""
+        """Lets one thread at a time work on a key. The lock is deleted after its last user."""
         with self._guard:
             lock, users = self._locks.get(key, (threading.Lock(), 0))
             self._locks[key] = lock, users + 1
@@ -63,8 +63,8 @@ def _save(path: Path, arrays: Arrays) -> None:
         with part.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         part.replace(path)
-    except OSError as error:  # a full or read-only disk costs time alone
-        log.warning("memo %s: %s; it will be computed again when it is asked for", path, error)
+    except OSError as error:  # a full or read-only disk only costs time
+        log.warning("memo %s: %s; it is computed again when it is needed", path, error)
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
@@ -75,6 +75,6 @@ def _load(path: Path) -> Arrays | None:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         return None
-    except Exception as error:  # damage shows as errors of zipfile, zlib, ast or NumPy; the entry is computed again
+    except Exception as error:  # damage raises errors of zipfile, zlib, ast or NumPy
         log.warning("memo %s can't be read (%s) and is computed again", path, error)
         return None

@@ -1,7 +1,7 @@
-"""Overlap without a framework: run an iterable in a thread of its own, a bounded number of items ahead.
+"""Runs an iterable in a thread of its own, a bounded number of items ahead of its consumer.
 
-Reading and decoding, the model, and encoding and writing each get a thread this way; NumPy, OpenCV, ONNX Runtime,
-torch and zlib let go of the interpreter lock while they work, so the model doesn't wait for the rest.
+Reading with decoding, the model, and encoding with writing each get a thread this way. NumPy, OpenCV, ONNX Runtime,
+torch and zlib release the interpreter lock while they work, so the model doesn't wait for the others.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """The same items in the same order, produced by another thread at most `depth` ahead.
+    """The same items in the same order, produced by another thread at most `depth` items ahead.
 
-    An exception of the producer is raised here after the items before it. Closing this iterator stops the thread
-    and closes the producer, if it is a generator.
+    If the producer raises, the items before come first, then the exception is raised here. Closing this iterator stops
+    the thread and closes the producer, if it is a generator.
     """
     ready: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(maxsize=depth)
     stopped = threading.Event()

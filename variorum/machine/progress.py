@@ -1,4 +1,4 @@
-"""How work reports that it goes on, without knowing who listens."""
+"""How work reports its progress without knowing who listens."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Advance: TypeAlias = Callable[[int], None]
-"""Called with a number of finished steps, from any thread."""
+"""Called from any thread with the number of steps just finished."""
 
 
 class Progress:
-    """Hears of phases and steps and ignores them; the command line shows them."""
+    """Receives reports of phases and steps, and ignores them. The command line has subclasses that show them."""
 
     def start(self, what: str, total: int) -> None:
         """A phase of `total` steps begins."""
 
     def advance(self, steps: int) -> None:
-        """So many steps are done; called from any thread."""
+        """`steps` more steps are done. Called from any thread."""
 
 
 QUIET = Progress()

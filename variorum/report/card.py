@@ -1,4 +1,4 @@
-"""The data card: every number in it comes from the manifest, the table or an evaluation's file, none is typed."""
+"""The data card. All its numbers come from the manifest, the table and the evaluations' files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 
 def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
-    """Render the card and the contact sheet and put both, with the recipe, beside the manifest; returns the card."""
+    """Write the card, the contact sheet, the recipe and a release's funnel beside the manifest; returns the card."""
     rows = edition_rows(manifest, store)
     made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
     write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
@@ -38,17 +38,23 @@ def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
 
 
 def check_template(recipe: Recipe) -> None:
-    """Whether the recipe's card has a template; asked before any work. Raises RecipeError."""
+    """Raise RecipeError if the recipe's card template is missing; called before any work."""
     names = [name for name in _templates() if not name.startswith("_")]
     if recipe.card.template not in names:
         raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
 
 
 def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = None) -> str:
-    """The card's Markdown with the Hub's YAML header; `rows` are the edition's, if they are read already.
+    """The card's Markdown with the Hub's YAML header.
+
+    Args:
+        recipe: has the template, the texts and the evaluations.
+        manifest: the edition.
+        store: its store.
+        rows: its `edition_rows`, if read already.
 
     Raises:
-        RecipeError: no template of the recipe's name in data_cards/.
+        RecipeError: the template is missing in data_cards/.
     """
     check_template(recipe)
     rows = edition_rows(manifest, store) if rows is None else rows
@@ -69,12 +75,12 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
 
 
 def made_by(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
-    """What the edition was made with: the recipe without where data lies, and the steps of the ledger it follows."""
+    """The recipe without locations of data and, for a release, the steps of its ledger."""
     return {**recipe.identity(), **({"curate": manifest.ledger.curate} if manifest.ledger else {})}
 
 
 def render_curation(manifest: Manifest, rows: Any) -> str:
-    """What curation did to a release, as Markdown; empty for an edition that isn't one."""
+    """The effect of curation on a release, as Markdown; `""` for other editions."""
     if manifest.ledger is None:
         return ""
     number = release_number(manifest.version)
@@ -99,13 +105,16 @@ def render_curation(manifest: Manifest, rows: Any) -> str:
             _render(f"_{step}", figures=figures[step], manifest=manifest) for step in figures if f"_{step}" in known
         ],
         figures=[
-            (step, *row) for step, found in figures.items() if f"_{step}" not in known for row in flat_figures(found, most=6)
+            (step, *row)
+            for step, found in figures.items()
+            if f"_{step}" not in known
+            for row in flat_figures(found, most=6)
         ],
     )
 
 
 def render_detectors(manifest: Manifest) -> str:
-    """How much each detector of a release flags and how far they agree; empty where there are none."""
+    """What each detector of a release flags and how far they agree, as Markdown; `""` without detectors."""
     found = manifest.ledger.detectors if manifest.ledger else {}
     if not found:
         return ""
@@ -114,12 +123,12 @@ def render_detectors(manifest: Manifest) -> str:
 
 
 def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store, rows: Any) -> str:
-    """The evaluations' figures as Markdown: by the template `_<evaluation>.md.j2` in data_cards/, else as a table."""
+    """The evaluations' figures as Markdown, by their templates in data_cards/ or as plain tables."""
     return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store, rows))
 
 
 def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[Shown]:
-    """The main table of each evaluation, as the card has it."""
+    """The titled tables of each evaluation, as in the card."""
     parts = _evaluation_parts(recipe, manifest, store, edition_rows(manifest, store))
     return [shown for _, tables in parts for shown in tables if shown.title]
 
@@ -142,7 +151,7 @@ def _templates() -> list[str]:
 
 
 def _render(template: str, tables: list[Shown] | None = None, /, **values: Any) -> str:
-    """A template's text; what it draws with `table(head, rows, title)` is added to `tables`."""
+    """Render a template. Tables that it makes with `table(head, rows, title)` are added to `tables`."""
     import jinja2
 
     def table(head: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> str:
@@ -159,7 +168,7 @@ def _render(template: str, tables: list[Shown] | None = None, /, **values: Any) 
         lstrip_blocks=True,
         keep_trailing_newline=True,
         extensions=["jinja2.ext.do"],
-        autoescape=False,  # noqa: S701 - Markdown; what comes from data goes through the `cell` filter
+        autoescape=False,  # noqa: S701 - Markdown; templates pass text from data through the `cell` filter
     )
     environment.globals["table"] = table
     environment.filters["cell"] = table_cell
@@ -187,18 +196,18 @@ def card_header(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
 
 
 def evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> dict[str, Any]:
-    """By name, the `figures` of the recipe's evaluations of this edition, and the pins of the `models` measured."""
+    """By evaluation, its `figures` on this edition and the pins of its `models`, if it has been run."""
     names = [evaluation.component_name() for evaluation in recipe.evaluate]
     return {name: kept for name in names if (kept := read_figures(name, manifest, store))}
 
 
 def short_pin(pin: str) -> str:
-    """`name@sha256:0123456789ab` of a pin; the whole of it stands in the manifest."""
+    """A pin shortened to `name@sha256:0123456789ab`; the manifest has the full one."""
     name, _, weights = pin.partition("+")[0].partition("@")
     kind, colon, number = weights.rpartition(":")
     return f"{name}@{kind}{colon}{number[:12]}" if weights else name
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share for a table, – where there is none."""
+    """A share as a percentage for a table; – for None."""
     return "–" if share is None else f"{100 * share:.{digits}f}"

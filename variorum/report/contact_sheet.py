@@ -1,6 +1,6 @@
-"""A picture of an edition for people: a row for each source picture, a column for each variant.
+"""A contact sheet of an edition: one row per source picture, one column per variant.
 
-A missing variant shows the reason.
+The cell of a missing variant shows the reason.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from variorum.schemas.manifest import Manifest
 INK, PAPER, MUTED, WARN = (28, 30, 34), (250, 249, 246), (228, 226, 220), (176, 44, 32)
 MAX_CELLS = 400
 ACROSS = 9
-"""Cells per row; an edition with few variants fills them with more pictures of the class."""
+"""Cells per row. With few variants, a row shows several pictures of a class."""
 
 Record = dict[str, Any]
 Group = dict[str, Record]
-"""Variant to record, for the pictures made from one source picture."""
+"""Records by variant, for the pictures made from one source picture."""
 
 
 def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: int = 12, cell: int = 144) -> bytes:
-    """A PNG with up to `rows` rows, spread evenly over the edition, in columns of `cell` pixels.
+    """A PNG with up to `rows` rows, spread evenly over the edition.
 
-    A row is a source picture. Where there are few variants it is a class, with as many of its pictures as fit.
+    A row shows a source picture. With few variants it shows a class, with as many of its pictures as fit.
 
     Args:
         manifest: the edition.
-        store: where it lies.
-        table: its rows (`edition_rows`), if they are read already.
-        rows: at most.
-        cell: width and height of a picture.
+        store: its store.
+        table: its rows (`edition_rows`), if read already.
+        rows: maximum number.
+        cell: width and height of a cell in pixels.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -78,7 +78,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
 
 
 def _groups(manifest: Manifest, table: Any) -> list[Group]:
-    """The pictures of each source picture that has any."""
+    """The pictures made from each source picture, if there are any."""
     columns = ["source", "variant", "status", "reason", "labels", "origin", "start", "shard"]
     family: dict[str, Group] = {}
     for record in table.select(columns).to_pylist():
@@ -89,7 +89,7 @@ def _groups(manifest: Manifest, table: Any) -> list[Group]:
 
 
 def _chosen(groups: list[Group], rows: int, across: int) -> list[list[Group]]:
-    """What each row shows: one group, or several of a class."""
+    """The groups of each row: one, or several of a class."""
     if across == 1:
         return [[groups[i]] for i in _spread(len(groups), rows)]
     classes: dict[tuple[str, ...], list[Group]] = {}
@@ -120,7 +120,7 @@ def _draw_cell(
         pixels = _picture(store, record, mask=mask)
         image = Image.fromarray(pixels)
         image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
-        if (times := cell // max(image.size)) > 1:  # pixels of a small picture stay squares
+        if (times := cell // max(image.size)) > 1:  # a whole multiple keeps the pixels square
             image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
         if record["status"] != "accepted" and not mask:
             image = Image.blend(image, Image.new("RGB", image.size, PAPER), 0.55)

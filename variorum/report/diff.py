@@ -1,4 +1,4 @@
-"""What differs between two editions: pictures added, dropped, changed, relabelled, and why."""
+"""Differences between two editions: pictures added, dropped, changed or relabelled, and why."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Change:
     """One picture that differs between two editions.
 
     Attributes:
-        kind: `added`, `dropped`, `changed` (another picture under one id) or `relabelled`.
-        why: the verdict's step and reason, or what the other edition says of it; empty when it says nothing.
+        kind: `added`, `dropped`, `changed` (other content under the same id) or `relabelled`.
+        why: step and reason of the verdict, or the picture's status in the other edition; `""` if unknown.
         before: the labels in the first edition.
         after: the labels in the second.
     """
@@ -37,9 +37,9 @@ def diff(first: Manifest, second: Manifest, store: Store) -> list[Change]:
     """All differences in the accepted pictures of two editions, in order of kind, reason and id.
 
     Args:
-        first: the edition before.
-        second: the edition after.
-        store: where both lie.
+        first: the earlier edition.
+        second: the later edition.
+        store: the store of both.
     """
     before, after = _rows(first, store), _rows(second, store)
     changes = []
@@ -62,7 +62,7 @@ def diff(first: Manifest, second: Manifest, store: Store) -> list[Change]:
 
 
 def change_counts(changes: list[Change]) -> list[tuple[str, str, int]]:
-    """(kind, why, number), the most frequent first within a kind."""
+    """(kind, why, number of pictures), by kind, then most frequent first."""
     found = Counter((change.kind, change.why) for change in changes)
     return sorted(((kind, why, number) for (kind, why), number in found.items()), key=lambda x: (x[0], -x[2], x[1]))
 

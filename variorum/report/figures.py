@@ -1,19 +1,22 @@
-"""Figures as tables: plain rows of text, written as Markdown for the card and by Rich for the terminal."""
+"""Figures as tables: rows of text, for Markdown in the card and for Rich on the terminal."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Row = tuple[str, ...]
+LINK = re.compile(r"\[(?=[^\]]*\]\s*[(\[:])")
+"""A bracket that would begin a link, a picture or a footnote; one around an interval doesn't."""
 MOST = 12
-"""Items of a list of figures that are shown; the rest is in the edition's files."""
+"""Items of a list that are shown; the edition's files have all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A table as people see it: a title, column heads, and rows of text; without a title it is for the card alone."""
+    """A table with title, column heads and rows of text. Without a title, only the card shows it."""
 
     title: str
     head: tuple[str, ...]
@@ -21,9 +24,9 @@ class Shown:
 
 
 def flat_figures(figures: Mapping[str, Any], *, most: int = 100) -> list[Row]:
-    """(figure, value) for each figure, nested ones by their path: `classifier.accuracy`.
+    """(name, value) of each figure; nested figures are named by their path, `classifier.accuracy`.
 
-    A group of more than `most` figures is told by its size alone.
+    Of a group with more than `most` figures, only the size is given.
     """
     return list(_flat(figures, (), most))
 
@@ -51,26 +54,26 @@ def _flat(value: Any, path: tuple[str, ...], most: int) -> Iterator[Row]:
 
 
 def figure(value: Any) -> str:
-    """A value in a table: floats to four digits, – for none."""
+    """A value for a table: floats with four digits, – for None."""
     if value is None or isinstance(value, bool):
         return {None: "–", True: "yes", False: "no"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, the first column to the left and the others to the right."""
+    """A Markdown table with the first column aligned left, the others right."""
     body = [[table_cell(cell) for cell in row] for row in rows]
     lines = ["| " + " | ".join(line) + " |" for line in [head, *body]]
     return "\n".join([lines[0], "|---|" + "---:|" * (len(head) - 1), *lines[1:]])
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """A number with so many digits after the point, – for none."""
+    """A number with `digits` decimals; – for None."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
-    """`value [low, high]`; empty without one, – where it is unknown."""
+    """`value [low, high]`; `""` for None, – for an unknown value."""
     if item is None:
         return ""
     if item["value"] is None:
@@ -80,7 +83,7 @@ def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
 
 
 def table_cell(value: object) -> str:
-    """Text from data, safe inside a Markdown table: no markup, no line breaks."""
+    """Text from data for a cell of a Markdown table, without markup and line breaks."""
     text = " ".join(str(value).split())
     for sign, escaped in (
         ("&", "&amp;"),
@@ -88,7 +91,6 @@ def table_cell(value: object) -> str:
         (">", "&gt;"),
         ("|", "&#124;"),
         ("`", "&#96;"),
-        ("[", "&#91;"),
     ):
         text = text.replace(sign, escaped)
-    return text
+    return LINK.sub("&#91;", text)

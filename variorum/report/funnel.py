@@ -1,4 +1,4 @@
-"""What became of an edition's pictures, from source to release, by class, source and reason."""
+"""Counts of an edition's pictures from source to release, by class, source and reason, as tables and as a plot."""
 
 from __future__ import annotations
 
@@ -16,28 +16,26 @@ NAMES = {
     "kept": "kept",
     "weight": "kept with a weight",
     "relabel": "relabelled",
-    "review": "to people",
+    "review": "sent to people",
     "drop": "dropped",
 }
 COLUMNS = ("variant", "status", "labels", "origin", "licence", "action", "by", "why", "given")
-"""What is counted; an edition that curation hasn't touched lacks the last four."""
+"""Columns that are counted. The last four are missing in an edition that isn't a release."""
 TOUCHED = ("drop", "relabel", "review")
-"""Actions whose reasons are told by group."""
+"""Actions whose reasons are counted by group."""
 MOST = 20
-"""Groups that a table or a plot shows; an edition may have thousands of classes."""
-
-
+"""Groups that a table or plot shows; an edition may have thousands of classes."""
 HEAD = 2
-"""Bars that a panel's title and axis are as high as."""
+"""Height of a panel's title and axis, in bars."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What became of some pictures.
+    """Counts of a group of pictures.
 
     Attributes:
-        actions: one of `ACTIONS` to number.
-        reasons: (action, reason) to number, for the actions in `TOUCHED`.
+        actions: number of pictures by action, one of `ACTIONS`.
+        reasons: number of pictures by (action, reason), for the actions in `TOUCHED`.
     """
 
     actions: Counter[str] = field(default_factory=Counter)
@@ -45,12 +43,12 @@ class Group:
 
     @property
     def pictures(self) -> int:
-        """How many there are."""
+        """Number of pictures."""
         return self.actions.total()
 
     @property
     def touched(self) -> int:
-        """How many are dropped, relabelled or to be looked at."""
+        """Number of pictures dropped, relabelled or sent to review."""
         return sum(self.actions[action] for action in TOUCHED)
 
     def __add__(self, other: Group) -> Group:
@@ -62,10 +60,10 @@ class Funnel:
     """A release in counts.
 
     Attributes:
-        stages: (what, number of pictures), from first to last.
-        reasons: (action, step, reason, number), most frequent first.
-        groups: kind of group (`class`, `variant`, `source`, `licence`) to group; the most affected first.
-        class_folders: whether the only folders that pictures lie in are their classes, so that there is no `source`.
+        stages: (stage, number of pictures), from first to last.
+        reasons: (action, step, reason, number of pictures), most frequent first.
+        groups: by kind (`class`, `variant`, `source`, `licence`), the groups by name, most affected first.
+        class_folders: whether the class folders are the pictures' only folders, so that there are no `source` groups.
     """
 
     stages: list[tuple[str, int]]
@@ -75,7 +73,7 @@ class Funnel:
 
 
 def funnel(manifest: Manifest, rows: Any) -> Funnel:
-    """The counts of a release, or the first stages of an edition that wasn't curated, from its `edition_rows`."""
+    """The counts of a release, or the first stages of an edition, from its `edition_rows`."""
     names = dict(manifest.classes)
     reasons: Counter[tuple[str, str, str]] = Counter()
     groups: dict[str, dict[str, Group]] = {"class": {}, "variant": {}, "source": {}, "licence": {}}
@@ -123,12 +121,12 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
 
 
 def source_of(origin: str, label: str, name: str) -> str:
-    """The first folder in which a picture lies that isn't its class; empty when there is none."""
+    """The first folder of a picture's path that isn't its class; `""` without one."""
     return next((part for part in origin.split("/")[:-1] if part not in (label, name)), "")
 
 
 def most_affected(groups: Mapping[str, Group]) -> dict[str, Group]:
-    """Groups by the share of their pictures that isn't left alone, the highest first; the larger of two alike first."""
+    """Groups by share of `touched` pictures, highest first; ties by size, largest first."""
 
     def turn(pair: tuple[str, Group]) -> tuple[float, int, str]:
         name, group = pair
@@ -138,14 +136,14 @@ def most_affected(groups: Mapping[str, Group]) -> dict[str, Group]:
 
 
 def worst(groups: Mapping[str, Group], most: int = MOST) -> tuple[dict[str, Group], int, Group]:
-    """The first `most` affected groups in order, how many others there are, and those taken together."""
+    """The first `most` groups with `touched` pictures, the number of other groups, and their sum."""
     shown = dict([(name, group) for name, group in groups.items() if group.touched][:most])
     others = [group for name, group in groups.items() if name not in shown]
     return shown, len(others), sum(others, Group())
 
 
 def why(group: Group, most: int = 4) -> str:
-    """A group's reasons with their numbers, the commonest first: `copy 3, wrong_label 2`."""
+    """A group's reasons with their counts, most frequent first: `copy 3, wrong_label 2`."""
     by_reason: Counter[str] = Counter()
     for (_, reason), number in group.reasons.items():
         by_reason[reason] += number
@@ -156,13 +154,13 @@ def why(group: Group, most: int = 4) -> str:
 
 
 def plot(found: Funnel) -> bytes:
-    """The funnel, its reasons, and the most affected classes and sources as a PNG."""
+    """A PNG with the funnel, the reasons, and the most affected classes and sources."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     panels = {kind: _bars(found.groups.get(kind, {})) for kind in ("class", "source", "variant", "licence")}
     panels = {kind: bars for kind, bars in panels.items() if len(bars) > 1} or {"class": panels["class"]}
-    if "class" in panels:  # others only beside few classes, or the picture gets too long
+    if "class" in panels:  # with other groups too, the plot would get too long
         panels = {kind: bars for kind, bars in panels.items() if kind in ("class", "source")}
     causes = [(action, reason, number) for action, _, reason, number in found.reasons if action in ACTIONS][:MOST]
     left_rows = [len(found.stages), *([len(causes)] if causes else [])]
@@ -176,11 +174,11 @@ def plot(found: Funnel) -> bytes:
     _numbers(stages, found.stages, ["#6d6d6d"] * len(found.stages), "From source to release")
     if reasons:
         labels = [(_short(f"{NAMES[action]}: {reason}", 40), number) for action, reason, number in causes]
-        _numbers(reasons[0], labels, [COLOURS[action] for action, *_ in causes], "What curation said, and why")
+        _numbers(reasons[0], labels, [COLOURS[action] for action, *_ in causes], "Verdicts and reasons")
     axes = _stack(right, right_rows, rows)
     for place, (kind, bars) in zip(axes, panels.items(), strict=True):
-        _shares(place, bars, f"By {kind}, the most affected first")
-    axes[-1].set_xlabel("% of the pictures judged")
+        _shares(place, bars, f"By {kind}, most affected first")
+    axes[-1].set_xlabel("% of the judged pictures")
     handles = {
         label: handle for place in axes for handle, label in zip(*place.get_legend_handles_labels(), strict=True)
     }
@@ -194,7 +192,7 @@ def plot(found: Funnel) -> bytes:
 
 
 def _bars(groups: Mapping[str, Group]) -> list[tuple[str, Group]]:
-    """What a plot shows of a kind of group: the worst by name, and the others as one."""
+    """The groups that a plot shows: the worst ones by name, and the others as one."""
     if len(groups) <= MOST:
         return list(groups.items())
     shown, others, rest = worst(groups)
@@ -202,7 +200,7 @@ def _bars(groups: Mapping[str, Group]) -> list[tuple[str, Group]]:
 
 
 def _stack(figure: Any, panels: list[int], rows: int) -> list[Any]:
-    """Axes one below the other for panels of so many bars, all as thick; what is left of the `rows` stays empty."""
+    """Axes below each other, one per panel of so many bars. All bars are equally thick; spare `rows` stay empty."""
     rest = rows - sum(panels) - HEAD * len(panels)
     heights = [bars + HEAD for bars in panels] + ([rest] if rest else [])
     axes = list(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
@@ -246,6 +244,5 @@ def _dress(axes: Any, title: str) -> None:
 
 
 def _short(text: str, most: int = 30) -> str:
-    # a dollar sign would begin a formula
-    text = text.replace("$", r"\$")
+    text = text.replace("$", r"\$")  # a dollar sign would begin a formula
     return text if len(text) <= most else text[: most - 1] + "…"

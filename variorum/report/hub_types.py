@@ -1,4 +1,4 @@
-"""The types of an edition's shards, as `datasets` names them; they stand in the card, so they arrive with the data."""
+"""Column types of an edition in the terms of `datasets`. The card's header has them, so loaders find them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RECORD = ("id", "sha256", "parent", "variant", "labels", "origin", "licence", "r
 
 
 def features(manifest: Manifest) -> Any:
-    """`datasets.Features` of a sample: one column a member (`png`, `mask.png`, `cls`, `json`)."""
+    """`datasets.Features` of a sample: one column per member (`png`, `mask.png`, `cls`, `json`)."""
     from datasets import ClassLabel, Features, Image, List, Value
 
     record = {name: List(Value("string")) if name == "labels" else Value("string") for name in RECORD}
@@ -31,8 +31,8 @@ def features(manifest: Manifest) -> Any:
 def front_matter(manifest: Manifest) -> dict[str, Any]:
     """`configs` and `dataset_info` of the card's YAML header, in the Hub's layout.
 
-    `datasets` caches a local folder by its name and this header, not by its data. So the header names the digest, or
-    another edition of the same version would be answered from the cache.
+    `datasets` caches a local folder by its name and this header, not by its data. The header contains the digest, so
+    that another edition of the same version isn't read from the cache.
     """
     names: dict[str, Split] = {"default": "test", "quarantine": "quarantine"}
     present = {config: split for config, split in names.items() if split in manifest.shards}
@@ -44,7 +44,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         }
         for config, split in present.items()
     ]
-    types = features(manifest)._to_yaml_list()  # private, and the only writer of the format that the loader reads
+    types = features(manifest)._to_yaml_list()  # private, but nothing public writes the format that the loader reads
     return {
         "configs": configs,
         "dataset_info": [_info(manifest, config, split, types) for config, split in present.items()],
@@ -65,10 +65,10 @@ def _info(manifest: Manifest, config: str, split: Split, types: Any) -> dict[str
 
 
 def read_back(folder: str, manifest: Manifest) -> str:
-    """Load an edition as anyone does and say what came: rows, columns, and the first picture decoded.
+    """Load an edition with `datasets` and describe the result: rows, columns, the first picture decoded.
 
     Raises:
-        StoreError: when another number of pictures comes than the edition has.
+        StoreError: the number of rows isn't the edition's number of pictures.
     """
     from datasets import load_dataset
 

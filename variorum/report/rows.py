@@ -1,4 +1,4 @@
-"""An edition's table as reports read it: each unit's table is opened once, and every row knows its shard."""
+"""An edition's table for reports: each unit's table is opened once, and each row has its shard."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ COLUMNS = (
     "why",
     "given",
 )
-"""What reports show; a unit that curation hasn't touched lacks the last four, which are null then."""
+"""Columns of reports. The last four are null for units without verdicts."""
 SPLIT_OF: Mapping[str, Split] = {"accepted": "test", "quarantined": "quarantine"}
-"""In which split the pictures of a status lie; the others lie in none."""
+"""The split of the pictures with a status; other statuses have none."""
 
 
 def edition_rows(manifest: Manifest, store: Store) -> Any:
-    """One row per picture, made or not, with `COLUMNS` and `shard`: its shard's index in its split, -1 for none."""
+    """One row per picture, made or not, with `COLUMNS` and `shard`, the shard's index in its split, or -1."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -45,12 +45,12 @@ def edition_rows(manifest: Manifest, store: Store) -> Any:
         for status in SPLIT_OF:
             mine = pc.and_(pc.equal(table.column("status"), status), there).to_numpy()
             shard[mine] = passed[status]
-            passed[status] += bool(mine.any())  # a unit has one shard per split, unless it has no such picture
+            passed[status] += bool(mine.any())  # a unit has at most one shard per split
         tables.append(table.append_column("shard", pa.array(shard)))
     return pa.concat_tables(tables, promote_options="default")
 
 
 def variants(rows: Any) -> list[str]:
-    """The edition's variants in the order in which they were made, without those that have no picture."""
+    """The edition's variants in the order in which they were made, except those without a picture."""
     pairs = zip(rows.column("variant").to_pylist(), rows.column("start").to_pylist(), strict=True)
     return list(dict.fromkeys(variant for variant, start in pairs if start >= 0))

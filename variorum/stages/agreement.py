@@ -1,6 +1,6 @@
-"""How an edition's detectors compare: how much each flags, in which classes, and whether two of them say the same.
+"""Comparison of an edition's detectors: how much each flags, in which classes, and how far two of them agree.
 
-A detector is a step that follows the naming convention: `<step>.flag`, `<step>.score`, or both.
+A step counts as a detector if it has a column `<step>.flag`, `<step>.score`, or both.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 TAIL = 2
 MOST = 30
-"""Classes that are told of; an edition may have thousands."""
+"""Classes that are listed; an edition may have thousands."""
 LEAST = 10
-"""Pictures that two detectors must both have judged for their agreement to be told."""
+"""Pictures that two detectors must both have judged before their agreement is computed."""
 
 
 def detector_figures(table: pa.Table, classes: Sequence[tuple[str, str]]) -> dict[str, Json]:
-    """`flagged`, `agreement` and `classes` of the detectors whose columns are in the table; empty where none has flags.
+    """`flagged`, `agreement` and `classes` of the detectors in a table; empty if no detector has flags.
 
     Args:
-        table: of `decide`: the edition's columns and every step's.
-        classes: the manifest's, (id, name) in index order.
+        table: the edition's columns and those of all steps, as `decide` gets them.
+        classes: (id, name) in index order, as in the manifest.
     """
     own = Table(table)
     flags = {name: own[f"{name}.flag"] for name in _steps(table, ".flag") if _is(table, f"{name}.flag", "bool")}
@@ -54,15 +54,16 @@ def detector_figures(table: pa.Table, classes: Sequence[tuple[str, str]]) -> dic
 
 
 def flag_shares(flags: Mapping[str, Bools], judged: Mapping[str, Bools], y: Ints) -> dict[str, Json]:
-    """What share of the pictures that it judged a detector flags: of all, of the tail classes, and of both `alone`.
+    """The flagged share of the pictures that each detector judged: `all`, `tail`, `all_alone` and `tail_alone`.
 
-    Alone means of the pictures that no other detector flags. They are presumed clean, so a detector that flags more of
-    them in the tail than elsewhere takes rare for wrong. None where there are no such pictures, or no flags.
+    `tail` counts only tail classes. `alone` counts only pictures that no other detector flags. These are presumed
+    clean, so a detector that flags more of them in the tail than elsewhere mistakes rare for wrong. A share is None if
+    there are no such pictures, or the detector has no flags.
 
     Args:
         flags: `[n]` by detector.
         judged: `[n]` by detector.
-        y: labels `[n]` in 0..K-1, -1 for none.
+        y: labels `[n]` in 0..K-1, -1 for unlabelled.
     """
     tail = np.zeros(len(y), bool)
     tail[y >= 0] = class_tiers(y[y >= 0]) == TAIL
@@ -81,9 +82,9 @@ def flag_shares(flags: Mapping[str, Bools], judged: Mapping[str, Bools], y: Ints
 
 
 def agreement(flags: Mapping[str, Bools], scores: Mapping[str, Floats], judged: Mapping[str, Bools]) -> list[Json]:
-    """φ of the flags and Spearman's ρ of the scores for each two detectors, over the pictures that both judged.
+    """φ of the flags and Spearman's ρ of the scores of each pair of detectors, over the pictures that both judged.
 
-    None where a detector flags nothing or everything, has no such column, or they have too few pictures in common.
+    None if one of them lacks the column, flags nothing or everything, or if they share fewer than `LEAST` pictures.
     """
     from scipy.stats import rankdata
 
@@ -112,7 +113,7 @@ def agreement(flags: Mapping[str, Bools], scores: Mapping[str, Floats], judged: 
 
 
 def flagged_classes(flags: Mapping[str, Bools], y: Ints, ids: Sequence[str]) -> list[Json]:
-    """The classes of which the largest share is flagged by any detector: id, pictures, and each detector's share."""
+    """The classes with the largest share flagged by any detector: id, number of pictures, flagged share by detector."""
     if not flags or not len(ids):
         return []
     sizes = np.bincount(y[y >= 0], minlength=len(ids))
@@ -135,7 +136,7 @@ def flagged_classes(flags: Mapping[str, Bools], y: Ints, ids: Sequence[str]) -> 
 
 
 def correlation(a: NDArray[Any], b: NDArray[Any]) -> float | None:
-    """Pearson's, of booleans φ; None where one of them is constant."""
+    """Pearson's correlation, which is φ for booleans; None if one of the two is constant."""
     x, z = (values - values.mean() for values in (a.astype(np.float64), b.astype(np.float64)))
     spread = float(np.sqrt((x @ x) * (z @ z)))
     return _rounded(float(x @ z) / spread) if spread > 0 else None

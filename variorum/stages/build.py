@@ -1,4 +1,4 @@
-"""Building: each unit's pictures are read, made and written once, and the finished units are sealed as an edition."""
+"""Building: reads, makes and writes each unit's pictures once, and seals the finished units as an edition."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Source
-from variorum.schemas.errors import TooManyFailures
+from variorum.schemas.errors import RecipeError, TooManyFailures
 from variorum.schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
@@ -48,7 +48,7 @@ RECORDED = (
     "transformers",
     "pyarrow",
 )
-"""Packages whose versions a receipt notes."""
+"""Packages whose versions a receipt records."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
 SPLITS: tuple[Split, ...] = ("test", "quarantine")
@@ -74,23 +74,23 @@ class Build:
         return self.job.store.receipt(part.key)
 
     def check(self) -> None:
-        """Whether all models can be had, those of later components too. Raises ModelUnavailable."""
+        """Raise ModelUnavailable if a model is missing, those of later components included."""
         recipe = self.job.recipe
         check_models((recipe.source, *recipe.generate, *self.then), self.job.ctx)
 
     @running_out()
     def make(self, part: Unit, advance: Advance) -> Receipt:
-        """Make a unit's pictures, write its shards and table, and leave the receipt.
+        """Make a unit's pictures, write its shards and table, and store the receipt.
 
         Decoding, the generators, and encoding with writing run in three threads joined by bounded queues.
 
         Raises:
             TooManyFailures: more than `max_failure_rate` of the unit's source samples had a failure.
-            VariorumError: whatever a component or the store found wrong.
+            VariorumError: the error of a component or of the store.
         """
         recipe, ctx, store = self.job.recipe, self.job.ctx, self.job.store
         done = store.receipt(part.key)
-        if done and store.has(done.files()):  # another process made it meanwhile
+        if done and store.has(done.files()):  # another process has made it meanwhile
             advance(part.samples)
             return done
         began = time.time(), time.process_time()
@@ -102,18 +102,20 @@ class Build:
         for generator in recipe.generate:
             items = generator.generate(_samples(items, failures, roots), ctx)
         rows: list[dict[str, Any]] = []
+        made_ids: set[str] = set()
         with (
             store.temporary(".test.tar") as accepted_path,
             store.temporary(".quarantine.tar") as quarantine_path,
             ShardWriter(accepted_path) as accepted,
             ShardWriter(quarantine_path) as quarantine,
-            closing(pictures),  # a generator that raised leaves it open for as long as its traceback lives
+            closing(pictures),  # if a generator raises, its traceback would keep this open
             closing(prefetch(items, AHEAD)) as made_items,
         ):
             for item in made_items:
                 if isinstance(item, Failure):
                     failures.append(item)
                     continue
+                check_new(item, made_ids)
                 writer = quarantine if item.reason else accepted
                 members, row = encode_sample(item, index)
                 rows.append({**row, "source": _root(item, roots), "start": writer.write(item.id, members)})
@@ -152,7 +154,7 @@ class Build:
 
 
 def _samples(items: Iterable[Sample | Failure], failures: list[Failure], roots: dict[str, str]) -> Iterator[Sample]:
-    """Let samples through to the next generator, collect failures, note which source sample each comes from."""
+    """Pass samples on to the next generator, collect failures, and record the source sample of each."""
     for item in items:
         if isinstance(item, Failure):
             failures.append(item)
@@ -162,12 +164,23 @@ def _samples(items: Iterable[Sample | Failure], failures: list[Failure], roots: 
 
 
 def _root(item: Sample | Failure, roots: dict[str, str]) -> str:
-    """Id of the source sample that an item comes from; `roots` has those of everything that went into a generator."""
+    """Id of the source sample that an item comes from; `roots` has it for all items that went into a generator."""
     return roots.get(item.id) or roots.get(item.parent) or item.id
 
 
+def check_new(sample: Sample, ids: set[str]) -> None:
+    """Note a sample's id. Raises RecipeError if another sample of the unit has it."""
+    if sample.id in ids:
+        maker = f"{sample.ops[-1]['name']}: " if sample.ops else ""
+        raise RecipeError(
+            f"{maker}two pictures of {sample.origin or sample.id} have the variant {sample.variant!r} and the same "
+            "`requested`, so they have one id; give each its own, and yield each picture once"
+        )
+    ids.add(sample.id)
+
+
 def check_failures(recipe: Recipe, unit: Unit, failures: list[Failure], roots: dict[str, str]) -> None:
-    """Raise TooManyFailures past the recipe's `max_failure_rate`, with the reasons and the first failure."""
+    """Raise TooManyFailures beyond the recipe's `max_failure_rate`, with the reasons and the first failure."""
     failed = [failure for failure in failures if failure.status == "failed"]
     sources = {_root(failure, roots) for failure in failed}
     if len(sources) > recipe.max_failure_rate * unit.samples:
@@ -183,10 +196,10 @@ def check_failures(recipe: Recipe, unit: Unit, failures: list[Failure], roots: d
 
 
 def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | None = None) -> Manifest:
-    """Seal an edition out of its units' receipts, in the plan's order, and the table of requests.
+    """Seal an edition from its units' receipts, in the plan's order, and the table of requests.
 
     Raises:
-        VersionDrift: the version is sealed and holds something else.
+        VersionDrift: the version is sealed already with other content.
     """
     recipe, plan, store = job.recipe, job.plan, job.store
     rows = [receipt.rows for receipt in receipts]
@@ -219,7 +232,7 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
 
 
 def note_source(manifest: Manifest, source: Source, store: Store) -> None:
-    """Note beside an edition where its data lies; it is in no digest."""
+    """Record the place of an edition's data beside the manifest. No digest covers it."""
     place = source.place().encode()
     if read_beside(manifest, SOURCE, store) != place:
         write_beside(manifest, SOURCE, place, store)

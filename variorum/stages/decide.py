@@ -1,4 +1,4 @@
-"""Deciding: verdicts from columns, settled into one per picture, and what people are asked."""
+"""Deciding: deciders turn columns into verdicts, which are settled to one per picture; and the review queue."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 from variorum.edition.ledgers import put_ledger, put_queue
 from variorum.edition.store import Store
 from variorum.edition.tables import filled_rows, keep_verdicts, read_table
-from variorum.schemas.component import Decider, Detector
+from variorum.schemas.component import Context, Decider, Detector
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Action, Verdict
 from variorum.stages.agreement import detector_figures
-from variorum.stages.job import Job, pins
+from variorum.stages.job import Job, figures_of, pins
 from variorum.stages.score import Columns, add_columns, picture_table
 
 STRENGTH: Mapping[Action, int] = {"drop": 5, "review": 4, "relabel": 3, "weight": 2, "audit": 1, "keep": 0}
-"""Which action wins where deciders differ. People are asked before a label is changed, not before damage is dropped."""
+"""The stronger action wins if deciders differ. Review beats relabel, but not drop: damaged pictures need no review."""
 
 
 def decide(
@@ -32,7 +32,7 @@ def decide(
     """Verdicts and figures from all columns, kept as a numbered ledger.
 
     Raises:
-        RecipeError: no picture would be left, unless forced; or a decider judged a picture that isn't there.
+        RecipeError: no picture would be left, unless forced; or a decider judged an unknown picture.
     """
     steps, ctx, store = job.recipe.curate, job.ctx, job.store
     table = picture_table(manifest, store) if table is None else table
@@ -45,15 +45,15 @@ def decide(
         for step in steps:
             if isinstance(step, Decider) and step.reads_verdicts == late:
                 name = step.component_name()
-                said[name] = list(step.decide(Table(table, name), ctx))
+                said[name] = decided(step, Table(table, name), ctx)
     verdicts = [verdict for found in said.values() for verdict in found]
     settled = settle(verdicts)
     check_verdicts(settled.values(), table, force=force)
     figures = {}
     for step in steps:
         name = step.component_name()
-        if found := step.figures(Table(table, name, verdicts=said.get(name, ())), ctx):
-            figures[name] = dict(found)
+        if found := figures_of(step, Table(table, name, verdicts=said.get(name, ())), ctx):
+            figures[name] = found
     ledger = Ledger(
         edition=manifest.digest(),
         curate=[step.identity() for step in steps],
@@ -71,8 +71,21 @@ def decide(
     return number, ledger
 
 
+def decided(decider: Decider, table: Table, ctx: Context) -> list[Verdict]:
+    """A decider's verdicts. Raises RecipeError for anything else, and for an action that doesn't exist."""
+    given, where = decider.decide(table, ctx), f"curate.{decider.component_name()}"
+    found: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    for verdict in found:
+        if not isinstance(verdict, Verdict):
+            kind = type(verdict).__name__
+            raise RecipeError(f"{where}: decide gave {kind}; it must yield `table.verdict(row, action, reason)`")
+        if verdict.action not in STRENGTH:
+            raise RecipeError(f"{where}: no action {verdict.action!r}; there are: {', '.join(sorted(STRENGTH))}")
+    return found
+
+
 def check_labels(job: Job, manifest: Manifest) -> None:
-    """Raise RecipeError when no picture has a label and there are steps that need some; asked before measuring."""
+    """Raise RecipeError if no picture has a label and a step needs labels; called before measuring."""
     wanting = [step.component_name() for step in job.recipe.curate if step.needs_labels]
     if not wanting:
         return
@@ -88,7 +101,7 @@ def check_labels(job: Job, manifest: Manifest) -> None:
 
 
 def add_verdicts(table: Any, settled: Mapping[str, Verdict]) -> Any:
-    """The table with `verdict.action` and `verdict.labels`: what is settled so far for each picture."""
+    """The table with `verdict.action` and `verdict.labels`, the verdicts settled so far."""
     import pyarrow as pa
 
     said = [settled.get(sample_id) for sample_id in table.column("id").to_pylist()]
@@ -98,7 +111,7 @@ def add_verdicts(table: Any, settled: Mapping[str, Verdict]) -> Any:
 
 
 def settle(verdicts: Iterable[Verdict]) -> dict[str, Verdict]:
-    """One verdict per picture: the strongest action, and of two alike the first.
+    """One verdict per picture: the strongest action, the first of equal ones.
 
     Deciders that propose different labels send the picture to review; weights multiply.
     """
@@ -115,7 +128,7 @@ def settle(verdicts: Iterable[Verdict]) -> dict[str, Verdict]:
 
 
 def action_counts(settled: Mapping[str, Verdict]) -> dict[str, dict[str, int]]:
-    """Action to reason to number of pictures."""
+    """Number of pictures by action and reason."""
     pairs = Counter((verdict.action, verdict.reason) for verdict in settled.values())
     found: dict[str, dict[str, int]] = {}
     for (action, reason), number in sorted(pairs.items()):
@@ -124,7 +137,7 @@ def action_counts(settled: Mapping[str, Verdict]) -> dict[str, dict[str, int]]:
 
 
 def check_verdicts(settled: Any, table: Any, *, force: bool) -> None:
-    """Refuse verdicts on pictures that aren't there, and those that would leave nothing. Raises RecipeError."""
+    """Raise RecipeError for verdicts on unknown pictures, and for verdicts that would leave no picture."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -134,7 +147,7 @@ def check_verdicts(settled: Any, table: Any, *, force: bool) -> None:
     for verdict, sha256 in zip(settled, table.column("sha256").take(rows).to_pylist(), strict=True):
         if verdict.sha256 != sha256:
             raise RecipeError(
-                f"curate.{verdict.by}: gave a verdict on {verdict.id}, which is no picture of the edition"
+                f"curate.{verdict.by}: gave a verdict on {verdict.id}, which isn't a picture of the edition"
             )
         if verdict.action == "drop":
             cause = (verdict.by, verdict.reason)
@@ -147,7 +160,7 @@ def check_verdicts(settled: Any, table: Any, *, force: bool) -> None:
 
 
 def added_members(steps: Sequence[Detector | Decider], columns: Columns, store: Store) -> dict[str, str]:
-    """Members that a release adds to its samples. Raises RecipeError when some samples have one and some don't."""
+    """Members that a release adds to its samples. Raises RecipeError if only some samples have one."""
     found = {}
     for step in steps:
         name = step.component_name()
@@ -164,12 +177,12 @@ def added_members(steps: Sequence[Detector | Decider], columns: Columns, store: 
 
 
 def review_queue(verdicts: Iterable[Verdict], table: Any) -> str:
-    """What people are asked, as CSV: one line per picture, most suspect first.
+    """The review queue as CSV: one line per picture, most suspect first.
 
-    Pictures on which deciders contradict each other come first, the audit's random sample last. In between, reasons
-    come in the order in which verdicts first name them, because values behind different reasons can't be compared;
-    within a reason the highest value comes first. A picture drawn for the audit is asked about whatever else is done
-    with it, and a relabelled one about its new label.
+    Pictures on which deciders contradict each other come first, the audit's random sample comes last. In between,
+    reasons are in the order of their first verdicts, because values of different reasons can't be compared. Within a
+    reason, the highest value comes first. Pictures drawn for the audit are always in the queue; for a relabelled one,
+    the new label is in question too.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -205,5 +218,5 @@ def review_queue(verdicts: Iterable[Verdict], table: Any) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that a spreadsheet doesn't take for a formula."""
+    """Text that a spreadsheet doesn't read as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

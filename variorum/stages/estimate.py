@@ -1,4 +1,4 @@
-"""What a run will cost, judged by what the same dataset's units cost in this store before; never guessed."""
+"""The cost of a run, from the receipts of the same dataset's earlier units in this store."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from variorum.stages.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is known of a run before it.
+    """The cost of a run, as far as it is known before.
 
     Attributes:
-        done: units finished already.
-        units: all of them.
-        measured_on: source samples of earlier units that the figures come from; 0 when there are none, and then:
-        disk_bytes: None; else the size of the finished edition's shards and tables, without releases of it.
-        peak_bytes: None; else the most memory that a process used so far.
-        seconds: None; else what is left for one worker.
+        done: number of finished units.
+        units: number of all units.
+        measured_on: number of source samples in the earlier units; if 0, the rest is None.
+        disk_bytes: size of the finished edition's shards and tables, without releases.
+        peak_bytes: highest memory use of a process so far.
+        seconds: remaining time with one worker.
     """
 
     done: int
@@ -32,7 +32,7 @@ class Estimate:
 
     @property
     def text(self) -> str:
-        """In a sentence."""
+        """The estimate in a sentence."""
         if self.disk_bytes is None or self.seconds is None:
             return "none: no unit of this dataset was made in this store yet; a run with --limit gives one"
         memory = f", {_bytes(self.peak_bytes)} of memory at most" if self.peak_bytes else ""

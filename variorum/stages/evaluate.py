@@ -1,4 +1,4 @@
-"""Evaluating: an evaluation's figures over a sealed edition, kept beside its manifest."""
+"""Evaluating: the figures of an evaluation on a sealed edition, stored beside its manifest."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import SourceError
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.table import Table
-from variorum.stages.job import Job, pins
+from variorum.stages.job import Job, figures_of, pins
 
 SET = "set"
-"""Column that says which reference a row belongs to."""
+"""Column with the name of the reference that a row belongs to."""
 
 
 def check_references(job: Job) -> None:
-    """Whether evaluations and comparisons with other sources will work; asked before any picture is made.
+    """Check the references and models of evaluations and detectors; called before any picture is made.
 
     Raises:
         SourceError: a reference is missing or empty.
-        RecipeError: an alias isn't known, or a model would judge what it filtered.
+        RecipeError: an alias is unknown, or a model would judge pictures that it filtered.
         ModelUnavailable: a model has no pin yet.
     """
     recipe, ctx = job.recipe, job.ctx
@@ -40,7 +40,7 @@ def check_references(job: Job) -> None:
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
-    """A model that decided what is in an edition may not be measured on it. Raises RecipeError naming the alias."""
+    """Raise RecipeError if the evaluation uses a model that decided which pictures are in the edition."""
     refuse_filters(pins(evaluation, job.ctx), manifest.filters)
 
 
@@ -54,20 +54,17 @@ def evaluation_key(evaluation: Evaluation, manifest: Manifest, job: Job) -> str:
 
 
 def kept_figures(evaluation: Evaluation, manifest: Manifest, job: Job) -> Mapping[str, Json] | None:
-    """The figures that lie beside the manifest, if they are of this evaluation as it is now."""
+    """The figures beside the manifest, if they are up to date."""
     kept = read_figures(evaluation.component_name(), manifest, job.store)
     return kept["figures"] if kept and kept.get("key") == evaluation_key(evaluation, manifest, job) else None
 
 
 def read_figures(name: str, manifest: Manifest, store: Any) -> dict[str, Any] | None:
-    """What `evaluation-<name>.json` says, or None: `figures`, and the pins of the `models` measured.
-
-    Figures of what a -dev edition was before it moved don't count.
-    """
+    """Content of `evaluation-<name>.json`: `figures`, and the pins of the `models`. None if missing or out of date."""
     data = read_beside(manifest, f"evaluation-{name}.json", store)
     try:
         kept = json.loads(data) if data else None
-    except ValueError:  # damaged; the evaluation writes it again
+    except ValueError:  # damaged; running the evaluation again replaces it
         return None
     return kept if isinstance(kept, dict) and kept.get("edition") == manifest.digest() else None
 
@@ -79,14 +76,14 @@ def put_figures(
     measured: Sequence[ShardInfo],
     references: Mapping[str, Sequence[ShardInfo]],
 ) -> Mapping[str, Json]:
-    """Compute an evaluation's figures and keep them beside the manifest.
+    """Compute an evaluation's figures and store them beside the manifest.
 
     Args:
-        evaluation: which one.
+        evaluation: the evaluation.
         manifest: the edition.
         job: has the seed and the store.
-        measured: its rows of each shard.
-        references: its rows of each reference, by name.
+        measured: tables of its rows, one per shard.
+        references: by reference, tables of its rows, one per piece.
     """
     import pyarrow as pa
 
@@ -98,7 +95,7 @@ def put_figures(
                 rows = rows.append_column(SET, pa.array([reference] * len(rows), pa.string()))
             tables.append(rows)
     table = joined(f"evaluate.{name}", tables) if tables else pa.table({})
-    figures = dict(evaluation.figures(Table(table, name), job.ctx))
+    figures = figures_of(evaluation, Table(table, name), job.ctx)
     record = {
         "edition": manifest.digest(),
         "key": evaluation_key(evaluation, manifest, job),

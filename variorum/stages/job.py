@@ -1,9 +1,9 @@
-"""A job is a recipe, a profile of models and a store: all that a stage needs, here or on another machine."""
+"""A job is a recipe, a profile of models and a store: all that a stage needs, on any machine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -11,21 +11,24 @@ from variorum.edition.store import Store
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
-from variorum.schemas.component import Component, Context
+from variorum.schemas.canonical import Json, check_json
+from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
+from variorum.schemas.table import Table
 from variorum.stages.plan import Plan, plan
 
 Profile = Literal["embedded", "hub"]
 
 
 class Job:
-    """A recipe on a profile into a store. It pickles as plain values, so a runner can send it anywhere.
+    """A recipe, a profile and a store. It pickles as plain values, so a runner can send it to any process.
 
     Args:
         recipe: what to make.
-        store: where to: a store, or its folder or URL.
+        store: a store, or its folder or URL.
         profile: which table of models stands behind the aliases.
-        ctx: what the components may use, instead of the profile's models and this machine's cache.
+        ctx: used in place of the profile's models and this machine's cache.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class Job:
 
     @cached_property
     def plan(self) -> Plan:
-        """Units and identity of the edition, worked out once. Raises what `stages.plan.plan` raises."""
+        """Units and identity of the edition, computed once. Raises the errors of `stages.plan.plan`."""
         return plan(self.recipe, self.ctx)
 
     def component(self, name: str) -> Any:
@@ -51,26 +54,39 @@ class Job:
 
 @cache
 def reopened(recipe: str, store: str, profile: Profile) -> Job:
-    """The job that these plain values stand for, one per process."""
+    """The job with these plain values, one per process."""
     return Job(Recipe.parse(json.loads(recipe)), store, profile)
 
 
 @cache
 def models(profile: Profile) -> ModelTable:
-    """The process's one table of a profile, so that weights are loaded once."""
+    """The table of a profile, one per process, so that weights are loaded once."""
     return ModelTable(profile)
 
 
 def open_context(recipe: Recipe, profile: Profile) -> Context:
-    """What a recipe's components may use: its seed, the profile's models, the disk cache, its source."""
+    """The context of a recipe's components: its seed, the profile's models, the disk cache, its source."""
     return Context(recipe.seed, models(profile), DiskMemo(cache_dir() / "memo"), recipe.source)
 
 
 def check_models(components: Iterable[Component], ctx: Context) -> None:
-    """Whether the models that components ask for can be had here. Raises ModelUnavailable, with a line for each."""
+    """Raise ModelUnavailable, with one line each, if models that the components ask for are unavailable here."""
     ctx.models.check({alias for component in components for alias in component.aliases()})
 
 
+def figures_of(component: Detector | Decider | Evaluation, table: Table, ctx: Context) -> dict[str, Json]:
+    """A component's figures. Raises RecipeError for what JSON can't hold."""
+    where = f"{'evaluate' if isinstance(component, Evaluation) else 'curate'}.{component.component_name()}"
+    found: object = component.figures(table, ctx)
+    if not isinstance(found, Mapping):
+        raise RecipeError(f"{where}: figures gave {type(found).__name__}; it must return a mapping from name to figure")
+    try:
+        check_json(found, "figures")
+    except TypeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+    return dict(found)
+
+
 def pins(component: Component, ctx: Context) -> dict[str, str]:
-    """Alias to pin of the models that a component asks for."""
+    """Pin by alias, for the models that a component asks for."""
     return {alias: ctx.models.pin(alias) for alias in component.aliases()}

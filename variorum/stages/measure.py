@@ -1,13 +1,13 @@
-"""Measuring: what detectors and evaluations see in pictures, one piece at a time, kept by what it depends on.
+"""Measuring: detectors and evaluations look at pictures, one piece at a time.
 
-A piece is a shard of the edition or a stretch of a source to compare with. It is read and decoded once for all
-components that still have to look at it.
+A piece is a shard of the edition, or a range of samples of a reference. It is read and decoded once for all components
+that haven't measured it yet. The results are stored by everything that they depend on.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
@@ -40,16 +40,16 @@ Measurer = Detector | Evaluation
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is measured at a time.
+    """Pictures that are measured together.
 
     Attributes:
-        content: what the pictures are, for keys: a shard's sha256, or a source's digest with the positions.
-        samples: how many.
-        keys: component to the key of its table.
+        content: identity of the pictures: a shard's sha256, or a source's digest with the positions.
+        samples: number of pictures.
+        keys: key of the table, by component.
         shard: of the edition; None for a reference.
         owner: name of the component that has the reference.
-        reference: its name there; `""` for the edition.
-        start: position of its first sample in the reference.
+        reference: name of the reference; `""` for the edition.
+        start: position of the first sample in the reference.
     """
 
     content: Json
@@ -70,14 +70,14 @@ class Piece:
 
 
 class Measure:
-    """What some detectors or evaluations measure on some pieces; the result has a table for each component.
+    """Detectors or evaluations, applied to pieces. The result has one table per component.
 
     Args:
-        job: whose recipe has them.
+        job: its recipe has the components.
         measurers: the detectors or evaluations.
-        pieces: with the keys of their tables.
-        doing: what progress says.
-        then: components that will work on the result, whose models are checked too.
+        pieces: have the keys of the tables.
+        doing: text of the progress report.
+        then: components that will use the result; their models are checked too.
     """
 
     name = "measure"
@@ -103,7 +103,7 @@ class Measure:
 
     @property
     def measurers(self) -> list[Measurer]:
-        """The components, out of the job's recipe."""
+        """The components, from the job's recipe."""
         return [self.job.component(name) for name in self.names]
 
     def parts(self) -> Sequence[Piece]:
@@ -111,18 +111,18 @@ class Measure:
         return self.pieces
 
     def kept(self, part: Piece) -> Tables | None:
-        """The tables, if there is one for each component."""
+        """The tables, if each component has one."""
         found = {name: self.job.store.table(key) for name, key in part.keys.items()}
         tables = {name: info for name, info in found.items() if info}
         return Tables(tables=tables) if len(tables) == len(found) else None
 
     def check(self) -> None:
-        """Whether the models can be had, those of later components too. Raises ModelUnavailable."""
+        """Raise ModelUnavailable if a model is missing, those of later components included."""
         check_models([*self.measurers, *self.then], self.job.ctx)
 
     @running_out()
     def make(self, part: Piece, advance: Advance) -> Tables:
-        """Measure a piece with the components whose tables are missing, in one pass over the pictures.
+        """Measure a piece with all components whose tables are missing, in one pass over the pictures.
 
         Raises:
             RecipeError: a detector gives more or fewer rows than samples, or columns of mixed shapes.
@@ -173,7 +173,7 @@ def edition_pieces(manifest: Manifest, measurers: Sequence[Measurer], ctx: Conte
 
 
 def reference_pieces(owner: Measurer, name: str, measurers: Sequence[Measurer], ctx: Context) -> list[Piece]:
-    """One of a component's references in stretches of `PIECE` samples. Raises SourceError when it is missing."""
+    """One of a component's references in ranges of `PIECE` samples. Raises SourceError if it is missing."""
     source = owner.references()[name]
     held, size = digest([source.fingerprint(), source.pin(ctx)]), source.size(ctx)
     starts = range(0, size, PIECE)
@@ -186,9 +186,9 @@ def reference_pieces(owner: Measurer, name: str, measurers: Sequence[Measurer], 
 
 
 def table_keys(contents: Sequence[Json], measurers: Sequence[Measurer], ctx: Context) -> list[dict[str, str]]:
-    """For each content, by component, the digest of all that decides what it measures there.
+    """For each content, the keys of the tables by component: digests of all that decides the measurement.
 
-    Every field counts that isn't declared `late`, and always the seed, the classes and the models.
+    All fields count except those declared `late`. The seed, the classes and the models always count.
     """
     classes: list[Json] = [[one.id, one.name] for one in ctx.source.classes(ctx)] if ctx.source else []
     common: dict[str, list[Json]] = {}
@@ -212,26 +212,26 @@ def shard_samples(shard: ShardInfo, job: Job, advance: Advance = lambda _: None)
 def source_pictures(
     name: str, source: Source, start: int, stop: int, ctx: Context, advance: Advance = lambda _: None
 ) -> Iterator[Sample]:
-    """Samples `start` to `stop - 1` of a source with decoded pixels; unreadable ones are left out, with a warning.
+    """Samples `start` to `stop - 1` of a source with decoded pixels; unreadable ones are skipped with a warning.
 
     Args:
-        name: what the source is called in messages.
-        source: whose pictures.
+        name: of the source in messages.
+        source: has the pictures.
         start: position of the first.
         stop: position after the last.
-        ctx: what the source may use.
-        advance: called with 1 for each.
+        ctx: for the source.
+        advance: called with 1 for each sample.
 
     Raises:
         SourceError: none of them can be read, or the source has no pictures.
     """
-    read, why = 0, "it gives none"
+    read, why = 0, "there are none"
     for item in decoded(source.read(start, stop, ctx), advance):
         if isinstance(item, Failure):
             why = item.detail or item.reason
             log.warning("%s: %s is left out: %s", name, item.origin or item.id, why)
         elif isinstance(item.image, bytes):
-            raise SourceError(f"{name}: {source.component_name()} has no pictures, only what to make")
+            raise SourceError(f"{name}: {source.component_name()} has no pictures, only prompts")
         else:
             read += 1
             yield item
@@ -240,7 +240,13 @@ def source_pictures(
 
 
 def _measured(measurer: Measurer, samples: Sequence[Sample], ctx: Context) -> list[Row]:
-    found = list(measurer.measure(samples, ctx))
+    given, part = measurer.measure(samples, ctx), "curate" if isinstance(measurer, Detector) else "evaluate"
+    found = list(given) if isinstance(given, Iterable) else [given]
+    if odd := [row for row in found if not isinstance(row, Mapping)]:
+        raise RecipeError(
+            f"{part}.{measurer.component_name()}: measure gave {type(odd[0]).__name__}; it must yield mappings from "
+            "column to value"
+        )
     if isinstance(measurer, Detector) and len(found) != len(samples):
         raise RecipeError(
             f"curate.{measurer.component_name()}: measure gave {len(found)} rows for {len(samples)} samples; "

@@ -1,7 +1,7 @@
-"""From a recipe to its units: stretches of source samples, each with a key that covers all that decides its pictures.
+"""From a recipe to its units: ranges of source samples, each with a key that covers all that decides its pictures.
 
 The key is a digest of the source's data, the components with their fields and revisions, the model pins and the seed.
-So a receipt under a key means that the unit is finished, whichever process did it.
+So a receipt under a key means that the unit is finished, no matter which process made it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
 
 FORMAT = 1
-"""Bumped when the shards or the table of an unchanged recipe would come out differently."""
+"""Increased when the shards or the table of an unchanged recipe would change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Source samples `start` to `stop - 1`, and the key of what the recipe makes of them."""
+    """Source samples `start` to `stop - 1`, and the key of the pictures that the recipe makes of them."""
 
     start: int
     stop: int
@@ -27,7 +27,7 @@ class Unit:
 
     @property
     def samples(self) -> int:
-        """How many source samples it reads."""
+        """Number of source samples."""
         return self.stop - self.start
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a recipe comes to on this source with these models, before any work."""
+    """The units and the identity of an edition, known before any work."""
 
     units: tuple[Unit, ...]
     size: int
@@ -51,7 +51,7 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
 
     Raises:
         SourceError: the source is missing or empty.
-        RecipeError: an alias isn't known, or a generator can't work on this source.
+        RecipeError: an alias is unknown, or a generator can't work on this source.
         ModelUnavailable: a model has no pin yet.
     """
     source = recipe.source

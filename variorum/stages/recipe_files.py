@@ -1,25 +1,32 @@
 """Recipes from YAML files, with overrides from the command line.
 
-A run that departs from its file (`--set`, `--limit`) is an experiment: its version becomes a `-dev` one, which may
-move, unless the override names a version itself. Curation has numbered ledgers instead.
+A run that departs from its file (`--set`, `--limit`) is an experiment: it gets a `-dev` version, which may still
+change, unless an override sets `version`. Changes to curation need none, as every curation has a numbered ledger.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib.resources
+import os
+import re
+import stat
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from variorum.machine.strict_yaml import NotYaml, Refused, read_yaml
 from variorum.schemas.component import Decider
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import NAME, Recipe
 
 AFTERWARDS = ("curate", "evaluate", "card")
-"""Parts of a recipe that come after the edition is sealed: changing them makes no other edition."""
+"""Parts of a recipe that work on the sealed edition; changing them doesn't change it."""
+LARGEST = 1 << 20
+"""Bytes of a recipe's file."""
+LONGEST_PATH = 20
+"""Parts of an override's dotted path."""
 
 
 def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:
@@ -27,14 +34,14 @@ def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = No
 
     Args:
         name: a path, or the name of a shipped recipe.
-        overrides: `key=value` each; keys are dotted paths in which a component of a list goes by its name or
-            position (`generate.attribute_edit.frame=320`), values are YAML. Setting `source.name` drops the
-            fields of the source that was there; setting a component of a list to null leaves it out, of `curate`
-            with all that needs it (`curate.probabilities=null`).
-        limit: read only so many source samples.
+        overrides: `key=value` each. Keys are dotted paths in which an entry of a list goes by its name or position
+            (`generate.attribute_edit.frame=320`); values are YAML. Setting `source.name` drops the old source's
+            fields. Setting an entry of a list to null removes it, and in `curate` all steps that need it
+            (`curate.probabilities=null`).
+        limit: maximum number of source samples to read.
 
     Raises:
-        RecipeError: no such recipe, no YAML, a bad override, or anything that `Recipe.parse` finds.
+        RecipeError: no such recipe, not YAML, a bad override, or anything that `Recipe.parse` finds.
     """
     data = _read(name)
     left_out = [place for override in overrides if (place := _left_out(data, override))]
@@ -44,17 +51,17 @@ def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = No
     if limit is not None:
         data["limit"] = limit
     departs = limit is not None or any(item.partition(".")[0] not in AFTERWARDS for item in overrides)
-    if departs and not any(item.startswith("version=") for item in overrides):
-        version = str(data.get("version", ""))
+    version = data.get("version")
+    if departs and isinstance(version, str) and not any(item.startswith("version=") for item in overrides):
         data["version"] = version if version.endswith("-dev") else f"{version}-dev"
     try:
         return leave_out(Recipe.parse(data), left_out)
     except RecipeError as error:
-        raise RecipeError(f"{name}: {error}") from None
+        raise RecipeError(f"{cut(name)}: {error}") from None
 
 
 def leave_out(recipe: Recipe, places: Collection[tuple[str, int]]) -> Recipe:
-    """The recipe without the components at some places of its lists, and without the steps that need those."""
+    """The recipe without the entries at these (list, position) pairs, and without the steps that need them."""
     lists = {
         key: [part for place, part in enumerate(getattr(recipe, key)) if (key, place) not in places]
         for key in ("generate", "curate", "evaluate")
@@ -78,61 +85,84 @@ def shipped_recipes() -> list[str]:
 
 
 def new_recipe(name: str) -> Path:
-    """Write a commented recipe to start from, in the current folder or where `name` says; returns its path.
+    """Write a commented recipe to start from and return its path.
+
+    Args:
+        name: of the dataset, for a file in the current folder; or the path of the file.
 
     Raises:
-        RecipeError: the file exists, its folder doesn't, or the name can't be a dataset's.
+        RecipeError: the file exists, its folder doesn't, or its name isn't valid for a dataset.
     """
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not NAME.fullmatch(path.stem):
-        raise RecipeError(f"{path.stem!r} can't be a dataset's name: use lower-case letters, digits and underscores")
+        raise RecipeError(
+            f"{cut(path.stem)!r} can't be a dataset's name: use up to 96 lower-case letters, digits and underscores"
+        )
     text = (importlib.resources.files("variorum.recipes") / "_new.yaml").read_text().replace("DATASET", path.stem)
     try:
         with path.open("x") as file:
             file.write(text)
     except FileExistsError:
-        raise RecipeError(f"{path} exists already; choose another name, or edit it") from None
+        raise RecipeError(f"{path} exists already; choose another name or edit the file") from None
     except OSError as error:
-        raise RecipeError(f"{path} can't be written: {error.strerror}") from None
+        raise RecipeError(f"{cut(str(path))} can't be written: {error.strerror}") from None
     return path
 
 
 def _read(name: str) -> dict[str, Any]:
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-            raise RecipeError(f"recipe {name}: {why}; recipes that come with Variorum: {_listed()}") from None
-    elif name in shipped_recipes():
-        text = (importlib.resources.files("variorum.recipes") / f"{name}.yaml").read_text()
+    path, shown = Path(name), cut(name)
+    if name in shipped_recipes() and not os.path.exists(path):
+        text = (importlib.resources.files("variorum.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    elif path.suffix in (".yaml", ".yml") or os.path.lexists(path):
+        text = _text(path, f"recipe {shown}")
     else:
-        close = difflib.get_close_matches(name, shipped_recipes(), 1)
+        close = difflib.get_close_matches(shown, shipped_recipes(), 1)
         hint = f"; did you mean {close[0]}?" if close else "."
-        raise RecipeError(f"no recipe {name!r}{hint} Recipes that come with Variorum: {_listed()}; or give a YAML file")
+        raise RecipeError(
+            f"no recipe {shown!r}{hint} Recipes that come with Variorum: {_listed()}; or give a YAML file"
+        )
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {name}: not YAML: {error}") from None
+        data = read_yaml(text)
+    except Refused as error:
+        raise RecipeError(f"recipe {shown}: {error}") from None
+    except NotYaml as error:
+        raise RecipeError(f"recipe {shown}: not YAML: {error}") from None
     if not isinstance(data, dict):
-        raise RecipeError(f"recipe {name}: must be a mapping with dataset, version, source, generate")
+        raise RecipeError(f"recipe {shown}: must be a mapping with dataset, version, source, generate")
     _place_files(data, path.parent)
     return data
 
 
+def _text(path: Path, what: str) -> str:
+    """A recipe's file. A pipe isn't opened, because reading it could wait forever."""
+    try:
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise RecipeError(f"{what}: is a pipe or a device; save the recipe in a file and give that")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise RecipeError(f"{what}: has more than {LARGEST} bytes, so it is no recipe; give another file")
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{what}: isn't UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None) or error
+        raise RecipeError(f"{what}: {why}; recipes that come with Variorum: {_listed()}") from None
+
+
 def _place_files(value: Any, folder: Path) -> None:
-    """Make the paths of components' Python files absolute; the recipe gives them relative to its own folder."""
+    """Make the paths of components' Python files absolute; in a recipe they are relative to the recipe's folder."""
     if isinstance(value, dict):
         name = value.get("name")
         if isinstance(name, str) and name.endswith(".py"):
-            value["name"] = str((folder / Path(name).expanduser()).absolute())
+            value["name"] = str((folder / os.path.expanduser(name)).absolute())
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _place_files(item, folder)
 
 
 def _left_out(data: dict[str, Any], override: str) -> tuple[str, int] | None:
-    """The list and the place in it of a component that an override sets to null."""
+    """The list and the position of an entry that the override sets to null; None for other overrides."""
     path, _, text = override.partition("=")
     key, _, part = path.partition(".")
     entries = data.get(key)
@@ -144,17 +174,23 @@ def _left_out(data: dict[str, Any], override: str) -> tuple[str, int] | None:
 def _apply(data: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise RecipeError(f"--set {override}: must be key=value, such as source.path=photos")
+        raise RecipeError(f"--set {cut(override)}: must be key=value, such as source.path=photos")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = read_yaml(text)
+    except Refused as error:
+        raise RecipeError(f"--set {cut(override)}: {error}") from None
+    except NotYaml:
         value = text
     *parents, last = path.split(".")
+    if len(parents) > LONGEST_PATH:
+        raise RecipeError(f"--set {cut(override)}: no such field; a path has at most {LONGEST_PATH} dots")
     place: Any = data
     for depth, part in enumerate(parents):
         place = _step(place, part, override, ".".join(parents[: depth + 1]))
     if isinstance(place, list):
-        raise RecipeError(f"--set {override}: {'.'.join(parents)} is a list; name one of its components and a field")
+        raise RecipeError(
+            f"--set {cut(override)}: {'.'.join(parents)} is a list; name one of its components and a field"
+        )
     if last == "name" and parents and place.get("name") != value:
         place.clear()
     place[last] = value
@@ -163,21 +199,21 @@ def _apply(data: dict[str, Any], override: str) -> None:
 def _step(place: Any, part: str, override: str, path: str) -> Any:
     found = place.setdefault(part, {}) if isinstance(place, dict) else place[_position(place, part, override, path)]
     if not isinstance(found, dict | list):
-        raise RecipeError(f"--set {override}: {path} is {found!r} and has no fields")
+        raise RecipeError(f"--set {cut(override)}: {path} is {cut(repr(found))} and has no fields")
     return found
 
 
 def _position(entries: list[Any], part: str, override: str, path: str) -> int:
-    """Where a list's component is, by its name or position."""
+    """Index of a list's entry, given by name or position."""
     names = [_short(entry.get("name") if isinstance(entry, dict) else entry) for entry in entries]
-    position = int(part) if part.isdigit() else names.index(part) if part in names else -1
+    position = int(part) if re.fullmatch("[0-9]{1,9}", part) else names.index(part) if part in names else -1
     if not 0 <= position < len(entries):
-        raise RecipeError(f"--set {override}: no {path}; there are: {', '.join(names) or 'none'}")
+        raise RecipeError(f"--set {cut(override)}: no {cut(path)}; there are: {', '.join(names) or 'none'}")
     return position
 
 
 def _short(name: Any) -> str:
-    """A component's name; of a Python file its stem."""
+    """A component's name; for a Python file, the file's name without its ending."""
     return Path(name).stem if isinstance(name, str) and name.endswith(".py") else str(name)
 
 

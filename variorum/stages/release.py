@@ -1,7 +1,7 @@
-"""Releasing: an edition and a ledger become a release. Members are copied, no picture is decoded.
+"""Releasing: an edition and a ledger become a release. Members are copied; no picture is decoded.
 
-A release unit is a unit of the edition with its verdicts carried out. A unit that no verdict touches keeps its receipt,
-and with it its shards' bytes and names.
+A release unit is a unit of the edition with its verdicts carried out. A unit without verdicts keeps its receipt, and so
+its shards' bytes and names.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from variorum.stages.decide import settle
 from variorum.stages.job import Job
 
 FORMAT = 1
-"""Bumped when the same edition and ledger would make other bytes."""
+"""Increased when the same edition and ledger would give other bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseUnit:
-    """A unit of the edition and what becomes of it.
+    """A unit of the edition, and the changes to it.
 
     Attributes:
         receipt: the edition's unit.
-        key: of the released unit; the edition's own when nothing changes.
+        key: of the released unit; the edition's own key if nothing changes.
         verdicts: by id.
         shard: index of its shard, and of the tables measured on it.
-        row: of its first picture in a table of the whole edition's pictures.
+        row: index of its first picture in a table of the whole edition.
     """
 
     receipt: Receipt
@@ -76,18 +76,18 @@ class Release:
         self.ledger = ledger
 
     def parts(self) -> Sequence[ReleaseUnit]:
-        """What has to be made. Raises StoreError as `release_units` does."""
+        """The units of the release. Raises StoreError, as `release_units` does."""
         return release_units(self.manifest, self.ledger, self.job.store)
 
     def kept(self, part: ReleaseUnit) -> Receipt | None:
-        """The released unit's receipt."""
+        """The receipt of the released unit."""
         return part.receipt if part.key == part.receipt.unit else self.job.store.receipt(part.key)
 
     def check(self) -> None:
-        """No model is needed."""
+        """Does nothing, because no model is needed."""
 
     def make(self, part: ReleaseUnit, advance: Advance) -> Receipt:
-        """Copy one unit's members, with its verdicts carried out, and leave the receipt."""
+        """Copy one unit's members, carry out its verdicts, and store the receipt."""
         receipt = make_unit(part, self.manifest, self.ledger, self.job.store)
         advance(part.samples)
         return receipt
@@ -134,10 +134,10 @@ def release_units(manifest: Manifest, ledger: Ledger, store: Store) -> list[Rele
 
 
 def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Store) -> Receipt:
-    """Make one released unit and leave its receipt; or return the receipt of a process that was first.
+    """Make one released unit and store its receipt, or return the receipt of a process that was first.
 
     Raises:
-        CorruptShard: the edition's unit lost files; building it again remakes them.
+        CorruptShard: the edition's unit has lost files; building it again restores them.
     """
     done = store.receipt(part.key)
     if done and store.has(done.files()):
@@ -184,7 +184,7 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
 
 
 def relabel(members: dict[str, bytes], row: dict[str, Any], verdict: Verdict, index: Mapping[str, int]) -> None:
-    """Give a sample other labels, in its members and its row. Raises StoreError for a label that is no class."""
+    """Change a sample's labels in its members and its row. Raises StoreError for an unknown class."""
     unknown = [label for label in verdict.labels if label not in index]
     if unknown or not verdict.labels:
         raise StoreError(f"verdict of {verdict.by} on {verdict.id}: {unknown or 'no label'} is no class of the edition")
@@ -203,7 +203,7 @@ def release_fingerprint(manifest: Manifest, ledger: Ledger) -> str:
 def seal_release(
     manifest: Manifest, number: int, ledger: Ledger, receipts: Sequence[Receipt], store: Store
 ) -> Manifest:
-    """Seal a release out of its units' receipts, in the edition's order, and put it in use."""
+    """Seal a release from its units' receipts, in the edition's order, and make it the current one."""
     rows = [receipt.rows for receipt in receipts]
     table = read_table(store, rows, COUNTED)
     shards = {split: [r.shards[split] for r in receipts if split in r.shards] for split in SPLITS}
@@ -228,15 +228,15 @@ def seal_release(
 
 
 def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Manifest:
-    """Put an older release of an edition in use again; missing files are made again from its ledger.
+    """Make an older release of an edition the current one. Missing files are rebuilt from its ledger.
 
     Args:
         manifest: the edition, not a release of it.
-        store: where it lies.
-        number: of the release; the newest before the current one by default.
+        store: its store.
+        number: of the release; by default the newest one before the current.
 
     Raises:
-        StoreError: no such release, or none before; or the edition has moved since it was made.
+        StoreError: no such release, or the edition has changed since it was made.
     """
     number, ledger = read_ledger(manifest, store, earlier_release(manifest, store, number))
     receipts = [make_unit(unit, manifest, ledger, store) for unit in release_units(manifest, ledger, store)]
@@ -270,7 +270,7 @@ def earlier_release(manifest: Manifest, store: Store, number: int | None = None)
 
 
 def releases(manifest: Manifest, store: Store) -> dict[int, Manifest]:
-    """The releases of an edition by number, in order; of a -dev edition also those of what it was before it moved."""
+    """The releases of an edition by number, in order. For a -dev edition, those of its earlier content are included."""
     prefix = release_version(manifest, 0)[:-1]
     numbers = sorted(
         int(version.removeprefix(prefix))
@@ -281,7 +281,7 @@ def releases(manifest: Manifest, store: Store) -> dict[int, Manifest]:
 
 
 def added_content(ledger: Ledger, part: ReleaseUnit, store: Store) -> dict[str, dict[str, bytes]]:
-    """Ending to id to content, for the samples of one unit."""
+    """Content of added members by ending and id, for the samples of one unit."""
     found: dict[str, dict[str, bytes]] = {}
     if "test" not in part.receipt.shards:
         return found
@@ -304,7 +304,7 @@ def added_content(ledger: Ledger, part: ReleaseUnit, store: Store) -> dict[str, 
 
 
 def _said(verdict: Verdict) -> list[Json]:
-    """A verdict for a key; the number by its text, as a digest takes no NaN."""
+    """A verdict as part of a key. The value is text, because a digest can't contain NaN."""
     return [verdict.id, verdict.action, verdict.by, verdict.reason, list(verdict.labels), repr(verdict.value)]
 
 

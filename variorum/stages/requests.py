@@ -1,7 +1,7 @@
 """The table of requests: one row per picture that a recipe asks for, written before any model is loaded.
 
-It follows from the recipe and the source's labels alone, so the same recipe gives the same bytes. The edition's table
-has the same id for the picture, or for the reason why it is missing.
+It depends only on the recipe and the source's labels, so the same recipe gives the same bytes. In the edition's table,
+the picture or the reason why it is missing has the same id.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
-"""Bumped when the table of an unchanged recipe would come out differently."""
+"""Increased when the table of an unchanged recipe would change."""
 GROUP = 65_536
-"""Rows of a row group, which is what is held in memory."""
+"""Rows of a row group, the most that are in memory."""
 COLUMNS: Mapping[str, str] = {
     "id": "string",
     "source": "string",
@@ -46,13 +46,13 @@ COLUMNS: Mapping[str, str] = {
     "seed": "int64",
     "reason": "string",
 }
-"""Columns of the table, null where a generator has no such setting; `reason` says why a picture can't be made."""
+"""Columns of the table, null if the generator has no such setting. `reason` says why a picture can't be made."""
 
 
 def keep_requests(recipe: Recipe, ctx: Context, store: Store, progress: Progress = QUIET) -> ShardInfo | None:
-    """The recipe's table of requests, written first if it is missing; None for a generator that lists none.
+    """The recipe's table of requests, written first if missing; None if the generator has no `requests`.
 
-    Only the first generator is asked: the others work on what it makes.
+    Only the first generator is asked, because the others work on its output.
 
     Raises:
         SourceError: the source is missing.
@@ -80,7 +80,7 @@ def keep_requests(recipe: Recipe, ctx: Context, store: Store, progress: Progress
 
 
 def request_rows(recipe: Recipe, ctx: Context, progress: Progress = QUIET) -> Iterator[Mapping[str, Json]]:
-    """The requests one by one, from the source's labels; no picture is opened."""
+    """The requests one by one, from the source's labels. No picture is opened."""
     size = _size(recipe, ctx)
     progress.start("listing requests", size)
 
@@ -93,7 +93,7 @@ def request_rows(recipe: Recipe, ctx: Context, progress: Progress = QUIET) -> It
 
 
 def requests_key(recipe: Recipe, ctx: Context) -> str:
-    """Digest of all that decides the requests; models don't."""
+    """Digest of all that decides the requests. They don't depend on models."""
     source, classes = recipe.source, recipe.source.classes(ctx)
     names: list[Json] = [[info.id, info.name] for info in classes]
     parts: list[Json] = [FORMAT, recipe.seed, source.fingerprint(), source.pin(ctx), _size(recipe, ctx), names]
@@ -101,7 +101,7 @@ def requests_key(recipe: Recipe, ctx: Context) -> str:
 
 
 def makes_requests(generator: Generator) -> bool:
-    """Whether a generator lists beforehand what it will make."""
+    """Whether a generator lists its pictures before it makes them."""
     return type(generator).requests is not Generator.requests
 
 

@@ -1,4 +1,4 @@
-"""Scoring: a detector's columns for the whole edition, from its own measurements and the columns that it needs."""
+"""Scoring: a detector computes its columns for the whole edition from its measurements and the columns it needs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from variorum.stages.job import Job, check_models, pins
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The tables of detectors as far as they are made.
+    """The detectors' tables made so far.
 
     Attributes:
-        measured: detector to its tables, one per shard.
-        scored: detector to its table of the whole edition.
-        references: detector and reference to the tables of what was measured there, by detector, one per piece.
+        measured: by detector, its tables, one per shard.
+        scored: by detector, its table of the whole edition.
+        references: by detector, reference and measuring detector, the tables measured there, one per piece.
     """
 
     measured: dict[str, list[ShardInfo]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """One detector's columns to be made."""
+    """The work of scoring one detector."""
 
     detector: str
     key: str
@@ -57,11 +57,11 @@ class Score:
     """One detector over the whole edition.
 
     Args:
-        job: whose recipe has it.
+        job: its recipe has the detector.
         manifest: the edition.
         detector: its name.
-        columns: the tables made before.
-        table: the edition's pictures, if they are read already.
+        columns: the tables made so far.
+        table: the `picture_table`, if read already.
     """
 
     name = "score"
@@ -79,16 +79,16 @@ class Score:
         return {**self.__dict__, "_table": None}
 
     def parts(self) -> Sequence[Scoring]:
-        """One: a detector sees all pictures at once."""
+        """One part, because a detector sees all pictures at once."""
         return [Scoring(self.detector, score_key(self.job, self.manifest, self.detector, self.columns))]
 
     def kept(self, part: Scoring) -> Tables | None:
-        """The table of its columns."""
+        """The table of its columns, if stored."""
         info = self.job.store.table(part.key)
         return Tables(tables={self.detector: info}) if info else None
 
     def check(self) -> None:
-        """Whether its models can be had. Raises ModelUnavailable."""
+        """Raise ModelUnavailable if one of its models is missing."""
         check_models([self.job.component(self.detector)], self.job.ctx)
 
     @running_out()
@@ -103,8 +103,13 @@ class Score:
             name: Table(reference_table(f"curate.{self.detector}.{name}", tables, store), self.detector)
             for name, tables in self.columns.references.get(self.detector, {}).items()
         }
-        with threadpool_limits(1, user_api="blas"):  # sums of floats, and with them the digest, depend on the threads
+        with threadpool_limits(1, user_api="blas"):  # the number of threads changes sums of floats, so the digest
             found = detector.score(Table(table, self.detector, references), self.job.ctx)
+        if not isinstance(found, Mapping):
+            kind = type(found).__name__
+            raise RecipeError(
+                f"curate.{self.detector}: score gave {kind}; it must return a mapping from column to values"
+            )
         check_names(self.detector, found)
         info = keep_columns(self.detector, {**ids, **found}, table.num_rows, store)
         store.put_table(part.key, info)
@@ -118,7 +123,7 @@ def scores(step: object) -> TypeGuard[Detector]:
 
 
 def score_key(job: Job, manifest: Manifest, name: str, columns: Columns) -> str:
-    """Digest of all that decides a detector's columns: its fields, the edition's table, the columns that it reads."""
+    """Digest of all that decides a detector's columns: its fields, the edition's table, the columns it reads."""
     detector, ctx = job.component(name), job.ctx
     read: dict[str, Json] = {
         other: [[info.sha256 for info in parts] for parts in columns.parts(other)]
@@ -168,7 +173,7 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
     """The table with a detector's columns.
 
     Raises:
-        CorruptShard: a detector's table names other pictures than the edition's.
+        CorruptShard: a detector's table isn't about the edition's pictures.
     """
     for parts in columns.parts(step):
         if not parts:
@@ -192,7 +197,7 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
 
 
 def curated_table(manifest: Manifest, ledger: Ledger, steps: Sequence[str], store: Store) -> Table:
-    """The edition's table with all columns of the named detectors, vectors too, as a ledger has them.
+    """The edition's table with all columns of the named detectors in a ledger, vectors included.
 
     Raises:
         RecipeError: the ledger has no such detector.

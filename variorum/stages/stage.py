@@ -1,7 +1,7 @@
-"""The one loop of the pipeline: a stage is work in parts, and each part is kept or made.
+"""The loop of the pipeline: a stage is work in parts, and each part is either in the store or made now.
 
-Building, measuring, scoring and releasing are stages. `complete` looks once what the store has, and a runner makes the
-rest: `Threads` here, Prefect in `flows/`, a cluster in a class of your own.
+Building, measuring, scoring and releasing are stages. `complete` looks once at what the store has, and a runner makes
+the rest: `Threads` here, Prefect in `flows/`, a cluster in a class of your own.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Part(Protocol):
 
     @property
     def key(self) -> str:
-        """Digest of all that decides the result."""
+        """Digest of everything that decides the result."""
 
     @property
     def samples(self) -> int:
-        """How much of the progress it is."""
+        """Its size in the progress report."""
 
 
 P = TypeVar("P", bound=Part)
@@ -41,9 +41,9 @@ class Stage(Protocol[P, R_co]):
     """Work in parts. It pickles as plain values with its job, so `make` can be called in any process."""
 
     name: str
-    """What a part is, in a word: `unit`."""
+    """One word for a part: `unit`."""
     doing: str
-    """What progress says: `making pictures of`."""
+    """Text of the progress report: `making pictures of`."""
     uses_models: bool
     """Whether `make` may want a GPU."""
     job: Job
@@ -52,27 +52,27 @@ class Stage(Protocol[P, R_co]):
         """All of the work, in order."""
 
     def kept(self, part: P) -> R_co | None:
-        """What the store says was made of a part; its files aren't looked for."""
+        """The store's record of a part, or None. Doesn't check that the files exist."""
 
     def check(self) -> None:
-        """Raise ModelUnavailable when a model is missing; asked only when something is to be made."""
+        """Raise ModelUnavailable when a model is missing; called only if there is something to make."""
 
     def make(self, part: P, advance: Advance) -> R_co:
-        """Do the work, keep the result and return it; if another process was first, return its result."""
+        """Do the work, store the result and return it; if another process was first, return its result."""
 
 
 class Runner(Protocol):
-    """Where and how many at a time parts are made."""
+    """Decides where parts are made, and how many at a time."""
 
     def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
         """Make the parts; results in their order.
 
-        A part that fails doesn't stop the others. The first error is raised once all have had their turn.
+        A part that fails doesn't stop the others. The first error is raised after all parts have been tried.
         """
 
 
 def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> list[R]:
-    """The results of all parts, in order: those that the store has, and the others made by the runner."""
+    """The results of all parts, in order: those in the store, and the others made by the runner."""
     parts, files = stage.parts(), stage.job.store.listing()
     found: dict[str, R] = {}
     for part in parts:
@@ -95,25 +95,22 @@ class Threads:
     workers: int = 1
 
     def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
-        """As `Runner.map`. When the store fails (a full disk), parts that haven't begun are left out."""
+        """See `Runner.map`. When the store fails (a full disk), parts that haven't begun are skipped."""
         results: dict[int, R] = {}
         errors: list[Exception] = []
         with ThreadPoolExecutor(self.workers) as pool:
             places = {pool.submit(stage.make, part, progress.advance): place for place, part in enumerate(parts)}
             try:
                 for future in as_completed(places):
-                    if future.cancelled():
-                        continue
                     try:
                         results[places[future]] = future.result()
                     except Exception as error:
                         log.error("%s", error)
                         errors.append(error)
                         if isinstance(error, StoreError):
-                            pool.shutdown(wait=False, cancel_futures=True)
-            except BaseException:
+                            break  # as_completed would wait for the cancelled parts forever
+            finally:
                 pool.shutdown(cancel_futures=True)
-                raise
         if errors:
             raise errors[0]
         return [results[place] for place in range(len(parts))]

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from variorum.edition.ledgers import read_verdicts
+from variorum.edition.editions import folder_of, read_beside, write_beside
 from variorum.edition.store import Store
-from variorum.report.card import render_card, table_cell, write_card
+from variorum.edition.tables import read_verdicts
+from variorum.report.card import check_template, evaluation_tables, render_card, write_card
 from variorum.report.contact_sheet import contact_sheet
+from variorum.report.figures import Shown, flat_figures, markdown, table_cell
+from variorum.run import Job, build, curate, evaluate, release
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.verdict import Verdict
-from variorum.stages.build import build
-from variorum.stages.context import open_context
-from variorum.stages.curate import curate
-from variorum.stages.release import release
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -46,7 +46,7 @@ def edition(photos, tmp_path):
         }
     )
     store = Store(str(tmp_path / "store"))
-    return recipe, build(recipe, open_context(recipe, "embedded"), store, profile="embedded"), store
+    return recipe, build(Job(recipe, store)), store
 
 
 def test_markup_in_data_stays_text(edition):
@@ -80,8 +80,8 @@ def test_the_contact_sheet_shows_all(edition):
 def test_the_card_and_its_files_lie_beside_the_manifest(edition):
     recipe, manifest, store = edition
     text = write_card(recipe, manifest, store)
-    assert store.read_beside(manifest, "README.md").decode() == text
-    kept = yaml.safe_load(store.read_beside(manifest, "recipe.yaml"))
+    assert read_beside(manifest, "README.md", store).decode() == text
+    kept = yaml.safe_load(read_beside(manifest, "recipe.yaml", store))
     assert kept["dataset"] == "d"
     assert "path" not in kept["source"]
 
@@ -92,7 +92,7 @@ def test_datasets_reads_the_edition_with_its_types(edition, tmp_path, monkeypatc
 
     recipe, manifest, store = edition
     write_card(recipe, manifest, store)
-    folder = store.edition_path(manifest)
+    folder = folder_of(manifest, store)
     cache = str(tmp_path / "hf")
     data = datasets.load_dataset(folder, split="test", streaming=streaming, cache_dir=cache)
     assert isinstance(data.features["cls"], datasets.ClassLabel)
@@ -115,9 +115,9 @@ def test_another_edition_of_the_same_version_is_not_answered_from_the_cache(phot
         source = {"name": "image_folder", "path": str(photos)}
         recipe = Recipe.parse({"dataset": "d", "version": "1.0.0-dev", "limit": limit, "source": source})
         store = Store(str(tmp_path / place))
-        manifest = build(recipe, open_context(recipe, "embedded"), store, profile="embedded")
+        manifest = build(Job(recipe, store))
         write_card(recipe, manifest, store)
-        rows = datasets.load_dataset(store.edition_path(manifest), split="test", cache_dir=str(tmp_path / "hf"))
+        rows = datasets.load_dataset(folder_of(manifest, store), split="test", cache_dir=str(tmp_path / "hf"))
         assert manifest.digest() in rows.info.description
         found.append(len(rows))
     assert found == [3, 5]
@@ -126,7 +126,7 @@ def test_another_edition_of_the_same_version_is_not_answered_from_the_cache(phot
 def test_a_card_of_a_memory_store(photos):
     recipe = Recipe.parse({"dataset": "d", "version": "1.0.0", "source": {"name": "image_folder", "path": str(photos)}})
     store = Store(f"memory://{uuid.uuid4().hex}")
-    manifest = build(recipe, open_context(recipe, "embedded"), store, profile="embedded")
+    manifest = build(Job(recipe, store))
     assert write_card(recipe, manifest, store)
     assert not Path(store.root).exists()
 
@@ -145,20 +145,24 @@ def curated(photos, tmp_path):
     """A function: the card of what `bright` and, if asked for, an audit with these answers make of twelve pictures."""
     store = Store(str(tmp_path / "store"))
 
-    def card(audit=None, **bright):
+    def card(audit=None, **rules):
         what = Recipe.parse(
             {
                 "dataset": "d",
                 "version": "1.0.0",
                 "source": {"name": "image_folder", "path": str(photos)},
-                "curate": [{"name": "bright", **bright}, *([] if audit is None else [{"name": "audit", **audit}])],
+                "curate": [
+                    {"name": "bright"},
+                    {"name": "bright_rules", **rules},
+                    *([] if audit is None else [{"name": "audit", **audit}]),
+                ],
             }
         )
-        ctx = open_context(what, "embedded")
-        manifest = build(what, ctx, store, profile="embedded")
-        number, ledger = curate(what, manifest, ctx, store)
-        made = release(manifest, number, ledger, store)
-        return write_card(what, made, store), read_verdicts(ledger, store)
+        job = Job(what, store)
+        manifest = build(job)
+        number, ledger = curate(job, manifest)
+        made = release(job, manifest, number, ledger)
+        return write_card(what, made, store), read_verdicts(ledger.verdicts, store)
 
     return card
 
@@ -214,9 +218,9 @@ def test_the_card_compares_detectors(photos, tmp_path):
             "curate": [{"name": "quality"}],
         }
     )
-    ctx = open_context(what, "embedded")
-    manifest = build(what, ctx, store, profile="embedded")
-    number, ledger = curate(what, manifest, ctx, store)
+    job = Job(what, store)
+    manifest = build(job)
+    number, ledger = curate(job, manifest)
     assert list(ledger.detectors["flagged"]) == ["quality"]
     names = ["a|b", "finder"]
     found = {
@@ -224,7 +228,7 @@ def test_the_card_compares_detectors(photos, tmp_path):
         "agreement": [{"of": names, "phi": 0.5, "rho": -0.25}],
         "classes": [{"class": "coffee", "pictures": 4, "flagged": {"any": 0.5, "a|b": 0.25, "finder": 0.5}}],
     }
-    made = release(manifest, number, ledger.model_copy(update={"detectors": found}), store)
+    made = release(job, manifest, number, ledger.model_copy(update={"detectors": found}))
     table = rows_of(render_card(what, made, store))
     assert table["1 a&#124;b"] == ["25.0", "–", "12.5", "–", "", "-0.25"]
     assert table["2 finder"] == ["25.0", "–", "12.5", "–", "0.50", ""]

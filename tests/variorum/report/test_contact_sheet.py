@@ -1,4 +1,4 @@
-"""The contact sheet: a row a source picture, or a class where there are few variants."""
+"""The contact sheet: one row per source picture, or per class where there are few variants."""
 
 import io
 
@@ -7,9 +7,8 @@ from PIL import Image
 
 from variorum.edition.store import Store
 from variorum.report.contact_sheet import MUTED, PAPER, contact_sheet
+from variorum.run import Job, build
 from variorum.schemas.recipe import Recipe
-from variorum.stages.build import build
-from variorum.stages.context import open_context
 
 CELL, GAP, TOP, LEFT, BETWEEN = 40, 4, 44, 128, 10
 
@@ -29,7 +28,7 @@ def edition(tmp_path, classes):
         }
     )
     store = Store(str(tmp_path / "store"))
-    return build(recipe, open_context(recipe, "embedded"), store, profile="embedded"), store
+    return build(Job(recipe, store)), store
 
 
 def cells(sheet, across, rows):

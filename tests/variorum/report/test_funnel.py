@@ -7,11 +7,9 @@ from PIL import Image
 
 from variorum.edition.store import Store
 from variorum.report.funnel import MOST, Funnel, Group, funnel, most_affected, plot, source_of, why, worst
+from variorum.report.rows import edition_rows
+from variorum.run import Job, build, curate, release
 from variorum.schemas.recipe import Recipe
-from variorum.stages.build import build
-from variorum.stages.context import open_context
-from variorum.stages.curate import curate
-from variorum.stages.release import release
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -21,26 +19,28 @@ def group(kept=0, *, drop=0, review=0, reason="odd"):
     return Group(Counter(kept=kept, drop=drop, review=review), +reasons)
 
 
-def released(folder, store, **bright):
+def told(folder, store, **rules):
+    """The funnel of the release that `bright_rules` makes of a folder."""
     what = Recipe.parse(
         {
             "dataset": "d",
             "version": "1.0.0",
             "samples_per_shard": 5,
             "source": {"name": "image_folder", "path": str(folder), "labels": "folder", "licence": "CC0-1.0"},
-            "curate": [{"name": "bright", **bright}],
+            "curate": [{"name": "bright"}, {"name": "bright_rules", **rules}],
         }
     )
-    ctx = open_context(what, "embedded")
-    manifest = build(what, ctx, store, profile="embedded")
-    return release(manifest, *curate(what, manifest, ctx, store), store)
+    job = Job(what, store)
+    manifest = build(job)
+    made = release(job, manifest, *curate(job, manifest))
+    return funnel(made, edition_rows(made, store))
 
 
 def test_classes_and_sources_say_why_they_lost_what_they_lost(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "all" / "web")
     shutil.copytree(photos / "coffee", tmp_path / "all" / "shop" / "cup")
     store = Store(str(tmp_path / "store"))
-    found = funnel(released(tmp_path / "all", store, drop=3, relabel=2, review=1), store)
+    found = told(tmp_path / "all", store, drop=3, relabel=2, review=1)
     assert found.stages[-2:] == [("passed the checks", 16), ("kept by curation", 13)]
     assert set(found.groups) == {"class", "variant", "source", "licence"}
     assert not found.class_folders
@@ -50,15 +50,15 @@ def test_classes_and_sources_say_why_they_lost_what_they_lost(photos, tmp_path):
         assert whole.actions == {"kept": 10, "drop": 3, "relabel": 2, "review": 1}
         assert whole.reasons == {("drop", "too_bright"): 3, ("relabel", "dark_is_a_cat"): 2, ("review", "odd"): 1}
     assert {cause[:3] for cause in found.reasons} == {
-        ("drop", "bright", "too_bright"),
-        ("relabel", "bright", "dark_is_a_cat"),
-        ("review", "bright", "odd"),
+        ("drop", "bright_rules", "too_bright"),
+        ("relabel", "bright_rules", "dark_is_a_cat"),
+        ("review", "bright_rules", "odd"),
     }
 
 
 def test_folders_that_are_classes_are_no_sources(photos, tmp_path):
     store = Store(str(tmp_path / "store"))
-    found = funnel(released(photos, store, drop=1), store)
+    found = told(photos, store, drop=1)
     assert "source" not in found.groups
     assert found.class_folders
 

@@ -3,7 +3,7 @@ import yaml
 
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
-from variorum.stages.recipe_files import load_recipe, shipped_recipes, whereabouts
+from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
 BASE = {
     "dataset": "d",
@@ -90,8 +90,8 @@ def test_another_source_drops_the_fields_of_the_one_before(file):
         ("generate.probe.strength=much", "generate.0.strength: input should be a valid number"),
         ("sed=1", "sed: no such field; there are: dataset, version, seed, "),
         ("name=x", "name: no such field; there are: dataset, version, seed, "),
-        ("source.name=image_foldr", "no source named 'image_foldr' in generators/sources/; there are: "),
-        ("generate.0.name=frog", "no generator named 'frog' in generators/; there are: "),
+        ("source.name=image_foldr", "no source named 'image_foldr'; there are: class_names, "),
+        ("generate.0.name=frog", "no generator named 'frog'; there are: attribute_edit, "),
         ("version=1", "version: input should be a valid string"),
         ("version=one", "version: value error, must look like 1.2.3"),
         ("seed=-1", "seed: input should be greater than or equal to 0"),
@@ -181,14 +181,43 @@ def test_the_shipped_recipe_without_labels(file):
     assert {"shows_nothing", "copy"} <= {rule.reason for rule in policy.rules}
 
 
-def test_whereabouts_tell_which_data(tmp_path, monkeypatch):
+def test_a_place_tells_which_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = ["source.name=image_folder", "source.path=photos"]
-    folder = whereabouts(load_recipe("curate_folder", base).source)
+    folder = load_recipe("curate_folder", base).source.place()
     assert folder == f"image_folder path={tmp_path / 'photos'}"
-    assert whereabouts(load_recipe("curate_folder", [*base, "source.licence=CC0-1.0"]).source) == folder
+    assert load_recipe("curate_folder", [*base, "source.licence=CC0-1.0"]).source.place() == folder
     hub = ["source.name=huggingface", "source.dataset=a/b"]
-    assert whereabouts(load_recipe("curate_folder", hub).source) == "huggingface dataset=a/b split=train"
+    assert load_recipe("curate_folder", hub).source.place() == "huggingface dataset=a/b split=train"
+
+
+FROST = """
+from variorum.schemas.component import Generator
+
+
+class Frost(Generator):
+    severity: int = 1
+
+    def edit(self, sample, of):
+        yield sample
+"""
+
+
+def test_a_python_file_lies_beside_its_recipe_and_goes_by_its_stem(file, tmp_path, monkeypatch):
+    (tmp_path / "frost.py").write_text(FROST)
+    path = file({**BASE, "generate": [{"name": "./frost.py", "severity": 2}, {"name": "probe"}]})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    recipe = load_recipe(path)
+    assert recipe.generate[0].component_name() == "frost"
+    assert recipe.generate[0].config() == {"name": str(tmp_path / "frost.py"), "severity": 2}
+    assert recipe.generate[0].identity()["name"] == "frost"
+    assert load_recipe(path, ["generate.frost.severity=5"]).generate[0].severity == 5
+    assert [part.component_name() for part in load_recipe(path, ["generate.frost=null"]).generate] == ["probe"]
+    assert "no generate.frosty; there are: frost, probe" in message(path, ["generate.frosty.severity=5"])
+    assert load_recipe("../recipe.yaml").fingerprint() == recipe.fingerprint()
+    (tmp_path / "frost.py").unlink()
+    assert f"{tmp_path / 'frost.py'}: No such file or directory" in message(path)
 
 
 def test_an_override_into_a_list_of_names_is_answered(file):

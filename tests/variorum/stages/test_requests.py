@@ -1,4 +1,4 @@
-"""The table of what is asked for: before any model, the same bytes every time, and a fate for every row."""
+"""The table of requests: written before any model is loaded, always the same bytes, and every row has an outcome."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
+from variorum.run import Job, build
 from variorum.schemas.component import Context, Source
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure
-from variorum.stages.build import build
-from variorum.stages.context import open_context
-from variorum.stages.requests import COLUMNS, first_rows, keep_plan
+from variorum.stages.requests import COLUMNS, first_rows, keep_requests
 
 
 class NoModels:
@@ -49,9 +48,9 @@ def rows(info, store):
 
 
 @pytest.mark.parametrize("route", ["text_to_image", "image_to_image", "image_variation", "class_conditional"])
-def test_every_route_plans_without_a_model_and_with_the_same_bytes(route, tmp_path):
+def test_every_route_lists_its_requests_without_a_model_and_with_the_same_bytes(route, tmp_path):
     made = recipe(generate=[{"name": route}])
-    infos = [keep_plan(made, bare(made, tmp_path), Store(str(tmp_path / place))) for place in ("one", "two")]
+    infos = [keep_requests(made, bare(made, tmp_path), Store(str(tmp_path / place))) for place in ("one", "two")]
     assert infos[0] == infos[1]
     assert infos[0].samples == 20
     table = rows(infos[0], Store(str(tmp_path / "one")))
@@ -61,52 +60,52 @@ def test_every_route_plans_without_a_model_and_with_the_same_bytes(route, tmp_pa
     assert first_rows(infos[0], Store(str(tmp_path / "one")), 3) == table[:3]
 
 
-def test_another_seed_or_setting_is_another_plan_and_another_model_is_not(tmp_path):
+def test_another_seed_or_setting_is_another_table_and_another_model_is_not(tmp_path):
     store = Store(str(tmp_path / "store"))
 
     def kept(made):
-        return keep_plan(made, bare(made, tmp_path), store)
+        return keep_requests(made, bare(made, tmp_path), store)
 
     first = kept(recipe())
     assert kept(recipe(seed=1)) != first
     assert kept(recipe(limit=3)).samples == 6
     assert kept(recipe(version="2.0.0", samples_per_shard=3)) == first
-    assert keep_plan(recipe(generate=[{"name": "probe"}]), bare(recipe(), tmp_path), store) is None
+    assert keep_requests(recipe(generate=[{"name": "probe"}]), bare(recipe(), tmp_path), store) is None
 
 
 def test_row_groups_bound_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("variorum.stages.requests.GROUP", 16)
     store, made = Store(str(tmp_path / "store")), recipe()
-    info = keep_plan(made, bare(made, tmp_path), store)
+    info = keep_requests(made, bare(made, tmp_path), store)
     assert pq.ParquetFile(store.path(info, ".parquet")).metadata.num_row_groups == 3
     assert info.samples == 40
 
 
-def test_the_edition_has_its_plan_and_every_row_its_fate(tmp_path):
+def test_the_edition_has_its_requests_and_every_row_its_fate(tmp_path):
     store, made = Store(str(tmp_path / "store")), recipe()
-    manifest = build(made, open_context(made, "embedded"), store, profile="embedded")
-    planned = rows(manifest.plan, store)
-    assert pq.read_table(tmp_path / "store" / "editions" / "clothes" / "1.0.0" / "plan.parquet").to_pylist() == planned
+    manifest = build(Job(made, store))
+    asked = rows(manifest.plan, store)
+    assert pq.read_table(tmp_path / "store" / "editions" / "clothes" / "1.0.0" / "plan.parquet").to_pylist() == asked
     fate = {row["id"]: row["status"] for row in read_table(store, manifest.rows).to_pylist()}
-    assert [fate[row["id"]] for row in planned] == ["accepted"] * 40
+    assert [fate[row["id"]] for row in asked] == ["accepted"] * 40
     assert verify(manifest, store) == []
-    assert build(made, open_context(made, "embedded"), store, profile="embedded") == manifest
+    assert build(Job(made, store)) == manifest
 
 
-def test_a_plan_that_was_changed_or_lost_is_found(tmp_path):
+def test_a_table_that_was_changed_or_lost_is_found(tmp_path):
     store, made = Store(str(tmp_path / "store")), recipe()
-    manifest = build(made, open_context(made, "embedded"), store, profile="embedded")
+    manifest = build(Job(made, store))
     readable = tmp_path / "store" / "editions" / "clothes" / "1.0.0" / "plan.parquet"
     readable.unlink()
     assert any("plan.parquet: missing" in line for line in verify(manifest, store))
     store.path(manifest.plan, ".parquet").unlink()
     assert any(manifest.plan.sha256 in line for line in verify(manifest, store))
-    again = build(made, open_context(made, "embedded"), store, profile="embedded")
+    again = build(Job(made, store))
     assert again == manifest
     assert verify(manifest, store) == []
 
 
-def test_a_source_picture_that_cannot_be_read_is_planned_and_fails(tmp_path, photos, tiny, monkeypatch):
+def test_a_source_picture_that_cannot_be_read_is_asked_for_and_fails(tmp_path, photos, tiny, monkeypatch):
     from shutil import copytree
 
     from tiny_pipelines import models_table
@@ -122,10 +121,10 @@ def test_a_source_picture_that_cannot_be_read_is_planned_and_fails(tmp_path, pho
     )
     store = Store(str(tmp_path / "store"))
     ctx = Context(made.seed, ModelTable("embedded"), DiskMemo(tmp_path / "memo"), made.source)
-    manifest = build(made, ctx, store, profile="embedded")
-    planned, table = rows(manifest.plan, store), read_table(store, manifest.rows).to_pylist()
+    manifest = build(Job(made, store, ctx=ctx))
+    asked, table = rows(manifest.plan, store), read_table(store, manifest.rows).to_pylist()
     fate = {row["id"]: row for row in table}
-    (lost,) = [row for row in planned if row["id"] not in fate]
+    (lost,) = [row for row in asked if row["id"] not in fate]
     assert lost["origin"] == "coffee/0.jpg"
     assert fate[lost["source"]]["status"] == "failed"  # its source's own row says why
 

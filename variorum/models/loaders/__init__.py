@@ -4,41 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from variorum.models.loaders import (
-    class_conditional,
-    classifiers,
-    denoisers,
-    detection,
-    efficientnet_lite,
-    embeddings,
-    segmenters,
-    shift_map,
-    stable_diffusion,
-    vision_language,
-)
+from variorum.models.loaders.class_conditional import CLASS_DIFFUSION, FOLDED_UNET
+from variorum.models.loaders.classifiers import GREY_CNN, IMAGE_CLASSIFICATION
+from variorum.models.loaders.denoisers import LATENT_DENOISER, PIXEL_DENOISER, TINY_AUTOENCODER
+from variorum.models.loaders.detection import DETECTION
+from variorum.models.loaders.efficientnet_lite import EFFICIENTNET_LITE
+from variorum.models.loaders.embeddings import IMAGE_EMBEDDING, PERCEPTUAL
 from variorum.models.loaders.loader import Loader
+from variorum.models.loaders.segmenters import SAM, U2NET
+from variorum.models.loaders.shift_map import SHIFT_MAP
+from variorum.models.loaders.stable_diffusion import CONTROL_NETWORK, DIFFUSION, SAFETY_CHECKER
+from variorum.models.loaders.vision_language import VISION_LANGUAGE, ZERO_SHOT
 from variorum.schemas.errors import ModelUnavailable
 
 LOADERS: Mapping[str, Loader] = {
-    "class_diffusion": class_conditional.CLASS_DIFFUSION,
-    "control_network": stable_diffusion.CONTROL_NETWORK,
-    "detection": detection.DETECTION,
-    "diffusion": stable_diffusion.DIFFUSION,
-    "efficientnet_lite": efficientnet_lite.EFFICIENTNET_LITE,
-    "folded_unet": class_conditional.FOLDED_UNET,
-    "grey_cnn": classifiers.GREY_CNN,
-    "image_classification": classifiers.IMAGE_CLASSIFICATION,
-    "image_embedding": embeddings.IMAGE_EMBEDDING,
-    "latent_denoiser": denoisers.LATENT_DENOISER,
-    "perceptual": embeddings.PERCEPTUAL,
-    "pixel_denoiser": denoisers.PIXEL_DENOISER,
-    "safety_checker": stable_diffusion.SAFETY_CHECKER,
-    "sam": segmenters.SAM,
-    "shift_map": shift_map.SHIFT_MAP,
-    "tiny_autoencoder": denoisers.TINY_AUTOENCODER,
-    "u2net": segmenters.U2NET,
-    "vision_language": vision_language.VISION_LANGUAGE,
-    "zero_shot": vision_language.ZERO_SHOT,
+    "class_diffusion": CLASS_DIFFUSION,
+    "control_network": CONTROL_NETWORK,
+    "detection": DETECTION,
+    "diffusion": DIFFUSION,
+    "efficientnet_lite": EFFICIENTNET_LITE,
+    "folded_unet": FOLDED_UNET,
+    "grey_cnn": GREY_CNN,
+    "image_classification": IMAGE_CLASSIFICATION,
+    "image_embedding": IMAGE_EMBEDDING,
+    "latent_denoiser": LATENT_DENOISER,
+    "perceptual": PERCEPTUAL,
+    "pixel_denoiser": PIXEL_DENOISER,
+    "safety_checker": SAFETY_CHECKER,
+    "sam": SAM,
+    "shift_map": SHIFT_MAP,
+    "tiny_autoencoder": TINY_AUTOENCODER,
+    "u2net": U2NET,
+    "vision_language": VISION_LANGUAGE,
+    "zero_shot": ZERO_SHOT,
 }
 
 

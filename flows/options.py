@@ -1,0 +1,140 @@
+"""Options that commands share, written once: the recipe, the store, the profile, overrides, workers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from variorum.flows import terminal
+
+if TYPE_CHECKING:
+    from variorum.machine.progress import Progress
+    from variorum.run import Job
+    from variorum.stages.stage import Runner
+
+T = TypeVar("T")
+
+
+class Profile(StrEnum):
+    """Which table of models stands behind the aliases."""
+
+    embedded = "embedded"
+    hub = "hub"
+
+
+def _recipe_names(incomplete: str) -> list[str]:
+    from variorum.stages.recipe_files import shipped_recipes
+
+    return [name for name in shipped_recipes() if name.startswith(incomplete)]
+
+
+def _a_place(url: str) -> str:
+    if not url.strip():
+        raise typer.BadParameter("is empty; give a folder or a URL, or . for the current folder")
+    return url
+
+
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A YAML file, or a recipe by name: imagenet_e.", autocompletion=_recipe_names
+    ),
+]
+Edition = Annotated[str, typer.Argument(metavar="EDITION", help="dataset, or dataset@version; the newest by default.")]
+StoreUrl = Annotated[
+    str,
+    typer.Option("--store", envvar="VARIORUM_STORE", callback=_a_place, help="Folder or URL that holds editions."),
+]
+ProfileName = Annotated[Profile, typer.Option("--profile", help="Which models: packaged ones, or the Hub's.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field: source.path=photos. May be repeated."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read only the first so many source samples.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Parts at work at the same time.")]
+NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Work on plain threads; the same edition to the byte.")]
+Force = Annotated[bool, typer.Option("--force", help="Let verdicts drop every picture.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The recipe and the options that every command on a recipe takes."""
+
+    recipe: RecipeName
+    store: StoreUrl = "store"
+    profile: ProfileName = Profile.embedded
+    overrides: Overrides = None
+    limit: Limit = None
+    as_json: AsJson = False
+    workers: Workers = field(default=1, metadata={"works": True})
+    no_prefect: NoPrefect = field(default=False, metadata={"works": True})
+
+    def job(self) -> Job:
+        """The recipe with its overrides, on the profile, into the store."""
+        from variorum.run import Job
+        from variorum.stages.recipe_files import load_recipe
+
+        return Job(load_recipe(self.recipe, self.overrides or (), self.limit), self.store, self.profile.value)
+
+    def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
+        """Do the work with a runner and with progress: inside a Prefect flow of this name, or on plain threads."""
+        from variorum.run import Threads
+
+        with terminal.progress() as progress:
+            if self.no_prefect:
+                return work(job, Threads(self.workers), progress)
+            from variorum.flows.prefect_runner import in_flow
+
+            return in_flow(name, work, job, progress, workers=self.workers)
+
+    def words(self) -> list[str]:
+        """The same recipe and options, as words of a command line."""
+        words = [self.recipe, *(word for override in self.overrides or () for word in ("--set", override))]
+        words += ["--limit", str(self.limit)] if self.limit else []
+        words += ["--store", self.store, "--profile", self.profile.value]
+        return words + (["--no-prefect"] if self.no_prefect else [])
+
+
+def on_recipe(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of every command on a recipe; its first parameter gets them as one `Asked`.
+
+    Args:
+        works: whether it takes `--workers` and `--no-prefect`.
+    """
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        taken = [one for one in Asked.__dataclass_fields__.values() if works or not one.metadata.get("works")]
+        hints = inspect.get_annotations(Asked, eval_str=True)
+        shared = [
+            inspect.Parameter(
+                one.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if one.name == "recipe" else one.default,
+                annotation=hints[one.name],
+            )
+            for one in taken
+        ]
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+
+        def command(**given: Any) -> None:
+            asked = Asked(**{one.name: given.pop(one.name) for one in taken})
+            function(asked, **given)
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__annotations__ = {one.name: one.annotation for one in (*shared, *own)}
+        command.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+        return command
+
+    return add
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\n\n".join(["[bold]Examples[/bold]", *lines])
