@@ -1,6 +1,6 @@
-"""The `variorum` command. Only this module and `terminal` print; what they call logs or returns.
+"""The `variorum` command. Only this module and `terminal` print; other modules log or return.
 
-Exit codes: 0 done; 1 an error, said in one line; 2 wrong usage; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 an error, in one line; 2 wrong usage; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Generate variants of image datasets, gather the notes on each, and seal the result as a versioned edition.",
+    help="Generate variants of image datasets, record how each was made, and seal the result as a versioned edition.",
     epilog="Start with [bold]variorum run imagenet_e[/bold], then [bold]variorum show imagenet_e[/bold].\n\n"
     "Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C.",
 )
@@ -64,7 +64,7 @@ def options(
 )
 @on_recipe(works=True)
 def run(asked: Asked, force: Force = False) -> None:
-    """Build, curate, release, evaluate, write the card. What is done already is not done again."""
+    """Build, curate, release, evaluate, write the card. Finished work is not repeated."""
     from functools import partial
 
     from variorum.run import run as whole_pipeline
@@ -76,7 +76,7 @@ def run(asked: Asked, force: Force = False) -> None:
 @app.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
 @on_recipe(works=False)
 def plan(asked: Asked) -> None:
-    """Say what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
+    """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from rich.table import Table
 
     from variorum.run import check
@@ -122,7 +122,7 @@ def plan(asked: Asked) -> None:
 @app.command(epilog=examples("variorum build imagenet_e --workers 2"))
 @on_recipe(works=True)
 def build(asked: Asked) -> None:
-    """Build and seal the edition, nothing more."""
+    """Build and seal the edition only."""
     from variorum.run import build as build_edition
 
     job = asked.job()
@@ -137,7 +137,7 @@ def build(asked: Asked) -> None:
 )
 @on_recipe(works=True)
 def curate(asked: Asked, force: Force = False) -> None:
-    """Measure, score and judge the recipe's sealed edition; the verdicts go into a numbered ledger."""
+    """Measure, score and judge the recipe's sealed edition. The verdicts are stored in a numbered ledger."""
     from variorum.edition.editions import check_source
     from variorum.run import curate as curate_edition
 
@@ -163,7 +163,7 @@ def release(
     asked: Asked,
     ledger: Annotated[int | None, typer.Option("--ledger", min=1, help="Which ledger; the newest by default.")] = None,
 ) -> None:
-    """Carry out a ledger: drop, relabel, copy the rest; ledger 2 of 1.0.0 makes 1.0.0-r2."""
+    """Carry out a ledger: drop and relabel pictures, copy the rest. Ledger 2 of 1.0.0 makes 1.0.0-r2."""
     from variorum.edition.ledgers import read_ledger
     from variorum.report.card import write_card
     from variorum.run import release as release_edition
@@ -183,7 +183,7 @@ def release(
 @app.command(epilog=examples("variorum evaluate imagenet_e"))
 @on_recipe(works=True)
 def evaluate(asked: Asked) -> None:
-    """Run the recipe's evaluations on its edition, or on the current release of it."""
+    """Run the recipe's evaluations on its edition, or on the edition's current release."""
     from variorum.edition.editions import current
     from variorum.run import evaluate as evaluate_edition
 
@@ -203,7 +203,7 @@ def evaluate(asked: Asked) -> None:
 @app.command(epilog=examples("variorum card imagenet_e"))
 @on_recipe(works=False)
 def card(asked: Asked) -> None:
-    """Write the card and the contact sheet of the recipe's edition again, or of the current release of it."""
+    """Rewrite the card and the contact sheet of the recipe's edition, or of its current release."""
     from variorum.edition.editions import current
     from variorum.report.card import write_card
 
@@ -220,7 +220,7 @@ def card(asked: Asked) -> None:
 def new(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of the dataset, or the YAML file to write.")],
 ) -> None:
-    """Write a commented recipe to start from; it runs as it stands."""
+    """Write a commented recipe to start from. It can be run as it is."""
     from variorum.stages.recipe_files import new_recipe
 
     path = new_recipe(recipe)
@@ -232,11 +232,11 @@ def new(
 
 @app.command(epilog=examples("variorum show", "variorum show imagenet_e@1.0.0"))
 def show(
-    edition: Annotated[str, typer.Argument(help="dataset, or dataset@version; all if left out.")] = "",
+    edition: Annotated[str, typer.Argument(help="dataset, or dataset@version; lists all if omitted.")] = "",
     store: StoreUrl = "store",
     as_json: AsJson = False,
 ) -> None:
-    """List the editions of a store, or sum one up and make its contact sheet."""
+    """List the editions of a store, or summarise one and make its contact sheet."""
     from variorum.edition.editions import editions, find, read_beside, write_beside
     from variorum.report.contact_sheet import contact_sheet
 
@@ -264,10 +264,10 @@ def diff(
     first: Edition,
     second: Edition,
     store: StoreUrl = "store",
-    most: Annotated[int, typer.Option("--list", min=0, help="List so many of the changed pictures.")] = 20,
+    most: Annotated[int, typer.Option("--list", min=0, help="How many changed pictures to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Say what differs between two editions: pictures added, dropped, changed, relabelled, and why.
+    """Show the differences between two editions: pictures added, dropped, changed or relabelled, and why.
 
     With --json, one line per changed picture.
     """
@@ -290,11 +290,11 @@ def rollback(
     edition: Edition,
     store: StoreUrl = "store",
     to: Annotated[
-        int | None, typer.Option("--to", min=1, help="The release to go back to; the one before, if left out.")
+        int | None, typer.Option("--to", min=1, help="The release to go back to; by default the previous one.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put an older release in use again, made again from its ledger where files are missing."""
+    """Make an older release the current one. Missing files are rebuilt from its ledger."""
     from variorum.edition.editions import resolve
     from variorum.edition.store import Store
     from variorum.run import rollback as go_back
@@ -312,10 +312,10 @@ def rollback(
 def verify(
     edition: Edition,
     store: StoreUrl = "store",
-    load: Annotated[bool, typer.Option("--load", help="Then load it with datasets, as its users will.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Also load it with datasets, as its users will.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute every hash of an edition; exit 1 when anything doesn't match."""
+    """Recompute every hash of an edition; exits with 1 if anything doesn't match."""
     from variorum.edition.editions import find, folder_of
     from variorum.edition.verify import verify as check
     from variorum.report.hub_types import read_back
@@ -351,7 +351,7 @@ def blocklist(
     store: StoreUrl = "store",
     embedding: Annotated[bool, typer.Option("--embedding", help="Include embeddings.")] = False,
 ) -> None:
-    """Write an edition's perceptual hashes, for `leakage` to check other data against: no pictures, no labels."""
+    """Write an edition's perceptual hashes, without pictures and labels, for `leakage` to check other data against."""
     from variorum.curation.copies.blocklists import blocklist as hashes
     from variorum.edition.editions import resolve
     from variorum.edition.ledgers import read_ledger
@@ -412,14 +412,14 @@ def _noun(cls: type, classes: tuple[type, ...]) -> str:
 )
 def doctor(
     aliases: Annotated[
-        list[str] | None, typer.Argument(metavar="ALIAS...", help="Only these; all if left out.")
+        list[str] | None, typer.Argument(metavar="ALIAS...", help="Only these models; all by default.")
     ] = None,
     profile: ProfileName = Profile.embedded,
-    pin: Annotated[bool, typer.Option("--pin", help="Look up the commits that the table leaves open.")] = False,
+    pin: Annotated[bool, typer.Option("--pin", help="Look up the commits that the table doesn't fix.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Download the weights that are missing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say which models are ready, what is missing, and how to get it. Works offline but for --pin and --fetch."""
+    """Show which models are ready, what is missing, and how to get it. Only --pin and --fetch need a network."""
     from dataclasses import asdict
 
     from variorum.models import doctor as doctor_report
@@ -462,7 +462,7 @@ def doctor(
 
 
 def _reading(url: str) -> Store:
-    """A store that is only read: it isn't made where it is missing, and may lie on a read-only disk."""
+    """A store that is only read: it isn't created if missing, and may be on a read-only disk."""
     from variorum.edition.store import Store
 
     return Store(url, writable=False)
@@ -475,7 +475,7 @@ def _edition_of(job: Job) -> Manifest:
 
 
 def _show(asked: Asked, job: Job, manifest: Manifest, *, evaluations: bool = True) -> None:
-    """What came of a run: counts and paths, and the evaluations' figures."""
+    """Print the result of a run: counts and paths, and the evaluations' figures."""
     from variorum.report.card import evaluations as read_evaluations
 
     if asked.as_json:
@@ -489,8 +489,8 @@ def _show(asked: Asked, job: Job, manifest: Manifest, *, evaluations: bool = Tru
 
 
 def main() -> None:
-    """Run the command line; an error that is meant for a person is printed as it stands, without a traceback."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # errors arrive here anyway, once
+    """Run the command line. Errors meant for users are printed without a traceback."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # errors are printed here, once
     logging.setLogRecordFactory(terminal.PlainRecord)
     try:
         app()
@@ -499,5 +499,5 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as stop:
         if stop.code == 130:
-            typer.secho("stopped; what is finished is kept, and the same command goes on from there", err=True)
+            typer.secho("stopped; finished work is kept, and the same command continues from there", err=True)
         raise

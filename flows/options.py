@@ -1,4 +1,4 @@
-"""Options that commands share, written once: the recipe, the store, the profile, overrides, workers."""
+"""The options that commands share: recipe, store, profile, overrides, workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Profile(StrEnum):
-    """Which table of models stands behind the aliases."""
+    """Which table of models the aliases refer to."""
 
     embedded = "embedded"
     hub = "hub"
@@ -55,10 +55,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field: source.path=photos. May be repeated."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read only the first so many source samples.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Parts at work at the same time.")]
-NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Work on plain threads; the same edition to the byte.")]
-Force = Annotated[bool, typer.Option("--force", help="Let verdicts drop every picture.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of source samples to read.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of parts that are worked on at the same time.")]
+NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Use plain threads; gives the same edition to the byte.")]
+Force = Annotated[bool, typer.Option("--force", help="Allow verdicts that drop every picture.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 
@@ -76,14 +76,14 @@ class Asked:
     no_prefect: NoPrefect = field(default=False, metadata={"works": True})
 
     def job(self) -> Job:
-        """The recipe with its overrides, on the profile, into the store."""
+        """The job of this recipe with its overrides, the profile and the store."""
         from variorum.run import Job
         from variorum.stages.recipe_files import load_recipe
 
         return Job(load_recipe(self.recipe, self.overrides or (), self.limit), self.store, self.profile.value)
 
     def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
-        """Do the work with a runner and with progress: inside a Prefect flow of this name, or on plain threads."""
+        """Do the work, with progress, inside a Prefect flow of this name or on plain threads."""
         from variorum.run import Threads
 
         with terminal.progress() as progress:
@@ -94,7 +94,7 @@ class Asked:
             return in_flow(name, work, job, progress, workers=self.workers)
 
     def words(self) -> list[str]:
-        """The same recipe and options, as words of a command line."""
+        """The same recipe and options as words of a command line."""
         words = [self.recipe, *(word for override in self.overrides or () for word in ("--set", override))]
         words += ["--limit", str(self.limit)] if self.limit else []
         words += ["--store", self.store, "--profile", self.profile.value]
@@ -102,7 +102,7 @@ class Asked:
 
 
 def on_recipe(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of every command on a recipe; its first parameter gets them as one `Asked`.
+    """Give a command the options of all commands on a recipe. Its first parameter gets them as an `Asked`.
 
     Args:
         works: whether it takes `--workers` and `--no-prefect`.

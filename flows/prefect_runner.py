@@ -1,7 +1,7 @@
 """Prefect as a runner: one task per part, with retries, GPU slots and artifacts; and the flow for deployments.
 
-Prefect's database is never asked what is done; the store is. A killed run is therefore completed by the same command,
-under any runner, with or without a server.
+The store says what is done, never Prefect's database. So the same command completes a killed run, under any runner,
+with or without a server.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ ARTIFACTS = {"unit": "units", "release": "units"}
 """Key of a stage's progress artifact; `shards` for the others."""
 
 reporting: ContextVar[Progress] = ContextVar("reporting", default=QUIET)
-"""What hears of progress in this process; tasks on threads inherit it."""
+"""Receives the progress of this process; tasks on threads inherit it."""
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
-    """The project's own errors stay errors however often they are tried; others, such as I/O errors, may pass."""
+    """Whether an error may go away: not the project's own errors, but others, such as I/O errors."""
     return not isinstance(state.result(raise_on_failure=False), VariorumError)
 
 
@@ -62,16 +62,16 @@ def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
     persist_result=False,
 )
 def part_task(stage: Stage[Any, Any], part: Any, label: str) -> Any:
-    """Make one part of a stage, in a GPU slot where it uses models."""
+    """Make one part of a stage, in a GPU slot if the stage uses models."""
     with gpu_slot(stage.uses_models):
         return stage.make(part, reporting.get().advance)
 
 
 class PrefectRunner:
-    """Makes parts as Prefect tasks, inside a flow; the flow's task runner says how many at a time."""
+    """Makes parts as Prefect tasks inside a flow. The flow's task runner decides how many run at a time."""
 
     def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
-        """As `Runner.map`, with a progress artifact."""
+        """See `Runner.map`; also shows a progress artifact."""
         if stage.uses_models:
             ensure_gpu_limit()
         submit: Any = part_task.with_options(name=stage.name).submit
@@ -93,17 +93,17 @@ class PrefectRunner:
 def in_flow(
     name: str, work: Callable[[Job, Runner, Progress], T], job: Job, progress: Progress = QUIET, *, workers: int = 1
 ) -> T:
-    """Do some work on a job inside a flow.
+    """Work on a job inside a flow.
 
     Args:
         name: of the flow.
         work: such as `variorum.run.run`; called with the job, a `PrefectRunner` and `progress`.
-        job: what to work on.
-        progress: hears of it.
-        workers: tasks at the same time.
+        job: the job.
+        progress: receives the progress.
+        workers: number of tasks at the same time.
     """
 
-    def pipeline(recipe: dict[str, Any], profile: Profile, store: str) -> Any:  # parameters are there to be shown
+    def pipeline(recipe: dict[str, Any], profile: Profile, store: str) -> Any:  # the parameters are only shown
         result = work(job, PrefectRunner(), progress)
         draw(result, job)
         return quote(result)
@@ -115,7 +115,7 @@ def in_flow(
 
 
 def draw(result: object, job: Job) -> None:
-    """Artifacts of what came out: the edition's counts, the ledger's verdicts, the card."""
+    """Create artifacts of the result: the edition's counts, the ledger's verdicts, the card."""
     ledger: Ledger | None = None
     if isinstance(result, Manifest):
         name, ledger = f"{result.dataset}@{result.version}", result.ledger
@@ -141,7 +141,7 @@ def scheduled_flow(
     overrides: list[str] | None = None,
     workers: int = 1,
 ) -> str:
-    """A recipe by file or name, for deployments; returns the edition's digest."""
+    """Run a recipe, given by file or name, in a deployment; returns the edition's digest."""
     job = Job(load_recipe(recipe, overrides or []), store, profile)
     return in_flow("run", run, job, workers=workers).digest()
 
@@ -154,7 +154,7 @@ def without_secrets(url: str) -> str:
 
 
 def gpus() -> int:
-    """How many CUDA devices this process sees."""
+    """Number of CUDA devices that this process sees."""
     import torch
 
     return torch.cuda.device_count()
@@ -162,7 +162,7 @@ def gpus() -> int:
 
 @contextmanager
 def gpu_slot(wanted: bool = True) -> Iterator[None]:
-    """Hold one slot of the server's `gpu` limit; nothing to hold on a machine without a GPU."""
+    """Hold one slot of the server's `gpu` limit; does nothing without a GPU."""
     if not wanted or not gpus():
         yield
         return
@@ -173,7 +173,7 @@ def gpu_slot(wanted: bool = True) -> Iterator[None]:
 
 
 def ensure_gpu_limit() -> None:
-    """Declare as many `gpu` slots as there are devices, unless the server has its own number."""
+    """Declare one `gpu` slot per device, unless the server has a number set."""
     if not gpus():
         return
     from prefect.client.orchestration import get_client

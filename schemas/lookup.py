@@ -12,7 +12,8 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
@@ -110,7 +111,7 @@ def component_class(part: str, name: str) -> type[Component]:
             "rename one, or uninstall its package"
         )
     (one,) = found
-    module = one.load() if one.origin == OWN else _imported(one.load, f"{kind.noun} {name!r} from {one.origin}")
+    module = one.load() if one.origin == OWN else _imported(one.load, f"{name!r} from {one.origin}", name)
     return _only_component(part, module, name)
 
 
@@ -131,9 +132,14 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
     if wrong := [key for key in fields if not isinstance(key, str)]:
         raise RecipeError(f"{where}: {wrong[0]!r} is no field's name; put it in quotes if it is meant as text")
     try:
-        return cls(**fields)
+        component = cls(**fields)
     except ValidationError as error:
         raise RecipeError(explain(error, where, cls)) from None
+    for hook in ("aliases", "filters", "needs"):
+        method = getattr(component, hook, None)
+        if callable(method) and isinstance(value := method(), str):
+            raise RecipeError(f"{where}: {hook} of {cls.__name__} must return a tuple of names: ({value!r},)")
+    return component
 
 
 def _nested_source(value: Any, info: ValidationInfo) -> Any:
@@ -152,7 +158,9 @@ def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:
         line = f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
         if problem["type"] == "extra_forbidden":
             line = f"{path}: no such field; there are: {', '.join(cls.model_fields) or 'none'}"
-        elif problem["type"] != "missing":
+        elif problem["type"] == "missing":
+            line = f"{path}: missing; give it a value"
+        else:
             line += f" (got {cut(repr(problem['input']))})"
         lines.append(line)
     more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
@@ -189,8 +197,8 @@ def _package(point: EntryPoint) -> str:
 def _module(point: EntryPoint) -> ModuleType:
     if point.module.rpartition(".")[2] != point.name:
         raise RecipeError(
-            f"entry point {point.name} = {point.value!r} of {_package(point)}: the module must be called {point.name}, "
-            "as a component's name is its file's name"
+            f"entry point {point.name} = {point.value!r} of {_package(point)}: both names must be the same, as a "
+            f"component's name is its module's; rename the entry point, or the module to {point.name}"
         )
     return importlib.import_module(point.module)
 
@@ -212,11 +220,13 @@ def _from_file(part: str, path: Path) -> type[Component]:
         content = path.read_bytes()
     except OSError as error:
         where = cut(str(path))
-        raise RecipeError(f"{where}: {error.strerror}; the name ends in .py, so it must be a Python file") from None
+        raise RecipeError(
+            f"{where}: {error.strerror}; a name that ends in .py is the path of a Python file, relative to the recipe"
+        ) from None
     if not path.stem.isidentifier():
         raise RecipeError(f"{path}: the file's name becomes the component's, so it must be letters, digits and _")
     sha256 = hashlib.sha256(content).hexdigest()
-    module = _imported(lambda: _file_module(path, sha256), str(path))
+    module = _imported(lambda: _file_module(path, sha256), str(path), path.stem)
     cls = _only_component(part, module, path.stem)
     cls.file, cls.file_sha256 = path, sha256
     return cls
@@ -234,29 +244,36 @@ def _file_module(path: Path, sha256: str) -> ModuleType:
         sys.modules[name] = module  # pydantic resolves annotations there
         try:
             spec.loader.exec_module(module)
-        except BaseException:
+        except BaseException as error:
             del sys.modules[name]
+            missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+            if missing == name.partition(".")[0] or (missing and (path.parent / f"{missing}.py").is_file()):
+                raise RecipeError(
+                    f"{path} imports a file beside it; a file named by path must stand alone, as its content is its "
+                    "identity: move the code into it, or make a package of both"
+                ) from error
             raise
     return sys.modules[name]
 
 
-def _imported(load: Callable[[], ModuleType], what: str) -> ModuleType:
+def _imported(load: Callable[[], ModuleType], what: str, name: str) -> ModuleType:
     """A module of somebody else's; whatever is wrong in it is one line that names the place."""
     try:
         return load()
     except RecipeError:
         raise
     except Exception as error:
-        raise RecipeError(f"{what} can't be imported: {type(error).__name__}: {error}{_line(error)}") from error
+        said = str(error).strip().partition("\n")[0]
+        raise RecipeError(f"{what} can't be imported: {type(error).__name__}: {said}{_line(error, name)}") from error
 
 
-def _line(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError) or not trace:
-        return ""
-    return f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
+def _line(error: BaseException, name: str) -> str:
+    """The last line of the component's own file that an error came through, or the line that raised it."""
+    if isinstance(error, SyntaxError):
+        return ""  # its text names the line
+    frames = traceback.extract_tb(error.__traceback__)
+    found = [frame for frame in frames if Path(frame.filename).stem == name] or frames
+    return f" ({found[-1].filename}, line {found[-1].lineno})" if found else ""
 
 
 def _components(part: str, module: ModuleType) -> list[type[Component]]:
@@ -270,12 +287,17 @@ def _components(part: str, module: ModuleType) -> list[type[Component]]:
 
 def _only_component(part: str, module: ModuleType, name: str) -> type[Component]:
     kind, found = KINDS[part], _components(part, module)
-    if len(found) != 1:
-        listed = f": {', '.join(cls.__name__ for cls in found)}" if found else ""
-        way_out = "move all but one to files of their own" if found else f"it must inherit {_bases(kind)}"
-        where = module.__file__ or module.__name__
-        raise RecipeError(f"{where} defines {len(found)} {kind.noun}s{listed}; one is wanted: {way_out}")
+    where = module.__file__ or module.__name__
+    if not found:
+        others = [(key, cls.__name__) for key in KINDS for cls in _components(key, module)]
+        goes = f"; {others[0][1]} goes under `{others[0][0]}`" if others else ""
+        way_out = goes or f": its class must inherit {_bases(kind)}"
+        raise RecipeError(f"{where} defines no {kind.noun}{way_out}")
+    if len(found) > 1:
+        listed = ", ".join(cls.__name__ for cls in found)
+        raise RecipeError(f"{where} defines {len(found)} {kind.noun}s: {listed}; keep one per file")
     (cls,) = found
+    _check_class_variables(cls, name)
     bases = [base for base in cls.__mro__ if base in kind.classes]
     hooks = [hook for hook in kind.hooks if any(hasattr(base, hook) for base in bases)]
     overridden = [hook for hook in hooks if not any(getattr(cls, hook) is getattr(base, hook, None) for base in bases)]
@@ -284,6 +306,19 @@ def _only_component(part: str, module: ModuleType, name: str) -> type[Component]
         wanted = " and ".join(f"`{hook}`" for hook in missing) or " or ".join(f"`{hook}`" for hook in hooks)
         raise RecipeError(f"{name}: {cls.__name__} must define {wanted}")
     return cls
+
+
+def _check_class_variables(cls: type[Component], name: str) -> None:
+    """Raise RecipeError for a class variable that became a field, and for `late` or `location` naming no field."""
+    reserved = {variable for base in cls.__mro__[1:] for variable in vars(base).get("__class_vars__", ())}
+    if shadowing := sorted(reserved & set(cls.model_fields)):
+        raise RecipeError(f"{name}: `{shadowing[0]}` of {cls.__name__} must be annotated as ClassVar; it is no field")
+    for variable in ("late", "location"):
+        names: Collection[str] = getattr(cls, variable, ())
+        wrong = [names] if isinstance(names, str) else sorted(set(names) - set(cls.model_fields))
+        if wrong:
+            fields = ", ".join(cls.model_fields) or "none"
+            raise RecipeError(f"{name}: `{variable}` must be a set of fields, not {wrong[0]!r}; there are: {fields}")
 
 
 def _bases(kind: Kind) -> str:

@@ -61,7 +61,7 @@ def test_from_plan_to_verify(cli, tmp_path):
     [
         (("run", "imagenet_f"), "error: no recipe 'imagenet_f'"),
         (("run", "recipe.yaml", "--no-prefect", "--set", "generate.probe.strenth=1"), "strenth: no such field"),
-        (("run", "recipe.yaml", "--no-prefect", "--set", "source.path=nowhere"), "path nowhere is not there"),
+        (("run", "recipe.yaml", "--no-prefect", "--set", "source.path=nowhere"), "path nowhere doesn't exist"),
         (("build", "recipe.yaml", "--no-prefect", "--store", "recipe.yaml"), "choose another place with --store"),
         (("evaluate", "recipe.yaml", "--no-prefect"), "no edition 'd@1.0.0' in store; there are: none yet"),
         (("verify", "e"), "no edition 'e' in store; there are: none yet"),

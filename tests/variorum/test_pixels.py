@@ -27,13 +27,13 @@ def reason(data: bytes) -> str:
 
 
 def ramp(height: int = 32, width: int = 48) -> np.ndarray:
-    """A smooth picture whose four corners differ, so that a wrong turn shows."""
+    """A smooth picture whose four corners differ, so that a wrong rotation shows."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([x * 255 // (width - 1), y * 255 // (height - 1), (x + y) % 64], axis=-1).astype(np.uint8)
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few dozen bytes that declares this size."""
+    """A PNG of a few dozen bytes whose header has this size."""
     data = b"\x89PNG\r\n\x1a\n"
     for kind, body in ((b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b""))):
         data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -63,7 +63,7 @@ def test_png_is_bit_equal_through_pillow_and_deterministic(pixels):
     st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_jpeg_has_the_pixels_that_pillow_reads(shape, quality, subsampling, progressive, seed):
+def test_a_jpeg_gives_the_same_pixels_as_in_pillow(shape, quality, subsampling, progressive, seed):
     blocks = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), np.uint8)
     picture = Image.fromarray(blocks).resize(shape[::-1], Image.Resampling.BICUBIC)
     data = saved(picture, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive)
@@ -71,7 +71,7 @@ def test_a_jpeg_has_the_pixels_that_pillow_reads(shape, quality, subsampling, pr
         np.testing.assert_array_equal(decode(data), np.asarray(image))
 
 
-def test_a_damaged_jpeg_is_read_or_refused_as_pillow_does():
+def test_a_damaged_jpeg_is_read_or_refused_as_in_pillow():
     whole = saved(Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)), "JPEG")
     rng, read = np.random.default_rng(1), 0
     for _ in range(60):
@@ -104,7 +104,7 @@ def test_ordinary_pictures_keep_their_pixels():
     assert decode(jpeg).flags.writeable
 
 
-def test_no_picture_has_a_reason():
+def test_undecodable_bytes_have_a_reason():
     data = saved(Image.fromarray(ramp(64, 64)), "JPEG")
     png = saved(Image.fromarray(ramp(64, 64)), "PNG")
     broken = bytearray(png)
@@ -125,7 +125,7 @@ def test_no_picture_has_a_reason():
     st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"II*\x00"])
 )
 @settings(max_examples=150, deadline=None)
-def test_noise_never_raises_anything_else(noise, magic):
+def test_noise_raises_no_other_error(noise, magic):
     with pytest.raises(UndecodableImage):
         decode(magic + noise)
 
@@ -142,7 +142,7 @@ def test_damaged_pictures_decode_or_have_a_reason(format, draw):
 
 def test_bombs_are_refused_by_their_header():
     assert reason(bomb(100_000, 100_000)) == "bomb"
-    side = int(MAX_PIXELS**0.5) + 2  # over the limit where Pillow itself would only warn
+    side = int(MAX_PIXELS**0.5) + 2  # over the limit at which Pillow only warns
     assert reason(bomb(side, side)) == "bomb"
 
 
@@ -172,7 +172,7 @@ def test_broken_exif_is_ignored():
     assert decode(jpeg).shape == (32, 48, 3)
 
 
-def test_transparency_lies_over_white():
+def test_transparent_pictures_get_a_white_background():
     palette = Image.new("P", (16, 16), 1)
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.paste(0, (0, 0, 8, 16))

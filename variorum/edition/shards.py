@@ -85,7 +85,9 @@ class ShardWriter:
         start = self.size
         for ending in endings:
             if len(key) + 1 + len(ending) > MAX_NAME or len(members[ending]) > MAX_MEMBER:
-                raise StoreError(f"shard member {key}.{ending}: the limits are {MAX_NAME} bytes for a name and 8 GiB")
+                raise StoreError(
+                    f"shard member {key}.{ending}: the limits are {MAX_NAME} bytes for a name and 8 GiB for the content"
+                )
         for ending in endings:
             data = members[ending]
             self._append(_header(f"{key}.{ending}", len(data)), data)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Row = tuple[str, ...]
-LINK = re.compile(r"\[(?=[^\]]*\]\s*[(\[:])")
-"""A bracket that would begin a link, a picture or a footnote; one around an interval doesn't."""
+LINK = re.compile(r"\](?=\s*[(\[:])")
+"""A bracket that would end the text of a link or a picture; the one after an interval doesn't."""
 MOST = 12
 """Items of a list that are shown; the edition's files have all."""
 
@@ -93,4 +93,4 @@ def table_cell(value: object) -> str:
         ("`", "&#96;"),
     ):
         text = text.replace(sign, escaped)
-    return LINK.sub("&#91;", text)
+    return LINK.sub("&#93;", text)

@@ -26,7 +26,7 @@ def never():
     raise AssertionError("computed again")
 
 
-def test_what_was_computed_is_kept(tmp_path):
+def test_a_result_is_stored(tmp_path):
     assert same(DiskMemo(tmp_path)(KEY, arrays), arrays())
     assert same(DiskMemo(tmp_path)(KEY, never), arrays())
 
@@ -48,7 +48,7 @@ def test_threads_compute_a_key_once(tmp_path):
     assert all(same(result, arrays()) for result in results)
 
 
-def test_locks_are_forgotten(tmp_path):
+def test_locks_are_deleted_after_use(tmp_path):
     memo = DiskMemo(tmp_path)
     for number in range(20):
         memo(f"{number:064x}", arrays)
@@ -67,7 +67,7 @@ def kept(tmp_path_factory):
 
 
 @given(st.data())
-def test_a_file_cut_anywhere_is_computed_again(kept, data):
+def test_a_truncated_file_is_computed_again(kept, data):
     memo, path, whole = kept
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     assert same(memo(KEY, arrays), arrays())
@@ -80,18 +80,18 @@ def test_a_file_damaged_anywhere_gives_the_right_arrays(kept, data):
     content = bytearray(whole)
     content[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
-    found = memo(KEY, arrays)  # a few header bytes (times, versions) decide nothing
+    found = memo(KEY, arrays)  # a few header bytes (times, versions) don't matter
     assert all(np.array_equal(found[name], value) for name, value in arrays().items() if name in found)
     path.write_bytes(whole)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x93NUMPY\x01\x00", b"\x80\x04pickle"])
-def test_a_file_of_something_else_is_computed_again(kept, content):
+def test_a_file_with_other_content_is_computed_again(kept, content):
     memo, path, _ = kept
     path.write_bytes(content)
     assert same(memo(KEY, arrays), arrays())
 
 
-def test_a_place_that_cannot_be_written_costs_time_alone(tmp_path):
+def test_an_unwritable_folder_only_costs_time(tmp_path):
     (tmp_path / "memo").write_bytes(b"a file")
     assert same(DiskMemo(Path(tmp_path / "memo"))(KEY, arrays), arrays())

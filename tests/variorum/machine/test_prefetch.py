@@ -32,12 +32,12 @@ def test_an_exception_comes_after_the_items_before_it():
     assert threads() == []
 
 
-def test_something_that_is_no_iterable_raises():
+def test_a_non_iterable_raises():
     with pytest.raises(TypeError):
         next(prefetch(3, 1))
 
 
-def test_it_runs_ahead_no_further_than_told():
+def test_it_runs_at_most_depth_items_ahead():
     made = []
 
     def counting():
@@ -48,7 +48,7 @@ def test_it_runs_ahead_no_further_than_told():
     got = prefetch(counting(), 3)
     next(got)
     time.sleep(0.3)
-    # one is taken, three wait, one is in the producer's hand
+    # one is consumed, three are queued, and the producer holds one
     assert len(made) == 5
     got.close()
 
@@ -72,7 +72,7 @@ def test_closing_early_stops_the_thread_and_closes_the_producer(taken):
     assert threads() == []
 
 
-def test_a_chain_closes_to_its_beginning():
+def test_closing_a_chain_closes_its_first_producer():
     closed = threading.Event()
 
     def source():

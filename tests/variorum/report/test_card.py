@@ -1,5 +1,7 @@
 import csv
 import io
+import json
+import re
 import shutil
 import string
 import uuid
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -17,7 +19,7 @@ from variorum.edition.tables import read_verdicts
 from variorum.report.card import check_template, evaluation_tables, render_card, write_card
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.figures import Shown, flat_figures, markdown, table_cell
-from variorum.run import Job, build, curate, evaluate, release
+from variorum.run import Job, build, curate, evaluate, release, run
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.verdict import Verdict
@@ -66,7 +68,25 @@ def test_markup_in_data_stays_text(edition):
 @given(st.text(string.printable + "ü|<>`[]\u2028", max_size=40))
 def test_a_cell_is_one_line_without_markup(text):
     cell = table_cell(text)
-    assert not set(cell) & set("|<>`[\n\r\x0b\x0c\u2028")
+    assert not set(cell) & set("|<>`\n\r\x0b\x0c\u2028")
+    assert not re.search(r"\]\s*[(\[:]", cell)
+
+
+@given(st.text('[]()!<>`|\\: ^a*_"', max_size=24))
+@example("[[a]b](c)")
+@example("![a](b)")
+@example("[a]: b")
+def test_a_cell_holds_no_link_picture_code_or_tag(text):
+    from markdown_it import MarkdownIt
+
+    shown = MarkdownIt("commonmark").enable("table").parse(f"| head |\n|---|\n| {table_cell(text)} |")
+    assert sum(token.type == "td_open" for token in shown) == 1
+    inline = {child.type for token in shown for child in token.children or ()}
+    assert not inline & {"link_open", "image", "html_inline", "code_inline"}
+
+
+def test_an_interval_keeps_its_brackets_in_a_cell():
+    assert table_cell("70.0 [60.1, 79.9]") == "70.0 [60.1, 79.9]"
 
 
 def test_the_contact_sheet_shows_all(edition):
@@ -233,3 +253,99 @@ def test_the_card_compares_detectors(photos, tmp_path):
     assert table["1 a&#124;b"] == ["25.0", "–", "12.5", "–", "", "-0.25"]
     assert table["2 finder"] == ["25.0", "–", "12.5", "–", "0.50", ""]
     assert table["coffee"] == ["4", "50.0", "25.0", "50.0"]
+
+
+# ── evaluations ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def evaluated(photos, tmp_path, *evaluations):
+    """An edition of the photographs and their negatives, with its job."""
+    what = Recipe.parse(
+        {
+            "dataset": "d",
+            "version": "1.0.0",
+            "source": {"name": "image_folder", "path": str(photos)},
+            "generate": [{"name": "probe", "copies": 2}],
+            "evaluate": [{"name": name} for name in evaluations],
+        }
+    )
+    job = Job(what, str(tmp_path / "store"))
+    return job, build(job)
+
+
+def test_figures_without_a_template_stand_as_a_plain_table(photos, tmp_path):
+    job, manifest = evaluated(photos, tmp_path, "brightness")
+    assert "## Evaluations" not in write_card(job.recipe, manifest, job.store)  # there are no figures yet
+    assert evaluation_tables(job.recipe, manifest, job.store) == []
+    figures = evaluate(job, manifest)["brightness"]
+    text = write_card(job.recipe, manifest, job.store)
+    rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in figures.items()]
+    assert len(rows) == 3
+    assert f"### brightness\n\n{markdown(('figure', 'value'), rows)}\n" in text
+    assert evaluation_tables(job.recipe, manifest, job.store) == [Shown("brightness", ("figure", "value"), rows)]
+
+
+def test_a_templates_tables_are_those_of_the_terminal(photos, tmp_path):
+    job, manifest = evaluated(photos, tmp_path, "brightness", "accuracy_drop")
+    evaluate(Job(job.recipe.model_copy(update={"evaluate": job.recipe.evaluate[:1]}), job.store), manifest)
+    variants = {
+        name: {"n": 12, "accuracy": 50.0, "original_accuracy": 75.0, "drop": {"value": 25.0, "low": 20.0, "high": 30.0}}
+        for name in ("negative_1", "negative_0")
+    }
+    pin = "classifier_small@sha256:" + 64 * "a"
+    record = {
+        "edition": manifest.digest(),
+        "models": {"classifier_small": pin},
+        "figures": {
+            "confidence": 0.95,
+            "unscored": 0,
+            "unpaired": 0,
+            "classifiers": {
+                "classifier_small": {
+                    "n": 12,
+                    "original_accuracy": 75.0,
+                    "average_drop": {"value": 25.0, "low": 20.0, "high": 30.0},
+                    "variants": variants,
+                }
+            },
+        },
+    }
+    write_beside(manifest, "evaluation-accuracy_drop.json", json.dumps(record).encode(), job.store)
+    text = render_card(job.recipe, manifest, job.store)
+    plain, drops = evaluation_tables(job.recipe, manifest, job.store)
+    assert plain.title == "brightness"
+    assert drops.title.startswith("Accuracy drop: classifier_small, classifier_small@sha256:aaaaaaaaaaaa")
+    assert [row[0] for row in drops.rows[:2]] == ["negative_0", "negative_1"]  # in the order in which they were made
+    assert all("25.0 [20.0, 30.0]" in row for row in drops.rows)
+    for shown in (plain, drops):
+        assert markdown(shown.head, shown.rows) in text
+    assert text.index("### brightness") < text.index("Accuracy drop: classifier_small")  # as the recipe has them
+
+
+def test_figures_are_flat_by_their_path():
+    figures = {"n": 3, "by_class": {"a": 0.123456, "b": None}, "list": [1, 2.5], "deep": {"x": {"y": True, "z": [{}]}}}
+    assert flat_figures(figures) == [
+        ("n", "3"),
+        ("by class", "a 0.1235, b –"),
+        ("list", "1, 2.5"),
+        ("deep.x.y", "yes"),
+        ("deep.x.z", "1 entries"),
+    ]
+    assert flat_figures({"many": {str(k): k for k in range(200)}}) == [("many", "200 entries")]
+    assert flat_figures({"list": list(range(30))})[0][1].endswith("11 and 18 more")
+
+
+def test_a_card_without_its_template_is_refused_before_any_work(photos, tmp_path):
+    what = Recipe.parse(
+        {
+            "dataset": "d",
+            "version": "1.0.0",
+            "source": {"name": "image_folder", "path": str(photos)},
+            "card": {"template": "fancy"},
+        }
+    )
+    with pytest.raises(RecipeError, match=r"card\.template: .*fancy.*; there are: default, imagenet_e"):
+        check_template(what)
+    with pytest.raises(RecipeError, match=r"card\.template"):
+        run(Job(what, str(tmp_path / "store")))
+    assert not list((tmp_path / "store").glob("objects/*"))

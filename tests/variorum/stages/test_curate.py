@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from variorum.edition.ledgers import read_ledger
 from variorum.edition.store import Store, hash_file
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
-from variorum.run import Job, build, curate
+from variorum.run import Job, Threads, build, curate, run
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.recipe import Recipe
 from variorum.stages.measure import edition_pieces
@@ -92,6 +93,16 @@ def test_the_same_again_reads_no_table(photos, store, monkeypatch):
     assert curated(what, manifest, store) == (number, ledger)
     with pytest.raises(pytest.fail.Exception, match="read a table"):
         curated(recipe(photos, drop=3), manifest, store)
+
+
+def test_a_store_that_is_no_folder(photos, tmp_path):
+    """A run in a remote store comes to the same as one in a folder, and its repeat finds everything."""
+    what = Recipe.parse({**recipe(photos, drop=2, notes=True).dump(), "evaluate": [{"name": "brightness"}]})
+    remote = Job(what, f"memory://{uuid.uuid4().hex}")
+    made = run(remote, Threads(2))
+    assert made == run(Job(what, str(tmp_path / "folder")))
+    assert run(remote, Threads(2)) == made
+    assert verify(made, remote.store) == []
 
 
 def test_an_edition_whose_folder_was_deleted_numbers_its_ledgers_from_one(photos, store):

@@ -115,7 +115,7 @@ def test_another_revision_measures_again(channel, store, monkeypatch):
 
 def test_a_release_measures_only_the_shards_that_it_changed(channel, photos, store):
     what = channel()
-    _, asked = evaluated(what, store)
+    evaluated(what, store)
     curation = Recipe.parse({**what.dump(), "curate": recipe(photos, drop=1).dump()["curate"]})
     manifest, number, ledger = judged(curation, store)
     job = Job(what, store)

@@ -139,7 +139,7 @@ def test_a_failed_check_makes_nothing(job, monkeypatch):
 def test_a_part_that_fails_costs_no_other(job, workers, caplog):
     fails = {2: ZeroDivisionError("two"), 4: ValueError("four")}
     stage = Numbers(job, [1, 2, 3, 4, 5], fails)
-    with pytest.raises((ZeroDivisionError, ValueError), match="two|four") as raised:
+    with pytest.raises((ZeroDivisionError, ValueError), match=r"two|four") as raised:
         complete(stage, Threads(workers))
     assert sorted(stage.made) == [1, 3, 5]
     assert sorted(caplog.messages) == ["four", "two"]
@@ -267,6 +267,7 @@ def test_what_was_made_meanwhile_is_taken(both):
     stage = Release(here, manifest, ledger)
     first = [stage.make(part, heard.advance) for part in stage.parts()]
     assert [stage.make(part, heard.advance) for part in stage.parts()] == first
-    assert set(here.store.listing().sizes) - before == {
-        info.sha256 + suffix for receipt in first for info, suffix in receipt.files()
-    } - before
+    assert (
+        set(here.store.listing().sizes) - before
+        == {info.sha256 + suffix for receipt in first for info, suffix in receipt.files()} - before
+    )
