@@ -57,11 +57,10 @@ class ClassAgreement(Detector):
         `p` and `rank` are NaN and 0 without a label or with one that the classifier doesn't know; `proposed` is -1 if
         the edition doesn't have the likeliest class.
         """
-        classes = ctx.source.classes(ctx) if ctx.source else ()
         images = [sample.image for sample in samples]
-        known, probabilities = class_probabilities(ctx.models.get(self.model), images, classes, self.template)
+        known, probabilities = class_probabilities(ctx.models.get(self.model), images, ctx.classes, self.template)
         column = {identity: k for k, identity in enumerate(known)}
-        index = {info.id: k for k, info in enumerate(classes)}
+        index = {info.id: k for k, info in enumerate(ctx.classes)}
         label = np.array([column.get(s.labels[0], -1) if s.labels else -1 for s in samples], dtype=np.int64)
         p, rank = probability_and_rank(probabilities, label)
         for k, best in enumerate(probabilities.argmax(axis=1).tolist()):

@@ -63,13 +63,15 @@ class Context:
         seed: the recipe's seed.
         models: aliases to models.
         memo: keeps costly intermediates (masks, plates) across units, processes and restarts.
-        source: the recipe's source, for a generator that needs another of its pictures; None where there is none.
+        source: the recipe's source, for a generator that needs more of its pictures; None for all other components.
+        classes: the source's classes in index order, for detectors, deciders and evaluations.
     """
 
     seed: int
     models: Models
     memo: Memo
     source: Source | None = None
+    classes: tuple[ClassInfo, ...] = ()
 
     def seed_for(self, component: str, sample_id: str, purpose: str = "") -> int:
         """A seed in [0, 2^63) for one purpose on one sample."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from variorum.schemas.canonical import Json
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Op, Sample, child_id
 
 if TYPE_CHECKING:
@@ -36,7 +37,16 @@ class Edit:
         return self.ctx.rng(self.generator.component_name(), self.sample.id, purpose)
 
     def model(self, alias: str) -> Any:
-        """The model behind an alias of the generator's `aliases()`; its pin is recorded in what is made after."""
+        """The model behind an alias of the generator's `aliases()`; its pin is recorded in what is made after.
+
+        Raises:
+            RecipeError: `aliases()` doesn't list it.
+        """
+        if alias not in self.generator.aliases():
+            name = self.generator.component_name()
+            raise RecipeError(
+                f"{name}: uses the model {alias!r}, so `aliases` must return it: its pin is part of the key"
+            )
         self._models[alias] = self.ctx.models.pin(alias)
         return self.ctx.models.get(alias)
 

@@ -217,6 +217,8 @@ def broken_plugins() -> Iterator[tuple[str, str]]:
 
 def _from_file(part: str, path: Path) -> type[Component]:
     try:
+        if path.exists() and not path.is_file():
+            raise RecipeError(f"{path}: no regular file; the name ends in .py, so it must be a Python file")
         content = path.read_bytes()
     except OSError as error:
         where = cut(str(path))

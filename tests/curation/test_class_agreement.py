@@ -22,7 +22,7 @@ from variorum.schemas.sample import Sample
 @pytest.fixture(scope="module")
 def ctx(tmp_path_factory):
     source = ClassNames(table="fashion_mnist", per_class=4)
-    return Context(7, ModelTable("embedded"), DiskMemo(tmp_path_factory.mktemp("memo")), source)
+    return Context(7, ModelTable("embedded"), DiskMemo(tmp_path_factory.mktemp("memo")), source, source.classes(None))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_zero_shot_model_is_asked_for_every_class_by_its_name(tiny, tmp_path, 
     logits = model(images, [f"{'an' if info.name[0] in 'aeiou' else 'a'} {info.name}!" for info in classes])
     expected = np.exp(np.float64(logits) * model.temperature)
     assert np.allclose(p, expected / expected.sum(axis=1, keepdims=True))
-    other = Context(7, models, ctx.memo, ctx.source)
+    other = Context(7, models, ctx.memo, classes=ctx.classes)
     rows = list(ClassAgreement(model="zero_shot").measure(pictures[:5], other))
     assert all(0 < row["p"] < 1 and 1 <= row["rank"] <= 10 for row in rows)
 

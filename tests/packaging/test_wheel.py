@@ -72,9 +72,8 @@ def test_it_runs_beside_others_who_use_the_names_of_our_folders(python, tmp_path
 
 def test_it_runs_beside_torchtune(python, tmp_path):
     """Its wheel installs a package `recipes`."""
-    fetched = subprocess.run(
-        [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "torchtune==0.6.1"], capture_output=True, text=True
-    )
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "torchtune==0.6.1"]
+    fetched = subprocess.run(command, capture_output=True, text=True)
     if fetched.returncode:
         pytest.skip(f"torchtune can't be had here: {fetched.stderr.strip().splitlines()[-1:]}")
     code = "import importlib.util; print(importlib.util.find_spec('recipes').origin)"

@@ -95,6 +95,7 @@ def test_seeds_of_neighbours_have_nothing_in_common():
 
 def test_digests_are_the_same_in_another_process():
     value = {"b": [1, 2.5, None, True], "a": "ü", "ids": {str(i): i for i in range(50)}}
-    code = f"from variorum.schemas.canonical import *; v = {value!r}\nprint(digest(v), short_digest(v), derive_seed(1, 'x'))"
+    code = f"from variorum.schemas.canonical import *; v = {value!r}\n"
+    code += "print(digest(v), short_digest(v), derive_seed(1, 'x'))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert out == [digest(value), short_digest(value), str(derive_seed(1, "x"))]

@@ -65,6 +65,8 @@ class Store:
     def __init__(self, url: str, *, writable: bool = True) -> None:
         import fsspec.core
 
+        if not url.strip():
+            raise StoreError("a store needs a folder or a URL, not an empty name; the default is `store`")
         self.url = url
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url, use_listings_cache=False)  # others write too

@@ -18,6 +18,7 @@ from typing import Any
 from variorum.arrays import arrow_column
 from variorum.edition.store import Store
 from variorum.schemas.errors import RecipeError, StoreError
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.sample import BASELINES
 from variorum.schemas.verdict import Verdict
@@ -208,7 +209,8 @@ def _column(where: str, name: str, values: Any) -> Any:
     try:
         return arrow_column(np.stack(values) if vectors else values)
     except (ValueError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise RecipeError(f"{where}: column {name!r} isn't of one shape and type: {error}") from None
+        why = cut(" ".join(str(error).split()))
+        raise RecipeError(f"{where}: column {name!r} isn't of one shape and type: {why}") from None
 
 
 def keep_verdicts(verdicts: Sequence[Verdict], store: Store) -> ShardInfo:

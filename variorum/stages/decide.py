@@ -34,7 +34,7 @@ def decide(
     Raises:
         RecipeError: no picture would be left, unless forced; or a decider judged an unknown picture.
     """
-    steps, ctx, store = job.recipe.curate, job.ctx, job.store
+    steps, ctx, store = job.recipe.curate, job.judging, job.store
     table = picture_table(manifest, store) if table is None else table
     for step in steps:
         table = add_columns(table, columns, step.component_name(), store, vectors=False)

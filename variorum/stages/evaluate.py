@@ -95,7 +95,7 @@ def put_figures(
                 rows = rows.append_column(SET, pa.array([reference] * len(rows), pa.string()))
             tables.append(rows)
     table = joined(f"evaluate.{name}", tables) if tables else pa.table({})
-    figures = figures_of(evaluation, Table(table, name), job.ctx)
+    figures = figures_of(evaluation, Table(table, name), job.judging)
     record = {
         "edition": manifest.digest(),
         "key": evaluation_key(evaluation, manifest, job),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from variorum.edition.store import Store
@@ -40,6 +42,14 @@ class Job:
         self.ctx = ctx or open_context(recipe, profile)
 
     @cached_property
+    def judging(self) -> Context:
+        """What detectors, deciders and evaluations may use: the source's classes but not the source.
+
+        No key of theirs covers its pictures.
+        """
+        return replace(self.ctx, source=None, classes=self.recipe.source.classes(self.ctx))
+
+    @cached_property
     def plan(self) -> Plan:
         """Units and identity of the edition, computed once. Raises the errors of `stages.plan.plan`."""
         return plan(self.recipe, self.ctx)
@@ -58,10 +68,14 @@ def reopened(recipe: str, store: str, profile: Profile) -> Job:
     return Job(Recipe.parse(json.loads(recipe)), store, profile)
 
 
-@cache
 def models(profile: Profile) -> ModelTable:
     """The table of a profile, one per process, so that weights are loaded once."""
-    return ModelTable(profile)
+    return _models(profile, cache_dir())
+
+
+@cache
+def _models(profile: Profile, cache: Path) -> ModelTable:
+    return ModelTable(profile, cache)
 
 
 def open_context(recipe: Recipe, profile: Profile) -> Context:

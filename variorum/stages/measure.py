@@ -127,7 +127,7 @@ class Measure:
         Raises:
             RecipeError: a detector gives more or fewer rows than samples, or columns of mixed shapes.
         """
-        store, ctx = self.job.store, self.job.ctx
+        store, ctx = self.job.store, self.job.judging
         kept = {
             name: info
             for name, key in part.keys.items()
@@ -190,7 +190,7 @@ def table_keys(contents: Sequence[Json], measurers: Sequence[Measurer], ctx: Con
 
     All fields count except those declared `late`. The seed, the classes and the models always count.
     """
-    classes: list[Json] = [[one.id, one.name] for one in ctx.source.classes(ctx)] if ctx.source else []
+    classes: list[Json] = [[one.id, one.name] for one in ctx.classes]
     common: dict[str, list[Json]] = {}
     for measurer in measurers:
         fields = {name: value for name, value in measurer.identity().items() if name not in measurer.late}

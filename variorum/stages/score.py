@@ -104,7 +104,7 @@ class Score:
             for name, tables in self.columns.references.get(self.detector, {}).items()
         }
         with threadpool_limits(1, user_api="blas"):  # the number of threads changes sums of floats, so the digest
-            found = detector.score(Table(table, self.detector, references), self.job.ctx)
+            found = detector.score(Table(table, self.detector, references), self.job.judging)
         if not isinstance(found, Mapping):
             kind = type(found).__name__
             raise RecipeError(

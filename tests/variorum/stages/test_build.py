@@ -18,9 +18,9 @@ from variorum.edition.shards import read_shard, sample_at
 from variorum.edition.store import Store, hash_file
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
+from variorum.run import Job, Threads, build
 from variorum.schemas.errors import CorruptShard, SourceError, StoreError, TooManyFailures, VersionDrift
 from variorum.schemas.recipe import Recipe
-from variorum.run import Job, Threads, build
 from variorum.stages.build import Build, seal_edition
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -49,8 +49,8 @@ def test_a_key_covers_seed_classes_models_and_revision_of_every_measurer(part, n
     if not measures(step):
         assert "measure" not in vars(component_class(part, name))
         return
-    flat = recipe(photos).source.model_copy(update={"labels": "none"})
-    others = [replace(ctx, seed=4), replace(ctx, source=flat)]
+    classes = recipe(photos).source.classes(ctx)
+    others = [replace(ctx, seed=4), replace(ctx, classes=classes)]
     assert len({key(step, one) for one in (ctx, *others)}) == 3
     before = key(step, ctx)
     monkeypatch.setattr(type(step), "revision", step.revision + 1)
@@ -66,14 +66,15 @@ def test_a_key_covers_every_field_that_is_not_late(ctx):
 
 
 def test_what_a_detector_sees_is_what_its_key_covers(photos, store, monkeypatch):
-    """The seed and the classes of its recipe, and nothing of what other recipes say."""
+    """The seed and the classes of its recipe, but not the source, whose pictures no key covers."""
     seen = []
     kept = Bright.measure
     monkeypatch.setattr(Bright, "measure", lambda self, samples, ctx: seen.append(ctx) or kept(self, samples, ctx))
     for seed in (3, 4):
         what = Recipe.parse({**recipe(photos).dump(), "seed": seed, "version": f"{seed}.0.0"})
         judged(what, store)
-        assert [(one.seed, one.source) for one in seen] == [(seed, what.source)] * 3
+        classes = what.source.classes(open_context(what, "embedded"))
+        assert [(one.seed, one.source, one.classes) for one in seen] == [(seed, None, classes)] * 3
         seen.clear()
 
 
@@ -176,7 +177,7 @@ def test_only_what_is_missing_is_measured_in_one_pass(photos, store, tmp_path, m
     assert after.measured["bright"] == before.measured["bright"]
     assert [info.samples for info in after.measured["quality"]] == [4, 4, 4]
     job = Job(more, store)
-    piece = edition_pieces(manifest, job.recipe.curate[::2], job.ctx)[0]
+    piece = edition_pieces(manifest, job.recipe.curate[::2], job.judging)[0]
     store.path(after.measured["quality"][0], ".parquet").unlink()
     stage = Measure(job, job.recipe.curate[::2], [piece], "measuring")
     assert stage.make(piece, nothing).tables == {name: after.measured[name][0] for name in ("bright", "quality")}
@@ -258,7 +259,7 @@ def test_a_piece_of_a_reference_that_is_lost_is_measured_again(photos, store, op
     manifest = build(job)
     ledger = curate(job, manifest)[1]
     leakage, features = job.component("leakage"), job.component("features")
-    pieces = reference_pieces(leakage, "trained_on", [features, job.component("duplicates")], job.ctx)
+    pieces = reference_pieces(leakage, "trained_on", [features, job.component("duplicates")], job.judging)
     assert [piece.samples for piece in pieces] == [3, 1]
     assert [str(piece) for piece in pieces] == ["trained_on from 0", "trained_on from 3"]
     store.path(store.table(pieces[1].keys["features"]), ".parquet").unlink()
