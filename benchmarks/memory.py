@@ -30,7 +30,7 @@ manifest = run.build(job)
 assert manifest.counts == {"original": {"accepted": int(sys.argv[3])}}
 """,
     "measure": """
-pieces = edition_pieces(resolve("d@1.0.0", job.store), recipe.curate, job.ctx)
+pieces = edition_pieces(resolve("d@1.0.0", job.store), recipe.curate, job)
 assert sum(piece.samples for piece in pieces) == int(sys.argv[3])
 for part in complete(Measure(job, recipe.curate, pieces, "measuring"), run.Threads()):
     assert len(part.tables) == 2

@@ -101,7 +101,7 @@ def curate(
     check_labels(job, manifest)
     looking = [step for step in steps if measures(step)]
     if looking:
-        pieces = edition_pieces(manifest, looking, job.judging)
+        pieces = edition_pieces(manifest, looking, job)
         found = complete(Measure(job, looking, pieces, "measuring", then=steps), runner, progress)
         for step in looking:
             columns.measured[step.component_name()] = [part.tables[step.component_name()] for part in found]
@@ -111,7 +111,7 @@ def curate(
         name = step.component_name()
         asked = [one for one in looking if one.component_name() in step.needs()]
         for reference in step.references():
-            pieces = reference_pieces(step, reference, asked, job.judging)
+            pieces = reference_pieces(step, reference, asked, job)
             found = complete(Measure(job, asked, pieces, f"measuring {name}.{reference}"), runner, progress)
             by_detector = {one.component_name(): [part.tables[one.component_name()] for part in found] for one in asked}
             columns.references.setdefault(name, {})[reference] = by_detector
@@ -154,11 +154,11 @@ def evaluate(
             todo.append(evaluation)
     if not todo:
         return figures
-    found = complete(Measure(job, todo, edition_pieces(manifest, todo, job.judging), "evaluating"), runner, progress)
+    found = complete(Measure(job, todo, edition_pieces(manifest, todo, job), "evaluating"), runner, progress)
     for evaluation in todo:
         name, references = evaluation.component_name(), {}
         for reference in evaluation.references():
-            pieces = reference_pieces(evaluation, reference, [evaluation], job.judging)
+            pieces = reference_pieces(evaluation, reference, [evaluation], job)
             parts = complete(Measure(job, [evaluation], pieces, f"measuring {name}.{reference}"), runner, progress)
             references[reference] = [part.tables[name] for part in parts]
         figures[name] = put_figures(evaluation, manifest, job, [part.tables[name] for part in found], references)

@@ -511,7 +511,7 @@ def test_only_a_reference_that_changed_is_measured_again(made, tmp_path, monkeyp
     found = run.evaluate(with_evaluation(job, changed), manifest)["generated_set"]
     assert found["references"]["train"] == 70
     assert len(seen) == 70
-    pieces = [piece for name in changed.references() for piece in reference_pieces(changed, name, [changed], job.ctx)]
+    pieces = [piece for name in changed.references() for piece in reference_pieces(changed, name, [changed], job)]
     assert [(piece.reference, piece.start, piece.samples) for piece in pieces] == [
         ("train", 0, 70),
         ("test", 0, 40),

@@ -165,20 +165,20 @@ def measures(step: object) -> TypeGuard[Measurer]:
     return isinstance(step, Evaluation) or (isinstance(step, Detector) and type(step).measure is not Detector.measure)
 
 
-def edition_pieces(manifest: Manifest, measurers: Sequence[Measurer], ctx: Context) -> list[Piece]:
+def edition_pieces(manifest: Manifest, measurers: Sequence[Measurer], job: Job) -> list[Piece]:
     """The edition's shards of accepted pictures."""
     shards = manifest.shards.get("test", [])
-    keys = table_keys([shard.sha256 for shard in shards], measurers, ctx)
+    keys = table_keys([shard.sha256 for shard in shards], measurers, job.judging)
     return [Piece(shard.sha256, shard.samples, own, shard) for shard, own in zip(shards, keys, strict=True)]
 
 
-def reference_pieces(owner: Measurer, name: str, measurers: Sequence[Measurer], ctx: Context) -> list[Piece]:
+def reference_pieces(owner: Measurer, name: str, measurers: Sequence[Measurer], job: Job) -> list[Piece]:
     """One of a component's references in ranges of `PIECE` samples. Raises SourceError if it is missing."""
     source = owner.references()[name]
-    held, size = digest([source.fingerprint(), source.pin(ctx)]), source.size(ctx)
+    held, size = digest([source.fingerprint(), source.pin(job.ctx)]), source.size(job.ctx)
     starts = range(0, size, PIECE)
     contents: list[Json] = [[held, start, min(start + PIECE, size)] for start in starts]
-    keys = table_keys(contents, measurers, ctx)
+    keys = table_keys(contents, measurers, job.judging)
     return [
         Piece(content, min(PIECE, size - start), own, None, owner.component_name(), name, start)
         for start, content, own in zip(starts, contents, keys, strict=True)

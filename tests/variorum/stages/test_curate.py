@@ -277,7 +277,7 @@ def test_killed_at_any_moment_and_run_again(photos, tmp_path):
         process.communicate()
         log.unlink(missing_ok=True)
     job = Job(what, url)
-    pieces = edition_pieces(find("d@1.0.0", job.store), [job.component("bright")], job.ctx)
+    pieces = edition_pieces(find("d@1.0.0", job.store), [job.component("bright")], job)
     left = [piece for piece in pieces if not job.store.table(piece.keys["bright"])]
     done = subprocess.run(command(what, url), env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == made.digest()

@@ -177,7 +177,7 @@ def test_only_what_is_missing_is_measured_in_one_pass(photos, store, tmp_path, m
     assert after.measured["bright"] == before.measured["bright"]
     assert [info.samples for info in after.measured["quality"]] == [4, 4, 4]
     job = Job(more, store)
-    piece = edition_pieces(manifest, job.recipe.curate[::2], job.judging)[0]
+    piece = edition_pieces(manifest, job.recipe.curate[::2], job)[0]
     store.path(after.measured["quality"][0], ".parquet").unlink()
     stage = Measure(job, job.recipe.curate[::2], [piece], "measuring")
     assert stage.make(piece, nothing).tables == {name: after.measured[name][0] for name in ("bright", "quality")}
@@ -259,7 +259,7 @@ def test_a_piece_of_a_reference_that_is_lost_is_measured_again(photos, store, op
     manifest = build(job)
     ledger = curate(job, manifest)[1]
     leakage, features = job.component("leakage"), job.component("features")
-    pieces = reference_pieces(leakage, "trained_on", [features, job.component("duplicates")], job.judging)
+    pieces = reference_pieces(leakage, "trained_on", [features, job.component("duplicates")], job)
     assert [piece.samples for piece in pieces] == [3, 1]
     assert [str(piece) for piece in pieces] == ["trained_on from 0", "trained_on from 3"]
     store.path(store.table(pieces[1].keys["features"]), ".parquet").unlink()

@@ -20,11 +20,11 @@ MISSING = r"model 'encoder' .* is missing: fetch it with `variorum doctor encode
 @pytest.fixture(autouse=True)
 def _no_weights(own_cache):
     """The test's own cache holds no weights."""
-    from variorum.stages.job import models
+    from variorum.stages.job import _models
 
-    models.cache_clear()
+    _models.cache_clear()
     yield
-    models.cache_clear()
+    _models.cache_clear()
 
 
 @pytest.fixture

@@ -218,19 +218,19 @@ def test_every_stage_travels_as_plain_values_and_makes_the_same(both):
     assert build(there) == manifest
 
     bright, duplicates, leakage = (there.component(name) for name in ("bright", "duplicates", "leakage"))
-    pieces = edition_pieces(manifest, [bright, duplicates], there.ctx)
+    pieces = edition_pieces(manifest, [bright, duplicates], there)
     stage, parts = travelled(Measure(there, [bright, duplicates], pieces, "measuring", then=there.recipe.curate))
     assert parts == pieces
     stage.check()
     found = [stage.make(part, nothing) for part in parts]
     for name in ("bright", "duplicates"):
         assert [tables.tables[name] for tables in found] == ledger.measured[name]
-    pieces = reference_pieces(leakage, "trained_on", [duplicates], there.ctx)
+    pieces = reference_pieces(leakage, "trained_on", [duplicates], there)
     stage, parts = travelled(Measure(there, [duplicates], pieces, "measuring leakage.trained_on"))
     compared = [stage.make(part, nothing).tables["duplicates"] for part in parts]
     assert compared == [here.store.table(piece.keys["duplicates"]) for piece in pieces]
     (brightness,) = there.recipe.evaluate
-    pieces = edition_pieces(manifest, [brightness], there.ctx)
+    pieces = edition_pieces(manifest, [brightness], there)
     stage, parts = travelled(Measure(there, [brightness], pieces, "evaluating"))
     rows = [stage.make(part, nothing) for part in parts]
     assert complete(Measure(here, [brightness], pieces, "evaluating"), Threads()) == rows
@@ -260,7 +260,7 @@ def test_what_was_made_meanwhile_is_taken(both):
     assert [Build(here).make(unit, heard.advance) for unit in units] == [here.store.receipt(unit.key) for unit in units]
     assert heard.steps == 12
     measurers = [here.component("bright")]
-    pieces = edition_pieces(manifest, measurers, here.ctx)
+    pieces = edition_pieces(manifest, measurers, here)
     stage, before = Measure(here, measurers, pieces, "measuring"), set(Store(here.store.url).listing().sizes)
     assert [stage.make(piece, heard.advance).tables["bright"] for piece in pieces] == ledger.measured["bright"]
     assert heard.steps == 12 + sum(piece.samples for piece in pieces)
