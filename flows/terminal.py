@@ -96,8 +96,8 @@ def bars(unit: str = "") -> Iterator[Progress]:
     ) as rich:
 
         class Bars(Progress):
-            def start(self, what: str, total: int) -> None:
-                self.task = rich.add_task(what, total=total, rate="")
+            def start(self, what: str, total: int, done: int = 0) -> None:
+                self.task = rich.add_task(what, total=total, completed=done, rate="")
 
             def advance(self, steps: int) -> None:
                 rich.advance(self.task, steps)
@@ -128,18 +128,16 @@ def lines(
             self.lock = Lock()
             self.total = 0
 
-        def start(self, what: str, total: int) -> None:
+        def start(self, what: str, total: int, done: int = 0) -> None:
             with self.lock:
-                self.what, self.total, self.done = what, total, 0
+                self.what, self.total = what, total
+                self.kept = self.done = self.said = done
                 self.began = self.said_at = clock()
-                self.said = 0
 
         def advance(self, steps: int) -> None:
             with self.lock:
                 self.done += steps
                 now = clock()
-                if now == self.began and self.done < self.total:  # found in the store, so not this run's work
-                    self.said = self.done
                 waited = now - self.said_at
                 due = self.done - self.said >= EVERY_SHARE * self.total and waited >= LEAST_SECONDS
                 due = due or waited >= EVERY_SECONDS
@@ -148,7 +146,7 @@ def lines(
                     put(self.line(now - self.began))
 
         def line(self, seconds: float) -> str:
-            rate = self.done / seconds if seconds > 0 else 0
+            rate = (self.done - self.kept) / seconds if seconds > 0 else 0
             text = f"{self.what}: {amount(self.done, unit)} of {amount(self.total, unit)}"
             text += f", {100 * self.done / self.total:.0f} %"
             if self.done >= self.total:

@@ -153,9 +153,8 @@ def test_the_figures_stand_in_the_card_and_on_the_terminal(ran):
     median = round(float(np.median([value for values in contrast.values() for value in values])), 1)
     assert f"| contrast | median | {median:.4g} |" in curation
     for variant, value in figures.items():
-        name = variant.replace("_", " ")
-        assert f"| {name} | {value:.4g} |" in evaluations
-        assert re.search(rf"^{re.escape(name)} +{value:.4g} *$", out, re.MULTILINE)
+        assert f"| {variant} | {value:.4g} |" in evaluations
+        assert re.search(rf"^{re.escape(variant)} +{value:.4g} *$", out, re.MULTILINE)
 
 
 def card(folder: Path) -> str:
@@ -185,6 +184,7 @@ def test_the_path_of_a_file_is_in_no_record(ran):
     assert generator["name"] == "frost"
 
 
+@pytest.mark.slow
 def test_a_second_run_in_another_folder_gives_the_same_edition(ran, tmp_path):
     folder = write(tmp_path / "elsewhere")
     done(call(folder, *RUN.split()))
@@ -210,6 +210,7 @@ def test_a_recipe_runs_from_python(ran, tmp_path):
     assert digest(folder) == digest(ran[0])
 
 
+@pytest.mark.slow
 def test_generators_with_a_model(tmp_path):
     """One by one and in batches: the same pictures, up to what a batch changes in a model's last bits."""
     made: dict[str, list[np.ndarray]] = {}
@@ -239,6 +240,7 @@ LOOKING = (
 )
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_another_edition(ran, tmp_path):
     folder = write(tmp_path)
     run = [*RUN.split(), "--set", "version=1.0.0"]
@@ -254,6 +256,7 @@ def test_a_changed_file_is_another_edition(ran, tmp_path):
     assert digest(folder, "my_set@1.0.0") == first
 
 
+@pytest.mark.slow
 def test_a_changed_detector_makes_another_ledger_of_the_same_edition(ran, tmp_path):
     folder = write(tmp_path)
     done(call(folder, *RUN.split()))
@@ -265,6 +268,7 @@ def test_a_changed_detector_makes_another_ledger_of_the_same_edition(ran, tmp_pa
     assert digest(folder) == digest(ran[0])
 
 
+@pytest.mark.slow
 def test_a_late_field_measures_nothing_again(tmp_path):
     folder = write(tmp_path, contrast=[LOOKING])
     first = call(folder, *RUN.split())
@@ -275,6 +279,7 @@ def test_a_late_field_measures_nothing_again(tmp_path):
     assert "looked" not in second.stderr
 
 
+@pytest.mark.slow
 def test_a_changed_evaluation_is_computed_again(tmp_path):
     folder = write(tmp_path)
     done(call(folder, *RUN.split()))

@@ -93,11 +93,20 @@ def test_a_short_phase_tells_its_end_alone():
 def test_nothing_to_do_says_nothing():
     said, clock = [], Clock()
     progress = lines("", said.append, clock)
-    progress.start("making pictures of", 20)
-    progress.advance(20)  # all of it kept from before
+    progress.start("making pictures of", 20, 20)  # all of it kept from before
     progress.start("scoring", 0)
     progress.advance(0)
-    assert len(said) <= 1
+    assert said == []
+
+
+def test_the_rate_is_that_of_this_run():
+    said, clock = [], Clock()
+    progress = lines("", said.append, clock)
+    progress.start("making pictures of", 100, 80)
+    for _ in range(10):
+        clock.now += 1
+        progress.advance(1)
+    assert said[0] == "making pictures of: 85 of 100, 85 %, 1.0/s, 15 s left"
 
 
 def test_amounts_and_durations_in_words():

@@ -12,8 +12,8 @@ Advance: TypeAlias = Callable[[int], None]
 class Progress:
     """Receives reports of phases and steps, and ignores them. The command line has subclasses that show them."""
 
-    def start(self, what: str, total: int) -> None:
-        """A phase of `total` steps begins."""
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        """A phase of `total` steps begins, of which `done` were finished before."""
 
     def advance(self, steps: int) -> None:
         """`steps` more steps are done. Called from any thread."""

@@ -32,7 +32,7 @@ def flat_figures(figures: Mapping[str, Any], *, most: int = 100) -> list[Row]:
 
 
 def _flat(value: Any, path: tuple[str, ...], most: int) -> Iterator[Row]:
-    name = ".".join(path).replace("_", " ")
+    name = ".".join(path)
     if isinstance(value, Mapping):
         short = all(not isinstance(item, Mapping | list | tuple) for item in value.values())
         if path and short and 0 < len(value) <= 6:

@@ -80,8 +80,8 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
         if result is not None and files.holds(result.files()):
             found[part.key] = result
     todo = [part for part in parts if part.key not in found]
-    progress.start(stage.doing, sum(part.samples for part in parts))
-    progress.advance(sum(part.samples for part in parts if part.key in found))
+    kept = sum(part.samples for part in parts if part.key in found)
+    progress.start(stage.doing, sum(part.samples for part in parts), kept)
     if todo:
         stage.check()
         found |= {part.key: result for part, result in zip(todo, runner.map(stage, todo, progress), strict=True)}
@@ -105,7 +105,8 @@ class Threads:
                     try:
                         results[places[future]] = future.result()
                     except Exception as error:
-                        log.error("%s", error)
+                        if errors:  # the first is raised
+                            log.error("%s", error)
                         errors.append(error)
                         if isinstance(error, StoreError):
                             break  # as_completed would wait for the cancelled parts forever

@@ -279,7 +279,7 @@ def test_figures_without_a_template_stand_as_a_plain_table(photos, tmp_path):
     assert evaluation_tables(job.recipe, manifest, job.store) == []
     figures = evaluate(job, manifest)["brightness"]
     text = write_card(job.recipe, manifest, job.store)
-    rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in figures.items()]
+    rows = [(name, f"{value:.4g}") for name, value in figures.items()]
     assert len(rows) == 3
     assert f"### brightness\n\n{markdown(('figure', 'value'), rows)}\n" in text
     assert evaluation_tables(job.recipe, manifest, job.store) == [Shown("brightness", ("figure", "value"), rows)]
@@ -326,7 +326,7 @@ def test_figures_are_flat_by_their_path():
     figures = {"n": 3, "by_class": {"a": 0.123456, "b": None}, "list": [1, 2.5], "deep": {"x": {"y": True, "z": [{}]}}}
     assert flat_figures(figures) == [
         ("n", "3"),
-        ("by class", "a 0.1235, b –"),
+        ("by_class", "a 0.1235, b –"),
         ("list", "1, 2.5"),
         ("deep.x.y", "yes"),
         ("deep.x.z", "1 entries"),
