@@ -25,7 +25,7 @@ from variorum.schemas.manifest import Ledger, Manifest
 from variorum.stages.build import Build, note_source, seal_edition
 from variorum.stages.decide import check_labels, decide
 from variorum.stages.evaluate import check_judges, check_references, kept_figures, put_figures
-from variorum.stages.job import Job, pins
+from variorum.stages.job import Job, code_of, pins
 from variorum.stages.measure import Measure, edition_pieces, measures, reference_pieces
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
 from variorum.stages.requests import keep_requests
@@ -182,5 +182,5 @@ def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
     for step in job.recipe.curate:
         references = step.references() if isinstance(step, Detector) else {}
         compared: dict[str, Json] = {name: [one.fingerprint(), one.pin(ctx)] for name, one in references.items()}
-        steps.append([step.fingerprint(), pins(step, ctx), compared, located(step)])
+        steps.append([step.fingerprint(), code_of(type(step)), pins(step, ctx), compared, located(step)])
     return digest(["curate", manifest.digest(), ctx.seed, steps, force])

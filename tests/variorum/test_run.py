@@ -134,3 +134,16 @@ def test_what_curation_lacks_is_found_before_any_picture_is_made(folder, tmp_pat
     with pytest.raises(VariorumError, match=re.escape(said)):
         curate(job, build(whole))
     assert not (tmp_path / "store" / "measures").exists()
+
+
+def test_an_edited_decider_decides_again_without_a_new_revision(folder, tmp_path, monkeypatch):
+    from acme_components.bright_rules import BrightRules
+
+    from variorum.stages import job as jobs
+
+    job = Job(recipe(folder), str(tmp_path / "store"))
+    assert run(job).version == "1.0.0-r1"
+    decide, code_of = BrightRules.decide, jobs.code_of
+    monkeypatch.setattr(BrightRules, "decide", lambda self, table, ctx: list(decide(self, table, ctx))[:1])
+    monkeypatch.setattr("variorum.run.code_of", lambda cls: code_of(cls) + " edited")  # as if its file were another
+    assert run(job).version == "1.0.0-r2"

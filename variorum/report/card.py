@@ -105,7 +105,7 @@ def render_curation(manifest: Manifest, rows: Any) -> str:
             _render(f"_{step}", figures=figures[step], manifest=manifest) for step in figures if f"_{step}" in known
         ],
         figures=[
-            (step, *row)
+            (step, row[0].replace("_", " "), row[1])
             for step, found in figures.items()
             if f"_{step}" not in known
             for row in flat_figures(found, most=6)

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from variorum.edition.editions import SOURCE, read_beside, seal, write_beside
@@ -35,7 +34,7 @@ from variorum.schemas.errors import RecipeError, TooManyFailures
 from variorum.schemas.manifest import Manifest, Receipt, ShardInfo, Split
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
-from variorum.stages.job import Job, check_models
+from variorum.stages.job import Job, check_models, installed_version
 from variorum.stages.plan import Unit
 
 RECORDED = (
@@ -138,7 +137,7 @@ class Build:
             "cpu_seconds": time.process_time() - began[1],
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "python": platform.python_version(),
-            "versions": {name: _version(name) for name in RECORDED},
+            "versions": {name: installed_version(name) for name in RECORDED},
         }
         return store.put_receipt(
             Receipt(
@@ -236,10 +235,3 @@ def note_source(manifest: Manifest, source: Source, store: Store) -> None:
     place = source.place().encode()
     if read_beside(manifest, SOURCE, store) != place:
         write_beside(manifest, SOURCE, place, store)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"

@@ -14,7 +14,7 @@ from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import SourceError
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.table import Table
-from variorum.stages.job import Job, figures_of, pins
+from variorum.stages.job import Job, code_of, figures_of, pins
 
 SET = "set"
 """Column with the name of the reference that a row belongs to."""
@@ -50,7 +50,8 @@ def evaluation_key(evaluation: Evaluation, manifest: Manifest, job: Job) -> str:
     compared: dict[str, Json] = {
         name: [source.fingerprint(), source.pin(ctx)] for name, source in evaluation.references().items()
     }
-    return digest(["evaluate", manifest.digest(), evaluation.fingerprint(), ctx.seed, pins(evaluation, ctx), compared])
+    identity: list[Json] = [evaluation.fingerprint(), code_of(type(evaluation)), ctx.seed, pins(evaluation, ctx)]
+    return digest(["evaluate", manifest.digest(), *identity, compared])
 
 
 def kept_figures(evaluation: Evaluation, manifest: Manifest, job: Job) -> Mapping[str, Json] | None:

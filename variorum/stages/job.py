@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from variorum.edition.store import Store
+from variorum.edition.store import Store, hash_file
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
@@ -99,6 +101,24 @@ def figures_of(component: Detector | Decider | Evaluation, table: Table, ctx: Co
     except TypeError as error:
         raise RecipeError(f"{where}: {error}") from None
     return dict(found)
+
+
+@cache
+def code_of(cls: type[Component]) -> str:
+    """sha256 of the file that defines a component, with this project's version.
+
+    It is part of the keys of what is cheap to compute again, verdicts and figures, so that an edit of the file shows
+    even where nobody raised `revision`.
+    """
+    return f"{installed_version('variorum')} {hash_file(Path(inspect.getfile(cls)))}"
+
+
+def installed_version(package: str) -> str:
+    """The version of an installed package, or `absent`."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def pins(component: Component, ctx: Context) -> dict[str, str]:

@@ -80,7 +80,6 @@ class Measure:
         then: components that will use the result; their models are checked too.
     """
 
-    name = "measure"
     uses_models = True
 
     def __init__(
@@ -94,6 +93,7 @@ class Measure:
     ) -> None:
         self.job = job
         self.then = then
+        self.name = "look" if all(isinstance(measurer, Detector) for measurer in measurers) else "measure"
         self.names = [measurer.component_name() for measurer in measurers]
         self.pieces = pieces
         self.doing = doing
