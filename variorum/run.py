@@ -12,20 +12,18 @@ run again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from variorum.edition.editions import check_version, sealed, set_current
 from variorum.edition.ledgers import kept_curation, put_curation
-from variorum.edition.store import hash_file
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.card import check_template, write_card
-from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Component, Detector, Evaluation
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Component, Evaluation
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.stages.build import Build, note_source, seal_edition
-from variorum.stages.decide import check_labels, decide
+from variorum.stages.decide import check_labels, curation_key, decide
 from variorum.stages.evaluate import check_judges, check_references, kept_figures, put_figures
-from variorum.stages.job import Job, code_of, pins
+from variorum.stages.job import Job
 from variorum.stages.measure import Measure, edition_pieces, measures, reference_pieces
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
 from variorum.stages.requests import keep_requests
@@ -163,24 +161,3 @@ def evaluate(
             references[reference] = [part.tables[name] for part in parts]
         figures[name] = put_figures(evaluation, manifest, job, [part.tables[name] for part in found], references)
     return {one.component_name(): figures[one.component_name()] for one in job.recipe.evaluate}
-
-
-def located(step: Component) -> dict[str, Json]:
-    """A component's locations with the sha256 of the files there, because people's answers may have changed since."""
-    found: dict[str, Json] = {}
-    for name in sorted(step.location):
-        value = getattr(step, name)
-        places = value if isinstance(value, tuple | list) else [value]
-        files = [Path(place) for place in places if place is not None and Path(place).is_file()]
-        found[name] = [[str(place) for place in places], [hash_file(file) for file in files]]
-    return found
-
-
-def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
-    """Digest of all that decides a curation: the edition, every step, its models and its references."""
-    ctx, steps = job.ctx, list[Json]()
-    for step in job.recipe.curate:
-        references = step.references() if isinstance(step, Detector) else {}
-        compared: dict[str, Json] = {name: [one.fingerprint(), one.pin(ctx)] for name, one in references.items()}
-        steps.append([step.fingerprint(), code_of(type(step)), pins(step, ctx), compared, located(step)])
-    return digest(["curate", manifest.digest(), ctx.seed, steps, force])

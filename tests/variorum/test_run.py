@@ -145,5 +145,7 @@ def test_an_edited_decider_decides_again_without_a_new_revision(folder, tmp_path
     assert run(job).version == "1.0.0-r1"
     decide, code_of = BrightRules.decide, jobs.code_of
     monkeypatch.setattr(BrightRules, "decide", lambda self, table, ctx: list(decide(self, table, ctx))[:1])
-    monkeypatch.setattr("variorum.run.code_of", lambda cls: code_of(cls) + " edited")  # as if its file were another
+    monkeypatch.setattr(
+        "variorum.stages.decide.code_of", lambda cls: code_of(cls) + " edited"
+    )  # as if its file were another
     assert run(job).version == "1.0.0-r2"

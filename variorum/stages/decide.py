@@ -8,22 +8,45 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from variorum.edition.ledgers import put_ledger, put_queue
-from variorum.edition.store import Store
+from variorum.edition.store import Store, hash_file
 from variorum.edition.tables import filled_rows, keep_verdicts, read_table
-from variorum.schemas.component import Context, Decider, Detector
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import Component, Context, Decider, Detector
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Action, Verdict
 from variorum.stages.agreement import detector_figures
-from variorum.stages.job import Job, figures_of, pins
+from variorum.stages.job import Job, code_of, figures_of, pins
 from variorum.stages.score import Columns, add_columns, picture_table
 
 STRENGTH: Mapping[Action, int] = {"drop": 5, "review": 4, "relabel": 3, "weight": 2, "audit": 1, "keep": 0}
 """The stronger action wins if deciders differ. Review beats relabel, but not drop: damaged pictures need no review."""
+
+
+def located(step: Component) -> dict[str, Json]:
+    """A component's locations with the sha256 of the files there, because people's answers may have changed since."""
+    found: dict[str, Json] = {}
+    for name in sorted(step.location):
+        value = getattr(step, name)
+        places = value if isinstance(value, tuple | list) else [value]
+        files = [Path(place) for place in places if place is not None and Path(place).is_file()]
+        found[name] = [[str(place) for place in places], [hash_file(file) for file in files]]
+    return found
+
+
+def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
+    """Digest of all that decides a curation: the edition, every step, its models and its references."""
+    ctx, steps = job.ctx, list[Json]()
+    for step in job.recipe.curate:
+        references = step.references() if isinstance(step, Detector) else {}
+        compared: dict[str, Json] = {name: [one.fingerprint(), one.pin(ctx)] for name, one in references.items()}
+        steps.append([step.fingerprint(), code_of(type(step)), pins(step, ctx), compared, located(step)])
+    return digest(["curate", manifest.digest(), ctx.seed, steps, force])
 
 
 def decide(
