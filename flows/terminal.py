@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SHOWN = ("class", "k", "variant", "prompt", "negative", "guidance", "strength", "steps", "seed", "reason")
 """Columns of a table of requests that `plan` shows."""
+FEW = 12
+"""Figures of detectors and deciders that a run prints; `variorum curate` prints all."""
 EVERY_SECONDS = 30.0
 EVERY_SHARE = 0.05
 """Without a terminal, a line is printed after this many seconds or this share of a phase, whichever comes first."""
@@ -224,6 +226,7 @@ def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
         "sources": manifest.sources,
         "sources_edited": manifest.sources_edited,
         "verdicts": manifest.ledger.counts if manifest.ledger else None,
+        "figures": manifest.ledger.figures if manifest.ledger else None,
     }
 
 
@@ -260,6 +263,7 @@ def print_paths(manifest: Manifest, store: Store) -> None:
     folder = folder_of(manifest, store)
     if manifest.ledger:
         said = ", ".join(f"{action} {sum(reasons.values())}" for action, reasons in manifest.ledger.counts.items())
+        print_step_figures(manifest.ledger, most=FEW)
         say(f"verdicts: {said or 'none'}")
         number = release_number(manifest.version)
         print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
@@ -329,7 +333,19 @@ def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) 
         for reason, pictures in sorted(reasons.items(), key=lambda pair: -pair[1]):
             table.add_row(cell(action), cell(reason), str(pictures))
     console().print(table)
+    print_step_figures(ledger)
     print_queue(number, ledger, folder_of(manifest, store))
+
+
+def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
+    """Figures of the detectors and deciders; of more than `most` only where they are."""
+    from variorum.report.card import step_figures
+
+    rows = step_figures(ledger)
+    if 0 < len(rows) <= most:
+        print_table(("step", "figure", "value"), rows)
+    elif rows:
+        say(f"figures of {len(ledger.figures)} detectors and deciders: in the card")
 
 
 def print_queue(number: int, ledger: Ledger, folder: str) -> None:

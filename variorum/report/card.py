@@ -12,12 +12,12 @@ from variorum.edition.editions import release_number, write_beside
 from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.report.contact_sheet import contact_sheet
-from variorum.report.figures import Shown, fixed, flat_figures, interval, markdown, table_cell
+from variorum.report.figures import Row, Shown, fixed, flat_figures, interval, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, why, worst
 from variorum.report.hub_types import front_matter
 from variorum.report.rows import edition_rows, variants
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.manifest import Manifest
+from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
 
@@ -104,13 +104,19 @@ def render_curation(manifest: Manifest, rows: Any) -> str:
         steps=[
             _render(f"_{step}", figures=figures[step], manifest=manifest) for step in figures if f"_{step}" in known
         ],
-        figures=[
-            (step, row[0].replace("_", " "), row[1])
-            for step, found in figures.items()
-            if f"_{step}" not in known
-            for row in flat_figures(found, most=6)
-        ],
+        figures=step_figures(manifest.ledger),
     )
+
+
+def step_figures(ledger: Ledger) -> list[Row]:
+    """(step, figure, value) of the detectors and deciders that have no template in data_cards/."""
+    known = _templates()
+    return [
+        (step, name.replace("_", " "), value)
+        for step, found in ledger.figures.items()
+        if f"_{step}" not in known
+        for name, value in flat_figures(found, most=6)
+    ]
 
 
 def render_detectors(manifest: Manifest) -> str:
