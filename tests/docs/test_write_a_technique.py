@@ -361,6 +361,7 @@ def test_components_lists_the_package(installed, tmp_path):
     assert not rows["broken"]
 
 
+@pytest.mark.slow
 def test_two_packages_with_one_name(installed, tmp_path):
     other = package(tmp_path, "winter")
     folder = by_name(tmp_path / "study")
@@ -371,6 +372,7 @@ def test_two_packages_with_one_name(installed, tmp_path):
     assert "two generators are named 'frost'" in done(call(folder, "variorum", "components", PYTHONPATH=both))
 
 
+@pytest.mark.slow
 def test_an_entry_point_with_another_name_than_its_module(installed, tmp_path):
     for file in installed.rglob("*"):
         if file.is_file() and "__pycache__" not in file.parts:
@@ -388,6 +390,7 @@ def test_an_entry_point_with_another_name_than_its_module(installed, tmp_path):
     assert "frost" not in re.findall(r"^  (\w+)", done(listed), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_package_that_cannot_be_imported(tmp_path):
     path = package(tmp_path, "acme-frost", frost=[("import numpy as np", "import numpie as np")])
     folder = by_name(tmp_path / "study")
@@ -669,6 +672,7 @@ def test_a_bug_keeps_its_traceback(tmp_path):
 # ── easy to get right ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_one_picture_may_be_returned(tmp_path):
     single = [("yield sample", "pass"), ("yield of.skipped", "return of.skipped"), (MADE, f"return {MADE[6:]}")]
     folder = write(tmp_path, frost=single)
@@ -676,6 +680,7 @@ def test_one_picture_may_be_returned(tmp_path):
     assert {sample.variant for sample in pictures(folder)} == {"frost_0.7"}
 
 
+@pytest.mark.slow
 def test_skipped_pictures_are_counted_with_their_reason(tmp_path):
     folder = write(tmp_path, frost=[("> 200", "> 0")])
     assert "too_bright" in done(call(folder, *RUN.split()))
@@ -686,6 +691,7 @@ def test_skipped_pictures_are_counted_with_their_reason(tmp_path):
     assert {row["variant"] for row in skipped} == {"frost_0.7"}
 
 
+@pytest.mark.slow
 def test_a_raised_revision_is_recorded(tmp_path):
     folder = write(tmp_path, frost=[(STRENGTH, f"revision = 2\n\n    {STRENGTH}")])
     done(call(folder, *RUN.split()))

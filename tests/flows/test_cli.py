@@ -163,7 +163,7 @@ def test_another_folder_doesnt_take_a_name_that_is_in_use(cli, tmp_path, photos)
     assert grown.returncode == 0, grown.stderr
 
 
-@pytest.mark.parametrize("runner", [("--no-prefect",), ()])
+@pytest.mark.parametrize("runner", [("--no-prefect",), pytest.param((), marks=pytest.mark.slow)])
 def test_run_is_forced_to_drop_everything(cli, tmp_path, runner):
     add_steps(tmp_path, generate=[], evaluate=[], curate=[{"name": "bright"}, {"name": "bright_rules", "drop": 12}])
     refused = cli("run", "recipe.yaml", *runner)

@@ -41,6 +41,7 @@ def cli(tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_a_plan_comes_first_and_a_known_set_is_recognised(cli, tmp_path):
     shown = cli("plan", "known.yaml")
     assert "20 pictures; the first:" in shown
