@@ -5,13 +5,15 @@ Only `Receipt.made` may hold a time, host or user; no digest covers it.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from variorum.schemas.canonical import digest
 
 Split = Literal["test", "quarantine"]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A hash that becomes a file's name: nothing else, so that a foreign manifest can't name files outside the store."""
 
 
 class ShardInfo(BaseModel):
@@ -19,7 +21,7 @@ class ShardInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sha256: str
+    sha256: Sha256
     size: int
     """Bytes."""
     samples: int

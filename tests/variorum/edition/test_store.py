@@ -372,3 +372,11 @@ def test_a_temporary_is_removed_whatever_happens(local):
         path.write_bytes(b"x")
         raise RuntimeError
     assert list(local.scratch.iterdir()) == []
+
+
+def test_a_manifest_cannot_name_a_file_outside_the_store(store):
+    sealed = seal(manifest(store), store)
+    text = sealed.model_dump_json().replace(sealed.rows[0].sha256, "../../../precious")
+    store.put("editions/d/1.0.0/manifest.json", text.encode())
+    with pytest.raises(CorruptShard, match=r"manifest\.json: not a manifest; delete it"):
+        resolve("d@1.0.0", store)
