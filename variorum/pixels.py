@@ -12,15 +12,16 @@ import threading
 import warnings
 import zlib
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import deflate
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError, features
 
-Pixels: TypeAlias = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
 Reason = Literal["empty", "not_an_image", "truncated", "corrupt", "unsupported_mode", "bomb", "too_small"]
 
 MAX_PIXELS = 89_478_485

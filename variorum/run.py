@@ -11,7 +11,7 @@ run again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from variorum.edition.editions import check_version, sealed, set_current
 from variorum.edition.ledgers import kept_curation, put_curation
@@ -19,12 +19,12 @@ from variorum.machine.progress import QUIET, Progress
 from variorum.report.card import check_template, write_card
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Evaluation
-from variorum.schemas.manifest import Ledger, Manifest
+from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
 from variorum.stages.build import Build, note_source, seal_edition
 from variorum.stages.decide import check_labels, curation_key, decide
 from variorum.stages.evaluate import check_judges, check_references, kept_figures, put_figures
 from variorum.stages.job import Job
-from variorum.stages.measure import Measure, edition_pieces, measures, reference_pieces
+from variorum.stages.measure import Measure, Measurer, edition_pieces, measures, reference_pieces
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
 from variorum.stages.requests import keep_requests
 from variorum.stages.score import Columns, Score, picture_table, scores
@@ -103,22 +103,34 @@ def curate(
         found = complete(Measure(job, looking, pieces, "measuring", then=steps), runner, progress)
         for step in looking:
             columns.measured[step.component_name()] = [part.tables[step.component_name()] for part in found]
-    table, scoring = picture_table(manifest, job.store), [step for step in steps if scores(step)]
+    scoring = [step for step in steps if scores(step)]
+    for step in scoring:
+        asked = [one for one in looking if one.component_name() in step.needs()]
+        columns.references[step.component_name()] = measure_references(job, step, asked, runner, progress)
+    table = picture_table(manifest, job.store)
     progress.start("scoring", len(scoring))
     for step in scoring:
         name = step.component_name()
-        asked = [one for one in looking if one.component_name() in step.needs()]
-        for reference in step.references():
-            pieces = reference_pieces(step, reference, asked, job)
-            found = complete(Measure(job, asked, pieces, f"measuring {name}.{reference}"), runner, progress)
-            by_detector = {one.component_name(): [part.tables[one.component_name()] for part in found] for one in asked}
-            columns.references.setdefault(name, {})[reference] = by_detector
         (scored,) = complete(Score(job, manifest, name, columns, table), runner)
         columns.scored[name] = scored.tables[name]
         progress.advance(1)
     number, ledger = decide(job, manifest, columns, force=force, table=table)
     put_curation(key, number, ledger, job.store)
     return number, ledger
+
+
+def measure_references(
+    job: Job, owner: Measurer, measurers: Sequence[Measurer], runner: Runner, progress: Progress
+) -> dict[str, dict[str, list[ShardInfo]]]:
+    """What the measurers see in the pictures that a component compares with: by reference and measurer, the tables."""
+    found: dict[str, dict[str, list[ShardInfo]]] = {}
+    for reference in owner.references():
+        doing = f"measuring {owner.component_name()}.{reference}"
+        pieces = reference_pieces(owner, reference, measurers, job)
+        parts = complete(Measure(job, measurers, pieces, doing), runner, progress)
+        names = [measurer.component_name() for measurer in measurers]
+        found[reference] = {name: [part.tables[name] for part in parts] for name in names}
+    return found
 
 
 def release(
@@ -154,10 +166,8 @@ def evaluate(
         return figures
     found = complete(Measure(job, todo, edition_pieces(manifest, todo, job), "evaluating"), runner, progress)
     for evaluation in todo:
-        name, references = evaluation.component_name(), {}
-        for reference in evaluation.references():
-            pieces = reference_pieces(evaluation, reference, [evaluation], job)
-            parts = complete(Measure(job, [evaluation], pieces, f"measuring {name}.{reference}"), runner, progress)
-            references[reference] = [part.tables[name] for part in parts]
+        name = evaluation.component_name()
+        measured = measure_references(job, evaluation, [evaluation], runner, progress)
+        references = {reference: tables[name] for reference, tables in measured.items()}
         figures[name] = put_figures(evaluation, manifest, job, [part.tables[name] for part in found], references)
     return {one.component_name(): figures[one.component_name()] for one in job.recipe.evaluate}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pickle
 import re
+import threading
+import uuid
 from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
+from variorum.machine.progress import Progress
 from variorum.run import Job, Threads, build, curate, run
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.recipe import Recipe
@@ -53,34 +57,75 @@ def recipe(folder: Path, **more) -> Recipe:
 
 @pytest.fixture
 def counted(monkeypatch) -> Counter[str]:
-    """Calls of the file system and openings of parquet files, while the test runs."""
+    """Requests to a file system, each counted once whatever it calls in turn, and openings of parquet files."""
     calls: Counter[str] = Counter()
+    inside = threading.local()
 
     def count(owner, name, what):
         real = getattr(owner, name)
 
         def call(self, *args, **kwargs):
-            calls[what] += 1
-            return real(self, *args, **kwargs)
+            outermost = not getattr(inside, "it", False)
+            calls[what] += outermost or owner is pq.ParquetFile
+            inside.it = True
+            try:
+                return real(self, *args, **kwargs)
+            finally:
+                inside.it = not outermost
 
         monkeypatch.setattr(owner, name, call)
 
-    for name in ("exists", "isfile", "isdir", "size", "info"):
-        count(LocalFileSystem, name, "looks")
-    count(LocalFileSystem, "cat_file", "reads")
+    for system in (LocalFileSystem, MemoryFileSystem):
+        for name in ("exists", "isfile", "isdir", "size", "info"):
+            count(system, name, "looks")
+        for name in ("ls", "find", "glob"):
+            count(system, name, "listings")
+        for name in ("cat_file", "get_file", "open", "cp_file"):
+            count(system, name, "reads")
     count(pq.ParquetFile, "__init__", "tables")
     return calls
 
 
-def test_a_run_with_nothing_to_do_looks_once_and_not_at_every_unit(folder, tmp_path, counted):
-    url = str(tmp_path / "store")
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_a_run_with_nothing_to_do_looks_once_and_not_at_every_unit(folder, tmp_path, counted, kind, capsys):
+    from variorum.flows.terminal import print_evaluations, print_summary
+
+    url = str(tmp_path / "store") if kind == "folder" else f"memory://{uuid.uuid4().hex}"
     first = run(Job(recipe(folder), url), Threads(2))
     assert len(first.units) == UNITS
     counted.clear()
-    assert run(Job(recipe(folder), url)) == first
+    job = Job(recipe(folder), url)
+    assert run(job) == first
+    print_summary(first, job.store)  # as the command does
+    print_evaluations(job.recipe, first, job.store)
     assert counted["looks"] <= UNITS
     assert counted["reads"] <= UNITS
+    assert counted["listings"] <= 10
     assert counted["tables"] <= len(first.rows)  # the card shows each once
+
+
+class Phases(Progress):
+    """Progress that notes how far each phase came."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, list[int]] = {}
+
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        self.what = what
+        self.done[what] = [done, total]
+
+    def advance(self, steps: int) -> None:
+        self.done[self.what][0] += steps
+
+
+def test_every_phase_ends_at_its_total_also_where_references_are_measured(folder, tmp_path):
+    leakage = {"name": "leakage", "embedding": False, "trained_on": {"name": "image_folder", "path": str(folder)}}
+    steps = [{"name": "bright"}, {"name": "duplicates", "embedding": False}, leakage]
+    phases = Phases()
+    run(Job(recipe(folder, curate=steps), str(tmp_path / "store")), progress=phases)
+    assert phases.done["measuring leakage.trained_on"] == [UNITS, UNITS]
+    assert phases.done["scoring"] == [3, 3]
+    assert all(done == total for done, total in phases.done.values())
 
 
 def test_a_run_with_one_threshold_changed_measures_nothing(folder, tmp_path, counted):

@@ -182,13 +182,19 @@ def joined(where: str, tables: Sequence[Any]) -> Any:
 
 
 def keep_rows(evaluation: str, rows: Sequence[Mapping[str, Any]], store: Store) -> ShardInfo:
-    """Keep what an evaluation measured: rows that all have the same columns. Raises RecipeError as `keep_columns`."""
-    where, names = f"evaluate.{evaluation}", list(rows[0]) if rows else []
+    """Keep what an evaluation measured. Raises RecipeError as `columns_of` and `keep_columns`."""
+    where = f"evaluate.{evaluation}"
+    columns = {name: _column(where, name, values) for name, values in columns_of(where, rows).items()}
+    return _keep_table(columns, len(rows), store)
+
+
+def columns_of(where: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Measured rows as columns. Raises RecipeError if not all rows have the same ones."""
+    names = list(rows[0]) if rows else []
     if odd := next((row for row in rows if list(row) != names), None):
-        raise RecipeError(
-            f"{where}: rows differ in their columns: {', '.join(names)} in one, {', '.join(odd)} in another"
-        )
-    return _keep_table({name: _column(where, name, [row[name] for row in rows]) for name in names}, len(rows), store)
+        differ = f"{', '.join(names)} in one, {', '.join(odd)} in another"
+        raise RecipeError(f"{where}: measure's rows differ in their columns: {differ}")
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def _keep_table(arrays: Mapping[str, Any], rows: int, store: Store) -> ShardInfo:

@@ -68,7 +68,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         accepted=sum(shard.samples for shard in manifest.shards.get("test", [])),
         quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
         size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
-        evaluations=render_evaluations(recipe, manifest, store, rows),
+        evaluations=render_evaluations(recipe, manifest, store),
         curation=render_curation(manifest, rows),
         made_by=yaml.safe_dump(made_by(recipe, manifest), sort_keys=False, width=100, default_flow_style=None).strip(),
     )
@@ -128,19 +128,19 @@ def render_detectors(manifest: Manifest) -> str:
     return _render("_detectors", **found, pairs=pairs, names=dict(manifest.classes))
 
 
-def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store, rows: Any) -> str:
+def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     """The evaluations' figures as Markdown, by their templates in data_cards/ or as plain tables."""
-    return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store, rows))
+    return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store))
 
 
 def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[Shown]:
     """The titled tables of each evaluation, as in the card."""
-    parts = _evaluation_parts(recipe, manifest, store, edition_rows(manifest, store))
+    parts = _evaluation_parts(recipe, manifest, store)
     return [shown for _, tables in parts for shown in tables if shown.title]
 
 
-def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store, rows: Any) -> Iterator[tuple[str, list[Shown]]]:
-    known, order = _templates(), variants(rows)
+def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store) -> Iterator[tuple[str, list[Shown]]]:
+    known, order = _templates(), variants(manifest)
     for name, kept in evaluations(recipe, manifest, store).items():
         tables: list[Shown] = []
         if f"_{name}" in known:

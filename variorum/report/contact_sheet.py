@@ -43,7 +43,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     from PIL import Image, ImageDraw, ImageFont
 
     table = edition_rows(manifest, store) if table is None else table
-    columns = variants(table)
+    columns = variants(manifest)
     masks = ["mask"] if "mask.png" in manifest.members else []
     titles = columns[:1] + masks + columns[1:]
     across = max(1, ACROSS // max(1, len(titles)))

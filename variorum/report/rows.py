@@ -50,7 +50,7 @@ def edition_rows(manifest: Manifest, store: Store) -> Any:
     return pa.concat_tables(tables, promote_options="default")
 
 
-def variants(rows: Any) -> list[str]:
+def variants(manifest: Manifest) -> list[str]:
     """The edition's variants in the order in which they were made, except those without a picture."""
-    pairs = zip(rows.column("variant").to_pylist(), rows.column("start").to_pylist(), strict=True)
-    return list(dict.fromkeys(variant for variant, start in pairs if start >= 0))
+    statuses = {name: {key.partition(":")[0] for key in counts} for name, counts in manifest.counts.items()}
+    return [name for name, found in statuses.items() if found & SPLIT_OF.keys()]

@@ -21,7 +21,7 @@ from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Action, Verdict
 from variorum.stages.agreement import detector_figures
-from variorum.stages.job import Job, code_of, figures_of, pins
+from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
 from variorum.stages.score import Columns, add_columns, picture_table
 
 STRENGTH: Mapping[Action, int] = {"drop": 5, "review": 4, "relabel": 3, "weight": 2, "audit": 1, "keep": 0}
@@ -43,9 +43,8 @@ def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
     """Digest of all that decides a curation: the edition, every step, its models and its references."""
     ctx, steps = job.ctx, list[Json]()
     for step in job.recipe.curate:
-        references = step.references() if isinstance(step, Detector) else {}
-        compared: dict[str, Json] = {name: [one.fingerprint(), one.pin(ctx)] for name, one in references.items()}
-        steps.append([step.fingerprint(), code_of(type(step)), pins(step, ctx), compared, located(step)])
+        code, compared = code_of(type(step)), compared_with(step, ctx)
+        steps.append([step.fingerprint(), code, pins(step, ctx), compared, located(step)])
     return digest(["curate", manifest.digest(), ctx.seed, steps, force])
 
 

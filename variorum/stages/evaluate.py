@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from variorum.edition.editions import read_beside, write_beside
+from variorum.edition.editions import folder_of, read_beside, write_beside
 from variorum.edition.tables import joined, read_part
 from variorum.models import refuse_filters
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Evaluation
+from variorum.schemas.component import Decider, Evaluation
 from variorum.schemas.errors import SourceError
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.table import Table
-from variorum.stages.job import Job, code_of, figures_of, pins
+from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
+
+log = logging.getLogger(__name__)
 
 SET = "set"
 """Column with the name of the reference that a row belongs to."""
@@ -34,7 +37,8 @@ def check_references(job: Job) -> None:
         refuse_filters(pins(evaluation, ctx), filters)
     for part, components in (("curate", recipe.curate), ("evaluate", recipe.evaluate)):
         for component in components:
-            for name, source in getattr(component, "references", dict)().items():
+            references = {} if isinstance(component, Decider) else component.references()
+            for name, source in references.items():
                 if not source.size(ctx):
                     raise SourceError(f"{part}.{component.component_name()}.{name}: it has no samples")
 
@@ -47,11 +51,8 @@ def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
 def evaluation_key(evaluation: Evaluation, manifest: Manifest, job: Job) -> str:
     """Digest of all that decides an evaluation's figures."""
     ctx = job.ctx
-    compared: dict[str, Json] = {
-        name: [source.fingerprint(), source.pin(ctx)] for name, source in evaluation.references().items()
-    }
     identity: list[Json] = [evaluation.fingerprint(), code_of(type(evaluation)), ctx.seed, pins(evaluation, ctx)]
-    return digest(["evaluate", manifest.digest(), *identity, compared])
+    return digest(["evaluate", manifest.digest(), *identity, compared_with(evaluation, ctx)])
 
 
 def kept_figures(evaluation: Evaluation, manifest: Manifest, job: Job) -> Mapping[str, Json] | None:
@@ -65,7 +66,9 @@ def read_figures(name: str, manifest: Manifest, store: Any) -> dict[str, Any] | 
     data = read_beside(manifest, f"evaluation-{name}.json", store)
     try:
         kept = json.loads(data) if data else None
-    except ValueError:  # damaged; running the evaluation again replaces it
+    except ValueError as error:
+        path = f"{folder_of(manifest, store)}/evaluation-{name}.json"
+        log.warning("%s is damaged (%s) and isn't shown; `variorum evaluate` writes it again", path, error)
         return None
     return kept if isinstance(kept, dict) and kept.get("edition") == manifest.digest() else None
 

@@ -121,6 +121,12 @@ def installed_version(package: str) -> str:
         return "absent"
 
 
+def compared_with(component: Component, ctx: Context) -> dict[str, Json]:
+    """Identity and data of the sources that a component compares with, by reference, for keys."""
+    sources = component.references() if isinstance(component, Detector | Evaluation) else {}
+    return {name: [source.fingerprint(), source.pin(ctx)] for name, source in sources.items()}
+
+
 def pins(component: Component, ctx: Context) -> dict[str, str]:
     """Pin by alias, for the models that a component asks for."""
     return {alias: ctx.models.pin(alias) for alias in component.aliases()}

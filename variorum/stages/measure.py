@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from variorum.edition.samples import decoded, read_sample
 from variorum.edition.shards import read_shard
-from variorum.edition.tables import check_names, keep_columns, keep_rows
+from variorum.edition.tables import check_names, columns_of, keep_columns, keep_rows
 from variorum.machine.prefetch import batched, prefetch
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
@@ -259,11 +259,7 @@ def _keep(measurer: Measurer, rows: list[Row], pictures: Sequence[tuple[str, str
     name = measurer.component_name()
     if isinstance(measurer, Evaluation):
         return keep_rows(name, rows, job.store)
-    names = list(rows[0]) if rows else []
-    if odd := next((row for row in rows if list(row) != names), None):
-        differ = f"{', '.join(names)} in one, {', '.join(odd)} in another"
-        raise RecipeError(f"curate.{name}: measure's rows differ in their columns: {differ}")
-    check_names(name, names)
-    columns: dict[str, Any] = {"id": [sample_id for sample_id, _ in pictures], "sha256": [sha for _, sha in pictures]}
-    columns |= {column: [row[column] for row in rows] for column in names}
-    return keep_columns(name, columns, len(rows), job.store)
+    columns = columns_of(f"curate.{name}", rows)
+    check_names(name, columns)
+    keys = {"id": [sample_id for sample_id, _ in pictures], "sha256": [sha256 for _, sha256 in pictures]}
+    return keep_columns(name, {**keys, **columns}, len(rows), job.store)

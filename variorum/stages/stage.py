@@ -19,6 +19,9 @@ from variorum.stages.job import Job
 
 log = logging.getLogger(__name__)
 
+FEW = 4
+"""Up to so many parts, files are looked up one by one: a listing takes as long as the store is large."""
+
 
 class Part(Protocol):
     """A piece of a stage's work; `str(part)` names it for people."""
@@ -73,11 +76,12 @@ class Runner(Protocol):
 
 def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> list[R]:
     """The results of all parts, in order: those in the store, and the others made by the runner."""
-    parts, files = stage.parts(), stage.job.store.listing()
+    parts, store = stage.parts(), stage.job.store
+    there = store.listing().holds if len(parts) > FEW else store.has
     found: dict[str, R] = {}
     for part in parts:
         result = stage.kept(part)
-        if result is not None and files.holds(result.files()):
+        if result is not None and there(result.files()):
             found[part.key] = result
     todo = [part for part in parts if part.key not in found]
     kept = sum(part.samples for part in parts if part.key in found)

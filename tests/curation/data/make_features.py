@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from variorum.arrays import Pixels
 from variorum.generators.sources.samples import stamps_folder
 from variorum.models import ModelTable
-from variorum.pixels import Pixels
 
 TARGET = Path(__file__).with_name("stamps_efficientnet_lite0.npz")
 
