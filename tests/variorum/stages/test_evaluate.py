@@ -192,7 +192,7 @@ def test_it_gets_batches_of_one_length(photos, store, monkeypatch):
     [
         (
             [{"mean": 1.0}, {"mean": 1.0, "odd": 2}],
-            "evaluate.channel: rows differ in their columns: mean in one, mean, odd in another",
+            "evaluate.channel: measure's rows differ in their columns: mean in one, mean, odd in another",
         ),
         ([{"a": 1}, {"a": "x"}], "evaluate.channel: column 'a' isn't of one shape and type"),
     ],
