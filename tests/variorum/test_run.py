@@ -194,3 +194,17 @@ def test_an_edited_decider_decides_again_without_a_new_revision(folder, tmp_path
         "variorum.stages.decide.code_of", lambda cls: code_of(cls) + " edited"
     )  # as if its file were another
     assert run(job).version == "1.0.0-r2"
+
+
+def test_another_table_of_models_is_read_in_the_same_process(tmp_path, monkeypatch):
+    from variorum.stages.job import models
+
+    before = models("embedded")
+    assert models("embedded") is before
+    (tmp_path / "mine.toml").write_text(
+        '[encoder]\nname = "mine"\nloader = "shift_map"\nlicence = "none"\nsource = "a test"\n'
+    )
+    monkeypatch.setenv("VARIORUM_MODELS", str(tmp_path / "mine.toml"))
+    assert models("embedded").pin("encoder") != before.pin("encoder")
+    monkeypatch.delenv("VARIORUM_MODELS")
+    assert models("embedded") is before

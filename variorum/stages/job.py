@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, cached_property
@@ -23,6 +24,8 @@ from variorum.schemas.table import Table
 from variorum.stages.plan import Plan, plan
 
 Profile = Literal["embedded", "hub"]
+VARIABLES = ("VARIORUM_MODELS", "VARIORUM_LOCK")
+"""Environment variables that name further tables of models."""
 
 
 class Job:
@@ -71,12 +74,12 @@ def reopened(recipe: str, store: str, profile: Profile) -> Job:
 
 
 def models(profile: Profile) -> ModelTable:
-    """The table of a profile, one per process, so that weights are loaded once."""
-    return _models(profile, cache_dir())
+    """The table of a profile, read once per process for each value of the variables that decide what is in it."""
+    return _models(profile, cache_dir(), *(os.environ.get(name, "") for name in VARIABLES))
 
 
 @cache
-def _models(profile: Profile, cache: Path) -> ModelTable:
+def _models(profile: Profile, cache: Path, *_variables: str) -> ModelTable:
     return ModelTable(profile, cache)
 
 
