@@ -174,6 +174,10 @@ class Source(Component):
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """The dataset's classes in index order; empty when unlabelled. Raises SourceError if two share a name."""
 
+    def captioned(self, ctx: Context) -> bool:
+        """Whether its samples have captions; then each sample of the edition has a `txt` member with the first one."""
+        return False
+
     def place(self) -> str:
         """Which data it reads, in a line for people. A -dev version may not move from one place to another.
 
@@ -196,6 +200,11 @@ def place_of(source: Source, fields: Iterable[str]) -> str:
 
 class Generator(Component):
     """A technique that makes pictures from pictures. Override `edit`, or `generate` to work in batches."""
+
+    keeps_objects: ClassVar[bool] = False
+    """Whether the objects of a picture stay valid: nothing moves, or `made` gets `annotations` that moved along."""
+    digital_source_type: ClassVar[str] = ""
+    """What its pictures are, a term of IPTC's vocabulary: one of the constants in `variorum.schemas.sample`."""
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The pictures made from one: `of.made(...)` or `of.skipped(...)`, and `sample` itself to keep it.

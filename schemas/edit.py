@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Op, Sample, child_id
@@ -61,6 +62,8 @@ class Edit:
         extras: Mapping[str, bytes | Pixels] | None = None,
         reason: str = "",
         purpose: str = "",
+        annotations: Annotations | None = None,
+        digital_source_type: str | None = None,
     ) -> Sample:
         """The sample that results.
 
@@ -74,6 +77,9 @@ class Edit:
             extras: further members, by file ending: `{"mask.png": pixels}`.
             reason: why the picture is quarantined; the first failed gate by default.
             purpose: of the seed that made it, as given to `rng` or `seed`.
+            annotations: its own; by default the sample's, without the objects unless the generator `keeps_objects`.
+                `variorum.annotations.moved` moves boxes and masks along with the pixels.
+            digital_source_type: of this picture, if it differs from the generator's.
         """
         op = Op(
             name=self.generator.component_name(),
@@ -85,9 +91,18 @@ class Edit:
             seed=self.seed(purpose),
         )
         failed = next((name for name, gate in op["gates"].items() if not gate["passed"]), "")
-        fingerprint = self.generator.fingerprint()
+        if annotations is None and self.generator.keeps_objects:
+            annotations = self.sample.annotations
+        kind = self.generator.digital_source_type if digital_source_type is None else digital_source_type
         return self.sample.child(
-            image, op, variant=variant, fingerprint=fingerprint, extras=extras, reason=reason or failed
+            image,
+            op,
+            variant=variant,
+            fingerprint=self.generator.fingerprint(),
+            extras=extras,
+            reason=reason or failed,
+            annotations=annotations,
+            digital_source_type=kind,
         )
 
     def skipped(
@@ -122,4 +137,6 @@ class Edit:
             sample.licence,
             detail,
             gates or {},
+            sample.split,
+            sample.photograph,
         )

@@ -5,13 +5,21 @@ Only `Receipt.made` may hold a time, host or user; no digest covers it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from variorum.schemas.canonical import digest
+from variorum.schemas.sample import SPLITS
 
-Split = Literal["test", "quarantine"]
+FORMAT = 4
+"""Of the editions that are made now. Those of format 3 can be read, verified, curated and released."""
+QUARANTINE = "quarantine"
+CONFIG = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}"
+"""What a configuration's name may be: it is a folder's name, and `datasets` reads it in a pattern."""
+Group = Annotated[str, StringConstraints(pattern=rf"^(({CONFIG}/)?(train|validation|test)|{QUARANTINE})$")]
+"""Pictures that lie in shards of their own: `test`, `size_0.05/test`, or `quarantine`."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A hash that becomes a file's name: nothing else, so that a foreign manifest can't name files outside the store."""
 
@@ -27,6 +35,17 @@ class ShardInfo(BaseModel):
     samples: int
 
 
+class Shard(ShardInfo):
+    """A shard of an edition. `unit` is the index of the unit that it belongs to; None in editions of format 3."""
+
+    unit: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        return {name: value for name, value in dumped.items() if value is not None}
+
+
 class Receipt(BaseModel):
     """Proof that a unit is finished. Nothing but a receipt in the store marks a unit as done."""
 
@@ -36,9 +55,10 @@ class Receipt(BaseModel):
     """The unit's key."""
     start: int
     stop: int
-    shards: dict[Split, ShardInfo]
+    shards: dict[Group, ShardInfo]
+    """By group, in the order of the table's rows."""
     members: list[str]
-    """File endings that every sample of the shards has, sorted; empty without samples."""
+    """File endings of the samples, sorted; empty without samples. With several for pictures, each sample has one."""
     rows: ShardInfo
     """The unit's table: one row per picture, made or not."""
     made: dict[str, Any] = {}
@@ -105,7 +125,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 3
+    format: int = FORMAT
     dataset: str
     version: str
     fingerprint: str
@@ -115,13 +135,14 @@ class Manifest(BaseModel):
     classes: list[tuple[str, str]]
     """(id, name) in index order; the `cls` member of a sample holds the index."""
     members: list[str]
-    """File endings that every sample has, sorted."""
+    """File endings of the samples, sorted. With several for pictures, each sample has one of these."""
     models: dict[str, str]
     """Alias to pin, for every model that was used to make the edition."""
     filters: list[str]
     """Pins of the models that decided what was accepted; they may not judge the edition."""
     units: list[str]
-    shards: dict[Split, list[ShardInfo]]
+    shards: dict[Group, list[Shard]]
+    """By group, the shards in the order of their units. A unit has at most one in a group."""
     rows: list[ShardInfo]
     plan: ShardInfo | None = None
     """Table of the requested pictures, one row each; None if the generator doesn't plan."""
@@ -136,6 +157,53 @@ class Manifest(BaseModel):
     licences: dict[str, int]
     """Licence to number of accepted pictures."""
 
+    def accepted(self) -> list[tuple[str, Shard]]:
+        """The shards of accepted pictures with their groups, unit by unit: the order of all tables."""
+        found = [(group, shard) for group in ordered(self.shards) for shard in self.shards[group]]
+        return sorted((pair for pair in found if pair[0] != QUARANTINE), key=lambda pair: pair[1].unit or 0)
+
+    def pictures(self) -> int:
+        """Number of accepted pictures."""
+        return sum(shard.samples for _, shard in self.accepted())
+
+    def splits(self) -> dict[str, int]:
+        """Number of accepted pictures by split."""
+        found: dict[str, int] = {}
+        for group, shard in self.accepted():
+            split = split_of(group)
+            found[split] = found.get(split, 0) + shard.samples
+        return {split: found[split] for split in SPLITS if split in found}
+
+    def configs(self) -> dict[str, dict[str, int]]:
+        """By configuration and split, the number of accepted pictures; empty if the edition has no configurations."""
+        found: dict[str, dict[str, int]] = {}
+        for group, shard in self.accepted():
+            config, split = config_of(group), split_of(group)
+            if config:
+                found.setdefault(config, {}).setdefault(split, 0)
+                found[config][split] += shard.samples
+        return found
+
     def digest(self) -> str:
         """Digest of the manifest, which identifies the edition by content."""
         return digest(self.model_dump(mode="json"))
+
+
+def group_of(config: str, split: str) -> str:
+    """The group of the accepted pictures of a configuration and a split; `config` is `""` where there are none."""
+    return f"{config}/{split}" if config else split
+
+
+def split_of(group: str) -> str:
+    """The split of a group of accepted pictures."""
+    return group.rpartition("/")[2]
+
+
+def config_of(group: str) -> str:
+    """The configuration of a group of accepted pictures; `""` where there are none."""
+    return group.rpartition("/")[0]
+
+
+def ordered(groups: Iterable[str]) -> list[str]:
+    """Groups in the order of a unit's rows: by name, the quarantine last."""
+    return sorted(groups, key=lambda group: (group == QUARANTINE, group))

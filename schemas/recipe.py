@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 
@@ -15,10 +15,12 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import KINDS, build_component, explain
+from variorum.schemas.sample import Split
 
 COMPONENT_FIELDS = ("source", "generate", "curate", "evaluate")
 NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,95}")
 """Of a dataset: also a folder's name, and the name of a repository on the Hub, which takes 96 characters."""
+FIELD = re.compile(r"[a-z][a-z0-9_]*")
 VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){2}(-dev)?")
 
 
@@ -51,6 +53,15 @@ class Recipe(BaseModel):
     """Maximum share of a unit's source samples that may fail (bad files, broken edits); above it the unit fails."""
     limit: int | None = Field(default=None, ge=1, strict=True)
     """Maximum number of source samples to read."""
+    splits: dict[Split, Annotated[float, Field(ge=0, le=1)]] = {}
+    """Shares of `train`, `validation` and `test`; without `train`, it gets the rest. They are drawn by photograph, so
+    copies of one photograph and all that is made of it lie on the same side. Without this, the source says which split
+    a picture is of, or else it is `test`."""
+    configs: str | None = None
+    """A field each of whose values becomes a configuration for loaders: `variant`, a field of the record, a request to
+    a generator (`domain`, `attack`) or a field of the source's metadata. Configuration `all` has all pictures."""
+    masters: Literal["png", "original"] = "png"
+    """`png` writes every picture as PNG. `original` keeps the bytes of pictures that no generator has changed."""
     source: SerializeAsAny[Source]
     generate: tuple[SerializeAsAny[Generator], ...] = ()
     curate: tuple[SerializeAsAny[Detector] | SerializeAsAny[Decider], ...] = ()
@@ -71,6 +82,27 @@ class Recipe(BaseModel):
             raise ValueError(
                 "must look like 1.2.3, or 1.2.3-dev for a version that may still change; up to 9 ASCII digits each"
             )
+        return value
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _shares(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if any(isinstance(share, bool) for share in value.values()):
+            raise ValueError("shares must be numbers between 0 and 1")
+        known = [share for share in value.values() if isinstance(share, int | float)]
+        total = sum(known)
+        if value and len(known) == len(value) and (total > 1 + 1e-9 or ("train" in value and abs(total - 1) > 1e-9)):
+            rule = "sum to 1" if "train" in value else "sum to 1 at most; train gets the rest"
+            raise ValueError(f"the shares sum to {total:g}, and must {rule}")
+        return value
+
+    @field_validator("configs")
+    @classmethod
+    def _field(cls, value: str | None) -> str | None:
+        if value is not None and not FIELD.fullmatch(value):
+            raise ValueError("must be the name of a field: lower-case letters, digits and underscores")
         return value
 
     @classmethod

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, get_args
 
+from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json, check_json, short_digest
 from variorum.schemas.errors import RecipeError
 
@@ -23,6 +24,17 @@ BASELINES = ("original", "control", "guided_control", "plate")
 """Variants that edits are compared with. `Sample.variant` is one of them or the name of an edit."""
 
 Status = Literal["accepted", "quarantined", "ineligible", "failed"]
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+CAPTURED = "digitalCapture"
+COMPOSITE = "composite"
+GENERATED = "trainedAlgorithmicMedia"
+PARTLY_GENERATED = "compositeWithTrainedAlgorithmicMedia"
+ENHANCED = "algorithmicallyEnhanced"
+"""Terms of IPTC's vocabulary DigitalSourceType, http://cv.iptc.org/newscodes/digitalsourcetype/: a photograph, a
+composite, a picture made by a model, one made in part by a model, and one changed by an algorithm without a model."""
 
 
 class Gate(TypedDict):
@@ -45,6 +57,13 @@ class Op(TypedDict):
     seed: int
 
 
+class Encoded(NamedTuple):
+    """A picture's bytes as they came, and the pixels that they were decoded to."""
+
+    data: bytes
+    pixels: Pixels
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One picture.
@@ -61,6 +80,17 @@ class Sample:
         reason: why it is quarantined; `""` if accepted.
         extras: further members of the sample, by file ending: `{"mask.png": pixels [H, W] or encoded bytes}`.
         ops: the steps of its making, oldest first.
+        detail: a sentence about `reason`.
+        split: `train`, `validation` or `test`; `""` if the source doesn't say. A recipe's `splits` decides instead.
+        photograph: what the picture and all that is made of it have in common: by default the sha256 of the source's
+            bytes, so that copies share it. A recipe's `splits` puts pictures that share it on the same side. A source
+            may set it to the name of a group that belongs together: a video, a patient, a place.
+        annotations: objects, texts, and the states of several labels.
+        metadata: whatever else the source says, as JSON values.
+        digital_source_type: a term of IPTC's vocabulary, such as `digitalCapture`; `""` if unknown.
+        credentials: whether the source's file had content credentials (C2PA). They are about that file, so they are
+            never copied to a picture made of it.
+        encoded: while `image` holds the pixels of a source's picture, its bytes as they came.
     """
 
     id: str
@@ -73,6 +103,14 @@ class Sample:
     reason: str = ""
     extras: Mapping[str, bytes | Pixels] = field(default_factory=dict)
     ops: tuple[Op, ...] = ()
+    detail: str = ""
+    split: str = ""
+    photograph: str = ""
+    annotations: Annotations = Annotations()
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    digital_source_type: str = ""
+    credentials: bool = False
+    encoded: Encoded | None = None
 
     def child(
         self,
@@ -83,8 +121,20 @@ class Sample:
         fingerprint: str,
         extras: Mapping[str, bytes | Pixels] | None = None,
         reason: str = "",
+        annotations: Annotations | None = None,
+        digital_source_type: str = "",
     ) -> Sample:
         """The sample made from this one by `op` of a component with this fingerprint.
+
+        Args:
+            image: its picture.
+            op: the step that made it.
+            variant: name to group it by.
+            fingerprint: of the component.
+            extras: its further members.
+            reason: why it is quarantined.
+            annotations: its own. By default texts and labels stay and objects go, because where they are is unknown.
+            digital_source_type: what the step makes, such as `composite`; `""` if unknown.
 
         Raises:
             RecipeError: the op has a missing, unknown or wrongly typed key, or a value that JSON can't hold.
@@ -99,6 +149,10 @@ class Sample:
             reason=reason,
             extras=dict(extras or {}),
             ops=(*self.ops, op),
+            detail="",
+            annotations=replace(self.annotations, objects=()) if annotations is None else annotations,
+            digital_source_type=made_type(self.digital_source_type, digital_source_type),
+            encoded=None,
         )
 
 
@@ -119,6 +173,17 @@ class Failure:
     licence: str = "unknown"
     detail: str = ""
     gates: Mapping[str, Gate] = field(default_factory=dict)
+    split: str = ""
+    photograph: str = ""
+
+
+def made_type(before: str, step: str) -> str:
+    """The DigitalSourceType of a picture made by a step from a picture: what a model made remains a model's."""
+    if before in (GENERATED, PARTLY_GENERATED) and step == ENHANCED:
+        return before
+    if before in (GENERATED, PARTLY_GENERATED) and step not in ("", GENERATED):
+        return PARTLY_GENERATED
+    return step
 
 
 def check_op(op: Op) -> None:
