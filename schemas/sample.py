@@ -58,10 +58,23 @@ class Op(TypedDict):
 
 
 class Encoded(NamedTuple):
-    """A picture's bytes as they came, and the pixels that they were decoded to."""
+    """A source's picture as it came.
+
+    Attributes:
+        data: its bytes.
+        sha256: of the bytes.
+        pixels: what they were decoded to. A sample whose `image` is this very array hasn't been changed.
+        ending: file ending of the format: `jpg`, `png`, `webp`.
+        orientation: EXIF's, 1 to 8; `pixels` are upright already.
+        profile: description of its colour profile, `""` without one; `pixels` are sRGB already.
+    """
 
     data: bytes
+    sha256: str
     pixels: Pixels
+    ending: str
+    orientation: int = 1
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,6 +43,8 @@ FORMATS = (
     *(("AVIF",) if features.check("avif") else ()),
 )
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"II*\x00", b"MM\x00*")
+MAX_CHUNKS = 100_000
+"""Chunks of a file that are looked at. The largest picture, cut into the 8 KiB that encoders use, has fewer."""
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,7 +76,7 @@ def decode(data: bytes, *, min_side: int = MIN_SIDE) -> Pixels:
     Raises:
         UndecodableImage: with a `Reason`. The size is checked before any pixel is decoded.
     """
-    image = _open(data, min_side)
+    image = open_header(data, min_side)
     profile = image.info.get("icc_profile")
     if (pixels := _plain_jpeg(image, data, profile)) is not None:
         return pixels
@@ -99,7 +102,7 @@ def decode_mask(data: bytes) -> Pixels:
     Raises:
         UndecodableImage: with a `Reason`.
     """
-    image = _loaded(_open(data, 1))
+    image = _loaded(open_header(data, 1))
     if image.mode in ("PA", "P"):
         image = image.convert("RGBA")
     if image.mode[0] in "IF":
@@ -117,10 +120,14 @@ def upright_size(data: bytes) -> tuple[int, int]:
     Raises:
         UndecodableImage: the header can't be read, or the picture is a bomb.
     """
-    image = _open(data, 1)
+    return upright_size_of(open_header(data, 1))
+
+
+def upright_size_of(image: Image.Image) -> tuple[int, int]:
+    """Height and width that a picture from `open_header` has once it is upright."""
     width, height = image.size
     # for a TIFF, Pillow swaps the sides itself when it opens the file
-    return (width, height) if image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8) else (height, width)
+    return (width, height) if image.format != "TIFF" and orientation(image) in (5, 6, 7, 8) else (height, width)
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -146,6 +153,21 @@ def encode_png(pixels: Pixels) -> bytes:
     return b"".join((b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header), *_chunk(b"IDAT", body), *_chunk(b"IEND", b"")))
 
 
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Kind and content of each chunk of a PNG, up to its end or to the first that is cut off."""
+    view, place = memoryview(data), 8
+    for _ in range(MAX_CHUNKS):
+        if place + 12 > len(data):
+            return
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if place + 12 + length > len(data):
+            return
+        yield kind, view[place + 8 : place + 8 + length]
+        if kind == b"IEND":
+            return
+        place += 12 + length
+
+
 def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
     crc = deflate.crc32(data, deflate.crc32(kind))
     return struct.pack(">I", len(data)), kind, data, struct.pack(">I", crc)
@@ -156,7 +178,7 @@ def _plain_jpeg(image: Image.Image, data: bytes, profile: bytes | None) -> Pixel
 
     Pillow uses the same libjpeg-turbo. Calling it directly gives the same pixels in two thirds of the time.
     """
-    if image.format != "JPEG" or image.mode != "RGB" or _orientation(image) in TURNS:
+    if image.format != "JPEG" or image.mode != "RGB" or orientation(image) in TURNS:
         return None
     if profile and _transform(profile, "RGB") is not None:
         return None
@@ -174,12 +196,16 @@ def _loaded(image: Image.Image) -> Image.Image:
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error) as error:
         cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
         raise UndecodableImage("truncated" if cut else "corrupt", str(error) or type(error).__name__) from None
-    turn = TURNS.get(_orientation(image))
+    turn = TURNS.get(orientation(image))
     return image if turn is None else _transposed(image, turn)
 
 
-def _open(data: bytes, min_side: int) -> Image.Image:
-    """The picture, with only its header read and its size checked."""
+def open_header(data: bytes, min_side: int) -> Image.Image:
+    """The picture, with only its header read and its size checked.
+
+    Raises:
+        UndecodableImage: the header can't be read, a side is shorter than `min_side`, or the picture is a bomb.
+    """
     if not data:
         raise UndecodableImage("empty", "no bytes")
     with _quiet, warnings.catch_warnings():
@@ -198,17 +224,22 @@ def _open(data: bytes, min_side: int) -> Image.Image:
         raise UndecodableImage("bomb", f"{width} x {height} pixels, the limit is {MAX_PIXELS}")
     if min(width, height) < min_side:
         raise UndecodableImage("too_small", f"{width} x {height} pixels, the shorter side must be {min_side}")
+    if image.format == "PNG":
+        for kind, body in png_chunks(data):
+            if kind == b"eXIf":  # it may come after the pixels, which Pillow hasn't read yet
+                image.info["exif"] = b"Exif\0\0" + bytes(body)
     return image
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """How the picture is to be turned, as EXIF counts: 1 for not at all, see `TURNS`."""
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             value: Any = image.getexif().get(ORIENTATION, 1)
         except Exception:  # broken EXIF raises many kinds of errors, and the picture is usable without it
             return 1
-    return value if isinstance(value, int) else 1
+    return value if isinstance(value, int) and value in TURNS else 1
 
 
 def _transposed(image: Image.Image, turn: Image.Transpose) -> Image.Image:

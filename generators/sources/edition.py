@@ -6,23 +6,23 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from variorum.edition.editions import resolve
-from variorum.edition.samples import read_sample
+from variorum.edition.samples import CAPTION, read_sample
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import SourceError
-from variorum.schemas.manifest import Manifest, ShardInfo, Split
+from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, config_of, split_of
 from variorum.schemas.sample import Failure, Sample
 
 
 class Edition(Source):
-    """The samples of one split of an edition, shard after shard in the manifest's order.
+    """The samples of an edition, shard after shard in the manifest's order.
 
-    Id, labels, variant, parent, origin, licence, ops and members are the edition's.
+    Everything that is known of them stays: id, labels, variant, split, photograph, annotations, ops, members.
     """
 
     location: ClassVar[frozenset[str]] = frozenset({"store"})
@@ -32,7 +32,10 @@ class Edition(Source):
     (`.../editions/<name>/<version>`)."""
     store: str | None = None
     """The store's folder or URL."""
-    split: Split = "test"
+    split: Literal["all", "train", "validation", "test", "quarantine"] = "all"
+    """`all` has the accepted pictures of every split; `quarantine` those that failed a check."""
+    config: str | None = None
+    """Only one of the edition's configurations; null for all."""
 
     def identity(self) -> dict[str, Json]:
         """Name, version and split, independent of where the edition lies; `pin` covers its content."""
@@ -45,7 +48,7 @@ class Edition(Source):
         return self._manifest.digest()
 
     def size(self, ctx: Context) -> int:
-        """Samples in the split."""
+        """Samples in the split and configuration."""
         return sum(shard.samples for shard in self._shards)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
@@ -85,6 +88,22 @@ class Edition(Source):
     def _manifest(self) -> Manifest:
         return self._opened[1]
 
-    @property
+    def captioned(self, ctx: Context) -> bool:
+        """Whether its samples have a member with a caption."""
+        return CAPTION in self._manifest.members
+
+    @cached_property
     def _shards(self) -> list[ShardInfo]:
-        return self._manifest.shards.get(self.split, [])
+        manifest = self._manifest
+        if self.split == QUARANTINE:
+            found = [(QUARANTINE, shard) for shard in manifest.shards.get(QUARANTINE, [])]
+        else:
+            found = [pair for pair in manifest.accepted() if self.split in ("all", split_of(pair[0]))]
+        if self.config is not None:
+            known = manifest.configs()
+            if self.config not in known:
+                name = f"{manifest.dataset}@{manifest.version}"
+                listed = ", ".join(known) or "none"
+                raise SourceError(f"edition: {name} has no configuration {self.config!r}; there are: {listed}")
+            found = [pair for pair in found if config_of(pair[0]) == self.config]
+        return [shard for _, shard in found]

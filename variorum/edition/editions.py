@@ -1,7 +1,8 @@
 """Sealed editions in a store: finding one, sealing one, and which release of it is current.
 
 editions/<name>/<version>/manifest.json     the edition; it is sealed if this file exists
-editions/<name>/<version>/data/             links to the shards, with names that loaders understand
+editions/<name>/<version>/data/             links to the shards, with names that loaders understand:
+                                            test-00000-of-00002.tar, or size_0.05/test-00000-of-00002.tar
 editions/<name>/<version>/plan.parquet      a link to the table of requests, if there is one
 editions/<name>/<version>/source.txt        place of the data when the edition was last made; in no digest
 editions/<name>/<version>/current.json      the current release
@@ -244,6 +245,8 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
         for name in found - set(wanted):
             with suppress(FileNotFoundError):  # another process is sealing the same -dev version
                 store.fs.rm_file(f"{folder}/{name}")
+        for name in {name.rpartition("/")[0] for name in wanted}:
+            store.fs.makedirs(f"{folder}/{name}", exist_ok=True)
         for name, (info, suffix) in wanted.items():
             if store.local:
                 _link(store.object(info, suffix), Path(folder, name), store)
@@ -265,9 +268,9 @@ def _link(target: str, name: Path, store: Store) -> None:
 
 def _readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
     """By readable name in the edition's folder, the file that must be there, with its suffix."""
-    wanted = {
-        f"data/{split}-{number:05d}-of-{len(shards):05d}.tar": (info, ".tar")
-        for split, shards in manifest.shards.items()
+    wanted: dict[str, tuple[ShardInfo, str]] = {
+        f"data/{group}-{number:05d}-of-{len(shards):05d}.tar": (info, ".tar")
+        for group, shards in manifest.shards.items()
         for number, info in enumerate(shards)
     }
     return wanted | ({PLAN: (manifest.plan, ".parquet")} if manifest.plan else {})
@@ -275,11 +278,8 @@ def _readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
 
 def _readable_found(folder: str, store: Store) -> set[str]:
     """Readable names found in an edition's folder, whether or not they belong there."""
-    if store.local:
-        data = os.listdir(f"{folder}/data") if os.path.isdir(f"{folder}/data") else []
-    else:
-        data = [str(path).rsplit("/", 1)[-1] for path in store.fs.glob(f"{folder}/data/*")]
-    return {f"data/{name}" for name in data} | ({PLAN} if store.fs.exists(f"{folder}/{PLAN}") else set())
+    data = {str(path)[len(folder) + 1 :] for path in store.fs.find(f"{folder}/data")}
+    return data | ({PLAN} if store.fs.exists(f"{folder}/{PLAN}") else set())
 
 
 def _version_key(version: str) -> tuple[tuple[int, ...], bool, int]:

@@ -8,22 +8,49 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from variorum.edition.shards import PICTURES
 from variorum.machine.progress import Advance
-from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png
-from variorum.schemas.canonical import Json
+from variorum.picture_facts import picture_facts
+from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, upright_size
+from variorum.schemas.annotations import Annotations, LabelState, Object, Text
+from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import CorruptShard, RecipeError
-from variorum.schemas.sample import Failure, Sample, check_op
+from variorum.schemas.sample import Encoded, Failure, Sample, check_op
 
-OWN = ("png", "json", "cls")
+OWN = (*PICTURES, "json", "cls")
 """Members that aren't extras."""
+CAPTION = "txt"
+"""Member with the first caption, where the source has captions; WebDataset readers look for it there."""
+TABLED = (
+    "id",
+    "sha256",
+    "parent",
+    "photograph",
+    "variant",
+    "labels",
+    "origin",
+    "licence",
+    "reason",
+    "ops",
+    "split",
+    "width",
+    "height",
+    "digital_source_type",
+    "credentials",
+)
+"""Fields of the record that are columns of the table too."""
 
 
-def encode_sample(sample: Sample, index: Mapping[str, int]) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """A sample as shard members (`png`, `json`, `cls` where there are classes, extras) and as a row of the table.
+def encode_sample(
+    sample: Sample, index: Mapping[str, int], *, original: bool = False, captioned: bool = False
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """A sample as shard members (picture, `json`, `cls` where there are classes, extras) and as a row of the table.
 
     Args:
         sample: with pixels or encoded bytes.
         index: class id to class index.
+        original: whether an unchanged picture keeps its own bytes; otherwise each picture becomes a PNG.
+        captioned: whether to add the member `txt`.
 
     Raises:
         RecipeError: it has no picture, pixels that PNG can't hold, or an incomplete op.
@@ -31,29 +58,52 @@ def encode_sample(sample: Sample, index: Mapping[str, int]) -> tuple[dict[str, b
     for op in sample.ops:
         check_op(op)
     maker = sample.ops[-1]["name"] if sample.ops else sample.origin or sample.id
-    image = _encoded(sample.image, f"{maker}: the picture")
-    if not image:
-        raise RecipeError(f"sample {sample.origin or sample.id} has no picture yet; generate must make one of it")
+    if sample.encoded is not None and sample.encoded.pixels is not sample.image:
+        sample = replace(sample, encoded=None)  # a component gave it other pixels
+    ending, image, sha256 = _picture(sample, maker, original=original)
+    height, width = upright_size(image) if isinstance(sample.image, bytes) else sample.image.shape[:2]
+    kept = sample.encoded if original else None
     label = index.get(sample.labels[0], -1) if sample.labels else -1
     record: dict[str, Json] = {
         "id": sample.id,
-        "sha256": hashlib.sha256(image).hexdigest(),
+        "sha256": sha256,
         "parent": sample.parent,
+        "photograph": sample.photograph,
+        "split": sample.split,
         "variant": sample.variant,
         "labels": list(sample.labels),
         "origin": sample.origin,
         "licence": sample.licence,
         "reason": sample.reason,
-        # one string: loaders infer a struct's fields from the first rows and drop or refuse what comes later
+        "width": int(width),
+        "height": int(height),
+        "orientation": kept.orientation if kept else 1,
+        "profile": kept.profile if kept else "",
+        "digital_source_type": sample.digital_source_type,
+        "credentials": sample.credentials,
+        **annotation_fields(sample.annotations, index),
+        # two strings: loaders infer a struct's fields from the first rows and drop or refuse what comes later
+        "metadata": json.dumps(sample.metadata, sort_keys=True, ensure_ascii=False, allow_nan=False),
         "ops": json.dumps(sample.ops, sort_keys=True, allow_nan=False),
     }
-    members = {ending: _encoded(value, f"{maker}: {ending}") for ending, value in sample.extras.items()}
-    members["png"] = image
+    members = {name: _encoded(value, f"{maker}: {name}") for name, value in sample.extras.items()}
+    if odd := next((name for name in members if name in OWN), None):
+        raise RecipeError(f"{maker}: an extra can't have the ending {odd!r}, which is the sample's own; write a.{odd}")
+    members[ending] = image
     members["json"] = encode_record(record)
     if index:
         members["cls"] = b"%d" % label
+    if captioned:
+        members.setdefault(CAPTION, sample.annotations.caption().encode())
     gates = sample.ops[-1]["gates"] if sample.ops else {}
-    row = {**record, "label": label, "status": "quarantined" if sample.reason else "accepted"}
+    row = {
+        **{name: record[name] for name in TABLED},
+        "label": label,
+        "status": "quarantined" if sample.reason else "accepted",
+        "detail": sample.detail,
+        "objects": len(sample.annotations.objects),
+        "annotated": annotation_digest(record),
+    }
     return members, row | _gate_columns(gates)
 
 
@@ -62,11 +112,52 @@ def encode_record(record: Mapping[str, Json]) -> bytes:
     return json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
 
 
+def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dict[str, Json]:
+    """The record's `objects`, `texts` and `states`: lists by field, as object detection sets for `datasets` have them.
+
+    The shape is the same for all samples. `category` is the index of the class that `label` names, -1 for none.
+    """
+    found, texts, states = annotations.objects, annotations.texts, annotations.labels
+    return {
+        "objects": {
+            "bbox": [list(map(float, one.box)) for one in found],
+            "category": [index.get(one.label, -1) for one in found],
+            "label": [one.label for one in found],
+            "area": [one.box[2] * one.box[3] if one.area is None else float(one.area) for one in found],
+            "crowd": [one.crowd for one in found],
+            "id": [one.id for one in found],
+            "score": [one.score for one in found],
+            "origin": [one.origin for one in found],
+            "mask": [one.mask for one in found],
+        },
+        "texts": {"text": [one.text for one in texts], "role": [one.role for one in texts]},
+        "states": {
+            "category": [index.get(one.label, -1) for one in states],
+            "label": [one.label for one in states],
+            "state": [one.state for one in states],
+        },
+    }
+
+
+def annotation_digest(record: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits for the annotations of a record; `""` if it has none."""
+    parts = [record.get(name, {}) for name in ("objects", "texts", "states")]
+    return digest(parts)[:16] if any(values for part in parts for values in part.values()) else ""
+
+
 def failure_row(failure: Failure) -> dict[str, Any]:
     """The row of a picture that wasn't made: without hash and shard, with the gates that it reached."""
     row = {name: value for name, value in asdict(failure).items() if name != "gates"}
     row.update(labels=list(failure.labels), label=-1, sha256="", ops="[]", start=-1)
     return row | _gate_columns(failure.gates)
+
+
+def picture_ending(members: Iterable[str]) -> str:
+    """The member with the picture. Raises CorruptShard unless there is exactly one."""
+    found = [ending for ending in members if ending in PICTURES]
+    if len(found) != 1:
+        raise CorruptShard(f"a sample has {', '.join(found) or 'no picture'}; it must have one picture")
+    return found[0]
 
 
 def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
@@ -80,7 +171,7 @@ def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
         CorruptShard: the record can't be read, or belongs to another picture.
     """
     try:
-        image, record = members["png"], json.loads(members["json"])
+        image, record = members[picture_ending(members)], json.loads(members["json"])
         sample = Sample(
             id=record["id"],
             image=image,
@@ -92,8 +183,17 @@ def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
             reason=record["reason"],
             extras={ending: data for ending, data in members.items() if ending not in OWN},
             ops=tuple(json.loads(record["ops"])),
+            # editions of format 3 have none of the following
+            split=record.get("split", ""),
+            photograph=record.get("photograph", ""),
+            annotations=_annotations(record),
+            metadata=json.loads(record.get("metadata", "{}")),
+            digital_source_type=record.get("digital_source_type", ""),
+            credentials=record.get("credentials", False),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except CorruptShard as error:
+        raise CorruptShard(f"{where}: {error}") from None
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CorruptShard(f"{where}: its record can't be read ({error!r})") from None
     sha256 = hashlib.sha256(image).hexdigest()
     if sha256 != record["sha256"]:
@@ -102,30 +202,69 @@ def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
 
 
 def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sample | Failure]:
-    """A source's samples with pixels.
+    """A source's samples with pixels, and with what their files say of them.
 
     A picture that can't be decoded becomes a Failure. A sample with only a prompt is passed on.
     """
     for item in items:
-        prompt = not isinstance(item, Failure) and isinstance(item.image, bytes) and not item.image and item.extras
-        if isinstance(item, Failure) or not isinstance(item.image, bytes) or prompt:
+        if isinstance(item, Failure) or not isinstance(item.image, bytes):
             yield item
+        elif not item.image and item.extras:
+            yield item if item.photograph else replace(item, photograph=item.id)
         else:
-            try:
-                extras = {ending: _decoded_extra(ending, data) for ending, data in item.extras.items()}
-                yield replace(item, image=decode(item.image), extras=extras)
-            except UndecodableImage as error:
-                yield Failure(
-                    id=item.id,
-                    parent="",
-                    status="failed",
-                    reason=error.reason,
-                    labels=item.labels,
-                    origin=item.origin,
-                    licence=item.licence,
-                    detail=str(error),
-                )
+            yield _decoded(item, item.image)
         advance(1)
+
+
+def _decoded(item: Sample, data: bytes) -> Sample | Failure:
+    sha256 = hashlib.sha256(data).hexdigest()
+    photograph = item.photograph or sha256
+    try:
+        extras = {ending: _decoded_extra(ending, value) for ending, value in item.extras.items()}
+        pixels, facts = decode(data), picture_facts(data)
+    except UndecodableImage as error:
+        return Failure(
+            id=item.id,
+            parent="",
+            status="failed",
+            reason=error.reason,
+            labels=item.labels,
+            origin=item.origin,
+            licence=item.licence,
+            detail=str(error),
+            split=item.split,
+            photograph=photograph,
+        )
+    return replace(
+        item,
+        image=pixels,
+        extras=extras,
+        photograph=photograph,
+        digital_source_type=item.digital_source_type or facts.digital_source_type,
+        credentials=item.credentials or facts.credentials,
+        encoded=Encoded(data, sha256, pixels, facts.ending, facts.orientation, facts.profile),
+    )
+
+
+def _picture(sample: Sample, maker: str, *, original: bool) -> tuple[str, bytes, str]:
+    """Ending, bytes and sha256 of the picture as it is stored."""
+    if original and sample.encoded is not None:
+        return sample.encoded.ending, sample.encoded.data, sample.encoded.sha256
+    image = _encoded(sample.image, f"{maker}: the picture")
+    if not image:
+        raise RecipeError(f"sample {sample.origin or sample.id} has no picture yet; generate must make one of it")
+    return "png", image, hashlib.sha256(image).hexdigest()
+
+
+def _annotations(record: Mapping[str, Any]) -> Annotations:
+    found, texts, states = (record.get(name, {}) for name in ("objects", "texts", "states"))
+    names = ("bbox", "label", "area", "crowd", "id", "score", "origin", "mask")
+    objects = zip(*(found.get(name, ()) for name in names), strict=True)
+    return Annotations(
+        tuple(Object((box[0], box[1], box[2], box[3]), *rest) for box, *rest in objects),
+        tuple(Text(*pair) for pair in zip(texts.get("text", ()), texts.get("role", ()), strict=True)),
+        tuple(LabelState(*pair) for pair in zip(states.get("label", ()), states.get("state", ()), strict=True)),
+    )
 
 
 def _encoded(value: Any, what: str) -> bytes:

@@ -11,7 +11,7 @@ import hashlib
 import mmap
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,8 @@ from types import TracebackType
 from variorum.schemas.errors import CorruptShard, StoreError
 
 BLOCK = 512
+PICTURES = ("avif", "bmp", "gif", "jp2", "jpg", "png", "ppm", "tif", "webp")
+"""Endings of the member with the picture; `mask.png` and other endings with a dot are further members."""
 MAX_NAME = 100
 MAX_MEMBER = 8**11 - 1
 KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -38,8 +40,9 @@ _FLUSH = 1 << 20
 class ShardWriter:
     """Writes one shard. `sha256` and `size` are final after `close`, or after the `with` block.
 
-    Keys are unique and have neither dots nor slashes, endings are lower case, all samples have the same members, and
-    the members of a sample are adjacent. Loaders silently misread shards that break any of these rules.
+    Keys are unique and have neither dots nor slashes, endings are lower case, the members of a sample are adjacent, and
+    all samples have the same members, except that their pictures may be of several formats. Loaders silently misread
+    shards that break any of these rules.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +52,8 @@ class ShardWriter:
         self.sha256 = ""
         self._keys: set[str] = set()
         self.members: tuple[str, ...] = ()
-        """File endings that every sample has, sorted; empty before the first sample."""
+        """File endings of the samples, sorted; empty before the first sample."""
+        self._seen: set[tuple[str, ...]] = set()
         self._hash = hashlib.sha256()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._pending: list[bytes] = []
@@ -73,15 +77,10 @@ class ShardWriter:
         if key in self._keys:
             raise StoreError(f"shard key {key!r}: occurs twice; a component gave two samples the same id")
         endings = tuple(sorted(members))
-        if not self.members:
+        if endings not in self._seen:
             self._check_endings(key, endings)
-            self.members = endings
-        elif endings != self.members:
-            raise StoreError(
-                f"sample {key} has members {', '.join(endings)}; the shard's other samples have "
-                f"{', '.join(self.members)}: all must have the same; a generator passes on those of its input with "
-                "extras=sample.extras"
-            )
+            self.members = tuple(alike([self.members, endings], f"sample {key}"))
+            self._seen.add(endings)
         start = self.size
         for ending in endings:
             if len(key) + 1 + len(ending) > MAX_NAME or len(members[ending]) > MAX_MEMBER:
@@ -156,6 +155,23 @@ class ShardWriter:
             self.close()
         else:
             self._release()
+
+
+def alike(members: Iterable[Sequence[str]], where: str) -> list[str]:
+    """File endings of samples together, sorted. Loaders need the same ones in all, apart from the picture's format.
+
+    Raises:
+        StoreError: samples differ in their other members.
+    """
+    found = [endings for endings in members if endings]
+    sets = sorted({tuple(ending for ending in endings if ending not in PICTURES) for endings in found})
+    if len(sets) > 1:
+        listed = "; ".join(", ".join(endings) or "nothing else" for endings in sets)
+        raise StoreError(
+            f"{where}: samples differ in what they have besides the picture ({listed}); all must have the same: a "
+            f"source gives all or none an extra, and a generator passes on those of its input with extras=sample.extras"
+        )
+    return sorted({ending for endings in found for ending in endings})
 
 
 @contextmanager

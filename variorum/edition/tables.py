@@ -17,9 +17,9 @@ from typing import Any
 
 from variorum.arrays import arrow_column
 from variorum.edition.store import Store
-from variorum.schemas.errors import RecipeError, StoreError
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
 from variorum.schemas.sample import BASELINES
 from variorum.schemas.verdict import Verdict
 
@@ -48,11 +48,23 @@ EDITION_COLUMNS = (
     "ops",
 )
 """Columns of every unit's table."""
-HIDDEN = ("ops", "detail", "start")
-"""Columns that detectors don't get, because they would fill the memory."""
+NEW = (
+    "split",
+    "config",
+    "photograph",
+    "width",
+    "height",
+    "digital_source_type",
+    "credentials",
+    "objects",
+    "annotated",
+)
+"""Columns since format 4. A picture lies in the unit's shard of its config and split, at byte `start`."""
+HIDDEN = ("ops", "detail", "start", "width", "height", "annotated")
+"""Columns that detectors don't get: they would fill the memory, or detectors measure them themselves."""
 
 
-def rows_to_parquet(rows: list[dict[str, Any]]) -> bytes:
+def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     """The table of a unit: fixed columns first, then one column per gate, `gate.<name>`, sorted by name.
 
     A released unit with verdicts has columns for them too.
@@ -60,8 +72,11 @@ def rows_to_parquet(rows: list[dict[str, Any]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"label": pa.int64(), "start": pa.int64(), "labels": pa.list_(pa.string())}
-    fixed = {name: kinds.get(name, pa.string()) for name in EDITION_COLUMNS}
+    whole, flag = pa.int64(), pa.bool_()
+    kinds = {"label": whole, "start": whole, "labels": pa.list_(pa.string()), "credentials": flag}
+    kinds |= {"width": pa.int32(), "height": pa.int32(), "objects": pa.int32()}
+    columns = EDITION_COLUMNS if format == 3 else (*EDITION_COLUMNS, *NEW)
+    fixed = {name: kinds.get(name, pa.string()) for name in columns}
     gates = sorted({name for row in rows for name in row if name.startswith("gate.")})
     if any("action" in row for row in rows):
         fixed |= {"action": pa.string(), "by": pa.string(), "why": pa.string(), "value": pa.float64()}
@@ -167,7 +182,8 @@ def keep_columns(step: str, columns: Mapping[str, Any], rows: int, store: Store)
 
 def check_names(step: str, names: Iterable[str]) -> None:
     """Raise RecipeError when a detector gives a column the name of one of the edition's own, its keys included."""
-    if taken := [name for name in names if name in EDITION_COLUMNS and name not in HIDDEN]:
+    taken = [name for name in names if name in (*EDITION_COLUMNS, *NEW) and name not in HIDDEN]
+    if taken:
         raise RecipeError(f"curate.{step}: column {taken[0]!r} has the name of a column of every edition; rename it")
 
 
@@ -278,10 +294,3 @@ def licences(table: Any) -> dict[str, int]:
     return dict(sorted(Counter(lic for lic, status in zip(*columns, strict=True) if status == "accepted").items()))
 
 
-def same_members(*members: Sequence[str]) -> list[str]:
-    """File endings of the samples. They must be the same in all shards, because loaders assume those of the first."""
-    found = {tuple(endings) for endings in members if endings}
-    if len(found) > 1:
-        sets = "; ".join(", ".join(endings) for endings in sorted(found))
-        raise StoreError(f"shards differ in their samples' members ({sets}); a source must give all or none an extra")
-    return list(next(iter(found), ()))

@@ -17,7 +17,7 @@ from variorum.report.funnel import Group, funnel, plot, why, worst
 from variorum.report.hub_types import front_matter
 from variorum.report.rows import edition_rows, variants
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.manifest import Ledger, Manifest
+from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
 
@@ -65,8 +65,8 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         manifest=manifest,
         digest=manifest.digest(),
         rows=summary_rows(manifest),
-        accepted=sum(shard.samples for shard in manifest.shards.get("test", [])),
-        quarantined=sum(shard.samples for shard in manifest.shards.get("quarantine", [])),
+        accepted=manifest.pictures(),
+        quarantined=sum(shard.samples for shard in manifest.shards.get(QUARANTINE, [])),
         size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
         evaluations=render_evaluations(recipe, manifest, store),
         curation=render_curation(manifest, rows),
@@ -189,7 +189,7 @@ def _render(template: str, tables: list[Shown] | None = None, /, **values: Any) 
 
 def card_header(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
     """The YAML header: licence, names, size and the types of the columns."""
-    accepted = sum(shard.samples for shard in manifest.shards.get("test", []))
+    accepted = manifest.pictures()
     return {
         "license": "other",
         "license_name": "as-listed-per-picture",

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from variorum.edition.samples import picture_ending
 from variorum.edition.shards import sample_at
 from variorum.edition.store import Store
 from variorum.pixels import decode, decode_mask
-from variorum.report.rows import SPLIT_OF, edition_rows, variants
+from variorum.report.rows import edition_rows, variants
 from variorum.schemas.manifest import Manifest
 
 INK, PAPER, MUTED, WARN = (28, 30, 34), (250, 249, 246), (228, 226, 220), (176, 44, 32)
@@ -79,11 +80,11 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
 
 def _groups(manifest: Manifest, table: Any) -> list[Group]:
     """The pictures made from each source picture, if there are any."""
-    columns = ["source", "variant", "status", "reason", "labels", "origin", "start", "shard"]
+    columns = ["source", "variant", "status", "reason", "labels", "origin", "start", "group", "shard"]
     family: dict[str, Group] = {}
     for record in table.select(columns).to_pylist():
         place = record["shard"]
-        record["shard"] = manifest.shards[SPLIT_OF[record["status"]]][place] if place >= 0 else None
+        record["shard"] = manifest.shards[record["group"]][place] if place >= 0 else None
         family.setdefault(record["source"], {}).setdefault(record["variant"], record)
     return [group for group in family.values() if any(record["shard"] for record in group.values())]
 
@@ -132,7 +133,7 @@ def _draw_cell(
 def _picture(store: Store, record: Record, *, mask: bool) -> Any:
     _, data = sample_at(store.path(record["shard"]), record["start"])
     if not mask:
-        return decode(data["png"])
+        return decode(data[picture_ending(data)])
     return np.repeat(decode_mask(data["mask.png"])[..., None], 3, axis=2)
 
 

@@ -1,31 +1,68 @@
-"""Column types of an edition in the terms of `datasets`. The card's header has them, so loaders find them."""
+"""Column types, splits and configurations of an edition in the terms of `datasets`, for the card's header.
+
+Loaders read them there: without declared types, `datasets` guesses from the first five samples, and then drops or
+refuses what differs later.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from variorum.edition.shards import PICTURES
 from variorum.schemas.errors import StoreError
-from variorum.schemas.manifest import Manifest, Split
+from variorum.schemas.manifest import QUARANTINE, Manifest, Shard, config_of, split_of
 
+ALL = "all"
+"""The configuration with all accepted pictures, which is loaded by default."""
 RECORD = ("id", "sha256", "parent", "variant", "labels", "origin", "licence", "reason", "ops")
+"""Fields of a record of format 3."""
 
 
 def features(manifest: Manifest) -> Any:
-    """`datasets.Features` of a sample: one column per member (`png`, `mask.png`, `cls`, `json`)."""
-    from datasets import ClassLabel, Features, Image, List, Value
+    """`datasets.Features` of a sample: one column per member (`jpg`, `mask.png`, `txt`, `cls`, `json`)."""
+    from datasets import ClassLabel, Features, Image, Value
 
-    record = {name: List(Value("string")) if name == "labels" else Value("string") for name in RECORD}
     columns: dict[str, Any] = {}
     for member in manifest.members:
         if member == "json":
-            columns[member] = record
+            columns[member] = record(manifest)
         elif member == "cls":
             columns[member] = ClassLabel(names=[name for _, name in manifest.classes])
-        elif member.endswith("png"):
+        elif member in PICTURES or member.endswith(".png"):
             columns[member] = Image()
+        elif member == "txt":
+            columns[member] = Value("string")
         else:
             columns[member] = Value("binary")
     return Features(columns)
+
+
+def record(manifest: Manifest) -> dict[str, Any]:
+    """The types of the `json` member."""
+    from datasets import ClassLabel, List, Value
+
+    text, number = Value("string"), Value("float32")
+    found: dict[str, Any] = {name: text for name in RECORD} | {"labels": List(text)}
+    if manifest.format == 3:
+        return found
+    # an edition without classes has -1 in these lists, which a ClassLabel without names can't hold
+    category = ClassLabel(names=[name for _, name in manifest.classes]) if manifest.classes else Value("int64")
+    return found | {
+        **dict.fromkeys(("photograph", "split", "profile", "digital_source_type", "metadata"), text),
+        **dict.fromkeys(("width", "height", "orientation"), Value("int32")),
+        "credentials": Value("bool"),
+        "objects": {
+            "bbox": List(List(number, length=4)),
+            "category": List(category),
+            **{name: List(text) for name in ("label", "id", "origin", "mask")},
+            "area": List(number),
+            "crowd": List(Value("bool")),
+            "score": List(number),
+        },
+        "texts": {"text": List(text), "role": List(text)},
+        "states": {"category": List(category), "label": List(text), "state": List(text)},
+    }
 
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:
@@ -34,52 +71,98 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     `datasets` caches a local folder by its name and this header, not by its data. The header contains the digest, so
     that another edition of the same version isn't read from the cache.
     """
-    names: dict[str, Split] = {"default": "test", "quarantine": "quarantine"}
-    present = {config: split for config, split in names.items() if split in manifest.shards}
-    configs = [
-        {
-            "config_name": config,
-            **({"default": True} if config == "default" else {}),
-            "data_files": [{"split": split, "path": f"data/{split}-*.tar"}],
+    types = _shared(features(manifest)._to_yaml_list(), {})  # private, but nothing public writes what the loader reads
+    found = configurations(manifest)
+    return {
+        "configs": [
+            {
+                "config_name": name,
+                **({"default": True} if name == ALL else {}),
+                "data_files": [{"split": split, "path": paths} for split, (paths, _) in splits.items()],
+            }
+            for name, splits in found.items()
+        ],
+        "dataset_info": [
+            _info(manifest, name, {split: shards for split, (_, shards) in splits.items()}, types)
+            for name, splits in found.items()
+        ],
+    }
+
+
+def configurations(manifest: Manifest) -> dict[str, dict[str, tuple[str, list[Shard]]]]:
+    """By configuration and split, the pattern of the files and their shards: `all`, each other one, the quarantine."""
+    found: dict[str, dict[str, tuple[str, list[Shard]]]] = {}
+    own, splits = manifest.configs(), manifest.splits()
+
+    def shards(config: str | None, split: str) -> list[Shard]:
+        groups = [name for name in manifest.shards if name != QUARANTINE and split_of(name) == split]
+        return [x for name in groups if config in (None, config_of(name)) for x in manifest.shards[name]]
+
+    if splits:
+        above = "*/" if own else ""
+        found[ALL] = {split: (f"data/{above}{split}-*.tar", shards(None, split)) for split in splits}
+    for name, there in own.items():
+        found[name] = {
+            split: (f"data/{name}/{split}-*.tar", shards(name, split)) for split in splits if split in there
         }
-        for config, split in present.items()
-    ]
-    types = features(manifest)._to_yaml_list()  # private, but nothing public writes the format that the loader reads
-    return {
-        "configs": configs,
-        "dataset_info": [_info(manifest, config, split, types) for config, split in present.items()],
-    }
-
-
-def _info(manifest: Manifest, config: str, split: Split, types: Any) -> dict[str, Any]:
-    shards = manifest.shards[split]
-    size, number = sum(shard.size for shard in shards), sum(shard.samples for shard in shards)
-    return {
-        "config_name": config,
-        "description": f"{manifest.dataset}@{manifest.version}, digest {manifest.digest()}",
-        "features": types,
-        "splits": [{"name": split, "num_bytes": size, "num_examples": number}],
-        "download_size": size,
-        "dataset_size": size,
-    }
+    if QUARANTINE in manifest.shards:
+        found[QUARANTINE] = {QUARANTINE: (f"data/{QUARANTINE}-*.tar", manifest.shards[QUARANTINE])}
+    return found
 
 
 def read_back(folder: str, manifest: Manifest) -> str:
-    """Load an edition with `datasets` and describe the result: rows, columns, the first picture decoded.
+    """Load an edition with `datasets` and describe the result: rows by split, columns, the first picture decoded.
 
     Raises:
         StoreError: the number of rows isn't the edition's number of pictures.
     """
     from datasets import load_dataset
 
-    rows = load_dataset(folder, split="test")
-    expected = sum(shard.samples for shard in manifest.shards["test"])
-    if len(rows) != expected:
-        raise StoreError(f"load_dataset({folder!r}) gives {len(rows)} rows, the edition has {expected} pictures")
-    first = rows[0]
-    columns = ", ".join(f"{name} {type(kind).__name__}" for name, kind in rows.features.items())
-    width, height = first["png"].size
-    return (
-        f'load_dataset("{folder}", split="test"): {len(rows)} rows; {columns}\n'
-        f"first row: {width}×{height} {first['json']['variant']} of {first['json']['origin']}"
-    )
+    lines = []
+    for name, splits in configurations(manifest).items():
+        if name == QUARANTINE:
+            continue
+        for split, (_, shards) in splits.items():
+            rows = load_dataset(folder, name, split=split)
+            expected = sum(shard.samples for shard in shards)
+            if len(rows) != expected:
+                raise StoreError(f"load_dataset({folder!r}) gives {len(rows)} rows, the edition has {expected} pictures")
+            if name == ALL:
+                first = rows[0]
+                picture = next(first[column] for column in rows.column_names if column in PICTURES and first[column])
+                columns = ", ".join(f"{column} {type(kind).__name__}" for column, kind in rows.features.items())
+                lines += [
+                    f'load_dataset("{folder}", split="{split}"): {len(rows)} rows; {columns}',
+                    f"first row: {picture.width}×{picture.height} {first['json']['variant']} of "
+                    f"{first['json']['origin']}",
+                ]
+            else:
+                lines.append(f'load_dataset("{folder}", "{name}", split="{split}"): {len(rows)} rows')
+    return "\n".join(lines)
+
+
+def _info(manifest: Manifest, config: str, splits: dict[str, list[Shard]], types: Any) -> dict[str, Any]:
+    size = sum(shard.size for shards in splits.values() for shard in shards)
+    return {
+        "config_name": config,
+        "description": f"{manifest.dataset}@{manifest.version}, digest {manifest.digest()}",
+        "features": types,
+        "splits": [
+            {
+                "name": split,
+                "num_bytes": sum(shard.size for shard in shards),
+                "num_examples": sum(shard.samples for shard in shards),
+            }
+            for split, shards in splits.items()
+        ],
+        "download_size": size,
+        "dataset_size": size,
+    }
+
+
+def _shared(value: Any, seen: dict[str, Any]) -> Any:
+    """The same value with equal mappings made one object, so that YAML writes a long list of names only once."""
+    if isinstance(value, dict):
+        value = {name: _shared(item, seen) for name, item in value.items()}
+        return seen.setdefault(json.dumps(value, sort_keys=True), value)
+    return [_shared(item, seen) for item in value] if isinstance(value, list) else value

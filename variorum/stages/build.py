@@ -8,13 +8,13 @@ import resource
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
 from variorum.edition.editions import SOURCE, read_beside, seal, write_beside
 from variorum.edition.samples import decoded, encode_sample, failure_row
-from variorum.edition.shards import ShardWriter
+from variorum.edition.shards import ShardWriter, alike
 from variorum.edition.store import Store
 from variorum.edition.tables import (
     COUNTED,
@@ -22,7 +22,6 @@ from variorum.edition.tables import (
     licences,
     read_table,
     rows_to_parquet,
-    same_members,
     sources_edited,
 )
 from variorum.machine.prefetch import prefetch
@@ -31,11 +30,12 @@ from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Source
 from variorum.schemas.errors import RecipeError, TooManyFailures
-from variorum.schemas.manifest import Manifest, Receipt, ShardInfo, Split
+from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Shard, ShardInfo, group_of, ordered
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
 from variorum.stages.job import Job, check_models, installed_version
 from variorum.stages.plan import Unit
+from variorum.stages.splits import check_configs, config_of_sample, in_splits
 
 RECORDED = (
     "variorum",
@@ -50,8 +50,6 @@ RECORDED = (
 """Packages whose versions a receipt records."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
-SPLITS: tuple[Split, ...] = ("test", "quarantine")
-
 
 class Build:
     """The recipe's units; `then` are the components that will work on the edition, whose models are checked too."""
@@ -94,19 +92,17 @@ class Build:
             return done
         began = time.time(), time.process_time()
         index = {info.id: position for position, info in enumerate(recipe.source.classes(ctx))}
+        captioned = recipe.source.captioned(ctx)
         failures: list[Failure] = []
         roots: dict[str, str] = {}
-        pictures = prefetch(decoded(recipe.source.read(part.start, part.stop, ctx), advance), AHEAD)
+        read = decoded(recipe.source.read(part.start, part.stop, ctx), advance)
+        pictures = prefetch(in_splits(read, recipe.splits), AHEAD)
         items: Iterator[Sample | Failure] = pictures
         for generator in recipe.generate:
             items = generator.generate(_samples(items, failures, roots), ctx)
-        rows: list[dict[str, Any]] = []
         made_ids: set[str] = set()
         with (
-            store.temporary(".test.tar") as accepted_path,
-            store.temporary(".quarantine.tar") as quarantine_path,
-            ShardWriter(accepted_path) as accepted,
-            ShardWriter(quarantine_path) as quarantine,
+            Shards(store) as shards,
             closing(pictures),  # if a generator raises, its traceback would keep this open
             closing(prefetch(items, AHEAD)) as made_items,
         ):
@@ -115,19 +111,15 @@ class Build:
                     failures.append(item)
                     continue
                 check_new(item, made_ids)
-                writer = quarantine if item.reason else accepted
-                members, row = encode_sample(item, index)
-                rows.append({**row, "source": _root(item, roots), "start": writer.write(item.id, members)})
-            rows.extend({**failure_row(failure), "source": _root(failure, roots)} for failure in failures)
+                members, row = encode_sample(
+                    item, index, original=recipe.masters == "original", captioned=captioned
+                )
+                config = config_of_sample(recipe.configs, item)
+                group = QUARANTINE if item.reason else group_of(config, item.split)
+                shards.write(group, item.id, members, {**row, "config": config, "source": _root(item, roots)})
             check_failures(recipe, part, failures, roots)
-            # the writers close, and their hashes become final, before their files are moved
-            accepted.close()
-            quarantine.close()
-            shards: dict[Split, ShardInfo] = {}
-            endings = same_members(accepted.members, quarantine.members)
-            for split, writer in zip(SPLITS, (accepted, quarantine), strict=True):
-                if writer.samples:
-                    shards[split] = store.keep(writer.path, sha256=writer.sha256, samples=writer.samples)
+            kept, rows, endings = shards.kept()
+        rows.extend({**failure_row(failure), "source": _root(failure, roots)} for failure in failures)
         table = store.keep_bytes(rows_to_parquet(rows), ".parquet", samples=len(rows))
         made: dict[str, Json] = {
             "host": socket.gethostname(),
@@ -144,12 +136,48 @@ class Build:
                 unit=part.key,
                 start=part.start,
                 stop=part.stop,
-                shards=shards,
+                shards=kept,
                 members=endings,
                 rows=table,
                 made=made,
             )
         )
+
+
+class Shards:
+    """A unit's shards while they are written, one per group, and its rows."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._stack = ExitStack()
+        self._writers: dict[str, ShardWriter] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+
+    def write(self, group: str, key: str, members: Mapping[str, bytes], row: Mapping[str, Any]) -> None:
+        """Append a sample to the shard of its group, and its row with the place in the shard."""
+        if group not in self._writers:
+            path = self._stack.enter_context(self.store.temporary(".tar"))
+            self._writers[group] = self._stack.enter_context(ShardWriter(path))
+        start = self._writers[group].write(key, members)
+        self._rows.setdefault(group, []).append({**row, "start": start})
+
+    def kept(self) -> tuple[dict[str, ShardInfo], list[dict[str, Any]], list[str]]:
+        """Move the finished shards into the store: shards by group, rows in their order, and the members' endings."""
+        endings = alike([writer.members for writer in self._writers.values()], "unit")
+        kept, rows = {}, []
+        for group in ordered(self._writers):
+            writer = self._writers[group]
+            writer.close()  # its hash becomes final before the file is moved
+            kept[group] = self.store.keep(writer.path, sha256=writer.sha256, samples=writer.samples)
+            rows += self._rows[group]
+        return kept, rows, endings
+
+    def __enter__(self) -> Shards:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 def _samples(items: Iterable[Sample | Failure], failures: list[Failure], roots: dict[str, str]) -> Iterator[Sample]:
@@ -203,9 +231,6 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
     recipe, plan, store = job.recipe, job.plan, job.store
     rows = [receipt.rows for receipt in receipts]
     table = read_table(store, rows, COUNTED)  # an edition has a row for every picture
-    shards: dict[Split, list[ShardInfo]] = {
-        split: [receipt.shards[split] for receipt in receipts if split in receipt.shards] for split in SPLITS
-    }
     manifest = Manifest(
         dataset=recipe.dataset,
         version=recipe.version,
@@ -213,11 +238,11 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
         recipe=recipe.identity(),
         profile=job.profile,
         classes=[(info.id, info.name) for info in plan.classes],
-        members=same_members(*(receipt.members for receipt in receipts)),
+        members=alike([receipt.members for receipt in receipts], recipe.dataset),
         models=plan.models,
         filters=list(plan.filters),
         units=[unit.key for unit in plan.units],
-        shards={split: infos for split, infos in shards.items() if infos},
+        shards=grouped(receipts),
         rows=rows,
         plan=requests,
         counts=counts(table),
@@ -225,9 +250,20 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
         sources_edited=sources_edited(table),
         licences=licences(table),
     )
+    check_configs(recipe.configs, manifest)
     manifest = seal(manifest, store)
     note_source(manifest, recipe.source, store)
     return manifest
+
+
+def grouped(receipts: Sequence[Receipt], format: int = FORMAT) -> dict[str, list[Shard]]:
+    """The shards of units by group, each with its unit's index (not in format 3)."""
+    found: dict[str, list[Shard]] = {}
+    for place, receipt in enumerate(receipts):
+        for group, info in receipt.shards.items():
+            unit = None if format == 3 else place
+            found.setdefault(group, []).append(Shard(**info.model_dump(), unit=unit))
+    return {group: found[group] for group in ordered(found)}
 
 
 def note_source(manifest: Manifest, source: Source, store: Store) -> None:

@@ -166,8 +166,8 @@ def measures(step: object) -> TypeGuard[Measurer]:
 
 
 def edition_pieces(manifest: Manifest, measurers: Sequence[Measurer], job: Job) -> list[Piece]:
-    """The edition's shards of accepted pictures."""
-    shards = manifest.shards.get("test", [])
+    """The edition's shards of accepted pictures, unit by unit."""
+    shards = [shard for _, shard in manifest.accepted()]
     keys = table_keys([shard.sha256 for shard in shards], measurers, job.judging)
     return [Piece(shard.sha256, shard.samples, own, shard) for shard, own in zip(shards, keys, strict=True)]
 

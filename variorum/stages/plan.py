@@ -13,7 +13,7 @@ from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Increased when the shards or the table of an unchanged recipe would change."""
 
 
@@ -72,6 +72,9 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
         "generate": [generator.fingerprint() for generator in recipe.generate],
         "models": models,
         "classes": [info.id for info in classes],
+        "splits": dict(recipe.splits),
+        "configs": recipe.configs,
+        "masters": recipe.masters,
     }
     step = recipe.samples_per_shard
     units = tuple(

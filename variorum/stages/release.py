@@ -1,7 +1,7 @@
 """Releasing: an edition and a ledger become a release. Members are copied; no picture is decoded.
 
-A release unit is a unit of the edition with its verdicts carried out. A unit without verdicts keeps its receipt, and so
-its shards' bytes and names.
+A release unit is a unit of the edition with its verdicts carried out. A unit without verdicts keeps its shards' bytes
+and names. Where the recipe has `splits`, photographs that turned out to be copies are brought to the same side.
 """
 
 from __future__ import annotations
@@ -14,30 +14,32 @@ from typing import Any
 from variorum.edition.editions import current, editions, release_version, resolve, seal, set_current
 from variorum.edition.ledgers import read_ledger
 from variorum.edition.samples import encode_record
-from variorum.edition.shards import ShardWriter, read_shard
+from variorum.edition.shards import alike, read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import (
     COUNTED,
     counts,
     licences,
+    read_part,
     read_rows,
     read_table,
     read_verdicts,
     rows_to_parquet,
-    same_members,
     sources_edited,
 )
+from variorum.edition.units import edition_units
 from variorum.machine.progress import Advance
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import CorruptShard, StoreError
-from variorum.schemas.manifest import Ledger, Manifest, Receipt, ShardInfo, Split
+from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest, Receipt, ShardInfo, group_of, ordered
 from variorum.schemas.verdict import Verdict
-from variorum.stages.build import SPLITS
+from variorum.stages.build import Shards, grouped
 from variorum.stages.decide import settle
 from variorum.stages.job import Job
+from variorum.stages.splits import moved_splits
 
-FORMAT = 1
-"""Increased when the same edition and ledger would give other bytes."""
+FORMAT = {3: 1, 4: 2}
+"""By format of the edition. Increased when the same edition and ledger would give other bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,15 @@ class ReleaseUnit:
         receipt: the edition's unit.
         key: of the released unit; the edition's own key if nothing changes.
         verdicts: by id.
-        shard: index of its shard, and of the tables measured on it.
+        moves: new split by photograph.
+        shard: index of its first shard among the accepted ones, and so of the first table measured on them.
         row: index of its first picture in a table of the whole edition.
     """
 
     receipt: Receipt
     key: str
     verdicts: Mapping[str, Verdict]
+    moves: Mapping[str, str]
     shard: int = 0
     row: int = 0
     samples: int = 1
@@ -105,25 +109,26 @@ def release_units(manifest: Manifest, ledger: Ledger, store: Store) -> list[Rele
     content = {
         info.sha256 for step in {c.partition(".")[0] for c in ledger.members.values()} for info in _parts(ledger, step)
     }
+    moves = moved_splits(manifest, ledger, waiting, store)
     parts, changed, shard, row = [], [], 0, 0
-    for unit in manifest.units:
-        receipt = store.receipt(unit)
-        if receipt is None:
-            raise StoreError(f"unit {unit[:12]} of {manifest.dataset}@{manifest.version} is gone; build it again")
-        mine = {}
+    for receipt in edition_units(manifest, store):
+        mine, moving = {}, dict[str, str]()
         pictures = _pictures(receipt.rows, store)
-        for sample_id, sha256 in pictures:
+        for sample_id, sha256, photograph in pictures:
             if found := waiting.pop(sample_id, None):
                 mine[sample_id] = found
                 changed += [sample_id] if found.sha256 != sha256 else []
-        key = unit
-        if mine or (ledger.members and "test" in receipt.shards):
+            if photograph in moves:
+                moving[photograph] = moves[photograph]
+        key, accepted = receipt.unit, [group for group in receipt.shards if group != QUARANTINE]
+        if mine or moving or (ledger.members and accepted):
             said: list[Json] = [_said(mine[name]) for name in sorted(mine)]
             classes: list[Json] = [class_id for class_id, _ in manifest.classes]
             added: list[Json] = [dict(ledger.members), [*sorted(content)]]
-            key = digest(["release", FORMAT, unit, said, classes, added])
-        parts.append(ReleaseUnit(receipt, key, mine, shard, row))
-        shard, row = shard + ("test" in receipt.shards), row + len(pictures)
+            moved: list[Json] = [moving] if moving else []
+            key = digest(["release", FORMAT[manifest.format], receipt.unit, said, classes, added, *moved])
+        parts.append(ReleaseUnit(receipt, key, mine, moving, shard, row))
+        shard, row = shard + len(accepted), row + len(pictures)
     if waiting or changed:
         raise StoreError(
             f"the ledger has {total} verdicts on {manifest.dataset}@{manifest.version}: {len(waiting)} name pictures "
@@ -142,43 +147,52 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
     done = store.receipt(part.key)
     if done and store.has(done.files()):
         return done
-    rows = read_table(store, [part.receipt.rows]).to_pylist()
+    table = read_table(store, [part.receipt.rows])
+    rows = table.to_pylist()
     by_id = {row["id"]: row for row in rows}
     index = {class_id: position for position, (class_id, _) in enumerate(manifest.classes)}
     added = added_content(ledger, part, store)
-    shards: dict[Split, ShardInfo] = dict(part.receipt.shards)
-    endings = part.receipt.members
     for name, said in part.verdicts.items():
         row = by_id[name]
         row.update(action=said.action, by=said.by, why=said.reason, value=said.value, given=row["labels"])
-    if source := shards.pop("test", None):
-        with store.temporary(".test.tar") as path, ShardWriter(path) as writer:
-            for key, members in read_shard(store.path(source)):
-                verdict = part.verdicts.get(key)
-                row = by_id[key]
+    with Shards(store) as shards:
+        for group in ordered(part.receipt.shards):
+            if group == QUARANTINE:
+                continue
+            for key, members in read_shard(store.path(part.receipt.shards[group])):
+                verdict, row = part.verdicts.get(key), by_id[key]
                 if verdict and verdict.action == "drop":
                     row.update(status="dropped", reason=verdict.reason, start=-1)
                     continue
                 if verdict and verdict.action == "relabel":
                     relabel(members, row, verdict, index)
+                to = group
+                if split := part.moves.get(row.get("photograph", "")):
+                    move(members, row, split)
+                    to = group_of(row["config"], split)
                 for ending, content in added.items():
                     members[ending] = content[key]
-                row["start"] = writer.write(key, members)
-            writer.close()
-            if writer.samples:
-                shards = {"test": store.keep(path, sha256=writer.sha256, samples=writer.samples), **shards}
-                endings = list(writer.members)
-    table = store.keep_bytes(rows_to_parquet(rows), ".parquet", samples=len(rows))
-    if "test" not in shards and "quarantine" not in shards:
-        endings = []
+                shards.write(to, key, members, row)
+        kept, written, endings = shards.kept()
+    # the rows of shards come first and in the shards' order, as in the edition
+    place = {row["id"]: (number, row["start"]) for number, row in enumerate(written)}
+    for row in rows:
+        row["start"] = place[row["id"]][1] if row["id"] in place else row["start"]
+    if part.moves:
+        last = len(place)
+        rows.sort(key=lambda row: place[row["id"]][0] if row["id"] in place else last)
+    if QUARANTINE in part.receipt.shards:
+        kept[QUARANTINE] = part.receipt.shards[QUARANTINE]
+        endings = endings or part.receipt.members
+    info = store.keep_bytes(rows_to_parquet(rows, manifest.format), ".parquet", samples=len(rows))
     return store.put_receipt(
         Receipt(
             unit=part.key,
             start=part.receipt.start,
             stop=part.receipt.stop,
-            shards=shards,
+            shards=kept,
             members=endings,
-            rows=table,
+            rows=info,
         )
     )
 
@@ -195,9 +209,17 @@ def relabel(members: dict[str, bytes], row: dict[str, Any], verdict: Verdict, in
     row.update(labels=list(verdict.labels), label=index[verdict.labels[0]])
 
 
+def move(members: dict[str, bytes], row: dict[str, Any], split: str) -> None:
+    """Bring a sample to another split, in its record and its row."""
+    record = json.loads(members["json"])
+    record["split"] = split
+    members["json"] = encode_record(record)
+    row["split"] = split
+
+
 def release_fingerprint(manifest: Manifest, ledger: Ledger) -> str:
     """Identity of the release that a ledger makes of an edition."""
-    return digest([FORMAT, manifest.digest(), ledger.digest()])
+    return digest([FORMAT[manifest.format], manifest.digest(), ledger.digest()])
 
 
 def seal_release(
@@ -205,16 +227,15 @@ def seal_release(
 ) -> Manifest:
     """Seal a release from its units' receipts, in the edition's order, and make it the current one."""
     rows = [receipt.rows for receipt in receipts]
-    table = read_table(store, rows, COUNTED)
-    shards = {split: [r.shards[split] for r in receipts if split in r.shards] for split in SPLITS}
+    table, name = read_table(store, rows, COUNTED), f"{manifest.dataset}@{manifest.version}"
     released = manifest.model_copy(
         update={
             "version": release_version(manifest, number),
             "fingerprint": release_fingerprint(manifest, ledger),
-            "members": same_members(*(receipt.members for receipt in receipts if "test" in receipt.shards)),
+            "members": alike([receipt.members for receipt in receipts if set(receipt.shards) - {QUARANTINE}], name),
             "filters": sorted({*manifest.filters, *ledger.models.values()}),
             "units": [receipt.unit for receipt in receipts],
-            "shards": {split: infos for split, infos in shards.items() if infos},
+            "shards": grouped(receipts, manifest.format),
             "rows": rows,
             "ledger": ledger,
             "counts": counts(table),
@@ -283,23 +304,26 @@ def releases(manifest: Manifest, store: Store) -> dict[int, Manifest]:
 def added_content(ledger: Ledger, part: ReleaseUnit, store: Store) -> dict[str, dict[str, bytes]]:
     """Content of added members by ending and id, for the samples of one unit."""
     found: dict[str, dict[str, bytes]] = {}
-    if "test" not in part.receipt.shards:
-        return found
-    pictures = _pictures(part.receipt.rows, store)
-    for ending, column in ledger.members.items():
+    pictures = [(name, sha256) for name, sha256, _ in _pictures(part.receipt.rows, store)]
+    sizes = [info.samples for group, info in part.receipt.shards.items() if group != QUARANTINE]
+    for ending, column in ledger.members.items() if pictures else ():
         step = column.partition(".")[0]
         measured, scored = ledger.measured.get(step, []), ledger.scored.get(step)
-        places = [(measured[part.shard], 0)] if measured else []
-        for info, row in [*places, *([(scored, part.row)] if scored else [])]:
-            rows = read_rows(store, info, ["id", "sha256", column], row, row + len(pictures))
-            if rows is not None:
-                *keys, content = (rows.column(name).to_pylist() for name in ("id", "sha256", column))
-                if list(zip(*keys, strict=True)) != pictures:
-                    raise CorruptShard(
-                        f"{store.object(info, '.parquet')}: this table of curate.{step} isn't of the edition's "
-                        f"pictures; curate again"
-                    )
-                found[ending] = dict(zip(keys[0], content, strict=True))
+        tables = [[(info, 0, size) for info, size in zip(measured[part.shard :], sizes, strict=False)]]
+        tables += [[(scored, part.row, len(pictures))]] if scored else []
+        for parts in tables:
+            rows = [
+                read_rows(store, info, ["id", "sha256", column], row, row + number) for info, row, number in parts
+            ]
+            if not rows or any(one is None for one in rows):
+                continue
+            *keys, content = ([x for one in rows for x in one.column(n).to_pylist()] for n in ("id", "sha256", column))
+            if list(zip(*keys, strict=True)) != pictures:
+                raise CorruptShard(
+                    f"{store.object(parts[0][0], '.parquet')}: this table of curate.{step} isn't of the edition's "
+                    f"pictures; curate again"
+                )
+            found[ending] = dict(zip(keys[0], content, strict=True))
     return found
 
 
@@ -312,8 +336,11 @@ def _parts(ledger: Ledger, step: str) -> list[ShardInfo]:
     return [*ledger.measured.get(step, []), *([ledger.scored[step]] if step in ledger.scored else [])]
 
 
-def _pictures(rows: ShardInfo, store: Store) -> list[tuple[str, str]]:
-    """Id and sha256 of a unit's accepted pictures, in the order of its shard."""
-    table = read_table(store, [rows], ["id", "sha256", "status"])
-    columns = (table.column(name).to_pylist() for name in ("id", "sha256", "status"))
-    return [(sample_id, sha256) for sample_id, sha256, status in zip(*columns, strict=True) if status == "accepted"]
+def _pictures(rows: ShardInfo, store: Store) -> list[tuple[str, str, str]]:
+    """Id, sha256 and photograph of a unit's accepted pictures, in the order of its shards."""
+    names = ("id", "sha256", "photograph", "status")
+    table = read_part(store, rows, lambda schema: [name for name in names if name in schema.names])
+    if "photograph" not in table.column_names:
+        table = table.append_column("photograph", [[""] * len(table)])
+    columns = (table.column(name).to_pylist() for name in names)
+    return [tuple(row[:3]) for row in zip(*columns, strict=True) if row[3] == "accepted"]

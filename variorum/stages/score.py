@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from variorum.arrays import scalar_columns
 from variorum.edition.store import Store
 from variorum.edition.tables import HIDDEN, KEYS, check_names, joined, keep_columns, read_part
+from variorum.edition.units import with_splits
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json, digest
@@ -150,7 +151,7 @@ def picture_table(manifest: Manifest, store: Store) -> Any:
     ]
     # a unit's table lacks the columns of gates that none of its pictures has
     table = pa.concat_tables(tables, promote_options="default")
-    return table.filter(pc.field("status") == "accepted").combine_chunks()
+    return with_splits(table.filter(pc.field("status") == "accepted").combine_chunks())
 
 
 def reference_table(where: str, tables: Mapping[str, Sequence[ShardInfo]], store: Store) -> Any:

@@ -1,0 +1,292 @@
+"""Objects in pictures as data sets hold them: reading them, checking them against the picture, and masks as RLE.
+
+Boxes become left, top, width and height in pixels of the upright picture, masks compressed COCO RLE. What C code would
+trust blindly, such as the counts of an RLE, is checked first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from variorum.schemas.annotations import Box, Object
+from variorum.schemas.sample import Sample
+
+BoxFormat = Literal["xywh", "xyxy", "cxcywh", "xywh_relative", "xyxy_relative", "cxcywh_relative"]
+"""Corner and sizes (COCO), two corners (Pascal VOC), or centre and sizes (YOLO); in pixels, or as parts of the
+picture's width and height."""
+
+NAMES = {
+    "bbox": ("bbox",),
+    "label": ("category", "categories", "label", "labels"),
+    "area": ("area",),
+    "crowd": ("iscrowd", "crowd"),
+    "id": ("id", "bbox_id"),
+    "score": ("score",),
+    "mask": ("segmentation", "mask"),
+}
+"""The names that data sets give to what is known of an object. Other names are ignored."""
+
+SLACK = 1.0
+"""Pixels that a box may lie outside of its picture: annotators round, and some count pixels from 1."""
+LONGEST_OUTLINE = 2_000_000
+"""Pixels. pycocotools takes 80 bytes for each to draw a polygon."""
+RLE_ZERO, RLE_MORE, RLE_SIGN = 48, 0x20, 0x10
+"""COCO's RLE is base 32: six bits a character from `0` on, the fifth for the sign, the sixth for "more follows"."""
+
+
+class BadObjects(ValueError):
+    """Objects that can't be read. `reason` is a word for the sample, `detail` a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def read_objects(
+    value: Any, *, box_format: BoxFormat, size: tuple[int, int], names: Sequence[str] | None, origin: str
+) -> tuple[Object, ...]:
+    """The objects in a cell of a data set.
+
+    Args:
+        value: a dict of lists `{"bbox": [...], "category": [...]}` or a list of dicts with the same keys; None for no
+            objects. `NAMES` lists the keys; all but `bbox` may be missing.
+        box_format: how `bbox` is to be read.
+        size: height and width of the upright picture.
+        names: class ids by integer category; None if categories are the ids themselves, as text or numbers. The
+            category -1 means "not labelled" to `datasets`, and gives an object without a label.
+        origin: who marked the objects.
+
+    Raises:
+        BadObjects: `bad_objects`, `bad_box`, `bad_mask` or `unknown_category`.
+    """
+    return tuple(
+        _object(row, f"object {number}", box_format, size, names, origin) for number, row in enumerate(_rows(value))
+    )
+
+
+def checked(sample: Sample, size: tuple[int, int], known: Collection[str], *, clip: bool) -> Sample:
+    """The sample with its boxes inside of its picture, or quarantined for its first bad object.
+
+    Boxes that lie up to 1 px outside are clipped; with `clip` also those that lie further outside, as long as a part is
+    inside. Masks and areas stay. A sample that has a reason already is returned as it is.
+
+    Args:
+        sample: with `annotations.objects`.
+        size: height and width of the upright picture.
+        known: class ids that a label may be; `""` always may.
+        clip: whether to clip boxes at any distance.
+
+    Returns:
+        The sample, perhaps with the reason `box_outside`, `box_empty` (no area, or not finite), `unknown_category` or
+        `duplicate_object` (an id that another object of the picture has).
+    """
+    if sample.reason or not sample.annotations.objects:
+        return sample
+    seen: set[str] = set()
+    kept = []
+    for number, item in enumerate(sample.annotations.objects):
+        name = f"object {number}" + (f" (id {item.id})" if item.id else "")
+        try:
+            kept.append(replace(item, box=_inside(item.box, size, name, SLACK if not clip else math.inf)))
+            if item.label and item.label not in known:
+                raise BadObjects("unknown_category", f"{name} has the category {item.label!r}, which is no class")
+            if item.id and item.id in seen:
+                raise BadObjects("duplicate_object", f"{name} has the id of another object of this picture")
+        except BadObjects as error:
+            return replace(sample, reason=error.reason, detail=error.detail)
+        seen.add(item.id)
+    return replace(sample, annotations=replace(sample.annotations, objects=tuple(kept)))
+
+
+def rle_of(segmentation: Any, size: tuple[int, int]) -> str:
+    """A region as the `counts` of a compressed COCO RLE over the whole picture; `""` for none.
+
+    Args:
+        segmentation: polygons `[[x, y, x, y, ...], ...]`, an RLE `{"counts": [...] or "...", "size": [height, width]}`,
+            or the counts of a compressed RLE alone; None or empty for none.
+        size: height and width of the picture that the region refers to.
+
+    Raises:
+        BadObjects: `bad_mask` for anything else.
+    """
+    from pycocotools import mask as rle
+
+    height, width = size
+    counts: Any
+    if segmentation is None or (isinstance(segmentation, str | bytes | Sequence | Mapping) and not segmentation):
+        return ""
+    if isinstance(segmentation, Mapping):
+        given, counts = segmentation.get("size"), segmentation.get("counts")
+        if not isinstance(given, Sequence) or list(given) != [height, width]:
+            raise BadObjects("bad_mask", f"an RLE has the size {_short(given)}, its picture {height} x {width}")
+    elif isinstance(segmentation, str | bytes):
+        counts = segmentation
+    elif isinstance(segmentation, Sequence):
+        polygons = [_polygon(points, size) for points in segmentation]
+        return str(rle.merge(rle.frPyObjects(polygons, height, width))["counts"], "ascii")
+    else:
+        raise BadObjects("bad_mask", f"a segmentation is {_short(segmentation)}, neither polygons nor an RLE")
+    counts = _decoded(counts) if isinstance(counts, str | bytes) else counts
+    numbers = isinstance(counts, Sequence) and all(type(count) is int and count >= 0 for count in counts)
+    if not numbers or sum(counts) != height * width:
+        raise BadObjects(
+            "bad_mask", f"the counts of an RLE don't add up to the {height} x {width} pixels of its picture"
+        )
+    return str(rle.frPyObjects({"counts": list(counts), "size": [height, width]}, height, width)["counts"], "ascii")
+
+
+def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
+    """One mapping per object."""
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        columns = {key: column for key, column in value.items() if column is not None}
+        if not all(isinstance(column, Sequence) and not isinstance(column, str | bytes) for column in columns.values()):
+            raise BadObjects("bad_objects", "objects must be lists by name, or a list with one mapping per object")
+        if len({len(column) for column in columns.values()}) > 1:
+            lengths = ", ".join(f"{key} has {len(column)}" for key, column in columns.items())
+            raise BadObjects("bad_objects", f"the lists of the objects differ in length: {lengths}")
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if not isinstance(value, Sequence) or not all(isinstance(row, Mapping) for row in value):
+        raise BadObjects(
+            "bad_objects", f"objects are {_short(value)}; they must be lists by name, or a list of mappings"
+        )
+    return value
+
+
+def _object(
+    row: Mapping[str, Any],
+    name: str,
+    box_format: BoxFormat,
+    size: tuple[int, int],
+    names: Sequence[str] | None,
+    origin: str,
+) -> Object:
+    found = {key: next((row[key] for key in keys if row.get(key) is not None), None) for key, keys in NAMES.items()}
+    crowd = found["crowd"]
+    if crowd not in (None, 0, 1):
+        raise BadObjects("bad_objects", f"{name} has the crowd {_short(crowd)}; it must be 0 or 1")
+    score = _number(found["score"], f"the score of {name}")
+    if score is not None and score > 1:
+        raise BadObjects("bad_objects", f"the score of {name} is {score}; it must lie in [0, 1]")
+    return Object(
+        box=_box(found["bbox"], name, box_format, size),
+        label=_label(found["label"], name, names),
+        area=_number(found["area"], f"the area of {name}"),
+        crowd=bool(crowd),
+        id="" if found["id"] is None else str(found["id"]),
+        score=score,
+        origin=origin,
+        mask=rle_of(found["mask"], size),
+    )
+
+
+def _box(value: Any, name: str, box_format: BoxFormat, size: tuple[int, int]) -> Box:
+    """A box in COCO's format. It may be empty or outside; `checked` looks at that."""
+    four = isinstance(value, Sequence) and len(value) == 4 and not isinstance(value, str | bytes)
+    if not four or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in value):
+        raise BadObjects("bad_box", f"the box of {name} is {_short(value)}; it must be four numbers")
+    a, b, c, d = map(_float, value)
+    if box_format.endswith("_relative"):
+        height, width = size
+        a, b, c, d = a * width, b * height, c * width, d * height
+    if box_format.startswith("xyxy"):
+        return a, b, c - a, d - b
+    if box_format.startswith("cxcywh"):
+        return a - c / 2, b - d / 2, c, d
+    return a, b, c, d
+
+
+def _label(value: Any, name: str, names: Sequence[str] | None) -> str:
+    if value is None or value == -1:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise BadObjects("bad_objects", f"the category of {name} is {_short(value)}; it must be a number or a text")
+    if names is None or isinstance(value, str):
+        return str(value)
+    if not 0 <= value < len(names):
+        raise BadObjects("unknown_category", f"{name} has the category {value}, but there are {len(names)} classes")
+    return names[value]
+
+
+def _number(value: Any, what: str) -> float | None:
+    """A finite number that isn't negative; None for none."""
+    if value is None:
+        return None
+    number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else _float(value)
+    if not 0 <= number < math.inf:
+        raise BadObjects("bad_objects", f"{what} is {_short(value)}; it must be a number from 0 on")
+    return number
+
+
+def _inside(box: Box, size: tuple[int, int], name: str, slack: float) -> Box:
+    """The box, clipped to the picture if it lies at most `slack` px outside."""
+    left, top, width, height = box
+    if not all(map(math.isfinite, box)) or width <= 0 or height <= 0:
+        raise BadObjects("box_empty", f"{name} has the box {list(box)}, which has no area")
+    over = max(-left, -top, left + width - size[1], top + height - size[0])
+    if over <= 0:
+        return box
+    new_left, new_top = max(left, 0.0), max(top, 0.0)
+    right, bottom = min(left + width, float(size[1])), min(top + height, float(size[0]))
+    if over > slack or right <= new_left or bottom <= new_top:
+        raise BadObjects(
+            "box_outside", f"{name} has the box {list(box)}, which leaves the picture of {size[1]} x {size[0]} pixels"
+        )
+    # a side that isn't cut keeps its exact numbers
+    cut_x, cut_y = left < 0 or left + width > size[1], top < 0 or top + height > size[0]
+    return new_left, new_top, right - new_left if cut_x else width, bottom - new_top if cut_y else height
+
+
+def _polygon(points: Any, size: tuple[int, int]) -> list[float]:
+    """A polygon that pycocotools can draw: it takes memory by the length of the outline, and trusts all numbers."""
+    if not isinstance(points, Sequence) or isinstance(points, str | bytes) or len(points) < 6 or len(points) % 2:
+        raise BadObjects("bad_mask", f"a polygon is {_short(points)}; it must be x, y of three points or more")
+    far = max(size)
+    for position, value in enumerate(points):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadObjects("bad_mask", f"a polygon has the coordinate {_short(value)}, which is no number")
+        if not -far <= value <= size[1 - position % 2] + far:
+            raise BadObjects("bad_mask", f"a polygon has the coordinate {value}, which lies far outside of the picture")
+    corners = np.array(points, float).reshape(-1, 2)
+    if abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum() > LONGEST_OUTLINE:
+        raise BadObjects("bad_mask", f"a polygon has an outline of more than {LONGEST_OUTLINE} pixels")
+    return list(map(float, points))
+
+
+def _decoded(counts: str | bytes) -> list[int]:
+    """The counts of a compressed RLE: from the fourth on, each is stored as its difference from the one before last."""
+    found: list[int] = []
+    value = shift = 0
+    for code in counts.encode() if isinstance(counts, str) else counts:
+        part = code - RLE_ZERO
+        if not 0 <= part < 64 or shift > 30:
+            raise BadObjects("bad_mask", f"the counts {_short(counts)} are no compressed RLE")
+        value |= (part & 0x1F) << shift
+        shift += 5
+        if not part & RLE_MORE:
+            value -= (1 << shift) if part & RLE_SIGN else 0
+            found.append(value + (found[-2] if len(found) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise BadObjects("bad_mask", f"the counts {_short(counts)} are cut short")
+    return found
+
+
+def _float(value: int | float) -> float:
+    """As a float; infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,56 @@
+"""Texts and names of splits as datasets write them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from variorum.schemas.annotations import Text
+from variorum.schemas.sample import Split
+
+SPLIT_NAMES: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+"""What Hugging Face's `datasets` takes for the name of a split, with the split that is meant."""
+
+
+class BadText(ValueError):
+    """A value isn't a text; `detail` says why, in a sentence."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+def read_texts(value: Any, role: str = "caption") -> tuple[Text, ...]:
+    """The texts in a value, in their order: a string, its UTF-8 bytes, or a list of those; nothing in None.
+
+    None and empty texts in a list are left out, as is white space around a text.
+
+    Raises:
+        BadText: bytes that aren't UTF-8, a string that UTF-8 can't hold, or a value of another type.
+    """
+    parts = list(value) if isinstance(value, list | tuple) else [value]
+    texts = (_text(part).strip() for part in parts if part is not None)
+    return tuple(Text(text, role) for text in texts if text)
+
+
+def split_name(text: str) -> Split | Literal[""]:
+    """The split that a name stands for: `val` is `validation`; `""` if it names none. Case doesn't matter."""
+    return SPLIT_NAMES.get(text.casefold(), "")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        try:
+            return bytes(value).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BadText(f"a text is not UTF-8: {error.reason} at byte {error.start}") from None
+    if not isinstance(value, str):
+        raise BadText(f"a text is {type(value).__name__}; it must be a string, or a list of strings")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadText(f"a text has a character that UTF-8 can't hold, at position {error.start}") from None
+    return value

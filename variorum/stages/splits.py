@@ -1,0 +1,141 @@
+"""Which split and which configuration a picture is of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from variorum.edition.store import Store
+from variorum.edition.tables import read_table
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.manifest import Ledger, Manifest
+from variorum.schemas.sample import Failure, Sample, Split
+from variorum.schemas.verdict import Verdict
+
+ORDER: tuple[Split, ...] = ("test", "validation")
+"""Splits in the order in which they take their shares; `train` gets the rest."""
+DEFAULT: Split = "test"
+"""Split of a picture whose source and recipe say nothing."""
+COPIES = "duplicates"
+"""The detector that finds copies."""
+UNPROVEN = "embedding"
+"""Its layer of pictures that only a model finds alike."""
+NONE = "none"
+"""Configuration of the pictures without the field."""
+TAKEN = ("all", "quarantine", "default")
+"""Names of configurations with a meaning of their own."""
+RECORD = ("variant", "licence", "origin", "digital_source_type", "credentials", "parent", "photograph")
+"""Fields of the record that can make configurations."""
+
+
+def drawn_split(shares: Mapping[Split, float], photograph: str) -> Split:
+    """The split of a photograph and of all that is made of it.
+
+    It depends on nothing else, so a photograph is on the same side in every edition with the same shares, and a larger
+    share of one split takes nothing from those before it in `ORDER`.
+    """
+    place, end = _turn(photograph) / 2**63, 0.0
+    for split in ORDER:
+        end += shares.get(split, 0.0)
+        if place < end:
+            return split
+    rest = shares.get("train", 1 - end)
+    return "train" if rest > 1e-9 else next(split for split in reversed(ORDER) if shares.get(split))
+
+
+def in_splits(items: Iterable[Sample | Failure], shares: Mapping[Split, float]) -> Iterator[Sample | Failure]:
+    """A source's samples, each with its split."""
+    for item in items:
+        if not item.photograph:  # a picture that can't even be read
+            yield item
+        else:
+            split = drawn_split(shares, item.photograph) if shares else item.split or DEFAULT
+            yield replace(item, split=split)
+
+
+def config_of_sample(field: str | None, sample: Sample) -> str:
+    """The configuration of a sample: the value of the recipe's `configs` field; `""` without such a field.
+
+    The field is one of the record, else of what was requested of a generator, the last one first, else of the metadata.
+
+    Raises:
+        RecipeError: the value can't be a configuration's name.
+    """
+    if field is None:
+        return ""
+    value: Json = None
+    if field in RECORD:
+        value = getattr(sample, field)
+    else:
+        asked = [op["requested"] for op in reversed(sample.ops) if field in op["requested"]]
+        value = asked[0][field] if asked else sample.metadata.get(field)
+    return config_name(field, value)
+
+
+def config_name(field: str, value: Json) -> str:
+    """A value as a configuration's name; characters that a folder's name shouldn't have become `_`.
+
+    Raises:
+        RecipeError: it is a list or a mapping, or one of the names with a meaning of their own.
+    """
+    if value is None or value == "":
+        return NONE
+    if not isinstance(value, str | int | float):
+        raise RecipeError(f"configs: {field} is {type(value).__name__} in a picture; it must be a text or a number")
+    text = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).lstrip("_.+-")[:64]
+    if not name or name in TAKEN:
+        raise RecipeError(f"configs: {field} has the value {text!r}, which can't be the name of a configuration")
+    return name
+
+
+def moved_splits(
+    manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verdict], store: Store
+) -> dict[str, Split]:
+    """New split by photograph, for photographs that are copies of one on another side and stay in the release.
+
+    Only copies that the detector `duplicates` proved by their pixels or hashes count. They get the split of the one
+    whose turn comes first when splits are drawn. Nothing moves unless the recipe has `splits`.
+    """
+    shares, scored = manifest.recipe.get("splits"), ledger.scored.get(COPIES)
+    if not shares or scored is None:
+        return {}
+    rows = read_table(store, manifest.rows, ["id", "photograph", "status", "split"]).to_pydict()
+    there = {
+        name: photograph
+        for name, photograph, status in zip(rows["id"], rows["photograph"], rows["status"], strict=True)
+        if status == "accepted" and (name not in verdicts or verdicts[name].action != "drop")
+    }
+    split = dict(zip(rows["photograph"], rows["split"], strict=True))
+    names = ["id", *(f"{COPIES}.{name}" for name in ("keeper", "flag", "layer"))]
+    copies = read_table(store, [scored], names).to_pydict()
+    above: dict[str, str] = {}
+
+    def top(photograph: str) -> str:
+        while photograph in above:
+            photograph = above[photograph]
+        return photograph
+
+    for name, keeper, flag, layer in zip(*copies.values(), strict=True):
+        if flag and layer != UNPROVEN and name in there and keeper in there:
+            first, second = sorted((top(there[name]), top(there[keeper])), key=_turn)
+            if first != second:
+                above[second] = first
+    found = {photograph: split[top(photograph)] for photograph in above}
+    return {photograph: new for photograph, new in found.items() if new != split[photograph]}
+
+
+def check_configs(field: str | None, manifest: Manifest) -> None:
+    """Raise RecipeError if no picture of an edition has the field that makes its configurations."""
+    if field is not None and set(manifest.configs()) == {NONE}:
+        raise RecipeError(
+            f"configs: no picture has the field {field!r}; there are: {', '.join(RECORD)}, what a generator was asked "
+            f"for, and the source's metadata"
+        )
+
+
+def _turn(photograph: str) -> int:
+    """The photograph's place, in [0, 2^63), when splits are drawn."""
+    return derive_seed("split", photograph)
