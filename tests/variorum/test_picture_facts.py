@@ -290,4 +290,15 @@ def test_a_damaged_file_gives_facts_or_the_error_of_decoding(data, draw):
 @example(b"\x89PNG\r\n\x1a\n")
 @example(b"RIFF\0\0\0\0WEBP")
 def test_garbage_is_no_picture(data):
-    assert facts_or_none(data) is None or data[:2] in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"BM", b"Pf", b"PF", b"Py")
+    assert facts_or_none(data) is None or data[:2] in (
+        b"P1",
+        b"P2",
+        b"P3",
+        b"P4",
+        b"P5",
+        b"P6",
+        b"BM",
+        b"Pf",
+        b"PF",
+        b"Py",
+    )

@@ -34,9 +34,9 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) 
     for info in manifest.rows:
         table = read_part(store, info, lambda schema: [name for name in COLUMNS if name in schema.names])
         hashes = zip(*(table.column(name).to_pylist() for name in ("id", "sha256")), strict=True)
-        for (sample_id, sha256), group in zip(hashes, row_groups(table).to_pylist(), strict=True):
+        for (sample_id, image_hash), group in zip(hashes, row_groups(table).to_pylist(), strict=True):
             if group:
-                expected[sample_id] = sha256, group
+                expected[sample_id] = image_hash, group
     for group, info in ((group, info) for group, infos in manifest.shards.items() for info in infos):
         if damage := _verify_file(store, info, ".tar", advance):
             problems += damage

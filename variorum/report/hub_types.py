@@ -161,8 +161,15 @@ def _info(manifest: Manifest, config: str, splits: dict[str, list[Shard]], types
 
 
 def _shared(value: Any, seen: dict[str, Any]) -> Any:
-    """The same value with equal mappings made one object, so that YAML writes a long list of names only once."""
-    if isinstance(value, dict):
-        value = {name: _shared(item, seen) for name, item in value.items()}
-        return seen.setdefault(json.dumps(value, sort_keys=True), value)
-    return [_shared(item, seen) for item in value] if isinstance(value, list) else value
+    """The same value with equal lists of class names made one object, so that YAML writes a long one only once.
+
+    Nothing else is shared, because `datasets` empties the mappings that it reads.
+    """
+    if isinstance(value, list):
+        return [_shared(item, seen) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: seen.setdefault(json.dumps(item), item) if name == "names" else _shared(item, seen)
+        for name, item in value.items()
+    }
