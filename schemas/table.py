@@ -22,7 +22,8 @@ class Table:
 
         table["deviation"]             what this component measured or scored
         table["features.embedding"]    what the detector `features` measured
-        table["variant"]               the edition's own: id, sha256, source, variant, labels, label, origin, licence
+        table["variant"]               the edition's own: id, sha256, source, photograph, variant, split, labels, label,
+                                       origin, licence, digital_source_type, credentials, objects (their number)
 
     Attributes:
         arrow: all columns, under their full names.

@@ -193,7 +193,7 @@ def _loaded(image: Image.Image) -> Image.Image:
     """The first frame, upright, its pixels loaded."""
     try:
         image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError, struct.error, zlib.error) as error:
         cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
         raise UndecodableImage("truncated" if cut else "corrupt", str(error) or type(error).__name__) from None
     turn = TURNS.get(orientation(image))
@@ -217,7 +217,7 @@ def open_header(data: bytes, min_side: int) -> Image.Image:
         except UnidentifiedImageError:
             reason: Reason = "truncated" if data.startswith(MAGIC) else "not_an_image"
             raise UndecodableImage(reason, f"{len(data)} bytes starting {data[:8]!r} hold no picture") from None
-        except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
+        except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error) as error:
             raise UndecodableImage("corrupt", str(error)) from None
     width, height = image.size
     if width * height > MAX_PIXELS:

@@ -34,7 +34,7 @@ class Edition(Source):
     """The store's folder or URL."""
     split: Literal["all", "train", "validation", "test", "quarantine"] = "all"
     """`all` has the accepted pictures of every split; `quarantine` those that failed a check."""
-    config: str | None = None
+    subset: str | None = None
     """Only one of the edition's configurations; null for all."""
 
     def identity(self) -> dict[str, Json]:
@@ -99,11 +99,11 @@ class Edition(Source):
             found = [(QUARANTINE, shard) for shard in manifest.shards.get(QUARANTINE, [])]
         else:
             found = [pair for pair in manifest.accepted() if self.split in ("all", split_of(pair[0]))]
-        if self.config is not None:
+        if self.subset is not None:
             known = manifest.configs()
-            if self.config not in known:
+            if self.subset not in known:
                 name = f"{manifest.dataset}@{manifest.version}"
                 listed = ", ".join(known) or "none"
-                raise SourceError(f"edition: {name} has no configuration {self.config!r}; there are: {listed}")
-            found = [pair for pair in found if config_of(pair[0]) == self.config]
+                raise SourceError(f"edition: {name} has no configuration {self.subset!r}; there are: {listed}")
+            found = [pair for pair in found if config_of(pair[0]) == self.subset]
         return [shard for _, shard in found]

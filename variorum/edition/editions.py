@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from variorum.edition.store import Store, hash_stream
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
-from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
 
 SOURCE = "source.txt"
 PLAN = "plan.parquet"
@@ -169,10 +169,12 @@ def check_version(dataset: str, version: str, fingerprint: str, store: Store, so
     if found is None or found.fingerprint == fingerprint:
         return
     if not version.endswith("-dev"):
+        made = "was made from another recipe, other data or other models"
+        if found.format != FORMAT:
+            made = f"has format {found.format}, and is read as it is; what is made now has format {FORMAT}"
         raise VersionDrift(
-            f"{dataset}@{version} is sealed in {store.url} and was made from another recipe, other data or other "
-            f"models (fingerprint {found.fingerprint[:12]}, this run {fingerprint[:12]}); give this one a new "
-            f"version (--set version=...), or a -dev version, which may move"
+            f"{dataset}@{version} is sealed in {store.url} and {made} (fingerprint {found.fingerprint[:12]}, this run "
+            f"{fingerprint[:12]}); give this one a new version (--set version=...), or a -dev version, which may move"
         )
     check_source(found, source, store)
 

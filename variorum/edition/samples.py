@@ -60,9 +60,9 @@ def encode_sample(
     maker = sample.ops[-1]["name"] if sample.ops else sample.origin or sample.id
     if sample.encoded is not None and sample.encoded.pixels is not sample.image:
         sample = replace(sample, encoded=None)  # a component gave it other pixels
-    ending, image, sha256 = _picture(sample, maker, original=original)
+    kept = sample.encoded if original and sample.encoded and sample.encoded.ending in PICTURES else None
+    ending, image, sha256 = (kept.ending, kept.data, kept.sha256) if kept else _png(sample, maker)
     height, width = upright_size(image) if isinstance(sample.image, bytes) else sample.image.shape[:2]
-    kept = sample.encoded if original else None
     label = index.get(sample.labels[0], -1) if sample.labels else -1
     record: dict[str, Json] = {
         "id": sample.id,
@@ -246,10 +246,8 @@ def _decoded(item: Sample, data: bytes) -> Sample | Failure:
     )
 
 
-def _picture(sample: Sample, maker: str, *, original: bool) -> tuple[str, bytes, str]:
-    """Ending, bytes and sha256 of the picture as it is stored."""
-    if original and sample.encoded is not None:
-        return sample.encoded.ending, sample.encoded.data, sample.encoded.sha256
+def _png(sample: Sample, maker: str) -> tuple[str, bytes, str]:
+    """Ending, bytes and sha256 of the picture as PNG."""
     image = _encoded(sample.image, f"{maker}: the picture")
     if not image:
         raise RecipeError(f"sample {sample.origin or sample.id} has no picture yet; generate must make one of it")

@@ -53,7 +53,7 @@ class ShardWriter:
         self._keys: set[str] = set()
         self.members: tuple[str, ...] = ()
         """File endings of the samples, sorted; empty before the first sample."""
-        self._seen: set[tuple[str, ...]] = set()
+        self._seen: list[tuple[str, ...]] = []
         self._hash = hashlib.sha256()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._pending: list[bytes] = []
@@ -79,8 +79,14 @@ class ShardWriter:
         endings = tuple(sorted(members))
         if endings not in self._seen:
             self._check_endings(key, endings)
-            self.members = tuple(alike([self.members, endings], f"sample {key}"))
-            self._seen.add(endings)
+            if self._seen and shape(endings) != shape(self._seen[0]):
+                raise StoreError(
+                    f"sample {key} has members {', '.join(endings)}; the shard's other samples have "
+                    f"{', '.join(self._seen[0])}: all must have the same, apart from the picture's format; a generator "
+                    "passes on those of its input with extras=sample.extras"
+                )
+            self._seen.append(endings)
+            self.members = tuple(sorted({*self.members, *endings}))
         start = self.size
         for ending in endings:
             if len(key) + 1 + len(ending) > MAX_NAME or len(members[ending]) > MAX_MEMBER:
@@ -157,19 +163,24 @@ class ShardWriter:
             self._release()
 
 
+def shape(endings: Iterable[str]) -> list[str]:
+    """A sample's members for comparison with others: sorted, each picture as `picture`, whatever its format."""
+    return sorted("picture" if ending in PICTURES else ending for ending in endings)
+
+
 def alike(members: Iterable[Sequence[str]], where: str) -> list[str]:
-    """File endings of samples together, sorted. Loaders need the same ones in all, apart from the picture's format.
+    """File endings of several shards' samples together, sorted. Loaders need the same members in all shards.
 
     Raises:
-        StoreError: samples differ in their other members.
+        StoreError: shards differ in more than the formats of their pictures.
     """
     found = [endings for endings in members if endings]
-    sets = sorted({tuple(ending for ending in endings if ending not in PICTURES) for endings in found})
+    sets = sorted({tuple(sorted(set(shape(endings)))) for endings in found})
     if len(sets) > 1:
-        listed = "; ".join(", ".join(endings) or "nothing else" for endings in sets)
+        listed = "; ".join(", ".join(endings) for endings in sets)
         raise StoreError(
-            f"{where}: samples differ in what they have besides the picture ({listed}); all must have the same: a "
-            f"source gives all or none an extra, and a generator passes on those of its input with extras=sample.extras"
+            f"{where}: shards differ in their samples' members ({listed}); a source must give all or none an extra, and "
+            f"a generator passes on those of its input with extras=sample.extras"
         )
     return sorted({ending for endings in found for ending in endings})
 

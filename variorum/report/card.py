@@ -12,9 +12,10 @@ from variorum.edition.editions import release_number, write_beside
 from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.report.contact_sheet import contact_sheet
+from variorum.report.contents import Contents, contents, formats, split_table, tasks
 from variorum.report.figures import Row, Shown, fixed, flat_figures, interval, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, why, worst
-from variorum.report.hub_types import front_matter
+from variorum.report.hub_types import front_matter, record
 from variorum.report.rows import edition_rows, variants
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
@@ -58,9 +59,10 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
     """
     check_template(recipe)
     rows = edition_rows(manifest, store) if rows is None else rows
+    found = contents(rows)
     return _render(
         recipe.card.template,
-        header=yaml.safe_dump(card_header(recipe, manifest), sort_keys=False, allow_unicode=True, width=1000),
+        header=yaml.safe_dump(card_header(recipe, manifest, found), sort_keys=False, allow_unicode=True, width=1000),
         recipe=recipe,
         manifest=manifest,
         digest=manifest.digest(),
@@ -68,6 +70,10 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         accepted=manifest.pictures(),
         quarantined=sum(shard.samples for shard in manifest.shards.get(QUARANTINE, [])),
         size=sum(shard.size for shards in manifest.shards.values() for shard in shards),
+        found=found,
+        splits=split_table(manifest),
+        formats=formats(manifest),
+        fields=list(record(manifest)),
         evaluations=render_evaluations(recipe, manifest, store),
         curation=render_curation(manifest, rows),
         made_by=yaml.safe_dump(made_by(recipe, manifest), sort_keys=False, width=100, default_flow_style=None).strip(),
@@ -187,14 +193,14 @@ def _render(template: str, tables: list[Shown] | None = None, /, **values: Any) 
     return environment.get_template(f"{template}.md.j2").render(**values)
 
 
-def card_header(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
-    """The YAML header: licence, names, size and the types of the columns."""
+def card_header(recipe: Recipe, manifest: Manifest, found: Contents) -> dict[str, Any]:
+    """The YAML header: licence, names, tasks, size and the types of the columns."""
     accepted = manifest.pictures()
     return {
         "license": "other",
         "license_name": "as-listed-per-picture",
         "pretty_name": recipe.card.title or manifest.dataset,
-        "task_categories": ["image-classification"],
+        **({"task_categories": known} if (known := tasks(manifest, found)) else {}),
         "size_categories": [next((name for limit, name in SIZES if accepted < limit), "n>1M")],
         "tags": ["webdataset", "robustness", "variorum"],
         **front_matter(manifest),

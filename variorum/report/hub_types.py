@@ -123,7 +123,7 @@ def read_back(folder: str, manifest: Manifest) -> str:
         if name == QUARANTINE:
             continue
         for split, (_, shards) in splits.items():
-            rows = load_dataset(folder, name, split=split)
+            rows = load_dataset(folder, None if name == ALL else name, split=split)
             expected = sum(shard.samples for shard in shards)
             if len(rows) != expected:
                 raise StoreError(f"load_dataset({folder!r}) gives {len(rows)} rows, the edition has {expected} pictures")

@@ -1,7 +1,6 @@
-"""Objects in pictures as data sets hold them: reading them, checking them against the picture, and masks as RLE.
+"""Objects in pictures as data sets hold them: reading them, and checking them against the picture.
 
-Boxes become left, top, width and height in pixels of the upright picture, masks compressed COCO RLE. What C code would
-trust blindly, such as the counts of an RLE, is checked first.
+Boxes become left, top, width and height in pixels of the upright picture, and masks compressed COCO RLE.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
-
-import numpy as np
 
 from variorum.schemas.annotations import Box, Object
 from variorum.schemas.sample import Sample
@@ -33,10 +30,6 @@ NAMES = {
 
 SLACK = 1.0
 """Pixels that a box may lie outside of its picture: annotators round, and some count pixels from 1."""
-LONGEST_OUTLINE = 2_000_000
-"""Pixels. pycocotools takes 80 bytes for each to draw a polygon."""
-RLE_ZERO, RLE_MORE, RLE_SIGN = 48, 0x20, 0x10
-"""COCO's RLE is base 32: six bits a character from `0` on, the fifth for the sign, the sixth for "more follows"."""
 
 
 class BadObjects(ValueError):
@@ -74,7 +67,8 @@ def checked(sample: Sample, size: tuple[int, int], known: Collection[str], *, cl
     """The sample with its boxes inside of its picture, or quarantined for its first bad object.
 
     Boxes that lie up to 1 px outside are clipped; with `clip` also those that lie further outside, as long as a part is
-    inside. Masks and areas stay. A sample that has a reason already is returned as it is.
+    inside. Masks and areas stay. A quarantined sample keeps its boxes as they are, but for those that aren't finite:
+    JSON can't hold them, so only `detail` has the first. A reason that the sample has already stays.
 
     Args:
         sample: with `annotations.objects`.
@@ -86,22 +80,27 @@ def checked(sample: Sample, size: tuple[int, int], known: Collection[str], *, cl
         The sample, perhaps with the reason `box_outside`, `box_empty` (no area, or not finite), `unknown_category` or
         `duplicate_object` (an id that another object of the picture has).
     """
-    if sample.reason or not sample.annotations.objects:
-        return sample
+    given, clipped = [], []
+    trouble: BadObjects | None = None
     seen: set[str] = set()
-    kept = []
     for number, item in enumerate(sample.annotations.objects):
         name = f"object {number}" + (f" (id {item.id})" if item.id else "")
+        if all(map(math.isfinite, item.box)):
+            given.append(item)
         try:
-            kept.append(replace(item, box=_inside(item.box, size, name, SLACK if not clip else math.inf)))
+            clipped.append(replace(item, box=_inside(item.box, size, name, math.inf if clip else SLACK)))
             if item.label and item.label not in known:
                 raise BadObjects("unknown_category", f"{name} has the category {item.label!r}, which is no class")
             if item.id and item.id in seen:
                 raise BadObjects("duplicate_object", f"{name} has the id of another object of this picture")
         except BadObjects as error:
-            return replace(sample, reason=error.reason, detail=error.detail)
+            trouble = trouble or error
         seen.add(item.id)
-    return replace(sample, annotations=replace(sample.annotations, objects=tuple(kept)))
+    kept = given if trouble or sample.reason else clipped
+    sample = replace(sample, annotations=replace(sample.annotations, objects=tuple(kept)))
+    if trouble is None or sample.reason:
+        return sample
+    return replace(sample, reason=trouble.reason, detail=trouble.detail)
 
 
 def rle_of(segmentation: Any, size: tuple[int, int]) -> str:
@@ -115,30 +114,14 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> str:
     Raises:
         BadObjects: `bad_mask` for anything else.
     """
-    from pycocotools import mask as rle
-
-    height, width = size
-    counts: Any
-    if segmentation is None or (isinstance(segmentation, str | bytes | Sequence | Mapping) and not segmentation):
+    if segmentation is None:
         return ""
-    if isinstance(segmentation, Mapping):
-        given, counts = segmentation.get("size"), segmentation.get("counts")
-        if not isinstance(given, Sequence) or list(given) != [height, width]:
-            raise BadObjects("bad_mask", f"an RLE has the size {_short(given)}, its picture {height} x {width}")
-    elif isinstance(segmentation, str | bytes):
-        counts = segmentation
-    elif isinstance(segmentation, Sequence):
-        polygons = [_polygon(points, size) for points in segmentation]
-        return str(rle.merge(rle.frPyObjects(polygons, height, width))["counts"], "ascii")
-    else:
-        raise BadObjects("bad_mask", f"a segmentation is {_short(segmentation)}, neither polygons nor an RLE")
-    counts = _decoded(counts) if isinstance(counts, str | bytes) else counts
-    numbers = isinstance(counts, Sequence) and all(type(count) is int and count >= 0 for count in counts)
-    if not numbers or sum(counts) != height * width:
-        raise BadObjects(
-            "bad_mask", f"the counts of an RLE don't add up to the {height} x {width} pixels of its picture"
-        )
-    return str(rle.frPyObjects({"counts": list(counts), "size": [height, width]}, height, width)["counts"], "ascii")
+    from variorum.generators.sources.reading.rle import BadRegion, encoded
+
+    try:
+        return encoded(segmentation, size)
+    except BadRegion as error:
+        raise BadObjects("bad_mask", str(error)) from None
 
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
@@ -180,7 +163,7 @@ def _object(
         label=_label(found["label"], name, names),
         area=_number(found["area"], f"the area of {name}"),
         crowd=bool(crowd),
-        id="" if found["id"] is None else str(found["id"]),
+        id=_word(found["id"], f"the id of {name}"),
         score=score,
         origin=origin,
         mask=rle_of(found["mask"], size),
@@ -209,7 +192,7 @@ def _label(value: Any, name: str, names: Sequence[str] | None) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise BadObjects("bad_objects", f"the category of {name} is {_short(value)}; it must be a number or a text")
     if names is None or isinstance(value, str):
-        return str(value)
+        return _word(value, f"the category of {name}")
     if not 0 <= value < len(names):
         raise BadObjects("unknown_category", f"{name} has the category {value}, but there are {len(names)} classes")
     return names[value]
@@ -244,39 +227,14 @@ def _inside(box: Box, size: tuple[int, int], name: str, slack: float) -> Box:
     return new_left, new_top, right - new_left if cut_x else width, bottom - new_top if cut_y else height
 
 
-def _polygon(points: Any, size: tuple[int, int]) -> list[float]:
-    """A polygon that pycocotools can draw: it takes memory by the length of the outline, and trusts all numbers."""
-    if not isinstance(points, Sequence) or isinstance(points, str | bytes) or len(points) < 6 or len(points) % 2:
-        raise BadObjects("bad_mask", f"a polygon is {_short(points)}; it must be x, y of three points or more")
-    far = max(size)
-    for position, value in enumerate(points):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadObjects("bad_mask", f"a polygon has the coordinate {_short(value)}, which is no number")
-        if not -far <= value <= size[1 - position % 2] + far:
-            raise BadObjects("bad_mask", f"a polygon has the coordinate {value}, which lies far outside of the picture")
-    corners = np.array(points, float).reshape(-1, 2)
-    if abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum() > LONGEST_OUTLINE:
-        raise BadObjects("bad_mask", f"a polygon has an outline of more than {LONGEST_OUTLINE} pixels")
-    return list(map(float, points))
-
-
-def _decoded(counts: str | bytes) -> list[int]:
-    """The counts of a compressed RLE: from the fourth on, each is stored as its difference from the one before last."""
-    found: list[int] = []
-    value = shift = 0
-    for code in counts.encode() if isinstance(counts, str) else counts:
-        part = code - RLE_ZERO
-        if not 0 <= part < 64 or shift > 30:
-            raise BadObjects("bad_mask", f"the counts {_short(counts)} are no compressed RLE")
-        value |= (part & 0x1F) << shift
-        shift += 5
-        if not part & RLE_MORE:
-            value -= (1 << shift) if part & RLE_SIGN else 0
-            found.append(value + (found[-2] if len(found) > 2 else 0))
-            value = shift = 0
-    if shift:
-        raise BadObjects("bad_mask", f"the counts {_short(counts)} are cut short")
-    return found
+def _word(value: Any, what: str) -> str:
+    """A value as text; `""` for none."""
+    text = "" if value is None else str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadObjects("bad_objects", f"{what} is {text!a}, which UTF-8 can't hold") from None
+    return text
 
 
 def _float(value: int | float) -> float:

@@ -32,7 +32,7 @@ def read_texts(value: Any, role: str = "caption") -> tuple[Text, ...]:
         BadText: bytes that aren't UTF-8, a string that UTF-8 can't hold, or a value of another type.
     """
     parts = list(value) if isinstance(value, list | tuple) else [value]
-    texts = (_text(part).strip() for part in parts if part is not None)
+    texts = (text_of(part).strip() for part in parts if part is not None)
     return tuple(Text(text, role) for text in texts if text)
 
 
@@ -41,7 +41,12 @@ def split_name(text: str) -> Split | Literal[""]:
     return SPLIT_NAMES.get(text.casefold(), "")
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A string, or UTF-8 bytes, as a string.
+
+    Raises:
+        BadText: as `read_texts`.
+    """
     if isinstance(value, bytes | bytearray | memoryview):
         try:
             return bytes(value).decode("utf-8")

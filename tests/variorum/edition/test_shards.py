@@ -138,6 +138,10 @@ def test_samples_that_break_the_rules_are_refused_and_leave_the_shard_intact(tmp
         writer.write("a", {"png": b"x", "cls": b"1"})
         with pytest.raises(StoreError, match=r"sample b has members png; the shard's other samples have cls, png"):
             writer.write("b", {"png": b"x"})
+        with pytest.raises(StoreError, match="sample b has members cls; the shard's other samples have cls, png"):
+            writer.write("b", {"cls": b"1"})
+        with pytest.raises(StoreError, match="sample b has members cls, jpg, png"):
+            writer.write("b", {"png": b"x", "jpg": b"x", "cls": b"1"})
         with pytest.raises(StoreError, match="occurs twice"):
             writer.write("a", {"png": b"x", "cls": b"1"})
         with pytest.raises(StoreError, match=f"the limits are {MAX_NAME} bytes"):

@@ -16,7 +16,7 @@ from variorum.edition.editions import editions, folder_of, read_beside, resolve,
 from variorum.edition.shards import ShardWriter, read_shard
 from variorum.edition.store import Store, hash_file
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
-from variorum.schemas.manifest import Manifest, Receipt, ShardInfo
+from variorum.schemas.manifest import Manifest, Receipt, Shard, ShardInfo
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -47,7 +47,7 @@ def manifest(store: Store, content: bytes = b"x", version: str = "1.0.0") -> Man
         models={},
         filters=[],
         units=[done.unit],
-        shards={"test": [done.shards["test"]]},
+        shards={"test": [Shard(**done.shards["test"].model_dump(), unit=0)]},
         rows=[done.rows],
         counts={},
         sources=0,

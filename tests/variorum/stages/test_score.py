@@ -96,6 +96,7 @@ def test_a_detector_sees_its_own_columns_and_those_it_needs(photos, store, monke
     steps = [*data["curate"][:1], {"name": "quality"}, {"name": "dependent"}]
     judged(Recipe.parse({**data, "curate": steps}), store)
     own = {"id", "sha256", "parent", "source", "variant", "status", "reason", "label", "labels", "origin", "licence"}
+    own |= {"split", "config", "photograph", "digital_source_type", "credentials", "objects"}
     bright = {"bright.mean", "bright.channels", "bright.rank", "bright.score"}
     assert set(seen[0]) == own | bright
 

@@ -1,0 +1,105 @@
+"""Types and values of Arrow tables: what a column can be used for, and rows as Python has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+
+def features(schema: pa.Schema) -> Mapping[str, Any]:
+    """The columns' types as `datasets` describes them in the files that it writes; empty for others."""
+    try:
+        known = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """The rows of a batch. The texts of a column that has one that isn't UTF-8 are bytes, so that no row is lost."""
+    columns = [_values(column) for column in batch.columns]
+    for row in zip(*columns, strict=True):
+        yield dict(zip(batch.schema.names, row, strict=True))
+
+
+def leaves(array: pa.Array) -> Iterator[pa.Array]:
+    """The arrays of single values that an array of lists and structs holds."""
+    if is_list(array.type):
+        yield from leaves(array.flatten())
+    elif pa.types.is_struct(array.type):
+        for part in array.flatten():
+            yield from leaves(part)
+    else:
+        yield array
+
+
+def kind_of_label(given: pa.DataType) -> str:
+    """`text` or `integers`, or `""`."""
+    if pa.types.is_boolean(given) or pa.types.is_integer(given):
+        return "integers"
+    return "text" if is_text(given) else ""
+
+
+def kind_of_text(given: pa.DataType) -> str:
+    """`text`, also for lists of texts, or `""`."""
+    inner = given.value_type if is_list(given) else given
+    return "text" if is_text(inner) or _is_bytes(inner) or pa.types.is_null(inner) else ""
+
+
+def kind_of_objects(given: pa.DataType) -> str:
+    """`objects` or `""`."""
+    inner = given.value_type if is_list(given) else given
+    return "objects" if pa.types.is_struct(inner) else ""
+
+
+def kind_of_picture(given: pa.DataType) -> str:
+    """`pictures`, stored as bytes or as a struct with bytes, or `""`."""
+    if pa.types.is_struct(given):
+        held = [given.field(number) for number in range(given.num_fields)]
+        return "pictures" if any(one.name == "bytes" and _is_bytes(one.type) for one in held) else ""
+    return "pictures" if _is_bytes(given) else ""
+
+
+def kind_of_metadata(given: pa.DataType) -> str:
+    """`values` for what JSON can hold in some form, or `""` for bytes at any depth."""
+    if pa.types.is_nested(given):
+        inner = [given.field(number).type for number in range(given.num_fields)]
+        return "values" if all(map(kind_of_metadata, inner)) else ""
+    return "" if _is_bytes(given) else "values"
+
+
+def is_text(given: pa.DataType) -> bool:
+    return bool(pa.types.is_string(given) or pa.types.is_large_string(given) or pa.types.is_string_view(given))
+
+
+def _is_bytes(given: pa.DataType) -> bool:
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(kind(given) for kind in kinds)
+
+
+def is_list(given: pa.DataType) -> bool:
+    return bool(pa.types.is_list(given) or pa.types.is_large_list(given) or pa.types.is_fixed_size_list(given))
+
+
+def _values(array: pa.Array) -> list[Any]:
+    try:
+        return list(array.to_pylist())
+    except UnicodeDecodeError:
+        return list(array.cast(_bytes_for_texts(array.type)).to_pylist())
+
+
+def _bytes_for_texts(given: pa.DataType) -> pa.DataType:
+    """The type with bytes in place of texts."""
+    if is_text(given):
+        return pa.large_binary()
+    if pa.types.is_dictionary(given):
+        return _bytes_for_texts(given.value_type)
+    if is_list(given):
+        return pa.large_list(_bytes_for_texts(given.value_type))
+    if pa.types.is_struct(given):
+        held = [given.field(number) for number in range(given.num_fields)]
+        return pa.struct([(one.name, _bytes_for_texts(one.type)) for one in held])
+    return given

@@ -1,0 +1,295 @@
+"""Parquet files, here or behind a URL, as one table whose rows are read by position.
+
+Only the columns that are asked for are read, a few rows at a time. Memory is bounded by a page of the file, not by its
+row groups. To reach a row, those before it in its row group are read too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from variorum.generators.sources.reading import arrow
+from variorum.generators.sources.reading.rows import CATEGORIES
+from variorum.generators.sources.reading.texts import split_name
+from variorum.machine.file_hashes import file_hashes
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.errors import SourceError
+
+BATCH = 32
+"""Rows that are read at a time."""
+BUFFER = 8 << 20
+"""Bytes that are requested at a time."""
+FOOTERS = 16
+"""Footers that are read at once; they lie in as many files, each perhaps far away."""
+VERSIONS = ("ETag", "etag", "blob_id", "md5Hash", "Content-MD5", "content_md5", "LastModified", "last_modified")
+VERSIONS += ("mtime", "created")
+"""Where the file systems of fsspec say which version of a file they have, the surest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file: its path from the folder that all files lie in, where it is, its columns, and rows by row group."""
+
+    name: str
+    path: str
+    system: Any
+    schema: pa.Schema
+    groups: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(self.groups)
+
+    @property
+    def split(self) -> str:
+        """The split that the file's name names, as in `train-00000-of-00001.parquet`, or else the folders above it."""
+        *folders, name = self.name.split("/")
+        named = {split_name(word) for word in re.split(r"[-._ 0-9]+", name.rpartition(".")[0])} - {""}
+        named = named or {split_name(folder) for folder in folders} - {""}
+        return named.pop() if len(named) == 1 else ""
+
+    def open(self) -> pq.ParquetFile:
+        """The file, ready to be read."""
+        local = _is_local(self.system)
+        return pq.ParquetFile(
+            self.path,
+            filesystem=None if local else self.system,
+            buffer_size=BUFFER,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """All files as one table; they are opened at first use.
+
+    Attributes:
+        patterns: paths, patterns, folders or URLs.
+        where: what errors call the source.
+    """
+
+    patterns: Sequence[str]
+    where: str
+
+    @cached_property
+    def files(self) -> tuple[File, ...]:
+        """The files, in the order of the patterns, and of their names below each.
+
+        Raises:
+            SourceError: a pattern matches nothing, or a file can't be opened.
+        """
+        found: dict[str, tuple[Any, str]] = {}
+        for pattern in self.patterns:
+            for system, path in self._matches(pattern):
+                found.setdefault(system.unstrip_protocol(path), (system, path))
+        names = _relative(list(found))
+        with ThreadPoolExecutor(FOOTERS) as pool:
+            return tuple(pool.map(self._opened, names, found.values()))
+
+    def need(self, column: str, kind: Callable[[pa.DataType], str], wanted: str) -> None:
+        """Check a column in every file.
+
+        Args:
+            column: its name.
+            kind: what type it is in a word, `""` for one that can't be used; it must be the same in all files. A column
+                of nulls fits any.
+            wanted: what it must hold, for the error.
+
+        Raises:
+            SourceError: it is missing, or of the wrong type, or of different types in two files.
+        """
+        first: tuple[str, str] | None = None
+        for file in self.files:
+            if file.schema.names.count(column) != 1:
+                known, number = (
+                    ", ".join(file.schema.names),
+                    "two columns" if column in file.schema.names else "no column",
+                )
+                raise SourceError(f"{self.where}: {number} {column!r} in {file.name}; there are: {known}")
+            given = file.schema.field(column).type
+            found = kind(given.value_type if pa.types.is_dictionary(given) else given)
+            if pa.types.is_null(given):
+                continue
+            if not found:
+                raise SourceError(
+                    f"{self.where}: column {column!r} of {file.name} holds {given}; it must hold {wanted}"
+                )
+            first = first or (found, file.name)
+            if found != first[0]:
+                raise SourceError(
+                    f"{self.where}: column {column!r} holds {first[0]} in {first[1]}, but {found} in {file.name}; read "
+                    f"them apart, or write them alike"
+                )
+
+    def names_of(self, column: str, read: Callable[[Any], tuple[str, ...] | None]) -> tuple[str, ...] | None:
+        """The class names that the files' own descriptions have for a column; None without.
+
+        Args:
+            column: its name.
+            read: takes the names out of the description.
+
+        Raises:
+            SourceError: two files have different names, so that one number would be two classes.
+        """
+        found = [read(arrow.features(file.schema).get(column)) for file in self.files]
+        for file, names in zip(self.files, found, strict=True):
+            if names != found[0]:
+                raise SourceError(
+                    f"{self.where}: {file.name} has other class names for column {column!r} than {self.files[0].name}, "
+                    f"so a number would stand for two classes; read them apart, or write them alike"
+                )
+        return found[0]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(file.rows for file in self.files))
+
+    def size(self) -> int:
+        """Number of rows."""
+        return self._ends[-1]
+
+    def pin(self) -> str:
+        """Digest of names and contents; of files that lie elsewhere, of names, sizes and versions."""
+        local = [Path(file.path) for file in self.files if _is_local(file.system)]
+        folder = Path(os.path.commonpath([path.parent for path in local])) if local else Path()
+        hashes = iter(file_hashes(folder, local))
+        parts: list[Json] = [
+            [file.name, next(hashes) if _is_local(file.system) else self._version(file)] for file in self.files
+        ]
+        return digest(parts)
+
+    def places(self, start: int, stop: int) -> Iterator[tuple[File, int]]:
+        """File and row in it of the rows `start` to `stop - 1`."""
+        for file, low, high in self._ranges(start, stop):
+            yield from ((file, number) for number in range(low, high))
+
+    def rows(self, start: int, stop: int, columns: Sequence[str]) -> Iterator[dict[str, Any] | str]:
+        """Rows `start` to `stop - 1`; for a row that can't be read, a sentence that says why."""
+        for file, low, high in self._ranges(start, stop):
+            yield from self._file_rows(file, low, high, columns)
+
+    def distinct(self, column: str, *, within: bool = False) -> set[Any]:
+        """The values of a column, without null. `within` looks for the categories in a column of objects."""
+        found: set[Any] = set()
+        for file in self.files:
+            try:
+                with file.open() as opened:
+                    paths = [opened.schema.column(leaf).path for leaf in range(len(opened.schema))]
+                    wanted = [path for path in paths if _leads_to(path, column, CATEGORIES if within else ())]
+                    for batch in opened.iter_batches(columns=wanted) if wanted else ():
+                        for values in arrow.leaves(batch.column(column)):
+                            found.update(values.unique().to_pylist())
+            except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+                problem = f"column {column!r} of {file.name} can't be read: {_line(error)}"
+                raise SourceError(f"{self.where}: {problem}") from None
+        return found - {None}
+
+    def _ranges(self, start: int, stop: int) -> Iterator[tuple[File, int, int]]:
+        """The files with some of these rows, and which of their own rows these are."""
+        for number in range(bisect_right(self._ends, start), len(self.files)):
+            file, first = self.files[number], self._ends[number] - self.files[number].rows
+            if first >= stop:
+                return
+            if file.rows:
+                yield file, max(0, start - first), min(stop - first, file.rows)
+
+    def _file_rows(self, file: File, low: int, high: int, columns: Sequence[str]) -> Iterator[dict[str, Any] | str]:
+        first = 0
+        for group, size in enumerate(file.groups):
+            at, end = max(low - first, 0), min(high - first, size)
+            first += size
+            if at >= end:
+                continue
+            try:
+                for row in _group_rows(file, group, at, end, columns):
+                    at += 1
+                    yield row
+            except (OSError, pa.ArrowException) as error:
+                yield from [f"row group {group} of {file.name} can't be read: {_line(error)}"] * (end - at)
+
+    def _matches(self, pattern: str) -> list[tuple[Any, str]]:
+        from fsspec.core import url_to_fs
+
+        try:
+            system, path = url_to_fs(pattern if "://" in pattern else str(Path(pattern).expanduser().absolute()))
+            if system.isfile(path):
+                paths = [path]
+            elif system.isdir(path):
+                paths = [one for one in system.find(path) if one.endswith(".parquet")]
+            else:
+                paths = [one for one in system.glob(path) if system.isfile(one)]
+        except Exception as error:  # file systems have their own errors, and lack packages; each says what to do
+            raise SourceError(f"{self.where}: {pattern} can't be opened: {_line(error)}") from error
+        if not paths:
+            raise SourceError(f"{self.where}: no parquet file at {pattern}; give a file, a folder or a pattern")
+        return [(system, one) for one in sorted(paths)]
+
+    def _opened(self, name: str, place: tuple[Any, str]) -> File:
+        system, path = place
+        bare = File(name, path, system, pa.schema([]), ())
+        try:
+            with bare.open() as opened:
+                groups = tuple(opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups))
+                return replace(bare, schema=opened.schema_arrow, groups=groups)
+        except Exception as error:  # see above
+            raise SourceError(f"{self.where}: {name} can't be read as parquet: {_line(error)}") from error
+
+    def _version(self, file: File) -> Json:
+        try:
+            known = file.system.info(file.path)
+        except Exception as error:  # see above
+            raise SourceError(f"{self.where}: {file.name} can't be found: {_line(error)}") from error
+        version = next((str(known[key]) for key in VERSIONS if known.get(key)), "")
+        return [known.get("size"), version]
+
+
+def _group_rows(file: File, group: int, start: int, stop: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows `start` to `stop - 1` of a row group."""
+    first = 0
+    with file.open() as opened:
+        for batch in opened.iter_batches(BATCH, row_groups=[group], columns=list(columns), use_threads=False):
+            low, high = max(start - first, 0), min(stop - first, len(batch))
+            if low < high:
+                yield from arrow.rows(batch.slice(low, high - low))
+            first += len(batch)
+            if first >= stop:
+                return
+
+
+def _relative(urls: Sequence[str]) -> list[str]:
+    """Paths from the folder that all of these lie in, without what follows a question mark."""
+    parts = [url.partition("?")[0].split("/") for url in urls]
+    shared = len(os.path.commonprefix([part[:-1] for part in parts]))
+    return ["/".join(part[shared:]) for part in parts]
+
+
+def _leads_to(path: str, column: str, within: Sequence[str]) -> bool:
+    """Whether a parquet path (`objects.list.element.category`) is of a column, and passes one of these names."""
+    return path == column or (
+        path.startswith(f"{column}.") and (not within or not set(path[len(column) :].split(".")).isdisjoint(within))
+    )
+
+
+def _is_local(system: Any) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(system, LocalFileSystem)
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
