@@ -25,7 +25,7 @@ from variorum.machine.prefetch import batched
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import Failure, Op, Sample
+from variorum.schemas.sample import COMPOSITE, Failure, Op, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -47,6 +47,8 @@ class AttributeEdit(Generator):
     """
 
     revision: ClassVar[int] = 2
+    keeps_objects: ClassVar[bool] = True
+    digital_source_type: ClassVar[str] = COMPOSITE
 
     frame: int = Field(default=256, ge=64, le=1024)
     framing: Framing = "object"
@@ -202,4 +204,6 @@ class AttributeEdit(Generator):
             fingerprint=self.fingerprint(),
             extras={"mask.png": draft.mask},
             reason=gates.first_failed(draft.gates),
+            annotations=draft.annotations,
+            digital_source_type=draft.source_type,
         )

@@ -16,6 +16,7 @@ from variorum.generators.diffusion.drawing import Request, Safety
 from variorum.generators.diffusion.route import Route, Variant, Weights
 from variorum.generators.sources.imagenet import class_infos
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import GENERATED
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -29,6 +30,7 @@ class ClassConditional(Route):
     """
 
     needs_label = True
+    digital_source_type = GENERATED
 
     model: str = "class_conditional"
     guidance: Weights = (1.5,)

@@ -16,7 +16,7 @@ from variorum.generators.diffusion.drawing import Request
 from variorum.generators.diffusion.route import PromptedRoute, Size, Variant, Weight, all_different, check_negative
 from variorum.generators.editing.framing import crop, window
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.sample import Sample
+from variorum.schemas.sample import PARTLY_GENERATED, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -33,6 +33,7 @@ class ImageToImage(PromptedRoute):
 
     revision = 2
     needs_picture = True
+    digital_source_type = PARTLY_GENERATED
 
     model: str = "image_to_image"
     strength: Annotated[tuple[Strength, ...], Field(min_length=1), AfterValidator(all_different)] = (0.5,)

@@ -13,6 +13,7 @@ import numpy as np
 
 from variorum.generators.diffusion.drawing import Request
 from variorum.generators.diffusion.route import Route, Size, Variant, Weights
+from variorum.schemas.sample import GENERATED
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -26,6 +27,7 @@ class ImageVariation(Route):
     """
 
     needs_picture = True
+    digital_source_type = GENERATED
 
     model: str = "image_variation"
     guidance: Weights = (3.0,)

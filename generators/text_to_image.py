@@ -13,6 +13,7 @@ from pydantic import model_validator
 
 from variorum.generators.diffusion.drawing import Request
 from variorum.generators.diffusion.route import PromptedRoute, Size, Variant, Weights, check_negative
+from variorum.schemas.sample import GENERATED
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -26,6 +27,7 @@ class TextToImage(PromptedRoute):
     """
 
     revision = 2
+    digital_source_type = GENERATED
 
     model: str = "text_to_image"
     guidance: Weights = (7.5,)

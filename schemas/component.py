@@ -178,6 +178,10 @@ class Source(Component):
         """Whether its samples have captions; then each sample of the edition has a `txt` member with the first one."""
         return False
 
+    def annotated(self, ctx: Context) -> bool:
+        """Whether its samples have annotations; then each sample of the edition has a member `annotations.json`."""
+        return self.captioned(ctx)
+
     def place(self) -> str:
         """Which data it reads, in a line for people. A -dev version may not move from one place to another.
 
@@ -203,6 +207,8 @@ class Generator(Component):
 
     keeps_objects: ClassVar[bool] = False
     """Whether the objects of a picture stay valid: nothing moves, or `made` gets `annotations` that moved along."""
+    annotated: ClassVar[bool] = False
+    """Whether it gives its pictures annotations of its own, such as prompts."""
     digital_source_type: ClassVar[str] = ""
     """What its pictures are, a term of IPTC's vocabulary: one of the constants in `variorum.schemas.sample`."""
 

@@ -28,6 +28,7 @@ from variorum.generators.prompting.prompts import (
     prompt_for,
     wording_for,
 )
+from variorum.schemas.annotations import Text
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.edit import Edit
@@ -201,6 +202,8 @@ class Route(Generator):
             of.model(alias)
         # members of the sample that it is made from, such as a mask, don't describe this picture
         text = request.prompt.encode() if request.prompt else of.sample.extras.get("txt")
+        told = (Text(request.prompt, "prompt"),) if request.prompt else ()
+        known = of.sample.annotations
         return of.made(
             drawn.image,
             variant=request.variant,
@@ -209,6 +212,7 @@ class Route(Generator):
             gates={**gates, **drawn.notes},
             extras={} if text is None else {"txt": text},
             purpose=noise(request.number, drawn.attempt),
+            annotations=replace(known, objects=(), texts=(*known.texts, *told)),
         )
 
 

@@ -15,9 +15,10 @@ from variorum.generators.editing import complexity, compositing, gates, geometry
 from variorum.generators.editing.geometry import CannotEdit, Placed, Strategy
 from variorum.generators.editing.pool import Pool
 from variorum.generators.editing.scenes import Scene, label_index
+from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import Gate
+from variorum.schemas.sample import COMPOSITE, ENHANCED, Gate, made_type
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -80,6 +81,8 @@ class Draft:
         picture: `[S, S, 3]` uint8.
         mask: `[S, S]` uint8, the object's alpha.
         achieved: what was measured.
+        annotations: the objects where the picture shows them.
+        source_type: IPTC's term for how the picture was made.
         gates: checks by name.
         models: alias to pin, besides the scene's own.
     """
@@ -88,6 +91,8 @@ class Draft:
     picture: Pixels
     mask: Pixels
     achieved: dict[str, Json]
+    annotations: Annotations
+    source_type: str
     gates: dict[str, Gate] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
 
@@ -97,7 +102,8 @@ class Draft:
 
 def original(subject: Subject) -> Draft:
     """The framed photograph itself."""
-    return Draft(subject, subject.scene.picture, subject.scene.alpha, _mask_facts(subject.scene))
+    scene = subject.scene  # cut and resized, it is what it was: a photograph remains one
+    return Draft(subject, scene.picture, scene.alpha, _mask_facts(scene), scene.annotations, scene.source_type)
 
 
 def plate(subject: Subject) -> Draft:
@@ -105,12 +111,13 @@ def plate(subject: Subject) -> Draft:
     scene = subject.scene
     achieved = _mask_facts(scene) | {"plate": scene.method}
     checks = {**scene.gates, **scene.bare, **scene.class_gates(subject.index, scene.limits.max_plate_p)}
-    return Draft(subject, subject.plate, np.zeros_like(scene.alpha), achieved, checks)
+    empty, objects = np.zeros_like(scene.alpha), scene.layers.plate()
+    return Draft(subject, subject.plate, empty, achieved, objects, scene.plate_type, checks)
 
 
 def control(subject: Subject) -> Draft:
     """The object in its place, on its own plate."""
-    return on_plate(subject, subject.plate, {"plate": subject.scene.method})
+    return on_plate(subject, subject.plate, {"plate": subject.scene.method}, subject.scene.plate_type)
 
 
 def random_plate(subject: Subject) -> Draft:
@@ -119,7 +126,8 @@ def random_plate(subject: Subject) -> Draft:
     if partner is None or partner.plate is None:
         raise CannotEdit("no_other_plate", "no other picture of the pool has a clean plate without this class")
     facts: dict[str, Json] = {"plate": partner.method, "plate_sample": partner.sample}
-    draft = on_plate(subject, partner.plate, facts)
+    kind = made_type(partner.source_type, partner.plate_type)
+    draft = on_plate(subject, partner.plate, facts, kind, own=False)
     measure_background(draft)
     return draft
 
@@ -127,23 +135,33 @@ def random_plate(subject: Subject) -> Draft:
 def texture(subject: Subject, *, gains: tuple[float, ...]) -> Draft:
     """The object on its own plate, whose detail is amplified or weakened band by band."""
     facts: dict[str, Json] = {"plate": subject.scene.method, "texture": "gains"}
-    draft = on_plate(subject, complexity.retextured(subject.plate, gains), facts)
+    kind = ENHANCED if subject.scene.plate_type == COMPOSITE else subject.scene.plate_type
+    draft = on_plate(subject, complexity.retextured(subject.plate, gains), facts, kind)
     before, after = measure_background(draft)
     up = sum(gains) > len(gains)
     if up and before >= complexity.DENSE and not draft.gates["background_changed"]["passed"]:
         facts = {"plate": subject.scene.method, "texture": "half_scale"}
-        draft = on_plate(subject, complexity.refined(subject.plate), facts)
+        draft = on_plate(subject, complexity.refined(subject.plate), facts, kind)
         before, after = measure_background(draft)
     change = after - before if up else before - after
     draft.gates["texture_effective"] = gates.at_least(change, subject.scene.limits.min_complexity_change)
     return draft
 
 
-def on_plate(subject: Subject, plate: Pixels, facts: Mapping[str, Json]) -> Draft:
-    """The object as and where it is, over this plate."""
+def on_plate(subject: Subject, plate: Pixels, facts: Mapping[str, Json], kind: str, *, own: bool = True) -> Draft:
+    """The object as and where it is, over this plate.
+
+    Args:
+        subject: what is edited.
+        plate: `[S, S, 3]`.
+        facts: about the plate, for the record.
+        kind: IPTC's term for how the picture is made.
+        own: whether the plate shows what the picture's own plate shows, so that objects on it are still there.
+    """
     scene = subject.scene
     picture, mask = compositing.composite(plate, geometry.whole(scene.cutout))
-    draft = Draft(subject, picture, mask, {**_mask_facts(scene), **facts}, dict(scene.gates))
+    objects = scene.layers.in_place() if own else scene.layers.elsewhere(mask > 127)
+    draft = Draft(subject, picture, mask, {**_mask_facts(scene), **facts}, objects, kind, dict(scene.gates))
     draft.achieved["truncated"] = not scene.moving["truncated"]["passed"]
     draft.gates["object_kept"] = gates.object_kept(scene.picture, picture, scene.alpha, scene.limits)
     draft.gates["seam"] = gates.seam(gates.seam_strength(picture, mask), scene.seam, scene.limits)
@@ -273,7 +291,8 @@ def _moved_object(subject: Subject, placed: Placed) -> Draft:
         "rate": short(float((mask > 127).mean())),
         "centre": _centre(subject, placed),
     }
-    draft = Draft(subject, picture, mask, achieved, {**scene.gates, **scene.moving, **scene.bare})
+    objects, checks = scene.layers.moved(mask > 127, placed.matrix), {**scene.gates, **scene.moving, **scene.bare}
+    draft = Draft(subject, picture, mask, achieved, objects, scene.plate_type, checks)
     limits, frame = scene.limits, subject.plate.shape[:2]
     draft.gates |= scene.class_gates(subject.index, limits.max_plate_p)
     draft.gates["visible"] = gates.at_least(geometry.visible_ratio(placed, frame), limits.min_visible)

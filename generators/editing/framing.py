@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels
+    from variorum.arrays import Floats, Pixels
 
 Window = tuple[int, int, int]
 """Left, top and side, in pixels of the whole picture."""
@@ -44,6 +44,13 @@ def window(height: int, width: int, mask: Pixels | None = None) -> Window:
     start = min(max(room // 2, low), high)
     start = min(max(start, 0), room)
     return (start, 0, side) if width > height else (0, start, side)
+
+
+def matrix(at: Window, frame: int) -> Floats:
+    """The map `[2, 3]` from positions in the whole picture to positions in the window resized to `frame` pixels."""
+    left, top, side = at
+    scale = frame / side
+    return np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
 
 
 def crop(picture: Pixels, at: Window, frame: int) -> Pixels:

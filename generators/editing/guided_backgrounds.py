@@ -20,7 +20,7 @@ from variorum.generators.editing.guided_diffusion import Guidance, Wish, guided
 from variorum.generators.editing.scenes import BadInput, Scene
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context
-from variorum.schemas.sample import Gate
+from variorum.schemas.sample import PARTLY_GENERATED, Gate
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels
@@ -137,7 +137,8 @@ def background(subject: Subject, *, kind: str, settings: Guidance) -> Draft:
     """The object on a background of this kind, compared with the control."""
     if kind not in subject.backgrounds:
         raise CannotEdit("no_class", "there is no class of ImageNet to steer against")
-    draft = on_plate(subject, subject.backgrounds[kind], {"plate": subject.scene.method})
+    facts: dict[str, Json] = {"plate": subject.scene.method}
+    draft = on_plate(subject, subject.backgrounds[kind], facts, PARTLY_GENERATED, own=False)
     draft.models = {settings.denoiser: subject.of.ctx.models.pin(settings.denoiser)}
     measure_background(draft)
     if kind == CONTROL:

@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from variorum.annotations import check_masks, moved
 from variorum.generators.editing import compositing, framing, gates, geometry, plates
+from variorum.generators.editing.following import Layers
 from variorum.generators.editing.gates import Gates
 from variorum.generators.sources.imagenet import index_of, is_wnid, name_of
 from variorum.pixels import UndecodableImage, decode, decode_mask
+from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context
-from variorum.schemas.sample import Gate, Sample
+from variorum.schemas.sample import COMPOSITE, PARTLY_GENERATED, Gate, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels, Singles
+
+DIFFUSION = "diffusion"
+"""The word of an inpainter that is a diffusion model."""
 
 
 class BadInput(ValueError):
@@ -47,6 +53,8 @@ class Scene:
         hole: `[S, S]`, what the inpainter filled; None for a given plate.
         models: alias to pin of the models that were used.
         probabilities: the gate classifier's, `[1000]` each, of the picture and the plate; empty without a classifier.
+        annotations: the sample's, with its objects where the frame shows them.
+        source_type: IPTC's term for what the picture is, as the sample has it; `""` if unknown.
     """
 
     sample: str
@@ -61,6 +69,8 @@ class Scene:
     hole: Bools | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     probabilities: tuple[Singles, ...] = ()
+    annotations: Annotations = Annotations()
+    source_type: str = ""
 
     @cached_property
     def cutout(self) -> geometry.Cutout:
@@ -68,6 +78,17 @@ class Scene:
         if self.exact and self.plate is not None:
             return geometry.as_cutout(compositing.cut_exact(self.picture, self.alpha, self.plate))
         return geometry.as_cutout(compositing.cut_photograph(self.picture, self.alpha))
+
+    @cached_property
+    def layers(self) -> Layers:
+        """The objects, divided between the subject and the plate."""
+        subject = self.alpha > 127
+        return Layers(self.annotations, subject, subject if self.hole is None else self.hole)
+
+    @property
+    def plate_type(self) -> str:
+        """IPTC's term for a picture on the plate, which a model may have made in part."""
+        return PARTLY_GENERATED if self.method == DIFFUSION else COMPOSITE
 
     @cached_property
     def moving(self) -> Mapping[str, Gate]:
@@ -137,7 +158,7 @@ def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context) -> list[Scene 
 
 @dataclass(frozen=True)
 class _Parts:
-    sample: str
+    sample: Sample
     picture: Pixels
     mask: Pixels | None
     plate: Pixels | None
@@ -158,7 +179,11 @@ def _read(sample: Sample) -> _Parts | BadInput:
         if extra is not None and extra.shape[:2] != picture.shape[:2]:
             detail = f"{name} is {list(extra.shape[:2])}, the picture {list(picture.shape[:2])}"
             return BadInput("size_mismatch", detail)
-    return _Parts(sample.id, picture, mask, plate)
+    try:
+        check_masks(sample.annotations, picture.shape[0], picture.shape[1])
+    except ValueError as error:
+        return BadInput("bad_mask", str(error))
+    return _Parts(sample, picture, mask, plate)
 
 
 def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
@@ -195,9 +220,10 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
             score, stability = float(item["score"]), float(item["stability"])
             checks = gates.trust_gates(alpha, score, stability, agreement, setup.limits)
         plate = None if part.plate is None else framing.crop(part.plate, at, setup.frame)
+        size, frame = (part.picture.shape[0], part.picture.shape[1]), (setup.frame, setup.frame)
         out.append(
             Scene(
-                part.sample,
+                part.sample.id,
                 picture,
                 alpha,
                 "given" if part.mask is not None else setup.segmenter,
@@ -207,6 +233,8 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
                 "" if plate is None else "given",
                 exact=part.mask is not None and plate is not None,
                 models={} if part.mask is not None else {setup.segmenter: ctx.models.pin(setup.segmenter)},
+                annotations=moved(part.sample.annotations, framing.matrix(at, setup.frame), size, frame),
+                source_type=part.sample.digital_source_type,
             )
         )
     return out

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from variorum.edition.editions import resolve
-from variorum.edition.samples import CAPTION, read_sample
+from variorum.edition.samples import ANNOTATIONS, CAPTION, read_sample
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.schemas.canonical import Json
@@ -91,6 +91,10 @@ class Edition(Source):
     def captioned(self, ctx: Context) -> bool:
         """Whether its samples have a member with a caption."""
         return CAPTION in self._manifest.members
+
+    def annotated(self, ctx: Context) -> bool:
+        """Whether its samples have annotations."""
+        return ANNOTATIONS in self._manifest.members
 
     @cached_property
     def _shards(self) -> list[ShardInfo]:

@@ -26,7 +26,9 @@ from variorum.generators.sources.reading.folder import (
     pin_pictures,
     read_picture,
 )
-from variorum.generators.sources.reading.hub import HubTable
+from variorum.generators.sources.reading.hub import HubDataset, HubTable
+from variorum.generators.sources.reading.rows import failed
+from variorum.generators.sources.reading.texts import split_name
 from variorum.pixels import UndecodableImage, decode, encode_png
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
@@ -107,13 +109,14 @@ class ImageNet(Source):
     labels are ImageNet's indices.
     """
 
+    revision: ClassVar[int] = 2
     location: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path | None = None
     dataset: str | None = None
     """Hub id or local path of a `datasets` dataset."""
     split: str = "validation"
-    """Of `dataset`; no effect on a `path`."""
+    """Of `dataset`, and of its samples; no effect on a `path`, whose samples have none."""
     commit: str | None = None
     """Branch, tag or commit of `dataset` on the Hub; give a commit for data that must not change."""
     masks: Path | None = None
@@ -135,7 +138,7 @@ class ImageNet(Source):
 
     def pin(self, ctx: Context) -> str:
         """Digest of the pictures and masks, or of the dataset's files."""
-        return pin_pictures(self.path, self._pictures) if self.path else self._table.pin()
+        return pin_pictures(self.path, self._pictures) if self.path else self._table.dataset.pin([self.split])
 
     def size(self, ctx: Context) -> int:
         """Pictures in the folder, or rows of the split."""
@@ -156,11 +159,12 @@ class ImageNet(Source):
             return
         for picture in self._pictures[start:stop]:
             wnid = picture.file.parent.name
-            sample = read_picture(picture, source="imagenet", labels=(wnid,), licence=self.licence)
+            bare = outline_picture(picture, source="imagenet", labels=(wnid,), licence=self.licence)
+            sample = read_picture(picture, bare)
             if isinstance(sample, Sample) and picture.mask is not None:
                 binary = _class_ids(bytes(sample.extras["mask.png"])) == self._own_id(wnid)
                 if not binary.any():
-                    yield _failure(sample.id, wnid, picture.key, self.licence, "no_mask", "its class isn't in the mask")
+                    yield failed(bare, "no_mask", "its class isn't in the mask")
                     continue
                 sample = replace(sample, extras={"mask.png": encode_png(binary.astype(np.uint8) * 255)})
             yield sample
@@ -185,16 +189,22 @@ class ImageNet(Source):
             try:
                 image = self._table.picture_bytes(row["image"])
             except OSError as error:
-                key = f"{self.split}/{number}"
-                yield _failure(sample.id, "".join(sample.labels), key, self.licence, "unreadable", str(error))
+                yield failed(sample, "unreadable", str(error))
                 continue
-            yield replace(sample, image=image or b"")
+            yield replace(sample, image=image) if image else failed(sample, "no_picture", "column image is empty")
 
     def _bare(self, number: int, label: int | None) -> Sample:
         """The sample of a dataset's row, without its picture."""
         key, wnids = f"{self.split}/{number}", self._wnids
         labels = (wnids[label],) if label is not None and 0 <= label < len(wnids) else ()
-        return Sample(source_id("imagenet", key), b"", labels, origin=f"{self.dataset} {key}", licence=self.licence)
+        return Sample(
+            source_id("imagenet", key),
+            b"",
+            labels,
+            origin=f"{self.dataset} {key}",
+            licence=self.licence,
+            split=split_name(self.split),
+        )
 
     @cached_property
     def _pictures(self) -> tuple[Picture, ...]:
@@ -211,7 +221,7 @@ class ImageNet(Source):
     @cached_property
     def _table(self) -> HubTable:
         assert self.dataset is not None
-        return HubTable(self.dataset, None, self.split, self.commit, None, "imagenet")
+        return HubDataset(self.dataset, None, self.commit, None, "imagenet").table(self.split)
 
     @cached_property
     def _wnids(self) -> tuple[str, ...]:
@@ -250,8 +260,3 @@ class ImageNet(Source):
 def _class_ids(mask: bytes) -> Array:
     pixels = decode(mask, min_side=1).astype(np.int32)
     return np.asarray(pixels[..., 0] + 256 * pixels[..., 1])
-
-
-def _failure(identity: str, wnid: str, origin: str, licence: str, reason: str, detail: str) -> Failure:
-    labels = (wnid,) if wnid else ()
-    return Failure(identity, "", "failed", reason, labels=labels, origin=origin, licence=licence, detail=detail)

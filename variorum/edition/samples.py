@@ -13,11 +13,13 @@ from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
 from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, upright_size
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
-from variorum.schemas.canonical import Json, digest
+from variorum.schemas.canonical import Json
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.sample import Encoded, Failure, Sample, check_op
 
-OWN = (*PICTURES, "json", "cls")
+ANNOTATIONS = "annotations.json"
+"""Member with objects, texts and the states of labels, in editions whose source or generators have annotations."""
+OWN = (*PICTURES, "json", "cls", ANNOTATIONS)
 """Members that aren't extras."""
 CAPTION = "txt"
 """Member with the first caption, where the source has captions; WebDataset readers look for it there."""
@@ -42,7 +44,12 @@ TABLED = (
 
 
 def encode_sample(
-    sample: Sample, index: Mapping[str, int], *, original: bool = False, captioned: bool = False
+    sample: Sample,
+    index: Mapping[str, int],
+    *,
+    original: bool = False,
+    captioned: bool = False,
+    annotated: bool = False,
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """A sample as shard members (picture, `json`, `cls` where there are classes, extras) and as a row of the table.
 
@@ -51,9 +58,11 @@ def encode_sample(
         index: class id to class index.
         original: whether an unchanged picture keeps its own bytes; otherwise each picture becomes a PNG.
         captioned: whether to add the member `txt`.
+        annotated: whether to add the member `annotations.json`.
 
     Raises:
-        RecipeError: it has no picture, pixels that PNG can't hold, or an incomplete op.
+        RecipeError: it has no picture, pixels that PNG can't hold, an incomplete op, or annotations in an edition
+            without.
     """
     for op in sample.ops:
         check_op(op)
@@ -81,7 +90,6 @@ def encode_sample(
         "profile": kept.profile if kept else "",
         "digital_source_type": sample.digital_source_type,
         "credentials": sample.credentials,
-        **annotation_fields(sample.annotations, index),
         # two strings: loaders infer a struct's fields from the first rows and drop or refuse what comes later
         "metadata": json.dumps(sample.metadata, sort_keys=True, ensure_ascii=False, allow_nan=False),
         "ops": json.dumps(sample.ops, sort_keys=True, allow_nan=False),
@@ -93,6 +101,12 @@ def encode_sample(
     members["json"] = encode_record(record)
     if index:
         members["cls"] = b"%d" % label
+    if annotated:
+        members[ANNOTATIONS] = encode_record(annotation_fields(sample.annotations, index))
+    elif sample.annotations:
+        raise RecipeError(
+            f"{maker}: gives annotations, which its `annotated` must say, because all samples of an edition are alike"
+        )
     if captioned:
         members.setdefault(CAPTION, sample.annotations.caption().encode())
     gates = sample.ops[-1]["gates"] if sample.ops else {}
@@ -102,7 +116,7 @@ def encode_sample(
         "status": "quarantined" if sample.reason else "accepted",
         "detail": sample.detail,
         "objects": len(sample.annotations.objects),
-        "annotated": annotation_digest(record),
+        "annotated": hashlib.sha256(members[ANNOTATIONS]).hexdigest()[:16] if sample.annotations else "",
     }
     return members, row | _gate_columns(gates)
 
@@ -113,9 +127,9 @@ def encode_record(record: Mapping[str, Json]) -> bytes:
 
 
 def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dict[str, Json]:
-    """The record's `objects`, `texts` and `states`: lists by field, as object detection sets for `datasets` have them.
+    """Objects, texts and states of labels as lists by field, the form of object detection sets for `datasets`.
 
-    The shape is the same for all samples. `category` is the index of the class that `label` names, -1 for none.
+    It is the same for all samples, with empty lists where there is nothing. `category` is the index of the class that `label` names, -1 for none.
     """
     found, texts, states = annotations.objects, annotations.texts, annotations.labels
     return {
@@ -137,12 +151,6 @@ def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dic
             "state": [one.state for one in states],
         },
     }
-
-
-def annotation_digest(record: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits for the annotations of a record; `""` if it has none."""
-    parts = [record.get(name, {}) for name in ("objects", "texts", "states")]
-    return digest(parts)[:16] if any(values for part in parts for values in part.values()) else ""
 
 
 def failure_row(failure: Failure) -> dict[str, Any]:
@@ -186,7 +194,7 @@ def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
             # editions of format 3 have none of the following
             split=record.get("split", ""),
             photograph=record.get("photograph", ""),
-            annotations=_annotations(record),
+            annotations=_annotations(json.loads(members.get(ANNOTATIONS, b"{}"))),
             metadata=json.loads(record.get("metadata", "{}")),
             digital_source_type=record.get("digital_source_type", ""),
             credentials=record.get("credentials", False),

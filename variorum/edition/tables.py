@@ -292,5 +292,3 @@ def licences(table: Any) -> dict[str, int]:
     """Number of accepted pictures by licence."""
     columns = (table.column(name).to_pylist() for name in ("licence", "status"))
     return dict(sorted(Counter(lic for lic, status in zip(*columns, strict=True) if status == "accepted").items()))
-
-

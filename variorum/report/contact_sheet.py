@@ -1,6 +1,6 @@
 """A contact sheet of an edition: one row per source picture, one column per variant.
 
-The cell of a missing variant shows the reason.
+The cell of a missing variant shows the reason. Where the edition has boxes, captions or several splits, cells show them.
 """
 
 from __future__ import annotations
@@ -8,25 +8,60 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from variorum.edition.samples import picture_ending
+from variorum.edition.samples import CAPTION, read_sample
 from variorum.edition.shards import sample_at
 from variorum.edition.store import Store
 from variorum.pixels import decode, decode_mask
+from variorum.report.boxes import draw_boxes
+from variorum.report.contents import contents
 from variorum.report.rows import edition_rows, variants
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.sample import Sample
 
-INK, PAPER, MUTED, WARN = (28, 30, 34), (250, 249, 246), (228, 226, 220), (176, 44, 32)
+INK, PAPER, MUTED, WARN, PALE = (28, 30, 34), (250, 249, 246), (228, 226, 220), (176, 44, 32), (110, 108, 102)
 MAX_CELLS = 400
 ACROSS = 9
 """Cells per row. With few variants, a row shows several pictures of a class."""
+LARGER, FEWER = 1.5, 6
+"""Factor of the size of cells with boxes or captions, and their number per row; with more variants they stay small."""
+LINE = 14
+"""Height of a line below a cell."""
+LONGEST = 300
+"""Characters of a caption that are looked at."""
 
 Record = dict[str, Any]
 Group = dict[str, Record]
 """Records by variant, for the pictures made from one source picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What is drawn on, and what all cells have in common.
+
+    Attributes:
+        image: a Pillow image.
+        draw: its drawing.
+        font: of titles.
+        small: of everything else.
+        cell: width and height of a cell in pixels.
+        names: of classes by id.
+        captioned: whether cells have captions below.
+        split: whether cells have their split below.
+    """
+
+    image: Any
+    draw: Any
+    font: Any
+    small: Any
+    cell: int
+    names: dict[str, str]
+    captioned: bool
+    split: bool
 
 
 def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: int = 12, cell: int = 144) -> bytes:
@@ -39,7 +74,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
         store: its store.
         table: its rows (`edition_rows`), if read already.
         rows: maximum number.
-        cell: width and height of a cell in pixels.
+        cell: width and height of a cell in pixels, without boxes and captions.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -47,40 +82,45 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     columns = variants(manifest)
     masks = ["mask"] if "mask.png" in manifest.members else []
     titles = columns[:1] + masks + columns[1:]
-    across = max(1, ACROSS // max(1, len(titles)))
+    found, captioned, split = contents(table), CAPTION in manifest.members, len(manifest.splits()) > 1
+    across = ACROSS
+    if (captioned or found.objects.number) and len(titles) <= FEWER:
+        cell, across = int(LARGER * cell), FEWER
+    across = max(1, across // max(1, len(titles)))
     most = min(rows, max(1, MAX_CELLS // max(1, len(titles) * across)))
     chosen = _chosen(_groups(manifest, table), most, across)
     width = max((len(groups) for groups in chosen), default=1)
     top, left, gap, between = 44, 128, 4, 10
-    block = len(titles) * (cell + gap) + between
-    sheet = Image.new("RGB", (left + width * block - between + gap, top + len(chosen) * (cell + gap) + gap), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    block, below = len(titles) * (cell + gap) + between, LINE * (split + 2 * captioned)
+    size = left + width * block - between + gap, top + len(chosen) * (cell + below + gap) + gap
+    image = Image.new("RGB", size, PAPER)
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
-    names = dict(manifest.classes)
+    sheet = Sheet(image, ImageDraw.Draw(image), font, small, cell, dict(manifest.classes), captioned, split)
     for number in range(width):
         for column, title in enumerate(titles):
             x = left + number * block + column * (cell + gap)
-            draw.multiline_text((x, 4), _wrap(title.replace("_", " "), cell // 7, 2), INK, font)
+            sheet.draw.multiline_text((x, 4), _wrap(title.replace("_", " "), cell // 7, 2), INK, font)
     for row, groups in enumerate(chosen):
-        y = top + row * (cell + gap)
+        y = top + row * (cell + below + gap)
         first = next(iter(groups[0].values()))
-        label = ", ".join(names.get(label, label) for label in first["labels"]) or "unlabelled"
-        draw.multiline_text((6, y + 4), _wrap(label, 15, 4), INK, font)
+        label = ", ".join(sheet.names.get(label, label) for label in first["labels"])
+        label = label or ("unlabelled" if found.labelled else "")
+        sheet.draw.multiline_text((6, y + 4), _wrap(label, 15, 4), INK, font)
         if across == 1:
-            draw.multiline_text((6, y + 70), _wrap(first["origin"].rsplit("/", 1)[-1], 17, 4), (110, 108, 102), small)
+            sheet.draw.multiline_text((6, y + 70), _wrap(first["origin"].rsplit("/", 1)[-1], 17, 4), PALE, small)
         for number, group in enumerate(groups):
             for column, title in enumerate(titles):
                 x = left + number * block + column * (cell + gap)
-                record = group.get(titles[0] if title == "mask" else title)
-                _draw_cell(sheet, draw, small, store, record, (x, y), cell, mask=title == "mask")
+                mask = title == "mask"
+                _draw_cell(sheet, store, group.get(titles[0] if mask else title), (x, y), mask=mask)
     out = io.BytesIO()
-    sheet.save(out, "PNG", compress_level=6)
+    image.save(out, "PNG", compress_level=6)
     return out.getvalue()
 
 
 def _groups(manifest: Manifest, table: Any) -> list[Group]:
     """The pictures made from each source picture, if there are any."""
-    columns = ["source", "variant", "status", "reason", "labels", "origin", "start", "group", "shard"]
+    columns = ["source", "variant", "status", "reason", "labels", "origin", "split", "start", "group", "shard"]
     family: dict[str, Group] = {}
     for record in table.select(columns).to_pylist():
         place = record["shard"]
@@ -90,51 +130,65 @@ def _groups(manifest: Manifest, table: Any) -> list[Group]:
 
 
 def _chosen(groups: list[Group], rows: int, across: int) -> list[list[Group]]:
-    """The groups of each row: one, or several of a class."""
+    """The groups of each row: one, or several of a class; all rows if there is only one class."""
     if across == 1:
         return [[groups[i]] for i in _spread(len(groups), rows)]
     classes: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
         classes.setdefault(tuple(next(iter(group.values()))["labels"]), []).append(group)
     by_class = [classes[labels] for labels in sorted(classes)]
+    if len(by_class) == 1:
+        picked = [groups[i] for i in _spread(len(groups), rows * across)]
+        return [picked[k : k + across] for k in range(0, len(picked), across)]
     return [[by_class[i][k] for k in _spread(len(by_class[i]), across)] for i in _spread(len(by_class), rows)]
 
 
-def _draw_cell(
-    sheet: Any,
-    draw: Any,
-    font: Any,
-    store: Store,
-    record: Record | None,
-    at: tuple[int, int],
-    cell: int,
-    *,
-    mask: bool,
-) -> None:
+def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int, int], *, mask: bool) -> None:
     from PIL import Image
 
-    x, y = at
-    draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=MUTED)
+    (x, y), cell = at, sheet.cell
+    sheet.draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=MUTED)
     if record is None:
         return
     if record["shard"]:
-        pixels = _picture(store, record, mask=mask)
+        sample = _sample(store, record)
+        pixels = _pixels(sample, mask=mask)
         image = Image.fromarray(pixels)
         image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
         if (times := cell // max(image.size)) > 1:  # a whole multiple keeps the pixels square
             image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
         if record["status"] != "accepted" and not mask:
             image = Image.blend(image, Image.new("RGB", image.size, PAPER), 0.55)
-        sheet.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
+        if not mask:
+            draw_boxes(image, sample.annotations.objects, image.width / pixels.shape[1], sheet.names, sheet.small)
+            _write_below(sheet, record["split"], sample.annotations.caption(), at)
+        sheet.image.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
     if record["status"] != "accepted" and not mask:
-        draw.multiline_text((x + 5, y + 5), _wrap(f"{record['status']}: {record['reason']}", cell // 7, 4), WARN, font)
+        said = _wrap(f"{record['status']}: {record['reason']}", cell // 7, 4)
+        sheet.draw.multiline_text((x + 5, y + 5), said, WARN, sheet.small)
 
 
-def _picture(store: Store, record: Record, *, mask: bool) -> Any:
-    _, data = sample_at(store.path(record["shard"]), record["start"])
+def _write_below(sheet: Sheet, split: str, caption: str, at: tuple[int, int]) -> None:
+    """Write a picture's split and the beginning of its caption below its cell."""
+    x, y = at[0] + 1, at[1] + sheet.cell
+    if sheet.split:
+        sheet.draw.text((x, y), split, PALE, sheet.small)
+        y += LINE
+    if sheet.captioned:
+        for number, line in enumerate(_lines(sheet, caption, 2)):
+            sheet.draw.text((x, y + LINE * number), line, INK, sheet.small)
+
+
+def _sample(store: Store, record: Record) -> Sample:
+    path = store.path(record["shard"])
+    key, members = sample_at(path, record["start"])
+    return read_sample(f"{path}: {key}", members)[0]
+
+
+def _pixels(sample: Sample, *, mask: bool) -> Any:
     if not mask:
-        return decode(data[picture_ending(data)])
-    return np.repeat(decode_mask(data["mask.png"])[..., None], 3, axis=2)
+        return decode(sample.image) if isinstance(sample.image, bytes) else sample.image
+    return np.repeat(decode_mask(sample.extras["mask.png"])[..., None], 3, axis=2)
 
 
 def _spread(total: int, wanted: int) -> Sequence[int]:
@@ -143,3 +197,17 @@ def _spread(total: int, wanted: int) -> Sequence[int]:
 
 def _wrap(text: str, width: int, lines: int) -> str:
     return "\n".join(textwrap.wrap(text, width, break_long_words=True)[:lines])
+
+
+def _lines(sheet: Sheet, text: str, most: int) -> list[str]:
+    """The beginning of a text in lines as wide as a cell, with … at the end if there is more."""
+    left, found = " ".join(text[:LONGEST].split()), list[str]()
+    while left and len(found) < most:
+        stop = len(left)
+        while stop > 1 and sheet.draw.textlength(left[:stop] + "…", sheet.small) > sheet.cell:
+            stop -= 1
+        if stop < len(left) and " " in left[: stop + 1] and len(found) < most - 1:
+            stop = left[: stop + 1].rindex(" ")
+        found.append(left[:stop].rstrip() + ("…" if stop < len(left) and len(found) == most - 1 else ""))
+        left = left[stop:].lstrip()
+    return found

@@ -1,8 +1,9 @@
-"""Differences between two editions: pictures added, dropped, changed or relabelled, and why."""
+"""Differences between two editions: pictures added, dropped, changed, relabelled, moved or annotated, and why."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,11 @@ from variorum.edition.store import Store
 from variorum.report.rows import edition_rows
 from variorum.schemas.manifest import Manifest
 
-COLUMNS = ["id", "sha256", "variant", "status", "reason", "labels", "origin"]
+COLUMNS = ("id", "sha256", "variant", "status", "reason", "labels", "origin", "annotated", "by", "why")
+ALIKE = ("sha256", "labels", "group", "annotated")
+"""What two accepted pictures with the same id may differ in."""
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +23,11 @@ class Change:
     """One picture that differs between two editions.
 
     Attributes:
-        kind: `added`, `dropped`, `changed` (other content under the same id) or `relabelled`.
+        kind: `added`, `dropped`, `changed` (other content under the same id), `relabelled`, `moved` (to another split or
+            configuration) or `annotated` (other objects, texts or label states).
         why: step and reason of the verdict, or the picture's status in the other edition; `""` if unknown.
-        before: the labels in the first edition.
-        after: the labels in the second.
+        before: the labels in the first edition; if `moved`, split and configuration there, `size_0.05/test`.
+        after: the same in the second.
     """
 
     kind: str
@@ -41,24 +47,30 @@ def diff(first: Manifest, second: Manifest, store: Store) -> list[Change]:
         second: the later edition.
         store: the store of both.
     """
-    before, after = _rows(first, store), _rows(second, store)
-    changes = []
-    for sample_id in before.keys() | after.keys():
-        old, new = before.get(sample_id), after.get(sample_id)
-        was, now = _accepted(old), _accepted(new)
-        row = new if now or old is None else old
-        assert row is not None
-        labels = tuple(old["labels"] or ()) if was and old else (), tuple(new["labels"] or ()) if now and new else ()
-        if was and not now:
-            changes.append(_change("dropped", row, _why(new), *labels))
-        elif now and not was:
-            changes.append(_change("added", row, _why(old), *labels))
-        elif was and now and old and new:
-            if old["sha256"] != new["sha256"]:
-                changes.append(_change("changed", row, "", *labels))
-            if labels[0] != labels[1]:
-                changes.append(_change("relabelled", row, _why(new), *labels))
+    pairs = _unlike(_rows(first, store), _rows(second, store))
+    changes = [change for old, new in pairs for change in _changes(old, new)]
     return sorted(changes, key=lambda change: (change.kind, change.why, change.id))
+
+
+def _changes(old: Row | None, new: Row | None) -> Iterator[Change]:
+    """The changes of one picture, from its rows in both editions."""
+    was, now = _accepted(old), _accepted(new)
+    row = new if now or old is None else old
+    assert row is not None
+    before, after = (tuple(one["labels"] or ()) if one and there else () for one, there in ((old, was), (new, now)))
+    if was and not now:
+        yield _change("dropped", row, _why(new), before, after)
+    elif now and not was:
+        yield _change("added", row, _why(old), before, after)
+    elif was and now and old and new:
+        if old["sha256"] != new["sha256"]:
+            yield _change("changed", row, "", before, after)
+        if before != after:
+            yield _change("relabelled", row, _why(new), before, after)
+        if old["group"] != new["group"]:
+            yield _change("moved", row, "", (old["group"],), (new["group"],))
+        if old["annotated"] != new["annotated"]:
+            yield _change("annotated", row, "", before, after)
 
 
 def change_counts(changes: list[Change]) -> list[tuple[str, str, int]]:
@@ -67,10 +79,43 @@ def change_counts(changes: list[Change]) -> list[tuple[str, str, int]]:
     return sorted(((kind, why, number) for (kind, why), number in found.items()), key=lambda x: (x[0], -x[2], x[1]))
 
 
-def _rows(manifest: Manifest, store: Store) -> dict[str, dict[str, Any]]:
-    table = edition_rows(manifest, store)
-    names = [*COLUMNS, *(name for name in ("by", "why") if name in table.column_names)]
-    return {row["id"]: row for row in table.select(names).to_pylist()}
+def _rows(manifest: Manifest, store: Store) -> Any:
+    """The rows of an edition; in format 3 no picture has annotations."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = edition_rows(manifest, store, COLUMNS)
+    names = table.column_names
+    annotated = pc.fill_null(table.column("annotated"), "") if "annotated" in names else pa.array([""] * len(table))
+    kept = table.select([name for name in (*COLUMNS, "group") if name in names and name != "annotated"])
+    return kept.append_column("annotated", annotated).combine_chunks()
+
+
+def _unlike(before: Any, after: Any) -> Iterator[tuple[Row | None, Row | None]]:
+    """The rows of pictures that may differ, in both editions. They are few, so only they become Python objects."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def accepted(table: Any) -> Any:
+        return pc.equal(table.column("status"), "accepted")
+
+    def text(table: Any, name: str) -> Any:
+        column = table.column(name)
+        return pc.binary_join(column, "\0") if pa.types.is_list(column.type) else column
+
+    place = pc.index_in(after.column("id"), value_set=before.column("id"))
+    was, now = pc.fill_null(pc.take(accepted(before), place), False), accepted(after)
+    unlike = pc.xor(was, now)
+    for name in ALIKE:
+        other = pc.not_equal(pc.take(text(before, name), place), text(after, name))
+        unlike = pc.or_(unlike, pc.and_(pc.and_(was, now), pc.fill_null(other, False)))
+    place = place.filter(unlike)
+    old = iter(before.take(place.drop_null()).to_pylist())
+    for known, new in zip(place.is_valid().to_pylist(), after.filter(unlike).to_pylist(), strict=True):
+        yield next(old) if known else None, new
+    gone = pc.is_null(pc.index_in(before.column("id"), value_set=after.column("id")))
+    for row in before.filter(pc.and_(gone, accepted(before))).to_pylist():
+        yield row, None
 
 
 def _accepted(row: dict[str, Any] | None) -> bool:

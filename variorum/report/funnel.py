@@ -19,7 +19,7 @@ NAMES = {
     "review": "sent to people",
     "drop": "dropped",
 }
-COLUMNS = ("variant", "status", "labels", "origin", "licence", "action", "by", "why", "given")
+COLUMNS = ("variant", "status", "labels", "origin", "licence", "split", "config", "action", "by", "why", "given")
 """Columns that are counted. The last four are missing in an edition that isn't a release."""
 TOUCHED = ("drop", "relabel", "review")
 """Actions whose reasons are counted by group."""
@@ -62,7 +62,8 @@ class Funnel:
     Attributes:
         stages: (stage, number of pictures), from first to last.
         reasons: (action, step, reason, number of pictures), most frequent first.
-        groups: by kind (`class`, `variant`, `source`, `licence`), the groups by name, most affected first.
+        groups: by kind (`class`, `variant`, `source`, `licence`; with several also `split` and `configuration`), the
+            groups by name, most affected first.
         class_folders: whether the class folders are the pictures' only folders, so that there are no `source` groups.
     """
 
@@ -76,7 +77,10 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
     """The counts of a release, or the first stages of an edition, from its `edition_rows`."""
     names = dict(manifest.classes)
     reasons: Counter[tuple[str, str, str]] = Counter()
-    groups: dict[str, dict[str, Group]] = {"class": {}, "variant": {}, "source": {}, "licence": {}}
+    more = {"split": "split"} if len(manifest.splits()) > 1 else {}
+    if len(manifest.configs()) > 1 and manifest.recipe.get("configs") not in ("variant", "licence"):
+        more["configuration"] = "config"
+    groups: dict[str, dict[str, Group]] = {kind: {} for kind in ("class", "variant", "source", "licence", *more)}
     tried = made = judged = kept = 0
     folders = False
     for batch in rows.select([name for name in COLUMNS if name in rows.column_names]).to_batches():
@@ -98,6 +102,7 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
                 "variant": row["variant"],
                 "source": source_of(row["origin"], labels[0], name),
                 "licence": row["licence"] or "none given",
+                **{kind: row[column] for kind, column in more.items()},
             }
             for kind, place in places.items():
                 group = groups[kind].setdefault(place, Group())

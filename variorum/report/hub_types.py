@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from variorum.edition.samples import ANNOTATIONS
 from variorum.edition.shards import PICTURES
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import QUARANTINE, Manifest, Shard, config_of, split_of
@@ -27,6 +28,8 @@ def features(manifest: Manifest) -> Any:
     for member in manifest.members:
         if member == "json":
             columns[member] = record(manifest)
+        elif member == ANNOTATIONS:
+            columns[member] = annotations(manifest)
         elif member == "cls":
             columns[member] = ClassLabel(names=[name for _, name in manifest.classes])
         elif member in PICTURES or member.endswith(".png"):
@@ -40,18 +43,27 @@ def features(manifest: Manifest) -> Any:
 
 def record(manifest: Manifest) -> dict[str, Any]:
     """The types of the `json` member."""
-    from datasets import ClassLabel, List, Value
+    from datasets import List, Value
 
-    text, number = Value("string"), Value("float32")
+    text = Value("string")
     found: dict[str, Any] = {name: text for name in RECORD} | {"labels": List(text)}
     if manifest.format == 3:
         return found
-    # an edition without classes has -1 in these lists, which a ClassLabel without names can't hold
-    category = ClassLabel(names=[name for _, name in manifest.classes]) if manifest.classes else Value("int64")
     return found | {
         **dict.fromkeys(("photograph", "split", "profile", "digital_source_type", "metadata"), text),
         **dict.fromkeys(("width", "height", "orientation"), Value("int32")),
         "credentials": Value("bool"),
+    }
+
+
+def annotations(manifest: Manifest) -> dict[str, Any]:
+    """The types of the `annotations.json` member."""
+    from datasets import ClassLabel, List, Value
+
+    text, number = Value("string"), Value("float32")
+    # an edition without classes has -1 in these lists, which a ClassLabel without names can't hold
+    category = ClassLabel(names=[name for _, name in manifest.classes]) if manifest.classes else Value("int64")
+    return {
         "objects": {
             "bbox": List(List(number, length=4)),
             "category": List(category),
@@ -102,9 +114,7 @@ def configurations(manifest: Manifest) -> dict[str, dict[str, tuple[str, list[Sh
         above = "*/" if own else ""
         found[ALL] = {split: (f"data/{above}{split}-*.tar", shards(None, split)) for split in splits}
     for name, there in own.items():
-        found[name] = {
-            split: (f"data/{name}/{split}-*.tar", shards(name, split)) for split in splits if split in there
-        }
+        found[name] = {split: (f"data/{name}/{split}-*.tar", shards(name, split)) for split in splits if split in there}
     if QUARANTINE in manifest.shards:
         found[QUARANTINE] = {QUARANTINE: (f"data/{QUARANTINE}-*.tar", manifest.shards[QUARANTINE])}
     return found
@@ -126,7 +136,9 @@ def read_back(folder: str, manifest: Manifest) -> str:
             rows = load_dataset(folder, None if name == ALL else name, split=split)
             expected = sum(shard.samples for shard in shards)
             if len(rows) != expected:
-                raise StoreError(f"load_dataset({folder!r}) gives {len(rows)} rows, the edition has {expected} pictures")
+                raise StoreError(
+                    f"load_dataset({folder!r}) gives {len(rows)} rows, the edition has {expected} pictures"
+                )
             if name == ALL:
                 first = rows[0]
                 picture = next(first[column] for column in rows.column_names if column in PICTURES and first[column])

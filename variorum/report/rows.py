@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from variorum.edition.store import Store
@@ -27,18 +28,23 @@ COLUMNS = (
     "given",
 )
 """Columns of reports. The last four are null for units without verdicts."""
+PLACE = ("source", "status", "start", "split", "config")
+"""Columns that are always read: they say where a picture lies."""
 
 
-def edition_rows(manifest: Manifest, store: Store) -> Any:
-    """One row per picture, made or not: `COLUMNS`, its `group`, and `shard`, the shard's index there, or -1."""
+def edition_rows(manifest: Manifest, store: Store, columns: Sequence[str] = COLUMNS) -> Any:
+    """One row per picture, made or not: these columns as far as the edition has them, and `PLACE`.
+
+    Added are its `group`, and `shard`, the shard's index in the group, or -1.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    tables = []
+    tables, wanted = [], {*columns, *PLACE}
     passed = dict.fromkeys(manifest.shards, 0)
     for info in manifest.rows:
-        table = read_part(store, info, lambda schema: [name for name in COLUMNS if name in schema.names])
+        table = read_part(store, info, lambda schema: [name for name in schema.names if name in wanted])
         groups, shard = row_groups(table), np.full(len(table), -1)
         for group in groups.unique().to_pylist():
             if group:  # a unit has at most one shard in a group

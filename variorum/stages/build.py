@@ -51,6 +51,7 @@ RECORDED = (
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
 
+
 class Build:
     """The recipe's units; `then` are the components that will work on the edition, whose models are checked too."""
 
@@ -92,7 +93,11 @@ class Build:
             return done
         began = time.time(), time.process_time()
         index = {info.id: position for position, info in enumerate(recipe.source.classes(ctx))}
-        captioned = recipe.source.captioned(ctx)
+        form = {
+            "original": recipe.masters == "original",
+            "captioned": recipe.source.captioned(ctx),
+            "annotated": recipe.source.annotated(ctx) or any(one.annotated for one in recipe.generate),
+        }
         failures: list[Failure] = []
         roots: dict[str, str] = {}
         read = decoded(recipe.source.read(part.start, part.stop, ctx), advance)
@@ -111,9 +116,7 @@ class Build:
                     failures.append(item)
                     continue
                 check_new(item, made_ids)
-                members, row = encode_sample(
-                    item, index, original=recipe.masters == "original", captioned=captioned
-                )
+                members, row = encode_sample(item, index, **form)
                 config = config_of_sample(recipe.configs, item)
                 group = QUARANTINE if item.reason else group_of(config, item.split)
                 shards.write(group, item.id, members, {**row, "config": config, "source": _root(item, roots)})

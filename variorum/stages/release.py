@@ -312,9 +312,7 @@ def added_content(ledger: Ledger, part: ReleaseUnit, store: Store) -> dict[str, 
         tables = [[(info, 0, size) for info, size in zip(measured[part.shard :], sizes, strict=False)]]
         tables += [[(scored, part.row, len(pictures))]] if scored else []
         for parts in tables:
-            rows = [
-                read_rows(store, info, ["id", "sha256", column], row, row + number) for info, row, number in parts
-            ]
+            rows = [read_rows(store, info, ["id", "sha256", column], row, row + number) for info, row, number in parts]
             if not rows or any(one is None for one in rows):
                 continue
             *keys, content = ([x for one in rows for x in one.column(n).to_pylist()] for n in ("id", "sha256", column))

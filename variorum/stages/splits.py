@@ -91,9 +91,7 @@ def config_name(field: str, value: Json) -> str:
     return name
 
 
-def moved_splits(
-    manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verdict], store: Store
-) -> dict[str, Split]:
+def moved_splits(manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verdict], store: Store) -> dict[str, Split]:
     """New split by photograph, for photographs that are copies of one on another side and stay in the release.
 
     Only copies that the detector `duplicates` proved by their pixels or hashes count. They get the split of the one

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from variorum.generators.sources.reading.rows import failed
 from variorum.machine.file_hashes import file_hashes
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import digest
@@ -49,24 +50,14 @@ def find_pictures(root: Path, masks: Path | None, where: str) -> tuple[Picture, 
         if folder is not None and not folder.is_dir():
             what = "is a file" if folder.exists() else "doesn't exist"
             raise SourceError(f"{where}: {name} {folder} {what}; it must be a folder with pictures")
-    inside = root.resolve()
+    files, outside = files_below(root, lambda name: Path(name).suffix.lower() in EXTENSIONS)
     found: list[Picture] = []
-    outside = 0
-    for folder_name, subfolders, files in os.walk(root):
-        folder = Path(folder_name)
-        outside += sum((folder / name).is_symlink() for name in subfolders)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in files:
-            file = folder / name
-            if name.startswith(".") or file.suffix.lower() not in EXTENSIONS:
-                continue
-            if file.is_symlink() and not file.resolve().is_relative_to(inside):
-                outside += 1
-                continue
-            relative = file.relative_to(root)
-            found.append(
-                Picture(relative.as_posix(), file, masks / relative.with_suffix(".png") if masks is not None else None)
-            )
+    for file in files:
+        relative = file.relative_to(root)
+        key = relative.as_posix()
+        if not key.isascii() and not _is_utf8(key):
+            raise SourceError(f"{where}: the name {key!r} in {root} isn't UTF-8; rename it")
+        found.append(Picture(key, file, masks / relative.with_suffix(".png") if masks is not None else None))
     if outside:
         log.warning("%s: %d links in %s, to folders or to files outside of it, were not followed", where, outside, root)
     if not found:
@@ -74,6 +65,29 @@ def find_pictures(root: Path, masks: Path | None, where: str) -> tuple[Picture, 
         endings = ", ".join(sorted(EXTENSIONS))
         raise SourceError(f"{where}: no picture in {root}{links}; files that are read end in {endings}")
     return tuple(sorted(found, key=lambda picture: picture.key))
+
+
+def files_below(root: Path, wanted: Callable[[str], bool]) -> tuple[list[Path], int]:
+    """The files under a folder whose names are wanted, in no order, and how many links were not followed.
+
+    Hidden files and folders are skipped, links as `find_pictures` says.
+    """
+    inside = root.resolve()
+    found: list[Path] = []
+    outside = 0
+    for folder_name, subfolders, files in os.walk(root):
+        folder = Path(folder_name)
+        outside += sum((folder / name).is_symlink() for name in subfolders)
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in files:
+            if name.startswith(".") or not wanted(name):
+                continue
+            file = folder / name
+            if file.is_symlink() and not file.resolve().is_relative_to(inside):
+                outside += 1
+            else:
+                found.append(file)
+    return found, outside
 
 
 def pin_pictures(root: Path, pictures: Sequence[Picture]) -> str:
@@ -89,38 +103,35 @@ def pin_pictures(root: Path, pictures: Sequence[Picture]) -> str:
     )
 
 
-def outline_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str) -> Sample:
+def outline_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str, split: str = "") -> Sample:
     """The sample without the picture."""
-    return Sample(source_id(source, picture.key), b"", labels, origin=picture.key, licence=licence)
+    return Sample(source_id(source, picture.key), b"", labels, origin=picture.key, licence=licence, split=split)
 
 
-def read_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str) -> Sample | Failure:
+def read_picture(picture: Picture, sample: Sample) -> Sample | Failure:
     """The sample with the picture's bytes as stored, and with `mask.png` if it has a mask.
 
     A picture or mask that can't be read, or a mask whose size differs from its upright picture's, is a `Failure`.
+
+    Args:
+        picture: where they are.
+        sample: what is known of it, as from `outline_picture`.
     """
-    identity = source_id(source, picture.key)
-
-    def failure(reason: str, detail: str) -> Failure:
-        return Failure(
-            identity, "", "failed", reason, labels=labels, origin=picture.key, licence=licence, detail=detail
-        )
-
     try:
         image = picture.file.read_bytes()
     except OSError as error:
-        return failure("unreadable", f"{picture.key}: {error.strerror}")
+        return failed(sample, "unreadable", f"{picture.key}: {error.strerror}")
     extras = {}
     if picture.mask is not None:
         try:
             extras["mask.png"] = picture.mask.read_bytes()
         except FileNotFoundError:
-            return failure("no_mask", f"no {picture.mask.name} for {picture.key} in the masks' folder")
+            return failed(sample, "no_mask", f"no {picture.mask.name} for {picture.key} in the masks' folder")
         except OSError as error:
-            return failure("no_mask", f"{picture.mask.name}: {error.strerror}")
+            return failed(sample, "no_mask", f"{picture.mask.name}: {error.strerror}")
         if wrong := mask_trouble(image, extras["mask.png"]):
-            return failure(*wrong)
-    return Sample(identity, image, labels, origin=picture.key, licence=licence, extras=extras)
+            return failed(sample, *wrong)
+    return replace(sample, image=image, extras=extras)
 
 
 def mask_trouble(image: bytes, mask: bytes) -> tuple[str, str] | None:
@@ -136,3 +147,11 @@ def mask_trouble(image: bytes, mask: bytes) -> tuple[str, str] | None:
     if mask_size != size:
         return "mask_size", f"the mask has {mask_size[0]} x {mask_size[1]} pixels, the picture {size[0]} x {size[1]}"
     return None
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

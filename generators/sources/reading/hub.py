@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,19 @@ DataFiles = str | list[str] | dict[str, str | list[str]]
 
 
 @dataclass(frozen=True)
-class HubTable:
-    """One split of a dataset, opened at first use.
+class HubDataset:
+    """A dataset, opened at first use.
 
     Attributes:
-        dataset: a Hub id, a local folder, or the name of a builder (`parquet`, `imagefolder`) that reads `data_files`.
+        name: a Hub id, a local folder, or the name of a builder (`parquet`, `imagefolder`) that reads `data_files`.
         config: the dataset's configuration, if it has several.
-        split: the split's name.
         commit: branch, tag or commit on the Hub; None is its default branch.
         data_files: patterns of the files to read.
         where: what errors call the source.
     """
 
-    dataset: str
+    name: str
     config: str | None
-    split: str
     commit: str | None
     data_files: DataFiles | None
     where: str
@@ -42,28 +41,76 @@ class HubTable:
     @property
     def local(self) -> bool:
         """Whether the data lies on this machine rather than on the Hub."""
-        builder = self.data_files is not None and "/" not in self.dataset
-        return builder or Path(self.dataset).expanduser().exists()
+        builder = self.data_files is not None and "/" not in self.name
+        return builder or Path(self.name).expanduser().exists()
 
     @cached_property
-    def _builder(self) -> Any:
+    def builder(self) -> Any:
+        """The dataset as `datasets` opens it. Raises SourceError if it can't be opened."""
         import datasets
 
-        name = str(Path(self.dataset).expanduser()) if Path(self.dataset).expanduser().is_dir() else self.dataset
+        folder = Path(self.name).expanduser()
+        name = str(folder) if folder.is_dir() else self.name
         try:
             return datasets.load_dataset_builder(
                 name, name=self.config, revision=self.commit, data_files=self.data_files
             )
         except Exception as error:  # Hub, network, builder and file errors have no common base; each says what to do
-            raise SourceError(f"{self.where}: dataset {self.dataset!r} can't be opened: {_line(error)}") from error
+            raise SourceError(f"{self.where}: dataset {self.name!r} can't be opened: {_line(error)}") from error
+
+    @cached_property
+    def files(self) -> Mapping[str, tuple[str, ...]]:
+        """The files of each split: local paths, or Hub URLs with the commit."""
+        splits = self.builder.config.data_files or {}
+        if not splits:
+            raise SourceError(
+                f"{self.where}: {self.name!r} lists no data files; only datasets of data files can be read, loading "
+                f"scripts are never run"
+            )
+        return {str(split): tuple(map(str, files)) for split, files in splits.items()}
+
+    def table(self, split: str) -> HubTable:
+        """One split of it."""
+        return HubTable(self, split)
+
+    def pin(self, splits: Sequence[str]) -> str:
+        """Digest of these splits' files: of their content if local, of their URLs with the commit on the Hub."""
+        files = [self.table(split).files for split in splits]
+        local = [Path(file) for file in chain.from_iterable(files) if "://" not in file]
+        hashes = dict(zip(map(str, local), file_hashes(_folder(local), local), strict=True))
+        pins: list[Json] = []
+        for split, found in zip(splits, files, strict=True):
+            folder = _folder([Path(file) for file in found if file in hashes])
+            parts: list[Json] = [
+                [Path(file).relative_to(folder).as_posix(), hashes[file]] if file in hashes else file for file in found
+            ]
+            pins.append(digest([self.config, split, parts]))
+        return str(pins[0]) if len(pins) == 1 else digest(pins)
+
+
+@dataclass(frozen=True)
+class HubTable:
+    """One split of a dataset, opened at first use."""
+
+    dataset: HubDataset
+    split: str
+
+    @property
+    def local(self) -> bool:
+        """Whether the data lies on this machine rather than on the Hub."""
+        return self.dataset.local
+
+    @property
+    def _what(self) -> str:
+        return f"{self.dataset.where}: split {self.split!r} of {self.dataset.name!r}"
 
     @cached_property
     def _stream(self) -> Any:
         assert self.files  # raises what is wrong with the split
         try:
-            return self._builder.as_streaming_dataset(split=self.split)
+            return self.dataset.builder.as_streaming_dataset(split=self.split)
         except Exception as error:  # an unknown split is a ValueError here and a KeyError there
-            raise SourceError(f"{self.where}: split {self.split!r} of {self.dataset!r}: {_line(error)}") from error
+            raise SourceError(f"{self._what}: {_line(error)}") from error
 
     @cached_property
     def features(self) -> Mapping[str, Any]:
@@ -71,39 +118,25 @@ class HubTable:
         stream = self._stream
         known = stream.features or stream._resolve_features().features
         if not known:
-            raise SourceError(f"{self.where}: split {self.split!r} of {self.dataset!r} is empty")
+            raise SourceError(f"{self._what} is empty")
         return dict(known)
 
     def need(self, column: str) -> None:
         """Raise SourceError, listing the columns, if this one is missing."""
         if column not in self.features:
             known = ", ".join(self.features)
-            raise SourceError(f"{self.where}: no column {column!r} in {self.dataset!r}; there are: {known}")
+            where, name = self.dataset.where, self.dataset.name
+            raise SourceError(f"{where}: no column {column!r} in {name!r}, split {self.split!r}; there are: {known}")
 
     @cached_property
     def files(self) -> tuple[str, ...]:
         """The split's files: local paths, or Hub URLs with the commit."""
-        splits = self._builder.config.data_files or {}
-        if not splits:
-            raise SourceError(
-                f"{self.where}: {self.dataset!r} lists no data files; only datasets of data files can be read, loading "
-                f"scripts are never run"
-            )
-        found = splits.get(self.split)
+        found = self.dataset.files.get(self.split)
         if not found:
-            known = ", ".join(map(str, splits))
-            raise SourceError(f"{self.where}: no split {self.split!r} in {self.dataset!r}; there are: {known}")
-        return tuple(str(file) for file in found)
-
-    def pin(self) -> str:
-        """Digest of the split's files: of their content if local, of their URLs with the commit on the Hub."""
-        paths = [Path(file) for file in self.files if "://" not in file]
-        folder = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
-        hashes = dict(zip(map(str, paths), file_hashes(folder, paths), strict=True))
-        parts: list[Json] = [
-            [Path(file).relative_to(folder).as_posix(), hashes[file]] if file in hashes else file for file in self.files
-        ]
-        return digest([self.config, self.split, parts])
+            known = ", ".join(self.dataset.files)
+            where, name = self.dataset.where, self.dataset.name
+            raise SourceError(f"{where}: no split {self.split!r} in {name!r}; there are: {known}")
+        return found
 
     def size(self) -> int:
         """Rows of the split, as declared, or counted."""
@@ -111,7 +144,7 @@ class HubTable:
 
     @cached_property
     def _size(self) -> int:
-        splits = self._builder.info.splits or {}
+        splits = self.dataset.builder.info.splits or {}
         declared = splits[self.split].num_examples if self.split in splits else None
         if declared:
             return int(declared)
@@ -137,9 +170,17 @@ class HubTable:
             stream = stream.take(max(0, stop - start))
         return iter(stream)
 
-    def distinct(self, column: str) -> list[Any]:
-        """The distinct values of a column, sorted; reads the whole column."""
-        return sorted({row[column] for row in self.rows(0, None, (), (column,)) if row[column] is not None})
+    def values(self, column: str) -> Iterator[Any]:
+        """The values of a column, without None; reads the whole column."""
+        return (row[column] for row in self.rows(0, None, (), (column,)) if row[column] is not None)
+
+    def described(self, column: str) -> Json:
+        """The type of a column, as `datasets` writes it into files."""
+        import datasets
+
+        self.need(column)
+        kind: Json = datasets.Features({column: self.features[column]}).to_dict()[column]
+        return kind
 
     def picture_bytes(self, cell: Any) -> bytes | None:
         """The stored bytes of an undecoded picture cell; None for an empty cell.
@@ -166,6 +207,11 @@ class HubTable:
     @cached_property
     def _own_files(self) -> frozenset[str]:
         return frozenset(self.files)
+
+
+def _folder(paths: Sequence[Path]) -> Path:
+    """The folder that all of these files lie in."""
+    return Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
 
 
 def _line(error: Exception) -> str:

@@ -32,19 +32,25 @@ class Element(NamedTuple):
         array: the key of the array.
         start: position of its first byte in the file.
         length: in bytes.
-        value: with texts in Latin-1; `reread` has the true ones.
+        text: the bytes, as Latin-1.
+        value: what they hold; `exact` is right for texts that aren't ASCII too.
     """
 
     array: str
     start: int
     length: int
+    text: str
     value: Any
+
+    def exact(self) -> Any:
+        """The value. Raises ValueError if a text in it isn't UTF-8."""
+        return self.value if self.text.isascii() else json.loads(self.text.encode("latin-1").decode("utf-8"))
 
 
 def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]:
     """The elements of all arrays in the object that a JSON file holds, in the order of the file.
 
-    An array that is empty gives one element without length, so that its presence is known. Other values are passed over.
+    An empty array gives one element without length, so that its presence is known. Other values are passed over.
 
     Args:
         path: of the file.
@@ -57,11 +63,11 @@ def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]
     try:
         with path.open("rb") as file:
             text = _Text(file, where, block)
-            text.take("{", "it must start with {")
+            text.take("{", "a COCO file starts with {, expected it")
             while text.peek() != "}":
-                key, _, _ = text.value()
+                key, _, part = text.value()
                 if not isinstance(key, str):
-                    raise text.error("expected a key in quotes")
+                    raise text.error(f"expected a key in quotes instead of {part[:20]}")
                 text.take(":", "expected : after a key")
                 if text.peek() == "[":
                     yield from _array(text, key)
@@ -75,27 +81,18 @@ def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]
                     raise text.error("expected , or }")
             text.take("}", "")
             if text.peek():
-                raise text.error("expected nothing after the last }")
+                raise text.error("expected the end of the file")
     except OSError as error:
         raise SourceError(f"{where} can't be read: {error.strerror}") from None
-
-
-def reread(data: bytes) -> Any:
-    """An element from its bytes.
-
-    Raises:
-        ValueError: a text in it isn't UTF-8, or the bytes are those of another file.
-    """
-    return json.loads(data.decode("utf-8"))
 
 
 def _array(text: _Text, key: str) -> Iterator[Element]:
     start = text.take("[", "")
     if text.peek() == "]":
-        yield Element(key, start, 0, None)
+        yield Element(key, start, 0, "", None)
     while text.peek() != "]":
-        value, start, length = text.value()
-        yield Element(key, start, length, value)
+        value, start, part = text.value()
+        yield Element(key, start, len(part), part, value)
         if text.peek() == ",":
             text.take(",", "")
             if text.peek() == "]":
@@ -121,8 +118,9 @@ class _Text:
     def error(self, what: str, at: int | None = None) -> SourceError:
         """A SourceError with the position in the file."""
         at = self._at if at is None else at
-        short = ", where it ends: it is cut short" if self._ended and at >= len(self._text.rstrip()) else ""
-        return SourceError(f"{self.where} is no valid JSON object at byte {self._passed + at}{short}; {what}")
+        cut = self._ended and (at >= len(self._text.rstrip()) or what.startswith("unterminated"))
+        place = f"is cut short: it ends at byte {self._passed + len(self._text)}" if cut else "is no valid JSON"
+        return SourceError(f"{self.where} {place}; {what} at byte {self._passed + at}")
 
     def peek(self) -> str:
         """The next character that is no white space; `""` at the end."""
@@ -140,24 +138,24 @@ class _Text:
         self._at += 1
         return self._passed + self._at - 1
 
-    def value(self) -> tuple[Any, int, int]:
-        """The next value, the position of its first byte, and its length."""
+    def value(self) -> tuple[Any, int, str]:
+        """The next value, the position of its first byte, and its text."""
         self.peek()
         while True:
             try:
                 value, end = _scan(self._text, self._at)
-            except RecursionError:
-                raise self.error("values are nested too deep") from None
-            except ValueError as error:
-                if self._ended:
-                    message = getattr(error, "msg", str(error))
-                    raise self.error(message.lower(), getattr(error, "pos", None)) from None
-            else:
                 if end < len(self._text) or self._ended:  # a number at the edge may go on
                     start, self._at = self._at, end
-                    return value, self._passed + start, end - start
-            if len(self._text) - self._at > LARGEST:
-                raise self.error(f"no value ends within {LARGEST} bytes, or it has an error")
+                    return value, self._passed + start, self._text[start:end]
+                at, what = self._at, "a value is too large"
+            except RecursionError:
+                raise self.error("values are nested too deep") from None
+            except json.JSONDecodeError as error:
+                at, what = error.pos, error.msg[0].lower() + error.msg[1:]
+            except ValueError as error:  # an integer of thousands of digits
+                at, what = self._at, str(error)
+            if self._ended or len(self._text) - self._at > LARGEST:
+                raise self.error(what, at)
             self._more()
 
     def _more(self) -> None:

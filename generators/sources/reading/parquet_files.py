@@ -33,8 +33,10 @@ BUFFER = 8 << 20
 """Bytes that are requested at a time."""
 FOOTERS = 16
 """Footers that are read at once; they lie in as many files, each perhaps far away."""
-VERSIONS = ("ETag", "etag", "blob_id", "md5Hash", "Content-MD5", "content_md5", "LastModified", "last_modified")
-VERSIONS += ("mtime", "created")
+VERSIONS = (
+    *("ETag", "etag", "blob_id", "md5Hash", "Content-MD5", "content_md5"),
+    *("LastModified", "last_modified", "mtime", "created"),
+)
 """Where the file systems of fsspec say which version of a file they have, the surest first."""
 
 
@@ -273,7 +275,11 @@ def _group_rows(file: File, group: int, start: int, stop: int, columns: Sequence
 def _relative(urls: Sequence[str]) -> list[str]:
     """Paths from the folder that all of these lie in, without what follows a question mark."""
     parts = [url.partition("?")[0].split("/") for url in urls]
-    shared = len(os.path.commonprefix([part[:-1] for part in parts]))
+    shared = 0
+    for folder in zip(*(part[:-1] for part in parts), strict=False):
+        if len(set(folder)) > 1:
+            break
+        shared += 1
     return ["/".join(part[shared:]) for part in parts]
 
 

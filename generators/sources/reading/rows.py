@@ -7,10 +7,12 @@ quarantined, with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from typing import Any
+
+import numpy as np
 
 from variorum.generators.sources.reading.objects import NAMES, BadObjects, BoxFormat, checked, read_objects
 from variorum.generators.sources.reading.texts import BadText, read_texts, text_of
@@ -179,6 +181,8 @@ def plain(value: Any) -> Json:
         return {_text(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     return _text(value)
@@ -220,6 +224,17 @@ def category_names(feature: Any) -> tuple[str, ...] | None:
     if not isinstance(feature, Mapping) or isinstance(feature.get("_type"), str):
         return None
     return next((label_names(feature[key]) for key in CATEGORIES if key in feature), None)
+
+
+def categories_of(value: Any) -> Iterator[str | int]:
+    """The categories in a value that `read_objects` reads; what isn't a category is left to it."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    for part in parts:
+        named = (part.get(key) for key in CATEGORIES) if isinstance(part, Mapping) else ()
+        found = next((item for item in named if item is not None), None)
+        for category in found if isinstance(found, list | tuple) else [found]:
+            if isinstance(category, str | int) and category not in ("", -1):
+                yield category
 
 
 def _held(feature: Any) -> Any:

@@ -25,7 +25,7 @@ COMPRESSED = {
 }
 """First bytes of compressed files, with the format's name and the program that unpacks it."""
 
-_PAX_WORDS = (b"path=", b"size=", b"GNU.sparse.")
+_PAX_NEEDED = re.compile(rb"path=|size=|GNU\.sparse\.")
 """What matters in PAX headers. `webdataset` writes one for every member, with nothing but the time in it."""
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
 
@@ -96,7 +96,7 @@ def walk(data: Bytes) -> Iterator[Member]:
                     raise _Broken
                 if kind == b"L":
                     pax["path"] = _text(content.partition(b"\0")[0])
-                elif kind != b"K" and any(word in content for word in _PAX_WORDS):
+                elif kind != b"K" and _PAX_NEEDED.search(content):
                     (for_all if kind == b"g" else pax).update(_pax(content))
                 offset = start + _padded(size)
                 end = max(end, start)

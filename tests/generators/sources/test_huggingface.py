@@ -65,7 +65,7 @@ def test_rows_without_a_picture_fail_and_no_foreign_file_is_read(parquet, ctx):
     source = HuggingFace(dataset="parquet", data_files=parquet, image="photo")
     empty, foreign = source.read(5, 7, ctx)
     assert isinstance(empty, Failure)
-    assert empty.reason == "empty"
+    assert empty.reason == "no_picture"
     assert isinstance(foreign, Failure)
     assert foreign.reason == "unreadable"
 

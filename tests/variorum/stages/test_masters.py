@@ -164,6 +164,7 @@ def test_a_damaged_picture_is_a_row_with_a_reason(mixed, tmp_path):
     assert (row["origin"], row["reason"], row["start"]) == ("x/cut.jpg", "truncated", -1)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves a file open
 def test_mixed_formats_load(mixed, tmp_path):
     """`datasets` gives a column per format, one of which isn't empty; `webdataset` takes the first that is there."""
     store = Store(str(tmp_path / "store"))

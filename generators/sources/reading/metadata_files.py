@@ -1,0 +1,258 @@
+"""Files that say what the pictures of a folder are: CSV, JSON lines and parquet, with a column `file_name`.
+
+A CSV or parquet file is kept as an Arrow table. Of a file of JSON lines only the positions of its lines are kept, and a
+line is parsed again when its picture is read, so that rows of any shape go together.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from abc import ABC, abstractmethod
+from codecs import getincrementaldecoder
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from variorum.generators.sources.reading import arrow
+from variorum.generators.sources.reading.rows import categories_of, category_names, label_names
+from variorum.schemas.errors import SourceError
+
+NAME, LABEL, OBJECTS = "file_name", "label", "objects"
+CAPTIONS = ("text", "caption", "captions")
+LICENCES = ("licence", "license")
+TEXTS = (NAME, *CAPTIONS, *LICENCES)
+"""Columns whose values are texts, also where they look like numbers."""
+CHUNK = 1 << 20
+
+
+class MetadataFile(ABC):
+    """One file.
+
+    Attributes:
+        shown: its path from the folder of pictures, for people.
+        columns: all columns but `file_name`.
+        names: `file_name` of each row.
+        label_names: class names by integer label, if the file has them.
+        category_names: class names by integer category, if the file has them.
+    """
+
+    unit = "row"
+
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
+        self.columns: tuple[str, ...] = ()
+        self.names: pa.Array = pa.array([], pa.string())
+        self.label_names: tuple[str, ...] | None = None
+        self.category_names: tuple[str, ...] | None = None
+
+    @abstractmethod
+    def row(self, number: int) -> dict[str, Any]:
+        """A row's values by column."""
+
+    @abstractmethod
+    def labels(self) -> set[str | int]:
+        """The values of the column `label`."""
+
+    @abstractmethod
+    def categories(self) -> set[str | int]:
+        """The categories in the column `objects`."""
+
+    def place(self, number: int) -> str:
+        """Where a row stands, for people."""
+        return f"{self.shown}, {self.unit} {number + 1}"
+
+
+class TableFile(MetadataFile):
+    """A CSV or parquet file. Rows are counted from 1, without the header."""
+
+    def __init__(self, shown: str, table: pa.Table) -> None:
+        super().__init__(shown)
+        check_columns(shown, table.schema.names)
+        types = {name: table.schema.field(name).type for name in table.schema.names}
+        if not arrow.is_text(types[NAME]):
+            raise SourceError(f"{shown}: column file_name holds {types[NAME]}; it must hold texts")
+        for name, kind, wanted in (
+            (LABEL, arrow.kind_of_label, "texts or integers"),
+            (OBJECTS, arrow.kind_of_objects, "structs, which CSV can't; write metadata.jsonl or metadata.parquet"),
+            *((name, arrow.kind_of_metadata, "values that JSON can hold, so no bytes") for name in table.schema.names),
+        ):
+            if name in types and not pa.types.is_null(types[name]) and not kind(types[name]):
+                raise SourceError(f"{shown}: column {name} holds {types[name]}; it must hold {wanted}")
+        described = arrow.features(table.schema)
+        self.label_names = label_names(described.get(LABEL))
+        self.category_names = category_names(described.get(OBJECTS))
+        self.columns = tuple(name for name in table.schema.names if name != NAME)
+        self.names = table.column(NAME)
+        self._table = table.combine_chunks().select(self.columns)
+
+    def row(self, number: int) -> dict[str, Any]:
+        """A row's values by column."""
+        return {name: column[number].as_py() for name, column in zip(self.columns, self._table.columns, strict=True)}
+
+    def labels(self) -> set[str | int]:
+        """The values of the column `label`."""
+        return set(self._table.column(LABEL).unique().to_pylist()) - {None, ""}
+
+    def categories(self) -> set[str | int]:
+        """The categories in the column `objects`."""
+        cells = (cell for chunk in self._table.column(OBJECTS).chunks for cell in chunk)
+        return {category for cell in cells for category in categories_of(cell.as_py())}
+
+
+class LinesFile(MetadataFile):
+    """A file of JSON lines. Lines are counted from 1, with empty ones."""
+
+    unit = "line"
+
+    def __init__(self, shown: str, file: Path) -> None:
+        super().__init__(shown)
+        self._file = file
+        self._labels: set[str | int] = set()
+        self._categories: set[str | int] = set()
+        columns: dict[str, None] = {}
+        names, starts, lines, start = [], [], [], 0
+        for line, data in enumerate(_lines(file)):
+            if data.strip():
+                row = _parsed(data, f"{shown}, line {line + 1}")
+                columns |= dict.fromkeys(row)
+                names.append(row.get(NAME))
+                starts.append(start)
+                lines.append(line)
+                self._note(row, f"{shown}, line {line + 1}")
+            start += len(data)
+        if names:
+            check_columns(shown, list(columns))
+        self.columns = tuple(name for name in columns if name != NAME)
+        self.names = pa.array(names, pa.string())
+        self._starts, self._numbers = np.array(starts, np.int64), np.array(lines, np.int64)
+
+    def _note(self, row: dict[str, Any], place: str) -> None:
+        if not isinstance(row.get(NAME), str):
+            raise SourceError(f"{place}: file_name is {row.get(NAME)!r}; it must be a text")
+        label = row.get(LABEL)
+        if label is not None and (isinstance(label, bool) or not isinstance(label, str | int)):
+            raise SourceError(f"{place}: the label is {label!r}; it must be a text or an integer")
+        if label not in (None, ""):
+            self._labels.add(label)
+        self._categories.update(categories_of(row.get(OBJECTS)))
+
+    def row(self, number: int) -> dict[str, Any]:
+        """A row's values by column."""
+        with self._file.open("rb") as file:
+            file.seek(int(self._starts[number]))
+            row = _parsed(file.readline(), self.place(number))
+        return {name: value for name, value in row.items() if name != NAME}
+
+    def labels(self) -> set[str | int]:
+        """The values of the column `label`."""
+        return self._labels
+
+    def categories(self) -> set[str | int]:
+        """The categories in the column `objects`."""
+        return self._categories
+
+    def place(self, number: int) -> str:
+        """Where a row stands, for people."""
+        return super().place(int(self._numbers[number]))
+
+
+def read_metadata_file(file: Path, shown: str) -> MetadataFile:
+    """A metadata file, by the ending of its name: `.csv`, `.jsonl` or `.parquet`.
+
+    Raises:
+        SourceError: it can't be read, has no column `file_name`, or a column of the wrong type. The message starts with
+            `shown`, the file's path for people.
+    """
+    try:
+        if file.suffix == ".jsonl":
+            return LinesFile(shown, file)
+        return TableFile(shown, _csv_table(file) if file.suffix == ".csv" else _parquet_table(file))
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{shown}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except (OSError, pa.ArrowException, csv.Error) as error:
+        raise SourceError(f"{shown}: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
+
+
+def check_columns(shown: str, names: list[str]) -> None:
+    """Raise SourceError unless each column has a name of its own, and one is `file_name`."""
+    if NAME not in names:
+        known = ", ".join(names) or "none"
+        raise SourceError(f"{shown}: no column file_name; there are: {known}. Rename the one with the pictures' paths")
+    if twice := next((name for name in names if names.count(name) > 1 or not name), None):
+        raise SourceError(f"{shown}: two columns have the name {twice!r}")
+
+
+def _csv_table(file: Path) -> pa.Table:
+    """All columns as texts first, then as integers, numbers or truth values where every value of a column is one."""
+    _check_encoding(file)
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        header = [name.strip() for name in next(csv.reader(opened), [])]
+    check_columns(file.name, header)
+    table = pyarrow.csv.read_csv(
+        file,
+        pyarrow.csv.ReadOptions(column_names=header, skip_rows=1, use_threads=False),
+        pyarrow.csv.ParseOptions(newlines_in_values=True),
+        pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
+        ),
+    )
+    return pa.table({name: table[name] if name in TEXTS else _typed(table[name]) for name in header})
+
+
+def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    for kind in (pa.int64(), pa.float64(), pa.bool_()):
+        try:
+            typed = column.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        if kind != pa.int64() or typed.cast(pa.string()).equals(column):  # 007 is a text
+            return typed
+    return column
+
+
+def _parquet_table(file: Path) -> pa.Table:
+    table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
+    table.validate(full=True)  # texts that aren't UTF-8
+    return table
+
+
+def _check_encoding(file: Path) -> None:
+    decoder, done = getincrementaldecoder("utf-8")(), 0
+    with file.open("rb") as opened:
+        while True:
+            data = opened.read(CHUNK)
+            try:
+                decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                raise UnicodeDecodeError(error.encoding, b"", done + error.start, done + error.end, error.reason) from None
+            if not data:
+                return
+            done += len(data)
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        yield from opened
+
+
+def _parsed(data: bytes, place: str) -> dict[str, Any]:
+    """A line as a mapping. Raises SourceError, naming the line."""
+    try:
+        row = json.loads(data.decode("utf-8-sig"))
+        if b"\\u" in data:
+            json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{place}: not UTF-8 at byte {error.start} of the line; save the file as UTF-8") from None
+    except UnicodeEncodeError:
+        raise SourceError(f"{place}: half a surrogate pair (\\ud800 to \\udfff), which no text can have") from None
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{place}: no JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise SourceError(f"{place}: it must be a mapping, such as {{\"file_name\": \"a.jpg\"}}")
+    return row

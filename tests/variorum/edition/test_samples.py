@@ -1,0 +1,110 @@
+"""A sample as members and back, with everything that is known of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from variorum.edition.samples import ANNOTATIONS, encode_sample, read_sample
+from variorum.schemas.annotations import STATES, Annotations, LabelState, Object, Text
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import Sample
+
+INDEX = {"cat": 0, "dog": 1}
+PIXELS = np.zeros((8, 10, 3), np.uint8)
+
+numbers = st.floats(0, 1e6, width=32)
+names = st.sampled_from(["cat", "dog", "", "unheard of"])
+texts = st.text(max_size=20)
+objects = st.builds(
+    Object,
+    box=st.tuples(numbers, numbers, numbers, numbers),
+    label=names,
+    area=numbers,
+    crowd=st.booleans(),
+    id=texts,
+    score=st.none() | st.floats(0, 1, width=32),
+    origin=texts,
+    mask=texts,
+)
+annotations = st.builds(
+    Annotations,
+    st.lists(objects, max_size=3).map(tuple),
+    st.lists(st.builds(Text, texts, st.sampled_from(["caption", "prompt"])), max_size=3).map(tuple),
+    st.lists(st.builds(LabelState, names, st.sampled_from(STATES)), max_size=3).map(tuple),
+)
+metadata = st.dictionaries(
+    texts, st.none() | st.booleans() | st.integers() | texts | st.lists(texts, max_size=2), max_size=3
+)
+samples = st.builds(
+    Sample,
+    id=st.just("a" * 32),
+    image=st.just(PIXELS),
+    labels=st.lists(st.sampled_from(["cat", "dog"]), max_size=2).map(tuple),
+    origin=texts,
+    licence=texts,
+    split=st.sampled_from(["train", "validation", "test", ""]),
+    photograph=texts,
+    annotations=annotations,
+    metadata=metadata,
+    digital_source_type=st.sampled_from(["", "digitalCapture"]),
+    credentials=st.booleans(),
+)
+
+
+@given(samples)
+def test_a_sample_comes_back_as_it_was(sample):
+    members, row = encode_sample(sample, INDEX, annotated=True)
+    back, sha256 = read_sample("here", members)
+    assert replace(back, image=PIXELS) == sample
+    assert sha256 == row["sha256"]
+    assert row["objects"] == len(sample.annotations.objects)
+    assert (row["annotated"] != "") == bool(sample.annotations)
+    assert (row["height"], row["width"]) == (8, 10)
+
+
+@given(samples, samples)
+def test_all_records_have_one_form(one, other):
+    """Loaders infer types from the first samples, so the form must not depend on what a sample has."""
+
+    def form(value):
+        if isinstance(value, dict):
+            return {name: form(item) for name, item in value.items()}
+        return [] if isinstance(value, list) else type(value)
+
+    first, second = (encode_sample(sample, INDEX, annotated=True)[0] for sample in (one, other))
+    assert first.keys() == second.keys()
+    for member in ("json", ANNOTATIONS):
+        assert form(json.loads(first[member])) == form(json.loads(second[member]))
+
+
+@given(samples)
+def test_categories_are_indices_of_classes(sample):
+    found = json.loads(encode_sample(sample, INDEX, annotated=True)[0][ANNOTATIONS])
+    for part in ("objects", "states"):
+        assert found[part]["category"] == [INDEX.get(label, -1) for label in found[part]["label"]]
+
+
+def test_a_caption_is_a_member_where_the_source_has_captions():
+    sample = Sample("a" * 32, PIXELS, annotations=Annotations(texts=(Text("ask", "prompt"), Text("a cat"), Text("b"))))
+    assert encode_sample(sample, {}, captioned=True, annotated=True)[0]["txt"] == b"a cat"
+    bare = replace(sample, annotations=Annotations())
+    assert encode_sample(bare, {}, captioned=True, annotated=True)[0]["txt"] == b""
+    own = replace(bare, extras={"txt": b"mine"})
+    assert encode_sample(own, {}, captioned=True)[0]["txt"] == b"mine"
+
+
+def test_annotations_that_nobody_announced_are_refused():
+    sample = Sample("a" * 32, PIXELS, origin="a.png", annotations=Annotations(labels=(LabelState("cat"),)))
+    with pytest.raises(RecipeError, match=r"a\.png: gives annotations, which its `annotated` must say"):
+        encode_sample(sample, INDEX)
+
+
+def test_an_extra_cannot_pose_as_the_picture():
+    with pytest.raises(RecipeError, match=r"an extra can't have the ending 'jpg'"):
+        encode_sample(Sample("a" * 32, PIXELS, extras={"jpg": b"x"}), {})
