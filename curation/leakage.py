@@ -26,6 +26,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, Source
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import NestedSource
+from variorum.schemas.sample import SPLITS
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Ints, Singles
@@ -36,15 +37,16 @@ TRAINED_ON = "trained_on"
 
 
 class Leakage(Detector):
-    """Pictures that would leak test data into training, and the share of each test split that training contains."""
+    """Pictures that would leak test data into training, and the share of each test side that training contains."""
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     location: ClassVar[frozenset[str]] = frozenset({"against"})
 
     splits: dict[str, str] = Field(default_factory=dict)
-    """The edition's own splits: name to a pattern of `origin`, as `train: train/*`. A picture may be in no split."""
+    """Sides to compare: name to a pattern of `origin`, as `train: train/*`. A picture may be on no side. Without it,
+    the sides are the edition's own splits."""
     train: str = "train"
-    """The training split: its pictures are flagged when another split has a copy."""
+    """The side that is trained on: its pictures are flagged when another side has a copy."""
     against: tuple[str, ...] = ()
     """Parquet files of hashes, as `blocklist` writes them, of pictures that must not be in the edition."""
     originals: bool = True
@@ -61,7 +63,8 @@ class Leakage(Detector):
         if self.splits and (self.train not in self.splits or len(self.splits) < 2):
             raise ValueError(f"splits must hold {self.train!r} and at least one other, not {', '.join(self.splits)}")
         stems = [Path(path).stem for path in self.against] + ([TRAINED_ON] if self.trained_on else [])
-        if twice := {stem for stem in stems if stems.count(stem) > 1 or stem in self.splits}:
+        sides = self.splits or SPLITS
+        if twice := {stem for stem in stems if stems.count(stem) > 1 or stem in sides}:
             raise ValueError(f"against: two lists or splits have the name {', '.join(sorted(twice))}; rename a file")
         return self
 
@@ -95,13 +98,12 @@ class Leakage(Detector):
         rng = ctx.rng(self.component_name(), "", "pairs")
         others = sum(len(listed.embedding) for listed in lists)
         links, cut = near_links(prints, exact, head, rng, self.cosine, others)
-        split = split_of(table["origin"], self.splits)
+        side = side_of(table["origin"], self.splits) if self.splits else table["split"]
         leaks: dict[str, Near] = {}
         known = np.zeros(len(exact), np.int8)
-        for name in self.splits:
-            if name != self.train:
-                leaks[name] = nearest(split == self.train, split == name, exact, links, prints)
-                known += nearest(split == name, split == self.train, exact, links, prints).layer
+        for name in self._tests(side):
+            leaks[name] = nearest(side == self.train, side == name, exact, links, prints)
+            known += nearest(side == name, side == self.train, exact, links, prints).layer
         if self.originals:
             original = table["variant"] == "original"
             leaks["originals"] = nearest(~original, original, exact, links, prints, apart=True)
@@ -117,19 +119,19 @@ class Leakage(Detector):
             "layer": [LAYERS[number] for number in best.layer],
             "distance": best.distance.astype(np.float64),
             "neighbour": [ids[row] if row >= 0 else "" for row in best.other],
-            "split": split.tolist(),
+            "side": side.tolist(),
             "known_by": [LAYERS[number] for number in known],
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """What was compared, how many pictures leak into what, and the share of each test split that training has."""
+        """What was compared, how many pictures leak into what, and the share of each test side that training has."""
         n = len(table)
         if not n:
             return {"pictures": 0}
-        split, known = table["split"], table["known_by"]
+        side, known = table["side"], table["known_by"]
         rates: dict[str, Json] = {}
-        for test in sorted(set(split.tolist()) - {"", self.train}):
-            own = known[split == test]
+        for test in self._tests(side):
+            own = known[side == test]
             layers = range(1, len(LAYERS))
             rates[test] = {LAYERS[top]: float(np.isin(own, LAYERS[1 : top + 1]).mean()) for top in layers}
         originals = self.originals and 0 < (table["variant"] == "original").sum() < n
@@ -142,6 +144,11 @@ class Leakage(Detector):
             "into": dict(sorted(Counter(table["against"][table["flag"]].tolist()).items())),
             "leak_rate": rates,
         }
+
+    def _tests(self, side: Array) -> list[str]:
+        """The sides that training is compared with; none where nothing is trained on."""
+        sides = set(side.tolist()) - {""}
+        return sorted(sides - {self.train}) if self.train in sides else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,22 +178,22 @@ def list_hashes(paths: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def split_of(origin: Array, splits: Mapping[str, str]) -> Array:
-    """The split `[N]` whose pattern each origin matches; `""` for none.
+def side_of(origin: Array, splits: Mapping[str, str]) -> Array:
+    """The side `[N]` whose pattern each origin matches; `""` for none.
 
     Raises:
-        RecipeError: an origin matches the patterns of two splits.
+        RecipeError: an origin matches the patterns of two sides.
     """
-    split = np.full(len(origin), "", dtype=object)
+    side = np.full(len(origin), "", dtype=object)
     for name, pattern in splits.items():
         fits = np.array([fnmatchcase(place, pattern) for place in origin], dtype=np.bool_)
-        if (twice := np.flatnonzero(fits & (split != ""))).size:
+        if (twice := np.flatnonzero(fits & (side != ""))).size:
             raise RecipeError(
-                f"leakage: {origin[twice[0]]} matches the patterns of both splits {split[twice[0]]} and {name}; "
+                f"leakage: {origin[twice[0]]} matches the patterns of both splits {side[twice[0]]} and {name}; "
                 f"make the patterns exclusive"
             )
-        split[fits] = name
-    return split
+        side[fits] = name
+    return side
 
 
 def nearest(

@@ -100,6 +100,8 @@ def plan(asked: Asked) -> None:
                 "units": len(planned.units),
                 "units_done": guess.done,
                 "pictures": requests.samples if requests else None,
+                "splits": recipe.splits or None,
+                "configs": recipe.configs,
                 "models": {alias: {"pin": pin, "state": states[alias]} for alias, pin in planned.models.items()},
                 "disk_bytes": guess.disk_bytes,
                 "peak_memory_bytes": guess.peak_bytes,
@@ -112,6 +114,12 @@ def plan(asked: Asked) -> None:
     table = Table("", "", show_header=False, box=None, title=f"{recipe.dataset}@{recipe.version}", title_justify="left")
     table.add_row("source", f"{recipe.source.component_name()}, {planned.size} samples, {len(planned.classes)} classes")
     table.add_row("units", f"{len(planned.units)} of up to {recipe.samples_per_shard}; {guess.done} done already")
+    if recipe.splits:
+        rest = 1 - sum(recipe.splits.values())
+        shares = {**({"train": rest} if rest > 1e-9 else {}), **recipe.splits}
+        table.add_row("splits", ", ".join(f"{name} {share:g}" for name, share in shares.items()) + " of the photographs")
+    if recipe.configs:
+        table.add_row("configurations", f"one for each {recipe.configs}")
     table.add_row("makes", ", ".join(part.component_name() for part in recipe.generate) or "the source's own pictures")
     for alias, pin in planned.models.items():
         table.add_row("model", terminal.cell(f"{alias}: {pin} ({states[alias]})"))
@@ -267,9 +275,10 @@ def diff(
     most: Annotated[int, typer.Option("--list", min=0, help="How many changed pictures to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show the differences between two editions: pictures added, dropped, changed or relabelled, and why.
+    """Show the differences between two editions: pictures added, dropped, changed, relabelled, moved or annotated.
 
-    With --json, one line per changed picture.
+    Moved pictures are in another split or configuration, annotated ones have other boxes, texts or label states. With
+    --json, one line per changed picture.
     """
     from dataclasses import asdict
 

@@ -217,12 +217,17 @@ def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
     """An edition for `--json`: name, digest, counts, verdicts, paths."""
     from variorum.edition.editions import folder_of
     from variorum.edition.tables import summary_rows
+    from variorum.report.contents import annotation_counts
 
     return {
         "edition": f"{manifest.dataset}@{manifest.version}",
         "digest": manifest.digest(),
         "folder": folder_of(manifest, store),
         "variants": summary_rows(manifest),
+        "splits": manifest.splits(),
+        "configs": manifest.configs(),
+        "formats": manifest.members,
+        "objects": annotation_counts(manifest, store).objects.number,
         "sources": manifest.sources,
         "sources_edited": manifest.sources_edited,
         "verdicts": manifest.ledger.counts if manifest.ledger else None,
@@ -233,6 +238,7 @@ def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
 def print_summary(manifest: Manifest, store: Store) -> None:
     """Counts and paths of an edition."""
     print_counts(manifest)
+    print_contents(manifest, store)
     print_paths(manifest, store)
 
 
@@ -256,6 +262,20 @@ def print_counts(manifest: Manifest) -> None:
     console().print(table)
 
 
+def print_contents(manifest: Manifest, store: Store) -> None:
+    """Pictures by configuration and split if there are several, the members of a sample, and the annotations."""
+    from variorum.report.contents import annotation_counts, formats, split_table
+
+    if shown := split_table(manifest):
+        print_table(shown.head, shown.rows, shown.title)
+    pictures = formats(manifest)
+    others = [member for member in manifest.members if member not in pictures]
+    if manifest.members:
+        say(f"members: {', '.join([' or '.join(pictures), *others])}")
+    for name, count in annotation_counts(manifest, store).annotations:
+        say(f"{name}: {count.number} in {count.pictures} pictures")
+
+
 def print_paths(manifest: Manifest, store: Store) -> None:
     """Number of verdicts, the review queue, the card and the contact sheet, and how to load the edition."""
     from variorum.edition.editions import folder_of, read_beside, release_number
@@ -271,6 +291,9 @@ def print_paths(manifest: Manifest, store: Store) -> None:
         if read_beside(manifest, name, store) is not None:
             say(f"{what}: {folder}/{name}")
     say(f'load it: datasets.load_dataset("{folder}")')
+    if configs := list(manifest.configs()):
+        named = f"one of {len(configs)} configurations" if len(configs) > 1 else "its configuration"
+        say(f'load {named}: datasets.load_dataset("{folder}", "{configs[0]}")')
 
 
 def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
@@ -361,7 +384,7 @@ def print_diff(changes: list[Change], most: int) -> None:
     from variorum.report.diff import change_counts
 
     if not changes:
-        say("the same pictures with the same labels")
+        say("the same pictures with the same labels and annotations, in the same splits and configurations")
         return
     totals = Table("change", "why", title="changes", title_justify="left")
     totals.add_column("pictures", justify="right")
@@ -369,11 +392,11 @@ def print_diff(changes: list[Change], most: int) -> None:
         totals.add_row(cell(kind), cell(why), str(number))
     console().print(totals)
     if most:
-        listed = Table("change", "why", "variant", "labels", "origin", title="pictures", title_justify="left")
+        listed = Table("change", "why", "variant", "labels or split", "origin", title="pictures", title_justify="left")
         for change in changes[:most]:
             before, after = " ".join(change.before), " ".join(change.after)
-            labels = f"{before} → {after}" if change.kind == "relabelled" else before or after
-            listed.add_row(*map(cell, (change.kind, change.why, change.variant, labels, change.origin)))
+            what = f"{before} → {after}" if change.kind in ("relabelled", "moved") else before or after
+            listed.add_row(*map(cell, (change.kind, change.why, change.variant, what, change.origin)))
         if len(changes) > most:
             listed.caption = f"{len(changes) - most} more; --list 0 for none, --json for all"
         console().print(listed)

@@ -19,7 +19,7 @@ from variorum.edition.samples import decoded
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.lookup import NestedSource
-from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.schemas.sample import ENHANCED, Failure, Sample, made_type, source_id
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -59,7 +59,10 @@ class Corrupted(Source):
         return self.of.classes(ctx)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """The source's samples with other pixels and ids. Noise depends on the seed of each picture alone."""
+        """The source's samples with other pixels and ids. Noise depends on the seed of each picture alone.
+
+        Nothing moves, so their annotations hold.
+        """
         for item in decoded(self.of.read(start, stop, ctx), lambda _: None):
             if isinstance(item, Failure) or isinstance(item.image, bytes):
                 yield item
@@ -72,6 +75,8 @@ class Corrupted(Source):
                 image=corrupt(item.image, self.kind, self.severity, rng),
                 origin=f"{item.origin} {self.kind} {self.severity}",
                 extras={},
+                digital_source_type=made_type(item.digital_source_type, ENHANCED),
+                encoded=None,
             )
 
     def place(self) -> str:

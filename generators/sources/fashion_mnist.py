@@ -1,5 +1,6 @@
 """Fashion-MNIST (Xiao, Rasul & Vollgraf, arXiv 1708.07747): 70 000 grey pictures of clothes, MIT licence.
 
+Its authors made them of a shop's photographs: resized to 28 pixels, sharpened, turned into negatives and made grey.
 Debian's package `dataset-fashion-mnist` has it, so this real data needs no access to the Hugging Face Hub.
 """
 
@@ -19,7 +20,7 @@ from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.schemas.sample import ENHANCED, Failure, Sample, source_id
 
 if TYPE_CHECKING:
     from variorum.arrays import Ints, Pixels
@@ -68,6 +69,7 @@ class FashionMnist(Source):
                 (infos[labels[number]].id,),
                 origin=key,
                 licence=LICENCE,
+                digital_source_type=ENHANCED,
             )
 
     def place(self) -> str:

@@ -29,7 +29,7 @@ from variorum.pixels import decode, encode_png
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.schemas.sample import CAPTURED, COMPOSITE, Failure, Sample, source_id
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Reals
@@ -116,7 +116,14 @@ class Samples(Source):
             identity = source_id("samples", key)
             if position < len(self._photographs):
                 data = _photograph(key).read_bytes()
-                yield Sample(identity, data, (wnid,), origin=f"scikit-image {key}", licence=PHOTOGRAPHS[key][1])
+                yield Sample(
+                    identity,
+                    data,
+                    (wnid,),
+                    origin=f"scikit-image {key}",
+                    licence=PHOTOGRAPHS[key][1],
+                    digital_source_type=CAPTURED,
+                )
                 continue
             root = stamps_folder()
             assert root is not None
@@ -135,6 +142,7 @@ class Samples(Source):
                 origin=origin,
                 licence=f"GPL-2.0-or-later AND {terms}",
                 extras={"mask.png": encode_png(mask), "plate.png": encode_png(plate)} if self.masks else {},
+                digital_source_type=COMPOSITE,
             )
 
     def place(self) -> str:

@@ -140,7 +140,7 @@ def measured(steps: list[Detector], samples: list[Sample], ctx: Context = CONTEX
 def edition(pictures: list[Pixels], embedding: Reals | None = None, **columns: list) -> pa.Table:
     """The table that `duplicates` scores: one row per picture, with its own measurements and embeddings, if given.
 
-    By default every picture is an unlabelled original of its own source, under CC0.
+    By default every picture is an unlabelled original of its own source, under CC0, in split `test`.
     """
     ids = columns.pop("id", [f"{k:032x}" for k in range(len(pictures))])
     table = measured([Duplicates()], [Sample(name, picture) for name, picture in zip(ids, pictures, strict=True)])
@@ -152,6 +152,7 @@ def edition(pictures: list[Pixels], embedding: Reals | None = None, **columns: l
         "label": [-1] * n,
         "licence": ["CC0-1.0"] * n,
         "variant": ["original"] * n,
+        "split": ["test"] * n,
         "origin": [f"{k}.png" for k in range(n)],
         **columns,
     }

@@ -11,7 +11,7 @@ from variorum.curation.copies.blocklists import Blocklist, blocklist
 from variorum.curation.copies.grouping import grouped_folds, leak_rate
 from variorum.curation.duplicates import Duplicates
 from variorum.curation.features import Features
-from variorum.curation.leakage import Leakage, list_hashes, split_of
+from variorum.curation.leakage import Leakage, list_hashes, side_of
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.sample import Sample
@@ -50,14 +50,14 @@ def test_training_pictures_that_a_test_has_are_flagged():
     table = edition(pictures, origin=origins("train", "train", "train", "test", "val", "test", "extra", "test"))
     step = Leakage(splits=SPLITS, embedding=False)
     found = scored(step, table)
-    flag, against, layer, neighbour, split, known = columns(
-        found, "flag", "against", "layer", "neighbour", "split", "known_by"
+    flag, against, layer, neighbour, side, known = columns(
+        found, "flag", "against", "layer", "neighbour", "side", "known_by"
     )
     assert flag == [True, True, *[False] * 6]
     assert against == ["test", "val", *[""] * 6]
     assert layer[:2] == ["file", "hash"]
     assert neighbour[:3] == [table.column("id")[3].as_py(), table.column("id")[4].as_py(), ""]
-    assert split == ["train", "train", "train", "test", "val", "test", "", "test"]
+    assert side == ["train", "train", "train", "test", "val", "test", "", "test"]
     assert known == ["", "", "", "file", "hash", "", "", ""]
     told = figures(step, found)
     assert told["leaking"] == 2
@@ -68,6 +68,40 @@ def test_training_pictures_that_a_test_has_are_flagged():
         {"file": 1 / 3, "pixels": 1 / 3, "hash": 1 / 3, "embedding": 1 / 3}
     )
     assert told["leak_rate"]["val"] == {"file": 0, "pixels": 0, "hash": 1, "embedding": 1}
+
+
+def test_without_patterns_the_sides_are_the_editions_own_splits():
+    pictures = [render(1), render(2), render(3), render(1), copy(render(2), "flip"), render(9)]
+    split = ["train", "train", "train", "test", "validation", "validation"]
+    table = edition(pictures, split=split, origin=origins(*["photos"] * 6))
+    step = Leakage(embedding=False)
+    found = scored(step, table)
+    assert columns(found, "flag", "against", "side") == [
+        [True, True, *[False] * 4],
+        ["test", "validation", *[""] * 4],
+        split,
+    ]
+    told = figures(step, found)
+    assert told["compared_with"] == "test, validation"
+    assert {name: rate["hash"] for name, rate in told["leak_rate"].items()} == {"test": 1, "validation": 0.5}
+    other = Leakage(train="test", embedding=False)
+    assert columns(scored(other, table), "flag") == [[False, False, False, True, False, False]]
+    assert figures(other, scored(other, table))["compared_with"] == "train, validation"
+
+
+def test_patterns_win_over_the_editions_own_splits():
+    pictures = [render(1), render(2), render(1), render(2)]
+    table = edition(
+        pictures, split=["train", "train", "test", "train"], origin=origins("train", "train", "extra", "val")
+    )
+    step = Leakage(splits={"train": "train/*", "val": "val/*"}, embedding=False)
+    found = scored(step, table)
+    assert columns(found, "flag", "against", "side") == [
+        [False, True, False, False],
+        ["", "val", "", ""],
+        ["train", "train", "", "val"],
+    ]
+    assert set(figures(step, found)["leak_rate"]) == {"val"}
 
 
 def test_the_strongest_leak_of_a_picture_counts():
@@ -113,9 +147,9 @@ def test_a_split_by_group_leaks_nothing_and_a_random_one_does():
 
 
 def test_origins_of_two_splits_are_refused():
-    assert split_of(np.array(["a/1", "b/c/2", "3"], object), {"x": "a/*", "y": "b/*"}).tolist() == ["x", "y", ""]
+    assert side_of(np.array(["a/1", "b/c/2", "3"], object), {"x": "a/*", "y": "b/*"}).tolist() == ["x", "y", ""]
     with pytest.raises(RecipeError, match=r"train/1 matches the patterns of both splits train and test"):
-        split_of(np.array(["train/1"], object), {"train": "train/*", "test": "*/1"})
+        side_of(np.array(["train/1"], object), {"train": "train/*", "test": "*/1"})
 
 
 @pytest.mark.parametrize("splits", [{"train": "a/*"}, {"a": "a/*", "b": "b/*"}])
@@ -279,6 +313,9 @@ def test_lists_that_are_none_are_refused(tmp_path, listed):
         Blocklist.read(tmp_path / "short.parquet")
     with pytest.raises(ValidationError, match="two lists or splits have the name benchmark"):
         Leakage(against=[str(listed), str(tmp_path / "x" / "benchmark.parquet")])
+    with pytest.raises(ValidationError, match="two lists or splits have the name validation"):
+        Leakage(against=["validation.parquet"])
+    assert Leakage(against=["validation.parquet"], splits={"train": "a/*", "b": "b/*"}).against
 
 
 def test_an_empty_edition_has_no_columns():
@@ -289,4 +326,5 @@ def test_an_empty_edition_has_no_columns():
 
 def test_a_step_with_nothing_to_compare_flags_nothing():
     found = scored(Leakage(embedding=False), edition([render(1), render(1)]))
-    assert columns(found, "flag", "split", "against") == [[False] * 2, [""] * 2, [""] * 2]
+    assert columns(found, "flag", "side", "against") == [[False] * 2, ["test"] * 2, [""] * 2]
+    assert figures(Leakage(embedding=False), found)["leak_rate"] == {}

@@ -51,6 +51,10 @@ class AnnotatedSet(Source):
         """As the field says."""
         return self.captions
 
+    def annotated(self, ctx: Context) -> bool:
+        """As the fields say."""
+        return self.boxes or self.captions or self.states
+
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         """The pictures."""
         for k in range(start, stop):
@@ -64,7 +68,7 @@ class AnnotatedSet(Source):
             label = list(CLASSES)[number]
             left, top, side = 8 + 40 * number + (self.moved and k == 1), 10 + k, 30 - 10 * number
             shape = draw.ellipse if number == 0 else draw.rectangle
-            shape((left, top, left + side, top + side), fill=(220, 180, 40))
+            shape((left, top, left + side - 1, top + side - 1), fill=(220, 180, 40))
             objects.append(Object((left, top, side, side), label, origin="a person"))
         out, ending = io.BytesIO(), self.formats[k % len(self.formats)]
         image.save(out, FORMATS[ending], quality=90)

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from variorum.edition.samples import ANNOTATIONS
 from variorum.edition.shards import PICTURES
+from variorum.edition.store import Store
 from variorum.report.figures import Row, Shown
+from variorum.report.rows import edition_rows
 from variorum.schemas.manifest import Manifest
 
 
@@ -79,6 +82,13 @@ def contents(rows: Any) -> Contents:
         kinds=tuple(sorted(((one["values"], one["counts"]) for one in kinds), key=lambda pair: (-pair[1], pair[0]))),
         credentials=pc.sum(column("credentials", pa.bool_())).as_py() or 0,
     )
+
+
+def annotation_counts(manifest: Manifest, store: Store) -> Contents:
+    """The counts of an edition's annotations alone; the rows are read only if there can be some."""
+    if ANNOTATIONS not in manifest.members:
+        return Contents()
+    return contents(edition_rows(manifest, store, ("objects", "captions", "states")))
 
 
 def split_table(manifest: Manifest) -> Shown | None:

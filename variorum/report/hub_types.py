@@ -121,36 +121,44 @@ def configurations(manifest: Manifest) -> dict[str, dict[str, tuple[str, list[Sh
 
 
 def read_back(folder: str, manifest: Manifest) -> str:
-    """Load an edition with `datasets` and describe the result: rows by split, columns, the first picture decoded.
+    """Load an edition with `datasets` and describe the result: columns, the first picture decoded, rows by split.
 
     Raises:
         StoreError: the number of rows isn't the edition's number of pictures.
     """
     from datasets import load_dataset
 
-    lines = []
+    head, lines = list[str](), list[str]()
     for name, splits in configurations(manifest).items():
-        if name == QUARANTINE:
-            continue
-        for split, (_, shards) in splits.items():
-            rows = load_dataset(folder, None if name == ALL else name, split=split)
-            expected = sum(shard.samples for shard in shards)
-            if len(rows) != expected:
-                raise StoreError(
-                    f"load_dataset({folder!r}) gives {len(rows)} rows, the edition has {expected} pictures"
-                )
-            if name == ALL:
-                first = rows[0]
-                picture = next(first[column] for column in rows.column_names if column in PICTURES and first[column])
-                columns = ", ".join(f"{column} {type(kind).__name__}" for column, kind in rows.features.items())
-                lines += [
-                    f'load_dataset("{folder}", split="{split}"): {len(rows)} rows; {columns}',
-                    f"first row: {picture.width}×{picture.height} {first['json']['variant']} of "
-                    f"{first['json']['origin']}",
-                ]
-            else:
-                lines.append(f'load_dataset("{folder}", "{name}", split="{split}"): {len(rows)} rows')
-    return "\n".join(lines)
+        wanted = {split: sum(shard.samples for shard in shards) for split, (_, shards) in splits.items()}
+        found = load_dataset(folder, None if name == ALL else name)
+        if (numbers := {split: len(rows) for split, rows in found.items()}) != wanted:
+            raise StoreError(
+                f"load_dataset({folder!r}, {name!r}) gives {_numbers(numbers)} rows, the edition has "
+                f"{_numbers(wanted)} pictures"
+            )
+        if not head:
+            rows = next(iter(found.values()))
+            first = rows[0]
+            picture = next(first[column] for column in rows.column_names if column in PICTURES and first[column])
+            columns = ", ".join(f"{column} {_type(kind)}" for column, kind in rows.features.items())
+            head = [
+                f"columns: {columns}",
+                f"first row: {picture.width}×{picture.height} {first['json']['variant']} of {first['json']['origin']}",
+            ]
+        if name == ALL:
+            lines += [f'load_dataset("{folder}", split="{split}"): {number} rows' for split, number in wanted.items()]
+        else:
+            lines.append(f'load_dataset("{folder}", "{name}"): {_numbers(wanted)} rows')
+    return "\n".join([*head, *lines])
+
+
+def _numbers(splits: dict[str, int]) -> str:
+    return ", ".join(f"{split} {number}" for split, number in splits.items())
+
+
+def _type(kind: Any) -> str:
+    return "struct" if isinstance(kind, dict) else type(kind).__name__
 
 
 def _info(manifest: Manifest, config: str, splits: dict[str, list[Shard]], types: Any) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class Build:
         with (
             Shards(store) as shards,
             closing(pictures),  # if a generator raises, its traceback would keep this open
-            closing(prefetch(items, AHEAD)) as made_items,
+            closing(prefetch(items, AHEAD) if recipe.generate else pictures) as made_items,
         ):
             for item in made_items:
                 if isinstance(item, Failure):

@@ -11,7 +11,7 @@ from pathlib import Path
 from variorum.generators.sources.reading.rows import failed
 from variorum.machine.file_hashes import file_hashes
 from variorum.pixels import UndecodableImage, upright_size
-from variorum.schemas.canonical import digest
+from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 
@@ -90,17 +90,25 @@ def files_below(root: Path, wanted: Callable[[str], bool]) -> tuple[list[Path], 
     return found, outside
 
 
-def pin_pictures(root: Path, pictures: Sequence[Picture]) -> str:
-    """Digest of relative paths and contents, masks included; it doesn't depend on where the folder lies."""
-    hashes = file_hashes(root, [picture.file.absolute() for picture in pictures])
+def pin_pictures(root: Path, pictures: Sequence[Picture], others: Sequence[Path] = ()) -> str:
+    """Digest of relative paths and contents, masks included; it doesn't depend on where the folder lies.
+
+    Args:
+        root: the folder.
+        pictures: those in it.
+        others: further files in it.
+    """
+    hashes = file_hashes(
+        root, [*(picture.file.absolute() for picture in pictures), *(one.absolute() for one in others)]
+    )
     masks = [picture.mask.absolute() for picture in pictures if picture.mask]
     mask_hashes = iter(file_hashes(root / "masks of", masks)) if masks else iter(())
-    return digest(
-        [
-            [picture.key, sha256, next(mask_hashes) if picture.mask else None]
-            for picture, sha256 in zip(pictures, hashes, strict=True)
-        ]
-    )
+    parts: list[Json] = [
+        [picture.key, sha256, next(mask_hashes) if picture.mask else None]
+        for picture, sha256 in zip(pictures, hashes, strict=False)
+    ]
+    names = [one.relative_to(root).as_posix() for one in others]
+    return digest([*parts, *zip(names, hashes[len(pictures) :], strict=True)])
 
 
 def outline_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str, split: str = "") -> Sample:

@@ -172,9 +172,7 @@ def read_metadata_file(file: Path, shown: str) -> MetadataFile:
     try:
         if file.suffix == ".jsonl":
             return LinesFile(shown, file)
-        return TableFile(shown, _csv_table(file) if file.suffix == ".csv" else _parquet_table(file))
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{shown}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        return TableFile(shown, _csv_table(file, shown) if file.suffix == ".csv" else _parquet_table(file))
     except (OSError, pa.ArrowException, csv.Error) as error:
         raise SourceError(f"{shown}: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
 
@@ -184,16 +182,20 @@ def check_columns(shown: str, names: list[str]) -> None:
     if NAME not in names:
         known = ", ".join(names) or "none"
         raise SourceError(f"{shown}: no column file_name; there are: {known}. Rename the one with the pictures' paths")
-    if twice := next((name for name in names if names.count(name) > 1 or not name), None):
+    if twice := next((name for name in names if names.count(name) > 1), None):
         raise SourceError(f"{shown}: two columns have the name {twice!r}")
 
 
-def _csv_table(file: Path) -> pa.Table:
-    """All columns as texts first, then as integers, numbers or truth values where every value of a column is one."""
-    _check_encoding(file)
+def _csv_table(file: Path, shown: str) -> pa.Table:
+    """All columns as texts first, then as integers, numbers or truth values where every value of a column is one.
+
+    Empty cells are null. Columns without a name are left out.
+    """
+    _check_encoding(file, shown)
     with file.open(encoding="utf-8-sig", newline="") as opened:
-        header = [name.strip() for name in next(csv.reader(opened), [])]
-    check_columns(file.name, header)
+        header = [name.strip() or f"unnamed {column}" for column, name in enumerate(next(csv.reader(opened), []))]
+    if len(set(header)) < len(header) or NAME not in header:
+        return pa.table([[]] * len(header), names=header)  # `check_columns` says what is wrong
     table = pyarrow.csv.read_csv(
         file,
         pyarrow.csv.ReadOptions(column_names=header, skip_rows=1, use_threads=False),
@@ -202,11 +204,13 @@ def _csv_table(file: Path) -> pa.Table:
             column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
         ),
     )
-    return pa.table({name: table[name] if name in TEXTS else _typed(table[name]) for name in header})
+    named = [name for name in header if not name.startswith("unnamed ")]  # pandas writes its index without a name
+    return pa.table({name: _typed(name, table[name]) for name in named})
 
 
-def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    for kind in (pa.int64(), pa.float64(), pa.bool_()):
+def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kinds = (pa.int64(),) if name == LABEL else () if name in TEXTS else (pa.int64(), pa.float64(), pa.bool_())
+    for kind in kinds:
         try:
             typed = column.cast(kind)
         except pa.ArrowInvalid:
@@ -217,20 +221,23 @@ def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _parquet_table(file: Path) -> pa.Table:
-    table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
+    with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as opened:
+        table = opened.read()
     table.validate(full=True)  # texts that aren't UTF-8
-    return table
+    held = [(one.name, one.type.value_type if pa.types.is_dictionary(one.type) else one.type) for one in table.schema]
+    return table.cast(pa.schema(held, table.schema.metadata))
 
 
-def _check_encoding(file: Path) -> None:
+def _check_encoding(file: Path, shown: str) -> None:
     decoder, done = getincrementaldecoder("utf-8")(), 0
     with file.open("rb") as opened:
         while True:
             data = opened.read(CHUNK)
+            begin = done - len(decoder.getstate()[0])
             try:
                 decoder.decode(data, final=not data)
             except UnicodeDecodeError as error:
-                raise UnicodeDecodeError(error.encoding, b"", done + error.start, done + error.end, error.reason) from None
+                raise SourceError(f"{shown}: not UTF-8 at byte {begin + error.start}; save it as UTF-8") from None
             if not data:
                 return
             done += len(data)
@@ -254,5 +261,5 @@ def _parsed(data: bytes, place: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{place}: no JSON: {error}") from None
     if not isinstance(row, dict):
-        raise SourceError(f"{place}: it must be a mapping, such as {{\"file_name\": \"a.jpg\"}}")
+        raise SourceError(f'{place}: it must be a mapping, such as {{"file_name": "a.jpg"}}')
     return row

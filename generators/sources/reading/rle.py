@@ -1,4 +1,4 @@
-"""Regions as compressed COCO RLE: from polygons and other RLE, and turned along with their picture.
+"""Regions as compressed COCO RLE, from polygons and from other RLE.
 
 pycocotools draws and encodes. Its C code trusts what it is given: counts that end too early make it read past their
 end, and a far coordinate takes all memory. So everything is checked before.
@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
+from variorum.annotations import decode_mask
+from variorum.schemas.annotations import Object
+
 LONGEST_OUTLINE = 2_000_000
 """Pixels. pycocotools takes 80 bytes for each to draw a polygon."""
-ZERO, MORE, SIGN, BITS = 48, 0x20, 0x10, 5
-"""A compressed RLE has six bits a character, from `0` on: five of the number, and whether more follow."""
-LONGEST_COUNT = 35
-"""Bits. The largest picture needs fewer."""
 
 
 class BadRegion(ValueError):
@@ -50,24 +49,17 @@ def encoded(segmentation: Any, size: tuple[int, int]) -> str:
         return str(coco.merge(coco.frPyObjects(polygons, height, width))["counts"], "ascii")
     else:
         raise BadRegion(f"a segmentation is {short(segmentation)}, neither polygons nor an RLE")
-    counts = _unpacked(counts) if isinstance(counts, str | bytes) else counts
+    if isinstance(counts, str | bytes):
+        text = counts if isinstance(counts, str) else counts.decode("ascii", "replace")
+        try:
+            decode_mask(Object((0, 0, 0, 0), mask=text), height, width)
+        except ValueError:
+            raise BadRegion(f"the counts {short(text)} are no compressed RLE of {height} x {width} pixels") from None
+        return text
     numbers = isinstance(counts, Sequence) and all(type(count) is int and count >= 0 for count in counts)
     if not numbers or sum(counts) != height * width:
-        raise BadRegion(f"the counts of an RLE don't add up to the {height} x {width} pixels of its picture")
+        raise BadRegion(f"the counts {short(counts)} don't add up to the {height} x {width} pixels of the picture")
     return str(coco.frPyObjects({"counts": list(counts), "size": [height, width]}, height, width)["counts"], "ascii")
-
-
-def turned(counts: str, size: tuple[int, int], orientation: int) -> str:
-    """A region of the stored picture as one of the upright picture.
-
-    Args:
-        counts: of a compressed RLE that `encoded` has made.
-        size: height and width of the stored picture.
-        orientation: EXIF's number from 5 to 8, with which the sides change places.
-    """
-    mask = coco.decode({"size": list(size), "counts": counts})
-    upright = {5: mask.T, 6: np.rot90(mask, -1), 7: np.rot90(mask, 2).T, 8: np.rot90(mask)}[orientation]
-    return str(coco.encode(np.asfortranarray(upright))["counts"], "ascii")
 
 
 def short(value: Any) -> str:
@@ -90,22 +82,3 @@ def _polygon(points: Any, size: tuple[int, int]) -> list[float]:
     if abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum() > LONGEST_OUTLINE:
         raise BadRegion(f"a polygon has an outline of more than {LONGEST_OUTLINE} pixels")
     return list(map(float, points))
-
-
-def _unpacked(counts: str | bytes) -> list[int]:
-    """The counts of a compressed RLE: from the fourth on, each is stored as its difference from the one before last."""
-    found: list[int] = []
-    value = shift = 0
-    for code in counts.encode() if isinstance(counts, str) else counts:
-        part = code - ZERO
-        if not 0 <= part < 64 or shift >= LONGEST_COUNT:
-            raise BadRegion(f"the counts {short(counts)} are no compressed RLE")
-        value |= (part & 0x1F) << shift
-        shift += BITS
-        if not part & MORE:
-            value -= (1 << shift) if part & SIGN else 0
-            found.append(value + (found[-2] if len(found) > 2 else 0))
-            value = shift = 0
-    if shift:
-        raise BadRegion(f"the counts {short(counts)} are cut short")
-    return found

@@ -83,7 +83,7 @@ def described(sample: Sample, values: RowValues, names: Sequence[str] | None) ->
     """The sample with the label, captions, licence and metadata of its row.
 
     Args:
-        sample: without these, but with the licence of pictures that have none of their own.
+        sample: without these, or with the label and licence of pictures whose row has none.
         values: of the row.
         names: class ids by integer label; None if labels are the ids themselves.
 
@@ -94,7 +94,8 @@ def described(sample: Sample, values: RowValues, names: Sequence[str] | None) ->
     try:
         if values.licence not in (None, ""):
             sample = replace(sample, licence=_text(values.licence))
-        sample = replace(sample, labels=label_ids(values.label, names))
+        if values.label is not None:
+            sample = replace(sample, labels=label_ids(values.label, names))
         texts = tuple(text for value in values.captions for text in read_texts(value))
         sample = replace(sample, annotations=replace(sample.annotations, texts=texts))
         return replace(sample, metadata={name: plain(value) for name, value in values.metadata.items()})

@@ -169,10 +169,12 @@ def _named(place: str) -> Iterator[None]:
         raise SourceError(f"{shown(place)}: {package} is needed to read it: pip install {package}") from None
     except Exception as error:  # hosts' errors have no common base
         line = (str(error).splitlines() or [""])[0]
-        raise SourceError(f"{shown(place)} can't be read: {type(error).__name__}: {line}; try again later") from error
+        raise SourceError(f"{shown(place)} can't be read: {type(error).__name__}: {line}") from error
 
 
 def shown(place: str) -> str:
-    """A URL without user, password and query, which may be secrets."""
+    """A URL without user, password and query, which may be secrets; a path as it is."""
+    if "://" not in place:
+        return place
     url = urlsplit(place)
     return url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -40,7 +40,7 @@ class Shard:
     @property
     def shown(self) -> str:
         """Its place for messages."""
-        return shown(self.place) if self.remote else self.place
+        return shown(self.place)
 
 
 def find_shards(patterns: Sequence[str], where: str) -> tuple[Shard, ...]:

@@ -5,6 +5,7 @@ The file is an `.npz` without compression. It can be deleted at any time.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import struct
@@ -57,17 +58,24 @@ class Texts(Sequence[str]):
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
     """Write the arrays, all or nothing. A full or read-only disk costs only time later."""
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    save_bytes(path, stream.getbuffer())
+
+
+def save_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a file of the cache, as `save_arrays` does."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                file.write(data)
             Path(part).replace(path)
         finally:
             Path(part).unlink(missing_ok=True)
     except OSError as error:
-        log.warning("%s can't be written (%s); the tar is scanned again when it is needed", path, error)
+        log.warning("%s can't be written (%s); the tar is read again when it is needed", path, error)
 
 
 def map_arrays(path: Path) -> Arrays | None:

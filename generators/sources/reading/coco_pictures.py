@@ -1,0 +1,297 @@
+"""The pictures of an annotation file in COCO's format, as samples with objects, labels and captions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from variorum.annotations import decode_mask, encode_mask
+from variorum.generators.sources.reading.coco_file import CocoFile, Entry
+from variorum.generators.sources.reading.objects import BadObjects, checked, read_objects
+from variorum.generators.sources.reading.rows import failed, plain
+from variorum.generators.sources.reading.texts import BadText, read_texts
+from variorum.machine.file_hashes import file_hashes
+from variorum.pixels import UndecodableImage, open_header, orientation, upright_size_of
+from variorum.schemas.annotations import Object, Text
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample, source_id
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools
+
+OWN = ("id", "file_name", "width", "height", "license")
+"""Keys of a picture's entry that have a place of their own; the others are metadata."""
+
+
+@dataclass(frozen=True)
+class CocoPictures:
+    """The pictures of an annotation file.
+
+    Attributes:
+        annotations: the file with the objects.
+        folder: where the pictures lie, by their file names.
+        captions: a file with captions of the same pictures, or None.
+        masks: whether objects keep their regions.
+        labelled: whether a picture's categories are its labels.
+        clip: whether boxes are clipped at any distance.
+        licence: of pictures for which the file gives none.
+        split: of all pictures.
+    """
+
+    annotations: CocoFile
+    folder: Path
+    captions: CocoFile | None
+    masks: bool
+    labelled: bool
+    clip: bool
+    licence: str
+    split: str
+    _safe: dict[str, bool] = field(default_factory=dict)
+
+    def pin(self) -> str:
+        """Digest of the annotation files and of the content of the pictures that they name.
+
+        Raises:
+            SourceError: none of the pictures is there.
+        """
+        files = {entry.key: self._file(entry) for entry in self.annotations.entries(0, len(self.annotations))}
+        there = {key: file for key, file in files.items() if file and os.path.isfile(file)}
+        if not there:
+            raise SourceError(
+                f"coco: none of the pictures of {self.annotations.name}, such as {next(iter(files))!a}, is in "
+                f"{self.folder}; set pictures to the folder that their file names start from"
+            )
+        # a cache of its own, as other sources may read other pictures of the folder
+        cache = self.folder.absolute() / f"pictures of {self.annotations.sha256}"
+        hashes = dict(zip(there, file_hashes(cache, list(there.values())), strict=True))
+        captions = self.captions.sha256 if self.captions else None
+        pictures: list[Json] = [[key, hashes.get(key, "")] for key in files]
+        return digest([self.annotations.sha256, captions, self.split, pictures])
+
+    def read(self, start: int, stop: int) -> Iterator[Sample | Failure]:
+        """Samples `start` to `stop - 1`, in order of the file names."""
+        for entry in self.annotations.entries(start, stop):
+            sample = self._bare(entry)
+            yield failed(sample, *entry.trouble) if entry.trouble else self._pictured(sample, entry)
+
+    def outline(self, start: int, stop: int) -> Iterator[Sample]:
+        """The same samples without pictures and objects."""
+        for entry in self.annotations.entries(start, stop):
+            yield self._captioned(self._bare(entry), entry)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The categories in order of their ids."""
+        return tuple(name for _, name in self.annotations.about["categories"])
+
+    def _bare(self, entry: Entry) -> Sample:
+        """The sample without picture and annotations."""
+        labels: tuple[str, ...] = ()
+        if self.labelled:
+            boxes = self.annotations.boxes(entry.row)
+            known = boxes[boxes["category"] >= 0]
+            labels = present([self.names[category] for category in known["category"]], known["area"].tolist())
+        return Sample(
+            source_id("coco", entry.key),
+            b"",
+            labels,
+            origin=entry.name,
+            licence=entry.licence or self.licence,
+            split=self.split,
+        )
+
+    def _captioned(self, sample: Sample, entry: Entry) -> Sample:
+        """The sample with its captions."""
+        row = self._captions.get(entry.id) if entry.id and not entry.trouble else None
+        if row is None or self.captions is None:
+            return sample
+        texts: list[Text] = []
+        try:
+            for box in self.captions.boxes(row):
+                texts += read_texts(_mapping(self.captions, box).get("caption"))
+        except BadText as error:
+            return replace(sample, reason="bad_text", detail=error.detail)
+        except UnicodeDecodeError as error:
+            return replace(sample, reason="bad_text", detail=f"a caption is not UTF-8: {error.reason}")
+        return replace(sample, annotations=replace(sample.annotations, texts=tuple(texts)))
+
+    def _pictured(self, sample: Sample, entry: Entry) -> Sample | Failure:
+        """The sample with its picture and all annotations, or why there is none."""
+        file = self._file(entry)
+        if file is None:
+            return failed(sample, "unsafe_name", f"{entry.name}: a link leads out of the folder")
+        if not os.path.isfile(file):
+            return failed(sample, "unreadable", f"{entry.name}: there is no such file")
+        try:
+            image = file.read_bytes()
+            header = open_header(image, 1)
+        except OSError as error:
+            return failed(sample, "unreadable", f"{entry.name}: {error.strerror}")
+        except UndecodableImage as error:
+            return failed(sample, error.reason, str(error))
+        said = self.annotations.value(entry.start, entry.length)
+        try:
+            metadata = {key: plain(value) for key, value in said.items() if key not in OWN}
+            sample = replace(sample, metadata={"image_id": said["id"], **metadata})
+        except BadText as error:
+            sample = replace(sample, reason="bad_text", detail=error.detail)
+        sample = self._captioned(replace(sample, image=image), entry)
+        return self._with_objects(sample, entry, said, upright_size_of(header), orientation(header))
+
+    def _with_objects(
+        self, sample: Sample, entry: Entry, said: Mapping[str, Any], size: tuple[int, int], turn: int
+    ) -> Sample:
+        """The sample with its objects, in pixels of the upright picture.
+
+        Args:
+            sample: with its picture.
+            entry: of the picture.
+            said: the entry's JSON.
+            size: height and width of the upright picture.
+            turn: how the stored picture is to be turned, as EXIF counts.
+        """
+        stored = (said.get("height"), said.get("width"))
+        trouble: BadObjects | None = None
+        if None in stored or stored == size:
+            turn = 1
+        elif stored != size[::-1] or turn not in TURNED_MASKS:
+            detail = f"the file says {stored[1]} x {stored[0]} pixels, but the picture has {size[1]} x {size[0]}"
+            trouble, turn = BadObjects("size_mismatch", detail), 1
+        rows, unread = self._rows(entry, masks=self.masks and trouble is None)
+        objects, bad = _objects(rows, size if turn == 1 else size[::-1])
+        objects = [turned(item, size[::-1], turn) for item in objects]
+        sample = replace(sample, annotations=replace(sample.annotations, objects=tuple(objects)))
+        if trouble is not None and not sample.reason:
+            sample = replace(sample, reason=trouble.reason, detail=trouble.detail)
+        sample = checked(sample, size, self._known, clip=self.clip)
+        trouble = unread or bad
+        if trouble is None or sample.reason:
+            return sample
+        return replace(sample, reason=trouble.reason, detail=trouble.detail)
+
+    def _rows(self, entry: Entry, *, masks: bool) -> tuple[list[dict[str, Any]], BadObjects | None]:
+        """The picture's annotations as `read_objects` takes them, and what is wrong with the first bad one."""
+        rows: list[dict[str, Any]] = []
+        trouble: BadObjects | None = None
+        for box in self.annotations.boxes(entry.row):
+            place, category = f"the annotation at byte {box['start']}", int(box["category"])
+            try:
+                found = _mapping(self.annotations, box)
+            except UnicodeDecodeError as error:
+                trouble = trouble or BadObjects("bad_objects", f"{place} has a text that is not UTF-8: {error.reason}")
+                continue
+            row = {key: found.get(key) for key in ("id", "bbox", "area", "iscrowd", "score")}
+            if masks:
+                row["segmentation"] = found.get("segmentation")
+            if category >= 0:
+                row["category"] = self.names[category]
+            elif trouble is None:
+                detail = f"{place} has the category_id {found.get('category_id')!r}, which no category has"
+                trouble = BadObjects("unknown_category", detail)
+            if box["repeated"] and trouble is None:
+                detail = f"{place} has the id {found.get('id')!r}, which an earlier one has"
+                trouble = BadObjects("duplicate_object", detail)
+            rows.append(row)
+        return rows, trouble
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
+    def _captions(self) -> Mapping[str, int]:
+        """Where the captions of a picture are, by its id as JSON.
+
+        Raises:
+            SourceError: a picture has another file name there.
+        """
+        if self.captions is None:
+            return {}
+        found = {entry.id: entry for entry in self.captions.entries(0, len(self.captions)) if not entry.trouble}
+        for entry in self.annotations.entries(0, len(self.annotations)):
+            other = found.get(entry.id)
+            if other and not entry.trouble and Path(other.name).name != Path(entry.name).name:
+                raise SourceError(
+                    f"{self.captions.name} has captions of other pictures: {entry.id} is {other.name!a} there, and "
+                    f"{entry.name!a} in {self.annotations.name}"
+                )
+        return {key: entry.row for key, entry in found.items()}
+
+    def _file(self, entry: Entry) -> Path | None:
+        """The picture's file; None if the name or a link leads out of the folder."""
+        if entry.trouble:
+            return None
+        path = os.path.join(os.path.abspath(self.folder), entry.name)
+        parent = os.path.dirname(path)
+        if parent not in self._safe:
+            self._safe[parent] = self._is_inside(parent)
+        return Path(path) if self._safe[parent] and (not os.path.islink(path) or self._is_inside(path)) else None
+
+    def _is_inside(self, path: str) -> bool:
+        inside = os.path.realpath(self.folder)
+        return os.path.commonpath([inside, os.path.realpath(path)]) == inside
+
+
+TURNED_MASKS: Mapping[int, Callable[[Bools], Bools]] = {
+    5: lambda mask: mask.T,
+    6: lambda mask: np.rot90(mask, -1),
+    7: lambda mask: np.rot90(mask, 2).T,
+    8: lambda mask: np.rot90(mask),
+}
+"""What makes stored pixels upright, for EXIF orientations with which height and width change places."""
+
+
+def turned(item: Object, size: tuple[int, int], turn: int) -> Object:
+    """An object of a stored picture as one of the upright picture.
+
+    Args:
+        item: in pixels of the stored picture.
+        size: height and width of the stored picture.
+        turn: how it is to be turned, as EXIF counts; one of `TURNED_MASKS`, or 1 for not at all.
+    """
+    if turn == 1:
+        return item
+    (height, width), (left, top, wide, high) = size, item.box
+    new_left = top if turn in (5, 8) else height - top - high
+    new_top = left if turn in (5, 6) else width - left - wide
+    mask = encode_mask(TURNED_MASKS[turn](decode_mask(item, height, width))) if item.mask else ""
+    return replace(item, box=(new_left, new_top, high, wide), mask=mask)
+
+
+def present(names: Sequence[str], areas: Sequence[float]) -> tuple[str, ...]:
+    """The distinct names, the largest total area first; of equal ones, the first to come."""
+    total: dict[str, float] = {}
+    for name, area in zip(names, areas, strict=True):
+        total[name] = total.get(name, 0.0) + area
+    return tuple(sorted(total, key=lambda name: -total[name]))
+
+
+def _objects(rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> tuple[list[Object], BadObjects | None]:
+    """The objects that can be read, and what is wrong with the first that can't."""
+
+    def read(some: Sequence[Mapping[str, Any]]) -> list[Object]:
+        return list(read_objects(some, box_format="xywh", size=size, names=None, origin=""))
+
+    try:
+        return read(rows), None
+    except BadObjects as error:
+        found: list[Object] = []
+        for row in rows:
+            with suppress(BadObjects):
+                found += read([row])
+        return found, error
+
+
+def _mapping(file: CocoFile, box: Any) -> Mapping[str, Any]:
+    """The JSON object of an annotation."""
+    found = file.value(int(box["start"]), int(box["length"]))
+    assert isinstance(found, Mapping)  # others have no picture
+    return found
