@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Pixels, Singles
+    from variorum.arrays import Bools, Floats, Pixels, Singles
 
 HIGH = 0.1
 """Frequencies from this on, in cycles per pixel, count as high."""
@@ -104,6 +104,14 @@ def refined(plate: Pixels) -> Pixels:
     down, across = height - half.shape[0], width - half.shape[1]
     tiled = cv2.copyMakeBorder(half, 0, down, 0, across, cv2.BORDER_REFLECT)
     return _matched(np.asarray(tiled / 255, dtype=np.float32), np.asarray(plate / 255, dtype=np.float32))
+
+
+def refined_maps(height: int, width: int) -> list[Floats]:
+    """Where `refined` puts what a plate of this size shows: four maps `[2, 3]` of positions, the first not mirrored."""
+    half_width, half_height = (width + 1) // 2, (height + 1) // 2
+    x, y = half_width / width, half_height / height
+    across, down = ((x, 0.0), (-x, 2.0 * half_width)), ((y, 0.0), (-y, 2.0 * half_height))
+    return [np.array([[a, 0, left], [0, b, top]]) for b, top in down for a, left in across]
 
 
 def _matched(changed: Singles, like: Singles) -> Pixels:

@@ -142,6 +142,7 @@ def texture(subject: Subject, *, gains: tuple[float, ...]) -> Draft:
     if up and before >= complexity.DENSE and not draft.gates["background_changed"]["passed"]:
         facts = {"plate": subject.scene.method, "texture": "half_scale"}
         draft = on_plate(subject, complexity.refined(subject.plate), facts, kind)
+        draft.annotations = subject.scene.layers.repeated(complexity.refined_maps(*subject.plate.shape[:2]))
         before, after = measure_background(draft)
     change = after - before if up else before - after
     draft.gates["texture_effective"] = gates.at_least(change, subject.scene.limits.min_complexity_change)

@@ -13,7 +13,7 @@ The layer that an object belongs to decides what happens to it:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -64,6 +64,17 @@ class Layers:
         return self._each(
             lambda item: _as_shown(item, shown), lambda item: _carried(item, shown, corners), lambda: self.gap | shown
         )
+
+    def repeated(self, maps: Sequence[Floats]) -> Annotations:
+        """With the subject where it was, over a plate that shows its objects once for each map; copies have no id."""
+        if not self.annotations.objects:
+            return self.annotations
+        kept = [item for item, role in zip(self.annotations.objects, self._roles, strict=True) if role != "other"]
+        plate, size = Annotations(self.plate().objects), (self.subject.shape[0], self.subject.shape[1])
+        for number, matrix in enumerate(maps):
+            over = Layers(moved(plate, matrix, size, size), np.zeros_like(self.subject), self.subject)
+            kept += [replace(item, id="" if number else item.id) for item in over.plate().objects]
+        return replace(self.annotations, objects=tuple(kept))
 
     def elsewhere(self, shown: Bools) -> Annotations:
         """With the subject's pixels at `shown`, `[S, S]`, where it was, on another background."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Coco(Source):
     """Pictures with objects: boxes, categories and masks; with captions if there are any.
 
-    They come from `annotations` and `pictures`, in order of the file names, or from the rows of a `dataset`. Classes are
-    the names of the categories, in order of their ids, whether or not they occur.
+    They come from `annotations` and `pictures`, in order of the file names, or from the rows of a `dataset`. Classes
+    are the names of the categories, in order of their ids, whether or not they occur.
     """
 
     location: ClassVar[frozenset[str]] = frozenset({"annotations", "pictures", "captions"})
@@ -62,8 +62,8 @@ class Coco(Source):
     """Whether boxes that leave their picture are clipped; otherwise the picture goes into quarantine. Boxes that leave
     it by one pixel at most are always clipped."""
     split: Literal["", "train", "validation", "test", "none"] = ""
-    """Of all pictures. By default the name of the annotation file, or `dataset_split`, says it: `instances_val2017.json`
-    is `validation`."""
+    """Of all pictures. By default the name of the annotation file says it, or `dataset_split`: the pictures of
+    `instances_val2017.json` are in `validation`."""
     licence: str = "unknown"
     """Licence of the pictures for which the annotation file gives none: an SPDX id or the terms in a few words."""
 

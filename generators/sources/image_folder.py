@@ -20,7 +20,7 @@ from variorum.generators.sources.reading.folder import (
 )
 from variorum.generators.sources.reading.metadata import Metadata
 from variorum.generators.sources.reading.objects import BoxFormat
-from variorum.generators.sources.reading.rows import RowValues, described, failed, joined, with_objects
+from variorum.generators.sources.reading.rows import RowValues, described, failed, with_objects
 from variorum.generators.sources.reading.texts import split_name
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError

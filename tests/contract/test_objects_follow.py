@@ -33,56 +33,72 @@ FIELDS: dict[str, dict[str, Any]] = {
         "classifier": None,
         "attributes": ["background", "size", "position", "direction", "mirror"],
         "sizes": ["full", 0.1, 0.05],
+        "texture_up": [1.2, 1.1, 1.0],
+        "texture_down": [0.4, 0.7, 0.9],
     },
 }
-"""Fields of those that would take long or need models otherwise."""
+"""Fields of those that would need models or take long, or that would change outlines and colours too much."""
 
 SIDE = 160
 """Short side of the photograph."""
 LEAST_IOU = 0.75
-"""Of an object's mask and its pixels. Textured edits blur the outlines of the background."""
+"""Of an object's mask and its pixels."""
+LEAST_BOX_IOU = 0.7
+"""Of an object's box and the box around its pixels. Less, as what sticks out behind another object may be a thin tip."""
 MOST_DRIFT = 1.5
-"""Pixels between the centroid of an object's mask and that of its pixels, or between the sides of their boxes."""
+"""Pixels between the centroid of an object's mask and that of its pixels, or from its box to a pixel outside."""
 MOST_LEFT = 0.6
 """Share of an object's pixels that may still be there if the picture is said not to show it."""
 COLOURS = {"green": (0, 255, 0), "magenta": (255, 0, 255)}
 
 
 def pixels_of(picture: np.ndarray, colour: str) -> np.ndarray:
-    """Where the picture shows the colour, at least half of it where it is mixed with grey."""
+    """Where the picture shows the colour, at least half as strong as where it is strongest: also if it is blurred."""
     red, green, blue = np.moveaxis(picture.astype(int), -1, 0)
-    return green - np.maximum(red, blue) > 127 if colour == "green" else np.minimum(red, blue) - green > 127
+    strength = green - np.maximum(red, blue) if colour == "green" else np.minimum(red, blue) - green
+    return strength > max(64, strength.max() / 2)
 
 
 def check(sample: Sample, child: Sample) -> None:
-    """Raise AssertionError unless the objects of the picture made of a sample are where its pixels show them."""
+    """Raise AssertionError unless the objects of the picture made of a sample are where its pixels show them.
+
+    There may be several of one label, as a plate may show a thing more than once.
+    """
     picture = np.asarray(child.image)
     height, width = picture.shape[:2]
     assert child.annotations.texts == sample.annotations.texts
-    labels = [item.label for item in child.annotations.objects]
-    assert len(set(labels)) == len(labels)
     for before in sample.annotations.objects:
-        seen = pixels_of(picture, before.label)
-        if before.label not in labels:
+        seen, what = pixels_of(picture, before.label), f"{child.variant}: {before.label}"
+        found = [item for item in child.annotations.objects if item.label == before.label]
+        if not found:
             there = pixels_of(np.asarray(sample.image), before.label).sum()
             resized = (min(height, width) / min(np.asarray(sample.image).shape[:2])) ** 2
-            assert seen.sum() <= MOST_LEFT * there * resized, f"{child.variant}: {before.label} is still there"
+            assert seen.sum() <= MOST_LEFT * there * resized, f"{what} is still there"
             continue
-        item = child.annotations.objects[labels.index(before.label)]
-        assert (item.id, item.crowd, item.score, item.origin) == (before.id, before.crowd, before.score, before.origin)
-        assert bool(item.mask) == bool(before.mask)
         around = box_of(seen)
-        assert around is not None, f"{child.variant}: no {before.label} is there"
-        said = region(item, height, width)
-        if item.mask:
+        assert around is not None, f"{what} isn't there"
+        assert sorted(item.id for item in found)[:-1] == [""] * (len(found) - 1)
+        for item in found:
+            assert item.id in (before.id, "")
+            assert (item.crowd, item.score, item.origin) == (before.crowd, before.score, before.origin)
+            assert bool(item.mask) == bool(before.mask)
+            assert not item.mask or (item.box, item.area) == (box_of(mask := region(item, height, width)), mask.sum())
+        said = np.any([region(item, height, width) for item in found], axis=0)
+        if before.mask:
             iou = (said & seen).sum() / (said | seen).sum()
-            assert iou >= LEAST_IOU, f"{child.variant}: {before.label} has IoU {iou:.2f}"
-            drift = np.abs(np.argwhere(said).mean(axis=0) - np.argwhere(seen).mean(axis=0))
-            assert item.area == said.sum()
-            assert item.box == box_of(said)
+            assert iou >= LEAST_IOU, f"{what} has IoU {iou:.2f}"
+            drift = np.abs(np.argwhere(said).mean(axis=0) - np.argwhere(seen).mean(axis=0)).max()
+            assert drift <= MOST_DRIFT, f"{what} is {drift:.1f} pixels away"
         else:
-            drift = np.abs(np.array(corners(item.box)) - corners(around))
-        assert drift.max() <= MOST_DRIFT, f"{child.variant}: {before.label} is {drift.max():.1f} pixels away"
+            sides = np.array([corners(item.box) for item in found])
+            outer = np.concatenate([sides[:, :2].min(axis=0), sides[:, 2:].max(axis=0)])
+            inner = np.array(corners(around))
+            beyond = np.concatenate([outer[:2] - inner[:2], inner[2:] - outer[2:]]).max()
+            assert beyond <= MOST_DRIFT, f"{what} reaches {beyond:.1f} pixels out of its box"
+            shared = np.minimum(outer[2:], inner[2:]) - np.maximum(outer[:2], inner[:2])
+            areas = [np.prod(box[2:] - box[:2]) for box in (outer, inner)]
+            iou = shared.prod() / (sum(areas) - shared.prod())
+            assert iou >= LEAST_BOX_IOU, f"{what} has a box with IoU {iou:.2f}"
 
 
 def corners(box: tuple[float, ...]) -> tuple[float, ...]:
@@ -94,23 +110,27 @@ def corners(box: tuple[float, ...]) -> tuple[float, ...]:
 
 @lru_cache
 def texture(name: str, height: int, width: int) -> np.ndarray:
-    """A grey photograph of a surface, in mid tones, so that an amplified one doesn't reach the markers' colours."""
-    grey = cv2.resize(getattr(skimage.data, name)(), (width, height), interpolation=cv2.INTER_AREA)
+    """A grey photograph of a surface from near by: coarse, as `attribute_edit` repeats fine ones instead of amplifying
+    them, which tests/generators/test_following.py looks at."""
+    grey = cv2.resize(getattr(skimage.data, name)()[:100, :100], (width, height), interpolation=cv2.INTER_CUBIC)
     return np.repeat((64 + grey // 2)[..., None], 3, axis=2)
 
 
 @st.composite
-def photographs(draw: st.DrawFn) -> Sample:
-    """A subject with its mask and plate, and something behind it; both within the frame, one beside the other."""
+def scenes(draw: st.DrawFn) -> dict[str, Any]:
+    """Arguments of `photograph`: a subject with its mask and plate, and something behind it; both within the frame, one beside the other."""
     longer = draw(st.sampled_from([SIDE, 200, 240]))
     height, width = draw(st.sampled_from([(SIDE, longer), (longer, SIDE)]))
     a, b = draw(st.integers(16, 32)), draw(st.integers(16, 32))
     x, y = draw(st.integers(a + 4, width - a - 4)), draw(st.integers(b + 4, height - b - 4))
     wide, high = draw(st.integers(28, 60)), draw(st.integers(28, 60))
     left, top = draw(st.integers(0, width - wide)), draw(st.integers(0, height - high))
-    return photograph(
-        (height, width), (x, y, a, b, draw(st.integers(0, 90))), (left, top, wide, high), draw(st.booleans())
-    )
+    return {
+        "size": (height, width),
+        "ellipse": (x, y, a, b, draw(st.integers(0, 90))),
+        "behind": (left, top, wide, high),
+        "masks": draw(st.booleans()),
+    }
 
 
 def photograph(
@@ -118,11 +138,11 @@ def photograph(
     ellipse: tuple[int, int, int, int, int],
     behind: tuple[int, int, int, int],
     masks: bool,
-    surface: str = "gravel",
 ) -> Sample:
+    """A grey surface with the two things, and the parts that it was put together from."""
     x, y, a, b, angle = ellipse
     left, top, wide, high = behind
-    plate = texture(surface, *size).copy()
+    plate = texture("gravel", *size).copy()
     plate[top : top + high, left : left + wide] = COLOURS["magenta"]
     mask = cv2.ellipse(np.zeros(size, np.uint8), (x, y), (a, b), angle, 0, 360, 255, -1)
     cv2.circle(mask, (x + a // 2, y), b // 2, 255, -1)  # so that it isn't symmetric
@@ -135,7 +155,7 @@ def photograph(
         mark = Object(box, label, float(seen.sum()), id=str(number), origin="test", mask=encode_mask(seen))
         objects.append(mark if masks else replace(mark, mask=""))
     return Sample(
-        source_id("objects", f"{size} {ellipse} {behind} {surface}"),
+        source_id("objects", f"{size} {ellipse} {behind}"),
         picture,
         extras={"mask.png": mask, "plate.png": plate},
         annotations=Annotations(tuple(objects[::-1]), (Text("a green thing"),)),
@@ -163,7 +183,8 @@ class Surfaces(Source):
 
 
 CTX = Context(seed=2, models=ModelTable("embedded"), memo=lambda key, compute: compute(), source=Surfaces())
-CENTRAL = photograph((SIDE, 200), (80, 90, 24, 16, 30), (120, 20, 40, 50), True)
+CENTRAL = {"size": (SIDE, 200), "ellipse": (70, 90, 32, 22, 30), "behind": (120, 20, 40, 50)}
+MASKS, BOXES = photograph(**CENTRAL, masks=True), photograph(**CENTRAL, masks=False)
 
 
 def made(generator: Generator, sample: Sample) -> list[Sample]:
@@ -178,10 +199,11 @@ def test_there_are_generators_that_keep_objects():
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-@settings(max_examples=25)
-@given(sample=photographs())
-@example(sample=CENTRAL)
-def test_objects_are_where_their_pixels_are(name, sample):
+@settings(max_examples=300)
+@given(scene=scenes())
+@example(scene={**CENTRAL, "masks": True})
+def test_objects_are_where_their_pixels_are(name, scene):
+    sample = photograph(**scene)
     behind = sample.annotations.objects[0]
     assume(behind.area >= 0.95 * behind.box[2] * behind.box[3])  # nobody knows where it goes on behind the subject
     generator = build_component("generate", {"name": name, **FIELDS.get(name, {})}, "here")
@@ -194,13 +216,13 @@ def test_objects_are_where_their_pixels_are(name, sample):
 def test_pictures_are_made_at_all(name):
     """The test above looks at every kind of picture."""
     generator = build_component("generate", {"name": name, **FIELDS.get(name, {})}, "here")
-    children = made(generator, CENTRAL)
+    children = made(generator, MASKS)
     assert any(len(child.annotations.objects) == 2 for child in children)
     if name == "attribute_edit":
         from variorum.generators.attribute_edit import AttributeEdit
 
         assert isinstance(generator, AttributeEdit)
-        of = Edit(generator, CENTRAL, CTX)
+        of = Edit(generator, MASKS, CTX)
         assert [child.variant for child in children] == [wanted.variant for wanted in generator._wanted(of)]
 
 
@@ -248,7 +270,7 @@ class Careless(Toy):
 
     def picture(self, pixels, annotations):
         height, width = pixels.shape[:2]
-        less = np.array([[1, 0, -4], [0, 1, 0]])
+        less = np.array([[1, 0, -2], [0, 1, 0]])
         return pixels[:, 8:], moved(annotations, less, (height, width), (height, width - 8))
 
 
@@ -275,17 +297,14 @@ class Unmasking(Toy):
         return pixels, Annotations(bare, annotations.texts)
 
 
-BOXES = photograph((SIDE, 200), (80, 90, 24, 16, 30), (120, 20, 40, 50), False)
-
-
-@pytest.mark.parametrize("sample", [CENTRAL, BOXES], ids=["masks", "boxes"])
+@pytest.mark.parametrize("sample", [MASKS, BOXES], ids=["masks", "boxes"])
 @pytest.mark.parametrize("right", [Darker, Mirrored])
 def test_a_right_generator_passes(right, sample):
     (child,) = made(right(), sample)
     check(sample, child)
 
 
-@pytest.mark.parametrize("sample", [CENTRAL, BOXES], ids=["masks", "boxes"])
+@pytest.mark.parametrize("sample", [MASKS, BOXES], ids=["masks", "boxes"])
 @pytest.mark.parametrize("wrong", [Forgetful, Careless, Dropping, Inventing])
 def test_a_wrong_generator_is_caught(wrong, sample):
     (child,) = made(wrong(), sample)
@@ -294,6 +313,6 @@ def test_a_wrong_generator_is_caught(wrong, sample):
 
 
 def test_a_generator_that_loses_masks_is_caught():
-    (child,) = made(Unmasking(), CENTRAL)
+    (child,) = made(Unmasking(), MASKS)
     with pytest.raises(AssertionError):
-        check(CENTRAL, child)
+        check(MASKS, child)

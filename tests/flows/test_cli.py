@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from annotated_set import ANNOTATED
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
@@ -172,3 +173,44 @@ def test_run_is_forced_to_drop_everything(cli, tmp_path, runner):
     forced = cli("run", "recipe.yaml", *runner, "--force")
     assert forced.returncode == 0, forced.stderr
     assert "too_bright 12" in forced.stdout
+
+
+def test_splits_configurations_and_annotations_are_told(command, tmp_path):
+    recipe = {"dataset": "shapes", "version": "1.0.0", "masters": "original", "configs": "place", "source": ANNOTATED}
+    (tmp_path / "shapes.yaml").write_text(yaml.safe_dump(recipe))
+    other = {**recipe, "version": "1.1.0", "splits": {"validation": 0.5, "test": 0.25}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump({**other, "source": {**ANNOTATED, "shifted": True}}))
+    planned = command("plan", "other.yaml").stdout
+    assert re.search(r"splits +train 0.25, validation 0.5, test 0.25 of the photographs", planned)
+    assert re.search(r"configurations +one for each place", planned)
+    assert json.loads(command("plan", "other.yaml", "--json").stdout)["configs"] == "place"
+
+    ran = command("run", "shapes.yaml", "--no-prefect")
+    assert ran.returncode == 0, ran.stderr
+    folder = f"{tmp_path}/store/editions/shapes/1.0.0"
+    shown = command("show", "shapes").stdout
+    assert shown in ran.stdout
+    assert "Pictures by configuration and split" in shown
+    assert re.search(r"hall +│ 3 +│ 3 +│ 0 +│ 6", shown)
+    assert "members: jpg or png, annotations.json, cls, json, txt\n" in shown
+    assert "objects: 12 in 8 pictures\n" in shown
+    assert f'load it: datasets.load_dataset("{folder}")\n' in shown
+    assert f'load one of 2 configurations: datasets.load_dataset("{folder}", "hall")\n' in shown
+    told = json.loads(command("show", "shapes", "--json").stdout)
+    assert told["splits"] == {"train": 6, "validation": 3, "test": 3}
+    assert told["configs"]["hall"] == {"train": 3, "validation": 3}
+    assert told["formats"] == ["annotations.json", "cls", "jpg", "json", "png", "txt"]
+    assert told["objects"] == 12
+
+    loaded = command("verify", "shapes", "--load", HF_DATASETS_CACHE=str(tmp_path / "hf"))
+    assert loaded.returncode == 0, loaded.stderr
+    assert loaded.stdout.splitlines()[0].endswith("shards and 12 pictures match their hashes")
+    assert loaded.stdout.splitlines()[-1] == f'load_dataset("{folder}", "street_5"): train 3, test 3 rows'
+    assert len(loaded.stdout.splitlines()) == 8
+
+    assert command("build", "other.yaml", "--no-prefect").returncode == 0
+    between = command("diff", "shapes@1.0.0", "shapes@1.1.0").stdout
+    assert re.search(r"annotated +│ +│ +1 ", between)
+    assert re.search(r"moved .*hall/\w+ → hall/\w+", between)
+    lines = command("diff", "shapes@1.0.0", "shapes@1.1.0", "--json").stdout.splitlines()
+    assert {json.loads(line)["kind"] for line in lines} == {"annotated", "moved"}

@@ -28,8 +28,9 @@ def harmless(text: str) -> bool:
 def test_tables_and_lines_hold_no_control_characters_and_no_markup(monkeypatch, capsys):
     terminal.print_table([HOSTILE], [[HOSTILE]], HOSTILE)
     assert harmless(capsys.readouterr().out)
-    terminal.print_diff([Change("changed", "id", HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), ())], 5)
-    assert harmless(capsys.readouterr().out)
+    for kind in ("changed", "moved"):
+        terminal.print_diff([Change(kind, "id", HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,))], 5)
+        assert harmless(capsys.readouterr().out)
     monkeypatch.setattr(
         "variorum.report.card.evaluation_tables", lambda *_: [Shown(HOSTILE, ("a", "b"), [(HOSTILE, "")])]
     )

@@ -32,8 +32,11 @@ class AnnotatedSet(Source):
     states: bool = True
     splits: bool = True
     formats: tuple[str, ...] = ("jpg", "png")
-    moved: bool = False
-    """Whether the first box lies a pixel further to the right."""
+    labelled: bool = True
+    caption: str | None = None
+    """Of every picture; by default one that says how many objects there are."""
+    shifted: bool = False
+    """Whether the boxes of picture 1 lie a pixel further to the right."""
 
     def pin(self, ctx: Context) -> str:
         """Nothing but the fields decides the pictures."""
@@ -66,9 +69,10 @@ class AnnotatedSet(Source):
         draw, objects = ImageDraw.Draw(image), []
         for number in range(k % 3):
             label = list(CLASSES)[number]
-            left, top, side = 8 + 40 * number + (self.moved and k == 1), 10 + k, 30 - 10 * number
+            left, top, side = 8 + 40 * number, 10 + k, 30 - 10 * number
             shape = draw.ellipse if number == 0 else draw.rectangle
             shape((left, top, left + side - 1, top + side - 1), fill=(220, 180, 40))
+            left += self.shifted and k == 1
             objects.append(Object((left, top, side, side), label, origin="a person"))
         out, ending = io.BytesIO(), self.formats[k % len(self.formats)]
         image.save(out, FORMATS[ending], quality=90)
@@ -76,15 +80,13 @@ class AnnotatedSet(Source):
         return Sample(
             id=source_id("annotated_set", str(k)),
             image=out.getvalue(),
-            labels=tuple(held[:1]),
+            labels=tuple(held[:1]) if self.labelled else (),
             origin=f"{k}.{ending}",
             licence="CC-BY-4.0 | <i>" if k % 4 else "CC0-1.0",
             split=SPLITS[k % 4] if self.splits else "",
             annotations=Annotations(
                 tuple(objects) if self.boxes else (),
-                (Text(f"{len(held)} shapes | on <grey>, picture {k}"), Text("what is it?", "question"))
-                if self.captions and k % 5
-                else (),
+                self._texts(k) if self.captions else (),
                 tuple(LabelState(name, "correct" if name in held else "wrong") for name in CLASSES)
                 if self.states and k % 2
                 else (),
@@ -93,3 +95,9 @@ class AnnotatedSet(Source):
             digital_source_type=("", CAPTURED, COMPOSITE)[k % 3],
             credentials=k == 7,
         )
+
+    def _texts(self, k: int) -> tuple[Text, ...]:
+        if self.caption is not None:
+            return (Text(self.caption),) if self.caption else ()
+        asked = Text("what is it?", "question")
+        return (Text(f"{k % 3} shapes | on <grey>, picture {k}"), asked) if k % 5 else ()

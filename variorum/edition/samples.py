@@ -116,7 +116,7 @@ def encode_sample(
         "status": "quarantined" if sample.reason else "accepted",
         "detail": sample.detail,
         "objects": len(sample.annotations.objects),
-        "annotated": hashlib.sha256(members[ANNOTATIONS]).hexdigest()[:16] if sample.annotations else "",
+        "annotated": annotation_digest(members) if sample.annotations else "",
     }
     return members, row | _gate_columns(gates)
 
@@ -151,6 +151,11 @@ def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dic
             "state": [one.state for one in states],
         },
     }
+
+
+def annotation_digest(members: Mapping[str, bytes]) -> str:
+    """16 hexadecimal digits for a sample's annotations, which its row has unless they are empty."""
+    return hashlib.sha256(members.get(ANNOTATIONS, b"")).hexdigest()[:16]
 
 
 def failure_row(failure: Failure) -> dict[str, Any]:

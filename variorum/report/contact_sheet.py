@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -200,14 +201,17 @@ def _wrap(text: str, width: int, lines: int) -> str:
 
 
 def _lines(sheet: Sheet, text: str, most: int) -> list[str]:
-    """The beginning of a text in lines as wide as a cell, with … at the end if there is more."""
+    """The beginning of a text in lines no wider than a cell, with … at the end if there is more."""
+
+    def width(length: int) -> float:
+        return float(sheet.draw.textlength(left[:length] + "…", sheet.small))
+
     left, found = " ".join(text[:LONGEST].split()), list[str]()
     while left and len(found) < most:
-        stop = len(left)
-        while stop > 1 and sheet.draw.textlength(left[:stop] + "…", sheet.small) > sheet.cell:
-            stop -= 1
-        if stop < len(left) and " " in left[: stop + 1] and len(found) < most - 1:
+        last = len(found) == most - 1
+        stop = max(1, bisect_right(range(len(left) + 1), sheet.cell, key=width) - 1)
+        if stop < len(left) and " " in left[1 : stop + 1] and not last:
             stop = left[: stop + 1].rindex(" ")
-        found.append(left[:stop].rstrip() + ("…" if stop < len(left) and len(found) == most - 1 else ""))
+        found.append(left[:stop].rstrip() + ("…" if last and stop < len(left) else ""))
         left = left[stop:].lstrip()
     return found

@@ -11,7 +11,7 @@ from variorum.edition.tables import read_table
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger, Manifest
-from variorum.schemas.sample import Failure, Sample, Split
+from variorum.schemas.sample import SPLITS, Failure, Sample, Split
 from variorum.schemas.verdict import Verdict
 
 ORDER: tuple[Split, ...] = ("test", "validation")
@@ -46,10 +46,18 @@ def drawn_split(shares: Mapping[Split, float], photograph: str) -> Split:
 
 
 def in_splits(items: Iterable[Sample | Failure], shares: Mapping[Split, float]) -> Iterator[Sample | Failure]:
-    """A source's samples, each with its split."""
+    """A source's samples, each with its split.
+
+    Raises:
+        RecipeError: the source gives a split that loaders don't know.
+    """
     for item in items:
         if not item.photograph:  # a picture that can't even be read
             yield item
+        elif item.split and item.split not in SPLITS:
+            raise RecipeError(
+                f"{item.origin or item.id} is in the split {item.split!r}; a source gives {', '.join(SPLITS)} or nothing"
+            )
         else:
             split = drawn_split(shares, item.photograph) if shares else item.split or DEFAULT
             yield replace(item, split=split)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from variorum.generators.sources.reading.coco_index import TROUBLES, build_index
+from variorum.generators.sources.reading.coco_entries import TROUBLES
+from variorum.generators.sources.reading.coco_index import build_index
 from variorum.machine.cache import cache_dir
 from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.errors import SourceError
@@ -141,7 +142,7 @@ class CocoFile:
             self._starts: NDArray[np.int64] = np.load(folder / "starts.npy", "r", allow_pickle=False)
         except (OSError, ValueError, pa.ArrowException):
             return False
-        return len(self._starts) == self.pictures.num_rows + 1 and self._starts[-1] == len(self._boxes)
+        return len(self._starts) == len(self) + 1 and int(self._starts[-1]) == len(self._boxes)
 
     def _make(self, path: Path, folder: Path) -> None:
         """Make the index beside its place, and move it there unless another process was faster."""

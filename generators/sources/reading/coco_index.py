@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from variorum.generators.sources.reading.coco_entries import (
+    CHUNK,
+    Images,
+    categories_in,
+    exact,
+    is_id,
+    licence_in,
+)
 from variorum.generators.sources.reading.json_arrays import Element, elements
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHUNK = 1 << 16
-"""Rows that are handled at a time."""
 BOX = np.dtype([("start", "<i8"), ("length", "<u4"), ("category", "<i4"), ("area", "<f8"), ("repeated", "?")])
 """An annotation: its bytes in the file, the index of its category (-1 for an unknown one), its area in square pixels,
 and whether an annotation before it has the same id."""
@@ -36,25 +39,8 @@ RAW = np.dtype(
 )
 """An annotation before all pictures and categories are known, with its ids as they are; `named` if it has one."""
 NO_CATEGORY = -(2**63)
-CREATIVE_COMMONS = re.compile(r"https?://creativecommons\.org/(?:licenses|publicdomain)/([a-z-]+)/(\d\.\d)/?")
-
-
-class Trouble(NamedTuple):
-    """Why an entry can't be used. `unnamed` if its file name isn't its own."""
-
-    reason: str
-    detail: str
-    unnamed: bool = False
-
-
-TROUBLES = (
-    None,
-    Trouble("bad_entry", "the entry needs an id, a number or a text, and a file_name", unnamed=True),
-    Trouble("unsafe_name", "the file name leads out of the folder"),
-    Trouble("duplicate_id", "an earlier picture in the file has the same id"),
-    Trouble("duplicate_id", "an earlier picture in the file has the same file name", unnamed=True),
-)
-FINE, BAD_ENTRY, UNSAFE_NAME, SAME_ID, SAME_NAME = range(5)
+HUGE = 1e150
+"""Its square is still a float."""
 
 
 def build_index(path: Path, name: str, folder: Path) -> None:
@@ -69,7 +55,7 @@ def build_index(path: Path, name: str, folder: Path) -> None:
         SourceError: it isn't JSON, or not in COCO's format.
         OSError: the folder can't be written.
     """
-    images, boxes = _Images(), _Boxes(folder / "raw")
+    images, boxes = Images(), _Boxes(folder / "raw")
     licences: dict[str, str] = {}
     categories: list[Any] = []
     present = set()
@@ -86,14 +72,14 @@ def build_index(path: Path, name: str, folder: Path) -> None:
             elif element.array == "images":
                 images.add(element, numbers)
             elif element.array == "categories":
-                categories.append(_exact(element))
+                categories.append(exact(element))
             elif element.array == "licenses":
-                licences.update(_licence(_exact(element)))
+                licences.update(licence_in(exact(element)))
         boxes.flush(raw)
     if missing := [key for key in ("images", "annotations") if key not in present]:
         there = ", ".join(sorted(present)) or "no lists"
         raise SourceError(f"{name} is not in COCO's format: it has no list {missing[0]!r}; it has {there}")
-    known = _categories(categories, name) if "categories" in present else None
+    known = categories_in(categories, name) if "categories" in present else None
     pictures, owners = images.sorted(licences)
     if not pictures.num_rows:
         raise SourceError(f"{name} has no pictures: its list 'images' is empty")
@@ -106,74 +92,6 @@ def build_index(path: Path, name: str, folder: Path) -> None:
     (folder / "about.json").write_text(json.dumps({"categories": known, "captions": boxes.captions, **about}))
 
 
-class _Images:
-    """The entries of `images`, collected in Arrow's compact form."""
-
-    COLUMNS: Mapping[str, Any] = {
-        "name": pa.large_string(),
-        "id": pa.large_string(),
-        "licence": pa.large_string(),
-        "entry": pa.int32(),
-        "number": pa.int32(),
-        "trouble": pa.int8(),
-        "start": pa.int64(),
-        "length": pa.int32(),
-    }
-
-    def __init__(self) -> None:
-        self._batches: list[pa.RecordBatch] = []
-        self._rows: list[tuple[Any, ...]] = []
-        self._entries = 0
-        self._owned = bytearray()
-        """By number, whether an entry has it."""
-
-    def add(self, element: Element, numbers: dict[int | str, int]) -> None:
-        """Take an entry; `numbers` counts the ids of pictures as they come up."""
-        value = _exact(element)
-        value = value if isinstance(value, Mapping) else {}
-        identity, name, licence, trouble, number = value.get("id"), _file_name(value), value.get("license"), FINE, -1
-        if type(identity) not in (int, str) or not name:
-            trouble = BAD_ENTRY
-        elif name.startswith("/") or ".." in name.split("/"):
-            trouble = UNSAFE_NAME
-        else:
-            name = PurePosixPath(name).as_posix()
-        if type(identity) in (int, str):
-            number = numbers.setdefault(identity, len(numbers))
-            self._owned.extend(bytes(max(0, number + 1 - len(self._owned))))
-            if self._owned[number]:
-                number, trouble = -1, trouble or SAME_ID
-            else:
-                self._owned[number] = 1
-        row = (name, json.dumps(identity) if trouble != BAD_ENTRY else "", json.dumps(licence), self._entries, number)
-        self._rows.append((*row, trouble, element.start, element.length))
-        self._entries += 1
-        if len(self._rows) == CHUNK:
-            self._flush()
-
-    def sorted(self, licences: Mapping[str, str]) -> tuple[pa.Table, NDArray[np.int32]]:
-        """The entries in order of their file names, and the number of the id that is each one's own, else -1."""
-        self._flush()
-        table = pa.Table.from_batches(self._batches)
-        table = table.take(pc.sort_indices(table, [("name", "ascending"), ("entry", "ascending")])).combine_chunks()
-        found = {name: table[name].combine_chunks() for name in self.COLUMNS}
-        again = np.zeros(len(table), bool)
-        again[1:] = pc.equal(found["name"][1:], found["name"][:-1]).to_numpy(zero_copy_only=False)
-        trouble = found["trouble"].to_numpy()
-        found["trouble"] = pa.array(np.where(again & (trouble != BAD_ENTRY), np.int8(SAME_NAME), trouble))
-        given = found["licence"].dictionary_encode()
-        known = pa.array([licences.get(key, "") for key in given.dictionary.to_pylist()], pa.large_string())
-        found["licence"] = known.take(given.indices)
-        numbers = found.pop("number").to_numpy()
-        return pa.table(found), numbers
-
-    def _flush(self) -> None:
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(self.COLUMNS)
-        arrays = map(pa.array, columns, self.COLUMNS.values())
-        self._batches.append(pa.RecordBatch.from_arrays(list(arrays), names=list(self.COLUMNS)))
-        self._rows.clear()
-
-
 class _Boxes:
     """The entries of `annotations`, written to a file as they come, then sorted by their pictures."""
 
@@ -184,14 +102,14 @@ class _Boxes:
 
     def add(self, element: Element, numbers: dict[int | str, int]) -> None:
         """Take an annotation."""
-        value = _exact(element)
-        if not isinstance(value, Mapping):
-            value = element.value if isinstance(element.value, Mapping) else {}
+        value = exact(element)
+        if not isinstance(value, dict):
+            value = element.value if isinstance(element.value, dict) else {}
         image, category, identity = value.get("image_id"), value.get("category_id"), value.get("id")
         self.captions += "caption" in value
         self.rows.append(
             (
-                numbers.setdefault(image, len(numbers)) if type(image) in (int, str) else -1,
+                numbers.setdefault(image, len(numbers)) if is_id(image) else -1,
                 element.start,
                 element.length,
                 category if type(category) is int and abs(category) < 2**63 else NO_CATEGORY,
@@ -236,73 +154,18 @@ class _Boxes:
         return {"strays": strays, "stray": int(raw["start"][np.argmax(rows < 0)]) if strays else -1}
 
 
-def _exact(element: Element) -> Any:
-    """The value, or None if a text in it isn't UTF-8."""
-    try:
-        return element.exact()
-    except ValueError:
-        return None
-
-
-def _file_name(value: Mapping[str, Any]) -> str:
-    """The file name of an entry; `""` if it has none that can be used.
-
-    LVIS has `coco_url` instead, `http://.../train2017/1.jpg`; its last folder is part of the name, as LVIS mixes
-    pictures of COCO's two folders.
-    """
-    name, url = value.get("file_name"), value.get("coco_url")
-    if name is None and isinstance(url, str):
-        name = "/".join(url.split("/")[-2:])
-    if not isinstance(name, str) or "\0" in name:
-        return ""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return ""
-    return name
-
-
-def _licence(value: Any) -> Iterator[tuple[str, str]]:
-    """The id of a licence, as JSON, with its SPDX id if its URL is one of Creative Commons, else its name or URL."""
-    if not isinstance(value, Mapping):
-        return
-    name, url = (part.strip() if isinstance(part := value.get(key), str) else "" for key in ("name", "url"))
-    if found := CREATIVE_COMMONS.fullmatch(url):
-        kind, version = found.groups()
-        kind = {"zero": "CC0", "mark": "CC-PDM"}.get(kind, f"CC-{kind.upper()}")
-        name = f"{kind}-{version}"
-    yield json.dumps(value.get("id")), name or url
-
-
-def _categories(values: list[Any], name: str) -> list[tuple[int, str]]:
-    """Ids and names in order of the ids. Raises SourceError for an entry without, or two that share one."""
-    names: dict[str, int] = {}
-    found: dict[int, str] = {}
-    for value in values:
-        identity, title = (value.get("id"), value.get("name")) if isinstance(value, Mapping) else (None, None)
-        if type(identity) is not int or abs(identity) >= 2**63 or not isinstance(title, str) or not title.strip():
-            raise SourceError(f"{name} has a category that needs an integer id and a name: {str(value)[:100]!a}")
-        if identity in found:
-            raise SourceError(f"{name} has two categories with the id {identity}; give each its own")
-        title = " ".join(title.split())
-        if title in names:
-            raise SourceError(
-                f"{name} has two categories with the name {title!r}, {names[title]} and {identity}; rename one"
-            )
-        found[identity] = title
-        names[title] = identity
-    return sorted(found.items())
-
-
-def _area(value: Mapping[str, Any]) -> float:
+def _area(value: dict[str, Any]) -> float:
     """The area that an annotation gives, else that of its box, else 0."""
-    area, box = value.get("area"), value.get("bbox")
-    if type(area) in (int, float) and 0 <= area < 1e300:
-        return float(area)
-    if isinstance(box, list) and len(box) == 4 and all(type(part) in (int, float) for part in box[2:]):
-        width, height = box[2:]
-        return float(width * height) if 0 < width < 1e150 and 0 < height < 1e150 else 0.0
-    return 0.0
+    area, box = _size(value.get("area")), value.get("bbox")
+    if area is None and isinstance(box, list) and len(box) == 4:
+        width, height = _size(box[2]), _size(box[3])
+        area = width * height if width is not None and height is not None else None
+    return 0.0 if area is None else area
+
+
+def _size(value: Any) -> float | None:
+    """A finite number from 0 on, else None."""
+    return float(value) if type(value) in (int, float) and 0 <= value < HUGE else None
 
 
 def _hashed(identity: Any) -> int:

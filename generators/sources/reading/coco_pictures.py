@@ -56,6 +56,9 @@ class CocoPictures:
     split: str
     _safe: dict[str, bool] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self.annotations)
+
     def pin(self) -> str:
         """Digest of the annotation files and of the content of the pictures that they name.
 

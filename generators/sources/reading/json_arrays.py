@@ -19,6 +19,11 @@ BLOCK = 1 << 20
 """Bytes that are read at a time."""
 LARGEST = 1 << 26
 """Bytes of one element, or of a value that is no array."""
+UNFINISHED = "unterminated string"
+"""How an error starts whose position is where a text starts, not where the file ends."""
+LONGEST_REST = 3
+"""Characters of a number that are no number for themselves, with the digit that makes them one: `e+3`."""
+AFTER_NUMBER = " \t\n\r,]}"
 SPACE = re.compile(r"[ \t\n\r]*")
 BOM = b"\xef\xbb\xbf"
 
@@ -67,7 +72,7 @@ def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]
             while text.peek() != "}":
                 key, _, part = text.value()
                 if not isinstance(key, str):
-                    raise text.error(f"expected a key in quotes instead of {part[:20]}")
+                    raise text.error(f"expected a key in quotes instead of {part[:20]!a}")
                 text.take(":", "expected : after a key")
                 if text.peek() == "[":
                     yield from _array(text, key)
@@ -98,7 +103,7 @@ def _array(text: _Text, key: str) -> Iterator[Element]:
             if text.peek() == "]":
                 raise text.error("expected a value after ,")
         elif text.peek() != "]":
-            raise text.error(f"expected , or ] in {key}")
+            raise text.error(f"expected , or ] in the list {key!a}")
     text.take("]", "")
 
 
@@ -111,14 +116,15 @@ class _Text:
         self._text, self._at, self._ended = "", 0, False
         self._passed = 0
         """Bytes of the file before the window."""
-        self._more()
+        while len(self._text) < len(BOM) and not self._ended:
+            self._more()
         if self._text.startswith(BOM.decode("latin-1")):
             self._at = len(BOM)
 
     def error(self, what: str, at: int | None = None) -> SourceError:
         """A SourceError with the position in the file."""
         at = self._at if at is None else at
-        cut = self._ended and (at >= len(self._text.rstrip()) or what.startswith("unterminated"))
+        cut = self._ended and (at >= len(self._text.rstrip()) or what.startswith(UNFINISHED))
         place = f"is cut short: it ends at byte {self._passed + len(self._text)}" if cut else "is no valid JSON"
         return SourceError(f"{self.where} {place}; {what} at byte {self._passed + at}")
 
@@ -144,19 +150,27 @@ class _Text:
         while True:
             try:
                 value, end = _scan(self._text, self._at)
-                if end < len(self._text) or self._ended:  # a number at the edge may go on
+                if self._ended or not self._may_go_on(value, end):
                     start, self._at = self._at, end
                     return value, self._passed + start, self._text[start:end]
-                at, what = self._at, "a value is too large"
+                at, what = end, ""
             except RecursionError:
                 raise self.error("values are nested too deep") from None
             except json.JSONDecodeError as error:
-                at, what = error.pos, error.msg[0].lower() + error.msg[1:]
+                at, what = error.pos, (error.msg[0].lower() + error.msg[1:]).removesuffix(" at")
             except ValueError as error:  # an integer of thousands of digits
                 at, what = self._at, str(error)
-            if self._ended or len(self._text) - self._at > LARGEST:
+            if self._ended:
                 raise self.error(what, at)
+            if len(self._text) - self._at > LARGEST:
+                unfinished = what.startswith(UNFINISHED) or at > len(self._text) - len(UNFINISHED)
+                raise self.error(f"a value of more than {LARGEST} bytes" if unfinished else what, at)
             self._more()
+
+    def _may_go_on(self, value: Any, end: int) -> bool:
+        """Whether what follows the window may belong to the value: `1` may be the start of `1.5e+3`, as `1.5e` may."""
+        rest = self._text[end : end + LONGEST_REST]
+        return not rest or (type(value) in (int, float) and len(rest) < LONGEST_REST and rest[0] not in AFTER_NUMBER)
 
     def _more(self) -> None:
         """Read on. The window grows by its own size, so that a long element isn't tried in vain too often."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 ANY = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 LABELS, TEXTS = "labels.csv", "captions.csv"
 FILES = (*ANY, LABELS, TEXTS)
+UNUSUAL = re.compile(r"(^|[/\\])[./\\]|\\|\0|/$")
+"""What a path in its plainest form doesn't have, and one that leads elsewhere does."""
 OWN = (*CAPTIONS, *LICENCES, LABEL, OBJECTS)
 """Columns with a meaning; all others become metadata."""
 
@@ -103,15 +107,14 @@ class Metadata:
             keys = {file.shown: _keys(file) for file in files}
         except SourceError as error:
             raise SourceError(f"{where}: {error}; or set metadata to none to read no such files") from None
-        known = {picture.key for picture in pictures}
-        self.missing = {
-            key: file.place(row)
-            for file in reversed(files)
-            for row, key in reversed(list(enumerate(keys[file.shown])))
-            if key not in known
-        }
+        lost = {key for file in files for key in keys[file.shown]} - {picture.key for picture in pictures}
+        self.missing: dict[str, str] = {}
+        for file in files if lost else ():
+            for row, key in enumerate(keys[file.shown]):
+                if key in lost:
+                    self.missing.setdefault(key, file.place(row))
         named = [Picture(key, root / key) for key in self.missing]
-        self.pictures = tuple(sorted([*pictures, *named], key=lambda picture: picture.key))
+        self.pictures = tuple(sorted([*pictures, *named], key=attrgetter("key"))) if named else tuple(pictures)
         places = {picture.key: position for position, picture in enumerate(self.pictures)}
         parts = [[file for file in files if _name(file) in names] for names in (ANY, (LABELS,), (TEXTS,))]
         rows = [Rows(part, [keys[file.shown] for file in part], places) for part in parts]
@@ -119,9 +122,10 @@ class Metadata:
         self._files = files
         for one in self._single:
             if twice := one.twice():
+                position, rows_of_it = twice
                 raise SourceError(
-                    f"{where}: {self.pictures[twice[0]].key} has more than one row: {' and '.join(twice[1])}; keep one, "
-                    f"or put several captions of a picture into captions.csv"
+                    f"{where}: {self.pictures[position].key} has more than one row: {' and '.join(rows_of_it)}; keep "
+                    f"one, or put several captions of a picture into captions.csv"
                 )
 
     def __bool__(self) -> bool:
@@ -214,10 +218,10 @@ def _keys(file: MetadataFile) -> list[str]:
     folder = _folder_of(file.shown)
     keys = []
     for row, name in enumerate(file.names.to_pylist()):
-        path = posixpath.normpath(name.replace("\\", "/")) if name else ""
+        path = posixpath.normpath(name.replace("\\", "/")) if name and UNUSUAL.search(name) else name
         if not path:
             raise SourceError(f"{file.place(row)}: no file_name")
-        if path.startswith(("/", "../")) or path == ".." or "\0" in path:
+        if path is not name and (path.startswith(("/", "../")) or path == ".." or "\0" in path):
             raise SourceError(
                 f"{file.place(row)}: file_name {name!r} leads out of the folder; names are relative to the file that "
                 f"they stand in"

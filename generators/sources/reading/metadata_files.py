@@ -42,8 +42,6 @@ class MetadataFile(ABC):
         category_names: class names by integer category, if the file has them.
     """
 
-    unit = "row"
-
     def __init__(self, shown: str) -> None:
         self.shown = shown
         self.columns: tuple[str, ...] = ()
@@ -63,16 +61,17 @@ class MetadataFile(ABC):
     def categories(self) -> set[str | int]:
         """The categories in the column `objects`."""
 
+    @abstractmethod
     def place(self, number: int) -> str:
         """Where a row stands, for people."""
-        return f"{self.shown}, {self.unit} {number + 1}"
 
 
 class TableFile(MetadataFile):
-    """A CSV or parquet file. Rows are counted from 1, without the header."""
+    """A CSV or parquet file. Rows are counted from 1, with the header of a CSV file."""
 
-    def __init__(self, shown: str, table: pa.Table) -> None:
+    def __init__(self, shown: str, table: pa.Table, first: int = 1) -> None:
         super().__init__(shown)
+        self._first = first
         check_columns(shown, table.schema.names)
         types = {name: table.schema.field(name).type for name in table.schema.names}
         if not arrow.is_text(types[NAME]):
@@ -104,11 +103,13 @@ class TableFile(MetadataFile):
         cells = (cell for chunk in self._table.column(OBJECTS).chunks for cell in chunk)
         return {category for cell in cells for category in categories_of(cell.as_py())}
 
+    def place(self, number: int) -> str:
+        """Where a row stands, for people."""
+        return f"{self.shown}, row {number + self._first}"
+
 
 class LinesFile(MetadataFile):
     """A file of JSON lines. Lines are counted from 1, with empty ones."""
-
-    unit = "line"
 
     def __init__(self, shown: str, file: Path) -> None:
         super().__init__(shown)
@@ -117,14 +118,14 @@ class LinesFile(MetadataFile):
         self._categories: set[str | int] = set()
         columns: dict[str, None] = {}
         names, starts, lines, start = [], [], [], 0
-        for line, data in enumerate(_lines(file)):
+        for line, data in enumerate(_lines(file), 1):
             if data.strip():
-                row = _parsed(data, f"{shown}, line {line + 1}")
+                row = _parsed(data, f"{shown}, line {line}")
                 columns |= dict.fromkeys(row)
                 names.append(row.get(NAME))
                 starts.append(start)
                 lines.append(line)
-                self._note(row, f"{shown}, line {line + 1}")
+                self._note(row, f"{shown}, line {line}")
             start += len(data)
         if names:
             check_columns(shown, list(columns))
@@ -159,7 +160,7 @@ class LinesFile(MetadataFile):
 
     def place(self, number: int) -> str:
         """Where a row stands, for people."""
-        return super().place(int(self._numbers[number]))
+        return f"{self.shown}, line {self._numbers[number]}"
 
 
 def read_metadata_file(file: Path, shown: str) -> MetadataFile:
@@ -172,9 +173,13 @@ def read_metadata_file(file: Path, shown: str) -> MetadataFile:
     try:
         if file.suffix == ".jsonl":
             return LinesFile(shown, file)
-        return TableFile(shown, _csv_table(file, shown) if file.suffix == ".csv" else _parquet_table(file))
+        if file.suffix == ".csv":
+            return TableFile(shown, _csv_table(file, shown), first=2)
+        return TableFile(shown, _parquet_table(file))
     except (OSError, pa.ArrowException, csv.Error) as error:
-        raise SourceError(f"{shown}: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        hint = "; a text with commas must stand in quotes" if "Expected" in problem else ""
+        raise SourceError(f"{shown}: {problem}{hint}") from None
 
 
 def check_columns(shown: str, names: list[str]) -> None:
@@ -215,8 +220,8 @@ def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
             typed = column.cast(kind)
         except pa.ArrowInvalid:
             continue
-        if kind != pa.int64() or typed.cast(pa.string()).equals(column):  # 007 is a text
-            return typed
+        zeros = kind == pa.int64() and not typed.cast(pa.string()).equals(column)
+        return column if zeros else typed  # 007 is a text
     return column
 
 

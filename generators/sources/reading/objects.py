@@ -58,9 +58,7 @@ def read_objects(
     Raises:
         BadObjects: `bad_objects`, `bad_box`, `bad_mask` or `unknown_category`.
     """
-    return tuple(
-        _object(row, f"object {number}", box_format, size, names, origin) for number, row in enumerate(_rows(value))
-    )
+    return tuple(_object(row, number, box_format, size, names, origin) for number, row in enumerate(_rows(value)))
 
 
 def checked(sample: Sample, size: tuple[int, int], known: Collection[str], *, clip: bool) -> Sample:
@@ -84,7 +82,7 @@ def checked(sample: Sample, size: tuple[int, int], known: Collection[str], *, cl
     trouble: BadObjects | None = None
     seen: set[str] = set()
     for number, item in enumerate(sample.annotations.objects):
-        name = f"object {number}" + (f" (id {item.id})" if item.id else "")
+        name = _name(number, item.id)
         if all(map(math.isfinite, item.box)):
             given.append(item)
         try:
@@ -145,28 +143,33 @@ def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
 
 def _object(
     row: Mapping[str, Any],
-    name: str,
+    number: int,
     box_format: BoxFormat,
     size: tuple[int, int],
     names: Sequence[str] | None,
     origin: str,
 ) -> Object:
     found = {key: next((row[key] for key in keys if row.get(key) is not None), None) for key, keys in NAMES.items()}
-    crowd = found["crowd"]
+    crowd, identity = found["crowd"], _word(found["id"], f"the id of object {number}")
+    name = _name(number, identity)
     if crowd not in (None, 0, 1):
         raise BadObjects("bad_objects", f"{name} has the crowd {_short(crowd)}; it must be 0 or 1")
     score = _number(found["score"], f"the score of {name}")
     if score is not None and score > 1:
         raise BadObjects("bad_objects", f"the score of {name} is {score}; it must lie in [0, 1]")
+    try:
+        mask = rle_of(found["mask"], size)
+    except BadObjects as error:
+        raise BadObjects(error.reason, f"{name}: {error.detail}") from None
     return Object(
         box=_box(found["bbox"], name, box_format, size),
         label=_label(found["label"], name, names),
         area=_number(found["area"], f"the area of {name}"),
         crowd=bool(crowd),
-        id=_word(found["id"], f"the id of {name}"),
+        id=identity,
         score=score,
         origin=origin,
-        mask=rle_of(found["mask"], size),
+        mask=mask,
     )
 
 
@@ -225,6 +228,11 @@ def _inside(box: Box, size: tuple[int, int], name: str, slack: float) -> Box:
     # a side that isn't cut keeps its exact numbers
     cut_x, cut_y = left < 0 or left + width > size[1], top < 0 or top + height > size[0]
     return new_left, new_top, right - new_left if cut_x else width, bottom - new_top if cut_y else height
+
+
+def _name(number: int, identity: str) -> str:
+    """What a message calls an object."""
+    return f"object {number}" + (f" (id {identity[:40]})" if identity else "")
 
 
 def _word(value: Any, what: str) -> str:

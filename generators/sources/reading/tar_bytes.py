@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
+
+from variorum.schemas.errors import SourceError
 
 WINDOW = 4096
 """Bytes that are read from a file at least: headers and small members lie close together."""
 STEP = 1 << 20
+AT_ONCE = 1 << 16
+"""Bytes of a sample that are read at once. Of a longer one each member is read by itself, which saves a copy."""
 
 
 class Readable(Protocol):
@@ -24,6 +28,30 @@ class Readable(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def read_members(tar: Readable, places: Mapping[str, tuple[int, int]]) -> dict[str, bytes]:
+    """The contents of a sample's members.
+
+    Args:
+        tar: the tar.
+        places: byte offset and size by name.
+
+    Raises:
+        SourceError: the tar has become shorter.
+    """
+    if not places:
+        return {}
+    spans = sorted(places.values())
+    low, high = spans[0][0], sum(spans[-1])
+    if high - low > AT_ONCE:
+        found = {name: tar.read(start, size) for name, (start, size) in places.items()}
+    else:
+        data = tar.read(low, high - low)
+        found = {name: data[start - low : start - low + size] for name, (start, size) in places.items()}
+    if sum(map(len, found.values())) != sum([size for _, size in spans]):
+        raise SourceError("webdataset: a tar has become shorter while it was read; run again")
+    return found
 
 
 class LocalTar:

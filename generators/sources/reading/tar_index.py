@@ -10,7 +10,7 @@ import logging
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -62,6 +62,14 @@ class Entry:
     flaw: int
     repeat: int
 
+    def has(self, ending: str) -> bool:
+        """Whether a member has content."""
+        return self.members.get(ending, (0, NO_CONTENT))[1] != NO_CONTENT
+
+    def places(self, endings: Set[str]) -> dict[str, tuple[int, int]]:
+        """Offset and size of these members, of those that have content."""
+        return {name: place for name, place in self.members.items() if name in endings and place[1] != NO_CONTENT}
+
 
 @dataclass(frozen=True, slots=True)
 class TarIndex:
@@ -89,6 +97,11 @@ class TarIndex:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def end(self, stop: int) -> int:
+        """The byte after the last one of the samples up to `stop - 1`."""
+        last = int(self.firsts[stop]) - 1
+        return int(self.offsets[last] + self.sizes[last]) if last >= 0 else 0
 
     def entries(self, start: int, stop: int) -> list[Entry]:
         """The samples `start` to `stop - 1`."""

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.generators.sources.reading.objects import NAMES
+from variorum.generators.sources.reading.rows import categories_of, plain
 from variorum.generators.sources.reading.tar_tables import Arrays, Texts
-from variorum.generators.sources.reading.texts import BadText, read_texts
+from variorum.generators.sources.reading.texts import BadText, read_texts, text_of
 from variorum.schemas.annotations import Text
+from variorum.schemas.canonical import Json
 
 INTEGER = re.compile(r"-?[0-9]{1,18}")
 NO_LABEL = -1
@@ -54,7 +55,9 @@ class MemberPath:
         """
         parts = text.split(".")
         if not all(parts):
-            raise ValueError(f"{text!r} must be a member's ending without its dot, such as cls, or a path such as json.a")
+            raise ValueError(
+                f"{text!r} must be a member's ending without its dot, such as cls, or a path such as json.a"
+            )
         lower = [part.lower() for part in parts]
         end = lower.index("json") + 1 if "json" in lower else len(parts)
         return cls(".".join(lower[:end]), tuple(parts[end:]))
@@ -101,6 +104,13 @@ class Contents:
                 return None
         return value
 
+    def has(self, path: MemberPath) -> bool:
+        """Whether there is a value other than None, or one that can't be read."""
+        try:
+            return self.value(path) is not None
+        except BadMember:
+            return True
+
 
 def parse(ending: str, data: bytes) -> Any:
     """The value of a JSON member. NaN and infinities, which JSON doesn't have but Python writes, become None.
@@ -121,7 +131,7 @@ def labels(value: Any) -> list[Label]:
     """The labels in a value: a number, a text, a list of those; digits in a member of their own are a number.
 
     Raises:
-        BadMember: `bad_label`.
+        BadMember: `unknown_label`.
     """
     if value is None:
         return []
@@ -132,15 +142,7 @@ def labels(value: Any) -> list[Label]:
 
 def categories(value: Any) -> list[Label]:
     """The distinct categories of objects, as far as they can be read; `read_objects` says what is wrong with others."""
-    rows = value if isinstance(value, list) else [value]
-    found: dict[Label, None] = {}
-    for row in rows:
-        name = next((name for name in NAMES["label"] if isinstance(row, dict) and row.get(name) is not None), None)
-        given = row[name] if name else []
-        for category in given if isinstance(given, list) else [given]:
-            if isinstance(category, int | str) and not isinstance(category, bool) and category not in ("", NO_LABEL):
-                found[category] = None
-    return list(found)
+    return list(dict.fromkeys(categories_of(value)))
 
 
 def captions(value: Any) -> tuple[Text, ...]:
@@ -149,6 +151,22 @@ def captions(value: Any) -> tuple[Text, ...]:
         return read_texts(value)
     except BadText as error:
         raise BadMember("bad_text", error.detail) from None
+
+
+def licence(value: Any) -> str:
+    """The licence in a value; `""` for none. Raises BadMember: `bad_text`."""
+    try:
+        return "" if value is None else text_of(value).strip() if isinstance(value, str | bytes) else str(value)
+    except BadText as error:
+        raise BadMember("bad_text", f"its licence: {error.detail}") from None
+
+
+def metadata(value: Any) -> Json:
+    """A value to keep; the bytes of a member are text. Raises BadMember: `bad_text`."""
+    try:
+        return plain(value)
+    except BadText as error:
+        raise BadMember("bad_text", f"its metadata: {error.detail}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +211,10 @@ class Facts:
             return [[] for _ in range(start, stop)]
         return [json.loads(text) for text in self.texts.part(start, stop)]
 
-    def distinct(self) -> set[Label]:
-        """All labels and categories that occur."""
-        used = (json.loads(self.values[code]) for code in np.unique(self.codes).tolist())
-        return {label for pair in used for part in pair for label in part}
+    def distinct(self) -> tuple[set[Label], set[Label]]:
+        """All labels, and all categories of objects."""
+        used = [json.loads(self.values[code]) for code in np.unique(self.codes).tolist()]
+        return {label for pair in used for label in pair[0]}, {label for pair in used for label in pair[1]}
 
     def arrays(self) -> Arrays:
         """The columns as arrays to keep; `of` reads them back."""
@@ -228,7 +246,7 @@ class FactsBuilder:
     def __init__(self, paths: FactPaths) -> None:
         self.paths = paths
         self._codes: list[int] = []
-        self._values = {"[[],[]]": 0}
+        self._values: dict[str, int] = {"[[],[]]": 0}
         self._texts: list[str] = []
 
     def collect(self, members: Mapping[str, bytes]) -> None:
@@ -249,7 +267,7 @@ class FactsBuilder:
 
 def _or_none(read: Any, contents: Contents, path: MemberPath | None) -> Sequence[Any]:
     try:
-        return read(contents.value(path)) if path else []  # type: ignore[no-any-return]
+        return read(contents.value(path)) if path else []
     except BadMember:
         return []
 
@@ -259,7 +277,7 @@ def _one_label(value: Any) -> list[Label]:
         try:
             text = value.decode().strip()
         except UnicodeDecodeError:
-            raise BadMember("bad_label", "its label is not UTF-8") from None
+            raise BadMember("unknown_label", "its label is not UTF-8") from None
         value = int(text) if INTEGER.fullmatch(text) else text
     if isinstance(value, bool):
         value = json.dumps(value)
@@ -269,7 +287,9 @@ def _one_label(value: Any) -> list[Label]:
         return [value]
     if isinstance(value, str) and value.strip():
         return [value.strip()]
-    raise BadMember("bad_label", f"its label is {str(value)[:60]!r}; it must be a number, a name, or a list of those")
+    raise BadMember(
+        "unknown_label", f"its label is {str(value)[:60]!r}; it must be a number, a name, or a list of those"
+    )
 
 
 def _finite(text: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Which tars a recipe means: paths, globs, brace ranges and URLs, with a name for each that doesn't say where it lies."""
+"""Which tars a recipe means by paths, globs, brace ranges and URLs, each with a name that doesn't say where it lies."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def _braces(pattern: str, where: str) -> list[str]:
     """`a{0..2}.tar` as `a0.tar`, `a1.tar`, `a2.tar`."""
     if "{" not in pattern:
         return [pattern]
-    from braceexpand import UnbalancedBracesError, braceexpand
+    from braceexpand import braceexpand
 
     try:
         return list(braceexpand(pattern))
-    except UnbalancedBracesError:
+    except ValueError:
         raise SourceError(f"{where}: shards: a brace of {shown(pattern)} has no partner") from None
 
 

@@ -142,8 +142,10 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path, ctx, caplog):
         (["notes.txt"], "no picture in"),
         (["Cat/a.png", "cat /b.png"], "two folders with the same class name, Cat and cat "),
         (["big cat/a.png", "big_cat/b.png"], "two folders with the same class name"),
-        (["train/cat/a.png", "val/cat/b.png"], "two folders with the same class name, train/cat and val/cat"),
+        (["train/Cat/a.png", "val/cat/b.png"], "two folders with the same class name, Cat and cat"),
+        (["x/cat/a.png", "val/cat/b.png"], "two folders with the same class name, val/cat and x/cat"),
         (["cat/a.png", "b.png"], r"in folders and beside them \(b.png\)"),
+        (["train/cat/a.png", "train/b.png", "test/c.png"], r"in folders and beside them \(train/b.png\)"),
     ],
 )
 def test_folders_that_make_no_dataset(tmp_path, ctx, names, problem):
@@ -155,6 +157,77 @@ def test_folders_that_make_no_dataset(tmp_path, ctx, names, problem):
     source = ImageFolder(path=root)
     with pytest.raises(SourceError, match=problem):
         source.classes(ctx)
+
+
+def splits_and_labels(source, ctx):
+    samples = source.read(0, source.size(ctx), ctx)
+    return {sample.origin: (sample.split, sample.labels) for sample in samples}
+
+
+def test_folders_named_as_splits_are_splits(tmp_path, ctx):
+    root = tmp_path / "pets"
+    for name in ("train/cat/a.png", "train/big_dog/b.png", "VAL/cat/c.png", "testing/d.png"):
+        picture(root / name)
+    source = ImageFolder(path=root)
+    assert splits_and_labels(source, ctx) == {
+        "VAL/cat/c.png": ("validation", ("cat",)),
+        "testing/d.png": ("test", ()),
+        "train/big_dog/b.png": ("train", ("big_dog",)),
+        "train/cat/a.png": ("train", ("cat",)),
+    }
+    assert [info.id for info in source.classes(ctx)] == ["big_dog", "cat"]
+    assert [s.split for s in source.outline(0, 4, ctx)] == [s.split for s in source.read(0, 4, ctx)]
+    assert [s.id for s in source.outline(0, 4, ctx)] == [
+        s.id for s in ImageFolder(path=root, splits="none").outline(0, 4, ctx)
+    ]
+    with pytest.raises(SourceError, match=r"testing/d\.png lies in no folder"):
+        ImageFolder(path=root, labels="folder").classes(ctx)
+    with pytest.raises(SourceError, match="same class name, VAL/cat and train/cat"):
+        ImageFolder(path=root, splits="none").classes(ctx)
+
+
+def test_splits_without_classes_are_unlabelled(tmp_path, ctx):
+    for name in ("train/a.png", "test/b.png"):
+        picture(tmp_path / "x" / name)
+    assert splits_and_labels(ImageFolder(path=tmp_path / "x"), ctx) == {
+        "test/b.png": ("test", ()),
+        "train/a.png": ("train", ()),
+    }
+    assert ImageFolder(path=tmp_path / "x").classes(ctx) == ()
+    flat = ImageFolder(path=tmp_path / "x", splits="none")
+    assert [info.id for info in flat.classes(ctx)] == ["test", "train"]
+
+
+@pytest.mark.parametrize("other", ["bus/a.png", "c.png"])
+def test_a_class_named_train_stays_a_class(tmp_path, ctx, other):
+    for name in ("train/a.png", "test/b.png", other):
+        picture(tmp_path / "x" / name)
+    source = ImageFolder(path=tmp_path / "x", labels="none")
+    assert {sample.split for sample in source.read(0, 3, ctx)} == {""}
+    if "/" in other:
+        assert [info.id for info in ImageFolder(path=tmp_path / "x").classes(ctx)] == ["bus", "test", "train"]
+
+
+def test_masks_and_wnids_with_splits(tmp_path, ctx):
+    picture(tmp_path / "a" / "train" / "n01440764_1.png")
+    picture(tmp_path / "a" / "val" / "n02123045_2.png")
+    picture(tmp_path / "m" / "train" / "n01440764_1.png", 255)
+    good, lost = ImageFolder(path=tmp_path / "a", masks=tmp_path / "m").read(0, 2, ctx)
+    assert (good.split, good.labels) == ("train", ("n01440764",))
+    assert isinstance(lost, Failure)
+    assert (lost.split, lost.labels, lost.reason) == ("validation", ("n02123045",), "no_mask")
+
+
+def test_a_name_that_is_no_text_is_an_error(tmp_path, ctx):
+    (tmp_path / "a").mkdir()
+    path = bytes(tmp_path / "a") + b"/caf\xe9.png"
+    try:
+        with open(path, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(SourceError, match="isn't UTF-8; rename it"):
+        ImageFolder(path=tmp_path / "a").size(ctx)
 
 
 def test_missing_folders_name_the_field(tmp_path, ctx):

@@ -56,7 +56,7 @@ def test_markup_in_data_stays_text(edition):
     _, header, body = text.split("---\n", 2)
     data = yaml.safe_load(header)
     assert data["pretty_name"] == "T: 'x' # y"
-    (info,) = [info for info in data["dataset_info"] if info["config_name"] == "default"]
+    (info,) = [info for info in data["dataset_info"] if info["config_name"] == "all"]
     (cls,) = [column for column in info["features"] if column["name"] == "cls"]
     names = set(cls["dtype"]["class_label"]["names"].values())
     assert names == {" ".join(name.split()) for name in NASTY}
@@ -149,6 +149,38 @@ def test_a_card_of_a_memory_store(photos):
     manifest = build(Job(recipe, store))
     assert write_card(recipe, manifest, store)
     assert not Path(store.root).exists()
+
+
+@pytest.mark.parametrize("template", ["default", "imagenet_e"])
+def test_every_template_tells_splits_annotations_kinds_and_licences(everything, template):
+    job, manifest = everything
+    card = job.recipe.card.model_copy(update={"template": template})
+    text = render_card(job.recipe.model_copy(update={"card": card}), manifest, job.store)
+    table = rows_of(text)
+    assert table["hall"] == ["3", "3", "0", "6"]
+    assert table["all"] == ["6", "3", "3", "12"]
+    assert table["objects"] == ["12", "8"]
+    assert {term: table[term] for term in ("*unknown*", "digitalCapture", "composite")} == {
+        "*unknown*": ["4"],
+        "digitalCapture": ["4"],
+        "composite": ["4"],
+    }
+    assert "http://cv.iptc.org/newscodes/digitalsourcetype/" in text
+    assert "\n1 picture is of source files with content credentials" in text
+    assert table["CC-BY-4.0 &#124; &lt;i&gt;"] == ["9"]
+    assert table["CC0-1.0"] == ["3"]
+    assert table["`jpg`, `png`"][0].startswith("the picture, in the source's own file; each row has one of these")
+    assert {"`txt`", "`cls`", "`json`", "`annotations.json`", "· `objects`", "· `texts`"} <= table.keys()
+    assert "<b>" not in text.split("---\n", 2)[2]
+
+
+def test_a_card_without_annotations_says_nothing_of_them(photos, tmp_path):
+    job, manifest = evaluated(photos, tmp_path)
+    text = render_card(job.recipe, manifest, job.store)
+    for absent in ("annotations.json", "Annotations:", "digitalsourcetype", "credentials (C2PA)", "by split", "`txt`"):
+        assert absent not in text
+    assert rows_of(text)["`png`"] == ["the picture, lossless"]
+    assert yaml.safe_load(text.split("---\n", 2)[1])["task_categories"] == ["image-classification"]
 
 
 # ── what curation did ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,12 +1,15 @@
-"""The contact sheet: one row per source picture, or per class where there are few variants."""
+"""The contact sheet: one row per source picture, or per class where there are few variants; boxes, captions, splits."""
 
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from variorum.edition.editions import resolve
 from variorum.edition.store import Store
-from variorum.report.contact_sheet import MUTED, PAPER, contact_sheet
+from variorum.report.boxes import COLOURS
+from variorum.report.contact_sheet import FEWER, LINE, MUTED, PAPER, contact_sheet
 from variorum.run import Job, build
 from variorum.schemas.recipe import Recipe
 
@@ -62,3 +65,77 @@ def test_classes_beyond_the_rows_are_spread_evenly(tmp_path):
     first, middle, last = (row[0] for row in cells(sheet, 1, 3))
     all_of_them = [row[0] for row in cells(every, 1, 9)]
     assert (first, middle, last) == (all_of_them[0], all_of_them[4], all_of_them[8])
+
+
+def opened(manifest, store, **options):
+    return Image.open(io.BytesIO(contact_sheet(manifest, store, **options))).convert("RGB")
+
+
+def cell_of(sheet, row, column, side, below):
+    """A cell with what stands below it."""
+    x, y = LEFT + column * (side + GAP + BETWEEN), TOP + row * (side + below + GAP)
+    return sheet.crop((x, y, x + side, y + side + below))
+
+
+def ink(image):
+    """Whether anything is written."""
+    return image.getcolors(image.width * image.height) != [(image.width * image.height, PAPER)]
+
+
+def test_cells_show_boxes_captions_and_splits_over_configurations(everything):
+    job, manifest = everything
+    sheet = opened(manifest, job.store)
+    side, below = 216, 3 * LINE
+    assert sheet.size == (
+        LEFT + FEWER * (side + GAP + BETWEEN) - BETWEEN + GAP,
+        TOP + 2 * (side + below + GAP) + GAP,
+    )
+    unlabelled = [cell_of(sheet, 0, column, side, below) for column in range(4)]
+    circles = [cell_of(sheet, 1, column, side, below) for column in range(FEWER)]
+
+    def colours(cell):
+        return {value for _, value in cell.crop((0, 0, side, side)).getcolors(side * side)}
+
+    assert not any(set(COLOURS) & colours(cell) for cell in unlabelled)
+    assert all(COLOURS[0] in colours(cell) for cell in circles)
+    assert 0 < sum(COLOURS[1] in colours(cell) for cell in circles) < FEWER
+    splits = [cell.crop((0, side, side, side + LINE)) for cell in (*unlabelled, *circles)]
+    captions = [cell.crop((0, side + LINE, side, side + below)) for cell in (*unlabelled, *circles)]
+    assert all(map(ink, splits))
+    assert len({split.tobytes() for split in splits}) == 3
+    assert sum(map(ink, captions)) == 8  # two of ten have none
+
+
+def test_a_box_lies_on_its_object_at_the_cells_scale(make):
+    job, manifest = make(source={"pictures": 2, "captions": False, "splits": False, "formats": ["png"]})
+    cell = cell_of(opened(manifest, job.store), 1, 0, 216, 0)
+    pixels = np.asarray(cell).astype(int)
+    rows, columns = np.nonzero((pixels == COLOURS[0]).all(axis=2))
+    # 96 x 64 pixels, twice as large and in the middle; the box of picture 1 is [8, 11, 30, 30], its name above it
+    assert columns.min() == 12 + 2 * 8
+    assert rows.max() == 44 + 2 * (11 + 30) - 1
+    inside = pixels[44 + 2 * 11 + 3 : 44 + 2 * 41 - 3, 12 + 2 * 8 + 3 : 12 + 2 * 38 - 3]
+    assert (abs(inside - (220, 180, 40)).max(axis=2) < 8).mean() > 0.7
+
+
+@pytest.mark.parametrize("caption", ["", "short", "a b " * 200, "x" * 900, "\u202e 漢字 \n\n tab\t"])
+def test_captions_of_any_length_end_within_two_lines(make, caption):
+    job, manifest = make(source={"pictures": 2, "boxes": False, "states": False, "splits": False, "caption": caption})
+    sheet = opened(manifest, job.store)
+    assert sheet.height == TOP + 2 * (216 + 2 * LINE + GAP) + GAP
+    cell = cell_of(sheet, 0, 0, 216, 2 * LINE)
+    right = sheet.crop((LEFT + 216 + 1, TOP, LEFT + 216 + GAP, sheet.height))
+    assert ink(cell.crop((0, 216, 216, 216 + 2 * LINE))) == bool(caption.strip())
+    assert not ink(right)
+
+
+def test_pictures_without_classes_fill_the_rows(make):
+    source = {"pictures": 20, "captions": False, "states": False, "boxes": False, "splits": False, "labelled": False}
+    job, manifest = make(source=source)
+    sheet = opened(manifest, job.store, rows=2, cell=CELL)
+    assert sheet.size == (LEFT + 9 * (CELL + GAP + BETWEEN) - BETWEEN + GAP, TOP + 2 * (CELL + GAP) + GAP)
+    assert not ink(sheet.crop((0, TOP, LEFT, sheet.height)))  # no class to name
+
+
+def test_an_edition_of_format_3_has_one(format3):
+    assert opened(resolve("old@1.0.0-r1", format3), format3).width > LEFT

@@ -63,6 +63,18 @@ def test_folders_that_are_classes_are_no_sources(photos, tmp_path):
     assert found.class_folders
 
 
+def test_splits_and_configurations_are_groups_where_there_are_several(make):
+    rules = [{"name": "bright"}, {"name": "bright_rules", "drop": 4}]
+    source = {"pictures": 8, "boxes": False, "captions": False, "states": False}
+    job, made = make(source=source, configs="place", curate=rules)
+    found = funnel(made, edition_rows(made, job.store)).groups
+    assert {name: group.pictures for name, group in found["split"].items()} == {"train": 4, "validation": 2, "test": 2}
+    assert {name: group.pictures for name, group in found["configuration"].items()} == {"hall": 4, "street_5": 4}
+    assert sum(found["split"].values(), Group()).actions["drop"] == 4
+    job, made = make(source={**source, "splits": False}, configs="licence", curate=rules)
+    assert not {"split", "configuration"} & funnel(made, edition_rows(made, job.store)).groups.keys()
+
+
 @pytest.mark.parametrize(
     ("origin", "source"),
     [("cat/1.jpg", ""), ("web/cat/1.jpg", "web"), ("Cat/web/1.jpg", "web"), ("1.jpg", ""), ("a b/c/1.jpg", "a b")],

@@ -293,3 +293,18 @@ def test_loaders_see_splits_and_configurations(edited, forty, half, tmp_path):
         for info in shards:
             for _, members in read_shard(store.path(info)):
                 assert picture_ending(members) == "png"
+
+
+def test_a_split_that_loaders_do_not_know_is_refused(forty, tmp_path):
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "from dataclasses import replace\n"
+        "from variorum.generators.sources.image_folder import ImageFolder as Folder\n"
+        "class Odd(Folder):\n"
+        "    def read(self, start, stop, ctx):\n"
+        "        return (replace(item, split='dev') for item in super().read(start, stop, ctx))\n"
+    )
+    source = {"name": str(file), "path": str(forty)}
+    what = Recipe.parse({"dataset": "d", "version": "1.0.0", "source": source})
+    with pytest.raises(RecipeError, match=r"a/00\.png is in the split 'dev'; a source gives train, validation, test"):
+        build(Job(what, str(tmp_path / "store")))

@@ -1,0 +1,69 @@
+"""Whether tars have the members that a recipe names, and what to say of a sample that has no picture."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+from variorum.generators.sources.reading.tar_bytes import read_members
+from variorum.generators.sources.reading.tar_index import NO_CONTENT, Entry
+from variorum.generators.sources.reading.tar_members import Contents, MemberPath
+from variorum.generators.sources.reading.tar_set import TarSet
+from variorum.schemas.errors import SourceError
+
+log = logging.getLogger(__name__)
+
+PROBE = 20
+"""Samples in which a value is looked for."""
+SHOWN = 12
+"""Names that a message lists."""
+
+
+def check_members(tars: TarSet, pictures: Sequence[str], fields: Mapping[str, MemberPath]) -> None:
+    """Raise SourceError if there is no sample, or none has a picture or a member that a field names.
+
+    A value in JSON that the first samples don't have is only worth a warning: it may be rare, or its path mistyped.
+
+    Args:
+        tars: the tars.
+        pictures: endings of pictures.
+        fields: what must be there, by the field that names it.
+    """
+    summary = tars.summary()
+    if not summary.firsts[-1]:
+        raise SourceError(f"webdataset: there is no sample in {some(shard.shown for shard in tars.shards)}")
+    there = some(sorted(summary.endings))
+    if not summary.endings.intersection(pictures):
+        raise SourceError(f"webdataset: image: no sample has a member {some(pictures)}; there are: {there}")
+    for field, path in fields.items():
+        if path.ending not in summary.endings:
+            raise SourceError(f"webdataset: {field}: no sample has a member {path.ending}; there are: {there}")
+    missing = {field: path for field, path in fields.items() if path.keys}
+    wanted = {path.ending for path in missing.values()}
+    for number, low, high in tars.parts(0, PROBE) if missing else ():
+        index = tars.index(number)
+        with tars.open(number, index.end(high)) as tar:
+            for entry in index.entries(low, high):
+                contents = Contents(read_members(tar, entry.places(wanted)))
+                missing = {field: path for field, path in missing.items() if not contents.has(path)}
+    for field in missing:
+        log.warning("webdataset: %s: none of the first %d samples has this value; is it mistyped?", field, PROBE)
+
+
+def no_picture(entry: Entry, pictures: Sequence[str]) -> str:
+    """What a sample has instead of a picture."""
+    dots = any("." in name and name.rpartition(".")[2] in pictures for name in entry.members)
+    why = "; a name is split at its first dot, so a key can't have a dot in it" if dots else ""
+    return f"{entry.key}: its members are {listed(entry)}; a picture's ending must be one of {some(pictures)}{why}"
+
+
+def listed(entry: Entry) -> str:
+    """The endings of a sample's members."""
+    return some(f"{name} (a link)" if size == NO_CONTENT else name for name, (_, size) in entry.members.items())
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of these names."""
+    first = list(islice(names, SHOWN + 1))
+    return ", ".join(first[:SHOWN]) + (", …" if len(first) > SHOWN else "") or "none"
