@@ -80,6 +80,7 @@ def plan(asked: Asked) -> None:
     from rich.table import Table
 
     from variorum.run import check
+    from variorum.schemas.sample import SPLITS
     from variorum.stages.estimate import estimate
     from variorum.stages.requests import keep_requests
 
@@ -115,9 +116,9 @@ def plan(asked: Asked) -> None:
     table.add_row("source", f"{recipe.source.component_name()}, {planned.size} samples, {len(planned.classes)} classes")
     table.add_row("units", f"{len(planned.units)} of up to {recipe.samples_per_shard}; {guess.done} done already")
     if recipe.splits:
-        rest = 1 - sum(recipe.splits.values())
-        shares = {**({"train": rest} if rest > 1e-9 else {}), **recipe.splits}
-        table.add_row("splits", ", ".join(f"{name} {share:g}" for name, share in shares.items()) + " of the photographs")
+        shares = {"train": 1 - sum(recipe.splits.values()), **recipe.splits}
+        said = [f"{name} {shares[name]:g}" for name in SPLITS if shares.get(name, 0) > 1e-9]
+        table.add_row("splits", f"{', '.join(said)} of the photographs")
     if recipe.configs:
         table.add_row("configurations", f"one for each {recipe.configs}")
     table.add_row("makes", ", ".join(part.component_name() for part in recipe.generate) or "the source's own pictures")

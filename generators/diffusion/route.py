@@ -217,7 +217,12 @@ class Route(Generator):
 
 
 class PromptedRoute(Route):
-    """A route whose model is told what to draw in words: a class by a template, or the sample's caption."""
+    """A route whose model is told what to draw in words: a class by a template, or the sample's caption.
+
+    The prompt is a text of the picture, with the role `prompt`.
+    """
+
+    annotated: ClassVar[bool] = True
 
     templates: Templates = "photo"
     """A named set (`photo`, `neutral`, `name_hypernym`, …), or texts with `{name}`, `{gloss}`, `{hypernym}`,

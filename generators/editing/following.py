@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from variorum.annotations import DIGITS, box_of, cut_box, decode_mask, encode_mask, from_centres, moved, region, with_mask
+from variorum.annotations import (
+    DIGITS,
+    box_of,
+    cut_box,
+    decode_mask,
+    from_centres,
+    moved,
+    region,
+    with_mask,
+)
 from variorum.schemas.annotations import Annotations, Box, Object
 
 if TYPE_CHECKING:
@@ -94,7 +103,7 @@ class Layers:
         own = int(np.argmax(fits)) if max(fits) >= LEAST_MATCH else -1
         found: list[Role] = []
         for number, (_, place) in enumerate(pairs):
-            within = np.count_nonzero(place & self.subject) >= LEAST_WITHIN * np.count_nonzero(place)
+            within = _count(place & self.subject) >= LEAST_WITHIN * _count(place)
             found.append("subject" if number == own else "part" if within else "other")
         return found
 
@@ -104,7 +113,7 @@ class Layers:
         part: Callable[[Object], Object | None],
         hidden: Callable[[], Bools] | None,
     ) -> Annotations:
-        """The annotations after the edit, by what becomes of each role. `hidden` covers the others, None all of them."""
+        """The annotations by what becomes of each role. `hidden` is what covers the others; None covers all of them."""
         if not self.annotations.objects:
             return self.annotations
         cover = None if hidden is None else hidden()
@@ -123,7 +132,7 @@ class Layers:
         # a mask shows what was visible, a box also what the subject hid
         before = place if item.mask else place & ~self.subject
         after = before & ~cover
-        share = np.count_nonzero(after) / max(1, np.count_nonzero(before))
+        share = _count(after) / max(1, _count(before))
         if share == 1:
             return item
         if share < LEAST_VISIBLE:
@@ -134,10 +143,14 @@ class Layers:
         return box and replace(item, box=box, area=None if item.area is None else round(item.area * share, DIGITS))
 
 
+def _count(mask: Bools) -> int:
+    return int(np.count_nonzero(mask))
+
+
 def _fit(item: Object, place: Bools, subject: Bools) -> float:
     """IoU of an object and the subject."""
     if item.mask:
-        return float(np.count_nonzero(place & subject) / max(1, np.count_nonzero(place | subject)))
+        return _count(place & subject) / max(1, _count(place | subject))
     around = box_of(subject)
     shared = around and cut_box(item.box, around)
     if not around or not shared:

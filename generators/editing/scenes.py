@@ -69,7 +69,7 @@ class Scene:
     hole: Bools | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     probabilities: tuple[Singles, ...] = ()
-    annotations: Annotations = Annotations()
+    annotations: Annotations = field(default_factory=Annotations)
     source_type: str = ""
 
     @cached_property

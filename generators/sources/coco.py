@@ -80,7 +80,7 @@ class Coco(Source):
     def identity(self) -> dict[str, Json]:
         """The fields without locations, which include the path of a local dataset."""
         identity = super().identity()
-        local = self.dataset is None or self._rows.local
+        local = self.dataset is not None and self._rows.local
         return {**identity, "dataset": None, "data_files": None} if local else identity
 
     def pin(self, ctx: Context) -> str:

@@ -58,6 +58,14 @@ class Corrupted(Source):
         """Classes of the source."""
         return self.of.classes(ctx)
 
+    def captioned(self, ctx: Context) -> bool:
+        """As the source."""
+        return self.of.captioned(ctx)
+
+    def annotated(self, ctx: Context) -> bool:
+        """As the source."""
+        return self.of.annotated(ctx)
+
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """The source's samples with other pixels and ids. Noise depends on the seed of each picture alone.
 

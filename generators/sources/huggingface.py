@@ -32,7 +32,7 @@ from variorum.schemas.sample import Failure, Sample, source_id
 
 ALL = "all"
 """Stands for all splits of a dataset."""
-MEDIA = ("Image", "Audio", "Video", "Pdf")
+MEDIA = {"Image", "Audio", "Video", "Pdf", "binary", "large_binary"}
 """Types of columns that JSON can't hold."""
 
 
@@ -106,6 +106,10 @@ class HuggingFace(Source):
         """Whether a column has captions."""
         return self.caption is not None
 
+    def annotated(self, ctx: Context) -> bool:
+        """Whether a column has captions or objects."""
+        return self.caption is not None or self.objects is not None
+
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples with the bytes as stored; a `Failure` for a row without a readable picture or matching mask."""
         pictures = [column for column in (self.image, self.mask) if column]
@@ -113,7 +117,7 @@ class HuggingFace(Source):
         for table, low, high in self._ranges(start, stop):
             for column in pictures:
                 table.need(column)
-            for number, row in enumerate(table.rows(low, high, pictures, columns), low):
+            for number, row in enumerate(table.rows(low, high, pictures, columns, self._texts), low):
                 yield self._pictured(self._bare(table, number), table, row)
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
@@ -121,7 +125,7 @@ class HuggingFace(Source):
         columns = self._columns.needed(objects=False)
         for table, low, high in self._ranges(start, stop):
             # without a column nothing is read, as `size` says how many rows there are
-            rows = table.rows(low, high, (), columns) if columns else ({} for _ in range(low, high))
+            rows = table.rows(low, high, (), columns, self._texts) if columns else ({} for _ in range(low, high))
             for number, row in enumerate(rows, low):
                 yield described(self._bare(table, number), self._columns.values(row), self._label_names)
 
@@ -147,6 +151,11 @@ class HuggingFace(Source):
                 yield table, max(start, 0), min(stop, size)
             start, stop = start - size, stop - size
 
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        """Columns whose texts may be no UTF-8."""
+        return tuple(dict.fromkeys([*filter(None, [self.caption]), *self.metadata]))
+
     @cached_property
     def _columns(self) -> Columns:
         """The columns, found in all splits."""
@@ -157,22 +166,15 @@ class HuggingFace(Source):
         names: dict[str, tuple[str, ...]] = {}
         for column in self.metadata:
             kind = self._tables[0].described(column)
-            if isinstance(kind, dict) and kind.get("_type") in MEDIA:
+            if isinstance(kind, dict) and {kind["_type"], kind.get("dtype")} & MEDIA:
                 raise SourceError(f"huggingface: column {column!r} holds {kind['_type']}, which can't be metadata")
             if found := self._named(column, label_names):
                 names[column] = found
         return replace(columns, names=names)
 
     def _named(self, column: str, read: Callable[[Json], tuple[str, ...] | None]) -> tuple[str, ...] | None:
-        """The class names of a column, which must be the same in all splits; None without."""
-        first = read(self._tables[0].described(column))
-        for table in self._tables[1:]:
-            if read(table.described(column)) != first:
-                raise SourceError(
-                    f"huggingface: column {column!r} of {self.dataset!r} has other class names in split "
-                    f"{table.split!r} than in {self._tables[0].split!r}; read the splits apart"
-                )
-        return first
+        """The class names of a column, None without. `datasets` has the same for all splits."""
+        return read(self._tables[0].described(column))
 
     @cached_property
     def _label_names(self) -> tuple[str, ...] | None:

@@ -108,6 +108,10 @@ class ImageFolder(Source):
         """Whether a metadata file has captions."""
         return self._metadata.captioned
 
+    def annotated(self, ctx: Context) -> bool:
+        """Whether a metadata file has captions or objects."""
+        return self._metadata.captioned or self._metadata.has_objects
+
     def place(self) -> str:
         """The folder."""
         return place_of(self, ["path"])

@@ -87,6 +87,10 @@ class Parquet(Source):
         """Whether a column has captions."""
         return self.caption is not None
 
+    def annotated(self, ctx: Context) -> bool:
+        """Whether a column has captions or objects."""
+        return self.caption is not None or self.objects is not None
+
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples with the bytes as stored; a `Failure` for a row without a readable picture or matching mask."""
         wanted = [self.image, *filter(None, [self.mask]), *self._columns.needed()]

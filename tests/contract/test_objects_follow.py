@@ -44,7 +44,7 @@ SIDE = 160
 LEAST_IOU = 0.75
 """Of an object's mask and its pixels."""
 LEAST_BOX_IOU = 0.7
-"""Of an object's box and the box around its pixels. Less, as what sticks out behind another object may be a thin tip."""
+"""Of an object's box and the box around its pixels. Less, as what sticks out behind another may be a thin tip."""
 MOST_DRIFT = 1.5
 """Pixels between the centroid of an object's mask and that of its pixels, or from its box to a pixel outside."""
 MOST_LEFT = 0.6
@@ -112,19 +112,21 @@ def corners(box: tuple[float, ...]) -> tuple[float, ...]:
 def texture(name: str, height: int, width: int) -> np.ndarray:
     """A grey photograph of a surface from near by: coarse, as `attribute_edit` repeats fine ones instead of amplifying
     them, which tests/generators/test_following.py looks at."""
-    grey = cv2.resize(getattr(skimage.data, name)()[:100, :100], (width, height), interpolation=cv2.INTER_CUBIC)
+    grey = cv2.resize(getattr(skimage.data, name)()[:48, :48], (width, height), interpolation=cv2.INTER_CUBIC)
     return np.repeat((64 + grey // 2)[..., None], 3, axis=2)
 
 
 @st.composite
 def scenes(draw: st.DrawFn) -> dict[str, Any]:
-    """Arguments of `photograph`: a subject with its mask and plate, and something behind it; both within the frame, one beside the other."""
+    """Arguments of `photograph`: a subject, and something behind it, one beside the other and both in the frame."""
     longer = draw(st.sampled_from([SIDE, 200, 240]))
     height, width = draw(st.sampled_from([(SIDE, longer), (longer, SIDE)]))
     a, b = draw(st.integers(16, 32)), draw(st.integers(16, 32))
     x, y = draw(st.integers(a + 4, width - a - 4)), draw(st.integers(b + 4, height - b - 4))
     wide, high = draw(st.integers(28, 60)), draw(st.integers(28, 60))
     left, top = draw(st.integers(0, width - wide)), draw(st.integers(0, height - high))
+    reach = max(a, b)  # what is behind the subject isn't known, so nothing is
+    assume(not (left - reach < x < left + wide + reach and top - reach < y < top + high + reach))
     return {
         "size": (height, width),
         "ellipse": (x, y, a, b, draw(st.integers(0, 90))),
@@ -199,13 +201,11 @@ def test_there_are_generators_that_keep_objects():
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-@settings(max_examples=300)
+@settings(max_examples=40)
 @given(scene=scenes())
 @example(scene={**CENTRAL, "masks": True})
 def test_objects_are_where_their_pixels_are(name, scene):
     sample = photograph(**scene)
-    behind = sample.annotations.objects[0]
-    assume(behind.area >= 0.95 * behind.box[2] * behind.box[3])  # nobody knows where it goes on behind the subject
     generator = build_component("generate", {"name": name, **FIELDS.get(name, {})}, "here")
     children = made(generator, sample)
     for child in children:

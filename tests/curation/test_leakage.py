@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pictures import CONTEXT, copy, edition, figures, measured, render, scored
+from PIL import Image
 from pydantic import ValidationError
 
 from variorum.curation.copies.blocklists import Blocklist, blocklist
@@ -12,10 +13,13 @@ from variorum.curation.copies.grouping import grouped_folds, leak_rate
 from variorum.curation.duplicates import Duplicates
 from variorum.curation.features import Features
 from variorum.curation.leakage import Leakage, list_hashes, side_of
+from variorum.run import Job, build, curate
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.stages.score import curated_table
 
 SPLITS = {"train": "train/*", "val": "val/*", "test": "test/*"}
 
@@ -156,6 +160,41 @@ def test_origins_of_two_splits_are_refused():
 def test_splits_need_a_training_side_and_another(splits):
     with pytest.raises(ValidationError, match="splits must hold 'train' and at least one other"):
         Leakage(splits=splits)
+
+
+def test_an_editions_own_splits_are_compared_in_a_run(photos, tmp_path):
+    folder = tmp_path / "photos"
+    for path in sorted(photos.glob("*/*.jpg")):
+        (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
+        image = Image.open(path)
+        for name, quality in (("a", 90), ("b", 60)):  # not the same bytes, so drawn apart
+            image.save(folder / path.parent.name / f"{path.stem}{name}.jpg", quality=quality)
+    recipe = Recipe.parse(
+        {
+            "dataset": "d",
+            "version": "1.0.0",
+            "splits": {"test": 0.5},
+            "source": {"name": "image_folder", "path": str(folder)},
+            "curate": [{"name": "duplicates", "embedding": False}, {"name": "leakage", "embedding": False}],
+        }
+    )
+    job = Job(recipe, str(tmp_path / "store"))
+    manifest = build(job)
+    _, ledger = curate(job, manifest)
+    found = curated_table(manifest, ledger, ["leakage"], job.store)
+    split = dict(zip(found["origin"], found["split"], strict=True))
+    twin = {
+        name: name.replace("a.jpg", "b.jpg") if name.endswith("a.jpg") else name.replace("b.jpg", "a.jpg")
+        for name in split
+    }
+    apart = {name for name in split if split[name] == "train" and split[twin[name]] == "test"}
+    assert 0 < len(apart) < 12
+    assert set(found["origin"][found["leakage.flag"]]) == apart
+    assert (found["leakage.side"] == found["split"]).all()
+    assert ledger.figures["leakage"]["into"] == {"test": len(apart)}
+    assert ledger.figures["leakage"]["leak_rate"]["test"]["hash"] == pytest.approx(
+        len(apart) / manifest.splits()["test"]
+    )
 
 
 # ── generated pictures ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,6 +21,9 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table, read_verdicts
 from variorum.generators.sources.samples import stamps_folder
 from variorum.pixels import decode
+from variorum.schemas.annotations import Annotations, Object
+from variorum.schemas.component import Context
+from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Sample
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +104,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_the_page_has_every_file():
     kinds = {"frost.py", "contrast.py", "low_contrast.py", "mean_contrast.py", "my_set.yaml"}
-    others = {"spotlight.py", "spotlights.py", "test_frost.py", "try_my_set.py", "pyproject.toml"}
+    others = {"flip.py", "spotlight.py", "spotlights.py", "test_frost.py", "try_my_set.py", "pyproject.toml"}
     assert set(FILES) == kinds | others
 
 
@@ -208,6 +211,19 @@ def test_a_recipe_runs_from_python(ran, tmp_path):
     out = done(call(folder, "python", "try_my_set.py"))
     assert out.startswith("1.0.0-dev-r1 {'original': {'accepted': ")
     assert digest(folder) == digest(ran[0])
+
+
+def test_objects_are_flipped_with_their_picture(tmp_path):
+    flip = build_component("generate", {"name": str(write(tmp_path) / "flip.py")}, "generate.0")
+    ctx = Context(seed=1, models=None, memo=None)
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[4:10, 2:12] = 255
+    sample = Sample("0" * 32, pixels, annotations=Annotations((Object((2, 4, 10, 6)),)))
+    (flipped,) = flip.generate([sample], ctx)
+    ((left, top, width, height),) = (item.box for item in flipped.annotations.objects)
+    assert (flipped.image[int(top) : int(top + height), int(left) : int(left + width)] == 255).all()
+    assert flipped.digital_source_type == "algorithmicallyEnhanced"
+    assert flip.keeps_objects
 
 
 @pytest.mark.slow

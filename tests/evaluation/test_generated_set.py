@@ -571,7 +571,7 @@ def test_the_text_route_is_measured_without_real_pictures_and_against_those_that
     check_references(Job(recipe, str(tmp_path / "store"), "hub"))
     places = [f"evaluate.generated_set.{kind}={{name: imagenet, path: {tmp_path}}}" for kind in ("train", "test")]
     named = load_recipe("imagenet_g_text", places)
-    assert named.version == "1.0.0"  # no other edition
+    assert named.version == "1.1.0"  # no other edition
     assert set(named.evaluate[0].references()) == {"train", "test"}
     with pytest.raises(SourceError, match="no picture"):
         check_references(Job(named, str(tmp_path / "store"), "hub"))

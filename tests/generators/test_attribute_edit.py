@@ -15,10 +15,20 @@ import skimage.data
 from variorum.generators.attribute_edit import AttributeEdit
 from variorum.models import ModelTable
 from variorum.pixels import encode_png
+from variorum.schemas.annotations import Annotations, LabelState, Object, Text
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import ClassInfo, Context, Models, Source
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.schemas.sample import (
+    CAPTURED,
+    COMPOSITE,
+    ENHANCED,
+    GENERATED,
+    PARTLY_GENERATED,
+    Failure,
+    Sample,
+    source_id,
+)
 
 SIDE = 256
 VARIANTS = [
@@ -324,6 +334,82 @@ def test_wide_pictures_are_framed_and_never_squashed(ctx: Context) -> None:
     box = cv2.boundingRect((seen > 127).astype(np.uint8))
     assert box[2] == pytest.approx(box[3], abs=1)
     assert (seen > 127).sum() == (mask > 127).sum()
+
+
+@pytest.mark.parametrize(
+    ("before", "original", "edited", "textured"),
+    [
+        (CAPTURED, CAPTURED, COMPOSITE, ENHANCED),
+        ("", "", COMPOSITE, ENHANCED),
+        (GENERATED, GENERATED, PARTLY_GENERATED, GENERATED),
+    ],
+)
+def test_what_the_pictures_are_is_said(before: str, original: str, edited: str, textured: str, ctx: Context) -> None:
+    found = by_variant(BARE, replace(SAMPLES[1], digital_source_type=before), ctx)
+    kinds = {name: item.digital_source_type for name, item in found.items() if isinstance(item, Sample)}
+    assert kinds == {
+        name: original if name == "original" else textured if name.startswith("texture") else edited for name in kinds
+    }
+    assert len(kinds) >= 10
+
+
+def test_a_plate_of_a_model_s_picture_makes_any_picture_the_model_s_in_part(ctx: Context) -> None:
+    class Drawn(Given):
+        """The same pictures, drawn by a model."""
+
+        def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+            for item in super().read(start, stop, ctx):
+                assert isinstance(item, Sample)
+                yield replace(item, digital_source_type=GENERATED)
+
+    photograph = replace(SAMPLES[1], digital_source_type=CAPTURED)
+    found = by_variant(BARE, photograph, replace(ctx, source=Drawn()))["background_random"]
+    assert isinstance(found, Sample)
+    assert found.digital_source_type == PARTLY_GENERATED
+
+
+def test_objects_are_framed_with_the_picture_and_texts_stay(ctx: Context) -> None:
+    wide = np.concatenate([PLATES["gravel"], PLATES["brick"]], axis=1)
+    mask = np.zeros((SIDE, 2 * SIDE), np.uint8)
+    mask[:, SIDE:] = blob(150, 128, 40, 40)
+    known = Annotations(
+        (
+            Object((366, 88, 80, 80), "ball", id="1"),
+            Object((0, 0, 100, 100), "gone"),
+            Object((250, 10, 100, 20), "wall", area=1000.0),
+        ),
+        (Text("a ball"),),
+        (LabelState("ball", "correct"),),
+    )
+    sample = Sample("0" * 32, wide, extras={"mask.png": mask}, annotations=known)
+    found = by_variant(AttributeEdit(classifier=None, frame=128), sample, ctx)
+    for item in found.values():
+        if isinstance(item, Sample):
+            assert (item.annotations.texts, item.annotations.labels) == (known.texts, known.labels)
+    framed = found["original"]
+    assert isinstance(framed, Sample)
+    ball, wall = framed.annotations.objects
+    box = cv2.boundingRect((mask_of(framed) > 127).astype(np.uint8))
+    assert ball.box == pytest.approx(box, abs=1)
+    assert (ball.label, ball.id, wall.label) == ("ball", "1", "wall")
+    assert (wall.box[1:], wall.area) == ((5, 50, 10), 250)
+    plate, moved = found["plate"], found["position"]
+    assert isinstance(plate, Sample)
+    assert plate.annotations.objects == (wall,)
+    assert isinstance(moved, Sample)
+    assert moved.annotations.objects[0].box == pytest.approx(
+        cv2.boundingRect((mask_of(moved) > 127).astype(np.uint8)), abs=0
+    )
+
+
+def test_a_mask_that_isn_t_one_of_the_picture_fails_its_own_sample(ctx: Context) -> None:
+    bad = replace(SAMPLES[0], annotations=Annotations((Object((0, 0, 1, 1), id="7", mask="P0"),)))
+    items = list(BARE.generate([bad, SAMPLES[1]], ctx))
+    failed = [item for item in items if item.parent == bad.id]
+    assert {(item.reason, type(item)) for item in failed} == {("bad_mask", Failure)}
+    assert isinstance(failed[0], Failure)
+    assert "object '7' is no compressed RLE of 256 x 256" in failed[0].detail
+    assert any(isinstance(item, Sample) for item in items if item.parent == SAMPLES[1].id)
 
 
 def test_mirroring_is_an_attribute_of_its_own(ctx: Context) -> None:

@@ -21,7 +21,7 @@ from variorum.run import build
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
-from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.sample import GENERATED, Failure, Sample
 from variorum.stages.job import Job
 
 # NumPy 2 deprecates a call in diffusers' DPM-Solver++
@@ -79,6 +79,7 @@ def test_a_child_tells_how_it_was_made(ctx):
     assert child.image.dtype == np.uint8
     assert (child.parent, child.labels, child.variant) == (sample.id, ("tshirt_top",), "guidance_1.5")
     assert child.extras == {"txt": b"T-shirt or top"}
+    assert child.digital_source_type == GENERATED
     (op,) = child.ops
     assert op["requested"] == {
         "route": "class_conditional",

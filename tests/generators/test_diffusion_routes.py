@@ -8,6 +8,7 @@ import random
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,10 +27,11 @@ from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.pixels import decode
 from variorum.run import build
+from variorum.schemas.annotations import Annotations, LabelState, Object, Text
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.recipe import Recipe
-from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.sample import GENERATED, PARTLY_GENERATED, Failure, Sample
 from variorum.stages.job import Job, open_context
 from variorum.stages.plan import plan
 
@@ -124,8 +126,19 @@ def test_the_record_says_what_was_planned(route):
     assert op["gates"]["blank"]["passed"]
     assert child.reason == ""
     assert "mask.png" not in child.extras
+    assert child.digital_source_type == (PARTLY_GENERATED if kind is ImageToImage else GENERATED)
     assert kind().aliases() == (kind.component_name(), "safety_checker")
     assert kind().filters() == ("safety_checker",)
+
+
+def test_the_prompt_is_a_text_and_no_object_is_left(route):
+    kind, samples, ctx = route
+    known = Annotations((Object((0, 0, 9, 9)),), (Text("a photograph"),), (LabelState("a"),))
+    (child,) = run(kind, [replace(samples[0], annotations=known)], ctx, **NO_CHECK)
+    prompt = child.ops[0]["requested"].get("prompt")
+    told = (Text(prompt, "prompt"),) if prompt else ()
+    assert bool(told) == (kind is not ImageVariation)
+    assert child.annotations == Annotations((), (Text("a photograph"), *told), (LabelState("a"),))
 
 
 def test_more_pictures_a_sample_keep_the_first_ones(route):
@@ -542,7 +555,7 @@ def test_an_edition_of_nothing_but_generated_pictures(tmp_path, folder):
         manifests.append(build(Job(edition, store, ctx=ctx)))
     assert manifests[0].shards == manifests[1].shards
     assert manifests[0].counts == {"guidance_2": {"accepted": 10}, "guidance_5": {"accepted": 10}}
-    assert manifests[0].members == ["cls", "json", "png", "txt"]
+    assert manifests[0].members == ["annotations.json", "cls", "json", "png", "txt"]
     assert set(manifests[0].models) == {"text_to_image", "safety_checker"}
     assert len(manifests[0].filters) == 1
     rows = read_table(store, manifests[1].rows).to_pylist()

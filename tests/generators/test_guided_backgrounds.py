@@ -17,11 +17,12 @@ from variorum.generators.editing import guided_backgrounds, plates
 from variorum.generators.editing.guided_backgrounds import KINDS
 from variorum.models import ModelTable
 from variorum.models.table import refuse_filters
+from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
-from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.schemas.sample import CAPTURED, COMPOSITE, PARTLY_GENERATED, Failure, Sample, source_id
 
 SIDE = 64
 GUIDED = ["guided_control", "guided_up", "guided_down"]
@@ -114,6 +115,27 @@ def test_the_control_comes_along_and_all_is_on_record(ctx):
     assert up["achieved"]["objective_change"] > 0.02 > -0.02 > down["achieved"]["objective_change"]
     assert "guidance_ineffective" not in ops["guided_control"]["gates"]
     assert ops["guided_control"]["gates"]["background_changed"]["limit"] == "recorded"
+
+
+def test_a_guided_background_is_a_model_s_and_shows_no_other_object(ctx):
+    cat, cup = Object((18, 16, 28, 28), "cat"), Object((2, 40, 12, 12), "cup")
+    source = sample(annotations=Annotations((cat, cup)), digital_source_type=CAPTURED)
+    made = by_variant(edit("guided_up").generate([source], ctx))
+    assert {name: item.digital_source_type for name, item in made.items()} == {
+        "original": CAPTURED,
+        "plate": COMPOSITE,
+        "control": COMPOSITE,
+        "guided_control": PARTLY_GENERATED,
+        "guided_up": PARTLY_GENERATED,
+    }
+    labels = {name: [item.label for item in child.annotations.objects] for name, child in made.items()}
+    assert labels == {
+        "original": ["cat", "cup"],
+        "plate": ["cup"],
+        "control": ["cat", "cup"],
+        "guided_control": ["cat"],
+        "guided_up": ["cat"],
+    }
 
 
 def test_the_object_is_kept_bit_for_bit(ctx):
@@ -289,6 +311,8 @@ def test_a_diffusion_pipeline_makes_the_plates(inpainting, monkeypatch):
         plate = made["plate"]
         op = plate.ops[-1]
         assert op["achieved"]["plate"] == "diffusion"
+        kinds = [made[variant].digital_source_type for variant in ("original", "plate", "control")]
+        assert kinds == ["", PARTLY_GENERATED, PARTLY_GENERATED]
         assert op["models"]["inpainter"] == inpainting.pin("inpainter")
         assert {"plate_hole", "plate_seam", "plate_texture"} <= set(op["gates"])
         support = np.asarray(cv2.dilate((source.extras["mask.png"] > 0).astype(np.uint8) * 255, np.ones((3, 3))))

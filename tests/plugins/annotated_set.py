@@ -73,14 +73,14 @@ class AnnotatedSet(Source):
             shape = draw.ellipse if number == 0 else draw.rectangle
             shape((left, top, left + side - 1, top + side - 1), fill=(220, 180, 40))
             left += self.shifted and k == 1
-            objects.append(Object((left, top, side, side), label, origin="a person"))
+            objects.append(Object((left, top, side, side), label, origin="a person", mask=_region(left, top, side)))
         out, ending = io.BytesIO(), self.formats[k % len(self.formats)]
         image.save(out, FORMATS[ending], quality=90)
         held = list(CLASSES)[: k % 3]
         return Sample(
             id=source_id("annotated_set", str(k)),
             image=out.getvalue(),
-            labels=tuple(held[:1]) if self.labelled else (),
+            labels=tuple(held) if self.labelled else (),
             origin=f"{k}.{ending}",
             licence="CC-BY-4.0 | <i>" if k % 4 else "CC0-1.0",
             split=SPLITS[k % 4] if self.splits else "",
@@ -101,3 +101,12 @@ class AnnotatedSet(Source):
             return (Text(self.caption),) if self.caption else ()
         asked = Text("what is it?", "question")
         return (Text(f"{k % 3} shapes | on <grey>, picture {k}"), asked) if k % 5 else ()
+
+
+def _region(left: int, top: int, side: int) -> str:
+    """The pixels of a box as a compressed RLE."""
+    from pycocotools import mask
+
+    pixels = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    pixels[top : top + side, left : left + side] = 1
+    return str(mask.encode(pixels)["counts"], "ascii")

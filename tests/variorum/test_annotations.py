@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import cv2
@@ -298,19 +299,15 @@ def test_masks_are_those_of_pycocotools(mask):
 
 @given(st.text(max_size=40) | st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=60), SIDES, SIDES)
 def test_counts_that_don_t_fit_are_refused(counts, height, width):
-    """They come from anybody's data. pycocotools would write beyond its memory."""
-    try:
-        mask = decode_mask(Object((0, 0, 1, 1), id="7", mask=counts), height, width)
-    except ValueError as error:
-        assert f"object '7' is no compressed RLE of {height} x {width} pixels" in str(error)
-    else:
-        assert mask.shape == (height, width)
+    """They come from anybody's data. pycocotools would read and write beyond its memory."""
+    with contextlib.suppress(ValueError):
+        assert decode_mask(Object((0, 0, 1, 1), mask=counts), height, width).shape == (height, width)
 
 
 @pytest.mark.parametrize("counts", ["o" * 34, "0" * 40, "P", "ooooooooo0", "é", "\ud800"])
 def test_hostile_counts_are_refused(counts):
-    with pytest.raises(ValueError, match="no compressed RLE"):
-        decode_mask(Object((0, 0, 1, 1), mask=counts), 10, 12)
+    with pytest.raises(ValueError, match="object '7' is no compressed RLE of 10 x 12 pixels"):
+        decode_mask(Object((0, 0, 1, 1), id="7", mask=counts), 10, 12)
 
 
 def test_an_empty_mask_has_no_box():

@@ -116,6 +116,8 @@ def encode_sample(
         "status": "quarantined" if sample.reason else "accepted",
         "detail": sample.detail,
         "objects": len(sample.annotations.objects),
+        "captions": sum(text.role == "caption" for text in sample.annotations.texts),
+        "states": len(sample.annotations.labels),
         "annotated": annotation_digest(members) if sample.annotations else "",
     }
     return members, row | _gate_columns(gates)

@@ -57,10 +57,12 @@ NEW = (
     "digital_source_type",
     "credentials",
     "objects",
+    "captions",
+    "states",
     "annotated",
 )
 """Columns since format 4. A picture lies in the unit's shard of its config and split, at byte `start`."""
-HIDDEN = ("ops", "detail", "start", "width", "height", "annotated")
+HIDDEN = ("ops", "detail", "start", "width", "height", "captions", "states", "annotated")
 """Columns that detectors don't get: they would fill the memory, or detectors measure them themselves."""
 
 
@@ -74,7 +76,7 @@ def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
 
     whole, flag = pa.int64(), pa.bool_()
     kinds = {"label": whole, "start": whole, "labels": pa.list_(pa.string()), "credentials": flag}
-    kinds |= {"width": pa.int32(), "height": pa.int32(), "objects": pa.int32()}
+    kinds |= dict.fromkeys(("width", "height", "objects", "captions", "states"), pa.int32())
     columns = EDITION_COLUMNS if format == 3 else (*EDITION_COLUMNS, *NEW)
     fixed = {name: kinds.get(name, pa.string()) for name in columns}
     gates = sorted({name for row in rows for name in row if name.startswith("gate.")})

@@ -52,9 +52,9 @@ def draw_boxes(image: Any, objects: Sequence[Object], scale: float, names: Mappi
     taken: list[Corners] = []
     for label, corners, colour in shown:
         _draw_name(draw, names.get(label, label), corners, colour, image.size, font, taken)
-    if left := len(found) - MOST:
-        if left > 0:
-            _draw_name(draw, f"{left} more", (image.width, image.height, 0, 0), NO_CLASS, image.size, font, taken)
+    if len(found) > MOST:
+        corner = (image.width, image.height, 0, 0)
+        _draw_name(draw, f"{len(found) - MOST} more", corner, NO_CLASS, image.size, font, taken)
 
 
 def _draw_name(

@@ -1,6 +1,6 @@
 """A contact sheet of an edition: one row per source picture, one column per variant.
 
-The cell of a missing variant shows the reason. Where the edition has boxes, captions or several splits, cells show them.
+The cell of a missing variant shows the reason. Cells show boxes, captions and splits where the edition has them.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     for row, groups in enumerate(chosen):
         y = top + row * (cell + below + gap)
         first = next(iter(groups[0].values()))
-        label = ", ".join(sheet.names.get(label, label) for label in first["labels"])
+        labels = first["labels"] if across == 1 else first["labels"][:1]
+        label = ", ".join(sheet.names.get(label, label) for label in labels)
         label = label or ("unlabelled" if found.labelled else "")
         sheet.draw.multiline_text((6, y + 4), _wrap(label, 15, 4), INK, font)
         if across == 1:
@@ -131,13 +132,14 @@ def _groups(manifest: Manifest, table: Any) -> list[Group]:
 
 
 def _chosen(groups: list[Group], rows: int, across: int) -> list[list[Group]]:
-    """The groups of each row: one, or several of a class; all rows if there is only one class."""
+    """The groups of each row: one, or several of a class, their first one; all rows if there is only one class."""
     if across == 1:
         return [[groups[i]] for i in _spread(len(groups), rows)]
-    classes: dict[tuple[str, ...], list[Group]] = {}
+    classes: dict[str, list[Group]] = {}
     for group in groups:
-        classes.setdefault(tuple(next(iter(group.values()))["labels"]), []).append(group)
-    by_class = [classes[labels] for labels in sorted(classes)]
+        labels = next(iter(group.values()))["labels"]
+        classes.setdefault(labels[0] if labels else "", []).append(group)
+    by_class = [classes[label] for label in sorted(classes)]
     if len(by_class) == 1:
         picked = [groups[i] for i in _spread(len(groups), rows * across)]
         return [picked[k : k + across] for k in range(0, len(picked), across)]
@@ -187,9 +189,9 @@ def _sample(store: Store, record: Record) -> Sample:
 
 
 def _pixels(sample: Sample, *, mask: bool) -> Any:
-    if not mask:
-        return decode(sample.image) if isinstance(sample.image, bytes) else sample.image
-    return np.repeat(decode_mask(sample.extras["mask.png"])[..., None], 3, axis=2)
+    data = sample.extras["mask.png"] if mask else sample.image
+    assert isinstance(data, bytes)  # nothing in a shard is decoded
+    return np.repeat(decode_mask(data)[..., None], 3, axis=2) if mask else decode(data)
 
 
 def _spread(total: int, wanted: int) -> Sequence[int]:
@@ -203,8 +205,8 @@ def _wrap(text: str, width: int, lines: int) -> str:
 def _lines(sheet: Sheet, text: str, most: int) -> list[str]:
     """The beginning of a text in lines no wider than a cell, with … at the end if there is more."""
 
-    def width(length: int) -> float:
-        return float(sheet.draw.textlength(left[:length] + "…", sheet.small))
+    def width(length: int) -> int:
+        return int(sheet.draw.textlength(left[:length] + "…", sheet.small))
 
     left, found = " ".join(text[:LONGEST].split()), list[str]()
     while left and len(found) < most:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from variorum.edition.samples import ANNOTATIONS
 from variorum.edition.shards import PICTURES
 from variorum.edition.store import Store
+from variorum.edition.tables import read_part
 from variorum.report.figures import Row, Shown
-from variorum.report.rows import edition_rows
 from variorum.schemas.manifest import Manifest
 
 
@@ -21,6 +21,9 @@ class Count(NamedTuple):
 
     number: int = 0
     pictures: int = 0
+
+
+NONE = Count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,9 @@ class Contents:
     """
 
     labelled: int = 0
-    objects: Count = Count()
-    captions: Count = Count()
-    states: Count = Count()
+    objects: Count = NONE
+    captions: Count = NONE
+    states: Count = NONE
     kinds: tuple[tuple[str, int], ...] = ()
     credentials: int = 0
 
@@ -50,7 +53,8 @@ class Contents:
         return [(name, count) for name, count in named if count.number]
 
 
-CONTENTS = ("status", "labels", "objects", "captions", "states", "digital_source_type", "credentials")
+ANNOTATED = ("objects", "captions", "states")
+CONTENTS = ("status", "labels", *ANNOTATED, "digital_source_type", "credentials")
 """Columns that are counted."""
 
 
@@ -88,7 +92,13 @@ def annotation_counts(manifest: Manifest, store: Store) -> Contents:
     """The counts of an edition's annotations alone; the rows are read only if there can be some."""
     if ANNOTATIONS not in manifest.members:
         return Contents()
-    return contents(edition_rows(manifest, store, ("objects", "captions", "states")))
+    import pyarrow as pa
+
+    def counted(schema: pa.Schema) -> list[str]:
+        return [name for name in ("status", *ANNOTATED) if name in schema.names]
+
+    tables = [read_part(store, info, counted) for info in manifest.rows]
+    return contents(pa.concat_tables(tables, promote_options="default"))
 
 
 def split_table(manifest: Manifest) -> Shown | None:

@@ -23,8 +23,8 @@ class Change:
     """One picture that differs between two editions.
 
     Attributes:
-        kind: `added`, `dropped`, `changed` (other content under the same id), `relabelled`, `moved` (to another split or
-            configuration) or `annotated` (other objects, texts or label states).
+        kind: `added`, `dropped`, `changed` (other content under the same id), `relabelled`, `moved` (to another split
+            or configuration) or `annotated` (other objects, texts or label states).
         why: step and reason of the verdict, or the picture's status in the other edition; `""` if unknown.
         before: the labels in the first edition; if `moved`, split and configuration there, `size_0.05/test`.
         after: the same in the second.

@@ -29,7 +29,7 @@ def features(manifest: Manifest) -> Any:
         if member == "json":
             columns[member] = record(manifest)
         elif member == ANNOTATIONS:
-            columns[member] = annotations(manifest)
+            columns[member] = annotation_types(manifest)
         elif member == "cls":
             columns[member] = ClassLabel(names=[name for _, name in manifest.classes])
         elif member in PICTURES or member.endswith(".png"):
@@ -46,7 +46,7 @@ def record(manifest: Manifest) -> dict[str, Any]:
     from datasets import List, Value
 
     text = Value("string")
-    found: dict[str, Any] = {name: text for name in RECORD} | {"labels": List(text)}
+    found: dict[str, Any] = dict.fromkeys(RECORD, text) | {"labels": List(text)}
     if manifest.format == 3:
         return found
     return found | {
@@ -56,7 +56,7 @@ def record(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def annotations(manifest: Manifest) -> dict[str, Any]:
+def annotation_types(manifest: Manifest) -> dict[str, Any]:
     """The types of the `annotations.json` member."""
     from datasets import ClassLabel, List, Value
 

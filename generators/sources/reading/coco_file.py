@@ -74,6 +74,7 @@ class CocoFile:
     """
 
     def __init__(self, path: Path, where: str) -> None:
+        self.path = path
         self.name = f"coco: {where} {path}"
         if not path.is_file():
             raise SourceError(f"{self.name} {'is no file' if path.exists() else 'does not exist'}")

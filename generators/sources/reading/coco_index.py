@@ -38,7 +38,8 @@ RAW = np.dtype(
     }
 )
 """An annotation before all pictures and categories are known, with its ids as they are; `named` if it has one."""
-NO_CATEGORY = -(2**63)
+LIMIT = 2**63
+NO_CATEGORY = -LIMIT
 HUGE = 1e150
 """Its square is still a float."""
 
@@ -102,19 +103,20 @@ class _Boxes:
 
     def add(self, element: Element, numbers: dict[int | str, int]) -> None:
         """Take an annotation."""
-        value = exact(element)
-        if not isinstance(value, dict):
-            value = element.value if isinstance(element.value, dict) else {}
+        value = element.value if element.text.isascii() else exact(element)
+        if type(value) is not dict:
+            value = element.value if type(element.value) is dict else {}
         image, category, identity = value.get("image_id"), value.get("category_id"), value.get("id")
-        self.captions += "caption" in value
+        if "caption" in value:
+            self.captions += 1
         self.rows.append(
             (
                 numbers.setdefault(image, len(numbers)) if is_id(image) else -1,
                 element.start,
                 element.length,
-                category if type(category) is int and abs(category) < 2**63 else NO_CATEGORY,
+                category if type(category) is int and -LIMIT < category < LIMIT else NO_CATEGORY,
                 _area(value),
-                identity if type(identity) is int and abs(identity) < 2**63 else _hashed(identity),
+                identity if type(identity) is int and -LIMIT < identity < LIMIT else _hashed(identity),
                 identity is not None,
             )
         )

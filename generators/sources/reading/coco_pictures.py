@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from variorum.annotations import decode_mask, encode_mask
 from variorum.generators.sources.reading.coco_file import CocoFile, Entry
-from variorum.generators.sources.reading.objects import BadObjects, checked, read_objects
+from variorum.generators.sources.reading.objects import BadObjects, checked, read_objects, short
+from variorum.generators.sources.reading.rle import TURNS, turned
 from variorum.generators.sources.reading.rows import failed, plain
 from variorum.generators.sources.reading.texts import BadText, read_texts
 from variorum.machine.file_hashes import file_hashes
@@ -23,9 +21,6 @@ from variorum.schemas.annotations import Object, Text
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
-
-if TYPE_CHECKING:
-    from variorum.arrays import Bools
 
 OWN = ("id", "file_name", "width", "height", "license")
 """Keys of a picture's entry that have a place of their own; the others are metadata."""
@@ -69,7 +64,7 @@ class CocoPictures:
         there = {key: file for key, file in files.items() if file and os.path.isfile(file)}
         if not there:
             raise SourceError(
-                f"coco: none of the pictures of {self.annotations.name}, such as {next(iter(files))!a}, is in "
+                f"coco: none of the pictures of {self.annotations.path}, such as {next(iter(files))!a}, is in "
                 f"{self.folder}; set pictures to the folder that their file names start from"
             )
         # a cache of its own, as other sources may read other pictures of the folder
@@ -143,7 +138,7 @@ class CocoPictures:
         said = self.annotations.value(entry.start, entry.length)
         try:
             metadata = {key: plain(value) for key, value in said.items() if key not in OWN}
-            sample = replace(sample, metadata={"image_id": said["id"], **metadata})
+            sample = replace(sample, metadata={**metadata, "image_id": said["id"]})
         except BadText as error:
             sample = replace(sample, reason="bad_text", detail=error.detail)
         sample = self._captioned(replace(sample, image=image), entry)
@@ -165,8 +160,9 @@ class CocoPictures:
         trouble: BadObjects | None = None
         if None in stored or stored == size:
             turn = 1
-        elif stored != size[::-1] or turn not in TURNED_MASKS:
-            detail = f"the file says {stored[1]} x {stored[0]} pixels, but the picture has {size[1]} x {size[0]}"
+        elif stored != size[::-1] or turn not in TURNS:
+            said_size = f"{short(stored[1])} x {short(stored[0])}"
+            detail = f"the file says {said_size} pixels, but the picture has {size[1]} x {size[0]}"
             trouble, turn = BadObjects("size_mismatch", detail), 1
         rows, unread = self._rows(entry, masks=self.masks and trouble is None)
         objects, bad = _objects(rows, size if turn == 1 else size[::-1])
@@ -197,10 +193,10 @@ class CocoPictures:
             if category >= 0:
                 row["category"] = self.names[category]
             elif trouble is None:
-                detail = f"{place} has the category_id {found.get('category_id')!r}, which no category has"
+                detail = f"{place} has the category_id {short(found.get('category_id'))}, which no category has"
                 trouble = BadObjects("unknown_category", detail)
             if box["repeated"] and trouble is None:
-                detail = f"{place} has the id {found.get('id')!r}, which an earlier one has"
+                detail = f"{place} has the id {short(found.get('id'))}, which an earlier one has"
                 trouble = BadObjects("duplicate_object", detail)
             rows.append(row)
         return rows, trouble
@@ -224,7 +220,7 @@ class CocoPictures:
             if other and not entry.trouble and Path(other.name).name != Path(entry.name).name:
                 raise SourceError(
                     f"{self.captions.name} has captions of other pictures: {entry.id} is {other.name!a} there, and "
-                    f"{entry.name!a} in {self.annotations.name}"
+                    f"{entry.name!a} in {self.annotations.path}"
                 )
         return {key: entry.row for key, entry in found.items()}
 
@@ -241,32 +237,6 @@ class CocoPictures:
     def _is_inside(self, path: str) -> bool:
         inside = os.path.realpath(self.folder)
         return os.path.commonpath([inside, os.path.realpath(path)]) == inside
-
-
-TURNED_MASKS: Mapping[int, Callable[[Bools], Bools]] = {
-    5: lambda mask: mask.T,
-    6: lambda mask: np.rot90(mask, -1),
-    7: lambda mask: np.rot90(mask, 2).T,
-    8: lambda mask: np.rot90(mask),
-}
-"""What makes stored pixels upright, for EXIF orientations with which height and width change places."""
-
-
-def turned(item: Object, size: tuple[int, int], turn: int) -> Object:
-    """An object of a stored picture as one of the upright picture.
-
-    Args:
-        item: in pixels of the stored picture.
-        size: height and width of the stored picture.
-        turn: how it is to be turned, as EXIF counts; one of `TURNED_MASKS`, or 1 for not at all.
-    """
-    if turn == 1:
-        return item
-    (height, width), (left, top, wide, high) = size, item.box
-    new_left = top if turn in (5, 8) else height - top - high
-    new_top = left if turn in (5, 6) else width - left - wide
-    mask = encode_mask(TURNED_MASKS[turn](decode_mask(item, height, width))) if item.mask else ""
-    return replace(item, box=(new_left, new_top, high, wide), mask=mask)
 
 
 def present(names: Sequence[str], areas: Sequence[float]) -> tuple[str, ...]:
@@ -288,8 +258,10 @@ def _objects(rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> tuple[
     except BadObjects as error:
         found: list[Object] = []
         for row in rows:
-            with suppress(BadObjects):
-                found += read([row])
+            for form in (row, {**row, "segmentation": None}):  # the box may be good
+                with suppress(BadObjects):
+                    found += read([form])
+                    break
         return found, error
 
 

@@ -50,44 +50,46 @@ def find_pictures(root: Path, masks: Path | None, where: str) -> tuple[Picture, 
         if folder is not None and not folder.is_dir():
             what = "is a file" if folder.exists() else "doesn't exist"
             raise SourceError(f"{where}: {name} {folder} {what}; it must be a folder with pictures")
-    files, outside = files_below(root, lambda name: Path(name).suffix.lower() in EXTENSIONS)
+    files, links = files_below(root, lambda name: Path(name).suffix.lower() in EXTENSIONS)
     found: list[Picture] = []
     for file in files:
         relative = file.relative_to(root)
         key = relative.as_posix()
-        if not key.isascii() and not _is_utf8(key):
+        if not _is_utf8(key):
             raise SourceError(f"{where}: the name {key!r} in {root} isn't UTF-8; rename it")
         found.append(Picture(key, file, masks / relative.with_suffix(".png") if masks is not None else None))
-    if outside:
-        log.warning("%s: %d links in %s, to folders or to files outside of it, were not followed", where, outside, root)
+    if links:
+        log.warning(
+            "%s: %d links in %s, to folders or to files outside of it, were not followed", where, len(links), root
+        )
     if not found:
-        links = f" ({outside} links were not followed)" if outside else ""
+        skipped = f" ({len(links)} links were not followed)" if links else ""
         endings = ", ".join(sorted(EXTENSIONS))
-        raise SourceError(f"{where}: no picture in {root}{links}; files that are read end in {endings}")
+        raise SourceError(f"{where}: no picture in {root}{skipped}; files that are read end in {endings}")
     return tuple(sorted(found, key=lambda picture: picture.key))
 
 
-def files_below(root: Path, wanted: Callable[[str], bool]) -> tuple[list[Path], int]:
-    """The files under a folder whose names are wanted, in no order, and how many links were not followed.
+def files_below(root: Path, wanted: Callable[[str], bool]) -> tuple[list[Path], list[Path]]:
+    """The files under a folder whose names are wanted, in no order, and the links that were not followed.
 
     Hidden files and folders are skipped, links as `find_pictures` says.
     """
     inside = root.resolve()
     found: list[Path] = []
-    outside = 0
+    links: list[Path] = []
     for folder_name, subfolders, files in os.walk(root):
         folder = Path(folder_name)
-        outside += sum((folder / name).is_symlink() for name in subfolders)
+        links += [folder / name for name in subfolders if (folder / name).is_symlink()]
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in files:
             if name.startswith(".") or not wanted(name):
                 continue
             file = folder / name
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
-                outside += 1
+                links.append(file)
             else:
                 found.append(file)
-    return found, outside
+    return found, links
 
 
 def pin_pictures(root: Path, pictures: Sequence[Picture], others: Sequence[Path] = ()) -> str:

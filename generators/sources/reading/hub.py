@@ -154,8 +154,19 @@ class HubTable:
             return sum(pq.read_metadata(file).num_rows for file in self.files)
         return sum(1 for _ in self.rows(0, None, ()))
 
-    def rows(self, start: int, stop: int | None, pictures: Sequence[str], columns: Sequence[str] = ()) -> Iterator[Any]:
-        """Rows `start` to `stop - 1` (None: to the end) as dicts of these columns; `pictures` stay undecoded."""
+    def rows(
+        self,
+        start: int,
+        stop: int | None,
+        pictures: Sequence[str],
+        columns: Sequence[str] = (),
+        texts: Sequence[str] = (),
+    ) -> Iterator[Any]:
+        """Rows `start` to `stop - 1` (None: to the end) as dicts of these columns.
+
+        Pictures stay undecoded. So may the columns `texts`, which are among `columns`: a text that isn't UTF-8 would
+        end the stream.
+        """
         import datasets
 
         stream = self._stream
@@ -164,6 +175,8 @@ class HubTable:
         stream = stream.select_columns(wanted)
         for name in {*images, *pictures}:
             stream = stream.cast_column(name, datasets.Image(decode=False))
+        for name in texts:
+            stream = stream.cast_column(name, _undecoded(self.features[name]))
         if start:
             stream = stream.skip(start)
         if stop is not None:
@@ -207,6 +220,16 @@ class HubTable:
     @cached_property
     def _own_files(self) -> frozenset[str]:
         return frozenset(self.files)
+
+
+def _undecoded(feature: Any) -> Any:
+    """The feature with bytes in place of a text or of texts in a list."""
+    import datasets
+
+    if isinstance(feature, datasets.List):
+        return datasets.List(_undecoded(feature.feature))
+    is_text = isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+    return datasets.Value("binary") if is_text else feature
 
 
 def _folder(paths: Sequence[Path]) -> Path:

@@ -25,6 +25,9 @@ LONGEST_REST = 3
 """Characters of a number that are no number for themselves, with the digit that makes them one: `e+3`."""
 AFTER_NUMBER = " \t\n\r,]}"
 SPACE = re.compile(r"[ \t\n\r]*")
+NEXT = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
+EDGES = ("", " ", "\t", "\n", "\r")
+"""Where a value doesn't start yet."""
 BOM = b"\xef\xbb\xbf"
 
 _scan = json.JSONDecoder().raw_decode
@@ -75,7 +78,7 @@ def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]
                     raise text.error(f"expected a key in quotes instead of {part[:20]!a}")
                 text.take(":", "expected : after a key")
                 if text.peek() == "[":
-                    yield from _array(text, key)
+                    yield from text.array(key)
                 else:
                     text.value()
                 if text.peek() == ",":
@@ -89,22 +92,6 @@ def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]
                 raise text.error("expected the end of the file")
     except OSError as error:
         raise SourceError(f"{where} can't be read: {error.strerror}") from None
-
-
-def _array(text: _Text, key: str) -> Iterator[Element]:
-    start = text.take("[", "")
-    if text.peek() == "]":
-        yield Element(key, start, 0, "", None)
-    while text.peek() != "]":
-        value, start, part = text.value()
-        yield Element(key, start, len(part), part, value)
-        if text.peek() == ",":
-            text.take(",", "")
-            if text.peek() == "]":
-                raise text.error("expected a value after ,")
-        elif text.peek() != "]":
-            raise text.error(f"expected , or ] in the list {key!a}")
-    text.take("]", "")
 
 
 class _Text:
@@ -144,9 +131,28 @@ class _Text:
         self._at += 1
         return self._passed + self._at - 1
 
+    def array(self, key: str) -> Iterator[Element]:
+        """The elements of an array, from its `[` on."""
+        start = self.take("[", "")
+        if self.peek() == "]":
+            yield Element(key, start, 0, "", None)
+            self.take("]", "")
+            return
+        sign = ","
+        while sign == ",":
+            value, start, part = self.value()
+            yield Element(key, start, len(part), part, value)
+            found = NEXT.match(self._text, self._at)
+            if found and found.end() < len(self._text):
+                sign, self._at = found[1], found.end()
+            else:  # at the edge of the window, or something else follows
+                sign = self.peek()
+                self.take(sign if sign in (",", "]") else ",", f"expected , or ] in the list {key!a}")
+
     def value(self) -> tuple[Any, int, str]:
         """The next value, the position of its first byte, and its text."""
-        self.peek()
+        if self._text[self._at : self._at + 1] in EDGES:
+            self.peek()
         while True:
             try:
                 value, end = _scan(self._text, self._at)
@@ -170,7 +176,9 @@ class _Text:
     def _may_go_on(self, value: Any, end: int) -> bool:
         """Whether what follows the window may belong to the value: `1` may be the start of `1.5e+3`, as `1.5e` may."""
         rest = self._text[end : end + LONGEST_REST]
-        return not rest or (type(value) in (int, float) and len(rest) < LONGEST_REST and rest[0] not in AFTER_NUMBER)
+        if len(rest) == LONGEST_REST:
+            return False
+        return not rest or (type(value) in (int, float) and rest[0] not in AFTER_NUMBER)
 
     def _more(self) -> None:
         """Read on. The window grows by its own size, so that a long element isn't tried in vain too often."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import posixpath
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
@@ -35,8 +34,6 @@ log = logging.getLogger(__name__)
 ANY = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 LABELS, TEXTS = "labels.csv", "captions.csv"
 FILES = (*ANY, LABELS, TEXTS)
-UNUSUAL = re.compile(r"(^|[/\\])[./\\]|\\|\0|/$")
-"""What a path in its plainest form doesn't have, and one that leads elsewhere does."""
 OWN = (*CAPTIONS, *LICENCES, LABEL, OBJECTS)
 """Columns with a meaning; all others become metadata."""
 
@@ -96,9 +93,10 @@ class Metadata:
 
     def __init__(self, root: Path, pictures: Sequence[Picture], where: str, *, read: bool = True) -> None:
         self.where = where
-        found, outside = files_below(root, lambda name: name in FILES) if read else ([], 0)
-        if outside:
-            log.warning("%s: links in %s were not followed when metadata files were looked for", where, root)
+        found, links = files_below(root, lambda name: name in FILES) if read else ([], [])
+        for link in links:
+            if link.name in FILES:
+                log.warning("%s: %s was not read, as it is a link that leads out of the folder", where, link)
         self.paths = tuple(sorted(found, key=lambda path: path.relative_to(root).as_posix()))
         self._folders = {_folder_of(path.relative_to(root).as_posix()) for path in self.paths}
         try:
@@ -165,6 +163,11 @@ class Metadata:
         """Whether a file has labels."""
         return bool(self._with(LABEL))
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether a file has objects."""
+        return bool(self._with(OBJECTS))
+
     @cached_property
     def label_names(self) -> tuple[str, ...] | None:
         """Class names by integer label, if all files with labels have them."""
@@ -218,10 +221,10 @@ def _keys(file: MetadataFile) -> list[str]:
     folder = _folder_of(file.shown)
     keys = []
     for row, name in enumerate(file.names.to_pylist()):
-        path = posixpath.normpath(name.replace("\\", "/")) if name and UNUSUAL.search(name) else name
+        path = posixpath.normpath(name.replace("\\", "/")) if name else ""
         if not path:
             raise SourceError(f"{file.place(row)}: no file_name")
-        if path is not name and (path.startswith(("/", "../")) or path == ".." or "\0" in path):
+        if path.startswith(("/", "../")) or path == ".." or "\0" in path:
             raise SourceError(
                 f"{file.place(row)}: file_name {name!r} leads out of the folder; names are relative to the file that "
                 f"they stand in"

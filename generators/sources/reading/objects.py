@@ -88,7 +88,7 @@ def checked(sample: Sample, size: tuple[int, int], known: Collection[str], *, cl
         try:
             clipped.append(replace(item, box=_inside(item.box, size, name, math.inf if clip else SLACK)))
             if item.label and item.label not in known:
-                raise BadObjects("unknown_category", f"{name} has the category {item.label!r}, which is no class")
+                raise BadObjects("unknown_category", f"{name} has the category {short(item.label)}, which is no class")
             if item.id and item.id in seen:
                 raise BadObjects("duplicate_object", f"{name} has the id of another object of this picture")
         except BadObjects as error:
@@ -114,12 +114,15 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> str:
     """
     if segmentation is None:
         return ""
-    from variorum.generators.sources.reading.rle import BadRegion, encoded
+    from variorum.generators.sources.reading.rle import encoded
 
-    try:
-        return encoded(segmentation, size)
-    except BadRegion as error:
-        raise BadObjects("bad_mask", str(error)) from None
+    return encoded(segmentation, size)
+
+
+def short(value: Any) -> str:
+    """A value for a message, at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
@@ -136,7 +139,7 @@ def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if not isinstance(value, Sequence) or not all(isinstance(row, Mapping) for row in value):
         raise BadObjects(
-            "bad_objects", f"objects are {_short(value)}; they must be lists by name, or a list of mappings"
+            "bad_objects", f"objects are {short(value)}; they must be lists by name, or a list of mappings"
         )
     return value
 
@@ -153,7 +156,7 @@ def _object(
     crowd, identity = found["crowd"], _word(found["id"], f"the id of object {number}")
     name = _name(number, identity)
     if crowd not in (None, 0, 1):
-        raise BadObjects("bad_objects", f"{name} has the crowd {_short(crowd)}; it must be 0 or 1")
+        raise BadObjects("bad_objects", f"{name} has the crowd {short(crowd)}; it must be 0 or 1")
     score = _number(found["score"], f"the score of {name}")
     if score is not None and score > 1:
         raise BadObjects("bad_objects", f"the score of {name} is {score}; it must lie in [0, 1]")
@@ -177,7 +180,7 @@ def _box(value: Any, name: str, box_format: BoxFormat, size: tuple[int, int]) ->
     """A box in COCO's format. It may be empty or outside; `checked` looks at that."""
     four = isinstance(value, Sequence) and len(value) == 4 and not isinstance(value, str | bytes)
     if not four or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in value):
-        raise BadObjects("bad_box", f"the box of {name} is {_short(value)}; it must be four numbers")
+        raise BadObjects("bad_box", f"the box of {name} is {short(value)}; it must be four numbers")
     a, b, c, d = map(_float, value)
     if box_format.endswith("_relative"):
         height, width = size
@@ -193,7 +196,7 @@ def _label(value: Any, name: str, names: Sequence[str] | None) -> str:
     if value is None or value == -1:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise BadObjects("bad_objects", f"the category of {name} is {_short(value)}; it must be a number or a text")
+        raise BadObjects("bad_objects", f"the category of {name} is {short(value)}; it must be a number or a text")
     if names is None or isinstance(value, str):
         return _word(value, f"the category of {name}")
     if not 0 <= value < len(names):
@@ -207,7 +210,7 @@ def _number(value: Any, what: str) -> float | None:
         return None
     number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else _float(value)
     if not 0 <= number < math.inf:
-        raise BadObjects("bad_objects", f"{what} is {_short(value)}; it must be a number from 0 on")
+        raise BadObjects("bad_objects", f"{what} is {short(value)}; it must be a number from 0 on")
     return number
 
 
@@ -251,8 +254,3 @@ def _float(value: int | float) -> float:
         return float(value)
     except OverflowError:
         return math.inf
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,7 @@
 """Parquet files, here or behind a URL, as one table whose rows are read by position.
 
 Only the columns that are asked for are read, a few rows at a time. Memory is bounded by a page of the file, not by its
-row groups. To reach a row, those before it in its row group are read too.
+row groups. To reach a row, those before it in its row group are read too, unless the last read ended there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +216,26 @@ class ParquetFiles:
             first += size
             if at >= end:
                 continue
+            place = file.name, group, tuple(columns)
             try:
-                for row in _group_rows(file, group, at, end, columns):
+                reading = self._paused.pop((*place, at), None) or _group_rows(file, group, at, columns)
+                for row in islice(reading, end - at):
                     at += 1
                     yield row
             except (OSError, pa.ArrowException) as error:
                 yield from [f"row group {group} of {file.name} can't be read: {_line(error)}"] * (end - at)
+                continue
+            if at < size:
+                self._paused.clear()
+                self._paused[(*place, at)] = reading
+
+    @cached_property
+    def _paused(self) -> dict[tuple[str, int, tuple[str, ...], int], Iterator[dict[str, Any]]]:
+        """The last row group that was left before its end, by the place where it goes on.
+
+        Sources are mostly read from start to end, in parts. Without this, each part would read its row group anew.
+        """
+        return {}
 
     def _matches(self, pattern: str) -> list[tuple[Any, str]]:
         from fsspec.core import url_to_fs
@@ -259,17 +273,14 @@ class ParquetFiles:
         return [known.get("size"), version]
 
 
-def _group_rows(file: File, group: int, start: int, stop: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Rows `start` to `stop - 1` of a row group."""
+def _group_rows(file: File, group: int, start: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a row group from `start` on."""
     first = 0
     with file.open() as opened:
         for batch in opened.iter_batches(BATCH, row_groups=[group], columns=list(columns), use_threads=False):
-            low, high = max(start - first, 0), min(stop - first, len(batch))
-            if low < high:
-                yield from arrow.rows(batch.slice(low, high - low))
+            if start < first + len(batch):
+                yield from arrow.rows(batch.slice(max(start - first, 0)))
             first += len(batch)
-            if first >= stop:
-                return
 
 
 def _relative(urls: Sequence[str]) -> list[str]:

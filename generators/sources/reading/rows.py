@@ -215,8 +215,10 @@ def joined(labels: Sequence[str], categories: Sequence[str]) -> tuple[str, ...]:
 def label_names(feature: Any) -> tuple[str, ...] | None:
     """The names in the description that `datasets` writes of a column of classes (ClassLabel), or of lists of these."""
     feature = _held(feature)
-    names = feature.get("names") if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel" else None
-    return tuple(map(str, names)) if names else None
+    if not isinstance(feature, Mapping) or feature.get("_type") != "ClassLabel":
+        return None
+    names = feature.get("names")
+    return tuple(map(str, names)) if names and isinstance(names, list) else None
 
 
 def category_names(feature: Any) -> tuple[str, ...] | None:

@@ -20,6 +20,9 @@ AT_ONCE = 1 << 16
 class Readable(Protocol):
     """What pictures are read from."""
 
+    name: str
+    """For messages."""
+
     def read(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on, fewer at the end."""
 
@@ -50,7 +53,7 @@ def read_members(tar: Readable, places: Mapping[str, tuple[int, int]]) -> dict[s
         data = tar.read(low, high - low)
         found = {name: data[start - low : start - low + size] for name, (start, size) in places.items()}
     if sum(map(len, found.values())) != sum([size for _, size in spans]):
-        raise SourceError("webdataset: a tar has become shorter while it was read; run again")
+        raise SourceError(f"webdataset: {tar.name} has become shorter while it was read; run again")
     return found
 
 
@@ -58,6 +61,7 @@ class LocalTar:
     """An open file. One thread may use it at a time."""
 
     def __init__(self, path: str) -> None:
+        self.name = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.total = os.fstat(self._descriptor).st_size
         self._first, self._window = 0, b""

@@ -71,15 +71,16 @@ def walk(data: Bytes) -> Iterator[Member]:
         NotTar: the file doesn't begin with a tar header.
     """
     offset, end = 0, 0  # of the next header, and of the content of the last member
+    extended = False  # whether the last header only extends the next
     pax: dict[str, str] = {}
     for_all: dict[str, str] = {}
     while True:
         header = data.read(offset, BLOCK)
         if len(header) < BLOCK:
             if not offset:
-                raise NotTar("is empty: 0 bytes" if not header else "is no tar: it has fewer than 512 bytes")
+                raise NotTar(_strange(header))
             # a last member without its padding is whole all the same
-            yield Member("", offset, 0, "cut" if end > data.total else "lost" if header else "unmarked")
+            yield Member("", offset, 0, "cut" if end > data.total else "lost" if header or extended else "unmarked")
             return
         if header == _ZEROS:
             if not _only_zeros(data, offset + BLOCK):
@@ -98,8 +99,7 @@ def walk(data: Bytes) -> Iterator[Member]:
                     pax["path"] = _text(content.partition(b"\0")[0])
                 elif kind != b"K" and _PAX_NEEDED.search(content):
                     (for_all if kind == b"g" else pax).update(_pax(content))
-                offset = start + _padded(size)
-                end = max(end, start)
+                offset, extended = start + _padded(size), True
                 continue
             if for_all:
                 pax = for_all | pax
@@ -119,9 +119,8 @@ def walk(data: Bytes) -> Iterator[Member]:
             return
         if kind != b"5":
             yield Member(name, start, size, "file" if kind in b"07\0" and not sparse else "other")
-        pax = {}
-        end = start + size
-        offset = start + _padded(size)
+        pax, extended = {}, False
+        offset, end = start + _padded(size), start + size
 
 
 def _sums_up(header: bytes) -> bool:
@@ -204,6 +203,9 @@ def _only_zeros(data: Bytes, offset: int) -> bool:
 
 
 def _strange(header: bytes) -> str:
+    """What a file is that begins with this instead of a tar's header."""
+    if not header:
+        return "is empty: 0 bytes"
     for magic, (name, program) in COMPRESSED.items():
         if header.startswith(magic):
             return f"is compressed ({name}), so no picture can be read without all before it; unpack it with {program}"

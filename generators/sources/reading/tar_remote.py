@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import mmap
+import re
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ WAITS = (1.0, 4.0)
 """Seconds between attempts to read a range."""
 PATIENCE = 120.0
 """Seconds without any byte after which an HTTP host counts as gone. A whole shard may take as long as it takes."""
+QUERY = re.compile(r"\?[^\s'\"<>]+")
 TAGS = ("ETag", "blob_id", "checksum", "md5", "mtime", "LastModified", "Last-Modified", "last_modified", "created")
 """What hosts say of a file that changes with its content, the surest first."""
 EXTRAS = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs"}
@@ -80,10 +83,12 @@ class RangedTar:
     """
 
     def __init__(self, place: str, total: int, stop: int) -> None:
+        self.name = shown(place)
         self._place, self._total, self._stop = place, total, stop
         self._first, self._window = 0, b""
         self._opened = ExitStack()
         self._file: Any = None
+        self._ranges = True
 
     def read(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on, fewer at the end. Raises SourceError if the host fails three times."""
@@ -111,11 +116,13 @@ class RangedTar:
             fs, path = _filesystem(self._place)
             known = {"size": self._total} if _is_http(self._place) else {}  # saves asking for it
             self._file = self._opened.enter_context(fs.open(path, "rb", cache_type="none", **known))
-        try:
-            self._file.seek(offset)
-            return bytes(self._file.read(size))
-        except ValueError:  # that is how fsspec says that the host knows no ranges
-            return _copy(self._place, self._total)[offset : offset + size]
+        if self._ranges:
+            try:
+                self._file.seek(offset)
+                return bytes(self._file.read(size))
+            except ValueError:  # that is how fsspec says that the host knows no ranges
+                self._ranges = False
+        return _copy(self._place, self._total)[offset : offset + size]
 
     def __enter__(self) -> Self:
         return self
@@ -162,14 +169,22 @@ def _named(place: str) -> Iterator[None]:
         yield
     except SourceError:
         raise
-    except FileNotFoundError:
-        raise SourceError(f"{shown(place)}: there is no such file") from None
+    except FileNotFoundError as error:
+        # fsspec raises this for whatever an HTTP host answers, and if there is no host
+        why = error.__cause__
+        missing = why is None or getattr(why, "status", 0) == HTTPStatus.NOT_FOUND
+        said = "there is no such file" if missing else f"can't be read: {_line(why)}"
+        raise SourceError(f"{shown(place)}: {said}") from None
     except ImportError:
         package = EXTRAS.get(urlsplit(place).scheme, "a package")
         raise SourceError(f"{shown(place)}: {package} is needed to read it: pip install {package}") from None
     except Exception as error:  # hosts' errors have no common base
-        line = (str(error).splitlines() or [""])[0]
-        raise SourceError(f"{shown(place)} can't be read: {type(error).__name__}: {line}") from error
+        raise SourceError(f"{shown(place)}: can't be read: {_line(error)}") from error
+
+
+def _line(error: BaseException | None) -> str:
+    """An error in one line, without queries of URLs."""
+    return f"{type(error).__name__}: {QUERY.sub('', (str(error).splitlines() or [''])[0])}"
 
 
 def shown(place: str) -> str:

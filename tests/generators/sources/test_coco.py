@@ -748,6 +748,11 @@ def test_a_local_dataset_is_known_by_its_content(tmp_path, ctx):
         list(Coco(dataset=folder, dataset_split="validation", objects="things").outline(0, 1, ctx))
 
 
+def test_a_dataset_of_the_hub_is_known_by_its_name():
+    prints = [Coco(dataset=name, dataset_split=split).fingerprint() for name in ("a/b", "a/c") for split in ("x", "y")]
+    assert len(set(prints)) == 4
+
+
 def test_masks_of_a_dataset(tmp_path, ctx):
     import datasets
 

@@ -1,13 +1,18 @@
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
+from annotated_set import ANNOTATED
 
 from variorum.generators.sources.corrupted import STRENGTHS, Corrupted, corrupt
+from variorum.generators.sources.image_folder import ImageFolder
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
-from variorum.schemas.sample import Failure
+from variorum.schemas.sample import CAPTURED, ENHANCED, GENERATED, Failure
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -56,12 +61,37 @@ def test_as_many_pictures_with_the_sources_labels_and_ids_of_their_own(folder, c
     samples = list(source.read(0, 12, ctx))
     assert source.size(ctx) == len(samples) == 12
     assert source.classes(ctx) == source.of.classes(ctx)
+    assert not source.captioned(ctx)
+    assert not source.annotated(ctx)
     assert [sample.labels for sample in samples] == [sample.labels for sample in plain]
     assert not {sample.id for sample in samples} & {sample.id for sample in plain}
     assert samples[0].image.shape == (64, 96, 3)
     assert all((a.image == b.image).all() for a, b in zip(source.read(3, 5, ctx), samples[3:5], strict=True))
     harder = build_component("source", {**source.config(), "severity": 5}, "source")
     assert next(harder.read(0, 1, ctx)).id != samples[0].id
+
+
+def test_annotations_hold_and_the_file_is_another(ctx):
+    source = build_component("source", {"name": "corrupted", "of": ANNOTATED}, "source")
+    plain, samples = list(source.of.read(0, 6, ctx)), list(source.read(0, 6, ctx))
+    assert any(sample.annotations.objects for sample in samples)
+    assert source.captioned(ctx)
+    assert source.annotated(ctx)
+    for before, after in zip(plain, samples, strict=True):
+        assert after.annotations == before.annotations
+        assert (after.split, after.metadata) == (before.split, before.metadata)
+        assert after.photograph == (before.photograph or hashlib.sha256(before.image).hexdigest())
+        assert after.encoded is None
+
+
+@pytest.mark.parametrize(("before", "after"), [(CAPTURED, ENHANCED), ("", ENHANCED), (GENERATED, GENERATED)])
+def test_what_a_model_made_stays_a_model_s(before, after, folder, ctx):
+    class Said(ImageFolder):
+        def read(self, start, stop, ctx):
+            yield from (replace(item, digital_source_type=before) for item in super().read(start, stop, ctx))
+
+    source = Corrupted(of=Said(path=folder["path"]))
+    assert {sample.digital_source_type for sample in source.read(0, 3, ctx)} == {after}
 
 
 def test_noise_follows_from_the_seed_and_the_picture(folder, ctx):

@@ -9,6 +9,7 @@ from variorum.generators.sources.reading.idx import read_idx
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import ENHANCED
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -45,6 +46,7 @@ def test_pictures_are_the_files_with_the_judges_class_ids(folder, ctx):
     assert samples[13].labels == ("dress",)
     assert samples[13].origin == "train/13"
     assert {sample.licence for sample in samples} == {"MIT"}
+    assert {sample.digital_source_type for sample in samples} == {ENHANCED}
     assert list(map(str, source.read(5, 9, ctx))) == list(map(str, samples[5:9]))
 
 

@@ -137,6 +137,9 @@ def test_objects_are_read_as_datasets_reads_them(tmp_path, ctx):
         assert [one.label for one in sample.annotations.objects] == [str(n) for n in row["objects"]["categories"]]
         assert [one.id for one in sample.annotations.objects] == [str(n) for n in row["objects"]["id"]]
     assert classes(root, ctx) == ["0", "1"]
+    assert ImageFolder(path=root).annotated(ctx)
+    assert not ImageFolder(path=root).captioned(ctx)
+    assert not ImageFolder(path=root, metadata="none").annotated(ctx)
 
 
 def test_class_names_that_datasets_writes_into_parquet(tmp_path, ctx):
@@ -347,7 +350,7 @@ def test_links_out_of_the_folder_are_not_read(tmp_path, ctx, caplog):
     text(tmp_path / "b" / "metadata.csv", "file_name,text\nx.png,secret\n")
     (tmp_path / "a" / "metadata.csv").symlink_to(tmp_path / "b" / "metadata.csv")
     assert captions(read(tmp_path / "a", ctx)["x.png"]) == []
-    assert "were not followed" in caplog.text
+    assert "metadata.csv was not read, as it is a link" in caplog.text
 
 
 def test_the_pin_covers_metadata_files(tmp_path, ctx):

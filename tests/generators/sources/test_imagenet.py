@@ -70,12 +70,28 @@ def test_a_tree_of_wnid_folders(tmp_path, ctx):
     picture(tmp_path / "val" / "n01440764" / "ILSVRC2012_val_00000002.JPEG")
     source = ImageNet(path=tmp_path / "val")
     assert [sample.labels for sample in source.read(0, 2, ctx)] == [("n01440764",), ("n02123045",)]
+    assert {sample.split for sample in source.read(0, 2, ctx)} == {""}
     assert source.size(ctx) == 2
     assert source.classes(ctx) == imagenet.class_infos()
     assert source.fingerprint() == ImageNet(path=tmp_path).fingerprint()
     picture(tmp_path / "val" / "cats" / "x.png")
     with pytest.raises(SourceError, match=r"cats/x\.png .* doesn't lie in a wnid folder"):
         ImageNet(path=tmp_path / "val").size(ctx)
+
+
+def test_rows_without_a_picture_are_failures(tmp_path, ctx):
+    import datasets
+
+    label = datasets.ClassLabel(names=[item.name for item in table()])
+    features = datasets.Features({"image": datasets.Image(), "label": label})
+    cells = [None, {"bytes": None, "path": "/etc/hostname"}]
+    (tmp_path / "data").mkdir()
+    rows = datasets.Dataset.from_dict({"image": cells, "label": [281, 0]}, features=features)
+    rows.to_parquet(str(tmp_path / "data" / "test-00000.parquet"))
+    empty, foreign = ImageNet(dataset=str(tmp_path / "data"), split="test").read(0, 2, ctx)
+    assert [failure.reason for failure in (empty, foreign)] == ["no_picture", "unreadable"]
+    assert [failure.split for failure in (empty, foreign)] == ["test", "test"]
+    assert [failure.labels for failure in (empty, foreign)] == [("n02123045",), ("n01440764",)]
 
 
 def test_imagenet_s_masks_become_binary(tmp_path, ctx):
@@ -124,6 +140,8 @@ def test_a_dataset_with_imagenets_indices(tmp_path, ctx):
     samples = list(source.read(0, source.size(ctx), ctx))
     assert [sample.labels for sample in samples] == [("n02123045",), ("n01440764",), ()]
     assert samples[0].image == cell["bytes"]
+    assert {sample.split for sample in samples} == {"validation"}
+    assert [sample.split for sample in source.outline(0, 3, ctx)] == ["validation"] * 3
     few = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
     rows = datasets.Dataset.from_dict({"image": [cell], "label": [1]}, features=few)
     rows.to_parquet(str(data / "validation-00000.parquet"))

@@ -57,7 +57,7 @@ def test_a_file_that_is_cut_short_says_where_it_ends(tmp_path, end):
         ("[1, 2]", "is no valid JSON; a COCO file starts with {, expected it at byte 0"),
         ('{"images": [{"id": 1} {"id": 2}]}', "is no valid JSON; expected , or ] in the list 'images' at byte 22"),
         ('{"images": [{"id": nope}]}', "is no valid JSON; expecting value at byte 19"),
-        ('{"images": [1,]}', "expected a value after , at byte 14"),
+        ('{"images": [1,]}', "expecting value at byte 14"),
         ('{"images": [1],}', "expected a key after , at byte 15"),
         ('{"images" [1]}', "expected : after a key at byte 10"),
         ('{"images": [1] "b": 2}', "expected , or } at byte 15"),

@@ -229,8 +229,11 @@ GOOD = coco.encode(np.asfortranarray(np.eye(40, 100, dtype=np.uint8)))["counts"]
         ([[1, 2, 3, 4]], "three points or more"),  # pycocotools would take it for a box
         ([[1, 2, 3, 4, 5, 6, 7]], "three points or more"),
         ([[1, 2, 3, 4, 5, None]], "None, which is no number"),
-        ([[1, 2, 3, 4, 5, math.nan]], "nan, which lies far outside"),
-        ([[1, 2, 3, 4, 5, 1e9]], "far outside"),
+        ([[1, 2, 3, 4, 5, math.nan]], "coordinates far outside of the picture"),
+        ([[1, 2, 3, 4, 5, 10**400]], "coordinates far outside"),
+        ([[1, 2, 3, 4, math.nan, 10**400]], "coordinates far outside"),
+        ([[math.nan, 2, 3, 4, 5, 6]], "coordinates far outside"),
+        ([[1, 2, 3, 4, 5, 1e9]], "coordinates far outside"),
         ([[1, 2], "abcdef"], "three points"),
         ([1, 2, 3, 4, 5, 6], "a polygon is 1"),
         ({"counts": [4000]}, "size None"),

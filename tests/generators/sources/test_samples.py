@@ -8,6 +8,7 @@ from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode, decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import CAPTURED, COMPOSITE
 from variorum.stages.job import models
 
 
@@ -37,6 +38,7 @@ def test_photographs_are_scikit_images_own(ctx):
     assert (cat.labels, coffee.labels) == (("n02123045",), ("n07920052",))
     assert decode(cat.image).shape == (300, 451, 3)
     assert not cat.extras
+    assert cat.digital_source_type == coffee.digital_source_type == CAPTURED
     assert len(source.classes(ctx)) == 1000
 
 
@@ -76,6 +78,7 @@ def test_stamps_are_found_by_variable(tmp_path, ctx, monkeypatch):
     assert [sample.origin.split(" ", 1)[1] for sample in samples] == ["chelsea.png", "coffee.png", *keys]
     assert [sample.labels for sample in samples[2:]] == [(stamp_table()[key],) for key in keys]
     assert [set(sample.extras) for sample in samples[1:3]] == [set(), {"mask.png", "plate.png"}]
+    assert {sample.digital_source_type for sample in samples[2:]} == {COMPOSITE}
     bare = list(Samples(masks=False).read(0, 5, ctx))
     assert [(sample.image, sample.extras) for sample in bare] == [(sample.image, {}) for sample in samples]
     assert source.pin(ctx) != alone

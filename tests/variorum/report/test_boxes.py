@@ -65,7 +65,9 @@ numbers = st.floats(-1e300, 1e300) | st.floats(-200, 200)
 
 
 @given(
-    st.lists(st.builds(Object, st.tuples(*[numbers] * 4), st.sampled_from(["", "cat", "x" * 999, "\u202e\n"])), max_size=30),
+    st.lists(
+        st.builds(Object, st.tuples(*[numbers] * 4), st.sampled_from(["", "cat", "x" * 999, "\u202e\n"])), max_size=30
+    ),
     st.sampled_from([(1, 1), (3, 200), (200, 5), (144, 90)]),
 )
 def test_any_boxes_can_be_drawn_on_any_picture(objects, size):

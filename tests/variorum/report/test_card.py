@@ -170,7 +170,7 @@ def test_every_template_tells_splits_annotations_kinds_and_licences(everything, 
     assert table["CC-BY-4.0 &#124; &lt;i&gt;"] == ["9"]
     assert table["CC0-1.0"] == ["3"]
     assert table["`jpg`, `png`"][0].startswith("the picture, in the source's own file; each row has one of these")
-    assert {"`txt`", "`cls`", "`json`", "`annotations.json`", "· `objects`", "· `texts`"} <= table.keys()
+    assert {"`txt`", "`cls`", "`json`", "`annotations.json`", "· `objects`", "· `states`"} <= table.keys()
     assert "<b>" not in text.split("---\n", 2)[2]
 
 

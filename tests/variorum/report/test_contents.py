@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 
 from variorum.edition.editions import resolve
@@ -30,6 +31,25 @@ def test_the_counts_are_those_of_the_pictures(everything):
     assert found.credentials == 1
     assert annotation_counts(manifest, job.store).objects == found.objects
     assert found.annotations[0] == ("objects", (12, 8))
+
+
+def test_only_accepted_pictures_count_and_nulls_are_none():
+    rows = pa.table(
+        {
+            "status": ["accepted", "accepted", "accepted", "quarantined", "failed"],
+            "objects": [2, 0, 3, 7, None],
+            "captions": [1, 1, 0, 5, None],
+            "states": [0, 0, 0, 1, None],
+            "digital_source_type": ["b", None, "a", "a", None],
+            "credentials": [True, None, False, True, None],
+        }
+    )
+    found = contents(rows)
+    assert (found.objects, found.captions, found.states) == ((5, 2), (2, 2), (0, 0))
+    assert found.annotations == [("objects", (5, 2)), ("captions", (2, 2))]
+    assert found.kinds == (("", 1), ("a", 1), ("b", 1))
+    assert found.credentials == 1
+    assert contents(rows.slice(0, 0)) == Contents()
 
 
 def test_pictures_by_configuration_and_split(everything):

@@ -73,7 +73,9 @@ def test_boxes_captions_and_formats_load_typed_from_every_configuration(everythi
                 seen += 1
                 record, found = row["json"], row["annotations.json"]
                 assert record["split"] == split
-                assert [bool(row["jpg"]), bool(row["png"])] == [record["origin"].endswith(end) for end in ("jpg", "png")]
+                assert [bool(row["jpg"]), bool(row["png"])] == [
+                    record["origin"].endswith(end) for end in ("jpg", "png")
+                ]
                 assert len(found["objects"]["bbox"]) == int(record["origin"][:-4]) % 3
                 assert row["txt"] == next(iter(found["texts"]["text"]), "")
             categories = rows.features["annotations.json"]["objects"]["category"].feature
