@@ -12,7 +12,8 @@ from pydantic import Field
 from variorum.generators.sources.reading import arrow
 from variorum.generators.sources.reading.folder import mask_trouble
 from variorum.generators.sources.reading.objects import BoxFormat
-from variorum.generators.sources.reading.parquet_files import File, ParquetFiles
+from variorum.generators.sources.reading.parquet_files import ParquetFiles
+from variorum.generators.sources.reading.parquet_open import File
 from variorum.generators.sources.reading.rows import (
     Columns,
     category_names,

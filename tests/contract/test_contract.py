@@ -29,6 +29,9 @@ EXAMPLES = {
     "image_folder": {"path": "photos"},
     "imagenet": {"path": "photos"},
     "huggingface": {"dataset": "org/name"},
+    "webdataset": {"shards": "shards/*.tar"},
+    "coco": {"annotations": "instances_val2017.json", "pictures": "val2017"},
+    "parquet": {"files": "data/*.parquet"},
     "edition": {"edition": "name@1.0.0", "store": "store"},
     "corrupted": {"of": {"name": "image_folder", "path": "photos"}},
     "generated_set": {
@@ -161,6 +164,7 @@ UNCHANGED = {
     ("curate.audit", "answers"),  # content of a file; test_audit
     ("curate.policy", "rules"),  # changed below
     ("source.imagenet", "dataset"),  # goes instead of `path`; test_imagenet
+    ("source.coco", "dataset"),  # goes instead of `annotations`; test_coco
 }
 """Fields that can't be changed here without more; each has a test of its own."""
 

@@ -558,7 +558,8 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
     ),
     "members that differ": (
         {"frost": [("extras=sample.extras", 'extras={"mask.png": pixels[..., 0]}')]},
-        "all must have the same; a generator passes on those of its input with extras=sample.extras",
+        "all must have the same, apart from the picture's format; a generator passes on those of its input with "
+        "extras=sample.extras",
     ),
     "a model that `aliases` doesn't list": (
         {"frost": [("yield sample\n", 'of.model("segmenter")\n')]},
@@ -572,7 +573,7 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
     "a wrong column of its own": (
         {"contrast": [('deviation = table["deviation"]', 'deviation = table["devation"]')]},
         "contrast: no column 'devation'. There are: id, sha256, parent, source, variant, status, reason, label, "
-        "labels, origin, licence, deviation",
+        "labels, origin, licence, split, config, photograph, digital_source_type, credentials, objects, deviation",
     ),
     "a wrong column of another": (
         {"low_contrast": [('table["contrast.score"]', 'table["contrst.score"]')]},

@@ -13,27 +13,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from variorum.generators.sources.reading.folder import Picture, files_below
-from variorum.generators.sources.reading.metadata_files import (
-    CAPTIONS,
-    LABEL,
-    LICENCES,
-    OBJECTS,
-    MetadataFile,
-    read_metadata_file,
-)
 from variorum.generators.sources.reading.rows import RowValues, ordered
 from variorum.schemas.errors import SourceError
+
+if TYPE_CHECKING:
+    from variorum.generators.sources.reading.metadata_files import MetadataFile
 
 log = logging.getLogger(__name__)
 
 ANY = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 LABELS, TEXTS = "labels.csv", "captions.csv"
 FILES = (*ANY, LABELS, TEXTS)
+NAME, LABEL, OBJECTS = "file_name", "label", "objects"
+CAPTIONS = ("text", "caption", "captions")
+LICENCES = ("licence", "license")
 OWN = (*CAPTIONS, *LICENCES, LABEL, OBJECTS)
 """Columns with a meaning; all others become metadata."""
 
@@ -100,8 +98,7 @@ class Metadata:
         self.paths = tuple(sorted(found, key=lambda path: path.relative_to(root).as_posix()))
         self._folders = {_folder_of(path.relative_to(root).as_posix()) for path in self.paths}
         try:
-            files = [read_metadata_file(path, path.relative_to(root).as_posix()) for path in self.paths]
-            _check(files)
+            files = _read(root, self.paths)
             keys = {file.shown: _keys(file) for file in files}
         except SourceError as error:
             raise SourceError(f"{where}: {error}; or set metadata to none to read no such files") from None
@@ -131,6 +128,8 @@ class Metadata:
 
     def values(self, position: int) -> RowValues | None:
         """What the rows of a picture say; None if it has no row."""
+        if not self.paths:
+            return None
         row: dict[str, Any] = {}
         places = [place for one in self._single for place in one.of(position)]
         for file, number in places:
@@ -197,6 +196,16 @@ class Metadata:
                     f"{self._with(column)[0].shown}, so a number would stand for two classes; write them alike"
                 )
         return names[0] if names else None
+
+
+def _read(root: Path, paths: Sequence[Path]) -> list[MetadataFile]:
+    if not paths:
+        return []
+    from variorum.generators.sources.reading.metadata_files import read_metadata_file
+
+    files = [read_metadata_file(path, path.relative_to(root).as_posix()) for path in paths]
+    _check(files)
+    return files
 
 
 def _check(files: Sequence[MetadataFile]) -> None:

@@ -20,12 +20,10 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from variorum.generators.sources.reading import arrow
+from variorum.generators.sources.reading.metadata import CAPTIONS, LABEL, LICENCES, NAME, OBJECTS
 from variorum.generators.sources.reading.rows import categories_of, category_names, label_names
 from variorum.schemas.errors import SourceError
 
-NAME, LABEL, OBJECTS = "file_name", "label", "objects"
-CAPTIONS = ("text", "caption", "captions")
-LICENCES = ("licence", "license")
 TEXTS = (NAME, *CAPTIONS, *LICENCES)
 """Columns whose values are texts, also where they look like numbers."""
 CHUNK = 1 << 20

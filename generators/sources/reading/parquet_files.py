@@ -7,72 +7,25 @@ row groups. To reach a row, those before it in its row group are read too, unles
 from __future__ import annotations
 
 import os
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from variorum.generators.sources.reading import arrow
+from variorum.generators.sources.reading.parquet_open import File, find_files, first_line
 from variorum.generators.sources.reading.rows import CATEGORIES
-from variorum.generators.sources.reading.texts import split_name
 from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
 
 BATCH = 32
 """Rows that are read at a time."""
-BUFFER = 8 << 20
-"""Bytes that are requested at a time."""
-FOOTERS = 16
-"""Footers that are read at once; they lie in as many files, each perhaps far away."""
-VERSIONS = (
-    *("ETag", "etag", "blob_id", "md5Hash", "Content-MD5", "content_md5"),
-    *("LastModified", "last_modified", "mtime", "created"),
-)
-"""Where the file systems of fsspec say which version of a file they have, the surest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One file: its path from the folder that all files lie in, where it is, its columns, and rows by row group."""
-
-    name: str
-    path: str
-    system: Any
-    schema: pa.Schema
-    groups: tuple[int, ...]
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return sum(self.groups)
-
-    @property
-    def split(self) -> str:
-        """The split that the file's name names, as in `train-00000-of-00001.parquet`, or else the folders above it."""
-        *folders, name = self.name.split("/")
-        named = {split_name(word) for word in re.split(r"[-._ 0-9]+", name.rpartition(".")[0])} - {""}
-        named = named or {split_name(folder) for folder in folders} - {""}
-        return named.pop() if len(named) == 1 else ""
-
-    def open(self) -> pq.ParquetFile:
-        """The file, ready to be read."""
-        local = _is_local(self.system)
-        return pq.ParquetFile(
-            self.path,
-            filesystem=None if local else self.system,
-            buffer_size=BUFFER,
-            pre_buffer=False,
-            page_checksum_verification=True,
-        )
 
 
 @dataclass(frozen=True)
@@ -94,13 +47,7 @@ class ParquetFiles:
         Raises:
             SourceError: a pattern matches nothing, or a file can't be opened.
         """
-        found: dict[str, tuple[Any, str]] = {}
-        for pattern in self.patterns:
-            for system, path in self._matches(pattern):
-                found.setdefault(system.unstrip_protocol(path), (system, path))
-        names = _relative(list(found))
-        with ThreadPoolExecutor(FOOTERS) as pool:
-            return tuple(pool.map(self._opened, names, found.values()))
+        return find_files(self.patterns, self.where)
 
     def need(self, column: str, kind: Callable[[pa.DataType], str], wanted: str) -> None:
         """Check a column in every file.
@@ -166,13 +113,16 @@ class ParquetFiles:
 
     def pin(self) -> str:
         """Digest of names and contents; of files that lie elsewhere, of names, sizes and versions."""
-        local = [Path(file.path) for file in self.files if _is_local(file.system)]
+        local = [Path(file.path) for file in self.files if file.local]
         folder = Path(os.path.commonpath([path.parent for path in local])) if local else Path()
         hashes = iter(file_hashes(folder, local))
-        parts: list[Json] = [
-            [file.name, next(hashes) if _is_local(file.system) else self._version(file)] for file in self.files
-        ]
-        return digest(parts)
+        return digest([[file.name, next(hashes) if file.local else self._version(file)] for file in self.files])
+
+    def _version(self, file: File) -> list[Json]:
+        try:
+            return file.version()
+        except Exception as error:  # file systems have their own errors
+            raise SourceError(f"{self.where}: {file.name} can't be found: {first_line(error)}") from error
 
     def places(self, start: int, stop: int) -> Iterator[tuple[File, int]]:
         """File and row in it of the rows `start` to `stop - 1`."""
@@ -196,7 +146,7 @@ class ParquetFiles:
                         for values in arrow.leaves(batch.column(column)):
                             found.update(values.unique().to_pylist())
             except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-                problem = f"column {column!r} of {file.name} can't be read: {_line(error)}"
+                problem = f"column {column!r} of {file.name} can't be read: {first_line(error)}"
                 raise SourceError(f"{self.where}: {problem}") from None
         return found - {None}
 
@@ -223,7 +173,7 @@ class ParquetFiles:
                     at += 1
                     yield row
             except (OSError, pa.ArrowException) as error:
-                yield from [f"row group {group} of {file.name} can't be read: {_line(error)}"] * (end - at)
+                yield from [f"row group {group} of {file.name} can't be read: {first_line(error)}"] * (end - at)
                 continue
             if at < size:
                 self._paused.clear()
@@ -237,41 +187,6 @@ class ParquetFiles:
         """
         return {}
 
-    def _matches(self, pattern: str) -> list[tuple[Any, str]]:
-        from fsspec.core import url_to_fs
-
-        try:
-            system, path = url_to_fs(pattern if "://" in pattern else str(Path(pattern).expanduser().absolute()))
-            if system.isfile(path):
-                paths = [path]
-            elif system.isdir(path):
-                paths = [one for one in system.find(path) if one.endswith(".parquet")]
-            else:
-                paths = [one for one in system.glob(path) if system.isfile(one)]
-        except Exception as error:  # file systems have their own errors, and lack packages; each says what to do
-            raise SourceError(f"{self.where}: {pattern} can't be opened: {_line(error)}") from error
-        if not paths:
-            raise SourceError(f"{self.where}: no parquet file at {pattern}; give a file, a folder or a pattern")
-        return [(system, one) for one in sorted(paths)]
-
-    def _opened(self, name: str, place: tuple[Any, str]) -> File:
-        system, path = place
-        bare = File(name, path, system, pa.schema([]), ())
-        try:
-            with bare.open() as opened:
-                groups = tuple(opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups))
-                return replace(bare, schema=opened.schema_arrow, groups=groups)
-        except Exception as error:  # see above
-            raise SourceError(f"{self.where}: {name} can't be read as parquet: {_line(error)}") from error
-
-    def _version(self, file: File) -> Json:
-        try:
-            known = file.system.info(file.path)
-        except Exception as error:  # see above
-            raise SourceError(f"{self.where}: {file.name} can't be found: {_line(error)}") from error
-        version = next((str(known[key]) for key in VERSIONS if known.get(key)), "")
-        return [known.get("size"), version]
-
 
 def _group_rows(file: File, group: int, start: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a row group from `start` on."""
@@ -283,30 +198,8 @@ def _group_rows(file: File, group: int, start: int, columns: Sequence[str]) -> I
             first += len(batch)
 
 
-def _relative(urls: Sequence[str]) -> list[str]:
-    """Paths from the folder that all of these lie in, without what follows a question mark."""
-    parts = [url.partition("?")[0].split("/") for url in urls]
-    shared = 0
-    for folder in zip(*(part[:-1] for part in parts), strict=False):
-        if len(set(folder)) > 1:
-            break
-        shared += 1
-    return ["/".join(part[shared:]) for part in parts]
-
-
 def _leads_to(path: str, column: str, within: Sequence[str]) -> bool:
     """Whether a parquet path (`objects.list.element.category`) is of a column, and passes one of these names."""
     return path == column or (
         path.startswith(f"{column}.") and (not within or not set(path[len(column) :].split(".")).isdisjoint(within))
     )
-
-
-def _is_local(system: Any) -> bool:
-    from fsspec.implementations.local import LocalFileSystem
-
-    return isinstance(system, LocalFileSystem)
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__

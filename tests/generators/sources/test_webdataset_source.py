@@ -618,6 +618,42 @@ def test_tars_behind_http(tmp_path, ctx, handler, monkeypatch):
         assert not asked  # only the headers were asked for
 
 
+class Unsteady(Ranged):
+    """A server that refuses every second range, and breaks off what it sends whole after half of it if told to."""
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        if wanted and len(self.server.asked) % 2 == 0:
+            self.server.asked.append("refused")
+            self.send_error(503)
+        elif not wanted and "half" in self.path:
+            data = Path(self.translate_path(self.path)).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+        else:
+            super().do_GET()
+
+
+def test_hosts_may_fail_now_and_then_but_not_for_good(tmp_path, ctx, monkeypatch):
+    monkeypatch.setattr(tar_remote, "WAITS", (0.0, 0.0))
+    pictures = remote_set(tmp_path / "set")
+    with serving(tmp_path / "set", Unsteady) as (url, asked):
+        source = Webdataset(shards=f"{url}/train-0.tar")
+        assert source.size(ctx) == 20
+        asked[:] = [""] * 2
+        assert [item.image for item in source.read(0, 20, ctx)] == pictures[:20]
+        assert "refused" in asked
+        (tmp_path / "set" / "train-0.tar").unlink()
+        with pytest.raises(SourceError, match=r"train-0\.tar: there is no such file|can't be read"):
+            list(source.read(0, 20, ctx))
+        (tmp_path / "set" / "train-1.tar").rename(tmp_path / "set" / "half.tar")
+        with pytest.raises(SourceError, match=r"half\.tar: can't be read: ClientPayloadError"):
+            Webdataset(shards=f"{url}/half.tar").size(ctx)
+
+
 def test_a_tar_behind_a_url_that_changes_is_read_again(tmp_path, ctx):
     import os
 

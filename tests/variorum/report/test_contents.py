@@ -27,6 +27,8 @@ def test_the_counts_are_those_of_the_pictures(everything):
     assert found.labelled == sum(bool(sample.labels) for sample in there) == 8
     objects = [len(sample.annotations.objects) for sample in there]
     assert found.objects == Count(sum(objects), sum(map(bool, objects))) == (12, 8)
+    assert found.captions == (9, 9)
+    assert found.states == (12, 6)
     assert dict(found.kinds) == Counter(sample.digital_source_type for sample in there)
     assert found.credentials == 1
     assert annotation_counts(manifest, job.store).objects == found.objects
