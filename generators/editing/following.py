@@ -40,7 +40,10 @@ Role = Literal["subject", "part", "other"]
 LEAST_MATCH = 0.5
 """IoU of the subject and its own object: of their masks, or of their boxes if the object has no mask."""
 LEAST_WITHIN = 0.9
-"""Share of an object that lies within the subject if the object lies on it."""
+"""Share of an object's mask that lies within the subject if the object lies on it."""
+LEAST_BOX_WITHIN = 0.6
+"""The same for the box of an object without a mask. A round object fills 0.79 of it, less if it is small and its edge
+fades."""
 LEAST_VISIBLE = 0.5
 """Share of what was visible of an object that must still be visible."""
 
@@ -102,8 +105,9 @@ class Layers:
         fits = [_fit(item, place, self.subject) for item, place in pairs]
         own = int(np.argmax(fits)) if max(fits) >= LEAST_MATCH else -1
         found: list[Role] = []
-        for number, (_, place) in enumerate(pairs):
-            within = _count(place & self.subject) >= LEAST_WITHIN * _count(place)
+        for number, (item, place) in enumerate(pairs):
+            least = LEAST_WITHIN if item.mask else LEAST_BOX_WITHIN
+            within = _count(place & self.subject) >= least * _count(place)
             found.append("subject" if number == own else "part" if within else "other")
         return found
 

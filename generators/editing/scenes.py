@@ -24,6 +24,9 @@ from variorum.schemas.sample import COMPOSITE, PARTLY_GENERATED, Gate, Sample
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels, Singles
 
+LEAST_ALPHA = 25
+"""Opacity above which a pixel is the subject's when objects are compared with it. A cut-out's edge fades within what a
+segmenter found, so at one half small objects would seem to stick out."""
 DIFFUSION = "diffusion"
 """The word of an inpainter that is a diffusion model."""
 
@@ -82,7 +85,7 @@ class Scene:
     @cached_property
     def layers(self) -> Layers:
         """The objects, divided between the subject and the plate."""
-        subject = self.alpha > 127
+        subject = self.alpha > LEAST_ALPHA
         return Layers(self.annotations, subject, subject if self.hole is None else self.hole)
 
     @property

@@ -121,7 +121,7 @@ class Webdataset(Source):
         """Samples with the bytes as stored; a `Failure` for one without a picture, or that the tar doesn't really hold.
 
         Raises:
-            SourceError: a tar is missing, has changed or can't be reached. That isn't what is wrong with a picture, so it
+            SourceError: a tar is missing, has changed or can't be reached. That says nothing about its pictures, so it
                 must not become part of the edition.
         """
         for number, low, high in self._tars.parts(start, min(stop, self._size)):
@@ -142,7 +142,7 @@ class Webdataset(Source):
                 )
                 for entry, values, texts in rows:
                     found = Annotations(texts=tuple(map(Text, texts)))
-                    yield self._bare(shard, entry, labels=self._usable(values), annotations=found)
+                    yield self._bare(shard, entry, self._usable(values), found)
 
     def place(self) -> str:
         """The paths in full, and URLs without what may be a secret in them."""
@@ -153,8 +153,10 @@ class Webdataset(Source):
         if entry.flaw:
             reason, detail = FLAWS[entry.flaw]
             return failed(self._bare(shard, entry), reason, f"{entry.key or shard.name}: {detail}")
-        picture = next((ending for ending in self._pictures if entry.has(ending)), "")
-        members = read_members(tar, entry.places(self._wanted | {picture}))
+        picture = next((ending for ending in self._pictures if ending in entry.members), "")
+        wanted = self._wanted
+        places = {name: place for name, place in entry.members.items() if name == picture or name in wanted}
+        members = read_members(tar, places)
         sample = self._sample(shard, entry, Contents(members), members.get(picture, b""))
         if not picture:
             return failed(sample, "no_picture", no_picture(entry, self._pictures))
@@ -174,8 +176,10 @@ class Webdataset(Source):
         wrong: list[BadMember] = []
 
         def value(path: MemberPath | None, read: Callable[[Any], Value], default: Value) -> Value:
+            if path is None or path.ending not in contents.members:
+                return default
             try:
-                return read(contents.value(path)) if path else default
+                return read(contents.value(path))
             except BadMember as error:
                 wrong.append(error)
                 return default
@@ -185,28 +189,38 @@ class Webdataset(Source):
         labels = value(paths.label, self._given.labelled, nothing)
         texts = value(paths.caption, tar_members.captions, nothing)
         objects = value(paths.objects, _as_it_is, None)
-        licence = value(self._licence, tar_members.licence, "") or self.licence
+        licence = value(self._licence, tar_members.licence, "")
         metadata = {path.name: value(path, tar_members.metadata, None) for path in self._metadata}
-        sample = self._bare(
-            shard,
-            entry,
-            image=image,
-            labels=labels,
-            licence=licence,
-            annotations=Annotations(texts=texts) if texts else NOTHING,
-            metadata=metadata,
+        identity, origin = self._named(shard, entry)
+        sample = Sample(
+            identity,
+            image,
+            labels,
+            origin,
+            licence or self.licence,
             reason=wrong[0].reason if wrong else "",
             detail=wrong[0].detail if wrong else "",
+            split=self._split(shard),
+            annotations=Annotations(texts=texts) if texts else NOTHING,
+            metadata=metadata,
         )
         if objects is None or not image:
             return sample
         return with_objects(sample, objects, self._given.ids or None, self._known, self.box_format, clip=self.clip)
 
-    def _bare(self, shard: Shard, entry: Entry, *, image: bytes = b"", **known: Any) -> Sample:
+    def _bare(
+        self, shard: Shard, entry: Entry, labels: tuple[str, ...] = (), annotations: Annotations = NOTHING
+    ) -> Sample:
+        """The sample without its picture and what lies in the tar."""
+        identity, origin = self._named(shard, entry)
+        split = self._split(shard)
+        return Sample(identity, b"", labels, origin, self.licence, split=split, annotations=annotations)
+
+    def _named(self, shard: Shard, entry: Entry) -> tuple[str, str]:
+        """The sample's id, and where it comes from."""
         origin = f"{shard.name}/{entry.key}"
         key = f"{origin}\0{entry.repeat}" if entry.repeat else origin  # no other key has a NUL in it
-        known.setdefault("licence", self.licence)
-        return Sample(source_id("webdataset", key), image, origin=origin, split=self._split(shard), **known)
+        return source_id("webdataset", key), origin
 
     def _split(self, shard: Shard) -> str:
         return shard.split if self.split == "" else self.split.replace("none", "")

@@ -402,6 +402,19 @@ def test_objects_are_framed_with_the_picture_and_texts_stay(ctx: Context) -> Non
     )
 
 
+def test_objects_on_a_fine_background_are_shown_four_times_at_half_their_size(ctx: Context) -> None:
+    stone = Object((10, 20, 40, 60), "stone", 1800.0, id="1")
+    found = by_variant(BARE, replace(SAMPLES[1], annotations=Annotations((stone,))), ctx)["texture_up"]
+    assert isinstance(found, Sample)
+    assert found.ops[-1]["achieved"]["texture"] == "half_scale"
+    assert [(item.box, item.area, item.id) for item in found.annotations.objects] == [
+        ((5, 10, 20, 30), 450, "1"),
+        ((231, 10, 20, 30), 450, ""),
+        ((5, 216, 20, 30), 450, ""),
+        ((231, 216, 20, 30), 450, ""),
+    ]
+
+
 def test_a_mask_that_isn_t_one_of_the_picture_fails_its_own_sample(ctx: Context) -> None:
     bad = replace(SAMPLES[0], annotations=Annotations((Object((0, 0, 1, 1), id="7", mask="P0"),)))
     items = list(BARE.generate([bad, SAMPLES[1]], ctx))

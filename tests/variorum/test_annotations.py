@@ -304,7 +304,18 @@ def test_counts_that_don_t_fit_are_refused(counts, height, width):
         assert decode_mask(Object((0, 0, 1, 1), mask=counts), height, width).shape == (height, width)
 
 
-@pytest.mark.parametrize("counts", ["o" * 34, "0" * 40, "P", "ooooooooo0", "é", "\ud800"])
+HOSTILE = {
+    "no end": "o" * 34,
+    "too many": "0" * 40,
+    "cut short": "P",
+    "too long a number": "PPPPPPPP0h3",  # nothing, then all 120 pixels
+    "less than nothing": "FR4",  # -10 and 130
+    "other signs": "é",
+    "no text": "\ud800",
+}
+
+
+@pytest.mark.parametrize("counts", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_counts_are_refused(counts):
     with pytest.raises(ValueError, match="object '7' is no compressed RLE of 10 x 12 pixels"):
         decode_mask(Object((0, 0, 1, 1), id="7", mask=counts), 10, 12)

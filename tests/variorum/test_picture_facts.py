@@ -83,8 +83,10 @@ def in_jpeg(*segments: bytes) -> bytes:
     return data[:2] + b"".join(parts) + data[2:]
 
 
-def in_webp(chunk: bytes, body: bytes) -> bytes:
-    data = saved("WEBP") + chunk + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+def in_webp(*chunks: tuple[bytes, bytes]) -> bytes:
+    data = saved("WEBP")
+    for kind, body in chunks:
+        data += kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
     return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
 
@@ -170,7 +172,8 @@ WITH = {
     "JPEG, two segments": in_jpeg(app11(store()[:60]), app11(store()[:8] + store()[60:], 2)),
     "PNG": in_png(png_chunk(b"caBX", store())),
     "PNG, after the pixels": in_png(png_chunk(b"caBX", store()), late=True),
-    "WebP": in_webp(b"C2PA", store()),
+    "WebP": in_webp((b"C2PA", store())),
+    "WebP, after a chunk of odd length": in_webp((b"XXXX", b"odd"), (b"C2PA", store())),
     "AVIF": (saved("AVIF") if features.check("avif") else b"")
     + box(b"uuid", bytes.fromhex("D8FEC3D61B0E483C92975828877EC481") + bytes(4) + b"manifest\0" + bytes(8) + store()),
     "TIFF": saved("TIFF", tiffinfo={0xCD41: store()}),
@@ -180,9 +183,9 @@ WITHOUT = {
     "JPEG, another kind of box": in_jpeg(app11(store(b"\0" * 16))),
     "JPEG, another kind of segment": in_jpeg(b"XX" + app11(store())[2:]),
     "JPEG, a comment that says it": saved("JPEG", comment=store() + b"JP c2pa jumb"),
-    "PNG, pixels that say it": in_png(png_chunk(b"teXt", store())),
+    "PNG, a text that says it": in_png(png_chunk(b"teXt", store())),
     "PNG, an empty chunk": in_png(png_chunk(b"caBX", b"")),
-    "WebP, another chunk": in_webp(b"C2PX", store()),
+    "WebP, another chunk": in_webp((b"C2PX", store())),
     "after the end of a PNG": saved("PNG") + png_chunk(b"caBX", store()),
     "after the end of a JPEG": saved("JPEG") + in_jpeg(app11(store())),
 }
@@ -282,6 +285,24 @@ def test_a_damaged_file_gives_facts_or_the_error_of_decoding(data, draw):
         damaged[draw.draw(st.integers(0, len(damaged) - 1), "place")] = draw.draw(st.integers(0, 255), "byte")
     facts = facts_or_none(bytes(damaged[: draw.draw(st.integers(0, len(damaged)), "length")]))
     assert facts is None or (facts.height > 0 and facts.width > 0 and 1 <= facts.orientation <= 8)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+@pytest.mark.parametrize("part", [b"pitm", b"iloc"])
+def test_an_avif_without_a_part_is_corrupt(part):
+    data = saved("AVIF").replace(part, b"none")
+    for read in (decode, upright_size, picture_facts):
+        with pytest.raises(UndecodableImage, match="corrupt: "):
+            read(data)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_an_avif_with_broken_pixels_has_facts_and_is_corrupt():
+    data = saved("AVIF")
+    data = data[: data.index(b"mdat") + 6].ljust(len(data), b"\0")
+    assert picture_facts(data).ending == "avif"
+    with pytest.raises(UndecodableImage, match="corrupt: "):
+        decode(data)
 
 
 @settings(max_examples=200, deadline=None)

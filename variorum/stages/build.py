@@ -184,13 +184,37 @@ class Shards:
 
 
 def _samples(items: Iterable[Sample | Failure], failures: list[Failure], roots: dict[str, str]) -> Iterator[Sample]:
-    """Pass samples on to the next generator, collect failures, and record the source sample of each."""
+    """Pass samples on to the next generator, collect failures, and record the source sample of each.
+
+    Nothing is made of a sample that is quarantined already: it becomes a row with its reason.
+    """
     for item in items:
         if isinstance(item, Failure):
             failures.append(item)
+        elif item.reason:
+            roots[item.id] = _root(item, roots)
+            failures.append(unfit(item))
         else:
             roots[item.id] = _root(item, roots)
             yield item
+
+
+def unfit(sample: Sample) -> Failure:
+    """The row of a quarantined sample that a generator should have worked on."""
+    return Failure(
+        id=sample.id,
+        parent=sample.parent,
+        status="ineligible",
+        reason=sample.reason,
+        variant=sample.variant,
+        labels=sample.labels,
+        origin=sample.origin,
+        licence=sample.licence,
+        detail=sample.detail,
+        gates=sample.ops[-1]["gates"] if sample.ops else {},
+        split=sample.split,
+        photograph=sample.photograph,
+    )
 
 
 def _root(item: Sample | Failure, roots: dict[str, str]) -> str:

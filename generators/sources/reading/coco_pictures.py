@@ -68,7 +68,7 @@ class CocoPictures:
                 f"{self.folder}; set pictures to the folder that their file names start from"
             )
         # a cache of its own, as other sources may read other pictures of the folder
-        cache = self.folder.absolute() / f"pictures of {self.annotations.sha256}"
+        cache = self.annotations.path.absolute() / "pictures"
         hashes = dict(zip(there, file_hashes(cache, list(there.values())), strict=True))
         captions = self.captions.sha256 if self.captions else None
         pictures: list[Json] = [[key, hashes.get(key, "")] for key in files]

@@ -158,6 +158,11 @@ class Metadata:
         return any(name in file.columns for file in self._files for name in CAPTIONS)
 
     @property
+    def only_captions(self) -> bool:
+        """Whether there is nothing but `captions.csv`, which leaves the classes to the folders."""
+        return all(path.name == TEXTS for path in self.paths)
+
+    @property
     def labelled(self) -> bool:
         """Whether a file has labels."""
         return bool(self._with(LABEL))

@@ -45,14 +45,13 @@ def read_members(tar: Readable, places: Mapping[str, tuple[int, int]]) -> dict[s
     """
     if not places:
         return {}
-    spans = sorted(places.values())
-    low, high = spans[0][0], sum(spans[-1])
+    low, high = min(places.values())[0], sum(max(places.values()))
     if high - low > AT_ONCE:
         found = {name: tar.read(start, size) for name, (start, size) in places.items()}
     else:
         data = tar.read(low, high - low)
         found = {name: data[start - low : start - low + size] for name, (start, size) in places.items()}
-    if sum(map(len, found.values())) != sum([size for _, size in spans]):
+    if sum(map(len, found.values())) != sum([size for _, size in places.values()]):
         raise SourceError(f"webdataset: {tar.name} has become shorter while it was read; run again")
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from variorum.generators.sources.reading.tar_bytes import read_members
-from variorum.generators.sources.reading.tar_index import NO_CONTENT, Entry
+from variorum.generators.sources.reading.tar_index import Entry
 from variorum.generators.sources.reading.tar_members import Contents, MemberPath
 from variorum.generators.sources.reading.tar_set import TarSet
 from variorum.schemas.errors import SourceError
@@ -45,7 +45,9 @@ def check_members(tars: TarSet, pictures: Sequence[str], fields: Mapping[str, Me
         index = tars.index(number)
         with tars.open(number, index.end(high)) as tar:
             for entry in index.entries(low, high):
-                contents = Contents(read_members(tar, entry.places(wanted)))
+                contents = Contents(
+                    read_members(tar, {name: entry.members[name] for name in wanted & entry.members.keys()})
+                )
                 missing = {field: path for field, path in missing.items() if not contents.has(path)}
     for field in missing:
         log.warning("webdataset: %s: none of the first %d samples has this value; is it mistyped?", field, PROBE)
@@ -60,7 +62,7 @@ def no_picture(entry: Entry, pictures: Sequence[str]) -> str:
 
 def listed(entry: Entry) -> str:
     """The endings of a sample's members."""
-    return some(f"{name} (a link)" if size == NO_CONTENT else name for name, (_, size) in entry.members.items())
+    return some([*entry.members, *(f"{name} (a link)" for name in entry.links)])
 
 
 def some(names: Iterable[str]) -> str:

@@ -10,10 +10,9 @@ import logging
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,29 +45,22 @@ NO_CONTENT = -1
 """The size of a member that is a link or a device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A sample of a tar.
 
     Attributes:
         key: its name; `""` for the row that stands for what can't be read.
-        members: byte offset and size by ending, in lower case; the size is `NO_CONTENT` for a link or a device.
+        members: byte offset and size by ending, in lower case.
+        links: endings of members that are links or devices, which have no content.
         flaw: a key of `FLAWS`; 0 for none.
         repeat: how many earlier samples of the tar have the same key.
     """
 
     key: str
     members: dict[str, tuple[int, int]]
+    links: tuple[str, ...]
     flaw: int
     repeat: int
-
-    def has(self, ending: str) -> bool:
-        """Whether a member has content."""
-        return self.members.get(ending, (0, NO_CONTENT))[1] != NO_CONTENT
-
-    def places(self, endings: Set[str]) -> dict[str, tuple[int, int]]:
-        """Offset and size of these members, of those that have content."""
-        return {name: place for name, place in self.members.items() if name in endings and place[1] != NO_CONTENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +98,21 @@ class TarIndex:
     def entries(self, start: int, stop: int) -> list[Entry]:
         """The samples `start` to `stop - 1`."""
         firsts = self.firsts[start : stop + 1].tolist()
-        low = firsts[0]
-        places = list(zip(self.offsets[low : firsts[-1]].tolist(), self.sizes[low : firsts[-1]].tolist(), strict=True))
-        names = [self.names[code] for code in self.endings[low : firsts[-1]].tolist()]
-        spans = pairwise(firsts)
-        return [
-            Entry(key, dict(zip(names[a - low : b - low], places[a - low : b - low], strict=True)), flaw, repeat)
-            for key, (a, b), flaw, repeat in zip(
-                self.keys.part(start, stop),
-                spans,
-                self.flaws[start:stop].tolist(),
-                self.repeats[start:stop].tolist(),
-                strict=True,
-            )
-        ]
+        low, high = firsts[0], firsts[-1]
+        sizes = self.sizes[low:high].tolist()
+        places = list(zip(self.offsets[low:high].tolist(), sizes, strict=True))
+        names = [self.names[code] for code in self.endings[low:high].tolist()]
+        flaws, repeats = self.flaws[start:stop].tolist(), self.repeats[start:stop].tolist()
+        linked = NO_CONTENT in sizes
+        found = []
+        for number, key in enumerate(self.keys.part(start, stop)):
+            part = slice(firsts[number] - low, firsts[number + 1] - low)
+            members = dict(zip(names[part], places[part], strict=True))
+            links = tuple(name for name, (_, size) in members.items() if size == NO_CONTENT) if linked else ()
+            for name in links:
+                del members[name]
+            found.append(Entry(key, members, links, flaws[number], repeats[number]))
+        return found
 
     def arrays(self) -> Arrays:
         """The columns as arrays to keep; `of` reads them back."""

@@ -80,7 +80,7 @@ class Contents:
     """The members of one sample that were read. A JSON member is parsed once, when a value of it is asked for."""
 
     def __init__(self, members: Mapping[str, bytes]) -> None:
-        self._members = members
+        self.members = members
         self._parsed: dict[str, Any] = {}
 
     def value(self, path: MemberPath) -> Any:
@@ -89,7 +89,7 @@ class Contents:
         Raises:
             BadMember: `bad_json`.
         """
-        data = self._members.get(path.ending)
+        data = self.members.get(path.ending)
         if data is None or not path.json:
             return data
         if path.ending not in self._parsed:

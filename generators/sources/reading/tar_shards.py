@@ -54,11 +54,10 @@ def find_shards(patterns: Sequence[str], where: str) -> tuple[Shard, ...]:
         SourceError: a file is missing, a pattern matches nothing, or two shards have the same name.
     """
     places = dict.fromkeys(place for pattern in patterns for place in _places(pattern, where))
-    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
     for place in places:
-        url = urlsplit(place) if "://" in place else None
-        host, path = ((url.scheme, url.netloc), url.path) if url else (("", ""), place)
-        groups.setdefault(host, []).append((path, place))
+        url = urlsplit(shown(place) if "://" in place else "")
+        groups.setdefault(url.scheme, []).append((f"/{url.netloc}{url.path}" if url.scheme else place, place))
     found: dict[str, Shard] = {}
     for members in groups.values():
         folder = posixpath.commonpath([posixpath.dirname(path) or "/" for path, _ in members])

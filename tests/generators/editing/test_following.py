@@ -8,7 +8,10 @@ import pytest
 
 from variorum.annotations import box_of, decode_mask, encode_mask, region
 from variorum.generators.editing import complexity, following
+from variorum.generators.editing.compositing import soft_alpha
 from variorum.generators.editing.following import Layers
+from variorum.generators.editing.gates import Gates
+from variorum.generators.editing.scenes import Scene
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
 
 SIDE = 64
@@ -99,6 +102,20 @@ def test_a_subject_that_leaves_the_frame_in_part_is_marked_where_it_is_seen():
     assert layers(marked("dog", SUBJECT)).moved(np.zeros_like(SUBJECT), shift(-99, 0)).objects == ()
 
 
+def test_masks_are_compared_by_their_pixels():
+    """The box of a line from corner to corner is the subject's own."""
+    line, own = marked("leash", SUBJECT & np.eye(SIDE, dtype=bool)), marked("dog", area(21, 21, 18, 18))
+    leash, dog = layers(line, own).elsewhere(SUBJECT).objects
+    assert leash == line
+    np.testing.assert_array_equal(mask_of(dog), SUBJECT)
+
+
+def test_what_sticks_out_of_the_subject_does_not_go_with_it():
+    collar = marked("collar", area(21, 30, 20, 4))  # its last row is the plate's
+    (found,) = layers(collar).moved(np.roll(SUBJECT, 10, axis=1), shift(10, 0)).objects
+    np.testing.assert_array_equal(mask_of(found), area(21, 40, 19, 4))
+
+
 def test_without_a_fitting_object_there_is_no_subject_among_them():
     ball = marked("ball", area(50, 50, 8, 8))
     assert layers(ball).moved(np.roll(SUBJECT, -10, axis=0), shift(0, -10)).objects == (ball,)
@@ -109,6 +126,24 @@ def test_opencv_s_matrix_turns_what_lies_on_the_subject():
     collar = marked("collar", area(20, 20, 4, 10))
     (found,) = layers(collar).moved(SUBJECT, matrix).objects
     np.testing.assert_array_equal(mask_of(found), area(30, 20, 10, 4))
+
+
+def test_the_fading_edge_of_a_cut_out_is_still_the_subject():
+    """Two discs were found as one subject: the smaller one lies on it, though its edge fades over a tenth of it."""
+    found = np.zeros((SIDE, SIDE), np.uint8)
+    for centre, radius in (((20, 20), 14), ((50, 50), 9)):
+        cv2.circle(found, centre, radius, 255, -1)
+    small = np.zeros_like(found)
+    cv2.circle(small, (50, 50), 9, 255, -1)
+    alpha = soft_alpha(found)
+    assert np.count_nonzero((alpha > 127) & (small > 0)) < following.LEAST_WITHIN * np.count_nonzero(small)
+    for masked in (True, False):
+        disc = marked("disc", small > 0, masked=masked)
+        picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+        scene = Scene("0" * 32, picture, alpha, "segmenter", {}, Gates(), annotations=Annotations((disc,)))
+        assert scene.layers.in_place().objects == (disc,)
+        assert scene.layers.plate().objects == ()
+        assert len(scene.layers.elsewhere(alpha > 127).objects) == 1
 
 
 # ── others ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,6 +175,12 @@ def test_the_subject_in_its_place_covers_nothing_new():
     assert found.box == sofa.box
     assert found.area == pytest.approx(1500 * (50 * 40 - 26 * 26) / (50 * 40 - 20 * 20), abs=0.01)
     assert layers(sofa, gap=SUBJECT).in_place().objects == (sofa,)
+
+
+def test_in_place_only_the_rim_of_the_hole_is_lost_of_what_the_subject_shows_in_part():
+    rug = marked("rug", area(30, 30, 20, 20))
+    (found,) = layers(rug).in_place().objects
+    np.testing.assert_array_equal(mask_of(found), mask_of(rug) & ~(GAP & ~SUBJECT))
 
 
 @BOTH

@@ -102,7 +102,7 @@ def test_a_damaged_shard_is_refused(store):
     with pytest.raises(CorruptShard, match="isn't the one that its record names"):
         list(source.read(0, 99, context(source)))
     record = json.dumps({"id": "x"}).encode()
-    at = data.index(b'{"id"')
+    at = data.index(b'{"credentials"')
     data[at : at + len(record) + 1] = record + b"}"
     shard.write_bytes(bytes(data))
     with pytest.raises(CorruptShard, match="record can't be read"):

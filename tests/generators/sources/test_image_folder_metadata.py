@@ -269,6 +269,8 @@ def test_without_a_column_of_labels_there_are_none(tmp_path, ctx, caplog):
     for name in ("cat/a.png", "dog/b.png"):
         picture(tmp_path / "a" / name)
     text(tmp_path / "a" / "captions.csv", "file_name,caption\ncat/a.png,x\ndog/b.png,y\n")
+    assert classes(tmp_path / "a", ctx) == ["cat", "dog"]
+    (tmp_path / "a" / "captions.csv").rename(tmp_path / "a" / "metadata.csv")
     with caplog.at_level(logging.WARNING):
         assert classes(tmp_path / "a", ctx) == []
     assert "set labels to folder" in caplog.text

@@ -14,8 +14,8 @@ HERE = Path.cwd()
     [
         ({"name": "class_names", "only": ["bag"], "licence": "MIT"}, "class_names table=imagenet"),
         ({"name": "corrupted", "of": {"name": "samples"}, "kind": "contrast"}, "corrupted of=(samples)"),
-        ({"name": "edition", "edition": "a@1.0.0", "store": "s"}, "edition edition=a@1.0.0 store=s split=test"),
-        ({"name": "edition", "edition": "e/a/1.0.0"}, "edition edition=e/a/1.0.0 split=test"),
+        ({"name": "edition", "edition": "a@1.0.0", "store": "s"}, "edition edition=a@1.0.0 store=s split=all"),
+        ({"name": "edition", "edition": "e/a/1.0.0"}, "edition edition=e/a/1.0.0 split=all"),
         ({"name": "fashion_mnist", "path": "f", "part": "test"}, f"fashion_mnist path={HERE}/f"),
         ({"name": "huggingface", "dataset": "me/d", "label": "l"}, "huggingface dataset=me/d split=train"),
         (
@@ -25,6 +25,7 @@ HERE = Path.cwd()
         ({"name": "image_folder", "path": "p", "masks": "m", "licence": "MIT"}, f"image_folder path={HERE}/p"),
         ({"name": "imagenet", "path": "p"}, f"imagenet path={HERE}/p split=validation"),
         ({"name": "imagenet", "dataset": "me/d", "commit": "c"}, "imagenet dataset=me/d split=validation"),
+        ({"name": "parquet", "files": ["a", "s3://b/*.parquet"]}, "parquet files=['a', 's3://b/*.parquet']"),
         ({"name": "samples", "stamps": "none"}, "samples"),
     ],
 )

@@ -368,3 +368,21 @@ def test_processes_that_race_make_one_edition(photos, tmp_path):
     finish(*(start(photos, str(tmp_path / "raced"), 0.01) for _ in range(3)))
     assert tree(str(tmp_path / "raced")) == tree(str(tmp_path / "whole"))
     assert os.listdir(tmp_path / "raced" / "tmp") == []
+
+
+def test_nothing_is_made_of_a_picture_that_is_quarantined_already(photos, store, tmp_path):
+    """Its edits would pass for sound: they know nothing of what is wrong with it."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, file in enumerate(sorted(photos.rglob("*.jpg"))[:3]):
+        (folder / f"{number}.jpg").write_bytes(file.read_bytes())
+    (folder / "captions.csv").write_bytes(b"file_name,caption\n0.jpg,a\n1.jpg,b\n")  # and nothing of 2.jpg
+    source = {"name": "image_folder", "path": str(folder)}
+    basic = {"dataset": "q", "version": "1.0.0", "source": source}
+    kept = build(Job(Recipe.parse(basic), store))
+    assert kept.counts == {"original": {"accepted": 2, "quarantined:no_metadata": 1}}
+    made = build(Job(Recipe.parse({**basic, "dataset": "r", "generate": [{"name": "negative"}]}), store))
+    assert made.counts["original"]["ineligible:no_metadata"] == 1
+    (row,) = [row for row in read_table(store, made.rows).to_pylist() if row["status"] == "ineligible"]
+    assert (row["origin"], row["split"], row["source"]) == ("2.jpg", "test", row["id"])
+    assert all("quarantined" not in counts for counts in made.counts.values())
