@@ -1,8 +1,8 @@
-"""Samples per CPU second when one variant of an edition is loaded: by its configuration, or by reading all and choosing.
+"""Samples per CPU second when one variant of an edition is loaded: by its configuration, or by reading everything.
 
 The peer is the same edition without configurations, which is how all editions were laid out before. Its rate is
-counted in samples read (`ratio_per_sample`) and in samples wanted (`ratio_per_wanted`). The limit is a plain read of the
-configuration's bytes.
+counted in samples read (`ratio_per_sample`) and in samples wanted (`ratio_per_wanted`). The limit is a plain read of
+the configuration's bytes.
 """
 
 from __future__ import annotations

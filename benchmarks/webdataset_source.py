@@ -1,4 +1,4 @@
-"""The source `webdataset` on img2dataset's layout, undecoded, compared with webdataset.WebDataset, tarfile, and plain reads of a file."""
+"""The source `webdataset` on img2dataset tars, undecoded, compared with webdataset, tarfile and plain reads of the file."""
 
 from __future__ import annotations
 

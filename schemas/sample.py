@@ -57,6 +57,10 @@ class Op(TypedDict):
     seed: int
 
 
+NOTHING = Annotations()
+"""The annotations of a picture without any."""
+
+
 class Encoded(NamedTuple):
     """A source's picture as it came.
 
@@ -119,7 +123,7 @@ class Sample:
     detail: str = ""
     split: str = ""
     photograph: str = ""
-    annotations: Annotations = Annotations()
+    annotations: Annotations = NOTHING
     metadata: Mapping[str, Json] = field(default_factory=dict)
     digital_source_type: str = ""
     credentials: bool = False

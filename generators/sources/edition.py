@@ -100,9 +100,8 @@ class Edition(Source):
     def _shards(self) -> list[ShardInfo]:
         manifest = self._manifest
         if self.split == QUARANTINE:
-            found = [(QUARANTINE, shard) for shard in manifest.shards.get(QUARANTINE, [])]
-        else:
-            found = [pair for pair in manifest.accepted() if self.split in ("all", split_of(pair[0]))]
+            return list(manifest.shards.get(QUARANTINE, []))
+        found = [pair for pair in manifest.accepted() if self.split in ("all", split_of(pair[0]))]
         if self.subset is not None:
             known = manifest.configs()
             if self.subset not in known:

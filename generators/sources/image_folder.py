@@ -45,9 +45,12 @@ class ImageFolder(Source):
 
     path: Path
     labels: Literal["auto", "folder", "wnid", "none"] = "auto"
-    """Where labels come from: the picture's folder, the wnid at the start of its file name, or nowhere. `auto` takes
-    the column `label` of metadata files, and no labels if these have no such column, as `datasets` does. Without
-    metadata files, or with captions alone, it is `folder` when every picture lies in one, else `wnid` when every file name starts with one, else `none`."""
+    """Where labels come from: the picture's folder, the wnid at the start of its file name, or nowhere.
+
+    `auto` takes the column `label` of metadata files, and no labels if these have no such column, as `datasets` does.
+    Without metadata files, or with captions alone, it is `folder` when every picture lies in one, else `wnid` when
+    every file name starts with one, else `none`.
+    """
     splits: Literal["auto", "none"] = "auto"
     """`auto` takes the topmost folders for splits, not classes, if all of them have the name of one (`train`, `val`,
     `test` ...)."""

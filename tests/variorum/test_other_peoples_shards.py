@@ -59,10 +59,7 @@ def released(tmp_path: Path, shards: str, **source):
 
 def samples(manifest, store) -> list[dict[str, bytes]]:
     return [
-        members
-        for shards in manifest.shards.values()
-        for info in shards
-        for _, members in read_shard(store.path(info))
+        members for shards in manifest.shards.values() for info in shards for _, members in read_shard(store.path(info))
     ]
 
 
@@ -113,7 +110,11 @@ def test_shards_of_img2dataset(jpegs, tmp_path):
                     "height": 64,
                     "sha256": hashlib.sha256(data).hexdigest(),
                 }
-                for ending, content in (("jpg", data), ("txt", caption.encode()), ("json", json.dumps(record).encode())):
+                for ending, content in (
+                    ("jpg", data),
+                    ("txt", caption.encode()),
+                    ("json", json.dumps(record).encode()),
+                ):
                     info = tarfile.TarInfo(f"{key}.{ending}")
                     info.size = len(content)
                     tar.addfile(info, io.BytesIO(content))

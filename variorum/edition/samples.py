@@ -131,7 +131,8 @@ def encode_record(record: Mapping[str, Json]) -> bytes:
 def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dict[str, Json]:
     """Objects, texts and states of labels as lists by field, the form of object detection sets for `datasets`.
 
-    It is the same for all samples, with empty lists where there is nothing. `category` is the index of the class that `label` names, -1 for none.
+    It is the same for all samples, with empty lists where there is nothing. `category` is the index of the class that
+    `label` names, -1 for none.
     """
     found, texts, states = annotations.objects, annotations.texts, annotations.labels
     return {

@@ -179,8 +179,8 @@ def alike(members: Iterable[Sequence[str]], where: str) -> list[str]:
     if len(sets) > 1:
         listed = "; ".join(", ".join(endings) for endings in sets)
         raise StoreError(
-            f"{where}: shards differ in their samples' members ({listed}); a source must give all or none an extra, and "
-            f"a generator passes on those of its input with extras=sample.extras"
+            f"{where}: shards differ in their samples' members ({listed}); a source must give all or none an extra, "
+            f"and a generator passes on those of its input with extras=sample.extras"
         )
     return sorted({ending for endings in found for ending in endings})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from variorum.edition.store import Store
@@ -79,7 +78,7 @@ def with_splits(table: Any) -> Any:
     return table.append_column("photograph", table.column("source"))
 
 
-def _places(schema: Any) -> Sequence[str]:
+def _places(schema: Any) -> list[str]:
     return [name for name in ("status", "start", "config", "split") if name in schema.names]
 
 

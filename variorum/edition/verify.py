@@ -47,7 +47,7 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) 
             place, wanted, annotated = expected.pop(key, ("", "", ""))
             if not sha256(image).hexdigest() == wanted == record["sha256"]:
                 problems.append(f"shard {info.sha256[:12]}: picture {key} isn't the one its record and row name")
-            elif place != group or group != QUARANTINE and record.get("split", "test") != split_of(group):
+            elif place != group or (group != QUARANTINE and record.get("split", "test") != split_of(group)):
                 problems.append(f"shard {info.sha256[:12]}: picture {key} lies in {group}, and its row says {place}")
             elif annotated and annotation_digest(members) != annotated:
                 problems.append(f"shard {info.sha256[:12]}: the annotations of {key} aren't those that its row names")

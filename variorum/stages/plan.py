@@ -72,7 +72,7 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
         "generate": [generator.fingerprint() for generator in recipe.generate],
         "models": models,
         "classes": [info.id for info in classes],
-        "splits": dict(recipe.splits),
+        "splits": {str(split): share for split, share in recipe.splits.items()},
         "configs": recipe.configs,
         "masters": recipe.masters,
     }

@@ -56,7 +56,8 @@ def in_splits(items: Iterable[Sample | Failure], shares: Mapping[Split, float]) 
             yield item
         elif item.split and item.split not in SPLITS:
             raise RecipeError(
-                f"{item.origin or item.id} is in the split {item.split!r}; a source gives {', '.join(SPLITS)} or nothing"
+                f"{item.origin or item.id} is in the split {item.split!r}; a source gives one of "
+                f"{', '.join(SPLITS)}, or nothing"
             )
         else:
             split = drawn_split(shares, item.photograph) if shares else item.split or DEFAULT
