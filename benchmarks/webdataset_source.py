@@ -1,4 +1,4 @@
-"""The source `webdataset` on img2dataset tars, undecoded, compared with webdataset, tarfile and plain reads of the file."""
+"""The source `webdataset` on img2dataset tars, undecoded, compared with webdataset, tarfile and plain reads of them."""
 
 from __future__ import annotations
 

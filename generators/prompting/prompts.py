@@ -217,7 +217,8 @@ def prompt_for(
         found["place"] = f"a {places()[ctx.seed_for(component, sample.id, f'place/{number}') % len(places())]}"
     if "caption" in template.fields:
         text = sample.extras.get("txt")
-        found["caption"] = text.decode("utf-8", "replace").strip() if isinstance(text, bytes) else ""
+        kept = text.decode("utf-8", "replace") if isinstance(text, bytes) else sample.annotations.caption()
+        found["caption"] = kept.strip()
         if not found["caption"]:
             return template, "", ("empty_prompt", "it has no caption (txt)")
     return template, template.prompt(found), None

@@ -18,8 +18,9 @@ from variorum.generators.sources.reading.rows import failed, with_objects
 from variorum.generators.sources.reading.tar_bytes import Readable, read_members
 from variorum.generators.sources.reading.tar_checks import check_members, listed, no_picture
 from variorum.generators.sources.reading.tar_classes import GivenClasses, found_classes
+from variorum.generators.sources.reading.tar_facts import FactPaths
 from variorum.generators.sources.reading.tar_index import FLAWS, Entry
-from variorum.generators.sources.reading.tar_members import BadMember, Contents, FactPaths, MemberPath
+from variorum.generators.sources.reading.tar_members import BadMember, Contents, MemberPath
 from variorum.generators.sources.reading.tar_remote import shown
 from variorum.generators.sources.reading.tar_set import TarSet
 from variorum.generators.sources.reading.tar_shards import Shard, find_shards
@@ -117,6 +118,10 @@ class Webdataset(Source):
         path = self._paths.caption
         return path is not None and path.ending in self._tars.summary().endings
 
+    def annotated(self, ctx: Context) -> bool:
+        """Whether the samples have captions or objects."""
+        return self.objects is not None or self.captioned(ctx)
+
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples with the bytes as stored; a `Failure` for one without a picture, or that the tar doesn't really hold.
 
@@ -188,7 +193,7 @@ class Webdataset(Source):
         nothing: tuple[Any, ...] = ()
         labels = value(paths.label, self._given.labelled, nothing)
         texts = value(paths.caption, tar_members.captions, nothing)
-        objects = value(paths.objects, _as_it_is, None)
+        objects = value(paths.objects, lambda found: found, None)
         licence = value(self._licence, tar_members.licence, "")
         metadata = {path.name: value(path, tar_members.metadata, None) for path in self._metadata}
         identity, origin = self._named(shard, entry)
@@ -231,8 +236,6 @@ class Webdataset(Source):
             return self._given.labelled(value)
         except BadMember:
             return ()
-
-    # what all samples have in common
 
     @cached_property
     def _pictures(self) -> tuple[str, ...]:
@@ -285,11 +288,7 @@ class Webdataset(Source):
         paths = [path for path in (self._paths.label, self._paths.objects) if path and path.ending in endings]
         if not paths or self._given:
             return self._given.infos
-        labels, categories = set(), set()
-        for number in range(len(self._tars.shards)):
-            found = self._tars.facts(number).distinct()
-            labels |= found[0]
-            categories |= found[1]
+        labels, categories = self._tars.distinct()
         if not labels and self.label not in (None, LABEL):
             raise SourceError(
                 f"webdataset: label: no sample has a value at {self.label}; correct it, or set it to null"
@@ -299,10 +298,6 @@ class Webdataset(Source):
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(info.id for info in self._classes)
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def _in_full(pattern: str) -> str:

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variorum.generators.sources.reading.tar_bytes import LocalTar, Readable
+from variorum.generators.sources.reading.tar_facts import FactPaths, Facts, FactsBuilder
 from variorum.generators.sources.reading.tar_headers import Bytes, NotTar
 from variorum.generators.sources.reading.tar_index import FORMAT, TarIndex, build_index
-from variorum.generators.sources.reading.tar_members import FactPaths, Facts, FactsBuilder
+from variorum.generators.sources.reading.tar_members import Label
 from variorum.generators.sources.reading.tar_remote import RangedTar, describe, streamed
 from variorum.generators.sources.reading.tar_shards import Shard
 from variorum.generators.sources.reading.tar_tables import map_arrays, save_arrays, save_bytes
@@ -119,6 +120,15 @@ class TarSet:
         self.summary()
         with self._lock:
             return self._facts(number)
+
+    def distinct(self) -> tuple[set[Label], set[Label]]:
+        """All labels and all categories of objects that occur."""
+        labels, categories = set[Label](), set[Label]()
+        for number in range(len(self.shards)):
+            found = self.facts(number).distinct()
+            labels |= found[0]
+            categories |= found[1]
+        return labels, categories
 
     def open(self, number: int, stop: int) -> Readable:
         """The content of a tar, to be read up to byte `stop`.

@@ -21,6 +21,7 @@ from variorum.generators.prompting.prompts import (
 )
 from variorum.generators.sources.class_names import ClassNames
 from variorum.machine.memo import DiskMemo
+from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
@@ -198,6 +199,8 @@ def test_samples_without_what_a_template_wants(ctx):
     dog = sample(1, labels=("dog",), extras={"txt": b" A dog \n on grass "})
     assert found(dog, "{name}, {gloss}") == "dog, a pet"
     assert found(dog, "{name}: {caption}") == "dog: A dog on grass"
+    said = Annotations(texts=(Text("Is it wet?", "question"), Text("A wet dog")))
+    assert found(sample(1, labels=("dog",), annotations=said), "{caption}") == "A wet dog"
     assert found(sample(2), "a {name}")[0] == "unlabelled"
     assert found(sample(3, extras={"txt": b"  "}), "{caption}")[0] == "empty_prompt"
     assert found(sample(4, labels=("dog",)), "{caption}")[0] == "empty_prompt"

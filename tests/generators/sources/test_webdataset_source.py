@@ -1,8 +1,10 @@
 import io
 import json
+import re
 import shutil
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +14,7 @@ import fsspec
 import numpy as np
 import pytest
 import webdataset as wds
+import yaml
 from PIL import Image
 
 from variorum.edition.shards import ShardWriter
@@ -139,22 +142,30 @@ def test_what_img2dataset_writes(tmp_path, ctx):
 
 def test_what_variorum_writes(tmp_path, ctx):
     mask = encode_png(np.eye(16, dtype=np.uint8) * 255)
+    objects = {"bbox": [[1.0, 2.0, 3.0, 4.0]], "category": [1], "label": ["goldfish"], "area": [12.0], "crowd": [False]}
+    objects |= {"id": ["7"], "score": [None], "origin": ["x"], "mask": [""]}
     with ShardWriter(tmp_path / "test.tar") as writer:
         for number in range(2):
-            record = json.dumps({"labels": ["n01440764", "n01443537"][: number + 1], "licence": "MIT"}).encode()
+            record = json.dumps({"labels": ["tench", "goldfish"][: number + 1], "licence": "MIT"}).encode()
+            members = {"annotations.json": json.dumps({"objects": objects}).encode(), "cls": b"%d" % (number - 1)}
             picture = encode_png(np.full((16, 16, 3), number, np.uint8))
-            writer.write(
-                f"{number:032x}", {"png": picture, "mask.png": mask, "json": record, "cls": b"%d" % (number - 1)}
-            )
+            writer.write(f"{number:032x}", {"png": picture, "mask.png": mask, "json": record, **members})
     source = Webdataset(
-        shards=str(tmp_path / "test.tar"), label="json.labels", mask="mask.png", licence_field="json.licence"
+        shards=str(tmp_path / "test.tar"),
+        label="json.labels",
+        mask="mask.png",
+        licence_field="json.licence",
+        objects="annotations.json.objects",
+        class_names=("tench", "goldfish"),
     )
     one, two = read(source, ctx)
-    assert one.labels == ("n01440764",)
-    assert two.labels == ("n01440764", "n01443537")
+    assert one.labels == ("tench",)
+    assert two.labels == ("tench", "goldfish")
     assert two.extras == {"mask.png": mask}
     assert (two.licence, two.split) == ("MIT", "test")
-    assert [info.id for info in source.classes(ctx)] == ["n01440764", "n01443537"]
+    assert two.annotations.objects == (Object((1, 2, 3, 4), "goldfish", area=12, id="7"),)
+    labels = Webdataset(shards=str(tmp_path / "test.tar"), label="json.labels")
+    assert [info.id for info in labels.classes(ctx)] == ["goldfish", "tench"]
     numbers = Webdataset(shards=str(tmp_path / "test.tar"), class_names=("tench", "goldfish"))
     assert [item.labels for item in read(numbers, ctx)] == [(), ("tench",)]  # -1 is "no label"
 
@@ -179,6 +190,26 @@ def test_any_range_comes_from_the_tars_that_hold_it(tmp_path, ctx):
     write(tmp_path / "3.tar", [("0", {"jpg": b"other"})])
     with pytest.raises(SourceError, match=r"3\.tar has changed since it was indexed"):
         list(source.read(3, 6, ctx))
+
+
+def test_threads_may_share_a_source(tmp_path, ctx):
+    for shard in range(3):
+        samples = [(f"{n}", {"jpg": jpg(n), "cls": b"%d" % n}) for n in range(20)]
+        write(tmp_path / f"{shard}.tar", samples)
+    expected = read(Webdataset(shards=str(tmp_path / "*.tar")), ctx)
+    shutil.rmtree(tmp_path / "cache")
+    source = Webdataset(shards=str(tmp_path / "*.tar"))
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda start: list(source.read(start, start + 4, ctx)), range(0, 60, 4)))
+    assert [item for part in parts for item in part] == expected
+
+
+def test_the_recipes_of_the_page_are_valid():
+    page = (Path(__file__).parents[3] / "docs" / "sources" / "webdataset.md").read_text()
+    recipes = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert len(recipes) == 3
+    for fields in recipes:
+        assert isinstance(Recipe.parse({"dataset": "d", "version": "1.0.0", **fields}).source, Webdataset)
 
 
 # ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────────────
