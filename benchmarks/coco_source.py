@@ -148,7 +148,7 @@ def alone(name: str, folder: Path) -> dict[str, float]:
 def only(name: str, folder: Path) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # pycocotools prints
         if name == "bare":
-            import variorum.generators.sources.reading.coco_pictures  # noqa: F401
+            import variorum.generators.sources.reading.coco.pictures  # noqa: F401
         data: Any = peer(folder) if name == "read_peer" else None
         if name in ("read", "labels"):
             data = ours(folder)

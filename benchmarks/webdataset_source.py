@@ -38,8 +38,8 @@ def main() -> None:
 
 
 def compare(path: Path, number: int, size: int) -> dict[str, object]:
-    from variorum.generators.sources.reading.tar_bytes import LocalTar
-    from variorum.generators.sources.reading.tar_index import build_index
+    from variorum.generators.sources.reading.tars.bytes import LocalTar
+    from variorum.generators.sources.reading.tars.index import build_index
     from variorum.generators.sources.webdataset import Webdataset
     from variorum.schemas.component import Context
 

@@ -19,8 +19,8 @@ from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample
 
 if TYPE_CHECKING:
-    from variorum.generators.sources.reading.coco_pictures import CocoPictures
-    from variorum.generators.sources.reading.coco_rows import CocoRows
+    from variorum.generators.sources.reading.coco.pictures import CocoPictures
+    from variorum.generators.sources.reading.coco.rows import CocoRows
 
 
 class Coco(Source):
@@ -136,8 +136,8 @@ class Coco(Source):
 
     @cached_property
     def _pictures(self) -> CocoPictures:
-        from variorum.generators.sources.reading.coco_file import CocoFile
-        from variorum.generators.sources.reading.coco_pictures import CocoPictures
+        from variorum.generators.sources.reading.coco.file import CocoFile
+        from variorum.generators.sources.reading.coco.pictures import CocoPictures
 
         assert self.annotations
         assert self.pictures
@@ -163,7 +163,7 @@ class Coco(Source):
 
     @cached_property
     def _rows(self) -> CocoRows:
-        from variorum.generators.sources.reading.coco_rows import CocoRows
+        from variorum.generators.sources.reading.coco.rows import CocoRows
         from variorum.generators.sources.reading.hub import HubDataset
 
         assert self.dataset

@@ -11,19 +11,19 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
-from variorum.generators.sources.reading import tar_members
 from variorum.generators.sources.reading.folder import mask_trouble
 from variorum.generators.sources.reading.objects import BoxFormat
 from variorum.generators.sources.reading.rows import failed, with_objects
-from variorum.generators.sources.reading.tar_bytes import Readable, read_members
-from variorum.generators.sources.reading.tar_checks import check_members, listed, no_picture
-from variorum.generators.sources.reading.tar_classes import GivenClasses, found_classes
-from variorum.generators.sources.reading.tar_facts import FactPaths
-from variorum.generators.sources.reading.tar_index import FLAWS, Entry
-from variorum.generators.sources.reading.tar_members import BadMember, Contents, MemberPath
-from variorum.generators.sources.reading.tar_remote import shown
-from variorum.generators.sources.reading.tar_set import TarSet
-from variorum.generators.sources.reading.tar_shards import Shard, find_shards
+from variorum.generators.sources.reading.tars import members as tar_members
+from variorum.generators.sources.reading.tars.bytes import Readable, read_members
+from variorum.generators.sources.reading.tars.checks import check_members, listed, no_picture
+from variorum.generators.sources.reading.tars.classes import GivenClasses, found_classes
+from variorum.generators.sources.reading.tars.facts import FactPaths
+from variorum.generators.sources.reading.tars.index import FLAWS, Entry
+from variorum.generators.sources.reading.tars.members import BadMember, Contents, MemberPath
+from variorum.generators.sources.reading.tars.remote import shown
+from variorum.generators.sources.reading.tars.set import TarSet
+from variorum.generators.sources.reading.tars.shards import Shard, find_shards
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Context, Source

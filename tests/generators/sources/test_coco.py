@@ -17,8 +17,9 @@ from pycocotools.coco import COCO
 
 from variorum.annotations import decode_mask
 from variorum.generators.sources.coco import Coco
-from variorum.generators.sources.reading import coco_entries, coco_index
-from variorum.generators.sources.reading.coco_file import CocoFile
+from variorum.generators.sources.reading.coco import entries as coco_entries
+from variorum.generators.sources.reading.coco import index as coco_index
+from variorum.generators.sources.reading.coco.file import CocoFile
 from variorum.generators.sources.reading.rle import encoded
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode, encode_png

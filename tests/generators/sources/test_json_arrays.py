@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.generators.sources.reading import json_arrays
-from variorum.generators.sources.reading.json_arrays import elements
+from variorum.generators.sources.reading.coco import json_arrays
+from variorum.generators.sources.reading.coco.json_arrays import elements
 from variorum.schemas.errors import SourceError
 
 values = st.recursive(

@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 
 from variorum.edition.shards import ShardWriter
-from variorum.generators.sources.reading import tar_remote
+from variorum.generators.sources.reading.tars import remote as tar_remote
 from variorum.generators.sources.webdataset import Webdataset
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import encode_png

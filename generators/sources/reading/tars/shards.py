@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from variorum.generators.sources.reading.tar_remote import matching_urls, shown
+from variorum.generators.sources.reading.tars.remote import matching_urls, shown
 from variorum.generators.sources.reading.texts import split_name
 from variorum.schemas.errors import SourceError
 

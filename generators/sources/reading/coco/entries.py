@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from variorum.generators.sources.reading.json_arrays import Element
+from variorum.generators.sources.reading.coco.json_arrays import Element
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:

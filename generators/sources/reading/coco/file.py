@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from variorum.generators.sources.reading.coco_entries import TROUBLES
-from variorum.generators.sources.reading.coco_index import build_index
+from variorum.generators.sources.reading.coco.entries import TROUBLES
+from variorum.generators.sources.reading.coco.index import build_index
 from variorum.machine.cache import cache_dir
 from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.errors import SourceError

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from variorum.generators.sources.reading.tar_bytes import STEP, StreamedTar
+from variorum.generators.sources.reading.tars.bytes import STEP, StreamedTar
 from variorum.schemas.errors import SourceError
 
 AHEAD = 8 << 20

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from variorum.generators.sources.reading.tar_bytes import read_members
-from variorum.generators.sources.reading.tar_index import Entry
-from variorum.generators.sources.reading.tar_members import Contents, MemberPath
-from variorum.generators.sources.reading.tar_set import TarSet
+from variorum.generators.sources.reading.tars.bytes import read_members
+from variorum.generators.sources.reading.tars.index import Entry
+from variorum.generators.sources.reading.tars.members import Contents, MemberPath
+from variorum.generators.sources.reading.tars.set import TarSet
 from variorum.schemas.errors import SourceError
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.generators.sources.reading.tar_headers import Bytes, Kind, walk
-from variorum.generators.sources.reading.tar_tables import Arrays, Texts
+from variorum.generators.sources.reading.tars.headers import Bytes, Kind, walk
+from variorum.generators.sources.reading.tars.tables import Arrays, Texts
 
 log = logging.getLogger(__name__)
 

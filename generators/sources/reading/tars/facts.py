@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.generators.sources.reading.tar_members import (
+from variorum.generators.sources.reading.tars.members import (
     BadMember,
     Contents,
     Label,
@@ -19,7 +19,7 @@ from variorum.generators.sources.reading.tar_members import (
     categories,
     labels,
 )
-from variorum.generators.sources.reading.tar_tables import Arrays, Texts
+from variorum.generators.sources.reading.tars.tables import Arrays, Texts
 
 
 @dataclass(frozen=True, slots=True)

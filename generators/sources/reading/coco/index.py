@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from variorum.generators.sources.reading.coco_entries import (
+from variorum.generators.sources.reading.coco.entries import (
     CHUNK,
     Images,
     categories_in,
@@ -22,7 +22,7 @@ from variorum.generators.sources.reading.coco_entries import (
     is_id,
     licence_in,
 )
-from variorum.generators.sources.reading.json_arrays import Element, elements
+from variorum.generators.sources.reading.coco.json_arrays import Element, elements
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:

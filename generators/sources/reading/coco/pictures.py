@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from variorum.generators.sources.reading.coco_file import CocoFile, Entry
+from variorum.generators.sources.reading.coco.file import CocoFile, Entry
 from variorum.generators.sources.reading.objects import BadObjects, checked, read_objects, short
 from variorum.generators.sources.reading.rle import TURNS, turned
 from variorum.generators.sources.reading.rows import failed, plain

@@ -8,7 +8,7 @@ from typing import Any
 
 from variorum.generators.sources.class_names import read_classes
 from variorum.generators.sources.reading.rows import check_names, joined, ordered
-from variorum.generators.sources.reading.tar_members import BadMember, Label, labels
+from variorum.generators.sources.reading.tars.members import BadMember, Label, labels
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import SourceError
 

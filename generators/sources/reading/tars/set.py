@@ -20,14 +20,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.generators.sources.reading.tar_bytes import LocalTar, Readable
-from variorum.generators.sources.reading.tar_facts import FactPaths, Facts, FactsBuilder
-from variorum.generators.sources.reading.tar_headers import Bytes, NotTar
-from variorum.generators.sources.reading.tar_index import FORMAT, TarIndex, build_index
-from variorum.generators.sources.reading.tar_members import Label
-from variorum.generators.sources.reading.tar_remote import RangedTar, describe, streamed
-from variorum.generators.sources.reading.tar_shards import Shard
-from variorum.generators.sources.reading.tar_tables import map_arrays, save_arrays, save_bytes
+from variorum.generators.sources.reading.tars.bytes import LocalTar, Readable
+from variorum.generators.sources.reading.tars.facts import FactPaths, Facts, FactsBuilder
+from variorum.generators.sources.reading.tars.headers import Bytes, NotTar
+from variorum.generators.sources.reading.tars.index import FORMAT, TarIndex, build_index
+from variorum.generators.sources.reading.tars.members import Label
+from variorum.generators.sources.reading.tars.remote import RangedTar, describe, streamed
+from variorum.generators.sources.reading.tars.shards import Shard
+from variorum.generators.sources.reading.tars.tables import map_arrays, save_arrays, save_bytes
 from variorum.machine.cache import cache_dir
 from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.errors import SourceError
