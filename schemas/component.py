@@ -122,14 +122,26 @@ class Component(BaseModel, ABC):
 
     def identity(self) -> dict[str, Json]:
         """What decides the output: `config` without locations, also in components that a field holds."""
-        nested = {name: value.identity() for name, value in self if isinstance(value, Component)}
+        nested: dict[str, Json] = {name: held.identity() for name, held in self._held() if isinstance(held, Component)}
+        nested |= {name: [one.identity() for one in held] for name, held in self._held() if isinstance(held, tuple)}
         file: dict[str, Json] = {"file": self.file_sha256} if self.file else {}
         found = {**self.config(), "name": self.component_name(), **file, **nested}
         return {name: value for name, value in found.items() if name not in self.location}
 
     def fingerprint(self) -> str:
-        """Digest of identity and revision."""
-        return digest({**self.identity(), "revision": self.revision})
+        """Digest of identity and revision, also of the components that a field holds."""
+        held: dict[str, Json] = {
+            name: value.fingerprint() if isinstance(value, Component) else [one.fingerprint() for one in value]
+            for name, value in self._held()
+        }
+        return digest({**self.identity(), "revision": self.revision, **({"held": held} if held else {})})
+
+    def _held(self) -> Iterator[tuple[str, Component | tuple[Component, ...]]]:
+        """The fields that hold a component, or several."""
+        for name, value in self:
+            parts = value if isinstance(value, tuple) else (value,)
+            if parts and all(isinstance(one, Component) for one in parts):
+                yield name, value
 
     def aliases(self) -> tuple[str, ...]:
         """Aliases of the models that it asks for; their pins are part of every key."""

@@ -34,6 +34,7 @@ EXAMPLES = {
     "parquet": {"files": "data/*.parquet"},
     "edition": {"edition": "name@1.0.0", "store": "store"},
     "corrupted": {"of": {"name": "image_folder", "path": "photos"}},
+    "concatenated": {"of": [{"name": "image_folder", "path": "photos"}, {"name": "image_folder", "path": "more"}]},
     "generated_set": {
         "train": {"name": "image_folder", "path": "photos"},
         "test": {"name": "fashion_mnist", "part": "test", "path": "elsewhere"},

@@ -96,7 +96,8 @@ class Metadata:
             if link.name in FILES:
                 log.warning("%s: %s was not read, as it is a link that leads out of the folder", where, link)
         self.paths = tuple(sorted(found, key=lambda path: path.relative_to(root).as_posix()))
-        self._folders = {_folder_of(path.relative_to(root).as_posix()) for path in self.paths}
+        rowed = [path for path in self.paths if path.name != TEXTS]  # a picture may do without a caption
+        self._folders = {_folder_of(path.relative_to(root).as_posix()) for path in rowed}
         try:
             files = _read(root, self.paths)
             keys = {file.shown: _keys(file) for file in files}

@@ -376,7 +376,7 @@ def test_nothing_is_made_of_a_picture_that_is_quarantined_already(photos, store,
     folder.mkdir()
     for number, file in enumerate(sorted(photos.rglob("*.jpg"))[:3]):
         (folder / f"{number}.jpg").write_bytes(file.read_bytes())
-    (folder / "captions.csv").write_bytes(b"file_name,caption\n0.jpg,a\n1.jpg,b\n")  # and nothing of 2.jpg
+    (folder / "labels.csv").write_bytes(b"file_name,label\n0.jpg,a\n1.jpg,b\n")  # and nothing of 2.jpg
     source = {"name": "image_folder", "path": str(folder)}
     basic = {"dataset": "q", "version": "1.0.0", "source": source}
     kept = build(Job(Recipe.parse(basic), store))
