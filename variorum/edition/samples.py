@@ -13,7 +13,7 @@ from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
 from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, upright_size
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
-from variorum.schemas.canonical import Json
+from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.sample import Encoded, Failure, Sample, check_op
 
@@ -61,12 +61,16 @@ def encode_sample(
         annotated: whether to add the member `annotations.json`.
 
     Raises:
-        RecipeError: it has no picture, pixels that PNG can't hold, an incomplete op, or annotations in an edition
-            without.
+        RecipeError: it has no picture, pixels that PNG can't hold, an incomplete op, metadata that JSON can't hold, or
+            annotations in an edition without.
     """
     for op in sample.ops:
         check_op(op)
     maker = sample.ops[-1]["name"] if sample.ops else sample.origin or sample.id
+    try:
+        check_json(sample.metadata, "metadata")
+    except TypeError as error:
+        raise RecipeError(f"{maker}: {error}") from None
     if sample.encoded is not None and sample.encoded.pixels is not sample.image:
         sample = replace(sample, encoded=None)  # a component gave it other pixels
     kept = sample.encoded if original and sample.encoded and sample.encoded.ending in PICTURES else None
@@ -141,9 +145,9 @@ def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dic
             "category": [index.get(one.label, -1) for one in found],
             "label": [one.label for one in found],
             "area": [one.box[2] * one.box[3] if one.area is None else float(one.area) for one in found],
-            "crowd": [one.crowd for one in found],
+            "crowd": [bool(one.crowd) for one in found],
             "id": [one.id for one in found],
-            "score": [one.score for one in found],
+            "score": [None if one.score is None else float(one.score) for one in found],
             "origin": [one.origin for one in found],
             "mask": [one.mask for one in found],
         },

@@ -280,7 +280,9 @@ def counts(table: Any) -> dict[str, dict[str, int]]:
     columns = (table.column(name).to_pylist() for name in ("variant", "status", "reason"))
     for variant, status, reason in zip(*columns, strict=True):
         found.setdefault(variant, Counter())[f"{status}:{reason}" if reason else status] += 1
-    return {variant: dict(sorted(statuses.items())) for variant, statuses in found.items()}
+    # in the order of making, but rows of configurations are in the order of their names
+    order = sorted(found, key=lambda variant: variant != "original")
+    return {variant: dict(sorted(found[variant].items())) for variant in order}
 
 
 def sources_edited(table: Any) -> int:

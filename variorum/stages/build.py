@@ -48,6 +48,8 @@ RECORDED = (
     "pyarrow",
 )
 """Packages whose versions a receipt records."""
+MOST_GROUPS = 200
+"""Shards that a unit may have: they are open at the same time, and loaders list all of them."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
 
@@ -159,6 +161,11 @@ class Shards:
     def write(self, group: str, key: str, members: Mapping[str, bytes], row: Mapping[str, Any]) -> None:
         """Append a sample to the shard of its group, and its row with the place in the shard."""
         if group not in self._writers:
+            if len(self._writers) == MOST_GROUPS:
+                raise RecipeError(
+                    f"configs: more than {MOST_GROUPS} configurations and splits in one unit, the last {group!r}; "
+                    f"choose a field with few values"
+                )
             path = self._stack.enter_context(self.store.temporary(".tar"))
             self._writers[group] = self._stack.enter_context(ShardWriter(path))
         start = self._writers[group].write(key, members)

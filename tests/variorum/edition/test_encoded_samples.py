@@ -108,3 +108,9 @@ def test_annotations_that_nobody_announced_are_refused():
 def test_an_extra_cannot_pose_as_the_picture():
     with pytest.raises(RecipeError, match=r"an extra can't have the ending 'jpg'"):
         encode_sample(Sample("a" * 32, PIXELS, extras={"jpg": b"x"}), {})
+
+
+def test_metadata_that_json_cannot_hold_are_refused():
+    sample = Sample("a" * 32, PIXELS, origin="a.png", metadata={"year": np.int64(3)})
+    with pytest.raises(RecipeError, match=r"a\.png: metadata\.year: numpy\.int64 has no canonical JSON form"):
+        encode_sample(sample, {})

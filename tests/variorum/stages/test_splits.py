@@ -310,3 +310,11 @@ def test_a_split_that_loaders_do_not_know_is_refused(forty, tmp_path):
     what = Recipe.parse({"dataset": "d", "version": "1.0.0", "source": source})
     with pytest.raises(RecipeError, match=r"a/00\.png is in the split 'dev'; a source gives one of train"):
         build(Job(what, str(tmp_path / "store")))
+
+
+def test_a_field_with_a_value_for_every_picture_is_no_configuration(forty, tmp_path, monkeypatch):
+    monkeypatch.setattr("variorum.stages.build.MOST_GROUPS", 9)
+    with pytest.raises(
+        RecipeError, match=r"more than 9 configurations and splits in one unit, the last 'a_18\.png/test'"
+    ):
+        build(Job(recipe(forty, configs="origin"), str(tmp_path / "store")))
