@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, Union, get_args, get_origin
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.sample import Failure, Sample, Split
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Verdict
 
@@ -65,6 +65,7 @@ class Context:
         memo: keeps costly intermediates (masks, plates) across units, processes and restarts.
         source: the recipe's source, for a generator that needs more of its pictures; None for all other components.
         classes: the source's classes in index order, for detectors, deciders and evaluations.
+        splits: the recipe's shares by split, for a generator that makes one picture of several photographs.
     """
 
     seed: int
@@ -72,6 +73,7 @@ class Context:
     memo: Memo
     source: Source | None = None
     classes: tuple[ClassInfo, ...] = ()
+    splits: Mapping[Split, float] = field(default_factory=dict)
 
     def seed_for(self, component: str, sample_id: str, purpose: str = "") -> int:
         """A seed in [0, 2^63) for one purpose on one sample."""

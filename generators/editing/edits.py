@@ -124,7 +124,7 @@ def random_plate(subject: Subject) -> Draft:
     """The object on another picture's plate."""
     partner = subject.pool.draw(subject.of.sample, subject.scene, subject.index, subject.of.rng(RANDOM_PLATE))
     if partner is None or partner.plate is None:
-        raise CannotEdit("no_other_plate", "no other picture of the pool has a clean plate without this class")
+        raise CannotEdit("no_other_plate", "no other picture of its split has a clean plate without this class")
     facts: dict[str, Json] = {"plate": partner.method, "plate_sample": partner.sample}
     kind = made_type(partner.source_type, partner.plate_type)
     draft = on_plate(subject, partner.plate, facts, kind, own=False)

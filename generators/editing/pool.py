@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from variorum.edition.samples import photograph_of
 from variorum.generators.editing import gates
 from variorum.generators.editing.scenes import BadInput, Scene, Setup, label_index, scenes
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Failure, Sample
+from variorum.stages.splits import split_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -62,7 +64,8 @@ class Pool:
             if sample is not None and not isinstance(sample, Failure):
                 scene = scenes([sample], self.setup, self.ctx)[0]
                 if not isinstance(scene, BadInput) and self._clean(scene, label_index(sample)):
-                    made = (replace(sample, image=b"", extras={}), scene)
+                    split = split_of(photograph_of(sample), sample.split, self.ctx.splits)
+                    made = (replace(sample, image=b"", extras={}, split=split), scene)
             self._seen[position] = made
         return self._seen[position]
 
@@ -83,6 +86,8 @@ class Pool:
 
     def _usable(self, partner: Sample, its: Scene, sample: Sample, scene: Scene, index: int | None) -> bool:
         """Whether this partner's plate may be used for this sample."""
+        if sample.split and partner.split != sample.split:
+            return False  # an edit is made of both photographs, so they must be on the same side
         if partner.id in (sample.id, sample.parent) or np.array_equal(its.picture, scene.picture):
             return False
         if its.plate is None or _alike(its.plate, scene.plate if scene.plate is not None else scene.picture):

@@ -308,6 +308,30 @@ def test_a_partner_of_the_same_class_is_the_last_resort(ctx: Context) -> None:
     assert among <= set(ids) - {sample.id}
 
 
+def test_a_partner_is_of_the_same_split(ctx: Context) -> None:
+    """The edit is made of both photographs: one in another split would be on both sides."""
+
+    class Divided(Given):
+        """The same pictures, the first and the last of which are for testing."""
+
+        def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+            for place, item in enumerate(super().read(start, stop, ctx), start):
+                yield replace(item, split="test" if place in (0, len(SAMPLES) - 1) else "train")
+
+    def partners(split: str, **more: Any) -> set[Any]:
+        sample, drawn = replace(SAMPLES[1], split=split), set()
+        for seed in range(8):
+            item = by_variant(BARE, sample, replace(ctx, seed=seed, source=Divided(), **more))["background_random"]
+            drawn.add(item.ops[-1]["achieved"]["plate_sample"] if isinstance(item, Sample) else item.reason)
+        return drawn
+
+    ends = {SAMPLES[0].id, SAMPLES[-1].id}
+    assert partners("test") <= ends
+    assert partners("validation") == {"no_other_plate"}
+    assert not partners("train") & ends
+    assert len(partners("validation", splits={"validation": 1.0})) > 1  # the recipe's shares decide
+
+
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [

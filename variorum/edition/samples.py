@@ -227,13 +227,26 @@ def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sam
     A picture that can't be decoded becomes a Failure. A sample with only a prompt is passed on.
     """
     for item in items:
-        if isinstance(item, Failure) or not isinstance(item.image, bytes):
+        if isinstance(item, Failure):
             yield item
-        elif not item.image and item.extras:
-            yield item if item.photograph else replace(item, photograph=item.id)
-        else:
+        elif isinstance(item.image, bytes) and (item.image or not item.extras):
             yield _decoded(item, item.image)
+        else:
+            yield replace(item, photograph=photograph_of(item))
         advance(1)
+
+
+def photograph_of(sample: Sample) -> str:
+    """What a source's sample has in common with its copies, unless the source says it: a hash of bytes or pixels.
+
+    A sample without a picture has only its id.
+    """
+    if sample.photograph or not len(sample.image):
+        return sample.photograph or sample.id
+    if isinstance(sample.image, bytes):
+        return hashlib.sha256(sample.image).hexdigest()
+    shape = "x".join(map(str, sample.image.shape))
+    return hashlib.sha256(shape.encode() + sample.image.tobytes()).hexdigest()
 
 
 def _decoded(item: Sample, data: bytes) -> Sample | Failure:

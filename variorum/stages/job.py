@@ -84,8 +84,9 @@ def _models(profile: Profile, cache: Path, *_variables: str) -> ModelTable:
 
 
 def open_context(recipe: Recipe, profile: Profile) -> Context:
-    """The context of a recipe's components: its seed, the profile's models, the disk cache, its source."""
-    return Context(recipe.seed, models(profile), DiskMemo(cache_dir() / "memo"), recipe.source)
+    """The context of a recipe's components: its seed, the profile's models, the disk cache, its source and splits."""
+    memo = DiskMemo(cache_dir() / "memo")
+    return Context(recipe.seed, models(profile), memo, recipe.source, splits=recipe.splits)
 
 
 def check_models(components: Iterable[Component], ctx: Context) -> None:

@@ -60,8 +60,12 @@ def in_splits(items: Iterable[Sample | Failure], shares: Mapping[Split, float]) 
                 f"{', '.join(SPLITS)}, or nothing"
             )
         else:
-            split = drawn_split(shares, item.photograph) if shares else item.split or DEFAULT
-            yield replace(item, split=split)
+            yield replace(item, split=split_of(item.photograph, item.split, shares))
+
+
+def split_of(photograph: str, given: str, shares: Mapping[Split, float]) -> str:
+    """The split of a picture: drawn by its photograph if the recipe has shares, else as given by the source."""
+    return drawn_split(shares, photograph) if shares else given or DEFAULT
 
 
 def config_of_sample(field: str | None, sample: Sample) -> str:

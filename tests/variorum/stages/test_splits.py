@@ -297,6 +297,31 @@ def test_loaders_see_splits_and_configurations(edited, forty, half, tmp_path):
                 assert picture_ending(members) == "png"
 
 
+def test_a_source_of_pixels_has_splits_too(tmp_path):
+    """Its pictures have no bytes of their own, so copies are known by their pixels."""
+    file = tmp_path / "noise.py"
+    file.write_text(
+        "import numpy as np\n"
+        "from variorum.schemas.component import Source\n"
+        "from variorum.schemas.sample import Sample, source_id\n"
+        "class Noise(Source):\n"
+        "    def pin(self, ctx): return 'noise'\n"
+        "    def size(self, ctx): return 20\n"
+        "    def classes(self, ctx): return ()\n"
+        "    def read(self, start, stop, ctx):\n"
+        "        for k in range(start, stop):\n"
+        "            pixels = np.full((16, 16, 3), k // 2, np.uint8)\n"
+        "            yield Sample(source_id('noise', str(k)), pixels, origin=str(k))\n"
+    )
+    basic = {"dataset": "n", "version": "1.0.0", "source": {"name": str(file)}}
+    store = Store(str(tmp_path / "store"))
+    assert build(Job(Recipe.parse(basic), store)).splits() == {"test": 20}
+    drawn = build(Job(Recipe.parse({**basic, "dataset": "m", "splits": {"test": 0.5}}), store))
+    sides = {record["origin"]: record["split"] for _, record in records(drawn, store).values()}
+    assert all(sides[str(k)] == sides[str(k + 1)] for k in range(0, 20, 2))
+    assert set(sides.values()) == {"train", "test"}
+
+
 def test_a_split_that_loaders_do_not_know_is_refused(forty, tmp_path):
     file = tmp_path / "odd.py"
     file.write_text(
