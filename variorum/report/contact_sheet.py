@@ -30,6 +30,8 @@ ACROSS = 9
 """Cells per row. With few variants, a row shows several pictures of a class."""
 LARGER, FEWER = 1.5, 6
 """Factor of the size of cells with boxes or captions, and their number per row; with more variants they stay small."""
+SPARSE = 2
+"""Rows by class are given up if rows of any class show more than this many times as many pictures."""
 LINE = 14
 """Height of a line below a cell."""
 LONGEST = 300
@@ -63,12 +65,14 @@ class Sheet:
     names: dict[str, str]
     captioned: bool
     split: bool
+    named: bool
 
 
 def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: int = 12, cell: int = 144) -> bytes:
     """A PNG with up to `rows` rows, spread evenly over the edition.
 
-    A row shows a source picture. With few variants it shows a class, with as many of its pictures as fit.
+    A row shows a source picture. With few variants it shows a class, with as many of its pictures as fit. Where most
+    classes have few pictures, rows are filled with pictures of any class, with its name below each.
 
     Args:
         manifest: the edition.
@@ -91,12 +95,14 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     most = min(rows, max(1, MAX_CELLS // max(1, len(titles) * across)))
     chosen = _chosen(_groups(manifest, table), most, across)
     width = max((len(groups) for groups in chosen), default=1)
-    top, left, gap, between = 44, 128, 4, 10
-    block, below = len(titles) * (cell + gap) + between, LINE * (split + 2 * captioned)
+    named = across > 1 and any(_label(group) != _label(groups[0]) for groups in chosen for group in groups)
+    top, left, gap, between = 44, 8 if named else 128, 4, 10
+    block, below = len(titles) * (cell + gap) + between, LINE * (split + named + 2 * captioned)
     size = left + width * block - between + gap, top + len(chosen) * (cell + below + gap) + gap
     image = Image.new("RGB", size, PAPER)
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
-    sheet = Sheet(image, ImageDraw.Draw(image), font, small, cell, dict(manifest.classes), captioned, split)
+    names = dict(manifest.classes)
+    sheet = Sheet(image, ImageDraw.Draw(image), font, small, cell, names, captioned, split, named)
     for number in range(width):
         for column, title in enumerate(titles):
             x = left + number * block + column * (cell + gap)
@@ -106,7 +112,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
         first = next(iter(groups[0].values()))
         labels = first["labels"] if across == 1 else first["labels"][:1]
         label = ", ".join(sheet.names.get(label, label) for label in labels)
-        label = label or ("unlabelled" if found.labelled else "")
+        label = "" if named else label or ("unlabelled" if found.labelled else "")
         sheet.draw.multiline_text((6, y + 4), _wrap(label, 15, 4), INK, font)
         if across == 1:
             sheet.draw.multiline_text((6, y + 70), _wrap(first["origin"].rsplit("/", 1)[-1], 17, 4), PALE, small)
@@ -132,18 +138,25 @@ def _groups(manifest: Manifest, table: Any) -> list[Group]:
 
 
 def _chosen(groups: list[Group], rows: int, across: int) -> list[list[Group]]:
-    """The groups of each row: one, or several of a class, their first one; all rows if there is only one class."""
+    """The groups of each row: one, or several of a class; of any class if there is one, or if their rows stay empty."""
     if across == 1:
         return [[groups[i]] for i in _spread(len(groups), rows)]
     classes: dict[str, list[Group]] = {}
     for group in groups:
-        labels = next(iter(group.values()))["labels"]
-        classes.setdefault(labels[0] if labels else "", []).append(group)
+        classes.setdefault(_label(group), []).append(group)
     by_class = [classes[label] for label in sorted(classes)]
-    if len(by_class) == 1:
-        picked = [groups[i] for i in _spread(len(groups), rows * across)]
-        return [picked[k : k + across] for k in range(0, len(picked), across)]
-    return [[by_class[i][k] for k in _spread(len(by_class[i]), across)] for i in _spread(len(by_class), rows)]
+    found = [[by_class[i][k] for k in _spread(len(by_class[i]), across)] for i in _spread(len(by_class), rows)]
+    few = min(len(groups), rows * across) > SPARSE * sum(map(len, found))
+    if len(by_class) > 1 and not few:
+        return found
+    picked = [groups[i] for i in _spread(len(groups), rows * across)]
+    return [picked[k : k + across] for k in range(0, len(picked), across)]
+
+
+def _label(group: Group) -> str:
+    """The first label of the pictures made from one source picture."""
+    labels = next(iter(group.values()))["labels"]
+    return labels[0] if labels else ""
 
 
 def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int, int], *, mask: bool) -> None:
@@ -164,18 +177,23 @@ def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int,
             image = Image.blend(image, Image.new("RGB", image.size, PAPER), 0.55)
         if not mask:
             draw_boxes(image, sample.annotations.objects, image.width / pixels.shape[1], sheet.names, sheet.small)
-            _write_below(sheet, record["split"], sample.annotations.caption(), at)
+            _write_below(sheet, record, sample.annotations.caption(), at)
         sheet.image.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
     if record["status"] != "accepted" and not mask:
         said = _wrap(f"{record['status']}: {record['reason']}", cell // 7, 4)
         sheet.draw.multiline_text((x + 5, y + 5), said, WARN, sheet.small)
 
 
-def _write_below(sheet: Sheet, split: str, caption: str, at: tuple[int, int]) -> None:
-    """Write a picture's split and the beginning of its caption below its cell."""
+def _write_below(sheet: Sheet, record: Record, caption: str, at: tuple[int, int]) -> None:
+    """Write a picture's class, its split and the beginning of its caption below its cell."""
     x, y = at[0] + 1, at[1] + sheet.cell
+    if sheet.named:
+        label = next(iter(record["labels"]), "")
+        (name,) = _lines(sheet, sheet.names.get(label, label) or "unlabelled", 1) or [""]
+        sheet.draw.text((x, y), name, INK, sheet.small)
+        y += LINE
     if sheet.split:
-        sheet.draw.text((x, y), split, PALE, sheet.small)
+        sheet.draw.text((x, y), record["split"], PALE, sheet.small)
         y += LINE
     if sheet.captioned:
         for number, line in enumerate(_lines(sheet, caption, 2)):

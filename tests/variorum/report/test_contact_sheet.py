@@ -59,12 +59,25 @@ def test_of_one_variant_a_row_is_a_class_with_as_many_pictures_as_fit(tmp_path):
 
 
 def test_classes_beyond_the_rows_are_spread_evenly(tmp_path):
-    manifest, store = edition(tmp_path, {f"c{k}": 1 for k in range(9)})
+    manifest, store = edition(tmp_path, {f"c{k}": 5 for k in range(9)})
     sheet = Image.open(io.BytesIO(contact_sheet(manifest, store, rows=3, cell=CELL)))
     every = Image.open(io.BytesIO(contact_sheet(manifest, store, rows=9, cell=CELL)))
-    first, middle, last = (row[0] for row in cells(sheet, 1, 3))
-    all_of_them = [row[0] for row in cells(every, 1, 9)]
+    first, middle, last = (row[0] for row in cells(sheet, 5, 3))
+    all_of_them = [row[0] for row in cells(every, 5, 9)]
     assert (first, middle, last) == (all_of_them[0], all_of_them[4], all_of_them[8])
+
+
+def test_classes_with_one_picture_each_fill_the_rows_and_are_named_below(tmp_path):
+    manifest, store = edition(tmp_path, {f"c{k:02d}": 1 for k in range(20)})
+    sheet = opened(manifest, store, rows=3, cell=CELL)
+    across, margin = 9, 8
+    assert sheet.size == (
+        margin + across * (CELL + GAP + BETWEEN) - BETWEEN + GAP,
+        TOP + 3 * (CELL + LINE + GAP) + GAP,
+    )
+    for column in range(across):
+        x, y = margin + column * (CELL + GAP + BETWEEN), TOP + CELL
+        assert ink(sheet.crop((x, y, x + CELL, y + LINE)))
 
 
 def opened(manifest, store, **options):
