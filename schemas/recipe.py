@@ -53,7 +53,7 @@ class Recipe(BaseModel):
     """Maximum share of a unit's source samples that may fail (bad files, broken edits); above it the unit fails."""
     limit: int | None = Field(default=None, ge=1, strict=True)
     """Maximum number of source samples to read."""
-    splits: dict[Split, Annotated[float, Field(ge=0, le=1)]] = {}
+    splits: dict[Split, Annotated[float, Field(ge=0, le=1, strict=True)]] = {}
     """Shares of `train`, `validation` and `test`; without `train`, it gets the rest. They are drawn by photograph, so
     copies of one photograph and all that is made of it lie on the same side. Without this, the source says which split
     a picture is of, or else it is `test`."""

@@ -147,6 +147,11 @@ class Coco(Source):
         annotations = CocoFile(self.annotations, "annotations")
         if annotations.about["categories"] is None:
             raise SourceError(f"{annotations.name} has no list 'categories'; a file of captions goes into captions")
+        if annotations.about["strays"] and not annotations.about["boxes"]:
+            raise SourceError(
+                f"{annotations.name}: none of its {annotations.about['strays']} annotations is of a picture in the "
+                f"file; an image_id must be the id of a picture, a number or a text in both places"
+            )
         captions = CocoFile(self.captions, "captions") if self.captions else None
         if captions and not captions.about["captions"]:
             raise SourceError(f"{captions.name} has no annotation with a caption")

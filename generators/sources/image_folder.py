@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -83,7 +84,10 @@ class ImageFolder(Source):
             values = self._metadata.values(position)
             sample = self._bare(picture, values)
             if place := self._metadata.missing.get(picture.key):
-                yield failed(sample, "unreadable", f"{place} names {picture.key}, but there is no such picture")
+                why = f"{place} names {picture.key}, but there is no such picture"
+                if os.path.lexists(picture.file):
+                    why = f"{place} names {picture.key}, which is hidden, a link, or has no ending of a picture"
+                yield failed(sample, "unreadable", why)
                 continue
             item = read_picture(picture, sample)
             if values is None or isinstance(item, Failure):

@@ -247,7 +247,10 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
         for name in found - set(wanted):
             with suppress(FileNotFoundError):  # another process is sealing the same -dev version
                 store.fs.rm_file(f"{folder}/{name}")
-        for name in {name.rpartition("/")[0] for name in wanted}:
+            if store.local:
+                with suppress(OSError):  # the folder of a configuration, unless it has other files
+                    os.rmdir(Path(folder, name).parent)
+        for name in {"data", *(name.rpartition("/")[0] for name in wanted)}:
             store.fs.makedirs(f"{folder}/{name}", exist_ok=True)
         for name, (info, suffix) in wanted.items():
             if store.local:
@@ -259,6 +262,7 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
 def _link(target: str, name: Path, store: Store) -> None:
     if name.exists() and os.path.samefile(target, name):
         return
+    name.parent.mkdir(parents=True, exist_ok=True)
     with store.temporary(".link") as link:
         try:
             os.link(target, link)

@@ -12,9 +12,10 @@ from variorum.edition.shards import PICTURES
 from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
 from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, upright_size
-from variorum.schemas.annotations import Annotations, LabelState, Object, Text
+from variorum.schemas.annotations import STATES, Annotations, LabelState, Object, Text
 from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.errors import CorruptShard, RecipeError
+from variorum.schemas.lookup import cut
 from variorum.schemas.sample import Encoded, Failure, Sample, check_op
 
 ANNOTATIONS = "annotations.json"
@@ -61,8 +62,8 @@ def encode_sample(
         annotated: whether to add the member `annotations.json`.
 
     Raises:
-        RecipeError: it has no picture, pixels that PNG can't hold, an incomplete op, metadata that JSON can't hold, or
-            annotations in an edition without.
+        RecipeError: it has no picture, pixels that PNG can't hold, an incomplete op, metadata or annotations that JSON
+            can't hold, or annotations in an edition without.
     """
     for op in sample.ops:
         check_op(op)
@@ -102,11 +103,11 @@ def encode_sample(
     if odd := next((name for name in members if name in OWN), None):
         raise RecipeError(f"{maker}: an extra can't have the ending {odd!r}, which is the sample's own; write a.{odd}")
     members[ending] = image
-    members["json"] = encode_record(record)
+    members["json"] = _recorded(record, f"{maker}: its record")
     if index:
         members["cls"] = b"%d" % label
     if annotated:
-        members[ANNOTATIONS] = encode_record(annotation_fields(sample.annotations, index))
+        members[ANNOTATIONS] = _annotated(sample.annotations, index, maker)
     elif sample.annotations:
         raise RecipeError(
             f"{maker}: gives annotations, which its `annotated` must say, because all samples of an edition are alike"
@@ -132,6 +133,30 @@ def encode_record(record: Mapping[str, Json]) -> bytes:
     return json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
 
 
+def _recorded(record: Mapping[str, Json], what: str) -> bytes:
+    try:
+        return encode_record(record)
+    except (ValueError, TypeError) as error:  # half a surrogate pair, NaN, a value that isn't JSON's
+        raise RecipeError(f"{what} can't be written as JSON: {error}") from None
+
+
+def _annotated(annotations: Annotations, index: Mapping[str, int], maker: str) -> bytes:
+    what = f"{maker}: its annotations"
+    names = [name for one in annotations.objects for name in (one.label, one.id, one.origin, one.mask)]
+    names += [name for text in annotations.texts for name in (text.text, text.role)]
+    if odd := [name for name in (*names, *(one.label for one in annotations.labels)) if not isinstance(name, str)]:
+        raise RecipeError(f"{what} have {cut(repr(odd[0]))} where a text belongs")
+    if unknown := [one.state for one in annotations.labels if one.state not in STATES]:
+        raise RecipeError(f"{what} have the state {unknown[0]!r}; there are: {', '.join(STATES)}")
+    if any(len(one.box) != 4 for one in annotations.objects):
+        raise RecipeError(f"{what} have a box that isn't left, top, width and height")
+    try:
+        fields = annotation_fields(annotations, index)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise RecipeError(f"{what} have a number that can't be read: {error}") from None
+    return _recorded(fields, what)
+
+
 def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dict[str, Json]:
     """Objects, texts and states of labels as lists by field, the form of object detection sets for `datasets`.
 
@@ -144,7 +169,7 @@ def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dic
             "bbox": [list(map(float, one.box)) for one in found],
             "category": [index.get(one.label, -1) for one in found],
             "label": [one.label for one in found],
-            "area": [one.box[2] * one.box[3] if one.area is None else float(one.area) for one in found],
+            "area": [float(one.box[2] * one.box[3] if one.area is None else one.area) for one in found],
             "crowd": [bool(one.crowd) for one in found],
             "id": [one.id for one in found],
             "score": [None if one.score is None else float(one.score) for one in found],

@@ -229,6 +229,11 @@ def sample_at(path: Path, start: int) -> tuple[str, dict[str, bytes]]:
         return key, members
 
 
+def stored_size(members: Mapping[str, bytes]) -> int:
+    """Bytes that a sample takes in a shard, so that the next one begins so many bytes after it."""
+    return sum(BLOCK + -(-len(data) // BLOCK) * BLOCK for data in members.values())
+
+
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap]:
     if path.stat().st_size == 0:

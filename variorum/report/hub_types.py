@@ -12,7 +12,7 @@ from typing import Any
 from variorum.edition.samples import ANNOTATIONS
 from variorum.edition.shards import PICTURES
 from variorum.schemas.errors import StoreError
-from variorum.schemas.manifest import QUARANTINE, Manifest, Shard, config_of, split_of
+from variorum.schemas.manifest import QUARANTINE, Manifest, Shard, group_of, split_of
 
 ALL = "all"
 """The configuration with all accepted pictures, which is loaded by default."""
@@ -84,7 +84,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     that another edition of the same version isn't read from the cache.
     """
     types = _shared(features(manifest)._to_yaml_list(), {})  # private, but nothing public writes what the loader reads
-    found = configurations(manifest)
+    found, identity = configurations(manifest), f"{manifest.dataset}@{manifest.version}, digest {manifest.digest()}"
     return {
         "configs": [
             {
@@ -95,7 +95,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
             for name, splits in found.items()
         ],
         "dataset_info": [
-            _info(manifest, name, {split: shards for split, (_, shards) in splits.items()}, types)
+            _info(identity, name, {split: shards for split, (_, shards) in splits.items()}, types)
             for name, splits in found.items()
         ],
     }
@@ -105,16 +105,18 @@ def configurations(manifest: Manifest) -> dict[str, dict[str, tuple[str, list[Sh
     """By configuration and split, the pattern of the files and their shards: `all`, each other one, the quarantine."""
     found: dict[str, dict[str, tuple[str, list[Shard]]]] = {}
     own, splits = manifest.configs(), manifest.splits()
-
-    def shards(config: str | None, split: str) -> list[Shard]:
-        groups = [name for name in manifest.shards if name != QUARANTINE and split_of(name) == split]
-        return [x for name in groups if config in (None, config_of(name)) for x in manifest.shards[name]]
-
     if splits:
-        above = "*/" if own else ""
-        found[ALL] = {split: (f"data/{above}{split}-*.tar", shards(None, split)) for split in splits}
+        above, every = "*/" if own else "", dict[str, list[Shard]]()
+        for group, shards in manifest.shards.items():
+            if group != QUARANTINE:
+                every.setdefault(split_of(group), []).extend(shards)
+        found[ALL] = {split: (f"data/{above}{split}-*.tar", every[split]) for split in splits}
     for name, there in own.items():
-        found[name] = {split: (f"data/{name}/{split}-*.tar", shards(name, split)) for split in splits if split in there}
+        found[name] = {
+            split: (f"data/{name}/{split}-*.tar", manifest.shards[group_of(name, split)])
+            for split in splits
+            if split in there
+        }
     if QUARANTINE in manifest.shards:
         found[QUARANTINE] = {QUARANTINE: (f"data/{QUARANTINE}-*.tar", manifest.shards[QUARANTINE])}
     return found
@@ -161,11 +163,11 @@ def _type(kind: Any) -> str:
     return "struct" if isinstance(kind, dict) else type(kind).__name__
 
 
-def _info(manifest: Manifest, config: str, splits: dict[str, list[Shard]], types: Any) -> dict[str, Any]:
+def _info(description: str, config: str, splits: dict[str, list[Shard]], types: Any) -> dict[str, Any]:
     size = sum(shard.size for shards in splits.values() for shard in shards)
     return {
         "config_name": config,
-        "description": f"{manifest.dataset}@{manifest.version}, digest {manifest.digest()}",
+        "description": description,
         "features": types,
         "splits": [
             {

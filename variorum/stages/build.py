@@ -35,7 +35,7 @@ from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
 from variorum.stages.job import Job, check_models, installed_version
 from variorum.stages.plan import Unit
-from variorum.stages.splits import check_configs, config_of_sample, in_splits
+from variorum.stages.splits import check_configs, check_side, check_value, config_of_sample, in_splits
 
 RECORDED = (
     "variorum",
@@ -108,6 +108,7 @@ class Build:
         for generator in recipe.generate:
             items = generator.generate(_samples(items, failures, roots), ctx)
         made_ids: set[str] = set()
+        values: dict[str, Json] = {}
         with (
             Shards(store) as shards,
             closing(pictures),  # if a generator raises, its traceback would keep this open
@@ -118,8 +119,10 @@ class Build:
                     failures.append(item)
                     continue
                 check_new(item, made_ids)
+                check_side(item)
                 members, row = encode_sample(item, index, **form)
-                config = config_of_sample(recipe.configs, item)
+                config, value = config_of_sample(recipe.configs, item)
+                check_value(recipe.configs, config, value, values)
                 group = QUARANTINE if item.reason else group_of(config, item.split)
                 shards.write(group, item.id, members, {**row, "config": config, "source": _root(item, roots)})
             check_failures(recipe, part, failures, roots)

@@ -14,7 +14,7 @@ from typing import Any
 from variorum.edition.editions import current, editions, release_version, resolve, seal, set_current
 from variorum.edition.ledgers import read_ledger
 from variorum.edition.samples import encode_record
-from variorum.edition.shards import alike, read_shard
+from variorum.edition.shards import PICTURES, alike, read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import (
     COUNTED,
@@ -149,7 +149,7 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
         return done
     table = read_table(store, [part.receipt.rows])
     rows = table.to_pylist()
-    by_id = {row["id"]: row for row in rows}
+    by_id = {row["id"]: row for row in rows if row["start"] >= 0}
     index = {class_id: position for position, (class_id, _) in enumerate(manifest.classes)}
     added = added_content(ledger, part, store)
     for name, said in part.verdicts.items():
@@ -175,12 +175,13 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
                 shards.write(to, key, members, row)
         kept, written, endings = shards.kept()
     # the rows of shards come first and in the shards' order, as in the edition
-    place = {row["id"]: (number, row["start"]) for number, row in enumerate(written)}
+    place = {row["id"]: number for number, row in enumerate(written)}
     for row in rows:
-        row["start"] = place[row["id"]][1] if row["id"] in place else row["start"]
+        if row["id"] in place and row["start"] >= 0:
+            row["start"] = written[place[row["id"]]]["start"]
     if part.moves:
         last = len(place)
-        rows.sort(key=lambda row: place[row["id"]][0] if row["id"] in place else last)
+        rows.sort(key=lambda row: place.get(row["id"], last) if row["start"] >= 0 else last)
     if QUARANTINE in part.receipt.shards:
         kept[QUARANTINE] = part.receipt.shards[QUARANTINE]
         endings = endings or part.receipt.members
@@ -195,6 +196,16 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
             rows=info,
         )
     )
+
+
+def quarantined_too(endings: Sequence[str], before: Sequence[str]) -> list[str]:
+    """Members of a release with a quarantine, whose pictures may have other formats; all of them if nothing else stays.
+
+    Args:
+        endings: of the accepted samples.
+        before: of the edition's samples.
+    """
+    return sorted({*endings, *(ending for ending in before if ending in PICTURES)}) if endings else list(before)
 
 
 def relabel(members: dict[str, bytes], row: dict[str, Any], verdict: Verdict, index: Mapping[str, int]) -> None:
@@ -228,14 +239,18 @@ def seal_release(
     """Seal a release from its units' receipts, in the edition's order, and make it the current one."""
     rows = [receipt.rows for receipt in receipts]
     table, name = read_table(store, rows, COUNTED), f"{manifest.dataset}@{manifest.version}"
+    shards = grouped(receipts, manifest.format)
+    members = alike([receipt.members for receipt in receipts if set(receipt.shards) - {QUARANTINE}], name)
+    if QUARANTINE in shards:
+        members = quarantined_too(members, manifest.members)
     released = manifest.model_copy(
         update={
             "version": release_version(manifest, number),
             "fingerprint": release_fingerprint(manifest, ledger),
-            "members": alike([receipt.members for receipt in receipts if set(receipt.shards) - {QUARANTINE}], name),
+            "members": members,
             "filters": sorted({*manifest.filters, *ledger.models.values()}),
             "units": [receipt.unit for receipt in receipts],
-            "shards": grouped(receipts, manifest.format),
+            "shards": shards,
             "rows": rows,
             "ledger": ledger,
             "counts": counts(table),

@@ -10,6 +10,7 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.sample import SPLITS, Failure, Sample, Split
 from variorum.schemas.verdict import Verdict
@@ -26,6 +27,8 @@ NONE = "none"
 """Configuration of the pictures without the field."""
 TAKEN = ("all", "quarantine", "default")
 """Names of configurations with a meaning of their own."""
+MOST_CONFIGS = 2000
+"""Configurations of an edition: the card describes each, and loaders read all of it first."""
 RECORD = ("variant", "licence", "origin", "digital_source_type", "credentials", "parent", "photograph")
 """Fields of the record that can make configurations."""
 
@@ -63,13 +66,23 @@ def in_splits(items: Iterable[Sample | Failure], shares: Mapping[Split, float]) 
             yield replace(item, split=split_of(item.photograph, item.split, shares))
 
 
+def check_side(sample: Sample) -> None:
+    """Raise RecipeError unless a picture has a photograph and a split, as all that is made by `of.made` has."""
+    if not sample.photograph or sample.split not in SPLITS:
+        maker = sample.ops[-1]["name"] if sample.ops else sample.origin or sample.id
+        raise RecipeError(
+            f"{maker}: gives a picture the split {sample.split!r} and the photograph {sample.photograph!r}; a picture "
+            "keeps those of the picture that it is made of"
+        )
+
+
 def split_of(photograph: str, given: str, shares: Mapping[Split, float]) -> str:
     """The split of a picture: drawn by its photograph if the recipe has shares, else as given by the source."""
     return drawn_split(shares, photograph) if shares else given or DEFAULT
 
 
-def config_of_sample(field: str | None, sample: Sample) -> str:
-    """The configuration of a sample: the value of the recipe's `configs` field; `""` without such a field.
+def config_of_sample(field: str | None, sample: Sample) -> tuple[str, Json]:
+    """The configuration of a sample, and the value of the recipe's `configs` field; `""` and None without such a field.
 
     The field is one of the record, else of what was requested of a generator, the last one first, else of the metadata.
 
@@ -77,18 +90,18 @@ def config_of_sample(field: str | None, sample: Sample) -> str:
         RecipeError: the value can't be a configuration's name.
     """
     if field is None:
-        return ""
+        return "", None
     value: Json = None
     if field in RECORD:
         value = getattr(sample, field)
     else:
         asked = [op["requested"] for op in reversed(sample.ops) if field in op["requested"]]
         value = asked[0][field] if asked else sample.metadata.get(field)
-    return config_name(field, value)
+    return config_name(field, value), value
 
 
 def config_name(field: str, value: Json) -> str:
-    """A value as a configuration's name; characters that a folder's name shouldn't have become `_`.
+    """A value as a configuration's name; characters that a folder's name shouldn't have become `_`, -1 `minus_1`.
 
     Raises:
         RecipeError: it is a list or a mapping, or one of the names with a meaning of their own.
@@ -98,30 +111,43 @@ def config_name(field: str, value: Json) -> str:
     if not isinstance(value, str | int | float):
         raise RecipeError(f"configs: {field} is {type(value).__name__} in a picture; it must be a text or a number")
     text = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
-    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).lstrip("_.+-")[:64]
+    signed = re.sub(r"^-(?=[0-9.]|inf$)", "minus_", text)
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", signed).lstrip("_.+-")[:64]
     if not name or name in TAKEN:
         raise RecipeError(f"configs: {field} has the value {text!r}, which can't be the name of a configuration")
     return name
 
 
+def check_value(field: str | None, name: str, value: Json, values: dict[str, Json]) -> None:
+    """Note the value behind a configuration's name. Raises RecipeError if another value has the same name."""
+    before = values.setdefault(name, value)
+    if name != NONE and before != value and str(before) != str(value):
+        raise RecipeError(
+            f"configs: {field} has the values {cut(repr(before))} and {cut(repr(value))}, which both become the "
+            f"configuration {name!r}; name them so that they differ in letters and digits"
+        )
+
+
 def moved_splits(manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verdict], store: Store) -> dict[str, Split]:
     """New split by photograph, for photographs that are copies of one on another side and stay in the release.
 
-    Only copies that the detector `duplicates` proved by their pixels or hashes count. They get the split of the one
-    whose turn comes first when splits are drawn. Nothing moves unless the recipe has `splits`.
+    Only copies that the detector `duplicates` proved by their pixels or hashes count, also those of a picture that the
+    release drops. They get the split of the one whose turn comes first when splits are drawn. Nothing moves unless the
+    recipe has `splits`.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     shares, scored = manifest.recipe.get("splits"), ledger.scored.get(COPIES)
     if not shares or scored is None:
         return {}
-    rows = read_table(store, manifest.rows, ["id", "photograph", "status", "split"]).to_pydict()
-    there = {
-        name: photograph
-        for name, photograph, status in zip(rows["id"], rows["photograph"], rows["status"], strict=True)
-        if status == "accepted" and (name not in verdicts or verdicts[name].action != "drop")
-    }
-    split = dict(zip(rows["photograph"], rows["split"], strict=True))
     names = ["id", *(f"{COPIES}.{name}" for name in ("keeper", "flag", "layer"))]
-    copies = read_table(store, [scored], names).to_pydict()
+    copies = read_table(store, [scored], names).rename_columns(["id", "keeper", "flag", "layer"])
+    copies = copies.filter(pc.and_(copies["flag"], pc.not_equal(copies["layer"], UNPROVEN)))
+    rows = read_table(store, manifest.rows, ["id", "photograph", "status", "split"])
+    rows = rows.filter(pc.equal(rows["status"], "accepted"))
+    ids = rows["id"].combine_chunks()
+    pairs = [rows["photograph"].take(pc.index_in(copies[name], value_set=ids)).to_pylist() for name in ("id", "keeper")]
     above: dict[str, str] = {}
 
     def top(photograph: str) -> str:
@@ -129,18 +155,27 @@ def moved_splits(manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verd
             photograph = above[photograph]
         return photograph
 
-    for name, keeper, flag, layer in zip(*copies.values(), strict=True):
-        if flag and layer != UNPROVEN and name in there and keeper in there:
-            first, second = sorted((top(there[name]), top(there[keeper])), key=_turn)
-            if first != second:
-                above[second] = first
-    found = {photograph: split[top(photograph)] for photograph in above}
-    return {photograph: new for photograph, new in found.items() if new != split[photograph]}
+    for photograph, other in zip(*pairs, strict=True):
+        first, second = sorted((top(photograph), top(other)), key=_turn)
+        if first != second:
+            above[second] = first
+    alike = pa.array({*above, *above.values()}, pa.string())
+    dropped = pa.array([name for name, verdict in verdicts.items() if verdict.action == "drop"], pa.string())
+    staying = pc.and_(pc.is_in(rows["photograph"], value_set=alike), pc.invert(pc.is_in(ids, value_set=dropped)))
+    stay = rows.filter(staying).select(["photograph", "split"]).to_pydict()
+    split: dict[str, Split] = dict(zip(stay["photograph"], stay["split"], strict=True))
+    new: dict[str, Split] = {}
+    for photograph in sorted(split, key=_turn):
+        new.setdefault(top(photograph), split[photograph])
+    return {photograph: new[top(photograph)] for photograph in split if new[top(photograph)] != split[photograph]}
 
 
 def check_configs(field: str | None, manifest: Manifest) -> None:
-    """Raise RecipeError if no picture of an edition has the field that makes its configurations."""
-    if field is not None and set(manifest.configs()) == {NONE}:
+    """Raise RecipeError if no picture has the field of an edition's configurations, or if it has too many values."""
+    found = manifest.configs()
+    if len(found) > MOST_CONFIGS:
+        raise RecipeError(f"configs: {field} has {len(found)} values; choose a field with {MOST_CONFIGS} at most")
+    if field is not None and set(found) == {NONE}:
         raise RecipeError(
             f"configs: no picture has the field {field!r}; there are: {', '.join(RECORD)}, what a generator was asked "
             f"for, and the source's metadata"

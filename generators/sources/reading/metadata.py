@@ -2,7 +2,8 @@
 
 `metadata.csv`, `metadata.jsonl` and `metadata.parquet` are read as Hugging Face's `imagefolder` reads them: in the
 folder or in any folder below, with paths relative to the file. `labels.csv` and `captions.csv` are simpler forms; a
-picture may have any number of rows in `captions.csv`.
+picture may have any number of rows in `captions.csv`. A name may write `ü` as one character and the folder as two, as
+files from a Mac do, or the other way round.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -103,7 +105,14 @@ class Metadata:
             keys = {file.shown: _keys(file) for file in files}
         except SourceError as error:
             raise SourceError(f"{where}: {error}; or set metadata to none to read no such files") from None
-        lost = {key for file in files for key in keys[file.shown]} - {picture.key for picture in pictures}
+        there = {picture.key for picture in pictures}
+        if any(key not in there for named in keys.values() for key in named):
+            forms = {normalize("NFC", key): key for key in sorted(there)}
+            keys = {
+                shown: [key if key in there else forms.get(normalize("NFC", key), key) for key in named]
+                for shown, named in keys.items()
+            }
+        lost = {key for named in keys.values() for key in named} - there
         self.missing: dict[str, str] = {}
         for file in files if lost else ():
             for row, key in enumerate(keys[file.shown]):

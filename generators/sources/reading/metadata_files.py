@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -184,6 +185,10 @@ def check_columns(shown: str, names: list[str]) -> None:
     """Raise SourceError unless each column has a name of its own, and one is `file_name`."""
     if NAME not in names:
         known = ", ".join(names) or "none"
+        if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in known), None)):
+            raise SourceError(
+                f"{shown}: its columns are separated by {other!r}; write commas: {known.replace(other, ',')}"
+            )
         raise SourceError(f"{shown}: no column file_name; there are: {known}. Rename the one with the pictures' paths")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SourceError(f"{shown}: two columns have the name {twice!r}")
@@ -196,7 +201,9 @@ def _csv_table(file: Path, shown: str) -> pa.Table:
     """
     _check_encoding(file, shown)
     with file.open(encoding="utf-8-sig", newline="") as opened:
-        header = [name.strip() or f"unnamed {column}" for column, name in enumerate(next(csv.reader(opened), []))]
+        rows = csv.reader(opened, strict=True)
+        header = [name.strip() or f"unnamed {column}" for column, name in enumerate(next(rows, []))]
+        _check_quotes(rows, shown)
     if len(set(header)) < len(header) or NAME not in header:
         return pa.table([[]] * len(header), names=header)  # `check_columns` says what is wrong
     table = pyarrow.csv.read_csv(
@@ -211,7 +218,22 @@ def _csv_table(file: Path, shown: str) -> pa.Table:
     return pa.table({name: _typed(name, table[name]) for name in named})
 
 
+def _check_quotes(rows: Iterator[list[str]], shown: str) -> None:
+    """Raise SourceError for a quote that isn't closed, as Arrow takes the rows that follow for a part of its text."""
+    number = 2
+    try:
+        for _ in rows:
+            number += 1
+    except csv.Error as error:
+        raise SourceError(
+            f"{shown}, row {number}: {error}; close each quote, and write a quote in a text in quotes as two"
+        ) from None
+
+
 def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if name == LABEL:  # as people write them by hand: `a.jpg, cat`
+        trimmed = pyarrow.compute.utf8_trim_whitespace(column)
+        column = pyarrow.compute.if_else(pyarrow.compute.equal(trimmed, ""), None, trimmed)
     kinds = (pa.int64(),) if name == LABEL else () if name in TEXTS else (pa.int64(), pa.float64(), pa.bool_())
     for kind in kinds:
         try:

@@ -38,7 +38,7 @@ def encoded(segmentation: Any, size: tuple[int, int]) -> str:
 
     Args:
         segmentation: polygons `[[x, y, x, y, ...], ...]`, an RLE `{"counts": [...] or "...", "size": [height, width]}`,
-            or the counts of a compressed RLE alone; None or empty for none.
+            or the counts of a compressed RLE alone; None, empty or empty polygons (`[[]]`) for none.
         size: height and width of the picture that the region refers to.
 
     Raises:
@@ -55,7 +55,9 @@ def encoded(segmentation: Any, size: tuple[int, int]) -> str:
     elif isinstance(segmentation, str | bytes):
         counts = segmentation
     elif isinstance(segmentation, Sequence):
-        polygons = [_polygon(points, size) for points in segmentation]
+        polygons = [_polygon(points, size) for points in segmentation if points not in ([], ())]
+        if not polygons:
+            return ""
         return str(coco.merge(coco.frPyObjects(polygons, height, width))["counts"], "ascii")
     else:
         raise _bad(f"a segmentation is {short(segmentation)}, neither polygons nor an RLE")

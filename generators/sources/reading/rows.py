@@ -202,7 +202,9 @@ def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     seen: set[str] = set()
     for name in map(str.strip, names):
         if name in seen:
-            raise SourceError(f"{where}: two classes have the name {name!r}")
+            raise SourceError(
+                f"{where}: two classes have the name {name!r}; write one class in one way, without spaces around it"
+            )
         seen.add(name)
     return tuple(names)
 

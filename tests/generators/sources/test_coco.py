@@ -278,6 +278,9 @@ def test_captions_of_other_pictures_are_refused(tmp_path, ctx):
     source = coco(tmp_path, [image(1, "a.png")], captions=file)
     with pytest.raises(SourceError, match=r"captions of other pictures: 1 is 'x/other.png' there, and 'a.png' in"):
         list(source.outline(0, 1, ctx))
+    strangers = captions(tmp_path, [{"id": 5, "file_name": "a.png"}], [caption(1, 5, "a")])
+    with pytest.raises(SourceError, match=r"captions of other pictures: no picture of .* has an id that is there"):
+        list(other(source, captions=strangers).outline(0, 1, ctx))
     with pytest.raises(SourceError, match="has no annotation with a caption"):
         Coco(annotations=source.annotations, pictures=source.pictures, captions=source.annotations).pin(ctx)
     with pytest.raises(SourceError, match="no list 'categories'; a file of captions goes into captions"):
@@ -365,6 +368,27 @@ def test_annotations_of_no_picture_are_counted_and_named(tmp_path, ctx, caplog):
     assert [item.id for item in sample.annotations.objects] == ["1"]
     (record,) = caplog.records
     assert "5 annotations are of no picture in the file and are left out; the first lies at byte" in record.getMessage()
+
+
+def test_annotations_none_of_which_is_of_a_picture_are_refused(tmp_path, ctx):
+    boxes = [box(1, 1) | {"image_id": "1"}, box(2, 2) | {"image_id": "2"}]
+    with pytest.raises(SourceError, match=r"none of its 2 annotations is of a picture .* a number or a text in both"):
+        coco(tmp_path, [image(1, "a.png"), image(2, "b.png")], boxes).size(ctx)
+
+
+def test_ids_that_pandas_wrote_as_floats(tmp_path, ctx):
+    boxes = [box(1.0, 7.0, 3.0), box(2, 7, 90.0), box(3.0, 8, 3), box(4, 8, 3.5)]
+    categories = [{"id": 3.0, "name": "cat"}, {"id": 90, "name": "dog"}]
+    images = [image(7, "a.png", license=2.0), image(8.0, "b.png", license=2)]
+    file = captions(tmp_path, images, [caption(1, 8, "b"), caption(2, 7.0, "a")])
+    licences = [{"id": 2, "name": "CC0-1.0"}]
+    first, second = read(coco(tmp_path, images, boxes, categories, captions=file, licenses=licences), ctx)
+    assert [(item.id, item.label) for item in first.annotations.objects] == [("1", "cat"), ("2", "dog")]
+    assert (second.metadata["image_id"], type(second.metadata["image_id"])) == (8, int)
+    assert [sample.annotations.caption() for sample in (first, second)] == ["a", "b"]
+    assert {first.licence, second.licence} == {"CC0-1.0"}
+    assert (first.reason, second.reason) == ("", "unknown_category")
+    assert "3.5" in second.detail
 
 
 def test_an_annotation_id_that_is_used_twice(tmp_path, ctx):

@@ -1,6 +1,7 @@
 import gc
 import json
 import logging
+import unicodedata
 
 import datasets
 import numpy as np
@@ -457,8 +458,8 @@ def test_files_that_contradict_each_other(pets, ctx):
 def test_classes_that_differ_in_nothing_but_spaces(tmp_path, ctx):
     for name in ("a.png", "b.png"):
         picture(tmp_path / "a" / name)
-    text(tmp_path / "a" / "labels.csv", "file_name,label\na.png,big cat\nb.png,Big_cat \n")
-    with pytest.raises(SourceError, match="two classes with the same name, 'Big_cat ' and 'big cat'"):
+    text(tmp_path / "a" / "labels.csv", "file_name,label\na.png,big cat\nb.png,Big_cat\n")
+    with pytest.raises(SourceError, match="two classes with the same name, 'Big_cat' and 'big cat'"):
         ImageFolder(path=tmp_path / "a").classes(ctx)
 
 
@@ -470,3 +471,57 @@ def test_names_of_classes_must_agree(pets, ctx):
         datasets.Dataset.from_dict(rows, features=features).to_parquet(str(pets / split / "metadata.parquet"))
     with pytest.raises(SourceError, match="other class names for column label"):
         ImageFolder(path=pets).classes(ctx)
+
+
+def test_labels_without_the_spaces_around_them(tmp_path, ctx):
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / name)
+    text(tmp_path / "labels.csv", "\ufefffile_name, label\r\na.png, big cat \r\nb.png,big cat\r\nc.png, \r\n")
+    found = read(tmp_path, ctx)
+    assert [found[name].labels for name in ("a.png", "b.png", "c.png")] == [("big cat",), ("big cat",), ()]
+    assert classes(tmp_path, ctx) == ["big cat"]
+    text(tmp_path / "labels.csv", "file_name,label\na.png, 10\nb.png, \nc.png,9 \n")
+    assert classes(tmp_path, ctx) == ["9", "10"]
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_columns_that_are_not_separated_by_commas(tmp_path, ctx, mark):
+    picture(tmp_path / "a.png")
+    text(tmp_path / "labels.csv", f"file_name{mark}label\na.png{mark}cat\n")
+    with pytest.raises(SourceError, match=r"its columns are separated by .*; write commas: file_name,label"):
+        read(tmp_path, ctx)
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_names_with_accents_written_as_one_character_or_as_two(tmp_path, ctx, forms):
+    name, written = (unicodedata.normalize(form, "Grüße/é.png") for form in forms)
+    picture(tmp_path / name)
+    lines(tmp_path / "metadata.jsonl", {"file_name": written, "text": "salut"})
+    found = read(tmp_path, ctx)
+    assert (list(found), captions(found[name]), found[name].reason) == ([name], ["salut"], "")
+
+
+def test_a_file_that_is_named_but_no_picture(tmp_path, ctx):
+    picture(tmp_path / "a.png")
+    text(tmp_path / "b.heic", "")
+    lines(tmp_path / "metadata.jsonl", {"file_name": "a.png"}, {"file_name": "b.heic"}, {"file_name": "c.heic"})
+    found = read(tmp_path, ctx)
+    assert found["b.heic"].detail.endswith("which is hidden, a link, or has no ending of a picture")
+    assert found["c.heic"].detail.endswith("but there is no such picture")
+
+
+@pytest.mark.parametrize("rest", ["", "b.png,two\n", 'b.png,"two"\nc.png,three', "b.png,two\n" * 20_000])
+def test_a_quote_that_is_not_closed_takes_no_rows_away(tmp_path, ctx, rest):
+    picture(tmp_path / "a.png")
+    text(tmp_path / "captions.csv", f'file_name,caption\nx.png,"fine"\na.png,"one\n{rest}')
+    with pytest.raises(SourceError, match=r"captions\.csv, row 3: .*; close each quote, and write a quote in a text"):
+        read(tmp_path, ctx)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n", "\r"])
+def test_every_row_of_a_csv_file_is_read(tmp_path, ctx, end):
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / name)
+    text(tmp_path / "captions.csv", f'file_name,caption\na.png,5" wide\nb.png,"two ""words"""{end}')
+    found = read(tmp_path, ctx)
+    assert [captions(found[name]) for name in ("a.png", "b.png")] == [['5" wide'], ['two "words"']]

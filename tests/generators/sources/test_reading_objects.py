@@ -188,6 +188,13 @@ points = st.tuples(st.floats(-30, 130, width=32), st.floats(-30, 70, width=32))
 polygons = st.lists(st.lists(points, min_size=3, max_size=8), min_size=1, max_size=3)
 
 
+@pytest.mark.parametrize("empty", [[[]], [[], []], [()]])
+def test_empty_polygons_are_none(empty):
+    polygon = [10, 5, 30, 5, 30, 35]
+    assert rle_of(empty, SIZE) == ""
+    assert rle_of([polygon, *empty], SIZE) == rle_of([polygon], SIZE)
+
+
 @given(polygons)
 def test_polygons_are_drawn_as_pycocotools_draws_them(shapes):
     flat = [[float(value) for point in shape for value in point] for shape in shapes]

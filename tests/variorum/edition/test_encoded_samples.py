@@ -114,3 +114,36 @@ def test_metadata_that_json_cannot_hold_are_refused():
     sample = Sample("a" * 32, PIXELS, origin="a.png", metadata={"year": np.int64(3)})
     with pytest.raises(RecipeError, match=r"a\.png: metadata\.year: numpy\.int64 has no canonical JSON form"):
         encode_sample(sample, {})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (Annotations((Object((float("nan"), 0, 1, 1)),)), "can't be written as JSON"),
+        (Annotations((Object((0, 0, 1e308, 1e308)),)), "can't be written as JSON"),
+        (Annotations((Object((0, 0, 10**400, 1)),)), "a number that can't be read"),
+        (Annotations((Object(("left", 0, 1, 1)),)), "a number that can't be read"),  # type: ignore[arg-type]
+        (Annotations((Object((0, 1, 1)),)), "isn't left, top, width and height"),  # type: ignore[arg-type]
+        (Annotations((Object((0, 0, 1, 1), id=7),)), "have 7 where a text belongs"),  # type: ignore[arg-type]
+        (Annotations(texts=(Text(b"cat"),)), "have b'cat' where a text belongs"),  # type: ignore[arg-type]
+        (Annotations(texts=(Text("half \ud800"),)), "can't be written as JSON"),
+        (Annotations(labels=(LabelState("cat", "perhaps"),)), "the state 'perhaps'"),  # type: ignore[arg-type]
+    ],
+)
+def test_annotations_that_json_cannot_hold_are_refused(wrong, says):
+    sample = Sample("a" * 32, PIXELS, origin="a.png", annotations=wrong)
+    with pytest.raises(RecipeError, match=rf"a\.png: its annotations.*{says}"):
+        encode_sample(sample, INDEX, annotated=True)
+
+
+def test_a_record_that_utf8_cannot_hold_is_refused():
+    sample = Sample("a" * 32, PIXELS, origin="a.png", metadata={"title": "half \ud800"})
+    with pytest.raises(RecipeError, match=r"a\.png: its record can't be written as JSON"):
+        encode_sample(sample, {})
+
+
+def test_an_area_is_the_same_number_after_reading_it_back():
+    sample = Sample("a" * 32, PIXELS, annotations=Annotations((Object((1, 2, 3, 4)),)))
+    members, _ = encode_sample(sample, INDEX, annotated=True)
+    again, _ = encode_sample(read_sample("here", members)[0], INDEX, annotated=True)
+    assert again == members

@@ -180,3 +180,30 @@ def test_mixed_formats_load(mixed, tmp_path):
     urls = [str(file) for file in sorted(Path(folder, "data").glob("*.tar"))]
     found = webdataset.WebDataset(urls, shardshuffle=False).to_tuple("jpg;png;webp", "json")
     assert {hashlib.sha256(data).hexdigest() for data, _ in found} == expected
+
+
+ODD = """
+from dataclasses import replace
+from variorum.generators.sources.image_folder import ImageFolder
+
+class Odd(ImageFolder):
+    def read(self, start, stop, ctx):
+        for item in super().read(start, stop, ctx):
+            yield replace(item, reason="odd" if item.origin.endswith("webp") else "")
+"""
+
+
+@pytest.mark.parametrize("drop", [1, 100])
+def test_a_release_names_the_formats_of_its_quarantine_too(mixed, tmp_path, drop):
+    """All WebP pictures are quarantined; without a column for them, `datasets` would give rows without a picture."""
+    file = tmp_path / "odd.py"
+    file.write_text(ODD)
+    store = Store(str(tmp_path / "store"))
+    curate = [{"name": "bright", "notes": True}, {"name": "bright_rules", "drop": drop}]
+    what = recipe(mixed, source={"name": str(file), "path": str(mixed)}, curate=curate)
+    made = run(Job(what, store), force=True)
+    assert ("note.txt" in made.members) == (drop == 1)
+    assert {"cls", "jpg", "json", "png", "webp"} <= set(made.members)
+    rows = list(load_dataset(folder_of(made, store), "quarantine", split="quarantine"))
+    assert len(rows) == 3
+    assert all(row["webp"].size == (96, 64) for row in rows)

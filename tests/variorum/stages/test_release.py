@@ -12,6 +12,7 @@ from variorum.edition.tables import keep_verdicts, read_table, read_verdicts
 from variorum.edition.verify import verify
 from variorum.run import Job, Threads, release, rollback
 from variorum.schemas.errors import StoreError
+from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.stages.release import Release, added_content, release_units
 
@@ -195,3 +196,27 @@ def test_rollback_passes_over_releases_of_what_the_edition_was(photos, store):
         rollback(manifest, store, 1)
     assert find("d@1.0.0-dev-r1", store) == before
     assert verify(before, store) == []
+
+
+def test_a_failure_with_the_id_of_a_picture_changes_nothing(photos, tmp_path):
+    """A generator may say of one request that it succeeded and that it failed; the verdict is about the picture."""
+    file = tmp_path / "both.py"
+    file.write_text(
+        "from variorum.schemas.component import Generator\n"
+        "class Both(Generator):\n"
+        "    def edit(self, sample, of):\n"
+        "        yield of.made(sample.image, variant='v', requested={})\n"
+        "        yield of.skipped('odd', variant='v', requested={})\n"
+    )
+    store = Store(str(tmp_path / "store"))
+    what = recipe(photos, drop=2, relabel=3).model_copy(
+        update={"generate": (build_component("generate", {"name": str(file)}, "generate"),)}
+    )
+    manifest, made = released(what, store)
+    assert (manifest.pictures(), made.pictures()) == (12, 10)
+    assert verify(made, store) == []
+    found = read_table(store, made.rows).to_pylist()
+    assert sorted((row["status"], row["action"] or "") for row in found if row["action"]) == [
+        *[("accepted", "relabel")] * 3,
+        *[("dropped", "drop")] * 2,
+    ]

@@ -120,6 +120,7 @@ def test_shares_come_out_as_asked():
         ({"dev": 0.5}, "splits"),
         ({"test": -0.1}, "splits.test"),
         ({"test": True}, "numbers between 0 and 1"),
+        ({"test": "0.7", "validation": "0.7"}, "splits.test"),
         ("half", "splits"),
     ],
 )
@@ -226,6 +227,7 @@ def test_a_configuration_that_no_picture_has_is_refused(forty, tmp_path):
     ("value", "name"),
     [
         *[(None, "none"), ("", "none"), (0.05, "0.05"), (3, "3"), (True, "true"), ("oil painting", "oil_painting")],
+        *[(-0.5, "minus_0.5"), (0.5, "0.5"), (-1, "minus_1"), ("-1", "minus_1"), (-float("inf"), "minus_inf")],
         *[("../../etc", "etc"), ("a/b", "a_b"), (1.0, "1"), ("..", None), ("all", None), ([1], None), ("é", None)],
     ],
 )
@@ -235,6 +237,44 @@ def test_names_of_configurations_are_safe(value, name):
             config_name("domain", value)
     else:
         assert config_name("domain", value) == name
+
+
+def test_values_that_would_share_a_configuration_are_refused(forty, tmp_path):
+    file = tmp_path / "two.py"
+    file.write_text(
+        "from variorum.schemas.component import Generator\n"
+        "class Two(Generator):\n"
+        "    def edit(self, sample, of):\n"
+        "        for value in ('a b', 'a/b'):\n"
+        "            yield of.made(sample.image, variant='v', requested={'domain': value})\n"
+    )
+    with pytest.raises(RecipeError, match=r"values 'a b' and 'a/b', which both become the configuration 'a_b'"):
+        build(Job(recipe(forty, configs="domain", generate=[{"name": str(file)}]), str(tmp_path / "store")))
+
+
+@pytest.mark.parametrize("change", ["split='dev'", "split=''", "photograph=''"])
+def test_a_generator_leaves_split_and_photograph_alone(forty, tmp_path, change):
+    file = tmp_path / "sly.py"
+    file.write_text(
+        "from dataclasses import replace\n"
+        "from variorum.schemas.component import Generator\n"
+        "class Sly(Generator):\n"
+        "    def edit(self, sample, of):\n"
+        f"        yield replace(of.made(sample.image, variant='v', requested={{}}), {change})\n"
+    )
+    with pytest.raises(RecipeError, match="sly: gives a picture the split"):
+        build(Job(recipe(forty, generate=[{"name": str(file)}]), str(tmp_path / "store")))
+
+
+def test_a_dev_version_that_moves_leaves_nothing_behind(forty, half, tmp_path):
+    store = Store(str(tmp_path / "store"))
+    for fields in ({"configs": "domain"}, {}, {"configs": "variant", "splits": {"test": 0.3}}, {"configs": "licence"}):
+        what = recipe(forty, version="1.0.0-dev", generate=[{"name": half}], **fields)
+        manifest = build(Job(what, store))
+        data = Path(folder_of(manifest, store), "data")
+        folders = {group.rpartition("/")[0] for group in manifest.shards} - {""}
+        assert {path.name for path in data.iterdir() if path.is_dir()} == folders
+        assert verify(manifest, store) == []
 
 
 # ── after curation ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,6 +309,32 @@ def test_a_release_brings_copies_to_one_side_with_all_that_is_made_of_them(forty
     unmoved = {key: pair for key, pair in records(manifest, store).items() if "38" not in pair[1]["origin"]}
     after = records(released, store)
     assert all(after[key] == pair for key, pair in unmoved.items() if "01" not in pair[1]["origin"])
+
+
+@pytest.mark.parametrize("dropped", ["38", "01"])
+def test_what_is_made_of_a_dropped_copy_moves_too(forty, half, tmp_path, dropped):
+    """The usual case: a copy goes, and the edits that were made of it stay."""
+    store = Store(str(tmp_path / "store"))
+    file = tmp_path / "drop_copy.py"
+    file.write_text(
+        "from variorum.schemas.component import Decider\n"
+        "class Drop(Decider):\n"
+        "    def decide(self, table, ctx):\n"
+        "        for row, (origin, variant) in enumerate(zip(table['origin'], table['variant'])):\n"
+        f"            if origin[2:4] == {dropped!r} and variant == 'original':\n"
+        "                yield table.verdict(row, 'drop', 'copy')\n"
+    )
+    steps = [{"name": "duplicates", "embedding": False}, {"name": str(file)}]
+    first, second = _sha256(forty / "a/38.jpg"), _sha256(forty / "b/01.png")
+    share = next(
+        x for x in np.arange(0.05, 1, 0.05) if len({drawn_split({"test": x}, y) for y in (first, second)}) == 2
+    )
+    what = recipe(forty, splits={"test": float(share)}, generate=[{"name": half}], curate=steps, dataset="c")
+    released = run(Job(what, store))
+    found = [pair[1] for pair in records(released, store).values() if pair[1]["photograph"] in (first, second)]
+    assert {record["photograph"] for record in found} == {first, second}
+    assert len({record["split"] for record in found}) == 1
+    assert verify(released, store) == []
 
 
 def _sha256(path: Path) -> str:
@@ -343,3 +409,10 @@ def test_a_field_with_a_value_for_every_picture_is_no_configuration(forty, tmp_p
         RecipeError, match=r"more than 9 configurations and splits in one unit, the last 'a_18\.png/test'"
     ):
         build(Job(recipe(forty, configs="origin"), str(tmp_path / "store")))
+
+
+def test_an_edition_has_a_limited_number_of_configurations(forty, tmp_path, monkeypatch):
+    """Small units never reach the limit of a unit, so a value for every picture would pass unnoticed."""
+    monkeypatch.setattr("variorum.stages.splits.MOST_CONFIGS", 9)
+    with pytest.raises(RecipeError, match="configs: origin has 40 values; choose a field with 9 at most"):
+        build(Job(recipe(forty, configs="origin", samples_per_shard=4), str(tmp_path / "store")))

@@ -66,7 +66,8 @@ class Images:
         """Take an entry; `numbers` counts the ids of pictures as they come up."""
         found = exact(element)
         value: dict[str, Any] = found if isinstance(found, dict) else {}
-        identity, name, licence, trouble, number = value.get("id"), _file_name(value), value.get("license"), FINE, -1
+        identity, name, trouble, number = whole(value.get("id")), _file_name(value), FINE, -1
+        licence = whole(value.get("license"))
         if not is_id(identity) or not name:
             trouble = BAD_ENTRY
         elif name.startswith("/") or ".." in name.split("/"):
@@ -114,7 +115,7 @@ def categories_in(values: list[Any], name: str) -> list[tuple[int, str]]:
     names: dict[str, int] = {}
     found: dict[int, str] = {}
     for value in values:
-        identity, title = (value.get("id"), _text(value.get("name"))) if isinstance(value, dict) else (None, "")
+        identity, title = (whole(value.get("id")), _text(value.get("name"))) if isinstance(value, dict) else (None, "")
         if type(identity) is not int or abs(identity) >= 2**63 or not title:
             raise SourceError(f"{name} has a category that needs an integer id and a name: {str(value)[:100]!a}")
         if identity in found:
@@ -137,7 +138,7 @@ def licence_in(value: Any) -> Iterator[tuple[str, str]]:
         kind, version = found.groups()
         kind = {"zero": "CC0", "mark": "CC-PDM"}.get(kind, f"CC-{kind.upper()}")
         name = f"{kind}-{version}"
-    yield json.dumps(value.get("id")), name or url
+    yield json.dumps(whole(value.get("id"))), name or url
 
 
 def exact(element: Element) -> Any:
@@ -146,6 +147,11 @@ def exact(element: Element) -> Any:
         return element.exact()
     except ValueError:
         return None
+
+
+def whole(value: Any) -> Any:
+    """An id as it is, but `7.0` as 7: a table with gaps, from which a file was written, has its integers as floats."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def is_id(value: Any) -> TypeGuard[int | str]:

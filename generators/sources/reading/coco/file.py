@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of the index. Another format lies in another folder of the cache."""
 PAGE = 4096
 """Pictures whose entries are in memory at a time."""

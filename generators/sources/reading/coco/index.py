@@ -21,6 +21,7 @@ from variorum.generators.sources.reading.coco.entries import (
     exact,
     is_id,
     licence_in,
+    whole,
 )
 from variorum.generators.sources.reading.coco.json_arrays import Element, elements
 from variorum.schemas.errors import SourceError
@@ -106,7 +107,7 @@ class _Boxes:
         value = element.value if element.text.isascii() else exact(element)
         if type(value) is not dict:
             value = element.value if type(element.value) is dict else {}
-        image, category, identity = value.get("image_id"), value.get("category_id"), value.get("id")
+        image, category, identity = (whole(value.get(key)) for key in ("image_id", "category_id", "id"))
         if "caption" in value:
             self.captions += 1
         self.rows.append(
@@ -153,7 +154,11 @@ class _Boxes:
             part["category"] = _positions(found["category"], known)
             part["repeated"] = repeated[chosen]
         boxes.flush()
-        return {"strays": strays, "stray": int(raw["start"][np.argmax(rows < 0)]) if strays else -1}
+        return {
+            "boxes": len(order),
+            "strays": strays,
+            "stray": int(raw["start"][np.argmax(rows < 0)]) if strays else -1,
+        }
 
 
 def _area(value: dict[str, Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from variorum.generators.sources.reading.coco.entries import whole
 from variorum.generators.sources.reading.coco.file import CocoFile, Entry
 from variorum.generators.sources.reading.objects import BadObjects, checked, read_objects, short
 from variorum.generators.sources.reading.rle import TURNS, turned
@@ -138,7 +140,7 @@ class CocoPictures:
         said = self.annotations.value(entry.start, entry.length)
         try:
             metadata = {key: plain(value) for key, value in said.items() if key not in OWN}
-            sample = replace(sample, metadata={**metadata, "image_id": said["id"]})
+            sample = replace(sample, metadata={**metadata, "image_id": json.loads(entry.id)})
         except BadText as error:
             sample = replace(sample, reason="bad_text", detail=error.detail)
         sample = self._captioned(replace(sample, image=image), entry)
@@ -187,7 +189,7 @@ class CocoPictures:
             except UnicodeDecodeError as error:
                 trouble = trouble or BadObjects("bad_objects", f"{place} has a text that is not UTF-8: {error.reason}")
                 continue
-            row = {key: found.get(key) for key in ("id", "bbox", "area", "iscrowd", "score")}
+            row = {key: found.get(key) for key in ("bbox", "area", "iscrowd", "score")} | {"id": whole(found.get("id"))}
             if masks:
                 row["segmentation"] = found.get("segmentation")
             if category >= 0:
@@ -210,18 +212,25 @@ class CocoPictures:
         """Where the captions of a picture are, by its id as JSON.
 
         Raises:
-            SourceError: a picture has another file name there.
+            SourceError: a picture has another file name there, or none of the pictures is there.
         """
         if self.captions is None:
             return {}
         found = {entry.id: entry for entry in self.captions.entries(0, len(self.captions)) if not entry.trouble}
+        shared = False
         for entry in self.annotations.entries(0, len(self.annotations)):
-            other = found.get(entry.id)
-            if other and not entry.trouble and Path(other.name).name != Path(entry.name).name:
+            other = None if entry.trouble else found.get(entry.id)
+            shared = shared or other is not None
+            if other and Path(other.name).name != Path(entry.name).name:
                 raise SourceError(
                     f"{self.captions.name} has captions of other pictures: {entry.id} is {other.name!a} there, and "
                     f"{entry.name!a} in {self.annotations.path}"
                 )
+        if not shared:
+            raise SourceError(
+                f"{self.captions.name} has captions of other pictures: no picture of {self.annotations.path} has an id "
+                f"that is there; give the captions of the same pictures"
+            )
         return {key: entry.row for key, entry in found.items()}
 
     def _file(self, entry: Entry) -> Path | None:
