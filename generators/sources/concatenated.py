@@ -47,7 +47,7 @@ class Concatenated(Source):
             name, identity = names.setdefault(info.id, info.name), ids.setdefault(info.name.casefold(), info.id)
             if (name, identity) != (info.name, info.id):
                 raise SourceError(
-                    f"concatenated: one source has the class {info.id!r}, named {info.name!r}, another {identity!r}, "
+                    f"concatenated: there is the class {info.id!r}, named {info.name!r}, and the class {identity!r}, "
                     f"named {name!r}; classes that are the same need the same id and name"
                 )
         return tuple(ClassInfo(identity, name) for identity, name in names.items())

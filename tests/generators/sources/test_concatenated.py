@@ -68,7 +68,7 @@ def test_classes_that_are_only_half_the_same_are_refused(photos, tmp_path, ctx):
     for name, folder in (("a", "big cat"), ("b", "big_cat")):
         shutil.copytree(photos / "chelsea", tmp_path / name / folder)
     of = [{"name": "image_folder", "path": str(tmp_path / name)} for name in "ab"]
-    with pytest.raises(SourceError, match="the class 'big_cat', named 'big cat', another 'big cat'"):
+    with pytest.raises(SourceError, match="the class 'big_cat', named 'big cat', and the class 'big cat'"):
         Concatenated.model_validate({"of": of}).classes(ctx)
 
 
