@@ -82,6 +82,11 @@ class Webdataset(Source):
     """The split of all pictures. By default the one that a tar's name has (`train-000.tar`), or else a folder's
     (`val/000.tar`); `none` for no split."""
 
+    @field_validator("image", "metadata", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
     @field_validator("image", "label", "caption", "objects", "mask", "licence_field", "metadata")
     @classmethod
     def _paths_into_samples(cls, value: Any) -> Any:

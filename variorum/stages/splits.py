@@ -55,7 +55,7 @@ def in_splits(items: Iterable[Sample | Failure], shares: Mapping[Split, float]) 
         RecipeError: the source gives a split that loaders don't know.
     """
     for item in items:
-        if not item.photograph:  # a picture that can't even be read
+        if not item.photograph and shares:  # a picture that can't even be read
             yield item
         elif item.split and item.split not in SPLITS:
             raise RecipeError(

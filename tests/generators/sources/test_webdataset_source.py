@@ -408,6 +408,11 @@ def test_metadata_is_named_after_its_path(tmp_path, ctx):
         recipe(metadata=["url", "json.url"])
 
 
+def test_one_ending_or_value_needs_no_list(tmp_path):
+    source = Webdataset(shards="a.tar", image="jpg", metadata="json.url")
+    assert source == Webdataset(shards="a.tar", image=("jpg",), metadata=("json.url",))
+
+
 def recipe(**fields) -> Recipe:
     source = {"name": "webdataset", "shards": "a.tar", **fields}
     return Recipe.parse({"dataset": "d", "version": "1.0.0", "source": source})

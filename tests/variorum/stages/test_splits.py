@@ -416,3 +416,13 @@ def test_an_edition_has_a_limited_number_of_configurations(forty, tmp_path, monk
     monkeypatch.setattr("variorum.stages.splits.MOST_CONFIGS", 9)
     with pytest.raises(RecipeError, match="configs: origin has 40 values; choose a field with 9 at most"):
         build(Job(recipe(forty, configs="origin", samples_per_shard=4), str(tmp_path / "store")))
+
+
+def test_a_picture_that_cannot_be_read_has_the_split_of_its_folder(forty, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(forty / "a", photos / "train" / "a")
+    (photos / "train" / "labels.csv").write_text("file_name,label\na/00.png,x\ngone.png,y\n")
+    store = Store(str(tmp_path / "store"))
+    made = build(Job(recipe(photos), store))
+    (row,) = [row for row in read_table(store, made.rows).to_pylist() if row["status"] == "failed"]
+    assert (row["origin"], row["reason"], row["split"]) == ("train/gone.png", "unreadable", "train")

@@ -205,7 +205,7 @@ def _only_zeros(data: Bytes, offset: int) -> bool:
 def _strange(header: bytes) -> str:
     """What a file is that begins with this instead of a tar's header."""
     if not header:
-        return "is empty: 0 bytes"
+        return "is empty: 0 bytes; delete it, or write it again"
     for magic, (name, program) in COMPRESSED.items():
         if header.startswith(magic):
             return f"is compressed ({name}), so no picture can be read without all before it; unpack it with {program}"
