@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from variorum.schemas.annotations import Annotations
@@ -125,18 +126,6 @@ class Edit:
             status: `ineligible` when the input rules the edit out, `failed` when something went wrong.
             gates: checks that were made before.
         """
-        sample = self.sample
-        return Failure(
-            child_id(sample.id, self.generator.fingerprint(), variant, requested),
-            sample.id,
-            status,
-            reason,
-            variant,
-            sample.labels,
-            sample.origin,
-            sample.licence,
-            detail,
-            gates or {},
-            sample.split,
-            sample.photograph,
-        )
+        identity = child_id(self.sample.id, self.generator.fingerprint(), variant, requested)
+        made = replace(self.sample, id=identity, parent=self.sample.id, variant=variant)
+        return made.failure(reason, detail, status=status, gates=gates)

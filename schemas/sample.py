@@ -172,6 +172,30 @@ class Sample:
             encoded=None,
         )
 
+    def failure(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        status: Literal["ineligible", "failed"] = "failed",
+        gates: Mapping[str, Gate] | None = None,
+    ) -> Failure:
+        """The row in this sample's place if its picture can't be had or used; see `Failure`."""
+        return Failure(
+            self.id,
+            self.parent,
+            status,
+            reason,
+            self.variant,
+            self.labels,
+            self.origin,
+            self.licence,
+            detail,
+            gates or {},
+            self.split,
+            self.photograph,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

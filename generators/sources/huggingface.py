@@ -18,7 +18,6 @@ from variorum.generators.sources.reading.rows import (
     category_names,
     check_names,
     described,
-    failed,
     joined,
     label_names,
     ordered,
@@ -221,19 +220,19 @@ class HuggingFace(Source):
         try:
             image = table.picture_bytes(row[self.image])
         except OSError as error:
-            return failed(sample, "unreadable", str(error))
+            return sample.failure("unreadable", str(error))
         if not image:
-            return failed(sample, "no_picture", f"column {self.image} is empty")
+            return sample.failure("no_picture", f"column {self.image} is empty")
         extras = {}
         if self.mask:
             try:
                 mask = table.picture_bytes(row[self.mask])
             except OSError as error:
-                return failed(sample, "no_mask", str(error))
+                return sample.failure("no_mask", str(error))
             if not mask:
-                return failed(sample, "no_mask", f"column {self.mask} is empty")
+                return sample.failure("no_mask", f"column {self.mask} is empty")
             if wrong := mask_trouble(image, mask):
-                return failed(sample, *wrong)
+                return sample.failure(*wrong)
             extras["mask.png"] = mask
         sample = replace(sample, image=image, extras=extras)
         return with_objects(sample, values.objects, self._category_names, self._known, self.box_format, clip=self.clip)

@@ -21,7 +21,7 @@ from variorum.generators.sources.reading.folder import (
 )
 from variorum.generators.sources.reading.metadata import Metadata
 from variorum.generators.sources.reading.objects import BoxFormat
-from variorum.generators.sources.reading.rows import RowValues, described, failed, with_objects
+from variorum.generators.sources.reading.rows import RowValues, described, with_objects
 from variorum.generators.sources.reading.texts import split_name
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
@@ -87,7 +87,7 @@ class ImageFolder(Source):
                 why = f"{place} names {picture.key}, but there is no such picture"
                 if os.path.lexists(picture.file):
                     why = f"{place} names {picture.key}, which is hidden, a link, or has no ending of a picture"
-                yield failed(sample, "unreadable", why)
+                yield sample.failure("unreadable", why)
                 continue
             item = read_picture(picture, sample)
             if values is None or isinstance(item, Failure):

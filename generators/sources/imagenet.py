@@ -27,7 +27,6 @@ from variorum.generators.sources.reading.folder import (
     read_picture,
 )
 from variorum.generators.sources.reading.hub import HubDataset, HubTable
-from variorum.generators.sources.reading.rows import failed
 from variorum.generators.sources.reading.texts import split_name
 from variorum.pixels import UndecodableImage, decode, encode_png
 from variorum.schemas.canonical import Json
@@ -164,7 +163,7 @@ class ImageNet(Source):
             if isinstance(sample, Sample) and picture.mask is not None:
                 binary = _class_ids(bytes(sample.extras["mask.png"])) == self._own_id(wnid)
                 if not binary.any():
-                    yield failed(bare, "no_mask", "its class isn't in the mask")
+                    yield bare.failure("no_mask", "its class isn't in the mask")
                     continue
                 sample = replace(sample, extras={"mask.png": encode_png(binary.astype(np.uint8) * 255)})
             yield sample
@@ -189,9 +188,9 @@ class ImageNet(Source):
             try:
                 image = self._table.picture_bytes(row["image"])
             except OSError as error:
-                yield failed(sample, "unreadable", str(error))
+                yield sample.failure("unreadable", str(error))
                 continue
-            yield replace(sample, image=image) if image else failed(sample, "no_picture", "column image is empty")
+            yield replace(sample, image=image) if image else sample.failure("no_picture", "column image is empty")
 
     def _bare(self, number: int, label: int | None) -> Sample:
         """The sample of a dataset's row, without its picture."""

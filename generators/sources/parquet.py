@@ -19,7 +19,6 @@ from variorum.generators.sources.reading.rows import (
     category_names,
     check_names,
     described,
-    failed,
     joined,
     label_names,
     ordered,
@@ -98,7 +97,7 @@ class Parquet(Source):
         rows = self._table.rows(start, stop, list(dict.fromkeys(wanted)))
         for (file, number), row in zip(self._table.places(start, stop), rows, strict=True):
             sample = self._bare(file, number)
-            yield failed(sample, "unreadable", row) if isinstance(row, str) else self._pictured(sample, row)
+            yield sample.failure("unreadable", row) if isinstance(row, str) else self._pictured(sample, row)
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         """The samples without pictures and objects; the other columns are read."""
@@ -168,12 +167,12 @@ class Parquet(Source):
         sample = described(sample, values, self._label_names)
         image, problem = _stored(row[self.image], self.image)
         if problem:
-            return failed(sample, "no_picture", problem)
+            return sample.failure("no_picture", problem)
         extras = {}
         if self.mask:
             extras["mask.png"], problem = _stored(row[self.mask], self.mask)
             if wrong := ("no_mask", problem) if problem else mask_trouble(image, extras["mask.png"]):
-                return failed(sample, *wrong)
+                return sample.failure(*wrong)
         sample = replace(sample, image=image, extras=extras)
         return with_objects(sample, values.objects, self._category_names, self._known, self.box_format, clip=self.clip)
 

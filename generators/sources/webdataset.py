@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from variorum.generators.sources.reading.folder import mask_trouble
 from variorum.generators.sources.reading.objects import BoxFormat
-from variorum.generators.sources.reading.rows import failed, with_objects
+from variorum.generators.sources.reading.rows import with_objects
 from variorum.generators.sources.reading.tars import members as tar_members
 from variorum.generators.sources.reading.tars.bytes import Readable, read_members
 from variorum.generators.sources.reading.tars.checks import check_members, listed, no_picture
@@ -162,23 +162,23 @@ class Webdataset(Source):
     def _item(self, shard: Shard, entry: Entry, tar: Readable) -> Sample | Failure:
         if entry.flaw:
             reason, detail = FLAWS[entry.flaw]
-            return failed(self._bare(shard, entry), reason, f"{entry.key or shard.name}: {detail}")
+            return self._bare(shard, entry).failure(reason, f"{entry.key or shard.name}: {detail}")
         picture = next((ending for ending in self._pictures if ending in entry.members), "")
         wanted = self._wanted
         places = {name: place for name, place in entry.members.items() if name == picture or name in wanted}
         members = read_members(tar, places)
         sample = self._sample(shard, entry, Contents(members), members.get(picture, b""))
         if not picture:
-            return failed(sample, "no_picture", no_picture(entry, self._pictures))
+            return sample.failure("no_picture", no_picture(entry, self._pictures))
         if not sample.image:
-            return failed(sample, "empty", f"its {picture} has 0 bytes")
+            return sample.failure("empty", f"its {picture} has 0 bytes")
         if self.mask is None:
             return sample
         mask = members.get(self.mask.lower())
         if mask is None:
-            return failed(sample, "no_mask", f"it has no {self.mask}; its members are {listed(entry)}")
+            return sample.failure("no_mask", f"it has no {self.mask}; its members are {listed(entry)}")
         if wrong := mask_trouble(members[picture], mask):
-            return failed(sample, *wrong)
+            return sample.failure(*wrong)
         return replace(sample, extras={"mask.png": mask})
 
     def _sample(self, shard: Shard, entry: Entry, contents: Contents, image: bytes) -> Sample:

@@ -281,18 +281,7 @@ def _decoded(item: Sample, data: bytes) -> Sample | Failure:
         extras = {ending: _decoded_extra(ending, value) for ending, value in item.extras.items()}
         pixels, facts = decode(data), picture_facts(data)
     except UndecodableImage as error:
-        return Failure(
-            id=item.id,
-            parent="",
-            status="failed",
-            reason=error.reason,
-            labels=item.labels,
-            origin=item.origin,
-            licence=item.licence,
-            detail=str(error),
-            split=item.split,
-            photograph=photograph,
-        )
+        return replace(item, photograph=photograph).failure(error.reason, str(error))
     return replace(
         item,
         image=pixels,

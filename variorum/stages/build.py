@@ -82,7 +82,7 @@ class Build:
     def make(self, part: Unit, advance: Advance) -> Receipt:
         """Make a unit's pictures, write its shards and table, and store the receipt.
 
-        Decoding, the generators, and encoding with writing run in three threads joined by bounded queues.
+        Decoding, any generators, and encoding with writing each have a thread; bounded queues join them.
 
         Raises:
             TooManyFailures: more than `max_failure_rate` of the unit's source samples had a failure.
@@ -203,28 +203,11 @@ def _samples(items: Iterable[Sample | Failure], failures: list[Failure], roots: 
             failures.append(item)
         elif item.reason:
             roots[item.id] = _root(item, roots)
-            failures.append(unfit(item))
+            gates = item.ops[-1]["gates"] if item.ops else {}
+            failures.append(item.failure(item.reason, item.detail, status="ineligible", gates=gates))
         else:
             roots[item.id] = _root(item, roots)
             yield item
-
-
-def unfit(sample: Sample) -> Failure:
-    """The row of a quarantined sample that a generator should have worked on."""
-    return Failure(
-        id=sample.id,
-        parent=sample.parent,
-        status="ineligible",
-        reason=sample.reason,
-        variant=sample.variant,
-        labels=sample.labels,
-        origin=sample.origin,
-        licence=sample.licence,
-        detail=sample.detail,
-        gates=sample.ops[-1]["gates"] if sample.ops else {},
-        split=sample.split,
-        photograph=sample.photograph,
-    )
 
 
 def _root(item: Sample | Failure, roots: dict[str, str]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from variorum.generators.sources.reading.rows import failed
 from variorum.machine.file_hashes import file_hashes
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json, digest
@@ -130,17 +129,17 @@ def read_picture(picture: Picture, sample: Sample) -> Sample | Failure:
     try:
         image = picture.file.read_bytes()
     except OSError as error:
-        return failed(sample, "unreadable", f"{picture.key}: {error.strerror}")
+        return sample.failure("unreadable", f"{picture.key}: {error.strerror}")
     extras = {}
     if picture.mask is not None:
         try:
             extras["mask.png"] = picture.mask.read_bytes()
         except FileNotFoundError:
-            return failed(sample, "no_mask", f"no {picture.mask.name} for {picture.key} in the masks' folder")
+            return sample.failure("no_mask", f"no {picture.mask.name} for {picture.key} in the masks' folder")
         except OSError as error:
-            return failed(sample, "no_mask", f"{picture.mask.name}: {error.strerror}")
+            return sample.failure("no_mask", f"{picture.mask.name}: {error.strerror}")
         if wrong := mask_trouble(image, extras["mask.png"]):
-            return failed(sample, *wrong)
+            return sample.failure(*wrong)
     return replace(sample, image=image, extras=extras)
 
 

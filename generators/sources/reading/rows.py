@@ -19,7 +19,7 @@ from variorum.generators.sources.reading.texts import BadText, read_texts, text_
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.sample import Sample
 
 CATEGORIES = NAMES["label"]
 """What data sets call the class of an object."""
@@ -123,23 +123,6 @@ def with_objects(
     except BadObjects as error:
         return replace(sample, reason=error.reason, detail=error.detail)
     return checked(replace(sample, annotations=replace(sample.annotations, objects=objects)), size, known, clip=clip)
-
-
-def failed(sample: Sample, reason: str, detail: str) -> Failure:
-    """The failure of a sample whose picture can't be had."""
-    return Failure(
-        sample.id,
-        sample.parent,
-        "failed",
-        reason,
-        sample.variant,
-        sample.labels,
-        sample.origin,
-        sample.licence,
-        detail,
-        split=sample.split,
-        photograph=sample.photograph,
-    )
 
 
 def label_ids(value: Any, names: Sequence[str] | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from variorum.generators.sources.reading.coco.entries import whole
 from variorum.generators.sources.reading.coco.file import CocoFile, Entry
 from variorum.generators.sources.reading.objects import BadObjects, checked, read_objects, short
 from variorum.generators.sources.reading.rle import TURNS, turned
-from variorum.generators.sources.reading.rows import failed, plain
+from variorum.generators.sources.reading.rows import plain
 from variorum.generators.sources.reading.texts import BadText, read_texts
 from variorum.machine.file_hashes import file_hashes
 from variorum.pixels import UndecodableImage, open_header, orientation, upright_size_of
@@ -80,7 +80,7 @@ class CocoPictures:
         """Samples `start` to `stop - 1`, in order of the file names."""
         for entry in self.annotations.entries(start, stop):
             sample = self._bare(entry)
-            yield failed(sample, *entry.trouble) if entry.trouble else self._pictured(sample, entry)
+            yield sample.failure(*entry.trouble) if entry.trouble else self._pictured(sample, entry)
 
     def outline(self, start: int, stop: int) -> Iterator[Sample]:
         """The same samples without pictures and objects."""
@@ -127,16 +127,16 @@ class CocoPictures:
         """The sample with its picture and all annotations, or why there is none."""
         file = self._file(entry)
         if file is None:
-            return failed(sample, "unsafe_name", f"{entry.name}: a link leads out of the folder")
+            return sample.failure("unsafe_name", f"{entry.name}: a link leads out of the folder")
         if not os.path.isfile(file):
-            return failed(sample, "unreadable", f"{entry.name}: there is no such file")
+            return sample.failure("unreadable", f"{entry.name}: there is no such file")
         try:
             image = file.read_bytes()
             header = open_header(image, 1)
         except OSError as error:
-            return failed(sample, "unreadable", f"{entry.name}: {error.strerror}")
+            return sample.failure("unreadable", f"{entry.name}: {error.strerror}")
         except UndecodableImage as error:
-            return failed(sample, error.reason, str(error))
+            return sample.failure(error.reason, str(error))
         said = self.annotations.value(entry.start, entry.length)
         try:
             metadata = {key: plain(value) for key, value in said.items() if key not in OWN}

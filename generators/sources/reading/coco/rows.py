@@ -14,7 +14,6 @@ from variorum.generators.sources.reading.rows import (
     categories_of,
     category_names,
     check_names,
-    failed,
     ordered,
     with_objects,
 )
@@ -114,9 +113,9 @@ class CocoRows:
         try:
             image = self.table.picture_bytes(row[self.image])
         except OSError as error:
-            return failed(sample, "unreadable", str(error))
+            return sample.failure("unreadable", str(error))
         if not image:
-            return failed(sample, "no_picture", f"column {self.image} is empty")
+            return sample.failure("no_picture", f"column {self.image} is empty")
         cell = row[self.objects] if self.masks else _without_masks(row[self.objects])
         return with_objects(
             replace(sample, image=image), cell, self._named, self._known, self.box_format, clip=self.clip
