@@ -62,9 +62,7 @@ MAX_PROFILE_NAME = 80
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
 _STORE = bytes.fromhex("6332706100110010800000AA00389B71")  # type of the JUMBF box that C2PA's manifests are in
-_STORE_UUID = bytes.fromhex(
-    "D8FEC3D61B0E483C92975828877EC481"
-)  # type of the box around it in files of boxes (ISO BMFF)
+_STORE_UUID = bytes.fromhex("D8FEC3D61B0E483C92975828877EC481")  # type of the box around it in ISO BMFF files
 _STORE_TAG = 0xCD41  # of TIFF
 _PNG_XMP = b"XML:com.adobe.xmp\0\0\0"  # uncompressed, as XMP's specification wants it
 

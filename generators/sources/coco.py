@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydantic import model_validator
 
 from variorum.generators.sources.reading.hub import DataFiles
 from variorum.generators.sources.reading.objects import BoxFormat
-from variorum.generators.sources.reading.texts import split_name
+from variorum.generators.sources.reading.texts import split_name, split_of_path
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
@@ -127,8 +126,7 @@ class Coco(Source):
             return "" if self.split == "none" else self.split
         if self.annotations is None:
             return split_name(self.dataset_split)
-        found = {split_name(word) for word in re.findall("[a-z]+", self.annotations.stem.lower())} - {""}
-        return found.pop() if len(found) == 1 else ""
+        return split_of_path(self.annotations.name)
 
     @property
     def _data(self) -> CocoPictures | CocoRows:

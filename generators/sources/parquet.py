@@ -24,7 +24,8 @@ from variorum.generators.sources.reading.rows import (
     ordered,
     with_objects,
 )
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.generators.sources.reading.urls import in_full
+from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.sample import Failure, Sample, source_id
 
 Name = Annotated[str, Field(min_length=1)]
@@ -108,12 +109,16 @@ class Parquet(Source):
             yield sample if isinstance(row, str) else described(sample, self._columns.values(row), self._label_names)
 
     def place(self) -> str:
-        """The files."""
-        return place_of(self, ["files"])
+        """The paths in full, and URLs without what may be a secret in them."""
+        return f"parquet files={','.join(map(in_full, self._patterns))}"
+
+    @property
+    def _patterns(self) -> list[str]:
+        return [self.files] if isinstance(self.files, str) else self.files
 
     @cached_property
     def _table(self) -> ParquetFiles:
-        return ParquetFiles([self.files] if isinstance(self.files, str) else self.files, "parquet")
+        return ParquetFiles(self._patterns, "parquet")
 
     @cached_property
     def _columns(self) -> Columns:

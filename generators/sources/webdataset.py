@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from functools import cached_property
@@ -21,9 +20,9 @@ from variorum.generators.sources.reading.tars.classes import GivenClasses, found
 from variorum.generators.sources.reading.tars.facts import FactPaths
 from variorum.generators.sources.reading.tars.index import FLAWS, Entry
 from variorum.generators.sources.reading.tars.members import BadMember, Contents, MemberPath
-from variorum.generators.sources.reading.tars.remote import shown
 from variorum.generators.sources.reading.tars.set import TarSet
 from variorum.generators.sources.reading.tars.shards import Shard, find_shards
+from variorum.generators.sources.reading.urls import in_full
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Context, Source
@@ -157,7 +156,7 @@ class Webdataset(Source):
     def place(self) -> str:
         """The paths in full, and URLs without what may be a secret in them."""
         patterns = (self.shards,) if isinstance(self.shards, str) else self.shards
-        return f"webdataset shards={','.join(map(_in_full, patterns))}"
+        return f"webdataset shards={','.join(map(in_full, patterns))}"
 
     def _item(self, shard: Shard, entry: Entry, tar: Readable) -> Sample | Failure:
         if entry.flaw:
@@ -303,7 +302,3 @@ class Webdataset(Source):
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(info.id for info in self._classes)
-
-
-def _in_full(pattern: str) -> str:
-    return shown(pattern) if "://" in pattern else os.path.abspath(Path(pattern).expanduser())

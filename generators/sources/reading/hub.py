@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from variorum.generators.sources.reading.urls import one_line
 from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
@@ -56,7 +57,7 @@ class HubDataset:
                 name, name=self.config, revision=self.commit, data_files=self.data_files
             )
         except Exception as error:  # Hub, network, builder and file errors have no common base; each says what to do
-            raise SourceError(f"{self.where}: dataset {self.name!r} can't be opened: {_line(error)}") from error
+            raise SourceError(f"{self.where}: dataset {self.name!r} can't be opened: {one_line(error)}") from error
 
     @cached_property
     def files(self) -> Mapping[str, tuple[str, ...]]:
@@ -110,7 +111,7 @@ class HubTable:
         try:
             return self.dataset.builder.as_streaming_dataset(split=self.split)
         except Exception as error:  # an unknown split is a ValueError here and a KeyError there
-            raise SourceError(f"{self._what}: {_line(error)}") from error
+            raise SourceError(f"{self._what}: {one_line(error)}") from error
 
     @cached_property
     def features(self) -> Mapping[str, Any]:
@@ -235,8 +236,3 @@ def _undecoded(feature: Any) -> Any:
 def _folder(paths: Sequence[Path]) -> Path:
     """The folder that all of these files lie in."""
     return Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else 'no message'}"

@@ -18,8 +18,9 @@ from typing import Any
 import pyarrow as pa
 
 from variorum.generators.sources.reading import arrow
-from variorum.generators.sources.reading.parquet_open import File, find_files, first_line
+from variorum.generators.sources.reading.parquet_open import File, find_files
 from variorum.generators.sources.reading.rows import CATEGORIES
+from variorum.generators.sources.reading.urls import one_line
 from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
@@ -64,10 +65,8 @@ class ParquetFiles:
         first: tuple[str, str] | None = None
         for file in self.files:
             if file.schema.names.count(column) != 1:
-                known, number = (
-                    ", ".join(file.schema.names),
-                    "two columns" if column in file.schema.names else "no column",
-                )
+                number = "two columns" if column in file.schema.names else "no column"
+                known = ", ".join(file.schema.names)
                 raise SourceError(f"{self.where}: {number} {column!r} in {file.name}; there are: {known}")
             given = file.schema.field(column).type
             found = kind(given.value_type if pa.types.is_dictionary(given) else given)
@@ -122,7 +121,7 @@ class ParquetFiles:
         try:
             return file.version()
         except Exception as error:  # file systems have their own errors
-            raise SourceError(f"{self.where}: {file.name} can't be found: {first_line(error)}") from error
+            raise SourceError(f"{self.where}: {file.name} can't be found: {one_line(error)}") from error
 
     def places(self, start: int, stop: int) -> Iterator[tuple[File, int]]:
         """File and row in it of the rows `start` to `stop - 1`."""
@@ -146,7 +145,7 @@ class ParquetFiles:
                         for values in arrow.leaves(batch.column(column)):
                             found.update(values.unique().to_pylist())
             except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-                problem = f"column {column!r} of {file.name} can't be read: {first_line(error)}"
+                problem = f"column {column!r} of {file.name} can't be read: {one_line(error)}"
                 raise SourceError(f"{self.where}: {problem}") from None
         return found - {None}
 
@@ -173,7 +172,7 @@ class ParquetFiles:
                     at += 1
                     yield row
             except (OSError, pa.ArrowException) as error:
-                yield from [f"row group {group} of {file.name} can't be read: {first_line(error)}"] * (end - at)
+                yield from [f"row group {group} of {file.name} can't be read: {one_line(error)}"] * (end - at)
                 continue
             if at < size:
                 self._paused.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from variorum.generators.sources.reading.texts import split_name
+from variorum.generators.sources.reading.texts import split_of_path
+from variorum.generators.sources.reading.urls import one_line, shown, version_of
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import SourceError
 
@@ -20,11 +20,6 @@ BUFFER = 8 << 20
 """Bytes that are requested at a time."""
 FOOTERS = 16
 """Footers that are read at once; they lie in as many files, each perhaps far away."""
-VERSIONS = (
-    *("ETag", "etag", "blob_id", "md5Hash", "Content-MD5", "content_md5"),
-    *("LastModified", "last_modified", "mtime", "created"),
-)
-"""Where the file systems of fsspec say which version of a file they have, the surest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +40,7 @@ class File:
     @property
     def split(self) -> str:
         """The split that the file's name names, as in `train-00000-of-00001.parquet`, or else the folders above it."""
-        *folders, name = self.name.split("/")
-        named = {split_name(word) for word in re.split(r"[-._ 0-9]+", name.rpartition(".")[0])} - {""}
-        named = named or {split_name(folder) for folder in folders} - {""}
-        return named.pop() if len(named) == 1 else ""
+        return split_of_path(self.name)
 
     @property
     def local(self) -> bool:
@@ -60,7 +52,7 @@ class File:
     def version(self) -> list[Json]:
         """Its size, and which version of it there is. Raises any error of its file system."""
         known = self.system.info(self.path)
-        return [known.get("size"), next((str(known[key]) for key in VERSIONS if known.get(key)), "")]
+        return [known.get("size"), version_of(known)]
 
     def open(self) -> pq.ParquetFile:
         """The file, ready to be read."""
@@ -107,9 +99,9 @@ def _matches(pattern: str, where: str) -> list[tuple[Any, str]]:
         else:
             paths = [one for one in system.glob(path) if system.isfile(one)]
     except Exception as error:  # file systems have their own errors, and lack packages; each says what to do
-        raise SourceError(f"{where}: {pattern} can't be opened: {first_line(error)}") from error
+        raise SourceError(f"{where}: {shown(pattern)} can't be opened: {one_line(error)}") from error
     if not paths:
-        raise SourceError(f"{where}: no parquet file at {pattern}; give a file, a folder or a pattern")
+        raise SourceError(f"{where}: no parquet file at {shown(pattern)}; give a file, a folder or a pattern")
     return [(system, one) for one in sorted(paths)]
 
 
@@ -120,21 +112,15 @@ def _with_footer(file: File, where: str) -> File:
             groups = tuple(opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups))
             return replace(file, schema=opened.schema_arrow, groups=groups)
     except Exception as error:  # as above
-        raise SourceError(f"{where}: {file.name} can't be read as parquet: {first_line(error)}") from error
+        raise SourceError(f"{where}: {file.name} can't be read as parquet: {one_line(error)}") from error
 
 
 def _relative(urls: Sequence[str]) -> list[str]:
     """Paths from the folder that all of these lie in, without what follows a question mark."""
-    parts = [url.partition("?")[0].split("/") for url in urls]
+    parts = [shown(url).split("/") for url in urls]
     shared = 0
     for folder in zip(*(part[:-1] for part in parts), strict=False):
         if len(set(folder)) > 1:
             break
         shared += 1
     return ["/".join(part[shared:]) for part in parts]
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from variorum.schemas.annotations import Text
@@ -13,6 +15,9 @@ SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 """What Hugging Face's `datasets` takes for the name of a split, with the split that is meant."""
+
+
+WORD = re.compile(r"[^\W\d_]+")
 
 
 class BadText(ValueError):
@@ -39,6 +44,22 @@ def read_texts(value: Any, role: str = "caption") -> tuple[Text, ...]:
 def split_name(text: str) -> Split | Literal[""]:
     """The split that a name stands for: `val` is `validation`; `""` if it names none. Case doesn't matter."""
     return SPLIT_NAMES.get(text.casefold(), "")
+
+
+def split_of_path(name: str) -> Split | Literal[""]:
+    """The split in the words of a file's name (`instances_train2017.json`), else in the nearest folder that names one.
+
+    `""` if none does, or if the name has two (`train_test`).
+    """
+    *folders, file = name.split("/")
+    for part in (file.partition(".")[0], *reversed(folders)):
+        if found := _splits_in(WORD.findall(part)):
+            return found.pop() if len(found) == 1 else ""
+    return ""
+
+
+def _splits_in(words: Iterable[str]) -> set[Split]:
+    return {split for word in words if (split := split_name(word))}
 
 
 def text_of(value: Any) -> str:

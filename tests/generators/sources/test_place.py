@@ -25,7 +25,10 @@ HERE = Path.cwd()
         ({"name": "image_folder", "path": "p", "masks": "m", "licence": "MIT"}, f"image_folder path={HERE}/p"),
         ({"name": "imagenet", "path": "p"}, f"imagenet path={HERE}/p split=validation"),
         ({"name": "imagenet", "dataset": "me/d", "commit": "c"}, "imagenet dataset=me/d split=validation"),
-        ({"name": "parquet", "files": ["a", "s3://b/*.parquet"]}, "parquet files=['a', 's3://b/*.parquet']"),
+        (
+            {"name": "parquet", "files": ["/a", "s3://key:secret@b/*.parquet?token=x"]},
+            "parquet files=/a,s3://b/*.parquet",
+        ),
         ({"name": "samples", "stamps": "none"}, "samples"),
     ],
 )

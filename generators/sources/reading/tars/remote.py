@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from variorum.generators.sources.reading.tars.bytes import STEP, StreamedTar
+from variorum.generators.sources.reading.urls import one_line, shown, version_of
 from variorum.schemas.errors import SourceError
 
 AHEAD = 8 << 20
@@ -23,9 +23,6 @@ WAITS = (1.0, 4.0)
 """Seconds between attempts to read a range."""
 PATIENCE = 120.0
 """Seconds without any byte after which an HTTP host counts as gone. A whole shard may take as long as it takes."""
-QUERY = re.compile(r"\?[^\s'\"<>]+")
-TAGS = ("ETag", "blob_id", "checksum", "md5", "mtime", "LastModified", "Last-Modified", "last_modified", "created")
-"""What hosts say of a file that changes with its content, the surest first."""
 EXTRAS = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs"}
 """Packages that fsspec needs for a kind of URL."""
 
@@ -51,7 +48,7 @@ def describe(place: str) -> tuple[int | None, str]:
         fs, path = _filesystem(place)
         fs.invalidate_cache()
         info = fs.info(path)
-    return info.get("size"), next((f"{tag}={info[tag]}" for tag in TAGS if info.get(tag)), "")
+    return info.get("size"), version_of(info)
 
 
 @contextmanager
@@ -173,23 +170,10 @@ def _named(place: str) -> Iterator[None]:
         # fsspec raises this for whatever an HTTP host answers, and if there is no host
         why = error.__cause__
         missing = why is None or getattr(why, "status", 0) == HTTPStatus.NOT_FOUND
-        said = "there is no such file" if missing else f"can't be read: {_line(why)}"
+        said = "there is no such file" if missing else f"can't be read: {one_line(why)}"
         raise SourceError(f"{shown(place)}: {said}") from None
     except ImportError:
         package = EXTRAS.get(urlsplit(place).scheme, "a package")
         raise SourceError(f"{shown(place)}: {package} is needed to read it: pip install {package}") from None
     except Exception as error:  # hosts' errors have no common base
-        raise SourceError(f"{shown(place)}: can't be read: {_line(error)}") from error
-
-
-def _line(error: BaseException | None) -> str:
-    """An error in one line, without queries of URLs."""
-    return f"{type(error).__name__}: {QUERY.sub('', (str(error).splitlines() or [''])[0])}"
-
-
-def shown(place: str) -> str:
-    """A URL without user, password and query, which may be secrets; a path as it is."""
-    if "://" not in place:
-        return place
-    url = urlsplit(place)
-    return url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        raise SourceError(f"{shown(place)}: can't be read: {one_line(error)}") from error

@@ -5,17 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import posixpath
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from variorum.generators.sources.reading.tars.remote import matching_urls, shown
-from variorum.generators.sources.reading.texts import split_name
+from variorum.generators.sources.reading.tars.remote import matching_urls
+from variorum.generators.sources.reading.texts import split_name, split_of_path
+from variorum.generators.sources.reading.urls import shown
 from variorum.schemas.errors import SourceError
-
-WORD = re.compile(r"[A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,10 @@ def find_shards(patterns: Sequence[str], where: str) -> tuple[Shard, ...]:
     for members in groups.values():
         folder = posixpath.commonpath([posixpath.dirname(path) or "/" for path, _ in members])
         for path, place in members:
-            shard = Shard(name := posixpath.relpath(path, folder), place, _split(name, posixpath.basename(folder)))
+            name = posixpath.relpath(path, folder)
+            # data lie in folders with all kinds of names, so the common one counts only if it is called after a split
+            common = split_name(posixpath.basename(folder).strip("0123456789-_"))
+            shard = Shard(name, place, split_of_path(name) or common)
             other = found.setdefault(name, shard)
             if other is not shard:
                 raise SourceError(
@@ -108,17 +109,3 @@ def _braces(pattern: str, where: str) -> list[str]:
         return list(braceexpand(pattern))
     except ValueError:
         raise SourceError(f"{where}: shards: a brace of {shown(pattern)} has no partner") from None
-
-
-def _split(name: str, common: str) -> str:
-    """The split in a shard's name, else in the nearest of its folders that names one.
-
-    The folder that all shards share counts only if it is called after a split (`val`, `train2017`): data lie in folders
-    with all kinds of names.
-    """
-    *folders, file = name.split("/")
-    for part in (file.partition(".")[0], *reversed(folders)):
-        found = {split for word in WORD.findall(part) if (split := split_name(word))}
-        if found:
-            return found.pop() if len(found) == 1 else ""
-    return split_name(common.strip("0123456789-_"))
