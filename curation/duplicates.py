@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints
     from variorum.schemas.table import Table
 
+PROVED = np.array([layer in ("file", "pixels", "hash") for layer in LAYERS])
+"""By layer, whether it proves a copy; embeddings only find that pictures look alike."""
 LARGE = 50
 """Groups with more pictures than this are counted in the figures: a chain of copies may have joined different ones."""
 
@@ -34,7 +36,8 @@ LARGE = 50
 class Duplicates(Detector):
     """Groups of copies, and in each group the pictures that can go because a near copy stays."""
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
+    copies: ClassVar[str] = "copy_of"
     late: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})
 
     embedding: bool = True
@@ -78,6 +81,7 @@ class Duplicates(Detector):
         owner = prints.rank if self.within_source else np.unique(prints.source.astype(str), return_inverse=True)[1]
         group = groups(exact, links.i, links.j, owner, prints.rank)
         kept = keepers(exact, prints.sha256, links, owner, group, order)
+        keeper = table["id"][kept.keeper]
         return {
             "group": group,
             "group_size": np.bincount(group, minlength=len(group))[group],
@@ -86,7 +90,8 @@ class Duplicates(Detector):
             "keep": kept.keep,
             "flag": ~kept.keep,
             "score": likeness(kept.layer, kept.distance),
-            "keeper": table["id"][kept.keeper].tolist(),
+            "keeper": keeper.tolist(),
+            "copy_of": np.where(PROVED[kept.layer], keeper, "").tolist(),
             "copies": np.bincount(kept.keeper, minlength=len(group)) * kept.keep,
             "conflict": conflicts(group, prints.y),
             "cosine_cut": np.full(len(group), cut.cosine),

@@ -276,6 +276,9 @@ class Detector(Component):
     """Fields that `measure` doesn't read: changing them measures nothing again."""
     adds: ClassVar[Mapping[str, str]] = {}
     """Members that a release adds to its samples: file ending to the column with the bytes; all null for none."""
+    copies: ClassVar[str] = ""
+    """A column of `score` with the id of the picture that each is proved to be a copy of, `""` for none; a release of a
+    recipe with `splits` brings them to the same side. `""` for no such column."""
     needs_labels: ClassVar[bool] = False
     """Whether it can't work on an edition without labels."""
 

@@ -103,12 +103,20 @@ class Ledger(BaseModel):
     """The verdicts of all steps, before conflicts between them are settled."""
     members: dict[str, str] = {}
     """File endings that a release adds to every sample, each with the column that holds the content."""
+    copies: list[str] = []
+    """Columns with the id of the picture that each is proved to be a copy of."""
     counts: dict[str, dict[str, int]]
     """By action and reason, the number of pictures after settling."""
     figures: dict[str, dict[str, Any]]
     """By step, its figures for the card."""
     detectors: dict[str, Any] = {}
     """What the detectors flag, by class, and how far they agree; see `variorum.stages.agreement`."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Ledgers of older versions have no `copies`, and keep their digests."""
+        dumped: dict[str, Any] = handler(self)
+        return {name: value for name, value in dumped.items() if name != "copies" or value}
 
     def tables(self) -> list[ShardInfo]:
         """Every parquet file that it names."""

@@ -84,6 +84,9 @@ def decide(
         scored=columns.scored,
         verdicts=keep_verdicts(verdicts, store),
         members=added_members(steps, columns, store),
+        copies=[
+            f"{step.component_name()}.{step.copies}" for step in steps if isinstance(step, Detector) and step.copies
+        ],
         counts=action_counts(settled),
         figures=figures,
         detectors=detector_figures(table, manifest.classes),

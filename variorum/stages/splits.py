@@ -19,10 +19,6 @@ ORDER: tuple[Split, ...] = ("test", "validation")
 """Splits in the order in which they take their shares; `train` gets the rest."""
 DEFAULT: Split = "test"
 """Split of a picture whose source and recipe say nothing."""
-COPIES = "duplicates"
-"""The detector that finds copies."""
-UNPROVEN = "embedding"
-"""Its layer of pictures that only a model finds alike."""
 NONE = "none"
 """Configuration of the pictures without the field."""
 TAKEN = ("all", "quarantine", "default")
@@ -131,19 +127,20 @@ def check_value(field: str | None, name: str, value: Json, values: dict[str, Jso
 def moved_splits(manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verdict], store: Store) -> dict[str, Split]:
     """New split by photograph, for photographs that are copies of one on another side and stay in the release.
 
-    Only copies that the detector `duplicates` proved by their pixels or hashes count, also those of a picture that the
-    release drops. They get the split of the one whose turn comes first when splits are drawn. Nothing moves unless the
-    recipe has `splits`.
+    Only copies that a detector proved count (`Detector.copies`), also those of a picture that the release drops. They
+    get the split of the one whose turn comes first when splits are drawn. Nothing moves unless the recipe has `splits`.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    shares, scored = manifest.recipe.get("splits"), ledger.scored.get(COPIES)
-    if not shares or scored is None:
+    if not manifest.recipe.get("splits") or not ledger.copies:
         return {}
-    names = ["id", *(f"{COPIES}.{name}" for name in ("keeper", "flag", "layer"))]
-    copies = read_table(store, [scored], names).rename_columns(["id", "keeper", "flag", "layer"])
-    copies = copies.filter(pc.and_(copies["flag"], pc.not_equal(copies["layer"], UNPROVEN)))
+    parts = []
+    for column in ledger.copies:
+        scored = ledger.scored[column.partition(".")[0]]
+        parts.append(read_table(store, [scored], ["id", column]).rename_columns(["id", "keeper"]))
+    copies = pa.concat_tables(parts)
+    copies = copies.filter(pc.not_equal(copies["keeper"], ""))
     rows = read_table(store, manifest.rows, ["id", "photograph", "status", "split"])
     rows = rows.filter(pc.equal(rows["status"], "accepted"))
     ids = rows["id"].combine_chunks()
