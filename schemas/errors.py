@@ -3,6 +3,8 @@
     VariorumError                 one clear line for the user: what is wrong, the value, how to fix it
     ├── RecipeError               a recipe, an override or a component's field is wrong
     ├── SourceError               the data behind a source is missing or unusable
+    │   └── SourceChanged         it changed while it was read
+    ├── TemporaryError            a disk, a network or the machine failed; the same command may succeed
     ├── ModelUnavailable          a model's weights are missing or unusable here, or memory is too small
     ├── TooManyFailures           a unit failed past the recipe's failure rate
     └── StoreError                the store can't be written, read or trusted
@@ -25,6 +27,14 @@ class RecipeError(VariorumError):
 
 class SourceError(VariorumError):
     """The data behind a source is missing or unusable."""
+
+
+class SourceChanged(SourceError):
+    """The data isn't what the run was planned for: it changed, or went away, while the run went on."""
+
+
+class TemporaryError(VariorumError):
+    """A disk, a network or the machine failed for now; the same command may succeed later. Runners try again."""
 
 
 class ModelUnavailable(VariorumError):
