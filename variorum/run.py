@@ -79,7 +79,7 @@ def build(
 ) -> Manifest:
     """The recipe's sealed edition. `then` are components that will work on it; their models are checked too."""
     recipe, plan, store = job.recipe, job.plan, job.store
-    if done := sealed(recipe.dataset, recipe.version, plan.fingerprint, store):
+    if done := sealed(recipe.dataset, recipe.version, plan.fingerprint, store, progress):
         note_source(done, recipe.source, store)
         return done
     check_version(recipe.dataset, recipe.version, plan.fingerprint, store, recipe.source.place())
@@ -143,7 +143,7 @@ def release(
 ) -> Manifest:
     """Carry out a ledger, seal the release and make it the current one."""
     fingerprint = release_fingerprint(manifest, ledger)
-    if done := sealed(manifest.dataset, f"{manifest.version}-r{number}", fingerprint, job.store):
+    if done := sealed(manifest.dataset, f"{manifest.version}-r{number}", fingerprint, job.store, progress):
         set_current(manifest, number, job.store)
         return done
     receipts = complete(Release(job, manifest, ledger), runner, progress)

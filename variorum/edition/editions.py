@@ -18,7 +18,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from variorum.edition.records import to_json
 from variorum.edition.store import Store, hash_stream
+from variorum.machine.progress import QUIET, Progress
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
 
@@ -50,7 +52,7 @@ def read_manifest(dataset: str, version: str, store: Store) -> Manifest | None:
         CorruptShard: it can't be read, or belongs to another edition.
     """
     name = f"editions/{dataset}/{version}/manifest.json"
-    found = store.read_json(name, Manifest)
+    found = store.read_record(name, Manifest)
     if found and (found.dataset, found.version) != (dataset, version):
         other = f"{found.dataset}@{found.version}"
         raise CorruptShard(f"{store.root}/{name}: it is the manifest of {other}; delete it and run the recipe again")
@@ -83,7 +85,7 @@ def find(name: str, store: Store) -> Manifest:
 
 def current(manifest: Manifest, store: Store) -> Manifest:
     """The current release of an edition; the edition itself if it has none, or has changed since the release."""
-    pointer = store.read_json(beside(manifest, "current.json"), Current)
+    pointer = store.read_record(beside(manifest, "current.json"), Current)
     if pointer is None:
         return manifest
     released = resolve(f"{manifest.dataset}@{release_version(manifest, pointer.release)}", store)
@@ -93,7 +95,7 @@ def current(manifest: Manifest, store: Store) -> Manifest:
 
 def set_current(manifest: Manifest, number: int, store: Store) -> None:
     """Make a release of an edition the current one."""
-    store.put(beside(manifest, "current.json"), Current(release=number).model_dump_json().encode())
+    store.put_record(beside(manifest, "current.json"), Current(release=number))
 
 
 def release_version(manifest: Manifest, number: int) -> str:
@@ -118,7 +120,7 @@ def seal(manifest: Manifest, store: Store) -> Manifest:
     Raises:
         VersionDrift: the version is sealed already with other content, and isn't a `-dev` version.
     """
-    name, data = beside(manifest, "manifest.json"), manifest.model_dump_json(indent=1).encode()
+    name, data = beside(manifest, "manifest.json"), to_json(manifest)
     check_version(manifest.dataset, manifest.version, manifest.fingerprint, store)
     if not store.put_if_absent(name, data):
         check_version(manifest.dataset, manifest.version, manifest.fingerprint, store)
@@ -127,25 +129,30 @@ def seal(manifest: Manifest, store: Store) -> Manifest:
             manifest = sealed
         else:
             store.put(name, data)
-    link_data(manifest, store)
-    return manifest
+    linked = manifest
+    while True:
+        link_data(linked, store)
+        there = read_manifest(manifest.dataset, manifest.version, store)
+        if there is None or there == linked:
+            return manifest
+        linked = there  # another process sealed the same -dev version meanwhile, and its links may be older than ours
 
 
-def sealed(dataset: str, version: str, fingerprint: str, store: Store) -> Manifest | None:
-    """The edition of this version if it has this fingerprint and all of its files exist. Missing links are added.
+def sealed(dataset: str, version: str, fingerprint: str, store: Store, progress: Progress = QUIET) -> Manifest | None:
+    """The edition of this version if it has this fingerprint and all of its files are whole. Missing links are added.
 
-    With this, a run with nothing to do takes two requests, regardless of the number of units.
+    With this, a run with nothing to do takes a few requests, regardless of the number of units.
     """
     found = read_manifest(dataset, version, store)
-    if found is None or found.fingerprint != fingerprint or not whole(found, store):
+    if found is None or found.fingerprint != fingerprint or not whole(found, store, progress):
         return None
     link_data(found, store, only_missing=True)
     return found
 
 
-def whole(manifest: Manifest, store: Store) -> bool:
-    """Whether every file that the manifest names exists with the right size."""
-    return store.listing().holds(files_of(manifest))
+def whole(manifest: Manifest, store: Store, progress: Progress = QUIET) -> bool:
+    """Whether every file that the manifest names is there as it was written."""
+    return store.whole(files_of(manifest), progress)
 
 
 def files_of(manifest: Manifest) -> list[tuple[ShardInfo, str]]:
@@ -198,7 +205,7 @@ def folder_of(manifest: Manifest, store: Store) -> str:
 
 
 def beside(manifest: Manifest, name: str) -> str:
-    """Name of a file in the edition's folder, for `Store.put` and `Store.read_json`."""
+    """Name of a file in the edition's folder, for `Store.put` and `Store.read_record`."""
     return f"editions/{manifest.dataset}/{manifest.version}/{name}"
 
 
@@ -210,10 +217,7 @@ def write_beside(manifest: Manifest, name: str, data: bytes, store: Store) -> st
 
 def read_beside(manifest: Manifest, name: str, store: Store) -> bytes | None:
     """A file beside the manifest, or None."""
-    try:
-        return bytes(store.fs.cat_file(f"{folder_of(manifest, store)}/{name}"))
-    except FileNotFoundError:
-        return None
+    return store.read(beside(manifest, name))
 
 
 # ── readable names ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,7 +246,7 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
     """
     folder, wanted = folder_of(manifest, store), _readable(manifest)
     with store.explained():
-        store.fs.makedirs(f"{folder}/data", exist_ok=True)
+        store.make_folder(f"{folder}/data")
         found = _readable_found(folder, store)
         for name in found - set(wanted):
             with suppress(FileNotFoundError):  # another process is sealing the same -dev version
@@ -251,7 +255,7 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
                 with suppress(OSError):  # the folder of a configuration, unless it has other files
                     os.rmdir(Path(folder, name).parent)
         for name in {"data", *(name.rpartition("/")[0] for name in wanted)}:
-            store.fs.makedirs(f"{folder}/{name}", exist_ok=True)
+            store.make_folder(f"{folder}/{name}")
         for name, (info, suffix) in wanted.items():
             if store.local:
                 _link(store.object(info, suffix), Path(folder, name), store)
@@ -260,9 +264,10 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
 
 
 def _link(target: str, name: Path, store: Store) -> None:
-    if name.exists() and os.path.samefile(target, name):
-        return
-    name.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        if os.path.samefile(target, name):
+            return
+    store.make_folder(str(name.parent))
     with store.temporary(".link") as link:
         try:
             os.link(target, link)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from variorum.edition.editions import beside, folder_of
+from variorum.edition.records import to_json
 from variorum.edition.store import Store
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Ledger, Manifest
@@ -19,8 +20,8 @@ class Curation(BaseModel):
     """The result of a curation."""
 
     ledger: int
-    digest: str
-    """Of the ledger. If the edition's folder has been deleted, the number may belong to another ledger."""
+    of: str
+    """Digest of the ledger. If the edition's folder has been deleted, the number may belong to another ledger."""
 
 
 def put_ledger(manifest: Manifest, ledger: Ledger, store: Store) -> int:
@@ -31,7 +32,7 @@ def put_ledger(manifest: Manifest, ledger: Ledger, store: Store) -> int:
         if there.digest() == mine:
             return number
         number += 1
-    while not store.put_if_absent(_name(manifest, number), ledger.model_dump_json(indent=1).encode()):
+    while not store.put_if_absent(_name(manifest, number), to_json(ledger)):
         there = _read(manifest, number, store)
         if there is not None and there.digest() == mine:
             return number
@@ -74,18 +75,18 @@ def put_queue(manifest: Manifest, number: int, queue: str, store: Store) -> None
 
 def put_curation(key: str, number: int, ledger: Ledger, store: Store) -> None:
     """Record the ledger of a curation; `key` is the digest of all that decides it."""
-    store.put(f"curations/{key}.json", Curation(ledger=number, digest=ledger.digest()).model_dump_json().encode())
+    store.put_record(f"curations/{key}.json", Curation(ledger=number, of=ledger.digest()))
 
 
 def kept_curation(key: str, manifest: Manifest, store: Store) -> tuple[int, Ledger] | None:
     """The recorded ledger of a curation, if the ledger, its queue and all of its tables exist."""
-    kept = store.read_json(f"curations/{key}.json", Curation)
+    kept = store.made_record(f"curations/{key}.json", Curation)
     ledger = _read(manifest, kept.ledger, store) if kept else None
-    if kept is None or ledger is None or ledger.digest() != kept.digest:
+    if kept is None or ledger is None or ledger.digest() != kept.of:
         return None
     if not store.fs.exists(f"{store.root}/{_queue_name(manifest, kept.ledger)}"):
         return None
-    return (kept.ledger, ledger) if store.listing().holds((info, ".parquet") for info in ledger.tables()) else None
+    return (kept.ledger, ledger) if store.whole((info, ".parquet") for info in ledger.tables()) else None
 
 
 def _name(manifest: Manifest, number: int) -> str:
@@ -97,4 +98,4 @@ def _queue_name(manifest: Manifest, number: int) -> str:
 
 
 def _read(manifest: Manifest, number: int, store: Store) -> Ledger | None:
-    return store.read_json(_name(manifest, number), Ledger)
+    return store.read_record(_name(manifest, number), Ledger)

@@ -5,50 +5,50 @@
     measures/<key>.json             the same for tables of measurements and scores
     editions/<name>/<version>/      manifest.json, the card, ledgers/, and data/ linking to the shards under readable
                                     names; see `variorum.edition.editions`
-    tmp/                            files being written; swept when their process is gone
+    tmp/                            files being written; swept when their process is gone, see `variorum.machine.lease`
+    damaged/                        what was found damaged and has been made again
 
 A file is written as a temporary file, synced, and renamed to the hash of its content. Then its receipt is written,
 unless there is one: the loser of a race takes the winner's receipt. After a `kill -9` at any point, the same command
 completes the store.
+
+A disk may damage what was written well. So each process hashes an object before it relies on it for the first time.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
+import logging
 import os
-import secrets
-import socket
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.shards import naming
 from variorum.machine.cache import cache_dir
-from variorum.machine.progress import Advance
+from variorum.machine.lease import Lease, sweep
+from variorum.machine.progress import QUIET, Advance, Progress
+from variorum.machine.steady import may_pass, passing
 from variorum.schemas.errors import CorruptShard, StoreError
 from variorum.schemas.manifest import Receipt, ShardInfo
 
+log = logging.getLogger(__name__)
+
 M = TypeVar("M", bound=BaseModel)
-_counter = itertools.count()
-_PROCESS = f"{secrets.token_hex(4)}."
-"""Distinguishes this process from an earlier one with the same id; in containers every process may have id 1."""
+File = tuple[ShardInfo, str]
+"""An object and its suffix, `.tar` or `.parquet`."""
 
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Sizes of a store's objects at one moment, by file name."""
-
-    sizes: Mapping[str, int]
-
-    def holds(self, files: Iterable[tuple[ShardInfo, str]]) -> bool:
-        """Whether all of these files, each with its suffix, exist with the right size."""
-        return all(self.sizes.get(info.sha256 + suffix) == info.size for info, suffix in files)
+FEW = 16
+"""Up to so many objects are looked up one by one; a listing takes as long as the store is large."""
+LONG = 1 << 30
+"""Bytes from which hashing is worth a progress report."""
 
 
 class Store:
@@ -57,35 +57,40 @@ class Store:
     Args:
         url: the store's folder or URL; a writable store is created if missing.
         writable: False for a store that is only read, which may be on a read-only disk.
+        trust: whether objects count as intact when they have the right size, without hashing them.
 
     Raises:
         StoreError: it can't be created or written. Checked here rather than after the work.
     """
 
-    def __init__(self, url: str, *, writable: bool = True) -> None:
+    def __init__(self, url: str, *, writable: bool = True, trust: bool = False) -> None:
         import fsspec.core
 
         if not url.strip():
             raise StoreError("a store needs a folder or a URL, not an empty name; the default is `store`")
-        self.url = url
+        self.url, self.writable, self.trust = url, writable, trust
+        self._intact: set[str] = set()
+        """Names of objects whose content this process has hashed or written."""
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url, use_listings_cache=False)  # others write too
         except (ValueError, ImportError) as error:
             raise StoreError(f"store {url}: {error}; give a folder or a URL that fsspec knows") from None
         self.local = Path(self.root) if "file" in _protocols(self.fs) else None
         self.scratch = (self.local or cache_dir() / "stores" / hashlib.sha256(url.encode()).hexdigest()[:16]) / "tmp"
+        self._lease = Lease(self.scratch)
+        self._inside: set[Path] = set()
+        """Folders that are known to lie in the store."""
         if not writable:
             return
         try:
-            self.scratch.mkdir(parents=True, exist_ok=True)
             with self.temporary(".probe") as probe:
                 probe.write_bytes(b"")
             if not self.local:
                 self.fs.pipe_file(f"{self.root}/.probe", b"")
+            sweep(self.scratch)
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise StoreError(f"store {url}: can't be written ({why}); choose another place with --store") from error
-        self._sweep()
 
     def can_write(self) -> bool:
         """Whether this process may write here, as far as known without trying."""
@@ -100,14 +105,13 @@ class Store:
         Errors of files in the store are explained. Errors of other files, raised by code in the `with` block, are
         passed on.
         """
-        name = f"{socket.gethostname()}-{os.getpid()}-{_PROCESS}{next(_counter)}{suffix}"
-        path = self.scratch / name
-        try:
-            with self.explained(only_inside=True):
-                self.scratch.mkdir(parents=True, exist_ok=True)
+        with self.explained(only_inside=True):
+            path = self._lease.acquire(suffix)
+            try:
+                self._check_inside(path.parent)
                 yield path
-        finally:
-            path.unlink(missing_ok=True)
+            finally:
+                self._lease.release(path)
 
     def keep(self, path: Path, *, sha256: str, samples: int) -> ShardInfo:
         """Move a finished, synced file to its place by content; this replaces a damaged one."""
@@ -116,11 +120,12 @@ class Store:
         with self.explained():
             if self.local:
                 final = Path(target)
-                final.parent.mkdir(parents=True, exist_ok=True)
+                self.make_folder(str(final.parent))
                 path.replace(final)
                 _sync_folder(final.parent)
             else:
                 self.fs.put_file(str(path), target)
+        self._intact.add(info.sha256 + path.suffix)
         return info
 
     def keep_bytes(self, data: bytes, suffix: str, *, samples: int) -> ShardInfo:
@@ -129,57 +134,146 @@ class Store:
             _write_synced(path, data)
             return self.keep(path, sha256=hashlib.sha256(data).hexdigest(), samples=samples)
 
-    def path(self, info: ShardInfo, suffix: str = ".tar") -> Path:
-        """A local path to an object, downloaded and checked first when the store is remote.
+    def path(self, info: ShardInfo, suffix: str = ".tar", *, check: bool = True) -> Path:
+        """A local path to an object, downloaded first when the store is remote.
+
+        Args:
+            info: of the object.
+            suffix: of the object.
+            check: whether to hash the content, at its first use in this process. Not needed by readers of single
+                samples, which check those.
 
         Raises:
-            CorruptShard: it is missing, or its size or downloaded content doesn't match its name.
+            CorruptShard: it is missing, or isn't what its name says.
         """
         target = self.object(info, suffix)
-        if self.local:
-            local = Path(target)
-        else:
-            local = self.scratch.parent / "objects" / (info.sha256 + suffix)
-            if not local.exists():
-                local.parent.mkdir(parents=True, exist_ok=True)
-                with self.temporary(suffix) as path:
+        local = Path(target) if self.local else self._downloaded(info, suffix)
+        if not check and _size(local) == info.size:
+            return local
+        size = _size(local)
+        if not self._sound(local, info, suffix):
+            found = "no file" if size is None else f"{size} bytes where {info.size} bytes should be"
+            found = "damaged: its content doesn't match its name" if size == info.size else found
+            raise CorruptShard(f"{target}: {found}; run the recipe again to remake it")
+        return local
+
+    def _downloaded(self, info: ShardInfo, suffix: str) -> Path:
+        """This machine's copy of a remote object; a damaged one is downloaded again."""
+        local = self.scratch.parent / "objects" / (info.sha256 + suffix)
+        if not local.exists() or not self._sound(local, info, suffix):
+            target = self.object(info, suffix)
+            local.parent.mkdir(parents=True, exist_ok=True)
+            with self.temporary(suffix) as path:
+                try:
                     self.fs.get_file(target, str(path))
-                    if hash_file(path) != info.sha256:
-                        raise CorruptShard(
-                            f"{target}: downloaded content doesn't match its name; delete it and run the recipe again"
-                        )
-                    path.replace(local)
-        if not local.exists() or local.stat().st_size != info.size:
-            found = f"{local.stat().st_size} bytes" if local.exists() else "no file"
-            raise CorruptShard(f"{local}: {found} where {info.size} bytes should be; run the recipe again to remake it")
+                except FileNotFoundError:
+                    raise CorruptShard(f"{target}: no file; run the recipe again to remake it") from None
+                if hash_file(path) != info.sha256:
+                    raise CorruptShard(
+                        f"{target}: downloaded content doesn't match its name; delete it and run the recipe again"
+                    )
+                path.replace(local)
+            self._intact.add(info.sha256 + suffix)
         return local
 
     def damaged(self, info: ShardInfo, suffix: str, why: object) -> CorruptShard:
-        """The error for an object that can't be read. Removes the object if its content doesn't match its name."""
-        path = self.path(info, suffix)
-        if hash_file(path) == info.sha256:
-            return CorruptShard(f"{path}: can't be read ({why}), though it is as it was written")
-        path.unlink()
-        return CorruptShard(f"{path}: was damaged ({why}) and is removed; run the same command again to remake it")
-
-    def has(self, files: Iterable[tuple[ShardInfo, str]]) -> bool:
-        """Whether all of these files, each with its suffix, exist with the right size; one request per file."""
+        """The error for an object that can't be read. Moves the object aside if its content doesn't match its name."""
+        self._intact.discard(info.sha256 + suffix)
+        trust, self.trust = self.trust, False
         try:
-            return all(self.fs.size(self.object(info, suffix)) == info.size for info, suffix in files)
-        except FileNotFoundError:
-            return False
+            path = self.path(info, suffix)
+        except CorruptShard as error:
+            return error
+        finally:
+            self.trust = trust
+        return CorruptShard(f"{path}: can't be read ({why}), though it is as it was written")
 
-    def listing(self) -> Listing:
-        """Names and sizes of all objects, found in one request rather than one per object."""
-        folder = f"{self.root}/objects"
+    def whole(self, files: Iterable[File], progress: Progress = QUIET) -> bool:
+        """Whether all of these objects are there as they were written; see `sound`."""
+        wanted = list(files)
+        return self.sound(wanted, progress).issuperset(info.sha256 + suffix for info, suffix in wanted)
+
+    def sound(self, files: Iterable[File], progress: Progress = QUIET, *, check: bool = True) -> set[str]:
+        """Names of those objects that are there as they were written; without `check`, of those with the right size.
+
+        Objects in a local store are hashed, each once per process. A damaged one is moved to `damaged/`, so that it
+        counts as missing and is made again. Of a remote store only sizes are compared, because it has its own checks.
+        """
+        wanted = {info.sha256 + suffix: (info, suffix) for info, suffix in files}
+        sizes = self._sizes(wanted)
+        there = {name for name, (info, _) in wanted.items() if sizes.get(name) == info.size}
+        if not self.local or not check:
+            return there
+        todo = [name for name in wanted if name in sizes and name not in self._intact]
+        long = not self.trust and sum(sizes[name] for name in todo) > LONG
+        if long:
+            progress.start("checking finished files", len(todo))
+
+        def is_sound(name: str) -> bool:
+            info, suffix = wanted[name]
+            found = self._sound(Path(self.object(info, suffix)), info, suffix)
+            if long:
+                progress.advance(1)
+            return found
+
+        if todo:
+            with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+                there -= {name for name, good in zip(todo, pool.map(is_sound, todo), strict=True) if not good}
+        return there
+
+    def _sizes(self, wanted: Iterable[str]) -> dict[str, int]:
+        """Sizes of those of these objects that exist; from one listing if there are many."""
+        folder, names = f"{self.root}/objects", list(wanted)
+        found: dict[str, int] = {}
+        if len(names) <= FEW:
+            for name in names:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    path = f"{folder}/{name}"
+                    found[name] = os.lstat(path).st_size if self.local else int(self.fs.size(path))
+            return found
         if not self.local:
-            found = self.fs.find(folder, detail=True)
-            return Listing({str(path).rsplit("/", 1)[-1]: int(info["size"]) for path, info in found.items()})
+            listed = self.fs.find(folder, detail=True)
+            return {str(path).rsplit("/", 1)[-1]: int(info["size"]) for path, info in listed.items()}
         try:
             with os.scandir(folder) as entries:
-                return Listing({entry.name: entry.stat().st_size for entry in entries})
+                return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+
+    def _sound(self, path: Path, info: ShardInfo, suffix: str) -> bool:
+        """Whether a local file is the object. Any other file there is moved aside."""
+        name = info.sha256 + suffix
+        try:
+            status = path.lstat()
         except FileNotFoundError:
-            return Listing({})
+            return False
+        if stat.S_ISREG(status.st_mode) and status.st_size == info.size:
+            if self.trust or name in self._intact:
+                return True
+            with self.explained(reading=True), path.open("rb") as file:
+                status, sha256 = os.fstat(file.fileno()), hash_stream(file)
+            if sha256 == info.sha256:
+                self._intact.add(name)
+                return True
+        if self.writable or not self.local:
+            self._move_aside(path, status)
+        return False
+
+    def _move_aside(self, path: Path, seen: os.stat_result) -> None:
+        """Move a damaged file out of the way, unless another process has replaced it with a good one meanwhile."""
+        aside = self.scratch.parent / "damaged" / path.name
+        with self.explained():
+            self._check_inside(path.parent)
+            self._check_inside(aside.parent)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.replace(aside)
+            except FileNotFoundError:
+                return
+            if aside.lstat().st_ino != seen.st_ino:
+                aside.replace(path)
+                return
+        log.warning("%s was damaged and has to be made again; the damaged file is now %s", path, aside)
 
     def hash(self, info: ShardInfo, suffix: str, advance: Advance = lambda _: None) -> str:
         """sha256 of an object in the store itself, not of a local copy.
@@ -202,40 +296,59 @@ class Store:
 
     def receipt(self, unit: str) -> Receipt | None:
         """The unit's receipt, or None. Doesn't check that its files exist."""
-        return self.read_json(f"units/{unit}.json", Receipt)
+        return self.made_record(f"units/{unit}.json", Receipt)
 
     def put_receipt(self, receipt: Receipt) -> Receipt:
         """Store a receipt, which marks its unit as done. If another process was first, returns that one's receipt."""
-        name = f"units/{receipt.unit}.json"
-        if self.put_if_absent(name, receipt.model_dump_json(indent=1).encode()):
+        name, data = f"units/{receipt.unit}.json", to_json(receipt)
+        if self.put_if_absent(name, data):
             return receipt
         winner = self.receipt(receipt.unit)
-        if winner is None or not self.has(winner.files()):  # its files have been deleted since
-            self.put(name, receipt.model_dump_json(indent=1).encode())
+        if winner is None or not self.whole(winner.files()):  # its files have been deleted since
+            self.put(name, data)
             return receipt
         return winner
 
     def table(self, key: str) -> ShardInfo | None:
         """The table stored under a key, or None. Doesn't check that its file exists."""
-        return self.read_json(f"measures/{key}.json", ShardInfo)
+        return self.made_record(f"measures/{key}.json", ShardInfo)
 
     def put_table(self, key: str, info: ShardInfo) -> None:
         """Store under a key which table belongs to it."""
-        self.put(f"measures/{key}.json", info.model_dump_json().encode())
+        self.put_record(f"measures/{key}.json", info)
 
     # ── small files ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def read_json(self, name: str, kind: type[M]) -> M | None:
+    def put_record(self, name: str, record: BaseModel) -> None:
+        """Store a record as a small JSON file."""
+        self.put(name, to_json(record))
+
+    def read_record(self, name: str, kind: type[M]) -> M | None:
         """A small JSON file under the store's root as a model, or None. Raises CorruptShard for other content."""
         path = f"{self.root}/{name}"
-        try:
-            data = self.fs.cat_file(path)
-        except FileNotFoundError:
+        data = self.read(name)
+        if data is None:
             return None
         try:
-            return kind.model_validate_json(data)
-        except ValidationError:
-            raise CorruptShard(f"{path}: not a {kind.__name__.lower()}; delete it and run the recipe again") from None
+            return parse(data, kind)
+        except BadRecord as error:
+            raise CorruptShard(f"{path}: {error}; delete it and run the recipe again") from None
+
+    def made_record(self, name: str, kind: type[M]) -> M | None:
+        """`read_record` for a file that can be made again: a damaged one counts as missing."""
+        try:
+            return self.read_record(name, kind)
+        except CorruptShard as error:
+            log.warning("%s", error.args[0].replace("delete it and run the recipe again", "it is made again"))
+            return None
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a small file, or None."""
+        try:
+            with self.explained(reading=True):
+                return bytes(self.fs.cat_file(f"{self.root}/{name}"))
+        except FileNotFoundError:
+            return None
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write a small file unless it exists; returns whether it was written."""
@@ -248,7 +361,7 @@ class Store:
             return True
         final = Path(path)
         with self.temporary(".json") as temp:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            self.make_folder(str(final.parent))
             _write_synced(temp, data)
             try:
                 os.link(temp, final)
@@ -265,25 +378,30 @@ class Store:
             return
         final = Path(path)
         with self.temporary(".part") as temp:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            self.make_folder(str(final.parent))
             _write_synced(temp, data)
             temp.replace(final)
         _sync_folder(final.parent)
 
-    def _sweep(self) -> None:
-        """Remove unfinished files of this host's processes that have ended."""
-        host = socket.gethostname()
-        for path in self.scratch.iterdir():
-            owner, _, token = path.name.rpartition("-")
-            owner, _, pid = owner.rpartition("-")
-            if owner != host or not pid.isdigit():
-                continue
-            ours = int(pid) == os.getpid()
-            if not token.startswith(_PROCESS) if ours else not _alive(int(pid)):
-                path.unlink(missing_ok=True)
+    def make_folder(self, folder: str) -> None:
+        """Create a folder of the store, unless it exists. Raises StoreError if links lead out of the store."""
+        if self.local:
+            self._check_inside(Path(folder))  # before, as a folder could be created outside
+        self.fs.makedirs(folder, exist_ok=True)
+
+    def _check_inside(self, folder: Path) -> None:
+        if folder in self._inside:
+            return
+        root = self.scratch.parent
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise StoreError(
+                f"store {self.url}: {folder} leads out of the store through a link; nothing is written there: remove "
+                f"the link, or link the whole store"
+            )
+        self._inside.add(folder)
 
     @contextmanager
-    def explained(self, *, only_inside: bool = False) -> Iterator[None]:
+    def explained(self, *, only_inside: bool = False, reading: bool = False) -> Iterator[None]:
         """Turn an `OSError` of the store into a StoreError that says what to do; other errors are passed on."""
         try:
             yield
@@ -296,7 +414,11 @@ class Store:
             elif (
                 isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS
             ):
+                if reading:
+                    raise StoreError(f"store {self.url}: {error.filename} can't be read ({error.strerror})") from error
                 why = f"can't be written ({error.strerror}); choose another place with --store"
+            elif may_pass(error):
+                raise passing(f"store {self.url}", error) from error
             else:
                 raise
             raise StoreError(f"store {self.url}: {why}") from error
@@ -337,11 +459,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _alive(pid: int) -> bool:
+def _size(path: Path) -> int | None:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return None

@@ -26,6 +26,7 @@ from variorum.edition.tables import (
 )
 from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance
+from variorum.machine.steady import changed
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Source
@@ -85,14 +86,17 @@ class Build:
         Decoding, any generators, and encoding with writing each have a thread; bounded queues join them.
 
         Raises:
+            SourceChanged: the data isn't what the unit was planned for.
             TooManyFailures: more than `max_failure_rate` of the unit's source samples had a failure.
             VariorumError: the error of a component or of the store.
         """
         recipe, ctx, store = self.job.recipe, self.job.ctx, self.job.store
         done = store.receipt(part.key)
-        if done and store.has(done.files()):  # another process has made it meanwhile
+        if done and store.whole(done.files()):  # another process has made it meanwhile
             advance(part.samples)
             return done
+        if part.key not in self.job.plan.keys:  # planned in another process, from other data or models
+            raise changed(f"source {recipe.source.component_name()}", "this process plans other units")
         began = time.time(), time.process_time()
         index = {info.id: position for position, info in enumerate(recipe.source.classes(ctx))}
         form = {

@@ -44,9 +44,14 @@ class Estimate:
 
 def estimate(job: Job) -> Estimate:
     """Size, memory and time of a run, from receipts of the dataset's editions in the store."""
-    store, plan, files = job.store, job.plan, job.store.listing()
-    receipts = {unit.key: store.receipt(unit.key) for unit in plan.units}
-    kept = {key: receipt for key, receipt in receipts.items() if receipt and files.holds(receipt.files())}
+    store, plan = job.store, job.plan
+    receipts = {unit.key: receipt for unit in plan.units if (receipt := store.receipt(unit.key))}
+    there = store.sound((file for receipt in receipts.values() for file in receipt.files()), check=False)
+    kept = {
+        key: receipt
+        for key, receipt in receipts.items()
+        if all(info.sha256 + suffix in there for info, suffix in receipt.files())
+    }
     earlier = list(kept.values()) or _earlier(job.recipe.dataset, store)
     samples = sum(receipt.stop - receipt.start for receipt in earlier)
     if not samples:

@@ -36,14 +36,21 @@ class Job:
         store: a store, or its folder or URL.
         profile: which table of models stands behind the aliases.
         ctx: used in place of the profile's models and this machine's cache.
+        trust: whether to rely on finished files without hashing them first; see `Store`.
     """
 
     def __init__(
-        self, recipe: Recipe, store: Store | str, profile: Profile = "embedded", *, ctx: Context | None = None
+        self,
+        recipe: Recipe,
+        store: Store | str,
+        profile: Profile = "embedded",
+        *,
+        ctx: Context | None = None,
+        trust: bool = False,
     ) -> None:
         self.recipe = recipe
         self.profile = profile
-        self.store = Store(store) if isinstance(store, str) else store
+        self.store = Store(store, trust=trust) if isinstance(store, str) else store
         self.ctx = ctx or open_context(recipe, profile)
 
     @cached_property
@@ -64,13 +71,13 @@ class Job:
         return next(one for one in (*self.recipe.curate, *self.recipe.evaluate) if one.component_name() == name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reopened, (json.dumps(self.recipe.dump()), self.store.url, self.profile)
+        return reopened, (json.dumps(self.recipe.dump()), self.store.url, self.profile, self.store.trust)
 
 
 @cache
-def reopened(recipe: str, store: str, profile: Profile) -> Job:
+def reopened(recipe: str, store: str, profile: Profile, trust: bool) -> Job:
     """The job with these plain values, one per process."""
-    return Job(Recipe.parse(json.loads(recipe)), store, profile)
+    return Job(Recipe.parse(json.loads(recipe)), store, profile, trust=trust)
 
 
 def models(profile: Profile) -> ModelTable:

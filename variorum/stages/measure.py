@@ -131,7 +131,7 @@ class Measure:
         kept = {
             name: info
             for name, key in part.keys.items()
-            if (info := store.table(key)) and store.has([(info, ".parquet")])
+            if (info := store.table(key)) and store.whole([(info, ".parquet")])
         }
         todo = [measurer for measurer in self.measurers if measurer.component_name() not in kept]
         if not todo:

@@ -44,6 +44,8 @@ class Plan:
     classes: tuple[ClassInfo, ...]
     models: dict[str, str]
     filters: tuple[str, ...]
+    keys: frozenset[str]
+    """Of the units."""
 
 
 def plan(recipe: Recipe, ctx: Context) -> Plan:
@@ -82,4 +84,4 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
         for start, stop in ((start, min(start + step, size)) for start in range(0, size, step))
     )
     fingerprint = digest([recipe.fingerprint(), [unit.key for unit in units]])
-    return Plan(units, size, fingerprint, classes, models, tuple(filters))
+    return Plan(units, size, fingerprint, classes, models, tuple(filters), frozenset(unit.key for unit in units))

@@ -145,7 +145,7 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
         CorruptShard: the edition's unit has lost files; building it again restores them.
     """
     done = store.receipt(part.key)
-    if done and store.has(done.files()):
+    if done and store.whole(done.files()):
         return done
     table = read_table(store, [part.receipt.rows])
     rows = table.to_pylist()

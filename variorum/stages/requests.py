@@ -62,7 +62,7 @@ def keep_requests(recipe: Recipe, ctx: Context, store: Store, progress: Progress
         return None
     key = requests_key(recipe, ctx)
     kept = store.table(key)
-    if kept and store.has([(kept, ".parquet")]):
+    if kept and store.whole([(kept, ".parquet")]):
         return kept
     import pyarrow as pa
     import pyarrow.parquet as pq

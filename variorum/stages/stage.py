@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from variorum.machine.progress import QUIET, Advance, Progress
-from variorum.schemas.errors import StoreError
+from variorum.schemas.errors import StoreError, TemporaryError
 from variorum.schemas.manifest import Receipt, Tables
 from variorum.stages.job import Job
 
 log = logging.getLogger(__name__)
 
-FEW = 4
-"""Up to so many parts, files are looked up one by one: a listing takes as long as the store is large."""
+STOPS = (StoreError, TemporaryError)
+"""Errors after which further parts would fail alike."""
 
 
 class Part(Protocol):
@@ -75,14 +75,18 @@ class Runner(Protocol):
 
 
 def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> list[R]:
-    """The results of all parts, in order: those in the store, and the others made by the runner."""
+    """The results of all parts, in order: those in the store, and the others made by the runner.
+
+    A part whose files are damaged is made again.
+    """
     parts, store = stage.parts(), stage.job.store
-    there = store.listing().holds if len(parts) > FEW else store.has
-    found: dict[str, R] = {}
-    for part in parts:
-        result = stage.kept(part)
-        if result is not None and there(result.files()):
-            found[part.key] = result
+    kept_parts = {part.key: result for part in parts if (result := stage.kept(part)) is not None}
+    sound = store.sound((file for result in kept_parts.values() for file in result.files()), progress)
+    found = {
+        key: result
+        for key, result in kept_parts.items()
+        if all(info.sha256 + suffix in sound for info, suffix in result.files())
+    }
     todo = [part for part in parts if part.key not in found]
     kept = sum(part.samples for part in parts if part.key in found)
     progress.start(stage.doing, sum(part.samples for part in parts), kept)
@@ -99,7 +103,7 @@ class Threads:
     workers: int = 1
 
     def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
-        """See `Runner.map`. When the store fails (a full disk), parts that haven't begun are skipped."""
+        """See `Runner.map`. When the store or the machine fails (a full disk), parts that haven't begun are skipped."""
         results: dict[int, R] = {}
         errors: list[Exception] = []
         with ThreadPoolExecutor(self.workers) as pool:
@@ -112,7 +116,7 @@ class Threads:
                         if errors:  # the first is raised
                             log.error("%s", error)
                         errors.append(error)
-                        if isinstance(error, StoreError):
+                        if isinstance(error, STOPS):
                             break  # as_completed would wait for the cancelled parts forever
             finally:
                 pool.shutdown(cancel_futures=True)

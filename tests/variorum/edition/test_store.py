@@ -1,8 +1,9 @@
 import contextlib
+import errno
 import hashlib
+import json
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -78,20 +79,23 @@ def test_a_receipt_comes_back(store):
 def test_a_lost_or_cut_object_means_not_done(store):
     made = store.put_receipt(receipt(store))
     shard = f"{store.root}/objects/{made.shards['test'].sha256}.tar"
-    assert store.has(made.files())
-    assert store.listing().holds(made.files())
+    others = [(ShardInfo(sha256=f"{n:064x}", size=1, samples=1), ".tar") for n in range(20)]
+    rows = {f"{made.rows.sha256}.parquet"}
+    assert store.whole(made.files())
+    assert store.sound([*made.files(), *others]) == rows | {f"{made.shards['test'].sha256}.tar"}
     store.fs.pipe_file(shard, b"short")
-    assert not store.has(made.files())
-    assert not store.listing().holds(made.files())
-    store.fs.rm_file(shard)
-    assert not store.has(made.files())
-    assert not store.listing().holds(made.files())
-    with pytest.raises((CorruptShard, FileNotFoundError)):
+    assert not store.whole(made.files())
+    assert store.sound([*made.files(), *others]) == rows
+    if store.fs.exists(shard):
+        store.fs.rm_file(shard)
+    assert not store.whole(made.files())
+    assert store.sound([*made.files(), *others]) == rows
+    with pytest.raises(CorruptShard, match="no file; run the recipe again"):
         store.path(made.shards["test"])
     again = store.put_receipt(receipt(store, who=2))  # the same content, made again
     assert again == made
     assert store.receipt("u") == made
-    assert store.has(made.files())
+    assert store.whole(made.files())
     assert list(read_shard(store.path(made.shards["test"]))) == [("a", {"png": b"x"})]
 
 
@@ -103,17 +107,123 @@ def test_a_receipt_that_names_lost_objects_gives_way(store):
     assert store.receipt("u") == other
 
 
-def test_a_receipt_that_is_no_receipt_is_named(store):
-    store.fs.makedirs(f"{store.root}/units", exist_ok=True)
-    store.fs.pipe_file(f"{store.root}/units/u.json", b'{"unit": "u"')
-    with pytest.raises(CorruptShard, match=r"units/u.json: not a receipt; delete it"):
-        store.receipt("u")
+@pytest.mark.parametrize("change", [lambda data: data[:9], lambda data: data.replace(b'"stop": 1', b'"stop": 2')])
+def test_a_damaged_receipt_is_made_again_and_said(store, change, caplog):
+    made = store.put_receipt(receipt(store))
+    path = f"{store.root}/units/u.json"
+    data = store.fs.cat_file(path)
+    assert change(data) != data
+    store.fs.pipe_file(path, change(data))
+    assert store.receipt("u") is None
+    assert "units/u.json" in caplog.text
+    assert "it is made again" in caplog.text
+    assert store.put_receipt(made) == made
+    assert store.receipt("u") == made
+
+
+def flip(path: Path, place: int = 600) -> None:
+    """Change one bit and nothing else that can be seen from outside."""
+    status, data = path.stat(), bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_flipped_bit_is_noticed_by_the_next_process_and_moved_aside(local, caplog):
+    made = local.put_receipt(receipt(local))
+    shard = local.path(made.shards["test"])
+    flip(shard)
+    assert Store(local.url, trust=True).whole(made.files())
+    reader = Store(local.url, writable=False)
+    assert not reader.whole(made.files())
+    with pytest.raises(CorruptShard, match=r"its content doesn't match its name; run the recipe again"):
+        reader.path(made.shards["test"])
+    assert shard.exists()  # a reader moves nothing
+    assert not caplog.text
+    store = Store(local.url)
+    assert not store.whole(made.files())
+    assert not shard.exists()
+    assert hash_file(Path(local.url, "damaged", shard.name)) != made.shards["test"].sha256
+    assert "was damaged and has to be made again" in caplog.text
+    receipt(store)
+    assert Store(local.url).whole(made.files())
+
+
+def test_an_object_is_hashed_once_in_a_process(local, monkeypatch):
+    made = local.put_receipt(receipt(local))
+    store, hashed = Store(local.url), []
+    monkeypatch.setattr("variorum.edition.store.hash_stream", lambda file: hashed.append(file) or "")
+    assert local.whole(made.files())  # it wrote them itself
+    assert hashed == []
+    assert not store.whole(made.files())
+    assert len(hashed) == 2
+
+
+def test_a_good_object_that_took_a_damaged_ones_place_stays(local):
+    made = local.put_receipt(receipt(local))
+    shard = local.path(made.shards["test"])
+    before = shard.stat()
+    data = shard.read_bytes()
+    shard.unlink()
+    (shard.parent / "other").write_bytes(b"keeps the old inode from being used again")
+    (shard.parent / "new").write_bytes(data)
+    (shard.parent / "new").replace(shard)
+    if shard.stat().st_ino == before.st_ino:
+        pytest.skip("this file system uses inodes again at once")
+    Store(local.url)._move_aside(shard, before)
+    assert shard.read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", ["link", "loop", "folder", "fifo"])
+def test_an_object_that_is_no_file_is_damaged(local, tmp_path, kind):
+    made = local.put_receipt(receipt(local))
+    shard = local.path(made.shards["test"])
+    outside = tmp_path / "outside.tar"
+    outside.write_bytes(shard.read_bytes())
+    shard.unlink()
+    if kind == "fifo":
+        os.mkfifo(shard)
+    elif kind == "folder":
+        shard.mkdir()
+    else:
+        shard.symlink_to(outside if kind == "link" else shard)
+    with pytest.raises(CorruptShard):
+        Store(local.url, writable=False).path(made.shards["test"])
+    store = Store(local.url)
+    assert not store.whole(made.files())
+    receipt(store)
+    assert store.whole(made.files())
+    assert outside.exists()
+
+
+@pytest.mark.parametrize("folder", ["objects", "units", "tmp", "damaged", "editions"])
+def test_nothing_is_written_through_a_link_that_leads_out(tmp_path, folder):
+    store = Store(str(tmp_path / "store"))
+    made = manifest(store)
+    seal(made, store)
+    outside = tmp_path / "outside"
+    inside = Path(store.url, folder)
+    if inside.exists():
+        inside.rename(outside)
+    else:
+        outside.mkdir()
+    inside.symlink_to(outside)
+    before = sorted(path for path in outside.rglob("*"))
+    flip(next(Path(store.url, "objects").glob("*.tar")))
+
+    def write_everywhere() -> None:
+        again = Store(store.url)
+        again.whole([(made.shards["test"][0], ".tar"), (made.rows[0], ".parquet")])
+        seal(manifest(again, b"z", "2.0.0"), again)
+
+    with pytest.raises(StoreError, match=rf"{folder}.* leads out of the store through a link"):
+        write_everywhere()
+    assert sorted(path for path in outside.rglob("*")) == before
 
 
 def test_the_manifest_of_another_edition_is_refused(store):
     sealed = seal(manifest(store), store)
-    other = sealed.model_copy(update={"dataset": "e"})
-    store.put("editions/d/1.0.0/manifest.json", other.model_dump_json().encode())
+    store.put_record("editions/d/1.0.0/manifest.json", sealed.model_copy(update={"dataset": "e"}))
     with pytest.raises(CorruptShard, match=r"is the manifest of e@1\.0\.0; delete it"):
         resolve("d@1.0.0", store)
 
@@ -339,32 +449,99 @@ def test_errors_of_other_files_are_not_blamed_on_the_store(local, tmp_path):
 # ── temp files ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def gone() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+HOLD = """
+import sys
+from variorum.edition.store import Store
+with Store(sys.argv[1]).temporary(".tar") as path:
+    path.write_bytes(b"x")
+    print(path.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(store: Store, *before: str) -> tuple[subprocess.Popen, str]:
+    """A process that writes a temporary file, and the file's name."""
+    command = [*before, sys.executable, "-c", HOLD, store.url]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().strip()
 
 
 def test_only_what_dead_processes_left_is_swept(local):
-    host = socket.gethostname()
-    dead, alive = local.scratch / f"{host}-{gone()}-ab.3.tar", local.scratch / f"{host}-{os.getppid()}-ab.0.tar"
-    elsewhere, foreign = local.scratch / f"other-host-{gone()}-ab.1.tar", local.scratch / "notes.txt"
-    earlier = local.scratch / f"{host}-{os.getpid()}-00000000.0.tar"  # a process of this number, before this one
-    for path in (dead, alive, elsewhere, foreign, earlier):
-        path.write_bytes(b"")
+    foreign = local.scratch / "notes.txt"
+    foreign.write_bytes(b"")
+    process, name = holder(local)
     with local.temporary(".tar") as mine:
         mine.write_bytes(b"")
         Store(local.url)
-        assert sorted(local.scratch.iterdir()) == sorted([alive, elsewhere, foreign, mine])
+        assert {mine.name, name, "notes.txt"} < {path.name for path in local.scratch.iterdir()}
+        process.kill()
+        process.communicate()
+        assert (local.scratch / name).exists()
+        Store(local.url)
+        assert not (local.scratch / name).exists()
+        assert mine.exists()
+    assert list(local.scratch.iterdir()) == [foreign]
 
 
-def test_a_number_used_again_does_not_meet_old_files(local):
-    """In a container every process may have the same number, and the one before may have been killed."""
-    code = "import variorum.edition.store as s, sys\nwith s.Store(sys.argv[1]).temporary('.tar') as path: print(path)"
-    out = subprocess.run([sys.executable, "-c", code, local.url], capture_output=True, text=True, check=True)
-    pid = out.stdout.rsplit("/", 1)[-1].rsplit("-", 2)[1]
+def test_another_process_namespace_sweeps_nothing_that_is_alive(local):
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("namespaces can't be made here")
     with local.temporary(".tar") as mine:
-        assert Path(out.stdout.strip()).name.replace(f"-{pid}-", f"-{os.getpid()}-") != mine.name
+        mine.write_bytes(b"")
+        process, name = holder(local, *apart)
+        assert mine.exists()
+        Store(local.url)
+        assert (local.scratch / name).exists()
+        process.communicate("")
+    assert list(local.scratch.iterdir()) == []
+
+
+def test_without_locks_only_old_files_are_swept(local, monkeypatch):
+    monkeypatch.setattr("variorum.machine.lease.fcntl.flock", no_locks)
+    young, old = local.scratch / f"{'a' * 16}.lock", local.scratch / f"{'b' * 16}.lock"
+    files = [young, old, local.scratch / f"{'a' * 16}-1.tar", local.scratch / f"{'b' * 16}-1.tar"]
+    for path in files:
+        path.write_bytes(b"")
+    for path in (files[1], files[3]):
+        os.utime(path, (0, 0))
+    Store(local.url)
+    assert sorted(local.scratch.iterdir()) == sorted([files[0], files[2]])
+
+
+def no_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_a_forked_child_has_names_and_a_lease_of_its_own(local):
+    with local.temporary(".tar") as mine:
+        mine.write_bytes(b"parent")
+        read, write = os.pipe()
+        if not (child := os.fork()):
+            with local.temporary(".tar") as own:
+                own.write_bytes(b"child")
+                os.write(write, own.name.encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(read, 100).decode().split("-")[0] != mine.name.split("-")[0]
+        assert mine.read_bytes() == b"parent"
+        Store(local.url)
+        assert mine.exists()
+    os.close(read), os.close(write)
+    assert list(local.scratch.iterdir()) == []
+
+
+def test_many_threads_share_a_lease(local):
+    def write(number: int) -> str:
+        with local.temporary(".tar") as path:
+            path.write_bytes(b"%d" % number)
+            Store(local.url)
+            assert path.read_bytes() == b"%d" % number
+            return path.name
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(write, range(64)))) == 64
+    assert list(local.scratch.iterdir()) == []
 
 
 def test_a_temporary_is_removed_whatever_happens(local):
@@ -376,7 +553,8 @@ def test_a_temporary_is_removed_whatever_happens(local):
 
 def test_a_manifest_cannot_name_a_file_outside_the_store(store):
     sealed = seal(manifest(store), store)
-    text = sealed.model_dump_json().replace(sealed.rows[0].sha256, "../../../precious")
-    store.put("editions/d/1.0.0/manifest.json", text.encode())
-    with pytest.raises(CorruptShard, match=r"manifest\.json: not a manifest; delete it"):
+    foreign = sealed.model_dump(mode="json")
+    foreign["rows"][0]["sha256"] = "../../../precious"
+    store.put("editions/d/1.0.0/manifest.json", json.dumps(foreign).encode())
+    with pytest.raises(CorruptShard, match=r"manifest\.json: not a manifest \(rows\.0\.sha256: .*; delete it"):
         resolve("d@1.0.0", store)

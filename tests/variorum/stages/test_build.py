@@ -19,7 +19,7 @@ from variorum.edition.store import Store, hash_file
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
 from variorum.run import Job, Threads, build
-from variorum.schemas.errors import CorruptShard, SourceError, StoreError, TooManyFailures, VersionDrift
+from variorum.schemas.errors import CorruptShard, SourceChanged, SourceError, StoreError, TooManyFailures, VersionDrift
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build, seal_edition
 
@@ -286,6 +286,36 @@ def test_evaluate_names_a_damaged_shard(photos, store):
     path.write_bytes(path.read_bytes()[:-512])
     with pytest.raises(CorruptShard, match="bytes should be; run the recipe again"):
         list(shard_samples(info, job))
+
+
+def test_a_unit_that_another_process_planned_from_other_data_is_not_made(photos, store, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "copy")
+    planned = Build(Job(recipe(folder), store)).parts()
+    shutil.copy(folder / "coffee" / "0.jpg", folder / "coffee" / "1.jpg")
+    with pytest.raises(SourceChanged, match="has changed since the run began"):
+        Build(Job(recipe(folder), store)).make(planned[0], nothing)
+    assert store.receipt(planned[0].key) is None
+
+
+def test_the_links_of_a_dev_version_are_those_of_its_manifest_after_a_race(photos, store, monkeypatch):
+    """Another process seals the same version between this one's manifest and its links."""
+    from variorum.edition import editions as module
+
+    first, second = recipe(photos, version="1.0.0-dev"), recipe(photos, version="1.0.0-dev", limit=4)
+    link, raced = module.link_data, []
+
+    def slow(manifest, where, **options):
+        if not raced:
+            raced.append(None)
+            raced[0] = made(second, store)
+        link(manifest, where, **options)
+
+    made(recipe(photos, version="2.0.0"), store), made(recipe(photos, version="3.0.0", limit=4), store)  # the units
+    monkeypatch.setattr(module, "link_data", slow)
+    made(first, store)
+    there = resolve("d@1.0.0-dev", store)
+    assert there == raced[0]
+    assert verify(there, store) == []
 
 
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,47 @@
+"""Small JSON files of a store: receipts, manifests, ledgers. Each states the digest of its content.
+
+So a changed or damaged file is noticed even where it can still be read. Files without a digest, of older versions, are
+accepted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from variorum.schemas.canonical import digest
+
+M = TypeVar("M", bound=BaseModel)
+DIGEST = "digest"
+
+
+class BadRecord(ValueError):
+    """The bytes aren't the record that they should be; the message is part of a line."""
+
+
+def to_json(record: BaseModel) -> bytes:
+    """A record as JSON, with its digest as the first key."""
+    content = record.model_dump(mode="json")
+    return json.dumps({DIGEST: digest(content), **content}, indent=1, ensure_ascii=False).encode()
+
+
+def parse(data: bytes, kind: type[M]) -> M:
+    """The record in a file from `to_json`. Raises BadRecord."""
+    noun = kind.__name__.lower()
+    try:
+        content = from_json(data, allow_inf_nan=False)
+        stated = content.pop(DIGEST, None) if isinstance(content, dict) else None
+        if stated is not None and stated != digest(content):
+            raise BadRecord(f"this {noun} has changed: its content doesn't have the digest that it states")
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part)[:40] for part in first["loc"][:4])
+        raise BadRecord(f"not a {noun}" + (f" ({place}: {first['msg'][:200]})" if place else "")) from None
+    except BadRecord:
+        raise
+    except (ValueError, TypeError, RecursionError):
+        raise BadRecord(f"not a {noun}") from None
