@@ -6,6 +6,7 @@ Sample k of a class is the same however many there are, so a larger set contains
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from variorum.generators.sources.imagenet import class_infos
+from variorum.machine.steady import read_file, steady
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
@@ -93,13 +95,14 @@ def read_classes(table: str) -> tuple[ClassInfo, ...]:
 
     Raises:
         SourceError: the file can't be read, lacks a column or is empty, or two classes have the same id or name.
+        TemporaryError: the disk, the network or the machine failed.
     """
     shipped = Path(__file__).with_name("fashion_mnist_classes.csv")
     path = shipped if table == "fashion_mnist" else Path(table).expanduser()
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+        text = steady(lambda: read_file(path), path).decode("utf-8")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(
             f"class_names: table {table!r} can't be read ({error}); give imagenet, fashion_mnist, or a CSV file"
         ) from None

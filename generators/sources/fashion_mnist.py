@@ -16,8 +16,9 @@ from pydantic import Field
 
 from variorum.generators.sources.class_names import read_classes
 from variorum.generators.sources.reading.idx import read_idx
-from variorum.machine.file_hashes import file_hashes
-from variorum.schemas.canonical import Json, digest
+from variorum.machine.file_hashes import pin_files
+from variorum.machine.steady import Pinned, check_pinned, gone, steady
+from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import ENHANCED, Failure, Sample, source_id
@@ -45,9 +46,7 @@ class FashionMnist(Source):
 
     def pin(self, ctx: Context) -> str:
         """Digest of the part's two files."""
-        self._need()
-        hashes: list[Json] = [*file_hashes(self.path, [path.absolute() for path in self._files])]
-        return digest(hashes)
+        return digest([pinned.sha256 for pinned in self._pins])
 
     def size(self, ctx: Context) -> int:
         """Pictures of the part, limited by `per_class`."""
@@ -80,17 +79,20 @@ class FashionMnist(Source):
     def _files(self) -> tuple[Path, Path]:
         return idx_files(FILES[self.part], self.path)
 
-    def _need(self) -> None:
-        if missing := [path for path in self._files if not path.is_file()]:
-            raise SourceError(
-                f"fashion_mnist: {missing[0]} is missing; install Debian's package dataset-fashion-mnist, or set path "
-                f"to the folder of the IDX files"
-            )
+    @cached_property
+    def _pins(self) -> tuple[Pinned, ...]:
+        pins = pin_files(self.path, [path.absolute() for path in self._files])
+        for path, pinned in zip(self._files, pins, strict=True):
+            if pinned.why:
+                raise SourceError(
+                    f"fashion_mnist: {path} can't be read ({pinned.why}); install Debian's package "
+                    f"dataset-fashion-mnist, or set path to the folder of the IDX files"
+                )
+        return tuple(pins)
 
     @cached_property
     def _data(self) -> tuple[Pixels, Ints]:
-        self._need()
-        images, labels = (read_idx(path) for path in self._files)
+        images, labels = (_read(path, pinned) for path, pinned in zip(self._files, self._pins, strict=True))
         classes = len(read_classes("fashion_mnist"))
         if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) >= classes:
             raise SourceError(f"fashion_mnist: the files in {self.path} don't match each other; download them again")
@@ -103,6 +105,16 @@ class FashionMnist(Source):
         if self.per_class is None:
             return np.arange(len(labels))
         return np.sort(np.concatenate([np.flatnonzero(labels == k)[: self.per_class] for k in np.unique(labels)]))
+
+
+def _read(path: Path, pinned: Pinned) -> Pixels:
+    """The array in a file, which must be the pinned one. Raises SourceChanged or TemporaryError."""
+    try:
+        values = steady(lambda: read_idx(path), path, readable=True)
+    except OSError as error:
+        raise gone(path, path, error) from error
+    check_pinned(path, pinned, path)
+    return values
 
 
 def idx_files(prefix: str, folder: Path) -> tuple[Path, Path]:

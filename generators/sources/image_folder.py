@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,12 +13,16 @@ from typing import ClassVar, Literal
 from variorum.generators.sources.imagenet import class_infos, is_wnid
 from variorum.generators.sources.reading.folder import (
     Picture,
+    Pins,
     find_pictures,
+    is_picture,
+    list_folder,
     outline_picture,
     pin_pictures,
     read_picture,
 )
-from variorum.generators.sources.reading.metadata import Metadata
+from variorum.generators.sources.reading.listing import Listing
+from variorum.generators.sources.reading.metadata import FILES, Metadata
 from variorum.generators.sources.reading.objects import BoxFormat
 from variorum.generators.sources.reading.rows import RowValues, described, with_objects
 from variorum.generators.sources.reading.texts import split_name
@@ -67,8 +70,11 @@ class ImageFolder(Source):
     """Licence of pictures without one in a metadata file: an SPDX id or the terms in a few words."""
 
     def pin(self, ctx: Context) -> str:
-        """Digest of relative paths and contents, masks and metadata files included; hashes are cached."""
-        return pin_pictures(self.path, self._found, self._metadata.paths)
+        """Digest of relative paths and contents, masks and metadata files included; hashes are cached.
+
+        `read` of the same object gives what is pinned here, or raises SourceChanged.
+        """
+        return self._pins.digest
 
     def size(self, ctx: Context) -> int:
         """Pictures in the folder, and those that metadata files name in vain."""
@@ -79,17 +85,21 @@ class ImageFolder(Source):
 
         A picture that metadata files name in vain is a `Failure` too. One that they should name and don't has the
         reason `no_metadata`.
+
+        Raises:
+            SourceChanged: a file isn't what was pinned.
+            TemporaryError: the disk, the network or the machine failed, or the folder is gone.
         """
         for position, picture in enumerate(self._pictures[start:stop], start):
             values = self._metadata.values(position)
             sample = self._bare(picture, values)
             if place := self._metadata.missing.get(picture.key):
-                why = f"{place} names {picture.key}, but there is no such picture"
-                if os.path.lexists(picture.file):
-                    why = f"{place} names {picture.key}, which is hidden, a link, or has no ending of a picture"
-                yield sample.failure("unreadable", why)
+                why = "but there is no such picture"
+                if not is_picture(picture.key) or any(part.startswith(".") for part in picture.key.split("/")):
+                    why = "which is hidden or has no ending of a picture"
+                yield sample.failure("unreadable", f"{place} names {picture.key}, {why}")
                 continue
-            item = read_picture(picture, sample)
+            item = read_picture(picture, sample, self._pins)
             if values is None or isinstance(item, Failure):
                 yield item
                 continue
@@ -125,11 +135,19 @@ class ImageFolder(Source):
 
     @cached_property
     def _found(self) -> tuple[Picture, ...]:
-        return find_pictures(self.path, self.masks, "image_folder")
+        return find_pictures(self._listing, self.masks, "image_folder")
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return list_folder(self.path, "image_folder", also=FILES if self.metadata == "auto" else ())
 
     @cached_property
     def _metadata(self) -> Metadata:
-        return Metadata(self.path, self._found, "image_folder", read=self.metadata == "auto")
+        return Metadata(self._listing, self._found, "image_folder", read=self.metadata == "auto")
+
+    @cached_property
+    def _pins(self) -> Pins:
+        return pin_pictures(self.path, self._found, self._metadata.pins)
 
     @property
     def _pictures(self) -> tuple[Picture, ...]:

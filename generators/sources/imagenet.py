@@ -21,9 +21,12 @@ from pydantic import model_validator
 
 from variorum.generators.sources.reading.folder import (
     Picture,
+    Pins,
     find_pictures,
+    list_folder,
     outline_picture,
     pin_pictures,
+    read_mask,
     read_picture,
 )
 from variorum.generators.sources.reading.hub import HubDataset, HubTable
@@ -137,7 +140,7 @@ class ImageNet(Source):
 
     def pin(self, ctx: Context) -> str:
         """Digest of the pictures and masks, or of the dataset's files."""
-        return pin_pictures(self.path, self._pictures) if self.path else self._table.dataset.pin([self.split])
+        return self._pins.digest if self.path else self._table.dataset.pin([self.split])
 
     def size(self, ctx: Context) -> int:
         """Pictures in the folder, or rows of the split."""
@@ -159,9 +162,13 @@ class ImageNet(Source):
         for picture in self._pictures[start:stop]:
             wnid = picture.file.parent.name
             bare = outline_picture(picture, source="imagenet", labels=(wnid,), licence=self.licence)
-            sample = read_picture(picture, bare)
+            sample = read_picture(picture, bare, self._pins)
             if isinstance(sample, Sample) and picture.mask is not None:
-                binary = _class_ids(bytes(sample.extras["mask.png"])) == self._own_id(wnid)
+                try:
+                    binary = _class_ids(bytes(sample.extras["mask.png"])) == self._own_id(wnid)
+                except UndecodableImage as error:
+                    yield bare.failure("bad_mask", str(error))
+                    continue
                 if not binary.any():
                     yield bare.failure("no_mask", "its class isn't in the mask")
                     continue
@@ -208,7 +215,7 @@ class ImageNet(Source):
     @cached_property
     def _pictures(self) -> tuple[Picture, ...]:
         assert self.path is not None
-        pictures = find_pictures(self.path, self.masks, "imagenet")
+        pictures = find_pictures(list_folder(self.path, "imagenet"), self.masks, "imagenet")
         for picture in pictures:
             if not is_wnid(picture.file.parent.name):
                 raise SourceError(
@@ -216,6 +223,11 @@ class ImageNet(Source):
                     f"(n01440764/); for a flat folder or other classes use the source image_folder"
                 )
         return pictures
+
+    @cached_property
+    def _pins(self) -> Pins:
+        assert self.path is not None
+        return pin_pictures(self.path, self._pictures)
 
     @cached_property
     def _table(self) -> HubTable:
@@ -242,9 +254,9 @@ class ImageNet(Source):
         if wnid not in self._own_ids:
             votes: Counter[int] = Counter()
             for picture in self._pictures:
-                if picture.file.parent.name == wnid and picture.mask is not None and picture.mask.is_file():
-                    with suppress(UndecodableImage):
-                        ids, counts = np.unique(_class_ids(picture.mask.read_bytes()), return_counts=True)
+                if picture.file.parent.name == wnid and picture.masked:
+                    with suppress(UndecodableImage, OSError):
+                        ids, counts = np.unique(_class_ids(read_mask(picture, self._pins)), return_counts=True)
                         areas = {int(i): int(n) for i, n in zip(ids, counts, strict=True) if i not in (0, IGNORE)}
                         if areas:
                             votes[max(areas, key=lambda number: (areas[number], -number))] += 1

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from variorum.generators.sources.imagenet import class_infos
-from variorum.machine.file_hashes import file_hashes
-from variorum.pixels import decode, encode_png
+from variorum.machine.file_hashes import pin_files
+from variorum.machine.steady import Pinned, check_pinned, read_pinned, stamp_of, steady
+from variorum.pixels import decode, encode_png, open_header
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
@@ -96,10 +96,7 @@ class Samples(Source):
 
     def pin(self, ctx: Context) -> str:
         """Digest of the files that the samples are made from."""
-        root = stamps_folder() or Path()
-        files = [_photograph(key) for key in self._photographs] + [root / key for key in self._stamps]
-        files += [_package_file(plate.package, plate.path) for plate in PLATES] if self._stamps else []
-        return digest([[*self._photographs, *self._stamps], list(file_hashes(root, files))])
+        return digest([[*self._photographs, *self._stamps], [pinned.sha256 for pinned in self._pins.values()]])
 
     def size(self, ctx: Context) -> int:
         """Number of photographs and composites."""
@@ -110,12 +107,20 @@ class Samples(Source):
         return class_infos()
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples; composites with `mask.png`, the cut-out's alpha, and `plate.png`, the picture without the object."""
+        """Samples; composites with `mask.png`, the cut-out's alpha, and `plate.png`, the picture without the object.
+
+        Raises:
+            SourceChanged: a file isn't what was pinned.
+            TemporaryError: the disk or the machine failed.
+        """
+        for file in self._plates:
+            check_pinned(file, self._pins[file], file)
         items = [*self._photographs.items(), *self._stamps.items()]
         for position, (key, wnid) in enumerate(items[start:stop], start):
             identity = source_id("samples", key)
             if position < len(self._photographs):
-                data = _photograph(key).read_bytes()
+                file = _photograph(key)
+                data = read_pinned(file, self._pins[file], file)
                 yield Sample(
                     identity,
                     data,
@@ -125,13 +130,12 @@ class Samples(Source):
                     digital_source_type=CAPTURED,
                 )
                 continue
-            root = stamps_folder()
-            assert root is not None
+            file = self._root / key
             origin = f"tuxpaint-stamps {key}"
             try:
-                with Image.open(root / key) as image:
-                    stamp = np.asarray(image.convert("RGBA"))
-            except OSError as error:
+                image = open_header(read_pinned(file, self._pins[file], file), 1)
+                stamp = np.asarray(image.convert("RGBA"))
+            except (OSError, ValueError, SyntaxError) as error:
                 yield Failure(identity, "", "failed", "unreadable", labels=(wnid,), origin=origin, detail=str(error))
                 continue
             picture, mask, plate, terms = compose(stamp, key)
@@ -157,14 +161,31 @@ class Samples(Source):
     @cached_property
     def _stamps(self) -> dict[str, str]:
         """Key to wnid, in order."""
-        root = stamps_folder() if self.stamps != "none" else None
-        found = {key: wnid for key, wnid in stamp_table().items() if root and (root / key).is_file()}
+        there = stamps_folder() is not None and self.stamps != "none"
+        files = {key: self._root / key for key in stamp_table()} if there else {}
+        found = {key: stamp_table()[key] for key, file in files.items() if steady(file.is_file, file)}
         if self.stamps == "required" and not found:
             raise SourceError(
                 "samples: the Tux Paint stamps are missing; install tuxpaint-stamps-default, set VARIORUM_STAMPS to "
                 "their folder, or set stamps to auto"
             )
         return found
+
+    @cached_property
+    def _root(self) -> Path:
+        return stamps_folder() or Path()
+
+    @cached_property
+    def _plates(self) -> tuple[Path, ...]:
+        """The files that backgrounds are cut from."""
+        return tuple(_package_file(plate.package, plate.path) for plate in PLATES) if self._stamps else ()
+
+    @cached_property
+    def _pins(self) -> dict[Path, Pinned]:
+        """What the samples are made from."""
+        files = [_photograph(key) for key in self._photographs] + [self._root / key for key in self._stamps]
+        files += self._plates
+        return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))
 
 
 def stamps_folder() -> Path | None:
@@ -217,7 +238,8 @@ def _crop(plate: Plate, rng: np.random.Generator) -> Pixels:
     left, top, right, bottom = plate.region
     x = left + int(rng.integers(0, right - left - plate.side + 1))
     y = top + int(rng.integers(0, bottom - top - plate.side + 1))
-    cut = _picture(plate.package, plate.path)[y : y + plate.side, x : x + plate.side]
+    file = _package_file(plate.package, plate.path)
+    cut = _picture(file, stamp_of(file.stat()))[y : y + plate.side, x : x + plate.side]
     if rng.integers(2):
         cut = cut[:, ::-1]
     how = cv2.INTER_AREA if plate.side > FRAME else cv2.INTER_CUBIC
@@ -226,8 +248,8 @@ def _crop(plate: Plate, rng: np.random.Generator) -> Pixels:
 
 
 @lru_cache(maxsize=8)
-def _picture(package: str, path: str) -> Pixels:
-    return decode(_package_file(package, path).read_bytes())
+def _picture(file: Path, _stamp: tuple[int, ...]) -> Pixels:
+    return decode(file.read_bytes())
 
 
 def _photograph(name: str) -> Path:

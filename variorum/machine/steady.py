@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,12 +79,60 @@ def steady(attempt: Callable[[], T], what: object, *, readable: bool = False) ->
 
 def passing(what: object, error: BaseException) -> TemporaryError:
     """The error for something that can't be read now but perhaps later."""
-    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        why += "; raise the limit with `ulimit -n`"
+        said += "; raise the limit with `ulimit -n`"
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        said += "; if that stays, the disk can't read this file: remove it or put it back from a copy"
     return TemporaryError(
-        f"{what}: can't be read now ({why}); finished work is kept: run the same command again when this is over"
+        f"{printable(what)}: can't be read now ({said}); finished work is kept: run the same command again when this "
+        f"is over"
     )
+
+
+def printable(what: object) -> str:
+    """Text in one line: in names of files, line breaks and bytes that are no text are shown as escapes."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(what))
+
+
+# ── files alone ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
+
+def open_file(path: Path) -> BufferedReader:
+    """A file opened for reading. What isn't one is never waited for, as opening a FIFO would.
+
+    Raises:
+        OSError: it can't be opened, or it is a folder, a FIFO, a socket or a device.
+    """
+    _check_kind(path.stat().st_mode)  # opening a device can have effects
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _check_kind(os.fstat(descriptor).st_mode)
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file. Raises as `open_file` does."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def hash_content(path: Path) -> str:
+    """sha256 of a file. Raises as `open_file` does."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_kind(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"it is a {KINDS.get(stat.S_IFMT(mode), 'special file')}, not a file")
 
 
 # ── files that were pinned ───────────────────────────────────────────────────────────────────────────────────────────
@@ -95,10 +145,12 @@ class Pinned:
     Attributes:
         sha256: of the content; `""` if it couldn't be read for a reason of its own, such as its permissions.
         stamp: from `stamp_of`; `()` if unknown.
+        why: why it couldn't be read, such as `Permission denied`; `""` if it could, or if that is unknown.
     """
 
     sha256: str
     stamp: tuple[int, ...] = ()
+    why: str = ""
 
 
 def stamp_of(status: os.stat_result) -> tuple[int, int, int, int]:
@@ -115,14 +167,14 @@ def read_pinned(path: Path, pinned: Pinned, what: object) -> bytes:
         what: the file's name, for errors.
 
     Raises:
-        OSError: it can't be read, and couldn't when it was pinned.
+        OSError: it can't be read, and couldn't when it was pinned, for the same reason.
         SourceChanged: its content is another, or it was readable and isn't, or the other way round.
         TemporaryError: the disk, the network or the machine failed, or the file's folder is gone.
     """
     try:
-        data = steady(path.read_bytes, what, readable=bool(pinned.sha256))
+        data = steady(lambda: read_file(path), what, readable=bool(pinned.sha256))
     except OSError as error:
-        if pinned.sha256:
+        if pinned.sha256 or (pinned.why and why(error) != pinned.why):
             raise gone(path, what, error) from error
         raise
     if hashlib.sha256(data).hexdigest() != pinned.sha256:
@@ -130,41 +182,57 @@ def read_pinned(path: Path, pinned: Pinned, what: object) -> bytes:
     return data
 
 
-def check_pinned(path: Path, pinned: Pinned, what: object) -> None:
+def check_pinned(path: Path, pinned: Pinned, what: object) -> Pinned:
     """Check that a large file is still the pinned one. Call it before and after reading parts of the file.
 
     If only its state on disk changed (it was touched, or has a further link), the content is hashed.
+
+    Returns:
+        The same content with the file's state as it is now, for the next check.
 
     Raises:
         SourceChanged: its content is another, or it is gone.
         TemporaryError: the disk, the network or the machine failed.
     """
     try:
-        if pinned.stamp and stamp_of(steady(path.stat, what, readable=True)) == pinned.stamp:
-            return
+        stamp = stamp_of(steady(path.stat, what, readable=True))
+        if stamp == pinned.stamp:
+            return pinned
         sha256 = steady(lambda: hash_content(path), what)
     except OSError as error:
         raise gone(path, what, error) from error
     if sha256 != pinned.sha256:
         raise changed(what, "another content")
+    return replace(pinned, stamp=stamp)
 
 
-def hash_content(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def why(error: OSError) -> str:
+    """Why a file can't be read, in words that are the same in every run."""
+    return error.strerror or type(error).__name__
 
 
 def gone(path: Path, what: object, error: OSError) -> VariorumError:
-    """The error for a pinned file that can't be opened any more. A whole folder that is gone may come back."""
-    if not path.parent.exists():
-        return passing(what, FileNotFoundError(error.errno, f"{path.parent} is gone"))
-    return changed(what, error.strerror or type(error).__name__)
+    """The error for a pinned file that can't be opened any more.
+
+    A whole folder that is gone, or empty as a mount point without its drive is, may come back.
+    """
+    try:
+        with os.scandir(path.parent) as left:
+            empty = next(left, None) is None
+    except PermissionError:
+        empty = False
+    except OSError as trouble:
+        missing = isinstance(trouble, FileNotFoundError | NotADirectoryError)
+        said = f"the folder {printable(path.parent)} is gone" if missing else why(trouble)
+        return passing(what, OSError(trouble.errno, said))
+    if empty:
+        return passing(what, OSError(error.errno, f"the folder {printable(path.parent)} is empty now"))
+    return changed(what, why(error))
 
 
-def changed(what: object, why: str) -> SourceChanged:
+def changed(what: object, how: str) -> SourceChanged:
     """The error for data that isn't what the plan was made for."""
     return SourceChanged(
-        f"{what}: it has changed since the run began ({why}); finished work is kept: run the same command again to use "
-        f"the data as it is now, or put the file back"
+        f"{printable(what)}: it has changed since the run began ({how}); finished work is kept: run the same command "
+        f"again to use the data as it is now, or put the file back"
     )

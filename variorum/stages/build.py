@@ -30,11 +30,11 @@ from variorum.machine.steady import changed
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Source
-from variorum.schemas.errors import RecipeError, TooManyFailures
+from variorum.schemas.errors import RecipeError, SourceChanged, TooManyFailures
 from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Shard, ShardInfo, group_of, ordered
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
-from variorum.stages.job import Job, check_models, installed_version
+from variorum.stages.job import Job, check_models, installed_version, reopened
 from variorum.stages.plan import Unit
 from variorum.stages.splits import check_configs, check_side, check_value, config_of_sample, in_splits
 
@@ -79,8 +79,16 @@ class Build:
         recipe = self.job.recipe
         check_models((recipe.source, *recipe.generate, *self.then), self.job.ctx)
 
-    @running_out()
     def make(self, part: Unit, advance: Advance) -> Receipt:
+        """See `_make`."""
+        try:
+            return self._make(part, advance)
+        except SourceChanged:
+            reopened.cache_clear()  # a worker that lives on looks at the data again
+            raise
+
+    @running_out()
+    def _make(self, part: Unit, advance: Advance) -> Receipt:
         """Make a unit's pictures, write its shards and table, and store the receipt.
 
         Decoding, any generators, and encoding with writing each have a thread; bounded queues join them.
@@ -234,7 +242,9 @@ def check_failures(recipe: Recipe, unit: Unit, failures: list[Failure], roots: d
     """Raise TooManyFailures beyond the recipe's `max_failure_rate`, with the reasons and the first failure."""
     failed = [failure for failure in failures if failure.status == "failed"]
     sources = {_root(failure, roots) for failure in failed}
-    if len(sources) > recipe.max_failure_rate * unit.samples:
+    # a short last unit may have as many as a whole one: a few odd files at the end don't stop a folder
+    samples = max(unit.samples, recipe.samples_per_shard) if unit.start else unit.samples
+    if len(sources) > recipe.max_failure_rate * samples:
         reasons = ", ".join(
             f"{reason} {n}" for reason, n in Counter(failure.reason for failure in failed).most_common(5)
         )

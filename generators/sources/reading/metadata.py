@@ -9,6 +9,7 @@ files from a Mac do, or the other way round.
 from __future__ import annotations
 
 import logging
+import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,8 +20,11 @@ from unicodedata import normalize
 
 import numpy as np
 
-from variorum.generators.sources.reading.folder import Picture, files_below
+from variorum.generators.sources.reading.folder import Picture
+from variorum.generators.sources.reading.listing import Listing, key_of
 from variorum.generators.sources.reading.rows import RowValues, ordered
+from variorum.machine.file_hashes import pin_files
+from variorum.machine.steady import Pinned, check_pinned
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -77,34 +81,38 @@ class Metadata:
     """What the metadata files of a folder say of its pictures.
 
     Args:
-        root: the folder.
+        listing: the folder.
         pictures: those found in it, in order of their keys.
         where: what errors call the source.
         read: whether to look for files at all.
 
     Attributes:
-        paths: the files.
+        pins: the content of the files by their relative paths.
         pictures: those that were found and those that only rows name, in order of their keys.
         missing: where a row names the latter, by key.
 
     Raises:
         SourceError: a file can't be used, or a picture has two rows where it can have one.
+        SourceChanged: a file changed while it was read.
+        TemporaryError: the disk, the network or the machine failed.
     """
 
-    def __init__(self, root: Path, pictures: Sequence[Picture], where: str, *, read: bool = True) -> None:
+    def __init__(self, listing: Listing, pictures: Sequence[Picture], where: str, *, read: bool = True) -> None:
         self.where = where
-        found, links = files_below(root, lambda name: name in FILES) if read else ([], [])
-        for link in links:
-            if link.name in FILES:
-                log.warning("%s: %s was not read, as it is a link that leads out of the folder", where, link)
-        self.paths = tuple(sorted(found, key=lambda path: path.relative_to(root).as_posix()))
-        rowed = [path for path in self.paths if path.name != TEXTS]  # a picture may do without a caption
-        self._folders = {_folder_of(path.relative_to(root).as_posix()) for path in rowed}
+        root = listing.root
+        names = sorted(((key_of(name), name) for name in listing.files if _last(name) in FILES) if read else ())
+        paths = {shown: root / name for shown, name in names}
+        pins = pin_files(root / "metadata of", [path.absolute() for path in paths.values()], listed=True)
+        self.pins: Mapping[str, Pinned] = dict(zip(paths, pins, strict=True))
+        rowed = [shown for shown in paths if _last(shown) != TEXTS]  # a picture may do without a caption
+        self._folders = {_folder_of(shown) for shown in rowed}
         try:
-            files = _read(root, self.paths)
+            files = _read(paths, self.pins)
             keys = {file.shown: _keys(file) for file in files}
         except SourceError as error:
             raise SourceError(f"{where}: {error}; or set metadata to none to read no such files") from None
+        for shown, path in paths.items():  # what was read is what is pinned
+            check_pinned(path, self.pins[shown], path)
         there = {picture.key for picture in pictures}
         if any(key not in there for named in keys.values() for key in named):
             forms = {normalize("NFC", key): key for key in sorted(there)}
@@ -118,10 +126,10 @@ class Metadata:
             for row, key in enumerate(keys[file.shown]):
                 if key in lost:
                     self.missing.setdefault(key, file.place(row))
-        named = [Picture(key, root / key) for key in self.missing]
+        named = [Picture(key, root / os.fsdecode(key.encode())) for key in self.missing]
         self.pictures = tuple(sorted([*pictures, *named], key=attrgetter("key"))) if named else tuple(pictures)
         places = {picture.key: position for position, picture in enumerate(self.pictures)}
-        parts = [[file for file in files if _name(file) in names] for names in (ANY, (LABELS,), (TEXTS,))]
+        parts = [[file for file in files if _last(file.shown) in kind] for kind in (ANY, (LABELS,), (TEXTS,))]
         rows = [Rows(part, [keys[file.shown] for file in part], places) for part in parts]
         self._single, self._texts = rows[:2], rows[2]
         self._files = files
@@ -134,11 +142,11 @@ class Metadata:
                 )
 
     def __bool__(self) -> bool:
-        return bool(self.paths)
+        return bool(self.pins)
 
     def values(self, position: int) -> RowValues | None:
         """What the rows of a picture say; None if it has no row."""
-        if not self.paths:
+        if not self.pins:
             return None
         row: dict[str, Any] = {}
         places = [place for one in self._single for place in one.of(position)]
@@ -170,7 +178,7 @@ class Metadata:
     @property
     def only_captions(self) -> bool:
         """Whether there is nothing but `captions.csv`, which leaves the classes to the folders."""
-        return all(path.name == TEXTS for path in self.paths)
+        return all(_last(shown) == TEXTS for shown in self.pins)
 
     @property
     def labelled(self) -> bool:
@@ -213,12 +221,14 @@ class Metadata:
         return names[0] if names else None
 
 
-def _read(root: Path, paths: Sequence[Path]) -> list[MetadataFile]:
+def _read(paths: Mapping[str, Path], pins: Mapping[str, Pinned]) -> list[MetadataFile]:
     if not paths:
         return []
     from variorum.generators.sources.reading.metadata_files import read_metadata_file
 
-    files = [read_metadata_file(path, path.relative_to(root).as_posix()) for path in paths]
+    if closed := next((f"{shown}: {pinned.why}" for shown, pinned in pins.items() if pinned.why), None):
+        raise SourceError(closed)
+    files = [read_metadata_file(path, shown, pins[shown]) for shown, path in paths.items()]
     _check(files)
     return files
 
@@ -226,7 +236,7 @@ def _read(root: Path, paths: Sequence[Path]) -> list[MetadataFile]:
 def _check(files: Sequence[MetadataFile]) -> None:
     """Raise SourceError for files that lack their own column, or say the same of pictures as another."""
     for file in files:
-        name = _name(file)
+        name = _last(file.shown)
         if name == LABELS and LABEL not in file.columns:
             raise SourceError(f"{file.shown}: no column label; there are: {', '.join(file.columns)}")
         if name == TEXTS:
@@ -235,8 +245,8 @@ def _check(files: Sequence[MetadataFile]) -> None:
             if other := sorted(set(file.columns) - set(CAPTIONS)):
                 log.warning("%s: not read: %s; put them into metadata.csv", file.shown, ", ".join(other))
     for labels in files:
-        for file in files if _name(labels) == LABELS else ():
-            if _name(file) in ANY and (both := sorted(set(file.columns) & set(labels.columns))):
+        for file in files if _last(labels.shown) == LABELS else ():
+            if _last(file.shown) in ANY and (both := sorted(set(file.columns) & set(labels.columns))):
                 raise SourceError(f"{labels.shown} and {file.shown} both have the column {both[0]}; keep one")
 
 
@@ -257,8 +267,8 @@ def _keys(file: MetadataFile) -> list[str]:
     return keys
 
 
-def _name(file: MetadataFile) -> str:
-    return file.shown.rpartition("/")[2]
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _folder_of(key: str) -> str:

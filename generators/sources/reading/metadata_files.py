@@ -7,10 +7,12 @@ line is parsed again when its picture is read, so that rows of any shape go toge
 from __future__ import annotations
 
 import csv
+import io
 import json
 from abc import ABC, abstractmethod
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import pyarrow.parquet
 from variorum.generators.sources.reading import arrow
 from variorum.generators.sources.reading.metadata import CAPTIONS, LABEL, LICENCES, NAME, OBJECTS
 from variorum.generators.sources.reading.rows import categories_of, category_names, label_names
+from variorum.machine.steady import Pinned, check_pinned, gone, open_file, steady
 from variorum.schemas.errors import SourceError
 
 TEXTS = (NAME, *CAPTIONS, *LICENCES)
@@ -110,9 +113,9 @@ class TableFile(MetadataFile):
 class LinesFile(MetadataFile):
     """A file of JSON lines. Lines are counted from 1, with empty ones."""
 
-    def __init__(self, shown: str, file: Path) -> None:
+    def __init__(self, shown: str, file: Path, pinned: Pinned) -> None:
         super().__init__(shown)
-        self._file = file
+        self._file, self._pinned = file, pinned
         self._labels: set[str | int] = set()
         self._categories: set[str | int] = set()
         columns: dict[str, None] = {}
@@ -143,11 +146,18 @@ class LinesFile(MetadataFile):
         self._categories.update(categories_of(row.get(OBJECTS)))
 
     def row(self, number: int) -> dict[str, Any]:
-        """A row's values by column."""
-        with self._file.open("rb") as file:
+        """A row's values by column. Raises SourceChanged if the file isn't what it was."""
+        try:
+            line = steady(lambda: self._line(number), self._file, readable=True)
+        except OSError as error:
+            raise gone(self._file, self._file, error) from error
+        self._pinned = check_pinned(self._file, self._pinned, self._file)
+        return {name: value for name, value in _parsed(line, self.place(number)).items() if name != NAME}
+
+    def _line(self, number: int) -> bytes:
+        with open_file(self._file) as file:
             file.seek(int(self._starts[number]))
-            row = _parsed(file.readline(), self.place(number))
-        return {name: value for name, value in row.items() if name != NAME}
+            return file.readline()
 
     def labels(self) -> set[str | int]:
         """The values of the column `label`."""
@@ -162,23 +172,33 @@ class LinesFile(MetadataFile):
         return f"{self.shown}, line {self._numbers[number]}"
 
 
-def read_metadata_file(file: Path, shown: str) -> MetadataFile:
+def read_metadata_file(file: Path, shown: str, pinned: Pinned) -> MetadataFile:
     """A metadata file, by the ending of its name: `.csv`, `.jsonl` or `.parquet`.
+
+    Args:
+        file: where it lies.
+        shown: its path for people.
+        pinned: what it is and has to stay.
 
     Raises:
         SourceError: it can't be read, has no column `file_name`, or a column of the wrong type. The message starts with
-            `shown`, the file's path for people.
+            `shown`.
+        TemporaryError: the disk, the network or the machine failed.
     """
     try:
-        if file.suffix == ".jsonl":
-            return LinesFile(shown, file)
-        if file.suffix == ".csv":
-            return TableFile(shown, _csv_table(file, shown), first=2)
-        return TableFile(shown, _parquet_table(file))
+        return steady(partial(_opened, file, shown, pinned), file)
     except (OSError, pa.ArrowException, csv.Error) as error:
         problem = (str(error).splitlines() or [type(error).__name__])[0]
         hint = "; a text with commas must stand in quotes" if "Expected" in problem else ""
         raise SourceError(f"{shown}: {problem}{hint}") from None
+
+
+def _opened(file: Path, shown: str, pinned: Pinned) -> MetadataFile:
+    if file.suffix == ".jsonl":
+        return LinesFile(shown, file, pinned)
+    if file.suffix == ".csv":
+        return TableFile(shown, _csv_table(file, shown), first=2)
+    return TableFile(shown, _parquet_table(file))
 
 
 def check_columns(shown: str, names: list[str]) -> None:
@@ -200,20 +220,21 @@ def _csv_table(file: Path, shown: str) -> pa.Table:
     Empty cells are null. Columns without a name are left out.
     """
     _check_encoding(file, shown)
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        rows = csv.reader(opened, strict=True)
+    with open_file(file) as opened, io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text, strict=True)
         header = [name.strip() or f"unnamed {column}" for column, name in enumerate(next(rows, []))]
         _check_quotes(rows, shown)
     if len(set(header)) < len(header) or NAME not in header:
         return pa.table([[]] * len(header), names=header)  # `check_columns` says what is wrong
-    table = pyarrow.csv.read_csv(
-        file,
-        pyarrow.csv.ReadOptions(column_names=header, skip_rows=1, use_threads=False),
-        pyarrow.csv.ParseOptions(newlines_in_values=True),
-        pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
-        ),
-    )
+    with open_file(file) as opened:
+        table = pyarrow.csv.read_csv(
+            opened,
+            pyarrow.csv.ReadOptions(column_names=header, skip_rows=1, use_threads=False),
+            pyarrow.csv.ParseOptions(newlines_in_values=True),
+            pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
+            ),
+        )
     named = [name for name in header if not name.startswith("unnamed ")]  # pandas writes its index without a name
     return pa.table({name: _typed(name, table[name]) for name in named})
 
@@ -246,8 +267,8 @@ def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _parquet_table(file: Path) -> pa.Table:
-    with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as opened:
-        table = opened.read()
+    with open_file(file) as opened, pyarrow.parquet.ParquetFile(opened, page_checksum_verification=True) as parquet:
+        table = parquet.read()
     table.validate(full=True)  # texts that aren't UTF-8
     held = [(one.name, one.type.value_type if pa.types.is_dictionary(one.type) else one.type) for one in table.schema]
     return table.cast(pa.schema(held, table.schema.metadata))
@@ -255,7 +276,7 @@ def _parquet_table(file: Path) -> pa.Table:
 
 def _check_encoding(file: Path, shown: str) -> None:
     decoder, done = getincrementaldecoder("utf-8")(), 0
-    with file.open("rb") as opened:
+    with open_file(file) as opened:
         while True:
             data = opened.read(CHUNK)
             begin = done - len(decoder.getstate()[0])
@@ -269,7 +290,7 @@ def _check_encoding(file: Path, shown: str) -> None:
 
 
 def _lines(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
+    with open_file(file) as opened:
         yield from opened
 
 

@@ -111,17 +111,6 @@ def test_a_mask_fits_the_upright_picture(tmp_path, ctx):
     assert isinstance(sample, Sample)
 
 
-def test_a_file_lost_after_listing_is_a_failure(tmp_path, ctx):
-    root = tmp_path / "a"
-    picture(root / "x.png")
-    source = ImageFolder(path=root)
-    assert source.size(ctx) == 1
-    (root / "x.png").unlink()
-    (failure,) = source.read(0, 1, ctx)
-    assert isinstance(failure, Failure)
-    assert failure.reason == "unreadable"
-
-
 def test_links_out_of_the_folder_are_not_followed(tmp_path, ctx, caplog):
     root, other = tmp_path / "a", tmp_path / "b"
     picture(root / "x.png")
@@ -216,18 +205,6 @@ def test_masks_and_wnids_with_splits(tmp_path, ctx):
     assert (good.split, good.labels) == ("train", ("n01440764",))
     assert isinstance(lost, Failure)
     assert (lost.split, lost.labels, lost.reason) == ("validation", ("n02123045",), "no_mask")
-
-
-def test_a_name_that_is_no_text_is_an_error(tmp_path, ctx):
-    (tmp_path / "a").mkdir()
-    path = bytes(tmp_path / "a") + b"/caf\xe9.png"
-    try:
-        with open(path, "wb"):
-            pass
-    except OSError:
-        pytest.skip("this file system has no such names")
-    with pytest.raises(SourceError, match="isn't UTF-8; rename it"):
-        ImageFolder(path=tmp_path / "a").size(ctx)
 
 
 def test_missing_folders_name_the_field(tmp_path, ctx):

@@ -288,6 +288,16 @@ def test_evaluate_names_a_damaged_shard(photos, store):
         list(shard_samples(info, job))
 
 
+def test_a_short_last_unit_may_have_as_many_failures_as_a_whole_one(photos, store):
+    done = made(recipe(photos, {"fail": "coffee"}, samples_per_shard=8), store)  # 4 of 4 in the last unit
+    assert done.sources == 12
+    with pytest.raises(TooManyFailures, match="source samples 8 to 11: 4 of 4 failed"):
+        made(
+            recipe(photos, {"fail": "coffee"}, samples_per_shard=8, seed=1, max_failure_rate=0.4, version="2.0.0"),
+            store,
+        )
+
+
 def test_a_unit_that_another_process_planned_from_other_data_is_not_made(photos, store, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "copy")
     planned = Build(Job(recipe(folder), store)).parts()
