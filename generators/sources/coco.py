@@ -11,6 +11,7 @@ from pydantic import model_validator
 
 from variorum.generators.sources.reading.hub import DataFiles
 from variorum.generators.sources.reading.objects import BoxFormat
+from variorum.generators.sources.reading.patterns import file_kind
 from variorum.generators.sources.reading.texts import split_name, split_of_path
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
@@ -139,8 +140,9 @@ class Coco(Source):
 
         assert self.annotations
         assert self.pictures
-        if not self.pictures.is_dir():
-            what = "is a file" if self.pictures.exists() else "doesn't exist"
+        kind, told = file_kind(self.pictures)
+        if kind != "folder":
+            what = "is a file" if kind == "file" else told or "doesn't exist"
             raise SourceError(f"coco: pictures {self.pictures} {what}; it must be the folder of the pictures")
         annotations = CocoFile(self.annotations, "annotations")
         if annotations.about["categories"] is None:

@@ -12,9 +12,11 @@ from variorum.edition.editions import resolve
 from variorum.edition.samples import ANNOTATIONS, CAPTION, read_sample
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
+from variorum.generators.sources.reading.patterns import file_kind
+from variorum.machine.steady import may_pass, passing, why
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import CorruptShard, SourceError
 from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, config_of, split_of
 from variorum.schemas.sample import Failure, Sample
 
@@ -59,16 +61,31 @@ class Edition(Source):
         """Samples `start` to `stop - 1`; only shards with samples in that range are opened.
 
         Raises:
-            CorruptShard: a shard is missing or truncated, or a picture doesn't match its record.
+            CorruptShard: a shard is missing or truncated, has fewer samples than the manifest says, or a picture
+                doesn't match its record.
+            TemporaryError: the disk, the network or the machine failed.
         """
         first = 0
         for shard in self._shards:
             low, high = max(start - first, 0), min(stop - first, shard.samples)
             if low < high:
-                path = self._opened[0].path(shard)
-                for key, members in islice(read_shard(path), low, high):
-                    yield read_sample(f"{path}, sample {key}", members)[0]
+                yield from self._samples(shard, low, high)
             first += shard.samples
+
+    def _samples(self, shard: ShardInfo, low: int, high: int) -> Iterator[Sample]:
+        """The samples `low` to `high - 1` of a shard."""
+        found = low
+        try:
+            path = self._opened[0].path(shard)
+            for key, members in islice(read_shard(path), low, high):
+                yield read_sample(f"{path}, sample {key}", members)[0]
+                found += 1
+        except OSError as error:
+            if may_pass(error):
+                raise passing(shard.sha256, error) from error
+            raise CorruptShard(f"edition: shard {shard.sha256} can't be read: {why(error)}") from None
+        if found < high:
+            raise CorruptShard(f"{path} has {found} samples, but its manifest says {shard.samples}")
 
     @cached_property
     def _opened(self) -> tuple[Store, Manifest]:
@@ -76,7 +93,7 @@ class Edition(Source):
             store = Store(self.store, writable=False)
             return store, resolve(self.edition, store)
         folder = Path(self.edition).expanduser().absolute()
-        if not (folder / "manifest.json").is_file() or folder.parents[1].name != "editions":
+        if file_kind(folder / "manifest.json")[0] != "file" or folder.parent.parent.name != "editions":
             raise SourceError(
                 f"edition: {self.edition} is no edition's folder (.../editions/<name>/<version>); to give a name, set "
                 f"store too"

@@ -15,7 +15,7 @@ from variorum.generators.sources.reading.objects import BoxFormat
 from variorum.generators.sources.reading.rows import with_objects
 from variorum.generators.sources.reading.tars import members as tar_members
 from variorum.generators.sources.reading.tars.bytes import Readable, read_members
-from variorum.generators.sources.reading.tars.checks import check_members, listed, no_picture
+from variorum.generators.sources.reading.tars.checks import check_members, fits, listed, no_picture
 from variorum.generators.sources.reading.tars.classes import GivenClasses, found_classes
 from variorum.generators.sources.reading.tars.facts import FactPaths
 from variorum.generators.sources.reading.tars.index import FLAWS, Entry
@@ -130,15 +130,12 @@ class Webdataset(Source):
         """Samples with the bytes as stored; a `Failure` for one without a picture, or that the tar doesn't really hold.
 
         Raises:
-            SourceError: a tar is missing, has changed or can't be reached. That says nothing about its pictures, so it
-                must not become part of the edition.
+            SourceChanged: a tar isn't the one that was pinned, or is gone.
+            TemporaryError: it can't be read or reached now. That says nothing about its pictures, so it must not become
+                part of the edition.
         """
         for number, low, high in self._tars.parts(start, min(stop, self._size)):
-            index, shard = self._tars.index(number), self._tars.shards[number]
-            with self._tars.open(number, index.end(high)) as tar:
-                for first in range(low, high, BATCH):
-                    for entry in index.entries(first, min(first + BATCH, high)):
-                        yield self._item(shard, entry, tar)
+            yield from self._tars.through(number, self._items(number, low, high))
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         """The samples with labels and captions, which were noted when the tars were read through."""
@@ -158,6 +155,14 @@ class Webdataset(Source):
         patterns = (self.shards,) if isinstance(self.shards, str) else self.shards
         return f"webdataset shards={','.join(map(in_full, patterns))}"
 
+    def _items(self, number: int, low: int, high: int) -> Iterator[Sample | Failure]:
+        """The samples `low` to `high - 1` of a tar."""
+        index, shard = self._tars.index(number), self._tars.shards[number]
+        with self._tars.open(number, index.end(high)) as tar:
+            for first in range(low, high, BATCH):
+                for entry in index.entries(first, min(first + BATCH, high)):
+                    yield self._item(shard, entry, tar)
+
     def _item(self, shard: Shard, entry: Entry, tar: Readable) -> Sample | Failure:
         if entry.flaw:
             reason, detail = FLAWS[entry.flaw]
@@ -165,15 +170,20 @@ class Webdataset(Source):
         picture = next((ending for ending in self._pictures if ending in entry.members), "")
         wanted = self._wanted
         places = {name: place for name, place in entry.members.items() if name == picture or name in wanted}
-        members = read_members(tar, places)
+        mask_name = (self.mask or "").lower()
+        large = [name for name, at in places.items() if not fits(at, picture=name in (picture, mask_name))]
+        members = read_members(tar, {name: places[name] for name in places if name not in large} if large else places)
         sample = self._sample(shard, entry, Contents(members), members.get(picture, b""))
         if not picture:
             return sample.failure("no_picture", no_picture(entry, self._pictures))
+        if large:
+            size = places[large[0]][1]
+            return sample.failure("too_large", f"its {large[0]} has {size} bytes, more than can be read at once")
         if not sample.image:
             return sample.failure("empty", f"its {picture} has 0 bytes")
         if self.mask is None:
             return sample
-        mask = members.get(self.mask.lower())
+        mask = members.get(mask_name)
         if mask is None:
             return sample.failure("no_mask", f"it has no {self.mask}; its members are {listed(entry)}")
         if wrong := mask_trouble(members[picture], mask):

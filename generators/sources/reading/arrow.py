@@ -8,12 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from variorum.generators.sources.reading.texts import NoValue
+
 
 def features(schema: pa.Schema) -> Mapping[str, Any]:
     """The columns' types as `datasets` describes them in the files that it writes; empty for others."""
     try:
         known = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
 
@@ -90,7 +92,21 @@ def _values(array: pa.Array) -> list[Any]:
     try:
         return list(array.to_pylist())
     except UnicodeDecodeError:
-        return list(array.cast(_bytes_for_texts(array.type)).to_pylist())
+        return _one_by_one(array.cast(_bytes_for_texts(array.type)))
+    except (ValueError, OverflowError, pa.ArrowException):
+        return _one_by_one(array)
+
+
+def _one_by_one(array: pa.Array) -> list[Any]:
+    """The values, where one may be out of the range of Python's dates and times."""
+    return [_value(scalar) for scalar in array]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        return NoValue(f"a value of the type {scalar.type} can't be read: {error}")
 
 
 def _bytes_for_texts(given: pa.DataType) -> pa.DataType:

@@ -6,6 +6,7 @@ Boxes become left, top, width and height in pixels of the upright picture, and m
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -119,9 +120,19 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> str:
     return encoded(segmentation, size)
 
 
+def written(value: Any) -> str:
+    """A value as Python writes it; of one that is nested too deep for that, the start."""
+    try:
+        return repr(value)
+    except RecursionError:
+        start = reprlib.Repr()
+        start.maxlevel = start.maxlist = start.maxdict = start.maxstring = start.maxlong = start.maxother = 60
+        return start.repr(value)
+
+
 def short(value: Any) -> str:
     """A value for a message, at most 60 characters."""
-    text = repr(value)
+    text = written(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

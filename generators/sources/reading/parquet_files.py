@@ -7,23 +7,27 @@ row groups. To reach a row, those before it in its row group are read too, unles
 from __future__ import annotations
 
 import os
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from variorum.generators.sources.reading import arrow
+from variorum.generators.sources.reading import arrow, hosts
+from variorum.generators.sources.reading.hosts import host_may_pass, patiently, refused
 from variorum.generators.sources.reading.parquet_open import File, find_files
+from variorum.generators.sources.reading.pinned import PinnedFiles, guarded
 from variorum.generators.sources.reading.rows import CATEGORIES
 from variorum.generators.sources.reading.urls import one_line
-from variorum.machine.file_hashes import file_hashes
+from variorum.machine.steady import changed
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
+from variorum.schemas.secrets import shown
 
 BATCH = 32
 """Rows that are read at a time."""
@@ -111,17 +115,31 @@ class ParquetFiles:
         return self._ends[-1]
 
     def pin(self) -> str:
-        """Digest of names and contents; of files that lie elsewhere, of names, sizes and versions."""
+        """Digest of names and contents; of files that lie elsewhere, of names, sizes and versions.
+
+        Raises:
+            SourceError: a file can't be read.
+            TemporaryError: the disk, the network, a host or the machine failed.
+        """
+        _, contents = self._pinned
+        return digest([[file.name, contents[file.path]] for file in self.files])
+
+    @cached_property
+    def _pinned(self) -> tuple[PinnedFiles, dict[str, Json]]:
+        """The local files, and by path the content, or size and version, of all."""
         local = [Path(file.path) for file in self.files if file.local]
         folder = Path(os.path.commonpath([path.parent for path in local])) if local else Path()
-        hashes = iter(file_hashes(folder, local))
-        return digest([[file.name, next(hashes) if file.local else self._version(file)] for file in self.files])
+        pins = PinnedFiles(self.where)
+        contents: dict[str, Json] = dict(zip(map(str, local), pins.pin(folder, local), strict=True))
+        return pins, contents | {file.path: file.version() for file in self.files if not file.local}
 
-    def _version(self, file: File) -> list[Json]:
-        try:
-            return file.version()
-        except Exception as error:  # file systems have their own errors
-            raise SourceError(f"{self.where}: {file.name} can't be found: {one_line(error)}") from error
+    def _check(self, file: File) -> None:
+        """Raise SourceChanged if a file isn't the one that was pinned, or TemporaryError."""
+        pins, contents = self._pinned
+        if file.local:
+            pins.check([file.path])
+        elif file.version(pinned=True) != contents[file.path]:
+            raise changed(shown(file.place), "another size or version")
 
     def places(self, start: int, stop: int) -> Iterator[tuple[File, int]]:
         """File and row in it of the rows `start` to `stop - 1`."""
@@ -129,24 +147,29 @@ class ParquetFiles:
             yield from ((file, number) for number in range(low, high))
 
     def rows(self, start: int, stop: int, columns: Sequence[str]) -> Iterator[dict[str, Any] | str]:
-        """Rows `start` to `stop - 1`; for a row that can't be read, a sentence that says why."""
+        """Rows `start` to `stop - 1`; for a row that can't be read, a sentence that says why.
+
+        Raises:
+            SourceChanged: a file isn't the one that was pinned, or is gone.
+            TemporaryError: the disk, the network, a host or the machine failed.
+        """
         for file, low, high in self._ranges(start, stop):
-            yield from self._file_rows(file, low, high, columns)
+            yield from guarded(partial(self._check, file), self._file_rows(file, low, high, columns))
 
     def distinct(self, column: str, *, within: bool = False) -> set[Any]:
         """The values of a column, without null. `within` looks for the categories in a column of objects."""
         found: set[Any] = set()
         for file in self.files:
+            self._check(file)
             try:
-                with file.open() as opened:
-                    paths = [opened.schema.column(leaf).path for leaf in range(len(opened.schema))]
-                    wanted = [path for path in paths if _leads_to(path, column, CATEGORIES if within else ())]
-                    for batch in opened.iter_batches(columns=wanted) if wanted else ():
-                        for values in arrow.leaves(batch.column(column)):
-                            found.update(values.unique().to_pylist())
-            except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+                found |= patiently(partial(_distinct, file, column, CATEGORIES if within else ()))
+            except Exception as error:  # file systems have their own errors
+                self._check(file)
+                if host_may_pass(error):
+                    raise refused(error, file.place) from None
                 problem = f"column {column!r} of {file.name} can't be read: {one_line(error)}"
                 raise SourceError(f"{self.where}: {problem}") from None
+            self._check(file)
         return found - {None}
 
     def _ranges(self, start: int, stop: int) -> Iterator[tuple[File, int, int]]:
@@ -166,14 +189,26 @@ class ParquetFiles:
             if at >= end:
                 continue
             place = file.name, group, tuple(columns)
-            try:
-                reading = self._paused.pop((*place, at), None) or _group_rows(file, group, at, columns)
-                for row in islice(reading, end - at):
-                    at += 1
-                    yield row
-            except (OSError, pa.ArrowException) as error:
-                yield from [f"row group {group} of {file.name} can't be read: {one_line(error)}"] * (end - at)
-                continue
+            waits = list(hosts.WAITS)
+            reading = self._paused.pop((*place, at), None) or _group_rows(file, group, at, columns)
+            while at < end:
+                try:
+                    for row in islice(reading, end - at):
+                        at += 1
+                        yield row
+                    if at < end:
+                        yield from [f"row group {group} of {file.name} has only {at} of its {size} rows"] * (end - at)
+                        at = size
+                except Exception as error:  # file systems have their own errors
+                    if host_may_pass(error) and waits:
+                        time.sleep(waits.pop(0))
+                        reading = _group_rows(file, group, at, columns)
+                    elif host_may_pass(error) or not is_content(error):
+                        self._check(file)
+                        raise refused(error, file.place, pinned=True) from None
+                    else:
+                        yield from [f"row group {group} of {file.name} can't be read: {one_line(error)}"] * (end - at)
+                        at = size
             if at < size:
                 self._paused.clear()
                 self._paused[(*place, at)] = reading
@@ -185,6 +220,27 @@ class ParquetFiles:
         Sources are mostly read from start to end, in parts. Without this, each part would read its row group anew.
         """
         return {}
+
+
+def is_content(error: Exception) -> bool:
+    """Whether an error says that what lies in a file is damaged. The others come from its file system."""
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return False
+    if isinstance(error, OSError):  # Arrow raises these without a number for damage
+        return error.errno is None
+    return isinstance(error, pa.ArrowException | ValueError | OverflowError | RecursionError)
+
+
+def _distinct(file: File, column: str, within: Sequence[str]) -> set[Any]:
+    """The values of a column, or of the parts of it with these names."""
+    found: set[Any] = set()
+    with file.open() as opened:
+        paths = [opened.schema.column(leaf).path for leaf in range(len(opened.schema))]
+        wanted = [path for path in paths if _leads_to(path, column, within)]
+        for batch in opened.iter_batches(columns=wanted) if wanted else ():
+            for values in arrow.leaves(batch.column(column)):
+                found.update(values.unique().to_pylist())
+    return found
 
 
 def _group_rows(file: File, group: int, start: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

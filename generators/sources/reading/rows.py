@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from variorum.generators.sources.reading.objects import NAMES, BadObjects, BoxFormat, checked, read_objects
-from variorum.generators.sources.reading.texts import BadText, read_texts, text_of
+from variorum.generators.sources.reading.texts import BadText, NoValue, is_utf8, read_texts, text_of
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Sample
 
+DEEPEST = 100
+"""Lists and mappings in each other that metadata may have."""
 CATEGORIES = NAMES["label"]
 """What data sets call the class of an object."""
 
@@ -151,20 +153,24 @@ def label_ids(value: Any, names: Sequence[str] | None) -> tuple[str, ...]:
     return (names[value],)
 
 
-def plain(value: Any) -> Json:
+def plain(value: Any, depth: int = 0) -> Json:
     """A value as JSON has it: dates and decimals become texts, and a number that isn't finite None.
 
     Raises:
-        BadText: a text isn't UTF-8.
+        BadText: a text isn't UTF-8, or values are nested deeper than `DEEPEST`.
     """
+    if depth > DEEPEST:
+        raise BadText(f"a value is nested more than {DEEPEST} deep")
+    if isinstance(value, NoValue):
+        raise BadText(value.why)
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {_text(key): plain(item) for key, item in value.items()}
+        return {_text(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, depth + 1) for item in value]
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, datetime | date | time):
@@ -184,6 +190,8 @@ def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     """The class names as they are. Raises SourceError if two are the same but for white space around them."""
     seen: set[str] = set()
     for name in map(str.strip, names):
+        if not is_utf8(name):
+            raise SourceError(f"{where}: a class has the name {name!a}, which UTF-8 can't hold; rename it")
         if name in seen:
             raise SourceError(
                 f"{where}: two classes have the name {name!r}; write one class in one way, without spaces around it"

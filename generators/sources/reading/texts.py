@@ -28,6 +28,16 @@ class BadText(ValueError):
         self.detail = detail
 
 
+class NoValue:
+    """In place of a value of a table that Python has no form for; `why` says what is wrong with it."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __repr__(self) -> str:
+        return f"a value that can't be read ({self.why})"
+
+
 def read_texts(value: Any, role: str = "caption") -> tuple[Text, ...]:
     """The texts in a value, in their order: a string, its UTF-8 bytes, or a list of those; nothing in None.
 
@@ -60,6 +70,15 @@ def split_of_path(name: str) -> Split | Literal[""]:
 
 def _splits_in(words: Iterable[str]) -> set[Split]:
     return {split for word in words if (split := split_name(word))}
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold a text: it can't hold half of a character that takes two in UTF-16."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def text_of(value: Any) -> str:

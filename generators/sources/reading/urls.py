@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+
+from variorum.schemas.secrets import shown, without_secrets
 
 QUERY = re.compile(r"\?[^\s'\"<>]+")
 TAGS = (
@@ -14,14 +15,6 @@ TAGS = (
     *("mtime", "LastModified", "Last-Modified", "last_modified", "created"),
 )
 """What file systems say of a file that changes with its content, the surest first."""
-
-
-def shown(place: str) -> str:
-    """A URL without user, password and query, which may be secrets; a path as it is."""
-    if "://" not in place:
-        return place
-    url = urlsplit(place)
-    return url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def in_full(pattern: str) -> str:
@@ -35,6 +28,6 @@ def version_of(info: Mapping[str, Any]) -> str:
 
 
 def one_line(error: BaseException | None) -> str:
-    """The kind of an error and the first line of its message, without queries of URLs."""
-    said = QUERY.sub("", (str(error).strip().splitlines() or ["no message"])[0])
+    """The kind of an error and the first line of its message, without secrets and queries of URLs."""
+    said = without_secrets(QUERY.sub("", (str(error).strip().splitlines() or ["no message"])[0]))
     return f"{type(error).__name__}: {said}"

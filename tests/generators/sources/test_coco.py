@@ -24,7 +24,7 @@ from variorum.generators.sources.reading.rle import encoded
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import SourceChanged, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.stages.job import models
 
@@ -647,7 +647,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, ctx):
     source = coco(tmp_path, [image(1, "a.png")], [box(1, 1)])
     source.size(ctx)
     source.annotations.write_bytes(b" " * source.annotations.stat().st_size)
-    with pytest.raises(SourceError, match="was changed while it was read; run again"):
+    with pytest.raises(SourceChanged, match=r"instances\.json: it has changed since the run began \(another content"):
         read(source, ctx)
 
 

@@ -461,7 +461,7 @@ def test_files_that_are_no_parquet(tmp_path, ctx, content, problem):
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        ("nosuch://x/y.parquet", "nosuch://x/y.parquet can't be opened"),
+        ("nosuch://x/y.parquet", "nosuch://x/y.parquet: can't be read: ValueError"),
         ("memory://nowhere/*.parquet", "no parquet file at memory://nowhere"),
     ],
 )

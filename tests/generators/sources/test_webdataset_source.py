@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import re
@@ -18,13 +19,15 @@ import yaml
 from PIL import Image
 
 from variorum.edition.shards import ShardWriter
+from variorum.generators.sources.reading import hosts
 from variorum.generators.sources.reading.tars import remote as tar_remote
+from variorum.generators.sources.reading.tars import set as tar_set
 from variorum.generators.sources.webdataset import Webdataset
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import encode_png
 from variorum.schemas.annotations import Object
 from variorum.schemas.component import Context
-from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.errors import RecipeError, SourceChanged, SourceError, TemporaryError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
 from variorum.stages.job import models
@@ -185,10 +188,10 @@ def test_any_range_comes_from_the_tars_that_hold_it(tmp_path, ctx):
     (tmp_path / "1.tar").unlink()
     (tmp_path / "2.tar").unlink()
     assert list(source.read(3, 6, ctx)) == items[3:]
-    with pytest.raises(SourceError, match=r"2\.tar can't be read any more"):
+    with pytest.raises(SourceChanged, match=r"2\.tar: it has changed since the run began \(No such file"):
         list(source.read(2, 6, ctx))
     write(tmp_path / "3.tar", [("0", {"jpg": b"other"})])
-    with pytest.raises(SourceError, match=r"3\.tar has changed since it was indexed"):
+    with pytest.raises(SourceChanged, match=r"3\.tar: it has changed since the run began \(another content"):
         list(source.read(3, 6, ctx))
 
 
@@ -279,13 +282,14 @@ def test_indices_hashes_and_labels_are_kept(tmp_path, ctx, own_cache, monkeypatc
     os.utime(path, ns=(10**18, 10**18))
     source = Webdataset(shards=str(path))
     items, pin = read(source, ctx), source.pin(ctx)
-    # same length, same time: what is in it is known, so nobody looks at it again
-    path.write_bytes(bytes(path.stat().st_size))
-    os.utime(path, ns=(10**18, 10**18))
-    again = Webdataset(shards=str(path))
-    assert (again.size(ctx), again.pin(ctx)) == (5, pin)
-    assert [one.id for one in again.outline(0, 5, ctx)] == [item.id for item in items]
-    assert len(again.classes(ctx)) == 5
+    # what is in it is known, so nobody looks at it again
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", None)
+        patch.setattr(tar_set, "LocalTar", None)
+        again = Webdataset(shards=str(path))
+        assert (again.size(ctx), again.pin(ctx)) == (5, pin)
+        assert [one.id for one in again.outline(0, 5, ctx)] == [item.id for item in items]
+        assert len(again.classes(ctx)) == 5
     # what is damaged, or was kept by another version, is made again
     write(path, [(f"{n}", {"jpg": jpg(n), "cls": b"%d" % n}) for n in range(5)])
     for file in (own_cache / "webdataset").rglob("*.npz"):
@@ -539,7 +543,6 @@ def test_tars_without_samples(tmp_path, ctx, caplog):
         ("zero.tar", r"zero\.tar is empty: 0 bytes"),
         ("packed.tar", r"packed\.tar is compressed \(gzip\).*gunzip"),
         ("strange://x/a.tar", r"strange://x/a\.tar: can't be read: .*strange"),
-        ("http://127.0.0.1:9/a.tar?secret", r"http://127\.0\.0\.1:9/a\.tar: can't be read: ClientConnectorError"),
         ("memory://gone/a.tar", r"memory://gone/a\.tar: there is no such file"),
         ("memory://gone/*.tar", r"memory://gone/\*\.tar matches no file"),
     ],
@@ -674,7 +677,7 @@ class Unsteady(Ranged):
 
 
 def test_hosts_may_fail_now_and_then_but_not_for_good(tmp_path, ctx, monkeypatch):
-    monkeypatch.setattr(tar_remote, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(hosts, "WAITS", (0.0, 0.0))
     pictures = remote_set(tmp_path / "set")
     with serving(tmp_path / "set", Unsteady) as (url, asked):
         source = Webdataset(shards=f"{url}/train-0.tar")
@@ -683,10 +686,10 @@ def test_hosts_may_fail_now_and_then_but_not_for_good(tmp_path, ctx, monkeypatch
         assert [item.image for item in source.read(0, 20, ctx)] == pictures[:20]
         assert "refused" in asked
         (tmp_path / "set" / "train-0.tar").unlink()
-        with pytest.raises(SourceError, match=r"train-0\.tar: there is no such file|can't be read"):
+        with pytest.raises(SourceChanged, match=r"train-0\.tar: it has changed since .* \(there is no such file"):
             list(source.read(0, 20, ctx))
         (tmp_path / "set" / "train-1.tar").rename(tmp_path / "set" / "half.tar")
-        with pytest.raises(SourceError, match=r"half\.tar: can't be read: ClientPayloadError"):
+        with pytest.raises(TemporaryError, match=r"half\.tar: can't be read now \(ClientPayloadError"):
             Webdataset(shards=f"{url}/half.tar").size(ctx)
 
 
@@ -716,7 +719,7 @@ def test_tars_in_an_object_store(tmp_path, ctx):
     assert items == read(Webdataset(shards=str(tmp_path / "set" / "*.tar")), ctx)
     assert list(source.read(19, 21, ctx)) == items[19:21]
     fs.pipe("/bucket/data/train-0.tar", b"something shorter")
-    with pytest.raises(SourceError, match=r"train-0\.tar .*shorter"):
+    with pytest.raises(SourceChanged, match=r"train-0\.tar: .*17 bytes instead of"):
         list(source.read(0, 1, ctx))
     fs.rm("/bucket", recursive=True)
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from variorum.generators.sources.reading.coco.json_arrays import Element
+from variorum.generators.sources.reading.objects import written
+from variorum.generators.sources.reading.texts import is_utf8
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class Images:
         found = exact(element)
         value: dict[str, Any] = found if isinstance(found, dict) else {}
         identity, name, trouble, number = whole(value.get("id")), _file_name(value), FINE, -1
-        licence = whole(value.get("license"))
+        licence = _single(whole(value.get("license")))
         if not is_id(identity) or not name:
             trouble = BAD_ENTRY
         elif name.startswith("/") or ".." in name.split("/"):
@@ -117,7 +119,8 @@ def categories_in(values: list[Any], name: str) -> list[tuple[int, str]]:
     for value in values:
         identity, title = (whole(value.get("id")), _text(value.get("name"))) if isinstance(value, dict) else (None, "")
         if type(identity) is not int or abs(identity) >= 2**63 or not title:
-            raise SourceError(f"{name} has a category that needs an integer id and a name: {str(value)[:100]!a}")
+            said = value if isinstance(value, str) else written(value)
+            raise SourceError(f"{name} has a category that needs an integer id and a name: {said[:100]!a}")
         if identity in found:
             raise SourceError(f"{name} has two categories with the id {identity}; give each its own")
         if title in names:
@@ -138,20 +141,25 @@ def licence_in(value: Any) -> Iterator[tuple[str, str]]:
         kind, version = found.groups()
         kind = {"zero": "CC0", "mark": "CC-PDM"}.get(kind, f"CC-{kind.upper()}")
         name = f"{kind}-{version}"
-    yield json.dumps(whole(value.get("id"))), name or url
+    yield json.dumps(_single(whole(value.get("id")))), name or url
 
 
 def exact(element: Element) -> Any:
-    """The value, or None if a text in it isn't UTF-8."""
+    """The value, or None if a text in it isn't UTF-8, or it is nested too deep."""
     try:
         return element.exact()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
 def whole(value: Any) -> Any:
     """An id as it is, but `7.0` as 7: a table with gaps, from which a file was written, has its integers as floats."""
     return int(value) if type(value) is float and value.is_integer() else value
+
+
+def _single(value: Any) -> Any:
+    """A number, a text or a truth value as it is; None for all else."""
+    return None if isinstance(value, list | dict) else value
 
 
 def is_id(value: Any) -> TypeGuard[int | str]:
@@ -168,17 +176,9 @@ def _file_name(value: dict[str, Any]) -> str:
     name, url = value.get("file_name"), value.get("coco_url")
     if name is None and isinstance(url, str):
         name = "/".join(url.split("/")[-2:])
-    return name if isinstance(name, str) and "\0" not in name and _is_utf8(name) else ""
+    return name if isinstance(name, str) and "\0" not in name and is_utf8(name) else ""
 
 
 def _text(value: Any) -> str:
     """A text with single spaces; `""` if it is none, or one that UTF-8 can't hold."""
-    return " ".join(value.split()) if isinstance(value, str) and _is_utf8(value) else ""
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return " ".join(value.split()) if isinstance(value, str) and is_utf8(value) else ""

@@ -12,22 +12,27 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from variorum.generators.sources.reading.coco.entries import TROUBLES
 from variorum.generators.sources.reading.coco.index import build_index
+from variorum.generators.sources.reading.patterns import file_kind
+from variorum.generators.sources.reading.pinned import PinnedFiles
 from variorum.machine.cache import cache_dir
-from variorum.machine.file_hashes import file_hashes
+from variorum.machine.steady import changed, may_pass, open_file, passing, printable, steady, why
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +79,18 @@ class CocoFile:
     """
 
     def __init__(self, path: Path, where: str) -> None:
-        self.path = path
-        self.name = f"coco: {where} {path}"
-        if not path.is_file():
-            raise SourceError(f"{self.name} {'is no file' if path.exists() else 'does not exist'}")
-        (self.sha256,) = file_hashes(path.absolute(), [path.absolute()])
+        self.path = path.absolute()
+        self.name = f"coco: {where} {printable(path)}"
+        kind, told = file_kind(path)
+        if kind != "file":
+            raise SourceError(f"{self.name} {'does not exist' if kind == 'missing' else told or 'is no file'}")
+        self.files = PinnedFiles(f"coco: {where}")
+        (self.sha256,) = self.files.pin(self.path, [self.path])
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = steady(partial(open_file, path), path)
         except OSError as error:
-            raise SourceError(f"{self.name} can't be read: {error.strerror}") from None
-        weakref.finalize(self, os.close, self._file)
+            raise SourceError(f"{self.name} can't be read: {why(error)}") from None
+        weakref.finalize(self, self._file.close)
         folder = cache_dir() / "coco" / f"{self.sha256}-{FORMAT}"
         if not self._load(folder):
             self._make(path, folder)
@@ -126,13 +133,22 @@ class CocoFile:
 
         Raises:
             UnicodeDecodeError: a text in it isn't UTF-8.
-            SourceError: the file has been changed.
+            RecursionError: it is nested too deep.
+            SourceChanged: the file has been changed.
+            TemporaryError: the disk, the network or the machine failed.
         """
-        text = os.pread(self._file, length, start).decode("utf-8")
         try:
-            return json.loads(text)
-        except ValueError:
-            raise SourceError(f"{self.name} was changed while it was read; run again") from None
+            data = steady(partial(os.pread, self._file.fileno(), length, start), self.path)
+        except OSError as error:  # of a file that is open, so it isn't the file's fault
+            raise passing(self.path, error) from error
+        try:
+            return json.loads(data.decode("utf-8"))
+        except json.JSONDecodeError:
+            raise changed(self.path, "another content") from None
+
+    def through(self, items: Iterable[T]) -> Iterator[T]:
+        """Items for which the file is read, given only if it is the one that was pinned."""
+        return self.files.through([str(self.path)], items)
 
     def _load(self, folder: Path) -> bool:
         """Map the index into memory; False if there is none, or it is damaged."""
@@ -147,17 +163,20 @@ class CocoFile:
 
     def _make(self, path: Path, folder: Path) -> None:
         """Make the index beside its place, and move it there unless another process was faster."""
-        log.info("%s: making the index of %d MB, once", self.name, path.stat().st_size >> 20)
+        log.info("%s: making the index of %d MB, once", self.name, os.fstat(self._file.fileno()).st_size >> 20)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
             try:
                 build_index(path, self.name, part)
+                self.files.check([str(self.path)])  # the index is kept under the content's hash
                 shutil.rmtree(folder, ignore_errors=True)  # damaged, if it is there at all
                 part.rename(folder)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
         except OSError as error:
+            if may_pass(error):
+                raise passing(folder, error) from error
             if not folder.exists():
                 place = f"set VARIORUM_CACHE to a folder that can hold it instead of {cache_dir()}"
                 raise SourceError(f"{self.name}: its index can't be written: {error.strerror}; {place}") from None

@@ -24,6 +24,7 @@ from variorum.generators.sources.reading.coco.entries import (
     whole,
 )
 from variorum.generators.sources.reading.coco.json_arrays import Element, elements
+from variorum.generators.sources.reading.objects import written
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -177,7 +178,10 @@ def _size(value: Any) -> float | None:
 
 def _hashed(identity: Any) -> int:
     """A number for an id that is no usual integer; two ids share one with a probability of 2^-64."""
-    text = json.dumps(identity, sort_keys=True).encode()
+    try:
+        text = json.dumps(identity, sort_keys=True).encode()
+    except RecursionError:
+        text = written(identity).encode("utf-8", "backslashreplace")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
 
 

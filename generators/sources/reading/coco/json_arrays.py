@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from variorum.machine.steady import open_file, steady, why
 from variorum.schemas.errors import SourceError
 
 BLOCK = 1 << 20
@@ -67,9 +69,10 @@ def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]
 
     Raises:
         SourceError: the file can't be read, isn't JSON, is cut short, or holds something else than an object.
+        TemporaryError: the disk, the network or the machine failed.
     """
     try:
-        with path.open("rb") as file:
+        with steady(partial(open_file, path), path) as file:
             text = _Text(file, where, block)
             text.take("{", "a COCO file starts with {, expected it")
             while text.peek() != "}":
@@ -91,7 +94,7 @@ def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]
             if text.peek():
                 raise text.error("expected the end of the file")
     except OSError as error:
-        raise SourceError(f"{where} can't be read: {error.strerror}") from None
+        raise SourceError(f"{where} can't be read: {why(error)}") from None
 
 
 class _Text:
@@ -183,6 +186,12 @@ class _Text:
     def _more(self) -> None:
         """Read on. The window grows by its own size, so that a long element isn't tried in vain too often."""
         rest = self._text[self._at :]
-        data = self._file.read(max(self._block, len(rest)))
+        at, size = self._file.tell(), max(self._block, len(rest))
+
+        def read() -> bytes:
+            self._file.seek(at)
+            return self._file.read(size)
+
+        data = steady(read, self.where)
         self._passed += self._at
         self._text, self._at, self._ended = rest + data.decode("latin-1"), 0, not data

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
+from variorum.generators.sources.reading.coco.annotations import annotation, objects_of, present, unread
 from variorum.generators.sources.reading.coco.entries import whole
 from variorum.generators.sources.reading.coco.file import CocoFile, Entry
-from variorum.generators.sources.reading.objects import BadObjects, checked, read_objects, short
+from variorum.generators.sources.reading.objects import BadObjects, checked, short
+from variorum.generators.sources.reading.patterns import file_kind
 from variorum.generators.sources.reading.rle import TURNS, turned
 from variorum.generators.sources.reading.rows import plain
 from variorum.generators.sources.reading.texts import BadText, read_texts
-from variorum.machine.file_hashes import file_hashes
+from variorum.machine.file_hashes import forget_hash, pin_files
+from variorum.machine.steady import Pinned, changed, read_pinned, why
 from variorum.pixels import UndecodableImage, open_header, orientation, upright_size_of
-from variorum.schemas.annotations import Object, Text
+from variorum.schemas.annotations import Text
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import SourceChanged, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+SHA256 = 32
+"""Bytes."""
 OWN = ("id", "file_name", "width", "height", "license")
 """Keys of a picture's entry that have a place of their own; the others are metadata."""
 
@@ -61,31 +72,53 @@ class CocoPictures:
 
         Raises:
             SourceError: none of the pictures is there.
+            TemporaryError: the disk, the network or the machine failed.
         """
+        return self._pinned[0]
+
+    @cached_property
+    def _pinned(self) -> tuple[str, NDArray[np.uint8]]:
+        """The pin, and the sha256 of each picture as bytes `[N, 32]`; 0 for one that can't be read."""
         files = {entry.key: self._file(entry) for entry in self.annotations.entries(0, len(self.annotations))}
-        there = {key: file for key, file in files.items() if file and os.path.isfile(file)}
+        kinds = {key: file_kind(file)[0] if file else "missing" for key, file in files.items()}
+        there = {key: file for key, file in files.items() if file and kinds[key] == "file"}
         if not there:
             raise SourceError(
                 f"coco: none of the pictures of {self.annotations.path}, such as {next(iter(files))!a}, is in "
                 f"{self.folder}; set pictures to the folder that their file names start from"
             )
-        # a cache of its own, as other sources may read other pictures of the folder
-        cache = self.annotations.path.absolute() / "pictures"
-        hashes = dict(zip(there, file_hashes(cache, list(there.values())), strict=True))
+        pins = pin_files(self._cache, list(there.values()), listed=True)
+        hashes = {key: pinned.sha256 for key, pinned in zip(there, pins, strict=True)}
         captions = self.captions.sha256 if self.captions else None
         pictures: list[Json] = [[key, hashes.get(key, "")] for key in files]
-        return digest([self.annotations.sha256, captions, self.split, pictures])
+        contents = np.zeros((len(files), SHA256), np.uint8)
+        for row, key in enumerate(files):
+            if hashes.get(key):
+                contents[row] = np.frombuffer(bytes.fromhex(hashes[key]), np.uint8)
+        return digest([self.annotations.sha256, captions, self.split, pictures]), contents
 
     def read(self, start: int, stop: int) -> Iterator[Sample | Failure]:
-        """Samples `start` to `stop - 1`, in order of the file names."""
+        """Samples `start` to `stop - 1`, in order of the file names.
+
+        Raises:
+            SourceChanged: an annotation file or a picture isn't the one that was pinned.
+            TemporaryError: the disk, the network or the machine failed, or a folder is gone.
+        """
+        return self._through(self._read(start, stop))
+
+    def _read(self, start: int, stop: int) -> Iterator[Sample | Failure]:
         for entry in self.annotations.entries(start, stop):
             sample = self._bare(entry)
             yield sample.failure(*entry.trouble) if entry.trouble else self._pictured(sample, entry)
 
+    def _through(self, items: Iterator[T]) -> Iterator[T]:
+        items = self.annotations.through(items)
+        return self.captions.through(items) if self.captions else items
+
     def outline(self, start: int, stop: int) -> Iterator[Sample]:
         """The same samples without pictures and objects."""
-        for entry in self.annotations.entries(start, stop):
-            yield self._captioned(self._bare(entry), entry)
+        found = self.annotations.entries(start, stop)
+        return self._through(self._captioned(self._bare(entry), entry) for entry in found)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -116,28 +149,38 @@ class CocoPictures:
         texts: list[Text] = []
         try:
             for box in self.captions.boxes(row):
-                texts += read_texts(_mapping(self.captions, box).get("caption"))
+                texts += read_texts(annotation(self.captions, box).get("caption"))
         except BadText as error:
             return replace(sample, reason="bad_text", detail=error.detail)
-        except UnicodeDecodeError as error:
-            return replace(sample, reason="bad_text", detail=f"a caption is not UTF-8: {error.reason}")
+        except (UnicodeDecodeError, RecursionError) as error:
+            return replace(sample, reason="bad_text", detail=f"a caption {unread(error)}")
         return replace(sample, annotations=replace(sample.annotations, texts=tuple(texts)))
 
     def _pictured(self, sample: Sample, entry: Entry) -> Sample | Failure:
         """The sample with its picture and all annotations, or why there is none."""
-        file = self._file(entry)
+        file, pinned = self._file(entry), self._pinned[1][entry.row]
+        sha256 = pinned.tobytes().hex() if pinned.any() else ""
         if file is None:
+            if sha256:
+                raise changed(self.folder / entry.name, "a link leads out of the folder")
             return sample.failure("unsafe_name", f"{entry.name}: a link leads out of the folder")
-        if not os.path.isfile(file):
-            return sample.failure("unreadable", f"{entry.name}: there is no such file")
+        kind, told = ("file", "") if sha256 else file_kind(file)
+        if kind != "file":
+            return sample.failure("unreadable", f"{entry.name}: {told or 'there is no such file'}")
         try:
-            image = file.read_bytes()
+            image = read_pinned(file, Pinned(sha256), file)
             header = open_header(image, 1)
+        except SourceChanged:
+            forget_hash(self._cache, file)  # the same command looks at the file again
+            raise
         except OSError as error:
-            return sample.failure("unreadable", f"{entry.name}: {error.strerror}")
+            return sample.failure("unreadable", f"{entry.name}: {why(error)}")
         except UndecodableImage as error:
             return sample.failure(error.reason, str(error))
-        said = self.annotations.value(entry.start, entry.length)
+        try:
+            said = self.annotations.value(entry.start, entry.length)
+        except RecursionError as error:
+            return replace(sample, image=image, reason="bad_entry", detail=f"the entry {unread(error)}")
         try:
             metadata = {key: plain(value) for key, value in said.items() if key not in OWN}
             sample = replace(sample, metadata={**metadata, "image_id": json.loads(entry.id)})
@@ -167,7 +210,7 @@ class CocoPictures:
             detail = f"the file says {said_size} pixels, but the picture has {size[1]} x {size[0]}"
             trouble, turn = BadObjects("size_mismatch", detail), 1
         rows, unread = self._rows(entry, masks=self.masks and trouble is None)
-        objects, bad = _objects(rows, size if turn == 1 else size[::-1])
+        objects, bad = objects_of(rows, size if turn == 1 else size[::-1])
         objects = [turned(item, size[::-1], turn) for item in objects]
         sample = replace(sample, annotations=replace(sample.annotations, objects=tuple(objects)))
         if trouble is not None and not sample.reason:
@@ -185,9 +228,10 @@ class CocoPictures:
         for box in self.annotations.boxes(entry.row):
             place, category = f"the annotation at byte {box['start']}", int(box["category"])
             try:
-                found = _mapping(self.annotations, box)
-            except UnicodeDecodeError as error:
-                trouble = trouble or BadObjects("bad_objects", f"{place} has a text that is not UTF-8: {error.reason}")
+                found = annotation(self.annotations, box)
+            except (UnicodeDecodeError, RecursionError) as error:
+                has = "has a text that " if isinstance(error, UnicodeDecodeError) else ""
+                trouble = trouble or BadObjects("bad_objects", f"{place} {has}{unread(error)}")
                 continue
             row = {key: found.get(key) for key in ("bbox", "area", "iscrowd", "score")} | {"id": whole(found.get("id"))}
             if masks:
@@ -202,6 +246,11 @@ class CocoPictures:
                 trouble = BadObjects("duplicate_object", detail)
             rows.append(row)
         return rows, trouble
+
+    @property
+    def _cache(self) -> Path:
+        """What the cache of hashes is called; one of its own, as other sources may read others of the folder."""
+        return self.annotations.path / "pictures"
 
     @cached_property
     def _known(self) -> frozenset[str]:
@@ -246,36 +295,3 @@ class CocoPictures:
     def _is_inside(self, path: str) -> bool:
         inside = os.path.realpath(self.folder)
         return os.path.commonpath([inside, os.path.realpath(path)]) == inside
-
-
-def present(names: Sequence[str], areas: Sequence[float]) -> tuple[str, ...]:
-    """The distinct names, the largest total area first; of equal ones, the first to come."""
-    total: dict[str, float] = {}
-    for name, area in zip(names, areas, strict=True):
-        total[name] = total.get(name, 0.0) + area
-    return tuple(sorted(total, key=lambda name: -total[name]))
-
-
-def _objects(rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> tuple[list[Object], BadObjects | None]:
-    """The objects that can be read, and what is wrong with the first that can't."""
-
-    def read(some: Sequence[Mapping[str, Any]]) -> list[Object]:
-        return list(read_objects(some, box_format="xywh", size=size, names=None, origin=""))
-
-    try:
-        return read(rows), None
-    except BadObjects as error:
-        found: list[Object] = []
-        for row in rows:
-            for form in (row, {**row, "segmentation": None}):  # the box may be good
-                with suppress(BadObjects):
-                    found += read([form])
-                    break
-        return found, error
-
-
-def _mapping(file: CocoFile, box: Any) -> Mapping[str, Any]:
-    """The JSON object of an annotation."""
-    found = file.value(int(box["start"]), int(box["length"]))
-    assert isinstance(found, Mapping)  # others have no picture
-    return found

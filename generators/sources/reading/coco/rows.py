@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from variorum.generators.sources.reading.coco.pictures import present
+from variorum.generators.sources.reading.coco.annotations import present
 from variorum.generators.sources.reading.hub import HubTable
 from variorum.generators.sources.reading.objects import NAMES, BadObjects, BoxFormat, read_objects
 from variorum.generators.sources.reading.rows import (

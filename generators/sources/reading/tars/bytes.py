@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from variorum.schemas.errors import SourceError
+from variorum.machine.steady import changed, open_file, passing, steady
 
 WINDOW = 4096
 """Bytes that are read from a file at least: headers and small members lie close together."""
 STEP = 1 << 20
 AT_ONCE = 1 << 16
 """Bytes of a sample that are read at once. Of a longer one each member is read by itself, which saves a copy."""
+LARGEST_PICTURE = 1 << 30
+"""Bytes of a picture or mask that are read; the largest picture that is decoded takes less, uncompressed."""
+LARGEST_VALUE = 1 << 24
+"""Bytes of a label, a text or JSON that are read."""
 
 
 class Readable(Protocol):
@@ -41,7 +47,7 @@ def read_members(tar: Readable, places: Mapping[str, tuple[int, int]]) -> dict[s
         places: byte offset and size by name.
 
     Raises:
-        SourceError: the tar has become shorter.
+        SourceChanged: the tar has become shorter.
     """
     if not places:
         return {}
@@ -52,16 +58,22 @@ def read_members(tar: Readable, places: Mapping[str, tuple[int, int]]) -> dict[s
         data = tar.read(low, high - low)
         found = {name: data[start - low : start - low + size] for name, (start, size) in places.items()}
     if sum(map(len, found.values())) != sum([size for _, size in places.values()]):
-        raise SourceError(f"webdataset: {tar.name} has become shorter while it was read; run again")
+        raise changed(f"webdataset: {tar.name}", "it has become shorter")
     return found
 
 
 class LocalTar:
-    """An open file. One thread may use it at a time."""
+    """An open file. One thread may use it at a time.
+
+    Raises:
+        OSError: it can't be opened, or is no file.
+        TemporaryError: the disk, the network or the machine failed.
+    """
 
     def __init__(self, path: str) -> None:
         self.name = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = steady(partial(open_file, Path(path)), path)
+        self._descriptor = self._file.fileno()
         self.total = os.fstat(self._descriptor).st_size
         self._first, self._window = 0, b""
 
@@ -76,11 +88,27 @@ class LocalTar:
         return self._window[start : start + size]
 
     def _at(self, offset: int, size: int) -> bytes:
-        """As many bytes as there are: a call may return fewer, and gives 2 GiB at most."""
-        part = os.pread(self._descriptor, size, offset)
-        if len(part) == size or not part:
+        """As many bytes as there are: a call may return fewer, and takes memory for all that it is asked for."""
+        size = max(0, min(size, self.total - offset))
+        part = self._some(offset, size)
+        if len(part) == size:
             return part
-        return part + self._at(offset + len(part), size - len(part))
+        parts = []
+        while part:
+            parts.append(part)
+            offset, size = offset + len(part), size - len(part)
+            part = self._some(offset, size)
+        return b"".join(parts)
+
+    def _some(self, offset: int, size: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, size, offset)
+        except OSError:
+            pass
+        try:
+            return steady(partial(os.pread, self._descriptor, size, offset), self.name)
+        except OSError as error:  # of a file that is open, so it isn't the file's fault
+            raise passing(self.name, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +116,7 @@ class LocalTar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        self._file.close()
 
 
 class StreamedTar:

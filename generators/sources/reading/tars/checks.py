@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from variorum.generators.sources.reading.tars.bytes import read_members
+from variorum.generators.sources.reading.tars.bytes import LARGEST_PICTURE, LARGEST_VALUE, read_members
 from variorum.generators.sources.reading.tars.index import Entry
 from variorum.generators.sources.reading.tars.members import Contents, MemberPath
 from variorum.generators.sources.reading.tars.set import TarSet
@@ -45,12 +45,16 @@ def check_members(tars: TarSet, pictures: Sequence[str], fields: Mapping[str, Me
         index = tars.index(number)
         with tars.open(number, index.end(high)) as tar:
             for entry in index.entries(low, high):
-                contents = Contents(
-                    read_members(tar, {name: entry.members[name] for name in wanted & entry.members.keys()})
-                )
+                places = {name: entry.members[name] for name in wanted & entry.members.keys()}
+                contents = Contents(read_members(tar, {name: at for name, at in places.items() if fits(at)}))
                 missing = {field: path for field, path in missing.items() if not contents.has(path)}
     for field in missing:
         log.warning("webdataset: %s: none of the first %d samples has this value; is it mistyped?", field, PROBE)
+
+
+def fits(place: tuple[int, int], *, picture: bool = False) -> bool:
+    """Whether a member, by offset and size, is small enough to be read."""
+    return place[1] <= (LARGEST_PICTURE if picture else LARGEST_VALUE)
 
 
 def no_picture(entry: Entry, pictures: Sequence[str]) -> str:

@@ -14,6 +14,8 @@ BLOCK = 512
 _ZEROS = bytes(BLOCK)
 _LONGEST_NAME = 1 << 20
 """Bytes of an extended header. A longer one is damage, and isn't worth the memory."""
+_LONGEST_COMMON_NAME = 4096
+"""Bytes of a name that all members get. A longer one would make a few bytes a member take much memory."""
 _LONGEST_MEMBER = 1 << 62
 _STEP = 1 << 20
 
@@ -27,6 +29,8 @@ COMPRESSED = {
 
 _PAX_NEEDED = re.compile(rb"path=|size=|GNU\.sparse\.")
 """What matters in PAX headers. `webdataset` writes one for every member, with nothing but the time in it."""
+_SPARSE = "GNU.sparse."
+"""Start of the keys that sparse files have; stands for all of them."""
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=]+)=")
 
 Kind = Literal["file", "other", "cut", "lost", "unmarked", "more"]
@@ -98,7 +102,10 @@ def walk(data: Bytes) -> Iterator[Member]:
                 if kind == b"L":
                     pax["path"] = _text(content.partition(b"\0")[0])
                 elif kind != b"K" and _PAX_NEEDED.search(content):
-                    (for_all if kind == b"g" else pax).update(_pax(content))
+                    found = _pax(content)
+                    if kind == b"g" and len(found.get("path", "")) > _LONGEST_COMMON_NAME:
+                        raise _Broken
+                    (for_all if kind == b"g" else pax).update(found)
                 offset, extended = start + _padded(size), True
                 continue
             if for_all:
@@ -109,7 +116,7 @@ def walk(data: Bytes) -> Iterator[Member]:
                 kind = b"5"
             if kind == b"S":
                 start = _after_sparse_map(data, header, start)
-            sparse = kind == b"S" or (pax and any(key.startswith("GNU.sparse.") for key in pax))
+            sparse = kind == b"S" or _SPARSE in pax
             if kind in b"123456":  # links, devices and folders have no content, whatever their size says
                 size = 0
         except _Broken:
@@ -153,7 +160,7 @@ def _number(field: bytes) -> int:
 
 def _pax_size(pax: dict[str, str]) -> int:
     text = pax["size"]
-    if not text.isdecimal() or len(text) > 20 or int(text) >= _LONGEST_MEMBER:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 20 or int(text) >= _LONGEST_MEMBER:
         raise _Broken
     return int(text)
 
@@ -171,14 +178,19 @@ def _text(name: bytes) -> str:
 
 
 def _pax(content: bytes) -> dict[str, str]:
-    """The records of a PAX header: `<length of the record> <key>=<value>` and a newline."""
-    found, position = {}, 0
+    """The records of a PAX header that matter: `<length of the record> <key>=<value>` and a newline."""
+    found: dict[str, str] = {}
+    position = 0
     while position < len(content) and content[position]:
         record = _PAX_RECORD.match(content, position)
         stop = position + int(record[1]) if record else 0
         if not record or not record.end() < stop <= len(content):
             raise _Broken
-        found[_text(record[2])] = _text(content[record.end() : stop - 1])
+        key = record[2].decode("latin-1")
+        if key in ("path", "size"):
+            found[key] = _text(content[record.end() : stop - 1])
+        elif key.startswith(_SPARSE):
+            found[_SPARSE] = ""
         position = stop
     return found
 

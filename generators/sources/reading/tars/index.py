@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from variorum.generators.sources.reading.tars.bytes import LARGEST_VALUE
 from variorum.generators.sources.reading.tars.headers import Bytes, Kind, walk
 from variorum.generators.sources.reading.tars.tables import Arrays, Texts
 
@@ -158,7 +159,7 @@ def build_index(data: Bytes, wanted: Collection[str] = (), collect: Collect | No
 
     Args:
         data: the tar.
-        wanted: endings of members to read on the way.
+        wanted: endings of members to read on the way, but for those above `LARGEST_VALUE`.
         collect: called with these members' contents by ending, once per sample, in order.
 
     Raises:
@@ -178,7 +179,7 @@ def build_index(data: Bytes, wanted: Collection[str] = (), collect: Collect | No
         found.add(key, ending, offset, size if kind == "file" else NO_CONTENT)
         if _unsafe(name):
             found.flaws[-1] = UNSAFE
-        if collect and kind == "file" and ending in wanted:
+        if collect and kind == "file" and ending in wanted and size <= LARGEST_VALUE:
             found.contents[ending] = data.read(offset, size)
     if odd:
         log.warning("%d members without an ending in their names belong to no sample, such as %s", len(odd), odd[0])

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from variorum.generators.sources.reading.objects import written
 from variorum.generators.sources.reading.rows import categories_of, plain
 from variorum.generators.sources.reading.texts import BadText, read_texts, text_of
 from variorum.schemas.annotations import Text
 from variorum.schemas.canonical import Json
 
 INTEGER = re.compile(r"-?[0-9]{1,18}")
+INDEX = re.compile(r"[0-9]{1,18}")
+BOM = "\ufeff"
 NO_LABEL = -1
 """Index that stands for "no label", as in `datasets`."""
 
@@ -94,7 +97,7 @@ class Contents:
         for key in path.keys:
             if isinstance(value, dict):
                 value = value.get(key)
-            elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            elif isinstance(value, list) and INDEX.fullmatch(key) and int(key) < len(value):
                 value = value[int(key)]
             else:
                 return None
@@ -115,8 +118,9 @@ def parse(ending: str, data: bytes) -> Any:
         BadMember: `bad_json`.
     """
     try:
-        value = json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
-        if b"\\u" in data:
+        text = data.decode(json.detect_encoding(data))
+        value = json.loads(text.removeprefix(BOM), parse_constant=lambda _: None, parse_float=_finite)
+        if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # half of a character that takes two isn't text
     except (ValueError, RecursionError) as error:
         raise BadMember("bad_json", f"its {ending} can't be read: {error}") from None
@@ -180,9 +184,8 @@ def _one_label(value: Any) -> list[Label]:
         return [value]
     if isinstance(value, str) and value.strip():
         return [value.strip()]
-    raise BadMember(
-        "unknown_label", f"its label is {str(value)[:60]!r}; it must be a number, a name, or a list of those"
-    )
+    said = value if isinstance(value, str) else written(value)
+    raise BadMember("unknown_label", f"its label is {said[:60]!r}; it must be a number, a name, or a list of those")
 
 
 def _finite(text: str) -> float | None:

@@ -4,68 +4,80 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
+from variorum.generators.sources.reading.hosts import ask
 from variorum.generators.sources.reading.tars.bytes import STEP, StreamedTar
-from variorum.generators.sources.reading.urls import one_line, shown, version_of
-from variorum.schemas.errors import SourceError
+from variorum.generators.sources.reading.urls import version_of
+from variorum.machine.steady import changed, passing
+from variorum.schemas.secrets import shown
 
 AHEAD = 8 << 20
 """Bytes that are asked of a host at once, if as many are needed."""
-WAITS = (1.0, 4.0)
-"""Seconds between attempts to read a range."""
 PATIENCE = 120.0
 """Seconds without any byte after which an HTTP host counts as gone. A whole shard may take as long as it takes."""
-EXTRAS = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs"}
-"""Packages that fsspec needs for a kind of URL."""
 
 
 def matching_urls(pattern: str) -> list[str]:
     """The files that a URL with `*` stands for, sorted.
 
     Raises:
-        SourceError: the host can't be asked.
+        SourceError: the host refuses.
+        TemporaryError: the host or the network failed.
     """
-    with _named(pattern):
+
+    def listed() -> list[str]:
         fs, path = _filesystem(pattern)
+        fs.invalidate_cache()
         return sorted(str(fs.unstrip_protocol(name)) for name in fs.glob(path))
 
+    return ask(listed, pattern)
 
-def describe(place: str) -> tuple[int | None, str]:
+
+def describe(place: str, *, pinned: bool = False) -> tuple[int | None, str]:
     """Length of the file at a URL, and a text that changes with its content; None and `""` if the host doesn't say.
 
     Raises:
-        SourceError: there is no such file, or the host can't be asked.
+        SourceError: there is no such file, or the host refuses.
+        SourceChanged: the same, if it is `pinned`, which means that it was there when the run began.
+        TemporaryError: the host or the network failed.
     """
-    with _named(place):
+
+    def asked() -> tuple[int | None, str]:
         fs, path = _filesystem(place)
         fs.invalidate_cache()
         info = fs.info(path)
-    return info.get("size"), version_of(info)
+        return info.get("size"), version_of(info)
+
+    return ask(asked, place, pinned=pinned)
+
+
+def check_remote(place: str, size: int | None, version: str) -> None:
+    """Compare a file at a URL with what was noted of it. What the host doesn't say can't be compared.
+
+    Raises:
+        SourceChanged: it is another, or gone.
+        TemporaryError: the host or the network failed.
+    """
+    found, now = describe(place, pinned=True)
+    if None not in (found, size) and found != size:
+        raise changed(shown(place), f"{found} bytes instead of {size}")
+    if version and now != version:
+        raise changed(shown(place), "another version")
 
 
 @contextmanager
 def streamed(place: str) -> Iterator[StreamedTar]:
-    """The file at a URL, to be read once. Raises SourceError."""
-    with ExitStack() as opened:
-        with _named(place):
-            fs, path = _filesystem(place)
-            # without a block size, HTTP hosts and the Hub send the file in one answer
-            once = {"block_size": 0} if fs.protocol == "hf" or _is_http(place) else {}
-            file = opened.enter_context(fs.open(path, "rb", **once))
-
-        def read(size: int) -> bytes:
-            with _named(place):
-                return bytes(file.read(size))
-
-        yield StreamedTar(read)
+    """The file at a URL, to be read once. Raises any error of its file system; for `ask`."""
+    fs, path = _filesystem(place)
+    # without a block size, HTTP hosts and the Hub send the file in one answer
+    once = {"block_size": 0} if fs.protocol == "hf" or _is_http(place) else {}
+    with fs.open(path, "rb", **once) as file:
+        yield StreamedTar(lambda size: bytes(file.read(size)))
 
 
 class RangedTar:
@@ -76,19 +88,26 @@ class RangedTar:
     Args:
         place: the URL.
         total: length of the file.
+        sha256: of the file.
         stop: end of the last range that will be read.
     """
 
-    def __init__(self, place: str, total: int, stop: int) -> None:
+    def __init__(self, place: str, total: int, sha256: str, stop: int) -> None:
         self.name = shown(place)
-        self._place, self._total, self._stop = place, total, stop
+        self._place, self._total, self._sha256, self._stop = place, total, sha256, stop
         self._first, self._window = 0, b""
         self._opened = ExitStack()
         self._file: Any = None
         self._ranges = True
 
     def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset` on, fewer at the end. Raises SourceError if the host fails three times."""
+        """`size` bytes from `offset` on, fewer at the end.
+
+        Raises:
+            SourceChanged: the file is another, or gone.
+            TemporaryError: the host or the network failed three times.
+        """
+        size = max(0, min(size, self._total - offset))
         start = offset - self._first
         if start < 0 or start + size > len(self._window):
             self._first, start = offset, 0
@@ -96,17 +115,11 @@ class RangedTar:
         return self._window[start : start + size]
 
     def _ranged(self, offset: int, size: int) -> bytes:
-        for wait in WAITS:
-            try:
-                return self._asked(offset, size)
-            except FileNotFoundError:
-                break
-            except Exception:  # hosts' errors have no common base
-                self._opened.close()
-                self._file = None
-                time.sleep(wait)
-        with _named(self._place):
-            return self._asked(offset, size)
+        return ask(lambda: self._asked(offset, size), self._place, pinned=True, again=self._reopen)
+
+    def _reopen(self) -> None:
+        self._opened.close()
+        self._file = None
 
     def _asked(self, offset: int, size: int) -> bytes:
         if self._file is None:
@@ -119,7 +132,7 @@ class RangedTar:
                 return bytes(self._file.read(size))
             except ValueError:  # that is how fsspec says that the host knows no ranges
                 self._ranges = False
-        return _copy(self._place, self._total)[offset : offset + size]
+        return _copy(self._place, self._sha256)[offset : offset + size]
 
     def __enter__(self) -> Self:
         return self
@@ -131,15 +144,23 @@ class RangedTar:
 
 
 @lru_cache(maxsize=2)
-def _copy(place: str, total: int) -> mmap.mmap:
+def _copy(place: str, sha256: str) -> mmap.mmap:
     """The whole file, on disk."""
     with tempfile.TemporaryFile() as file, streamed(place) as stream:
         while part := stream.read(stream.total, STEP):
-            file.write(part)
-        file.flush()
-        if stream.total != total:
-            raise OSError(f"{stream.total} bytes arrived instead of {total}")
+            _kept(file, part)
+        _kept(file, b"")
+        if stream.finish() != sha256:
+            raise changed(shown(place), "another content")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _kept(file: Any, part: bytes) -> None:
+    try:
+        file.write(part)
+        file.flush()
+    except OSError as error:
+        raise passing(tempfile.gettempdir(), error) from error
 
 
 def _filesystem(place: str) -> tuple[Any, str]:
@@ -157,23 +178,3 @@ def _filesystem(place: str) -> tuple[Any, str]:
 
 def _is_http(place: str) -> bool:
     return place.startswith(("http://", "https://"))
-
-
-@contextmanager
-def _named(place: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a URL into one line that names it."""
-    try:
-        yield
-    except SourceError:
-        raise
-    except FileNotFoundError as error:
-        # fsspec raises this for whatever an HTTP host answers, and if there is no host
-        why = error.__cause__
-        missing = why is None or getattr(why, "status", 0) == HTTPStatus.NOT_FOUND
-        said = "there is no such file" if missing else f"can't be read: {one_line(why)}"
-        raise SourceError(f"{shown(place)}: {said}") from None
-    except ImportError:
-        package = EXTRAS.get(urlsplit(place).scheme, "a package")
-        raise SourceError(f"{shown(place)}: {package} is needed to read it: pip install {package}") from None
-    except Exception as error:  # hosts' errors have no common base
-        raise SourceError(f"{shown(place)}: can't be read: {one_line(error)}") from error

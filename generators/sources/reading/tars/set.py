@@ -10,27 +10,31 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from variorum.generators.sources.reading.hosts import ask
+from variorum.generators.sources.reading.pinned import PinnedFiles, guarded
 from variorum.generators.sources.reading.tars.bytes import LocalTar, Readable
 from variorum.generators.sources.reading.tars.facts import FactPaths, Facts, FactsBuilder
 from variorum.generators.sources.reading.tars.headers import Bytes, NotTar
 from variorum.generators.sources.reading.tars.index import FORMAT, TarIndex, build_index
 from variorum.generators.sources.reading.tars.members import Label
-from variorum.generators.sources.reading.tars.remote import RangedTar, describe, streamed
+from variorum.generators.sources.reading.tars.remote import RangedTar, check_remote, describe, streamed
 from variorum.generators.sources.reading.tars.shards import Shard
 from variorum.generators.sources.reading.tars.tables import map_arrays, save_arrays, save_bytes
 from variorum.machine.cache import cache_dir
-from variorum.machine.file_hashes import file_hashes
+from variorum.machine.steady import changed, gone
 from variorum.schemas.errors import SourceError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +49,14 @@ class Known(NamedTuple):
 
     sha256: str
     size: int
+    version: str
     samples: int
     endings: tuple[str, ...]
 
     @classmethod
-    def of(cls, sha256: str, size: int, index: TarIndex) -> Known:
+    def of(cls, sha256: str, size: int, index: TarIndex, version: str = "") -> Known:
         """What is known of a tar with this index."""
-        return cls(sha256, size, len(index), index.names)
+        return cls(sha256, size, version, len(index), index.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,14 @@ class Summary:
     Attributes:
         sha256s: of each tar.
         sizes: length of each in bytes.
+        versions: what the host says of each that lies at a URL; `""` if it says nothing.
         firsts: number of samples before each, and of all `[tars + 1]`.
         endings: of all members.
     """
 
     sha256s: tuple[str, ...]
     sizes: tuple[int, ...]
+    versions: tuple[str, ...]
     firsts: NDArray[np.int64]
     endings: frozenset[str]
 
@@ -83,6 +90,7 @@ class TarSet:
     def __init__(self, shards: tuple[Shard, ...], paths: FactPaths, where: str) -> None:
         self.shards = shards
         self._paths, self._where = paths, where
+        self._files = PinnedFiles(where)
         self._lock = threading.RLock()
         self._summary: Summary | None = None
         self._index = lru_cache(maxsize=OPEN)(self._load_index)
@@ -134,33 +142,36 @@ class TarSet:
         """The content of a tar, to be read up to byte `stop`.
 
         Raises:
-            SourceError: it is missing, or isn't the one that was indexed.
+            SourceChanged: it is gone, or isn't the one that was indexed.
+            TemporaryError: the disk, the network, a host or the machine failed.
         """
-        shard, size = self.shards[number], self.summary().sizes[number]
+        shard, summary = self.shards[number], self.summary()
         if shard.remote:
-            return RangedTar(shard.place, size, stop)
+            return RangedTar(shard.place, summary.sizes[number], summary.sha256s[number], stop)
+        return self._opened(shard)
+
+    def through(self, number: int, items: Iterable[T]) -> Iterator[T]:
+        """Items that are read from a tar, given only if it is the one that was indexed; raises as `open` does."""
+        shard, summary = self.shards[number], self.summary()
+        if shard.remote:
+            return guarded(partial(check_remote, shard.place, summary.sizes[number], summary.versions[number]), items)
+        return self._files.through([shard.place], items)
+
+    def _opened(self, shard: Shard) -> LocalTar:
         try:
-            tar = LocalTar(shard.place)
+            return LocalTar(shard.place)
         except OSError as error:
-            raise SourceError(f"{self._where}: {shard.place} can't be read any more: {error.strerror}") from None
-        if tar.total != size:
-            raise SourceError(f"{self._where}: {shard.place} has changed since it was indexed; run again")
-        return tar
+            raise gone(Path(shard.place), shard.shown, error) from error
 
     def _survey(self) -> Summary:
         local = {number: shard for number, shard in enumerate(self.shards) if not shard.remote}
-        before = {number: _status(shard.place) for number, shard in local.items()}
         found: dict[int, Known] = {}
         if local:
-            folder = Path(os.path.commonpath([Path(shard.place).parent for shard in local.values()]))
-            hashes = file_hashes(folder, [Path(shard.place) for shard in local.values()])
+            paths = [Path(shard.place) for shard in local.values()]
+            hashes = self._files.pin(Path(os.path.commonpath([path.parent for path in paths])), paths)
             for (number, shard), sha256 in zip(local.items(), hashes, strict=True):
-                status = before[number]
-                if not sha256 or not status:
-                    raise SourceError(f"{self._where}: {shard.place} can't be read")
-                found[number] = Known.of(sha256, status[0], self._indexed(sha256, shard))
-                if _status(shard.place) != status:
-                    raise SourceError(f"{self._where}: {shard.place} changes while it is read; wait until it is done")
+                size = self._files.pins[shard.place].stamp[0]
+                found[number] = Known.of(sha256, size, self._indexed(sha256, shard))
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             remote = [number for number in range(len(self.shards)) if number not in local]
             found.update(zip(remote, pool.map(lambda number: self._fetched(self.shards[number]), remote), strict=True))
@@ -171,6 +182,7 @@ class TarSet:
         return Summary(
             tuple(tar.sha256 for tar in tars),
             tuple(tar.size for tar in tars),
+            tuple(tar.version for tar in tars),
             np.cumsum([0, *(tar.samples for tar in tars)]),
             frozenset(ending for tar in tars for ending in tar.endings),
         )
@@ -193,8 +205,9 @@ class TarSet:
         """Index and facts of a tar with this content, read through once and kept."""
         if shard.remote:
             return self._streamed(shard, sha256)[2:]
-        with LocalTar(shard.place) as tar:
+        with self._opened(shard) as tar:
             index, facts = self._scan(shard, tar)
+        self._files.check([shard.place])  # what is kept belongs to the content that was hashed
         self._keep(sha256, index, facts)
         return index, facts
 
@@ -207,23 +220,30 @@ class TarSet:
         except (OSError, ValueError):
             known_size = known_tag = sha256 = ""
         if tag and [known_size, known_tag] == [size, tag]:
-            return Known.of(sha256, known_size, self._indexed(sha256, shard))
-        sha256, length, index, _ = self._streamed(shard, "")
-        if size not in (None, length):
-            raise SourceError(f"{self._where}: {shard.shown}: {length} bytes arrived instead of {size}; run again")
+            return Known.of(sha256, known_size, self._indexed(sha256, shard), tag)
+        sha256, length, index, _ = self._streamed(shard, "", size)
+        check_remote(shard.place, length, tag)  # it may have changed while it was sent
         if tag:
             save_bytes(note, json.dumps([length, tag, sha256]).encode())
-        return Known.of(sha256, length, index)
+        return Known.of(sha256, length, index, tag)
 
-    def _streamed(self, shard: Shard, expected: str) -> tuple[str, int, TarIndex, Facts]:
+    def _streamed(self, shard: Shard, expected: str, size: int | None = None) -> tuple[str, int, TarIndex, Facts]:
+        """Content, length, index and facts of a tar at a URL. One that doesn't have the length is asked for again."""
         log.info("%s: reading %s once, for its index", self._where, shard.shown)
-        with streamed(shard.place) as tar:
-            index, facts = self._scan(shard, tar)
-            sha256 = tar.finish()
+
+        def sent() -> tuple[str, int, TarIndex, Facts]:
+            with streamed(shard.place) as tar:
+                index, facts = self._scan(shard, tar)
+                sha256 = tar.finish()
+            if size not in (None, tar.total):
+                raise ConnectionError(f"{tar.total} bytes arrived instead of {size}")
+            return sha256, tar.total, index, facts
+
+        sha256, total, index, facts = ask(sent, shard.place, pinned=bool(expected))
         if expected not in ("", sha256):
-            raise SourceError(f"{self._where}: {shard.shown} has changed since it was indexed; run again")
+            raise changed(shard.shown, "another content")
         self._keep(sha256, index, facts)
-        return sha256, tar.total, index, facts
+        return sha256, total, index, facts
 
     def _scan(self, shard: Shard, tar: Bytes) -> tuple[TarIndex, Facts]:
         builder = FactsBuilder(self._paths)
@@ -248,11 +268,3 @@ def _folder() -> Path:
 
 def _index_file(sha256: str) -> Path:
     return _folder() / sha256[:2] / f"{sha256}.{FORMAT}.npz"
-
-
-def _status(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

@@ -5,15 +5,25 @@ from __future__ import annotations
 import glob
 import os
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
+from math import prod
 from urllib.parse import urlsplit
 
+from variorum.generators.sources.reading.listing import key_of
+from variorum.generators.sources.reading.patterns import file_kind, matching_files
 from variorum.generators.sources.reading.tars.remote import matching_urls
 from variorum.generators.sources.reading.texts import split_name, split_of_path
-from variorum.generators.sources.reading.urls import shown
+from variorum.machine.steady import printable
 from variorum.schemas.errors import SourceError
+from variorum.schemas.lookup import cut
+from variorum.schemas.secrets import shown
+
+MOST = 1_000_000
+"""Tars that one pattern may stand for."""
+BRACE = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Shard:
     @property
     def shown(self) -> str:
         """Its place for messages."""
-        return shown(self.place)
+        return printable(shown(self.place))
 
 
 def find_shards(patterns: Sequence[str], where: str) -> tuple[Shard, ...]:
@@ -60,7 +70,7 @@ def find_shards(patterns: Sequence[str], where: str) -> tuple[Shard, ...]:
     for members in groups.values():
         folder = posixpath.commonpath([posixpath.dirname(path) or "/" for path, _ in members])
         for path, place in members:
-            name = posixpath.relpath(path, folder)
+            name = key_of(posixpath.relpath(path, folder))
             # data lie in folders with all kinds of names, so the common one counts only if it is called after a split
             common = split_name(posixpath.basename(folder).strip("0123456789-_"))
             shard = Shard(name, place, split_of_path(name) or common)
@@ -77,8 +87,8 @@ def _places(pattern: str, where: str) -> Iterator[str]:
     """Absolute paths and URLs."""
     if pattern.startswith("file://"):
         pattern = urlsplit(pattern).path
-    if "://" not in pattern and Path(pattern).expanduser().is_file():
-        yield os.path.abspath(Path(pattern).expanduser())
+    if "://" not in pattern and file_kind(os.path.expanduser(pattern))[0] == "file":
+        yield os.path.abspath(os.path.expanduser(pattern))
         return
     for one in _braces(pattern, where):
         origin = "" if one == pattern else f" (of {shown(pattern)})"
@@ -86,14 +96,15 @@ def _places(pattern: str, where: str) -> Iterator[str]:
             magic = "*" in one or "[" in one
             found = matching_urls(one) if magic else [one]
         else:
-            path = str(Path(one).expanduser())
-            magic = glob.has_magic(path) and not os.path.exists(path)
-            found = [name for name in glob.glob(path, recursive=True) if os.path.isfile(name)] if magic else [path]
-            if not magic and os.path.isdir(path):
-                raise SourceError(f"{where}: shards: {one} is a folder; write {path.rstrip('/')}/*.tar for its tars")
-            if not magic and not os.path.isfile(path):
-                raise SourceError(f"{where}: shards: {path}{origin} doesn't exist")
-            found = [os.path.abspath(name) for name in found]
+            path = os.path.abspath(os.path.expanduser(one))
+            kind, told = file_kind(path)
+            magic = glob.has_magic(path) and kind == "missing"
+            found = matching_files(path, where) if magic else [path]
+            if kind == "folder":
+                raise SourceError(f"{where}: shards: {one} is a folder; write {one.rstrip('/')}/*.tar for its tars")
+            if not magic and kind != "file":
+                told = told or "doesn't exist"
+                raise SourceError(f"{where}: shards: {printable(cut(path))}{origin} {told}")
         if not found:
             raise SourceError(f"{where}: shards: {shown(one)}{origin} matches no file")
         yield from found
@@ -106,6 +117,16 @@ def _braces(pattern: str, where: str) -> list[str]:
     from braceexpand import braceexpand
 
     try:
-        return list(braceexpand(pattern))
+        too_many = prod(map(_width, BRACE.findall(pattern))) > MOST
+        places = [] if too_many else list(islice(braceexpand(pattern), MOST + 1))
+        if not 0 < len(places) <= MOST:
+            raise SourceError(f"{where}: shards: {cut(pattern)} stands for more than {MOST} tars; give fewer")
+        return places
     except ValueError:
         raise SourceError(f"{where}: shards: a brace of {shown(pattern)} has no partner") from None
+
+
+def _width(brace: str) -> int:
+    """How many values the inside of a brace has: `0..2` or `a,b,c`."""
+    found = re.match(r"(-?[0-9]+)\.\.(-?[0-9]+)", brace)
+    return abs(int(found[2]) - int(found[1])) + 1 if found else brace.count(",") + 1
