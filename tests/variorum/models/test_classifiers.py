@@ -10,7 +10,6 @@ import pytest
 from random_models import save_random_resnet
 
 from variorum.models.loaders import classifiers, efficientnet_lite
-from variorum.models.onnx import exported
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
 
@@ -47,44 +46,6 @@ def test_the_export_computes_what_the_pytorch_network_does(table, cat):
     exported = table.get("classifier_gate")._session.run(["logits", "embedding"], {"x": x})
     assert exported[0] == pytest.approx(logits.numpy(), abs=1e-4)
     assert exported[1] == pytest.approx(embedding.numpy(), abs=1e-4)
-
-
-@pytest.mark.slow
-def test_exporting_leaves_the_network_in_evaluation_mode_and_no_half_file(table, tmp_path):
-    import shutil
-
-    weights = tmp_path / "w.pth"
-    shutil.copy(table.fetch("classifier_gate"), weights)
-    entry = table.entry("classifier_gate")
-    first = efficientnet_lite.EFFICIENTNET_LITE.load(entry, weights, {})
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["w.export2.onnx", "w.export2.onnx.sha256", "w.pth"]
-    picture = [np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)]
-    assert np.array_equal(first(picture), table.get("classifier_gate")(picture))
-
-
-@pytest.mark.parametrize("damage", ["content", "cut", "checksum", "no checksum"])
-def test_a_damaged_export_is_made_again(tmp_path, damage):
-    written = []
-
-    def export(path):
-        written.append(path)
-        path.write_bytes(b"network")
-
-    path = tmp_path / "w.onnx"
-    checksum = tmp_path / "w.onnx.sha256"
-    for _ in range(2):
-        assert exported(path, export) == path
-    assert len(written) == 1
-    if damage == "no checksum":
-        checksum.unlink()
-    elif damage == "checksum":
-        checksum.write_text("")
-    else:
-        path.write_bytes(b"netw0rk" if damage == "content" else b"net")
-    for _ in range(2):
-        assert exported(path, export).read_bytes() == b"network"
-    assert len(written) == 2
-    assert {item.name for item in tmp_path.iterdir()} == {path.name, checksum.name}
 
 
 def test_the_embedding_is_what_the_classifier_sees(table, cat):

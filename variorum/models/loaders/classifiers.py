@@ -11,7 +11,7 @@ import numpy as np
 
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.pretrained import load_pretrained, one_error, state_of
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
@@ -139,7 +139,8 @@ def load_grey_cnn(
     from safetensors.torch import load_file
 
     module = network(len(options.classes))
-    module.load_state_dict(load_file(folder / WEIGHTS))
+    with state_of(folder / WEIGHTS, "a state dict of the grey network"):
+        module.load_state_dict(load_file(folder / WEIGHTS))
     return (GreyCNN if options.output == "probabilities" else GreyCNNEncoder)(module.eval(), options)
 
 

@@ -19,7 +19,10 @@ import numpy as np
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import exported, open_session
+from variorum.models.pretrained import state_of
 from variorum.models.table_entries import Entry, StrictModel
+from variorum.models.weights import tree_sha256
+from variorum.schemas.canonical import Json
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
@@ -50,12 +53,15 @@ def load_efficientnet_lite(
     if options.output == "gradients":
         network = torch_module(entry.name, file).requires_grad_(False)
         return EfficientNetLiteAdversary(network.to(best_device()), options.size)
-    onnx = exported(
-        file.with_name(f"{file.stem}.export{REVISION}.onnx"),
-        lambda target: export(entry.name, file, options.size, target),
-    )
+    made_of: dict[str, Json] = {
+        "weights": tree_sha256(file),
+        "revision": REVISION,
+        "name": entry.name,
+        "size": options.size,
+    }
+    onnx = exported(file, made_of, lambda target: export(entry.name, file, options.size, target))
     cls = EfficientNetLite if options.output == "logits" else EfficientNetLiteEncoder
-    return cls(open_session(onnx, options.threads), options)
+    return cls(open_session(onnx, options.threads, entry.name), options)
 
 
 class EfficientNetLite:
@@ -154,8 +160,9 @@ def torch_module(name: str, file: Path) -> Any:
             embedding = self.network.extract_features(x).mean((2, 3))
             return self.network._fc(embedding), embedding
 
-    network = EfficientNet.from_name(name)
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    with state_of(file, f"a state dict of {name}"):
+        network = EfficientNet.from_name(name)
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     # eval() on the wrapper: after an export, PyTorch sets the wrapper's mode on everything inside
     return LogitsAndEmbedding(network).eval()
 

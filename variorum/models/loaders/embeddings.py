@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from variorum.models.content import content_hash
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader
-from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.pretrained import load_pretrained, one_error, state_of
 from variorum.models.table_entries import Entry, StrictModel
+from variorum.models.weights import local_path
 from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ IMAGE_EMBEDDING = Loader(
 
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 HEADS = Path(__file__).with_name("perceptual_heads.safetensors")
+HEADS_SHA256 = "e62475ea6ad0ed1976b09beae720c28ab9e11cbb36d123f1a4491e50352baa4e"
 """Weights of the channels: version 0.1 of the authors' package `lpips`, under the licence in the file beside it."""
 STAGES = (slice(0, 2), slice(2, 5), slice(5, 8), slice(8, 10), slice(10, 12))
 """AlexNet's layers up to each of its five rectified convolutions."""
@@ -103,7 +105,7 @@ class PerceptualOptions(StrictModel):
 
 def alexnet_missing(entry: Entry, _options: PerceptualOptions) -> str:
     """A line if the weights aren't where the table expects them; no Hub repository has them for `--fetch`."""
-    if entry.local and not Path(entry.local.path).expanduser().exists():
+    if entry.local and not local_path(entry.local).exists():
         return f"{entry.local.path} doesn't exist; download {URL} to there"
     return ""
 
@@ -115,18 +117,17 @@ def load_perceptual(_entry: Entry, file: Path, options: PerceptualOptions, _used
         ModelUnavailable: the file isn't one.
     """
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with state_of(file, "torchvision's AlexNet"):
         if file.suffix == ".safetensors":
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
         features = {name.removeprefix("features."): state[name] for name in state if name.startswith("features.")}
         network = backbone(features)
-    except (OSError, RuntimeError, TypeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise ModelUnavailable(f"{file} isn't torchvision's AlexNet: {str(error).splitlines()[0]}") from None
+    if content_hash(HEADS) != HEADS_SHA256:
+        raise ModelUnavailable(f"{HEADS} is damaged; reinstall variorum")
     heads = load_file(HEADS)
     return Perceptual(network.to(best_device()), [heads[f"lin{stage}"] for stage in range(len(STAGES))], options)
 

@@ -13,8 +13,10 @@ import numpy as np
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import open_session
+from variorum.models.pretrained import state_of
 from variorum.models.roles import Segmentation, Segmenter
 from variorum.models.table_entries import Entry, StrictModel
+from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Pixels, Singles
@@ -94,14 +96,17 @@ class SamOptions(StrictModel):
     architecture: Literal["vit_b", "vit_l", "vit_h"]
 
 
-def load_sam(_entry: Entry, file: Path, options: SamOptions, used: Mapping[str, Any]) -> Sam:
+def load_sam(entry: Entry, file: Path, options: SamOptions, used: Mapping[str, Any]) -> Sam:
     """The segmenter of an original checkpoint; the entry uses the model that finds the object's box."""
     import torch
     from segment_anything import sam_model_registry
 
-    model = sam_model_registry[options.architecture]()
-    model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    if len(used) != 1:
+        raise ModelUnavailable(f"{entry.name}: loader sam uses one model, that finds the object; name it in `uses`")
     (salience,) = used.values()
+    model = sam_model_registry[options.architecture]()
+    with state_of(file, f"a checkpoint of {options.architecture}"):
+        model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     return Sam(model.to(best_device()).eval(), salience)
 
 
