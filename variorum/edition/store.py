@@ -5,7 +5,7 @@
     measures/<key>.json             the same for tables of measurements and scores
     editions/<name>/<version>/      manifest.json, the card, ledgers/, and data/ linking to the shards under readable
                                     names; see `variorum.edition.editions`
-    tmp/                            files being written; swept when their process is gone, see `variorum.machine.lease`
+    tmp/                            files being written; `variorum.machine.workplace` says when they are swept
     damaged/                        what was found damaged and has been made again
 
 A file is written as a temporary file, synced, and renamed to the hash of its content. Then its receipt is written,
@@ -33,9 +33,9 @@ from pydantic import BaseModel
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.shards import naming
 from variorum.machine.cache import cache_dir
-from variorum.machine.lease import Lease, sweep
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.machine.steady import may_pass, passing
+from variorum.machine.workplace import sweep, workplace
 from variorum.schemas.errors import CorruptShard, StoreError
 from variorum.schemas.manifest import Receipt, ShardInfo
 
@@ -77,7 +77,6 @@ class Store:
             raise StoreError(f"store {url}: {error}; give a folder or a URL that fsspec knows") from None
         self.local = Path(self.root) if "file" in _protocols(self.fs) else None
         self.scratch = (self.local or cache_dir() / "stores" / hashlib.sha256(url.encode()).hexdigest()[:16]) / "tmp"
-        self._lease = Lease(self.scratch)
         self._inside: set[Path] = set()
         """Folders that are known to lie in the store."""
         if not writable:
@@ -106,12 +105,10 @@ class Store:
         passed on.
         """
         with self.explained(only_inside=True):
-            path = self._lease.acquire(suffix)
-            try:
-                self._check_inside(path.parent)
-                yield path
-            finally:
-                self._lease.release(path)
+            if self.local:
+                self._check_inside(self.scratch)
+            with workplace(self.scratch) as folder:
+                yield folder / f"file{suffix}"
 
     def keep(self, path: Path, *, sha256: str, samples: int) -> ShardInfo:
         """Move a finished, synced file to its place by content; this replaces a damaged one."""

@@ -124,8 +124,22 @@ def _measured(node: yaml.Node, known: dict[int, tuple[int, int]], inside: set[in
 def _unshared(value: Any) -> Any:
     """A copy in which two aliases of one value are two values, so that changing one leaves the other."""
     if isinstance(value, dict):
-        return {key: _unshared(item) for key, item in value.items()}
-    return [_unshared(item) for item in value] if isinstance(value, list) else value
+        return {_unshared(key): _unshared(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unshared(item) for item in value]
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, bytes | set | tuple):
+        raise Refused(f"a value is {type(value).__name__}; write a text, a number, a list or a mapping")
+    return value
+
+
+def check_text(text: str) -> None:
+    """Raise Refused for a text that no file and no path can hold: with NUL, or not UTF-8."""
+    if "\0" in text:
+        raise Refused(f"{_cut(text)} has a NUL character in it; remove it")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise Refused(f"{_cut(text)} isn't UTF-8 text; write it as UTF-8")
 
 
 def _line(place: Any) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SUFFIX = ".variorum.part"
-STALE = 24 * 3600
+STALE = 7 * 24 * 3600
 """Seconds after which something unfinished goes whose owner can't be asked: a file, or a folder on a disk without
 locks."""
 
@@ -40,11 +40,14 @@ def workplace(parent: Path, leftovers: str = f"*{SUFFIX}") -> Iterator[Path]:
         sweep(parent, leftovers)
     while True:
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=".", suffix=SUFFIX))
-        handle = os.open(folder, os.O_RDONLY)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # another process swept it before it was locked
+            continue
         try:
             with suppress(OSError):  # a disk without locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            if not folder.exists():  # another process swept it before it was locked
+            if not folder.exists():
                 continue
             try:
                 yield folder

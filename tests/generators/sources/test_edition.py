@@ -1,4 +1,3 @@
-import json
 import shutil
 from pathlib import Path
 
@@ -99,11 +98,5 @@ def test_a_damaged_shard_is_refused(store):
     data = bytearray(shard.read_bytes())
     data[data.index(b"IDAT") + 40] ^= 1  # one bit of a picture; the header and the file's size stay
     shard.write_bytes(bytes(data))
-    with pytest.raises(CorruptShard, match="isn't the one that its record names"):
-        list(source.read(0, 99, context(source)))
-    record = json.dumps({"id": "x"}).encode()
-    at = data.index(b'{"credentials"')
-    data[at : at + len(record) + 1] = record + b"}"
-    shard.write_bytes(bytes(data))
-    with pytest.raises(CorruptShard, match="record can't be read"):
+    with pytest.raises(CorruptShard, match="its content doesn't match its name"):
         list(source.read(0, 99, context(source)))
