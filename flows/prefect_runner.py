@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from prefect import flow, task
+from prefect import flow, tags, task
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -23,16 +23,19 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.context import TagsContext
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from variorum.edition.editions import read_beside
 from variorum.edition.tables import summary_rows
+from variorum.flows import own_server, stale_runs
 from variorum.machine.progress import QUIET, Progress
 from variorum.run import Job, run
-from variorum.schemas.errors import VariorumError
+from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
 from variorum.schemas.manifest import Ledger, Manifest
+from variorum.schemas.secrets import cleaned, shown
 from variorum.stages.job import Profile
 from variorum.stages.recipe_files import load_recipe
 from variorum.stages.stage import P, R, Runner, Stage
@@ -45,11 +48,14 @@ ARTIFACTS = {"unit": "units", "release": "units"}
 
 reporting: ContextVar[Progress] = ContextVar("reporting", default=QUIET)
 """Receives the progress of this process; tasks on threads inherit it."""
+broken: ContextVar[list[StoreError]] = ContextVar("broken")
+"""Receives the errors of the store; after the first, such as a full disk, parts that haven't begun fail at once."""
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether an error may go away: not the project's own errors, but others, such as I/O errors."""
-    return not isinstance(state.result(raise_on_failure=False), VariorumError)
+    """Whether an error may go away: `TemporaryError`, and what isn't the project's own, such as short memory."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, TemporaryError) or not isinstance(error, VariorumError)
 
 
 @task(
@@ -64,7 +70,14 @@ def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
 def part_task(stage: Stage[Any, Any], part: Any, label: str) -> Any:
     """Make one part of a stage, in a GPU slot if the stage uses models."""
     with gpu_slot(stage.uses_models):
-        return stage.make(part, reporting.get().advance)
+        errors = broken.get([])
+        if errors:
+            raise errors[0]
+        try:
+            return stage.make(part, reporting.get().advance)
+        except StoreError as error:
+            errors.append(error)
+            raise
 
 
 class PrefectRunner:
@@ -75,7 +88,7 @@ class PrefectRunner:
         if stage.uses_models:
             ensure_gpu_limit()
         submit: Any = part_task.with_options(name=stage.name).submit
-        token = reporting.set(progress)
+        token, stop = reporting.set(progress), broken.set([])
         try:
             futures: list[Any] = [submit(quote(stage), quote(part), str(part)) for part in parts]
             key = ARTIFACTS.get(stage.name, "shards")
@@ -84,6 +97,7 @@ class PrefectRunner:
                 update_progress_artifact(artifact, 100 * finished / len(futures))
         finally:
             reporting.reset(token)
+            broken.reset(stop)
         results = [future.result(raise_on_failure=False) for future in futures]
         if errors := [result for result in results if isinstance(result, BaseException)]:
             raise errors[0]
@@ -104,14 +118,25 @@ def in_flow(
     """
 
     def pipeline(recipe: dict[str, Any], profile: Profile, store: str) -> Any:  # the parameters are only shown
-        result = work(job, PrefectRunner(), progress)
-        draw(result, job)
+        stale_runs.claim(tag)
+        with TagsContext(current_tags=outside):  # for each tag of a task, Prefect asks the server for a slot
+            result = work(job, PrefectRunner(), progress)
+            draw(result, job)
         return quote(result)
 
+    outside = TagsContext.get().current_tags
     pool: Any = ThreadPoolTaskRunner(max_workers=workers)
     title = f"{job.recipe.dataset} {job.recipe.version}"
     run_it: Any = flow(name=name, flow_run_name=title, task_runner=pool, validate_parameters=False)(pipeline)
-    return run_it(job.recipe.dump(), job.profile, without_secrets(job.store.url)).unquote()  # type: ignore[no-any-return]
+    with own_server.api() as server, stale_runs.lease(server) as tag, tags(tag):
+        stale_runs.claim(tag)
+        stale_runs.mark_killed(server)
+        try:
+            result = run_it(cleaned(job.recipe.dump()), job.profile, shown(job.store.url))
+        except BaseException as error:
+            own_server.check_still_there(error)
+            raise
+        return result.unquote()  # type: ignore[no-any-return]
 
 
 def draw(result: object, job: Job) -> None:
@@ -140,17 +165,11 @@ def scheduled_flow(
     profile: Profile = "embedded",
     overrides: list[str] | None = None,
     workers: int = 1,
+    trust: bool = False,
 ) -> str:
     """Run a recipe, given by file or name, in a deployment; returns the edition's digest."""
-    job = Job(load_recipe(recipe, overrides or []), store, profile)
+    job = Job(load_recipe(recipe, overrides or []), store, profile, trust=trust)
     return in_flow("run", run, job, workers=workers).digest()
-
-
-def without_secrets(url: str) -> str:
-    """A URL without a user's name and password."""
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else url
 
 
 def gpus() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 DEFAULTS = {
     # the first start migrates a new database, which takes more than Prefect's default of 20 s on a small machine
@@ -20,7 +21,12 @@ DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    # otherwise each of Prefect's threads reports a server that is gone, with tracebacks
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
 }
 
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
+
+# `own_server` says it in one line where it matters
+warnings.filterwarnings("ignore", "Failed to create the Prefect home directory")

@@ -18,7 +18,7 @@ import yaml
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store, hash_file
 from variorum.run import Job, Threads, build, curate, release, run
-from variorum.schemas.errors import StoreError, TooManyFailures
+from variorum.schemas.errors import StoreError, TemporaryError, TooManyFailures, VariorumError
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build
 
@@ -30,13 +30,17 @@ pytestmark = [
 
 
 @pytest.fixture(scope="session")
-def server():
-    from prefect.testing.utilities import prefect_test_harness
-
+def server(tmp_path_factory):
+    """Prefect's server for tests, and a PREFECT_HOME; gives that folder."""
     import variorum.flows.settings  # noqa: F401
 
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
+    # isort: split
+    from prefect.settings import PREFECT_HOME, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    home = tmp_path_factory.mktemp("prefect")
+    with prefect_test_harness(server_startup_timeout=180), temporary_settings({PREFECT_HOME: home}):
+        yield home
 
 
 def recipe(photos: Path, **probe) -> Recipe:
@@ -129,13 +133,29 @@ def attempts(monkeypatch, error: Exception) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize(("error", "tries"), [(OSError("passing"), 3), (TooManyFailures("4 of 4 failed"), 1)])
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (OSError("passing"), 3),
+        (TemporaryError("the drive is away"), 3),
+        (MemoryError("short"), 3),
+        (TooManyFailures("4 of 4 failed"), 1),
+    ],
+)
 def test_only_what_may_pass_is_tried_again(server, photos, tmp_path, monkeypatch, error, tries):
     what = recipe(photos).model_copy(update={"samples_per_shard": 12})
     calls = attempts(monkeypatch, error)
     with pytest.raises(type(error), match=str(error)):
         flow(what, str(tmp_path / "store"), build)
     assert len(calls) == tries
+
+
+def test_after_an_error_of_the_store_no_other_part_begins(server, photos, tmp_path, monkeypatch):
+    what = recipe(photos).model_copy(update={"samples_per_shard": 2})
+    calls = attempts(monkeypatch, StoreError("the disk is full"))
+    with pytest.raises(StoreError, match="the disk is full"):
+        flow(what, str(tmp_path / "store"), build)
+    assert len(calls) == 1
 
 
 def test_a_unit_that_fails_costs_no_other(server, photos, tmp_path):
@@ -173,14 +193,123 @@ def test_one_unit_at_a_time_holds_the_gpu(server, photos, tmp_path, monkeypatch)
     assert (limit.limit, limit.active_slots) == (1, 0)
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [("s3://key:secret@bucket/x", "s3://bucket/x"), ("store", "store"), ("s3://bucket/a@b", "s3://bucket/a@b")],
-)
-def test_a_flow_shows_no_secret_of_the_store(url, shown):
-    from variorum.flows.prefect_runner import without_secrets
+KILLED = """
+import time
+from prefect import flow, tags, task
+from variorum.flows import own_server, stale_runs
 
-    assert without_secrets(url) == shown
+@task
+def work(seconds: float):
+    time.sleep(seconds)
+
+@flow(name="killed")
+def killed(seconds: float):
+    work(seconds)
+
+with stale_runs.lease(own_server.server_name()) as tag, tags(tag):
+    killed(60)
+"""
+
+
+def runs_named(name: str) -> list:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    with get_client(sync_client=True) as client:
+        chosen = {"flow_filter": FlowFilter(name=FlowFilterName(any_=[name]))}
+        return [*client.read_flow_runs(**chosen), *client.read_task_runs(**chosen)]
+
+
+def test_the_runs_of_a_killed_process_are_marked_and_no_others(server):
+    from prefect.settings import get_current_settings
+
+    from variorum.flows import own_server, stale_runs
+
+    name, kept = own_server.server_name(), server / "variorum"
+    environment = {"PREFECT_API_URL": str(get_current_settings().api.url), "PREFECT_HOME": str(server)}
+    child = subprocess.Popen([sys.executable, "-c", KILLED], env={**os.environ, **environment})
+    try:
+        deadline = time.monotonic() + 60
+        while [run.state_type for run in runs_named("killed")] != ["RUNNING", "RUNNING"]:  # the flow and its task
+            assert time.monotonic() < deadline, runs_named("killed")
+            time.sleep(0.2)
+        assert stale_runs.mark_killed(name) == 0  # it lives
+    finally:
+        child.kill()
+        child.wait()
+    assert stale_runs.mark_killed("http://elsewhere/api") == 0
+    foreign = kept / "variorum-000000000000"
+    foreign.write_text(json.dumps({"server": name, "host": "another", "boot": "another"}))
+    with stale_runs.lease(name) as mine:
+        assert stale_runs.mark_killed(name) == 1
+        assert sorted(path.name for path in kept.glob("variorum-*")) == sorted([foreign.name, mine])
+    assert [run.state_type for run in runs_named("killed")] == ["CRASHED", "CRASHED"]
+    foreign.unlink()
+    assert not list(kept.glob("variorum-*"))
+
+
+def test_a_run_without_a_place_for_its_lock_goes_on(server, tmp_path, caplog):
+    from prefect.settings import PREFECT_HOME, temporary_settings
+
+    from variorum.flows import stale_runs
+
+    (tmp_path / "file").touch()
+    with temporary_settings({PREFECT_HOME: tmp_path / "file"}), stale_runs.lease("") as tag:
+        assert stale_runs.mark_killed("") == 0
+    assert tag in caplog.text
+    assert "can't be written" in caplog.text
+
+
+@pytest.mark.parametrize("listens", [None, "silent", "other"])
+def test_a_server_that_is_none_is_named(server, tmp_path, monkeypatch, listens):
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from variorum.flows import own_server
+
+    monkeypatch.setattr(own_server, "PAUSES", (0.1,))
+    monkeypatch.setattr(own_server, "PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if listens is None:
+            listener.close()
+        if listens == "other":
+            pages = [b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"] * 8
+            threading.Thread(target=answer_all, args=(listener, pages), daemon=True).start()
+        with (
+            temporary_settings({PREFECT_API_URL: f"http://user:hunter2@127.0.0.1:{port}/api"}),
+            pytest.raises(
+                TemporaryError, match=rf"^http://127.0.0.1:{port}/api: no Prefect server .*--no-prefect"
+            ) as told,
+            own_server.api(),
+        ):
+            pass
+    assert "hunter2" not in str(told.value)
+
+
+def answer_all(listener: socket.socket, pages: list[bytes]) -> None:
+    for page in pages:
+        try:
+            connection, _ = listener.accept()
+            connection.recv(4096)
+            connection.sendall(page)
+            connection.close()
+        except OSError:  # the test is over
+            return
+
+
+def test_a_home_that_cant_be_written_is_named(server, tmp_path):
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    from variorum.flows import own_server
+
+    (tmp_path / "file").touch()
+    given = temporary_settings({PREFECT_HOME: tmp_path / "file" / "x"}, restore_defaults=[PREFECT_API_URL])
+    with (
+        given,
+        pytest.raises(VariorumError, match=r"PREFECT_HOME .*file/x: can't be written .*--no-prefect"),
+        own_server.api(),
+    ):
+        pass
 
 
 @pytest.mark.slow
