@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -33,6 +33,9 @@ class AiImage(Detector):
     signal (metadata, a trained detector) or with people.
     """
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="similarity percentile", texts="stratum", flags="suspect known"
+    )
     late: ClassVar[frozenset[str]] = frozenset(
         {"real_variants", "strata", "sharpness_bins", "min_stratum", "false_positives"}
     )

@@ -19,9 +19,9 @@ from variorum.curation.panel.answers import match_answers, read_answers
 from variorum.curation.panel.estimator import allocate
 from variorum.curation.panel.rates import audit_rates, rounded
 from variorum.curation.panel.sampling import FATES, STATES, TIERS, Population, draw_order, split
-from variorum.curation.rules.columns import check_columns
+from variorum.curation.rules.columns import check_columns, kind_of
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Decider
+from variorum.schemas.component import FLAGS, NUMBERS, Context, Decider
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.verdict import Verdict
 
@@ -99,6 +99,14 @@ class Audit(Decider):
         check_columns(filter(None, (*self.flags, self.strata, self.guesses)), "curate.audit")
         if self.answers:
             read_answers(self.answers)
+
+    def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
+        """Whether the detectors give the columns; `flags` must be true and false, `guesses` numbers."""
+        wanted = [("flags", name, FLAGS) for name in self.flags] + [("guesses", self.guesses, NUMBERS)]
+        for field, name, kind in wanted:
+            if (found := kind_of(name, known, f"curate.audit.{field}")) not in (None, kind):
+                raise RecipeError(f"curate.audit.{field}: {name} holds {found}, not {kind}; name another column")
+        kind_of(self.strata, known, "curate.audit.strata")
 
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:
         """The pictures drawn, by id."""

@@ -17,7 +17,7 @@ from variorum.curation.labels.classes import most_flagged
 from variorum.generators.prompting.prompts import PHOTO, Template, Words, check_templates
 from variorum.generators.sources.imagenet import class_infos
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import ClassInfo, Context, Detector
+from variorum.schemas.component import ClassInfo, Context, Detector, column_kinds
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class ClassAgreement(Detector):
     """The label's probability and rank under a classifier, and a flag for labels that it finds very unlikely."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(numbers="p rank proposed score", flags="flag")
     late: ClassVar[frozenset[str]] = frozenset({"least", "top"})
 
     model: str = "judge"

@@ -9,7 +9,7 @@ don't. Which holds isn't known beforehand, so labels that only one ranking suspe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +17,7 @@ from pydantic import Field
 from variorum.curation.labels.classes import id_ranks, most_flagged, places, spread
 from variorum.curation.labels.pruning import check_probabilities, confident_thresholds, margins, prune_by_noise_rate
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 class ConfidentLearning(Detector):
     """Flags labels that both rankings suspect, and marks those that only one suspects for review."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="score margin margin_adjusted proposed", flags="flag review default_flag"
+    )
     min_class_size: int = Field(default=30, ge=1)
     """In a class with fewer labels nothing is flagged; suspects go to review."""
     max_share_per_class: float = Field(default=0.5, gt=0, le=1)

@@ -20,7 +20,7 @@ from variorum.curation.copies.evidence import Prints, likeness, near_links
 from variorum.curation.copies.grouping import LAYERS, groups, keepers
 from variorum.curation.copies.pdq import pdq, pixel_digest
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ LARGE = 50
 class Duplicates(Detector):
     """Groups of copies, and in each group the pictures that can go because a near copy stays."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="pdq_quality height width detail group group_size distance score copies cosine_cut cosine_false_rate",
+        texts="layer keeper copy_of",
+        flags="keep flag conflict",
+        others="pixels pdq pdq_turns",
+    )
     revision: ClassVar[int] = 3
     copies: ClassVar[str] = "copy_of"
     late: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})

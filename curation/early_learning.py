@@ -8,13 +8,13 @@ is likely wrong, and that entry is the proposal. No threshold or stopping time h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from variorum.curation.labels.classes import most_flagged
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 class EarlyLearning(Detector):
     """A flag, a score and a proposal from the targets that `training_dynamics` stores."""
+
+    gives: ClassVar[Mapping[str, str]] = column_kinds(numbers="score proposed confidence", flags="flag")
 
     def needs(self) -> tuple[str, ...]:
         """`training_dynamics`, for the targets."""

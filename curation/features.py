@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.sample import Sample
 
 
 class Features(Detector):
     """Columns `embedding` `[N, d]` float16, the encoder's output, and `encoder`, its alias."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(others="embedding", texts="encoder")
     revision: ClassVar[int] = 2
 
     encoder: str = "encoder"

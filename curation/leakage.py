@@ -23,7 +23,7 @@ from variorum.curation.copies.evidence import Prints, likeness, near_links
 from variorum.curation.copies.grouping import FILE, LAYERS, PIXELS, Links
 from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector, Source
+from variorum.schemas.component import Context, Detector, Source, column_kinds
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import SPLITS
@@ -39,6 +39,9 @@ TRAINED_ON = "trained_on"
 class Leakage(Detector):
     """Pictures that would leak test data into training, and the share of each test side that training contains."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="score distance", texts="against layer neighbour side known_by", flags="flag"
+    )
     revision: ClassVar[int] = 3
     location: ClassVar[frozenset[str]] = frozenset({"against"})
 

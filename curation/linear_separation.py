@@ -19,7 +19,7 @@ from variorum.curation.embeddings.rows import BLOCK, finite_rows, thinned
 from variorum.curation.labels.classes import less_class_median
 from variorum.curation.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ DEGENERATE = (
 class LinearSeparation(Detector):
     """A large loss on the foreign side of the hyperplane is `ood_like`, on the other side `flip_like`."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="z_posterior margin score proposed pseudo_loss weight samples_a_feature", texts="kind", flags="flag"
+    )
     revision: ClassVar[int] = 2
 
     suspect: float = Field(default=0.95, gt=0.5, lt=1)

@@ -18,7 +18,7 @@ from pydantic import Field
 from variorum.curation.masks.correction import Correction, correct_masks
 from variorum.pixels import decode_mask, encode_png
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ class MaskNoise(Detector):
     A release gets the corrected mask as the additional member `mask_corrected.png`.
     """
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="score changed_fraction confidence_on_changed",
+        texts="report",
+        flags="flag",
+        others="picture mask corrected",
+    )
     late: ClassVar[frozenset[str]] = frozenset(
         {"epochs", "ratio", "confidence", "decay", "most_changed", "least_change"}
     )

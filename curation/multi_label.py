@@ -18,7 +18,7 @@ from variorum.curation.embeddings.rows import normalised, standardised
 from variorum.curation.labels.cells import cell_scores, picture_scores, pictures_with_issues
 from variorum.curation.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 class MultiLabel(Detector):
     """Flags pictures with a label that is likely wrong or missing, and names the most suspect class of each kind."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="score wrong_score missing_score", texts="wrong missing", flags="flag"
+    )
     revision: ClassVar[int] = 2
     needs_labels: ClassVar[bool] = True
 

@@ -19,7 +19,7 @@ from variorum.curation.graph.transition import MOST_CLASSES, estimate_transition
 from variorum.curation.graph.votes import count_votes, plain_votes, similarity_votes
 from variorum.curation.labels.classes import class_ids, id_ranks, most_flagged, places, spread
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ Method = Literal["vote", "simifeat_v", "simifeat_r"]
 class Neighbours(Detector):
     """Flags labels that lose the vote of their neighbours, or that have the least support in their class."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="score proposed distance class_trust class_kept", flags="flag clustered", others="knn_index"
+    )
     revision: ClassVar[int] = 2
 
     method: Method = "simifeat_v"

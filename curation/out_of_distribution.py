@@ -30,7 +30,7 @@ from variorum.curation.gaussians.conformal import (
 from variorum.curation.labels.classes import most_flagged
 from variorum.curation.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table
 
@@ -45,6 +45,9 @@ COMPONENTS = 64
 class OutOfDistribution(Detector):
     """Mahalanobis distances to the classes, conformal p-values, and flags by Benjamini and Hochberg's procedure."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="score p_value mahalanobis relative to_given_label", flags="flag presumed_clean"
+    )
     revision: ClassVar[int] = 2
 
     method: Literal["relative", "mahalanobis"] = "relative"

@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.labels.classes import class_ids, id_ranks
-from variorum.curation.rules.columns import check_columns
-from variorum.curation.rules.rule import Rule, check_kinds, evidence, first_match
+from variorum.curation.rules.columns import check_columns, kind_of
+from variorum.curation.rules.rule import Rule, check_kinds, evidence, first_match, kinds_of
 from variorum.curation.rules.substitutes import Copies
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Decider
@@ -53,13 +53,22 @@ class Policy(Decider):
         for number, rule in enumerate(self.rules):
             check_columns(rule.columns(), f"curate.policy.rules.{number}")
 
+    def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
+        """Whether the detectors give the columns, and these hold what the rules test."""
+        found = {
+            name: kind_of(name, known, f"curate.policy.rules.{number}")
+            for number, rule in enumerate(self.rules)
+            for name in rule.columns()
+        }
+        check_kinds(self.rules, found)
+
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:
         """One verdict per picture that a rule matches: rule by rule, within a rule highest value first.
 
         Raises:
             RecipeError: column missing or of the wrong type, weight outside [0, 1].
         """
-        check_kinds(self.rules, table)
+        check_kinds(self.rules, kinds_of(self.rules, table))
         names = dict.fromkeys(name for rule in self.rules for name in rule.columns())
         columns = {name: table[name] for name in names}
         label, ties = table["label"].astype(np.int64), id_ranks(table)

@@ -18,7 +18,7 @@ from variorum.curation.embeddings.rows import normalised, standardised
 from variorum.curation.labels.classes import rare_classes
 from variorum.curation.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table
 
@@ -39,6 +39,10 @@ FLOOR = 1e-6
 class Probabilities(Detector):
     """The column `p` `[N, K]`: probabilities over the classes that occur, from heads fitted without the picture."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="self_confidence confidence predicted uncalibrated_self_confidence uncalibrated_confidence c",
+        others="p",
+    )
     revision: ClassVar[int] = 2
     needs_labels: ClassVar[bool] = True
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from variorum.curation.labels.classes import most_flagged
 from variorum.curation.pictures.thumbnails import halved, luma
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ WEIGHTS = (0.241, 0.691, 0.068)
 class Quality(Detector):
     """Measures exposure, information, sharpness and shape, and flags what exceeds cleanvision's thresholds."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="height width odd_aspect darkness lightness entropy blurriness histogram_std span acutance score "
+        + " ".join(f"{check}_excess" for check in get_args(Check)),
+        texts="issue",
+        flags="flag greyscale",
+    )
     revision: ClassVar[int] = 2
     late: ClassVar[frozenset[str]] = frozenset(
         {"checks", "dark", "light", "low_information", "blurry", "blur_scale", "grey_std", "out_of_focus"}

@@ -24,7 +24,7 @@ from variorum.curation.gaussians.classes import (
 from variorum.curation.labels.classes import most_flagged, rare_classes
 from variorum.curation.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table
 
@@ -39,6 +39,9 @@ REGRESSION_ON = 20_000
 class RepresentationCalibration(Detector):
     """Out-of-fold margins of a linear discriminant with shared class statistics, and two simpler baselines."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="score proposed sharing nearest_mean class_weighted", flags="flag"
+    )
     revision: ClassVar[int] = 2
     needs_labels: ClassVar[bool] = True
 

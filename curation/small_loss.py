@@ -16,7 +16,7 @@ from pydantic import Field
 
 from variorum.curation.labels.classes import less_class_median, most_flagged
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table
 
@@ -33,6 +33,7 @@ APART = 2.0
 class SmallLoss(Detector):
     """A score by mean loss, and flags by a mixture of margins or by comparison with a made-up class."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(numbers="score posterior", flags="flag")
     revision: ClassVar[int] = 2
 
     method: Literal["mixture", "fake_class"] = "mixture"

@@ -16,7 +16,7 @@ from variorum.curation.dynamics.training import Dynamics, train
 from variorum.curation.embeddings.rows import normalised, standardised
 from variorum.curation.labels.classes import spread
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector
+from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 class TrainingDynamics(Detector):
     """Each picture's loss history, margin, early-learning target, and when it was learned."""
 
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="mean_loss rank_in_class aum learning_time forgets agreement fake_margin",
+        others="loss_history elr_target",
+    )
     revision: ClassVar[int] = 2
     needs_labels: ClassVar[bool] = True
 

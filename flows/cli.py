@@ -1,30 +1,44 @@
 """The `variorum` command. Only this module and `terminal` print; other modules log or return.
 
-Exit codes: 0 done; 1 an error, in one line; 2 wrong usage; 130 stopped by Ctrl-C.
+`endings` has the exit codes.
 """
 
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from variorum.flows import terminal
-from variorum.flows.options import AsJson, Asked, Edition, Force, Profile, ProfileName, StoreUrl, examples, on_recipe
+from variorum.flows import endings, terminal
+from variorum.flows.options import (
+    AsJson,
+    Asked,
+    Edition,
+    Force,
+    Profile,
+    ProfileName,
+    StoreUrl,
+    examples,
+    existing,
+    on_recipe,
+)
 from variorum.schemas.errors import ModelUnavailable, VariorumError
+from variorum.schemas.secrets import remember
 
 if TYPE_CHECKING:
-    from variorum.edition.store import Store
     from variorum.machine.progress import Progress
     from variorum.run import Job
-    from variorum.schemas.manifest import Manifest
+    from variorum.schemas.manifest import Manifest, ShardInfo
     from variorum.stages.stage import Runner
+
+DEBUG = "--debug"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +46,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Generate variants of image datasets, record how each was made, and seal the result as a versioned edition.",
     epilog="Start with [bold]variorum run imagenet_e[/bold], then [bold]variorum show imagenet_e[/bold].\n\n"
-    "Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C.",
+    "Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 70 a bug, 75 failed for now and may succeed later, "
+    "130 stopped by Ctrl-C.",
 )
 
 
@@ -48,6 +63,9 @@ def _version(wanted: bool) -> None:
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, envvar="VARIORUM_DEBUG", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
     """Options before any command."""
@@ -77,55 +95,48 @@ def run(asked: Asked, force: Force = False) -> None:
 @on_recipe(works=False)
 def plan(asked: Asked) -> None:
     """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
-    from rich.table import Table
-
+    from variorum.edition.store import Store
     from variorum.run import check
-    from variorum.schemas.sample import SPLITS
-    from variorum.stages.estimate import estimate
     from variorum.stages.requests import keep_requests
 
-    job = asked.job()
-    recipe, planned = job.recipe, job.plan
+    job = asked.job(Store(asked.store, writable=False))
+    planned = job.plan
     check(job)
-    with terminal.progress() as progress:
-        requests = keep_requests(recipe, job.ctx, job.store, progress)
-    guess = estimate(job)
     states = {alias: job.ctx.models.status(alias).state for alias in planned.models}  # type: ignore[attr-defined]
-    if asked.as_json:
-        terminal.print_json(
-            {
-                "edition": f"{recipe.dataset}@{recipe.version}",
-                "source": recipe.source.component_name(),
-                "samples": planned.size,
-                "classes": len(planned.classes),
-                "units": len(planned.units),
-                "units_done": guess.done,
-                "pictures": requests.samples if requests else None,
-                "splits": recipe.splits or None,
-                "configs": recipe.configs,
-                "models": {alias: {"pin": pin, "state": states[alias]} for alias, pin in planned.models.items()},
-                "disk_bytes": guess.disk_bytes,
-                "peak_memory_bytes": guess.peak_bytes,
-                "seconds": guess.seconds,
-            }
-        )
-        return
-    if requests:
-        terminal.print_requests(requests, job.store)
-    table = Table("", "", show_header=False, box=None, title=f"{recipe.dataset}@{recipe.version}", title_justify="left")
-    table.add_row("source", f"{recipe.source.component_name()}, {planned.size} samples, {len(planned.classes)} classes")
-    table.add_row("units", f"{len(planned.units)} of up to {recipe.samples_per_shard}; {guess.done} done already")
-    if recipe.splits:
-        shares = {"train": 1 - sum(recipe.splits.values()), **recipe.splits}
-        said = [f"{name} {shares[name]:g}" for name in SPLITS if shares.get(name, 0) > 1e-9]
-        table.add_row("splits", f"{', '.join(said)} of the photographs")
-    if recipe.configs:
-        table.add_row("configurations", f"one for each {recipe.configs}")
-    table.add_row("makes", ", ".join(part.component_name() for part in recipe.generate) or "the source's own pictures")
-    for alias, pin in planned.models.items():
-        table.add_row("model", terminal.cell(f"{alias}: {pin} ({states[alias]})"))
-    table.add_row("estimate", guess.text)
-    terminal.console().print(table)
+    with TemporaryDirectory() as scratch:  # for the table of requests, where there is no store that can be written
+        kept = bool(job.store.local and job.store.can_write())
+        where = Store(asked.store if kept else scratch)
+        with terminal.progress() as progress:
+            requests = keep_requests(job.recipe, job.ctx, where, progress)
+        if asked.as_json:
+            _print_plan_json(job, states, requests)
+            return
+        if requests:
+            terminal.print_requests(requests, where, kept=kept)
+    terminal.print_plan(job, states)
+
+
+def _print_plan_json(job: Job, states: Mapping[str, str], requests: ShardInfo | None) -> None:
+    from variorum.stages.estimate import estimate
+
+    recipe, planned, guess = job.recipe, job.plan, estimate(job)
+    terminal.print_json(
+        {
+            "edition": f"{recipe.dataset}@{recipe.version}",
+            "source": recipe.source.component_name(),
+            "samples": planned.size,
+            "classes": len(planned.classes),
+            "units": len(planned.units),
+            "units_done": guess.done,
+            "pictures": requests.samples if requests else None,
+            "splits": recipe.splits or None,
+            "configs": recipe.configs,
+            "models": {alias: {"pin": pin, "state": states[alias]} for alias, pin in planned.models.items()},
+            "disk_bytes": guess.disk_bytes,
+            "peak_memory_bytes": guess.peak_bytes,
+            "seconds": guess.seconds,
+        }
+    )
 
 
 @app.command(epilog=examples("variorum build imagenet_e --workers 2"))
@@ -150,7 +161,7 @@ def curate(asked: Asked, force: Force = False) -> None:
     from variorum.edition.editions import check_source
     from variorum.run import curate as curate_edition
 
-    job = asked.job()
+    job = asked.job_on_edition()
     manifest = _edition_of(job)
     check_source(manifest, job.recipe.source.place(), job.store)
 
@@ -177,7 +188,7 @@ def release(
     from variorum.report.card import write_card
     from variorum.run import release as release_edition
 
-    job = asked.job()
+    job = asked.job_on_edition()
     manifest = _edition_of(job)
     number, found = read_ledger(manifest, job.store, ledger)
 
@@ -196,7 +207,7 @@ def evaluate(asked: Asked) -> None:
     from variorum.edition.editions import current
     from variorum.run import evaluate as evaluate_edition
 
-    job = asked.job()
+    job = asked.job_on_edition()
     manifest = current(_edition_of(job), job.store)
 
     def work(job: Job, runner: Runner, progress: Progress) -> Any:
@@ -216,7 +227,7 @@ def card(asked: Asked) -> None:
     from variorum.edition.editions import current
     from variorum.report.card import write_card
 
-    job = asked.job()
+    job = asked.job_on_edition()
     manifest = current(_edition_of(job), job.store)
     write_card(job.recipe, manifest, job.store)
     if asked.as_json:
@@ -249,7 +260,7 @@ def show(
     from variorum.edition.editions import editions, find, read_beside, write_beside
     from variorum.report.contact_sheet import contact_sheet
 
-    where = _reading(store)
+    where = existing(store)
     if not edition:
         known = [f"{dataset}@{version}" for dataset, version in editions(where)]
         if as_json:
@@ -286,7 +297,7 @@ def diff(
     from variorum.edition.editions import find
     from variorum.report.diff import diff as find_changes
 
-    where = _reading(store)
+    where = existing(store)
     changes = find_changes(find(first, where), find(second, where), where)
     if as_json:
         for change in changes:
@@ -306,10 +317,9 @@ def rollback(
 ) -> None:
     """Make an older release the current one. Missing files are rebuilt from its ledger."""
     from variorum.edition.editions import resolve
-    from variorum.edition.store import Store
     from variorum.run import rollback as go_back
 
-    where = Store(store)
+    where = existing(store, writable=True)
     released = go_back(resolve(edition, where), where, to)
     if as_json:
         terminal.print_json(terminal.summary(released, where))
@@ -330,7 +340,7 @@ def verify(
     from variorum.edition.verify import verify as check
     from variorum.report.hub_types import read_back
 
-    where = _reading(store)
+    where = existing(store)
     manifest = find(edition, where)
     shards = [shard for split in manifest.shards.values() for shard in split]
     with terminal.progress("bytes") as progress:
@@ -367,7 +377,7 @@ def blocklist(
     from variorum.edition.ledgers import read_ledger
     from variorum.stages.score import curated_table
 
-    where = _reading(store)
+    where = existing(store)
     manifest = resolve(edition, where)
     steps = ("features", "duplicates") if embedding else ("duplicates",)
     table = curated_table(manifest, read_ledger(manifest, where, None)[1], steps, where)
@@ -471,13 +481,6 @@ def doctor(
 # ── shared ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _reading(url: str) -> Store:
-    """A store that is only read: it isn't created if missing, and may be on a read-only disk."""
-    from variorum.edition.store import Store
-
-    return Store(url, writable=False)
-
-
 def _edition_of(job: Job) -> Manifest:
     from variorum.edition.editions import resolve
 
@@ -498,16 +501,24 @@ def _show(asked: Asked, job: Job, manifest: Manifest, *, evaluations: bool = Tru
         terminal.print_evaluations(job.recipe, manifest, job.store)
 
 
-def main() -> None:
-    """Run the command line. Errors meant for users are printed without a traceback."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; every error ends in one line and an exit code, as `endings` says.
+
+    Args:
+        arguments: the words after `variorum`; by default those of this process.
+    """
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # errors are printed here, once
-    logging.setLogRecordFactory(terminal.PlainRecord)
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # they aren't lines
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = os.environ.get("VARIORUM_DEBUG", "") not in ("", "0") or DEBUG in words
+    endings.one_line_each(debug=debug)
+    remember([*words, *(word.partition("=")[2] for word in words), os.environ.get("VARIORUM_STORE", "")])
     try:
-        app()
-    except VariorumError as error:
-        typer.secho(f"error: {terminal.plain(error)}", fg="red", err=True)
-        sys.exit(1)
-    except SystemExit as stop:
-        if stop.code == 130:
-            typer.secho("stopped; finished work is kept, and the same command continues from there", err=True)
-        raise
+        result = app([word for word in words if word != DEBUG], standalone_mode=False, prog_name="variorum")
+        code = result if isinstance(result, int) else endings.DONE
+        if code == endings.STOPPED:  # typer has caught it
+            raise KeyboardInterrupt
+        sys.stdout.flush()
+    except BaseException as error:
+        code = endings.say(error, debug=debug)
+    sys.exit(code)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from variorum.flows import terminal
+from variorum.schemas.errors import StoreError
+from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
+    from variorum.edition.store import Store
     from variorum.machine.progress import Progress
     from variorum.run import Job
     from variorum.stages.stage import Runner
@@ -56,8 +62,11 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field: source.path=photos. May be repeated."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of source samples to read.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of parts that are worked on at the same time.")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, max=1000, help="Number of parts that are worked on at the same time.")
+]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Use plain threads; gives the same edition to the byte.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Use finished files without hashing them first.")]
 Force = Annotated[bool, typer.Option("--force", help="Allow verdicts that drop every picture.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
@@ -74,13 +83,23 @@ class Asked:
     as_json: AsJson = False
     workers: Workers = field(default=1, metadata={"works": True})
     no_prefect: NoPrefect = field(default=False, metadata={"works": True})
+    trust: Trust = field(default=False, metadata={"works": True})
 
-    def job(self) -> Job:
-        """The job of this recipe with its overrides, the profile and the store."""
+    def job(self, store: Store | None = None) -> Job:
+        """The job of this recipe with its overrides, the profile and the store, which is made if it is missing.
+
+        Args:
+            store: one that is open already.
+        """
         from variorum.run import Job
         from variorum.stages.recipe_files import load_recipe
 
-        return Job(load_recipe(self.recipe, self.overrides or (), self.limit), self.store, self.profile.value)
+        recipe = load_recipe(self.recipe, self.overrides or (), self.limit)
+        return Job(recipe, store or self.store, self.profile.value, trust=self.trust)
+
+    def job_on_edition(self) -> Job:
+        """The same for a command that works on an edition, so that a mistyped store isn't made."""
+        return self.job(existing(self.store, writable=True, trust=self.trust))
 
     def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
         """Do the work, with progress, inside a Prefect flow of this name or on plain threads."""
@@ -98,7 +117,8 @@ class Asked:
         words = [self.recipe, *(word for override in self.overrides or () for word in ("--set", override))]
         words += ["--limit", str(self.limit)] if self.limit else []
         words += ["--store", self.store, "--profile", self.profile.value]
-        return words + (["--no-prefect"] if self.no_prefect else [])
+        words += ["--no-prefect"] if self.no_prefect else []
+        return words + (["--trust"] if self.trust else [])
 
 
 def on_recipe(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -133,6 +153,30 @@ def on_recipe(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., N
         return command
 
     return add
+
+
+def existing(url: str, *, writable: bool = False, trust: bool = False) -> Store:
+    """A store that must be there; one that is only read may be on a read-only disk.
+
+    Raises:
+        StoreError: no such store; the message names the folder that has the most similar name.
+    """
+    from variorum.edition.store import Store
+
+    store = Store(url, writable=False)
+    if store.local and not store.local.is_dir():
+        what = "is a file" if store.local.is_file() else "doesn't exist"
+        near = get_close_matches(store.local.name, _folders(store.local.parent), 1)
+        folder = store.local.parent if "://" in url else Path(url).parent
+        hint = f"; did you mean {folder / near[0]}?" if near else "; make one with: variorum run imagenet_e"
+        raise StoreError(f"store {cut(url)}: {what}{hint}")
+    return Store(url, trust=trust) if writable else store
+
+
+def _folders(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return sorted(one.name for one in folder.iterdir() if one.is_dir())
+    return []
 
 
 def examples(*lines: str) -> str:

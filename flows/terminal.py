@@ -7,16 +7,19 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from variorum.schemas.secrets import without_secrets
+
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.machine.progress import Progress
     from variorum.report.diff import Change
+    from variorum.run import Job
     from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
     from variorum.schemas.recipe import Recipe
 
@@ -35,8 +38,8 @@ File names and recipes may hold them, and they could command the terminal or hid
 
 
 def plain(text: object) -> str:
-    """Text from data as the terminal may get it: `UNSAFE` characters become �."""
-    return UNSAFE.sub("\ufffd", str(text))
+    """Text from data as the terminal may get it: without secrets, and with � for `UNSAFE` characters."""
+    return UNSAFE.sub("\ufffd", without_secrets(str(text)))
 
 
 def say(text: object, *, err: bool = False) -> None:
@@ -51,12 +54,24 @@ def cell(value: object) -> str:
     return escape(plain(value))
 
 
-class PlainRecord(logging.LogRecord):
-    """A log record without `UNSAFE` characters in its message, which may name files."""
+class DebugRecord(logging.LogRecord):
+    """A log record without `UNSAFE` characters and secrets in its message, which may name files and URLs."""
 
     def getMessage(self) -> str:  # noqa: N802 - logging's name
         """The message."""
         return plain(super().getMessage())
+
+
+class PlainRecord(DebugRecord):
+    """The same without a traceback, and on one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.exc_info = self.exc_text = self.stack_info = None
+
+    def getMessage(self) -> str:  # noqa: N802 - logging's name
+        """The message on one line."""
+        return " ".join(super().getMessage().splitlines())
 
 
 @contextmanager
@@ -186,7 +201,7 @@ def console(stderr: bool = False) -> Any:
 
 def print_json(value: Any) -> None:
     """One JSON value on one line of stdout, for scripts; `UNSAFE` characters are escaped."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = without_secrets(json.dumps(value, ensure_ascii=False, default=str))
     typer.echo(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
@@ -202,15 +217,45 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], title: st
     console().print(table)
 
 
-def print_requests(asked: ShardInfo, store: Store) -> None:
-    """Number of pictures that a recipe asks for, the first ones, and the path of the whole table."""
+def print_plan(job: Job, states: Mapping[str, str]) -> None:
+    """What a run of a job would do.
+
+    Args:
+        job: a recipe on a store.
+        states: of its models, by alias.
+    """
+    from rich.table import Table
+
+    from variorum.schemas.sample import SPLITS
+    from variorum.stages.estimate import estimate
+
+    recipe, planned, guess = job.recipe, job.plan, estimate(job)
+    table = Table("", "", show_header=False, box=None, title=f"{recipe.dataset}@{recipe.version}", title_justify="left")
+    table.add_row("source", f"{recipe.source.component_name()}, {planned.size} samples, {len(planned.classes)} classes")
+    table.add_row("units", f"{len(planned.units)} of up to {recipe.samples_per_shard}; {guess.done} done already")
+    if recipe.splits:
+        shares = {"train": 1 - sum(recipe.splits.values()), **recipe.splits}
+        said = [f"{name} {shares[name]:g}" for name in SPLITS if shares.get(name, 0) > 1e-9]
+        table.add_row("splits", f"{', '.join(said)} of the photographs")
+    if recipe.configs:
+        table.add_row("configurations", f"one for each {recipe.configs}")
+    table.add_row("makes", ", ".join(part.component_name() for part in recipe.generate) or "the source's own pictures")
+    for alias, pin in planned.models.items():
+        table.add_row("model", cell(f"{alias}: {pin} ({states[alias]})"))
+    table.add_row("estimate", guess.text)
+    console().print(table)
+
+
+def print_requests(asked: ShardInfo, store: Store, *, kept: bool) -> None:
+    """Number of pictures that a recipe asks for, the first ones, and the path of the whole table if it is kept."""
     from variorum.stages.requests import first_rows
 
     rows = first_rows(asked, store, 5)
     shown = [name for name in SHOWN if any(row[name] not in (None, "") for row in rows)]
     values = [[f"{row[name]:g}" if isinstance(row[name], float) else row[name] for name in shown] for row in rows]
     print_table(shown, values, f"{asked.samples} pictures; the first:")
-    say(f"all rows: {store.object(asked, '.parquet')}")
+    if kept:
+        say(f"all rows: {store.object(asked, '.parquet')}")
 
 
 def summary(manifest: Manifest, store: Store) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Sample, Split
+from variorum.schemas.secrets import holds_secret, shown, without_secrets
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Verdict
 
@@ -138,6 +139,15 @@ class Component(BaseModel, ABC):
         }
         return digest({**self.identity(), "revision": self.revision, **({"held": held} if held else {})})
 
+    def stored_secrets(self) -> list[str]:
+        """Fields that hold a password or a token though they are stored with the edition; locations aren't stored."""
+        held = {name for name, _ in self._held()}
+        return [
+            name
+            for name, value in self.model_dump(mode="json").items()
+            if name not in self.location and name not in held and holds_secret(value)
+        ]
+
     def _held(self) -> Iterator[tuple[str, Component | tuple[Component, ...]]]:
         """The fields that hold a component, or several."""
         for name, value in self:
@@ -171,7 +181,12 @@ class Source(Component):
 
     @abstractmethod
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples `start` to `stop - 1` in order; an unreadable one is a `Failure`, never an exception."""
+        """Samples `start` to `stop - 1` in order; a `Failure` for one that is unreadable by itself.
+
+        Raises:
+            SourceChanged: the data isn't what `pin` was computed from.
+            TemporaryError: a disk, a network or the machine failed; this says nothing of the sample.
+        """
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         """The same samples without pictures: ids, labels, captions. Override it where that is cheaper than `read`.
@@ -205,14 +220,17 @@ class Source(Component):
 
 
 def place_of(source: Source, fields: Iterable[str]) -> str:
-    """A line for `Source.place`: the name, and these of its fields that aren't None, paths in full."""
+    """A line for `Source.place`: the name, and these of its fields that aren't None, paths in full, without secrets."""
     said = [source.component_name()]
     for name in fields:
         value = getattr(source, name)
         if isinstance(value, Source):
             said.append(f"{name}=({value.place()})")
         elif value is not None:
-            said.append(f"{name}={value.absolute() if isinstance(value, Path) else value}")
+            text = (
+                shown(value) if isinstance(value, str) else str(value.absolute() if isinstance(value, Path) else value)
+            )
+            said.append(f"{name}={without_secrets(text)}")
     return " ".join(said)
 
 
@@ -264,6 +282,16 @@ class Generator(Component):
         return ()
 
 
+NUMBERS, TEXTS, FLAGS, OTHERS = "numbers", "texts", "true and false", "something else"
+"""What a column holds."""
+
+
+def column_kinds(numbers: str = "", texts: str = "", flags: str = "", others: str = "") -> Mapping[str, str]:
+    """What each column holds, from names separated by spaces; for `Detector.gives`."""
+    groups = ((numbers, NUMBERS), (texts, TEXTS), (flags, FLAGS), (others, OTHERS))
+    return {name: kind for names, kind in groups for name in names.split()}
+
+
 class Detector(Component):
     """Looks at pictures and scores them; it never decides. Override `measure`, `score`, or both.
 
@@ -276,6 +304,9 @@ class Detector(Component):
     """Fields that `measure` doesn't read: changing them measures nothing again."""
     adds: ClassVar[Mapping[str, str]] = {}
     """Members that a release adds to its samples: file ending to the column with the bytes; all null for none."""
+    gives: ClassVar[Mapping[str, str] | None] = None
+    """Its columns and what each holds, from `column_kinds`: a recipe that names another one is refused before any work.
+    None if they show only when it runs."""
     copies: ClassVar[str] = ""
     """A column of `score` with the id of the picture that each is proved to be a copy of, `""` for none; a release of a
     recipe with `splits` brings them to the same side. `""` for no such column."""
@@ -335,6 +366,13 @@ class Decider(Component):
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError or SourceError for what can't work, such as a missing file; called before any work."""
+
+    def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
+        """Raise RecipeError for a column that no detector gives, or that holds something else than it must.
+
+        Args:
+            known: by detector, what it `gives`; without those that don't say it before they run.
+        """
 
     @abstractmethod
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:

@@ -11,14 +11,19 @@
         ├── VersionDrift          a sealed version already exists with other content
         └── CorruptShard          bytes on disk don't match the hash in their name
 
-Any other exception is a bug and keeps its traceback.
+Any other exception is a bug; the command line shows its traceback only with --debug.
 """
 
 from __future__ import annotations
 
+from variorum.schemas.secrets import without_secrets
+
 
 class VariorumError(Exception):
-    """Base of the errors for users; the message needs no further context."""
+    """Base of the errors for users; the message needs no further context, and secrets are taken out of it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(one) if isinstance(one, str) else one for one in args))
 
 
 class RecipeError(VariorumError):

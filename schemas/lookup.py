@@ -25,6 +25,7 @@ from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationErro
 
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.secrets import remember, without_secrets
 
 GROUP = "variorum.components"
 """Entry-point group of plugin packages: `frost = "acme.frost"`, where the module's last part is the name."""
@@ -32,6 +33,8 @@ OWN = "variorum"
 """Origin of this project's own components."""
 MOST_LINES = 20
 """Problems of one component that an error lists."""
+SECRET = "holds a password or a token, but is stored with the edition; use an environment variable"  # noqa: S105 - a message
+"""What is said of a field that may not hold a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +134,13 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
         raise RecipeError(f"{where}: {error}") from error.__cause__
     if wrong := [key for key in fields if not isinstance(key, str)]:
         raise RecipeError(f"{where}: {wrong[0]!r} is no field's name; put it in quotes if it is meant as text")
+    remember(fields)
     try:
         component = cls(**fields)
     except ValidationError as error:
         raise RecipeError(explain(error, where, cls)) from None
+    if secret := component.stored_secrets():
+        raise RecipeError(f"{where}.{secret[0]}: {SECRET}")
     for hook in ("aliases", "filters", "needs"):
         method = getattr(component, hook, None)
         if callable(method) and isinstance(value := method(), str):
@@ -168,7 +174,8 @@ def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:
 
 
 def cut(text: str) -> str:
-    """Text for a message, cut off after 200 characters."""
+    """Text for a message: one line, cut off after 200 characters, and without secrets."""
+    text = " ".join(without_secrets(text[:4000]).splitlines())
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
@@ -264,7 +271,7 @@ def _imported(load: Callable[[], ModuleType], what: str, name: str) -> ModuleTyp
         return load()
     except RecipeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that exits must not end the command
         said = str(error).strip().partition("\n")[0]
         raise RecipeError(f"{what} can't be imported: {type(error).__name__}: {said}{_line(error, name)}") from error
 

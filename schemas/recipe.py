@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import KINDS, build_component, explain
+from variorum.schemas.lookup import KINDS, SECRET, build_component, explain
 from variorum.schemas.sample import Split
+from variorum.schemas.secrets import holds_secret
 
 COMPONENT_FIELDS = ("source", "generate", "curate", "evaluate")
 NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,95}")
 """Of a dataset: also a folder's name, and the name of a repository on the Hub, which takes 96 characters."""
-FIELD = re.compile(r"[a-z][a-z0-9_]*")
+FIELD = re.compile(r"[a-z][a-z0-9_]{0,95}")
 VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){2}(-dev)?")
 
 
@@ -39,7 +40,7 @@ class Card(BaseModel):
 class Recipe(BaseModel):
     """One dataset at one version.
 
-    All fields are hashed, stored and printed, so they must not hold secrets.
+    All fields but locations of data are hashed, stored and printed, so `parse` refuses secrets in them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,7 +103,7 @@ class Recipe(BaseModel):
     @classmethod
     def _field(cls, value: str | None) -> str | None:
         if value is not None and not FIELD.fullmatch(value):
-            raise ValueError("must be the name of a field: lower-case letters, digits and underscores")
+            raise ValueError("must be the name of a field: up to 96 lower-case letters, digits and underscores")
         return value
 
     @classmethod
@@ -125,10 +126,15 @@ class Recipe(BaseModel):
                 raise RecipeError(f"{part}: must be a list of {KINDS[part].noun}s, each with a name")
             fields[part] = tuple(build_component(part, entry, f"{part}.{place}") for place, entry in enumerate(entries))
         check_curation(fields["curate"])
+        check_evaluations(fields["evaluate"])
         try:
-            return cls(**fields)
+            recipe = cls(**fields)
         except ValidationError as error:
             raise RecipeError(explain(error, "", cls)) from None
+        for name, text in recipe.card:
+            if holds_secret(text):
+                raise RecipeError(f"card.{name}: {SECRET}")
+        return recipe
 
     def components(self) -> tuple[Component, ...]:
         """All components, in the order in which they run."""
@@ -159,9 +165,23 @@ class Recipe(BaseModel):
         return digest([identity, revisions])
 
 
+def check_evaluations(evaluations: Sequence[Evaluation]) -> None:
+    """Raise RecipeError if an evaluation occurs twice: the figures are stored and shown by its name."""
+    names = [evaluation.component_name() for evaluation in evaluations]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise RecipeError(f"evaluate.{position}: {name} is there already; list each evaluation once")
+
+
 def check_curation(steps: Sequence[Detector | Decider]) -> None:
-    """Raise RecipeError if a step occurs twice, or before a step whose columns it reads."""
+    """Raise RecipeError for steps that can't work together.
+
+    One occurs twice, or before a step whose columns it reads; it reads a column that no step gives; or two add the same
+    member to the samples.
+    """
     names: list[str] = []
+    known: dict[str, Mapping[str, str]] = {}
+    added: dict[str, str] = {}
     for position, step in enumerate(steps):
         name = step.component_name()
         if name in names:
@@ -171,4 +191,13 @@ def check_curation(steps: Sequence[Detector | Decider]) -> None:
                 f"curate.{position}: {name} needs {', '.join(missing)} before it; put "
                 f"{', '.join(f'`- name: {need}`' for need in missing)} higher up in the list"
             )
+        if isinstance(step, Decider):
+            step.check_columns(known)
+        else:
+            if step.gives is not None:
+                known[name] = step.gives
+            for member in step.adds:
+                if other := added.get(member):
+                    raise RecipeError(f"curate.{position}: {name} and {other} both add {member}; leave one of them out")
+                added[member] = name
         names.append(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 
-from variorum.edition.tables import EDITION_COLUMNS, HIDDEN
+from variorum.edition.columns import EDITION_COLUMNS
+from variorum.edition.tables import HIDDEN
 from variorum.schemas.errors import RecipeError
 
 OWN = tuple(name for name in EDITION_COLUMNS if name not in HIDDEN)
@@ -26,3 +28,24 @@ def check_columns(names: Iterable[str], where: str) -> None:
                 f"{where}: an edition has no column {name!r}; it has {', '.join(OWN)}. "
                 f"A detector's column has its name in front: quality.{name}"
             )
+
+
+def kind_of(name: str, known: Mapping[str, Mapping[str, str]], where: str) -> str | None:
+    """What a detector's column holds; None if that shows only when the detector runs, or for an edition's own column.
+
+    Args:
+        name: as the recipe has it, `<detector>.<name>`.
+        known: by detector, its columns and what they hold.
+        where: what the error begins with, such as `curate.policy.rules.0`.
+
+    Raises:
+        RecipeError: the detector gives no such column.
+    """
+    step, dot, column = name.partition(".")
+    if not dot or step not in known:
+        return None
+    if column not in known[step]:
+        near = get_close_matches(column, known[step], 1)
+        hint = f"did you mean {step}.{near[0]}?" if near else f"it gives {', '.join(sorted(known[step]))}"
+        raise RecipeError(f"{where}: {step} gives no column {column!r}; {hint}")
+    return known[step][column]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from variorum.schemas.component import FLAGS, NUMBERS, TEXTS
 from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -141,26 +142,35 @@ def evidence(rules: Sequence[Rule], rule_of: Ints, columns: Mapping[str, Array])
     return values
 
 
-def check_kinds(rules: Sequence[Rule], table: Table) -> None:
-    """Refuse tests that are impossible or never match. Raises RecipeError with the rule, the column and its type."""
-    kinds = {name: _kind_of(table, name) for rule in rules for name in rule.columns()}
+def check_kinds(rules: Sequence[Rule], kinds: Mapping[str, str | None]) -> None:
+    """Refuse tests that are impossible or never match. Raises RecipeError with the rule, the column and its type.
 
-    def check(rule: Rule, name: str, wanted: str, advice: str) -> None:
-        if kinds[name] != wanted:
+    Args:
+        rules: the rules.
+        kinds: what each of their columns holds, as far as known.
+    """
+
+    def check(rule: Rule, name: str, wanted: str | None, advice: str) -> None:
+        if None not in (wanted, kinds[name]) and kinds[name] != wanted:
             raise RecipeError(f"policy: rule {rule.reason}: column {name} holds {kinds[name]}, not {wanted}; {advice}")
 
     for rule in rules:
         for condition in rule.when:
             if condition.orders():
-                check(rule, condition.column, "numbers", "only numbers have an order, test it by equals")
+                check(rule, condition.column, NUMBERS, "only numbers have an order, test it by equals")
             if (value := condition.equals) is not None:
-                wanted = {bool: "true and false", str: "texts"}.get(type(value), "numbers")
+                wanted = {bool: FLAGS, str: TEXTS}.get(type(value), NUMBERS)
                 check(rule, condition.column, wanted, f"equals: {json.dumps(value)} would never match")
             if condition.same_as:
                 check(rule, condition.same_as, kinds[condition.column], f"{condition.column} can't be the same")
         for field, name in (("to", rule.to), ("value", rule.value)):
             if name:
-                check(rule, name, "numbers", f"name another column in {field}")
+                check(rule, name, NUMBERS, f"name another column in {field}")
+
+
+def kinds_of(rules: Sequence[Rule], table: Table) -> dict[str, str]:
+    """What the columns of the rules hold in a table."""
+    return {name: _kind_of(table, name) for rule in rules for name in rule.columns()}
 
 
 def _kind_of(table: Table, name: str) -> str:
@@ -169,7 +179,7 @@ def _kind_of(table: Table, name: str) -> str:
 
     kind = table.column(name).type
     if types.is_boolean(kind):
-        return "true and false"
+        return FLAGS
     if types.is_integer(kind) or types.is_floating(kind):
-        return "numbers"
-    return "texts" if types.is_string(kind) else str(kind)
+        return NUMBERS
+    return TEXTS if types.is_string(kind) else str(kind)

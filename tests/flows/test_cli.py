@@ -58,15 +58,33 @@ def test_from_plan_to_verify(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        *(("plan", "recipe.yaml"), ("curate", "recipe.yaml"), ("release", "recipe.yaml"), ("evaluate", "recipe.yaml")),
+        *(("card", "recipe.yaml"), ("rollback", "d"), ("show", "d"), ("verify", "d"), ("diff", "d", "d")),
+        ("blocklist", "d", "list.parquet"),
+    ],
+)
+def test_a_mistyped_store_is_not_made(cli, tmp_path, words):
+    (tmp_path / "store").mkdir()
+    done = cli(*words, "--store", "stroe")
+    if words[0] == "plan":  # it may come before the first run
+        assert done.returncode == 0
+    else:
+        assert (done.returncode, done.stderr) == (1, "error: store stroe: doesn't exist; did you mean store?\n")
+    assert not (tmp_path / "stroe").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("run", "imagenet_f"), "error: no recipe 'imagenet_f'"),
         (("run", "recipe.yaml", "--no-prefect", "--set", "generate.probe.strenth=1"), "strenth: no such field"),
         (("run", "recipe.yaml", "--no-prefect", "--set", "source.path=nowhere"), "path nowhere doesn't exist"),
         (("build", "recipe.yaml", "--no-prefect", "--store", "recipe.yaml"), "choose another place with --store"),
-        (("evaluate", "recipe.yaml", "--no-prefect"), "no edition 'd@1.0.0' in store; there are: none yet"),
-        (("verify", "e"), "no edition 'e' in store; there are: none yet"),
-        (("card", "recipe.yaml"), "no edition 'd@1.0.0'"),
+        (("evaluate", "recipe.yaml", "--no-prefect", "--store", "."), "no edition 'd@1.0.0' in .; there are: none yet"),
+        (("verify", "e"), "store store: doesn't exist; make one with: variorum run imagenet_e"),
+        (("card", "recipe.yaml", "--store", "."), "no edition 'd@1.0.0'"),
     ],
 )
 def test_an_error_is_one_line_and_no_traceback(cli, arguments, said):

@@ -23,6 +23,7 @@ from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
+from variorum.schemas.secrets import shown
 
 SOURCE = "source.txt"
 PLAN = "plan.parquet"
@@ -73,7 +74,7 @@ def resolve(name: str, store: Store) -> Manifest:
     manifest = read_manifest(dataset, version, store) if version in versions else None
     if manifest is None:
         listed = ", ".join(f"{d}@{v}" for d, v in known) or "none yet"
-        raise StoreError(f"no edition {name!r} in {store.url}; there are: {listed}")
+        raise StoreError(f"no edition {name!r} in {shown(store.url)}; there are: {listed}")
     return manifest
 
 
@@ -180,8 +181,9 @@ def check_version(dataset: str, version: str, fingerprint: str, store: Store, so
         if found.format != FORMAT:
             made = f"has format {found.format}, and is read as it is; what is made now has format {FORMAT}"
         raise VersionDrift(
-            f"{dataset}@{version} is sealed in {store.url} and {made} (fingerprint {found.fingerprint[:12]}, this run "
-            f"{fingerprint[:12]}); give this one a new version (--set version=...), or a -dev version, which may move"
+            f"{dataset}@{version} is sealed in {shown(store.url)} and {made} (fingerprint {found.fingerprint[:12]}, "
+            f"this run {fingerprint[:12]}); give this one a new version (--set version=...), or a -dev version, which "
+            f"may move"
         )
     check_source(found, source, store)
 
@@ -191,7 +193,7 @@ def check_source(manifest: Manifest, source: str, store: Store) -> None:
     before = (read_beside(manifest, SOURCE, store) or b"").decode()
     if source and before and source != before:
         raise VersionDrift(
-            f"{manifest.dataset}@{manifest.version} in {store.url} is made from {before}, and this is {source}; "
+            f"{manifest.dataset}@{manifest.version} in {shown(store.url)} is made from {before}, and this is {source}; "
             f"give the new edition a name of its own: --set dataset=NAME"
         )
 

@@ -36,8 +36,10 @@ from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.machine.steady import may_pass, passing
 from variorum.machine.workplace import sweep, workplace
-from variorum.schemas.errors import CorruptShard, StoreError
+from variorum.schemas.errors import CorruptShard, StoreError, VariorumError
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Receipt, ShardInfo
+from variorum.schemas.secrets import remember, shown
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +70,17 @@ class Store:
 
         if not url.strip():
             raise StoreError("a store needs a folder or a URL, not an empty name; the default is `store`")
+        remember(url)
         self.url, self.writable, self.trust = url, writable, trust
         self._intact: set[str] = set()
         """Names of objects whose content this process has hashed or written."""
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url, use_listings_cache=False)  # others write too
-        except (ValueError, ImportError) as error:
-            raise StoreError(f"store {url}: {error}; give a folder or a URL that fsspec knows") from None
+        except Exception as error:  # file systems' errors have no common base
+            raise self._unusable(error) from None
         self.local = Path(self.root) if "file" in _protocols(self.fs) else None
-        self.scratch = (self.local or cache_dir() / "stores" / hashlib.sha256(url.encode()).hexdigest()[:16]) / "tmp"
+        here = hashlib.sha256(shown(url).encode()).hexdigest()[:16]
+        self.scratch = (self.local or cache_dir() / "stores" / here) / "tmp"
         self._inside: set[Path] = set()
         """Folders that are known to lie in the store."""
         if not writable:
@@ -87,9 +91,20 @@ class Store:
             if not self.local:
                 self.fs.pipe_file(f"{self.root}/.probe", b"")
             sweep(self.scratch)
+        except VariorumError:
+            raise
         except OSError as error:
-            why = error.strerror or type(error).__name__
-            raise StoreError(f"store {url}: can't be written ({why}); choose another place with --store") from error
+            why = error.strerror or cut(str(error)) or type(error).__name__
+            raise StoreError(f"{self}: can't be written ({why}); choose another place with --store") from error
+        except Exception as error:
+            raise self._unusable(error) from error
+
+    def __str__(self) -> str:
+        return f"store {shown(self.url)}"
+
+    def _unusable(self, error: Exception) -> StoreError:
+        why = cut(str(error)) or type(error).__name__
+        return StoreError(f"{self}: {why}; give a folder or a URL that fsspec knows")
 
     def can_write(self) -> bool:
         """Whether this process may write here, as far as known without trying."""
@@ -392,7 +407,7 @@ class Store:
         root = self.scratch.parent
         if not folder.resolve().is_relative_to(root.resolve()):
             raise StoreError(
-                f"store {self.url}: {folder} leads out of the store through a link; nothing is written there: remove "
+                f"{self}: {folder} leads out of the store through a link; nothing is written there: remove "
                 f"the link, or link the whole store"
             )
         self._inside.add(folder)
@@ -412,13 +427,13 @@ class Store:
                 isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS
             ):
                 if reading:
-                    raise StoreError(f"store {self.url}: {error.filename} can't be read ({error.strerror})") from error
+                    raise StoreError(f"{self}: {error.filename} can't be read ({error.strerror})") from error
                 why = f"can't be written ({error.strerror}); choose another place with --store"
             elif may_pass(error):
-                raise passing(f"store {self.url}", error) from error
+                raise passing(self, error) from error
             else:
                 raise
-            raise StoreError(f"store {self.url}: {why}") from error
+            raise StoreError(f"{self}: {why}") from error
 
 
 def hash_file(path: Path, advance: Advance = lambda _: None) -> str:

@@ -13,6 +13,8 @@ from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
+LONGEST = 30.0
+"""Seconds that a thread gets to begin."""
 
 
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
@@ -46,6 +48,7 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
         put((None, error, True))
 
     thread = threading.Thread(target=produce, name="prefetch", daemon=True)
+    thread._started = Begun()  # type: ignore[attr-defined]  # there is no public way
     thread.start()
     try:
         while True:
@@ -58,6 +61,16 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     finally:
         stopped.set()
         thread.join()
+
+
+class Begun(threading.Event):
+    """Says that a thread has begun. `Thread.start` waits for it, forever if there is no memory for the first steps."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for half a minute at most. Raises MemoryError if the thread hasn't begun by then."""
+        if not super().wait(LONGEST if timeout is None else timeout) and timeout is None:
+            raise MemoryError("a new thread doesn't begin")
+        return self.is_set()
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -45,6 +45,7 @@ def open_session(model: Path | bytes, threads: int, name: object = "") -> Any:
     """
     import onnxruntime
 
+    onnxruntime.set_default_logger_severity(4)  # what goes wrong is raised; the log would be more lines of it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

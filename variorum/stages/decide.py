@@ -109,6 +109,21 @@ def decided(decider: Decider, table: Table, ctx: Context) -> list[Verdict]:
     return found
 
 
+def check_classes(job: Job) -> None:
+    """Raise RecipeError if the source has no classes and a step needs labels; called before any picture is made."""
+    wanting = [step.component_name() for step in job.recipe.curate if step.needs_labels]
+    if wanting and not job.recipe.source.classes(job.ctx):
+        raise no_labels(f"source {job.recipe.source.component_name()} has no labels", wanting)
+
+
+def no_labels(what: str, wanting: Sequence[str]) -> RecipeError:
+    """The error for steps that need labels which aren't there."""
+    without = " ".join(f"--set curate.{name}=null" for name in wanting)
+    return RecipeError(
+        f"{what}, which {', '.join(wanting)} need; leave them out with everything that needs them: {without}"
+    )
+
+
 def check_labels(job: Job, manifest: Manifest) -> None:
     """Raise RecipeError if no picture has a label and a step needs labels; called before measuring."""
     wanting = [step.component_name() for step in job.recipe.curate if step.needs_labels]
@@ -118,11 +133,7 @@ def check_labels(job: Job, manifest: Manifest) -> None:
     labels = [label for label, status in zip(rows["label"], rows["status"], strict=True) if status == "accepted"]
     if not labels or max(labels) >= 0:
         return
-    without = " ".join(f"--set curate.{name}=null" for name in wanting)
-    raise RecipeError(
-        f"no picture of {manifest.dataset}@{manifest.version} has a label, which {', '.join(wanting)} need; "
-        f"leave them out with everything that needs them: {without}"
-    )
+    raise no_labels(f"no picture of {manifest.dataset}@{manifest.version} has a label", wanting)
 
 
 def add_verdicts(table: Any, settled: Mapping[str, Verdict]) -> Any:
@@ -152,10 +163,10 @@ def settle(verdicts: Iterable[Verdict]) -> dict[str, Verdict]:
     return settled
 
 
-def action_counts(settled: Mapping[str, Verdict]) -> dict[str, dict[str, int]]:
+def action_counts(settled: Mapping[str, Verdict]) -> dict[Action, dict[str, int]]:
     """Number of pictures by action and reason."""
     pairs = Counter((verdict.action, verdict.reason) for verdict in settled.values())
-    found: dict[str, dict[str, int]] = {}
+    found: dict[Action, dict[str, int]] = {}
     for (action, reason), number in sorted(pairs.items()):
         found.setdefault(action, {})[reason] = number
     return found

@@ -13,8 +13,10 @@ from variorum.models import refuse_filters
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Decider, Evaluation
 from variorum.schemas.errors import SourceError
+from variorum.schemas.fields import plain_json
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.table import Table
+from variorum.stages.decide import check_classes
 from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
 
 log = logging.getLogger(__name__)
@@ -24,14 +26,16 @@ SET = "set"
 
 
 def check_references(job: Job) -> None:
-    """Check the references and models of evaluations and detectors; called before any picture is made.
+    """Check what evaluations, detectors and deciders need of others; called before any picture is made.
 
     Raises:
         SourceError: a reference is missing or empty.
-        RecipeError: an alias is unknown, or a model would judge pictures that it filtered.
+        RecipeError: an alias is unknown, a model would judge pictures that it filtered, or labels are needed and the
+            source has none.
         ModelUnavailable: a model has no pin yet.
     """
     recipe, ctx = job.recipe, job.ctx
+    check_classes(job)
     filters = [ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()]
     for evaluation in recipe.evaluate:
         refuse_filters(pins(evaluation, ctx), filters)
@@ -65,12 +69,14 @@ def read_figures(name: str, manifest: Manifest, store: Any) -> dict[str, Any] | 
     """Content of `evaluation-<name>.json`: `figures`, and the pins of the `models`. None if missing or out of date."""
     data = read_beside(manifest, f"evaluation-{name}.json", store)
     try:
-        kept = json.loads(data) if data else None
-    except ValueError as error:
+        kept = plain_json(json.loads(data)) if data else None
+    except (ValueError, RecursionError) as error:
         path = f"{folder_of(manifest, store)}/evaluation-{name}.json"
         log.warning("%s is damaged (%s) and isn't shown; `variorum evaluate` writes it again", path, error)
         return None
-    return kept if isinstance(kept, dict) and kept.get("edition") == manifest.digest() else None
+    if not isinstance(kept, dict) or not all(isinstance(kept.get(part), dict) for part in ("figures", "models")):
+        return None
+    return kept if kept.get("edition") == manifest.digest() else None
 
 
 def put_figures(

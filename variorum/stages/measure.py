@@ -12,13 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from variorum.edition.samples import decoded, read_sample
+from variorum.edition.samples import decoded, picture_pixels, read_sample
 from variorum.edition.shards import read_shard
 from variorum.edition.tables import check_names, columns_of, keep_columns, keep_rows
 from variorum.machine.prefetch import batched, prefetch
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
-from variorum.pixels import decode
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Component, Context, Detector, Evaluation, Row, Source
 from variorum.schemas.errors import RecipeError, SourceError
@@ -204,8 +203,7 @@ def shard_samples(shard: ShardInfo, job: Job, advance: Advance = lambda _: None)
     path = job.store.path(shard)
     for key, members in read_shard(path):
         sample, sha256 = read_sample(f"{path}, sample {key}", members)
-        assert isinstance(sample.image, bytes)
-        yield replace(sample, image=decode(sample.image)), sha256
+        yield replace(sample, image=picture_pixels(f"{path}, sample {key}", sample.image)), sha256
         advance(1)
 
 

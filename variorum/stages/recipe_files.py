@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from variorum.machine.strict_yaml import NotYaml, Refused, read_yaml
+from variorum.machine.strict_yaml import NotYaml, Refused, check_text, read_yaml
 from variorum.schemas.component import Decider
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -180,7 +180,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
     except Refused as error:
         raise RecipeError(f"--set {cut(override)}: {error}") from None
     except NotYaml:
-        value = text
+        value = _text_of(text, override)
     *parents, last = path.split(".")
     if len(parents) > LONGEST_PATH:
         raise RecipeError(f"--set {cut(override)}: no such field; a path has at most {LONGEST_PATH} dots")
@@ -194,6 +194,15 @@ def _apply(data: dict[str, Any], override: str) -> None:
     if last == "name" and parents and place.get("name") != value:
         place.clear()
     place[last] = value
+
+
+def _text_of(text: str, override: str) -> str:
+    """The value of an override that isn't YAML: the text itself, such as a title with a colon in it."""
+    try:
+        check_text(text)
+    except Refused as error:
+        raise RecipeError(f"--set {cut(override)}: {error}") from None
+    return text
 
 
 def _step(place: Any, part: str, override: str, path: str) -> Any:

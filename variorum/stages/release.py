@@ -6,23 +6,23 @@ and names. Where the recipe has `splits`, photographs that turned out to be copi
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from variorum.edition.editions import current, editions, release_version, resolve, seal, set_current
 from variorum.edition.ledgers import read_ledger
-from variorum.edition.samples import encode_record
+from variorum.edition.samples import encode_record, read_record
 from variorum.edition.shards import PICTURES, alike, read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import (
     COUNTED,
     counts,
     licences,
-    read_part,
     read_rows,
     read_table,
+    read_unit,
     read_verdicts,
     rows_to_parquet,
     sources_edited,
@@ -147,8 +147,7 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
     done = store.receipt(part.key)
     if done and store.whole(done.files()):
         return done
-    table = read_table(store, [part.receipt.rows])
-    rows = table.to_pylist()
+    rows = read_unit(store, part.receipt.rows, classes=len(manifest.classes)).to_pylist()
     by_id = {row["id"]: row for row in rows if row["start"] >= 0}
     index = {class_id: position for position, (class_id, _) in enumerate(manifest.classes)}
     added = added_content(ledger, part, store)
@@ -160,7 +159,9 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
             if group == QUARANTINE:
                 continue
             for key, members in read_shard(store.path(part.receipt.shards[group])):
-                verdict, row = part.verdicts.get(key), by_id[key]
+                verdict, row = part.verdicts.get(key), by_id.get(key)
+                if row is None or any(key not in content for content in added.values()):
+                    raise CorruptShard(f"{part}: picture {key} is in a shard of {group}, and no table is about it")
                 if verdict and verdict.action == "drop":
                     row.update(status="dropped", reason=verdict.reason, start=-1)
                     continue
@@ -213,7 +214,7 @@ def relabel(members: dict[str, bytes], row: dict[str, Any], verdict: Verdict, in
     unknown = [label for label in verdict.labels if label not in index]
     if unknown or not verdict.labels:
         raise StoreError(f"verdict of {verdict.by} on {verdict.id}: {unknown or 'no label'} is no class of the edition")
-    record = json.loads(members["json"])
+    record = read_record(members)
     record["labels"] = list(verdict.labels)
     members["json"] = encode_record(record)
     members["cls"] = b"%d" % index[verdict.labels[0]]
@@ -222,7 +223,7 @@ def relabel(members: dict[str, bytes], row: dict[str, Any], verdict: Verdict, in
 
 def move(members: dict[str, bytes], row: dict[str, Any], split: str) -> None:
     """Bring a sample to another split, in its record and its row."""
-    record = json.loads(members["json"])
+    record = read_record(members)
     record["split"] = split
     members["json"] = encode_record(record)
     row["split"] = split
@@ -311,7 +312,7 @@ def releases(manifest: Manifest, store: Store) -> dict[int, Manifest]:
     numbers = sorted(
         int(version.removeprefix(prefix))
         for dataset, version in editions(store)
-        if dataset == manifest.dataset and version.startswith(prefix)
+        if dataset == manifest.dataset and re.fullmatch(re.escape(prefix) + "[1-9][0-9]{0,8}", version)
     )
     return {number: resolve(f"{manifest.dataset}@{release_version(manifest, number)}", store) for number in numbers}
 
@@ -331,7 +332,7 @@ def added_content(ledger: Ledger, part: ReleaseUnit, store: Store) -> dict[str, 
             if not rows or any(one is None for one in rows):
                 continue
             *keys, content = ([x for one in rows for x in one.column(n).to_pylist()] for n in ("id", "sha256", column))
-            if list(zip(*keys, strict=True)) != pictures:
+            if list(zip(*keys, strict=True)) != pictures or not all(isinstance(one, bytes) for one in content):
                 raise CorruptShard(
                     f"{store.object(parts[0][0], '.parquet')}: this table of curate.{step} isn't of the edition's "
                     f"pictures; curate again"
@@ -352,7 +353,7 @@ def _parts(ledger: Ledger, step: str) -> list[ShardInfo]:
 def _pictures(rows: ShardInfo, store: Store) -> list[tuple[str, str, str]]:
     """Id, sha256 and photograph of a unit's accepted pictures, in the order of its shards."""
     names = ("id", "sha256", "photograph", "status")
-    table = read_part(store, rows, lambda schema: [name for name in names if name in schema.names])
+    table = read_unit(store, rows, names.__contains__)
     if "photograph" not in table.column_names:
         table = table.append_column("photograph", [[""] * len(table)])
     columns = (table.column(name).to_pylist() for name in names)

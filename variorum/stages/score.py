@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from variorum.arrays import scalar_columns
 from variorum.edition.store import Store
-from variorum.edition.tables import HIDDEN, KEYS, check_names, joined, keep_columns, read_part
+from variorum.edition.tables import HIDDEN, KEYS, check_names, joined, keep_columns, read_keyed, read_part, read_unit
 from variorum.edition.units import with_splits
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
@@ -146,8 +146,7 @@ def picture_table(manifest: Manifest, store: Store) -> Any:
     import pyarrow.compute as pc
 
     tables = [
-        read_part(store, info, lambda schema: [name for name in schema.names if name not in HIDDEN])
-        for info in manifest.rows
+        read_unit(store, info, lambda name: name not in HIDDEN, classes=len(manifest.classes)) for info in manifest.rows
     ]
     # a unit's table lacks the columns of gates that none of its pictures has
     table = pa.concat_tables(tables, promote_options="default")
@@ -180,7 +179,7 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
         if not parts:
             continue
         pick = (lambda schema: schema.names) if vectors else scalar_columns
-        pieces, row = [read_part(store, info, pick) for info in parts], 0
+        pieces, row = [read_keyed(store, info, pick) for info in parts], 0
         for info, piece in zip(parts, pieces, strict=True):
             if not piece.select(KEYS).equals(table.select(KEYS).slice(row, len(piece))):
                 raise CorruptShard(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from variorum.edition.store import Store
-from variorum.edition.tables import read_table
+from variorum.edition.tables import read_table, read_texts
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -138,7 +138,7 @@ def moved_splits(manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verd
     parts = []
     for column in ledger.copies:
         scored = ledger.scored[column.partition(".")[0]]
-        parts.append(read_table(store, [scored], ["id", column]).rename_columns(["id", "keeper"]))
+        parts.append(read_texts(store, scored, column).rename_columns(["id", "keeper"]))
     copies = pa.concat_tables(parts)
     copies = copies.filter(pc.not_equal(copies["keeper"], ""))
     rows = read_table(store, manifest.rows, ["id", "photograph", "status", "split"])

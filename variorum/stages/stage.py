@@ -7,9 +7,11 @@ the rest: `Threads` here, Prefect in `flows/`, a cluster in a class of your own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from variorum.machine.progress import QUIET, Advance, Progress
@@ -98,7 +100,7 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Makes parts on threads of this process."""
+    """Makes parts in this process: one after the other, or several at a time on threads."""
 
     workers: int = 1
 
@@ -106,20 +108,32 @@ class Threads:
         """See `Runner.map`. When the store or the machine fails (a full disk), parts that haven't begun are skipped."""
         results: dict[int, R] = {}
         errors: list[Exception] = []
+        with closing(self._attempts(stage, parts, progress)) as attempts:
+            for place, attempt in attempts:
+                try:
+                    results[place] = attempt()
+                except Exception as error:
+                    if errors:  # the first is raised
+                        log.error("%s", error)
+                    errors.append(error)
+                    if isinstance(error, STOPS):
+                        break
+        if errors:
+            raise errors[0]
+        return [results[place] for place in range(len(parts))]
+
+    def _attempts(
+        self, stage: Stage[P, R], parts: Sequence[P], progress: Progress
+    ) -> Generator[tuple[int, Callable[[], R]], None, None]:
+        """The place of each part with a function that gives its result, in the order in which they are finished."""
+        if self.workers == 1:  # no thread: it would need memory that there may not be
+            for place, part in enumerate(parts):
+                yield place, partial(stage.make, part, progress.advance)
+            return
         with ThreadPoolExecutor(self.workers) as pool:
             places = {pool.submit(stage.make, part, progress.advance): place for place, part in enumerate(parts)}
             try:
                 for future in as_completed(places):
-                    try:
-                        results[places[future]] = future.result()
-                    except Exception as error:
-                        if errors:  # the first is raised
-                            log.error("%s", error)
-                        errors.append(error)
-                        if isinstance(error, STOPS):
-                            break  # as_completed would wait for the cancelled parts forever
+                    yield places[future], future.result
             finally:
                 pool.shutdown(cancel_futures=True)
-        if errors:
-            raise errors[0]
-        return [results[place] for place in range(len(parts))]

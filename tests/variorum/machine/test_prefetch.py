@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from variorum.machine import prefetch as module
 from variorum.machine.prefetch import prefetch
 
 
@@ -105,3 +106,11 @@ def test_a_producer_that_fails_to_close_does_not_hang_the_consumer():
     assert next(got) == 1
     with pytest.raises(OSError, match="can't close"):
         next(got)
+
+
+def test_a_thread_that_cannot_begin_is_no_hang(monkeypatch):
+    """A new thread without memory for its first steps dies before it says that it has begun."""
+    monkeypatch.setattr(module, "LONGEST", 0.2)
+    monkeypatch.setattr(threading.Thread, "_bootstrap", lambda self: None)
+    with pytest.raises(MemoryError, match="doesn't begin"):
+        next(prefetch([1], 1))

@@ -76,8 +76,19 @@ def test_a_key_given_twice_is_named_with_its_lines(file):
     assert "line 7: the key 'seed' is in line 6 already; remove one of them" in line(file(f"{TEXT}seed: 1\nseed: 2\n"))
     nested = "card:\n  title: a\n  title: b\n"
     assert "line 8: the key 'title' is in line 7 already" in line(file(f"{TEXT}{nested}"))
-    merged = "evaluate:\n- &one {name: brightness}\n- {<<: *one, name: brightness}\n"
-    assert len(load_recipe(file(f"{TEXT}{merged}")).evaluate) == 2
+    merged = "generate:\n- &one {name: probe, strength: 1}\n- {<<: *one, strength: 2}\n"
+    assert [part.strength for part in load_recipe(file(f"{TEXT}{merged}")).generate] == [1, 2]
+
+
+def test_an_evaluation_given_twice_is_refused(file):
+    twice = "evaluate: [{name: brightness}, {name: brightness}]\n"
+    assert "evaluate.1: brightness is there already; list each evaluation once" in line(file(f"{TEXT}{twice}"))
+
+
+def test_a_module_that_exits_does_not_end_the_command(file, tmp_path):
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)\n")
+    said = line(file(yaml.safe_dump({**BASE, "generate": [{"name": "./leaves.py"}]})))
+    assert "leaves.py can't be imported: SystemExit: 3" in said
 
 
 @pytest.mark.parametrize("value", ["1" * 6000, "0x" + "f" * 5000, "2024-13-45", "!!int x", "!!bool x"])

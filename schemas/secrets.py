@@ -1,0 +1,126 @@
+"""Secrets in URLs and in the environment, taken out of what is printed, logged, stored or hashed.
+
+Errors, printed text, log records and places of data go through this module, and a recipe's fields that are stored may
+hold none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+HIDDEN = "***"
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"<>|]+")
+PARAMETER = (
+    r"[a-z0-9_\-]*(?:token|secret|password|passwd|signature|credential|api[_\-]?key|access[_\-]?key|account[_\-]?key)"
+    r"[a-z0-9_\-]*|sig|auth|pwd"
+)
+QUERY = re.compile(rf"[?&;](?:{PARAMETER})=", re.IGNORECASE)
+"""A query with a parameter that is a secret by its name."""
+VALUE = r"(?![0-9.]+\b)[^\s&;,'\"<>)\]}]{6,}"
+ASSIGNED = re.compile(rf"(?<![a-z0-9])({PARAMETER})(=|%3D){VALUE}", re.IGNORECASE)
+CHAINED = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
+"""Where `fsspec` puts one URL behind another."""
+BEARER = re.compile(r"\b(Bearer|Basic) +[A-Za-z0-9+/=._\-]{8,}")
+TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{16,}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,})\b")
+"""Tokens that can be told by their look: of the Hub, AWS and GitHub."""
+VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|CREDENTIAL")
+SHORTEST = 6
+"""Characters of a secret that is searched for everywhere; a shorter one would be found in any text."""
+
+
+_remembered: set[str] = set()
+"""Secrets of the URLs that this process was given; libraries quote them in parts, too."""
+
+
+def remember(place: object) -> None:
+    """Note the secrets of a URL, or of all URLs in a list or mapping, so that `without_secrets` knows them anywhere."""
+    if isinstance(place, Mapping):
+        place = list(place.values())
+    if isinstance(place, list | tuple):
+        for one in place:
+            remember(one)
+    if not isinstance(place, str) or "://" not in place:
+        return
+    for url in CHAINED.split(place):
+        rest, bare = url.partition("://")[2], shown(url).partition("://")[2]
+        login = rest[: rest.index(bare)] if bare and bare in rest else rest.rpartition("@")[0]
+        password = login.rstrip("@").partition(":")[2]
+        values = [value for name, value in parse_qsl(urlsplit(url).query) if QUERY.match(f"?{name}=")]
+        found = [password, unquote(password), *values, *map(quote, values), *map(quote_plus, values)]
+        _remembered.update(one for one in [login, *found] if len(one) >= SHORTEST or (one is login and ":" in one))
+
+
+def shown(place: str) -> str:
+    """A URL without user, password, query and fragment, which may be secrets; a path as it is.
+
+    URLs may be chained as `fsspec` does it: `simplecache::s3://bucket/x`.
+    """
+    if "://" not in place:
+        return place
+    return "::".join(_bare(part) if "://" in part else part for part in CHAINED.split(place))
+
+
+def without_secrets(text: str) -> str:
+    """Any text without what looks like a secret: in URLs, after `token=` and the like, or in the environment."""
+    found = text
+    for secret in (*sorted(_remembered, key=len, reverse=True), *_environment()):
+        found = found.replace(secret, HIDDEN)
+    found = _urls_without(found)
+    if "=" in found or "%3D" in found:
+        found = ASSIGNED.sub(rf"\1\2{HIDDEN}", found)
+    if "asic " in found or "earer " in found:
+        found = BEARER.sub(rf"\1 {HIDDEN}", found)
+    return TOKEN.sub(HIDDEN, found) if "_" in found or "AKIA" in found else found
+
+
+def cleaned(value: object) -> object:
+    """A JSON value whose texts have gone through `without_secrets`; places are kept as `shown` shows them."""
+    if isinstance(value, str):
+        return without_secrets(shown(value) if _is_url(value) else value)
+    if isinstance(value, Mapping):
+        return {name: cleaned(item) for name, item in value.items()}
+    return [cleaned(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def holds_secret(value: object) -> bool:
+    """Whether a JSON value has a text with a token, or a URL with a secret in it."""
+    if isinstance(value, str):
+        return _urls_without(value) != value or bool(TOKEN.search(value))
+    if isinstance(value, Mapping):
+        return any(holds_secret(item) for item in value.values())
+    return isinstance(value, list | tuple) and any(map(holds_secret, value))
+
+
+def _urls_without(text: str) -> str:
+    """A text whose URLs have no user, no password, and no query that holds a secret."""
+    if "://" not in text:
+        return text
+    return URL.sub(lambda url: "::".join(_bare(part, only_secrets=True) for part in CHAINED.split(url[0])), text)
+
+
+def _bare(url: str, *, only_secrets: bool = False) -> str:
+    scheme, _, rest = url.partition("://")
+    host = re.match(r"[^/?#]*", rest)
+    assert host  # it may be empty
+    name, path = host[0], rest[host.end() :]
+    port = name.rpartition("@")[2].rpartition(":")[2]
+    if "@" in name:
+        name = name.rpartition("@")[2]
+    elif ":" in name and "@" in path and not port.isdigit() and not port.endswith("]"):
+        name, path = re.match(r"([^/?#]*)(.*)", path.rpartition("@")[2], re.DOTALL).groups()  # type: ignore[union-attr]
+    if not only_secrets or QUERY.search(path):
+        path = re.split("[?#]", path, maxsplit=1)[0]
+    return f"{scheme}://{name}{path}"
+
+
+def _is_url(text: str) -> bool:
+    return " " not in text and bool(urlsplit(text).scheme) and "://" in text
+
+
+def _environment() -> list[str]:
+    """Values of the environment's variables that are secrets by their name, the longest first."""
+    values = (value for name, value in os.environ.items() if VARIABLE.search(name))
+    return sorted({one for one in values if len(one) >= SHORTEST and not one.startswith(("/", "."))}, key=len)[::-1]
