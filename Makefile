@@ -8,7 +8,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps fashion demo test test-servers test-slow check format bench clean
+.PHONY: help setup stamps fashion demo test test-servers test-slow test-fire check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -53,6 +53,11 @@ test-servers: setup ## the slow tests of the machinery: servers, kills, digests,
 
 test-slow: setup ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
+
+test-fire: setup ## kills, races, faults, hostile files (15 minutes on two cores); WRITE=--write puts the figures into the docs
+	rm -rf .cache/fire
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m fire tests/campaign && held=0 || held=$$?; \
+	$(BIN)/python tests/campaign/report.py $(WRITE); exit $$held
 
 check: setup ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -328,10 +328,13 @@ def rollback(
     terminal.print_paths(released, where)
 
 
-@app.command(epilog=examples("variorum verify imagenet_e --load"))
+@app.command(epilog=examples("variorum verify imagenet_e --load", "variorum verify street@1.0.0 --digest 98b9f7a7…"))
 def verify(
     edition: Edition,
     store: StoreUrl = "store",
+    digest: Annotated[
+        str, typer.Option("--digest", metavar="HEX", help="The digest that it must have, as its author told you.")
+    ] = "",
     load: Annotated[bool, typer.Option("--load", help="Also load it with datasets, as its users will.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -345,7 +348,7 @@ def verify(
     shards = [shard for split in manifest.shards.values() for shard in split]
     with terminal.progress("bytes") as progress:
         progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
-        problems = check(manifest, where, progress.advance)
+        problems = check(manifest, where, progress.advance, digest)
     name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
     if as_json:
         terminal.print_json({"edition": name, "shards": len(shards), "pictures": pictures, "problems": problems})

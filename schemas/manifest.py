@@ -1,27 +1,53 @@
 """Records of finished work: a receipt says that a unit is done, a manifest describes a whole edition.
 
-Only `Receipt.made` may hold a time, host or user; no digest covers it.
+Only `Receipt.made` may hold a time, host or user; no digest covers it. Records may come from others, so every field has
+a pattern or a limit, and what one field says must fit the others; see `variorum.schemas.fields`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, StringConstraints, model_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from variorum.schemas.canonical import digest
+from variorum.schemas.fields import (
+    Alias,
+    Column,
+    Count,
+    Ending,
+    Group,
+    Line,
+    Profile,
+    Sha256,
+    Step,
+    Text,
+    Values,
+    whole,
+)
+from variorum.schemas.recipe import NAME, VERSION
 from variorum.schemas.sample import SPLITS
+from variorum.schemas.verdict import Action
 
-FORMAT = 4
+FORMAT: Literal[4] = 4
 """Of the editions that are made now. Those of format 3 can be read, verified, curated and released."""
 QUARANTINE = "quarantine"
-CONFIG = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}"
-"""What a configuration's name may be: it is a folder's name, and `datasets` reads it in a pattern."""
-Group = Annotated[str, StringConstraints(pattern=rf"^(({CONFIG}/)?(train|validation|test)|{QUARANTINE})$")]
-"""Pictures that lie in shards of their own: `test`, `size_0.05/test`, or `quarantine`."""
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-"""A hash that becomes a file's name: nothing else, so that a foreign manifest can't name files outside the store."""
+Dataset = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
+Version = Annotated[str, StringConstraints(pattern=rf"^{VERSION.pattern}(-r[0-9]{{1,9}})?$")]
+Status = Annotated[str, StringConstraints(pattern=r"^(accepted|(quarantined|ineligible|failed|dropped)(:(?s:.)+)?)$")]
+"""A picture's status, with `:reason` unless accepted."""
 
 
 class ShardInfo(BaseModel):
@@ -30,15 +56,15 @@ class ShardInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: Sha256
-    size: int
+    size: Count
     """Bytes."""
-    samples: int
+    samples: Count
 
 
 class Shard(ShardInfo):
     """A shard of an edition. `unit` is the index of the unit that it belongs to; None in editions of format 3."""
 
-    unit: int | None = None
+    unit: Count | None = None
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -51,18 +77,25 @@ class Receipt(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    unit: str
+    unit: Sha256
     """The unit's key."""
-    start: int
-    stop: int
+    start: Count
+    stop: Count
     shards: dict[Group, ShardInfo]
     """By group, in the order of the table's rows."""
-    members: list[str]
+    members: list[Ending] = Field(max_length=100)
     """File endings of the samples, sorted; empty without samples. With several for pictures, each sample has one."""
     rows: ShardInfo
     """The unit's table: one row per picture, made or not."""
-    made: dict[str, Any] = {}
+    made: Values = {}
     """When, where, with which library versions and how fast. Never hashed."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Receipt:
+        if self.start > self.stop:
+            raise ValueError(f"start {self.start} lies after stop {self.stop}")
+        _check_members(self.members)
+        return self
 
     def files(self) -> list[tuple[ShardInfo, str]]:
         """All files it refers to, each with its suffix."""
@@ -74,7 +107,7 @@ class Tables(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tables: dict[str, ShardInfo]
+    tables: dict[Step, ShardInfo]
 
     def files(self) -> list[tuple[ShardInfo, str]]:
         """All files it refers to, each with its suffix."""
@@ -89,28 +122,37 @@ class Ledger(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    edition: str
+    edition: Sha256
     """Digest of the judged edition's manifest."""
-    curate: list[dict[str, Any]]
+    curate: list[Values]
     """Identities of the steps, in recipe order."""
-    models: dict[str, str]
+    models: dict[Alias, Line]
     """Alias to pin, for every model that was used."""
-    measured: dict[str, list[ShardInfo]]
+    measured: dict[Step, list[ShardInfo]]
     """By step, one table per shard, with the key columns id and sha256."""
-    scored: dict[str, ShardInfo]
+    scored: dict[Step, ShardInfo]
     """By step, one table of the whole edition, with the same key columns."""
     verdicts: ShardInfo
     """The verdicts of all steps, before conflicts between them are settled."""
-    members: dict[str, str] = {}
+    members: dict[Ending, Column] = {}
     """File endings that a release adds to every sample, each with the column that holds the content."""
-    copies: list[str] = []
+    copies: list[Column] = []
     """Columns with the id of the picture that each is proved to be a copy of."""
-    counts: dict[str, dict[str, int]]
+    counts: dict[Action, dict[Text, Count]]
     """By action and reason, the number of pictures after settling."""
-    figures: dict[str, dict[str, Any]]
+    figures: dict[Step, Values]
     """By step, its figures for the card."""
-    detectors: dict[str, Any] = {}
+    detectors: Values = {}
     """What the detectors flag, by class, and how far they agree; see `variorum.stages.agreement`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Ledger:
+        for column in (*self.members.values(), *self.copies):
+            if column.partition(".")[0] not in {*self.measured, *self.scored}:
+                raise ValueError(f"no table has the column {column!r}")
+        if missing := [column for column in self.copies if column.partition(".")[0] not in self.scored]:
+            raise ValueError(f"copies: {missing[0]!r} isn't of the whole edition")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -133,37 +175,61 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FORMAT
-    dataset: str
-    version: str
-    fingerprint: str
+    format: Annotated[Literal[3, 4], BeforeValidator(whole)] = FORMAT
+    dataset: Dataset
+    version: Version
+    fingerprint: Sha256
     """Digest over the unit keys: recipe, source data, model pins."""
-    recipe: dict[str, Any]
-    profile: str
-    classes: list[tuple[str, str]]
+    recipe: Values
+    profile: Profile
+    classes: list[tuple[Text, Text]]
     """(id, name) in index order; the `cls` member of a sample holds the index."""
-    members: list[str]
+    members: list[Ending] = Field(max_length=100)
     """File endings of the samples, sorted. With several for pictures, each sample has one of these."""
-    models: dict[str, str]
+    models: dict[Alias, Line]
     """Alias to pin, for every model that was used to make the edition."""
-    filters: list[str]
+    filters: list[Line]
     """Pins of the models that decided what was accepted; they may not judge the edition."""
-    units: list[str]
-    shards: dict[Group, list[Shard]]
+    units: list[Sha256] = Field(min_length=1)
+    shards: dict[Group, Annotated[list[Shard], Field(min_length=1)]]
     """By group, the shards in the order of their units. A unit has at most one in a group."""
     rows: list[ShardInfo]
     plan: ShardInfo | None = None
     """Table of the requested pictures, one row each; None if the generator doesn't plan."""
     ledger: Ledger | None = None
     """The ledger behind a release; `ledger.edition` is the digest of the edition that it was made from."""
-    counts: dict[str, dict[str, int]]
+    counts: dict[Text, dict[Status, Count]]
     """By variant and status (with `:reason` unless accepted), the number of pictures."""
-    sources: int
+    sources: Count
     """Number of source samples read."""
-    sources_edited: int
+    sources_edited: Count
     """Number of source samples with at least one accepted picture that isn't a baseline."""
-    licences: dict[str, int]
+    licences: dict[Text, Count]
     """Licence to number of accepted pictures."""
+
+    @field_validator("classes")
+    @classmethod
+    def _differ(cls, value: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        for what, names in (("id", [identity for identity, _ in value]), ("name", [name for _, name in value])):
+            if len(set(names)) < len(names):
+                raise ValueError(f"two classes have the {what} {_twice(names)!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Manifest:
+        _check_members(self.members)
+        _check_recipe(self)
+        if len(self.rows) != len(self.units):
+            raise ValueError(f"{len(self.units)} units and {len(self.rows)} tables")
+        if len(set(self.units)) < len(self.units):
+            raise ValueError(f"unit {_twice(self.units)[:12]} is there twice")
+        for group, shards in self.shards.items():
+            _check_shards(self.format, group, [shard.unit for shard in shards], len(self.units))
+        if (self.ledger is None) != ("-r" not in self.version):
+            raise ValueError(f"version {self.version} and {'no' if self.ledger is None else 'a'} ledger")
+        if self.ledger is None and any(key.startswith("dropped") for found in self.counts.values() for key in found):
+            raise ValueError("counts: dropped pictures in an edition that isn't a release")
+        return self
 
     def accepted(self) -> list[tuple[str, Shard]]:
         """The shards of accepted pictures with their groups, unit by unit: the order of all tables."""
@@ -215,3 +281,48 @@ def config_of(group: str) -> str:
 def ordered(groups: Iterable[str]) -> list[str]:
     """Groups in the order of a unit's rows: by name, the quarantine last."""
     return sorted(groups, key=lambda group: (group == QUARANTINE, group))
+
+
+def _check_members(members: Sequence[str]) -> None:
+    if list(members) != sorted(set(members)):
+        raise ValueError("members: they aren't sorted, or one is there twice")
+
+
+def _check_recipe(manifest: Manifest) -> None:
+    """The fields of a recipe that a report or a release reads; a manifest has them all, or none."""
+    recipe, base = manifest.recipe, manifest.version.partition("-r")[0]
+    if not recipe:
+        return
+    named = (recipe.get("dataset"), recipe.get("version"))
+    if named != (manifest.dataset, base):
+        raise ValueError(f"recipe: it is one of {str(named[0])[:96]}@{str(named[1])[:96]}")
+    step = recipe.get("samples_per_shard")
+    if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= 100_000:
+        raise ValueError("recipe.samples_per_shard: must be a number from 1 to 100000")
+    makers = recipe.get("generate")
+    if not isinstance(makers, list):
+        raise ValueError("recipe.generate: must be a list")
+    for where, part in (("source", recipe.get("source")), *((f"generate.{k}", part) for k, part in enumerate(makers))):
+        name = part.get("name") if isinstance(part, dict) else None
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"recipe.{where}: must have a component's name")
+    if not isinstance(recipe.get("splits", {}), dict):
+        raise ValueError("recipe.splits: must be a mapping")
+
+
+def _check_shards(format: int, group: str, units: list[int | None], number: int) -> None:
+    """A group has at most one shard of a unit, in the units' order; format 3 doesn't say which is whose."""
+    if format == 3:
+        if len(units) > number or any(unit is not None for unit in units) or "/" in group:
+            raise ValueError(f"shards.{group}: they aren't those of {number} units of format 3")
+        return
+    known = [unit for unit in units if unit is not None and unit < number]
+    if len(known) < len(units):
+        raise ValueError(f"shards.{group}: a shard that belongs to none of {number} units")
+    if known != sorted(set(known)):
+        raise ValueError(f"shards.{group}: two shards of one unit, or another order than that of the units")
+
+
+def _twice(names: Sequence[str]) -> str:
+    """The first name that is there twice."""
+    return next(name for name, number in Counter(names).items() if number > 1)

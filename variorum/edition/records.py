@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from variorum.schemas.canonical import digest
+from variorum.schemas.fields import why
 
 M = TypeVar("M", bound=BaseModel)
 DIGEST = "digest"
@@ -38,9 +39,7 @@ def parse(data: bytes, kind: type[M]) -> M:
             raise BadRecord(f"this {noun} has changed: its content doesn't have the digest that it states")
         return kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part)[:40] for part in first["loc"][:4])
-        raise BadRecord(f"not a {noun}" + (f" ({place}: {first['msg'][:200]})" if place else "")) from None
+        raise BadRecord(f"not a {noun} ({why(error)})") from None
     except BadRecord:
         raise
     except (ValueError, TypeError, RecursionError):

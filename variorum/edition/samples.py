@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from variorum.edition.shards import PICTURES
+from variorum.edition.shards import KEY, PICTURES
 from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
 from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, upright_size
@@ -16,7 +17,7 @@ from variorum.schemas.annotations import STATES, Annotations, LabelState, Object
 from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import Encoded, Failure, Sample, check_op
+from variorum.schemas.sample import SPLITS, Encoded, Failure, Sample, check_op
 
 ANNOTATIONS = "annotations.json"
 """Member with objects, texts and the states of labels, in editions whose source or generators have annotations."""
@@ -42,6 +43,35 @@ TABLED = (
     "credentials",
 )
 """Fields of the record that are columns of the table too."""
+
+
+DIGITS = 300
+"""Of a whole number; one of more is no float."""
+RECORD: Mapping[str, type] = {
+    **dict.fromkeys(("id", "sha256", "parent", "variant", "origin", "licence", "reason", "ops"), str),
+    "labels": list,
+    **dict.fromkeys(("split", "photograph", "metadata", "digital_source_type", "profile"), str),
+    **dict.fromkeys(("width", "height", "orientation"), int),
+    "credentials": bool,
+}
+"""Types of the record's fields."""
+OLDEST = ("id", "sha256", "parent", "variant", "origin", "licence", "reason", "ops", "labels")
+"""Fields that every record has, those of format 3 too."""
+ANNOTATED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "objects": {
+        "bbox": (list,),
+        "label": (str,),
+        "area": (int, float),
+        "crowd": (bool,),
+        "id": (str,),
+        "score": (int, float, type(None)),
+        "origin": (str,),
+        "mask": (str,),
+    },
+    "texts": {"text": (str,), "role": (str,)},
+    "states": {"label": (str,), "state": (str,)},
+}
+"""Types of the values in the lists of `annotations.json`."""
 
 
 def encode_sample(
@@ -216,7 +246,7 @@ def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
         CorruptShard: the record can't be read, or belongs to another picture.
     """
     try:
-        image, record = members[picture_ending(members)], json.loads(members["json"])
+        image, record = members[picture_ending(members)], read_record(members)
         sample = Sample(
             id=record["id"],
             image=image,
@@ -227,23 +257,102 @@ def read_sample(where: str, members: Mapping[str, bytes]) -> tuple[Sample, str]:
             parent=record["parent"],
             reason=record["reason"],
             extras={ending: data for ending, data in members.items() if ending not in OWN},
-            ops=tuple(json.loads(record["ops"])),
+            ops=_ops(record["ops"]),
             # editions of format 3 have none of the following
             split=record.get("split", ""),
             photograph=record.get("photograph", ""),
-            annotations=_annotations(json.loads(members.get(ANNOTATIONS, b"{}"))),
-            metadata=json.loads(record.get("metadata", "{}")),
+            annotations=_annotations(strict_json(members.get(ANNOTATIONS, b"{}"))),
+            metadata=_mapping(strict_json(record.get("metadata", "{}")), "metadata"),
             digital_source_type=record.get("digital_source_type", ""),
             credentials=record.get("credentials", False),
         )
     except CorruptShard as error:
         raise CorruptShard(f"{where}: {error}") from None
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise CorruptShard(f"{where}: its record can't be read ({error!r})") from None
+        raise CorruptShard(f"{where}: its record can't be read ({cut(ascii(error))})") from None
     sha256 = hashlib.sha256(image).hexdigest()
     if sha256 != record["sha256"]:
         raise CorruptShard(f"{where}: the picture isn't the one that its record names")
     return sample, sha256
+
+
+def read_record(members: Mapping[str, bytes]) -> dict[str, Any]:
+    """The record of a sample, whose fields have the types that `encode_sample` gives them.
+
+    Raises:
+        CorruptShard: there is none, or it has other fields.
+    """
+    try:
+        record = _mapping(strict_json(members["json"]), "the record")
+        for name, kind in RECORD.items():
+            value = record[name] if name in OLDEST else record.get(name, kind())
+            if type(value) is not kind:
+                raise ValueError(f"{name} is {cut(ascii(value))}")
+        if not KEY.fullmatch(record["id"]):
+            raise ValueError(f"id is {cut(ascii(record['id']))}")
+        if any(not isinstance(label, str) for label in record["labels"]):
+            raise ValueError("labels must be texts")
+        if record.get("split", "") not in ("", *SPLITS):
+            raise ValueError(f"split is {cut(ascii(record['split']))}")
+    except (KeyError, ValueError) as error:
+        raise CorruptShard(f"its record can't be read ({cut(str(error))})") from None
+    return record
+
+
+def strict_json(data: bytes | str) -> Any:
+    """A JSON value without NaN, numbers too large for a float, and halves of surrogate pairs.
+
+    Raises:
+        ValueError: it isn't one.
+    """
+
+    def number(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise ValueError(f"the number {cut(text)}")
+        return value
+
+    def whole(text: str) -> int:
+        if len(text) > DIGITS:
+            raise ValueError(f"the number {text[:20]}…")
+        return int(text)
+
+    try:
+        value = json.loads(data, parse_constant=number, parse_float=number, parse_int=whole)
+        if (b"\\u" if isinstance(data, bytes) else "\\u") in data:  # type: ignore[operator]
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("too many levels") from None
+    return value
+
+
+def picture_pixels(where: str, data: Any, *, mask: bool = False) -> Any:
+    """Pixels of a sample's picture or mask, whose content has the right hash.
+
+    Raises:
+        CorruptShard: it can't be decoded. No edition is sealed with such a picture.
+    """
+    try:
+        return decode_mask(data) if mask else decode(data)
+    except UndecodableImage as error:
+        raise CorruptShard(f"{where}: the {'mask' if mask else 'picture'} can't be decoded ({error})") from None
+
+
+def _ops(text: str) -> tuple[Any, ...]:
+    found = strict_json(text)
+    if not isinstance(found, list) or not all(isinstance(op, dict) for op in found):
+        raise ValueError("ops must be a list of steps")
+    for op in found:
+        try:
+            check_op(op)
+        except RecipeError as error:
+            raise ValueError(str(error)) from None
+    return tuple(found)
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} must be a mapping")
+    return value
 
 
 def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sample | Failure]:
@@ -301,15 +410,33 @@ def _png(sample: Sample, maker: str) -> tuple[str, bytes, str]:
     return "png", image, hashlib.sha256(image).hexdigest()
 
 
-def _annotations(record: Mapping[str, Any]) -> Annotations:
-    found, texts, states = (record.get(name, {}) for name in ("objects", "texts", "states"))
-    names = ("bbox", "label", "area", "crowd", "id", "score", "origin", "mask")
-    objects = zip(*(found.get(name, ()) for name in names), strict=True)
+def _annotations(record: Any) -> Annotations:
+    parts = {
+        part: {
+            name: _listed(_mapping(record, ANNOTATIONS).get(part, {}), part, name, kinds) for name, kinds in of.items()
+        }
+        for part, of in ANNOTATED.items()
+    }
+    objects, texts, states = (list(zip(*part.values(), strict=True)) for part in parts.values())
+    if wrong := [box for box, *_ in objects if len(box) != 4 or not all(type(side) in (int, float) for side in box)]:
+        raise ValueError(f"bbox has {cut(ascii(wrong[0]))}")
+    if unknown := [state for _, state in states if state not in STATES]:
+        raise ValueError(f"state has {cut(ascii(unknown[0]))}")
     return Annotations(
         tuple(Object((box[0], box[1], box[2], box[3]), *rest) for box, *rest in objects),
-        tuple(Text(*pair) for pair in zip(texts.get("text", ()), texts.get("role", ()), strict=True)),
-        tuple(LabelState(*pair) for pair in zip(states.get("label", ()), states.get("state", ()), strict=True)),
+        tuple(Text(*pair) for pair in texts),
+        tuple(LabelState(*pair) for pair in states),
     )
+
+
+def _listed(part: Any, name: str, field: str, kinds: tuple[type, ...]) -> list[Any]:
+    """A field of all objects, texts or states of a sample."""
+    found = _mapping(part, name).get(field, [])
+    if not isinstance(found, list):
+        raise ValueError(f"{name}.{field} must be a list")
+    if wrong := [value for value in found if type(value) not in kinds]:
+        raise ValueError(f"{name}.{field} has {cut(ascii(wrong[0]))}")
+    return found
 
 
 def _encoded(value: Any, what: str) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from variorum.schemas.errors import CorruptShard, StoreError
+from variorum.schemas.fields import ENDING
 
 BLOCK = 512
 PICTURES = ("avif", "bmp", "gif", "jp2", "jpg", "png", "ppm", "tif", "webp")
@@ -25,7 +26,6 @@ MAX_NAME = 100
 MAX_MEMBER = 8**11 - 1
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 OCTAL = re.compile(rb"[0-7]{11}")
-ENDING = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 # ustar: name 100, mode 8, uid 8, gid 8, size 12, mtime 12, checksum 8, type 1, link 100, magic 6, version 2, ...
 _AFTER_NAME = b"0000644\x00" + b"0000000\x00" * 2
@@ -208,11 +208,18 @@ def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         CorruptShard: `ShardWriter` can't have written this file; the message has the offset.
     """
     with _mapped(path) as data:
-        offset = 0
+        offset, keys, form = 0, set[str](), list[str]()
         while offset + BLOCK <= len(data) and data[offset] != 0:
-            key, members, offset = _sample(path, data, offset)
+            start = offset
+            key, members, offset = _sample(path, data, start)
+            mine = shape(members)
+            form = form or mine
+            if key in keys or mine != form:
+                odd = "is there twice" if key in keys else "has other members than the samples before it"
+                raise CorruptShard(f"{path}: {key}, at byte {start}, {odd}")
+            keys.add(key)
             yield key, members
-        if data[offset:] != _END:
+        if len(data) - offset != len(_END) or data[offset:] != _END:
             raise CorruptShard(f"{path}: no end-of-archive mark at byte {offset}, or more data after it")
 
 
@@ -253,7 +260,8 @@ def _sample(path: Path, data: mmap.mmap, offset: int) -> tuple[str, dict[str, by
         stem, _, ending = name.partition(".")
         if members and stem != key:
             return key, members, offset
-        if not OCTAL.fullmatch(digits) or header != _header(name, size := int(digits, 8)) or ending in ("", *members):
+        named = KEY.fullmatch(stem) and ENDING.fullmatch(ending) and ending not in members
+        if not named or not OCTAL.fullmatch(digits) or header != _header(name, size := int(digits, 8)):
             raise CorruptShard(f"{path}: no shard member at byte {offset}")
         key, start, offset = stem, offset + BLOCK, offset + BLOCK + -(-size // BLOCK) * BLOCK
         members[ending] = data[start : start + size]

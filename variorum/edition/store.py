@@ -295,10 +295,13 @@ class Store:
         """
         target = self.object(info, suffix)
         try:
-            with self.fs.open(target, "rb") as file:
-                return hash_stream(file, advance)
+            with self.explained(reading=True), self.fs.open(target, "rb") as file:
+                found = hash_stream(file, advance)
         except FileNotFoundError:
             raise CorruptShard(f"{target}: no such file; run the recipe again to remake it") from None
+        if self.local and found == info.sha256:
+            self._intact.add(info.sha256 + suffix)
+        return found
 
     def object(self, info: ShardInfo, suffix: str) -> str:
         """Path of an object in the store's file system."""

@@ -3,6 +3,8 @@
 rows        one per unit: a row for each picture, made or not
 columns     one per shard or edition: a detector's measurements or scores, keyed by (id, sha256)
 verdicts    one per ledger
+
+A table that others may have written is checked as `variorum.edition.columns` says.
 """
 
 from __future__ import annotations
@@ -11,17 +13,29 @@ import io
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, get_args
 
 from variorum.arrays import arrow_column
+from variorum.edition.columns import (
+    EDITION_COLUMNS,
+    JUDGED,
+    NEW,
+    check_claims,
+    check_columns,
+    check_names_once,
+    check_values,
+    column_kinds,
+    reading,
+)
 from variorum.edition.store import Store
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
 from variorum.schemas.sample import BASELINES
-from variorum.schemas.verdict import Verdict
+from variorum.schemas.verdict import Action, Verdict
 
 KEYS = ("id", "sha256")
 """Columns that identify a row's picture."""
@@ -31,37 +45,8 @@ COUNTED = ["source", "variant", "status", "reason", "licence"]
 """Columns that a manifest's counts come from."""
 
 
-EDITION_COLUMNS = (
-    "id",
-    "sha256",
-    "parent",
-    "source",
-    "variant",
-    "status",
-    "reason",
-    "detail",
-    "label",
-    "labels",
-    "origin",
-    "licence",
-    "start",
-    "ops",
-)
-"""Columns of every unit's table."""
-NEW = (
-    "split",
-    "config",
-    "photograph",
-    "width",
-    "height",
-    "digital_source_type",
-    "credentials",
-    "objects",
-    "captions",
-    "states",
-    "annotated",
-)
-"""Columns since format 4. A picture lies in the unit's shard of its config and split, at byte `start`."""
+VERDICT = ("id", "sha256", "action", "by", "reason", "labels", "value")
+"""Columns of a table of verdicts."""
 HIDDEN = ("ops", "detail", "start", "width", "height", "captions", "states", "annotated")
 """Columns that detectors don't get: they would fill the memory, or detectors measure them themselves."""
 
@@ -74,15 +59,11 @@ def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    whole, flag = pa.int64(), pa.bool_()
-    kinds = {"label": whole, "start": whole, "labels": pa.list_(pa.string()), "credentials": flag}
-    kinds |= dict.fromkeys(("width", "height", "objects", "captions", "states"), pa.int32())
-    columns = EDITION_COLUMNS if format == 3 else (*EDITION_COLUMNS, *NEW)
-    fixed = {name: kinds.get(name, pa.string()) for name in columns}
+    kinds = column_kinds()
+    fixed = {name: kinds[name] for name in (EDITION_COLUMNS if format == 3 else (*EDITION_COLUMNS, *NEW))}
     gates = sorted({name for row in rows for name in row if name.startswith("gate.")})
     if any("action" in row for row in rows):
-        fixed |= {"action": pa.string(), "by": pa.string(), "why": pa.string(), "value": pa.float64()}
-        fixed |= {"given": pa.list_(pa.string())}
+        fixed |= {name: kinds[name] for name in JUDGED}
     schema = pa.schema([*fixed.items(), *((name, pa.float64()) for name in gates)])
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
@@ -90,29 +71,87 @@ def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
 
 
 def read_table(store: Store, rows: Iterable[ShardInfo], columns: list[str] | None = None) -> Any:
-    """The tables of an edition's units as one `pyarrow.Table`; a gate that a unit lacks is null there."""
+    """The tables of an edition's units as one `pyarrow.Table`; a gate that a unit lacks is null there.
+
+    Raises:
+        CorruptShard: as `read_part`; a column is missing, or one of the edition's own is of another type.
+    """
     import pyarrow as pa
 
+    rows = list(rows)
     tables = [read_part(store, info, lambda schema: columns or schema.names) for info in rows]
-    return pa.concat_tables(tables, promote_options="default")
+    for info, table in zip(rows, tables, strict=True):
+        with reading(store, info):
+            check_columns(table)
+    with reading(store, rows[0]) if rows else nullcontext():
+        return pa.concat_tables(tables, promote_options="default")
+
+
+def read_unit(
+    store: Store, info: ShardInfo, wanted: Callable[[str], bool] = lambda _: True, *, classes: int = 2**31
+) -> Any:
+    """The wanted columns of a unit's table.
+
+    Args:
+        store: has the table.
+        info: names it.
+        wanted: whether a column is; tables of older formats lack some.
+        classes: number of classes of the edition.
+
+    Raises:
+        CorruptShard: as `read_part`; it is no table of a unit, or has a value that no unit has.
+    """
+
+    def pick(schema: Any) -> list[str]:
+        new = [name for name in NEW if name in schema.names]
+        if missing := [name for name in (*EDITION_COLUMNS, *(NEW if new else ())) if name not in schema.names]:
+            raise ValueError(f"no column {missing[0]!r}")
+        gates = [name for name in schema.names if name.startswith("gate.")]
+        if odd := [name for name in gates if str(schema.field(name).type) != "double"]:
+            raise ValueError(f"column {cut(repr(odd[0]))} is of type {schema.field(odd[0]).type}, not double")
+        return [name for name in schema.names if wanted(name)]
+
+    table = read_part(store, info, pick)
+    with reading(store, info):
+        check_columns(table)
+        check_values(table, classes)
+    return table
+
+
+def read_keyed(store: Store, info: ShardInfo, pick: Callable[[Any], list[str]]) -> Any:
+    """`read_part` of a detector's table, which has the columns `KEYS`. Raises CorruptShard if it hasn't."""
+    table = read_part(store, info, lambda schema: [*KEYS, *(name for name in pick(schema) if name not in KEYS)])
+    with reading(store, info):
+        check_columns(table.select(KEYS))
+    return table
+
+
+def read_texts(store: Store, info: ShardInfo, column: str) -> Any:
+    """Ids, and a column of texts, of a detector's table. Raises CorruptShard if it has no such column."""
+    table = read_keyed(store, info, lambda schema: [column]).select(["id", column])
+    with reading(store, info):
+        if str(table.schema.field(column).type) != "string":
+            raise ValueError(f"column {cut(repr(column))} is of type {table.schema.field(column).type}, not string")
+    return table
 
 
 def read_part(store: Store, info: ShardInfo, pick: Callable[[Any], list[str]]) -> Any:
     """The columns of one table that `pick` chooses from its schema.
 
     Raises:
-        CorruptShard: it is damaged; it is deleted, and rerunning the command rebuilds it.
+        CorruptShard: it is damaged, or has other columns or another number of rows than it should.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = store.path(info, ".parquet")
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            names = pick(file.schema_arrow)
-            return file.read(names).select(names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise store.damaged(info, ".parquet", error) from None
+    with reading(store, info), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        check_claims(file.metadata, info)
+        schema = file.schema_arrow
+        check_names_once(schema.names)
+        names = pick(schema)
+        if missing := [name for name in names if name not in schema.names]:
+            raise ValueError(f"no column {cut(repr(missing[0]))}")
+        return file.read(names).select(names)
 
 
 def read_rows(store: Store, info: ShardInfo, columns: list[str], start: int, stop: int) -> Any:
@@ -121,20 +160,20 @@ def read_rows(store: Store, info: ShardInfo, columns: list[str], start: int, sto
     Raises:
         CorruptShard: as `read_part`.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = store.path(info, ".parquet")
-    try:
+    with reading(store, info):
         contents, ends = _contents(str(path))
-        if not set(columns) <= set(contents.schema.to_arrow_schema().names):
+        check_claims(contents, info)
+        names = contents.schema.to_arrow_schema().names
+        check_names_once(names)
+        if not set(columns) <= set(names):
             return None
         groups = range(bisect_right(ends, start), min(bisect_left(ends, stop) + 1, len(ends)))
         with pq.ParquetFile(path, metadata=contents, page_checksum_verification=True) as file:
             rows = file.read_row_groups(list(groups), columns=columns)
         return rows.slice(start - (ends[groups[0] - 1] if groups and groups[0] else 0), stop - start)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise store.damaged(info, ".parquet", error) from None
 
 
 def filled_rows(store: Store, info: ShardInfo, column: str) -> tuple[int, int]:
@@ -143,20 +182,17 @@ def filled_rows(store: Store, info: ShardInfo, column: str) -> tuple[int, int]:
     Raises:
         CorruptShard: as `read_part`.
     """
-    import pyarrow as pa
-
     path = store.path(info, ".parquet")
-    try:
+    with reading(store, info):
         contents, _ = _contents(str(path))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise store.damaged(info, ".parquet", error) from None
-    names = [contents.schema.column(place).path for place in range(contents.num_columns)]
-    if column not in names:
-        return 0, 0
-    groups = (contents.row_group(number) for number in range(contents.num_row_groups))
-    found = [(group.num_rows, group.column(names.index(column)).statistics) for group in groups]
-    # a column with only nulls has no statistics
-    return contents.num_rows, sum(rows - counted.null_count for rows, counted in found if counted)
+        check_claims(contents, info)
+        names = [contents.schema.column(place).path for place in range(contents.num_columns)]
+        if column not in names:
+            return 0, 0
+        groups = (contents.row_group(number) for number in range(contents.num_row_groups))
+        found = [(group.num_rows, group.column(names.index(column)).statistics) for group in groups]
+        # a column with only nulls has no statistics
+        return contents.num_rows, sum(rows - counted.null_count for rows, counted in found if counted)
 
 
 @lru_cache(maxsize=8)
@@ -242,10 +278,7 @@ def keep_verdicts(verdicts: Sequence[Verdict], store: Store) -> ShardInfo:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = ("id", "sha256", "action", "by", "reason")
-    schema = pa.schema(
-        [*((name, pa.string()) for name in names), ("labels", pa.list_(pa.string())), ("value", pa.float64())]
-    )
+    schema = _verdicts_schema()
     rows = sorted(verdicts, key=lambda verdict: verdict.id)
     columns = {name: [getattr(verdict, name) for verdict in rows] for name in schema.names}
     sink = io.BytesIO()
@@ -254,9 +287,24 @@ def keep_verdicts(verdicts: Sequence[Verdict], store: Store) -> ShardInfo:
 
 
 def read_verdicts(info: ShardInfo, store: Store) -> list[Verdict]:
-    """The verdicts of a table from `keep_verdicts`."""
-    rows = read_table(store, [info]).to_pylist()
-    return [Verdict(**{**row, "labels": tuple(row["labels"])}) for row in rows]
+    """The verdicts of a table from `keep_verdicts`. Raises CorruptShard for any other table."""
+    table = read_part(store, info, lambda schema: schema.names)
+    with reading(store, info):
+        if not table.schema.equals(_verdicts_schema()):
+            raise ValueError("its columns aren't those of verdicts")
+        if lacking := [name for name in VERDICT if table.column(name).null_count]:
+            raise ValueError(f"column {lacking[0]!r} lacks values")
+        check_columns(table)
+        if odd := set(table.column("action").unique().to_pylist()) - set(get_args(Action)):
+            raise ValueError(f"no action {cut(ascii(min(odd)))}")
+    return [Verdict(**{**row, "labels": tuple(row["labels"])}) for row in table.to_pylist()]
+
+
+def _verdicts_schema() -> Any:
+    import pyarrow as pa
+
+    kinds = {"labels": pa.list_(pa.string()), "value": pa.float64()}
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in VERDICT])
 
 
 def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:

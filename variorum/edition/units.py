@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from variorum.edition.store import Store
-from variorum.edition.tables import read_part
+from variorum.edition.tables import read_unit
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import QUARANTINE, Manifest, Receipt, ShardInfo, ordered
+
+PLACES = ("status", "start", "config", "split")
+"""Columns that say in which shard a picture lies."""
 
 
 def edition_units(manifest: Manifest, store: Store) -> list[Receipt]:
@@ -22,7 +25,7 @@ def edition_units(manifest: Manifest, store: Store) -> list[Receipt]:
     if manifest.format == 3:
         passed = dict.fromkeys(manifest.shards, 0)
         for mine, info in zip(found, manifest.rows, strict=True):
-            for group in groups_of(read_part(store, info, _places)):
+            for group in groups_of(read_unit(store, info, PLACES.__contains__)):
                 place = passed.get(group, 0)
                 if place >= len(manifest.shards.get(group, ())):
                     raise _unfit(manifest, f"more units with pictures in {group} than shards")
@@ -76,10 +79,6 @@ def with_splits(table: Any) -> Any:
     table = table.append_column("split", pa.array(["test"] * rows, pa.string()))
     table = table.append_column("config", pa.array([""] * rows, pa.string()))
     return table.append_column("photograph", table.column("source"))
-
-
-def _places(schema: Any) -> list[str]:
-    return [name for name in ("status", "start", "config", "split") if name in schema.names]
 
 
 def _unfit(manifest: Manifest, why: str) -> CorruptShard:

@@ -1,66 +1,235 @@
-"""Recompute every hash of an edition."""
+"""Recompute every hash of an edition, and compare all that its manifest says with its tables, shards and files."""
 
 from __future__ import annotations
 
-import json
+import os
+import re
+import stat
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from variorum.edition.editions import check_data, tables_of
-from variorum.edition.samples import ANNOTATIONS, annotation_digest, annotation_fields, encode_record, picture_ending
-from variorum.edition.shards import read_shard, stored_size
+from variorum.edition.columns import check_columns, reading
+from variorum.edition.editions import check_data, files_of, folder_of, read_beside, tables_of
+from variorum.edition.samples import (
+    ANNOTATIONS,
+    annotation_digest,
+    annotation_fields,
+    encode_record,
+    picture_ending,
+    read_sample,
+    strict_json,
+)
+from variorum.edition.shards import PICTURES, read_shard, stored_size
 from variorum.edition.store import Store
-from variorum.edition.tables import COUNTED, counts, licences, read_part, read_table
+from variorum.edition.tables import COUNTED, counts, licences, read_part, read_table, read_unit, read_verdicts
+from variorum.edition.tables import sources_edited as edited
 from variorum.edition.units import edition_units, row_groups
 from variorum.machine.progress import Advance
+from variorum.schemas.canonical import digest as digest_of
 from variorum.schemas.errors import CorruptShard
-from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, ordered, split_of
-from variorum.schemas.sample import NOTHING
+from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, config_of, ordered, split_of
+from variorum.schemas.sample import NOTHING, Sample
 
-COLUMNS = ("id", "sha256", "annotated", "status", "start", "config", "split")
+COLUMNS = ("id", "sha256", "annotated", "status", "start", "config", "split", "label", "labels", "variant", "licence")
 NO_ANNOTATIONS = encode_record(annotation_fields(NOTHING, {}))
+DIGEST = re.compile(rb"digest[ \n]+`?([0-9a-f]{64})")
+"""The digest that a card names, in its header and in its text."""
+CARD = 64 << 20
+"""Bytes of a card that are looked at."""
+RELEASES = range(1, 10)
+"""Formats of releases; see `variorum.stages.release`."""
 
 
-def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None) -> list[str]:
+@dataclass(slots=True)
+class Seen:
+    """What the shards of an edition hold, for comparison with its manifest."""
+
+    manifest: Manifest
+    index: dict[str, int]
+    accepted: set[str] = field(default_factory=set)
+    quarantined: set[str] = field(default_factory=set)
+
+
+def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None, digest: str = "") -> list[str]:
     """Check an edition; returns the problems, one line each.
 
-    Checked are: each shard and table against its name; each picture and its annotations against the hashes in its row
-    and its record; that each unit's rows and shards have the same pictures, in the same order, places, splits and
-    configurations; the manifest's numbers of pictures; and that the files in `data/`, which users load, are those
-    shards.
+    Checked are: each shard and table against its name; each picture, its record, class and annotations against each
+    other and its row; that each unit's rows and shards have the same pictures, in the same order, places, splits and
+    configurations; whatever the manifest says that its parts say too; and the files beside it: `data/`, which users
+    load, the card, and the current release.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        advance: called with the number of bytes read.
+        digest: which the edition must have, from somebody who is trusted. Without it, an edition in which everything
+            was rewritten to fit can't be told from one that was made so.
     """
-    problems: list[str] = []
+    problems = _verify_digest(manifest, digest)
+    if irregular := list(_verify_kinds(manifest, store)):
+        return problems + irregular
     for info in tables_of(manifest):
         problems += _verify_file(store, info, ".parquet", advance)
     if problems:
         return problems
     try:
         units = edition_units(manifest, store)
+        problems += _verify_release(manifest, store)
+        passed = dict.fromkeys(manifest.shards, 0)
+        seen = Seen(manifest, {name: place for place, (name, _) in enumerate(manifest.classes)})
+        for unit in units:
+            rows, order = _rows(unit.rows, seen, store)
+            if manifest.format > 3 and order != ordered(order):
+                problems.append(f"table {unit.rows.sha256[:12]}: its rows aren't in the order of the unit's shards")
+            for group, info in unit.shards.items():
+                passed[group] += 1
+                there = rows.pop(group, [])
+                problems += _verify_file(store, info, ".tar", advance) or _verify_shard(group, info, there, seen, store)
+            problems += [f"picture {row['id']} has a row and no place in a shard" for x in rows.values() for row in x]
+        for group, number in passed.items():
+            problems += [
+                f"shard {x.sha256[:12]}: no row is about its pictures" for x in manifest.shards[group][number:]
+            ]
+        problems += _verify_numbers(manifest, store)
+        problems += _verify_recipe(seen)
     except CorruptShard as error:
-        return [str(error)]
-    passed = dict.fromkeys(manifest.shards, 0)
-    for unit in units:
-        rows, order = _rows(unit.rows, store)
-        if manifest.format > 3 and order != ordered(order):
-            problems.append(f"table {unit.rows.sha256[:12]}: its rows aren't in the order of the unit's shards")
-        for group, info in unit.shards.items():
-            passed[group] += 1
-            there = rows.pop(group, [])
-            problems += _verify_file(store, info, ".tar", advance) or _verify_shard(group, info, there, store)
-        problems += [f"picture {row['id']} has a row and no place in a shard" for left in rows.values() for row in left]
-    for group, number in passed.items():
-        problems += [f"shard {x.sha256[:12]}: no row is about its pictures" for x in manifest.shards[group][number:]]
-    table = read_table(store, manifest.rows, COUNTED)
-    if (counts(table), licences(table)) != (manifest.counts, manifest.licences):
-        problems.append("the manifest's numbers of pictures aren't those of its tables")
-    return problems or check_data(manifest, store)
+        problems.append(str(error))
+    return problems or [*check_data(manifest, store), *_verify_beside(manifest, store)]
 
 
-def _rows(info: ShardInfo, store: Store) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+def _verify_digest(manifest: Manifest, digest: str) -> list[str]:
+    if not digest or digest.lower() == manifest.digest():
+        return []
+    name = f"{manifest.dataset}@{manifest.version}"
+    if not re.fullmatch("[0-9A-Fa-f]{64}", digest):
+        return [f"{name} can't be compared with the digest {digest[:80]!r}: a digest has 64 hexadecimal digits"]
+    return [f"{name} has the digest {manifest.digest()}, not {digest}: it is another edition of this name"]
+
+
+def _verify_kinds(manifest: Manifest, store: Store) -> Iterator[str]:
+    """Files that aren't regular files of the store, such as links that lead out of it."""
+    if not store.local:
+        return
+    folder = Path(folder_of(manifest, store))
+    for place in (store.local / "objects", store.local / "editions", folder.parent, folder, folder / "data"):
+        if place.is_symlink():
+            yield f"{place}: it is a link, and a store holds its own files; put the folder there itself"
+    for path in [Path(store.object(info, suffix)) for info, suffix in files_of(manifest)]:
+        if path.is_symlink() or (path.exists() and not stat.S_ISREG(path.lstat().st_mode)):
+            yield f"{path}: it is no regular file; delete it and run the recipe again to remake it"
+    for inner, folders, files in os.walk(folder):
+        for path in (Path(inner, name) for name in (*folders, *files)):
+            if path.is_symlink() or not (path.is_dir() or path.is_file()):
+                yield f"{path}: it is no regular file; delete it and run the recipe again"
+
+
+def _verify_numbers(manifest: Manifest, store: Store) -> list[str]:
+    """Compare the manifest's numbers with its tables."""
+    table, problems = read_table(store, manifest.rows, ["id", *COUNTED]), []
+    for what, said, found in (
+        ("numbers of pictures", manifest.counts, counts(table)),
+        ("numbers of pictures by licence", manifest.licences, licences(table)),
+        ("number of edited sources", manifest.sources_edited, edited(table)),
+    ):
+        if said != found:
+            problems.append(f"the manifest's {what} aren't those of its tables")
+    step = manifest.recipe.get("samples_per_shard")
+    if step and -(-manifest.sources // step) != len(manifest.units):
+        problems.append(f"the manifest has {len(manifest.units)} units of {step}, and says {manifest.sources} sources")
+    if manifest.plan:
+        import pyarrow.compute as pc
+
+        asked = read_part(store, manifest.plan, lambda schema: ["id"])
+        with reading(store, manifest.plan):
+            check_columns(asked)
+        if unknown := pc.sum(
+            pc.invert(pc.is_in(asked.column("id"), value_set=table.column("id").combine_chunks()))
+        ).as_py():
+            problems.append(
+                f"the plan asks for {unknown} pictures of which no table has a row; it is of another edition"
+            )
+    return problems
+
+
+def _verify_recipe(seen: Seen) -> Iterator[str]:
+    """Compare members, classes and groups with what is in the shards, and with the recipe."""
+    manifest, recipe = seen.manifest, seen.manifest.recipe
+    said, there = set(manifest.members), seen.accepted | seen.quarantined
+    unseen, held = said - there, seen.accepted or seen.quarantined
+    if manifest.ledger:  # a picture's format may go with the last picture that has it
+        unseen = (said - held) - set(PICTURES)
+    if there - said or unseen:
+        listed = ", ".join(sorted(there)) or "none"
+        yield f"the manifest's members are {', '.join(manifest.members) or 'none'}, and those of its samples {listed}"
+    if "cls" in there and not manifest.classes:
+        yield "its samples have classes, and the manifest has none"
+    if not recipe:
+        return
+    named = sorted(
+        group
+        for group in manifest.shards
+        if group != QUARANTINE and bool(config_of(group)) != bool(recipe.get("configs"))
+    )
+    if named:
+        yield f"shards lie in {named[0]}, and the recipe's configs are {recipe.get('configs') or 'none'}"
+    if recipe.get("masters", "png") == "png" and manifest.format > 3 and there & set(PICTURES) - {"png"}:
+        yield f"the recipe makes PNGs, and there are {', '.join(sorted(there & set(PICTURES)))}"
+    shares = recipe.get("splits")
+    if shares and (
+        odd := sorted({split_of(group) for group in manifest.shards if group != QUARANTINE} - {*shares, "train"})
+    ):
+        yield f"pictures lie in {odd[0]}, which the recipe's splits don't have"
+
+
+def _verify_release(manifest: Manifest, store: Store) -> list[str]:
+    """Compare the ledger of a release with the release."""
+    ledger, problems = manifest.ledger, []
+    if ledger is None:
+        return []
+    made_by = [digest_of([revision, ledger.edition, ledger.digest()]) for revision in RELEASES]
+    if manifest.fingerprint not in made_by:
+        problems.append("the manifest's fingerprint isn't that of its ledger")
+    if missing := sorted(set(ledger.models.values()) - set(manifest.filters)):
+        problems.append(f"the manifest's filters lack {missing[0]}, with which it was curated")
+    verdicts = read_verdicts(ledger.verdicts, store)
+    settled, dropped = {one.id for one in verdicts}, {one.id for one in verdicts if one.action == "drop"}
+    said = {action: sum(reasons.values()) for action, reasons in ledger.counts.items()}
+    if said and (sum(said.values()), said.get("drop", 0)) != (len(settled), len(dropped)):
+        problems.append("the ledger's numbers of verdicts aren't those of its table")
+    return problems
+
+
+def _verify_beside(manifest: Manifest, store: Store) -> Iterator[str]:
+    """Compare the card and the pointer to the current release with the manifest."""
+    from variorum.edition.editions import current
+    from variorum.schemas.errors import StoreError
+
+    folder, mine = folder_of(manifest, store), manifest.digest()
+    text = (read_beside(manifest, "README.md", store) or b"")[:CARD]
+    found = {match.decode() for match in DIGEST.findall(text)}
+    if text and found != {mine}:
+        others = ", ".join(one[:12] for one in sorted(found - {mine})) or "none"
+        yield (
+            f"{folder}/README.md: the card names the digest {others}, and the manifest's is {mine[:12]}; write the "
+            f"card again with `variorum card`, or get the manifest that belongs to it"
+        )
+    try:
+        released = current(manifest, store)
+    except StoreError as error:
+        yield f"{folder}/current.json: {error}"
+        return
+    pointed = read_beside(manifest, "current.json", store)
+    if pointed and released is manifest and not manifest.version.endswith("-dev"):
+        yield f"{folder}/current.json: it names a release of another edition; delete it, or release again"
+
+
+def _rows(info: ShardInfo, seen: Seen, store: Store) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
     """The rows of a unit whose pictures are in shards, by group; and the groups in the order of the rows."""
-    table = read_part(store, info, lambda schema: [name for name in COLUMNS if name in schema.names])
+    table = read_unit(store, info, COLUMNS.__contains__, classes=len(seen.index))
     found: dict[str, list[dict[str, Any]]] = {}
     groups = row_groups(table).to_pylist()
     for group, row in zip(groups, table.to_pylist(), strict=True):
@@ -69,28 +238,61 @@ def _rows(info: ShardInfo, store: Store) -> tuple[dict[str, list[dict[str, Any]]
     return found, [group for group, _ in groupby(group for group in groups if group)]
 
 
-def _verify_shard(group: str, info: ShardInfo, rows: list[dict[str, Any]], store: Store) -> Iterator[str]:
+def _verify_shard(group: str, info: ShardInfo, rows: list[dict[str, Any]], seen: Seen, store: Store) -> Iterator[str]:
     """Compare the pictures of a shard with their rows."""
     name, start, samples = f"shard {info.sha256[:12]}", 0, 0
     left = {row["id"]: {**row, "place": place} for place, row in enumerate(rows)}
-    for key, members in read_shard(store.path(info)):
-        image, record, row = members[picture_ending(members)], json.loads(members["json"]), left.pop(key, None)
-        if row is None:
-            yield f"{name}: picture {key} lies in {group}, and no row of the unit says so"
-        elif not sha256(image).hexdigest() == row["sha256"] == record["sha256"]:
-            yield f"{name}: picture {key} isn't the one its record and row name"
-        elif group != QUARANTINE and record.get("split", "test") != split_of(group):
-            yield f"{name}: picture {key} lies in {group}, and its record says {record['split']}"
-        elif row["start"] != start:
-            yield f"{name}: picture {key} begins at byte {start}, and its row says {row['start']}"
-        elif row["place"] != samples:
-            yield f"{name}: picture {key} is number {samples + 1}, and its row is number {row['place'] + 1}"
-        elif (row.get("annotated") or _without(members)) != annotation_digest(members):
-            yield f"{name}: the annotations of {key} aren't those that its row names"
-        start, samples = start + stored_size(members), samples + 1
+    try:
+        for key, members in read_shard(store.path(info)):
+            row, sample = left.pop(key, None), read_sample(f"{name}, sample {key}", members)[0]
+            (seen.quarantined if group == QUARANTINE else seen.accepted).update(members)
+            if row is None:
+                yield f"{name}: picture {key} lies in {group}, and no row of the unit says so"
+            else:
+                yield from (f"{name}: {why}" for why in _verify_sample(group, key, sample, members, row, seen.index))
+                if row["start"] != start:
+                    yield f"{name}: picture {key} begins at byte {start}, and its row says {row['start']}"
+                elif row["place"] != samples:
+                    yield f"{name}: picture {key} is number {samples + 1}, and its row is number {row['place'] + 1}"
+            start, samples = start + stored_size(members), samples + 1
+    except CorruptShard as error:
+        yield str(error)
+        return
     if samples != info.samples:
         yield f"{name}: it has {samples} pictures, and the manifest says {info.samples}"
     yield from (f"{name}: picture {key} has a row and no place in the shard" for key in left)
+
+
+def _verify_sample(
+    group: str, key: str, sample: Sample, members: dict[str, bytes], row: dict[str, Any], index: dict[str, int]
+) -> Iterator[str]:
+    """Compare a picture, its record, its class and its annotations with each other and with its row."""
+    image, first = members[picture_ending(members)], next(iter(sample.labels), "")
+    label = index.get(first, -1)
+    if sample.id != key:
+        yield f"picture {key} has the record of {sample.id}"
+    if sha256(image).hexdigest() != row["sha256"]:
+        yield f"picture {key} isn't the one its record and row name"
+    if group != QUARANTINE and (sample.split or "test") != split_of(group):
+        yield f"picture {key} lies in {group}, and its record says {sample.split}"
+    if (group == QUARANTINE) != bool(sample.reason):
+        yield f"picture {key} lies in {group}, and its record gives the reason {sample.reason!r}"
+    said = (list(sample.labels), sample.variant, sample.licence)
+    if said != (row["labels"], row["variant"], row["licence"]):
+        yield f"the labels, the variant or the licence of {key} aren't those that its row names"
+    if row["label"] != label or members.get("cls", b"%d" % label) != b"%d" % label:
+        yield f"picture {key} is of class number {label}, and its `cls` or its row says another"
+    if (row.get("annotated") or _without(members)) != annotation_digest(members):
+        yield f"the annotations of {key} aren't those that its row names"
+    if not _same_categories(members, index):
+        yield f"the categories in the annotations of {key} aren't those of their labels"
+
+
+def _same_categories(members: dict[str, bytes], index: dict[str, int]) -> bool:
+    """Whether each `category` is the index of the class in `label`."""
+    found = strict_json(members.get(ANNOTATIONS, b"{}"))
+    parts = [found.get(part, {}) for part in ("objects", "states")]
+    return all(part.get("category", []) == [index.get(one, -1) for one in part.get("label", [])] for part in parts)
 
 
 def _without(members: dict[str, bytes]) -> str:

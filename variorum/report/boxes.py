@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from variorum.report.figures import seen
 from variorum.schemas.annotations import Box, Object
 
 MOST = 20
@@ -67,7 +68,7 @@ def _draw_name(
     taken: list[Corners],
 ) -> None:
     """Write a name above its box, or inside of it where there is no room above."""
-    name = " ".join(name[:LONGEST].split())
+    name = seen(name[:LONGEST])
     while name and draw.textlength(name, font) > 0.6 * size[0]:
         name = name[:-2].rstrip() + "…" if len(name) > 2 else ""
     if not name:

@@ -1,9 +1,16 @@
-"""The data card. All its numbers come from the manifest, the table and the evaluations' files."""
+"""The data card. All its numbers come from the manifest, the table and the evaluations' files.
+
+Whatever comes from data, other people's ledgers and figures included, stands in it without markup. Title, summary and
+citation are the author's own Markdown.
+"""
 
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import yaml
@@ -13,11 +20,12 @@ from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.contents import Contents, contents, formats, split_table, tasks
-from variorum.report.figures import Row, Shown, fixed, flat_figures, interval, markdown, table_cell
+from variorum.report.figures import Row, Shown, fixed, flat_figures, inert, interval, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, why, worst
 from variorum.report.hub_types import front_matter, record
 from variorum.report.rows import edition_rows, variants
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import CorruptShard, RecipeError
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
@@ -60,10 +68,14 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
     check_template(recipe)
     rows = edition_rows(manifest, store) if rows is None else rows
     found = contents(rows)
+    made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False, width=100, default_flow_style=None).strip()
+    text = recipe.card
     return _render(
         recipe.card.template,
-        header=yaml.safe_dump(card_header(recipe, manifest, found), sort_keys=False, allow_unicode=True, width=1000),
-        recipe=recipe,
+        header=_own(header_text(card_header(recipe, manifest, found))),
+        title=_own(text.title or manifest.dataset),
+        summary=_own(text.summary),
+        citation=_own(text.citation),
         manifest=manifest,
         digest=manifest.digest(),
         rows=summary_rows(manifest),
@@ -74,10 +86,16 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         splits=split_table(manifest),
         formats=formats(manifest),
         fields=list(record(manifest)),
-        evaluations=render_evaluations(recipe, manifest, store),
-        curation=render_curation(manifest, rows),
-        made_by=yaml.safe_dump(made_by(recipe, manifest), sort_keys=False, width=100, default_flow_style=None).strip(),
+        evaluations=_own(render_evaluations(recipe, manifest, store)),
+        curation=_own(render_curation(manifest, rows)),
+        made_by=_own(made),
+        fence="`" * max(3, *(len(run) + 1 for run in re.findall("`+", made + text.citation) or [""])),
     )
+
+
+def header_text(header: dict[str, Any]) -> str:
+    """The card's YAML header, whose lines can't be taken for its end."""
+    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def made_by(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
@@ -106,9 +124,11 @@ def render_curation(manifest: Manifest, rows: Any) -> str:
             for kind, groups in found.groups.items()
             if len(groups) > 1
         },
-        detectors=render_detectors(manifest),
+        detectors=_own(render_detectors(manifest)),
         steps=[
-            _render(f"_{step}", figures=figures[step], manifest=manifest) for step in figures if f"_{step}" in known
+            _own(_render(f"_{step}", figures=figures[step], manifest=manifest))
+            for step in figures
+            if f"_{step}" in known
         ],
         figures=step_figures(manifest.ledger),
     )
@@ -130,8 +150,12 @@ def render_detectors(manifest: Manifest) -> str:
     found = manifest.ledger.detectors if manifest.ledger else {}
     if not found:
         return ""
-    pairs = {tuple(pair["of"]): pair for pair in found["agreement"]}
-    return _render("_detectors", **found, pairs=pairs, names=dict(manifest.classes))
+    if not {"flagged", "agreement", "classes"} <= found.keys() or not isinstance(found["agreement"], list):
+        raise CorruptShard(f"the ledger of {manifest.dataset}@{manifest.version} has no figures of detectors")
+    with _shown("the detectors' figures"):
+        pairs = {tuple(pair["of"]): pair for pair in found["agreement"]}
+    parts = {name: found[name] for name in ("flagged", "classes")}
+    return _render("_detectors", **parts, pairs=pairs, names=dict(manifest.classes))
 
 
 def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
@@ -162,15 +186,45 @@ def _templates() -> list[str]:
     return sorted(item.name.removesuffix(".md.j2") for item in folder.iterdir() if item.name.endswith(".md.j2"))
 
 
-def _render(template: str, tables: list[Shown] | None = None, /, **values: Any) -> str:
-    """Render a template. Tables that it makes with `table(head, rows, title)` are added to `tables`."""
+def _own(text: str) -> str:
+    """Markdown of this project or of the recipe's author; templates pass all other text through `inert`."""
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704 - Markdown; whatever of it comes from data has been escaped
+
+
+@contextmanager
+def _shown(what: str) -> Iterator[None]:
+    """Raise CorruptShard if figures that others wrote aren't such as a template shows."""
     import jinja2
+
+    try:
+        yield
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        why = cut(" ".join(str(error).split()))
+        raise CorruptShard(f"{what} can't be shown ({why}); make them again, by the command that made them") from error
+
+
+def _render(template: str, tables: list[Shown] | None = None, /, **values: Any) -> str:
+    """Render a template. Tables that it makes with `table(head, rows, title)` are added to `tables`.
+
+    Raises:
+        CorruptShard: it can't show these figures.
+    """
 
     def table(head: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> str:
         shown = Shown(title, tuple(head), [tuple(map(str, row)) for row in rows])
         if tables is not None:
             tables.append(shown)
-        return markdown(shown.head, shown.rows)
+        return _own(markdown(shown.head, shown.rows))
+
+    with _shown(f"figures of {template.lstrip('_')}"):
+        return str(_environment().get_template(f"{template}.md.j2").render(**values, table=table))
+
+
+@cache
+def _environment() -> Any:
+    import jinja2
 
     folder = importlib.resources.files("variorum.data_cards")
     environment = jinja2.Environment(
@@ -180,17 +234,19 @@ def _render(template: str, tables: list[Shown] | None = None, /, **values: Any) 
         lstrip_blocks=True,
         keep_trailing_newline=True,
         extensions=["jinja2.ext.do"],
-        autoescape=False,  # noqa: S701 - Markdown; templates pass text from data through the `cell` filter
+        autoescape=False,  # noqa: S701 - Markdown; see `finalize`
+        finalize=inert,
     )
-    environment.globals["table"] = table
-    environment.filters["cell"] = table_cell
-    environment.filters["fixed"] = fixed
-    environment.filters["interval"] = interval
-    environment.filters["pin"] = short_pin
-    environment.filters["why"] = why
-    environment.filters["two_digits"] = lambda number: "–" if number is None else f"{number:.2f}"
-    environment.filters["percent"] = percent
-    return environment.get_template(f"{template}.md.j2").render(**values)
+    environment.filters |= {
+        "cell": lambda value: _own(table_cell(value)),
+        "fixed": fixed,
+        "interval": interval,
+        "pin": short_pin,
+        "why": why,
+        "two_digits": lambda number: "–" if number is None else f"{number:.2f}",
+        "percent": percent,
+    }
+    return environment
 
 
 def card_header(recipe: Recipe, manifest: Manifest, found: Contents) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from variorum.edition.samples import CAPTION, read_sample
+from variorum.edition.samples import CAPTION, picture_pixels, read_sample
 from variorum.edition.shards import sample_at
 from variorum.edition.store import Store
-from variorum.pixels import decode, decode_mask
 from variorum.report.boxes import draw_boxes
 from variorum.report.contents import contents
+from variorum.report.figures import seen
 from variorum.report.rows import edition_rows, variants
+from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import Sample
 
@@ -35,7 +36,7 @@ SPARSE = 2
 LINE = 14
 """Height of a line below a cell."""
 LONGEST = 300
-"""Characters of a caption that are looked at."""
+"""Characters of a text that are looked at."""
 
 Record = dict[str, Any]
 Group = dict[str, Record]
@@ -80,6 +81,9 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
         table: its rows (`edition_rows`), if read already.
         rows: maximum number.
         cell: width and height of a cell in pixels, without boxes and captions.
+
+    Raises:
+        CorruptShard: a picture that is shown is damaged, or isn't where its row says.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -111,7 +115,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
         y = top + row * (cell + below + gap)
         first = next(iter(groups[0].values()))
         labels = first["labels"] if across == 1 else first["labels"][:1]
-        label = ", ".join(sheet.names.get(label, label) for label in labels)
+        label = ", ".join(sheet.names.get(label, label)[:LONGEST] for label in labels[:LONGEST])
         label = "" if named else label or ("unlabelled" if found.labelled else "")
         sheet.draw.multiline_text((6, y + 4), _wrap(label, 15, 4), INK, font)
         if across == 1:
@@ -128,7 +132,8 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
 
 def _groups(manifest: Manifest, table: Any) -> list[Group]:
     """The pictures made from each source picture, if there are any."""
-    columns = ["source", "variant", "status", "reason", "labels", "origin", "split", "start", "group", "shard"]
+    columns = ["id", "sha256", "source", "variant", "status", "reason", "labels", "origin", "split", "start"]
+    columns += ["group", "shard"]
     family: dict[str, Group] = {}
     for record in table.select(columns).to_pylist():
         place = record["shard"]
@@ -203,13 +208,17 @@ def _write_below(sheet: Sheet, record: Record, caption: str, at: tuple[int, int]
 def _sample(store: Store, record: Record) -> Sample:
     path = store.path(record["shard"], check=False)
     key, members = sample_at(path, record["start"])
-    return read_sample(f"{path}: {key}", members)[0]
+    sample, sha256 = read_sample(f"{path}: {key}", members)
+    if sha256 != record["sha256"]:
+        raise CorruptShard(f"{path}: {key}, at byte {record['start']}, isn't the picture of {record['id']}")
+    return sample
 
 
 def _pixels(sample: Sample, *, mask: bool) -> Any:
-    data = sample.extras["mask.png"] if mask else sample.image
-    assert isinstance(data, bytes)  # nothing in a shard is decoded
-    return np.repeat(decode_mask(data)[..., None], 3, axis=2) if mask else decode(data)
+    if mask and "mask.png" not in sample.extras:
+        raise CorruptShard(f"sample {sample.id}: it has no mask.png, which the manifest says that each has")
+    pixels = picture_pixels(f"sample {sample.id}", sample.extras["mask.png"] if mask else sample.image, mask=mask)
+    return np.repeat(pixels[..., None], 3, axis=2) if mask else pixels
 
 
 def _spread(total: int, wanted: int) -> Sequence[int]:
@@ -217,7 +226,7 @@ def _spread(total: int, wanted: int) -> Sequence[int]:
 
 
 def _wrap(text: str, width: int, lines: int) -> str:
-    return "\n".join(textwrap.wrap(text, width, break_long_words=True)[:lines])
+    return "\n".join(textwrap.wrap(seen(text[:LONGEST]), width, break_long_words=True)[:lines])
 
 
 def _lines(sheet: Sheet, text: str, most: int) -> list[str]:
@@ -226,7 +235,7 @@ def _lines(sheet: Sheet, text: str, most: int) -> list[str]:
     def width(length: int) -> int:
         return int(sheet.draw.textlength(left[:length] + "…", sheet.small))
 
-    left, found = " ".join(text[:LONGEST].split()), list[str]()
+    left, found = seen(text[:LONGEST]), list[str]()
     while left and len(found) < most:
         last = len(found) == most - 1
         stop = max(1, bisect_right(range(len(left) + 1), sheet.cell, key=width) - 1)

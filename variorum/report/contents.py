@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from variorum.edition.samples import ANNOTATIONS
 from variorum.edition.shards import PICTURES
 from variorum.edition.store import Store
-from variorum.edition.tables import read_part
+from variorum.edition.tables import read_unit
 from variorum.report.figures import Row, Shown
 from variorum.schemas.manifest import Manifest
 
@@ -94,10 +94,7 @@ def annotation_counts(manifest: Manifest, store: Store) -> Contents:
         return Contents()
     import pyarrow as pa
 
-    def counted(schema: pa.Schema) -> list[str]:
-        return [name for name in ("status", *ANNOTATED) if name in schema.names]
-
-    tables = [read_part(store, info, counted) for info in manifest.rows]
+    tables = [read_unit(store, info, ("status", *ANNOTATED).__contains__) for info in manifest.rows]
     return contents(pa.concat_tables(tables, promote_options="default"))
 
 

@@ -10,6 +10,12 @@ from typing import Any
 Row = tuple[str, ...]
 LINK = re.compile(r"\](?=\s*[(\[:])")
 """A bracket that would end the text of a link or a picture; the one after an interval doesn't."""
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, marks that reverse or hide text, and halves of surrogate pairs."""
+OPEN = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+"""An underscore that could begin or end emphasis; one inside of a word can't."""
+SIGNS = {sign: f"&#{ord(sign)};" for sign in "|`*~$\\{}"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+"""Signs with a meaning in Markdown, HTML, formulas or templates of pages, and what stands for them."""
 MOST = 12
 """Items of a list that are shown; the edition's files have all."""
 
@@ -82,15 +88,20 @@ def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def seen(text: object) -> str:
+    """Text from data in one line, with � for what can't be seen and could mislead."""
+    return UNSEEN.sub("\ufffd", " ".join(str(text).split()))
+
+
 def table_cell(value: object) -> str:
     """Text from data for a cell of a Markdown table, without markup and line breaks."""
-    text = " ".join(str(value).split())
-    for sign, escaped in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ("|", "&#124;"),
-        ("`", "&#96;"),
-    ):
-        text = text.replace(sign, escaped)
-    return LINK.sub("&#93;", text)
+    text = "".join(SIGNS.get(sign, sign) for sign in seen(value))
+    return LINK.sub("&#93;", OPEN.sub("&#95;", text))
+
+
+def inert(value: object) -> object:
+    """A value for Markdown, outside of tables too: text without tags, links and line breaks; all else as it is."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    text = UNSEEN.sub("\ufffd", re.sub(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]", " ", value))
+    return LINK.sub("&#93;", text.replace("<", "&lt;"))

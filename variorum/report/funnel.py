@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from variorum.report.figures import seen
 from variorum.schemas.manifest import Manifest
 
 ACTIONS = ("kept", "weight", "relabel", "review", "drop")
@@ -192,7 +194,9 @@ def plot(found: Funnel) -> bytes:
             handles.values(), handles, fontsize=9, loc="outside lower center", ncols=len(ACTIONS), frameon=False
         )
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that the font lacks
+        figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 
@@ -249,5 +253,6 @@ def _dress(axes: Any, title: str) -> None:
 
 
 def _short(text: str, most: int = 30) -> str:
-    text = text.replace("$", r"\$")  # a dollar sign would begin a formula
-    return text if len(text) <= most else text[: most - 1] + "…"
+    text = seen(text[: 10 * most])
+    text = text if len(text) <= most else text[: most - 1] + "…"
+    return text.replace("$", r"\$")  # a dollar sign would begin a formula

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import yaml
+
 from variorum.edition.samples import ANNOTATIONS
 from variorum.edition.shards import PICTURES
 from variorum.schemas.errors import StoreError
@@ -16,6 +18,8 @@ from variorum.schemas.manifest import QUARANTINE, Manifest, Shard, group_of, spl
 
 ALL = "all"
 """The configuration with all accepted pictures, which is loaded by default."""
+LARGEST = 64 << 20
+"""Bytes of a card that are looked at."""
 RECORD = ("id", "sha256", "parent", "variant", "labels", "origin", "licence", "reason", "ops")
 """Fields of a record of format 3."""
 
@@ -126,9 +130,13 @@ def read_back(folder: str, manifest: Manifest) -> str:
     """Load an edition with `datasets` and describe the result: columns, the first picture decoded, rows by split.
 
     Raises:
-        StoreError: the number of rows isn't the edition's number of pictures.
+        StoreError: the number of rows isn't the edition's number of pictures, or the card would have loaders read
+            other files than the edition's.
     """
     from datasets import load_dataset
+
+    if problems := check_header(folder, manifest):
+        raise StoreError(problems[0])
 
     head, lines = list[str](), list[str]()
     for name, splits in configurations(manifest).items():
@@ -153,6 +161,34 @@ def read_back(folder: str, manifest: Manifest) -> str:
         else:
             lines.append(f'load_dataset("{folder}", "{name}"): {_numbers(wanted)} rows')
     return "\n".join([*head, *lines])
+
+
+def check_header(folder: str, manifest: Manifest) -> list[str]:
+    """Problems with the header of a card, which tells loaders the files to read and the names of the classes.
+
+    Args:
+        folder: the edition's.
+        manifest: what the header is compared with.
+    """
+    import fsspec
+
+    path = f"{folder}/README.md"
+    try:
+        with fsspec.open(path, "rb") as file:
+            lines = file.read(LARGEST).decode(errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    try:
+        found = yaml.safe_load("\n".join(lines[1 : lines.index("---", 1)])) if lines[0] == "---" else None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        found = None
+    wanted = yaml.safe_load(yaml.safe_dump(front_matter(manifest)))
+    found = found if isinstance(found, dict) else {}
+    odd = [name for name, value in wanted.items() if found.get(name) != value]
+    name = f"{manifest.dataset}@{manifest.version}"
+    return (
+        [f"{path}: its header doesn't have the {odd[0]} of {name}; write it again with `variorum card`"] if odd else []
+    )
 
 
 def _numbers(splits: dict[str, int]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from variorum.edition.columns import NEW
 from variorum.edition.store import Store
-from variorum.edition.tables import NEW, read_part
+from variorum.edition.tables import read_unit
 from variorum.edition.units import row_groups, with_splits
+from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest
 
 COLUMNS = (
@@ -36,6 +38,9 @@ def edition_rows(manifest: Manifest, store: Store, columns: Sequence[str] = COLU
     """One row per picture, made or not: these columns as far as the edition has them, and `PLACE`.
 
     Added are its `group`, and `shard`, the shard's index in the group, or -1.
+
+    Raises:
+        CorruptShard: a table is damaged, or has pictures for which the manifest has no shard.
     """
     import numpy as np
     import pyarrow as pa
@@ -44,10 +49,15 @@ def edition_rows(manifest: Manifest, store: Store, columns: Sequence[str] = COLU
     tables, wanted = [], {*columns, *PLACE}
     passed = dict.fromkeys(manifest.shards, 0)
     for info in manifest.rows:
-        table = read_part(store, info, lambda schema: [name for name in schema.names if name in wanted])
+        table = read_unit(store, info, wanted.__contains__, classes=len(manifest.classes))
         groups, shard = row_groups(table), np.full(len(table), -1)
         for group in groups.unique().to_pylist():
             if group:  # a unit has at most one shard in a group
+                if passed.get(group, 0) >= len(manifest.shards.get(group, ())):
+                    raise CorruptShard(
+                        f"{manifest.dataset}@{manifest.version} has pictures in {group} that aren't in its shards; "
+                        f"look at it with: variorum verify {manifest.dataset}@{manifest.version}"
+                    )
                 shard[pc.equal(groups, group).to_numpy(zero_copy_only=False)] = passed[group]
                 passed[group] += 1
         tables.append(table.append_column("group", groups).append_column("shard", pa.array(shard)))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.edition.samples import ANNOTATIONS, encode_sample, read_sample
+from variorum.edition.samples import ANNOTATIONS, encode_sample, picture_pixels, read_sample
 from variorum.schemas.annotations import STATES, Annotations, LabelState, Object, Text
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.sample import Sample
 
 INDEX = {"cat": 0, "dog": 1}
@@ -147,3 +147,94 @@ def test_an_area_is_the_same_number_after_reading_it_back():
     members, _ = encode_sample(sample, INDEX, annotated=True)
     again, _ = encode_sample(read_sample("here", members)[0], INDEX, annotated=True)
     assert again == members
+
+
+# ── records of others ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def forged(**fields) -> dict[str, bytes]:
+    """The members of a sample whose record has these fields instead; `annotations` replaces that member."""
+    sample = Sample("a" * 32, PIXELS, labels=("cat",), split="test", annotations=Annotations((Object((1, 2, 3, 4)),)))
+    members, _ = encode_sample(sample, INDEX, annotated=True)
+    if "annotations" in fields:
+        members[ANNOTATIONS] = fields.pop("annotations")
+    record = {name: value for name, value in {**json.loads(members["json"]), **fields}.items() if value is not ...}
+    return {**members, "json": json.dumps(record).encode()}
+
+
+def test_a_record_that_is_not_forged_is_read():
+    assert read_sample("here", forged())[0].labels == ("cat",)
+    assert read_sample("here", forged(split=..., photograph=..., metadata=...))[0].split == ""
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+OP = {"name": "a", "revision": 1, "requested": {}, "achieved": {}, "gates": {}, "models": {}, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"labels": 3},
+        {"labels": "cat"},
+        {"labels": [None]},
+        {"labels": [["cat"]]},
+        {"labels": ...},
+        {"id": "../../x"},
+        {"id": ""},
+        {"id": 3},
+        {"origin": None},
+        {"licence": ["CC0-1.0"]},
+        {"reason": False},
+        {"split": "../x"},
+        {"split": 1},
+        {"credentials": "no"},
+        {"width": "8"},
+        {"width": True},
+        {"sha256": "0" * 64},
+        {"sha256": None},
+        {"ops": "no JSON"},
+        {"ops": "3"},
+        {"ops": "[3]"},
+        {"ops": "[{}]"},
+        {"ops": json.dumps([{**OP, "seed": "x"}])},
+        {"ops": json.dumps([{**OP, "more": 1}])},
+        {"ops": []},
+        {"ops": DEEP},
+        {"metadata": "[]"},
+        {"metadata": DEEP},
+        {"metadata": '{"a": NaN}'},
+        {"metadata": '{"a": 1e999}'},
+        {"metadata": '{"a": ' + "9" * 5000 + "}"},
+        {"origin": "\ud800"},
+        {"annotations": b"[]"},
+        {"annotations": b"\xff"},
+        {"annotations": DEEP.encode()},
+        {"annotations": b'{"objects": []}'},
+        {"annotations": b'{"objects": {"bbox": [[1, 2, 3, 4]]}}'},
+        {"annotations": b'{"objects": {"bbox": 3}}'},
+        {"annotations": b'{"texts": {"text": [1], "role": ["caption"]}}'},
+        {"annotations": b'{"states": {"label": ["cat"], "state": ["perhaps"]}}'},
+    ],
+)
+def test_a_record_of_other_types_is_one_line(fields):
+    with pytest.raises(CorruptShard) as caught:
+        read_sample("here", forged(**fields))
+    assert str(caught.value).startswith("here: ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, 3, "4"], [1, 2, 3, None], [1, 2, 3, True], "1234", {"0": 1}])
+def test_a_box_of_other_types_is_one_line(box):
+    members = forged()
+    found = json.loads(members[ANNOTATIONS])
+    found["objects"]["bbox"] = [box]
+    with pytest.raises(CorruptShard, match="bbox has"):
+        read_sample("here", {**members, ANNOTATIONS: json.dumps(found).encode()})
+
+
+def test_a_picture_that_cannot_be_decoded_is_one_line():
+    for data in (b"", b"GIF89a", b"\x89PNG" * 9):
+        with pytest.raises(CorruptShard, match="here: the picture can't be decoded"):
+            picture_pixels("here", data)
+    assert picture_pixels("here", forged()["png"]).shape == (8, 10, 3)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from variorum.edition.shards import MAX_NAME, ShardWriter, read_shard, sample_at
+from variorum.edition.shards import MAX_NAME, ShardWriter, _header, read_shard, sample_at
 from variorum.schemas.errors import CorruptShard, StoreError
 
 KEYS = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
@@ -208,6 +208,51 @@ def test_a_foreign_tar_is_corrupt(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("a.png"), io.BytesIO())
     with pytest.raises(CorruptShard):
+        list(read_shard(tmp_path / "a.tar"))
+
+
+def raw(*members: tuple[str, bytes]) -> bytes:
+    """A tar as the writer makes it, of any members."""
+    return b"".join(_header(name, len(data)) + data + bytes(-len(data) % 512) for name, data in members) + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../a.png", b"x")],
+        [("/etc/passwd.png", b"x")],
+        [("a\x1b[2J.png", b"x")],
+        [("a b.png", b"x")],
+        [("a.png", b"x"), ("a.png", b"y")],
+        [("a.png", b"x"), ("b.png", b"y"), ("a.png", b"z")],
+        [("a.png", b"x"), ("b.png", b"y"), ("b.json", b"{}")],
+        [("a.PNG", b"x")],
+        [("a", b"x")],
+        [("a.", b"x")],
+        [("a..png", b"x")],
+        [(".png", b"x")],
+    ],
+)
+def test_members_that_the_writer_refuses_are_refused_by_the_reader(tmp_path, members):
+    (tmp_path / "a.tar").write_bytes(raw(*members))
+    with pytest.raises(CorruptShard) as caught:
+        list(read_shard(tmp_path / "a.tar"))
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [1, 512, 2000, 8**11 - 1])
+def test_a_size_that_lies_is_corrupt(tmp_path, size):
+    (tmp_path / "a.tar").write_bytes(_header("a.png", size) + raw(("b.png", b"x")))
+    with pytest.raises(CorruptShard):
+        list(read_shard(tmp_path / "a.tar"))
+
+
+def test_zeros_without_end_are_not_read_into_memory(tmp_path):
+    with (tmp_path / "a.tar").open("wb") as file:
+        file.write(raw(("a.png", b"x")))
+        file.truncate(1 << 42)
+    with pytest.raises(CorruptShard, match="more data after it"):
         list(read_shard(tmp_path / "a.tar"))
 
 

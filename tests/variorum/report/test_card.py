@@ -13,14 +13,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from variorum.edition.editions import folder_of, read_beside, write_beside
+from variorum.edition.editions import folder_of, read_beside, resolve, write_beside
 from variorum.edition.store import Store
 from variorum.edition.tables import read_verdicts
-from variorum.report.card import check_template, evaluation_tables, render_card, write_card
+from variorum.report.card import check_template, evaluation_tables, header_text, render_card, write_card
 from variorum.report.contact_sheet import contact_sheet
-from variorum.report.figures import Shown, flat_figures, markdown, table_cell
+from variorum.report.figures import Shown, flat_figures, inert, markdown, table_cell
+from variorum.report.hub_types import check_header, read_back
 from variorum.run import Job, build, curate, evaluate, release, run
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.verdict import Verdict
 
@@ -68,11 +69,14 @@ def test_markup_in_data_stays_text(edition):
 @given(st.text(string.printable + "ü|<>`[]\u2028", max_size=40))
 def test_a_cell_is_one_line_without_markup(text):
     cell = table_cell(text)
-    assert not set(cell) & set("|<>`\n\r\x0b\x0c\u2028")
+    assert not set(cell) & set("|<>`*~${}\\\n\r\x0b\x0c\u2028")
     assert not re.search(r"\]\s*[(\[:]", cell)
 
 
-@given(st.text('[]()!<>`|\\: ^a*_"', max_size=24))
+@given(st.text('[]()!<>`|\\: ^a*_~"&;', max_size=24))
+@example("**a**")
+@example("_a_ __b__ snake_case")
+@example("~~a~~ &lt;b&gt;")
 @example("[[a]b](c)")
 @example("![a](b)")
 @example("[a]: b")
@@ -82,7 +86,108 @@ def test_a_cell_holds_no_link_picture_code_or_tag(text):
     shown = MarkdownIt("commonmark").enable("table").parse(f"| head |\n|---|\n| {table_cell(text)} |")
     assert sum(token.type == "td_open" for token in shown) == 1
     inline = {child.type for token in shown for child in token.children or ()}
-    assert not inline & {"link_open", "image", "html_inline", "code_inline"}
+    assert not inline - {"text", "text_special"}
+    (cell,) = [token for token, before in zip(shown[1:], shown, strict=False) if before.type == "td_open"]
+    assert "".join(child.content for child in cell.children) == " ".join(text.split())
+
+
+@pytest.mark.parametrize("text", ["a\x1b[2J", "a\u202eb", "a\u200bb", "\udcff", "a\0b", "\x9b31m", "\ufeffx"])
+def test_what_cannot_be_seen_is_shown_as_such(text):
+    assert "\ufffd" in table_cell(text)
+    assert "\ufffd" in inert(text)
+
+
+def test_text_that_no_template_escapes_has_no_tags_links_and_lines():
+    text = inert("<img src=x>\n\n# head\r\n[a](b) ![c](d)\u2028---\n")
+    assert "\n" not in text
+    assert "<" not in text
+    assert "](" not in text
+    assert inert(3) == 3
+
+
+HOSTILE = "<img src=x>](javascript:x)\n\n# owned\n```\n---\n{{7*7}}${{7*7}}|**b**\x1b[2J\u202e"
+
+
+def test_other_peoples_figures_cannot_put_markup_into_a_card(curated, photos, tmp_path):
+    """Every text of a ledger's figures and of an evaluation's, also in places where a number belongs."""
+    curated({}, drop=1)
+    store = Store(str(tmp_path / "store"))
+    manifest = resolve("d@1.0.0-r1", store)
+    what = Recipe.parse(
+        {
+            **manifest.recipe,
+            "source": {"name": "image_folder", "path": str(photos)},
+            "evaluate": [{"name": "brightness"}],
+        }
+    )
+    plain = render_card(what, manifest, store)
+    figures = {"audit": {"state": HOSTILE}, "bright": {HOSTILE: HOSTILE, "n": [HOSTILE]}, "owned": {"a": {HOSTILE: 1}}}
+    ledger = manifest.ledger.model_copy(update={"figures": figures})
+    changed = manifest.model_copy(update={"ledger": ledger})
+    kept = {"edition": changed.digest(), "key": "", "models": {}, "figures": {HOSTILE: HOSTILE}}
+    write_beside(changed, "evaluation-brightness.json", json.dumps(kept).encode(), store)
+    text = render_card(what, changed, store)
+    assert "owned" in text
+    assert not [
+        mark for mark in ("<img", "](javascript", "\n# owned", "\n```\n---", "{{7", "**b**", "\x1b") if mark in text
+    ]
+    heads = [line for line in text.splitlines() if line.startswith("#")]
+    assert set(heads) - {line for line in plain.splitlines() if line.startswith("#")} <= {
+        "## Evaluations",
+        "### brightness",
+    }
+
+
+@pytest.mark.parametrize(
+    "figures", [{}, {"state": "x", "error_rate": {"before": "<b>"}}, {"state": "x", "error_rate": 3}]
+)
+def test_figures_that_no_template_can_show_are_one_line(curated, photos, tmp_path, figures):
+    curated({}, drop=1)
+    store = Store(str(tmp_path / "store"))
+    manifest = resolve("d@1.0.0-r1", store)
+    what = Recipe.parse({**manifest.recipe, "source": {"name": "image_folder", "path": str(photos)}})
+    changed = manifest.model_copy(update={"ledger": manifest.ledger.model_copy(update={"figures": {"audit": figures}})})
+    with pytest.raises(CorruptShard, match=r"^figures of audit can't be shown \([^\n]*\); make them again, [^\n]*$"):
+        render_card(what, changed, store)
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\n\u2028\x85-'\"#:&*!|>{}[]"), max_size=30),
+        unique=True,
+        max_size=4,
+    )
+)
+@example(["a\n---\nb", "\u2028---\u2028", "--- a", "x" * 3000 + " --- " + "y" * 2000])
+def test_names_of_classes_cannot_end_the_header(names):
+    header = {"dataset_info": [{"features": [{"names": {str(k): name for k, name in enumerate(names)}}]}]}
+    text = f"---\n{header_text(header)}---\n\n# x\n"
+    lines = text.splitlines()
+    assert lines[0] == "---"
+    end = lines.index("---", 1)
+    assert lines[end + 1 :] == ["", "# x"]
+    assert yaml.safe_load(text.split("\n---\n", 1)[0].removeprefix("---\n")) == header
+
+
+def test_a_header_that_names_other_files_is_not_loaded(everything):
+    job, manifest = everything
+    folder = Path(folder_of(manifest, job.store))
+    assert check_header(str(folder), manifest) == []
+    kept = (folder / "README.md").read_text()
+    try:
+        for old, new in (
+            ("data/*/train-*.tar", "/etc/*"),
+            ("data/*/train-*.tar", "https://example.org/x.tar"),
+            ("square", "cat"),
+            ("---\n", "--\n"),
+            ("configs:", "configs: [*x, &x"),
+        ):
+            (folder / "README.md").write_text(kept.replace(old, new))
+            assert len(check_header(str(folder), manifest)) == 1
+            with pytest.raises(StoreError, match=r"README\.md: its header doesn't have the \w+ of shapes@1\.0\.0"):
+                read_back(str(folder), manifest)
+    finally:
+        (folder / "README.md").write_text(kept)
 
 
 def test_an_interval_keeps_its_brackets_in_a_cell():

@@ -10,7 +10,10 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.report.boxes import COLOURS
 from variorum.report.contact_sheet import FEWER, LINE, MUTED, PAPER, contact_sheet
+from variorum.report.funnel import funnel, plot
+from variorum.report.rows import edition_rows
 from variorum.run import Job, build
+from variorum.schemas.errors import CorruptShard
 from variorum.schemas.recipe import Recipe
 
 CELL, GAP, TOP, LEFT, BETWEEN = 40, 4, 44, 128, 10
@@ -152,3 +155,43 @@ def test_pictures_without_classes_fill_the_rows(make):
 
 def test_an_edition_of_format_3_has_one(format3):
     assert opened(resolve("old@1.0.0-r1", format3), format3).width > LEFT
+
+
+ODD = [
+    "a\0b\x1b[2J\x9b",
+    "\u202eabc\u2066",
+    "न" * 400 + "مرحبا" * 99,
+    "line\nbreak\r\u2028" * 50,
+    "x" * 100_000,
+    "$\\frac{$",
+    "🎉\u200d👩",
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_any_text_can_be_drawn(everything, text):
+    """Names of classes, origins and captions, in the sheet and in a release's plot."""
+    import pyarrow as pa
+
+    job, manifest = everything
+    odd = manifest.model_copy(update={"classes": [(identity, f"{text} {name}") for identity, name in manifest.classes]})
+    table = edition_rows(odd, job.store)
+    for name in ("origin", "reason", "variant", "licence"):
+        column = pa.array([f"{text}{value}" for value in table.column(name).to_pylist()])
+        table = table.set_column(table.column_names.index(name), name, column)
+    assert contact_sheet(odd, job.store, table, cell=CELL).startswith(b"\x89PNG")
+    assert plot(funnel(odd, table)).startswith(b"\x89PNG")
+
+
+def test_a_picture_that_is_not_where_its_row_says_is_one_line(everything):
+    job, manifest = everything
+    table = edition_rows(manifest, job.store)
+    moved = table.set_column(table.column_names.index("sha256"), "sha256", [["0" * 64] * len(table)])
+    with pytest.raises(CorruptShard, match=r"^[^\n]*isn't the picture of [0-9a-f]{32}$"):
+        contact_sheet(manifest, job.store, moved)
+    lost = manifest.model_copy(update={"members": sorted([*manifest.members, "mask.png"])})
+    with pytest.raises(CorruptShard, match=r"^sample [0-9a-f]{32}: it has no mask\.png"):
+        contact_sheet(lost, job.store)
+    groups = {group: shards[:1] for group, shards in manifest.shards.items()}
+    with pytest.raises(CorruptShard, match="that aren't in its shards; look at it with: variorum verify shapes@1"):
+        edition_rows(manifest.model_copy(update={"shards": dict(list(groups.items())[:1])}), job.store)

@@ -1,0 +1,83 @@
+"""Hostile files, recipes and command lines"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hostile_arguments import CASES, Case, closed_port, prepare
+from hostile_files import ACCEPTED, ANY, COUNTED, ROW, SILENT, hostile_files
+from scene import words
+from test_odd_files import COUNTS
+
+RECIPE = """\
+dataset: hostile
+version: 1.0.0
+max_failure_rate: 1.0
+source: {name: image_folder, path: PHOTOS}
+"""
+
+
+@pytest.mark.fire
+def test_hostile_files(scene, trials, tmp_path):
+    """No file stops a folder: each is a picture, a row with a reason, or a part of a counted warning.
+
+    About 150 files: odd modes, cut off, bombs, links in circles, FIFOs, devices, names that aren't UTF-8.
+    """
+    import pyarrow.parquet as pq
+
+    from variorum.edition.editions import resolve
+    from variorum.edition.store import Store
+
+    photos, store = tmp_path / "photos", tmp_path / "store"
+    fate = hostile_files(photos)
+    recipe = tmp_path / "hostile.yaml"
+    recipe.write_text(RECIPE.replace("PHOTOS", str(photos)))
+    ended = scene.run(words("build", recipe, store))
+    assert not ended.wrong(), ended.output
+    manifest = resolve("hostile", Store(str(store), writable=False))
+    tables = [pq.read_table(store / "objects" / f"{info.sha256}.parquet").to_pylist() for info in manifest.rows]
+    found = {row["origin"]: row for table in tables for row in table}
+    warned = sum(int(one[1]) for line in ended.output.splitlines() if (one := COUNTS.match(line)))
+    counted = sum(becomes == COUNTED for becomes in fate.values())
+
+    def attack(name: str) -> str:
+        becomes, row = fate[name], found.get(name)
+        if becomes in (COUNTED, SILENT):
+            if row or becomes == SILENT:
+                return "it has a row" if row else ""
+            return "" if warned == counted else f"warnings count {warned} files, not {counted}"
+        if row is None:
+            return "it has no row"
+        reason = row["reason"]
+        right = becomes == ANY or bool(reason) == (becomes != ACCEPTED)
+        return "" if right and (becomes in (ACCEPTED, ANY, ROW) or becomes == reason) else f"{becomes}, but {reason!r}"
+
+    trials(attack, sorted(fate))
+    shutil.rmtree(photos, ignore_errors=True)
+
+
+@pytest.mark.fire
+def test_hostile_arguments(scene, trials, photos, tmp_path):
+    """Every command line and recipe, however wrong, ends in one line and a documented exit code.
+
+    Recipes that aren't YAML, bombs of aliases, wrong fields, odd stores and names, each in a process of its own.
+    """
+    place = tmp_path / "place"
+    place.mkdir()
+    prepare(place, photos)
+    scene_there = type(scene)(place)
+    assert not scene_there.run(["build", "good.yaml", "--store", "store", "--no-prefect"], cache=scene.cache).wrong()
+
+    def attack(case: Case) -> str:
+        given = [word.replace("{port}", str(closed_port())) for word in case.words]
+        ended = scene_there.run(given, cache=scene.cache)
+        codes = case.code if isinstance(case.code, tuple) else (case.code,)
+        if ended.code not in codes or "Traceback" in ended.output or case.says not in ended.output:
+            return f"exit code {ended.code}: {ended.output[-200:]}"
+        if set(ended.output) & set("\x1b\0\u202e") or "hunter22" in ended.output:
+            return "it prints control characters or a password"
+        return "it ran code of the recipe" if list(Path(place).glob("owned")) else ""
+
+    trials(attack, CASES)
