@@ -115,11 +115,10 @@ def ending(error: BaseException) -> Ending:
         passing = may_pass(error) or any(word in kind for word in ("Connect", "Timeout", "Protocol"))
         way = AGAIN if passing else "check the address, the network and the credentials"
         return Ending(f"error: {kind}: {cut(_first_line(error))}; {way}", LATER if passing else ERROR)
-    return Ending(
-        f"error: unexpected {kind}: {cut(_first_line(error))}{_place(error)}; this is a bug: run the same command with "
-        f"--debug for the traceback and report it",
-        BUG,
-    )
+    place, ours = _place(error)
+    whose = "; this is a bug: run the same command with --debug for the traceback and report it"
+    whose = whose if ours else "; run the same command with --debug for the traceback"
+    return Ending(f"error: unexpected {kind}: {cut(_first_line(error))}{place}{whose}", BUG)
 
 
 def short_of_memory(error: BaseException) -> bool:
@@ -177,10 +176,16 @@ def _of_a_url(error: BaseException) -> bool:
     return bool(packages & {*SERVICES, "fsspec"})
 
 
-def _place(error: BaseException) -> str:
-    """The line that raised the error, without the folder."""
+def _place(error: BaseException) -> tuple[str, bool]:
+    """The last line outside of installed packages that led to the error, and whether it is this project's own."""
+    project = Path(__file__).resolve().parents[1]
     frames = traceback.extract_tb(error.__traceback__)
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    for frame in reversed(frames):
+        file = Path(frame.filename).resolve()
+        ours = file.is_relative_to(project) and ".venv" not in file.parts
+        if ours or not {"site-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}"} & set(file.parts):
+            return f" ({file.name}, line {frame.lineno})", ours
+    return "", True
 
 
 def reader_is_gone() -> bool:

@@ -227,7 +227,7 @@ class Scene:
         key = (recipe, *commands)
         if key not in self._undisturbed:
             store = self.folder / "undisturbed" / "-".join(key)
-            store.parent.mkdir(exist_ok=True)
+            store.parent.mkdir(parents=True, exist_ok=True)
             if len(commands) > 1:
                 copy(self.after(recipe, *commands[:-1]), store)
             for command in commands[-1:]:

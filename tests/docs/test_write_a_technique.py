@@ -678,12 +678,20 @@ def test_a_wrong_attempt_in_a_process_of_its_own(tmp_path):
     assert error_of(call(folder, *RUN.split())).endswith(WRONG["an op by hand"][1])
 
 
-def test_a_bug_keeps_its_traceback(tmp_path):
+def test_a_bug_is_a_line_with_its_place_and_a_traceback_if_asked_for(tmp_path):
     folder = write(tmp_path, frost=[("self.strength * of.rng", "self.strngth * of.rng")])
     process = call(folder, *RUN.split())
-    assert process.returncode == 1
-    assert "frost.py" in process.stderr
-    assert "'Frost' object has no attribute 'strngth'" in process.stderr.splitlines()[-1]
+    assert process.returncode == 70
+    line = process.stderr.splitlines()[-1]
+    assert line.startswith(
+        "error: unexpected AttributeError: 'Frost' object has no attribute 'strngth' (frost.py, line "
+    )
+    assert line.endswith("; run the same command with --debug for the traceback")
+    assert "Traceback" not in process.stderr
+    asked = call(folder, *RUN.split(), "--debug")
+    assert asked.returncode == 70
+    assert "Traceback" in asked.stderr
+    assert "frost.py" in asked.stderr
 
 
 # ── easy to get right ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -720,5 +728,5 @@ def test_the_picture_that_came_in_cannot_be_overwritten(tmp_path):
         tmp_path, frost=[("        if sample.image", "        sample.image[:8] = 255\n        if sample.image")]
     )
     process = call(folder, *RUN.split())
-    assert process.returncode == 1
-    assert process.stderr.splitlines()[-1] == "ValueError: assignment destination is read-only"
+    assert process.returncode == 70
+    assert "ValueError: assignment destination is read-only (frost.py, line " in process.stderr.splitlines()[-1]

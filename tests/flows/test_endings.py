@@ -94,6 +94,11 @@ def test_a_long_line_keeps_its_end():
 
 
 @pytest.fixture
+def _nothing_remembered(monkeypatch):
+    monkeypatch.setattr("variorum.schemas.secrets._remembered", set())
+
+
+@pytest.fixture
 def _one_line_each(monkeypatch):
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr("sys.unraisablehook", None)
@@ -105,7 +110,7 @@ def _one_line_each(monkeypatch):
     logging.setLogRecordFactory(factory)
 
 
-@pytest.mark.usefixtures("_one_line_each")
+@pytest.mark.usefixtures("_one_line_each", "_nothing_remembered")
 def test_what_libraries_say_is_one_line_each(capsys):
     log = logging.getLogger("test_endings")
     shown = logging.StreamHandler()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from variorum.edition.records import to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
+from variorum.schemas.fields import Number, one_line
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
 from variorum.schemas.secrets import shown
 
@@ -33,7 +35,7 @@ RELEASE = re.compile(r"(?P<base>.+)-r(?P<number>[0-9]+)")
 class Current(BaseModel):
     """The current release of an edition."""
 
-    release: int
+    release: Number
 
 
 # ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -190,11 +192,11 @@ def check_version(dataset: str, version: str, fingerprint: str, store: Store, so
 
 def check_source(manifest: Manifest, source: str, store: Store) -> None:
     """Raise VersionDrift if an edition was made from data in another place, as far as known."""
-    before = (read_beside(manifest, SOURCE, store) or b"").decode()
+    before = (read_beside(manifest, SOURCE, store) or b"").decode(errors="replace")
     if source and before and source != before:
         raise VersionDrift(
-            f"{manifest.dataset}@{manifest.version} in {shown(store.url)} is made from {before}, and this is {source}; "
-            f"give the new edition a name of its own: --set dataset=NAME"
+            f"{manifest.dataset}@{manifest.version} in {shown(store.url)} is made from {one_line(before)}, and this is "
+            f"{source}; give the new edition a name of its own: --set dataset=NAME"
         )
 
 
@@ -248,6 +250,8 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
     """
     folder, wanted = folder_of(manifest, store), _readable(manifest)
     with store.explained():
+        if store.local:
+            store.make_folder(f"{store.root}/objects")  # a link touches the object, so it must be the store's own
         store.make_folder(f"{folder}/data")
         found = _readable_found(folder, store)
         for name in found - set(wanted):
@@ -271,10 +275,12 @@ def _link(target: str, name: Path, store: Store) -> None:
             return
     store.make_folder(str(name.parent))
     with store.temporary(".link") as link:
+        if not (os.path.lexists(target) and stat.S_ISREG(os.lstat(target).st_mode)):
+            raise CorruptShard(f"{target}: no such file; run the recipe again to remake it")
         try:
-            os.link(target, link)
+            os.link(target, link, follow_symlinks=False)
         except OSError:  # a file system without hard links
-            shutil.copyfile(target, link)
+            shutil.copyfile(target, link, follow_symlinks=False)
         link.replace(name)
         name.touch()  # loaders that cache by modification time must notice a new edition
 

@@ -7,20 +7,23 @@ curations/<key>.json                                the ledger of a curation, so
 
 from __future__ import annotations
 
+import re
+
 from pydantic import BaseModel
 
 from variorum.edition.editions import beside, folder_of
 from variorum.edition.records import to_json
 from variorum.edition.store import Store
 from variorum.schemas.errors import StoreError
+from variorum.schemas.fields import Number, Sha256
 from variorum.schemas.manifest import Ledger, Manifest
 
 
 class Curation(BaseModel):
     """The result of a curation."""
 
-    ledger: int
-    of: str
+    ledger: Number
+    of: Sha256
     """Digest of the ledger. If the edition's folder has been deleted, the number may belong to another ledger."""
 
 
@@ -65,7 +68,8 @@ def read_ledger(manifest: Manifest, store: Store, number: int | None = None) -> 
 def ledger_numbers(manifest: Manifest, store: Store) -> list[int]:
     """Numbers of the edition's ledgers, in order."""
     found = store.fs.glob(f"{folder_of(manifest, store)}/ledgers/*.json")
-    return sorted(int(str(path).rsplit("/", 1)[-1].removesuffix(".json")) for path in found)
+    names = [str(path).rsplit("/", 1)[-1] for path in found]
+    return sorted(int(name[:-5]) for name in names if re.fullmatch(r"[0-9]{4,9}\.json", name))
 
 
 def put_queue(manifest: Manifest, number: int, queue: str, store: Store) -> None:

@@ -361,7 +361,10 @@ class Store:
         """The content of a small file, or None."""
         try:
             with self.explained(reading=True):
-                return bytes(self.fs.cat_file(f"{self.root}/{name}"))
+                path = f"{self.root}/{name}"
+                if self.local and not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device would be read for ever
+                    raise CorruptShard(f"{path}: no regular file; delete it and run the recipe again")
+                return bytes(self.fs.cat_file(path))
         except FileNotFoundError:
             return None
 

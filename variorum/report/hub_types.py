@@ -7,6 +7,7 @@ refuses what differs later.
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import yaml
@@ -173,6 +174,8 @@ def check_header(folder: str, manifest: Manifest) -> list[str]:
     import fsspec
 
     path = f"{folder}/README.md"
+    if os.path.lexists(path) and not os.path.isfile(path):  # a pipe would be read for ever
+        return [f"{path}: it is no regular file; delete it"]
     try:
         with fsspec.open(path, "rb") as file:
             lines = file.read(LARGEST).decode(errors="replace").split("\n")

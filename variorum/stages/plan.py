@@ -67,6 +67,10 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     models = {alias: ctx.models.pin(alias) for alias in aliases}
     filters = sorted({ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()})
     classes = source.classes(ctx)
+    for what, names in (("id", [info.id for info in classes]), ("name", [info.name for info in classes])):
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise SourceError(f"source {source.component_name()}: two classes have the {what} {twice!r}; rename one")
     identity: dict[str, Json] = {
         "format": FORMAT,
         "seed": recipe.seed,

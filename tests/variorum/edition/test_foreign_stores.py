@@ -442,6 +442,26 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
 }
 
 
+def blocked(path: Path) -> None:
+    """A pipe in the place of a file: who opens it waits for ever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+BESIDE = (
+    "1.0.0/current.json",
+    "1.0.0/source.txt",
+    "1.0.0/README.md",
+    "1.0.0-r1/README.md",
+    "1.0.0-r1/contact_sheet.png",
+)
+HOSTILE["pipes"] = lambda s: (
+    [blocked(s / "editions" / "small" / name) for name in BESIDE]
+    + [blocked(path) for path in (*s.glob("units/*"), *s.glob("measures/*"), *s.glob("curations/*"))]
+)
+HOSTILE["endless"] = lambda s: replace_with_link(manifest_of(s, "small@1.0.0-r1"), Path("/dev/zero"))
+
+
 @pytest.mark.parametrize("change", [pytest.param(change, id=what) for what, change in HOSTILE.items()])
 def test_every_command_on_a_store_that_names_files_outside(store, work, change):
     change(store)
