@@ -341,7 +341,7 @@ def verify(
     """Recompute every hash of an edition; exits with 1 if anything doesn't match."""
     from variorum.edition.editions import find, folder_of
     from variorum.edition.verify import verify as check
-    from variorum.report.hub_types import read_back
+    from variorum.report.hub_types import check_header, read_back
 
     where = existing(store)
     manifest = find(edition, where)
@@ -349,6 +349,7 @@ def verify(
     with terminal.progress("bytes") as progress:
         progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
         problems = check(manifest, where, progress.advance, digest)
+    problems += check_header(folder_of(manifest, where), manifest)
     name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
     if as_json:
         terminal.print_json({"edition": name, "shards": len(shards), "pictures": pictures, "problems": problems})

@@ -26,7 +26,7 @@ def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
     """Counts the test's trials, and saves the figures of marked tests."""
     counted = Trials(request.function)
     yield counted
-    if request.node.get_closest_marker("fire"):
+    if counted.found and request.node.get_closest_marker("fire"):
         counted.save()
 
 

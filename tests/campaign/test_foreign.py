@@ -28,14 +28,17 @@ def ran(folder: Path, *asked: str, times: int = 1) -> dict[str, str]:
     """Run tests; why each case fell, or "", by name. Fuzz tests try so many times more examples."""
     report = folder / "report.xml"
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *asked],
-        cwd=TESTS,
-        env={"VARIORUM_FUZZ": str(times), **own},
-        capture_output=True,
-        check=False,
-        timeout=LONGEST,
-    )
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *asked],
+            cwd=TESTS,
+            env={"VARIORUM_FUZZ": str(times), **own},
+            capture_output=True,
+            check=False,
+            timeout=LONGEST,
+        )
+    except subprocess.TimeoutExpired:
+        return {" ".join(asked): f"it takes longer than {LONGEST} s"}
     found = outcomes(report.read_text())
     assert found
     return found
@@ -51,7 +54,7 @@ def outcomes(report: str) -> dict[str, str]:
     }
     found: dict[str, str] = {}
     for case in tree.iter("testcase"):
-        name = case.attrib["name"]
+        name = case.attrib["name"].replace("/", " ")
         wrong = [one for kind in ("failure", "error") for one in case.findall(kind)]
         if wrong:
             found[name] = " ".join(wrong[0].attrib.get("message", "it failed").split())[:300]

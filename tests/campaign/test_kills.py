@@ -109,7 +109,7 @@ def test_killed_before_and_after_single_steps(scene, trials, tmp_path):
 
     `kill -9` before or after the n-th rename, link, sync, removal or new folder, with n over the whole of each command.
     """
-    counts = {"run": 12, "build": 8, "curate": 8, "release": 6, "evaluate": 6}
+    counts = {"run": 8, "build": 8, "curate": 8, "release": 6, "evaluate": 6}
     kills = []
     for command, count in counts.items():
         scene.whole("k", command)

@@ -17,19 +17,23 @@ LONGEST = 60
 """Seconds within which a server ends after its parent."""
 
 
-def started(scene: Scene, store: Path, home: Path) -> subprocess.Popen[str]:
-    """A run under Prefect, with a server of its own, when it is at work."""
+def started(scene: Scene, store: Path, home: Path) -> subprocess.Popen[bytes]:
+    """A run under Prefect, with a server of its own, when it is at work. It prints into the file `said`."""
     arguments = ["run", str(scene.recipe("q")), "--store", str(store)]
     environment = {**os.environ, **scene.environment(), "PREFECT_HOME": str(home)}
-    run = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=scene.folder, env=environment, stdout=-1, stderr=subprocess.STDOUT, text=True
-    )
+    with said(scene).open("wb") as output:
+        run = subprocess.Popen([*COMMAND, *arguments], cwd=scene.folder, env=environment, stdout=output, stderr=output)
     began = time.monotonic()
     while run.poll() is None and not list(store.glob("objects/*")):
         if time.monotonic() - began > PATIENCE:
             run.kill()
         time.sleep(0.02)
     return run
+
+
+def said(scene: Scene) -> Path:
+    """What the last run printed."""
+    return scene.folder / "said"
 
 
 def alive(home: Path) -> list[int]:
@@ -76,11 +80,11 @@ def test_killed_under_prefect(scene, trials, store, tmp_path):
         run = started(scene, store, home)
         run.send_signal(number)
         code = run.wait(LONGEST)
-        wrong = "" if code in codes[number] else f"exit code {code}: {run.stdout.read()[-300:]}"
+        wrong = "" if code in codes[number] else f"exit code {code}: {said(scene).read_text()[-300:]}"
         wrong = wrong or left(home)
         again = started(scene, store, home)
-        output = again.communicate(timeout=PATIENCE)[0]
-        wrong = wrong or ("" if again.returncode == 0 else f"the same command: {output[-300:]}")
+        again.wait(PATIENCE)
+        wrong = wrong or ("" if again.returncode == 0 else f"the same command: {said(scene).read_text()[-300:]}")
         wrong = wrong or left(home) or differs(store, whole) or zombies(home)
         shutil.rmtree(store)
         return wrong

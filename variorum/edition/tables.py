@@ -151,7 +151,9 @@ def read_part(store: Store, info: ShardInfo, pick: Callable[[Any], list[str]]) -
         names = pick(schema)
         if missing := [name for name in names if name not in schema.names]:
             raise ValueError(f"no column {cut(repr(missing[0]))}")
-        return file.read(names).select(names)
+        table = file.read(names).select(names)
+        table.validate(full=True)  # texts must be UTF-8
+        return table
 
 
 def read_rows(store: Store, info: ShardInfo, columns: list[str], start: int, stop: int) -> Any:
@@ -173,6 +175,7 @@ def read_rows(store: Store, info: ShardInfo, columns: list[str], start: int, sto
         groups = range(bisect_right(ends, start), min(bisect_left(ends, stop) + 1, len(ends)))
         with pq.ParquetFile(path, metadata=contents, page_checksum_verification=True) as file:
             rows = file.read_row_groups(list(groups), columns=columns)
+        rows.validate(full=True)
         return rows.slice(start - (ends[groups[0] - 1] if groups and groups[0] else 0), stop - start)
 
 

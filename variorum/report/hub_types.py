@@ -144,9 +144,11 @@ def read_back(folder: str, manifest: Manifest) -> str:
         wanted = {split: sum(shard.samples for shard in shards) for split, (_, shards) in splits.items()}
         found = load_dataset(folder, None if name == ALL else name)
         if (numbers := {split: len(rows) for split, rows in found.items()}) != wanted:
+            there = os.path.exists(f"{folder}/README.md")
+            hint = "" if there else "; it has no card, which names the files to load: write it with `variorum card`"
             raise StoreError(
                 f"load_dataset({folder!r}, {name!r}) gives {_numbers(numbers)} rows, the edition has "
-                f"{_numbers(wanted)} pictures"
+                f"{_numbers(wanted)} pictures{hint}"
             )
         if not head:
             rows = next(iter(found.values()))

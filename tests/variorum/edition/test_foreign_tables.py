@@ -84,6 +84,14 @@ def test_two_columns_of_one_name(store, reader):
 
 
 @pytest.mark.parametrize("reader", READERS)
+def test_a_text_that_is_not_utf_8(store, reader):
+    raw = pa.array([b"failed", b"fail\xffd", b"failed"])
+    odd = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
+    with pytest.raises(CorruptShard, match=r"(?i)utf-?8"):
+        reader(store, kept(store, unit(id=odd)))
+
+
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("samples", [0, 2, 4, 10**9, 2**53 - 1])
 def test_numbers_of_rows_that_are_not_there(store, reader, samples):
     with pytest.raises(CorruptShard, match=f"it has 3 rows, and {samples} belong there"):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from variorum.edition.editions import editions, folder_of, read_beside, resolve, seal, whole, write_beside
+from variorum.edition.editions import (
+    check_data,
+    editions,
+    folder_of,
+    link_data,
+    read_beside,
+    resolve,
+    seal,
+    whole,
+    write_beside,
+)
 from variorum.edition.shards import ShardWriter, read_shard
 from variorum.edition.store import Store, hash_file
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
@@ -306,6 +317,24 @@ def test_a_dev_version_moves_and_its_data_with_it(store):
     assert [str(name).rsplit("/", 1)[-1] for name in names] == ["test-00000-of-00001.tar"]
     data = store.fs.cat_file(names[0])
     assert hashlib.sha256(data).hexdigest() == moved.shards["test"][0].sha256
+
+
+def test_a_folder_that_another_process_removes_is_made_again(local, monkeypatch):
+    """Two processes seal one -dev version: one removes what isn't its own while the other links."""
+    sealed = seal(manifest(local), local)
+    folder, real, removed = Path(folder_of(sealed, local)), os.link, []
+
+    def link(*args, **options):
+        if not removed:
+            removed.append(True)
+            shutil.rmtree(folder / "data")
+        return real(*args, **options)
+
+    (folder / "data" / "test-00000-of-00001.tar").unlink()
+    monkeypatch.setattr(os, "link", link)
+    link_data(sealed, local)
+    assert removed
+    assert check_data(sealed, local) == []
 
 
 def test_an_edition_that_lost_a_file_is_sealed_again(store):
