@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -29,10 +30,11 @@ from variorum.flows.options import (
     existing,
     on_recipe,
 )
-from variorum.schemas.errors import ModelUnavailable, VariorumError
+from variorum.schemas.errors import ModelUnavailable, StoreError, VariorumError
 from variorum.schemas.secrets import remember
 
 if TYPE_CHECKING:
+    from variorum.edition.store import Store
     from variorum.machine.progress import Progress
     from variorum.run import Job
     from variorum.schemas.manifest import Manifest, ShardInfo
@@ -103,9 +105,8 @@ def plan(asked: Asked) -> None:
     planned = job.plan
     check(job)
     states = {alias: job.ctx.models.status(alias).state for alias in planned.models}  # type: ignore[attr-defined]
-    with TemporaryDirectory() as scratch:  # for the table of requests, where there is no store that can be written
-        kept = bool(job.store.local and job.store.can_write())
-        where = Store(asked.store if kept else scratch)
+    with TemporaryDirectory() as scratch:
+        where, kept = _store_for_requests(job, scratch)
         with terminal.progress() as progress:
             requests = keep_requests(job.recipe, job.ctx, where, progress)
         if asked.as_json:
@@ -114,6 +115,18 @@ def plan(asked: Asked) -> None:
         if requests:
             terminal.print_requests(requests, where, kept=kept)
     terminal.print_plan(job, states)
+
+
+def _store_for_requests(job: Job, scratch: str) -> tuple[Store, bool]:
+    """Where a plan's table of requests goes, and whether it stays: a store that can't be written isn't needed."""
+    from variorum.edition.store import Store
+    from variorum.stages.requests import makes_requests
+
+    local, wanted = job.store.local, any(map(makes_requests, job.recipe.generate[:1]))
+    if wanted and local and (job.store.can_write() or not local.exists()):
+        with suppress(StoreError):
+            return Store(job.store.url), True
+    return Store(scratch), False
 
 
 def _print_plan_json(job: Job, states: Mapping[str, str], requests: ShardInfo | None) -> None:
