@@ -259,14 +259,16 @@ class Store:
             status = path.lstat()
         except FileNotFoundError:
             return False
-        if stat.S_ISREG(status.st_mode) and status.st_size == info.size:
-            if self.trust or name in self._intact:
+        fits = status.st_size == info.size
+        if stat.S_ISREG(status.st_mode):
+            if fits and (self.trust or name in self._intact):
                 return True
             with self.explained(reading=True), path.open("rb") as file:
                 status, sha256 = os.fstat(file.fileno()), hash_stream(file)
             if sha256 == info.sha256:
-                self._intact.add(name)
-                return True
+                if fits:
+                    self._intact.add(name)
+                return fits  # if not, the record that names it is wrong about its size
         if self.writable or not self.local:
             self._move_aside(path, status)
         return False

@@ -175,6 +175,18 @@ def test_an_object_is_hashed_once_in_a_process(local, monkeypatch):
     assert len(hashed) == 2
 
 
+def test_a_record_that_is_wrong_about_a_size_harms_no_object(local):
+    made = local.put_receipt(receipt(local))
+    good = made.shards["test"]
+    wrong = good.model_copy(update={"size": good.size + 512})
+    for trust in (True, False):
+        store = Store(local.url, trust=trust)
+        assert not store.whole([(wrong, ".tar")])
+        with pytest.raises(CorruptShard, match=f"{good.size} bytes where {wrong.size} bytes should be"):
+            store.path(wrong)
+        assert store.whole([(good, ".tar")])
+
+
 def test_a_good_object_that_took_a_damaged_ones_place_stays(local):
     made = local.put_receipt(receipt(local))
     shard = local.path(made.shards["test"])
