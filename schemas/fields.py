@@ -98,11 +98,6 @@ Values = Annotated[dict[str, Any], AfterValidator(plain_json)]
 """A mapping to any JSON values, of which nothing else is known."""
 
 
-def one_line(text: str) -> str:
-    """Text from data for a message: in one line, cut off after 200 characters."""
-    return text if len(text := " ".join(text.split())) <= 200 else f"{text[:200]}…"
-
-
 def why(error: ValidationError) -> str:
     """What is wrong with a record, in one line that names the first wrong field."""
     problems = error.errors(include_url=False, include_context=False)

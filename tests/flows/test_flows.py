@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from variorum.edition.editions import resolve
-from variorum.edition.store import Store, hash_file
+from variorum.edition.store import Store
+from variorum.machine.steady import hash_content
 from variorum.run import Job, Threads, build, curate, release, run
 from variorum.schemas.errors import StoreError, TemporaryError, TooManyFailures, VariorumError
 from variorum.schemas.recipe import Recipe
@@ -59,7 +60,7 @@ def recipe(photos: Path, **probe) -> Recipe:
 def tree(url: str) -> dict[str, str]:
     root = Path(url)
     return {
-        str(path.relative_to(root)): hash_file(path)
+        str(path.relative_to(root)): hash_content(path)
         for path in [*root.glob("objects/*.tar"), *root.glob("editions/*/*/manifest.json")]
     }
 

@@ -23,7 +23,8 @@ from variorum.edition.records import to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
-from variorum.schemas.fields import Number, one_line
+from variorum.schemas.fields import Number
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
 from variorum.schemas.secrets import shown
 
@@ -197,7 +198,7 @@ def check_source(manifest: Manifest, source: str, store: Store) -> None:
     before = (read_beside(manifest, SOURCE, store) or b"").decode(errors="replace")
     if source and before and source != before:
         raise VersionDrift(
-            f"{manifest.dataset}@{manifest.version} in {shown(store.url)} is made from {one_line(before)}, and this is "
+            f"{manifest.dataset}@{manifest.version} in {shown(store.url)} is made from {cut(before)}, and this is "
             f"{source}; give the new edition a name of its own: --set dataset=NAME"
         )
 

@@ -34,7 +34,7 @@ from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.shards import naming
 from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Advance, Progress
-from variorum.machine.steady import may_pass, passing
+from variorum.machine.steady import hash_content, may_pass, passing
 from variorum.machine.workplace import sweep, workplace
 from variorum.schemas.errors import CorruptShard, StoreError, VariorumError
 from variorum.schemas.lookup import cut
@@ -180,7 +180,7 @@ class Store:
                     self.fs.get_file(target, str(path))
                 except FileNotFoundError:
                     raise CorruptShard(f"{target}: no file; run the recipe again to remake it") from None
-                if hash_file(path) != info.sha256:
+                if hash_content(path) != info.sha256:
                     raise CorruptShard(
                         f"{target}: downloaded content doesn't match its name; delete it and run the recipe again"
                     )
@@ -191,14 +191,10 @@ class Store:
     def damaged(self, info: ShardInfo, suffix: str, why: object) -> CorruptShard:
         """The error for an object that can't be read. Moves the object aside if its content doesn't match its name."""
         self._intact.discard(info.sha256 + suffix)
-        trust, self.trust = self.trust, False
-        try:
-            path = self.path(info, suffix)
-        except CorruptShard as error:
-            return error
-        finally:
-            self.trust = trust
-        return CorruptShard(f"{path}: can't be read ({why}), though it is as it was written")
+        path = self.path(info, suffix, check=False)
+        if self._sound(path, info, suffix, trust=False):
+            return CorruptShard(f"{path}: can't be read ({why}), though it is as it was written")
+        return CorruptShard(f"{path}: damaged: its content doesn't match its name; run the recipe again to remake it")
 
     def whole(self, files: Iterable[File], progress: Progress = QUIET) -> bool:
         """Whether all of these objects are there as they were written; see `sound`."""
@@ -252,8 +248,15 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
-    def _sound(self, path: Path, info: ShardInfo, suffix: str) -> bool:
-        """Whether a local file is the object. Any other file there is moved aside."""
+    def _sound(self, path: Path, info: ShardInfo, suffix: str, *, trust: bool | None = None) -> bool:
+        """Whether a local file is the object. Any other file there is moved aside.
+
+        Args:
+            path: of the file.
+            info: of the object.
+            suffix: of the object.
+            trust: whether the right size is enough; by default what the store was opened with.
+        """
         name = info.sha256 + suffix
         try:
             status = path.lstat()
@@ -261,7 +264,7 @@ class Store:
             return False
         fits = status.st_size == info.size
         if stat.S_ISREG(status.st_mode):
-            if fits and (self.trust or name in self._intact):
+            if fits and ((self.trust if trust is None else trust) or name in self._intact):
                 return True
             with self.explained(reading=True), path.open("rb") as file:
                 status, sha256 = os.fstat(file.fileno()), hash_stream(file)
@@ -442,12 +445,6 @@ class Store:
             else:
                 raise
             raise StoreError(f"{self}: {why}") from error
-
-
-def hash_file(path: Path, advance: Advance = lambda _: None) -> str:
-    """sha256 of a file, read in pieces; `advance` is called with each piece's size."""
-    with path.open("rb") as file:
-        return hash_stream(file, advance)
 
 
 def hash_stream(file: IO[bytes], advance: Advance = lambda _: None) -> str:

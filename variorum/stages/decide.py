@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from variorum.edition.ledgers import put_ledger, put_queue
-from variorum.edition.store import Store, hash_file
+from variorum.edition.store import Store
 from variorum.edition.tables import filled_rows, keep_verdicts, read_table
+from variorum.machine.steady import hash_content
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Component, Context, Decider, Detector
 from variorum.schemas.errors import RecipeError
@@ -35,7 +36,7 @@ def located(step: Component) -> dict[str, Json]:
         value = getattr(step, name)
         places = value if isinstance(value, tuple | list) else [value]
         files = [Path(place) for place in places if place is not None and Path(place).is_file()]
-        found[name] = [[str(place) for place in places], [hash_file(file) for file in files]]
+        found[name] = [[str(place) for place in places], [hash_content(file) for file in files]]
     return found
 
 

@@ -12,9 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from variorum.edition.store import Store, hash_file
+from variorum.edition.store import Store
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
+from variorum.machine.steady import hash_content
 from variorum.models import ModelTable
 from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation
@@ -121,7 +122,7 @@ def code_of(cls: type[Component]) -> str:
     It is part of the keys of what is cheap to compute again, verdicts and figures, so that an edit of the file shows
     even where nobody raised `revision`.
     """
-    return f"{installed_version('variorum')} {hash_file(Path(inspect.getfile(cls)))}"
+    return f"{installed_version('variorum')} {hash_content(Path(inspect.getfile(cls)))}"
 
 
 def installed_version(package: str) -> str:

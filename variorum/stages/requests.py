@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from variorum.edition.store import Store, hash_file
+from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
+from variorum.machine.steady import hash_content
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.errors import RecipeError
@@ -74,7 +75,7 @@ def keep_requests(recipe: Recipe, ctx: Context, store: Store, progress: Progress
             while group := list(islice(rows, GROUP)):
                 writer.write_table(_table(group, kinds))
                 written += len(group)
-        info = store.keep(path, sha256=hash_file(path), samples=written)
+        info = store.keep(path, sha256=hash_content(path), samples=written)
     store.put_table(key, info)
     return info
 

@@ -26,7 +26,8 @@ from variorum.edition.editions import (
     write_beside,
 )
 from variorum.edition.shards import ShardWriter, read_shard
-from variorum.edition.store import Store, hash_file
+from variorum.edition.store import Store
+from variorum.machine.steady import hash_content
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
 from variorum.schemas.manifest import Manifest, Receipt, Shard, ShardInfo
 
@@ -159,7 +160,7 @@ def test_a_flipped_bit_is_noticed_by_the_next_process_and_moved_aside(local, cap
     store = Store(local.url)
     assert not store.whole(made.files())
     assert not shard.exists()
-    assert hash_file(Path(local.url, "damaged", shard.name)) != made.shards["test"].sha256
+    assert hash_content(Path(local.url, "damaged", shard.name)) != made.shards["test"].sha256
     assert "was damaged and has to be made again" in caplog.text
     receipt(store)
     assert Store(local.url).whole(made.files())
@@ -451,7 +452,7 @@ def fill(place: Path, how: str) -> str:
     store = Store(str(place))
     kept = store.receipt(key("small"))
     assert kept, done.stderr
-    assert hash_file(store.path(kept.shards["test"])) == kept.shards["test"].sha256
+    assert hash_content(store.path(kept.shards["test"])) == kept.shards["test"].sha256
     assert store.receipt(key("big")) is None
     assert list(store.scratch.iterdir()) == []
     return done.stdout

@@ -15,9 +15,10 @@ import pytest
 
 from variorum.edition.editions import editions, resolve
 from variorum.edition.shards import read_shard, sample_at
-from variorum.edition.store import Store, hash_file
+from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
+from variorum.machine.steady import hash_content
 from variorum.run import Job, Threads, build
 from variorum.schemas.errors import CorruptShard, SourceChanged, SourceError, StoreError, TooManyFailures, VersionDrift
 from variorum.schemas.recipe import Recipe
@@ -48,7 +49,7 @@ def tree(url: str) -> dict[str, str]:
     """Everything that an edition is, by hash: objects and manifest, not receipts, which hold clocks."""
     root = Path(url)
     paths = [*root.glob("objects/*"), *root.glob("editions/*/*/manifest.json"), *root.glob("editions/*/*/data/*")]
-    return {str(path.relative_to(root)): hash_file(path) for path in paths}
+    return {str(path.relative_to(root)): hash_content(path) for path in paths}
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from bright_editions import PLUGINS, judged, recipe, released
 
 from variorum.edition.editions import find
 from variorum.edition.ledgers import read_ledger
-from variorum.edition.store import Store, hash_file
+from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
+from variorum.machine.steady import hash_content
 from variorum.run import Job, Threads, build, curate, run
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.recipe import Recipe
@@ -297,7 +298,7 @@ def test_killed_at_any_moment_and_run_again(photos, tmp_path):
     done = subprocess.run(command(what, url), env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == made.digest()
     assert len(log.read_text().split() if log.exists() else []) == sum(piece.samples for piece in left)
-    objects = [path for path in Path(url).glob("objects/*") if hash_file(path) != path.name.partition(".")[0]]
+    objects = [path for path in Path(url).glob("objects/*") if hash_content(path) != path.name.partition(".")[0]]
     assert objects == []
 
 
