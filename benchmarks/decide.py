@@ -30,7 +30,7 @@ from variorum.curation.policy import Policy
 from variorum.curation.rules.rule import Condition
 from variorum.edition.editions import read_beside
 from variorum.edition.store import Store
-from variorum.edition.tables import read_verdicts
+from variorum.edition.verdicts import read_verdicts
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
 from variorum.stages.decide import decide
 from variorum.stages.job import Job

@@ -26,7 +26,8 @@ from timing import peak_mb
 from variorum import run
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
-from variorum.edition.tables import keep_columns, keep_verdicts, read_table
+from variorum.edition.tables import keep_columns, read_table
+from variorum.edition.verdicts import keep_verdicts, verdict_table
 from variorum.schemas.canonical import digest
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
 from variorum.schemas.recipe import Recipe
@@ -82,7 +83,7 @@ def ledger(manifest: Manifest, store: Store, salt: str = "", *, adding: bool = F
         measured={"shards": [notes("shards", part, store) for part in tables]} if adding else {},
         scored={"whole": notes("whole", table, store)} if adding else {},
         members={"one.bin": "shards.note", "two.bin": "whole.note"} if adding else {},
-        verdicts=keep_verdicts(verdicts, store),
+        verdicts=keep_verdicts(verdict_table(verdicts, table), store),
         counts={},
         figures={},
     )

@@ -1,16 +1,15 @@
 """Turns columns into verdicts by the recipe's rules: the only place where thresholds act.
 
-The first rule that matches a picture decides. Rules that rest on detectors' opinions are guarded: in small classes, and
-beyond a share of a class, they ask people instead of acting. A copy is dropped only while the picture that it is a copy
-of stays.
+The first rule that matches a picture decides what is done. All others that match are noted, so that people see every
+reason. Rules that rest on detectors' opinions are guarded: in small classes, and beyond a share of a class, they ask
+people instead of acting. A copy is dropped only while the picture that it is a copy of stays.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -21,7 +20,7 @@ from variorum.curation.rules.rule import Rule, check_kinds, evidence, first_matc
 from variorum.curation.rules.substitutes import Copies
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Decider
-from variorum.schemas.verdict import Action, Verdict
+from variorum.schemas.verdict import Verdicts
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
@@ -62,8 +61,8 @@ class Policy(Decider):
         }
         check_kinds(self.rules, found)
 
-    def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:
-        """One verdict per picture that a rule matches: rule by rule, within a rule highest value first.
+    def decide(self, table: Table, ctx: Context) -> Iterator[Verdicts]:
+        """Verdicts rule by rule, within a rule highest value first; then a `note` for every other rule that matches.
 
         Raises:
             RecipeError: column missing or of the wrong type, weight outside [0, 1].
@@ -80,24 +79,43 @@ class Policy(Decider):
                 stays |= more
                 found = self._judge(columns, label, ties, stays)
         classes = class_ids(table)
-        chosen = np.flatnonzero(found.rule_of >= 0)
-        highest_first = np.lexsort(
-            (ties[chosen], -np.nan_to_num(found.values[chosen], nan=-np.inf), found.rule_of[chosen])
-        )
-        for row in chosen[highest_first].tolist():
-            rule = self.rules[found.rule_of[row]]
-            action: Action = rule.action
-            reason, labels = rule.reason, tuple[str, ...]()
-            if found.held[row]:
-                action, reason = "review", f"{reason}_{found.held[row]}"
-            elif action == "relabel":
-                index = columns[rule.to][row]  # a float if some are missing
-                new = classes.get(int(index)) if index >= 0 else None
-                if new is None or index == label[row]:
-                    action, reason = "review", f"{reason}_without_another_label"
-                else:
-                    labels = (new,)
-            yield table.verdict(row, action, reason, labels=labels, value=found.values[row])
+        for number, rule in enumerate(self.rules):
+            rows = np.flatnonzero(found.rule_of == number)
+            rows = rows[np.lexsort((ties[rows], -np.nan_to_num(found.values[rows], nan=-np.inf)))]
+            yield from self._decided(rule, rows, columns, label, found.held, classes, table)
+        ends = np.array([rule.action == "keep" for rule in self.rules])
+        left = ~(ends[found.rule_of] & (found.rule_of >= 0))
+        for number, rule in enumerate(self.rules):
+            rows = np.flatnonzero(rule.matches(columns) & left & (found.rule_of >= 0) & (found.rule_of < number))
+            if len(rows):
+                value, worth = rule.numbers(columns, rows)
+                yield table.verdicts(rows, "note", rule.reason, value=value, worth=worth)
+
+    def _decided(
+        self, rule: Rule, rows: Ints, columns: Mapping[str, Array], label: Ints, held: Array, classes: Any, table: Table
+    ) -> Iterator[Verdicts]:
+        """The verdicts of one rule on the rows that it decides."""
+        value, worth = rule.numbers(columns, rows)
+        why, new = held[rows].astype(str), [""] * len(rows)
+        if rule.to:
+            index = np.nan_to_num(columns[rule.to][rows], nan=-1).astype(np.int64)  # floats if some are missing
+            other = (index >= 0) & (index != label[rows]) & np.isin(index, list(classes))
+            new = [classes[int(one)] if good else "" for one, good in zip(index, other, strict=True)]
+            if rule.action == "relabel":
+                why = np.where((why == "") & ~other, "without_another_label", why)
+        for reason in dict.fromkeys(why.tolist()):
+            part = np.flatnonzero(why == reason)
+            for proposes in (True, False):
+                some = np.array([place for place in part if bool(new[place]) == proposes], np.int64)
+                if len(some):
+                    yield table.verdicts(
+                        rows[some],
+                        "review" if reason else rule.action,
+                        f"{rule.reason}_{reason}" if reason else rule.reason,
+                        labels=[new[place] for place in some] if proposes else None,
+                        value=value[some],
+                        worth=worth[some],
+                    )
 
     def _judge(self, columns: Mapping[str, Array], label: Ints, ties: Ints, stays: Bools) -> Judged:
         rule_of = first_match(self.rules, columns, stays)
@@ -112,7 +130,9 @@ class Policy(Decider):
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """How many pictures the rules decided, by action and reason, and how many they left alone."""
-        found = Counter(f"{verdict.action} {verdict.reason}" for verdict in table.verdicts)
+        assert table.said is not None
+        counted = table.said.group_by(["action", "reason"]).aggregate([([], "count_all")]).to_pylist()
+        found = {f"{row['action']} {row['reason']}": row["count_all"] for row in counted if row["action"] != "note"}
         return {"decided": dict(sorted(found.items())), "untouched": len(table) - sum(found.values())}
 
 

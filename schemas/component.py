@@ -22,7 +22,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Sample, Split
 from variorum.schemas.secrets import holds_secret, shown, without_secrets
 from variorum.schemas.table import Table
-from variorum.schemas.verdict import Verdict
+from variorum.schemas.verdict import Verdict, Verdicts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -340,7 +340,10 @@ class Detector(Component):
         raise NotImplementedError
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """Figures for the card, from all columns but the vectors."""
+        """Figures for the card, from all columns but the vectors.
+
+        `findings`, a list of sentences about the edition as a whole, stands above all others.
+        """
         return {}
 
 
@@ -351,8 +354,8 @@ class Decider(Component):
     """
 
     reads_verdicts: ClassVar[bool] = False
-    """Whether it decides last and sees what the others settled on: the columns `verdict.action` (`keep` where none said
-    anything) and `verdict.labels` (the new labels of a relabel, in one text)."""
+    """Whether it decides last and sees what those before it settled on: the columns `verdict.action` (`keep` where none
+    said anything), `verdict.labels` (the new labels of a relabel, in one text) and `verdict.worth`."""
     needs_labels: ClassVar[bool] = False
     """Whether it can't work on an edition without labels."""
 
@@ -375,11 +378,14 @@ class Decider(Component):
         """
 
     @abstractmethod
-    def decide(self, table: Table, ctx: Context) -> Iterator[Verdict]:
-        """Verdicts, made by `table.verdict(row, action, reason)`. The table has all columns but the vectors."""
+    def decide(self, table: Table, ctx: Context) -> Iterator[Verdict | Verdicts]:
+        """Verdicts, made by `table.verdict(row, action, reason)`, or by `table.verdicts` for many rows at once.
+
+        The table has all columns but the vectors.
+        """
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """Figures for the card; `table.verdicts` has what it decided."""
+        """Figures for the card; `table.said` has its verdicts. `findings` as for detectors."""
         return {}
 
 

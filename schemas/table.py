@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.verdict import Action, Verdict
+from variorum.schemas.verdict import Action, Verdict, Verdicts
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class Table:
         arrow: all columns, under their full names.
         step: name of the component that reads it; `""` for a table that belongs to nobody.
         references: by name, tables of the pictures that a detector's `references` name.
-        verdicts: in a decider's `figures`, what it said.
+        said: in a decider's `figures`, its verdicts: a table with the columns of `Verdict`.
     """
 
     arrow: pa.Table
     step: str = ""
     references: Mapping[str, Table] = field(default_factory=dict)
-    verdicts: Sequence[Verdict] = ()
+    said: pa.Table | None = None
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
@@ -102,6 +102,32 @@ class Table:
         """This decider's verdict on the picture in a row; see `Verdict` for the actions."""
         picture, sha256 = (self.arrow.column(name)[int(row)].as_py() for name in ("id", "sha256"))
         return Verdict(picture, sha256, action, self.step, reason, tuple(labels), float(value))
+
+    def verdicts(
+        self,
+        rows: ArrayLike,
+        action: Action,
+        reason: str,
+        *,
+        labels: Sequence[str] | None = None,
+        value: ArrayLike = math.nan,
+        worth: ArrayLike = math.nan,
+    ) -> Verdicts:
+        """This decider's verdicts on many rows at once, which a million pictures need; see `Verdict` for the actions.
+
+        Args:
+            rows: `[M]`.
+            action: of all of them.
+            reason: of all of them.
+            labels: one new or proposed label for each row.
+            value: `[M]`, or one number for all.
+            worth: `[M]`, or one number for all.
+        """
+        import numpy as np
+
+        rows = np.asarray(rows, dtype=np.int64)
+        numbers = [np.broadcast_to(np.asarray(one, dtype=np.float64), rows.shape) for one in (value, worth)]
+        return Verdicts(rows, action, self.step, reason, labels, *numbers)
 
     def _full(self, name: str) -> str | None:
         """The full name of a column, this component's own first."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Action = Literal["keep", "drop", "relabel", "review", "weight", "audit"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Action = Literal["keep", "drop", "relabel", "review", "unasked", "weight", "audit", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +21,15 @@ class Verdict:
     Attributes:
         id: the sample's id.
         sha256: hash of the encoded image that was judged; for another image the verdict is stale.
-        action: what to do; `review` keeps the sample and asks people, `weight` lowers its weight in training, `audit`
-            asks people in addition to any other action.
+        action: what to do; `review` keeps the sample and asks people, `unasked` keeps it and takes such a question
+            back, `weight` lowers its weight in training, `audit` asks people in addition to any other action, `note`
+            does nothing but say another reason.
         by: name of the decider.
         reason: one word, such as `bottom_ranked`.
-        labels: the new labels of a `relabel`.
+        labels: the new labels of a `relabel`, or those that a `review` proposes.
         value: the number behind the verdict: a score, or the weight in [0, 1]; NaN if there is none.
+        worth: of a `review`, the expected value of asking: the chance that something is wrong, times what it is worth
+            to know; NaN if unknown.
     """
 
     id: str
@@ -31,3 +39,27 @@ class Verdict:
     reason: str
     labels: tuple[str, ...] = ()
     value: float = math.nan
+    worth: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Judgements of one kind on many samples, made by `table.verdicts(rows, action, reason)`.
+
+    Attributes:
+        rows: `[M]` rows of the table that the decider was given.
+        action: as in `Verdict`.
+        by: name of the decider.
+        reason: one word.
+        labels: `[M]` one label each, or None.
+        value: `[M]`.
+        worth: `[M]`.
+    """
+
+    rows: NDArray[np.int64]
+    action: Action
+    by: str
+    reason: str
+    labels: Sequence[str] | None
+    value: NDArray[np.float64]
+    worth: NDArray[np.float64]

@@ -80,9 +80,14 @@ class Rule(BaseModel):
     reason: str = Field(pattern=r"^[a-z0-9_]+$")
     """A word or two, as cards show it: `wrong_label`."""
     to: str = ""
-    """Column with the index of the new label, for `relabel`."""
+    """Column with the index of the new label, for `relabel`; for `review`, of the label that is proposed to people."""
     value: str = ""
     """Column with the number behind the verdict; for `weight`, the weight itself in [0, 1]."""
+    chance: float | str | None = None
+    """For `review`: the chance in [0, 1] that people find something wrong, as a number or a column. Questions whose
+    answer is worth more come first."""
+    worth: float = Field(default=1, ge=0)
+    """For `review`: how much it is worth to find that, divided by the time that an answer takes. Only ratios matter."""
     guarded: bool = True
     """Whether `min_class_size` and `max_share_per_class` limit it. Turn it off for what is certain: copies, damage."""
 
@@ -92,12 +97,30 @@ class Rule(BaseModel):
             raise ValueError("relabel needs `to`, the column with the new label")
         if self.action == "weight" and not self.value:
             raise ValueError("weight needs `value`, the column with the weight")
+        if self.to and self.action not in ("relabel", "review"):
+            raise ValueError(f"{self.action} gives no label; remove `to`")
+        if self.chance is not None and self.action != "review":
+            raise ValueError(f"{self.action} asks nobody; remove `chance`")
+        if isinstance(self.chance, int | float) and not 0 <= self.chance <= 1:
+            raise ValueError(f"a chance is between 0 and 1, not {self.chance:g}")
         return self
 
     def columns(self) -> list[str]:
         """Names of the columns that it reads."""
         tested = [name for condition in self.when for name in condition.columns()]
-        return [*tested, *filter(None, (self.to, self.value))]
+        chance = self.chance if isinstance(self.chance, str) else ""
+        return [*tested, *filter(None, (self.to, self.value, chance))]
+
+    def matches(self, columns: Mapping[str, Array]) -> Bools:
+        """Which rows `[N]` pass all conditions."""
+        return np.asarray(np.logical_and.reduce([condition.matches(columns) for condition in self.when]), dtype=bool)
+
+    def numbers(self, columns: Mapping[str, Array], rows: Ints) -> tuple[Floats, Floats]:
+        """The value behind the verdict and the worth of asking, for some rows; NaN for none."""
+        none = np.full(len(rows), math.nan)
+        value = columns[self.value][rows].astype(np.float64) if self.value else none
+        chance = columns[self.chance][rows].astype(np.float64) if isinstance(self.chance, str) else self.chance
+        return value, none if chance is None else np.broadcast_to(chance * self.worth, none.shape)
 
     def drops_copies(self) -> bool:
         """Whether it drops pictures because a copy of them stays."""
@@ -114,11 +137,9 @@ def first_match(rules: Sequence[Rule], columns: Mapping[str, Array], stays: Bool
     """
     rule_of = np.full(len(stays), -1)
     for number, rule in enumerate(rules):
-        match = rule_of < 0
+        match = rule.matches(columns) & (rule_of < 0)
         if rule.drops_copies():
             match &= ~stays
-        for condition in rule.when:
-            match &= condition.matches(columns)
         rule_of[match] = number
     return rule_of
 
@@ -163,8 +184,8 @@ def check_kinds(rules: Sequence[Rule], kinds: Mapping[str, str | None]) -> None:
                 check(rule, condition.column, wanted, f"equals: {json.dumps(value)} would never match")
             if condition.same_as:
                 check(rule, condition.same_as, kinds[condition.column], f"{condition.column} can't be the same")
-        for field, name in (("to", rule.to), ("value", rule.value)):
-            if name:
+        for field, name in (("to", rule.to), ("value", rule.value), ("chance", rule.chance)):
+            if name and isinstance(name, str):
                 check(rule, name, NUMBERS, f"name another column in {field}")
 
 

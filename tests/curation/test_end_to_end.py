@@ -9,12 +9,12 @@ from injected import CLASSES, inject, photograph, save, tiles
 
 from variorum.edition.samples import picture_ending
 from variorum.edition.shards import read_shard
-from variorum.edition.tables import read_table, read_verdicts
+from variorum.edition.tables import read_table
+from variorum.edition.verdicts import read_verdicts, settle, verdicts_of
 from variorum.edition.verify import verify
 from variorum.report.diff import diff
 from variorum.run import Job, Threads, build, curate, release, rollback
 from variorum.schemas.recipe import Recipe
-from variorum.stages.decide import settle
 from variorum.stages.recipe_files import load_recipe
 
 SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 7))]
@@ -58,7 +58,7 @@ def curated(run):
 def verdicts(manifest, ledger, store) -> dict[str, tuple[str, str]]:
     """Action and reason for every picture, by file name."""
     rows = read_table(store, manifest.rows, ["id", "origin"]).to_pylist()
-    found = settle(read_verdicts(ledger.verdicts, store))
+    found = {v.id: v for v in verdicts_of(settle(read_verdicts(ledger.verdicts, store)))}
     return {row["origin"]: (v.action, v.reason) if (v := found.get(row["id"])) else ("", "") for row in rows}
 
 

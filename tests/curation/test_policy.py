@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from variorum.curation.policy import Policy, guard
 from variorum.curation.rules.rule import Condition
+from variorum.edition.verdicts import verdict_table, verdicts_of
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
@@ -29,8 +30,12 @@ def table(label, **columns) -> pa.Table:
     return pa.table({**data, **{f"d.{name}": values for name, values in columns.items()}})
 
 
+def said(step, data) -> pa.Table:
+    return verdict_table(step.decide(Table(data, "policy"), CONTEXT), data)
+
+
 def decided(step, data) -> list:
-    return list(step.decide(Table(data, "policy"), CONTEXT))
+    return [verdict for verdict in verdicts_of(said(step, data)) if verdict.action != "note"]
 
 
 def verdicts(rules, data, **fields) -> dict[str, tuple[str, str, tuple[str, ...]]]:
@@ -293,6 +298,6 @@ def test_weights_and_an_empty_edition():
     data = table([0, 0], score=[1.0, 0.0], weight=[0.25, 1.0])
     step = Policy(rules=[rule("weight", "doubt", value="d.weight")])
     assert [(v.action, v.value) for v in decided(step, data)] == [("weight", 0.25)]
-    seen = Table(data, "policy", verdicts=decided(step, data))
+    seen = Table(data, "policy", said=said(step, data))
     assert step.figures(seen, CONTEXT) == {"decided": {"weight doubt": 1}, "untouched": 1}
     assert decided(step, data.slice(0, 0)) == []

@@ -18,7 +18,8 @@ from variorum.edition.ledgers import read_ledger
 from variorum.edition.samples import read_sample
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
-from variorum.edition.tables import read_table, read_verdicts
+from variorum.edition.tables import read_table
+from variorum.edition.verdicts import read_verdicts, verdicts_of
 from variorum.generators.sources.samples import stamps_folder
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, Object
@@ -135,7 +136,7 @@ def test_the_verdicts_are_those_of_the_decider(ran):
     store = Store(str(folder / "store"))
     number, ledger = read_ledger(find("my_set@1.0.0-dev", store), store, None)
     low = {sample.id for sample in pictures(folder) if decode(sample.image).mean(axis=2).std() < 25}
-    verdicts = read_verdicts(ledger.verdicts, store)
+    verdicts = list(verdicts_of(read_verdicts(ledger.verdicts, store)))
     assert number == 1
     assert {verdict.id for verdict in verdicts} == low
     assert {(one.action, one.by, one.reason) for one in verdicts} == {("review", "low_contrast", "low_contrast")}
@@ -614,7 +615,7 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
     # verdicts and figures
     "an action that doesn't exist": (
         {"low_contrast": [('"review"', '"look"')]},
-        "curate.low_contrast: no action 'look'; there are: audit, drop, keep, relabel, review, weight",
+        "curate.low_contrast: no action 'look'; there are: audit, drop, keep, note, relabel, review, unasked, weight",
     ),
     "rows in place of verdicts": (
         {"low_contrast": [('table.verdict(row, "review", "low_contrast", value=score[row])', "score[row]")]},

@@ -2,7 +2,7 @@
 
 rows        one per unit: a row for each picture, made or not
 columns     one per shard or edition: a detector's measurements or scores, keyed by (id, sha256)
-verdicts    one per ledger
+verdicts    one per ledger; see `variorum.edition.verdicts`
 
 A table that others may have written is checked as `variorum.edition.columns` says.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, get_args
+from typing import Any
 
 from variorum.arrays import arrow_column
 from variorum.edition.columns import (
@@ -35,7 +35,6 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
 from variorum.schemas.sample import BASELINES
-from variorum.schemas.verdict import Action, Verdict
 
 KEYS = ("id", "sha256")
 """Columns that identify a row's picture."""
@@ -43,10 +42,6 @@ GROUP = 256
 """Rows in a row group of a table with file contents, so that a release reads only those of one unit."""
 COUNTED = ["source", "variant", "status", "reason", "licence"]
 """Columns that a manifest's counts come from."""
-
-
-VERDICT = ("id", "sha256", "action", "by", "reason", "labels", "value")
-"""Columns of a table of verdicts."""
 HIDDEN = ("ops", "detail", "start", "width", "height", "captions", "states", "annotated")
 """Columns that detectors don't get: they would fill the memory, or detectors measure them themselves."""
 
@@ -274,40 +269,6 @@ def _column(where: str, name: str, values: Any) -> Any:
     except (ValueError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
         why = cut(" ".join(str(error).split()))
         raise RecipeError(f"{where}: column {name!r} isn't of one shape and type: {why}") from None
-
-
-def keep_verdicts(verdicts: Sequence[Verdict], store: Store) -> ShardInfo:
-    """Store verdicts as a parquet table, sorted by id and, within an id, by decider."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = _verdicts_schema()
-    rows = sorted(verdicts, key=lambda verdict: verdict.id)
-    columns = {name: [getattr(verdict, name) for verdict in rows] for name in schema.names}
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
-    return store.keep_bytes(sink.getvalue(), ".parquet", samples=len(rows))
-
-
-def read_verdicts(info: ShardInfo, store: Store) -> list[Verdict]:
-    """The verdicts of a table from `keep_verdicts`. Raises CorruptShard for any other table."""
-    table = read_part(store, info, lambda schema: schema.names)
-    with reading(store, info):
-        if not table.schema.equals(_verdicts_schema()):
-            raise ValueError("its columns aren't those of verdicts")
-        if lacking := [name for name in VERDICT if table.column(name).null_count]:
-            raise ValueError(f"column {lacking[0]!r} lacks values")
-        check_columns(table)
-        if odd := set(table.column("action").unique().to_pylist()) - set(get_args(Action)):
-            raise ValueError(f"no action {cut(ascii(min(odd)))}")
-    return [Verdict(**{**row, "labels": tuple(row["labels"])}) for row in table.to_pylist()]
-
-
-def _verdicts_schema() -> Any:
-    import pyarrow as pa
-
-    kinds = {"labels": pa.list_(pa.string()), "value": pa.float64()}
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in VERDICT])
 
 
 def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:

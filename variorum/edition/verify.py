@@ -25,9 +25,10 @@ from variorum.edition.samples import (
 )
 from variorum.edition.shards import PICTURES, read_shard, stored_size
 from variorum.edition.store import Store
-from variorum.edition.tables import COUNTED, counts, licences, read_part, read_table, read_unit, read_verdicts
+from variorum.edition.tables import COUNTED, counts, licences, read_part, read_table, read_unit
 from variorum.edition.tables import sources_edited as edited
 from variorum.edition.units import edition_units, row_groups
+from variorum.edition.verdicts import read_verdicts
 from variorum.machine.progress import Advance
 from variorum.schemas.canonical import digest as digest_of
 from variorum.schemas.errors import CorruptShard
@@ -187,6 +188,8 @@ def _verify_recipe(seen: Seen) -> Iterator[str]:
 
 def _verify_release(manifest: Manifest, store: Store) -> list[str]:
     """Compare the ledger of a release with the release."""
+    import pyarrow.compute as pc
+
     ledger, problems = manifest.ledger, []
     if ledger is None:
         return []
@@ -196,9 +199,10 @@ def _verify_release(manifest: Manifest, store: Store) -> list[str]:
     if missing := sorted(set(ledger.models.values()) - set(manifest.filters)):
         problems.append(f"the manifest's filters lack {missing[0]}, with which it was curated")
     verdicts = read_verdicts(ledger.verdicts, store)
-    settled, dropped = {one.id for one in verdicts}, {one.id for one in verdicts if one.action == "drop"}
+    dropped = verdicts.filter(pc.equal(verdicts["action"], "drop"))
+    found = tuple(pc.count_distinct(some["id"]).as_py() for some in (verdicts, dropped))
     said = {action: sum(reasons.values()) for action, reasons in ledger.counts.items()}
-    if said and (sum(said.values()), said.get("drop", 0)) != (len(settled), len(dropped)):
+    if said and (sum(said.values()), said.get("drop", 0)) != found:
         problems.append("the ledger's numbers of verdicts aren't those of its table")
     return problems
 

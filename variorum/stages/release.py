@@ -23,23 +23,24 @@ from variorum.edition.tables import (
     read_rows,
     read_table,
     read_unit,
-    read_verdicts,
     rows_to_parquet,
     sources_edited,
 )
 from variorum.edition.units import edition_units
+from variorum.edition.verdicts import read_verdicts, settle, verdicts_of
 from variorum.machine.progress import Advance
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import CorruptShard, StoreError
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest, Receipt, ShardInfo, group_of, ordered
 from variorum.schemas.verdict import Verdict
 from variorum.stages.build import Shards, grouped
-from variorum.stages.decide import settle
 from variorum.stages.job import Job
 from variorum.stages.splits import moved_splits
 
 FORMAT = {3: 1, 4: 2}
 """By format of the edition. Increased when the same edition and ledger would give other bytes."""
+SILENT = ("keep", "note")
+"""Actions that a release doesn't carry out or mention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ def release_units(manifest: Manifest, ledger: Ledger, store: Store) -> list[Rele
     Raises:
         StoreError: a verdict names a picture that isn't in the edition, or has changed since.
     """
-    settled = settle(read_verdicts(ledger.verdicts, store))
-    waiting = {name: verdict for name, verdict in settled.items() if verdict.action != "keep"}
+    settled = verdicts_of(settle(read_verdicts(ledger.verdicts, store)))
+    waiting = {verdict.id: verdict for verdict in settled if verdict.action not in SILENT}
     total = len(waiting)
     content = {
         info.sha256 for step in {c.partition(".")[0] for c in ledger.members.values()} for info in _parts(ledger, step)

@@ -11,7 +11,8 @@ import pytest
 
 from variorum.edition.columns import EDITION_COLUMNS, NEW, column_kinds
 from variorum.edition.store import Store
-from variorum.edition.tables import read_keyed, read_part, read_rows, read_table, read_texts, read_unit, read_verdicts
+from variorum.edition.tables import read_keyed, read_part, read_rows, read_table, read_texts, read_unit
+from variorum.edition.verdicts import read_verdicts
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import ShardInfo
 

@@ -40,7 +40,6 @@ from variorum.schemas.canonical import digest
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
-from variorum.stages.decide import settle
 from variorum.stages.recipe_files import load_recipe
 from variorum.stages.release import added_content, release_units
 from variorum.stages.score import curated_table
@@ -111,7 +110,6 @@ def reading(place: Path, recipe: Recipe, said: list[str], *, card: bool) -> None
         with said_in_one_line(said):
             curated_table(base, ledger, ["duplicates"], store)
         for unit in release_units(base, ledger, store):
-            settle(unit.verdicts.values())
             added_content(ledger, unit, store)
         for info in (*(one for parts in ledger.measured.values() for one in parts), *ledger.scored.values()):
             filled_rows(store, info, "bright.note")

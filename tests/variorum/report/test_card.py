@@ -15,7 +15,7 @@ from PIL import Image
 
 from variorum.edition.editions import folder_of, read_beside, resolve, write_beside
 from variorum.edition.store import Store
-from variorum.edition.tables import read_verdicts
+from variorum.edition.verdicts import read_verdicts, verdicts_of
 from variorum.report.card import check_template, evaluation_tables, header_text, render_card, write_card
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.figures import Shown, flat_figures, inert, markdown, table_cell
@@ -319,7 +319,7 @@ def curated(photos, tmp_path):
         manifest = build(job)
         number, ledger = curate(job, manifest)
         made = release(job, manifest, number, ledger)
-        return write_card(what, made, store), read_verdicts(ledger.verdicts, store)
+        return write_card(what, made, store), list(verdicts_of(read_verdicts(ledger.verdicts, store)))
 
     return card
 

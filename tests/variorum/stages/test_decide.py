@@ -8,13 +8,13 @@ from bright_editions import judged, recipe
 
 from variorum.curation.audit import Audit
 from variorum.edition.store import Store
-from variorum.edition.tables import read_verdicts
+from variorum.edition.verdicts import read_verdicts, settle, verdict_table, verdicts_of
 from variorum.edition.verify import verify
 from variorum.run import Job, release
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.verdict import Verdict
-from variorum.stages.decide import plain, review_queue, settle
+from variorum.stages.queue import plain, review_queue
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -56,13 +56,13 @@ def test_a_deciders_figures_see_its_own_verdicts_and_it_decides_once(photos, sto
         return decide(self, table, ctx)
 
     def figures(self, table, ctx):
-        return {"dropped": sorted(verdict.value for verdict in table.verdicts), "seed": ctx.seed}
+        return {"dropped": sorted(table.said["value"].to_pylist()), "seed": ctx.seed}
 
     monkeypatch.setattr(BrightRules, "decide", counted)
     monkeypatch.setattr(BrightRules, "figures", figures)
-    monkeypatch.setattr(Bright, "figures", lambda self, table, ctx: {"verdicts": len(table.verdicts)})
+    monkeypatch.setattr(Bright, "figures", lambda self, table, ctx: {"said": table.said is not None})
     ledger = judged(Recipe.parse({**recipe(photos, drop=2).dump(), "seed": 7}), store)[2]
-    assert ledger.figures == {"bright": {"verdicts": 0}, "bright_rules": {"dropped": [10, 11], "seed": 7}}
+    assert ledger.figures == {"bright": {"said": False}, "bright_rules": {"dropped": [10, 11], "seed": 7}}
     assert calls == ["bright_rules"]
 
 
@@ -80,7 +80,7 @@ def test_who_reads_verdicts_decides_last_whatever_its_place(photos, store, monke
     what = Recipe.parse({**data, "curate": [data["curate"][0], {"name": "audit"}, data["curate"][1]]})
     ledger = judged(what, store)[2]
     assert sorted(seen.values()) == [("drop", ""), ("drop", ""), *[("keep", "")] * 9, ("relabel", "chelsea")]
-    ids = {verdict.id for verdict in read_verdicts(ledger.verdicts, store) if verdict.by == "audit"}
+    ids = {verdict.id for verdict in verdicts_of(read_verdicts(ledger.verdicts, store)) if verdict.by == "audit"}
     assert ids == set(seen)
 
 
@@ -116,20 +116,31 @@ def test_unlabelled_pictures_are_refused_before_any_is_measured(photos, store, t
 # ── settling ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def said(verdicts, table=None):
+    ids = {verdict.id: verdict.sha256 for verdict in verdicts}
+    return verdict_table(verdicts, table or pa.table({"id": list(ids), "sha256": list(ids.values())}))
+
+
+def settled(verdicts, table=None) -> dict[str, Verdict]:
+    return {verdict.id: verdict for verdict in verdicts_of(settle(said(verdicts, table)))}
+
+
 def test_settling():
     def verdict(action, by="a", labels=(), value=0.5):
         return Verdict("1", "s", action, by, "r", labels, value)
 
     def action(*verdicts):
-        return settle(verdicts)["1"].action
+        return settled(verdicts)["1"].action
 
     assert action(verdict("keep"), verdict("review"), verdict("drop")) == "drop"
     assert action(verdict("drop"), verdict("review")) == "drop"
     assert action(verdict("relabel", labels=("x",)), verdict("review")) == "review"
     assert action(verdict("relabel", "a", ("x",)), verdict("relabel", "b", ("x",))) == "relabel"
     assert action(verdict("relabel", "a", ("x",)), verdict("relabel", "b", ("y",))) == "review"
-    assert settle([verdict("weight"), verdict("weight", "b", value=0.4)])["1"].value == pytest.approx(0.2)
-    assert settle([]) == {}
+    assert settled([verdict("weight"), verdict("weight", "b", value=0.4)])["1"].value == pytest.approx(0.2)
+    assert action(verdict("review"), verdict("unasked"), verdict("note")) == "unasked"
+    assert action(verdict("note"), verdict("keep")) == "keep"
+    assert settled([verdict("note")])["1"].reason == "r"
 
 
 def test_the_review_queue_is_safe_and_in_order():
@@ -151,19 +162,19 @@ def test_the_review_queue_is_safe_and_in_order():
         Verdict("4", "d", "relabel", "s", "wrong", ("=y",)),
         Verdict("4", "d", "audit", "a", "drawn", value=0.25),
     ]
-    assert {name: verdict.action for name, verdict in settle(verdicts).items()} == {
+    assert {name: verdict.action for name, verdict in settled(verdicts, table).items()} == {
         "1": "review",
         "2": "review",
         "3": "drop",
         "4": "relabel",
     }
-    lines = review_queue(verdicts, table).splitlines()
+    lines = review_queue(said(verdicts, table), table).splitlines()
     assert lines == [
-        "id,sha256,variant,labels,origin,by,reason,value,audit,new_labels",
-        '2,b,original,y z,"b,c.jpg",s,odd,0.9,0,',
-        "1,a,original,x,'=cmd(),s,odd,0.1,1,",
-        "3,c,original,,c.jpg,a,drawn,0.5,1,",
-        "4,d,original,x,d.jpg,a,drawn,0.25,1,'=y",
+        "id,sha256,variant,labels,origin,by,reason,also,value,worth,proposed,audit,new_labels",
+        '2,b,original,y z,"b,c.jpg",s,odd,,0.9,,,0,',
+        "1,a,original,x,'=cmd(),s,odd,,0.1,,,1,",
+        "3,c,original,,c.jpg,a,drawn,,0.5,,,1,",
+        "4,d,original,x,d.jpg,a,drawn,,0.25,,,1,'=y",
     ]
     assert plain("photo.jpg") == "photo.jpg"
 
@@ -183,6 +194,7 @@ def test_what_is_surest_to_be_wrong_is_asked_first():
         Verdict("e", "s", "audit", "audit", "drawn", value=0.5),
         Verdict("a", "s", "relabel", "other", "wrong", ("y",)),
     ]
-    lines = review_queue(verdicts, pa.table(columns)).splitlines()[1:]
+    table = pa.table(columns)
+    lines = review_queue(said(verdicts, table), table).splitlines()[1:]
     assert "".join(line[0] for line in lines) == "ahgfcbde"
     assert "labels_differ" in lines[0]

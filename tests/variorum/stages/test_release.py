@@ -2,13 +2,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from acme_components.bright import Bright
 from bright_editions import judged, recipe, released, rows, samples
 
 from variorum.edition.editions import current, find
 from variorum.edition.store import Store
-from variorum.edition.tables import keep_verdicts, read_table, read_verdicts
+from variorum.edition.tables import read_table
+from variorum.edition.verdicts import keep_verdicts, read_verdicts, verdict_table, verdicts_of
 from variorum.edition.verify import verify
 from variorum.run import Job, Threads, release, rollback
 from variorum.schemas.errors import StoreError
@@ -141,9 +143,10 @@ def test_a_unit_reads_its_own_stretch_of_what_is_added(photos, store, measured, 
 def test_stale_verdicts_are_refused(photos, store):
     what = recipe(photos, drop=2)
     manifest, _, ledger = judged(what, store)
-    verdicts = read_verdicts(ledger.verdicts, store)
+    verdicts = list(verdicts_of(read_verdicts(ledger.verdicts, store)))
     stale = [replace(verdicts[0], sha256="0" * 64), replace(verdicts[1], id="e" * 32)]
-    forged = ledger.model_copy(update={"verdicts": keep_verdicts(stale, store)})
+    keys = pa.table({name: [getattr(one, name) for one in stale] for name in ("id", "sha256")})
+    forged = ledger.model_copy(update={"verdicts": keep_verdicts(verdict_table(stale, keys), store)})
     with pytest.raises(StoreError, match=r"2 verdicts on d@1.0.0: 1 name pictures that aren't in it, 1 a picture that"):
         Release(Job(what, store), manifest, forged).parts()
 

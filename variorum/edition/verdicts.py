@@ -1,0 +1,194 @@
+"""Tables of verdicts: what deciders said, and what it comes to for each picture.
+
+They are columns from end to end, so that a million verdicts are no million Python objects.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from variorum.arrays import Floats, Ints
+from variorum.edition.columns import check_columns, reading
+from variorum.edition.store import Store
+from variorum.edition.tables import read_part
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+from variorum.schemas.manifest import ShardInfo
+from variorum.schemas.verdict import Action, Verdict, Verdicts
+
+VERDICT = ("id", "sha256", "action", "by", "reason", "labels", "value", "worth")
+"""Columns of a table of verdicts."""
+SINCE = {"worth"}
+"""Columns that the tables of older versions lack."""
+STRENGTH: Mapping[Action, int] = {
+    "drop": 7,
+    "unasked": 6,
+    "review": 5,
+    "relabel": 4,
+    "weight": 3,
+    "audit": 2,
+    "keep": 1,
+    "note": 0,
+}
+"""The stronger action wins if deciders differ. Review beats relabel, but not drop: damaged pictures need no review."""
+
+
+def verdict_table(given: Iterable[Verdict | Verdicts], pictures: Any) -> Any:
+    """Verdicts as a table with the columns `VERDICT`, in the order in which they were given.
+
+    Args:
+        given: of one decider or of several.
+        pictures: the edition's table, which has `id` and `sha256`.
+
+    Raises:
+        RecipeError: a verdict on a picture that isn't in the edition.
+    """
+    import pyarrow as pa
+
+    parts, single = list[Any](), list[Verdict]()
+    for one in given:
+        if isinstance(one, Verdict):
+            single.append(one)
+            continue
+        parts += _of_singles(single, pictures)
+        single = []
+        parts.append(_of_many(one, pictures))
+    parts += _of_singles(single, pictures)
+    return pa.concat_tables([_schema().empty_table(), *parts])
+
+
+def _of_singles(single: list[Verdict], pictures: Any) -> list[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not single:
+        return []
+    table = pa.table({name: [getattr(one, name) for one in single] for name in VERDICT}, schema=_schema())
+    row = pc.index_in(table["id"], value_set=pictures["id"].combine_chunks())
+    known = pictures["sha256"].take(row)
+    same = pc.fill_null(pc.equal(known, table["sha256"]), False).to_numpy(zero_copy_only=False)
+    if not same.all():
+        odd = single[int(np.argmin(same))]
+        raise RecipeError(f"curate.{odd.by}: gave a verdict on {odd.id}, which isn't a picture of the edition")
+    return [table]
+
+
+def _of_many(one: Verdicts, pictures: Any) -> Any:
+    import pyarrow as pa
+
+    number, rows = len(pictures), one.rows
+    if len(rows) and (rows.min() < 0 or rows.max() >= number):
+        raise RecipeError(f"curate.{one.by}: gave a verdict on row {rows.max()} of an edition of {number} pictures")
+    labels = pa.array(one.labels or [], pa.string())
+    ends = np.arange(len(rows) + 1, dtype=np.int32) if one.labels is not None else np.zeros(len(rows) + 1, np.int32)
+    columns = {
+        "id": pictures["id"].take(rows),
+        "sha256": pictures["sha256"].take(rows),
+        **{name: pa.repeat(pa.scalar(getattr(one, name)), len(rows)) for name in ("action", "by", "reason")},
+        "labels": pa.ListArray.from_arrays(pa.array(ends), labels),
+        "value": pa.array(one.value),
+        "worth": pa.array(one.worth),
+    }
+    return pa.table(columns, schema=_schema())
+
+
+def verdicts_of(said: Any) -> Iterator[Verdict]:
+    """The rows of a table of verdicts, one by one."""
+    for batch in said.to_batches(max_chunksize=1 << 16):
+        for row in batch.to_pylist():
+            yield Verdict(**{**row, "labels": tuple(row["labels"])})
+
+
+def settle(said: Any) -> Any:
+    """One verdict per picture: the strongest action, the first of equal ones; a table, in the order of first mention.
+
+    Deciders that propose different labels send the picture to review. Weights multiply. A review is worth as much as
+    the reason that makes it worth most, which may stand in a note.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    said = said.combine_chunks()
+    if not len(said):
+        return said
+    group = said["id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    action = said["action"].to_numpy(zero_copy_only=False).astype(str)
+    strength = _strengths(said["action"])
+    order = np.lexsort((-strength, group))
+    winner = order[np.unique(group[order], return_index=True)[1]]
+    value, worth = said["value"].to_numpy(), said["worth"].to_numpy()
+    won = action[winner]
+    text = pc.fill_null(pc.binary_join(said["labels"], "\x1f"), "").combine_chunks()
+    proposals = np.flatnonzero((action == "relabel") & (won[group] == "relabel"))
+    other = pc.not_equal(text.take(proposals), text.take(winner[group[proposals]])).to_numpy(zero_copy_only=False)
+    differ = np.zeros(len(winner), bool)
+    differ[group[proposals[other]]] = True
+    values = np.where(won == "weight", _product(value, group, (action == "weight"), len(winner)), value[winner])
+    most = np.full(len(winner), np.nan)
+    asks = np.isin(action, ("review", "note"))
+    np.fmax.at(most, group[asks], worth[asks])
+    asked = np.isin(won, ("review", "unasked"))
+    found = said.take(winner)
+    new = {
+        "action": np.where(differ, "review", won).astype(object),
+        "reason": np.where(differ, "labels_differ", found["reason"].to_numpy(zero_copy_only=False)),
+        "value": values,
+        "worth": np.where(asked, most, np.nan),
+    }
+    for name, column in new.items():
+        found = found.set_column(found.schema.get_field_index(name), name, pa.array(column, _schema().field(name).type))
+    labels = pc.if_else(pa.array(differ), pa.scalar([], pa.list_(pa.string())), found["labels"])
+    return found.set_column(found.schema.get_field_index("labels"), "labels", labels)
+
+
+def _strengths(actions: Any) -> Ints:
+    coded = actions.combine_chunks().dictionary_encode()
+    strengths = np.array([STRENGTH[name] for name in coded.dictionary.to_pylist()], np.int64)
+    return np.asarray(strengths[coded.indices.to_numpy()])
+
+
+def _product(values: Floats, group: Ints, counted: Any, groups: int) -> Floats:
+    found = np.ones(groups)
+    np.multiply.at(found, group[counted], values[counted])
+    return found
+
+
+def keep_verdicts(said: Any, store: Store) -> ShardInfo:
+    """Store a table of verdicts, sorted by id and, within an id, in the order in which they were given."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    said = said.select(VERDICT)
+    said = said.take(pc.sort_indices(said["id"]))
+    sink = io.BytesIO()
+    pq.write_table(said, sink, compression="zstd")
+    return store.keep_bytes(sink.getvalue(), ".parquet", samples=len(said))
+
+
+def read_verdicts(info: ShardInfo, store: Store) -> Any:
+    """The table of `keep_verdicts`. Raises CorruptShard for any other table."""
+    import pyarrow as pa
+
+    said = read_part(store, info, lambda schema: schema.names)
+    with reading(store, info):
+        for name in SINCE - set(said.schema.names):
+            said = said.append_column(name, pa.array(np.full(len(said), np.nan)))
+        if not said.schema.equals(_schema()):
+            raise ValueError("its columns aren't those of verdicts")
+        if lacking := [name for name in VERDICT if said.column(name).null_count]:
+            raise ValueError(f"column {lacking[0]!r} lacks values")
+        check_columns(said)
+        if odd := set(said.column("action").unique().to_pylist()) - set(get_args(Action)):
+            raise ValueError(f"no action {cut(ascii(min(odd)))}")
+    return said
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    kinds = {"labels": pa.list_(pa.string()), "value": pa.float64(), "worth": pa.float64()}
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in VERDICT])
