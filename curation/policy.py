@@ -7,9 +7,10 @@ people instead of acting. A copy is dropped only while the picture that it is a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -79,24 +80,31 @@ class Policy(Decider):
                 stays |= more
                 found = self._judge(columns, label, ties, stays)
         classes = class_ids(table)
+        worth = self._worth(columns, len(label))
         for number, rule in enumerate(self.rules):
             rows = np.flatnonzero(found.rule_of == number)
             rows = rows[np.lexsort((ties[rows], -np.nan_to_num(found.values[rows], nan=-np.inf)))]
-            yield from self._decided(rule, rows, columns, label, found.held, classes, table)
+            yield from self._decided(rule, rows, columns, label, found, worth, classes, table)
         ends = np.array([rule.action == "keep" for rule in self.rules])
         left = ~(ends[found.rule_of] & (found.rule_of >= 0))
         for number, rule in enumerate(self.rules):
             rows = np.flatnonzero(rule.matches(columns) & left & (found.rule_of >= 0) & (found.rule_of < number))
             if len(rows):
-                value, worth = rule.numbers(columns, rows)
-                yield table.verdicts(rows, "note", rule.reason, value=value, worth=worth)
+                yield table.verdicts(rows, "note", rule.reason, value=rule.values(columns, rows))
 
     def _decided(
-        self, rule: Rule, rows: Ints, columns: Mapping[str, Array], label: Ints, held: Array, classes: Any, table: Table
+        self,
+        rule: Rule,
+        rows: Ints,
+        columns: Mapping[str, Array],
+        label: Ints,
+        found: Judged,
+        worth: Floats,
+        classes: Mapping[int, str],
+        table: Table,
     ) -> Iterator[Verdicts]:
         """The verdicts of one rule on the rows that it decides."""
-        value, worth = rule.numbers(columns, rows)
-        why, new = held[rows].astype(str), [""] * len(rows)
+        value, why, new = found.values[rows], found.held[rows].astype(str), [""] * len(rows)
         if rule.to:
             index = np.nan_to_num(columns[rule.to][rows], nan=-1).astype(np.int64)  # floats if some are missing
             other = (index >= 0) & (index != label[rows]) & np.isin(index, list(classes))
@@ -114,8 +122,17 @@ class Policy(Decider):
                         f"{rule.reason}_{reason}" if reason else rule.reason,
                         labels=[new[place] for place in some] if proposes else None,
                         value=value[some],
-                        worth=worth[some],
+                        worth=worth[rows[some]] if reason or rule.action == "review" else math.nan,
                     )
+
+    def _worth(self, columns: Mapping[str, Array], n: int) -> Floats:
+        """What asking about each picture is worth `[N]`: the most that a rule gives it, NaN if none gives any."""
+        worth = np.full(n, np.nan)
+        for rule in self.rules:
+            if rule.chance is not None:
+                rows = np.flatnonzero(rule.matches(columns))
+                worth[rows] = np.fmax(worth[rows], rule.worths(columns, rows))
+        return worth
 
     def _judge(self, columns: Mapping[str, Array], label: Ints, ties: Ints, stays: Bools) -> Judged:
         rule_of = first_match(self.rules, columns, stays)

@@ -406,14 +406,16 @@ def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) 
 
 
 def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
-    """Figures of the detectors and deciders; of more than `most` only where they are."""
-    from variorum.report.card import step_figures
+    """Figures of the detectors and deciders, of more than `most` only where they are; and their findings."""
+    from variorum.report.card import findings, step_figures
 
     rows = step_figures(ledger)
     if 0 < len(rows) <= most:
         print_table(("step", "figure", "value"), rows)
     elif rows:
         say(f"figures of {len(ledger.figures)} detectors and deciders: in the card")
+    for step, line in findings(ledger):
+        say(f"{step}: {line}")
 
 
 def print_queue(number: int, ledger: Ledger, folder: str) -> None:

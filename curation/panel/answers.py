@@ -42,10 +42,14 @@ class Answers:
     alpha: float
 
 
-def read_answers(path: Path) -> list[dict[str, Any]]:
+def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[str, Any]]:
     """Rows of a CSV or parquet file; `wrong` and `new_wrong` become 0.0, 1.0 or None.
 
     Required columns are `id`, `sha256` and `wrong`; optional ones `new_wrong`, `reviewer`, `labels` and `new_labels`.
+
+    Args:
+        path: of the file.
+        where: the field that names it, for errors.
 
     Raises:
         SourceError: file missing or unreadable, column missing, answer other than 0, 1 or empty.
@@ -64,17 +68,17 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
                 rows, names = list(reader), list(reader.fieldnames or ())
     except (OSError, ValueError, csv.Error) as error:
         raise SourceError(
-            f"curate.audit.answers: {path} can't be read ({error}); leave the field out until there are answers"
+            f"{where}: {path} can't be read ({error}); leave the field out until there are answers"
         ) from None
     missing = [name for name in ("id", "sha256", "wrong") if name not in names]
     if missing:
-        raise SourceError(f"curate.audit.answers: {path} has no column {', '.join(missing)}; it has {', '.join(names)}")
+        raise SourceError(f"{where}: {path} has no column {', '.join(missing)}; it has {', '.join(names)}")
     for number, row in enumerate(rows, start=1):
         for name in ("wrong", "new_wrong"):
             given = str("" if row.get(name) is None else row[name]).strip().lower()
             if given not in ANSWER:
                 raise SourceError(
-                    f"curate.audit.answers: {path}, answer {number}: {name} is {given!r}; write 0, 1 or nothing"
+                    f"{where}: {path}, answer {number}: {name} is {given!r}; write 0, 1 or nothing"
                 )
             row[name] = ANSWER[given]
     return rows

@@ -115,12 +115,20 @@ class Rule(BaseModel):
         """Which rows `[N]` pass all conditions."""
         return np.asarray(np.logical_and.reduce([condition.matches(columns) for condition in self.when]), dtype=bool)
 
-    def numbers(self, columns: Mapping[str, Array], rows: Ints) -> tuple[Floats, Floats]:
-        """The value behind the verdict and the worth of asking, for some rows; NaN for none."""
-        none = np.full(len(rows), math.nan)
-        value = columns[self.value][rows].astype(np.float64) if self.value else none
-        chance = columns[self.chance][rows].astype(np.float64) if isinstance(self.chance, str) else self.chance
-        return value, none if chance is None else np.broadcast_to(chance * self.worth, none.shape)
+    def values(self, columns: Mapping[str, Array], rows: Ints) -> Floats:
+        """The number behind the verdict for some rows `[m]`, NaN for none."""
+        return columns[self.value][rows].astype(np.float64) if self.value else np.full(len(rows), math.nan)
+
+    def worths(self, columns: Mapping[str, Array], rows: Ints) -> Floats:
+        """What asking about some rows is worth `[m]`, NaN for unknown. Raises RecipeError for a chance that is none."""
+        if not isinstance(self.chance, str):
+            return np.full(len(rows), math.nan if self.chance is None else self.chance * self.worth)
+        chance = columns[self.chance][rows].astype(np.float64)
+        if (wrong := chance[(chance < 0) | (chance > 1)]).size:
+            raise RecipeError(
+                f"policy: rule {self.reason}: {self.chance} gives the chance {wrong[0]:.6g}, outside [0, 1]"
+            )
+        return chance * self.worth
 
     def drops_copies(self) -> bool:
         """Whether it drops pictures because a copy of them stays."""

@@ -216,6 +216,60 @@ def test_verdicts_come_by_rule_and_the_worst_first():
     assert found[3:] == [("0000", "any"), ("0003", "any"), ("0005", "any")]
 
 
+def test_every_other_rule_that_matches_is_noted():
+    data = table([0] * 4, score=[0.9, 0.9, 0.2, 0.9], flag=[True, False, True, True])
+    rules = [
+        rule("keep", "fine", "id", equals="0003"),
+        rule("drop", "high", above=0.5, guarded=False),
+        rule("review", "flagged", "d.flag", equals=True),
+    ]
+    step = Policy(rules=rules, min_class_size=1)
+    found = [(v.id, v.action, v.reason) for v in verdicts_of(said(step, data))]
+    assert found == [
+        ("0003", "keep", "fine"),  # and nothing more about it
+        ("0000", "drop", "high"),
+        ("0001", "drop", "high"),
+        ("0002", "review", "flagged"),
+        ("0000", "note", "flagged"),
+    ]
+
+
+def test_a_question_is_worth_what_its_best_reason_makes_of_it():
+    data = table([0] * 3, score=[0.9, 0.6, 0.6], chance=[0.3, 0.4, math.nan], flag=[True, True, False])
+    rules = [
+        rule("review", "high", above=0.5, chance=0.2, worth=0.5),
+        rule("review", "doubt", "d.flag", equals=True, chance="d.chance"),
+        rule("review", "rest", "d.score", above=0),
+    ]
+    found = {v.id: v.worth for v in decided(Policy(rules=rules), data)}
+    assert found == {"0000": 0.3, "0001": 0.4, "0002": 0.1}
+    with pytest.raises(RecipeError, match=r"rule doubt: d\.chance gives the chance 1\.5, outside \[0, 1\]"):
+        decided(Policy(rules=rules), table([0], score=[0.9], chance=[1.5], flag=[True]))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (rule("drop", chance=0.5), "drop asks nobody; remove `chance`"),
+        (rule("review", chance=2), "a chance is between 0 and 1, not 2"),
+        (rule("drop", to="d.new"), "drop gives no label; remove `to`"),
+    ],
+)
+def test_what_a_rule_cannot_say(bad, message):
+    with pytest.raises(RecipeError, match=message):
+        verdicts([bad], table([0], score=[0.9]))
+
+
+def test_a_review_may_propose_a_label():
+    data = table([0, 1, 2], score=[1.0] * 3, new=[2, 1, 9])
+    found = verdicts([rule("review", "other", to="d.new")], data)
+    assert [(action, labels) for action, _, labels in found.values()] == [
+        ("review", ("c2",)),
+        ("review", ()),
+        ("review", ()),
+    ]
+
+
 # ── copies and what they are copies of ───────────────────────────────────────────────────────────────────────────────
 
 COPY = rule(reason="copy", column="duplicates.flag", equals=True, guarded=False)

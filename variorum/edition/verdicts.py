@@ -106,8 +106,8 @@ def verdicts_of(said: Any) -> Iterator[Verdict]:
 def settle(said: Any) -> Any:
     """One verdict per picture: the strongest action, the first of equal ones; a table, in the order of first mention.
 
-    Deciders that propose different labels send the picture to review. Weights multiply. A review is worth as much as
-    the reason that makes it worth most, which may stand in a note.
+    Deciders that propose different labels send the picture to review. Weights multiply. What asking is worth is what
+    the last decider that asks says.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -129,8 +129,8 @@ def settle(said: Any) -> Any:
     differ[group[proposals[other]]] = True
     values = np.where(won == "weight", _product(value, group, (action == "weight"), len(winner)), value[winner])
     most = np.full(len(winner), np.nan)
-    asks = np.isin(action, ("review", "note"))
-    np.fmax.at(most, group[asks], worth[asks])
+    asks = np.flatnonzero((action == "review") & ~np.isnan(worth))
+    most[group[asks]] = worth[asks]  # the last one counts
     asked = np.isin(won, ("review", "unasked"))
     found = said.take(winner)
     new = {

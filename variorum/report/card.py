@@ -30,6 +30,8 @@ from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
 
+FINDINGS = "findings"
+"""A step's figure that is a list of sentences."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -130,8 +132,15 @@ def render_curation(manifest: Manifest, rows: Any) -> str:
             for step in figures
             if f"_{step}" in known
         ],
+        findings=[line for _, line in findings(manifest.ledger)],
         figures=step_figures(manifest.ledger),
     )
+
+
+def findings(ledger: Ledger) -> list[tuple[str, str]]:
+    """(step, sentence) for each finding of a step about the edition as a whole."""
+    found = ((step, figures.get(FINDINGS)) for step, figures in ledger.figures.items())
+    return [(step, str(line)) for step, lines in found if isinstance(lines, list) for line in lines]
 
 
 def step_figures(ledger: Ledger) -> list[Row]:
@@ -141,7 +150,7 @@ def step_figures(ledger: Ledger) -> list[Row]:
         (step, name.replace("_", " "), value)
         for step, found in ledger.figures.items()
         if f"_{step}" not in known
-        for name, value in flat_figures(found, most=6)
+        for name, value in flat_figures({name: found[name] for name in found if name != FINDINGS}, most=6)
     ]
 
 

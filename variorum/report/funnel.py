@@ -12,11 +12,19 @@ from typing import Any
 from variorum.report.figures import seen
 from variorum.schemas.manifest import Manifest
 
-ACTIONS = ("kept", "weight", "relabel", "review", "drop")
-COLOURS = {"kept": "#5b8a72", "weight": "#a9c3b3", "relabel": "#4a6fa5", "review": "#e0b04c", "drop": "#b0392e"}
+ACTIONS = ("kept", "weight", "unasked", "relabel", "review", "drop")
+COLOURS = {
+    "kept": "#5b8a72",
+    "weight": "#a9c3b3",
+    "unasked": "#d9c8a0",
+    "relabel": "#4a6fa5",
+    "review": "#e0b04c",
+    "drop": "#b0392e",
+}
 NAMES = {
     "kept": "kept",
     "weight": "kept with a weight",
+    "unasked": "doubtful, not asked",
     "relabel": "relabelled",
     "review": "sent to people",
     "drop": "dropped",
