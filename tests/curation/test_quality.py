@@ -5,19 +5,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import skimage
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from variorum.arrays import arrow_column
-from variorum.curation.quality import (
-    CHECKS,
-    Quality,
-    acutance,
-    fence_excess,
-    halvings,
-    measures_of,
-    sampling_grid,
-    sharpness,
-)
+from variorum.curation.pictures.measures import acutance, halvings, measures_of, sampling_grid
+from variorum.curation.pictures.stand_out import LEAST, relative
+from variorum.curation.quality import CHECKS, Quality, fence_excess, sharpness
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -201,6 +197,7 @@ def test_the_figures_count_issues_and_name_the_classes_that_lose_most():
         "flagged": 2,
         "flagged_rate": 0.5,
         "issues": {"dark": 1, "out_of_focus": 1},
+        "by_check": {"dark": {"beyond": 0.25, "flagged": 1}, "out_of_focus": {"beyond": 0.25, "flagged": 1}},
         "most_flagged_classes": {"c2": 1.0, "c1": 0.5},
     }
 
@@ -239,3 +236,167 @@ def mark(image, y, x):
     marked = image.copy()
     marked[y, x] = (7, 200, 7)
     return marked
+
+
+ORDINARY = {"darkness": 0.9, "lightness": 0.1, "entropy": 0.8, "blurriness": 80.0, "histogram_std": 10.0} | {
+    **{"odd_aspect": 0.75, "acutance": 0.9, "width": 400, "height": 300, "span": 250, "greyscale": False}
+}
+FAULTY = {  # column, values beyond the threshold, and one that is far worse
+    "dark": ("darkness", np.linspace(0.2, 0.3, 40), 0.02),
+    "light": ("lightness", 1 - np.linspace(0.03, 0.045, 40), 0.995),
+    "low_information": ("entropy", np.linspace(0.25, 0.29, 40), 0.02),
+    "blurry": ("blurriness", np.linspace(20.0, 30.0, 40), 2.0),
+    "out_of_focus": ("acutance", np.linspace(0.07, 0.11, 40), 0.02),
+    "odd_aspect": ("odd_aspect", np.linspace(0.2, 0.34, 40), 0.04),
+    "odd_size": ("width", np.full(40, 410), 40_000),
+}
+
+
+def edition(number, **columns):
+    """A table of ordinary measurements, with the given values in its first rows."""
+    ids, labels = [f"{k:032x}" for k in range(number)], [["c"]] * number
+    table = pa.table({"id": ids, "label": [0] * number, "labels": labels})
+    filled = {}
+    for name, value in ORDINARY.items():
+        filled[name] = np.full(number, value)
+        given = np.asarray(columns.get(name, ()))
+        filled[name][: len(given)] = given
+    return with_columns(table, filled)
+
+
+def scores_of(table, **fields):
+    """The detector's columns and its figures."""
+    step = Quality(**fields)
+    scored = step.score(Table(table, "quality"), CONTEXT)
+    return scored, step.figures(Table(with_columns(table, scored), "quality"), CONTEXT)
+
+
+@pytest.mark.parametrize("check", FAULTY)
+def test_a_check_that_finds_too_much_flags_only_what_stands_out(check):
+    column, values, worse = FAULTY[check]
+    scored, figures = scores_of(edition(90, **{column: [*values[:20], worse]}))
+    assert (scored[f"{check}_excess"] > 0).sum() == 21
+    assert np.flatnonzero(scored[f"{check}_flag"]).tolist() == [20]
+    assert np.flatnonzero(scored["flag"]).tolist() == [20]
+    assert (scored["score"] > 0).tolist() == scored["flag"].tolist()
+    assert scored["issue"][20] == check
+    assert figures["by_check"][check] == {"beyond": round(21 / 90, 4), "flagged": 1}
+    (said,) = figures["findings"]
+    assert said.startswith("21 of 90 pictures are ")
+    assert said.endswith(" than the others is flagged.")
+
+
+@pytest.mark.parametrize("check", FAULTY)
+def test_few_faults_are_judged_as_before(check):
+    column, values, worse = FAULTY[check]
+    table = edition(110, **{column: [*values[:10], worse]})
+    scored, figures = scores_of(table)
+    assert np.flatnonzero(scored[f"{check}_flag"]).tolist() == list(range(11))
+    before, _ = scores_of(table, fault_share=1)
+    assert all(np.array_equal(scored[name], before[name]) for name in scored)
+    assert "findings" not in figures
+
+
+def test_in_a_small_folder_each_picture_is_a_fault():
+    for number, faults, flagged in ((20, 3, 3), (20, 10, 10), (20, 11, 0), (110, 11, 11), (110, 12, 0)):
+        scored, _ = scores_of(edition(number, darkness=np.linspace(0.2, 0.3, faults)))
+        assert scored["dark_flag"].sum() == flagged
+
+
+def test_the_findings_are_sentences():
+    many = np.linspace(0.07, 0.11, 1200)
+    _, figures = scores_of(edition(1300, acutance=[*many, 0.02, 0.021]))
+    assert figures["findings"] == [
+        "1,202 of 1,300 pictures are soft, blurred or enlarged. This is a property of the dataset and not a fault of "
+        "each picture: only 2 that are much softer than the others are flagged."
+    ]
+    _, figures = scores_of(edition(40, darkness=np.linspace(0.2, 0.3, 30)))
+    assert figures["findings"] == [
+        "30 of 40 pictures are dark. This is a property of the dataset and not a fault of each picture: none is much "
+        "darker than the others, so none is flagged."
+    ]
+    assert figures["flagged"] == 0
+    _, figures = scores_of(edition(40, acutance=np.full(30, 0.024)))
+    assert figures["findings"][0].endswith(
+        "none is flagged, because a picture that is much softer could not be told from the others."
+    )
+    assert scores_of(edition(40, acutance=np.full(30, 0.024)), checks=("dark",))[1].get("findings") is None
+
+
+def test_a_picture_that_shows_nothing_is_a_fault_however_many_there_are():
+    scored, figures = scores_of(edition(40, span=np.zeros(30, int)))
+    assert scored["uniform_flag"].sum() == 30
+    assert figures["issues"] == {"uniform": 30}
+    assert figures["findings"] == [
+        "30 of 40 pictures are of one flat colour. Each is flagged, because it shows nothing. So many often come from "
+        "an error in reading or exporting."
+    ]
+
+
+def test_two_kinds_of_soft_pictures_are_no_faults():
+    """The softer kind stands out among all, but is too common itself."""
+    soft = [*np.linspace(0.09, 0.11, 60), *np.linspace(0.019, 0.022, 30)]
+    scored, figures = scores_of(edition(100, acutance=[*soft]))
+    assert not scored["flag"].any()
+    assert "could not be told" in figures["findings"][0]
+
+
+def test_a_blurred_picture_is_compared_with_the_soft_ones():
+    """Two checks look at sharpness: if one describes the dataset, the other doesn't find a tenth of it at fault."""
+    acutance = np.linspace(0.07, 0.11, 30)
+    blurriness = [*np.linspace(25.0, 30.0, 4), 2.0, *np.linspace(40.0, 60.0, 25)]
+    scored, figures = scores_of(edition(60, acutance=acutance, blurriness=blurriness))
+    assert np.flatnonzero(scored["blurry_excess"] > 0).tolist() == [0, 1, 2, 3, 4]
+    assert np.flatnonzero(scored["blurry_flag"]).tolist() == [4]
+    assert len(figures["findings"]) == 1
+    scored, _ = scores_of(edition(60, acutance=acutance[:9], blurriness=blurriness))
+    assert np.flatnonzero(scored["blurry_flag"]).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_enlarged_pictures_are_not_flagged_but_a_blurred_one_among_them_is():
+    photo = photograph("astronaut.png")
+    crops = [photo[y : y + 80, x : x + 80] for y in range(0, 240, 80) for x in range(0, 480, 80)]
+    images = [cv2.resize(crop, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for crop in crops]
+    images[0] = cv2.GaussianBlur(images[0], (0, 0), 9)
+    table, scored, step = judged(images)
+    assert (scored["out_of_focus_excess"] > 0).sum() > 0.7 * len(images)
+    assert np.flatnonzero(scored["out_of_focus_flag"]).tolist() == [0]
+    assert len(step.figures(Table(table, "quality"), CONTEXT)["findings"]) == 1
+
+
+VALUES = arrays(np.float64, st.integers(0, 60), elements=st.floats(1e-3, 1))
+
+
+@given(VALUES, st.floats(0, 1), st.randoms(use_true_random=False))
+def test_flags_are_few_lie_beyond_the_threshold_and_ignore_the_order(values, share, random):
+    excess, badness = 0.6 - values, -np.log(values)
+    found = relative(excess, badness, share)
+    most = max(share * len(values), LEAST)
+    assert not (found.flag & (excess <= 0)).any()
+    assert found.flag.sum() <= most
+    assert found.common == (found.beyond > most)
+    if not found.common:
+        assert (found.flag == (excess > 0)).all()
+    elif found.flag.any():
+        unflagged = (excess > 0) & ~found.flag
+        assert badness[found.flag].min() > np.median(badness[unflagged]) + np.log(2) - 1e-12
+    order = random.sample(range(len(values)), len(values))
+    assert (relative(excess[order], badness[order], share).flag == found.flag[order]).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60))
+def test_flag_score_and_issue_follow_the_checks(seed, number):
+    rng = np.random.default_rng(seed)
+    columns = {name: rng.uniform(0, 1, number) for name in ("darkness", "lightness", "entropy", "odd_aspect")}
+    columns |= {"acutance": rng.uniform(0, 0.3, number), "blurriness": rng.uniform(0, 90, number)}
+    columns |= {"span": rng.integers(0, 9, number), "width": rng.integers(1, 900, number)}
+    table = edition(number, **columns)
+    scored, _ = scores_of(table)
+    flagged = np.array([scored[f"{check}_flag"] for check in CHECKS]).any(axis=0)
+    assert (scored["flag"] == flagged).all()
+    assert ((scored["score"] > 0) == flagged).all()
+    assert [issue != "" for issue in scored["issue"]] == flagged.tolist()
+    assert all(scored[f"{issue}_flag"][row] for row, issue in enumerate(scored["issue"]) if issue)
+    order = rng.permutation(number)
+    again, _ = scores_of(table.take(order))
+    assert all(np.array_equal(np.array(again[name]), np.array(scored[name])[order]) for name in scored)
