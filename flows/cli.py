@@ -449,7 +449,7 @@ def _noun(cls: type, classes: tuple[type, ...]) -> str:
 )
 def doctor(
     aliases: Annotated[
-        list[str] | None, typer.Argument(metavar="ALIAS...", help="Only these models; all by default.")
+        list[str] | None, typer.Argument(metavar="ALIAS...", help="Only these models, optional ones too.")
     ] = None,
     profile: ProfileName = Profile.embedded,
     pin: Annotated[bool, typer.Option("--pin", help="Look up the commits that the table doesn't fix.")] = False,
@@ -464,9 +464,10 @@ def doctor(
 
     table = models(profile.value)
     chosen = aliases or table.aliases()
+    wanted = {alias for alias in chosen if aliases or not table.entry(alias).optional}
     failed = table.lock(chosen) if pin else {}
     if fetch:
-        for alias in chosen:
+        for alias in (alias for alias in chosen if alias in wanted):
             if table.status(alias, thorough=True).state not in ("ready", "unpinned"):
                 terminal.say(f"fetching {alias}", err=True)
                 try:
@@ -490,8 +491,9 @@ def doctor(
         terminal.print_table(("alias", "model", "licence", "MB", "state"), cells, f"profile {profile.value}")
         for row in rows:
             if row.state != "ready":
-                terminal.say(f"{row.alias}: {failed.get(row.alias, row.way_out)}")
-    if any(row.state != "ready" for row in rows):
+                unless = "" if row.alias in wanted else "optional; "
+                terminal.say(f"{row.alias}: {unless}{failed.get(row.alias, row.way_out)}")
+    if any(row.state != "ready" for row in rows if row.alias in wanted):
         raise typer.Exit(1)
 
 

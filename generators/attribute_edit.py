@@ -46,7 +46,7 @@ class AttributeEdit(Generator):
     the picture to compare with in `requested["reference"]`.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = COMPOSITE
 
@@ -64,7 +64,7 @@ class AttributeEdit(Generator):
     )
     texture_down: tuple[float, ...] = (0.0, 0.25, 0.6)
     guidance: Guidance = Field(default=Guidance(), description="of guided backgrounds; no effect without them")
-    plate_pool: int = Field(default=64, ge=2, description="pictures of the source whose plates others may get")
+    plate_pool: int = Field(default=64, ge=2, description="pictures of a split whose plates others may get")
     gates: Gates = Gates()
     segmenter: str = "segmenter"
     inpainter: str = "inpainter"

@@ -11,8 +11,9 @@ import numpy as np
 from variorum.edition.samples import photograph_of
 from variorum.generators.editing import gates
 from variorum.generators.editing.scenes import BadInput, Scene, Setup, label_index, scenes
+from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import Context
-from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.sample import Sample
 from variorum.stages.splits import split_of
 
 if TYPE_CHECKING:
@@ -20,54 +21,98 @@ if TYPE_CHECKING:
 
 ALIKE = 12.0
 """Mean difference in grey levels, at 4 x 4 pixels, below which two plates count as the same."""
+TRIED = 64
+"""Positions of the source that are looked at for each place in the pool, where few pictures are of the split."""
 
 
 @dataclass
 class Pool:
     """Plates of other pictures, made as they are asked for.
 
+    Each split has a pool of its own, with the same pictures for the whole edition: whatever the units and their order,
+    each of them is taken apart once, and then the memo has it.
+
     Attributes:
         setup: how the other pictures are taken apart.
         ctx: `ctx.source` has the pictures.
-        wanted: how many pictures of the source may lend their plates.
+        wanted: how many pictures of a split may lend their plates.
     """
 
     setup: Setup
     ctx: Context
     wanted: int
-    _seen: dict[int, tuple[Sample, Scene] | None] = field(default_factory=dict)
+    _positions: dict[str, list[int]] = field(default_factory=dict)
+    _samples: dict[int, Sample | None] = field(default_factory=dict)
+    _scenes: dict[int, Scene | None] = field(default_factory=dict)
 
     def draw(self, sample: Sample, scene: Scene, index: int | None, rng: np.random.Generator) -> Scene | None:
         """The scene of another picture whose plate is clean and doesn't show this sample's class.
 
-        Pictures are tried in an order drawn by `rng`; one with a label of this sample is taken only as a last resort.
+        The pool of the sample's split is tried in an order drawn by `rng`, pictures with a label of this sample last.
         """
-        source = self.ctx.source
-        if source is None:
+        if self.ctx.source is None:
             return None
-        positions = pool_positions(source.size(self.ctx), self.wanted)
-        akin = None
+        if sample.split not in self._positions:
+            self._positions[sample.split] = self._gathered(sample.split)
+        positions = self._positions[sample.split]
+        akin = []
         for place in rng.permutation(len(positions)):
-            partner = self._partner(positions[place])
-            if partner is None or not self._usable(partner[0], partner[1], sample, scene, index):
+            partner = self._sample(positions[place])
+            if partner is None or partner.id in (sample.id, sample.parent):
                 continue
-            if set(partner[0].labels) & set(sample.labels):
-                akin = akin or partner[1]
-                continue
-            return partner[1]
-        return akin
+            if set(partner.labels) & set(sample.labels):
+                akin.append(positions[place])
+            elif (found := self._scene(positions[place])) is not None and self._usable(found, scene, index):
+                return found
+        usable = (found for at in akin if (found := self._scene(at)) is not None and self._usable(found, scene, index))
+        return next(usable, None)
 
-    def _partner(self, position: int) -> tuple[Sample, Scene] | None:
-        if position not in self._seen:
-            sample = next(iter(self.ctx.source.read(position, position + 1, self.ctx)), None)  # type: ignore[union-attr]
-            made = None
-            if sample is not None and not isinstance(sample, Failure):
+    def _gathered(self, split: str) -> list[int]:
+        """Positions of the split's pool, kept in the memo, as pictures have to be read to know their split."""
+        source, ctx = self.ctx.source, self.ctx
+        assert source is not None
+        size = source.size(ctx)
+        count = min(size, self.wanted)
+
+        def compute() -> dict[str, np.ndarray]:
+            found: list[int] = []
+            for position in pool_order(size, ctx.seed, TRIED * count):
+                sample = self._sample(position)
+                if sample is not None and split in ("", sample.split):
+                    found.append(position)
+                if len(found) == count:
+                    break
+            return {"positions": np.array(found, np.int64)}
+
+        shares: Json = {str(name): share for name, share in ctx.splits.items()}
+        key = digest(["pool", source.fingerprint(), source.pin(ctx), shares, split, ctx.seed, count])
+        positions: list[int] = ctx.memo(key, compute)["positions"].tolist()
+        return positions
+
+    def _sample(self, position: int) -> Sample | None:
+        """The picture at this position without its pixels; None if it can't be read."""
+        if position not in self._samples:
+            sample = self._read(position)
+            if sample is not None:
+                split = split_of(photograph_of(sample), sample.split, self.ctx.splits)
+                sample = replace(sample, image=b"", extras={}, split=split)
+            self._samples[position] = sample
+        return self._samples[position]
+
+    def _read(self, position: int) -> Sample | None:
+        assert self.ctx.source is not None
+        found = next(iter(self.ctx.source.read(position, position + 1, self.ctx)), None)
+        return found if isinstance(found, Sample) else None
+
+    def _scene(self, position: int) -> Scene | None:
+        """The scene of the picture at this position; None if others can't get its plate."""
+        if position not in self._scenes:
+            self._scenes[position] = None
+            if (sample := self._read(position)) is not None:
                 scene = scenes([sample], self.setup, self.ctx)[0]
                 if not isinstance(scene, BadInput) and self._clean(scene, label_index(sample)):
-                    split = split_of(photograph_of(sample), sample.split, self.ctx.splits)
-                    made = (replace(sample, image=b"", extras={}, split=split), scene)
-            self._seen[position] = made
-        return self._seen[position]
+                    self._scenes[position] = scene
+        return self._scenes[position]
 
     def _clean(self, scene: Scene, index: int | None) -> bool:
         """Whether its plate shows nothing of its object; stricter than for its own edits, as many pictures get it."""
@@ -84,23 +129,21 @@ class Pool:
             return False
         return not gates.first_failed(scene.class_gates(index, limits.max_partner_p))
 
-    def _usable(self, partner: Sample, its: Scene, sample: Sample, scene: Scene, index: int | None) -> bool:
-        """Whether this partner's plate may be used for this sample."""
-        if sample.split and partner.split != sample.split:
-            return False  # an edit is made of both photographs, so they must be on the same side
-        if partner.id in (sample.id, sample.parent) or np.array_equal(its.picture, scene.picture):
+    def _usable(self, partner: Scene, scene: Scene, index: int | None) -> bool:
+        """Whether the partner's plate may be used for the object of `scene`."""
+        if np.array_equal(partner.picture, scene.picture):
             return False
-        if its.plate is None or _alike(its.plate, scene.plate if scene.plate is not None else scene.picture):
+        if partner.plate is None or _alike(partner.plate, scene.plate if scene.plate is not None else scene.picture):
             return False
-        if not its.probabilities or not scene.probabilities:
+        if not partner.probabilities or not scene.probabilities:
             return True
-        return float(its.probabilities[1][scene.index(index)]) <= self.setup.limits.negligible_p
+        return float(partner.probabilities[1][scene.index(index)]) <= self.setup.limits.negligible_p
 
 
-def pool_positions(size: int, wanted: int) -> list[int]:
-    """`wanted` positions spread evenly over a source of `size` pictures, or all of them."""
-    count = min(size, wanted)
-    return [(2 * place + 1) * size // (2 * count) for place in range(count)]
+def pool_order(size: int, seed: int, most: int) -> list[int]:
+    """The first positions of a source, at most so many, in the order in which they get a place in a pool."""
+    order: list[int] = np.random.default_rng(derive_seed(seed, "plate_pool")).permutation(size)[:most].tolist()
+    return order
 
 
 def _alike(first: Pixels, second: Pixels) -> bool:

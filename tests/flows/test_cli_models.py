@@ -5,6 +5,8 @@ from functools import partial
 import pytest
 import yaml
 
+from variorum.machine.cache import cache_dir
+
 MODEL = """
 [{name}]
 name = "{name}"
@@ -32,6 +34,22 @@ def test_one_model_that_cant_be_fetched_keeps_no_other_from_it(cli):
     assert "Traceback" not in done.stderr
     assert "first: pip could not download no-such-weights==1.0" in done.stdout
     assert "second: pip could not download nor-these==1.0" in done.stdout
+
+
+def test_an_optional_model_is_fetched_by_name_only(cli, tmp_path):
+    table = tmp_path / "mine.toml"
+    table.write_text(table.read_text().replace("[second]", "optional = true\n[second]"))  # of the first
+    done = cli("doctor", "--fetch")
+    assert "fetching second" in done.stderr
+    assert "fetching first" not in done.stderr
+    assert "first: optional; fetch it with `variorum doctor first --fetch`" in done.stdout
+    named = cli("doctor", "first", "--fetch")
+    assert named.returncode == 1
+    assert "fetching first" in named.stderr
+    table.write_text(table.read_text().partition("[second]")[0])
+    ready = partial(cli, VARIORUM_CACHE=str(cache_dir()))  # has the weights of the others
+    assert ready("doctor").returncode == 0
+    assert ready("doctor", "first").returncode == 1
 
 
 def test_a_run_names_all_that_is_missing_and_makes_nothing(cli, photos, tmp_path):

@@ -457,7 +457,7 @@ def test_mirroring_is_an_attribute_of_its_own(ctx: Context) -> None:
 
 
 def test_real_models_segment_inpaint_and_judge_a_photograph(models: Models) -> None:
-    """Without a given mask u2netp finds the object, shift-map removes it, and EfficientNet classifies the result."""
+    """Without a given mask u2netp finds the object, patches replace it, and EfficientNet classifies the result."""
     scene = composite("coffee", "grass", blob(128, 128, 45, 38))
     truth = np.asarray(scene.extras["mask.png"]) > 127
     memo = Memo()

@@ -279,7 +279,7 @@ class LayoutToImage(ReadsPrompts, Protocol):
 
 
 class Filled(NamedTuple):
-    """A picture with its hole filled, and the method that filled it (`shift_map`, or a fallback's name)."""
+    """A picture with its hole filled, and the method that filled it (`patches`, or a fallback's name)."""
 
     image: Pixels
     method: str

@@ -149,6 +149,7 @@ class Entry(StrictModel):
         uses: aliases of the models that the loader is given.
         licence: of the weights, SPDX.
         size: bytes to download, 0 for none.
+        optional: whether `variorum doctor` fetches and asks for it only by name, as no shipped recipe uses it.
         vram: GiB of GPU memory wanted; 0 means that it runs well on a CPU.
         dtype: floating-point type of the computation.
         source: paper or page that the model comes from.
@@ -165,6 +166,7 @@ class Entry(StrictModel):
     uses: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     licence: Line
     size: int = Field(default=0, ge=0, lt=2**60)
+    optional: bool = False
     vram: float = Field(default=0, ge=0, allow_inf_nan=False)
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     source: Line

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from variorum.generators.editing import framing, plates
-from variorum.generators.editing.pool import pool_positions
+from variorum.generators.editing.pool import pool_order
 
 SIDE = 128
 
@@ -28,15 +28,12 @@ def test_a_hole_is_wider_than_the_mask_and_reaches_below_it() -> None:
     assert not plates.hole(np.zeros_like(mask)).any()
 
 
-@given(st.integers(1, 5000), st.integers(2, 64))
-def test_a_pool_is_spread_evenly_and_lies_inside(size: int, wanted: int) -> None:
-    found = pool_positions(size, wanted)
-    assert len(set(found)) == len(found) == min(size, wanted)
-    assert found[0] >= 0
-    assert found[-1] < size
-    if len(found) > 1:
-        gaps = np.diff(found)
-        assert gaps.max() - gaps.min() <= 1
+@given(st.integers(1, 5000), st.integers(2, 64), st.integers(0, 2**63 - 1))
+def test_a_larger_pool_has_the_smaller_one_in_it(size: int, most: int, seed: int) -> None:
+    found = pool_order(size, seed, most)
+    assert len(set(found)) == len(found) == min(size, most)
+    assert set(found) <= set(range(size))
+    assert pool_order(size, seed, 2 * most)[:most] == found
 
 
 def test_what_is_kept_isn_t_computed_again_and_the_rest_comes_in_one_batch() -> None:

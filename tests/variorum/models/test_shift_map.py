@@ -12,7 +12,7 @@ from variorum.models.loaders import shift_map
 
 
 def fill(table, image, hole):
-    return table.get("inpainter")([image], [hole], [0])[0]
+    return table.get("inpainter_shift_map")([image], [hole], [0])[0]
 
 
 @pytest.mark.parametrize(("share", "method"), [(0.0, "none"), (0.05, "shift_map"), (0.6, "push_pull")])

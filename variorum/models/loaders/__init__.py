@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from variorum.models.loaders.class_conditional import CLASS_DIFFUSION, FOLDED_UNET
 from variorum.models.loaders.classifiers import GREY_CNN, IMAGE_CLASSIFICATION
+from variorum.models.loaders.clip_tower import CLIP_TOWER
 from variorum.models.loaders.denoisers import LATENT_DENOISER, PIXEL_DENOISER, TINY_AUTOENCODER
 from variorum.models.loaders.detection import DETECTION
 from variorum.models.loaders.efficientnet_lite import EFFICIENTNET_LITE
 from variorum.models.loaders.embeddings import IMAGE_EMBEDDING, PERCEPTUAL
 from variorum.models.loaders.loader import Loader
+from variorum.models.loaders.patch_completion import PATCH_COMPLETION
 from variorum.models.loaders.segmenters import SAM, U2NET
 from variorum.models.loaders.shift_map import SHIFT_MAP
 from variorum.models.loaders.stable_diffusion import CONTROL_NETWORK, DIFFUSION, SAFETY_CHECKER
@@ -19,6 +21,7 @@ from variorum.schemas.errors import ModelUnavailable
 
 LOADERS: Mapping[str, Loader] = {
     "class_diffusion": CLASS_DIFFUSION,
+    "clip_tower": CLIP_TOWER,
     "control_network": CONTROL_NETWORK,
     "detection": DETECTION,
     "diffusion": DIFFUSION,
@@ -28,6 +31,7 @@ LOADERS: Mapping[str, Loader] = {
     "image_classification": IMAGE_CLASSIFICATION,
     "image_embedding": IMAGE_EMBEDDING,
     "latent_denoiser": LATENT_DENOISER,
+    "patch_completion": PATCH_COMPLETION,
     "perceptual": PERCEPTUAL,
     "pixel_denoiser": PIXEL_DENOISER,
     "safety_checker": SAFETY_CHECKER,
