@@ -5,6 +5,9 @@ has the foreign pictures on one side, beyond the errors of the losses. It never 
 labels: it tells which large losses are foreign pictures, but can't replace the loss. Unlike LSA, a sample's side comes
 from a hyperplane fitted without its loss or that of a copy, because with few samples a hyperplane repeats the losses
 that it has seen. So agreement with the losses is evidence here, however close.
+
+It is evidence only that a hyperplane separates large losses. If these are mostly wrong labels of some classes, it
+separates those classes, and the flag is wrong. So no recipe here acts on it.
 """
 
 from __future__ import annotations
@@ -149,7 +152,7 @@ class Comparison(NamedTuple):
         """The conclusion for the card."""
         if self.informs:
             return "the hyperplane parts the large losses"
-        return "no evidence of foreign pictures: the hyperplane doesn't follow the losses, nothing is flagged"
+        return "the hyperplane doesn't follow the losses: it can't say which of them are foreign pictures"
 
 
 def compare(foreign: Bools, large: Bools) -> Comparison:

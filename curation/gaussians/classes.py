@@ -137,3 +137,13 @@ def squared_distances(block: Floats, gaussians: ClassGaussians) -> Floats:
     distances = np.full((len(block), len(gaussians.counts)), np.inf)
     distances[:, present] = np.maximum(squared, 0)
     return distances
+
+
+def two_least(distances: Floats) -> tuple[Ints, Floats, Floats]:
+    """Class with the least of the distances `[n, K]`, that distance, and how much the second least exceeds it.
+
+    The excess is infinite with a single class; a class with an infinite distance counts as none.
+    """
+    nearest = distances.argmin(axis=1)
+    two = np.sort(np.column_stack([distances, np.full(len(distances), np.inf)]), axis=1)[:, :2]
+    return nearest, two[:, 0], two[:, 1] - two[:, 0]

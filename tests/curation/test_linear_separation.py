@@ -144,7 +144,7 @@ def test_fewer_samples_than_features_are_warned_of_and_random_losses_are_not_rep
     found = scored(LinearSeparation(), copies)
     card = LinearSeparation().figures(found, CTX)
     assert card["warning"].startswith("fewer samples than features")
-    assert card["finding"].startswith("no evidence of foreign pictures")
+    assert card["finding"].startswith("the hyperplane doesn't follow the losses")
     assert not found["flag"].any()
     assert (
         scores(LinearSeparation(), table)["flag"].sum() >= 0.5 * large.sum()
@@ -205,7 +205,7 @@ def test_without_foreign_pictures_nothing_is_flagged(flips):
     assert not found["flag"].any()
     assert set(found["kind"]) == {""}
     assert np.isnan(found["score"]).all()
-    assert LinearSeparation().figures(found, CTX)["finding"].startswith("no evidence of foreign pictures")
+    assert LinearSeparation().figures(found, CTX)["finding"].startswith("the hyperplane doesn't follow the losses")
     if flips:
         assert roc_auc_score(wrong, found["z_posterior"]) >= 0.9  # the posterior of the losses is still given
 
