@@ -165,6 +165,8 @@ def best_strength(x: Reals, y: Ints, k: int, fold: Ints, rng: np.random.Generato
     Wrong labels count against a head that memorises, as no head has seen the labels that it is measured by. Arguments
     as for `out_of_fold_logits`.
     """
+    if not len(y):
+        return STRENGTHS[0]
     some = same_share(y, CHOSEN_ON, rng)
     x, y, fold = x[some], y[some], fold[some]
     losses = []

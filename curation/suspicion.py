@@ -32,7 +32,7 @@ BACKED = 0.7
 LEVELS = (0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Resemblances up to which candidates are counted."""
 LEAST_COUNTED = 0.1
-"""The counted share of the pictures is taken to be at least this."""
+"""With a smaller share of counted pictures, the number of faults can't be told. The share is taken to be this then."""
 SLOPE = 1.7
 """How much the log odds of a fault rise with the score."""
 RARE = 0.005
@@ -45,10 +45,15 @@ class Suspicion(Detector):
     gives: ClassVar[Mapping[str, str]] = column_kinds(numbers="score chance", flags="flag")
     needs_labels: ClassVar[bool] = True
 
-    per_fault: float = Field(default=0.9, gt=0)
-    """Questions for each fault that is expected."""
+    per_fault: float = Field(default=1.3, gt=0)
+    """Questions for each fault that is expected, as long as they are few."""
+    per_fault_of_many: float = Field(default=0.9, gt=0)
+    """Questions for each fault that is expected, where that is more than the share `few` of the pictures."""
+    few: float = Field(default=0.12, ge=0, le=1)
+    """Share of the pictures up to which questions are few."""
     least: float = Field(default=0.015, ge=0, le=1)
-    """At least this share of the pictures is flagged, also if no fault is expected."""
+    """At least this share of the pictures is flagged, also if no fault is expected; twice as many if that can't be
+    told."""
     most: float = Field(default=0.5, gt=0, le=1)
     """At most this share of the pictures is flagged."""
 
@@ -73,10 +78,11 @@ class Suspicion(Detector):
         )
         judged = ~np.isnan(score)
         expected = self.expected(table, judged)
+        asked = self.questions(expected, int(judged.sum()), agreed_on(table, judged))
         return {
             "score": score,
             "chance": chances(score, max(expected, RARE * judged.sum())),
-            "flag": highest(score, self.questions(expected, int(judged.sum())), id_ranks(table)),
+            "flag": highest(score, asked, id_ranks(table)),
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -91,20 +97,34 @@ class Suspicion(Detector):
             "expected_faults": expected,
             "flagged": int(flag.sum()),
             "most_flagged_classes": most_flagged(table, flag, judged=judged),
-            "findings": findings(expected, int(flag.sum()), int(judged.sum())),
+            "share_agreed_on": round(agreed_on(table, judged), 4),
+            "findings": findings(expected, int(flag.sum()), int(judged.sum()), agreed_on(table, judged)),
         }
 
     def expected(self, table: Table, judged: Bools) -> float:
         """Expected number of faults: wrong labels, and pictures that are likely foreign."""
-        candidate = judged & table["new_label.candidate"] & (table["new_label.votes_for_proposed"] >= BACKED)
-        agreed = judged & table["new_label.agreed"] & (table["new_label.votes_for_given"] >= BACKED)
-        counted, total = int((candidate | agreed).sum()), int(judged.sum())
-        wrong = wrong_labels(table["new_label.resemblance"][candidate], counted, total)
-        return min(wrong + int((table["out_of_distribution.likely"] & judged).sum()), float(total))
+        candidate, _ = backed(table, judged)
+        wrong = wrong_labels(table["new_label.resemblance"][candidate], agreed_on(table, judged))
+        return min(wrong + int((table["out_of_distribution.likely"] & judged).sum()), float(judged.sum()))
 
-    def questions(self, expected: float, judged: int) -> int:
-        """Number of pictures to flag."""
-        return min(max(round(self.per_fault * expected), int(self.least * judged)), int(self.most * judged))
+    def questions(self, expected: float, judged: int, counted: float) -> int:
+        """Number of pictures to flag, given the expected faults, the judged pictures, and the share counted of them."""
+        least = self.least if counted >= LEAST_COUNTED else 2 * self.least
+        wanted = min(self.per_fault * expected, max(self.per_fault_of_many * expected, self.few * judged))
+        return min(max(round(wanted), int(least * judged)), int(self.most * judged))
+
+
+def backed(table: Table, judged: Bools) -> tuple[Bools, Bools]:
+    """Pictures `[N]` of another class, and of the given one, by all readings and most neighbours."""
+    other = table["new_label.candidate"] & (table["new_label.votes_for_proposed"] >= BACKED)
+    given = table["new_label.agreed"] & (table["new_label.votes_for_given"] >= BACKED)
+    return judged & other, judged & given
+
+
+def agreed_on(table: Table, judged: Bools) -> float:
+    """Share of the judged pictures on whose class the readings and most neighbours agree."""
+    other, given = backed(table, judged)
+    return float((other | given).sum() / max(judged.sum(), 1))
 
 
 def suspicion(
@@ -132,7 +152,7 @@ def suspicion(
     return np.asarray(-np.log(p) - unsupported / 4 + foreign - weight * far)
 
 
-def wrong_labels(resemblance: Reals, counted: int, total: int) -> float:
+def wrong_labels(resemblance: Reals, counted: float) -> float:
     """Expected number of wrong labels, from the candidates' resemblance to their given class.
 
     If m of them have wrong labels, m times the level are expected up to any level, besides hard pictures. So the count
@@ -142,13 +162,12 @@ def wrong_labels(resemblance: Reals, counted: int, total: int) -> float:
 
     Args:
         resemblance: `[M]` of the candidates, in (0, 1].
-        counted: number of pictures with such a class, the given one or another.
-        total: number of pictures.
+        counted: share of the pictures with such a class, the given one or another.
     """
     if not len(resemblance):
         return 0.0
     found = min(float((resemblance <= level).sum()) / level for level in LEVELS)
-    return found / max(counted / total, LEAST_COUNTED)
+    return found / max(counted, LEAST_COUNTED)
 
 
 def chances(score: Reals, expected: float) -> Floats:
@@ -185,8 +204,13 @@ def highest(score: Reals, count: int, ties: Ints) -> Bools:
     return chosen & ~np.isnan(score)
 
 
-def findings(expected: int, flagged: int, judged: int) -> list[Json]:
+def findings(expected: int, flagged: int, judged: int, counted: float) -> list[Json]:
     """Plain sentences about what was found."""
+    if judged and counted < LEAST_COUNTED:
+        return [
+            f"The detectors agree on the class of only {counted:.0%} of the {judged} labelled pictures, too few to "
+            f"tell how many are at fault. The order holds: set curate.review.budget to look at the most suspect."
+        ]
     if not flagged:
         return []
     found = f"About {expected} of {judged} labelled pictures are at fault" if expected else "No fault stands out"

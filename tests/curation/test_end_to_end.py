@@ -106,14 +106,17 @@ def test_a_clean_folder_is_left_alone(tmp_path):
     assert len(doubts) <= 0.05 * len(found)  # the other half are dark by cleanvision's measure, rightly
 
 
-def test_labels_are_corrected(curated):
-    faults, job, manifest, _, _, released = curated
-    changed = {
-        change.origin: change.after for change in diff(manifest, released, job.store) if change.kind == "relabelled"
-    }
-    flips = {name: right for name, right in faults.flips.items() if name in changed}
-    assert len(flips) >= 0.7 * len(faults.flips)
-    assert sum(changed[name] == (right,) for name, right in flips.items()) >= 0.95 * len(flips)
+def test_only_labels_that_are_nearly_certain_to_be_wrong_are_changed(run):
+    changed, right = 0, 0
+    for seed in (0, 1):
+        faults, job, manifest, number, ledger = run(seed)
+        released = release(job, manifest, number, ledger)
+        for change in diff(manifest, released, job.store):
+            if change.kind == "relabelled":
+                changed += 1
+                right += change.after == (faults.flips.get(change.origin),)
+    assert changed
+    assert right == changed
 
 
 def test_a_picture_and_its_copy_are_never_both_dropped(tmp_path):
@@ -175,8 +178,10 @@ def test_the_same_again_and_back(curated, tmp_path):
     assert curate(other, again, two) == (number, ledger)
     assert release(other, again, number, ledger, two).digest() == released.digest()
     recipe = job.recipe.dump()
-    policy = {**recipe["curate"][-2], "max_share_per_class": 0.05}
-    strict = Job(Recipe.parse({**recipe, "curate": [*recipe["curate"][:-2], policy]}), job.store)
-    second = release(strict, manifest, *curate(strict, manifest))
+    steps = [step for step in recipe["curate"] if step["name"] not in ("policy", "audit", "review")]
+    rules = next(step["rules"] for step in recipe["curate"] if step["name"] == "policy")
+    policy = {"name": "policy", "rules": rules[:-1]}
+    other_rules = Job(Recipe.parse({**recipe, "curate": [*steps, policy]}), job.store)
+    second = release(other_rules, manifest, *curate(other_rules, manifest))
     assert second.digest() != released.digest()
     assert rollback(manifest, job.store).digest() == released.digest()

@@ -151,6 +151,11 @@ def test_no_pictures():
     assert ALONE.figures(found, CTX) == {"judged": 0}
 
 
+def test_no_usable_embedding():
+    found = scores(Probabilities(grouped=False), edition(np.full((4, 3), np.nan), np.array([0, 0, 1, 1])))
+    assert np.isnan(found["self_confidence"]).all()
+
+
 def test_the_needs_follow_the_groups():
     assert Probabilities().needs() == ("features", "duplicates")
     assert ALONE.needs() == ("features",)

@@ -107,18 +107,18 @@ def test_the_score_is_finite_unless_not_judged_and_falls_with_each_reading(rows,
 def test_the_estimate_is_at_most_any_count(seed, wrong, hard):
     rng = np.random.default_rng(seed)
     resemblance = 1 - np.concatenate([rng.random(wrong), rng.random(hard) ** 8])
-    found = wrong_labels(resemblance, 1000, 1000)
+    found = wrong_labels(resemblance, 1)
     assert 0 <= found <= wrong + hard
     assert all(found <= (resemblance <= level).sum() / level for level in LEVELS)
-    assert wrong_labels(resemblance, 500, 1000) == pytest.approx(2 * found)
-    assert wrong_labels(resemblance, 0, 1000) == pytest.approx(10 * found)
+    assert wrong_labels(resemblance, 0.5) == pytest.approx(2 * found)
+    assert wrong_labels(resemblance, 0) == pytest.approx(10 * found)
 
 
 def test_wrong_labels_are_told_from_hard_pictures():
     rng = np.random.default_rng(0)
-    found = [wrong_labels(1 - np.r_[rng.random(100), rng.random(200) ** 30], 1, 1) for _ in range(50)]
+    found = [wrong_labels(1 - np.r_[rng.random(100), rng.random(200) ** 30], 1) for _ in range(50)]
     assert 75 < np.mean(found) < 125
-    assert np.mean([wrong_labels(1 - rng.random(200) ** 30, 1, 1) for _ in range(50)]) < 10
+    assert np.mean([wrong_labels(1 - rng.random(200) ** 30, 1) for _ in range(50)]) < 10
 
 
 @given(st.lists(st.floats(-5, 20) | st.just(np.nan), max_size=50), st.floats(0, 60))
@@ -141,10 +141,25 @@ def test_equal_scores_are_ordered_by_id_and_the_unjudged_left_out():
 
 @pytest.mark.parametrize(
     ("expected", "judged", "asked"),
-    [(0, 1000, 15), (0, 60, 0), (3, 1000, 15), (20, 1000, 18), (400, 1000, 360), (700, 1000, 500), (2, 3, 1)],
+    [
+        (0, 1000, 15),
+        (0, 60, 0),
+        (3, 1000, 15),
+        (20, 1000, 26),
+        (100, 1000, 120),
+        (120, 1000, 120),
+        (400, 1000, 360),
+        (700, 1000, 500),
+        (2, 3, 1),
+    ],
 )
 def test_about_as_many_questions_as_faults(expected, judged, asked):
-    assert Suspicion().questions(expected, judged) == asked
+    assert Suspicion().questions(expected, judged, counted=0.5) == asked
+
+
+def test_more_is_asked_where_the_number_of_faults_cannot_be_told():
+    assert Suspicion().questions(0, 1000, counted=0.05) == 30
+    assert "agree on the class of only 5% of the 1000 labelled pictures" in findings(0, 30, 1000, 0.05)[0]
 
 
 def test_likely_foreign_pictures_are_expected_faults_and_come_first():
@@ -155,7 +170,7 @@ def test_likely_foreign_pictures_are_expected_faults_and_come_first():
     plain = table.drop_columns([name for name in table.column_names if name.startswith(names)])
     found = scored(Suspicion(), read(with_columns(plain, {"probabilities.self_confidence": confidence}), foreign))
     assert found["flag"][foreign].mean() >= 0.9
-    assert found["flag"].sum() < 1.2 * foreign.sum()
+    assert found["flag"].sum() < 1.4 * foreign.sum()
     assert average_precision_score(foreign, found["score"]) > 0.99
 
 
@@ -184,7 +199,7 @@ def test_few_rows_few_classes_and_no_labels(labels):
     found = scored(step, read(edition(np.zeros((n, 2)), y, columns)))
     judged = int((y >= 0).sum())
     assert int((~np.isnan(found["score"])).sum()) == judged
-    assert found["flag"].sum() == int(0.015 * judged)
+    assert found["flag"].sum() in (int(0.015 * judged), int(0.03 * judged))
     figures = step.figures(found, CTX)
     assert figures["judged"] == judged
     assert set(step.gives) == {
@@ -193,9 +208,9 @@ def test_few_rows_few_classes_and_no_labels(labels):
 
 
 def test_what_is_found_in_words():
-    assert findings(0, 0, 40) == []
-    assert findings(0, 15, 1000) == ["No fault stands out; the 15 most suspect are worth a question."]
-    assert findings(0, 1, 70) == ["No fault stands out; the most suspect is worth a question."]
-    assert findings(90, 90, 1000) == [
+    assert findings(0, 0, 40, 1) == []
+    assert findings(0, 15, 1000, 1) == ["No fault stands out; the 15 most suspect are worth a question."]
+    assert findings(0, 1, 70, 1) == ["No fault stands out; the most suspect is worth a question."]
+    assert findings(90, 90, 1000, 1) == [
         "About 90 of 1000 labelled pictures are at fault; the 90 most suspect are worth a question."
     ]
