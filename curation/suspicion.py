@@ -64,7 +64,8 @@ class Suspicion(Detector):
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """Columns `score`, `chance` in [0, 1] that the label or the picture is at fault, and `flag`.
 
-        A picture without a label or a usable embedding gets NaN and False.
+        A picture without a label or a usable embedding gets NaN and False. One whose new label is certain isn't
+        flagged.
         """
         foreign = table["out_of_distribution.likely"]
         _, classes = table.labels()
@@ -78,11 +79,12 @@ class Suspicion(Detector):
         )
         judged = ~np.isnan(score)
         expected = self.expected(table, judged)
-        asked = self.questions(expected, int(judged.sum()), agreed_on(table, judged))
+        certain = table["new_label.certain"]
+        asked = self.questions(expected, int(certain.sum()), int(judged.sum()), agreed_on(table, judged))
         return {
             "score": score,
             "chance": chances(score, max(expected, RARE * judged.sum())),
-            "flag": highest(score, asked, id_ranks(table)),
+            "flag": highest(np.where(certain, np.nan, score), asked, id_ranks(table)),
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -107,10 +109,18 @@ class Suspicion(Detector):
         wrong = wrong_labels(table["new_label.resemblance"][candidate], agreed_on(table, judged))
         return min(wrong + int((table["out_of_distribution.likely"] & judged).sum()), float(judged.sum()))
 
-    def questions(self, expected: float, judged: int, counted: float) -> int:
-        """Number of pictures to flag, given the expected faults, the judged pictures, and the share counted of them."""
+    def questions(self, expected: float, certain: int, judged: int, counted: float) -> int:
+        """Number of pictures to flag.
+
+        Args:
+            expected: faults, those included whose new label is certain.
+            certain: number of those; nobody needs to be asked about them.
+            judged: number of pictures.
+            counted: share of them that the readings agree on.
+        """
         least = self.least if counted >= LEAST_COUNTED else 2 * self.least
-        wanted = min(self.per_fault * expected, max(self.per_fault_of_many * expected, self.few * judged))
+        many = self.per_fault_of_many * (expected - certain)
+        wanted = min(self.per_fault * expected, max(many, self.few * judged))
         return min(max(round(wanted), int(least * judged)), int(self.most * judged))
 
 

@@ -32,6 +32,7 @@ def run(tmp_path_factory):
             what = load_recipe(
                 "curate_folder",
                 [
+                    f"curate.review.budget={2 * len(faults.flips) + 2 * len(faults.foreign)}",
                     "source.name=image_folder",
                     f"source.path={folder / 'photos'}",
                     "samples_per_shard=64",
@@ -81,13 +82,18 @@ def test_injected_faults_are_found(run, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_clean_pictures_are_left_alone(run, seed):
-    faults, job, manifest, _, ledger = run(seed)
+def test_without_a_budget_few_are_asked_about(run, seed):
+    faults, job, manifest, _, _ = run(seed)
+    recipe = job.recipe.dump()
+    steps = [step for step in recipe["curate"] if step["name"] != "review"]
+    _, ledger = curate(Job(Recipe.parse({**recipe, "curate": steps}), job.store), manifest)
     found = verdicts(manifest, ledger, job.store)
     faulty = {*faults.flips, *faults.foreign, *faults.damage, *faults.copies, *faults.copies.values()}
     clean = found.keys() - faulty
-    assert share(found, clean, "drop", "relabel") <= 0.02
-    assert share(found, clean, "review") <= 0.15
+    assert share(found, clean, "drop", "relabel") <= 0.01
+    assert share(found, clean, "review") <= 0.06
+    assert share(found, found, "review") <= 0.15
+    assert share(found, faults.flips, "relabel", "review", "drop") >= 0.8
 
 
 def test_a_clean_folder_is_left_alone(tmp_path):
@@ -101,9 +107,8 @@ def test_a_clean_folder_is_left_alone(tmp_path):
     _, ledger = curate(job, manifest)
     found = verdicts(manifest, ledger, job.store)
     assert share(found, found, "drop", "relabel") <= 0.01
-    assert share(found, found, "review") <= 0.09
     doubts = [reason for action, reason in found.values() if action == "review" and reason != "poor_quality"]
-    assert len(doubts) <= 0.05 * len(found)  # the other half are dark by cleanvision's measure, rightly
+    assert len(doubts) <= 0.03 * len(found)  # the others are dark by half of cleanvision's measure, rightly
 
 
 def test_only_labels_that_are_nearly_certain_to_be_wrong_are_changed(run):

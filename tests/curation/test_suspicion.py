@@ -154,11 +154,22 @@ def test_equal_scores_are_ordered_by_id_and_the_unjudged_left_out():
     ],
 )
 def test_about_as_many_questions_as_faults(expected, judged, asked):
-    assert Suspicion().questions(expected, judged, counted=0.5) == asked
+    assert Suspicion().questions(expected, 0, judged, counted=0.5) == asked
 
 
 def test_more_is_asked_where_the_number_of_faults_cannot_be_told():
-    assert Suspicion().questions(0, 1000, counted=0.05) == 30
+    assert Suspicion().questions(0, 0, 1000, counted=0.05) == 30
+
+
+def test_nobody_is_asked_about_what_is_certain():
+    assert Suspicion().questions(60, 40, 1000, counted=0.5) == 78
+    assert Suspicion().questions(400, 100, 1000, counted=0.5) == 270
+    found = scored(Suspicion(), clusters(2, 0.2, spread=0.8)[0])
+    assert found["new_label.certain"].any()
+    assert not (found["flag"] & found["new_label.certain"]).any()
+
+
+def test_the_number_of_faults_may_be_unknown():
     assert "agree on the class of only 5% of the 1000 labelled pictures" in findings(0, 30, 1000, 0.05)[0]
 
 
