@@ -53,8 +53,9 @@ class NewLabel(Detector):
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """The columns of `Readings`, `certain`, `likely`, and `score`: one minus the resemblance, 0 for no candidate.
 
-        `certain` labels can be changed without asking, `likely` ones are proposed to people. Nobody is certain, or
-        likely, if fewer are than `fewest(judged)`. `proposed` is -1 and `resemblance` is NaN without a candidate; all
+        `certain` labels can be changed without asking, `likely` ones are proposed to people. If fewer than
+        `fewest(judged)` are nearly certain, none is `certain` and they are `likely`; others are `likely` only if there
+        are as many of them. `proposed` is -1 and `resemblance` is NaN without a candidate; all
         but the flags are NaN or -1 for pictures that a reading doesn't judge.
         """
         y, classes = table.labels()
@@ -74,7 +75,7 @@ class NewLabel(Detector):
             "proposed": np.where(found.candidate, np.append(classes, -1)[found.proposed], -1),
             "score": np.where(judged, np.where(found.candidate, 1 - found.resemblance, 0.0), np.nan),
             "certain": certain,
-            "likely": probable & (probable.sum() >= least) & ~certain,
+            "likely": (clear | (probable & (probable.sum() >= least))) & ~certain,
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -188,7 +189,7 @@ def log_odds(p: Reals, rows: Ints, i: int, j: int) -> Floats:
 
 
 def verdicts(y: Ints, found: Readings) -> tuple[Bools, Bools]:
-    """Masks `[N]` of the labels that are near certain, and likely, to be wrong, however few they are.
+    """Masks `[N]` of the labels that are nearly certain, and likely, to be wrong, however few they are.
 
     Both need few votes for the given label. Near certain needs a low resemblance and most of the votes for the proposed
     label; likely allows more of it, but no pair of near classes, in which hard pictures and wrong labels look alike.
@@ -215,7 +216,7 @@ def near(y: Ints, proposed: Ints) -> Bools:
 
 
 def fewest(judged: int) -> int:
-    """How many labels must be near certain, or likely, to be wrong before any of them counts."""
+    """How many labels must be nearly certain, or likely, to be wrong before any of them counts."""
     return max(FEWEST, int(np.ceil(LEAST_SHARE * judged - 1e-9)))
 
 
@@ -236,17 +237,18 @@ def findings(figures: Mapping[str, Any]) -> list[Json]:
     if certain := figures["certain"]:
         middle, (least, most) = figures["wrong_new_labels_expected"], figures["wrong_new_labels_interval"]
         found.append(
-            f"{certain} labels are near certain to be wrong. If all are changed, about {middle:g} of the new ones are "
-            f"expected to be wrong (95 % interval {least:g} to {most:g}). This rests on other sets than yours, where "
+            f"{certain:,} labels are nearly certain to be wrong. If all are changed, about {middle:g} of the new ones "
+            f"are expected to be wrong (95 % interval {least:g} to {most:g}). This rests on other sets than yours, where "
             f"{WRONG} of {TRIED} were."
         )
     elif clear := figures["near_certain"]:
         found.append(
-            f"{clear} {'labels are' if clear > 1 else 'label is'} near certain to be wrong, too few to act on "
-            f"({figures['needed_to_act']} would be needed); {'they are' if clear > 1 else 'it is'} proposed to people."
+            f"{clear} {'labels are' if clear > 1 else 'label is'} nearly certain to be wrong, too few to act on "
+            f"({figures['needed_to_act']} would be needed); people are asked."
         )
     if likely := figures["likely"]:
-        found.append(f"{likely} labels are likely to be wrong; a new one is proposed to people for each.")
+        verb = "labels are" if likely > 1 else "label is"
+        found.append(f"{likely:,} {verb} likely to be wrong; people are shown a new one for each.")
     return found
 
 

@@ -218,13 +218,17 @@ def findings(expected: int, flagged: int, judged: int, counted: float) -> list[J
     """Plain sentences about what was found."""
     if judged and counted < LEAST_COUNTED:
         return [
-            f"The detectors agree on the class of only {counted:.0%} of the {judged} labelled pictures, too few to "
+            f"The detectors agree on the class of only {counted:.0%} of the {judged:,} labelled pictures, too few to "
             f"tell how many are at fault. The order holds: set curate.review.budget to look at the most suspect."
         ]
     if not flagged:
         return []
-    found = f"About {expected} of {judged} labelled pictures are at fault" if expected else "No fault stands out"
+    found = (
+        f"About {expected:,} of {judged:,} labelled pictures are expected to be at fault"
+        if expected
+        else "No fault stands out"
+    )
     asked = (
-        f"the {flagged} most suspect are worth a question" if flagged > 1 else "the most suspect is worth a question"
+        f"the {flagged:,} most suspect are worth a question" if flagged > 1 else "the most suspect is worth a question"
     )
     return [f"{found}; {asked}."]

@@ -164,15 +164,17 @@ def test_enough_labels_are_certain_and_fewer_are_proposed():
     assert (figures["near_certain"], figures["certain"], figures["needed_to_act"]) == (9, 9, 8)
     middle, (least, most) = figures["wrong_new_labels_expected"], figures["wrong_new_labels_interval"]
     assert figures["findings"] == [
-        f"9 labels are near certain to be wrong. If all are changed, about {middle:g} of the new ones are expected to "
-        f"be wrong (95 % interval {least:g} to {most:g}). This rests on other sets than yours, where {WRONG} of "
+        f"9 labels are nearly certain to be wrong. If all are changed, about {middle:g} of the new ones are expected "
+        f"to be wrong (95 % interval {least:g} to {most:g}). This rests on other sets than yours, where {WRONG} of "
         f"{TRIED} were."
     ]
     few = scored(step, arrange(300, 8))
     assert not few["certain"].any()
     assert few["candidate"].sum() == 8
+    assert np.flatnonzero(few["likely"]).tolist() == list(range(8))  # a question each, in place of a change
     assert step.figures(few, CTX)["findings"] == [
-        "8 labels are near certain to be wrong, too few to act on (9 would be needed); they are proposed to people."
+        "8 labels are nearly certain to be wrong, too few to act on (9 would be needed); people are asked.",
+        "8 labels are likely to be wrong; people are shown a new one for each.",
     ]
 
 

@@ -170,7 +170,7 @@ def test_nobody_is_asked_about_what_is_certain():
 
 
 def test_the_number_of_faults_may_be_unknown():
-    assert "agree on the class of only 5% of the 1000 labelled pictures" in findings(0, 30, 1000, 0.05)[0]
+    assert "agree on the class of only 5% of the 1,000 labelled pictures" in findings(0, 30, 1000, 0.05)[0]
 
 
 def test_likely_foreign_pictures_are_expected_faults_and_come_first():
@@ -223,5 +223,5 @@ def test_what_is_found_in_words():
     assert findings(0, 15, 1000, 1) == ["No fault stands out; the 15 most suspect are worth a question."]
     assert findings(0, 1, 70, 1) == ["No fault stands out; the most suspect is worth a question."]
     assert findings(90, 90, 1000, 1) == [
-        "About 90 of 1000 labelled pictures are at fault; the 90 most suspect are worth a question."
+        "About 90 of 1,000 labelled pictures are expected to be at fault; the 90 most suspect are worth a question."
     ]
