@@ -238,8 +238,8 @@ def findings(figures: Mapping[str, Any]) -> list[Json]:
         middle, (least, most) = figures["wrong_new_labels_expected"], figures["wrong_new_labels_interval"]
         found.append(
             f"{certain:,} labels are nearly certain to be wrong. If all are changed, about {middle:g} of the new ones "
-            f"are expected to be wrong (95 % interval {least:g} to {most:g}). This rests on other sets than yours, where "
-            f"{WRONG} of {TRIED} were."
+            f"are expected to be wrong (95 % interval {least:g} to {most:g}). This rests on other sets than yours, "
+            f"where {WRONG} of {TRIED} were."
         )
     elif clear := figures["near_certain"]:
         found.append(
