@@ -101,18 +101,18 @@ def outcome_of(
     return Outcome(dropped, new, np.array(queue, np.int64), table["suspicion.score"] if ranks else None)
 
 
-def judged(name: str, made: PlantedSet, seed: int, folder: Path) -> dict[str, Any]:
+def judged(name: str, made: PlantedSet, seed: int, folder: Path, settings: list[str]) -> dict[str, Any]:
     """The figures of one set: of the recipe, and of its peers."""
     started = time.process_time()
     if not (folder / "truth.csv").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write(name, made, seed, folder)
-    job, manifest, number, ledger = curated(folder, [])
+    job, manifest, number, ledger = curated(folder, settings)
     table = columns(job, manifest, ledger)
     truth, classes = truth_of(folder, table)
     outcome = budgeted = outcome_of(job, manifest, number, ledger, table, classes)
     if truth.budget and any(step.component_name() == "review" for step in job.recipe.curate):
-        again = curated(folder, [f"curate.review.budget={truth.budget}"])
+        again = curated(folder, [*settings, f"curate.review.budget={truth.budget}"])
         budgeted = outcome_of(*again, table, classes)
     took = time.process_time() - started
     peers = datalab(truth, table["features.embedding"], truth.given, table["probabilities.p"])
@@ -236,6 +236,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a short choice of sets")
     parser.add_argument("--photographs", type=Path, help="a folder of ImageNet's photographs, for one set more")
     parser.add_argument("--store", type=Path, help="keep sets and measurements here, and use those that are here")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the recipe, as for variorum")
     parser.add_argument("--markdown", action="store_true", help="print a table in place of JSON")
     parser.add_argument("--from", dest="done", type=Path, nargs="+", help="print these reports as one, measure nothing")
     options = parser.parse_args()
@@ -253,7 +254,7 @@ def main() -> None:
             for seed in [0, 1] if options.tune else options.seeds:
                 for name in chosen:
                     try:
-                        found.append(judged(name, known[name], seed, store / f"{name}_{seed}"))
+                        found.append(judged(name, known[name], seed, store / f"{name}_{seed}", options.set))
                     except NotInstalled as error:
                         left_out[name] = str(error)
         if not found:

@@ -7,9 +7,9 @@ it is. Therefore unflagged pictures are drawn too, at random with known chances,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -26,8 +26,30 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.verdict import Verdict
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from variorum.arrays import Floats
     from variorum.schemas.table import Table
+
+PIECE = 1 << 16
+"""Texts that are Python objects at a time."""
+
+
+class Texts(Sequence[str]):
+    """A column of texts, made Python objects a few at a time."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.column[place].as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self.column), PIECE):
+            yield from self.column.slice(start, PIECE).to_pylist()
 
 
 class Audit(Decider):
@@ -147,9 +169,13 @@ class Audit(Decider):
         }
 
     def _population(self, table: Table) -> Population:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         y, _ = table.labels()
-        meant = ~np.isin(table["variant"].astype(str), self.leave_out)
-        rows = np.flatnonzero(meant & (y >= 0))
+        variant = pc.fill_null(table.column("variant"), "")
+        left_out = pc.is_in(variant, value_set=pa.array(self.leave_out, pa.string())).to_numpy()
+        rows = np.flatnonzero(~left_out & (y >= 0))
         flagged = np.zeros(len(table), bool)
         for name in self.flags:
             column = table[name]
@@ -157,8 +183,10 @@ class Audit(Decider):
                 raise RecipeError(f"curate.audit.flags: {name} holds {column.dtype}, not true and false")
             flagged |= column
         values = table[self.strata][rows].astype(str) if self.strata else None
-        action = table["verdict.action"][rows]
-        fates = np.where(action == "drop", 2, np.where(action == "relabel", 1, 0))
+        dropped, relabelled = (
+            pc.equal(table.column("verdict.action"), action).to_numpy()[rows] for action in ("drop", "relabel")
+        )
+        fates = np.where(dropped, 2, np.where(relabelled, 1, 0))
         stratum, strata = split(flagged[rows], class_tiers(y[rows]), fates, values)
         pictures = np.bincount(stratum, minlength=len(strata))
         drawn = np.zeros(len(strata), np.int64)
@@ -169,8 +197,8 @@ class Audit(Decider):
             mine = group == number
             if total:
                 drawn[mine] = allocate(pictures[mine], total, spread[mine], least[mine])
-        ids = table.column("id").take(rows).to_pylist()
-        return Population(rows, stratum, strata, pictures, drawn, draw_order(ids, stratum, self.seed))
+        order = draw_order(Texts(table.column("id").take(rows)), stratum, self.seed)
+        return Population(rows, stratum, strata, pictures, drawn, order)
 
     def _guesses(self, table: Table) -> Floats:
         guesses = np.nan_to_num(table[self.guesses].astype(np.float64))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from variorum.curation.labels.classes import id_ranks
 from variorum.schemas.component import Context, Decider
 from variorum.schemas.verdict import Verdict
 
@@ -35,7 +36,7 @@ class BottomRanked(Decider):
         if f"gate.{self.gate}" not in table:
             return
         values = table[f"gate.{self.gate}"]
-        order = np.lexsort((table["id"].astype(str), values))
+        order = np.lexsort((id_ranks(table), values))
         ranked = order[~np.isnan(values[order]) & ~np.isin(table["variant"].astype(str)[order], self.leave_out)]
         count = max(1, round(self.share * len(ranked)))
         for row in ranked[:count]:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from variorum.curation.embeddings.rows import normalised, standardised
 from variorum.curation.labels.cells import cell_scores, picture_scores, pictures_with_issues
+from variorum.curation.labels.classes import id_ranks
 from variorum.curation.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -67,7 +68,7 @@ class MultiLabel(Detector):
         worst = {"wrong": score.copy(), "missing": score.copy()}
         x = normalised(table["features.embedding"]) if n else np.zeros((0, 1), np.float32)
         rows = np.flatnonzero(np.array([bool(labels) for labels in given], dtype=bool) & ~np.isnan(x[:, 0]))
-        rows = rows[np.argsort(table["id"][rows], kind="stable")]
+        rows = rows[np.argsort(id_ranks(table)[rows])]
         if len(rows):
             index = {label: place for place, label in enumerate(classes)}
             labels = [sorted({index[label] for label in given[row]}) for row in rows]

@@ -104,24 +104,22 @@ class Policy(Decider):
         table: Table,
     ) -> Iterator[Verdicts]:
         """The verdicts of one rule on the rows that it decides."""
-        value, why, new = found.values[rows], found.held[rows].astype(str), [""] * len(rows)
+        why, new = found.held[rows].astype(str), np.full(len(rows), -1)
         if rule.to:
             index = np.nan_to_num(columns[rule.to][rows], nan=-1).astype(np.int64)  # floats if some are missing
-            other = (index >= 0) & (index != label[rows]) & np.isin(index, list(classes))
-            new = [classes[int(one)] if good else "" for one, good in zip(index, other, strict=True)]
+            new = np.where((index != label[rows]) & np.isin(index, list(classes)), index, -1)
             if rule.action == "relabel":
-                why = np.where((why == "") & ~other, "without_another_label", why)
+                why = np.where((why == "") & (new < 0), "without_another_label", why)
         for reason in dict.fromkeys(why.tolist()):
-            part = np.flatnonzero(why == reason)
             for proposes in (True, False):
-                some = np.array([place for place in part if bool(new[place]) == proposes], np.int64)
-                if len(some):
+                some = (why == reason) & ((new >= 0) == proposes)
+                if some.any():
                     yield table.verdicts(
                         rows[some],
                         "review" if reason else rule.action,
                         f"{rule.reason}_{reason}" if reason else rule.reason,
-                        labels=[new[place] for place in some] if proposes else None,
-                        value=value[some],
+                        labels=[classes[index] for index in new[some].tolist()] if proposes else None,
+                        value=found.values[rows[some]],
                         worth=worth[rows[some]] if reason or rule.action == "review" else math.nan,
                     )
 

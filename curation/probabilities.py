@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.embeddings.rows import normalised, standardised
-from variorum.curation.labels.classes import rare_classes
+from variorum.curation.labels.classes import id_ranks, rare_classes
 from variorum.curation.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -80,7 +80,7 @@ class Probabilities(Detector):
         if n:
             x = normalised(table["features.embedding"])
             rows = np.flatnonzero((y >= 0) & ~np.isnan(x[:, 0]))
-            rows = rows[np.argsort(table["id"][rows], kind="stable")]
+            rows = rows[np.argsort(id_ranks(table)[rows])]
             rng = ctx.rng(self.component_name(), "", "folds")
             usable = np.full(n, -1)
             usable[rows] = y[rows]

@@ -26,7 +26,9 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.verdict import Verdicts
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats, Ints
+    import pyarrow as pa
+
+    from variorum.arrays import Bools, Floats, Ints
     from variorum.schemas.table import Table
 
 ENOUGH = 20
@@ -129,9 +131,9 @@ class Review(Decider):
         }
 
     def _plan(self, table: Table) -> Plan:
-        action = table["verdict.action"].astype(str)
+        action = table.column("verdict.action")
         worth, chance = table["verdict.worth"].astype(np.float64), self._chances(table)
-        asked = action == "review"
+        asked = _are(action, "review")
         wrong = self._answered(table)
         answered = ~np.isnan(wrong)
         known = answered & ~np.isnan(chance)
@@ -142,7 +144,7 @@ class Review(Decider):
             worth = np.where(by_chance, better, worth)
             chance = better
         value = np.where(asked, np.nan_to_num(worth, nan=UNKNOWN), np.nan_to_num(chance, nan=-1))
-        wanted = np.isin(action, ("review", "keep", "note", "audit", "weight")) & ~answered
+        wanted = _are(action, "review", "keep", "note", "audit", "weight") & ~answered
         questions = np.flatnonzero(asked & ~answered)
         chosen = questions
         if self.budget is not None:
@@ -234,6 +236,15 @@ class Plan:
     open: Ints
     answers: int
     calibrated: bool
+
+
+def _are(column: pa.ChunkedArray, *wanted: str) -> Bools:
+    """Which of a column's texts `[N]` are wanted."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.is_in(column, value_set=pa.array(wanted, pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def calibrate(chance: Floats, asked: Floats, wrong: Floats) -> Floats:

@@ -104,10 +104,12 @@ class Suspicion(Detector):
         }
 
     def expected(self, table: Table, judged: Bools) -> float:
-        """Expected number of faults: wrong labels, and pictures that are likely foreign."""
+        """Expected number of faults: wrong labels, and pictures that are likely foreign if some certainly are."""
         candidate, _ = backed(table, judged)
         wrong = wrong_labels(table["new_label.resemblance"][candidate], agreed_on(table, judged))
-        return min(wrong + int((table["out_of_distribution.likely"] & judged).sum()), float(judged.sum()))
+        speaks = table["out_of_distribution.flag"].any()
+        foreign = int((table["out_of_distribution.likely"] & judged).sum()) if speaks else 0
+        return min(wrong + foreign, float(judged.sum()))
 
     def questions(self, expected: float, certain: int, judged: int, counted: float) -> int:
         """Number of pictures to flag.

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from variorum.curation.dynamics.training import Dynamics, train
 from variorum.curation.embeddings.rows import normalised, standardised
-from variorum.curation.labels.classes import spread
+from variorum.curation.labels.classes import id_ranks, spread
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -67,7 +67,7 @@ class TrainingDynamics(Detector):
         x = normalised(table["features.embedding"]) if n else np.zeros((0, 1), np.float32)
         y[np.isnan(x[:, 0])] = -1
         judged = np.flatnonzero(y >= 0)
-        rows = judged[np.argsort(table["id"][judged], kind="stable")] if n else judged
+        rows = judged[np.argsort(id_ranks(table)[judged])]
         inputs, labels = standardised(x[rows], np.ones(len(rows), bool)), y[rows]
         found = columns(self.train(inputs, labels, k, ctx, "head"), labels, elr=self.elr > 0)
         if self.fake_class:

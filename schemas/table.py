@@ -26,13 +26,13 @@ class Table:
                                        origin, licence, digital_source_type, credentials, objects (their number)
 
     Attributes:
-        arrow: all columns, under their full names.
+        arrow: all columns, under their full names: a `pyarrow.Table`, or a `WideTable`, which reads them when asked.
         step: name of the component that reads it; `""` for a table that belongs to nobody.
         references: by name, tables of the pictures that a detector's `references` name.
         said: in a decider's `figures`, its verdicts: a table with the columns of `Verdict`.
     """
 
-    arrow: pa.Table
+    arrow: Any
     step: str = ""
     references: Mapping[str, Table] = field(default_factory=dict)
     said: pa.Table | None = None
@@ -61,7 +61,8 @@ class Table:
             flat = chunks[0] if len(chunks) == 1 else np.concatenate(chunks or [np.empty(0)])
             return flat.reshape(-1, kind.list_size)
         if pa.types.is_string(kind):
-            return np.array([value or "" for value in column.to_pylist()], dtype=object)
+            coded = column.fill_null("").dictionary_encode().combine_chunks()  # one object for equal texts
+            return np.asarray(np.array(coded.dictionary.to_pylist(), dtype=object)[coded.indices.to_numpy()])
         if pa.types.is_boolean(kind):
             return np.asarray(column.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
         if pa.types.is_integer(kind) and not column.null_count:

@@ -146,7 +146,7 @@ def fold_groups(group: Ints, source: Array) -> Ints:
 
     Args:
         group: `[N]` group of copies.
-        source: `[N]` photograph that a picture was made from.
+        source: `[N]` photograph that a picture was made from: its name, or a number that stands for it.
 
     Returns:
         `[N]` in 0..G-1, the connected components of both relations together.
@@ -155,7 +155,8 @@ def fold_groups(group: Ints, source: Array) -> Ints:
     from scipy.sparse.csgraph import connected_components
 
     _, copies = np.unique(group, return_inverse=True)
-    _, roots = np.unique(np.asarray(source, dtype=str), return_inverse=True)
+    names = source if source.dtype.kind == "i" else np.asarray(source, dtype=str)
+    _, roots = np.unique(names, return_inverse=True)
     if not len(copies):
         return np.empty(0, np.int64)
     width = int(copies.max() + roots.max()) + 2

@@ -27,12 +27,15 @@ def dealt_folds(table: Table, y: Array, count: int, rng: np.random.Generator, *,
         rng: deals.
         copies: whether the groups of `duplicates` stay in one fold; variants of one photograph always do.
     """
-    ids, source = table["id"], table["source"]
-    group = table["duplicates.group"] if copies else np.arange(len(ids))
-    whole = fold_groups(group, np.where(source == "", ids, source))
-    order = np.argsort(ids, kind="stable")
+    import pyarrow.compute as pc
+
+    ids, source = table.column("id"), table.column("source")
+    group = table["duplicates.group"] if copies else np.arange(len(table))
+    photograph = pc.if_else(pc.equal(pc.fill_null(source, ""), ""), ids, source)
+    whole = fold_groups(group, photograph.dictionary_encode().combine_chunks().indices.to_numpy())
+    order = pc.sort_indices(ids).to_numpy().astype(np.int64)
     order = order[np.argsort(y[order] < 0, kind="stable")]  # a group's class is that of its first labelled picture
-    fold = np.empty(len(ids), dtype=np.int64)
+    fold = np.empty(len(table), dtype=np.int64)
     fold[order] = deal(y[order], whole[order], count, rng)
     return fold
 

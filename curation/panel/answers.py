@@ -77,9 +77,7 @@ def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[s
         for name in ("wrong", "new_wrong"):
             given = str("" if row.get(name) is None else row[name]).strip().lower()
             if given not in ANSWER:
-                raise SourceError(
-                    f"{where}: {path}, answer {number}: {name} is {given!r}; write 0, 1 or nothing"
-                )
+                raise SourceError(f"{where}: {path}, answer {number}: {name} is {given!r}; write 0, 1 or nothing")
             row[name] = ANSWER[given]
     return rows
 

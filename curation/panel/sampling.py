@@ -96,7 +96,9 @@ def draw_order(ids: Sequence[str], strata: Ints, seed: int) -> Ints:
     With such permanent random numbers (Ohlsson 1995), samples before and after a change of the table overlap as much as
     possible, so answers stay usable.
     """
-    digests = b"".join(hashlib.sha256(f"{seed}/{one}".encode()).digest()[:16] for one in ids)
+    digests = bytearray()
+    for one in ids:
+        digests += hashlib.sha256(f"{seed}/{one}".encode()).digest()[:16]
     keys = np.frombuffer(digests, ">u8").reshape(-1, 2)
     order = np.lexsort((keys[:, 1], keys[:, 0], strata))
     starts = np.searchsorted(strata[order], strata)

@@ -138,6 +138,7 @@ def test_folds_divide_neither_copies_nor_what_one_photograph_became():
     group = np.array([0, 0, 2, 3, 4, 5])
     source = np.array(["p", "q", "q", "r", "s", "s"], dtype=object)
     assert fold_groups(group, source).tolist() == [0, 0, 0, 1, 2, 2]
+    assert fold_groups(group, np.array([7, 3, 3, 0, 9, 9])).tolist() == [0, 0, 0, 1, 2, 2]  # numbers for names
     assert len(fold_groups(np.empty(0, np.int64), np.empty(0, object))) == 0
 
 

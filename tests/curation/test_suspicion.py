@@ -20,7 +20,7 @@ def read(table, foreign=None):
     n = len(table)
     table = scored(NewLabel(), table).arrow
     far = {"p_value": np.full(n, 0.5), "neighbour_p_value": np.full(n, np.nan)}
-    far["likely"] = np.zeros(n, bool) if foreign is None else foreign
+    far["likely"] = far["flag"] = np.zeros(n, bool) if foreign is None else foreign
     return with_columns(table, {f"out_of_distribution.{name}": values for name, values in far.items()})
 
 

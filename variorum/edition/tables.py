@@ -9,13 +9,14 @@ A table that others may have written is checked as `variorum.edition.columns` sa
 
 from __future__ import annotations
 
-import io
+import os
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from variorum.arrays import arrow_column
@@ -30,7 +31,9 @@ from variorum.edition.columns import (
     column_kinds,
     reading,
 )
+from variorum.edition.shards import naming
 from variorum.edition.store import Store
+from variorum.machine.steady import hash_content
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
@@ -38,6 +41,8 @@ from variorum.schemas.sample import BASELINES
 
 KEYS = ("id", "sha256")
 """Columns that identify a row's picture."""
+BLOCK = 1 << 17
+"""Rows of a long table that are read at a time."""
 GROUP = 256
 """Rows in a row group of a table with file contents, so that a release reads only those of one unit."""
 COUNTED = ["source", "variant", "status", "reason", "licence"]
@@ -136,19 +141,63 @@ def read_part(store: Store, info: ShardInfo, pick: Callable[[Any], list[str]]) -
     Raises:
         CorruptShard: it is damaged, or has other columns or another number of rows than it should.
     """
-    import pyarrow.parquet as pq
-
     path = store.path(info, ".parquet")
-    with reading(store, info), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        check_claims(file.metadata, info)
-        schema = file.schema_arrow
-        check_names_once(schema.names)
-        names = pick(schema)
-        if missing := [name for name in names if name not in schema.names]:
-            raise ValueError(f"no column {cut(repr(missing[0]))}")
+    with reading(store, info), _opened(path, info) as file:
+        names = _picked(file.schema_arrow, pick)
         table = file.read(names).select(names)
         table.validate(full=True)  # texts must be UTF-8
         return table
+
+
+@contextmanager
+def _opened(path: Path, info: ShardInfo) -> Iterator[Any]:
+    """A table's file, checked as far as it can be before its columns are read."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        check_claims(file.metadata, info)
+        check_names_once(file.schema_arrow.names)
+        yield file
+
+
+def _picked(schema: Any, pick: Callable[[Any], list[str]]) -> list[str]:
+    names = pick(schema)
+    if missing := [name for name in names if name not in schema.names]:
+        raise ValueError(f"no column {cut(repr(missing[0]))}")
+    return names
+
+
+def read_blocks(store: Store, info: ShardInfo, pick: Callable[[Any], list[str]]) -> Iterator[Any]:
+    """`read_part` in blocks of `BLOCK` rows, so that a long table is never in memory as a whole; at least one block.
+
+    Raises:
+        CorruptShard: as `read_part`.
+    """
+    import pyarrow as pa
+
+    path = store.path(info, ".parquet")
+    with reading(store, info), _opened(path, info) as file:
+        names = _picked(file.schema_arrow, pick)
+        if not info.samples:
+            yield file.schema_arrow.empty_table().select(names)
+        for batch in file.iter_batches(BLOCK, columns=names):
+            block = pa.Table.from_batches([batch]).select(names)
+            block.validate(full=True)
+            yield block
+
+
+def keyed_blocks(store: Store, info: ShardInfo) -> Iterator[tuple[Any, Any]]:
+    """The schema of a detector's table and, in blocks, its columns `KEYS`. Raises CorruptShard as `read_keyed`."""
+    schemas = list[Any]()
+
+    def pick(schema: Any) -> list[str]:
+        schemas.append(schema)
+        return [*KEYS]
+
+    for block in read_blocks(store, info, pick):
+        with reading(store, info):
+            check_columns(block)
+        yield schemas[0], block
 
 
 def read_rows(store: Store, info: ShardInfo, columns: list[str], start: int, stop: int) -> Any:
@@ -254,15 +303,27 @@ def _keep_table(arrays: Mapping[str, Any], rows: int, store: Store) -> ShardInfo
     import pyarrow.parquet as pq
 
     group = GROUP if any(pa.types.is_binary(array.type) for array in arrays.values()) else None
-    sink = io.BytesIO()
-    pq.write_table(pa.table(dict(arrays)), sink, compression="zstd", row_group_size=group, write_page_checksum=True)
-    return store.keep_bytes(sink.getvalue(), ".parquet", samples=rows)
+    table = pa.table(dict(arrays))
+    options = {"compression": "zstd", "row_group_size": group, "write_page_checksum": True}
+    return keep_file(store, rows, lambda file: pq.write_table(table, file, **options))
+
+
+def keep_file(store: Store, rows: int, write: Callable[[Any], object]) -> ShardInfo:
+    """Keep the parquet file that `write` writes, which may be larger than the memory."""
+    with store.temporary(".parquet") as path:
+        with naming(path), path.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        return store.keep(path, sha256=hash_content(path), samples=rows)
 
 
 def _column(where: str, name: str, values: Any) -> Any:
     import numpy as np
     import pyarrow as pa
 
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
     vectors = isinstance(values, list) and values and isinstance(values[0], np.ndarray)
     try:
         return arrow_column(np.stack(values) if vectors else values)

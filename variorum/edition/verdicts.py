@@ -5,7 +5,6 @@ They are columns from end to end, so that a million verdicts are no million Pyth
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
@@ -14,7 +13,7 @@ import numpy as np
 from variorum.arrays import Floats, Ints
 from variorum.edition.columns import check_columns, reading
 from variorum.edition.store import Store
-from variorum.edition.tables import read_part
+from variorum.edition.tables import keep_file, read_part
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import ShardInfo
@@ -24,6 +23,8 @@ VERDICT = ("id", "sha256", "action", "by", "reason", "labels", "value", "worth")
 """Columns of a table of verdicts."""
 SINCE = {"worth"}
 """Columns that the tables of older versions lack."""
+GROUP = 1 << 20
+"""Verdicts that are written at a time, in a row group."""
 STRENGTH: Mapping[Action, int] = {
     "drop": 7,
     "unasked": 6,
@@ -68,8 +69,7 @@ def _of_singles(single: list[Verdict], pictures: Any) -> list[Any]:
     if not single:
         return []
     table = pa.table({name: [getattr(one, name) for one in single] for name in VERDICT}, schema=_schema())
-    row = pc.index_in(table["id"], value_set=pictures["id"].combine_chunks())
-    known = pictures["sha256"].take(row)
+    known = pictures["sha256"].take(rows_of(pictures["id"], table["id"]))
     same = pc.fill_null(pc.equal(known, table["sha256"]), False).to_numpy(zero_copy_only=False)
     if not same.all():
         odd = single[int(np.argmin(same))]
@@ -96,6 +96,27 @@ def _of_many(one: Verdicts, pictures: Any) -> Any:
     return pa.table(columns, schema=_schema())
 
 
+def rows_of(ids: Any, wanted: Any) -> Any:
+    """The row in `ids` of each wanted one, null for none; the memory grows with the wanted ones only.
+
+    Args:
+        ids: Arrow column `[N]` of distinct texts.
+        wanted: Arrow column `[M]`.
+
+    Returns:
+        Arrow array `[M]` of int64.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    coded = wanted.dictionary_encode().combine_chunks()
+    found = pc.index_in(ids, value_set=coded.dictionary)
+    rows = np.full(len(coded.dictionary), -1, np.int64)
+    rows[found.drop_null().to_numpy()] = np.flatnonzero(found.is_valid().to_numpy())
+    rows = rows[coded.indices.to_numpy()]
+    return pa.array(rows, mask=rows < 0)
+
+
 def verdicts_of(said: Any) -> Iterator[Verdict]:
     """The rows of a table of verdicts, one by one."""
     for batch in said.to_batches(max_chunksize=1 << 16):
@@ -112,41 +133,38 @@ def settle(said: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    said = said.combine_chunks()
     if not len(said):
         return said
-    group = said["id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    action = said["action"].to_numpy(zero_copy_only=False).astype(str)
+    group = said["id"].dictionary_encode().combine_chunks().indices.to_numpy().astype(np.int64)
     strength = _strengths(said["action"])
     order = np.lexsort((-strength, group))
     winner = order[np.unique(group[order], return_index=True)[1]]
-    value, worth = said["value"].to_numpy(), said["worth"].to_numpy()
-    won = action[winner]
-    text = pc.fill_null(pc.binary_join(said["labels"], "\x1f"), "").combine_chunks()
-    proposals = np.flatnonzero((action == "relabel") & (won[group] == "relabel"))
-    other = pc.not_equal(text.take(proposals), text.take(winner[group[proposals]])).to_numpy(zero_copy_only=False)
+    won = strength[winner]
+    relabels, weighs = (strength == STRENGTH[action] for action in ("relabel", "weight"))
+    text = pc.fill_null(pc.binary_join(said["labels"], "\x1f"), "")
+    proposals = np.flatnonzero(relabels & (won[group] == STRENGTH["relabel"]))
+    other = pc.not_equal(text.take(proposals), text.take(winner[group[proposals]])).to_numpy()
     differ = np.zeros(len(winner), bool)
     differ[group[proposals[other]]] = True
-    values = np.where(won == "weight", _product(value, group, (action == "weight"), len(winner)), value[winner])
+    value, worth = said["value"].to_numpy(), said["worth"].to_numpy()
+    values = np.where(won == STRENGTH["weight"], _product(value, group, weighs, len(winner)), value[winner])
     most = np.full(len(winner), np.nan)
-    asks = np.flatnonzero((action == "review") & ~np.isnan(worth))
+    asks = np.flatnonzero((strength == STRENGTH["review"]) & ~np.isnan(worth))
     most[group[asks]] = worth[asks]  # the last one counts
-    asked = np.isin(won, ("review", "unasked"))
-    found = said.take(winner)
+    asked = np.isin(won, (STRENGTH["review"], STRENGTH["unasked"]))
+    found, differs = said.take(winner), pa.array(differ)
     new = {
-        "action": np.where(differ, "review", won).astype(object),
-        "reason": np.where(differ, "labels_differ", found["reason"].to_numpy(zero_copy_only=False)),
-        "value": values,
-        "worth": np.where(asked, most, np.nan),
+        "action": pc.if_else(differs, "review", found["action"]),
+        "reason": pc.if_else(differs, "labels_differ", found["reason"]),
+        "labels": pc.if_else(differs, pa.scalar([], pa.list_(pa.string())), found["labels"]),
+        "value": pa.array(values),
+        "worth": pa.array(np.where(asked, most, np.nan)),
     }
-    for name, column in new.items():
-        found = found.set_column(found.schema.get_field_index(name), name, pa.array(column, _schema().field(name).type))
-    labels = pc.if_else(pa.array(differ), pa.scalar([], pa.list_(pa.string())), found["labels"])
-    return found.set_column(found.schema.get_field_index("labels"), "labels", labels)
+    return pa.table({name: new.get(name, found[name]) for name in found.column_names}, schema=found.schema)
 
 
 def _strengths(actions: Any) -> Ints:
-    coded = actions.combine_chunks().dictionary_encode()
+    coded = actions.dictionary_encode().combine_chunks()
     strengths = np.array([STRENGTH[name] for name in coded.dictionary.to_pylist()], np.int64)
     return np.asarray(strengths[coded.indices.to_numpy()])
 
@@ -163,10 +181,14 @@ def keep_verdicts(said: Any, store: Store) -> ShardInfo:
     import pyarrow.parquet as pq
 
     said = said.select(VERDICT)
-    said = said.take(pc.sort_indices(said["id"]))
-    sink = io.BytesIO()
-    pq.write_table(said, sink, compression="zstd")
-    return store.keep_bytes(sink.getvalue(), ".parquet", samples=len(said))
+    order = pc.sort_indices(said["id"])
+
+    def write(file: Any) -> None:
+        with pq.ParquetWriter(file, said.schema, compression="zstd") as writer:
+            for start in range(0, len(said), GROUP):
+                writer.write_table(said.take(order.slice(start, GROUP)), GROUP)
+
+    return keep_file(store, len(said), write)
 
 
 def read_verdicts(info: ShardInfo, store: Store) -> Any:

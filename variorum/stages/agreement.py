@@ -5,8 +5,9 @@ A step counts as a detector if it has a column `<step>.flag`, `<step>.score`, or
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,6 @@ from variorum.arrays import Bools, Floats, Ints, class_tiers
 from variorum.schemas.canonical import Json
 from variorum.schemas.table import Table
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 TAIL = 2
 MOST = 30
 """Classes that are listed; an edition may have thousands."""
@@ -25,25 +23,21 @@ LEAST = 10
 """Pictures that two detectors must both have judged before their agreement is computed."""
 
 
-def detector_figures(table: pa.Table, classes: Sequence[tuple[str, str]]) -> dict[str, Json]:
+def detector_figures(table: Any, classes: Sequence[tuple[str, str]]) -> dict[str, Json]:
     """`flagged`, `agreement` and `classes` of the detectors in a table; empty if no detector has flags.
 
     Args:
-        table: the edition's columns and those of all steps, as `decide` gets them.
+        table: the edition's columns and those of all steps, as `decide` gets them; a `WideTable` or a `pyarrow.Table`.
         classes: (id, name) in index order, as in the manifest.
     """
     own = Table(table)
-    flags = {name: own[f"{name}.flag"] for name in _steps(table, ".flag") if _is(table, f"{name}.flag", "bool")}
-    scores = {
-        name: own[f"{name}.score"].astype(np.float64)
-        for name in _steps(table, ".score")
-        if _is(table, f"{name}.score", "float", "double", "halffloat")
-    }
+    flags = {name: own[f"{name}.flag"] for name in _steps(table, ".flag", "bool")}
+    scores = OnDemand({name: f"{name}.score" for name in _steps(table, ".score", "float", "double", "halffloat")}, own)
     if not table.num_rows or not flags:
         return {}
     y, present = own.labels()
     judged = {
-        name: ~np.isnan(scores[name]) if name in scores else np.ones(len(y), bool) for name in {**flags, **scores}
+        name: ~np.isnan(scores[name]) if name in scores else np.ones(len(y), bool) for name in {**flags, **scores.names}
     }
     ids = [classes[index][0] for index in present.tolist()]
     return {
@@ -51,6 +45,31 @@ def detector_figures(table: pa.Table, classes: Sequence[tuple[str, str]]) -> dic
         "agreement": agreement(flags, scores, judged),
         "classes": flagged_classes(flags, y, ids),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class OnDemand(Mapping[str, Floats]):
+    """Columns of a table as float64 that are read at each use, as a hundred million numbers fill the memory.
+
+    Attributes:
+        names: by key, the column's name.
+        table: has the columns.
+    """
+
+    names: Mapping[str, str]
+    table: Table
+
+    def __getitem__(self, key: str) -> Floats:
+        return np.asarray(self.table[self.names[key]], dtype=np.float64)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.names
 
 
 def flag_shares(flags: Mapping[str, Bools], judged: Mapping[str, Bools], y: Ints) -> dict[str, Json]:
@@ -67,11 +86,13 @@ def flag_shares(flags: Mapping[str, Bools], judged: Mapping[str, Bools], y: Ints
     """
     tail = np.zeros(len(y), bool)
     tail[y >= 0] = class_tiers(y[y >= 0]) == TAIL
-    votes = np.sum([*flags.values(), np.zeros(len(y))], axis=0)
+    votes = np.zeros(len(y), np.int16)
+    for one in flags.values():
+        votes += one
     found: dict[str, Json] = {}
     for name, mine in judged.items():
         flag = flags.get(name)
-        alone = votes - (0 if flag is None else flag) == 0
+        alone = votes == (0 if flag is None else flag)
         groups = {"all": mine, "tail": tail & mine}
         groups |= {f"{group}_alone": rows & alone for group, rows in groups.items()}
         found[name] = {
@@ -88,20 +109,21 @@ def agreement(flags: Mapping[str, Bools], scores: Mapping[str, Floats], judged: 
     """
     from scipy.stats import rankdata
 
-    masks = {name: mask.tobytes() for name, mask in judged.items()}
-    ranked: dict[tuple[str, bytes], Floats] = {}
+    masks = {name: np.packbits(mask).tobytes() for name, mask in judged.items()}
+    ranked: dict[tuple[str, bytes], NDArray[np.int64]] = {}
 
     def ranks(name: str, both: Bools, key: bytes) -> Floats:
         if (name, key) not in ranked:
-            ranked[name, key] = rankdata(scores[name][both])
-        return ranked[name, key]
+            twice = rankdata(scores[name][both]) * 2  # a whole number, for ties too
+            ranked[name, key] = twice.astype(np.int32 if len(twice) < 2**30 else np.int64)
+        return ranked[name, key] / 2
 
     found: list[Json] = []
     names = list(judged)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             both = judged[first] & judged[second]
-            key = masks[first] if masks[first] == masks[second] else both.tobytes()
+            key = masks[first] if masks[first] == masks[second] else np.packbits(both).tobytes()
             phi = rho = None
             if both.sum() >= LEAST:
                 if first in flags and second in flags:
@@ -142,12 +164,10 @@ def correlation(a: NDArray[Any], b: NDArray[Any]) -> float | None:
     return _rounded(float(x @ z) / spread) if spread > 0 else None
 
 
-def _steps(table: pa.Table, ending: str) -> list[str]:
-    return [name.removesuffix(ending) for name in table.column_names if name.endswith(ending)]
-
-
-def _is(table: pa.Table, name: str, *kinds: str) -> bool:
-    return str(table.schema.field(name).type) in kinds
+def _steps(table: Any, ending: str, *kinds: str) -> list[str]:
+    """The steps with a column of this name and of one of these types."""
+    fields = [field for field in table.schema if field.name.endswith(ending) and str(field.type) in kinds]
+    return [field.name.removesuffix(ending) for field in fields]
 
 
 def _rounded(value: float) -> float:

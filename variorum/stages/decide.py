@@ -66,11 +66,13 @@ def decide(
     everything = all_of(said, table)
     settled = settle(everything)
     check_drops(settled, len(table), force=force)
-    figures = {}
+    counts, figures = action_counts(settled), {}
+    del settled
     for step in steps:
         name = step.component_name()
         if found := figures_of(step, Table(seen.get(name, table), name, said=said.get(name)), ctx):
             figures[name] = found
+    seen.clear()
     ledger = Ledger(
         edition=manifest.digest(),
         curate=[step.identity() for step in steps],
@@ -82,7 +84,7 @@ def decide(
         copies=[
             f"{step.component_name()}.{step.copies}" for step in steps if isinstance(step, Detector) and step.copies
         ],
-        counts=action_counts(settled),
+        counts=counts,
         figures=figures,
         detectors=detector_figures(table, manifest.classes),
     )
@@ -128,12 +130,14 @@ def no_labels(what: str, wanting: Sequence[str]) -> RecipeError:
 
 def check_labels(job: Job, manifest: Manifest) -> None:
     """Raise RecipeError if no picture has a label and a step needs labels; called before measuring."""
+    import pyarrow.compute as pc
+
     wanting = [step.component_name() for step in job.recipe.curate if step.needs_labels]
     if not wanting:
         return
-    rows = read_table(job.store, manifest.rows, ["label", "status"]).to_pydict()
-    labels = [label for label, status in zip(rows["label"], rows["status"], strict=True) if status == "accepted"]
-    if not labels or max(labels) >= 0:
+    rows = read_table(job.store, manifest.rows, ["label", "status"])
+    largest = pc.max(rows["label"].filter(pc.equal(rows["status"], "accepted"))).as_py()
+    if largest is None or largest >= 0:
         return
     raise no_labels(f"no picture of {manifest.dataset}@{manifest.version} has a label", wanting)
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from variorum.arrays import Ints
-from variorum.edition.verdicts import settle
+from variorum.edition.verdicts import rows_of, settle
 
 PICTURE = ("id", "sha256", "variant", "labels", "origin")
 HEAD = (*PICTURE, "by", "reason", "also", "value", "worth", "proposed", "audit", "new_labels")
+PIECE = 1 << 14
+"""Lines that are written at a time."""
 GOLD = "gold"
 """Reason of an audit verdict on a picture whose answer is known; such pictures tell how careful people are."""
 
@@ -31,6 +35,12 @@ def review_queue(said: Any, table: Any) -> str:
         said: all verdicts, as `verdict_table` gives them.
         table: the edition's table with the columns `PICTURE`.
     """
+    asked, new = _asked(said)
+    return "".join(_csv(_lines(asked, new, table), _Reasons.of(said, asked["id"])))
+
+
+def _asked(said: Any) -> tuple[Any, Any]:
+    """The verdicts that ask people, in order, with `drawn` for those that were drawn; and the verdicts that relabel."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -46,51 +56,95 @@ def review_queue(said: Any, table: Any) -> str:
     if spread:
         turn = [(np.arange(len(one)) + 0.5) / max(len(one), 1) for one in (questions, extra)]
         both = both.take(np.argsort(np.concatenate(turn), kind="stable"))
-    rows = pc.index_in(both["id"], value_set=table["id"].combine_chunks())
-    pictures = table.select(list(PICTURE)).take(rows).to_pylist()
-    others = _others(said, both)
-    audited = set(drawn["id"].to_pylist())
-    new = {row["id"]: row["labels"] for row in settled.filter(pc.equal(settled["action"], "relabel")).to_pylist()}
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEAD)
-    for picture, verdict in zip(pictures, both.to_pylist(), strict=True):
-        name, question = picture["id"], verdict["action"] == "review"
-        cells = [name, picture["sha256"], picture["variant"], " ".join(picture["labels"] or ()), picture["origin"]]
-        also = " ".join(reason for reason in others.get(name, ()) if reason != verdict["reason"])
-        value, worth = ("" if math.isnan(verdict[one]) else f"{verdict[one]:.6g}" for one in ("value", "worth"))
-        proposed = plain(" ".join(verdict["labels"])) if question else ""
-        asked = [verdict["by"], verdict["reason"], also, value, worth, proposed]
-        writer.writerow([*map(plain, cells), *asked, int(name in audited), plain(" ".join(new.get(name, ())))])
-    return out.getvalue()
+    both = both.append_column("drawn", pc.is_in(both["id"], value_set=drawn["id"].combine_chunks()))
+    return both, settled.filter(pc.equal(settled["action"], "relabel")).select(["id", "labels"])
+
+
+def _lines(asked: Any, new: Any, table: Any) -> Any:
+    """What the queue's lines are made of, as a table: the pictures, and the verdicts that ask about them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = rows_of(table["id"], asked["id"])
+    picture = {name: table[name].take(rows) for name in PICTURE}
+    verdict = {name: asked[name] for name in ("action", "by", "reason", "value", "worth", "drawn")}
+    labels = new["labels"].take(pc.index_in(asked["id"], value_set=new["id"].combine_chunks()))
+    return pa.table({**picture, **verdict, "proposed": asked["labels"], "new": labels})
+
+
+def _csv(lines: Any, reasons: _Reasons) -> Iterator[str]:
+    """The queue in pieces of `PIECE` lines, so that only these are Python objects."""
+    for start in range(0, max(1, len(lines)), PIECE):
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        if not start:
+            writer.writerow(HEAD)
+        piece = lines.slice(start, PIECE).to_pylist()
+        for line, others in zip(piece, reasons.piece(start, start + len(piece)), strict=True):
+            cells = [line["id"], line["sha256"], line["variant"], " ".join(line["labels"] or ()), line["origin"]]
+            also = " ".join(reason for reason in others if reason != line["reason"])
+            value, worth = ("" if math.isnan(line[one]) else f"{line[one]:.6g}" for one in ("value", "worth"))
+            proposed = plain(" ".join(line["proposed"])) if line["action"] == "review" else ""
+            asked = [line["by"], line["reason"], also, value, worth, proposed]
+            writer.writerow([*map(plain, cells), *asked, int(line["drawn"]), plain(" ".join(line["new"] or ()))])
+        yield out.getvalue()
 
 
 def _order(questions: Any, said: Any) -> Ints:
     """The order of the questions `[Q]`."""
-    names = [said[name].to_numpy(zero_copy_only=False).astype(str) for name in ("by", "reason")]
-    turn: dict[tuple[str, str], int] = {}
-    kinds, first = np.unique(np.char.add(np.char.add(names[0], "\x1f"), names[1]), return_index=True)
-    for kind, place in zip(kinds.tolist(), first.tolist(), strict=True):
-        turn[tuple(kind.split("\x1f"))] = place
-    pairs = zip(*(questions[name].to_pylist() for name in ("by", "reason")), strict=True)
-    turns = np.array([turn.get(pair, -1) for pair in pairs], np.int64)
+    import pyarrow.compute as pc
+
+    coded = [said[name].dictionary_encode().combine_chunks() for name in ("by", "reason")]
+    by, reason = (one.indices.to_numpy().astype(np.int64) for one in coded)
+    width = len(coded[1].dictionary)
+    kinds, first = np.unique(by * width + reason, return_index=True)
+    turn = dict(zip(kinds.tolist(), first.tolist(), strict=True))
+    by, reason = (
+        pc.fill_null(pc.index_in(questions[name], value_set=one.dictionary), -1).to_numpy().astype(np.int64)
+        for name, one in zip(("by", "reason"), coded, strict=True)
+    )
+    kinds, which = np.unique(np.where(np.minimum(by, reason) < 0, -1, by * width + reason), return_inverse=True)
+    turns = np.array([turn.get(kind, -1) for kind in kinds.tolist()], np.int64)[which]
     value, worth = (np.nan_to_num(questions[name].to_numpy(), nan=-np.inf) for name in ("value", "worth"))
     return np.lexsort((-value, np.where(np.isfinite(worth), 0, turns), -worth, turns >= 0))
 
 
-def _others(said: Any, asked: Any) -> dict[str, list[str]]:
-    """By picture asked about, the reasons of the notes on it and of the other reviews."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+@dataclass(frozen=True, slots=True)
+class _Reasons:
+    """Why else there are questions: the reasons of notes and reviews, each once per line, in order.
 
-    wanted = pc.is_in(said["id"], value_set=asked["id"].combine_chunks())
-    reasons = pc.is_in(said["action"], value_set=pa.array(["note", "review"]))
-    found: dict[str, list[str]] = {}
-    notes = said.select(["id", "reason"]).filter(pc.and_(wanted, reasons))
-    for name, reason in zip(*(notes[column].to_pylist() for column in ("id", "reason")), strict=True):
-        if reason not in found.setdefault(name, []):
-            found[name].append(reason)
-    return found
+    Attributes:
+        line: `[R]` place in the queue, rising.
+        code: `[R]` index in `names`.
+        names: the different reasons.
+    """
+
+    line: Ints
+    code: Ints
+    names: list[str]
+
+    @classmethod
+    def of(cls, said: Any, ids: Any) -> _Reasons:
+        """From all verdicts, for a queue of these pictures."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        line = pc.index_in(said["id"], value_set=ids.combine_chunks())
+        wanted = pc.and_(pc.is_valid(line), pc.is_in(said["action"], value_set=pa.array(["note", "review"])))
+        coded = said["reason"].filter(wanted).dictionary_encode().combine_chunks()
+        line, code = line.filter(wanted).to_numpy().astype(np.int64), coded.indices.to_numpy().astype(np.int64)
+        order = np.argsort(line, kind="stable")
+        line, code = line[order], code[order]
+        once = np.sort(np.unique(line * max(1, len(coded.dictionary)) + code, return_index=True)[1])
+        return cls(line[once], code[once], coded.dictionary.to_pylist())
+
+    def piece(self, start: int, stop: int) -> list[list[str]]:
+        """The reasons of the lines `start` to `stop - 1`."""
+        found: list[list[str]] = [[] for _ in range(start, stop)]
+        some = slice(*np.searchsorted(self.line, (start, stop)))
+        for line, code in zip(self.line[some].tolist(), self.code[some].tolist(), strict=True):
+            found[line - start].append(self.names[code])
+        return found
 
 
 def plain(text: str) -> str:

@@ -10,13 +10,14 @@ from threadpoolctl import threadpool_limits
 
 from variorum.arrays import scalar_columns
 from variorum.edition.store import Store
-from variorum.edition.tables import HIDDEN, KEYS, check_names, joined, keep_columns, read_keyed, read_part, read_unit
+from variorum.edition.tables import KEYS, check_names, joined, keep_columns, read_part
 from variorum.edition.units import with_splits
+from variorum.edition.wide import detector_parts, edition_parts
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Detector
-from variorum.schemas.errors import CorruptShard, RecipeError
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo, Tables
 from variorum.schemas.table import Table
 from variorum.stages.job import Job, check_models, pins
@@ -97,7 +98,7 @@ class Score:
         """Compute and keep the columns. Raises RecipeError for columns that aren't of one length, shape and type."""
         store, detector = self.job.store, self.job.component(self.detector)
         table = picture_table(self.manifest, store) if self._table is None else self._table
-        ids = {name: table.column(name).to_pylist() for name in KEYS}
+        ids = {name: table.column(name) for name in KEYS}
         for other in (*detector.needs(), self.detector):
             table = add_columns(table, self.columns, other, store, vectors=True)
         references = {
@@ -141,16 +142,8 @@ def score_key(job: Job, manifest: Manifest, name: str, columns: Columns) -> str:
 
 
 def picture_table(manifest: Manifest, store: Store) -> Any:
-    """The edition's table, one row per accepted picture, in the order of the shards."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    tables = [
-        read_unit(store, info, lambda name: name not in HIDDEN, classes=len(manifest.classes)) for info in manifest.rows
-    ]
-    # a unit's table lacks the columns of gates that none of its pictures has
-    table = pa.concat_tables(tables, promote_options="default")
-    return with_splits(table.filter(pc.field("status") == "accepted").combine_chunks())
+    """The edition's `WideTable`, one row per accepted picture, in the order of the shards."""
+    return with_splits(edition_parts(store, manifest.rows, len(manifest.classes)))
 
 
 def reference_table(where: str, tables: Mapping[str, Sequence[ShardInfo]], store: Store) -> Any:
@@ -175,24 +168,12 @@ def add_columns(table: Any, columns: Columns, step: str, store: Store, *, vector
     Raises:
         CorruptShard: a detector's table isn't about the edition's pictures.
     """
-    for parts in columns.parts(step):
-        if not parts:
+    for infos in columns.parts(step):
+        if not infos:
             continue
-        pick = (lambda schema: schema.names) if vectors else scalar_columns
-        pieces, row = [read_keyed(store, info, pick) for info in parts], 0
-        for info, piece in zip(parts, pieces, strict=True):
-            if not piece.select(KEYS).equals(table.select(KEYS).slice(row, len(piece))):
-                raise CorruptShard(
-                    f"{store.object(info, '.parquet')}: this table of curate.{step} isn't of the edition's pictures; "
-                    f"delete it and curate again"
-                )
-            row += len(piece)
-        if row != len(table):
-            raise CorruptShard(f"curate.{step} has tables of {row} pictures, the edition of {len(table)}; curate again")
-        side = joined(f"curate.{step}", pieces).combine_chunks()
-        for name in side.column_names:
-            if name not in KEYS:
-                table = table.append_column(name, side.column(name))
+        parts = detector_parts(step, store, infos, table)
+        names = parts.schema.names if vectors else scalar_columns(parts.schema)
+        table = table.beside(parts, [name for name in names if name not in KEYS])
     return table
 
 

@@ -179,6 +179,24 @@ def test_the_review_queue_is_safe_and_in_order():
     assert plain("photo.jpg") == "photo.jpg"
 
 
+def test_a_long_queue_is_the_same_in_pieces(monkeypatch):
+    """Twenty pictures, each with up to three questions, two notes, a new label, and one in three drawn at random."""
+    names = [f"{k:02d}" for k in range(20)]
+    columns = {"id": names, "sha256": names, "variant": ["v"] * 20, "labels": [["x"]] * 20, "origin": ["o"] * 20}
+    table, verdicts = pa.table(columns), []
+    for k, name in enumerate(names):
+        reasons = [("review", f"odd_{k % 3}"), ("note", "other"), ("review", "other"), ("note", f"note_{k % 2}")]
+        verdicts += [Verdict(name, name, action, "s", reason, value=k / 10) for action, reason in reasons[: 1 + k % 4]]
+        if k % 3 == 0:
+            verdicts.append(Verdict(name, name, "audit", "a", "drawn", value=0.5))
+    whole = review_queue(said(verdicts, table), table)
+    assert len(whole.splitlines()) == 21
+    assert "19,19,v,x,o,s,odd_1,other note_1,1.9,,,0,\n" in whole
+    for piece in (1, 3, 20):
+        monkeypatch.setattr("variorum.stages.queue.PIECE", piece)
+        assert review_queue(said(verdicts, table), table) == whole
+
+
 def test_what_is_surest_to_be_wrong_is_asked_first():
     """By reason, as the rules stand in the recipe, whatever the numbers behind them are."""
     names = "abcdefgh"
