@@ -24,6 +24,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import NUMBERS, Context, Decider
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.verdict import Verdicts
+from variorum.stages.queue import ANSWERED, CALIBRATED, GOLD
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,22 +80,24 @@ class Review(Decider):
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdicts]:
         """`unasked` for questions left out, `review` for pictures added and for worths that answers have changed.
 
-        Controls get an `audit` verdict with the reason `gold`.
+        What is answered gets a `note` in any case. Controls get an `audit` verdict with the reason `gold`.
 
         Raises:
             RecipeError: a chance outside [0, 1].
         """
         plan = self._plan(table)
         ties = id_ranks(table)
-        for reason, rows in (("answered", plan.answered), ("beyond_budget", plan.left_out)):
+        if len(plan.noted):
+            yield table.verdicts(plan.noted, "note", ANSWERED)
+        for reason, rows in ((ANSWERED, plan.answered), ("beyond_budget", plan.left_out)):
             if len(rows):
                 yield table.verdicts(rows, "unasked", reason, worth=plan.worth[rows])
-        for reason, rows in (("next_most_suspect", plan.added), ("calibrated", plan.reordered)):
+        for reason, rows in (("next_most_suspect", plan.added), (CALIBRATED, plan.reordered)):
             if len(rows):
                 rows = rows[np.lexsort((ties[rows], -plan.worth[rows]))]
                 yield table.verdicts(rows, "review", reason, value=plan.worth[rows], worth=plan.worth[rows])
         if len(gold := self._gold(plan, ties, ctx)):
-            yield table.verdicts(gold, "audit", "gold")
+            yield table.verdicts(gold, "audit", GOLD)
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Numbers of questions asked, left out and added, and once calibrated the faults expected in each group."""
@@ -110,8 +113,8 @@ class Review(Decider):
             said.append(f"The budget of {self.budget:,} leaves {len(plan.left_out):,} other questions unasked.")
         if plan.calibrated:
             said.append(
-                f"By {plan.answers} answers, about {expected['asked']} of the pictures asked about are at fault, and "
-                f"about {float(plan.chance[others].sum()):.1f} of all that nobody is asked about."
+                f"By {plan.answers:,} answers, about {plan.chance[chosen].sum():,.0f} of them are expected to be at "
+                f"fault, and about {plan.chance[others].sum():,.0f} of all others that are not answered."
             )
         elif len(plan.left_out):
             said.append(
@@ -158,6 +161,7 @@ class Review(Decider):
             wrong=wrong,
             asked=questions,
             answered=np.flatnonzero(asked & answered),
+            noted=np.flatnonzero(answered & ~_are(action, "relabel")),
             left_out=np.setdiff1d(questions, chosen),
             added=np.setdiff1d(chosen, questions),
             reordered=np.intersect1d(chosen, np.flatnonzero(by_chance)) if calibrated else np.zeros(0, np.int64),
@@ -217,6 +221,7 @@ class Plan:
         wrong: `[N]` the answers so far.
         asked: questions of the rules that aren't answered yet.
         answered: questions of the rules that are.
+        noted: all pictures that are, but for those whose new label may be in question.
         left_out: questions beyond the budget.
         added: pictures that no rule asks about.
         reordered: questions whose worth the answers have changed.
@@ -230,6 +235,7 @@ class Plan:
     wrong: Floats
     asked: Ints
     answered: Ints
+    noted: Ints
     left_out: Ints
     added: Ints
     reordered: Ints

@@ -102,6 +102,15 @@ def test_what_is_answered_is_not_asked_again_but_may_be_a_control(tmp_path):
     assert 0 < places[0] < places[1] < 17  # spread over the queue
 
 
+def test_what_was_drawn_and_is_answered_leaves_the_queue(tmp_path):
+    table, rules = edition(np.linspace(0, 0.9, 10), [9])
+    drawn = [Verdict(f"{k:04d}", f"hash {k:04d}", "audit", "audit", "drawn") for k in (1, 2)]
+    rules = pa.concat_tables([rules, verdict_table(drawn, table)])
+    rows = [{"id": "0001", "sha256": "hash 0001", "wrong": 0}]
+    _, _, said = reviewed(table, rules, gold=0, answers=write(tmp_path / "a.csv", rows))
+    assert [line[:4] for line in review_queue(said, table).splitlines()[1:]] == ["0009", "0002"]
+
+
 def test_answers_calibrate_the_chances_once_there_are_enough(tmp_path):
     rng = np.random.default_rng(0)
     chance = rng.uniform(0.02, 0.98, 600)

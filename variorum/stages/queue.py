@@ -20,6 +20,10 @@ PIECE = 1 << 14
 """Lines that are written at a time."""
 GOLD = "gold"
 """Reason of an audit verdict on a picture whose answer is known; such pictures tell how careful people are."""
+ANSWERED = "answered"
+"""Reason of a note on a picture that people have answered: it is only asked about again as gold."""
+CALIBRATED = "calibrated"
+"""Reason of a verdict that only changes what asking is worth."""
 
 
 def review_queue(said: Any, table: Any) -> str:
@@ -28,8 +32,8 @@ def review_queue(said: Any, table: Any) -> str:
     Pictures on which deciders contradict each other come first, then questions by what they are worth, then those
     whose worth is unknown, by reason in the order of first verdicts and within a reason by value. Every line has one
     reason and, in `also`, all others. Pictures drawn at random come last, or are spread evenly if a budget has been
-    set, so that they are answered too. They are always in the queue; for a relabelled one, the new label is in
-    question too.
+    set, so that they are answered too. They are in the queue until they are answered; for a relabelled one, the new
+    label is in question too.
 
     Args:
         said: all verdicts, as `verdict_table` gives them.
@@ -49,15 +53,21 @@ def _asked(said: Any) -> tuple[Any, Any]:
     spread = "unasked" in said["action"].unique().to_pylist() or GOLD in drawn["reason"].unique().to_pylist()
     questions = settled.filter(pc.equal(settled["action"], "review"))
     questions = questions.take(_order(questions, said))
-    extra = drawn.filter(pc.invert(pc.is_in(drawn["id"], value_set=questions["id"].combine_chunks())))
+    done = said.filter(pc.and_(pc.equal(said["action"], "note"), pc.equal(said["reason"], ANSWERED)))
+    again = pc.or_(pc.equal(drawn["reason"], GOLD), pc.invert(pc.is_in(drawn["id"], value_set=_ids(done))))
+    extra = drawn.filter(pc.and_(again, pc.invert(pc.is_in(drawn["id"], value_set=_ids(questions)))))
     names = extra["id"].to_numpy(zero_copy_only=False).astype(str)
     extra = extra.take(np.unique(names, return_index=True)[1])
     both = pa.concat_tables([questions, extra])
     if spread:
         turn = [(np.arange(len(one)) + 0.5) / max(len(one), 1) for one in (questions, extra)]
         both = both.take(np.argsort(np.concatenate(turn), kind="stable"))
-    both = both.append_column("drawn", pc.is_in(both["id"], value_set=drawn["id"].combine_chunks()))
+    both = both.append_column("drawn", pc.is_in(both["id"], value_set=_ids(drawn)))
     return both, settled.filter(pc.equal(settled["action"], "relabel")).select(["id", "labels"])
+
+
+def _ids(said: Any) -> Any:
+    return said["id"].combine_chunks()
 
 
 def _lines(asked: Any, new: Any, table: Any) -> Any:
@@ -68,7 +78,7 @@ def _lines(asked: Any, new: Any, table: Any) -> Any:
     rows = rows_of(table["id"], asked["id"])
     picture = {name: table[name].take(rows) for name in PICTURE}
     verdict = {name: asked[name] for name in ("action", "by", "reason", "value", "worth", "drawn")}
-    labels = new["labels"].take(pc.index_in(asked["id"], value_set=new["id"].combine_chunks()))
+    labels = new["labels"].take(pc.index_in(asked["id"], value_set=_ids(new)))
     return pa.table({**picture, **verdict, "proposed": asked["labels"], "new": labels})
 
 
@@ -82,7 +92,7 @@ def _csv(lines: Any, reasons: _Reasons) -> Iterator[str]:
         piece = lines.slice(start, PIECE).to_pylist()
         for line, others in zip(piece, reasons.piece(start, start + len(piece)), strict=True):
             cells = [line["id"], line["sha256"], line["variant"], " ".join(line["labels"] or ()), line["origin"]]
-            also = " ".join(reason for reason in others if reason != line["reason"])
+            also = " ".join(reason for reason in others if reason not in (line["reason"], CALIBRATED, ANSWERED))
             value, worth = ("" if math.isnan(line[one]) else f"{line[one]:.6g}" for one in ("value", "worth"))
             proposed = plain(" ".join(line["proposed"])) if line["action"] == "review" else ""
             asked = [line["by"], line["reason"], also, value, worth, proposed]
