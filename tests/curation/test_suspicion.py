@@ -170,7 +170,7 @@ def test_nobody_is_asked_about_what_is_certain():
 
 
 def test_the_number_of_faults_may_be_unknown():
-    assert "agree on the class of only 5% of the 1,000 labelled pictures" in findings(0, 30, 1000, 0.05)[0]
+    assert "agree on the class of only 5 % of the 1,000 labelled pictures" in findings(0, 30, 1000, 0.05)[0]
 
 
 def test_likely_foreign_pictures_are_expected_faults_and_come_first():

@@ -24,7 +24,7 @@ COLOURS = {
 NAMES = {
     "kept": "kept",
     "weight": "kept with a weight",
-    "unasked": "doubtful, not asked",
+    "unasked": "not asked",
     "relabel": "relabelled",
     "review": "sent to people",
     "drop": "dropped",
