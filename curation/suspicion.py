@@ -220,8 +220,8 @@ def findings(expected: int, flagged: int, judged: int, counted: float) -> list[J
     """Plain sentences about what was found."""
     if judged and counted < LEAST_COUNTED:
         return [
-            f"The detectors agree on the class of only {100 * counted:.0f} % of the {judged:,} labelled pictures, too few to "
-            f"tell how many are at fault. The order holds: set curate.review.budget to look at the most suspect."
+            f"The detectors agree on the class of only {100 * counted:.0f} % of the {judged:,} labelled pictures, too "
+            f"few to tell how many are at fault. The order holds: set curate.review.budget to look at the most suspect."
         ]
     if not flagged:
         return []
