@@ -175,7 +175,7 @@ def test_the_store_is_deleted_midway(folder, after):
     ],
 )
 def test_signals(folder, sent, code, said):
-    process = start(folder, *RUN, PROBE_SECONDS="0.2")
+    process = start(folder, *RUN, PROBE_SECONDS="0.5")
     deadline = time.monotonic() + 60
     while not (folder / "store" / "tmp").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
