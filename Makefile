@@ -24,6 +24,7 @@ $(VENV)/.stamp: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@echo "── fetching the embedded model weights"
 	$(BIN)/variorum doctor --fetch
+	@$(BIN)/variorum doctor encoder_independent --fetch >/dev/null || echo "   no encoder_independent: for curate_folder --set curate.features.encoder=encoder"
 	@touch $@
 
 define debian

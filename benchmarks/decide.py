@@ -281,7 +281,7 @@ def cost(took: Timing, peak: float) -> dict[str, Any]:
 
 def sized(rows: int, folder: Path) -> dict[str, Any]:
     """Make an edition with this number of rows, and run each stage in a process of its own."""
-    settings = ["source.name=image_folder", f"source.path={tiles(folder / 'photos')}"]
+    settings = ["curate.features.encoder=encoder", "source.name=image_folder", f"source.path={tiles(folder / 'photos')}"]
     job = Job(load_recipe("curate_folder", settings), str(folder / "store"))
     small = run.build(job)
     _, ledger = run.curate(job, small)

@@ -40,7 +40,7 @@ FOLDER = ["source.name=image_folder", "source.path=photos"]
 CLOTHES = ["source.name=image_folder", "source.path=clothes", "samples_per_shard=6"]
 SHORT = {
     "imagenet_e": ([*FOLDER], 4),
-    "curate_folder": ([*FOLDER, "samples_per_shard=4"], 12),
+    "curate_folder": ([*FOLDER, "samples_per_shard=4", "curate.features.encoder=encoder"], 12),
     "imagenet_e_guided": ([*FOLDER, "generate.attribute_edit.frame=64"], 2),
     "imagenet_g": ([*CLOTHES, "curate.leakage.trained_on=null"], 12),
 }

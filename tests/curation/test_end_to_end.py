@@ -33,6 +33,7 @@ def run(tmp_path_factory):
                 "curate_folder",
                 [
                     f"curate.review.budget={2 * len(faults.flips) + 2 * len(faults.foreign)}",
+                    "curate.features.encoder=encoder",  # a 28th of the shipped one's time
                     "source.name=image_folder",
                     f"source.path={folder / 'photos'}",
                     "samples_per_shard=64",
@@ -101,7 +102,8 @@ def test_a_clean_folder_is_left_alone(tmp_path):
     for label in CLASSES:
         for number, pixels in enumerate(tiles(label, 96, 20)):
             save(tmp_path / "photos", label, f"{number:02d}.jpg", pixels)
-    what = load_recipe("curate_folder", ["source.name=image_folder", f"source.path={tmp_path / 'photos'}"])
+    settings = ["source.name=image_folder", f"source.path={tmp_path / 'photos'}", "curate.features.encoder=encoder"]
+    what = load_recipe("curate_folder", settings)
     job = Job(what, str(tmp_path / "store"))
     manifest = build(job)
     _, ledger = curate(job, manifest)

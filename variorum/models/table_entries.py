@@ -149,7 +149,7 @@ class Entry(StrictModel):
         uses: aliases of the models that the loader is given.
         licence: of the weights, SPDX.
         size: bytes to download, 0 for none.
-        optional: whether `variorum doctor` fetches and asks for it only by name, as no shipped recipe uses it.
+        optional: whether `variorum doctor` fetches and asks for it only by name, as it is large and others publish it.
         vram: GiB of GPU memory wanted; 0 means that it runs well on a CPU.
         dtype: floating-point type of the computation.
         source: paper or page that the model comes from.
