@@ -281,7 +281,8 @@ def cost(took: Timing, peak: float) -> dict[str, Any]:
 
 def sized(rows: int, folder: Path) -> dict[str, Any]:
     """Make an edition with this number of rows, and run each stage in a process of its own."""
-    settings = ["curate.features.encoder=encoder", "source.name=image_folder", f"source.path={tiles(folder / 'photos')}"]
+    source = ["source.name=image_folder", f"source.path={tiles(folder / 'photos')}"]
+    settings = [*source, "curate.features.encoder=encoder"]
     job = Job(load_recipe("curate_folder", settings), str(folder / "store"))
     small = run.build(job)
     _, ledger = run.curate(job, small)
