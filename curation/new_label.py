@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 MOST_VOTES = 0.15
-"""Largest share of the votes for the given label of a label that is certainly or likely wrong."""
+"""Largest share of the votes for the given label of a label that is likely wrong; a certainly wrong one has none."""
 LEAST_VOTES = 0.9
 """Least share of the votes for the proposed label if the given one is certainly wrong."""
 CERTAIN, LIKELY = 0.2, 0.5
@@ -34,7 +34,7 @@ OFTEN = 2.0
 """Two classes are near if a pair has more than this many times an even share of the candidates."""
 FEWEST, LEAST_SHARE = 8, 0.01
 """Nobody acts on fewer such labels, nor on a smaller share of the pictures."""
-WRONG, TRIED = 4, 691
+WRONG, TRIED = 2, 71
 """New labels that were wrong, and all, over the sets that the rule was tried on."""
 
 
@@ -191,11 +191,12 @@ def log_odds(p: Reals, rows: Ints, i: int, j: int) -> Floats:
 def verdicts(y: Ints, found: Readings) -> tuple[Bools, Bools]:
     """Masks `[N]` of the labels that are nearly certain, and likely, to be wrong, however few they are.
 
-    Both need few votes for the given label. Near certain needs a low resemblance and most of the votes for the proposed
+    Both need few votes for the given label. Near certain needs none, a low resemblance and most votes for the proposed
     label; likely allows more of it, but no pair of near classes, in which hard pictures and wrong labels look alike.
     """
     unsupported = found.candidate & (found.votes_for_given <= MOST_VOTES)
-    clear = unsupported & (found.resemblance <= CERTAIN) & (found.votes_for_proposed > LEAST_VOTES - 1e-9)
+    alone = unsupported & (found.votes_for_given == 0)
+    clear = alone & (found.resemblance <= CERTAIN) & (found.votes_for_proposed > LEAST_VOTES - 1e-9)
     return clear, unsupported & (found.resemblance <= LIKELY) & ~near(y, found.proposed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
+
+for ignored in (signal.SIGINT, signal.SIGHUP):  # by background jobs of a shell, and so by every process started here
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
 
 TESTS = Path(__file__).parent
 sys.path.append(str(TESTS / "plugins"))  # installs the package acme-components, with its entry points

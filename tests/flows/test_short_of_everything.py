@@ -48,7 +48,6 @@ def folder(photos, tmp_path) -> Path:
 
 def start(folder: Path, *words: str, limits: dict[int, int] | None = None, **environment: str) -> subprocess.Popen[str]:
     def limited() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the background jobs of a shell ignore it
         for what, most in (limits or {}).items():
             resource.setrlimit(what, (most, most))
 
