@@ -7,9 +7,9 @@ it is. Therefore unflagged pictures are drawn too, at random with known chances,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -33,23 +33,6 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 16
 """Texts that are Python objects at a time."""
-
-
-class Texts(Sequence[str]):
-    """A column of texts, made Python objects a few at a time."""
-
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        self.column = column
-
-    def __len__(self) -> int:
-        return len(self.column)
-
-    def __getitem__(self, place: Any) -> Any:
-        return self.column[place].as_py()
-
-    def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self.column), PIECE):
-            yield from self.column.slice(start, PIECE).to_pylist()
 
 
 class Audit(Decider):
@@ -197,7 +180,7 @@ class Audit(Decider):
             mine = group == number
             if total:
                 drawn[mine] = allocate(pictures[mine], total, spread[mine], least[mine])
-        order = draw_order(Texts(table.column("id").take(rows)), stratum, self.seed)
+        order = draw_order(texts(table.column("id").take(rows)), stratum, self.seed)
         return Population(rows, stratum, strata, pictures, drawn, order)
 
     def _guesses(self, table: Table) -> Floats:
@@ -208,3 +191,9 @@ class Audit(Decider):
                 "the probability that a label is wrong, in [0, 1]"
             )
         return guesses
+
+
+def texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """A column's texts, of which only `PIECE` are Python objects at a time."""
+    for start in range(0, len(column), PIECE):
+        yield from column.slice(start, PIECE).to_pylist()

@@ -20,6 +20,7 @@ from pydantic import Field
 from variorum.curation.labels.classes import id_ranks
 from variorum.curation.panel.answers import match_answers, read_answers
 from variorum.curation.rules.columns import check_columns, kind_of
+from variorum.edition.verdicts import rows_of
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import NUMBERS, Context, Decider
 from variorum.schemas.errors import RecipeError
@@ -86,7 +87,6 @@ class Review(Decider):
             RecipeError: a chance outside [0, 1].
         """
         plan = self._plan(table)
-        ties = id_ranks(table)
         if len(plan.noted):
             yield table.verdicts(plan.noted, "note", ANSWERED)
         for reason, rows in ((ANSWERED, plan.answered), ("beyond_budget", plan.left_out)):
@@ -94,9 +94,9 @@ class Review(Decider):
                 yield table.verdicts(rows, "unasked", reason, worth=plan.worth[rows])
         for reason, rows in (("next_most_suspect", plan.added), (CALIBRATED, plan.reordered)):
             if len(rows):
-                rows = rows[np.lexsort((ties[rows], -plan.worth[rows]))]
+                rows = rows[np.lexsort((plan.ties[rows], -plan.worth[rows]))]
                 yield table.verdicts(rows, "review", reason, value=plan.worth[rows], worth=plan.worth[rows])
-        if len(gold := self._gold(plan, ties, ctx)):
+        if len(gold := self._gold(plan, ctx)):
             yield table.verdicts(gold, "audit", GOLD)
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -126,7 +126,7 @@ class Review(Decider):
             "asked": len(chosen),
             "left_out": len(plan.left_out),
             "added": len(plan.added),
-            "controls": len(self._gold(plan, id_ranks(table), ctx)),
+            "controls": len(self._gold(plan, ctx)),
             "answers": plan.answers,
             "expected_faults": expected,
             **file,
@@ -149,13 +149,13 @@ class Review(Decider):
         value = np.where(asked, np.nan_to_num(worth, nan=UNKNOWN), np.nan_to_num(chance, nan=-1))
         wanted = _are(action, "review", "keep", "note", "audit", "weight") & ~answered
         questions = np.flatnonzero(asked & ~answered)
-        chosen = questions
+        chosen, ties = questions, id_ranks(table)
         if self.budget is not None:
             candidates = np.flatnonzero(wanted & (asked | (value >= 0)))
-            ties = id_ranks(table)[candidates]
-            best = np.lexsort((ties, ~asked[candidates], -value[candidates]))[: self.budget]
+            best = np.lexsort((ties[candidates], ~asked[candidates], -value[candidates]))[: self.budget]
             chosen = candidates[best]
         return Plan(
+            ties=ties,
             chance=np.nan_to_num(chance),
             worth=np.where(asked, worth, chance),
             wrong=wrong,
@@ -184,27 +184,26 @@ class Review(Decider):
     def _answered(self, table: Table) -> Floats:
         """`[N]` 1 where people found a fault, 0 where they found none, NaN where nobody has answered."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         wrong = np.full(len(table), np.nan)
         if not self.answers:
             return wrong
         rows = read_answers(self.answers, "curate.review.answers")
-        names = pa.array([row["id"] for row in rows], pa.string())
-        found = pc.index_in(names, value_set=table.column("id").combine_chunks()).drop_null().unique().to_numpy()
+        names = pa.chunked_array([pa.array([row["id"] for row in rows], pa.string())])
+        found = rows_of(table.column("id"), names).drop_null().unique().to_numpy()
         columns = (table.column(name).take(found).to_pylist() for name in ("id", "sha256", "labels"))
         pictures = [(name, sha256, " ".join(labels or ()), "") for name, sha256, labels in zip(*columns, strict=True)]
         wrong[found] = match_answers(rows, pictures).wrong
         return wrong
 
-    def _gold(self, plan: Plan, ties: Ints, ctx: Context) -> Ints:
+    def _gold(self, plan: Plan, ctx: Context) -> Ints:
         """Rows of the controls: as many at fault as not, if there are enough of both."""
         number = math.ceil(self.gold * (len(plan.asked) - len(plan.left_out) + len(plan.added)))
         rng = ctx.rng("review", "", "gold")
         kinds = []
         for answer in (1, 0):
             rows = np.flatnonzero(plan.wrong == answer)
-            rows = rows[np.argsort(ties[rows])]
+            rows = rows[np.argsort(plan.ties[rows])]
             kinds.append(rng.permutation(rows))
         half = [min(len(kinds[0]), max(number // 2, number - len(kinds[1]))), 0]
         half[1] = min(len(kinds[1]), number - half[0])
@@ -216,6 +215,7 @@ class Plan:
     """What is asked and what isn't; rows of the table.
 
     Attributes:
+        ties: `[N]` ranks of the ids.
         chance: `[N]` of a fault, 0 if unknown.
         worth: `[N]` of asking.
         wrong: `[N]` the answers so far.
@@ -230,6 +230,7 @@ class Plan:
         calibrated: whether the chances are.
     """
 
+    ties: Ints
     chance: Floats
     worth: Floats
     wrong: Floats

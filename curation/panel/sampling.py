@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,7 +90,7 @@ def split(flagged: Bools, tiers: Ints, fates: Ints, values: Array | None) -> tup
     return stratum.astype(np.int64), strata
 
 
-def draw_order(ids: Sequence[str], strata: Ints, seed: int) -> Ints:
+def draw_order(ids: Iterable[str], strata: Ints, seed: int) -> Ints:
     """Position `[n]` of each picture in a random order of its stratum, from a hash of seed and id.
 
     With such permanent random numbers (Ohlsson 1995), samples before and after a change of the table overlap as much as
@@ -102,6 +102,6 @@ def draw_order(ids: Sequence[str], strata: Ints, seed: int) -> Ints:
     keys = np.frombuffer(digests, ">u8").reshape(-1, 2)
     order = np.lexsort((keys[:, 1], keys[:, 0], strata))
     starts = np.searchsorted(strata[order], strata)
-    place = np.empty(len(ids), np.int64)
-    place[order] = np.arange(len(ids))
+    place = np.empty(len(strata), np.int64)
+    place[order] = np.arange(len(strata))
     return place - starts

@@ -68,7 +68,7 @@ class Pool:
         return next(usable, None)
 
     def _gathered(self, split: str) -> list[int]:
-        """Positions of the split's pool, kept in the memo, as pictures have to be read to know their split."""
+        """Positions of the split's pool, kept in the memo, as a rare split may need many pictures to be looked at."""
         source, ctx = self.ctx.source, self.ctx
         assert source is not None
         size = source.size(ctx)
@@ -90,25 +90,23 @@ class Pool:
         return positions
 
     def _sample(self, position: int) -> Sample | None:
-        """The picture at this position without its pixels; None if it can't be read."""
+        """The picture at this position without its pixels; None if there is none."""
         if position not in self._samples:
-            sample = self._read(position)
+            assert self.ctx.source is not None
+            sample = next(iter(self.ctx.source.outline(position, position + 1, self.ctx)), None)
             if sample is not None:
                 split = split_of(photograph_of(sample), sample.split, self.ctx.splits)
-                sample = replace(sample, image=b"", extras={}, split=split)
+                sample = replace(sample, extras={}, split=split)
             self._samples[position] = sample
         return self._samples[position]
-
-    def _read(self, position: int) -> Sample | None:
-        assert self.ctx.source is not None
-        found = next(iter(self.ctx.source.read(position, position + 1, self.ctx)), None)
-        return found if isinstance(found, Sample) else None
 
     def _scene(self, position: int) -> Scene | None:
         """The scene of the picture at this position; None if others can't get its plate."""
         if position not in self._scenes:
             self._scenes[position] = None
-            if (sample := self._read(position)) is not None:
+            assert self.ctx.source is not None
+            sample = next(iter(self.ctx.source.read(position, position + 1, self.ctx)), None)
+            if isinstance(sample, Sample):
                 scene = scenes([sample], self.setup, self.ctx)[0]
                 if not isinstance(scene, BadInput) and self._clean(scene, label_index(sample)):
                     self._scenes[position] = scene

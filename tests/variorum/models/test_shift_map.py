@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from variorum.models.loaders import shift_map
+from variorum.models.loaders.holes import push_pull
 
 
 def fill(table, image, hole):
@@ -84,6 +85,6 @@ def test_push_pull_keeps_the_known_and_stays_within_it(height, width, level, see
     hole = rng.random((height, width)) < rng.random()
     flat = np.full((height, width, 3), level, np.uint8)
     if not hole.all():
-        assert np.array_equal(shift_map.push_pull(np.where(hole[..., None], 255 - flat, flat), hole), flat)
+        assert np.array_equal(push_pull(np.where(hole[..., None], 255 - flat, flat), hole), flat)
     noisy = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
-    assert np.array_equal(shift_map.push_pull(noisy, hole)[~hole], noisy[~hole])
+    assert np.array_equal(push_pull(noisy, hole)[~hole], noisy[~hole])

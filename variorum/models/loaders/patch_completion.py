@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from variorum.models.loaders.holes import fill_holes, push_pull
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.loaders.patch_completion_blend import blended
 from variorum.models.loaders.patch_completion_level import Level
-from variorum.models.loaders.shift_map import push_pull
 from variorum.models.roles import Filled
 from variorum.models.table_entries import Entry, StrictModel
 
@@ -70,24 +70,9 @@ class PatchCompletion:
 
         `method` is `none` for an empty hole, `patches`, or `push_pull` where there is too little to copy from.
         """
-        return [self._fill(image, hole.astype(bool)) for image, hole in zip(images, holes, strict=True)]
+        return fill_holes(images, holes, self._options.side, self._fill)
 
     def _fill(self, image: Pixels, hole: Bools) -> Filled:
-        if not hole.any():
-            return Filled(image.copy(), "none")
-        height, width = image.shape[:2]
-        scale = min(1.0, self._options.side / max(height, width))
-        if scale == 1:
-            return self._fill_small(image, hole)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        # A small pixel that overlaps the hole at all belongs to it, or the object would bleed into the fill.
-        small_hole = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        filled, method = self._fill_small(small, small_hole)
-        filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-        return Filled(np.where(hole[..., None], filled, image).astype(np.uint8), method)
-
-    def _fill_small(self, image: Pixels, hole: Bools) -> Filled:
         if hole.mean() <= self._options.largest and (filled := completed(image, hole)) is not None:
             return Filled(filled, "patches")
         return Filled(push_pull(image, hole), "push_pull")

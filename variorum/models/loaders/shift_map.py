@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from variorum.models.loaders.holes import fill_holes, push_pull
 from variorum.models.loaders.loader import Loader
 from variorum.models.roles import Filled
 from variorum.models.table_entries import Entry, StrictModel
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Pixels, Singles
+    from variorum.arrays import Array, Bools, Pixels
 
 
 class ShiftMapOptions(StrictModel):
@@ -62,31 +63,17 @@ class ShiftMap:
         `method` is `none` for an empty hole, `shift_map`, `shift_map+telea` if it left a few pixels open, or
         `push_pull`.
         """
-        return [self._fill(image, hole.astype(bool)) for image, hole in zip(images, holes, strict=True)]
+        return fill_holes(images, holes, self._options.side, self._fill)
 
     def _fill(self, image: Pixels, hole: Bools) -> Filled:
-        if not hole.any():
-            return Filled(image.copy(), "none")
-        height, width = image.shape[:2]
-        scale = min(1.0, self._options.side / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-        # A small pixel that overlaps the hole at all belongs to it, or the object would bleed into the fill.
-        small_hole = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0 if scale < 1 else hole
-        filled, method = self._fill_small(small, small_hole)
-        if scale < 1:
-            filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-        return Filled(np.where(hole[..., None], filled, image).astype(np.uint8), method)
-
-    def _fill_small(self, image: Pixels, hole: Bools) -> tuple[Pixels, str]:
         if hole.mean() > self._options.largest:
-            return push_pull(image, hole), "push_pull"
+            return Filled(push_pull(image, hole), "push_pull")
         filled, unfilled = shift_map(image, hole)
         if unfilled.sum() > self._options.unfilled * hole.sum():
-            return push_pull(image, hole), "push_pull"
+            return Filled(push_pull(image, hole), "push_pull")
         if unfilled.any():
-            return cv2.inpaint(filled, unfilled.astype(np.uint8), 3, cv2.INPAINT_TELEA), "shift_map+telea"
-        return filled, "shift_map"
+            return Filled(cv2.inpaint(filled, unfilled.astype(np.uint8), 3, cv2.INPAINT_TELEA), "shift_map+telea")
+        return Filled(filled, "shift_map")
 
 
 def shift_map(image: Pixels, hole: Bools) -> tuple[Pixels, Bools]:
@@ -101,29 +88,6 @@ def shift_map(image: Pixels, hole: Bools) -> tuple[Pixels, Bools]:
     unfilled = (out == 0).all(axis=-1) & hole
     filled = np.where(hole[..., None], cv2.cvtColor(out, cv2.COLOR_Lab2RGB), image)
     return filled.astype(np.uint8), unfilled
-
-
-def push_pull(image: Pixels, hole: Bools) -> Pixels:
-    """Fill a hole smoothly: average the known pixels down a pyramid, then interpolate up into the unknown ones.
-
-    After Gortler et al., The Lumigraph, SIGGRAPH 1996. A picture that is all hole becomes black.
-    """
-    known = np.where(hole, 0, 1).astype(np.float32)
-    return np.clip(np.rint(_push_pull(image.astype(np.float32), known)), 0, 255).astype(np.uint8)
-
-
-def _push_pull(values: Singles, weight: Singles) -> Singles:
-    if max(weight.shape) <= 1 or weight.all():
-        return values
-    size = (weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2
-    total = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    summed = cv2.resize(values * weight[..., None], size, interpolation=cv2.INTER_AREA)
-    coarse = summed / np.maximum(total, 1e-6)[..., None]
-    coarse = _push_pull(coarse.astype(np.float32), np.minimum(total * 4, 1))
-    smooth = cv2.resize(coarse, weight.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    share = weight[..., None]
-    blended: Singles = (share * values + (1 - share) * smooth).astype(np.float32)
-    return blended
 
 
 SHIFT_MAP = Loader(revision=1, make=load_shift_map, options=ShiftMapOptions, obstacle=xphoto_missing, has_weights=False)
