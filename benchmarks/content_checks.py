@@ -22,7 +22,7 @@ from masters import photographs
 from timing import ratio, rounds
 
 from variorum.machine.steady import Pinned, read_pinned
-from variorum.run import Job, build
+from variorum.pipeline import Job, build
 from variorum.schemas.recipe import Recipe
 
 ROUNDS = 5

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from timing import Timing, measure, peak_mb
 
-from variorum import run
+from variorum import pipeline
 from variorum.arrays import Ints, Pixels, scalar_columns
 from variorum.curation.policy import Policy
 from variorum.curation.rules.rule import Condition
@@ -284,8 +284,8 @@ def sized(rows: int, folder: Path) -> dict[str, Any]:
     source = ["source.name=image_folder", f"source.path={tiles(folder / 'photos')}"]
     settings = [*source, "curate.features.encoder=encoder"]
     job = Job(load_recipe("curate_folder", settings), str(folder / "store"))
-    small = run.build(job)
-    _, ledger = run.curate(job, small)
+    small = pipeline.build(job)
+    _, ledger = pipeline.curate(job, small)
     large, columns = Enlarged(small, ledger, job.store, rows).tables()
     (folder / "manifest.json").write_text(large.model_dump_json())
     kept = ledger.model_copy(update={"measured": columns.measured, "scored": columns.scored})

@@ -21,7 +21,7 @@ import skimage.data
 from PIL import Image
 
 import variorum.edition.samples as samples
-from variorum.run import Job, build
+from variorum.pipeline import Job, build
 from variorum.schemas.recipe import Recipe
 
 

@@ -14,7 +14,7 @@ SIZES = (1_000, 10_000)
 
 OPENED = """
 import resource, sys
-from variorum import run
+from variorum import pipeline
 from variorum.edition.editions import resolve
 from variorum.schemas.recipe import Recipe
 from variorum.stages.measure import Measure, edition_pieces
@@ -22,17 +22,17 @@ from variorum.stages.stage import complete
 recipe = Recipe.parse({"dataset": "d", "version": "1.0.0", "samples_per_shard": 250,
                        "source": {"name": "image_folder", "path": sys.argv[1]},
                        "curate": [{"name": "quality"}, {"name": "duplicates", "embedding": False}]})
-job = run.Job(recipe, sys.argv[2])
+job = pipeline.Job(recipe, sys.argv[2])
 """
 STAGES = {
     "build": """
-manifest = run.build(job)
+manifest = pipeline.build(job)
 assert manifest.counts == {"original": {"accepted": int(sys.argv[3])}}
 """,
     "measure": """
 pieces = edition_pieces(resolve("d@1.0.0", job.store), recipe.curate, job)
 assert sum(piece.samples for piece in pieces) == int(sys.argv[3])
-for part in complete(Measure(job, recipe.curate, pieces, "measuring"), run.Threads()):
+for part in complete(Measure(job, recipe.curate, pieces, "measuring"), pipeline.Threads()):
     assert len(part.tables) == 2
 """,
 }

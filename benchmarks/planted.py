@@ -35,7 +35,7 @@ from planted_parts.peer import datalab
 from planted_parts.pools import NotInstalled
 from planted_parts.sets import REPORT, SETS, PlantedSet, photographs, write
 
-from variorum import run
+from variorum import pipeline
 from variorum.edition.editions import read_beside
 from variorum.edition.verdicts import read_verdicts, settle
 from variorum.schemas.manifest import Ledger, Manifest
@@ -55,8 +55,8 @@ def curated(folder: Path, settings: list[str]) -> tuple[Job, Manifest, int, Ledg
     """The pictures in `folder/photos` after `curate_folder`. What was measured in `folder/store` is used again."""
     source = ["source.name=image_folder", f"source.path={folder / 'photos'}"]
     job = Job(load_recipe("curate_folder", [*source, *settings]), str(folder / "store"))
-    manifest = run.build(job)
-    return job, manifest, *run.curate(job, manifest)
+    manifest = pipeline.build(job)
+    return job, manifest, *pipeline.curate(job, manifest)
 
 
 def columns(job: Job, manifest: Manifest, ledger: Ledger) -> Table:

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from timing import peak_mb
 
-from variorum import run
+from variorum import pipeline
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.edition.tables import keep_columns, read_table
@@ -41,7 +41,7 @@ UNIT, UNITS = 20, (40, 160, 400)
 """Pictures per unit and numbers of units of the releases that add members."""
 
 
-def edition(folder: Path, pictures: int, shard: int) -> tuple[Manifest, run.Job]:
+def edition(folder: Path, pictures: int, shard: int) -> tuple[Manifest, pipeline.Job]:
     """A sealed edition of 160 x 160 noise; its PNG files are about as large as those of photographs at 224."""
     photos = folder / "photos"
     rng = np.random.default_rng(0)
@@ -50,10 +50,10 @@ def edition(folder: Path, pictures: int, shard: int) -> tuple[Manifest, run.Job]
         place.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(place / f"{number}.bmp"), rng.integers(0, 256, (160, 160, 3), dtype=np.uint8))
     job = job_in(folder, shard)
-    return run.build(job, run.Threads(2)), job
+    return pipeline.build(job, pipeline.Threads(2)), job
 
 
-def job_in(folder: Path, shard: int = 1) -> run.Job:
+def job_in(folder: Path, shard: int = 1) -> pipeline.Job:
     """The job that makes the edition in a folder."""
     recipe = Recipe.parse(
         {
@@ -63,7 +63,7 @@ def job_in(folder: Path, shard: int = 1) -> run.Job:
             "source": {"name": "image_folder", "path": str(folder / "photos")},
         }
     )
-    return run.Job(recipe, str(folder / "store"))
+    return pipeline.Job(recipe, str(folder / "store"))
 
 
 def ledger(manifest: Manifest, store: Store, salt: str = "", *, adding: bool = False) -> Ledger:
@@ -125,7 +125,7 @@ def only(folder: Path) -> None:
     manifest = resolve("d@1.0.0", job.store)
     found = Ledger.model_validate_json((folder / "ledger.json").read_text())
     began = time.process_time()
-    run.release(job, manifest, 1, found)
+    pipeline.release(job, manifest, 1, found)
     print(peak_mb(), time.process_time() - began)
 
 
@@ -151,7 +151,7 @@ def main() -> None:
                 (folder / f"copy{number}").mkdir(exist_ok=True)
                 began = time.process_time()
                 if name == "release":
-                    released = run.release(job, manifest, number + 1, made)
+                    released = pipeline.release(job, manifest, number + 1, made)
                 else:
                     copy(manifest, job.store, folder / f"copy{number}")
                 times[name].append(time.process_time() - began)

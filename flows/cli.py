@@ -36,7 +36,7 @@ from variorum.schemas.secrets import remember
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.machine.progress import Progress
-    from variorum.run import Job
+    from variorum.pipeline import Job
     from variorum.schemas.manifest import Manifest, ShardInfo
     from variorum.stages.stage import Runner
 
@@ -87,7 +87,7 @@ def run(asked: Asked, force: Force = False) -> None:
     """Build, curate, release, evaluate, write the card. Finished work is not repeated."""
     from functools import partial
 
-    from variorum.run import run as whole_pipeline
+    from variorum.pipeline import run as whole_pipeline
 
     job = asked.job()
     _show(asked, job, asked.do("run", partial(whole_pipeline, force=force), job))
@@ -98,7 +98,7 @@ def run(asked: Asked, force: Force = False) -> None:
 def plan(asked: Asked) -> None:
     """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from variorum.edition.store import Store
-    from variorum.run import check
+    from variorum.pipeline import check
     from variorum.stages.requests import keep_requests
 
     job = asked.job(Store(asked.store, writable=False))
@@ -156,7 +156,7 @@ def _print_plan_json(job: Job, states: Mapping[str, str], requests: ShardInfo | 
 @on_recipe(works=True)
 def build(asked: Asked) -> None:
     """Build and seal the edition only."""
-    from variorum.run import build as build_edition
+    from variorum.pipeline import build as build_edition
 
     job = asked.job()
     _show(asked, job, asked.do("build", build_edition, job), evaluations=False)
@@ -172,7 +172,7 @@ def build(asked: Asked) -> None:
 def curate(asked: Asked, force: Force = False) -> None:
     """Measure, score and judge the recipe's sealed edition. The verdicts are stored in a numbered ledger."""
     from variorum.edition.editions import check_source
-    from variorum.run import curate as curate_edition
+    from variorum.pipeline import curate as curate_edition
 
     job = asked.job_on_edition()
     manifest = _edition_of(job)
@@ -198,8 +198,8 @@ def release(
 ) -> None:
     """Carry out a ledger: drop and relabel pictures, copy the rest. Ledger 2 of 1.0.0 makes 1.0.0-r2."""
     from variorum.edition.ledgers import read_ledger
+    from variorum.pipeline import release as release_edition
     from variorum.report.card import write_card
-    from variorum.run import release as release_edition
 
     job = asked.job_on_edition()
     manifest = _edition_of(job)
@@ -218,7 +218,7 @@ def release(
 def evaluate(asked: Asked) -> None:
     """Run the recipe's evaluations on its edition, or on the edition's current release."""
     from variorum.edition.editions import current
-    from variorum.run import evaluate as evaluate_edition
+    from variorum.pipeline import evaluate as evaluate_edition
 
     job = asked.job_on_edition()
     manifest = current(_edition_of(job), job.store)
@@ -330,7 +330,7 @@ def rollback(
 ) -> None:
     """Make an older release the current one. Missing files are rebuilt from its ledger."""
     from variorum.edition.editions import resolve
-    from variorum.run import rollback as go_back
+    from variorum.pipeline import rollback as go_back
 
     where = existing(store, writable=True)
     released = go_back(resolve(edition, where), where, to)

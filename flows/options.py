@@ -20,7 +20,7 @@ from variorum.schemas.lookup import cut
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.machine.progress import Progress
-    from variorum.run import Job
+    from variorum.pipeline import Job
     from variorum.stages.stage import Runner
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Asked:
         Args:
             store: one that is open already.
         """
-        from variorum.run import Job
+        from variorum.pipeline import Job
         from variorum.stages.recipe_files import load_recipe
 
         recipe = load_recipe(self.recipe, self.overrides or (), self.limit)
@@ -103,7 +103,7 @@ class Asked:
 
     def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
         """Do the work, with progress, inside a Prefect flow of this name or on plain threads."""
-        from variorum.run import Threads
+        from variorum.pipeline import Threads
 
         with terminal.progress() as progress:
             if self.no_prefect:

@@ -32,7 +32,7 @@ from variorum.edition.editions import read_beside
 from variorum.edition.tables import summary_rows
 from variorum.flows import own_server, stale_runs
 from variorum.machine.progress import QUIET, Progress
-from variorum.run import Job, run
+from variorum.pipeline import Job, run
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.secrets import cleaned, shown
@@ -111,7 +111,7 @@ def in_flow(
 
     Args:
         name: of the flow.
-        work: such as `variorum.run.run`; called with the job, a `PrefectRunner` and `progress`.
+        work: such as `variorum.pipeline.run`; called with the job, a `PrefectRunner` and `progress`.
         job: the job.
         progress: receives the progress.
         workers: number of tasks at the same time.

@@ -18,8 +18,8 @@ from variorum.schemas.secrets import without_secrets
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.machine.progress import Progress
+    from variorum.pipeline import Job
     from variorum.report.diff import Change
-    from variorum.run import Job
     from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
     from variorum.schemas.recipe import Recipe
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from variorum.run import Job
+from variorum.pipeline import Job
 from variorum.schemas.component import Component, Context, Decider, Detector, Generator, Source
 from variorum.schemas.lookup import KINDS, build_component, component_class, component_names
 from variorum.schemas.recipe import Recipe

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from variorum.edition.editions import editions, resolve
-from variorum.run import Job, Threads, build, curate, release
+from variorum.pipeline import Job, Threads, build, curate, release
 from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
 PINNED = Path(__file__).parent / "digests.json"

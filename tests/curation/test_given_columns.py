@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from variorum.run import Job, build, curate
+from variorum.pipeline import Job, build, curate
 from variorum.schemas.component import FLAGS, NUMBERS, OTHERS, TEXTS, Detector
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import OWN, build_component, component_class, component_names, component_origin

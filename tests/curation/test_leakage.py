@@ -13,7 +13,7 @@ from variorum.curation.copies.grouping import grouped_folds, leak_rate
 from variorum.curation.duplicates import Duplicates
 from variorum.curation.features import Features
 from variorum.curation.leakage import Leakage, list_hashes, side_of
-from variorum.run import Job, build, curate
+from variorum.pipeline import Job, build, curate
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.recipe import Recipe

@@ -8,7 +8,7 @@ import datasets
 import pytest
 from annotated_set import ANNOTATED, HEIGHT, WIDTH
 
-from variorum.run import Job, run
+from variorum.pipeline import Job, run
 from variorum.schemas.recipe import Recipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "editions.md").read_text()

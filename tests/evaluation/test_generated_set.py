@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from variorum import run
+from variorum import pipeline
 from variorum.arrays import arrow_column
 from variorum.edition.store import Store
 from variorum.evaluation.generated_set import GeneratedSet
@@ -456,7 +456,7 @@ def made(tmp_path_factory):
         }
     )
     job = Job(recipe, Store(str(tmp_path_factory.mktemp("store"))))
-    return job, run.build(job)
+    return job, pipeline.build(job)
 
 
 def with_evaluation(job, evaluation):
@@ -467,7 +467,7 @@ def with_evaluation(job, evaluation):
 def test_from_class_names_to_the_card(made, monkeypatch):
     job, manifest = made
     check_references(job)
-    found = run.evaluate(job, manifest)["generated_set"]
+    found = pipeline.evaluate(job, manifest)["generated_set"]
     assert set(found["variants"]) == {"guidance_1.5", "guidance_3"}
     assert found["references"] == {"train": 60, "test": 40, "shifted": 40}
     assert all(row["n"] == 20 for row in found["variants"].values())
@@ -489,14 +489,14 @@ def test_from_class_names_to_the_card(made, monkeypatch):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(GeneratedSet, "measure", nothing)
-    assert run.evaluate(job, manifest)["generated_set"] == found
+    assert pipeline.evaluate(job, manifest)["generated_set"] == found
     other = job.recipe.evaluate[0].model_copy(update={"neighbours": 3, "fractions": (1.0,)})
-    assert run.evaluate(with_evaluation(job, other), manifest)["generated_set"]["neighbours"] == 3
+    assert pipeline.evaluate(with_evaluation(job, other), manifest)["generated_set"]["neighbours"] == 3
 
 
 def test_only_a_reference_that_changed_is_measured_again(made, tmp_path, monkeypatch):
     job, manifest = made
-    run.evaluate(job, manifest)
+    pipeline.evaluate(job, manifest)
     write_part(tmp_path, "train", 7, 3)
     entry = {**job.recipe.evaluate[0].config(), "train": {"name": "fashion_mnist", "path": str(tmp_path)}}
     changed = build_component("evaluate", entry, "evaluate.0")
@@ -508,7 +508,7 @@ def test_only_a_reference_that_changed_is_measured_again(made, tmp_path, monkeyp
         return measure(self, samples, ctx)
 
     monkeypatch.setattr(GeneratedSet, "measure", counting)
-    found = run.evaluate(with_evaluation(job, changed), manifest)["generated_set"]
+    found = pipeline.evaluate(with_evaluation(job, changed), manifest)["generated_set"]
     assert found["references"]["train"] == 70
     assert len(seen) == 70
     pieces = [piece for name in changed.references() for piece in reference_pieces(changed, name, [changed], job)]
@@ -539,7 +539,7 @@ def test_a_missing_reference_is_refused_before_any_work(made, tmp_path):
     entry["train"] = {"name": "class_names", "table": "fashion_mnist"}
     promptless = Recipe.parse({**recipe.dump(), "evaluate": [entry]})
     with pytest.raises(SourceError, match="class_names has no pictures"):
-        run.evaluate(Job(promptless, job.store), manifest)
+        pipeline.evaluate(Job(promptless, job.store), manifest)
 
 
 def test_neither_judge_nor_encoder_may_have_filtered(made):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from variorum.run import Job, build, evaluate, run
+from variorum.pipeline import Job, build, evaluate, run
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
 

@@ -15,7 +15,7 @@ import pytest
 from hostile_arguments import CASES, Case, closed_port, prepare
 
 from variorum.flows.cli import main
-from variorum.run import Job, build
+from variorum.pipeline import Job, build
 from variorum.stages.recipe_files import load_recipe
 
 SECONDS = 30

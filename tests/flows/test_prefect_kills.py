@@ -20,7 +20,7 @@ import yaml
 
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
-from variorum.run import Job, run
+from variorum.pipeline import Job, run
 from variorum.schemas.recipe import Recipe
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ import yaml
 
 from variorum.edition.editions import find
 from variorum.edition.store import Store
-from variorum.run import Job, build, run
+from variorum.pipeline import Job, build, run
 from variorum.stages.recipe_files import load_recipe
 
 PLUGINS = Path(__file__).parents[1] / "plugins"

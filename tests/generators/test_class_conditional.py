@@ -17,7 +17,7 @@ from variorum.generators.class_conditional import ClassConditional
 from variorum.generators.sources.class_names import ClassNames
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
-from variorum.run import build
+from variorum.pipeline import build
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe

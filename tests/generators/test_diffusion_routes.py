@@ -25,8 +25,8 @@ from variorum.generators.sources.image_folder import ImageFolder
 from variorum.generators.text_to_image import TextToImage
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
+from variorum.pipeline import build
 from variorum.pixels import decode
-from variorum.run import build
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError

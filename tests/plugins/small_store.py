@@ -15,8 +15,8 @@ from annotated_set import ANNOTATED
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.edition.verify import verify
+from variorum.pipeline import Job, run
 from variorum.report.card import write_card
-from variorum.run import Job, run
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.recipe import Recipe

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from variorum.edition.editions import folder_of
 from variorum.edition.store import Store
 from variorum.edition.verify import verify
-from variorum.run import Job, run
+from variorum.pipeline import Job, run
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 

@@ -32,7 +32,7 @@ from variorum.generators.sources.samples import Samples
 from variorum.machine import steady
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
-from variorum.run import Job, build
+from variorum.pipeline import Job, build
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import SourceChanged, SourceError, TemporaryError
 from variorum.schemas.recipe import Recipe
@@ -150,7 +150,7 @@ def test_a_picture_that_changes_between_plan_and_reading(root, tmp_path, own_cac
 FEW = """
 import json, os, resource, sys
 from variorum.machine import steady
-from variorum.run import Job, build
+from variorum.pipeline import Job, build
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.recipe import Recipe
 

@@ -32,7 +32,7 @@ from variorum.stages.job import models
 
 BUILD = """
 import logging, sys
-from variorum.run import Job, build, run
+from variorum.pipeline import Job, build, run
 from variorum.schemas.recipe import Recipe
 
 logging.basicConfig(format="%(message)s")

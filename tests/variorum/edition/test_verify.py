@@ -16,7 +16,7 @@ from variorum.edition.shards import read_shard, stored_size
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
-from variorum.run import Job, build
+from variorum.pipeline import Job, build
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 

@@ -8,7 +8,7 @@ import pytest
 from annotated_set import ANNOTATED
 
 from variorum.edition.store import Store
-from variorum.run import Job, run
+from variorum.pipeline import Job, run
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 

@@ -16,11 +16,11 @@ from PIL import Image
 from variorum.edition.editions import folder_of, read_beside, resolve, write_beside
 from variorum.edition.store import Store
 from variorum.edition.verdicts import read_verdicts, verdicts_of
+from variorum.pipeline import Job, build, curate, evaluate, release, run
 from variorum.report.card import check_template, evaluation_tables, header_text, render_card, write_card
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.figures import Shown, flat_figures, inert, markdown, table_cell
 from variorum.report.hub_types import check_header, read_back
-from variorum.run import Job, build, curate, evaluate, release, run
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.verdict import Verdict

@@ -8,11 +8,11 @@ from PIL import Image
 
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
+from variorum.pipeline import Job, build
 from variorum.report.boxes import COLOURS
 from variorum.report.contact_sheet import FEWER, LINE, MUTED, PAPER, contact_sheet
 from variorum.report.funnel import funnel, plot
 from variorum.report.rows import edition_rows
-from variorum.run import Job, build
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.recipe import Recipe
 

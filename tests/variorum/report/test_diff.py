@@ -2,8 +2,8 @@ import pytest
 
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
+from variorum.pipeline import Job, build, curate, release
 from variorum.report.diff import change_counts, diff
-from variorum.run import Job, build, curate, release
 from variorum.schemas.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from variorum.edition.store import Store
+from variorum.pipeline import Job, build, curate, release
 from variorum.report.funnel import MOST, Funnel, Group, funnel, most_affected, plot, source_of, why, worst
 from variorum.report.rows import edition_rows
-from variorum.run import Job, build, curate, release
 from variorum.schemas.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -10,7 +10,7 @@ from acme_components.bright_rules import BrightRules
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.run import Job, Threads, build, curate, release
+from variorum.pipeline import Job, Threads, build, curate, release
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 

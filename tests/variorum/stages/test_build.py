@@ -19,7 +19,7 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
 from variorum.machine.steady import hash_content
-from variorum.run import Job, Threads, build
+from variorum.pipeline import Job, Threads, build
 from variorum.schemas.errors import CorruptShard, SourceChanged, SourceError, StoreError, TooManyFailures, VersionDrift
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build, seal_edition
@@ -336,7 +336,7 @@ import sys
 from pathlib import Path
 sys.path.append(sys.argv[3])
 from variorum.schemas.recipe import Recipe
-from variorum.run import Job, Threads, build
+from variorum.pipeline import Job, Threads, build
 recipe = Recipe.parse({
     "dataset": "d", "version": "1.0.0", "samples_per_shard": 1, "source": {"name": "image_folder", "path": sys.argv[1]},
     "generate": [{"name": "probe", "quarantine": "coffee"}],

@@ -19,7 +19,7 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
 from variorum.machine.steady import hash_content
-from variorum.run import Job, Threads, build, curate, run
+from variorum.pipeline import Job, Threads, build, curate, run
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.recipe import Recipe
 from variorum.stages.measure import edition_pieces
@@ -263,7 +263,7 @@ WORKER = """
 import json
 import sys
 sys.path.append(sys.argv[1])
-from variorum.run import Job, Threads, build, curate, release
+from variorum.pipeline import Job, Threads, build, curate, release
 from variorum.schemas.recipe import Recipe
 job = Job(Recipe.parse(json.loads(sys.argv[3])), sys.argv[2])
 manifest = build(job)

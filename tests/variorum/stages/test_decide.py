@@ -10,7 +10,7 @@ from variorum.curation.audit import Audit
 from variorum.edition.store import Store
 from variorum.edition.verdicts import read_verdicts, settle, verdict_table, verdicts_of
 from variorum.edition.verify import verify
-from variorum.run import Job, release
+from variorum.pipeline import Job, release
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.verdict import Verdict

@@ -7,7 +7,7 @@ from bright_editions import judged, recipe
 
 from variorum.edition.editions import read_beside, write_beside
 from variorum.edition.store import Store
-from variorum.run import Job, Threads, build, evaluate, release
+from variorum.pipeline import Job, Threads, build, evaluate, release
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import check_judges, read_figures

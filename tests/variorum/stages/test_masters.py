@@ -20,7 +20,7 @@ from variorum.edition.shards import PICTURES, read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
-from variorum.run import Job, build, run
+from variorum.pipeline import Job, build, run
 from variorum.schemas.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("own_cache")

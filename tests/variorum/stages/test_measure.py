@@ -9,7 +9,7 @@ from bright_editions import judged, nothing, recipe
 from variorum.curation.leakage import Leakage
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.run import Job, build, curate, run
+from variorum.pipeline import Job, build, curate, run
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component, component_class, component_names

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from variorum.edition.store import Store
-from variorum.run import Job, build, curate, evaluate
+from variorum.pipeline import Job, build, curate, evaluate
 from variorum.schemas.errors import ModelUnavailable
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from variorum.edition.store import Store
-from variorum.run import Job, check, run
+from variorum.pipeline import Job, check, run
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build

@@ -12,7 +12,7 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verdicts import keep_verdicts, read_verdicts, verdict_table, verdicts_of
 from variorum.edition.verify import verify
-from variorum.run import Job, Threads, release, rollback
+from variorum.pipeline import Job, Threads, release, rollback
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe

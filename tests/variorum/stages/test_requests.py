@@ -12,7 +12,7 @@ from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
-from variorum.run import Job, build
+from variorum.pipeline import Job, build
 from variorum.schemas.component import Context, Source
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure

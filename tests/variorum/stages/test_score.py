@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.run import Job
+from variorum.pipeline import Job
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.stages.score import Columns, Score, add_columns, curated_table, picture_table, score_key

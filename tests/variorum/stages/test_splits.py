@@ -21,7 +21,7 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
 from variorum.generators.sources.edition import Edition
-from variorum.run import Job, Threads, build, run
+from variorum.pipeline import Job, Threads, build, run
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import QUARANTINE, group_of
 from variorum.schemas.recipe import Recipe

@@ -11,7 +11,7 @@ from bright_editions import judged, nothing, recipe
 
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET
-from variorum.run import Job, Threads, build, curate
+from variorum.pipeline import Job, Threads, build, curate
 from variorum.schemas.errors import ModelUnavailable, StoreError, TemporaryError
 from variorum.schemas.manifest import Tables
 from variorum.schemas.recipe import Recipe

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from variorum.machine.progress import Progress
-from variorum.run import Job, Threads, build, curate, run
+from variorum.pipeline import Job, Threads, build, curate, run
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build
