@@ -8,7 +8,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps fashion demo test test-servers test-slow test-fire check format bench clean
+.PHONY: help setup stamps fashion chromium demo test test-browser test-servers test-slow test-fire check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,12 +42,18 @@ stamps:
 fashion: ## Fashion-MNIST, real pictures for the evaluation of recipe imagenet_g
 	$(call debian,dataset-fashion-mnist,/usr/share/datasets/fashion-mnist,real pictures that imagenet_g is compared with,imagenet_g builds but isn't evaluated)
 
+chromium:
+	$(call debian,chromium,/usr/bin/chromium,the browser that pages are tested in,the tests of pages in a browser are skipped)
+
 demo: setup ## the main job on real photographs: build, evaluate, card, read back
 	$(BIN)/variorum run imagenet_e --store store --workers $(WORKERS)
 	$(BIN)/variorum verify imagenet_e --store store --load
 
 test: setup ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-browser: setup chromium ## the tests of pages in a real browser
+	$(BIN)/python -m pytest -m browser
 
 test-servers: setup ## the slow tests of the machinery: servers, kills, digests, the wheel
 	$(BIN)/python -m pytest -m slow tests/flows tests/variorum tests/contract tests/packaging tests/docs

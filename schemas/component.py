@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.plot import Plot
 from variorum.schemas.sample import Failure, Sample, Split
 from variorum.schemas.secrets import holds_secret, shown, without_secrets
 from variorum.schemas.table import Table
@@ -409,3 +410,11 @@ class Evaluation(Component):
 
         With references the column `set` has the name of the one that a row belongs to, `""` for the edition's own rows.
         """
+
+    def plots(self, figures: Mapping[str, Any]) -> Mapping[str, Plot]:
+        """Plots of its figures by name, for the card and the page; nothing by default.
+
+        Args:
+            figures: what `figures` gave, read back from JSON.
+        """
+        return {}

@@ -6,6 +6,7 @@
     │   └── SourceChanged         it changed while it was read
     ├── TemporaryError            a disk, a network or the machine failed; the same command may succeed
     ├── ModelUnavailable          a model's weights are missing or unusable here, or memory is too small
+    ├── ModelFailed               a model under test raised, or gave something else than scores of its classes
     ├── TooManyFailures           a unit failed past the recipe's failure rate
     └── StoreError                the store can't be written, read or trusted
         ├── VersionDrift          a sealed version already exists with other content
@@ -44,6 +45,10 @@ class TemporaryError(VariorumError):
 
 class ModelUnavailable(VariorumError):
     """A model's weights are missing, unusable or not the pinned ones on this machine, or memory is too small."""
+
+
+class ModelFailed(VariorumError):
+    """A model under test raised, or gave something else than one finite score per picture and class."""
 
 
 class TooManyFailures(VariorumError):

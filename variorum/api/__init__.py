@@ -1,0 +1,1 @@
+"""What `import variorum as va` offers; the names are loaded when they are first used."""
