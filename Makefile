@@ -56,7 +56,7 @@ test-browser: setup chromium ## the tests of pages in a real browser
 	$(BIN)/python -m pytest -m browser
 
 test-servers: setup ## the slow tests of the machinery: servers, kills, digests, the wheel
-	$(BIN)/python -m pytest -m slow tests/flows tests/variorum tests/contract tests/packaging tests/docs
+	$(BIN)/python -m pytest -m slow tests/flows tests/variorum tests/contract tests/packaging tests/docs tests/examples
 
 test-slow: setup ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow

@@ -1,4 +1,4 @@
-"""How much accuracy ImageNet classifiers lose on each variant of an edition, compared with the originals.
+"""How much accuracy classifiers lose on each variant of an edition, compared with the originals.
 
 The measure of ImageNet-E (Li et al., CVPR 2023, arXiv 2303.17096): drop = accuracy(original) - accuracy(edited), in
 percentage points. It is paired by source picture, so a picture whose edit was rejected counts on neither side.
@@ -7,34 +7,43 @@ percentage points. It is paired by source picture, so a picture whose edit was r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from variorum.evaluation.predicted.drops import Results, calibrations, difference, of_classifier, pairs, unpaired
+from variorum.evaluation.predicted.matching import columns
+from variorum.evaluation.predicted.pairing import ORIGINAL, UNSCORED, paired, roots
+from variorum.evaluation.predicted.resamples import Resamples, ratio_means
 from variorum.generators.sources.imagenet import index_of
+from variorum.models.brought import BroughtModel
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
-from variorum.schemas.sample import BASELINES, Sample
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.plot import Bin, IntervalPlot, Plot, Point, ReliabilityPlot
+from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
-if TYPE_CHECKING:
-    from variorum.arrays import Floats, Ints
+__all__ = ["ORIGINAL", "UNSCORED", "AccuracyDrop", "Resamples", "label_index", "ratio_means", "reference", "roots"]
 
-ORIGINAL = "original"
-UNSCORED = -1
-"""Label index of a picture without an ImageNet label."""
+IN_TWO = 3
+"""Classifiers whose originals and edits are both in the reliability plot; with more, it has the edits alone."""
+AVERAGE = "average over edits"
+"""The last row of the plot of drops."""
 
 
 class AccuracyDrop(Evaluation):
-    """Top-1 accuracy drops, with bootstrap intervals over the source pictures.
+    """Top-1 accuracy drops, calibration and differences between classifiers, with bootstrap intervals over the sources.
 
     Attributes:
-        classifiers: aliases of ImageNet-1k classifiers; none of them may have filtered the edition.
+        classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
+            Their outputs are matched to the edition's classes by `predicted/matching.py`.
         bootstrap: number of resamples per interval.
         confidence: level of the intervals, in (0, 1).
     """
 
+    revision = 2
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
@@ -46,165 +55,157 @@ class AccuracyDrop(Evaluation):
         return self.classifiers
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
-        """One row per picture and classifier: ImageNet indices of label and top-1 class, probability of the label."""
+        """One row per picture and classifier.
+
+        `label` and `top1` are outputs of the classifier. With several labels a prediction of any of them is right,
+        `label` is the first one, and `p_label` the sum of their probabilities. A picture without a label that the
+        classifier knows has the label `UNSCORED`.
+
+        Raises:
+            RecipeError: a class of the edition is no output of a classifier that says what its outputs are.
+        """
         images = [sample.image for sample in samples]
         for alias in self.classifiers:
-            probabilities = ctx.models.get(alias)(images)
+            model = ctx.models.get(alias)
+            outputs_of(alias, model, ctx, getattr(model, "outputs", 0) or None)  # refused before it sees a picture
+            probabilities = model(images)
+            outputs = probabilities.shape[1]
+            output_of = outputs_of(alias, model, ctx, outputs)
             for sample, row in zip(samples, probabilities, strict=True):
-                label, top1 = label_index(sample.labels), int(row.argmax())
+                labels = label_indices(sample.labels) if output_of is None else known(sample.labels, output_of)
+                top1 = int(row.argmax())
                 yield {
                     "id": sample.id,
                     "parent": sample.parent,
                     "variant": sample.variant,
                     "reference": reference(sample),
                     "classifier": alias,
-                    "label": label,
+                    "label": labels[0] if labels else UNSCORED,
+                    "labels": len(labels),
                     "top1": top1,
-                    "correct": label == top1,
-                    "p_label": None if label == UNSCORED else float(row[label]),
+                    "correct": top1 in labels,
+                    "confidence": float(row[top1]),
+                    "p_label": float(row[list(labels)].sum()) if labels else None,
+                    "outputs": outputs,
+                    "preprocessing": str(getattr(model, "preprocessing", "")),
                 }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Accuracies in percent and drops in percentage points, by classifier and variant.
 
-        `unscored` counts pictures without an ImageNet label, `unpaired` edited pictures whose original is missing.
-        `average_drop` averages over the edits, without the baselines. `drop_vs_reference` is the drop relative to the
-        variant that an edit started from, over the sources that have both.
+        `unscored` counts pictures that have no label that a classifier knows, `unpaired` edited pictures whose original
+        is missing, `several_labels` pictures with more than one. `average_drop` and `average_accuracy` average over the
+        edits, without the baselines. `drop_vs_reference` is the drop relative to the variant that an edit started from,
+        over the sources that have both. `differences` are those of two classifiers, on the pictures that both scored.
+        All intervals are of the same resamples. `names` and `variants` are in the order of the recipe and the edition.
         """
-        rows = table.arrow.to_pylist()
-        scored = [row for row in rows if row["label"] != UNSCORED]
-        root = roots({row["id"]: row["parent"] for row in rows})
-        figures: dict[str, Json] = {}
-        unpaired = 0
-        for alias in self.classifiers:
-            mine = [row for row in scored if row["classifier"] == alias]
-            of_source = {root[row["id"]]: float(row["correct"]) for row in mine if row["variant"] == ORIGINAL}
-            edited = [row for row in mine if row["variant"] != ORIGINAL and root[row["id"]] in of_source]
-            unpaired += sum(row["variant"] != ORIGINAL for row in mine) - len(edited)
-            figures[alias] = self._of_classifier(of_source, edited, root, ctx.seed)
-        judges = len(self.classifiers)
+        names = tuple(dict.fromkeys(self.classifiers))
+        common: dict[str, Json] = {"confidence": self.confidence, "unscored": 0, "unpaired": 0, "several_labels": 0}
+        if not len(table):
+            nothing: dict[str, Json] = {alias: {"n": 0, "variants": {}} for alias in names}
+            return {**common, "names": list(names), "variants": [], "classifiers": nothing}
+        data, seed = paired(table, names), derive_seed(ctx.seed, "accuracy_drop")
+        results = Results(Resamples(data.sources, self.bootstrap, self.confidence, seed))
+        classifiers: dict[str, Json] = {}
+        for number, alias in enumerate(names):
+            classifiers[alias] = {
+                "outputs": int(data.outputs[number]),
+                "preprocessing": data.preprocessing[number],
+                **of_classifier(data, number, results),
+                "calibration": calibrations(data, number, seed),
+            }
+        differences: list[Json] = [
+            {"of": [names[one], names[other]], **difference(data, one, other, results)}
+            for one, other in pairs(len(names))
+        ]
+        results.fill()
         return {
-            "confidence": self.confidence,
-            "unscored": (len(rows) - len(scored)) // judges,
-            "unpaired": unpaired // judges,
-            "classifiers": figures,
+            **common,
+            "unscored": int((~data.scored).sum(axis=1).max()),
+            "unpaired": max(unpaired(data, number) for number in range(len(names))),
+            "several_labels": len(np.unique(table["id"][table["labels"] > 1])),
+            "names": list(names),
+            "variants": [data.variants[one] for one in data.order],
+            "classifiers": classifiers,
+            "differences": differences,
         }
 
-    def _of_classifier(
-        self, of_source: Mapping[str, float], edited: Sequence[Mapping[str, Json]], root: Mapping[str, str], seed: int
-    ) -> Json:
-        sources, variants = sorted(of_source), sorted({str(row["variant"]) for row in edited})
-        original = np.array([of_source[source] for source in sources])
-        row_of = {source: position for position, source in enumerate(sources)}
-        column_of = {variant: position for position, variant in enumerate(variants)}
-        count, right = (np.zeros((len(sources), len(variants))) for _ in range(2))
-        references: dict[str, str] = {}
-        for row in edited:
-            cell = row_of[root[str(row["id"])]], column_of[str(row["variant"])]
-            count[cell] += 1
-            right[cell] += bool(row["correct"])
-            if row["reference"] in column_of:
-                references[str(row["variant"])] = str(row["reference"])
-        resamples = Resamples(len(sources), self.bootstrap, self.confidence, derive_seed(seed, "accuracy_drop"))
-
-        lost = original[:, None] * count - right
-        figures: dict[str, Json] = {}
-        for column, variant in enumerate(variants):
-            n = count[:, column].sum()
-            figure: dict[str, Json] = {
-                "n": int(n),
-                "accuracy": percent(right[:, column].sum() / n),
-                "original_accuracy": percent((original * count[:, column]).sum() / n),
-                "drop": resamples.mean_of_ratios(lost[:, [column]], count[:, [column]]),
+    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
+        """`drops` by variant and classifier; `reliability`: accuracy against confidence, on originals and edits."""
+        found: dict[str, Plot] = {}
+        classifiers = {name: figures["classifiers"][name] for name in figures.get("names", figures["classifiers"])}
+        there = {variant for one in classifiers.values() for variant in one["variants"]}
+        rows = [
+            variant for variant in dict.fromkeys([*figures.get("variants", []), *sorted(there)]) if variant in there
+        ]
+        if rows:
+            averaged = any("average_drop" in one for one in classifiers.values())
+            series = {
+                alias: tuple(point(one["variants"].get(variant, {}).get("drop")) for variant in rows)
+                + ((point(one.get("average_drop")),) if averaged else ())
+                for alias, one in classifiers.items()
             }
-            if variant in references:
-                start = column_of[references[variant]]
-                has_start = count[:, start] > 0
-                both = has_start * count[:, column]
-                before = right[:, start] / np.maximum(count[:, start], 1)
-                if both.any():
-                    change = both * before - has_start * right[:, column]
-                    vs = resamples.mean_of_ratios(change[:, None], both[:, None])
-                    figure["drop_vs_reference"] = {"reference": references[variant], "n": int(both.sum()), **vs}
-            figures[variant] = figure
-        summary: dict[str, Json] = {"n": len(sources), "variants": figures}
-        if sources:
-            summary["original_accuracy"] = percent(original.mean())
-        if edits := [column_of[variant] for variant in variants if variant not in BASELINES]:
-            summary["average_drop"] = resamples.mean_of_ratios(lost[:, edits], count[:, edits])
-        return summary
+            labels = (*rows, AVERAGE) if averaged else tuple(rows)
+            found["drops"] = IntervalPlot(
+                "Accuracy drop by variant", "accuracy drop in percentage points", labels, series
+            )
+        sets = ("originals", "edits") if len(classifiers) <= IN_TWO else ("edits",)
+        curves = {
+            f"{alias}, {name}" if len(sets) > 1 else alias: tuple(Bin(**one) for one in calibration[name]["bins"])
+            for alias, figure in classifiers.items()
+            for calibration in [figure.get("calibration", {})]
+            for name in sets
+            if name in calibration
+        }
+        if curves:
+            title = "Accuracy against confidence" + ("" if len(sets) > 1 else ", on the edits")
+            found["reliability"] = ReliabilityPlot(title, curves)
+        return found
+
+
+def point(interval: Mapping[str, Any] | None) -> Point | None:
+    """A figure with its interval, for a plot."""
+    return Point(interval["value"], interval["low"], interval["high"]) if interval else None
+
+
+def outputs_of(alias: str, model: Any, ctx: Context, outputs: int | None = None) -> dict[str, int] | None:
+    """Output of each class id of the edition; None for this project's ImageNet classifiers, which take any label.
+
+    Args:
+        alias: of the model, for messages.
+        model: a classifier.
+        ctx: has the edition's classes.
+        outputs: number of the model's outputs, if known.
+
+    Raises:
+        RecipeError: a class is none of the model's outputs.
+    """
+    classes = getattr(model, "classes", ())
+    if not classes and not isinstance(model, BroughtModel):
+        return None
+    try:
+        found = columns(ctx.classes, classes, outputs)
+    except RecipeError as error:
+        raise RecipeError(f"model {alias!r}: {error}") from None
+    return {one.id: int(output) for one, output in zip(ctx.classes, found, strict=True)}
+
+
+def known(labels: Sequence[str], output_of: Mapping[str, int]) -> tuple[int, ...]:
+    """Outputs of the labels that are classes of the edition."""
+    return tuple(dict.fromkeys(output_of[label] for label in labels if label in output_of))
+
+
+def label_indices(labels: Sequence[str]) -> tuple[int, ...]:
+    """ImageNet's indices of the labels that are ImageNet wnids or names."""
+    return tuple(dict.fromkeys(index for label in labels if (index := index_of(label)) is not None))
 
 
 def label_index(labels: Sequence[str]) -> int:
     """ImageNet index of the first label that is an ImageNet wnid or name; UNSCORED if there is none."""
-    return next((index for label in labels if (index := index_of(label)) is not None), UNSCORED)
+    return next(iter(label_indices(labels)), UNSCORED)
 
 
 def reference(sample: Sample) -> str:
     """The variant that the sample's last edit started from; empty if it started from the original."""
     value = sample.ops[-1]["requested"].get("reference") if sample.ops else None
     return value if isinstance(value, str) else ""
-
-
-def roots(parents: Mapping[str, str]) -> dict[str, str]:
-    """The oldest known ancestor of every id. All edits of one picture share it, however many steps they took.
-
-    Args:
-        parents: id to the parent's id, `""` for none. A parent need not have an entry of its own.
-    """
-    found: dict[str, str] = {}
-    for start in parents:
-        path, node = [], start
-        while node in parents and parents[node] and node not in found:
-            path.append(node)
-            node = parents[node]
-        found.update(dict.fromkeys(path, found.get(node, node)))
-        found.setdefault(start, node)
-    return found
-
-
-class Resamples:
-    """Bootstrap resamples of `n` sources, the same for every figure, so that figures are comparable.
-
-    Args:
-        n: number of sources.
-        draws: number of resamples.
-        confidence: level of the percentile intervals (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
-            ch. 13).
-        seed: seed of the resampling.
-    """
-
-    def __init__(self, n: int, draws: int, confidence: float, seed: int) -> None:
-        self._n, self._draws, self._seed = n, draws, seed
-        self._tails = (1 - confidence) / 2, (1 + confidence) / 2
-
-    def mean_of_ratios(self, top: Floats, bottom: Floats) -> dict[str, Json]:
-        """Mean over columns of sum(top) / sum(bottom), with its interval: `value`, `low`, `high` in percent.
-
-        Args:
-            top: `[n, V]`, the loss of each source in each variant.
-            bottom: `[n, V]`, the number of pictures of each source in each variant; no column sums to 0.
-        """
-        value = ratio_means(np.ones((1, self._n)), top, bottom)[0]
-        rng = np.random.default_rng(self._seed)
-        step = max(1, 4_000_000 // self._n)
-        parts = [
-            ratio_means(rng.multinomial(self._n, np.full(self._n, 1 / self._n), size), top, bottom)
-            for size in (min(step, self._draws - done) for done in range(0, self._draws, step))
-        ]
-        low, high = np.nanquantile(np.concatenate(parts), self._tails)
-        return {"value": percent(value), "low": percent(low), "high": percent(high)}
-
-
-def ratio_means(weights: Ints | Floats, top: Floats, bottom: Floats) -> Floats:
-    """`mean_v (W top)_v / (W bottom)_v` for each row of W `[R, n]`, without columns that are empty in a resample."""
-    tops, bottoms = weights @ top, weights @ bottom
-    filled = bottoms > 0
-    ratios = np.divide(tops, bottoms, out=np.zeros_like(tops), where=filled)
-    columns = filled.sum(axis=1)
-    return np.where(columns > 0, ratios.sum(axis=1) / np.maximum(columns, 1), np.nan)
-
-
-def percent(value: float) -> float:
-    """A share in percent, rounded to two decimals."""
-    return round(100 * float(value), 2)

@@ -5,18 +5,16 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from variorum.edition.opening import existing
 from variorum.flows import endings, terminal
 from variorum.flows.options import (
     AsJson,
@@ -25,19 +23,18 @@ from variorum.flows.options import (
     Force,
     Profile,
     ProfileName,
+    RecipeOrEdition,
     StoreUrl,
     examples,
-    existing,
     on_recipe,
 )
-from variorum.schemas.errors import ModelUnavailable, StoreError, VariorumError
+from variorum.schemas.errors import ModelUnavailable
 from variorum.schemas.secrets import remember
 
 if TYPE_CHECKING:
-    from variorum.edition.store import Store
     from variorum.machine.progress import Progress
     from variorum.pipeline import Job
-    from variorum.schemas.manifest import Manifest, ShardInfo
+    from variorum.schemas.manifest import Manifest
     from variorum.stages.stage import Runner
 
 DEBUG = "--debug"
@@ -99,57 +96,18 @@ def plan(asked: Asked) -> None:
     """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from variorum.edition.store import Store
     from variorum.pipeline import check
-    from variorum.stages.requests import keep_requests
+    from variorum.stages.planned import planned
 
     job = asked.job(Store(asked.store, writable=False))
-    planned = job.plan
     check(job)
-    states = {alias: job.ctx.models.status(alias).state for alias in planned.models}  # type: ignore[attr-defined]
-    with TemporaryDirectory() as scratch:
-        where, kept = _store_for_requests(job, scratch)
-        with terminal.progress() as progress:
-            requests = keep_requests(job.recipe, job.ctx, where, progress)
-        if asked.as_json:
-            _print_plan_json(job, states, requests)
-            return
-        if requests:
-            terminal.print_requests(requests, where, kept=kept)
-    terminal.print_plan(job, states)
-
-
-def _store_for_requests(job: Job, scratch: str) -> tuple[Store, bool]:
-    """Where a plan's table of requests goes, and whether it stays: a store that can't be written isn't needed."""
-    from variorum.edition.store import Store
-    from variorum.stages.requests import makes_requests
-
-    local, wanted = job.store.local, any(map(makes_requests, job.recipe.generate[:1]))
-    if wanted and local and (job.store.can_write() or not local.exists()):
-        with suppress(StoreError):
-            return Store(job.store.url), True
-    return Store(scratch), False
-
-
-def _print_plan_json(job: Job, states: Mapping[str, str], requests: ShardInfo | None) -> None:
-    from variorum.stages.estimate import estimate
-
-    recipe, planned, guess = job.recipe, job.plan, estimate(job)
-    terminal.print_json(
-        {
-            "edition": f"{recipe.dataset}@{recipe.version}",
-            "source": recipe.source.component_name(),
-            "samples": planned.size,
-            "classes": len(planned.classes),
-            "units": len(planned.units),
-            "units_done": guess.done,
-            "pictures": requests.samples if requests else None,
-            "splits": recipe.splits or None,
-            "configs": recipe.configs,
-            "models": {alias: {"pin": pin, "state": states[alias]} for alias, pin in planned.models.items()},
-            "disk_bytes": guess.disk_bytes,
-            "peak_memory_bytes": guess.peak_bytes,
-            "seconds": guess.seconds,
-        }
-    )
+    with terminal.progress() as progress:
+        found = planned(job, progress)
+    if asked.as_json:
+        terminal.print_json(found.as_json())
+        return
+    if found.table:
+        terminal.print_requests(found.table)
+    terminal.print_plan(found)
 
 
 @app.command(epilog=examples("variorum build imagenet_e --workers 2"))
@@ -213,10 +171,45 @@ def release(
     _show(asked, job, asked.do("release", work, job), evaluations=False)
 
 
-@app.command(epilog=examples("variorum evaluate imagenet_e"))
-@on_recipe(works=True)
-def evaluate(asked: Asked) -> None:
-    """Run the recipe's evaluations on its edition, or on the edition's current release."""
+@app.command(
+    epilog=examples(
+        "variorum evaluate imagenet_e",
+        "variorum evaluate imagenet_e --model timm:resnet50.a1_in1k --model onnx:mine.onnx",
+        "variorum evaluate street@1.0.0 --model module:mine.py:load --classes classes.txt",
+    )
+)
+@on_recipe(works=True, first=RecipeOrEdition)
+def evaluate(
+    asked: Asked,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Evaluate this model: an alias, timm:…, torchvision:…, hf:…, onnx:…, module:….",
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option("--classes", metavar="FILE", help="Classes of the models' outputs, one per line.")
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals, with --model.")
+    ] = 0.95,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="Write results here, not to the edition's folder.")
+    ] = None,
+) -> None:
+    """Run the recipe's evaluations on its edition or its current release; or, with --model, models of your own.
+
+    Models need no recipe. Each looks at every picture once, on threads of this process; a killed command goes on.
+    """
+    if models:
+        from variorum.flows.results import evaluate_models
+
+        evaluate_models(asked, models, classes, confidence, to)
+        return
+    if classes or to:
+        raise typer.BadParameter("--classes and --to go with --model")
     from variorum.edition.editions import current
     from variorum.pipeline import evaluate as evaluate_edition
 
@@ -292,6 +285,48 @@ def show(
         terminal.print_summary(manifest, where)
 
 
+@app.command(
+    epilog=examples(
+        "variorum view imagenet_e",
+        "variorum view imagenet_e@1.0.0 imagenet_e@1.0.0-r1 --to changes.html",
+    )
+)
+def view(
+    edition: Edition,
+    second: Annotated[
+        str, typer.Argument(metavar="[SECOND]", help="A later edition: shows what changed, before and after.")
+    ] = "",
+    store: StoreUrl = "store",
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write here; by default to the edition's folder.")
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, max=100_000, help="How many pictures to show.")] = 10_000,
+    no_map: Annotated[bool, typer.Option("--no-map", help="Leave out the map of alike pictures.")] = False,
+    blur: Annotated[bool, typer.Option("--blur", help="Blur pictures until they are looked at.")] = False,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Don't open it in a browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page to look at an edition, one HTML file: pictures with all that is known of them, to filter and sort.
+
+    It needs no server and no network. With a terminal and a display, it is opened in the browser.
+    """
+    from dataclasses import asdict
+
+    from variorum.edition.opening import open_edition
+    from variorum.flows.browser import open_page
+    from variorum.report.page.write import write_view
+
+    first, other = open_edition(edition, store), open_edition(second, store) if second else (None, None)
+    with terminal.progress() as progress:
+        written = write_view(*first, *other, to=to, most=most, with_map=not no_map, blur=blur, progress=progress)
+    if as_json:
+        terminal.print_json(asdict(written))
+        return
+    terminal.say(f"{written.path}: {written.pictures} pictures, {written.size / 1e6:.1f} MB")
+    if not no_open:
+        open_page(written.path)
+
+
 @app.command(epilog=examples("variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1"))
 def diff(
     first: Edition,
@@ -317,6 +352,33 @@ def diff(
             terminal.print_json(asdict(change))
     else:
         terminal.print_diff(changes, most)
+
+
+@app.command(
+    epilog=examples("variorum leaderboard imagenet_e", "variorum leaderboard imagenet_e theirs/ --to leaderboard.html")
+)
+def leaderboard(
+    edition: Edition,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILES...]", help="Other people's results, or folders with them.")
+    ] = None,
+    store: StoreUrl = "store",
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE.html", help="Write here; by default to the edition's folder.")
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals.")
+    ] = 0.95,
+    as_json: AsJson = False,
+) -> None:
+    """Compare models on an edition: a table here, and a page with Markdown and JSON beside it.
+
+    It takes the results of `variorum evaluate --model` beside the edition and those that you name. All figures are
+    computed anew from the answers in them.
+    """
+    from variorum.flows.results import make_leaderboard
+
+    make_leaderboard(edition, files or (), store, to, confidence, as_json=as_json)
 
 
 @app.command(epilog=examples("variorum rollback imagenet_e", "variorum rollback imagenet_e@1.0.0 --to 1"))
@@ -353,16 +415,14 @@ def verify(
 ) -> None:
     """Recompute every hash of an edition; exits with 1 if anything doesn't match."""
     from variorum.edition.editions import find, folder_of
-    from variorum.edition.verify import verify as check
-    from variorum.report.hub_types import check_header, read_back
+    from variorum.report.hub_types import read_back
+    from variorum.report.verified import verify_edition
 
     where = existing(store)
     manifest = find(edition, where)
     shards = [shard for split in manifest.shards.values() for shard in split]
     with terminal.progress("bytes") as progress:
-        progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
-        problems = check(manifest, where, progress.advance, digest)
-    problems += check_header(folder_of(manifest, where), manifest)
+        problems = verify_edition(manifest, where, progress, digest)
     name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
     if as_json:
         terminal.print_json({"edition": name, "shards": len(shards), "pictures": pictures, "problems": problems})
@@ -409,19 +469,13 @@ def blocklist(
 @app.command(epilog=examples("variorum components", "variorum components --json"))
 def components(as_json: AsJson = False) -> None:
     """List the components that recipes can name, with one line each and where they come from."""
-    from variorum.schemas.lookup import KINDS, OWN, broken_plugins, component_class, component_names, component_origin
+    from variorum.schemas.catalogue import catalogue
+    from variorum.schemas.lookup import KINDS, OWN, broken_plugins
 
-    rows = []
-    for part, kind in KINDS.items():
-        for name in component_names(part):
-            origin = component_origin(part, name)
-            try:
-                cls = component_class(part, name)
-                noun = kind.noun if len(kind.classes) == 1 else _noun(cls, kind.classes)
-                about = (inspect.getdoc(cls) or "").partition("\n")[0]
-            except VariorumError as error:
-                noun, about = kind.noun, f"can't be used: {error}"
-            rows.append({"part": part, "name": name, "kind": noun, "about": about, "from": origin})
+    rows = [
+        {"part": one.part, "name": one.name, "kind": one.kind, "about": one.about, "from": one.origin}
+        for one in catalogue()
+    ]
     broken = [{"plugin": name, "problem": problem} for name, problem in broken_plugins()]
     if as_json:
         terminal.print_json({"components": rows, "broken": broken})
@@ -436,10 +490,6 @@ def components(as_json: AsJson = False) -> None:
     for item in broken:
         line = f"plugin {item['plugin']} can't be used: {item['problem']}"
         typer.secho(terminal.plain(line), fg="red", err=True)
-
-
-def _noun(cls: type, classes: tuple[type, ...]) -> str:
-    return next(base.__name__.lower() for base in classes if issubclass(cls, base))
 
 
 @app.command(

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from variorum.edition.opening import existing
 from variorum.flows import terminal
-from variorum.schemas.errors import StoreError
-from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.edition.store import Store
@@ -49,6 +45,14 @@ RecipeName = Annotated[
     str,
     typer.Argument(
         metavar="RECIPE", help="A YAML file, or a recipe by name: imagenet_e.", autocompletion=_recipe_names
+    ),
+]
+RecipeOrEdition = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE|EDITION",
+        help="A recipe, as for other commands; with --model an edition: dataset, or dataset@version.",
+        autocompletion=_recipe_names,
     ),
 ]
 Edition = Annotated[str, typer.Argument(metavar="EDITION", help="dataset, or dataset@version; the newest by default.")]
@@ -121,16 +125,17 @@ class Asked:
         return words + (["--trust"] if self.trust else [])
 
 
-def on_recipe(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def on_recipe(*, works: bool, first: Any = RecipeName) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of all commands on a recipe. Its first parameter gets them as an `Asked`.
 
     Args:
         works: whether it takes `--workers` and `--no-prefect`.
+        first: the argument that names the recipe.
     """
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         taken = [one for one in Asked.__dataclass_fields__.values() if works or not one.metadata.get("works")]
-        hints = inspect.get_annotations(Asked, eval_str=True)
+        hints = {**inspect.get_annotations(Asked, eval_str=True), "recipe": first}
         shared = [
             inspect.Parameter(
                 one.name,
@@ -153,30 +158,6 @@ def on_recipe(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., N
         return command
 
     return add
-
-
-def existing(url: str, *, writable: bool = False, trust: bool = False) -> Store:
-    """A store that must be there; one that is only read may be on a read-only disk.
-
-    Raises:
-        StoreError: no such store; the message names the folder that has the most similar name.
-    """
-    from variorum.edition.store import Store
-
-    store = Store(url, writable=False)
-    if store.local and not store.local.is_dir():
-        what = "is a file" if store.local.is_file() else "doesn't exist"
-        near = get_close_matches(store.local.name, _folders(store.local.parent), 1)
-        folder = store.local.parent if "://" in url else Path(url).parent
-        hint = f"; did you mean {folder / near[0]}?" if near else "; make one with: variorum run imagenet_e"
-        raise StoreError(f"store {cut(url)}: {what}{hint}")
-    return Store(url, trust=trust) if writable else store
-
-
-def _folders(folder: Path) -> list[str]:
-    with suppress(OSError):
-        return sorted(one.name for one in folder.iterdir() if one.is_dir())
-    return []
 
 
 def examples(*lines: str) -> str:

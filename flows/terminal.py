@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from variorum.schemas.secrets import without_secrets
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.machine.progress import Progress
-    from variorum.pipeline import Job
     from variorum.report.diff import Change
-    from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
+    from variorum.report.figures import Shown
+    from variorum.schemas.manifest import Ledger, Manifest
     from variorum.schemas.recipe import Recipe
+    from variorum.stages.planned import Planned, Requests
 
 SHOWN = ("class", "k", "variant", "prompt", "negative", "guidance", "strength", "steps", "seed", "reason")
 """Columns of a table of requests that `plan` shows."""
@@ -217,45 +218,26 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], title: st
     console().print(table)
 
 
-def print_plan(job: Job, states: Mapping[str, str]) -> None:
-    """What a run of a job would do.
-
-    Args:
-        job: a recipe on a store.
-        states: of its models, by alias.
-    """
+def print_plan(planned: Planned) -> None:
+    """What a run would do."""
     from rich.table import Table
 
-    from variorum.schemas.sample import SPLITS
-    from variorum.stages.estimate import estimate
-
-    recipe, planned, guess = job.recipe, job.plan, estimate(job)
-    table = Table("", "", show_header=False, box=None, title=f"{recipe.dataset}@{recipe.version}", title_justify="left")
-    table.add_row("source", f"{recipe.source.component_name()}, {planned.size} samples, {len(planned.classes)} classes")
-    table.add_row("units", f"{len(planned.units)} of up to {recipe.samples_per_shard}; {guess.done} done already")
-    if recipe.splits:
-        shares = {"train": 1 - sum(recipe.splits.values()), **recipe.splits}
-        said = [f"{name} {shares[name]:g}" for name in SPLITS if shares.get(name, 0) > 1e-9]
-        table.add_row("splits", f"{', '.join(said)} of the photographs")
-    if recipe.configs:
-        table.add_row("configurations", f"one for each {recipe.configs}")
-    table.add_row("makes", ", ".join(part.component_name() for part in recipe.generate) or "the source's own pictures")
-    for alias, pin in planned.models.items():
-        table.add_row("model", cell(f"{alias}: {pin} ({states[alias]})"))
-    table.add_row("estimate", guess.text)
+    table = Table("", "", show_header=False, box=None, title=cell(planned.edition), title_justify="left")
+    for what, text in planned.lines():
+        table.add_row(cell(what), cell(text))
     console().print(table)
 
 
-def print_requests(asked: ShardInfo, store: Store, *, kept: bool) -> None:
+def print_requests(asked: Requests) -> None:
     """Number of pictures that a recipe asks for, the first ones, and the path of the whole table if it is kept."""
     from variorum.stages.requests import first_rows
 
-    rows = first_rows(asked, store, 5)
+    rows = first_rows(asked.info, asked.store, 5)
     shown = [name for name in SHOWN if any(row[name] not in (None, "") for row in rows)]
     values = [[f"{row[name]:g}" if isinstance(row[name], float) else row[name] for name in shown] for row in rows]
-    print_table(shown, values, f"{asked.samples} pictures; the first:")
-    if kept:
-        say(f"all rows: {store.object(asked, '.parquet')}")
+    print_table(shown, values, f"{asked.info.samples} pictures; the first:")
+    if asked.kept:
+        say(f"all rows: {asked.store.object(asked.info, '.parquet')}")
 
 
 def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
@@ -343,26 +325,30 @@ def print_paths(manifest: Manifest, store: Store) -> None:
 
 def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
     """The main table of each evaluation, split to fit the terminal, and where to find the rest."""
-    from rich.table import Table
-
     from variorum.edition.editions import folder_of, read_beside
     from variorum.report.card import evaluation_tables
 
-    tables, out = evaluation_tables(recipe, manifest, store), console()
+    tables = evaluation_tables(recipe, manifest, store)
     for shown in tables:
-        for number, part in enumerate(parts_that_fit([shown.head, *shown.rows], out.width)):
-            table = Table(
-                box=None, padding=(0, 2, 0, 0), title=None if number else cell(shown.title), title_justify="left"
-            )
-            for position, name in enumerate(part[0]):
-                table.add_column(cell(name), justify="right" if position else "left", no_wrap=True)
-            for row in part[1:]:
-                table.add_row(*map(cell, row))
-            out.print(table, "")
+        print_shown(shown)
     if tables:
         there = read_beside(manifest, "README.md", store) is not None
         where = f"in {folder_of(manifest, store)}/README.md" if there else "in the card: `variorum card`"
         say(f"notes, intervals and all other figures {where}")
+
+
+def print_shown(shown: Shown) -> None:
+    """A table of figures, split to fit the terminal."""
+    from rich.table import Table
+
+    out = console()
+    for number, part in enumerate(parts_that_fit([shown.head, *shown.rows], out.width)):
+        table = Table(box=None, padding=(0, 2, 0, 0), title=None if number else cell(shown.title), title_justify="left")
+        for position, name in enumerate(part[0]):
+            table.add_column(cell(name), justify="right" if position else "left", no_wrap=True)
+        for row in part[1:]:
+            table.add_row(*map(cell, row))
+        out.print(table, "")
 
 
 def parts_that_fit(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:

@@ -102,7 +102,7 @@ def why(error: ValidationError) -> str:
     """What is wrong with a record, in one line that names the first wrong field."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    path = ".".join(_cut(str(part)) for part in first["loc"])
+    path = ".".join(_cut(text if (text := str(part)).isprintable() else ascii(text)) for part in first["loc"])
     said = first["msg"].removeprefix("Value error, ")
     text = f"{path}: {said[:1].lower()}{said[1:]}" if path else said
     if first["type"] not in ("missing", "extra_forbidden", "json_invalid") and path:

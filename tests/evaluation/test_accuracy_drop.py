@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,7 +14,9 @@ from variorum.evaluation.accuracy_drop import (
     roots,
 )
 from variorum.models import ModelTable
-from variorum.schemas.component import Context
+from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.plot import Bin, Point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -25,14 +29,19 @@ def row(id, parent, variant, label=3, top1=3, reference="", classifier="c"):
         "reference": reference,
         "classifier": classifier,
         "label": label,
+        "labels": int(label != UNSCORED),
         "top1": top1,
         "correct": label == top1,
+        "confidence": 0.75,
         "p_label": None if label == UNSCORED else 0.5,
+        "outputs": 1000,
+        "preprocessing": "squashed to 224 px",
     }
 
 
-def context(seed=0):
-    return Context(seed=seed, models=ModelTable("embedded"), memo=lambda key, compute: compute())
+def context(seed=0, models=None, classes=()):
+    models = models or ModelTable("embedded")
+    return Context(seed=seed, models=models, memo=lambda key, compute: compute(), classes=classes)
 
 
 def table(rows):
@@ -53,6 +62,7 @@ def test_drops_are_paired_by_source():
     assert (blur["n"], blur["original_accuracy"], blur["accuracy"], blur["drop"]["value"]) == (1, 0.0, 0.0, 0.0)
     assert figures["original_accuracy"] == 80.0
     assert figures["average_drop"]["value"] == 25.0
+    assert figures["average_accuracy"]["value"] == 25.0
     assert size["drop"]["low"] <= 50.0 <= size["drop"]["high"]
 
 
@@ -80,12 +90,26 @@ def test_unlabelled_and_unpaired_pictures_are_counted_and_left_out():
 
 
 def test_no_rows_at_all():
-    assert summary([])["classifiers"]["c"] == {"n": 0, "variants": {}}
+    nothing = summary([])
+    assert nothing["classifiers"]["c"] == {"n": 0, "variants": {}}
+    assert AccuracyDrop(classifiers=("c",)).plots(nothing) == {}
 
 
 def test_originals_alone_have_an_accuracy_and_no_drop():
-    figures = summary([row("o0", "", "original"), row("o1", "", "original", top1=0)])["classifiers"]["c"]
-    assert figures == {"n": 2, "variants": {}, "original_accuracy": 50.0}
+    result = summary([row("o0", "", "original"), row("o1", "", "original", top1=0)])
+    figures = dict(result["classifiers"]["c"])
+    calibration = figures.pop("calibration")
+    assert figures == {
+        "n": 2,
+        "variants": {},
+        "original_accuracy": 50.0,
+        "outputs": 1000,
+        "preprocessing": "squashed to 224 px",
+    }
+    assert set(calibration) == {"originals"}
+    assert calibration["originals"]["bins"] == [{"confidence": 0.75, "accuracy": 0.5, "n": 2}]
+    assert (calibration["originals"]["ece"], calibration["originals"]["n"]) == (25.0, 2)
+    assert set(AccuracyDrop(classifiers=("c",)).plots(result)) == {"reliability"}
 
 
 def test_a_framed_original_and_its_edits_share_their_source():
@@ -138,6 +162,92 @@ def test_the_reference_is_what_the_last_edit_asked_for():
     assert reference(Sample(id="a", image=image, ops=(last, op))) == reference(Sample(id="a", image=image)) == ""
 
 
+class Answers:
+    """A model of three classes that says what it is told to: one row of probabilities, whatever it sees."""
+
+    outputs = 3
+    preprocessing = "none at all"
+
+    def __init__(self, classes, row):
+        self.classes, self.row, self.looked = tuple(classes), row, 0
+
+    def __call__(self, images):
+        self.looked += len(images)
+        return np.tile(np.array(self.row, np.float32), (len(images), 1))
+
+
+class OneModel:
+    """A table of one model."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def get(self, alias):
+        return self.model
+
+
+ANIMALS = (ClassInfo("k", "Cat"), ClassInfo("h", "Dog"))
+
+
+def measured(labels, model, classes=ANIMALS):
+    sample = Sample(id="a", image=np.zeros((2, 2, 3), np.uint8), labels=labels)
+    (found,) = AccuracyDrop(classifiers=("m",)).measure([sample], context(models=OneModel(model), classes=classes))
+    return found
+
+
+def test_the_outputs_of_any_model_are_matched_to_the_editions_classes():
+    found = measured(("h",), Answers(("fish", "dog", "cat"), (0.25, 0.5, 0.25)))
+    assert {name: found[name] for name in ("label", "top1", "correct", "confidence", "p_label", "outputs")} == {
+        "label": 1,
+        "top1": 1,
+        "correct": True,
+        "confidence": 0.5,
+        "p_label": 0.5,
+        "outputs": 3,
+    }
+    assert found["preprocessing"] == "none at all"
+    assert measured(("horse",), Answers(("fish", "dog", "cat"), (0.25, 0.5, 0.25)))["label"] == UNSCORED
+
+
+def test_any_of_several_labels_is_right():
+    model = Answers(("fish", "dog", "cat"), (0.125, 0.25, 0.625))
+    found = measured(("h", "k", "h"), model)
+    assert (found["label"], found["labels"], found["correct"], found["p_label"]) == (1, 2, True, 0.875)
+    assert not measured(("h",), model)["correct"]
+    several = [{**row("o", "", "original"), "labels": 2}, row("p", "", "original")]
+    assert summary(several)["several_labels"] == 1
+
+
+def test_a_model_of_other_classes_is_refused_before_it_looks():
+    model = Answers(("fish", "dog", "bird"), (1, 0, 0))
+    with pytest.raises(RecipeError, match=r"model 'm': 1 class \('k Cat'\)"):
+        measured(("h",), model)
+    assert model.looked == 0
+
+
+def test_plots_have_the_variants_in_order_and_every_classifier():
+    rows = [row(f"o{n}", "", "original", classifier=c) for n in range(3) for c in "cd"]
+    rows += [
+        row(f"{v}{n}", f"o{n}", v, top1=9 if v == "blur" else 3, classifier=c)
+        for n in range(3)
+        for c in "cd"
+        for v in (("size", "blur", "plate") if c == "c" else ("size", "blur"))
+    ]
+    evaluation = AccuracyDrop(classifiers=("d", "c"))
+    figures = json.loads(json.dumps(evaluation.figures(table(rows), context()), sort_keys=True))
+    plots = evaluation.plots(figures)
+    assert plots["drops"].rows == ("size", "blur", "plate", "average over edits")
+    assert list(plots["drops"].series) == ["d", "c"]
+    assert plots["drops"].series["d"] == (Point(0, 0, 0), Point(100, 100, 100), None, Point(50, 50, 50))
+    assert list(plots["reliability"].series) == ["d, originals", "d, edits", "c, originals", "c, edits"]
+    assert plots["reliability"].series["c, edits"] == (Bin(0.75, 0.5, 6),)
+    many = {**figures, "names": ["c", "d", "e", "f"]}
+    many["classifiers"] |= {"e": figures["classifiers"]["d"], "f": {"n": 0, "variants": {}}}
+    assert list(evaluation.plots(many)["reliability"].series) == ["c", "d", "e"]  # of the edits alone
+    old = {"classifiers": {"c": {"n": 3, "variants": figures["classifiers"]["c"]["variants"]}}}
+    assert evaluation.plots(old)["drops"].rows == ("blur", "plate", "size")
+
+
 def test_measures_real_pictures_with_real_models():
     from skimage import data
 
@@ -155,7 +265,18 @@ def test_measures_real_pictures_with_real_models():
     by = {(row["id"], row["classifier"]): row for row in rows}
     for alias in evaluation.aliases():
         assert by["o", alias]["label"] == 281
+        assert 0 < by["o", alias]["p_label"] <= by["o", alias]["confidence"] <= 1
+        assert by["o", alias]["outputs"] == 1000
+        assert by["o", alias]["preprocessing"]
         assert by["o", alias]["p_label"] > 10 * by["e", alias]["p_label"]
         assert by["o", alias]["top1"] in range(281, 288)  # a cat of some kind
         assert by["u", alias]["label"] == UNSCORED
     assert evaluation.figures(table(rows), ctx)["unscored"] == 1
+
+
+def test_an_edition_without_a_single_known_label_has_no_figures_and_no_plots():
+    result = summary([row("o", "", "original", label=UNSCORED), row("a", "o", "v", label=UNSCORED)])
+    assert (result["unscored"], result["unpaired"], result["variants"]) == (2, 0, [])
+    assert result["classifiers"]["c"]["calibration"] == {}
+    assert "original_accuracy" not in result["classifiers"]["c"]
+    assert AccuracyDrop(classifiers=("c",)).plots(result) == {}

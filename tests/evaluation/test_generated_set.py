@@ -14,7 +14,7 @@ from variorum.arrays import arrow_column
 from variorum.edition.store import Store
 from variorum.evaluation.generated_set import GeneratedSet
 from variorum.models import ModelTable
-from variorum.models.table import weights_of
+from variorum.models.filters import weights_of
 from variorum.report.card import _render, render_card
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError

@@ -16,7 +16,7 @@ from variorum.generators.attribute_edit import AttributeEdit
 from variorum.generators.editing import guided_backgrounds, plates
 from variorum.generators.editing.guided_backgrounds import KINDS
 from variorum.models import ModelTable
-from variorum.models.table import refuse_filters
+from variorum.models.filters import refuse_filters
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import ClassInfo, Context

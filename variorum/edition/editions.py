@@ -15,6 +15,7 @@ import re
 import shutil
 import stat
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -78,8 +79,11 @@ def resolve(name: str, store: Store) -> Manifest:
         version = next((v for v in reversed(versions) if not RELEASE.fullmatch(v)), versions[-1])
     manifest = read_manifest(dataset, version, store) if version in versions else None
     if manifest is None:
-        listed = ", ".join(f"{d}@{v}" for d, v in known) or "none yet"
-        raise StoreError(f"no edition {name!r} in {shown(store.url)}; there are: {listed}")
+        names = [f"{d}@{v}" for d, v in known]
+        near = get_close_matches(name, [*names, *(d for d, _ in known)], 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        listed = ", ".join(names) or "none yet"
+        raise StoreError(f"no edition {name!r} in {shown(store.url)}{hint}; there are: {listed}")
     return manifest
 
 

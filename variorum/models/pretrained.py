@@ -30,13 +30,13 @@ def float16_without_gpu(entry: Entry) -> str:
     )
 
 
-def load_pretrained(cls: Any, folder: Path, entry: Entry, **options: Any) -> Any:
+def load_pretrained(cls: Any, folder: Path, entry: Entry | None, **options: Any) -> Any:
     """A model or pipeline of one of the two libraries, in the entry's dtype.
 
     Args:
         cls: class with `from_pretrained`.
         folder: written by `save_pretrained`.
-        entry: has the dtype.
+        entry: has the dtype; None for float32.
         options: further arguments of `from_pretrained`.
 
     Raises:
@@ -48,7 +48,11 @@ def load_pretrained(cls: Any, folder: Path, entry: Entry, **options: Any) -> Any
         options["low_cpu_mem_usage"] = find_spec("accelerate") is not None
     with one_error(folder, f"{cls.__name__} with safetensors weights"):
         return cls.from_pretrained(
-            folder, dtype=getattr(torch, entry.dtype), use_safetensors=True, local_files_only=True, **options
+            folder,
+            dtype=getattr(torch, entry.dtype if entry else "float32"),
+            use_safetensors=True,
+            local_files_only=True,
+            **options,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,9 @@ from typing import Any
 
 from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
+from variorum.models.brought.bringing import Bringing
+from variorum.models.brought.model import BroughtModel
+from variorum.models.brought.names import WAYS
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status
@@ -27,6 +31,8 @@ _LOCK = threading.RLock()
 class ModelTable:
     """The models of one profile; implements `schemas.component.Models`.
 
+    Wherever it takes an alias it also takes the name of a brought model (`variorum.models.brought`), which has a colon.
+
     Args:
         profile: `embedded` or `hub`.
         cache: folder for weights; by default the machine's cache.
@@ -41,6 +47,21 @@ class ModelTable:
         self._table = read_table(profile)
         self._pins: dict[str, str] = {}
         self._keys: dict[str, tuple[str, str, Path]] = {}
+        self._brought = Bringing()
+
+    def bringing(self, models: Mapping[str, BroughtModel]) -> ModelTable:
+        """A table that also knows these models, such as functions, by these names; this one doesn't change.
+
+        Raises:
+            RecipeError: a name is an alias, or no line of text.
+        """
+        if taken := sorted(set(models) & set(self._table)):
+            raise RecipeError(f"{taken[0]!r} is an alias of profile {self.profile}; give your model another name")
+        if wrong := [name for name in models if not name.strip() or not name.isprintable()]:
+            raise RecipeError(f"the name of a model must be a line of text, not {wrong[0]!r}")
+        other = copy.copy(self)
+        other._brought = Bringing({**self._brought.given, **models})
+        return other
 
     def aliases(self) -> list[str]:
         """All aliases of this profile, sorted."""
@@ -50,12 +71,13 @@ class ModelTable:
         """The table's entry for an alias.
 
         Raises:
-            RecipeError: no such alias.
+            RecipeError: no such alias; a brought model has no entry either.
         """
         if alias not in self._table:
             other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
             raise RecipeError(
-                f"no model alias {alias!r} in profile {self.profile}{other}; there are: {', '.join(self.aliases())}"
+                f"no model alias {alias!r} in profile {self.profile}{other}; there are: {', '.join(self.aliases())}; a "
+                f"model that you bring has a prefix: {', '.join(f'{way}:' for way in WAYS)}"
             )
         return self._table[alias][0]
 
@@ -66,8 +88,11 @@ class ModelTable:
         first asked for: one table never has two pins for an alias, even if somebody changes local weights.
 
         Raises:
-            ModelUnavailable: a repository without a commit, or local weights that don't exist or can't be read.
+            ModelUnavailable: a repository without a commit, or local weights that don't exist or can't be read; a
+                brought model that can't be had.
         """
+        if self._brought.knows(alias):
+            return self._brought.pin(alias)
         if alias not in self._pins:
             self._pins.setdefault(alias, self._pin(alias))
         return self._pins[alias]
@@ -92,6 +117,8 @@ class ModelTable:
             ModelUnavailable: the model isn't ready; the message says what to do.
             TemporaryError: the disk failed, or somebody changed the weights while they were loaded.
         """
+        if self._brought.knows(alias):
+            return self._brought.get(alias)
         entry = self.entry(alias)
         key = self._key(alias)
         with _LOCK:
@@ -127,9 +154,11 @@ class ModelTable:
             ModelUnavailable: one line per model that isn't ready, or wants more GPU memory than is free.
         """
         failed: dict[Path, str] = {}
+        named = sorted(set(aliases))
         with _LOCK:
-            statuses = [self._mended(alias, failed) for alias in sorted(set(aliases))]
+            statuses = [self._mended(alias, failed) for alias in named if not self._brought.knows(alias)]
         problems = [status.problem for status in statuses if status.state != "ready"]
+        problems += self._brought.problems([name for name in named if self._brought.knows(name)])
         if problems := problems or too_large(self._to_load([status.alias for status in statuses])):
             raise ModelUnavailable("\n".join(problems))
 
@@ -181,6 +210,8 @@ class ModelTable:
         Raises:
             ModelUnavailable: the download failed.
         """
+        if self._brought.knows(alias):
+            return self._brought.fetch(alias)
         entry = self.entry(alias)
         for used in entry.uses:
             self.fetch(used)
@@ -190,13 +221,14 @@ class ModelTable:
         """Look up missing commits of repositories, write them to the lock file and use them from now on.
 
         Args:
-            aliases: those that have a commit already aren't changed.
+            aliases: those that have a commit already aren't changed, nor brought models.
             api: anything with `model_info(repo)`; by default huggingface_hub's `HfApi`.
 
         Returns:
             Why no commit was found, by alias.
         """
-        unpinned = {alias: self.entry(alias) for alias in aliases if self.entry(alias).needs_commit}
+        named = [alias for alias in aliases if not self._brought.knows(alias)]
+        unpinned = {alias: self.entry(alias) for alias in named if self.entry(alias).needs_commit}
         problems = download.find_commits(unpinned, api) if unpinned else {}
         self._table = read_table(self.profile)
         self._pins.clear()
@@ -213,6 +245,8 @@ class ModelTable:
         Raises:
             RecipeError: no such alias.
         """
+        if self._brought.knows(alias):
+            return self._brought.status(alias)
         state, way_out = self._state(alias, thorough)
         entry, table = self._table[alias]
         return Status(alias, entry.name, table, entry.location, entry.licence, entry.size, state, way_out)
@@ -246,30 +280,6 @@ class ModelTable:
 def doctor(table: ModelTable, aliases: Iterable[str] | None = None) -> list[Status]:
     """State of these aliases, by default all of the profile, with all weights hashed; works offline."""
     return [table.status(alias, thorough=True) for alias in (table.aliases() if aliases is None else aliases)]
-
-
-def weights_of(pin: str) -> str:
-    """The part of a pin that names the weights, without loader and options."""
-    return pin.partition("+")[0]
-
-
-def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:
-    """Refuse judges whose weights filtered the edition: the edition would flatter them.
-
-    Args:
-        judges: alias to pin, of the models that an evaluation asks for.
-        filters: pins of the models that decided what was accepted (`Manifest.filters`).
-
-    Raises:
-        RecipeError: names each alias and the filter with the same weights; options don't matter.
-    """
-    known = {weights_of(pin): pin for pin in filters}
-    shared = [f"{alias!r} is {known[weights_of(pin)]}" for alias, pin in judges.items() if weights_of(pin) in known]
-    if shared:
-        raise RecipeError(
-            f"a model that decided what was accepted can't judge the result: {'; '.join(shared)}; "
-            "name other classifiers in the evaluation"
-        )
 
 
 def _problem(entry: Entry) -> str:

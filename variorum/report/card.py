@@ -18,12 +18,14 @@ import yaml
 from variorum.edition.editions import release_number, write_beside
 from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
+from variorum.report.card_plots import evaluation_plots, sheet_text, shown, write_plots
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.contents import Contents, contents, formats, split_table, tasks
 from variorum.report.figures import Row, Shown, fixed, flat_figures, inert, interval, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, why, worst
 from variorum.report.hub_types import front_matter, record
 from variorum.report.rows import edition_rows, variants
+from variorum.report.standing import render_leaderboard
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
@@ -36,11 +38,12 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 
 def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
-    """Write the card, the contact sheet, the recipe and a release's funnel beside the manifest; returns the card."""
+    """Write the card, which it returns, and contact sheet, recipe, plots and a release's funnel beside the manifest."""
     rows = edition_rows(manifest, store)
     made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
     write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
     write_beside(manifest, "recipe.yaml", made, store)
+    write_plots(recipe.evaluate, evaluations(recipe, manifest, store), manifest, store)
     if manifest.ledger:
         write_beside(manifest, "funnel.png", plot(funnel(manifest, rows)), store)
     text = render_card(recipe, manifest, store, rows)
@@ -78,6 +81,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         title=_own(text.title or manifest.dataset),
         summary=_own(text.summary),
         citation=_own(text.citation),
+        sheet=_own(f"![{table_cell(sheet_text(manifest))}](contact_sheet.png)"),
         manifest=manifest,
         digest=manifest.digest(),
         rows=summary_rows(manifest),
@@ -88,7 +92,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         splits=split_table(manifest),
         formats=formats(manifest),
         fields=list(record(manifest)),
-        evaluations=_own(render_evaluations(recipe, manifest, store)),
+        evaluations=_own(render_evaluations(recipe, manifest, store) + render_leaderboard(manifest, store)),
         curation=_own(render_curation(manifest, rows)),
         made_by=_own(made),
         fence="`" * max(3, *(len(run) + 1 for run in re.findall("`+", made + text.citation) or [""])),
@@ -175,19 +179,23 @@ def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
 def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[Shown]:
     """The titled tables of each evaluation, as in the card."""
     parts = _evaluation_parts(recipe, manifest, store)
-    return [shown for _, tables in parts for shown in tables if shown.title]
+    return [table for _, tables in parts for table in tables if table.title]
 
 
 def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store) -> Iterator[tuple[str, list[Shown]]]:
     known, order = _templates(), variants(manifest)
-    for name, kept in evaluations(recipe, manifest, store).items():
+    found = evaluations(recipe, manifest, store)
+    drawn = evaluation_plots(recipe.evaluate, found, order)
+    for name, kept in found.items():
         tables: list[Shown] = []
+        plots = {plot: _own(text) for plot, text in shown(name, drawn[name]).items()}
         if f"_{name}" in known:
-            values = {"figures": kept["figures"], "models": kept["models"], "order": order}
+            values = {"figures": kept["figures"], "models": kept["models"], "order": order, "plots": plots}
             yield _render(f"_{name}", tables, **values), tables
         else:
             flat = Shown(name, ("figure", "value"), flat_figures(kept["figures"]))
-            yield f"### {name}\n\n{markdown(flat.head, flat.rows)}\n", [flat]
+            parts = [f"### {name}", *plots.values(), markdown(flat.head, flat.rows)]
+            yield "\n\n".join(parts) + "\n", [flat]
 
 
 def _templates() -> list[str]:

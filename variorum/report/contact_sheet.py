@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from variorum.edition.samples import CAPTION, picture_pixels, read_sample
-from variorum.edition.shards import sample_at
+from variorum.edition.pictures import stored_sample
+from variorum.edition.samples import CAPTION, picture_pixels
 from variorum.edition.store import Store
 from variorum.report.boxes import draw_boxes
 from variorum.report.contents import contents
@@ -172,7 +172,7 @@ def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int,
     if record is None:
         return
     if record["shard"]:
-        sample = _sample(store, record)
+        sample = stored_sample(store, record["shard"], record)
         pixels = _pixels(sample, mask=mask)
         image = Image.fromarray(pixels)
         image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
@@ -203,15 +203,6 @@ def _write_below(sheet: Sheet, record: Record, caption: str, at: tuple[int, int]
     if sheet.captioned:
         for number, line in enumerate(_lines(sheet, caption, 2)):
             sheet.draw.text((x, y + LINE * number), line, INK, sheet.small)
-
-
-def _sample(store: Store, record: Record) -> Sample:
-    path = store.path(record["shard"], check=False)
-    key, members = sample_at(path, record["start"])
-    sample, sha256 = read_sample(f"{path}: {key}", members)
-    if sha256 != record["sha256"]:
-        raise CorruptShard(f"{path}: {key}, at byte {record['start']}, isn't the picture of {record['id']}")
-    return sample
 
 
 def _pixels(sample: Sample, *, mask: bool) -> Any:

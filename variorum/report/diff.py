@@ -39,15 +39,16 @@ class Change:
     after: tuple[str, ...]
 
 
-def diff(first: Manifest, second: Manifest, store: Store) -> list[Change]:
+def diff(first: Manifest, second: Manifest, store: Store, other: Store | None = None) -> list[Change]:
     """All differences in the accepted pictures of two editions, in order of kind, reason and id.
 
     Args:
         first: the earlier edition.
         second: the later edition.
-        store: the store of both.
+        store: the store of both, or of the first.
+        other: the store of the second, if it is another one.
     """
-    pairs = _unlike(_rows(first, store), _rows(second, store))
+    pairs = _unlike(_rows(first, store), _rows(second, other or store))
     changes = [change for old, new in pairs for change in _changes(old, new)]
     return sorted(changes, key=lambda change: (change.kind, change.why, change.id))
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from variorum.report.figures import seen
+from variorum.report.plots import TEXT, dress, new, png, points, short, style
 from variorum.schemas.manifest import Manifest
 
 ACTIONS = ("kept", "weight", "unasked", "relabel", "review", "drop")
 COLOURS = {
-    "kept": "#5b8a72",
-    "weight": "#a9c3b3",
-    "unasked": "#d9c8a0",
-    "relabel": "#4a6fa5",
-    "review": "#e0b04c",
-    "drop": "#b0392e",
+    "kept": "#d6d6d6",
+    "weight": "#a8a8a8",
+    "unasked": "#f0e442",
+    "relabel": "#0072b2",
+    "review": "#56b4e9",
+    "drop": "#d55e00",
 }
+"""Of Okabe & Ito, and grey for what stays as it was."""
 NAMES = {
     "kept": "kept",
     "weight": "kept with a weight",
@@ -35,8 +34,12 @@ TOUCHED = ("drop", "relabel", "review")
 """Actions whose reasons are counted by group."""
 MOST = 20
 """Groups that a table or plot shows; an edition may have thousands of classes."""
-HEAD = 2
-"""Height of a panel's title and axis, in bars."""
+WIDTH = 980
+"""Of the plot, in pixels of a card, as all that follow; two panels side by side need more than one column."""
+BAR, TITLE_LINE, LINE, EDGE = 25, 32, 24, 18
+"""Heights of a bar, of a panel's title and of a line of text, and width of the margin."""
+NAMED, LONGEST = 232, 28
+"""Width of the labels beside the bars, and their characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,27 +173,30 @@ def why(group: Group, most: int = 4) -> str:
 
 def plot(found: Funnel) -> bytes:
     """A PNG with the funnel, the reasons, and the most affected classes and sources."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with style():
+        return png(_drawn(found))
 
+
+def _drawn(found: Funnel) -> Any:
     panels = {kind: _bars(found.groups.get(kind, {})) for kind in ("class", "source", "variant", "licence")}
     panels = {kind: bars for kind, bars in panels.items() if len(bars) > 1} or {"class": panels["class"]}
     if "class" in panels:  # with other groups too, the plot would get too long
         panels = {kind: bars for kind, bars in panels.items() if kind in ("class", "source")}
     causes = [(action, reason, number) for action, _, reason, number in found.reasons if action in ACTIONS][:MOST]
-    left_rows = [len(found.stages), *([len(causes)] if causes else [])]
-    right_rows = [max(1, len(bars)) for bars in panels.values()]
-    rows = max(sum(rows) + HEAD * len(rows) for rows in (left_rows, right_rows))
-    figure = Figure(figsize=(12, 0.6 + 0.27 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.15))
-    left, right = halves
-    stages, *reasons = _stack(left, left_rows, rows)
+    left = [len(found.stages), *([len(causes)] if causes else [])]
+    right = [max(1, len(bars)) for bars in panels.values()]
+    actions = [
+        action for action in ACTIONS if any(group.actions[action] for bars in panels.values() for _, group in bars)
+    ]
+    legend = LINE * -(-len(actions) // 3)
+    height = max(_below(left), _below(right) + LINE + legend) + EDGE
+    figure = new(WIDTH, height, layout=None)
+    stages, *reasons = _stack(figure, left, height, 0)
     _numbers(stages, found.stages, ["#6d6d6d"] * len(found.stages), "From source to release")
     if reasons:
-        labels = [(_short(f"{NAMES[action]}: {reason}", 40), number) for action, reason, number in causes]
+        labels = [(f"{NAMES[action]}: {reason}", number) for action, reason, number in causes]
         _numbers(reasons[0], labels, [COLOURS[action] for action, *_ in causes], "Verdicts and reasons")
-    axes = _stack(right, right_rows, rows)
+    axes = _stack(figure, right, height, WIDTH // 2)
     for place, (kind, bars) in zip(axes, panels.items(), strict=True):
         _shares(place, bars, f"By {kind}, most affected first")
     axes[-1].set_xlabel("% of the judged pictures")
@@ -198,14 +204,14 @@ def plot(found: Funnel) -> bytes:
         label: handle for place in axes for handle, label in zip(*place.get_legend_handles_labels(), strict=True)
     }
     if handles:
-        right.legend(
-            handles.values(), handles, fontsize=9, loc="outside lower center", ncols=len(ACTIONS), frameon=False
-        )
-    out = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that the font lacks
-        figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
-    return out.getvalue()
+        top = 1 - (_below(right) + LINE) / height
+        figure.legend(handles.values(), handles, loc="upper right", bbox_to_anchor=(1, top), ncols=3, frameon=False)
+    return figure
+
+
+def _below(panels: list[int]) -> int:
+    """Height of panels of so many bars, in pixels of a card."""
+    return sum(TITLE_LINE + BAR * bars + LINE for bars in panels)
 
 
 def _bars(groups: Mapping[str, Group]) -> list[tuple[str, Group]]:
@@ -216,23 +222,23 @@ def _bars(groups: Mapping[str, Group]) -> list[tuple[str, Group]]:
     return [*shown.items(), (f"{others} others", rest)]
 
 
-def _stack(figure: Any, panels: list[int], rows: int) -> list[Any]:
-    """Axes below each other, one per panel of so many bars. All bars are equally thick; spare `rows` stay empty."""
-    rest = rows - sum(panels) - HEAD * len(panels)
-    heights = [bars + HEAD for bars in panels] + ([rest] if rest else [])
-    axes = list(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
-    if rest:
-        axes.pop().set_axis_off()
+def _stack(figure: Any, panels: list[int], height: float, left: float) -> list[Any]:
+    """Axes below each other, one per panel of so many bars, with room for labels on the left; all bars are as thick."""
+    axes = []
+    for number, bars in enumerate(panels):
+        bottom = height - _below(panels[: number + 1]) + LINE
+        place = (left + NAMED) / WIDTH, bottom / height, (WIDTH // 2 - NAMED - EDGE) / WIDTH, BAR * bars / height
+        axes.append(figure.add_axes(place))
     return axes
 
 
 def _numbers(axes: Any, rows: list[tuple[str, int]], colours: list[str], title: str) -> None:
     numbers = [number for _, number in rows]
     axes.barh(range(len(rows)), numbers, color=colours, height=0.62)
-    axes.set_yticks(range(len(rows)), [what for what, _ in rows])
+    axes.set_yticks(range(len(rows)), [short(what, LONGEST) for what, _ in rows])
     for place, number in enumerate(numbers):
-        axes.text(number, place, f" {number:,}", va="center", fontsize=9)
-    axes.set_xlim(0, 1.16 * max([1, *numbers]))
+        axes.text(number, place, f" {number:,}", va="center_baseline")
+    axes.set_xlim(0, 1.25 * max([1, *numbers]))
     axes.set_xticks([])
     axes.set_ylim(-0.5, len(rows) - 0.5)
     axes.spines["bottom"].set_visible(False)
@@ -246,21 +252,16 @@ def _shares(axes: Any, bars: list[tuple[str, Group]], title: str) -> None:
         if any(shares):
             axes.barh(range(len(bars)), shares, left=start, color=COLOURS[action], label=NAMES[action], height=0.72)
         start = [a + b for a, b in zip(start, shares, strict=True)]
-    axes.set_yticks(range(len(bars)), [f"{_short(name)} ({group.pictures:,})" for name, group in bars])
+    numbers = [f" ({group.pictures:,})" for _, group in bars]
+    named = [short(name, LONGEST - len(number)) + number for (name, _), number in zip(bars, numbers, strict=True)]
+    axes.set_yticks(range(len(bars)), named)
     axes.set_xlim(0, 100)
     axes.set_ylim(-0.5, max(1, len(bars)) - 0.5)
     _dress(axes, title)
 
 
 def _dress(axes: Any, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=points(TEXT + 1))
     axes.invert_yaxis()
-    axes.tick_params(axis="y", labelsize=9, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-
-
-def _short(text: str, most: int = 30) -> str:
-    text = seen(text[: 10 * most])
-    text = text if len(text) <= most else text[: most - 1] + "…"
-    return text.replace("$", r"\$")  # a dollar sign would begin a formula
+    axes.tick_params(axis="y", length=0)
+    dress(axes)

@@ -14,13 +14,15 @@ from typing import Any, TypeGuard
 
 from variorum.edition.samples import decoded, picture_pixels, read_sample
 from variorum.edition.shards import read_shard
+from variorum.edition.store import Store
 from variorum.edition.tables import check_names, columns_of, keep_columns, keep_rows
 from variorum.machine.prefetch import batched, prefetch
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Component, Context, Detector, Evaluation, Row, Source
-from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.errors import ModelFailed, RecipeError, SourceError
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest, ShardInfo, Tables
 from variorum.schemas.sample import Failure, Sample
 from variorum.stages.job import Job, check_models, pins
@@ -72,11 +74,13 @@ class Measure:
     """Detectors or evaluations, applied to pieces. The result has one table per component.
 
     Args:
-        job: its recipe has the components.
-        measurers: the detectors or evaluations.
+        job: its recipe has the components, and its store gets the tables.
+        measurers: the detectors or evaluations; or, by any name, one that no recipe has. Those work in this process
+            only. The pieces' keys go by the same names.
         pieces: have the keys of the tables.
         doing: text of the progress report.
         then: components that will use the result; their models are checked too.
+        shards: the store that has the edition's shards; by default the job's.
     """
 
     uses_models = True
@@ -84,26 +88,31 @@ class Measure:
     def __init__(
         self,
         job: Job,
-        measurers: Sequence[Measurer],
+        measurers: Sequence[Measurer] | Mapping[str, Measurer],
         pieces: Sequence[Piece],
         doing: str,
         *,
         then: Sequence[Component] = (),
+        shards: Store | None = None,
     ) -> None:
         self.job = job
         self.then = then
-        self.name = "look" if all(isinstance(measurer, Detector) for measurer in measurers) else "measure"
-        self.names = [measurer.component_name() for measurer in measurers]
+        self.given = dict(measurers) if isinstance(measurers, Mapping) else {}
+        """Measurers that the recipe doesn't have."""
+        listed: list[Measurer] = list(measurers.values() if isinstance(measurers, Mapping) else measurers)
+        self.name = "look" if all(isinstance(measurer, Detector) for measurer in listed) else "measure"
+        self.names = list(self.given) or [measurer.component_name() for measurer in listed]
         self.pieces = pieces
         self.doing = doing
+        self.shards = shards
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "pieces": (), "then": ()}  # each piece travels on its own
 
     @property
-    def measurers(self) -> list[Measurer]:
-        """The components, from the job's recipe."""
-        return [self.job.component(name) for name in self.names]
+    def measurers(self) -> dict[str, Measurer]:
+        """The components by name: those from the job's recipe, or those that were given."""
+        return self.given or {name: self.job.component(name) for name in self.names}
 
     def parts(self) -> Sequence[Piece]:
         """The pieces."""
@@ -117,7 +126,7 @@ class Measure:
 
     def check(self) -> None:
         """Raise ModelUnavailable if a model is missing, those of later components included."""
-        check_models([*self.measurers, *self.then], self.job.ctx)
+        check_models([*self.measurers.values(), *self.then], self.job.ctx)
 
     @running_out()
     def make(self, part: Piece, advance: Advance) -> Tables:
@@ -125,6 +134,7 @@ class Measure:
 
         Raises:
             RecipeError: a detector gives more or fewer rows than samples, or columns of mixed shapes.
+            ModelFailed: a model raised; the message names the picture, if it is one.
         """
         store, ctx = self.job.store, self.job.judging
         kept = {
@@ -132,19 +142,18 @@ class Measure:
             for name, key in part.keys.items()
             if (info := store.table(key)) and store.whole([(info, ".parquet")])
         }
-        todo = [measurer for measurer in self.measurers if measurer.component_name() not in kept]
+        todo = {name: measurer for name, measurer in self.measurers.items() if name not in kept}
         if not todo:
             advance(part.samples)
             return Tables(tables=kept)
-        rows: dict[str, list[Row]] = {measurer.component_name(): [] for measurer in todo}
+        rows: dict[str, list[Row]] = {name: [] for name in todo}
         pictures: list[tuple[str, str]] = []
         with closing(prefetch(self._samples(part, advance), AHEAD)) as samples:
             for batch in batched(samples, BATCH):
                 pictures += [(sample.id, sha256) for sample, sha256 in batch]
-                for measurer in todo:
-                    rows[measurer.component_name()] += _measured(measurer, [sample for sample, _ in batch], ctx)
-        for measurer in todo:
-            name = measurer.component_name()
+                for name, measurer in todo.items():
+                    rows[name] += _measured_or_named(measurer, [sample for sample, _ in batch], ctx)
+        for name, measurer in todo.items():
             info = _keep(measurer, rows[name], pictures, self.job)
             store.put_table(part.keys[name], info)
             kept[name] = info
@@ -152,7 +161,8 @@ class Measure:
 
     def _samples(self, part: Piece, advance: Advance) -> Iterator[tuple[Sample, str]]:
         if part.shard:
-            return shard_samples(part.shard, self.job, advance)
+            keyed = any(isinstance(measurer, Detector) for measurer in self.measurers.values())
+            return shard_samples(part.shard, self.shards or self.job.store, advance, check=keyed)
         source = self.job.component(part.owner).references()[part.reference]
         stop = part.start + part.samples
         found = source_pictures(part.reference, source, part.start, stop, self.job.ctx, advance)
@@ -198,11 +208,20 @@ def table_keys(contents: Sequence[Json], measurers: Sequence[Measurer], ctx: Con
     return [{name: digest(["measure", part, content]) for name, part in shared.items()} for content in contents]
 
 
-def shard_samples(shard: ShardInfo, job: Job, advance: Advance = lambda _: None) -> Iterator[tuple[Sample, str]]:
-    """The shard's samples with decoded pixels and encoded extras, each with the sha256 of its picture."""
-    path = job.store.path(shard)
+def shard_samples(
+    shard: ShardInfo, store: Store, advance: Advance = lambda _: None, *, check: bool = True
+) -> Iterator[tuple[Sample, str]]:
+    """The shard's samples with decoded pixels and encoded extras, each with the sha256 of its picture.
+
+    Args:
+        shard: which is hashed, if this process hasn't done so yet.
+        store: has it.
+        advance: called with 1 for each sample.
+        check: whether each picture is hashed too, because its sha256 becomes a key.
+    """
+    path = store.path(shard)
     for key, members in read_shard(path):
-        sample, sha256 = read_sample(f"{path}, sample {key}", members)
+        sample, sha256 = read_sample(f"{path}, sample {key}", members, check=check)
         yield replace(sample, image=picture_pixels(f"{path}, sample {key}", sample.image)), sha256
         advance(1)
 
@@ -235,6 +254,32 @@ def source_pictures(
             yield item
     if not read:
         raise SourceError(f"{name}: no sample of {start} to {stop - 1} can be read: {why}")
+
+
+def _measured_or_named(measurer: Measurer, samples: Sequence[Sample], ctx: Context) -> list[Row]:
+    """What `_measured` gives. An error of a model names the picture that is to blame.
+
+    For that, the batch is tried again one by one. If its first and its last picture both fail alone, no picture is to
+    blame.
+    """
+    try:
+        return _measured(measurer, samples, ctx)
+    except ModelFailed as error:
+        failing = next((sample for sample in samples if _fails(measurer, sample, ctx)), None)
+        if failing is None:
+            raise ModelFailed(f"{error}; with each of these pictures alone it works") from error
+        if len(samples) > 1 and failing is samples[0] and _fails(measurer, samples[-1], ctx):
+            raise
+        named = f"{failing.id} ({cut(failing.variant)}, from {cut(failing.origin) or 'nowhere'})"
+        raise ModelFailed(f"{error}; the first picture that it fails on is {named}") from error
+
+
+def _fails(measurer: Measurer, sample: Sample, ctx: Context) -> bool:
+    try:
+        _measured(measurer, [sample], ctx)
+    except ModelFailed:
+        return True
+    return False
 
 
 def _measured(measurer: Measurer, samples: Sequence[Sample], ctx: Context) -> list[Row]:

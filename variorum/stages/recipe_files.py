@@ -2,6 +2,7 @@
 
 A run that departs from its file (`--set`, `--limit`) is an experiment: it gets a `-dev` version, which may still
 change, unless an override sets `version`. Changes to curation need none, as every curation has a numbered ledger.
+`variorum.stages.recipe_values` does the same with Python values.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,23 @@ LONGEST_PATH = 20
 """Parts of an override's dotted path."""
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A change to a recipe.
+
+    Attributes:
+        path: dotted, `generate.attribute_edit.frame`.
+        value: the new value.
+        said: what errors about it begin with.
+        removes: whether an entry of a list goes.
+    """
+
+    path: str
+    value: Any
+    said: str
+    removes: bool
+
+
 def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:
     """The recipe in a YAML file, or one that comes with the project by name (`imagenet_e`).
 
@@ -43,16 +62,30 @@ def load_recipe(name: str, overrides: Sequence[str] = (), limit: int | None = No
     Raises:
         RecipeError: no such recipe, not YAML, a bad override, or anything that `Recipe.parse` finds.
     """
-    data = _read(name)
-    left_out = [place for override in overrides if (place := _left_out(data, override))]
-    settings = [override for override in overrides if not _left_out(data, override)]
-    for override in sorted(settings, key=lambda item: not item.partition("=")[0].endswith(".name")):
-        _apply(data, override)
+    return changed(read_fields(name), [_setting(override) for override in overrides], limit, name)
+
+
+def changed(data: dict[str, Any], settings: Sequence[Setting], limit: int | None, name: str) -> Recipe:
+    """The recipe with these fields after the settings, which change `data` too.
+
+    Args:
+        data: the fields as YAML gives them: dicts, lists, texts, numbers.
+        settings: the changes.
+        limit: maximum number of source samples to read.
+        name: what errors begin with.
+
+    Raises:
+        RecipeError: a bad setting, or anything that `Recipe.parse` finds.
+    """
+    left_out = [place for setting in settings if (place := _left_out(data, setting))]
+    for setting in sorted(settings, key=lambda one: not one.path.endswith(".name")):
+        if not _left_out(data, setting):
+            _apply(data, setting)
     if limit is not None:
         data["limit"] = limit
-    departs = limit is not None or any(item.partition(".")[0] not in AFTERWARDS for item in overrides)
+    departs = limit is not None or any(one.path.partition(".")[0] not in AFTERWARDS for one in settings)
     version = data.get("version")
-    if departs and isinstance(version, str) and not any(item.startswith("version=") for item in overrides):
+    if departs and isinstance(version, str) and not any(one.path == "version" for one in settings):
         data["version"] = version if version.endswith("-dev") else f"{version}-dev"
     try:
         return leave_out(Recipe.parse(data), left_out)
@@ -109,7 +142,8 @@ def new_recipe(name: str) -> Path:
     return path
 
 
-def _read(name: str) -> dict[str, Any]:
+def read_fields(name: str) -> dict[str, Any]:
+    """The fields of a recipe in a YAML file, or of one that comes with the project. Raises RecipeError."""
     path, shown = Path(name), cut(name)
     if name in shipped_recipes() and not os.path.exists(path):
         text = (importlib.resources.files("variorum.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
@@ -129,7 +163,7 @@ def _read(name: str) -> dict[str, Any]:
         raise RecipeError(f"recipe {shown}: not YAML: {error}") from None
     if not isinstance(data, dict):
         raise RecipeError(f"recipe {shown}: must be a mapping with dataset, version, source, generate")
-    _place_files(data, path.parent)
+    place_files(data, path.parent)
     return data
 
 
@@ -151,73 +185,76 @@ def _text(path: Path, what: str) -> str:
         raise RecipeError(f"{what}: {why}; recipes that come with Variorum: {_listed()}") from None
 
 
-def _place_files(value: Any, folder: Path) -> None:
+def place_files(value: Any, folder: Path) -> None:
     """Make the paths of components' Python files absolute; in a recipe they are relative to the recipe's folder."""
     if isinstance(value, dict):
         name = value.get("name")
         if isinstance(name, str) and name.endswith(".py"):
             value["name"] = str((folder / os.path.expanduser(name)).absolute())
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _place_files(item, folder)
+        place_files(item, folder)
 
 
-def _left_out(data: dict[str, Any], override: str) -> tuple[str, int] | None:
-    """The list and the position of an entry that the override sets to null; None for other overrides."""
-    path, _, text = override.partition("=")
-    key, _, part = path.partition(".")
-    entries = data.get(key)
-    if text not in ("null", "~") or not isinstance(entries, list) or not part or "." in part:
-        return None
-    return key, _position(entries, part, override, path)
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
+def _setting(override: str) -> Setting:
+    """An override of the command line, `key=value`."""
     path, equals, text = override.partition("=")
+    said = f"--set {cut(override)}"
     if not equals or not path:
-        raise RecipeError(f"--set {cut(override)}: must be key=value, such as source.path=photos")
+        raise RecipeError(f"{said}: must be key=value, such as source.path=photos")
     try:
         value = read_yaml(text)
     except Refused as error:
-        raise RecipeError(f"--set {cut(override)}: {error}") from None
+        raise RecipeError(f"{said}: {error}") from None
     except NotYaml:
-        value = _text_of(text, override)
-    *parents, last = path.split(".")
+        value = _text_of(text, said)
+    return Setting(path, value, said, text in ("null", "~"))
+
+
+def _left_out(data: dict[str, Any], setting: Setting) -> tuple[str, int] | None:
+    """The list and the position of an entry that the setting removes; None for other settings."""
+    key, _, part = setting.path.partition(".")
+    entries = data.get(key)
+    if not setting.removes or not isinstance(entries, list) or not part or "." in part:
+        return None
+    return key, _position(entries, part, setting, setting.path)
+
+
+def _apply(data: dict[str, Any], setting: Setting) -> None:
+    *parents, last = setting.path.split(".")
     if len(parents) > LONGEST_PATH:
-        raise RecipeError(f"--set {cut(override)}: no such field; a path has at most {LONGEST_PATH} dots")
+        raise RecipeError(f"{setting.said}: no such field; a path has at most {LONGEST_PATH} dots")
     place: Any = data
     for depth, part in enumerate(parents):
-        place = _step(place, part, override, ".".join(parents[: depth + 1]))
+        place = _step(place, part, setting, ".".join(parents[: depth + 1]))
     if isinstance(place, list):
-        raise RecipeError(
-            f"--set {cut(override)}: {'.'.join(parents)} is a list; name one of its components and a field"
-        )
-    if last == "name" and parents and place.get("name") != value:
+        raise RecipeError(f"{setting.said}: {'.'.join(parents)} is a list; name one of its components and a field")
+    if last == "name" and parents and place.get("name") != setting.value:
         place.clear()
-    place[last] = value
+    place[last] = setting.value
 
 
-def _text_of(text: str, override: str) -> str:
+def _text_of(text: str, said: str) -> str:
     """The value of an override that isn't YAML: the text itself, such as a title with a colon in it."""
     try:
         check_text(text)
     except Refused as error:
-        raise RecipeError(f"--set {cut(override)}: {error}") from None
+        raise RecipeError(f"{said}: {error}") from None
     return text
 
 
-def _step(place: Any, part: str, override: str, path: str) -> Any:
-    found = place.setdefault(part, {}) if isinstance(place, dict) else place[_position(place, part, override, path)]
+def _step(place: Any, part: str, setting: Setting, path: str) -> Any:
+    found = place.setdefault(part, {}) if isinstance(place, dict) else place[_position(place, part, setting, path)]
     if not isinstance(found, dict | list):
-        raise RecipeError(f"--set {cut(override)}: {path} is {cut(repr(found))} and has no fields")
+        raise RecipeError(f"{setting.said}: {path} is {cut(repr(found))} and has no fields")
     return found
 
 
-def _position(entries: list[Any], part: str, override: str, path: str) -> int:
+def _position(entries: list[Any], part: str, setting: Setting, path: str) -> int:
     """Index of a list's entry, given by name or position."""
     names = [_short(entry.get("name") if isinstance(entry, dict) else entry) for entry in entries]
     position = int(part) if re.fullmatch("[0-9]{1,9}", part) else names.index(part) if part in names else -1
     if not 0 <= position < len(entries):
-        raise RecipeError(f"--set {cut(override)}: no {cut(path)}; there are: {', '.join(names) or 'none'}")
+        raise RecipeError(f"{setting.said}: no {cut(path)}; there are: {', '.join(names) or 'none'}")
     return position
 
 

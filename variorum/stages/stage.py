@@ -100,9 +100,15 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Makes parts in this process: one after the other, or several at a time on threads."""
+    """Makes parts in this process: one after the other, or several at a time on threads.
+
+    Attributes:
+        workers: number of parts at a time.
+        stops: errors after which parts that haven't begun are skipped.
+    """
 
     workers: int = 1
+    stops: tuple[type[Exception], ...] = STOPS
 
     def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
         """See `Runner.map`. When the store or the machine fails (a full disk), parts that haven't begun are skipped."""
@@ -116,7 +122,7 @@ class Threads:
                     if errors:  # the first is raised
                         log.error("%s", error)
                     errors.append(error)
-                    if isinstance(error, STOPS):
+                    if isinstance(error, self.stops):
                         break
         if errors:
             raise errors[0]

@@ -28,6 +28,8 @@ COMMANDS = (
     ("verify", "small@1.0.0"),
     ("verify", "small@1.0.0-r1", "--load"),
     ("diff", "small@1.0.0", "small@1.0.0-r1"),
+    ("view", "small@1.0.0-r1", "--no-open"),
+    ("view", "small@1.0.0", "small@1.0.0-r1", "--no-open"),
     ("blocklist", "small@1.0.0", "{work}/list.parquet"),
     ("plan", "{work}/small.yaml"),
     ("card", "{work}/small.yaml"),

@@ -31,10 +31,15 @@ from variorum.edition.tables import filled_rows
 from variorum.edition.verify import verify
 from variorum.flows import terminal
 from variorum.generators.sources.edition import Edition
+from variorum.machine.progress import QUIET
 from variorum.report.card import render_card
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.diff import diff
 from variorum.report.hub_types import check_header
+from variorum.report.page.diff_page import diff_page
+from variorum.report.page.edition_page import edition_page
+from variorum.report.page.html import write_page
+from variorum.report.page.parts import Parts
 from variorum.report.rows import edition_rows
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import VariorumError
@@ -97,6 +102,8 @@ def reading(place: Path, recipe: Recipe, said: list[str], *, card: bool) -> None
             lambda m: current(m, store),
             lambda m: diff(m, found[-1], store),
             lambda m: read_all(Edition(edition=f"{m.dataset}@{m.version}", store=str(place))),
+            lambda m: write_to_nowhere(edition_page(m, store, QUIET, most=100, with_map=True, blur=False)),
+            lambda m: write_to_nowhere(diff_page((m, store), (found[0], store), most=100, blur=False)),
         ]
         if card:
             steps += [lambda m: contact_sheet(m, store, rows=2, cell=24), lambda m: render_card(recipe, m, store)]
@@ -121,6 +128,10 @@ def said_in_one_line(said: list[str]) -> Iterator[None]:
         yield
     except VariorumError as error:
         said.append(str(error))
+
+
+def write_to_nowhere(parts: Parts) -> None:
+    write_page(io.BytesIO(), parts.facts, parts.table, *parts.streams(QUIET))
 
 
 def read_all(source: Edition) -> None:

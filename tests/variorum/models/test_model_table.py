@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from variorum.models import ModelTable, doctor
+from variorum.models.filters import refuse_filters, weights_of
 from variorum.models.loaders import LOADERS
-from variorum.models.table import refuse_filters, weights_of
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 

@@ -449,14 +449,178 @@ def test_a_templates_tables_are_those_of_the_terminal(photos, tmp_path):
     }
     write_beside(manifest, "evaluation-accuracy_drop.json", json.dumps(record).encode(), job.store)
     text = render_card(job.recipe, manifest, job.store)
-    plain, drops = evaluation_tables(job.recipe, manifest, job.store)
-    assert plain.title == "brightness"
+    plain, overview, drops = evaluation_tables(job.recipe, manifest, job.store)
+    assert (plain.title, overview.title) == ("brightness", "Accuracy drop")
+    assert overview.rows == [("classifier_small", "", "12", "75.0", "", "25.0 [20.0, 30.0]")]
     assert drops.title.startswith("Accuracy drop: classifier_small, classifier_small@sha256:aaaaaaaaaaaa")
     assert [row[0] for row in drops.rows[:2]] == ["negative_0", "negative_1"]  # in the order in which they were made
     assert all("25.0 [20.0, 30.0]" in row for row in drops.rows)
-    for shown in (plain, drops):
+    for shown in (plain, overview, drops):
         assert markdown(shown.head, shown.rows) in text
-    assert text.index("### brightness") < text.index("Accuracy drop: classifier_small")  # as the recipe has them
+    assert text.index("### brightness") < text.index("### Accuracy drop")  # as the recipe has them
+
+
+def judged(photos, tmp_path, **more):
+    """An edition with figures of `accuracy_drop` on two classifiers, its job, and the record of the figures."""
+    job, manifest = evaluated(photos, tmp_path, "accuracy_drop")
+
+    def interval(value):
+        return {"value": value, "low": value - 5.0, "high": value + 5.0}
+
+    def judge(drop):
+        bins = [{"confidence": 0.3, "accuracy": 0.5, "n": 5}, {"confidence": 0.8, "accuracy": 0.75, "n": 7}]
+        calibration = {"n": 12, "accuracy": 65.0, "confidence": 60.0, "ece": 11.5, "ece_by_chance": 9.25, "bins": bins}
+        return {
+            "outputs": 1000,
+            "preprocessing": "Squashed to 224 × 224 px <b>",
+            "n": 12,
+            "original_accuracy": 75.0,
+            "average_accuracy": interval(60.0),
+            "average_drop": interval(drop),
+            "variants": {
+                f"negative_{k}": {"n": 12, "accuracy": 50.0, "original_accuracy": 75.0, "drop": interval(drop + k)}
+                for k in range(2)
+            },
+            "calibration": {"originals": calibration, "edits": calibration},
+        }
+
+    figures = {
+        "confidence": 0.95,
+        "unscored": 0,
+        "unpaired": 0,
+        "several_labels": 3,
+        "names": ["z", "a"],
+        "variants": ["negative_1", "negative_0"],
+        "classifiers": {"z": judge(10.0), "a": judge(20.0)},
+        "differences": [{"of": ["z", "a"], "n": 12, "average_drop": interval(-10.0)}],
+        **more,
+    }
+    record = {"edition": manifest.digest(), "models": {"z": "z@x", "a": "a@x"}, "figures": figures}
+    write_beside(manifest, "evaluation-accuracy_drop.json", json.dumps(record).encode(), job.store)
+    return job, manifest, record
+
+
+def test_a_card_says_what_classifiers_are_how_they_differ_and_how_sure_they_are(photos, tmp_path):
+    job, manifest, _ = judged(photos, tmp_path)
+    text = render_card(job.recipe, manifest, job.store)
+    tables = {table.title: table for table in evaluation_tables(job.recipe, manifest, job.store)}
+    assert list(tables) == [
+        "Accuracy drop",
+        "Differences between classifiers, pp",
+        "Accuracy drop: z, z@x",
+        "Accuracy drop: a, a@x",
+        "Calibration",
+    ]
+    assert [row[:2] for row in tables["Accuracy drop"].rows] == [("z", "1000"), ("a", "1000")]  # as in the recipe
+    assert tables["Differences between classifiers, pp"].rows == [("z − a", "", "", "-10.0 [-15.0, -5.0]")]
+    assert "- z: Squashed to 224 × 224 px &lt;b&gt;\n" in text
+    assert "3 pictures have several labels; a prediction of any of them is right." in text
+    assert rows_of(text)["z, originals"] == ["12", "65.0", "60.0", "11.5", "9.2"]
+
+
+def test_a_card_opens_with_the_contact_sheet_and_shows_its_plots(photos, tmp_path):
+    job, manifest, record = judged(photos, tmp_path)
+    text = write_card(job.recipe, manifest, job.store)
+    opening = text.split("---\n", 2)[2].strip().splitlines()
+    assert opening[0] == "# d"
+    assert opening[2] == (
+        "![Contact sheet of d@1.0.0: the same pictures side by side in each variant: original, negative_0, "
+        "negative_1](contact_sheet.png)"
+    )
+    shown = re.findall(r"!\[([^\]]*)\]\((accuracy_drop-\w+\.png)\)", text)
+    assert [file for _, file in shown] == ["accuracy_drop-drops.png", "accuracy_drop-reliability.png"]
+    assert shown[0][0].endswith("with intervals, for z; a; rows: negative_0 to average over edits")
+    folder = Path(folder_of(manifest, job.store))
+    images = {file: (folder / file).read_bytes() for _, file in shown}
+    assert all(Image.open(io.BytesIO(data)).format == "PNG" for data in images.values())
+
+    write_card(job.recipe, manifest, job.store)
+    assert {file: (folder / file).read_bytes() for _, file in shown} == images  # the same bytes
+    record["figures"]["classifiers"]["z"]["variants"]["negative_0"]["drop"]["value"] = 12.0
+    for judge in record["figures"]["classifiers"].values():
+        judge["calibration"] = {}
+    (folder / "accuracy_drop-own-notes.png").write_bytes(b"mine")
+    write_beside(manifest, "evaluation-accuracy_drop.json", json.dumps(record).encode(), job.store)
+    text = write_card(job.recipe, manifest, job.store)
+    assert "accuracy_drop-drops.png" in text
+    assert "reliability" not in text
+    assert (folder / "accuracy_drop-drops.png").read_bytes() != images["accuracy_drop-drops.png"]
+    assert not (folder / "accuracy_drop-reliability.png").exists()
+    assert (folder / "accuracy_drop-own-notes.png").exists()  # no name of a plot
+
+
+def test_hostile_names_of_classifiers_cannot_break_out_of_a_card(photos, tmp_path):
+    job, manifest, record = judged(photos, tmp_path)
+    figures = record["figures"]
+    figures["classifiers"] = {HOSTILE: figures["classifiers"]["z"]}
+    figures |= {"names": [HOSTILE], "differences": []}
+    record["models"] = {HOSTILE: HOSTILE}
+    write_beside(manifest, "evaluation-accuracy_drop.json", json.dumps(record).encode(), job.store)
+    text = write_card(job.recipe, manifest, job.store)
+    for mark in ("<img", "](javascript", "\n# owned", "\n```\n---", "{{7", "**b**", "\x1b", "\u202e"):
+        assert mark not in text
+    assert text.count("](accuracy_drop-") == 2
+
+
+def with_drop(value):
+    """Figures of one classifier with a drop that is no number."""
+    drop = {"value": value, "low": 0.0, "high": 1.0}
+    variants = {"v": {"n": 1, "accuracy": 0.0, "original_accuracy": 0.0, "drop": drop}}
+    return {"names": ["z"], "classifiers": {"z": {"n": 1, "variants": variants}}}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"classifiers": []},
+        {"classifiers": {"z": 3}},
+        {"names": ["nobody"]},
+        with_drop("<b>"),
+        with_drop(1e300),
+        with_drop(None),
+    ],
+)
+def test_figures_that_cannot_be_plotted_are_one_line(photos, tmp_path, damage):
+    job, manifest, _ = judged(photos, tmp_path, **damage)
+    with pytest.raises(
+        CorruptShard, match=r"^figures of accuracy_drop can't be plotted [^\n]*; make them again, [^\n]*$"
+    ):
+        render_card(job.recipe, manifest, job.store)
+
+
+PLOTTED = """
+from variorum.schemas.component import Evaluation
+from variorum.schemas.plot import IntervalPlot, Point
+
+
+class Plotted(Evaluation):
+    plot: str = "means"
+
+    def measure(self, samples, ctx):
+        return []
+
+    def figures(self, table, ctx):
+        return {"value": 3.0}
+
+    def plots(self, figures):
+        value = figures["value"]
+        return {self.plot: IntervalPlot("A | title", "units", ("a",), {"b]": (Point(value, 1, 5),)})}
+"""
+
+
+def test_plots_of_an_evaluation_without_a_template_stand_above_its_table(photos, tmp_path):
+    file = tmp_path / "plotted.py"
+    file.write_text(PLOTTED)
+    job, manifest = evaluated(photos, tmp_path, str(file))
+    evaluate(job, manifest)
+    text = write_card(job.recipe, manifest, job.store)
+    shown = "![A &#124; title: units, with intervals, for b]; rows: a](plotted-means.png)"
+    assert f"### plotted\n\n{shown}\n\n| figure | value |" in text
+    assert (Path(folder_of(manifest, job.store)) / "plotted-means.png").exists()
+    (found,) = job.recipe.evaluate
+    bad = job.recipe.model_copy(update={"evaluate": (found.model_copy(update={"plot": "../../x"}),)})
+    with pytest.raises(RecipeError, match=r"evaluate\.plotted: plots gave the name '\.\./\.\./x'"):
+        render_card(bad, manifest, job.store)
 
 
 def test_figures_are_flat_by_their_path():

@@ -7,7 +7,20 @@ from PIL import Image
 
 from variorum.edition.store import Store
 from variorum.pipeline import Job, build, curate, release
-from variorum.report.funnel import MOST, Funnel, Group, funnel, most_affected, plot, source_of, why, worst
+from variorum.report.funnel import (
+    COLOURS,
+    MOST,
+    WIDTH,
+    Funnel,
+    Group,
+    funnel,
+    most_affected,
+    plot,
+    source_of,
+    why,
+    worst,
+)
+from variorum.report.plots import DENSITY
 from variorum.report.rows import edition_rows
 from variorum.schemas.recipe import Recipe
 
@@ -111,5 +124,9 @@ def test_the_plot_holds_any_number_of_classes(classes):
     stages = [("source pictures", 12), ("kept by curation", 9)]
     found = Funnel(stages, reasons, {"class": groups, "source": sources} if classes else {}, class_folders=False)
     image = Image.open(io.BytesIO(plot(found)))
-    assert image.width == 1320
-    assert image.height < 1100
+    assert image.width == WIDTH * DENSITY
+    assert image.height < 800 * DENSITY
+    counts = {colour: number for number, colour in image.convert("RGB").getcolors(1 << 24)}
+    dropped, people = (tuple(bytes.fromhex(COLOURS[action][1:])) for action in ("drop", "review"))
+    assert counts[dropped] > 1000
+    assert (people in counts) == (classes > 1)  # a panel of one bar says nothing

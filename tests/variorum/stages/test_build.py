@@ -286,7 +286,7 @@ def test_evaluate_names_a_damaged_shard(photos, store):
     path = Path(store.root, "objects", f"{info.sha256}.tar")
     path.write_bytes(path.read_bytes()[:-512])
     with pytest.raises(CorruptShard, match="bytes should be; run the recipe again"):
-        list(shard_samples(info, job))
+        list(shard_samples(info, job.store))
 
 
 def test_a_short_last_unit_may_have_as_many_failures_as_a_whole_one(photos, store):

@@ -3,3 +3,9 @@
 A brought model is a `BroughtModel`, whatever library it comes from. `ModelTable` takes such a name wherever it takes an
 alias, so recipes and evaluations can name one.
 """
+
+from variorum.models.brought.function import from_function
+from variorum.models.brought.model import BroughtModel
+from variorum.models.brought.names import WAYS, find, is_brought
+
+__all__ = ["WAYS", "BroughtModel", "find", "from_function", "is_brought"]

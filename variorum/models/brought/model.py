@@ -1,13 +1,26 @@
-"""What a model that a user brings is to the rest of the project."""
+"""What a model that a user brings is to the rest of the project, and how it is called."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from variorum.models.brought.answers import Answers
+from variorum.models.brought.failures import failed, out_of_memory
+from variorum.schemas.errors import ModelUnavailable, VariorumError
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+"""Pictures per call at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +29,16 @@ class BroughtModel:
 
     Attributes:
         name: as the user gave it: `timm:resnet50.a1_in1k`.
-        revision: what exactly was run: `sha256:…` of its file, `git:…` of its repository; `""` if nobody can tell.
+        revision: what exactly was run: `sha256:…` of its file or folder, or `git:…` of its repository, and after a `;`
+            what else decides its output; `""` if nobody can tell.
         classes: of its outputs, in their order, as its author names them: wnids, names, or indices as text. Empty if
             unknown; a model with 1000 outputs is then taken to be in ImageNet's order.
         preprocessing: what it does to a picture before the network sees it, in a sentence for the card.
-        scores: from RGB uint8 pictures `[H, W, 3]` of any sizes to logits or probabilities `[N, K]`.
+        scores: from RGB uint8 pictures `[H, W, 3]` of any sizes to logits or probabilities `[N, K]`: a NumPy array, a
+            tensor, or lists. It may raise PyTorch's `OutOfMemoryError`, and is then called with fewer pictures.
+        outputs: K, or 0 if that shows only when it is called.
+        batch: pictures per call at most.
+        file: the user's own Python file, whose line an error names; `""` if there is none.
     """
 
     name: str
@@ -28,7 +46,62 @@ class BroughtModel:
     classes: tuple[str, ...]
     preprocessing: str
     scores: Callable[[Sequence[Pixels]], Any]
+    outputs: int = 0
+    batch: int = BATCH
+    file: str = ""
+    _answers: Answers = field(default_factory=Answers, init=False, repr=False, compare=False)
+
+    @property
+    def version(self) -> str:
+        """The revision; without one, a text that no other object has, so that nothing is reused for it."""
+        return self.revision or f"unknown:{self._answers.nonce}"
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
-        """Probabilities `[N, K]`; raises ModelFailed for anything else."""
-        raise NotImplementedError
+        """Probabilities `[N, K]` of RGB uint8 pictures `[H, W, 3]`.
+
+        Scores are probabilities if none is negative and every row sums to 1 within 1e-3; they are kept as they are.
+        Anything else is taken for logits, whose softmax is computed in float32. A model can't change from one to the
+        other. Where memory runs out, the pictures per call are halved, here and in later calls.
+
+        Raises:
+            ModelFailed: the model raised, or gave anything but a finite score per picture and class.
+            ModelUnavailable: memory doesn't suffice for one picture.
+        """
+        expected = len(self.classes) or self.outputs
+        parts: list[Singles] = []
+        done = 0
+        while done < len(images):
+            part = images[done : done + min(self.batch, self._answers.most or self.batch)]
+            scores = self._scores(part, expected)
+            if scores is None:
+                self._halve(len(part))
+                continue
+            parts.append(scores)
+            done += len(part)
+        if not parts:
+            return np.zeros((0, expected or self._answers.width), np.float32)
+        return self._answers.probabilities(np.concatenate(parts), self.name)
+
+    def _scores(self, part: Sequence[Pixels], expected: int) -> Singles | None:
+        """The checked scores of a batch, or None if memory ran out."""
+        try:
+            answer = self.scores(part)
+            return self._answers.checked(answer, len(part), expected, self.name)
+        except VariorumError:
+            raise
+        except (Exception, SystemExit) as error:  # a model that exits must not end the command
+            if not out_of_memory(error):
+                raise failed(self.name, self.scores, error, len(part), self.file) from error
+            if len(part) == 1:
+                said = str(error).partition(" Of the allocated memory")[0].rstrip(".")
+                raise ModelUnavailable(
+                    f"model {self.name!r}: memory ran out on a single picture ({said or type(error).__name__}); end "
+                    "other programs on the device, or take a smaller model"
+                ) from error
+        return None  # outside of `except`, as the error refers to the tensors of the failed call
+
+    def _halve(self, size: int) -> None:
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.cuda.empty_cache()
+        self._answers.most = size // 2
+        log.warning("%s: out of memory with %d pictures, going on with %d", self.name, size, size // 2)

@@ -11,6 +11,7 @@ import numpy as np
 
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.preprocessing import centre, normalised, sentence, shorter_side, stretched
 from variorum.models.pretrained import load_pretrained, one_error, state_of
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -40,28 +41,55 @@ def load_image_classification(
     Raises:
         ModelUnavailable: the folder has no classifier as safetensors, or one without 1000 classes.
     """
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-    with one_error(folder, "an image processor"):
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    model = load_pretrained(AutoModelForImageClassification, folder, entry)
+    processor, model = read_image_classification(folder, entry)
     if model.config.num_labels != IMAGENET_CLASSES:
         raise ModelUnavailable(
             f"{entry.name} has {model.config.num_labels} classes; a classifier needs ImageNet's {IMAGENET_CLASSES}"
         )
-    model = model.to(best_device()).eval()
     if options.gradients:
         return Adversary(processor, model.requires_grad_(False))
     return ImageClassification(processor, model, options.batch)
 
 
+def read_image_classification(folder: Path, entry: Entry | None = None) -> tuple[Any, Any]:
+    """Processor, and network on the best device, of a folder written by transformers' `save_pretrained`.
+
+    Args:
+        folder: with both.
+        entry: has the dtype; float32 without one.
+
+    Raises:
+        ModelUnavailable: the folder has no classifier as safetensors, lacks some of its weights, or needs code of its
+            own.
+    """
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    with one_error(folder, "an image processor"):
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    kind = AutoModelForImageClassification
+    model, found = load_pretrained(kind, folder, entry, trust_remote_code=False, output_loading_info=True)
+    if untrained := sorted(found["missing_keys"]):
+        raise ModelUnavailable(
+            f"{folder} has no {untrained[0]}{' and others' if len(untrained) > 1 else ''} of a {type(model).__name__}, "
+            "which would be random; it must be a classifier with all its weights"
+        )
+    return processor, model.to(best_device()).eval()
+
+
 class ImageClassification:
-    """A `roles.Classifier` that resizes and normalises as the checkpoint's processor says."""
+    """A `roles.Classifier` that resizes and normalises as the checkpoint's processor says.
+
+    Attributes:
+        classes: empty, which stands for ImageNet's order.
+        preprocessing: a sentence for cards.
+    """
 
     def __init__(self, processor: Any, model: Any, batch: int) -> None:
         self._processor = processor
         self._model = model
         self._batch = batch
+        self.classes: tuple[str, ...] = ()
+        self.preprocessing = told_by(processor)
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, 1000]` in ImageNet index order, which is the order of these checkpoints' labels."""
@@ -69,14 +97,44 @@ class ImageClassification:
         return np.concatenate(parts) if parts else np.zeros((0, IMAGENET_CLASSES), np.float32)
 
     def _probabilities(self, images: Sequence[Pixels]) -> Singles:
+        probabilities: Singles = self.logits(images).softmax(-1).cpu().numpy()
+        return probabilities
+
+    def logits(self, images: Sequence[Pixels]) -> Any:
+        """Logits `[N, K]` of one batch, a float32 tensor."""
         import torch
 
-        inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        writable = [np.require(image, requirements="W") for image in images]  # PyTorch warns of others
+        inputs = self._processor(images=writable, return_tensors="pt", input_data_format="channels_last")
         with torch.inference_mode():
             pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
-            logits = self._model(pixel_values=pixels).logits.float()
-            probabilities: Singles = logits.softmax(-1).cpu().numpy()
-        return probabilities
+            return self._model(pixel_values=pixels).logits.float()
+
+
+def told_by(processor: Any) -> str:
+    """What an image processor of transformers does, as a sentence."""
+    from PIL import Image
+
+    facts = processor.to_dict()
+    size, steps = facts.get("size") or {}, []
+    side = size.get("shortest_edge")
+    how = Image.Resampling(facts.get("resample") or 0).name.lower()
+    if not facts.get("do_resize", True):
+        pass
+    elif side and facts.get("crop_pct") and side < 384:  # ConvNeXt's processor stretches from 384 on
+        steps += [shorter_side(int(side / facts["crop_pct"]), how), centre(side, side)]
+    elif side and facts.get("crop_pct"):
+        steps.append(stretched(side, side, how))
+    elif side:
+        steps.append(shorter_side(side, how))
+    elif "height" in size:
+        steps.append(stretched(size["height"], size["width"], how))
+    if facts.get("do_center_crop"):
+        crop = facts.get("crop_size") or size
+        steps.append(centre(crop.get("height", side or 0), crop.get("width", side or 0)))
+    if facts.get("do_normalize") and facts.get("do_rescale", True):
+        steps.append(normalised(facts["image_mean"], facts["image_std"]))
+    return sentence(*steps, by=type(processor).__name__)
 
 
 class Adversary:
@@ -170,12 +228,18 @@ def network(classes: int) -> Any:
 
 
 class GreyCNN:
-    """A `roles.Judge`; colour is ignored, other sizes are resized."""
+    """A `roles.Judge`; colour is ignored, other sizes are resized.
+
+    Attributes:
+        classes: ids in the order of its outputs.
+        preprocessing: a sentence for cards.
+    """
 
     def __init__(self, module: Any, options: GreyCNNOptions) -> None:
         self._module = module
         self._options = options
         self.classes = options.classes
+        self.preprocessing = sentence("grey", stretched(options.size, options.size, "area"), "values x / 127.5 - 1")
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, K]` in the order of `classes`."""

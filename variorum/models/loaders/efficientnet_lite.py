@@ -19,6 +19,7 @@ import numpy as np
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import exported, open_session
+from variorum.models.preprocessing import sentence
 from variorum.models.pretrained import state_of
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.models.weights import tree_sha256
@@ -65,11 +66,22 @@ def load_efficientnet_lite(
 
 
 class EfficientNetLite:
-    """A `roles.Classifier`."""
+    """A `roles.Classifier`.
+
+    Attributes:
+        classes: empty, which stands for ImageNet's order.
+        preprocessing: a sentence for cards.
+    """
 
     def __init__(self, session: Any, options: EfficientNetLiteOptions) -> None:
         self._session = session
         self._options = options
+        self.classes: tuple[str, ...] = ()
+        self.preprocessing = sentence(
+            f"centre square of {options.size}/{options.size + BORDER} of the shorter side",
+            f"resized to {options.size} × {options.size} px (area, or bicubic where that enlarges)",
+            "values (x - 127) / 128",
+        )
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, 1000]` in ImageNet index order."""

@@ -1,0 +1,96 @@
+"""Bootstrap intervals over source pictures, from the same resamples for all figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from variorum.schemas.canonical import Json
+
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Ints
+
+Ratio: TypeAlias = "tuple[Floats, Floats]"
+"""`top [n, V]` and `bottom [n, V]`, by source and variant; the figure is the mean over variants of Σ top / Σ bottom."""
+AT_ONCE = 4_000_000
+"""Weights drawn at a time."""
+
+
+class Resamples:
+    """Bootstrap resamples of `n` sources, the same for every figure, so that figures and their differences are paired.
+
+    Args:
+        n: number of sources.
+        draws: number of resamples.
+        confidence: level of the percentile intervals (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
+            ch. 13).
+        seed: seed of the resampling.
+    """
+
+    def __init__(self, n: int, draws: int, confidence: float, seed: int) -> None:
+        self._n, self._draws, self._seed = n, draws, seed
+        self._tails = (1 - confidence) / 2, (1 + confidence) / 2
+
+    def mean_of_ratios(self, top: Floats, bottom: Floats) -> dict[str, Json]:
+        """Mean over columns of sum(top) / sum(bottom), with its interval: `value`, `low`, `high` in percent.
+
+        Args:
+            top: `[n, V]`, the loss of each source in each variant.
+            bottom: `[n, V]`, the number of pictures of each source in each variant; no column sums to 0.
+        """
+        return self.means_of_ratios([(top, bottom)])[0]
+
+    def means_of_ratios(self, ratios: Sequence[Ratio]) -> list[dict[str, Json]]:
+        """`mean_of_ratios` of several figures in one pass over the resamples; equal columns are summed once."""
+        if not ratios:
+            return []
+        pool: dict[bytes, int] = {}
+        columns: list[Floats] = []
+
+        def place(column: Floats) -> int:
+            column = np.ascontiguousarray(column, np.float64)
+            position = pool.setdefault(column.tobytes(), len(columns))
+            if position == len(columns):
+                columns.append(column)
+            return position
+
+        places = [tuple([place(column) for column in part.T] for part in ratio) for ratio in ratios]
+        pool.clear()
+        sums = np.stack(columns, axis=1)
+        values = _means(sums.sum(axis=0)[None], places)[:, 0]
+        rng = np.random.default_rng(self._seed)
+        step = max(1, AT_ONCE // self._n)
+        parts = []
+        for size in (min(step, self._draws - done) for done in range(0, self._draws, step)):
+            weights = rng.multinomial(self._n, np.full(self._n, 1 / self._n), size)
+            parts.append(_means(weights.astype(np.float64) @ sums, places))
+        lows, highs = np.nanquantile(np.concatenate(parts, axis=1), self._tails, axis=1)
+        return [
+            {"value": percent(value), "low": percent(low), "high": percent(high)}
+            for value, low, high in zip(values, lows, highs, strict=True)
+        ]
+
+
+def _means(sums: Floats, places: Sequence[Sequence[list[int]]]) -> Floats:
+    """Each ratio `[ratios, R]` from the sums of columns `[R, columns]`."""
+    return np.stack([mean_ratio(sums[:, top], sums[:, bottom]) for top, bottom in places])
+
+
+def ratio_means(weights: Ints | Floats, top: Floats, bottom: Floats) -> Floats:
+    """`mean_v (W top)_v / (W bottom)_v` for each row of W `[R, n]`, without columns that are empty in a resample."""
+    return mean_ratio(weights @ top, weights @ bottom)
+
+
+def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
+    """Mean over columns of tops / bottoms `[R, V]`, without columns whose bottom is 0; NaN without any, `[R]`."""
+    filled = bottoms > 0
+    ratios = np.divide(tops, bottoms, out=np.zeros_like(tops), where=filled)
+    columns = filled.sum(axis=1)
+    return np.where(columns > 0, ratios.sum(axis=1) / np.maximum(columns, 1), np.nan)
+
+
+def percent(value: float) -> float:
+    """A share in percent, rounded to two decimals; 0 has no sign."""
+    return round(100 * float(value), 2) + 0.0

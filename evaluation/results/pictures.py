@@ -1,0 +1,109 @@
+"""What figures need to know of an edition's pictures: the variant of each, and the photograph that it goes back to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from variorum.evaluation.predicted.pairing import ORIGINAL
+from variorum.report.rows import edition_rows, variants
+from variorum.schemas.sample import BASELINES
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Ints
+    from variorum.edition.store import Store
+    from variorum.schemas.manifest import Manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The accepted pictures of an edition, in its order.
+
+    Attributes:
+        ids: of the pictures, `[N]`.
+        variants: names of the variants, originals left out, in the order of making.
+        variant: `[N]`, index into `variants`; -1 for originals.
+        source: `[N]`, number of the original that each goes back to, from 0, in the order of their ids.
+        sources: number of originals, those included that aren't in the edition.
+        labelled: `[N]`, whether it has a label.
+    """
+
+    ids: tuple[str, ...]
+    variants: tuple[str, ...]
+    variant: Ints
+    source: Ints
+    sources: int
+    labelled: Bools
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def edits(self) -> list[int]:
+        """Indices of the variants that count in averages: all but baselines."""
+        return [place for place, name in enumerate(self.variants) if name not in BASELINES]
+
+
+def pictures_of(manifest: Manifest, store: Store) -> Pictures:
+    """The accepted pictures of an edition, from its tables; no picture is read.
+
+    Raises:
+        CorruptShard: a table is damaged.
+    """
+    import pyarrow.compute as pc
+
+    rows = edition_rows(manifest, store, ("id", "parent", "variant", "labels"))
+    rows = rows.filter(pc.equal(rows["status"], "accepted"))
+    ids, parents, names = (rows[name].to_pylist() for name in ("id", "parent", "variant"))
+    labelled = pc.greater(pc.list_value_length(rows["labels"]), 0).to_numpy(zero_copy_only=False)
+    return arranged(ids, parents, names, labelled, variants(manifest))
+
+
+def arranged(
+    ids: list[str], parents: list[str], names: list[str], labelled: Bools, order: list[str] | None = None
+) -> Pictures:
+    """`Pictures` from columns.
+
+    Args:
+        ids: of the pictures.
+        parents: the id of the picture that each was made from, `""` for none.
+        names: the variant of each.
+        labelled: whether each has a label.
+        order: of the variants; others follow by name.
+    """
+    import numpy as np
+
+    known = [name for name in order or () if name != ORIGINAL]
+    there = set(names) - {ORIGINAL}
+    listed = [name for name in known if name in there] + sorted(there - set(known))
+    root = roots(dict(zip(ids, parents, strict=True)))
+    number = {name: place for place, name in enumerate(sorted(set(root.values())))}
+    place = {ORIGINAL: -1, **{name: place for place, name in enumerate(listed)}}
+    return Pictures(
+        tuple(ids),
+        tuple(listed),
+        np.array([place[name] for name in names], np.int64),
+        np.array([number[root[one]] for one in ids], np.int64),
+        len(number),
+        np.asarray(labelled, bool),
+    )
+
+
+def roots(parents: Mapping[str, str]) -> dict[str, str]:
+    """The oldest known ancestor of every id. All edits of one picture share it, however many steps they took.
+
+    Args:
+        parents: id to the parent's id, `""` for none. A parent need not have an entry of its own.
+    """
+    found: dict[str, str] = {}
+    for start in parents:
+        path, node, seen = [], start, set[str]()
+        while node in parents and parents[node] and node not in found and node not in seen:
+            path.append(node)
+            seen.add(node)
+            node = parents[node]
+        found.update(dict.fromkeys(path, found.get(node, node)))
+        found.setdefault(start, node)
+    return found

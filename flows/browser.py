@@ -1,0 +1,28 @@
+"""Whether a page is opened in a browser, and opening it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def has_display() -> bool:
+    """Whether somebody sits before this process: its output is a terminal, and there is a display for a browser."""
+    if not sys.stdout.isatty():
+        return False
+    if sys.platform in ("darwin", "win32"):
+        return not os.environ.get("SSH_CONNECTION")
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def open_page(path: str) -> bool:
+    """Open a file of this machine in a browser if `has_display`; returns whether one was started."""
+    import webbrowser
+
+    if "://" in path or not has_display():
+        return False
+    try:
+        return webbrowser.open(Path(path).absolute().as_uri())
+    except webbrowser.Error:
+        return False

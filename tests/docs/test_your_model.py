@@ -1,0 +1,40 @@
+"""The code and the commands on the page docs/your_model.md work as they stand."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from answering import CLASSES, edition
+
+from variorum.flows.cli import main
+
+PAGE = (Path(__file__).parents[2] / "docs" / "your_model.md").read_text()
+CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^(variorum .*?)(?: +#.*)?$", PAGE, re.MULTILINE)
+
+
+def test_the_page_in_its_order(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+    edition(photos, "store")
+    module, calls = CODE
+    Path("mine.py").write_text(module)
+    Path("classes.txt").write_text("\n".join(CLASSES))
+    names: dict = {}
+    exec(calls, names)
+    sys.modules.pop("mine")
+    assert [path.name for path in Path("mine").iterdir()] == [names["results"].files["channels"].file_name()]
+    Path("mine").rename("theirs")
+    ran = [words for words in map(shlex.split, COMMANDS) if words[2] == "shots"]
+    assert len(ran) == 3
+    for words in ran:
+        with pytest.raises(SystemExit) as ended:
+            main(words[1:])
+        assert not ended.value.code, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "channels" in said
+    assert "module:mine.py:load" in said
+    assert Path("leaderboard.html").is_file()

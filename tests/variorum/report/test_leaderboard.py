@@ -1,0 +1,205 @@
+"""The leaderboard: order, marks, what is left out, and pages without anybody's markup."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from answering import by_warmth, constant, edition, forged
+
+import variorum as va
+from variorum.api.edition import Edition
+from variorum.edition.store import Store
+from variorum.report.card import render_card
+from variorum.report.leaderboard import leaderboard_page
+from variorum.report.result_files import LARGEST
+from variorum.report.standing import Leaderboard, read_leaderboard, standing, to_markdown
+from variorum.schemas.recipe import Recipe
+
+HOSTILE = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><b>', "| a | [x](javascript:1) `"]
+
+
+@pytest.fixture
+def shots(photos, tmp_path) -> Edition:
+    store = str(tmp_path / "store")
+    return Edition(edition(photos, store), Store(store, writable=False))
+
+
+@pytest.fixture
+def board(shots) -> Leaderboard:
+    models = {"warm": by_warmth, "cat": constant(1), "cup": constant(2)}
+    return va.evaluate(shots, models, progress=False).leaderboard
+
+
+def renamed(board: Leaderboard, names: list[str]) -> Leaderboard:
+    entries = [
+        entry.model_copy(update={"model": entry.model.model_copy(update={"name": name, "preprocessing": name})})
+        for entry, name in zip(board.entries, names, strict=False)
+    ]
+    return board.model_copy(update={"entries": tuple(entries)})
+
+
+class Tags(HTMLParser):
+    """All start tags of a page with their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def test_models_come_by_accuracy_over_the_edits_and_ties_by_name(board):
+    order = [(-entry.figures.accuracy, entry.model.name) for entry in board.entries]
+    assert order == sorted(order)
+    assert [entry.rank for entry in board.entries] == [1, 2, 3]
+    cat, cup = (next(entry for entry in board.entries if entry.model.name == name) for name in ("cat", "cup"))
+    assert cat.rank < cup.rank  # both are right for a third of the pictures
+    for entry in board.entries[1:]:
+        assert entry.ties == (entry.behind.low <= 0 <= entry.behind.high)
+    rows = standing(board).rows
+    assert all(("≈" in row[-1]) == entry.ties for row, entry in zip(rows, board.entries, strict=True))
+
+
+def test_a_model_that_is_surely_worse_has_no_mark(shots):
+    samples = {sample.image.tobytes(): sample.labels[0] for sample in shots.samples()}
+    order = ("astronaut", "chelsea", "coffee")
+
+    def perfect(images):
+        return [[10.0 * (samples[image.tobytes()] == name) for name in order] for image in images]
+
+    def wrong(images):
+        return [[10.0 * (samples[image.tobytes()] != name) for name in order] for image in images]
+
+    board = va.evaluate(shots, {"p": perfect, "w": wrong}, classes=order, progress=False).leaderboard
+    assert [entry.figures.accuracy for entry in board.entries] == [100.0, 0.0]
+    assert not board.entries[1].ties
+    assert board.entries[1].behind.model_dump() == {"value": 100.0, "low": 100.0, "high": 100.0}
+
+
+def test_the_leaderboard_is_computed_from_the_files_beside_the_edition(shots, board):
+    found = va.leaderboard(shots)
+    assert found.board == board
+    assert va.leaderboard(shots.name, store=shots.store).board == board
+    assert read_leaderboard(shots.manifest, shots.store) == board  # evaluate wrote it, for the card
+    wider, narrower = (va.leaderboard(shots, confidence=level).board.entries[0] for level in (0.99, 0.5))
+    assert wider.figures.average_drop.high >= narrower.figures.average_drop.high
+
+
+def test_other_peoples_files_join_and_bad_ones_are_listed(shots, board, tmp_path):
+    (mine,) = [path for path in (shots.path / "results").iterdir() if path.name.startswith("cat")]
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    model = json.loads(mine.read_bytes())["model"]
+    (theirs / "cat2.json").write_bytes(forged(mine.read_bytes(), model={**model, "name": "their cat"}))
+    (theirs / "bad.json").write_bytes(b"{}")
+    (theirs / "note.txt").write_text("not a result")
+    found = va.leaderboard(shots, [theirs])
+    assert set(found.models) == {"warm", "cat", "cup", "their cat"}
+    assert list(found.left_out) == ["bad.json"]
+    assert "bad.json" in leaderboard_page(found.board)
+    assert "Left out: bad.json" in to_markdown(found.board)
+
+
+def test_what_cannot_be_read_hides_no_other_result(shots, board):
+    folder = shots.path / "results"
+    os.mkfifo(folder / "pipe.json")
+    with (folder / "large.json").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    found = va.leaderboard(shots)
+    assert len(found) == 3
+    assert set(found.left_out) == {"pipe.json", "large.json"}
+    assert va.evaluate(shots, {"warm": by_warmth}, progress=False).models == ("warm",)
+
+
+def test_the_table_for_pandas(shots, board):
+    table = va.leaderboard(shots).table()
+    assert table["model"].to_pylist() == [entry.model.name for entry in board.entries]
+    assert table["behind"].to_pylist() == [entry.behind and entry.behind.value for entry in board.entries]
+    assert table["drop_low"].to_pylist() == [entry.figures.average_drop.low for entry in board.entries]
+    assert va.leaderboard(shots).table().schema == table.schema
+
+
+def test_too_many_files(shots, monkeypatch, tmp_path):
+    monkeypatch.setattr("variorum.evaluation.results.ranking.MOST", 1)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text("{}")
+    with pytest.raises(va.errors.SourceError, match="2 results are more than the 1 of a leaderboard"):
+        va.leaderboard(shots, [tmp_path / "a.json", tmp_path / "b.json"])
+
+
+def test_no_results_yet(shots):
+    found = va.leaderboard(shots)
+    assert len(found) == 0
+    assert "no results" in repr(found)
+    assert "No results of this edition yet" in leaderboard_page(found.board)
+
+
+def test_the_page_holds_all_figures_and_loads_nothing(board):
+    page = leaderboard_page(board)
+    tags = Tags(page)
+    assert page == leaderboard_page(board)
+    text = re.sub(r"<[^>]+>", " ", page)
+    for entry in board.entries:
+        assert f"{entry.figures.accuracy:.1f}" in text
+        assert f"[{entry.figures.average_drop.low:.1f}, {entry.figures.average_drop.high:.1f}]" in text
+    policy = next(one["content"] for tag, one in tags.found if one.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not [one for _, one in tags.found if {"src", "href", "style"} & one.keys()]
+    assert [tag for tag, _ in tags.found if tag == "script"] == ["script"]
+
+
+def test_the_policy_allows_the_pages_own_style_and_script(board):
+    import base64
+    import hashlib
+
+    page = leaderboard_page(board)
+    for tag, kind in (("style", "style-src"), ("script", "script-src")):
+        content = page.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind} 'sha256-{digest}'" in page
+
+
+def test_names_from_files_become_no_markup(board):
+    page = leaderboard_page(renamed(board, HOSTILE[:3]))
+    tags = Tags(page).found
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not [tag for tag, one in tags if tag == "img" or any(name.startswith("on") for name in one)]
+    text = to_markdown(renamed(board, [HOSTILE[3], *HOSTILE[:2]]))
+    assert "<img" not in text
+    assert "](javascript" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| 1.")]
+    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 6
+
+
+def test_the_card_shows_the_leaderboard(shots, board, photos):
+    recipe = Recipe.parse(
+        {
+            "dataset": "shots",
+            "version": "1.0.0",
+            "source": {"name": "image_folder", "path": str(photos)},
+            "generate": [{"name": "probe", "copies": 2}],
+        }
+    )
+    store = Store(shots.store.url)
+    card = render_card(recipe, shots.manifest, store)
+    assert "### Leaderboard: shots@1.0.0" in card
+    assert all(f"{entry.rank}. {entry.model.name}" in card for entry in board.entries)
+    path = Path(shots.path) / "leaderboard.json"
+    path.write_bytes(path.read_bytes().replace(b'"warm"', b'"ward"'))
+    assert "Leaderboard" not in render_card(recipe, shots.manifest, store)
+
+
+def test_saving(shots, board, tmp_path):
+    path = va.leaderboard(shots).save(tmp_path / "page" / "board.html")
+    assert sorted(one.name for one in path.parent.iterdir()) == ["board.html", "board.json", "board.md"]
+    assert va.leaderboard(shots).save(tmp_path).name == "leaderboard.html"
+    with pytest.raises(va.errors.StoreError, match="can't be written"):
+        va.leaderboard(shots).save(path / "below")

@@ -1,0 +1,97 @@
+"""The leaderboard's page in a browser: sorting by mouse and keyboard, accessibility, phone width, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from answering import by_warmth, constant, edition
+
+import variorum as va
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def file(photos, tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("board")
+    edition(photos, str(place / "store"))
+    many = {"warm": by_warmth, **{f"constant with a long name, number {n}": constant(n) for n in range(3)}}
+    va.evaluate("shots", many, store=str(place / "store"), progress=False)
+    return va.leaderboard("shots", store=str(place / "store")).save(place)
+
+
+def opened(browser: Browser, file: Path, **options) -> tuple[Page, list[str]]:
+    page = browser.new_context(**options).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
+    page.goto(file.as_uri())
+    return page, said
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("table").first.locator("tbody th").all_inner_texts()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, file, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, said = opened(browser, file, color_scheme=scheme)
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert said == []
+
+
+def test_heads_sort_by_mouse_and_keyboard(browser, file):
+    page, said = opened(browser, file)
+    ranked = names(page)
+    heads = page.locator("table").first.locator("thead th")
+    assert heads.nth(0).get_attribute("aria-sort") == "ascending"
+    heads.nth(1).locator("button").click()
+    assert heads.nth(1).get_attribute("aria-sort") == "ascending"
+    assert heads.nth(0).get_attribute("aria-sort") is None
+    assert names(page) == sorted(ranked, key=str.lower)
+    page.keyboard.press("Enter")
+    assert heads.nth(1).get_attribute("aria-sort") == "descending"
+    assert names(page) == sorted(ranked, key=str.lower, reverse=True)
+    assert page.locator("#said").inner_text() == "Sorted by Model, descending"
+    heads.nth(0).locator("button").press("Space")
+    assert names(page) == ranked
+    assert said == []
+
+
+def test_a_phone_scrolls_tables_and_not_the_page(browser, file):
+    page, said = opened(browser, file, viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.locator(".scroll").first.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert said == []
+
+
+def test_it_can_be_read_without_javascript(browser, file):
+    page, said = opened(browser, file, java_script_enabled=False)
+    assert len(names(page)) == 4
+    assert page.locator("thead button").count() == 0
+    assert said == []

@@ -1,0 +1,525 @@
+"""The page in a real browser: it shows what the data say, by mouse and by keyboard, and runs nothing of theirs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sample_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+]
+ROWS = 200
+EVERYTHING = "190 pictures, 10 not made"
+MANY = [f"class {number:04}" for number in range(1100)]
+
+
+@dataclass
+class Seen:
+    """What a page did besides being shown."""
+
+    problems: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def pages(photos, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    bad = sample_page.HOSTILE
+    hostile = {"title": bad[0], "subtitle": bad[1], "findings": bad, "notes": bad, "counts": [[bad[0], 1]]}
+    hostile["links"] = [["one", "javascript:window.hacked=1"], ["two", "//elsewhere.example/x"], ["card", "README.md"]]
+    hostile["plots"] = [
+        {"kind": "intervals", "title": bad[0], "unit": bad[0], "rows": bad, "series": {bad[1]: [[1, 0, 2]] * len(bad)}},
+        {"kind": bad[0]},
+        {"kind": "constructor"},
+    ]
+    other = {"title": "shapes@1.1.0", "digest": "77" * 32}
+    return {
+        "edition": sample_page.write(folder / "edition.html", photos, ROWS),
+        "diff": sample_page.write(folder / "diff.html", photos, 60, kind="diff", other=other, map=None, plots=[]),
+        "hostile": sample_page.write(folder / "hostile.html", photos, 60, classes=bad, told=bad[0], **hostile),
+        "empty": sample_page.write(folder / "empty.html", photos, 0, plots=[], map=None, counts=[]),
+        "classes": sample_page.write(folder / "classes.html", photos, 5500, classes=MANY),
+    }
+
+
+@pytest.fixture
+def opened(browser, pages) -> Iterator[Callable[..., Page]]:
+    """A function: a page, opened; when the test ends, it must have said nothing and asked for no other file."""
+    contexts = []
+    seen = Seen()
+
+    def open_page(name: str, after: str = "", *, width: int = 1280, height: int = 800, **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: seen.problems.append(message.text))
+        page.on("pageerror", lambda error: seen.problems.append(str(error)))
+        page.on("request", lambda request: seen.requests.append(request.url))
+        page.goto(pages[name].as_uri() + after)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    files = [url for url in seen.requests if not url.startswith("data:")]
+    assert seen.problems == []
+    assert len(files) == len(contexts)
+    assert all(url.startswith("file:") for url in files)
+
+
+def count(page: Page) -> str:
+    """The count after the next frames."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.locator("#count").inner_text()
+
+
+def focused(page: Page) -> str:
+    """The name of what has the focus."""
+    name: str = page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.id")
+    return name
+
+
+def wait_for_focus(page: Page, row: str) -> None:
+    """A closed panel gives the focus back a moment later."""
+    page.wait_for_function("row => document.activeElement.ariaLabel?.endsWith(row)", arg=row)
+
+
+def wait_for_address(page: Page, part: str) -> str:
+    page.wait_for_function("part => location.hash.includes(part)", arg=part)
+    return page.url
+
+
+def record_of(page: Page) -> str:
+    """The id in the panel, once its record is there."""
+    page.wait_for_selector("#record[open] .record")
+    return page.locator("#record .what bdi").inner_text()
+
+
+def check(page: Page) -> None:
+    """Find nothing against WCAG with axe."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found] == []
+
+
+def test_it_opens_and_shows_pictures_with_their_facts(opened):
+    page = opened("edition")
+    assert page.title() == "shapes@1.0.0-r1"
+    assert page.locator("h1").inner_text() == "shapes@1.0.0-r1"
+    assert page.locator("#counts").inner_text().split() == ["31", "accepted", "6", "quarantined"]
+    assert count(page) == EVERYTHING
+    card = page.locator(".card").first
+    assert card.get_attribute("aria-label") == "tench, original, accepted, keep, 00000000"
+    card.locator("img").evaluate("image => image.decode()")
+    assert card.locator("img").evaluate("image => image.naturalWidth") == 96
+    assert 10 < page.locator(".card").count() < 100  # those in sight, not all
+    held = page.locator(".card.held:visible").first
+    assert "quarantined" in held.inner_text()
+    page.locator("#about summary").click()
+    assert "3 pictures are near copies" in page.locator("#about").inner_text()
+    assert page.locator("#about a").get_attribute("href") == "./README.md"
+
+
+def test_pictures_far_below_come_when_they_are_scrolled_to(opened):
+    page = opened("classes")
+    page.locator(".grid").evaluate("grid => { grid.scrollTop = grid.scrollHeight; }")
+    page.wait_for_selector(".card[aria-label$='0000157b']")  # the last of 5500
+    assert page.locator(".card").count() < 150
+    loaded = (
+        "() => [...document.querySelectorAll('.card img[src]')].filter(one => one.complete && one.naturalWidth > 0)"
+    )
+    page.wait_for_function(f"({loaded})().length > 20")
+
+
+def test_filters_narrow_and_chips_take_them_back(opened):
+    page = opened("edition")
+    quarantined = page.locator(".facet", has_text="status").get_by_label("quarantined")
+    quarantined.check()
+    number = int(quarantined.locator("..").inner_text().split()[-1])
+    assert count(page) == f"{number} of {ROWS}"
+    assert all("quarantined" in name for name in names(page))
+    page.locator("#search").fill("tench photos/00")
+    few = int(count(page).split()[0])
+    assert 0 < few < number
+    page.get_by_label("gate.iou: at least", exact=True).fill("0.5")
+    page.keyboard.press("Tab")
+    fewer = int(count(page).split()[0])
+    assert fewer < few
+    assert [chip.split("\n")[0] for chip in page.locator("#chips li").all_inner_texts()] == [
+        "“tench photos/00”",
+        "status: quarantined",
+        "gate.iou ≥ 0.5",
+        "Clear all",
+    ]
+    page.get_by_label("Remove filter gate.iou ≥ 0.5").click()
+    assert count(page) == f"{few} of {ROWS}"
+    page.locator("#chips").get_by_text("Clear all").click()
+    assert count(page) == EVERYTHING
+    assert not quarantined.is_checked()
+
+
+def names(page: Page) -> list[str]:
+    """What the cards in sight are, in their order."""
+    count(page)
+    found: list[str] = page.locator(".card:visible").evaluate_all("cards => cards.map(card => card.ariaLabel)")
+    return found
+
+
+def test_any_column_sorts_both_ways_and_none_comes_last(opened):
+    page = opened("edition")
+    page.locator("#sort").select_option("gate.iou")
+    values = page.evaluate(
+        "[...Variorum.page.view.order].map(row => Variorum.page.data.columns.get('gate.iou').numbers[row])"
+    )
+    page.locator("#direction").click()
+    down = page.evaluate(
+        "[...Variorum.page.view.order].map(row => Variorum.page.data.columns.get('gate.iou').numbers[row])"
+    )
+    known = [value for value in values if value == value]
+    assert known == sorted(known)
+    assert [value for value in down if value == value] == known[::-1]
+    assert all(value != value for value in values[len(known) :])
+    assert all(value != value for value in down[len(known) :])
+    assert page.locator(".card .value").first.inner_text() == f"{known[-1]:.4g}"
+    page.locator("#sort").select_option("class")
+    assert names(page)[0].startswith("tiger shark")
+
+
+def test_a_view_is_shared_by_its_address(opened):
+    page = opened("edition")
+    page.locator(".facet", has_text="variant").get_by_label("snow").check()
+    page.get_by_label("gate.iou: at most", exact=True).fill("0.75")
+    page.locator("#sort").select_option("width")
+    page.locator("#direction").click()
+    page.locator("#originals").click()
+    page.keyboard.press("3")
+    before, seen = count(page), names(page)
+    address = wait_for_address(page, "size=3")
+    again = opened("edition", "#" + address.split("#", 1)[1])
+    assert count(again) == before
+    assert names(again) == seen
+    assert again.locator("#originals").get_attribute("aria-pressed") == "true"
+    assert again.locator("#sort").input_value() == "width"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "#%E0%A4%A",
+        "#is.status=<img src=x onerror=alert(1)>&is.__proto__=1&in.constructor=1..2&sort=__proto__",
+        "#in.gate.iou=NaN..Infinity&in.width=1e999..x&in.class=1..2&is.width=3&size=99&view=<b>&open=nothing",
+        "#area=1,2;3&q=" + "%00" * 500 + "&is.class=" + "x" * 5000,
+        "#area=1,2;NaN,3;4,5&open=__proto__&originals=2&in.gate.iou=..",
+    ],
+)
+def test_a_hostile_address_changes_nothing(opened, after):
+    page = opened("edition", after)
+    shown = EVERYTHING if "q=" not in after else f"0 of {ROWS}"
+    assert count(page) == shown
+    assert page.evaluate("Object.prototype.polluted") is None
+    assert page.evaluate("document.querySelectorAll('img[onerror]').length") == 0
+
+
+def test_the_panel_shows_the_record_its_checks_and_its_family(opened):
+    page = opened("edition")
+    page.locator(".card[aria-label$='00000008']").click()
+    assert record_of(page) == "00000008"
+    panel = page.locator("#record")
+    assert panel.locator("figcaption").all_inner_texts() == ["original", "rotate_45"]
+    assert panel.locator(".siblings button").count() == 5
+    rows = [row.split("\t") for row in panel.locator("tbody tr").all_inner_texts()]
+    assert rows == [["iou", "0.83", "≥ 0.5", "✓ passed"], ["blank", "0.4", "≤ 0.2", "✕ failed"]]
+    record = panel.locator(".record")
+    assert re.search(r"number\s+8\b", record.inner_text())
+    assert "attribute_edit" in record.inner_text()  # out of a text that holds JSON
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    record.get_by_text("Copy JSON").click()
+    assert json.loads(page.evaluate("window.copied")) == sample_page.record(8, told=None)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#record .what bdi').textContent === '00000009'")
+    panel.locator(".siblings button").first.click()
+    assert record_of(page) == "00000005"
+    wait_for_address(page, "open=00000005")
+    page.keyboard.press("Escape")
+    wait_for_focus(page, "00000005")
+    assert not panel.is_visible()
+
+
+def test_a_row_with_no_picture_says_so(opened):
+    page = opened("edition", "#open=00000013")
+    assert record_of(page) == "00000013"
+    assert page.locator("#record .shown .picture.absent").count() == 1
+    page.keyboard.press("Escape")
+    card = page.locator(".card[aria-label$='00000013']")
+    assert card.locator(".absent").get_attribute("data-why") == "no picture: blank"
+    assert card.locator(".mark").inner_text() == "– ineligible"
+
+
+def test_everything_by_keyboard_alone(opened):
+    page = opened("edition")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert focused(page).endswith("00000000")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    assert focused(page).endswith("00000001")
+    page.keyboard.press("Control+End")
+    assert focused(page).endswith(f"{ROWS - 1:08x}")
+    page.keyboard.press("Home")
+    page.keyboard.press("PageUp")
+    inner = page.evaluate("document.activeElement.getBoundingClientRect().top")
+    assert 0 < inner < 800
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert record_of(page) == "00000001"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#record .what bdi').textContent === '00000002'")
+    page.keyboard.press("Escape")
+    wait_for_focus(page, "00000002")
+    page.keyboard.press("/")
+    page.keyboard.type("goldfish")
+    assert count(page) == f"{ROWS // 4} of {ROWS}"
+    page.keyboard.press("Enter")
+    assert focused(page).startswith("goldfish")
+    page.keyboard.press("o")
+    assert page.locator("#originals").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("b")
+    assert "blur(" in page.locator(".card img").first.evaluate("image => getComputedStyle(image).filter")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("f")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert count(page)
+    assert page.locator("#chips li").count() == 3  # the search, the value, clear all
+    page.keyboard.press("p")
+    assert page.locator("#view-plots").is_visible()
+
+
+def test_the_focus_survives_scrolling_away(opened):
+    page = opened("classes")
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    page.locator(".grid").evaluate("grid => { grid.scrollTop = 50000; }")
+    count(page)
+    assert focused(page).endswith("00000000")
+    page.keyboard.press("ArrowRight")
+    assert focused(page).endswith("00000001")
+    assert page.locator(".grid").evaluate("grid => grid.scrollTop") < 100
+
+
+def test_originals_stand_beside_their_edits(opened):
+    page = opened("edition", "#is.variant=snow&is.variant=rotate_45&originals=1")
+    lines = page.locator(".photograph:visible")
+    assert lines.first.locator(".heading").inner_text().split() == ["photos/0000.jpg", "2", "of", "4", "edits"]
+    shown = lines.first.locator(".card .name").all_inner_texts()
+    assert shown == ["original", "rotate_45", "snow"]
+    assert lines.first.locator(".lead .card").get_attribute("aria-label").startswith("original, ")
+    assert count(page) == f"{2 * ROWS // 5} of {ROWS}"  # originals that are shown beside don't count
+
+
+def test_plots_follow_the_filters_and_have_tables(opened):
+    page = opened("edition", "#view=plots")
+    titles = page.locator(".plot h3").all_inner_texts()
+    assert titles == ["From source to release", "Accuracy drop", "Calibration", "Map", "gate.iou"]
+    page.wait_for_selector(".plot svg .limit", state="attached")
+    small = "texts => texts.filter(text => parseFloat(getComputedStyle(text).fontSize) < 12).length"
+    assert page.locator(".plot svg text").evaluate_all(small) == 0
+    histogram = page.locator(".plot", has_text="limit ≥ 0.5")
+    histogram.locator("summary").click()
+
+    def in_view() -> int:
+        count(page)
+        page.wait_for_timeout(50)
+        cells = histogram.locator("tbody tr td:nth-child(2)").all_inner_texts()
+        return sum(int(cell) for cell in cells)
+
+    assert in_view() == ROWS * 4 // 5
+    page.locator(".facet", has_text="variant").get_by_label("snow").check()
+    assert in_view() == ROWS // 5
+    page.get_by_label("Add a histogram").select_option("width")
+    assert page.locator(".plot h3").all_inner_texts()[-1] == "width"
+    page.locator(".plot", has_text="Accuracy drop").locator("summary").click()
+    assert count(page)
+    assert page.locator(".plot", has_text="Accuracy drop").locator("tbody tr").count() == 3
+
+
+def test_an_area_of_the_map_filters_the_grid(opened):
+    page = opened("edition", "#view=plots")
+    canvas = page.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 2, steps=5)
+    page.mouse.up()
+    few = int(count(page).split()[0])
+    assert 0 < few < ROWS
+    address = wait_for_address(page, "area=")
+    assert count(opened("edition", "#" + address.split("#", 1)[1])) == f"{few} of {ROWS}"
+    page.get_by_text(f"Show {few} in the grid").click()
+    assert page.locator("#view-grid").is_visible()
+    page.get_by_label("Remove filter part of the map").click()
+    assert count(page) == EVERYTHING
+
+
+def test_the_map_is_read_by_keyboard_and_by_pointing(opened):
+    page = opened("edition", "#view=plots")
+    canvas = page.locator("canvas")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".tip img").evaluate("image => image.src").startswith("data:")
+    page.keyboard.press("Enter")
+    record_of(page)
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.tagName === 'CANVAS'")
+
+
+def test_a_difference_shows_before_and_after(opened):
+    page = opened("diff")
+    assert page.locator("h1").inner_text() == "shapes@1.0.0-r1 → shapes@1.1.0"
+    assert count(page) == "60 changes"
+    assert page.locator(".card").nth(3).locator("img[src]").count() == 2
+    page.locator(".facet", has_text="change").first.get_by_label("dropped").check()
+    assert count(page) == "20 of 60"
+    page.locator(".facet", has_text="why").get_by_label("verdict: copy").check()
+    assert count(page) == "10 of 60"
+    assert all(name.startswith("dropped, ") and "verdict: copy" in name for name in names(page))
+    page.locator(".card:visible").first.click()
+    record_of(page)
+    assert page.locator("#record figcaption").all_inner_texts() == ["before: goldfish", "after: tench"]
+
+
+def test_hostile_texts_are_shown_and_never_run(opened):
+    page = opened("hostile", "#view=plots")
+    page.wait_for_selector(".plot svg")
+    page.keyboard.press("p")
+    page.locator("#about summary").click()
+    for row in range(0, 60, 5):
+        page.evaluate("row => { Variorum.page.record.open(row); }", row)
+        assert record_of(page) == f"{row:08x}"
+    assert sample_page.HOSTILE[0] in page.locator("#record .record").inner_text()
+    page.keyboard.press("Escape")
+    links = page.locator("#about a").evaluate_all("links => links.map(link => link.href)")
+    assert [link.split(":")[0] for link in links] == ["file"] * 3
+    assert page.evaluate("window.hacked") is None
+    assert page.evaluate("document.querySelectorAll('[onerror]').length") == 0
+    assert "⟨202E⟩gnp.exe" in page.locator(".facet", has_text="class").first.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_browser_refuses_what_the_page_never_does(browser, pages):
+    page = browser.new_page()
+    page.goto(pages["edition"].as_uri())
+    tries = """() => {
+        const script = () => {
+            const one = document.createElement("script");
+            one.text = "window.ran = 1";
+            document.body.append(one);
+        };
+        const markup = () => { document.body.innerHTML = "<img src=x onerror='window.ran = 1'>"; };
+        const handler = () => document.querySelector("h1").setAttribute("onclick", "window.ran = 1");
+        for (const one of [script, markup, handler]) { try { one(); } catch {} }
+        document.querySelector("h1").click();
+        return fetch("https://example.org/").then(() => "sent", () => "refused");
+    }"""
+    assert page.evaluate(tries) == "refused"
+    assert page.evaluate("window.ran") is None
+    assert page.locator("h1").inner_text() == "shapes@1.0.0-r1"
+    page.close()
+
+
+def test_a_page_without_pictures_is_friendly(opened):
+    page = opened("empty")
+    assert count(page) == "0 pictures"
+    assert "No pictures yet" in page.locator("#view-grid").inner_text()
+    for key in ("o", "p", "b", "f", "ArrowDown"):
+        page.keyboard.press(key)
+    check(page)
+
+
+def test_1100_classes_can_be_searched(opened):
+    page = opened("classes")
+    facet = page.locator(".facet", has_text="class").first
+    assert facet.locator("li").count() == 8
+    facet.locator("button").click()
+    assert facet.locator("li").count() == 200
+    facet.get_by_label("Find in class").fill("0999")
+    assert facet.locator("li").count() == 1
+    facet.get_by_label("class 0999").check()
+    assert count(page) == "5 of 5,500"
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
+def test_axe_finds_nothing(opened, scheme, width):
+    page = opened("edition", color_scheme=scheme, width=width, reduced_motion="reduce")
+    assert count(page)
+    check(page)
+    if width == 390:
+        assert not page.locator("#filters").is_visible()
+        tops = page.locator(".card:visible").evaluate_all(
+            "cards => cards.map(card => card.getBoundingClientRect().top)"
+        )
+        assert tops.count(tops[0]) == 2
+        page.locator("#filters-button").click()
+        assert page.locator("#filters").is_visible()
+        check(page)
+        page.keyboard.press("Escape")
+        assert focused(page) == "filters-button"
+    page.locator("#originals").click()
+    page.locator(".facet input").first.evaluate("box => box.click()")
+    check(page)
+    page.locator(".card:visible").nth(1).click()
+    record_of(page)
+    check(page)
+    if width == 390:
+        assert page.locator("#record").bounding_box()["width"] == 390
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    check(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    page.wait_for_selector(".plot svg")
+    check(page)
+
+
+def test_colours_follow_the_system_until_they_are_chosen(opened):
+    page = opened("edition", color_scheme="dark")
+    paper = "() => getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(paper) == "rgb(22, 24, 28)"
+    page.locator("#theme").click()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"

@@ -1,0 +1,173 @@
+"""Which models a call asks for: names, functions, or both; and the classes of their outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from variorum.models.brought import BroughtModel, find, from_function, is_brought
+from variorum.report.result_files import read_file
+from variorum.schemas.canonical import digest
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.lookup import cut
+
+NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029<>|`]{1,200}")
+"""What a function may be called."""
+NOTE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{0,1000}")
+LONGEST = 1_000
+"""Characters of a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The models of a call.
+
+    Attributes:
+        names: of all of them, in the order in which they were given.
+        brought: by name, those that the table of models can't find by itself.
+        passing: names of those whose answers aren't kept, because nobody can tell whether they are the same next time.
+        revisions: of the functions, as their owners call them.
+    """
+
+    names: tuple[str, ...]
+    brought: Mapping[str, BroughtModel]
+    passing: tuple[str, ...]
+    revisions: Mapping[str, str]
+
+
+def asked_models(
+    model: Any,
+    *,
+    classes: tuple[str, ...] = (),
+    name: str | None = None,
+    revision: str = "",
+    preprocessing: str = "",
+) -> Asked:
+    """The models that a call was given.
+
+    Args:
+        model: a name, a function, a list of these, or functions (or names) by name.
+        classes: of the outputs of all of them; empty to ask each model itself.
+        name: of the only function.
+        revision: of the only function.
+        preprocessing: of the functions.
+
+    Raises:
+        RecipeError: something else, a name twice, or a name or revision for several models.
+    """
+    pairs = _named(model, name)
+    if not pairs:
+        raise RecipeError("evaluate: no model is given; name one, such as timm:resnet50.a1_in1k, or give a function")
+    functions = [one for _, one in pairs if not isinstance(one, str)]
+    if revision and len(functions) != 1:
+        raise RecipeError(f"evaluate: revision is that of one function, and {len(functions)} are given")
+    for what, text in (("revision", revision), ("preprocessing", preprocessing)):
+        if not isinstance(text, str) or not NOTE.fullmatch(text):
+            raise RecipeError(f"evaluate: {what} must be a text of up to 1000 characters, without line breaks")
+    names = [called for called, _ in pairs]
+    if twice := next((called for called in names if names.count(called) > 1), None):
+        raise RecipeError(
+            f"evaluate: model {cut(twice)!r} is given twice; give functions that are called alike as a mapping from "
+            f"name to function"
+        )
+    brought: dict[str, BroughtModel] = {}
+    for called, one in pairs:
+        if not isinstance(one, str):
+            model = from_function(one, name=called, revision=revision, preprocessing=preprocessing)
+            brought[called] = with_classes(model, classes) if classes else model
+        elif classes:
+            if not is_brought(one):
+                raise RecipeError(f"evaluate: alias {cut(one)!r} has classes of its own; leave classes out for it")
+            brought[called] = with_classes(find(one), classes)
+    revisions = {called: brought[called].revision for called, one in pairs if not isinstance(one, str)}
+    passing = tuple(called for called, own in revisions.items() if not own)
+    return Asked(tuple(names), brought, passing, revisions)
+
+
+def with_classes(model: BroughtModel, classes: tuple[str, ...]) -> BroughtModel:
+    """The model with other classes, which are part of its revision, if it has one.
+
+    Raises:
+        RecipeError: it is known to have another number of outputs.
+    """
+    if model.outputs and model.outputs != len(classes):
+        raise RecipeError(
+            f"model {cut(model.name)!r} has {model.outputs} outputs, and {len(classes)} classes are given for them; "
+            f"give one for each output, in their order"
+        )
+    told = f"classes:{digest(list(classes))[:12]}"
+    revision = f"{model.revision}{',' if ';' in model.revision else ';'}{told}" if model.revision else ""
+    return replace(model, classes=classes, outputs=len(classes), revision=revision)
+
+
+def _named(model: Any, name: str | None) -> list[tuple[str, Any]]:
+    """Each model with what it is called."""
+    if isinstance(model, Mapping):
+        if name is not None:
+            raise RecipeError("evaluate: name is for one function; in a mapping the keys are the names")
+        pairs = list(model.items())
+    else:
+        listed = list(model) if isinstance(model, list | tuple) else [model]
+        if name is not None and (len(listed) != 1 or isinstance(listed[0], str)):
+            raise RecipeError("evaluate: name is for one function; give several as a mapping from name to function")
+        pairs = [(one if isinstance(one, str) else name or _own_name(one), one) for one in listed]
+    for called, one in pairs:
+        if not isinstance(called, str) or not NAME.fullmatch(called):
+            raise RecipeError(
+                f"evaluate: a model can't be called {cut(repr(called))}; use up to 200 characters without < > | `"
+            )
+        if not isinstance(one, str) and not callable(one):
+            raise RecipeError(
+                f"evaluate: model {cut(called)!r} is of type {type(one).__name__}; give a name, or a function from "
+                f"pictures to scores"
+            )
+        if isinstance(one, str) and one != called:
+            raise RecipeError(f"evaluate: {cut(called)!r} stands for {cut(one)!r}; models by name keep their names")
+    return pairs
+
+
+def _own_name(function: Callable[..., Any]) -> str:
+    """A function's own name, or its class's."""
+    found = getattr(function, "__name__", None) or type(function).__name__
+    return "function" if found == "<lambda>" else str(found)
+
+
+def read_classes(given: Sequence[str] | str | PathLike[str] | None) -> tuple[str, ...]:
+    """Classes of a model's outputs from a list or a file: one per line, or a JSON list.
+
+    Raises:
+        SourceError: the file can't be read, or has something else.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, str | PathLike):
+        path = Path(given)
+        where = cut(os.fspath(path))
+        if not path.exists():
+            raise SourceError(f"classes: no file {where}; it has one class per line, in the order of the outputs")
+        try:
+            text = read_file(path).decode("utf-8-sig")
+            found = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+        except UnicodeDecodeError:
+            raise SourceError(f"classes: {where} isn't text in UTF-8") from None
+        except (ValueError, RecursionError):
+            raise SourceError(f"classes: {where} begins like a JSON list and isn't one") from None
+        while isinstance(found, list) and found and found[-1] == "":
+            found.pop()
+    else:
+        where, found = "the list", list(given)
+    found = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in found]
+    if not found:
+        raise SourceError(f"classes: {where} is empty; give one class per output, in their order")
+    for place, one in enumerate(found):
+        if not isinstance(one, str) or not one.strip() or len(one) > LONGEST:
+            raise SourceError(
+                f"classes: entry {place} of {where} is {cut(ascii(one))}; each must be a wnid, an id or a name"
+            )
+    return tuple(one.strip() for one in found)

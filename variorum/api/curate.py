@@ -1,0 +1,166 @@
+"""Curation of pictures that somebody has: label noise, copies, damage and foreign pictures in one call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+from variorum import pipeline
+from variorum.api.curated import Curated, Input
+from variorum.api.edition import Edition, store_of
+from variorum.api.given import Given, read_given
+from variorum.api.progress import shown
+from variorum.edition.editions import check_source, read_manifest
+from variorum.edition.store import Store
+from variorum.machine.progress import Progress
+from variorum.schemas.errors import RecipeError, VersionDrift
+from variorum.schemas.lookup import cut
+from variorum.schemas.recipe import Recipe
+from variorum.stages.job import Job, Profile, models
+from variorum.stages.recipe_values import recipe_of
+
+log = logging.getLogger(__name__)
+
+SMALLER = "encoder"
+"""The encoder that every machine has, for one that isn't fetched."""
+OWN = ("limit", "source", "source.name", "source.files", "source.path", "source.label", "generate")
+"""Settings that the pictures decide."""
+
+
+def curate(
+    pictures: Any,
+    labels: Any = None,
+    *,
+    names: Sequence[str] | None = None,
+    store: str | PathLike[str] | Store = "store",
+    dataset: str | None = None,
+    profile: Profile = "embedded",
+    recipe: Any = "curate_folder",
+    workers: int = 1,
+    progress: bool | Progress = True,
+    **settings: Any,
+) -> Curated:
+    """Find wrong labels, copies, damage and foreign pictures, and make a release without them.
+
+        found = va.curate(images, labels)
+        found.report()
+        clean = [image for image, keep in zip(images, found.keep) if keep]
+
+    The same pictures, labels and settings give the same result without any work. Other thresholds read no picture.
+
+    Args:
+        pictures: a folder with one folder per class; or pictures of any sizes, each a uint8 array `[H, W, 3]` or
+            `[H, W]`, a PIL image or the path of a file; or one array `[N, H, W, 3]` or `[N, H, W]`; or a
+            `datasets.Dataset` with a column of pictures.
+        labels: a number or a text per picture; None, -1, NaN and `""` are no label. Without any labels the steps that
+            need them are left out.
+        names: of the classes, for labels that are numbers.
+        store: folder or URL of the store.
+        dataset: name of the edition; by default one by the content, so that other pictures get another edition.
+        profile: `embedded` or `hub`: which models are used.
+        recipe: how to curate: the name of a recipe, a YAML file, a mapping or a `Recipe`. Its source is replaced.
+        workers: threads.
+        progress: whether to show progress, or an object that receives it.
+        settings: other values for fields of the recipe, by dotted path: `**{"curate.review.budget": 200}`. None removes
+            a step with all that need it: `**{"curate.probabilities": None}`.
+
+    Raises:
+        SourceError: pictures or labels that can't be used; the message says how to convert them.
+        RecipeError: a setting that doesn't exist, or verdicts that would leave no picture.
+        ModelUnavailable: a model isn't on this machine; the message says how to get it.
+        VersionDrift: the store has other pictures under the name `dataset`.
+    """
+    for key in OWN:
+        if key in settings:
+            raise RecipeError(f"curate: {key} can't be set, because the pictures decide it; give other pictures")
+    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 1000:
+        raise RecipeError(f"workers: must be a whole number from 1 to 1000, not {cut(repr(workers))}")
+    models(profile)
+    given = read_given(pictures, labels, names)
+    job, notes = _job(given, store_of(store), dataset, profile, recipe, settings)
+    if dataset:
+        _check_name(job)
+    with shown(progress) as receiver:
+        release = pipeline.run(job, pipeline.Threads(workers), receiver)
+    edition = read_manifest(job.recipe.dataset, job.recipe.version, job.store)
+    assert edition is not None, "it has just been sealed"
+    return Curated(Edition(edition, job.store), Edition(release, job.store), _input(given, job), notes)
+
+
+def _job(
+    given: Given, store: Store | str, dataset: str | None, profile: Profile, recipe: Any, settings: Mapping[str, Any]
+) -> tuple[Job, list[str]]:
+    """The work to do, and what to tell about it."""
+    changes: dict[str, Any] = {f"source.{name}": value for name, value in given.source.items()}
+    changes = {**changes, "dataset": dataset or given.dataset, **settings}
+    if given.labels is None and not dataset:
+        source = recipe_of(recipe, changes)
+        job = Job(source, store, profile)
+        changes["dataset"] = f"{given.dataset}_{source.source.pin(job.ctx)[:12]}"
+    made = recipe_of(recipe, changes)
+    if made.generate:
+        raise RecipeError("curate: the recipe generates pictures, and this judges given ones; run it with va.run")
+    found = [_smaller_encoder(made, profile, settings), _without_labels(made, given, Job(made, store, profile))]
+    more = {key: value for some, _ in found for key, value in some.items()}
+    made = recipe_of(recipe, {**changes, **more})
+    if not made.curate:
+        raise RecipeError("curate: the recipe has no step that can judge these pictures; its curate list is empty")
+    return Job(made, store, profile), [note for _, note in found if note]
+
+
+def _smaller_encoder(recipe: Recipe, profile: Profile, settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """A setting for the encoder that is always here, if the recipe's own is optional and hasn't been fetched."""
+    step = next((step for step in recipe.curate if step.component_name() == "features"), None)
+    alias = getattr(step, "encoder", SMALLER)
+    if alias == SMALLER or "curate.features.encoder" in settings:
+        return {}, ""
+    table = models(profile)
+    status = table.status(alias)
+    if status.state == "ready" or not table.entry(alias).optional:
+        return {}, ""
+    note = (
+        f"the model {alias} isn't on this machine, so the smaller {SMALLER} is used, which finds less in photographs; "
+        f"get it with: variorum doctor {alias} --fetch"
+    )
+    log.warning("%s", note)
+    return {"curate.features.encoder": SMALLER}, note
+
+
+def _without_labels(recipe: Recipe, given: Given, job: Job) -> tuple[dict[str, Any], str]:
+    """Settings that leave out the steps which need labels, if there are none."""
+    known = given.labels
+    labelled = bool((known.index >= 0).any()) if known else bool(recipe.source.classes(job.ctx))
+    wanting = [step.component_name() for step in recipe.curate if step.needs_labels]
+    if labelled or not wanting:
+        return {}, ""
+    return {f"curate.{name}": None for name in wanting}, (
+        f"there are no labels, so wrong ones aren't looked for: {', '.join(wanting)} and what needs them are left out"
+    )
+
+
+def _check_name(job: Job) -> None:
+    """Raise VersionDrift if the store has other pictures under this name."""
+    found = read_manifest(job.recipe.dataset, job.recipe.version, job.store)
+    if found is None or found.fingerprint == job.plan.fingerprint:
+        return
+    try:
+        check_source(found, job.recipe.source.place(), job.store)
+    except VersionDrift:
+        raise VersionDrift(
+            f"curate: {found.dataset}@{found.version} in {job.store.url} has other pictures or labels; give these "
+            f"another name, or none: then the content decides it"
+        ) from None
+
+
+def _input(given: Given, job: Job) -> Input:
+    """What the call was given, picture by picture, with the ids that the pipeline gave them."""
+    source = job.recipe.source
+    samples = list(source.outline(0, source.size(job.ctx), job.ctx))
+    ids = [sample.id for sample in samples]
+    if given.labels is not None:
+        texts = given.labels.texts()
+        return Input(ids, texts, given.paths, given.labels.values, given.labels.none)
+    texts = [sample.labels[0] if sample.labels else "" for sample in samples]
+    return Input(ids, texts, [sample.origin for sample in samples], {}, "")

@@ -1,0 +1,233 @@
+"""One's own model on an edition: `va.evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from variorum.api.asked import Asked, asked_models, read_classes
+from variorum.api.edition import Edition, opened
+from variorum.api.leaderboard import board_of
+from variorum.api.progress import shown
+from variorum.api.results import Results
+from variorum.edition.editions import write_beside
+from variorum.edition.store import Store
+from variorum.evaluation.predicted.matching import columns
+from variorum.evaluation.results.asking import (
+    Asking,
+    job_on,
+    known_models,
+    passing_store,
+    store_for_tables,
+)
+from variorum.evaluation.results.figures import Given, figures
+from variorum.evaluation.results.pictures import Pictures, pictures_of
+from variorum.evaluation.results.ranking import Answered, edition_name, ranked
+from variorum.machine.progress import Progress
+from variorum.models.brought import BroughtModel, is_brought
+from variorum.report.result_files import results_beside, write_result
+from variorum.report.results import Method, ModelFacts, Result, answers
+from variorum.report.standing import FILE
+from variorum.schemas.errors import CorruptShard, RecipeError, SourceError, StoreError
+from variorum.schemas.lookup import cut
+from variorum.schemas.table import Table
+from variorum.stages.evaluate import check_judges
+from variorum.stages.job import Job, Profile, figures_of, installed_version
+from variorum.stages.stage import Threads
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from variorum.arrays import Pixels
+    from variorum.schemas.manifest import Manifest
+
+Function: TypeAlias = "Callable[[Sequence[Pixels]], Any]"
+Models: TypeAlias = "str | Function | Sequence[str | Function] | Mapping[str, Function]"
+
+
+def evaluate(
+    edition: Edition | str | PathLike[str],
+    model: Models,
+    *,
+    classes: Sequence[str] | str | PathLike[str] | None = None,
+    name: str | None = None,
+    revision: str = "",
+    preprocessing: str = "",
+    confidence: float = 0.95,
+    workers: int = 1,
+    progress: bool | Progress = True,
+    save: bool = True,
+    store: Store | str | PathLike[str] = "store",
+    profile: Profile = "embedded",
+) -> Results:
+    """Let models look at every picture of an edition, and say how much accuracy they lose on each variant.
+
+        def mine(images):  # RGB uint8 arrays [H, W, 3] of any sizes, at most 32
+            return network(preprocess(images))  # logits or probabilities [N, K]
+
+        results = va.evaluate(va.open("imagenet_e"), mine)
+
+    What a named model answered is kept in the store, so it looks at no picture twice and a killed call goes on. A
+    function is called anew each time, unless it has a `revision`.
+
+    Args:
+        edition: an edition, or its name in `store`.
+        model: a model's name (`timm:…`, `torchvision:…`, `hf:…`, `onnx:FILE`, `module:FILE:FUNCTION`, or an alias), a
+            function, a list of these, or functions by name.
+        classes: of the models' outputs, in their order: wnids, or the edition's ids or names; or a file with them, one
+            per line or as a JSON list. Without them a model says it itself, or has ImageNet's thousand.
+        name: what the function is called in results; by default its own name.
+        revision: which version of the function this is, such as a commit; its answers are then kept.
+        preprocessing: what the function does to a picture, in a sentence for the results.
+        confidence: level of the intervals, in (0, 1).
+        workers: shards that are worked on at the same time; the model is called from as many threads.
+        progress: whether to show progress, or an object that receives it.
+        save: whether to write `results/*.json` beside the manifest, for `va.leaderboard`.
+        store: of an edition that is given by name.
+        profile: `embedded` or `hub`: which table has the aliases.
+
+    Raises:
+        SourceError: the edition has no pictures or no labels, or a file of classes can't be read.
+        RecipeError: an unknown model, classes that don't fit, a model twice, or one that filtered the edition.
+        ModelUnavailable: a model isn't on this machine, or its package isn't installed.
+        ModelFailed: a model raised, or gave something else than a score per picture and class.
+        StoreError: there is no such edition, or results can't be written where `save` wants them.
+    """
+    if not 0 < confidence < 1:
+        raise RecipeError(f"evaluate: confidence is {confidence}; it must lie between 0 and 1, such as 0.95")
+    if workers < 1:
+        raise RecipeError(f"evaluate: workers is {workers}; it must be 1 or more")
+    found = opened(edition, store)
+    manifest, where = found.manifest, found.store
+    tables = store_for_tables(where)
+    if save and tables.url != where.url:
+        raise StoreError(
+            f"{where}: can't be written, so the results can't be saved there; call it with save=False, and save them "
+            f"with Results.save(FOLDER) (on the command line: --to FOLDER)"
+        )
+    pictures = _pictures(manifest, where)
+    asked = asked_models(
+        model, classes=read_classes(classes), name=name, revision=revision, preprocessing=preprocessing
+    )
+    models = known_models(profile, asked.brought)
+    answers: dict[str, pa.Table] = {}
+    with shown(progress) as receiver, passing_store() as passing:
+        job = job_on(manifest, where, asked.names, tables, models, confidence=confidence)
+        once = job_on(manifest, where, asked.names, passing, models, confidence=confidence)
+        kept = [one for one in asked.names if one not in asked.passing]
+        groups = [Asking(own, manifest, where, names) for own, names in ((job, kept), (once, asked.passing)) if names]
+        _check(job, manifest, [one for group in groups for one in group.new()])
+        for group in groups:
+            answers |= group.ask(Threads(workers, stops=(Exception,)), receiver)
+    facts = {one: _facts(job, answers[one], one, asked) for one in asked.names}
+    results = _results(job, manifest, pictures, {one: answers[one] for one in asked.names}, facts)
+    if save:
+        for result in results.files.values():
+            write_result(result, manifest, tables)
+        board = board_of(manifest, where, results_beside(manifest, tables))
+        write_beside(manifest, FILE, board.to_bytes(), tables)  # the card shows it
+    return results
+
+
+def _pictures(manifest: Manifest, store: Store) -> Pictures:
+    """The edition's pictures, if models can be scored on them."""
+    name = f"{manifest.dataset}@{manifest.version}"
+    if not manifest.pictures():
+        raise SourceError(f"{name} has no accepted pictures, so nothing can be evaluated on it")
+    found = pictures_of(manifest, store)
+    if not manifest.classes or not found.labelled.any():
+        raise SourceError(
+            f"{name} has no labels, so nobody can tell which answers are right; make it from a labelled source"
+        )
+    return found
+
+
+def _check(job: Job, manifest: Manifest, new: Sequence[str]) -> None:
+    """Check the models before one sees a picture; those that have seen all aren't loaded again.
+
+    Raises:
+        RecipeError: one filtered the edition, or its classes aren't the edition's.
+        ModelUnavailable: one can't be had here.
+    """
+    check_judges(job.recipe.evaluate[0], manifest, job)
+    job.ctx.models.check(new)
+    for name in new:
+        model = job.ctx.models.get(name)
+        if not isinstance(model, BroughtModel) and not classifies(model):
+            raise RecipeError(
+                f"evaluate: alias {cut(name)!r} is no classifier; name a model that gives scores of classes"
+            )
+        texts, outputs = getattr(model, "classes", None), getattr(model, "outputs", 0)
+        try:
+            columns(manifest.classes, texts or (), outputs or None)
+        except RecipeError as error:
+            if texts is not None:
+                raise RecipeError(f"model {cut(name)!r}: {error}") from None
+
+
+def classifies(model: Any) -> bool:
+    """Whether the model behind an alias gives probabilities for a picture. Aliases also name segmenters and others."""
+    import numpy as np
+
+    try:
+        found = np.asarray(model([np.full((64, 64, 3), 128, np.uint8)]))
+        return found.ndim == 2 and len(found) == 1 and found.min() >= 0 and abs(float(found.sum()) - 1) < 1e-2
+    except Exception:  # whatever else it does, it isn't called like a classifier
+        return False
+
+
+def _facts(job: Job, table: pa.Table, name: str, asked: Asked) -> ModelFacts:
+    """What results say of a model."""
+    pin = job.ctx.models.pin(name)
+    label = pin.partition("@")[0] if is_brought(name) and name not in asked.brought else name
+    own = asked.revisions.get(name)
+    return ModelFacts(
+        name=label.removeprefix("function:"),
+        revision=pin if own is None else own,
+        classes=table["outputs"][0].as_py(),
+        preprocessing=table["preprocessing"][0].as_py()[:1000],
+    )
+
+
+def _results(
+    job: Job, manifest: Manifest, pictures: Pictures, tables: Mapping[str, pa.Table], facts: Mapping[str, ModelFacts]
+) -> Results:
+    import pyarrow as pa
+
+    evaluation = job.recipe.evaluate[0]
+    options = evaluation.model_dump()
+    method = Method(
+        name=evaluation.component_name(),
+        revision=evaluation.revision,
+        confidence=options["confidence"],
+        bootstrap=options["bootstrap"],
+        seed=job.ctx.seed,
+    )
+    name = f"{manifest.dataset}@{manifest.version}"
+    edition, given, files = edition_name(manifest), {}, {}
+    for model, table in tables.items():
+        if table["id"].to_pylist() != list(pictures.ids):
+            raise CorruptShard(
+                f"{name}: its shards and its tables have other pictures; look at it with: variorum verify {name}"
+            )
+        label = table["label"].to_numpy()
+        given[model] = Given(label >= 0, table["correct"].to_numpy(zero_copy_only=False).astype(bool))
+        files[model] = Result(
+            edition=edition,
+            model=facts[model],
+            evaluation=method,
+            figures=figures(pictures, given[model], method),
+            answers=answers(pictures.ids, *given[model]),
+            variorum=installed_version("variorum"),
+        )
+    joined = pa.concat_tables(tables.values(), promote_options="default")
+    return Results(
+        evaluation=evaluation,
+        figures=figures_of(evaluation, Table(joined, evaluation.component_name()), job.judging),
+        files=files,
+        leaderboard=ranked(
+            edition, pictures, [Answered(files[one], given[one], files[one].figures) for one in files], method
+        ),
+        tables=dict(tables),
+    )

@@ -1,0 +1,168 @@
+"""Several people's models on one edition: `va.leaderboard`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from variorum.api.edition import Edition, opened
+from variorum.api.results import notebook, text
+from variorum.edition.editions import folder_of, write_beside
+from variorum.edition.store import Store
+from variorum.evaluation.accuracy_drop import AccuracyDrop
+from variorum.evaluation.results.asking import seed_of
+from variorum.evaluation.results.pictures import pictures_of
+from variorum.evaluation.results.ranking import edition_name, leaderboard_of
+from variorum.report.leaderboard import leaderboard_page
+from variorum.report.result_files import Content, content_of, result_files, results_beside
+from variorum.report.results import Method
+from variorum.report.standing import Leaderboard, standing, to_markdown
+from variorum.schemas.errors import SourceError, StoreError
+from variorum.schemas.lookup import cut
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from variorum.schemas.manifest import Manifest
+
+CONFIDENCE, BOOTSTRAP = 0.95, 1000
+COLUMNS = (
+    *("rank", "model", "revision", "scored", "accuracy", "original_accuracy"),
+    *("drop", "drop_low", "drop_high", "behind", "behind_low", "behind_high"),
+)
+"""Of a leaderboard's table."""
+
+
+class Standing:
+    """A leaderboard in Python. In a notebook it shows itself as a table.
+
+    Attributes:
+        board: the models in order with their figures, what was left out, and why.
+    """
+
+    def __init__(self, board: Leaderboard) -> None:
+        self.board = board
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, the best first."""
+        return tuple(entry.model.name for entry in self.board.entries)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """By file, why it isn't in the leaderboard."""
+        return {one.file: one.why for one in self.board.left_out}
+
+    def table(self) -> pa.Table:
+        """One row per model, the best first, in percent and percentage points.
+
+        Columns `rank, model, revision, scored, accuracy, original_accuracy, drop, drop_low, drop_high, behind,
+        behind_low, behind_high`; `accuracy` is that over the edits. Null where there is no such figure.
+        """
+        import pyarrow as pa
+
+        rows: list[dict[str, Any]] = []
+        for entry in self.board.entries:
+            found = entry.figures
+            row: dict[str, Any] = {"rank": entry.rank, "model": entry.model.name, "revision": entry.model.revision}
+            row |= {"scored": entry.scored, "accuracy": found.accuracy, "original_accuracy": found.original_accuracy}
+            for name, one in (("drop", found.average_drop), ("behind", entry.behind)):
+                ends = (None, None, None) if one is None else (one.value, one.low, one.high)
+                row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+            rows.append(row)
+        kinds = {"rank": pa.int64(), "model": pa.string(), "revision": pa.string(), "scored": pa.int64()}
+        return pa.Table.from_pylist(rows, pa.schema([(name, kinds.get(name, pa.float64())) for name in COLUMNS]))
+
+    def files(self) -> dict[str, bytes]:
+        """By ending, the leaderboard as `.html`, `.json` and `.md`."""
+        page, words = leaderboard_page(self.board), to_markdown(self.board)
+        return {".html": page.encode(), ".json": self.board.to_bytes(), ".md": words.encode()}
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the page, and JSON and Markdown of the same name beside it; returns the page's path.
+
+        Args:
+            path: a file that ends in `.html`, or a folder for `leaderboard.html`.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        place = Path(path)
+        if place.is_dir() or place.suffix != ".html":
+            place = place / "leaderboard.html"
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            for ending, data in self.files().items():
+                place.with_suffix(ending).write_bytes(data)
+        except OSError as error:
+            raise StoreError(f"{cut(str(place))}: can't be written ({error.strerror}); choose another place") from None
+        return place
+
+    def __len__(self) -> int:
+        return len(self.board.entries)
+
+    def __repr__(self) -> str:
+        return text(standing(self.board)) if self.board.entries else f"<no results of {self.board.edition.name} yet>"
+
+    def _repr_html_(self) -> str:
+        return notebook(self.board)
+
+
+def leaderboard(
+    edition: Edition | str | PathLike[str],
+    files: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    *,
+    confidence: float = CONFIDENCE,
+    store: Store | str | PathLike[str] = "store",
+) -> Standing:
+    """Compare the results of an edition: those beside its manifest, and others.
+
+    All figures are computed anew from the answers. Files that are of another edition, can't be read, or state other
+    figures than their answers have, are left out with the reason.
+
+    Args:
+        edition: an edition, or its name in `store`.
+        files: further results: files, or folders with them.
+        confidence: level of the intervals, in (0, 1).
+        store: of an edition that is given by name.
+
+    Raises:
+        StoreError: there is no such edition.
+        SourceError: there is no such file.
+    """
+    if not 0 < confidence < 1:
+        raise SourceError(f"leaderboard: confidence is {confidence}; it must lie between 0 and 1, such as 0.95")
+    found = opened(edition, store)
+    given = [files] if isinstance(files, str | os.PathLike) else list(files)
+    paths = result_files(given)
+    contents = results_beside(found.manifest, found.store)
+    contents |= {str(path): content_of(path) for path in paths}
+    return Standing(board_of(found.manifest, found.store, contents, confidence))
+
+
+def board_of(
+    manifest: Manifest, store: Store, files: Mapping[str, Content], confidence: float = CONFIDENCE
+) -> Leaderboard:
+    """The leaderboard of an edition from the content of result files, by name."""
+    return leaderboard_of(edition_name(manifest), pictures_of(manifest, store), files, method_of(manifest, confidence))
+
+
+def method_of(manifest: Manifest, confidence: float = CONFIDENCE) -> Method:
+    """How a leaderboard's intervals are computed: with the recipe's seed, for all models alike."""
+    return Method(
+        name="accuracy_drop",
+        revision=AccuracyDrop.revision,
+        confidence=confidence,
+        bootstrap=BOOTSTRAP,
+        seed=seed_of(manifest),
+    )
+
+
+def write_leaderboard(standing: Standing, manifest: Manifest, store: Store) -> str:
+    """Write page, JSON and Markdown beside the manifest; returns the page's path."""
+    for ending, data in standing.files().items():
+        write_beside(manifest, f"leaderboard{ending}", data, store)
+    return f"{folder_of(manifest, store)}/leaderboard.html"

@@ -1,0 +1,122 @@
+"""A page to look at an edition, or at the differences between two: `variorum.view`."""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from variorum.api.edition import Edition, opened
+from variorum.api.progress import shown
+from variorum.edition.store import Store
+from variorum.report.page.parts import MOST
+
+if TYPE_CHECKING:
+    from variorum.machine.progress import Progress
+
+Named = Edition | str | os.PathLike[str]
+"""An edition, or its name or folder."""
+HEIGHT = 720
+"""Of the frame in a notebook, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that was written. A notebook shows it as a link, and in a frame if it can reach the file.
+
+    Attributes:
+        path: the HTML file; a URL if the store is on another machine.
+        rows: that it lists, pictures that couldn't be made included.
+        pictures: that it shows.
+        size: of the file in bytes.
+    """
+
+    path: str
+    rows: int
+    pictures: int
+    size: int
+
+    @property
+    def url(self) -> str:
+        """What a browser opens."""
+        return self.path if "://" in self.path else Path(self.path).absolute().as_uri()
+
+    def open(self) -> bool:
+        """Open it in a browser; returns whether there was one."""
+        import webbrowser
+
+        return webbrowser.open(self.url)
+
+    def _repr_html_(self) -> str:
+        """A link; and a frame if the file lies below the working folder, from where a notebook's server serves it."""
+        inside = self._inside()
+        address = html.escape(quote(inside) if inside else self.url, quote=True)
+        said = f"{self.pictures:,} pictures, {self.size / 1e6:.1f} MB"
+        link = f'<a href="{address}" target="_blank">{html.escape(self.path)}</a> ({said})'
+        if not inside:
+            return link
+        return f'{link}<br><iframe src="{address}" width="100%" height="{HEIGHT}" loading="lazy"></iframe>'
+
+    def _inside(self) -> str:
+        """The path from the working folder if the file lies in it, else `""`."""
+        if "://" in self.path:
+            return ""
+        path, here = Path(self.path).absolute(), Path.cwd()
+        return path.relative_to(here).as_posix() if path.is_relative_to(here) else ""
+
+
+def view(
+    edition: Named,
+    other: Named | None = None,
+    *,
+    store: str | os.PathLike[str] | Store = "store",
+    to: str | Path | None = None,
+    most: int = MOST,
+    map: bool = True,
+    blur: bool = False,
+    open: bool = False,
+    progress: bool | Progress = True,
+) -> Page:
+    """Write the page of an edition, or of what differs in another one, as one HTML file.
+
+    Args:
+        edition: opened, or its name or folder.
+        other: a later edition, to see what changed and how it looked before.
+        store: folder or URL of the store in which names are looked up.
+        to: file to write, ending in `.html`; by default `view.html` beside the edition's manifest.
+        most: pictures that are shown. Of more, those that something was said of are, and others from all variants and
+            classes.
+        map: whether to arrange the pictures by their embeddings; only an edition that was curated with `features` has
+            some.
+        blur: whether pictures are blurred until somebody looks at them.
+        open: whether to open it in a browser.
+        progress: whether to show bars, or an object of one's own that gets phases and steps.
+
+    Raises:
+        StoreError: no such store or edition, or the file can't be written; `to` names another one.
+        CorruptShard: a table, a shard or a picture of the edition is damaged.
+        VariorumError: `most` is out of range, or `to` doesn't end in `.html`.
+    """
+    from variorum.report.page.write import write_view
+
+    first = opened(edition, store)
+    second = None if other is None else opened(other, store)
+    with shown(progress) as reports:
+        found = write_view(
+            first.manifest,
+            first.store,
+            second.manifest if second else None,
+            second.store if second else None,
+            to=to,
+            most=most,
+            with_map=map,
+            blur=blur,
+            progress=reports,
+        )
+    page = Page(found.path, found.rows, found.pictures, found.size)
+    if open:
+        page.open()
+    return page

@@ -1,0 +1,133 @@
+"""An edition's table with all of its columns, and with those of the detectors that looked at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+from typing import Any
+
+from variorum.arrays import scalar_columns
+from variorum.edition.columns import EDITION_COLUMNS, JUDGED, NEW, column_kinds, reading
+from variorum.edition.editions import release_number, resolve
+from variorum.edition.ledgers import read_ledger
+from variorum.edition.store import Store
+from variorum.edition.tables import KEYS, joined, read_keyed, read_unit
+from variorum.edition.units import with_splits
+from variorum.machine.progress import QUIET
+from variorum.schemas.errors import StoreError
+from variorum.schemas.lookup import cut
+from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
+
+AT_ONCE = 4
+"""Tables that are read at a time: decoding them takes more time than reading."""
+
+
+def edition_table(
+    manifest: Manifest, store: Store, columns: Sequence[str] | None = None, ledger: bool | int = False
+) -> Any:
+    """All rows of an edition as a `pyarrow.Table`, unit by unit.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        columns: names, in order; all by default.
+        ledger: add what the detectors of a ledger measured and scored: True for the release's own ledger, or an
+            edition's newest; a number for another one.
+
+    Raises:
+        StoreError: no such column or ledger.
+        CorruptShard: a table is damaged.
+    """
+    import pyarrow as pa
+
+    wanted = None if columns is None else {*columns, "status"}  # which every table has
+    if wanted is not None:
+        wanted |= {"id"} if ledger is not False else set()
+        wanted |= {"source"} if manifest.format == 3 else set()  # what that has in place of `photograph`
+    # the files are hashed in parallel first, which a store does once for each
+    store.sound([(info, ".parquet") for info in manifest.rows], QUIET)
+
+    def read(info: ShardInfo) -> Any:
+        pick = (lambda _: True) if wanted is None else wanted.__contains__
+        return read_unit(store, info, pick, classes=len(manifest.classes))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        table = pa.concat_tables(pool.map(read, manifest.rows), promote_options="default")
+    table = with_splits(table) if manifest.format == 3 else table
+    own = [*EDITION_COLUMNS, *NEW, *(JUDGED if manifest.ledger else ())]
+    gates = sorted(name for name in table.column_names if name.startswith("gate."))
+    for name in own:
+        if name not in table.column_names and (wanted is None or name in wanted):
+            table = table.append_column(name, pa.nulls(len(table), column_kinds()[name]))
+    found = {name: table.column(name) for name in [*own, *gates] if name in table.column_names}
+    said = None if ledger is False else ledger_of(manifest, store, ledger)
+    if said:
+        found |= ledger_columns(said, store, table.column("id"), wanted)
+    names = list(found) if columns is None else list(columns)
+    if missing := [name for name in names if name not in found]:
+        raise no_column(missing[0], [*own, *gates, *(ledger_names(said, store) if said else ())], ledger=bool(said))
+    return pa.table({name: found[name] for name in names})
+
+
+def no_column(name: str, known: Sequence[str], *, ledger: bool) -> StoreError:
+    """What to say if there is no column of this name."""
+    near = get_close_matches(name, known, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    more = "" if ledger else "; columns of detectors need ledger=True"
+    return StoreError(f"no column {cut(repr(name))}{hint}; there are: {', '.join(known)}{more}")
+
+
+def ledger_of(manifest: Manifest, store: Store, number: bool | int = True) -> Ledger:
+    """The ledger of a release, an edition's newest, or the one of this number. Raises StoreError if there is none."""
+    if number is True and manifest.ledger:
+        return manifest.ledger
+    return read_ledger(base_of(manifest, store), store, None if number is True else int(number))[1]
+
+
+def base_of(manifest: Manifest, store: Store) -> Manifest:
+    """The edition that a release was made from; an edition itself. Raises StoreError if it is gone."""
+    number = release_number(manifest.version)
+    if manifest.ledger is None or number is None:
+        return manifest
+    return resolve(f"{manifest.dataset}@{manifest.version.removesuffix(f'-r{number}')}", store)
+
+
+def ledger_names(ledger: Ledger, store: Store) -> list[str]:
+    """Names of the columns of a ledger's detectors that are neither vectors nor raw bytes, in order."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, None] = {}
+    for infos in _parts(ledger).values():
+        with reading(store, infos[0]):
+            found |= dict.fromkeys(_scalars(pq.read_schema(store.path(infos[0], ".parquet"))))
+    return list(found)
+
+
+def ledger_columns(ledger: Ledger, store: Store, ids: Any, wanted: set[str] | None) -> Mapping[str, Any]:
+    """What detectors measured and scored, by name, for the pictures with these ids; null where they saw none.
+
+    Vectors and raw bytes aren't among them.
+    """
+    import pyarrow.compute as pc
+
+    def pick(schema: Any) -> list[str]:
+        return [name for name in _scalars(schema) if wanted is None or name in wanted]
+
+    found: dict[str, Any] = {}
+    for (step, _), infos in _parts(ledger).items():
+        table = joined(f"curate.{step}", [read_keyed(store, info, pick) for info in infos])
+        if table.num_columns > len(KEYS):
+            place = pc.index_in(ids, value_set=table.column("id").combine_chunks())
+            found |= {name: table.column(name).take(place) for name in table.column_names if name not in KEYS}
+    return found
+
+
+def _parts(ledger: Ledger) -> dict[tuple[str, str], list[ShardInfo]]:
+    """The tables of each detector, those that it measured and the one that it scored; their columns differ."""
+    measured = {(step, "measured"): infos for step, infos in ledger.measured.items() if infos}
+    return measured | {(step, "scored"): [info] for step, info in ledger.scored.items()}
+
+
+def _scalars(schema: Any) -> list[str]:
+    return [name for name in scalar_columns(schema) if name not in KEYS]

@@ -1,0 +1,111 @@
+"""The brought models of a model table: pins, states, and the loaded models."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from variorum.models.brought.found import Found, NotFetched, pin_of
+from variorum.models.brought.model import BroughtModel
+from variorum.models.brought.names import is_brought, load, look_up
+from variorum.models.memory import running_out
+from variorum.models.status import State, Status
+from variorum.schemas.errors import ModelUnavailable
+
+_LOADED: dict[tuple[str, str], BroughtModel] = {}
+"""By name and pin; each model is loaded once per process."""
+_LOCK = threading.RLock()
+
+
+class Bringing:
+    """What a table knows of brought models.
+
+    Args:
+        given: models that are at hand, such as functions, by the name that they go by here.
+    """
+
+    def __init__(self, given: Mapping[str, BroughtModel] | None = None) -> None:
+        self.given = dict(given or {})
+        self._found: dict[str, Found] = {}
+        self._pins: dict[str, str] = {}
+
+    def knows(self, name: str) -> bool:
+        """Whether a name is one of a brought model: a given one, or any with a colon, which no alias has."""
+        return name in self.given or is_brought(name)
+
+    def pin(self, name: str) -> str:
+        """What a name stands for, fixed when it is first asked for. A model of the Hub is downloaded first.
+
+        A function without a revision gets a pin that no other object has, so that nothing is reused for it.
+
+        Raises:
+            RecipeError: there can't be such a model.
+            ModelUnavailable: it isn't here, or can't be had or read.
+        """
+        if name not in self._pins:
+            self._pins[name] = self._pin(name)
+        return self._pins[name]
+
+    def _pin(self, name: str) -> str:
+        if name in self.given:
+            return pin_of(f"function:{name}", self.given[name].version)
+        return self._look_up(name).pin
+
+    def _look_up(self, name: str) -> Found:
+        if name not in self._found:
+            self._found[name] = look_up(name)
+        return self._found[name]
+
+    def get(self, name: str) -> BroughtModel:
+        """The model of a name, loaded once per process.
+
+        Raises:
+            RecipeError: there can't be such a model.
+            ModelUnavailable: it isn't here, can't be had or read, or its files aren't those of the pin any more.
+            TemporaryError: its files changed while they were loaded.
+        """
+        if name in self.given:
+            return self.given[name]
+        key = name, self.pin(name)
+        with _LOCK:
+            if key not in _LOADED:
+                with running_out(f"model {name!r} doesn't fit"):
+                    _LOADED[key] = load(self._look_up(name))
+            return _LOADED[key]
+
+    def problems(self, names: Iterable[str]) -> list[str]:
+        """One line for each of these models that can't be had; downloads what isn't here.
+
+        Raises:
+            RecipeError: there can't be such a model.
+        """
+        found = []
+        for name in names:
+            try:
+                self.pin(name)
+            except ModelUnavailable as error:
+                found.append(str(error))
+        return found
+
+    def fetch(self, name: str) -> Path | None:
+        """Download a model that isn't here; its path. Raises what `pin` raises."""
+        return None if name in self.given else look_up(name).path
+
+    def status(self, name: str) -> Status:
+        """State of a model on this machine; nothing is downloaded.
+
+        Raises:
+            RecipeError: there can't be such a model.
+        """
+        location, way_out = "a function", ""
+        state: State = "ready"
+        if name not in self.given:
+            location = name.partition(":")[2]
+            try:
+                location = look_up(name, fetch=False).location
+            except NotFetched as error:
+                state, way_out = "missing", str(error)
+            except ModelUnavailable as error:
+                state, way_out = "unavailable", str(error)
+        return Status(name, name, "brought", location, "unknown", 0, state, way_out)

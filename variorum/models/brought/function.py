@@ -1,0 +1,98 @@
+"""A Python function as a model: it gets a list of pictures and gives their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from variorum.models.brought.copies import Copies
+from variorum.models.brought.model import BATCH, BroughtModel
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
+IMAGENET = 1000
+OWN = "Its own, which it doesn't describe: it gets RGB pictures as they are stored."
+
+
+class OnCopies:
+    """A function that gets a copy of every picture, so that one that writes into its input spoils nothing."""
+
+    def __init__(self, function: Callable[[list[Pixels]], Any]) -> None:
+        self.function = function
+        self._copies = Copies()
+
+    def __call__(self, images: Sequence[Pixels]) -> Any:
+        """What the function gives."""
+        copies, buffers = self._copies.make(images)
+        answer = self.function(copies)
+        del copies
+        self._copies.take_back(buffers)
+        return answer
+
+
+def from_function(
+    function: Callable[[list[Pixels]], Any],
+    *,
+    name: str = "",
+    classes: Sequence[str | int] | None = None,
+    preprocessing: str = "",
+    revision: str = "",
+    batch: int = BATCH,
+    file: str = "",
+) -> BroughtModel:
+    """A brought model of a function.
+
+    Args:
+        function: from a list of RGB uint8 pictures `[H, W, 3]`, of any sizes, to logits or probabilities `[N, K]`. It
+            gets copies that it may write into. It runs as it is: on its own device, with gradients if it wants them.
+        name: for tables and cards; by default the function's own name.
+        classes: of its outputs, in their order: wnids, names, or indices. By default its attribute `classes`; without
+            them a function of 1000 outputs is taken to be in ImageNet's order.
+        preprocessing: a sentence for the card; by default its attribute `preprocessing`.
+        revision: what tells this version of it from others; by default its attribute `revision`. Without one, figures
+            are never reused.
+        batch: pictures per call at most.
+        file: where it is defined, if errors are to name that file's lines.
+
+    Raises:
+        RecipeError: it can't be called, or an attribute is no such thing.
+    """
+    if not callable(function):
+        raise RecipeError(f"a model must be something that is called with pictures, not a {type(function).__name__}")
+    name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
+    if not name.isprintable() or len(name) > 500:
+        raise RecipeError(f"the name of a model must be one line of text: {cut(repr(name))}")
+    names = checked_classes(getattr(function, "classes", ()) if classes is None else classes, name)
+    texts = {
+        "preprocessing": preprocessing or getattr(function, "preprocessing", "") or OWN,
+        "revision": revision or getattr(function, "revision", "") or "",
+    }
+    for what, text in texts.items():
+        if not isinstance(text, str) or not text.isprintable():
+            raise RecipeError(f"model {name!r}: its {what} must be one line of text, not {cut(repr(text))}")
+    if batch < 1:
+        raise RecipeError(f"model {name!r}: batch must be 1 or more, not {batch}")
+    return BroughtModel(
+        name, texts["revision"], names, texts["preprocessing"], OnCopies(function), len(names), batch, file
+    )
+
+
+def checked_classes(classes: object, name: str) -> tuple[str, ...]:
+    """Classes as text. Raises RecipeError if they aren't a sequence of names or indices.
+
+    Two may be named alike only in a list of a thousand, as in those of ImageNet that have `crane` twice.
+    """
+    if classes is None:
+        return ()
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise RecipeError(f"model {name!r}: its classes must be a list of names, not {cut(repr(classes))}")
+    if wrong := [one for one in classes if isinstance(one, bool) or not isinstance(one, str | int) or one == ""]:
+        raise RecipeError(f"model {name!r}: its classes must be names or indices, not {cut(repr(wrong[0]))}")
+    names = tuple(str(one) for one in classes)
+    if len(set(names)) < len(names) != IMAGENET:
+        twice = next(one for one in names if names.count(one) > 1)
+        raise RecipeError(f"model {name!r}: two of its classes are named {cut(twice)!r}")
+    return names

@@ -1,0 +1,159 @@
+"""`onnx:FILE.onnx`: an exported classifier, run by ONNX Runtime on the CPU.
+
+How pictures are prepared and what the classes are stands in a JSON file beside it, `FILE.json`, or in the model's own
+metadata under the same keys (values as JSON). Without either, the usual preparation for ImageNet is assumed, and the
+card says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from variorum.models.brought.found import Found
+from variorum.models.brought.function import checked_classes
+from variorum.models.brought.model import BATCH, BroughtModel
+from variorum.models.brought.onnx_facts import Facts, Preparation, preparation
+from variorum.models.brought.places import local, read_json
+from variorum.models.onnx import open_session
+from variorum.models.weights import tree_sha256
+from variorum.schemas.canonical import digest
+from variorum.schemas.errors import ModelUnavailable, RecipeError
+from variorum.schemas.lookup import cut, explain
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Pixels
+
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+MOST_CLASSES = 2**24
+"""Bytes of a file of class names."""
+
+
+def find(name: str, rest: str, *, fetch: bool) -> Found:
+    """What a name after `onnx:` stands for.
+
+    Raises:
+        ModelUnavailable: the file doesn't exist, or the one beside it is wrong.
+    """
+    path = local(rest, name, "file")
+    if path.suffix != ".onnx":
+        raise ModelUnavailable(f"model {name!r}: {path.name} must end in .onnx")
+    beside = path.with_suffix(".json")
+    facts = _facts(read_json(beside, name), str(beside), name) if beside.exists() else None
+    classes = _classes(facts, path.parent, name) if facts else ()
+    revision = f"sha256:{tree_sha256(path)}"
+    if facts:
+        revision += (
+            f";{digest([facts.model_dump(mode='json', exclude={'classes', 'classes_file'}), list(classes)])[:32]}"
+        )
+    return Found(
+        name, f"onnx:{path.name}", revision, str(path), path, lambda: _load(name, path, revision, facts, classes)
+    )
+
+
+def _facts(data: dict[str, Any], where: str, name: str) -> Facts:
+    try:
+        return Facts.model_validate(data)
+    except ValidationError as error:
+        raise ModelUnavailable(f"model {name!r}: {explain(error, where, Facts)}") from None
+
+
+def _classes(facts: Facts, folder: Path, name: str) -> tuple[str, ...]:
+    if facts.classes_file is None:
+        return checked_classes(facts.classes, name)
+    path = local(str(folder / facts.classes_file), name, "file")
+    try:
+        if path.stat().st_size > MOST_CLASSES:
+            raise ValueError("it is too large for a list of names")
+        lines = path.read_text("utf-8").splitlines()
+        return checked_classes([line.strip() for line in lines if line.strip()], name)
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"model {name!r}: {path} can't be read as one class a line: {cut(str(error))}") from None
+    except RecipeError as error:
+        raise ModelUnavailable(f"{error} ({path})") from None
+
+
+def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tuple[str, ...]) -> BroughtModel:
+    content = path.read_bytes()  # what was hashed is what is opened
+    _refuse_other_files(content, name, path)
+    session = open_session(content, len(os.sched_getaffinity(0)), path)
+    if facts is None and (kept := _metadata(session)):
+        facts = _facts(kept, f"the metadata of {path.name}", name)
+        classes = _classes(facts, path.parent, name)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or inputs[0].type not in DTYPES or len(inputs[0].shape) != 4:
+        found = ", ".join(f"{one.name} {one.shape} {one.type}" for one in inputs)
+        raise ModelUnavailable(
+            f"model {name!r}: {path.name} takes {found or 'nothing'}; it must take one batch of pictures "
+            f"[N, 3, H, W] or [N, H, W, 3] of {', '.join(DTYPES)}"
+        )
+    wanted = facts.output if facts and facts.output else outputs[0].name
+    chosen = next((one for one in outputs if one.name == wanted), None)
+    if chosen is None:
+        raise ModelUnavailable(
+            f"model {name!r}: {path.name} has no output {wanted!r}; there are: {', '.join(one.name for one in outputs)}"
+        )
+    prepare = preparation(facts, inputs[0].shape, DTYPES[inputs[0].type], name)
+    width = chosen.shape[1] if len(chosen.shape) == 2 and isinstance(chosen.shape[1], int) else 0
+    if width and classes and width != len(classes):
+        raise ModelUnavailable(
+            f"model {name!r}: {path.name} has {width} outputs, but {len(classes)} classes are listed"
+        )
+    fixed = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else 0
+    scores = _Scores(session, inputs[0].name, wanted, prepare, fixed)
+    return BroughtModel(
+        name, revision, classes, prepare.told, scores, width, max(fixed, BATCH // fixed * fixed) if fixed else BATCH
+    )
+
+
+class _Scores:
+    """From pictures to an output of the graph. A graph of a fixed batch gets its last one filled up."""
+
+    def __init__(self, session: Any, source: str, output: str, prepare: Preparation, fixed: int) -> None:
+        self._session, self._source, self._output = session, source, output
+        self._prepare, self._fixed = prepare, fixed
+
+    def __call__(self, images: Sequence[Pixels]) -> Array:
+        batch = np.stack([self._prepare(image) for image in images])
+        step = self._fixed or len(batch)
+        parts = []
+        for start in range(0, len(batch), step):
+            part = batch[start : start + step]
+            if short := step - len(part):
+                part = np.concatenate([part, np.repeat(part[-1:], short, axis=0)])
+            found = self._session.run([self._output], {self._source: part})[0]
+            parts.append(found[: step - short])
+        return np.concatenate(parts)
+
+
+def _metadata(session: Any) -> dict[str, Any]:
+    """The facts in the model's own metadata; values are JSON, or plain text. Other keys are others' business."""
+    found: dict[str, Any] = {}
+    for key, value in session.get_modelmeta().custom_metadata_map.items():
+        if key in Facts.model_fields:
+            try:
+                found[key] = json.loads(value)
+            except (ValueError, RecursionError):
+                found[key] = value
+    return found
+
+
+def _refuse_other_files(content: bytes, name: str, path: Path) -> None:
+    """Raise ModelUnavailable for a file that isn't ONNX, or has weights in others, which its hash doesn't cover."""
+    import onnx
+
+    try:
+        graph = onnx.load_model_from_string(content).graph
+    except Exception as error:  # protobuf's own classes
+        raise ModelUnavailable(f"model {name!r}: {path.name} isn't an ONNX file: {cut(str(error))}") from None
+    if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in graph.initializer):
+        raise ModelUnavailable(
+            f"model {name!r}: {path.name} keeps weights in another file; save it with them inside: "
+            "onnx.save(onnx.load(FILE), FILE, save_as_external_data=False)"
+        )

@@ -1,0 +1,143 @@
+"""The pictures in cards: plots of the evaluations, their files beside the manifest, and the texts in their place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from variorum.edition.editions import folder_of, write_beside
+from variorum.edition.store import Store
+from variorum.report.figures import table_cell
+from variorum.report.plots import draw, told
+from variorum.report.rows import variants
+from variorum.schemas.component import Evaluation
+from variorum.schemas.errors import CorruptShard, RecipeError
+from variorum.schemas.lookup import cut
+from variorum.schemas.manifest import Manifest
+from variorum.schemas.plot import IntervalPlot, Plot, ReliabilityPlot
+
+NAME = re.compile(r"[A-Za-z0-9_]+")
+"""Of a plot, as it becomes part of a file's name."""
+MOST_NAMED = 6
+"""Variants that the contact sheet's text names."""
+LARGEST = 1e15
+"""Numbers beyond this, and NaN, can't be drawn."""
+
+
+def plots_of(evaluation: Evaluation, figures: Mapping[str, Any], order: Sequence[str] = ()) -> dict[str, Plot]:
+    """An evaluation's plots by name.
+
+    Args:
+        evaluation: has the plots.
+        figures: its figures.
+        order: the edition's variants; rows that are variants come in this order, the others after them.
+
+    Raises:
+        CorruptShard: it can't make plots of these figures.
+        RecipeError: it gives something else than plots, or a name that can't be part of a file's name.
+    """
+    name = evaluation.component_name()
+    try:
+        found: object = evaluation.plots(figures)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise CorruptShard(
+            f"figures of {name} can't be plotted ({cut(str(error))}); make them again, by the command that made them"
+        ) from error
+    if not isinstance(found, Mapping) or not all(
+        isinstance(one, IntervalPlot | ReliabilityPlot) for one in found.values()
+    ):
+        raise RecipeError(f"evaluate.{name}: plots must return a mapping from name to IntervalPlot or ReliabilityPlot")
+    for plot in found:
+        if not (isinstance(plot, str) and NAME.fullmatch(plot)):
+            raise RecipeError(f"evaluate.{name}: plots gave the name {cut(repr(plot))}; use letters, digits and _")
+    for plot in found.values():
+        if problem := _problem(plot):
+            raise CorruptShard(
+                f"figures of {name} can't be plotted ({cut(problem)}); make them again, by the command that made them"
+            )
+    return {name: _ordered(plot, order) for name, plot in found.items()}
+
+
+def _problem(plot: Plot) -> str:
+    """Why a plot can't be drawn; `""` if it can. Figures on disk may have been written by anybody."""
+    texts: list[object] = [plot.title, *plot.series]
+    rows: list[tuple[str, tuple[Any, ...]]] = list(plot.series.items())
+    if isinstance(plot, IntervalPlot):
+        texts += [plot.unit, *plot.rows]
+        if any(len(points) != len(plot.rows) for _, points in rows):
+            return "a series doesn't have one point for each row"
+    if not all(isinstance(text, str) for text in texts):
+        return "a title or name is no text"
+    numbers = [number for _, points in rows for point in points if point is not None for number in point]
+    odd = [
+        one for one in numbers if isinstance(one, bool) or not isinstance(one, int | float) or not abs(one) < LARGEST
+    ]
+    return f"{odd[0]!r} is no number that can be drawn" if odd else ""
+
+
+def _ordered(plot: Plot, order: Sequence[str]) -> Plot:
+    if not isinstance(plot, IntervalPlot):
+        return plot
+    place = {variant: number for number, variant in enumerate(order)}
+    rows = sorted(range(len(plot.rows)), key=lambda row: place.get(plot.rows[row], len(place)))
+    series = {name: tuple(found[row] for row in rows) for name, found in plot.series.items()}
+    return replace(plot, rows=tuple(plot.rows[row] for row in rows), series=series)
+
+
+def file_of(evaluation: str, plot: str) -> str:
+    """Name of a plot's file beside the manifest."""
+    return f"{evaluation}-{plot}.png"
+
+
+def shown(evaluation: str, plots: Mapping[str, Plot]) -> dict[str, str]:
+    """By name, the Markdown that shows a plot."""
+    return {name: f"![{table_cell(told(plot))}]({file_of(evaluation, name)})" for name, plot in plots.items()}
+
+
+def sheet_text(manifest: Manifest) -> str:
+    """What the contact sheet shows, for those who don't see it."""
+    names, edition = variants(manifest), f"{manifest.dataset}@{manifest.version}"
+    if len(names) < 2:
+        return f"Contact sheet: some of the {manifest.pictures():,} pictures of {edition}"
+    said = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    return f"Contact sheet of {edition}: the same pictures side by side in each variant: {said}"
+
+
+def evaluation_plots(
+    evaluations: Sequence[Evaluation], kept: Mapping[str, Mapping[str, Any]], order: Sequence[str]
+) -> dict[str, dict[str, Plot]]:
+    """By evaluation that has been run, its plots by name. Raises CorruptShard if they can't be made of its figures."""
+    run = {one.component_name(): one for one in evaluations}
+    return {name: plots_of(run[name], found["figures"], order) for name, found in kept.items()}
+
+
+def write_plots(
+    evaluations: Sequence[Evaluation], kept: Mapping[str, Mapping[str, Any]], manifest: Manifest, store: Store
+) -> None:
+    """Draw the plots beside the manifest, and remove older ones of the same evaluations that are plots no more.
+
+    Args:
+        evaluations: all of the recipe.
+        kept: by name, the records of those that have been run.
+        manifest: the edition.
+        store: its store.
+    """
+    plots, names = (
+        evaluation_plots(evaluations, kept, variants(manifest)),
+        [one.component_name() for one in evaluations],
+    )
+    wanted = {file_of(name, plot): one for name, found in plots.items() for plot, one in found.items()}
+    for file, plot in wanted.items():
+        write_beside(manifest, file, draw(plot), store)
+    folder = folder_of(manifest, store)
+    with store.explained():
+        for path in store.fs.ls(folder, detail=False):
+            file = str(path).rstrip("/").rpartition("/")[2]
+            mine = next((file.removeprefix(f"{name}-") for name in names if file.startswith(f"{name}-")), "")
+            drawn = mine.endswith(".png") and NAME.fullmatch(mine.removesuffix(".png"))
+            if drawn and file not in wanted and store.fs.isfile(f"{folder}/{file}"):
+                with suppress(FileNotFoundError):  # another process writes the same card
+                    store.fs.rm_file(f"{folder}/{file}")

@@ -1,0 +1,100 @@
+/* A card of the grid: a picture, or two on a page of a difference, with its class, variant and state. */
+{
+  const { element } = Variorum;
+  // Words and signs, so that no state is told by its colour alone.
+  const WARN = {
+    quarantined: "⚠ quarantined",
+    dropped: "✕ dropped",
+    drop: "✕ drop",
+    relabel: "↻ relabel",
+    review: "? review",
+    audit: "? audit",
+    ineligible: "– ineligible",
+    failed: "– failed",
+  };
+
+  /** A card: a picture, or two on a page of a difference, with badges. */
+  class Card {
+    constructor(grid) {
+      this.grid = grid;
+      this.images = Array.from({ length: grid.data.diff ? 2 : 1 }, () =>
+        element("img", { alt: "", decoding: "async", draggable: "false" }),
+      );
+      const side = (number) =>
+        grid.data.diff ? element("span", { class: "side", text: ["before", "after"][number] }) : null;
+      const pictures = this.images.map((image, number) => element("div", { class: "picture" }, image, side(number)));
+      this.variant = element("span", { class: "badge" });
+      this.mark = element("span", { class: "badge mark" });
+      this.name = element("bdi", { class: "name" });
+      this.value = element("span", { class: "value" });
+      this.element = element(
+        "div",
+        { class: "card", role: "gridcell" },
+        element("div", { class: "pictures" }, ...pictures),
+        element("div", { class: "line" }, this.name, this.value),
+        element("div", { class: "line" }, this.variant, this.mark),
+      );
+      this.element.card = this;
+    }
+
+    show(row, context) {
+      const { data, thumbnails, sort } = this.grid;
+      this.row = row;
+      this.images.forEach((image, side) => thumbnails.put(image, row * this.images.length + side));
+      for (const image of this.images) image.parentElement.dataset.why = absence(data, row);
+      const mark = data.diff ? data.text("change", row) : verdict(data, row);
+      const held = !data.diff && data.raw("status", row) === "quarantined";
+      const gone = !data.diff && (data.raw("status", row) === "dropped" || data.raw("action", row) === "drop");
+      this.element.className = `card${held ? " held" : ""}${gone ? " gone" : ""}${context ? " context" : ""}`;
+      const [name, badge] = this.grid.originals ? besideOriginal(data, row) : names(data, row);
+      this.name.textContent = name || data.text("id", row);
+      this.variant.textContent = this.variant.title = badge;
+      this.variant.hidden = !badge;
+      this.mark.textContent = WARN[mark] ?? mark;
+      this.mark.hidden = !mark;
+      this.mark.dataset.mark = mark;
+      const column = data.columns.get(sort);
+      this.value.textContent = column && !["class", "variant"].includes(sort) ? column.text(row) || "–" : "";
+      this.value.hidden = !this.value.textContent;
+      this.value.title = this.value.textContent && `${sort}: ${this.value.textContent}`;
+      this.element.setAttribute("aria-label", (context ? "original, " : "") + data.about(row));
+      this.roving();
+    }
+
+    roving() {
+      this.element.tabIndex = this.row === this.grid.active ? 0 : -1;
+    }
+  }
+
+  /** A card's two texts. */
+  function names(data, row) {
+    if (!data.diff)
+      return [data.text("class", row), data.columns.get("variant")?.values.length > 1 ? data.text("variant", row) : ""];
+    const classes = [data.text("before", row), data.text("after", row)];
+    const moved = classes[0] && classes[1] && classes[0] !== classes[1];
+    return [moved ? classes.join(" → ") : data.text("class", row), data.text("why", row)];
+  }
+
+  /** A card's texts beside its original: the class only where it differs from the original's. */
+  function besideOriginal(data, row) {
+    const original = data.original(row);
+    const differs = original === row || original < 0 || data.text("class", row) !== data.text("class", original);
+    return [data.text("variant", row), differs ? data.text("class", row) : ""];
+  }
+
+  /** What stands in the place of a picture that there is none of. */
+  function absence(data, row) {
+    if (data.diff) return { added: "not there before", dropped: "dropped" }[data.raw("change", row)] ?? "no picture";
+    const reason = data.text("reason", row);
+    return reason ? `no picture: ${reason}` : "no picture";
+  }
+
+  /** The state that a card shows, or else the verdict; accepted and kept pictures show none. */
+  function verdict(data, row) {
+    const [status, action] = [data.raw("status", row), data.raw("action", row)];
+    if (status && status !== "accepted") return data.text("status", row);
+    return action && !["keep", "kept"].includes(action) ? data.text("action", row) : "";
+  }
+
+  Object.assign(Variorum, { Card, verdict });
+}

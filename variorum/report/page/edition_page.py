@@ -1,0 +1,293 @@
+"""From a sealed edition to what its page shows: every picture's row, with curation's columns beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from variorum.arrays import Bools, Ints
+from variorum.edition.editions import read_manifest, release_number
+from variorum.edition.ledgers import read_ledger
+from variorum.edition.store import Store
+from variorum.edition.tables import read_unit
+from variorum.machine.progress import Progress
+from variorum.report.page.choice import choose
+from variorum.report.page.embedding_map import ABOUT, embedding_map
+from variorum.report.page.facts import facts_of
+from variorum.report.page.judged import Said, detector_columns, read_said
+from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
+from variorum.report.page.pictures import Entry
+from variorum.report.page.table import column, numbers, says_nothing, texts
+from variorum.report.rows import COLUMNS, edition_rows
+from variorum.schemas.canonical import Json
+from variorum.schemas.errors import StoreError
+from variorum.schemas.manifest import Ledger, Manifest
+
+RECORD = ("id", "source", "variant", "status", "reason", "detail", "labels", "origin", "licence", "split", "config")
+"""Columns in the record of a row without a picture."""
+COUNTS = ("width", "height", "objects", "captions", "states")
+"""Columns of whole numbers, shown where they say something."""
+MAP = ("map.x", "map.y")
+ORIGINAL = "original"
+"""The variant of the pictures of a source."""
+UNITS = 16
+"""Units that are searched for the gates' limits."""
+
+
+def edition_page(
+    manifest: Manifest, store: Store, progress: Progress, *, most: int, with_map: bool, blur: bool
+) -> Parts:
+    """What the page of an edition shows, before its pictures are read.
+
+    A release shows what it dropped too, with the pictures of the edition that it was made from. An edition that was
+    curated and isn't released shows the verdicts of its newest ledger.
+
+    Raises:
+        CorruptShard: a table is damaged, or a shard is missing.
+    """
+    rows = edition_rows(manifest, store, (*COLUMNS, "parent"))
+    base = base_of(manifest, store)
+    ledger, waiting = _ledger(manifest, store)
+    said = read_said(ledger, store, waiting=waiting) if ledger else None
+    shown, notes = _chosen(manifest, rows, said, most)
+    chosen = rows.take(shown).combine_chunks()
+    ids: list[str] = chosen["id"].to_pylist()
+    details = _details(manifest, shown, store)
+    entries, lost = _entries(manifest, base, chosen, details, said, store)
+    pictures, side = side_for(entries)
+    columns = _columns(manifest, chosen, details, said, shown_classes(manifest))
+    if ledger:
+        measured, all_of_them = detector_columns(ledger, ids, shown_classes(manifest), store)
+        columns += [one for one in measured if one["name"] not in {own["name"] for own in columns}]
+        notes += [] if all_of_them else ["The detectors have more columns than are shown."]
+        if waiting:
+            notes.append("The verdicts are those of the newest ledger; this edition is as it was before them.")
+    plane = embedding_map(ledger, ids, store, progress) if ledger and with_map else None
+    if plane is not None:
+        columns += [numbers(name, values) for name, values in zip(MAP, plane.T.tolist(), strict=True)]
+    if lost:
+        notes.append(f"{lost:,} dropped pictures aren't shown: the edition that they were in isn't in the store.")
+    facts = facts_of(manifest, rows, said.settled if said and waiting else None, ledger, store)
+    facts |= {
+        "notes": list(notes),
+        "thumbnail": side,
+        "limits": _limits(manifest, [one for one in details.column_names if one.startswith("gate.")], store),
+        "map": {"x": MAP[0], "y": MAP[1], "about": ABOUT} if plane is not None else None,
+        "blur": blur,
+    }
+    return Parts(facts, {"rows": len(chosen), "columns": list(columns)}, entries, pictures)
+
+
+def base_of(manifest: Manifest, store: Store) -> Manifest | None:
+    """The edition that a release was made from, if it is in the store as it was then."""
+    number = release_number(manifest.version)
+    if manifest.ledger is None or number is None:
+        return None
+    with suppress(StoreError):
+        found = read_manifest(manifest.dataset, manifest.version.removesuffix(f"-r{number}"), store)
+        if found and found.digest() == manifest.ledger.edition:
+            return found
+    return None
+
+
+def _ledger(manifest: Manifest, store: Store) -> tuple[Ledger | None, bool]:
+    """The ledger of a release, or the newest one of an edition, and whether it waits to be carried out."""
+    if manifest.ledger:
+        return manifest.ledger, False
+    with suppress(StoreError):  # it has none, or only those of what it was before
+        return read_ledger(manifest, store)[1], True
+    return None, False
+
+
+def _chosen(manifest: Manifest, rows: Any, said: Said | None, most: int) -> tuple[Ints, list[str]]:
+    """Indices of the rows that are shown, and a note if they aren't all.
+
+    Pictures and rows without a picture have room for `most` each.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    number = len(rows)
+    if number <= most:
+        return np.arange(number), []
+    labels = _first_codes(rows["labels"].combine_chunks())
+    _, groups = np.unique(_codes(rows["variant"]) * (number + 1) + labels, return_inverse=True)
+    families = _codes(rows["source"])
+    made: Bools = pc.is_in(rows["status"], value_set=pa.array(["accepted", "quarantined", "dropped"])).to_numpy()
+    loud: Bools = pc.is_in(rows["status"], value_set=pa.array(["quarantined", "dropped"])).to_numpy()
+    if said:
+        loud = loud | said.spoken_of(rows["id"]).to_numpy()
+    found, notes = list[Ints](), list[str]()
+    for what, mine in (("pictures", made), ("pictures that couldn't be made", ~made)):
+        some = np.flatnonzero(mine)
+        kept = some[choose(groups[some].astype(np.int64), families[some], loud[some], most)] if len(some) else some
+        found.append(kept)
+        if len(kept) < len(some):
+            notes.append(
+                f"{len(kept):,} of {len(some):,} {what}: what was quarantined, dropped or judged first, then evenly "
+                "from all variants and classes."
+            )
+    return np.sort(np.concatenate(found)), notes
+
+
+def _codes(values: Any) -> Ints:
+    import pyarrow as pa
+
+    coded = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return np.asarray(coded.dictionary_encode().indices.to_numpy(), np.int64)
+
+
+def _first_codes(lists: Any) -> Ints:
+    """A code of the first text of each list, -1 for an empty one; equal texts have equal codes."""
+    starts, sizes = lists.offsets.to_numpy()[:-1], lists.value_lengths().to_numpy()
+    found = np.full(len(lists), -1, np.int64)
+    if len(lists.values):
+        found[sizes > 0] = _codes(lists.values)[starts[sizes > 0]]
+    return found
+
+
+def _details(manifest: Manifest, shown: Ints, store: Store) -> Any:
+    """Gates, values and details of the rows that are shown; they are read unit by unit."""
+    import pyarrow as pa
+
+    tables, row = [], 0
+    for info in manifest.rows:
+        mine = shown[(shown >= row) & (shown < row + info.samples)] - row
+        row += info.samples
+        table = read_unit(store, info, lambda name: name.startswith("gate.") or name in ("detail", "status"))
+        tables.append(table.take(pa.array(mine)))
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _entries(
+    manifest: Manifest, base: Manifest | None, chosen: Any, details: Any, said: Said | None, store: Store
+) -> tuple[list[Entry], int]:
+    """Where the pictures lie, with what was said of each; and the number of dropped ones that aren't there any more."""
+    here = Where(manifest, store)
+    there, before = (Where(base, store, lenient=True), _before(base, chosen, store)) if base else (None, {})
+    verdicts = said.of(chosen["id"].to_pylist()) if said else {}
+    gates = [name for name in details.column_names if name.startswith("gate.")]
+    entries, lost = list[Entry](), 0
+    details_of = details.select(["detail", *gates])
+    for start in range(0, len(chosen), 1_000):
+        some = zip(chosen.slice(start, 1_000).to_pylist(), details_of.slice(start, 1_000).to_pylist(), strict=True)
+        for row, more in some:
+            place = here.place(row)
+            if row["status"] == "dropped":
+                place = there.place(before[row["id"]]) if there and row["id"] in before else None
+                lost += place is None
+            extra: dict[str, Any] = {} if place else _own_record(row, more)
+            if place and more["detail"]:
+                extra["detail"] = more["detail"]
+            if row["status"] == "dropped":
+                extra["status"] = "dropped"
+            if row["id"] in verdicts:
+                extra["verdicts"] = verdicts[row["id"]]
+            entries.append(Entry((place,), extra))
+    return entries, lost
+
+
+def _before(base: Manifest, chosen: Any, store: Store) -> dict[str, Mapping[str, Any]]:
+    """By id, the rows that the dropped pictures have in the edition that they were in."""
+    import pyarrow.compute as pc
+
+    ids = chosen.filter(pc.equal(chosen["status"], "dropped"))["id"].combine_chunks()
+    if not len(ids):
+        return {}
+    rows = edition_rows(base, store, ("id", "sha256"))
+    return {row["id"]: row for row in rows.filter(pc.is_in(rows["id"], value_set=ids)).to_pylist()}
+
+
+def _own_record(row: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a row that has no picture: what the edition's table says."""
+    known = {**row, **more}
+    found = {name: known[name] for name in RECORD if known.get(name)}
+    gates = {name.removeprefix("gate."): value for name, value in more.items() if name.startswith("gate.")}
+    reached = {name: value for name, value in gates.items() if value is not None and math.isfinite(value)}
+    return found | ({"gates": reached} if reached else {})
+
+
+def _columns(
+    manifest: Manifest, chosen: Any, details: Any, said: Said | None, classes: Sequence[str]
+) -> list[dict[str, Json]]:
+    """The columns of an edition's own, and of its verdicts."""
+    import pyarrow as pa
+
+    named = class_names(manifest)
+
+    def first(labels: Iterable[Sequence[str] | None]) -> list[str | None]:
+        return [named(some[0]) if some else None for some in labels]
+
+    known = set(chosen.column_names)
+    source = _originals(chosen["source"].to_pylist(), chosen["variant"].to_pylist())
+    columns = [texts(name, chosen[name].to_pylist()) for name in ("id", "variant", "status", "split")]
+    columns += [texts("class", first(chosen["labels"].to_pylist()))]
+    columns += [texts(name, chosen[name].to_pylist()) for name in ("origin", "licence")]
+    columns += [numbers("source", source)]
+    more = [texts(name, chosen[name].to_pylist()) for name in ("config", "reason") if name in known]
+    if said:
+        more += _verdict_columns(said, chosen, first)
+    more += [numbers(name, chosen[name].to_pylist()) for name in COUNTS if name in known]
+    more += [
+        one
+        for name in sorted(details.column_names)
+        if name.startswith("gate.") and (one := column(name, details[name].combine_chunks()))
+    ]
+    if "digital_source_type" in known:
+        more.append(texts("digital_source_type", chosen["digital_source_type"].to_pylist()))
+    if "credentials" in known and pa.types.is_boolean(chosen["credentials"].type):
+        more.append(column("credentials", chosen["credentials"]) or {})
+    return [*columns, *(one for one in more if not _idle(one))]
+
+
+def _originals(sources: Sequence[str], variants: Sequence[str]) -> list[int]:
+    """For each row, the row of the original picture of the same source; -1 if that isn't there."""
+    found = {source: row for row, source in enumerate(sources) if variants[row] == ORIGINAL}
+    return [found.get(source, -1) for source in sources]
+
+
+def _idle(one: dict[str, Json]) -> bool:
+    """Whether a column says nothing: no value, one text for all, or a 0 or False for all."""
+    values: Any = one["values"]
+    return says_nothing(one) or (one["kind"] != "text" and not any(values))
+
+
+def _verdict_columns(said: Said, chosen: Any, first: Any) -> list[dict[str, Json]]:
+    """What was settled for each picture: action, step, reason, numbers and labels."""
+    ids: list[str] = chosen["id"].to_pylist()
+    found = said.one_each(ids)
+    given = chosen["given"].to_pylist() if "given" in chosen.column_names else [None] * len(ids)
+    relabelled = [one is not None and one["action"] == "relabel" for one in found]
+    proposed = [
+        one["labels"] if one and (said.waiting or not done) else None
+        for one, done in zip(found, relabelled, strict=True)
+    ]
+    before = [labels if done else None for labels, done in zip(given, relabelled, strict=True)]
+    names = (("action", "action"), ("verdict_reason", "reason"), ("by", "by"))
+    return [
+        *(texts(name, [one[key] if one else None for one in found]) for name, key in names),
+        texts("given", first(before)),
+        texts("proposed", first(proposed)),
+        *(numbers(name, [one[name] if one else None for one in found]) for name in ("value", "worth")),
+    ]
+
+
+def _limits(manifest: Manifest, gates: Sequence[str], store: Store) -> dict[str, Json]:
+    """By gate, its limit, from the records of the first pictures that have it; none for one with several limits."""
+    from variorum.edition.samples import strict_json
+
+    found, left = dict[str, set[str]](), set(gates)
+    for info in manifest.rows[:UNITS]:
+        if not left:
+            break
+        table = read_unit(store, info, lambda name: name == "ops")
+        for text in table["ops"].unique().to_pylist():
+            with suppress(ValueError, TypeError, LookupError, AttributeError):  # another's record, or no op
+                for name, gate in strict_json(text)[-1]["gates"].items():
+                    found.setdefault(f"gate.{name}", set()).add(str(gate["limit"]))
+        left -= found.keys()
+    return {name: limits.pop() for name, limits in found.items() if name in gates and len(limits) == 1}

@@ -1,0 +1,172 @@
+"""A page to look at, as one self-contained HTML file: shell, style, app and data, written as a stream.
+
+The file needs no server and no network, and opens from a disk. It trusts no text of the data:
+
+- Its Content-Security-Policy allows one style and one script, by their hashes, and pictures that the script makes from
+  the page's own bytes. Nothing else is loaded, run or sent.
+- Data lies in blocks that a browser doesn't execute. In JSON `<` is escaped, so that no text ends its block; thumbnails
+  and records are base64, which has no `<`.
+- The app puts data into the page as text, never as markup.
+
+Facts and table come first and the app after them, so that the page can be used while thumbnails still load. They come
+in blocks of 100 rows: lines of base64 for thumbnails, and gzipped JSON for records, which the app unpacks when asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from string import Template
+from typing import IO
+
+from variorum.schemas.canonical import Json
+
+SCRIPTS = (
+    "elements.js",
+    "data.js",
+    "thumbnails.js",
+    "view.js",
+    "address.js",
+    "card.js",
+    "grid.js",
+    "ranges.js",
+    "filters.js",
+    "tree.js",
+    "record.js",
+    "charts.js",
+    "figures.js",
+    "embedding.js",
+    "head.js",
+    "app.js",
+)
+"""The app's parts in reading order; each may use those before it."""
+STYLES = ("style.css", "plots.css")
+CHUNK = 100
+"""Rows per block of thumbnails and of records."""
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "img-src data:",
+        "script-src {script}",
+        "style-src {style}",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+"""The page's Content-Security-Policy. Trusted types make the browser refuse markup from text, such as `innerHTML`."""
+
+
+def write_page(
+    file: IO[bytes],
+    facts: Mapping[str, Json],
+    table: Mapping[str, Json],
+    pictures: Iterable[Sequence[bytes]],
+    records: Iterable[Sequence[str]],
+) -> None:
+    """Write the page. Memory holds the table and one chunk of 100 rows.
+
+    Args:
+        file: where to; it needs no more than `write`.
+        facts: what the page says of the whole: title, digest, notes, counts, plots, limits of gates.
+        table: `rows`, and `columns` with a value per row: texts as codes of distinct values, numbers and flags.
+        pictures: encoded thumbnails, in chunks of 100 rows in the table's order; `b""` where a row has none. On a
+            page of a difference each row has two, before and after, which follow each other.
+        records: the rows' records, each as JSON text, in the same chunks.
+
+    Raises:
+        ValueError: the chunks of pictures and records don't have the same rows, or facts or table hold a number that
+            JSON doesn't have, outside the columns of numbers, where it counts as missing.
+    """
+    head, tail = _shell(str(facts.get("title") or "Variorum"))
+    file.write(head)
+    file.write(_block("application/json", "facts", embedded(facts)))
+    file.write(_block("application/json", "table", embedded(_finite(table))))
+    file.write(f"<script>{script()}</script>\n".encode())
+    per_row = 2 if facts.get("kind") == "diff" else 1
+    for number, (shown, told) in enumerate(zip(pictures, records, strict=True)):
+        if len(shown) != per_row * len(told) or len(told) > CHUNK:
+            raise ValueError(f"chunk {number} has {len(shown)} pictures and {len(told)} records")
+        file.write(_block("text/plain", f"pictures-{number}", "\n".join(map(_base64, shown))))
+        packed = gzip.compress(json.dumps(list(told)).encode(), compresslevel=6, mtime=0)
+        file.write(_block("text/plain", f"records-{number}", _base64(packed)))
+    file.write(tail)
+
+
+def embedded(value: Json) -> str:
+    r"""JSON that can stand in a script element: ASCII, with `<` as `\u003c`, so that no text ends the element.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+@cache
+def script() -> str:
+    """The app: all of `SCRIPTS`, joined."""
+    return "\n".join(map(_asset, SCRIPTS))
+
+
+@cache
+def style() -> str:
+    """All of `STYLES`, joined."""
+    return "\n".join(map(_asset, STYLES))
+
+
+def hashed(text: str) -> str:
+    """How a Content-Security-Policy names an inline script or style: by the hash of its text."""
+    return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
+
+
+def _shell(title: str) -> tuple[bytes, bytes]:
+    """The page's markup before and after its data."""
+    policy = POLICY.format(script=hashed(script()), style=hashed(style()))
+    page = Template(_asset("page.html")).substitute(
+        policy=html.escape(policy), title=html.escape(_plain(title)), style=style(), data="\0"
+    )
+    head, _, tail = page.partition("\0")
+    return head.encode(), tail.encode()
+
+
+def _plain(text: str) -> str:
+    """A text for the title bar, without control characters and halves of surrogate pairs."""
+    return "".join(sign for sign in text if sign.isprintable()).encode(errors="replace").decode()[:200]
+
+
+def _asset(name: str) -> str:
+    text = (resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")
+    return text.replace("\r\n", "\n")  # browsers hash what they parse, and parsing makes line ends alike
+
+
+def _block(kind: str, name: str, text: str) -> bytes:
+    return f'<script type="{kind}" id="{name}">\n{text}</script>\n'.encode()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _finite(table: Mapping[str, Json]) -> dict[str, Json]:
+    """The table with null for numbers that JSON doesn't have."""
+    return {**table, "columns": list(_columns(table["columns"]))}
+
+
+def _columns(columns: Json) -> Iterator[Json]:
+    assert isinstance(columns, list | tuple)
+    for column in columns:
+        assert isinstance(column, Mapping)
+        values = column["values"]
+        if column["kind"] == "number" and isinstance(values, list | tuple):
+            known = [None if isinstance(one, float) and not math.isfinite(one) else one for one in values]
+            yield {**column, "values": known}
+        else:
+            yield column

@@ -1,0 +1,111 @@
+"""What a page is made of, and what the page of an edition and that of a difference have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from variorum.edition.store import Store
+from variorum.machine.progress import Progress
+from variorum.report.figures import seen
+from variorum.report.page.pictures import Entry, Place, pictures_and_records
+from variorum.report.page.table import distinct
+from variorum.report.page.thumbnails import thumbnail_side
+from variorum.schemas.canonical import Json
+from variorum.schemas.errors import CorruptShard
+from variorum.schemas.manifest import Manifest, Shard
+
+MOST = 10_000
+"""Pictures on a page, unless another number is asked for."""
+LIMIT = 100_000
+"""Pictures that a page can have at all: browsers hold no larger file well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `html.write_page` gets, before any picture is read.
+
+    Attributes:
+        facts: about the whole.
+        table: columns, one value for each row.
+        entries: where each row's pictures lie, and what its record has besides theirs.
+        pictures: number of pictures that are shown.
+    """
+
+    facts: dict[str, Json]
+    table: dict[str, Json]
+    entries: Sequence[Entry]
+    pictures: int
+
+    def streams(self, progress: Progress) -> tuple[Iterator[list[bytes]], Iterator[list[str]]]:
+        """Thumbnails and records in chunks; see `pictures_and_records`."""
+        return pictures_and_records(self.entries, self.side, progress)
+
+    @property
+    def side(self) -> int:
+        """Longer side of the thumbnails in pixels."""
+        side = self.facts["thumbnail"]
+        assert isinstance(side, int)
+        return side
+
+
+class Where:
+    """Finds pictures in the shards of an edition; each shard is looked up, or downloaded, once.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        lenient: whether a missing shard is no error: its pictures aren't shown.
+    """
+
+    def __init__(self, manifest: Manifest, store: Store, *, lenient: bool = False) -> None:
+        self.manifest, self.store, self.lenient = manifest, store, lenient
+        self.missing = 0
+        """Pictures of missing shards that were asked for."""
+        self._paths: dict[str, Path | None] = {}
+
+    def place(self, row: Mapping[str, Any]) -> Place | None:
+        """Where the picture of a row of `edition_rows` lies; None if it has none.
+
+        Raises:
+            CorruptShard: its shard is missing.
+        """
+        if row["shard"] < 0:
+            return None
+        path = self._path(self.manifest.shards[row["group"]][row["shard"]])
+        self.missing += path is None
+        return None if path is None else Place(path, row["start"], row["id"], row["sha256"])
+
+    def _path(self, shard: Shard) -> Path | None:
+        if shard.sha256 not in self._paths:
+            try:
+                self._paths[shard.sha256] = self.store.path(shard, check=False)
+            except CorruptShard:
+                if not self.lenient:
+                    raise
+                self._paths[shard.sha256] = None
+        return self._paths[shard.sha256]
+
+
+def name_of(manifest: Manifest) -> str:
+    """`imagenet_e@1.2.0-r1`."""
+    return f"{manifest.dataset}@{manifest.version}"
+
+
+def class_names(manifest: Manifest) -> Callable[[str], str]:
+    """A function from a class's id to its name as it can be shown, a different one for each class."""
+    names = dict(zip((one for one, _ in manifest.classes), shown_classes(manifest), strict=True))
+    return lambda label: names.get(label) or seen(label)
+
+
+def shown_classes(manifest: Manifest) -> list[str]:
+    """The classes' names as they can be shown, in index order."""
+    return distinct([name or identity for identity, name in manifest.classes])
+
+
+def side_for(entries: Sequence[Entry]) -> tuple[int, int]:
+    """Number of pictures in these rows, and the side of their thumbnails."""
+    pictures = sum(place is not None for entry in entries for place in entry.places)
+    return pictures, thumbnail_side(pictures)

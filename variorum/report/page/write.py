@@ -1,0 +1,160 @@
+"""Writes the page of an edition, or of the differences between two, to its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from variorum.edition.editions import folder_of
+from variorum.edition.store import Store
+from variorum.machine.progress import QUIET, Progress
+from variorum.machine.workplace import workplace
+from variorum.report.page.diff_page import diff_page
+from variorum.report.page.edition_page import edition_page
+from variorum.report.page.facts import links_of
+from variorum.report.page.html import write_page
+from variorum.report.page.parts import LIMIT, MOST, Parts, name_of
+from variorum.schemas.errors import StoreError, VariorumError
+from variorum.schemas.lookup import cut
+from variorum.schemas.manifest import Manifest
+
+PAGE = "view.html"
+"""Name of an edition's page in the edition's folder."""
+ENDINGS = (".html", ".htm")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A page that was written.
+
+    Attributes:
+        path: of the file; a URL in a store that isn't on this machine.
+        rows: of its table.
+        pictures: that it shows.
+        size: of the file in bytes.
+    """
+
+    path: str
+    rows: int
+    pictures: int
+    size: int
+
+
+def write_view(
+    manifest: Manifest,
+    store: Store,
+    other: Manifest | None = None,
+    other_store: Store | None = None,
+    *,
+    to: str | Path | None = None,
+    most: int = MOST,
+    with_map: bool = True,
+    blur: bool = False,
+    progress: Progress = QUIET,
+) -> Written:
+    """Write the page of an edition, or of the differences to another one.
+
+    Pictures are read in order, a few at a time, and the file is written as they come. It has its name only when it is
+    complete. Nothing else of the edition changes.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        other: the later edition of a difference.
+        other_store: the store of that, if it is another one.
+        to: file to write, ending in `.html`; by default `view.html`, or `diff-<other>.html`, in the edition's folder.
+        most: pictures that are shown; of more, a sample is.
+        with_map: whether to arrange the pictures by their embeddings, where the edition was curated with some.
+        blur: whether pictures are blurred until they are looked at.
+        progress: gets phases and steps.
+
+    Raises:
+        VariorumError: `most` is out of range, or `to` isn't a page's name.
+        StoreError: the file can't be written.
+        CorruptShard: a table, shard or picture of the edition is damaged.
+    """
+    if not 1 <= most <= LIMIT:
+        raise VariorumError(f"most is {most}; a page has room for 1 to {LIMIT} pictures")
+    place = _Place(manifest, store, other, None if to is None else Path(to))
+    if other is None:
+        parts = edition_page(manifest, store, progress, most=most, with_map=with_map, blur=blur)
+    else:
+        parts = diff_page((manifest, store), (other, other_store or store), most=most, blur=blur)
+    if other is None and place.lies_beside():
+        parts.facts["links"] = links_of(manifest, store)
+    with place.opened() as file:
+        _write(file, parts, progress)
+        file.flush()
+        size = file.tell()
+    return Written(place.name, len(parts.entries), parts.pictures, size)
+
+
+def _write(file: IO[bytes], parts: Parts, progress: Progress) -> None:
+    pictures, records = parts.streams(progress)
+    write_page(file, parts.facts, parts.table, pictures, records)
+
+
+class _Place:
+    """The file that a page becomes. Raises StoreError, before any work, if it can't be written."""
+
+    def __init__(self, manifest: Manifest, store: Store, other: Manifest | None, to: Path | None) -> None:
+        self.store, self.to = store, to
+        self.file = PAGE if other is None else f"diff-{name_of(other)}.html"
+        self.folder = folder_of(manifest, store)
+        if to is not None:
+            if to.suffix.lower() not in ENDINGS:
+                raise VariorumError(f"{cut(str(to))}: a page's name ends in .html")
+            if to.is_dir():
+                raise StoreError(f"{to}: is a folder; name a file in it")
+        elif not store.can_write() or (store.local and not os.access(self.folder, os.W_OK)):
+            raise self._refused("can't be written")
+        elif store.local:
+            store.make_folder(self.folder)  # says whether a link leads out of the store
+
+    @property
+    def name(self) -> str:
+        """Path, or URL in a store on another machine."""
+        return str(self.to) if self.to else f"{self.folder}/{self.file}"
+
+    def lies_beside(self) -> bool:
+        """Whether the page lies in the edition's folder, so that it can link to the files there."""
+        if self.to is None:
+            return True
+        return bool(self.store.local) and self.to.absolute().parent.resolve() == Path(self.folder).resolve()
+
+    @contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """A file that gets its name after the `with` block, unless an error ends it."""
+        try:
+            with self._temporary() as path:
+                with path.open("wb") as file:
+                    yield file
+                if self.to or self.store.local:
+                    path.replace(self.name)
+                else:
+                    self.store.fs.put_file(str(path), self.name)
+        except OSError as error:
+            if error.filename is None or self._is_mine(Path(error.filename)):
+                raise self._refused(error.strerror or str(error)) from error
+            raise
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        if self.to is None:
+            with self.store.temporary(".html") as path:
+                yield path
+        else:
+            with workplace(self.to.absolute().parent) as folder:
+                yield folder / self.to.name
+
+    def _is_mine(self, path: Path) -> bool:
+        """Whether an error is about the page's own file or folder, not about one that is read."""
+        final = Path(self.name).absolute()
+        return path in (final, *final.parents) or final.parent in path.parents
+
+    def _refused(self, why: str) -> StoreError:
+        return StoreError(f"{self.name}: {why}; write the page to another file with --to")

@@ -1,0 +1,219 @@
+"""Drawing an evaluation's plots for cards, as PNG.
+
+PNG rather than SVG: every viewer of a README shows it, where SVG is blocked by some, and set in another font by most;
+and no name of a model can be markup in it. The same plot always gives the same bytes on a machine: no date is in it,
+and no configuration of matplotlib has an effect.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Literal
+
+from variorum.report.figures import seen
+from variorum.schemas.plot import Bin, IntervalPlot, Plot, Point, ReliabilityPlot
+
+WIDTH = 800
+"""Width of a plot in pixels of a card, whose column of text is 700 to 1000 pixels wide."""
+DENSITY = 2
+"""Pixels of the file per pixel of the card, for sharp screens."""
+PER_INCH = 96
+"""Pixels of a card per inch of matplotlib."""
+TEXT, TITLE = 13.0, 15.0
+"""Heights of letters in pixels of a card."""
+INK, PALE, BAND, GRID = "#1c1e22", "#8a8a8a", "#f3f3f3", "#d9d9d9"
+OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#808080")
+"""Colours that people with any colour vision tell apart (Okabe & Ito, Color Universal Design, 2008). Grey stands for
+their yellow, which is hard to see on white."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""One per series, so that nothing is told by colour alone."""
+MOST_ROWS, MOST_SERIES = 40, 8
+LONG = 15
+"""Rows from which on the axis has its numbers above too."""
+LABEL, NAME = 30, 40
+"""Characters of a row's label and of a series' name; longer ones lose their middle."""
+
+
+def draw(plot: Plot) -> bytes:
+    """A plot as PNG."""
+    with style():
+        return png(_intervals(plot) if isinstance(plot, IntervalPlot) else _reliability(plot))
+
+
+def told(plot: Plot) -> str:
+    """What a plot shows, in a sentence for those who don't see it."""
+    names = [*plot.series]
+    more = f" and {len(names) - MOST_SERIES} more" if len(names) > MOST_SERIES else ""
+    shown = "; ".join(names[:MOST_SERIES]) + more
+    if isinstance(plot, ReliabilityPlot):
+        return f"{plot.title}: one curve each for {shown}; the diagonal is perfect calibration"
+    rows = f"{plot.rows[0]} to {plot.rows[-1]}" if len(plot.rows) > 1 else "".join(plot.rows)
+    return f"{plot.title}: {plot.unit}, with intervals, for {shown}; rows: {rows}"
+
+
+# ── the two kinds ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _intervals(plot: IntervalPlot) -> Any:
+    names, rows = [*plot.series][:MOST_SERIES], plot.rows[:MOST_ROWS]
+    step = 13 if len(names) <= 4 else 8
+    row = max(28, step * len(names) + 12)
+    lines = -(-len(names) // _columns(names)) if len(names) > 1 else 0
+    above, below = 34 + 24 * lines, row * max(1, len(rows)) + (80 if len(rows) > LONG else 56)
+    figure = new(WIDTH, above + below)
+    head, body = figure.subfigures(2, 1, height_ratios=(above, below))
+    axes = body.subplots()
+    for place in range(0, len(rows), 2):
+        axes.axhspan(place - 0.5, place + 0.5, color=BAND, linewidth=0, zorder=0)
+    axes.axvline(0, color=INK, linewidth=1.2, zorder=1)
+    for number, name in enumerate(names):
+        shift = (number - (len(names) - 1) / 2) * step / row
+        found = [(place + shift, point) for place, point in enumerate(plot.series[name][: len(rows)]) if point]
+        _points(axes, found, number, short(name, NAME))
+    left = len(plot.rows) - len(rows), len(plot.series) - len(names)
+    cut = [f"{count} more {what}" for count, what in zip(left, ("rows", "series"), strict=True) if count]
+    axes.set_yticks(range(len(rows)), [short(label, LABEL) for label in rows])
+    axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
+    axes.set_xlabel(short(plot.unit, 70) + (f" ({' and '.join(cut)} not shown)" if cut else ""))
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labeltop=len(rows) > LONG)
+    dress(axes)
+    head.text(0.008, 1 - 6 / above, short(plot.title, 80), va="top", fontsize=points(TITLE))
+    if len(names) > 1:
+        head.legend(*axes.get_legend_handles_labels(), loc="lower left", ncols=_columns(names), frameon=False)
+    return figure
+
+
+def _points(axes: Any, found: Sequence[tuple[float, Point]], number: int, name: str) -> None:
+    values = [point.value for _, point in found]
+    ends = [
+        [max(0.0, point.value - point.low) for _, point in found],
+        [max(0.0, point.high - point.value) for _, point in found],
+    ]
+    axes.errorbar(
+        values,
+        [place for place, _ in found],
+        xerr=ends if found else None,
+        fmt=MARKERS[number],
+        color=OKABE_ITO[number],
+        ecolor=OKABE_ITO[number],
+        markeredgecolor=INK,
+        markeredgewidth=0.6,
+        markersize=6.5,
+        elinewidth=1.8,
+        capsize=3,
+        label=name,
+        zorder=3,
+    )
+
+
+def _reliability(plot: ReliabilityPlot) -> Any:
+    names = [*plot.series][:MOST_SERIES]
+    figure = new(WIDTH, 530)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, linestyle="--", zorder=1, label="perfect calibration")
+    most = max((one.n for bins in plot.series.values() for one in bins), default=1)
+    for number, name in enumerate(names):
+        _curve(axes, plot.series[name], number, short(name, LABEL), most)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("accuracy")
+    axes.grid(color=GRID, linewidth=0.8)
+    dress(axes)
+    figure.suptitle(short(plot.title, 80), x=0.01, ha="left", fontsize=points(TITLE))
+    figure.legend(
+        loc="outside right upper",
+        frameon=False,
+        title="A larger mark stands\nfor more pictures",
+        alignment="left",
+        title_fontsize=points(TEXT),
+    )
+    return figure
+
+
+def _curve(axes: Any, bins: Sequence[Bin], number: int, name: str, most: int) -> None:
+    at = [one.confidence for one in bins], [one.accuracy for one in bins]
+    colour, marker = OKABE_ITO[number], MARKERS[number]
+    line = "-" if number % 2 == 0 else (0, (5, 1.5))
+    axes.plot(*at, color=colour, linewidth=1.2, linestyle=line, alpha=0.75, zorder=2)
+    sizes = [12 + 110 * one.n / most for one in bins]
+    axes.scatter(*at, s=sizes, color=colour, marker=marker, edgecolors=INK, linewidths=0.6, zorder=3)
+    axes.plot([], [], color=colour, linestyle=line, marker=marker, markeredgecolor=INK, markeredgewidth=0.6, label=name)
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Columns of a legend whose names fit side by side."""
+    return max(1, min(len(names), 4, int(WIDTH / (50 + 8 * max(len(short(name, NAME)) for name in names)))))
+
+
+# ── for all plots of cards ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The defaults of matplotlib with the fonts of cards, whatever this machine's configuration says."""
+    import matplotlib
+
+    own = {
+        "font.family": "DejaVu Sans",  # comes with matplotlib
+        "font.size": points(TEXT),
+        "axes.axisbelow": True,
+        "axes.titlesize": points(TITLE),
+        "text.color": INK,
+        "text.parse_math": False,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+    }
+    kept = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+    with matplotlib.rc_context({**kept, **own}):
+        yield
+
+
+def new(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Any:
+    """An empty figure on white paper; sides in pixels of a card."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / PER_INCH, height / PER_INCH), facecolor="white", layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png(figure: Any) -> bytes:
+    """The figure's bytes, without a date or a version in them."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=DENSITY * PER_INCH, metadata={"Software": None})
+    return out.getvalue()
+
+
+def points(pixels: float) -> float:
+    """A height in pixels of a card, in points."""
+    return 72 * pixels / PER_INCH
+
+
+def dress(axes: Any) -> None:
+    """Take away the frame but for the line below."""
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def short(text: str, most: int) -> str:
+    """Text for a plot in one line of so many characters; what is too long loses its middle, what has no glyph is �."""
+    known = _glyphs()
+    text = "".join(sign if ord(sign) in known else "\ufffd" for sign in seen(text[: 10 * most]))
+    end = most // 2 - 1
+    return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """The characters that the font of the plots has."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return frozenset(get_font(findfont(FontProperties(family="DejaVu Sans"))).get_charmap())

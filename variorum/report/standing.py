@@ -1,0 +1,197 @@
+"""A leaderboard as data: models on one edition, in order, with how sure the order is. `leaderboard.json` holds it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from variorum.edition.editions import read_beside
+from variorum.edition.records import BadRecord, parse, to_json
+from variorum.edition.store import Store
+from variorum.report.figures import Row, Shown, fixed, markdown, table_cell
+from variorum.report.results import EditionName, Figures, Interval, Method, ModelFacts, Name, Note, Part
+from variorum.schemas.fields import Count, whole
+from variorum.schemas.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+FILE = "leaderboard.json"
+RULE = (
+    "Ranked by accuracy over the edits, averaged over the variants without baselines; where an edition has no edits, "
+    "by accuracy on the originals. Ties go by name."
+)
+TIE = "≈"
+"""Stands beside a model whose distance to the best may be chance: its interval includes 0."""
+MOST = 5_000
+"""Models of a leaderboard."""
+
+
+class Entry(Part):
+    """A model's place.
+
+    Attributes:
+        rank: from 1.
+        model: its name, revision and preprocessing.
+        scored: number of pictures whose label is one of its classes.
+        figures: computed from its answers.
+        behind: how much better the best model is, over the pictures that both were scored on; None for the best, and
+            where there is no such picture.
+    """
+
+    rank: Annotated[int, Field(ge=1, le=MOST, strict=True)]
+    model: ModelFacts
+    scored: Count
+    figures: Figures
+    behind: Interval | None = None
+
+    @property
+    def ties(self) -> bool:
+        """Whether the distance to the best may be chance."""
+        return self.behind is not None and self.behind.low <= 0 <= self.behind.high
+
+
+class LeftOut(Part):
+    """A file that isn't in the leaderboard, and why."""
+
+    file: Name
+    why: Note
+
+
+class Leaderboard(Part):
+    """Models on one edition, the best first."""
+
+    format: Annotated[Literal[1], BeforeValidator(whole)] = 1
+    edition: EditionName
+    pictures: Count
+    method: Method
+    entries: Annotated[tuple[Entry, ...], Field(max_length=MOST)]
+    left_out: Annotated[tuple[LeftOut, ...], Field(max_length=MOST)] = ()
+
+    def to_bytes(self) -> bytes:
+        """The content of `leaderboard.json`."""
+        return to_json(self) + b"\n"
+
+    def variants(self) -> list[str]:
+        """The variants of all models, in the order of the first that has them."""
+        return list(dict.fromkeys(name for entry in self.entries for name in entry.figures.variants))
+
+    def notes(self) -> list[str]:
+        """What a reader must know: the rule, the marks, and what isn't there."""
+        said = [RULE]
+        level = f"{100 * self.method.confidence:g} %"
+        if len(self.entries) > 1:
+            said.append(
+                f"Behind is the distance to the best model over the same pictures, in percentage points. Brackets are "
+                f"{level} bootstrap intervals over the photographs. {TIE} marks a distance that may be chance, because "
+                f"its interval includes 0."
+            )
+        if any(entry.figures.average_drop for entry in self.entries):
+            said.append(
+                "Drop is accuracy on the originals minus accuracy on the edits, over the same photographs, averaged "
+                "over the edits."
+            )
+        if self.entries and all(entry.figures.original_accuracy is None for entry in self.entries):
+            said.append("The edition has no originals with a label, so there are accuracies and no drops.")
+        said += [
+            f"{entry.model.name} was scored on {entry.scored} of {self.pictures} pictures; the labels of the others "
+            f"are none of its classes."
+            for entry in self.entries
+            if entry.scored < self.pictures
+        ]
+        unknown = [entry.model.name for entry in self.entries if not entry.model.revision]
+        if unknown:
+            said.append(f"Nobody can tell which revision was run of: {', '.join(unknown)}.")
+        return said
+
+
+def read_leaderboard(manifest: Manifest, store: Store) -> Leaderboard | None:
+    """The leaderboard beside the manifest; None if there is none of this edition. A damaged one is only logged."""
+    data = read_beside(manifest, FILE, store)
+    if data is None:
+        return None
+    try:
+        found = parse(data, Leaderboard)
+    except BadRecord as error:
+        log.warning("%s of %s@%s isn't shown: %s", FILE, manifest.dataset, manifest.version, error)
+        return None
+    return found if found.edition.digest == manifest.digest() else None
+
+
+def render_leaderboard(manifest: Manifest, store: Store) -> str:
+    """The leaderboard beside the manifest as a part of the card; `""` if no model has results."""
+    board = read_leaderboard(manifest, store)
+    return f"\n{to_markdown(board, level=3)}" if board and board.entries else ""
+
+
+# ── as text ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+HEAD = ("model", "edits %", "originals %", "drop, pp", "behind, pp")
+
+
+def standing(board: Leaderboard) -> Shown:
+    """The main table."""
+    rows: list[Row] = [
+        (
+            f"{entry.rank}. {entry.model.name}",
+            fixed(entry.figures.accuracy, 1),
+            fixed(entry.figures.original_accuracy, 1),
+            ends(entry.figures.average_drop),
+            f"{TIE if entry.ties else ''} {ends(entry.behind)}".strip() if entry.rank > 1 else "",
+        )
+        for entry in board.entries
+    ]
+    return Shown(f"Leaderboard: {board.edition.name}", HEAD, rows)
+
+
+def by_variant(board: Leaderboard) -> Shown:
+    """Each variant's drop, or accuracy where there are no originals, for each model."""
+    names = board.variants()
+    drops = any(entry.figures.average_drop or entry.figures.original_accuracy is not None for entry in board.entries)
+    rows: list[Row] = []
+    for entry in board.entries:
+        found = [entry.figures.variants.get(name) for name in names]
+        cells = [
+            None if one is None else (one.drop.value if one.drop else None) if drops else one.accuracy for one in found
+        ]
+        rows.append((entry.model.name, *(fixed(cell, 1) for cell in cells)))
+    return Shown("Drop by variant, pp" if drops else "Accuracy by variant, %", ("model", *names), rows)
+
+
+def ends(item: Interval | None) -> str:
+    """`5.2 [3.1, 7.4]`; – for None."""
+    return "–" if item is None else f"{item.value:.1f} [{item.low:.1f}, {item.high:.1f}]"
+
+
+def short_revision(model: ModelFacts) -> str:
+    """A revision without the model's name, its hash cut to twelve digits: `sha256:0123456789ab`; `unknown` for none."""
+    own = model.revision.removeprefix(f"{model.name}@")
+    head, colon, tail = own.partition("+")[0].rpartition(":")
+    return f"{head}{colon}{tail[:12]}" if own else "unknown"
+
+
+def to_markdown(board: Leaderboard, *, level: int = 1) -> str:
+    """The leaderboard for people who read Markdown; whatever comes from files has no markup.
+
+    Args:
+        board: the leaderboard.
+        level: of its heading.
+    """
+    main, parts = standing(board), by_variant(board)
+    lines = [f"{'#' * level} {table_cell(main.title)}", "", markdown(main.head, main.rows), ""]
+    if len(parts.head) > 1:
+        lines += [f"{'#' * (level + 1)} {parts.title}", "", markdown(parts.head, parts.rows), ""]
+    models = [
+        (entry.model.name, short_revision(entry.model), entry.model.classes, entry.model.preprocessing or "–")
+        for entry in board.entries
+    ]
+    lines += [
+        f"{'#' * (level + 1)} Models",
+        "",
+        markdown(("model", "revision", "classes", "preprocessing"), models),
+        "",
+    ]
+    lines += [f"- {table_cell(note)}" for note in board.notes()]
+    lines += [f"- Left out: {table_cell(one.file)}: {table_cell(one.why)}" for one in board.left_out]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,24 @@
+"""Verification of all that belongs to an edition: its files, as `variorum.edition.verify` does it, and its card."""
+
+from __future__ import annotations
+
+from variorum.edition.editions import folder_of
+from variorum.edition.store import Store
+from variorum.edition.verify import verify
+from variorum.machine.progress import QUIET, Progress
+from variorum.report.hub_types import check_header
+from variorum.schemas.manifest import Manifest
+
+
+def verify_edition(manifest: Manifest, store: Store, progress: Progress = QUIET, digest: str = "") -> list[str]:
+    """Recompute every hash of an edition; the problems, one line each.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        progress: receives the bytes read.
+        digest: which the edition must have, as somebody who is trusted said; 64 hexadecimal digits.
+    """
+    shards = [shard for group in manifest.shards.values() for shard in group]
+    progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
+    return [*verify(manifest, store, progress.advance, digest), *check_header(folder_of(manifest, store), manifest)]
