@@ -9,14 +9,20 @@ import re
 import numpy as np
 import pytest
 from answering import by_warmth, constant, edition, forged, other_answers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import variorum as va
 from variorum.api.edition import Edition
+from variorum.api.leaderboard import method_of
+from variorum.edition.records import parse
 from variorum.edition.store import Store
+from variorum.evaluation.results.pictures import pictures_of
+from variorum.evaluation.results.ranking import edition_name, leaderboard_of
+from variorum.report.leaderboard import leaderboard_page
 from variorum.report.result_files import LARGEST, parse_result, read_file, result_files
 from variorum.report.results import ModelFacts, digest_of, packed, slug, unpacked
+from variorum.report.standing import Leaderboard, to_markdown
 from variorum.schemas.errors import SourceError
 
 
@@ -115,6 +121,39 @@ def test_what_is_read_is_checked(data):
             parse_result("here.json", content)
         assert "\n" not in str(raised.value)
         assert len(str(raised.value)) < 400
+
+
+ODD = [None, True, -1, 0, 2**70, 1e308, "", "x" * 5000, "\ud800", [], [[]] * 9, {}, {"a": {}}, "<script>", 0.5]
+
+
+def leaves(value, path=()):
+    """Paths of all values in a file."""
+    yield path
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from leaves(one, (*path, name))
+
+
+@settings(max_examples=150)
+@given(chosen=st.data())
+def test_no_value_anywhere_in_a_file_stops_the_leaderboard(shots, data, chosen):
+    """Whatever somebody writes into a file, it's let in with its answers' figures, or left out in one line."""
+    content = json.loads(data)
+    content.pop("digest")
+    path = chosen.draw(st.sampled_from([one for one in leaves(content) if one]))
+    place = content
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = chosen.draw(st.sampled_from(ODD))
+    text = json.dumps(content).encode()
+    pictures = pictures_of(shots.manifest, shots.store)
+    board = leaderboard_of(edition_name(shots.manifest), pictures, {"theirs.json": text}, method_of(shots.manifest))
+    assert len(board.entries) + len(board.left_out) == 1
+    for entry in board.entries:
+        assert entry.figures == parse_result("x", data).figures
+    assert leaderboard_page(board)
+    assert to_markdown(board)
+    assert parse(board.to_bytes(), Leaderboard) == board
 
 
 def test_a_liar_is_left_out_with_the_figure_that_gives_him_away(shots, data, tmp_path):
