@@ -109,7 +109,7 @@ class AccuracyDrop(Evaluation):
         classifiers: dict[str, Json] = {}
         for number, alias in enumerate(names):
             classifiers[alias] = {
-                "outputs": int(data.outputs[number]),
+                "outputs": data.outputs[number],
                 "preprocessing": data.preprocessing[number],
                 **of_classifier(data, number, results),
                 "calibration": calibrations(data, number, seed),

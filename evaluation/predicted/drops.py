@@ -46,7 +46,7 @@ class Results:
 
 def of_classifier(data: Paired, number: int, results: Results) -> dict[str, Json]:
     """Accuracy on the originals, drops by variant, and averages over the edits, of one classifier."""
-    there, right = (found[number] for found in data.originals())
+    there, right = data.originals(number)
     edits = data.edits(number, there)
     count, correct = data.cells(edits), data.cells(edits, data.right[number])
     original = right.astype(np.float64)
@@ -55,12 +55,10 @@ def of_classifier(data: Paired, number: int, results: Results) -> dict[str, Json
     variants: dict[str, Json] = {}
     for column in held:
         variant, n = data.variants[column], count[:, column].sum()
-        figure: dict[str, Json] = {
-            "n": int(n),
-            "accuracy": percent(correct[:, column].sum() / n),
-            "original_accuracy": percent((original * count[:, column]).sum() / n),
-            "drop": results.of(lost[:, [column]], count[:, [column]]),
-        }
+        figure: dict[str, Json] = {"n": int(n), "accuracy": percent(correct[:, column].sum() / n)}
+        if not data.alone:
+            figure["original_accuracy"] = percent((original * count[:, column]).sum() / n)
+            figure["drop"] = results.of(lost[:, [column]], count[:, [column]])
         if data.starts.get(variant) in data.variants:
             start = data.variants.index(data.starts[variant])
             has_start = count[:, start] > 0
@@ -77,24 +75,24 @@ def of_classifier(data: Paired, number: int, results: Results) -> dict[str, Json
         summary["original_accuracy"] = percent(right.sum() / there.sum())
     if averaged := [column for column in held if data.variants[column] not in BASELINES]:
         summary["average_accuracy"] = results.of(correct[:, averaged], count[:, averaged])
-        summary["average_drop"] = results.of(lost[:, averaged], count[:, averaged])
+        if not data.alone:
+            summary["average_drop"] = results.of(lost[:, averaged], count[:, averaged])
     return summary
 
 
 def unpaired(data: Paired, number: int) -> int:
     """Edited pictures that a classifier scored without their original."""
-    there, _ = data.originals()
-    edits = data.edits(number, there[number])
+    edits = data.edits(number, data.originals(number)[0])
     return int((~data.original & data.scored[number]).sum() - edits.sum())
 
 
 def calibrations(data: Paired, number: int, seed: int) -> dict[str, Json]:
     """Calibration of a classifier on the `originals` and on the paired `edits`, as far as there are any."""
-    there, _ = data.originals()
+    there, _ = data.originals(number)
     counted = np.array([name not in BASELINES for name in data.variants] + [False])
     sets = {
         "originals": data.original & data.scored[number],
-        "edits": data.edits(number, there[number]) & counted[data.variant],
+        "edits": data.edits(number, there) & counted[data.variant],
     }
     return {name: _calibration(data, number, mine, seed, name) for name, mine in sets.items() if mine.any()}
 
@@ -122,25 +120,32 @@ def pairs(classifiers: int) -> list[tuple[int, int]]:
 
 
 def difference(data: Paired, one: int, other: int, results: Results) -> dict[str, Json]:
-    """What the first classifier has more than the second, in percentage points, on the pictures that both scored.
+    """What the first classifier has more than the second, in percentage points, on the pictures that both scored."""
+    both = data.originals(one)[0] & data.originals(other)[0]
+    gained = {name: results.of(*ratio) for name, ratio in gains(data, one, other).items()}
+    return {"n": int(both.sum()), **gained}
+
+
+def gains(data: Paired, one: int, other: int) -> dict[str, Ratio]:
+    """The figures of a difference, as far as there are any.
 
     `original_accuracy`, `average_accuracy` over the edits, and `average_drop`; the latter two without the baselines.
     Both classifiers see the same photographs, and their errors go together, so these intervals are narrower than the
     two classifiers' own intervals suggest.
     """
-    scored, right = data.originals()
-    there = scored[one] & scored[other]
-    figure: dict[str, Json] = {"n": int(there.sum())}
-    if not there.any():
-        return figure
-    original = (right[one].astype(np.float64) - right[other]) * there
-    figure["original_accuracy"] = results.of(original[:, None], there[:, None].astype(np.float64))
+    (there, first), (also, second) = data.originals(one), data.originals(other)
+    there &= also
+    found: dict[str, Ratio] = {}
+    original = (first.astype(np.float64) - second) * there
+    if there.any():
+        found["original_accuracy"] = original[:, None], there[:, None].astype(np.float64)
     edits = data.edits(one, there) & data.scored[other]
     count = data.cells(edits)
     columns = [column for column, name in enumerate(data.variants) if name not in BASELINES and count[:, column].any()]
     if columns:
         count = count[:, columns]
         gained = data.cells(edits, data.right[one].astype(np.float64) - data.right[other])[:, columns]
-        figure["average_accuracy"] = results.of(gained, count)
-        figure["average_drop"] = results.of(original[:, None] * count - gained, count)
-    return figure
+        found["average_accuracy"] = gained, count
+        if not data.alone:
+            found["average_drop"] = original[:, None] * count - gained, count
+    return found

@@ -1,9 +1,9 @@
-"""Predictions of several classifiers on originals and edits as arrays, paired by source picture."""
+"""Answers of several classifiers on originals and edits as arrays, paired by source picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,48 +20,49 @@ UNSCORED = -1
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Rows of `accuracy_drop`, by classifier and picture; `[C, P]` unless said otherwise.
+    """Answers by classifier and picture; `[C, P]` unless said otherwise. The last four fields are those of a table.
 
     Attributes:
         right: whether the top-1 class is a label.
         scored: whether the classifier knows the picture's label.
-        confidence: probability of the top-1 class.
         original: whether a picture is an original, `[P]`.
         source: of each picture, index in the sorted ids of the originals that some classifier scored, or -1, `[P]`.
         variant: of each picture, index in `variants`, or -1, `[P]`.
         sources: number of sources.
-        variants: of the edits, sorted by name.
-        order: indices of the variants in the order in which they were made.
+        variants: of the edits.
         starts: by variant, the variant that its edits started from, where that isn't the original.
+        alone: no original was scored, and edits count without one: there are accuracies, and no drops.
+        confidence: probability of the top-1 class.
+        order: indices of the variants in the order in which they were made.
         outputs: number of outputs of each classifier, `[C]`.
         preprocessing: what each classifier does to a picture, `""` where it doesn't say.
     """
 
     right: Bools
     scored: Bools
-    confidence: Floats
     original: Bools
     source: Ints
     variant: Ints
     sources: int
     variants: tuple[str, ...]
-    order: tuple[int, ...]
-    starts: Mapping[str, str]
-    outputs: Ints
-    preprocessing: tuple[str, ...]
+    starts: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
+    confidence: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    order: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    preprocessing: tuple[str, ...] = ()
 
-    def originals(self) -> tuple[Bools, Bools]:
-        """Whether each classifier scored each source's original, and whether it was right, `[C, S]` both."""
-        there, right = (np.zeros((len(self.right), self.sources), bool) for _ in range(2))
-        for classifier, scored in enumerate(self.scored):
-            mine = np.flatnonzero(self.original & scored)
-            there[classifier, self.source[mine]] = True
-            right[classifier, self.source[mine]] = self.right[classifier, mine]
+    def originals(self, classifier: int) -> tuple[Bools, Bools]:
+        """Whether a classifier scored each source's original, and whether it was right, `[S]` both."""
+        there, right = (np.zeros(self.sources, bool) for _ in range(2))
+        mine = np.flatnonzero(self.original & self.scored[classifier])
+        there[self.source[mine]] = True
+        right[self.source[mine]] = self.right[classifier, mine]
         return there, right
 
     def edits(self, classifier: int, there: Bools) -> Bools:
-        """The edited pictures that a classifier scored, whose originals are `there [S]`, `[P]`."""
-        known = np.append(there, False)[self.source]
+        """The edited pictures that a classifier scored, whose originals are `there [S]` unless `alone`, `[P]`."""
+        known = np.append(there | self.alone, False)[self.source]
         return np.asarray(~self.original & self.scored[classifier] & known)
 
     def cells(self, pictures: Bools, weights: Array | None = None) -> Floats:
@@ -113,16 +114,16 @@ def paired(table: Table, classifiers: Sequence[str]) -> Paired:
     return Paired(
         right,
         scored,
-        confidence,
         original,
         source,
         variant,
         len(known),
-        variants,
-        _order(first[edited], source[edited], variant[edited], len(known), len(variants)),
+        variants,  # sorted by name
         {variants[one]: variants[other] for one, other in begun},
-        table["outputs"][said],
-        tuple(table.column("preprocessing").take(said).to_pylist()),
+        confidence=confidence,
+        order=_order(first[edited], source[edited], variant[edited], len(known), len(variants)),
+        outputs=tuple(table["outputs"][said].tolist()),
+        preprocessing=tuple(table.column("preprocessing").take(said).to_pylist()),
     )
 
 
@@ -156,13 +157,15 @@ def roots(parents: Mapping[str, str]) -> dict[str, str]:
     """The oldest known ancestor of every id. All edits of one picture share it, however many steps they took.
 
     Args:
-        parents: id to the parent's id, `""` for none. A parent need not have an entry of its own.
+        parents: id to the parent's id, `""` for none. A parent need not have an entry of its own. Ids that are each
+            other's ancestors share one of them.
     """
     found: dict[str, str] = {}
     for start in parents:
-        path, node = [], start
-        while node in parents and parents[node] and node not in found:
-            path.append(node)
+        path: dict[str, None] = {}
+        node = start
+        while node in parents and parents[node] and node not in found and node not in path:
+            path[node] = None
             node = parents[node]
         found.update(dict.fromkeys(path, found.get(node, node)))
         found.setdefault(start, node)

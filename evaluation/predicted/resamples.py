@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy as np
 from variorum.schemas.canonical import Json
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats, Ints
+    from variorum.arrays import Array, Floats, Ints
 
 Ratio: TypeAlias = "tuple[Floats, Floats]"
 """`top [n, V]` and `bottom [n, V]`, by source and variant; the figure is the mean over variants of Σ top / Σ bottom."""
 AT_ONCE = 4_000_000
 """Weights drawn at a time."""
+KEPT = 25_000_000
+"""Weights that are kept for the next figures over as many sources, such as those of a leaderboard's next model."""
 
 
 class Resamples:
@@ -60,17 +63,26 @@ class Resamples:
         pool.clear()
         sums = np.stack(columns, axis=1)
         values = _means(sums.sum(axis=0)[None], places)[:, 0]
-        rng = np.random.default_rng(self._seed)
-        step = max(1, AT_ONCE // self._n)
-        parts = []
-        for size in (min(step, self._draws - done) for done in range(0, self._draws, step)):
-            weights = rng.multinomial(self._n, np.full(self._n, 1 / self._n), size)
-            parts.append(_means(weights.astype(np.float64) @ sums, places))
+        few = self._n * self._draws <= KEPT and self._n < 2**16
+        weights = (_kept if few else _drawn)(self._n, self._draws, self._seed)
+        parts = [_means(part.astype(np.float64) @ sums, places) for part in weights]
         lows, highs = np.nanquantile(np.concatenate(parts, axis=1), self._tails, axis=1)
         return [
             {"value": percent(value), "low": percent(low), "high": percent(high)}
             for value, low, high in zip(values, lows, highs, strict=True)
         ]
+
+
+def _drawn(n: int, draws: int, seed: int) -> Iterator[Array]:
+    """How often each of `n` sources is in each of `draws` resamples, `[R, n]`, in parts."""
+    rng, step = np.random.default_rng(seed), max(1, AT_ONCE // n)
+    for done in range(0, draws, step):
+        yield rng.multinomial(n, np.full(n, 1 / n), min(step, draws - done))
+
+
+@lru_cache(maxsize=1)
+def _kept(n: int, draws: int, seed: int) -> tuple[Array, ...]:
+    return tuple(part.astype(np.uint16) for part in _drawn(n, draws, seed))
 
 
 def _means(sums: Floats, places: Sequence[Sequence[list[int]]]) -> Floats:

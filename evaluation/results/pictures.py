@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from variorum.evaluation.predicted.pairing import ORIGINAL
+from variorum.evaluation.predicted.pairing import ORIGINAL, roots
 from variorum.report.rows import edition_rows, variants
-from variorum.schemas.sample import BASELINES
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints
@@ -39,11 +36,6 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @cached_property
-    def edits(self) -> list[int]:
-        """Indices of the variants that count in averages: all but baselines."""
-        return [place for place, name in enumerate(self.variants) if name not in BASELINES]
 
 
 def pictures_of(manifest: Manifest, store: Store) -> Pictures:
@@ -89,21 +81,3 @@ def arranged(
         len(number),
         np.asarray(labelled, bool),
     )
-
-
-def roots(parents: Mapping[str, str]) -> dict[str, str]:
-    """The oldest known ancestor of every id. All edits of one picture share it, however many steps they took.
-
-    Args:
-        parents: id to the parent's id, `""` for none. A parent need not have an entry of its own.
-    """
-    found: dict[str, str] = {}
-    for start in parents:
-        path, node, seen = [], start, set[str]()
-        while node in parents and parents[node] and node not in found and node not in seen:
-            path.append(node)
-            seen.add(node)
-            node = parents[node]
-        found.update(dict.fromkeys(path, found.get(node, node)))
-        found.setdefault(start, node)
-    return found

@@ -90,3 +90,26 @@ def test_the_package_page_has_no_dead_link(wheel):
     assert page.startswith("# Variorum")
     assert [link for link in re.findall(r"\]\(([^)]+)\)", page) if not link.startswith("http")] == []
     assert "docs/write_a_technique.md" in page
+
+
+TEN_LINES = """
+import numpy as np
+import variorum as va
+
+edition = va.run("curate_folder", source={"name": "image_folder", "path": "photos"}, curate=[{"name": "quality"}], progress=False)
+base = edition.base()
+bright = [sample.id for sample in base.samples(where=lambda row: "coffee" in row["labels"])]
+edition.show(rows=2).save("sheet.png")
+results = va.evaluate(base, lambda images: np.eye(3)[[0] * len(images)], classes=list(base.classes), name="first", progress=False)
+print(len(edition), len(bright), results.figures["classifiers"]["first"]["original_accuracy"], len(va.diff(base, edition)))
+print(va.view(edition).pictures, va.leaderboard(base).models[0], va.verify(base, progress=False))
+"""
+
+
+def test_ten_lines_of_python_in_an_empty_folder(python, tmp_path, photos):
+    (tmp_path / "photos").symlink_to(photos)
+    done = call(python, "-W", "error", "-c", TEN_LINES, cwd=tmp_path)
+    first, second = done.stdout.splitlines()
+    assert first.split() == ["12", "4", "33.33", "0"], done.stdout
+    assert second == "12 first []"
+    assert (tmp_path / "sheet.png").stat().st_size > 1000

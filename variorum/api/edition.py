@@ -255,7 +255,7 @@ class Edition:
 
     @cached_property
     def _sheet(self) -> bytes:
-        return self.show(ROWS).png
+        return self.show(ROWS).jpeg
 
     @cached_property
     def _places(self) -> Places:

@@ -47,12 +47,12 @@ def line(value: object) -> str:
     return f"<p>{text(value)}</p>"
 
 
-def picture(png: bytes, about: str) -> str:
-    """A PNG inside the HTML.
+def picture(encoded: bytes, about: str) -> str:
+    """A picture inside the HTML.
 
     Args:
-        png: the file.
+        encoded: a PNG or a JPEG.
         about: what it shows, for those who don't see it.
     """
-    data = base64.b64encode(png).decode()
-    return f'<img alt="{text(about)}" style="max-width:100%" src="data:image/png;base64,{data}">'
+    kind, data = "png" if encoded.startswith(b"\x89PNG") else "jpeg", base64.b64encode(encoded).decode()
+    return f'<img alt="{text(about)}" style="max-width:100%" src="data:image/{kind};base64,{data}">'

@@ -11,6 +11,9 @@ from typing import Any
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 
+QUALITY = 88
+"""Of the JPEGs that notebooks keep; the small texts on a sheet stay clear."""
+
 
 class Picture:
     """A PNG: a notebook displays it, `save` writes it.
@@ -48,8 +51,15 @@ class Picture:
             raise StoreError(f"{cut(str(place))}: no picture has this ending; use .png or .jpg") from None
         return place
 
-    def _repr_png_(self) -> bytes:
-        return self.png
+    @cached_property
+    def jpeg(self) -> bytes:
+        """The same as JPEG, a fifth of the bytes: what a notebook keeps of it."""
+        out = io.BytesIO()
+        self.image.save(out, "JPEG", quality=QUALITY, optimize=True)
+        return out.getvalue()
+
+    def _repr_jpeg_(self) -> bytes:
+        return self.jpeg
 
     def __repr__(self) -> str:
         width, height = self.image.size

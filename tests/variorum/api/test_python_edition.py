@@ -334,14 +334,16 @@ def test_text_of_the_data_is_no_markup_in_a_notebook(here):
     assert HOSTILE in page.words
     assert "</td><script> 3" in page.words
     (source,) = page.sources
-    assert Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,")))).size[0] > 100
+    assert Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/jpeg;base64,")))).size[0] > 100
     changes = va.diff("shapes@1.0.0", "shapes@1.1.0")
     assert set(Tags(changes._repr_html_()).tags) <= set(page.tags)
 
 
 def test_the_contact_sheet_can_be_seen_and_saved(own, here):
     sheet = own.show(rows=2)
-    assert sheet._repr_png_().startswith(b"\x89PNG")
+    assert sheet.png.startswith(b"\x89PNG")
+    assert sheet._repr_jpeg_().startswith(b"\xff\xd8")
+    assert len(sheet.jpeg) < len(sheet.png)
     assert sheet.image.size[1] < own.show().image.size[1]
     assert sheet.save(here / "sheet.png").read_bytes() == sheet.png
     sheet.save("sheet.jpg")

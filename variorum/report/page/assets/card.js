@@ -72,7 +72,9 @@
       return [data.text("class", row), data.columns.get("variant")?.values.length > 1 ? data.text("variant", row) : ""];
     const classes = [data.text("before", row), data.text("after", row)];
     const moved = classes[0] && classes[1] && classes[0] !== classes[1];
-    return [moved ? classes.join(" → ") : data.text("class", row), data.text("why", row)];
+    const label = moved ? classes.join(" → ") : data.text("class", row);
+    const variant = data.text("variant", row);
+    return [variant && variant !== "original" ? `${label} · ${variant}` : label, data.text("why", row)];
   }
 
   /** A card's texts beside its original: the class only where it differs from the original's. */

@@ -63,7 +63,7 @@
       [links, "link"],
     ].filter(([lines]) => lines?.length);
     at("about").firstChild.textContent =
-      counted.map(([lines, name]) => `${lines.length} ${name}${lines.length === 1 ? "" : "s"}`).join(", ") || "About";
+      counted.map(([lines, name]) => `${lines.length} ${name}${lines.length === 1 ? "" : "s"}`).join(", ") || "Digests";
     at("about").lastChild.append(...parts);
   }
 
