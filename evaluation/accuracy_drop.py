@@ -6,7 +6,7 @@ percentage points. It is paired by source picture, so a picture whose edit was r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from variorum.models.brought import BroughtModel
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
 from variorum.schemas.plot import Bin, IntervalPlot, Plot, Point, ReliabilityPlot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -62,15 +63,16 @@ class AccuracyDrop(Evaluation):
         classifier knows has the label `UNSCORED`.
 
         Raises:
-            RecipeError: a class of the edition is no output of a classifier that says what its outputs are.
+            RecipeError: a picture's class is no output of a classifier that says what its outputs are.
         """
         images = [sample.image for sample in samples]
+        occurring = {label for sample in samples for label in sample.labels}
         for alias in self.classifiers:
             model = ctx.models.get(alias)
-            outputs_of(alias, model, ctx, getattr(model, "outputs", 0) or None)  # refused before it sees a picture
+            outputs_of(alias, model, ctx, occurring)  # refused before it sees a picture
             probabilities = model(images)
             outputs = probabilities.shape[1]
-            output_of = outputs_of(alias, model, ctx, outputs)
+            output_of = outputs_of(alias, model, ctx, occurring, outputs)
             for sample, row in zip(samples, probabilities, strict=True):
                 labels = label_indices(sample.labels) if output_of is None else known(sample.labels, output_of)
                 top1 = int(row.argmax())
@@ -168,26 +170,31 @@ def point(interval: Mapping[str, Any] | None) -> Point | None:
     return Point(interval["value"], interval["low"], interval["high"]) if interval else None
 
 
-def outputs_of(alias: str, model: Any, ctx: Context, outputs: int | None = None) -> dict[str, int] | None:
-    """Output of each class id of the edition; None for this project's ImageNet classifiers, which take any label.
+def outputs_of(
+    alias: str, model: Any, ctx: Context, occurring: Container[str], outputs: int | None = None
+) -> dict[str, int] | None:
+    """Output of each class id of the edition, as far as the model has one.
+
+    None for this project's ImageNet classifiers, which take any label.
 
     Args:
         alias: of the model, for messages.
         model: a classifier.
         ctx: has the edition's classes.
-        outputs: number of the model's outputs, if known.
+        occurring: ids of those that pictures have.
+        outputs: number of the model's outputs; by default as it says itself, if it does.
 
     Raises:
-        RecipeError: a class is none of the model's outputs.
+        RecipeError: a class that occurs is none of the model's outputs.
     """
     classes = getattr(model, "classes", ())
     if not classes and not isinstance(model, BroughtModel):
         return None
     try:
-        found = columns(ctx.classes, classes, outputs)
+        found = columns(ctx.classes, classes, outputs or getattr(model, "outputs", 0) or None, needed=occurring)
     except RecipeError as error:
-        raise RecipeError(f"model {alias!r}: {error}") from None
-    return {one.id: int(output) for one, output in zip(ctx.classes, found, strict=True)}
+        raise RecipeError(f"model {cut(alias)!r}: {error}") from None
+    return {one.id: int(output) for one, output in zip(ctx.classes, found, strict=True) if output >= 0}
 
 
 def known(labels: Sequence[str], output_of: Mapping[str, int]) -> tuple[int, ...]:

@@ -354,8 +354,11 @@ def print_shown(shown: Shown) -> None:
 def parts_that_fit(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:
     """A table split into parts no wider than `width`, with two spaces between columns.
 
-    A table that is too wide loses its intervals and errors first. Then it is split, and each part has the first column.
+    If a table is too wide, the names in its first column are shortened first. If that isn't enough, it loses its
+    intervals and errors. Then it is split, and each part has the first column.
     """
+    if sum(widths_of(rows)) > width:
+        rows = [(name, *row[1:]) for name, row in zip(shortened([row[0] for row in rows]), rows, strict=True)]
     if sum(widths_of(rows)) > width:
         rows = [[re.sub(r" (\[-?[\d.]+, -?[\d.]+\]|± [\d.]+)$", "", text) for text in row] for row in rows]
     widths, start = widths_of(rows), 1
@@ -366,6 +369,23 @@ def parts_that_fit(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[l
             stop += 1
         yield [[row[0], *row[start:stop]] for row in rows]
         start = stop
+
+
+def shortened(names: Sequence[str], most: int = 32) -> list[str]:
+    """Names with … in the middle of those that are longer than `most`, or more if they would become the same.
+
+    Of a difference, `one − other`, both names are shortened.
+    """
+    for size in range(most, max(map(len, names), default=0)):
+        found = [" − ".join(middle_out(part, size) for part in name.split(" − ")) for name in names]
+        if len(set(found)) == len(set(names)):
+            return found
+    return list(names)
+
+
+def middle_out(text: str, most: int) -> str:
+    """A text with … for its middle, if it is longer than `most`."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
 
 
 def widths_of(rows: Sequence[Sequence[str]]) -> list[int]:

@@ -12,6 +12,8 @@ A class takes the only output that fits it in the closest way. An output that is
 `crane` with the outputs `crane` and `crane, machine` takes the first. A list of a thousand names that stand where
 ImageNet has them is ImageNet's, although some of its names are there twice (`crane`, `maillot`). So are a thousand
 indices, unless the edition's ids are the same indices.
+
+An edition may list more classes than occur in its pictures: only those that are needed must have an output.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -46,7 +48,11 @@ LONGEST = 40
 
 
 def columns(
-    classes: Sequence[ClassInfo] | Sequence[tuple[str, str]], model_classes: Sequence[str], outputs: int | None = None
+    classes: Sequence[ClassInfo] | Sequence[tuple[str, str]],
+    model_classes: Sequence[str],
+    outputs: int | None = None,
+    *,
+    needed: Container[str] | None = None,
 ) -> Ints:
     """The model's output for each class of an edition.
 
@@ -54,16 +60,26 @@ def columns(
         classes: of the edition, in its order: `Context.classes`, or the pairs (id, name) of a manifest.
         model_classes: text of each output; empty for ImageNet's thousand in their own order.
         outputs: number of outputs, if known; checked against the texts.
+        needed: ids of the classes that must have an output; by default all.
 
     Returns:
-        Index of an output for each class, `[K]`, all different.
+        Index of an output for each class, `[K]`, all different; -1 for a class that isn't needed and has none.
 
     Raises:
-        RecipeError: a class has no output, or two that fit equally well; two classes have the same one; or a model with
-            other than 1000 outputs doesn't say what they are.
+        RecipeError: a needed class has no output; a class has two that fit equally well; two classes have the same one;
+            or a model with other than 1000 outputs doesn't say what they are.
     """
     wanted = tuple((one.id, one.name) if isinstance(one, ClassInfo) else (one[0], one[1]) for one in classes)
-    return np.array(_columns(wanted, tuple(model_classes), outputs), np.int64)
+    found = _columns(wanted, tuple(model_classes), outputs)
+    absent = [number for number, output in enumerate(found) if output < 0]
+    if left := [number for number in absent if needed is None or wanted[number][0] in needed]:
+        texts = output_texts(tuple(model_classes), outputs)
+        raise RecipeError(
+            f"{_named(wanted, left)} of the edition's {len(wanted)} can't be found among the model's {len(texts)} "
+            f"outputs, which are {_quoted(known[0] for known in texts[:3])}{', …' if len(texts) > 3 else ''}; give the "
+            "model's classes in the order of its outputs, by the edition's ids or names, or take another model"
+        )
+    return np.array(found, np.int64)
 
 
 @lru_cache(maxsize=64)
@@ -84,21 +100,14 @@ def _columns(classes: tuple[Texts, ...], model_classes: Texts, outputs: int | No
         sure = {number: min(fits) for number, fits in candidates.items() if number not in found and len(fits) == 1}
         _refuse_shared(sure, classes, texts)
         found |= sure
-    left = [number for number in range(len(classes)) if number not in found]
-    if unclear := [number for number in left if candidates[number]]:
+    if unclear := [number for number in range(len(classes)) if number not in found and candidates[number]]:
         several = sorted(candidates[unclear[0]])
         raise RecipeError(
             f"{_named(classes, unclear)} of the edition could be any of several outputs of the model, such as "
             f"{_quoted(texts[output][0] for output in several[:2])} ({', '.join(map(str, several[:2]))}); give the "
             "model's classes in the order of its outputs, each with a name of its own, or wnids"
         )
-    if left:
-        raise RecipeError(
-            f"{_named(classes, left)} of the edition's {len(classes)} can't be found among the model's {len(texts)} "
-            f"outputs, which are {_quoted(known[0] for known in texts[:3])}{', …' if len(texts) > 3 else ''}; give the "
-            "model's classes in the order of its outputs, by the edition's ids or names, or take another model"
-        )
-    return tuple(found[number] for number in range(len(classes)))
+    return tuple(found.get(number, -1) for number in range(len(classes)))
 
 
 def output_texts(model_classes: Texts, outputs: int | None = None) -> tuple[Texts, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from variorum.evaluation.predicted.pairing import ORIGINAL, roots
@@ -25,6 +25,7 @@ class Pictures:
         source: `[N]`, number of the original that each goes back to, from 0, in the order of their ids.
         sources: number of originals, those included that aren't in the edition.
         labelled: `[N]`, whether it has a label.
+        classes: ids of the classes that occur.
     """
 
     ids: tuple[str, ...]
@@ -33,6 +34,7 @@ class Pictures:
     source: Ints
     sources: int
     labelled: Bools
+    classes: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +52,8 @@ def pictures_of(manifest: Manifest, store: Store) -> Pictures:
     rows = rows.filter(pc.equal(rows["status"], "accepted"))
     ids, parents, names = (rows[name].to_pylist() for name in ("id", "parent", "variant"))
     labelled = pc.greater(pc.list_value_length(rows["labels"]), 0).to_numpy(zero_copy_only=False)
-    return arranged(ids, parents, names, labelled, variants(manifest))
+    found = arranged(ids, parents, names, labelled, variants(manifest))
+    return replace(found, classes=frozenset(pc.unique(pc.list_flatten(rows["labels"])).to_pylist()))
 
 
 def arranged(

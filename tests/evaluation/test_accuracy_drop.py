@@ -221,8 +221,9 @@ def test_any_of_several_labels_is_right():
 def test_a_model_of_other_classes_is_refused_before_it_looks():
     model = Answers(("fish", "dog", "bird"), (1, 0, 0))
     with pytest.raises(RecipeError, match=r"model 'm': 1 class \('k Cat'\)"):
-        measured(("h",), model)
+        measured(("k",), model)
     assert model.looked == 0
+    assert measured(("h",), model)["label"] == 1  # the class that it lacks isn't there
 
 
 def test_plots_have_the_variants_in_order_and_every_classifier():

@@ -1,10 +1,12 @@
 """What the command line shows: tables that fit, whole words, and progress with and without a terminal."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from variorum.flows import terminal
-from variorum.flows.terminal import amount, duration, lines, parts_that_fit, widths_of
+from variorum.flows.terminal import amount, duration, lines, parts_that_fit, shortened, widths_of
 from variorum.report.figures import Shown
 
 WIDE = Shown(
@@ -37,6 +39,26 @@ def test_a_narrow_table_keeps_its_intervals_and_a_column_that_cannot_fit_stands_
     rows = [NARROW.head, *NARROW.rows]
     assert list(parts_that_fit(rows, 60)) == [[list(row) for row in rows]]
     assert [row[1] for row in next(parts_that_fit(rows, 10))] == ["drop", "-1.5", "2.0"]
+
+
+def test_long_names_are_shortened_before_intervals_go():
+    long = "torchvision:mobilenet_v3_small@mobilenet_random.safetensors"
+    rows = [("model", "drop", "behind"), (f"1. {long}", "1.2 [0.1, 2.3]", ""), (f"2. {long}", "1.2", "3.4 [1.2, 5.6]")]
+    assert list(parts_that_fit(rows, 120)) == [[list(row) for row in rows]]  # there is room
+    (part,) = parts_that_fit(rows, 80)
+    assert [row[1:] for row in part] == [list(row[1:]) for row in rows]
+    assert part[1][0] == "1. torchvision:m…dom.safetensors"
+    assert shortened([f"{long} − {long}x", "short"]) == [
+        "torchvision:mobi…dom.safetensors − torchvision:mobi…om.safetensorsx",
+        "short",
+    ]
+
+
+@given(st.lists(st.text("ab −", max_size=60), unique=True))
+def test_shortened_names_stay_distinguishable(names):
+    found = shortened(names)
+    assert len(set(found)) == len(names)
+    assert all(one == name or "…" in one for one, name in zip(found, names, strict=True))
 
 
 def test_figures_are_short_and_say_where_the_rest_is(monkeypatch, capsys):

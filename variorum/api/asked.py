@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
+from variorum.api.arguments import path_of
 from variorum.models.brought import BroughtModel, find, from_function, is_brought
 from variorum.report.result_files import read_file
 from variorum.schemas.canonical import digest
@@ -147,8 +146,8 @@ def read_classes(given: Sequence[str] | str | PathLike[str] | None) -> tuple[str
     if given is None:
         return ()
     if isinstance(given, str | PathLike):
-        path = Path(given)
-        where = cut(os.fspath(path))
+        path = path_of("classes", given)
+        where = cut(str(path))
         if not path.exists():
             raise SourceError(f"classes: no file {where}; it has one class per line, in the order of the outputs")
         try:
@@ -160,6 +159,8 @@ def read_classes(given: Sequence[str] | str | PathLike[str] | None) -> tuple[str
             raise SourceError(f"classes: {where} begins like a JSON list and isn't one") from None
         while isinstance(found, list) and found and found[-1] == "":
             found.pop()
+    elif not isinstance(given, Iterable) or isinstance(given, Set):
+        raise SourceError(f"classes: give a list or a file, not {type(given).__name__}")
     else:
         where, found = "the list", list(given)
     found = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in found]

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 from variorum import pipeline
+from variorum.api.arguments import whole_number
 from variorum.api.curated import Curated, Input
 from variorum.api.edition import Edition, store_of
 from variorum.api.given import Given, read_given
@@ -75,8 +76,7 @@ def curate(
     for key in OWN:
         if key in settings:
             raise RecipeError(f"curate: {key} can't be set, because the pictures decide it; give other pictures")
-    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 1000:
-        raise RecipeError(f"workers: must be a whole number from 1 to 1000, not {cut(repr(workers))}")
+    workers = whole_number("workers", workers, 1, 1000, RecipeError)
     models(profile)
     given = read_given(pictures, labels, names)
     job, notes = _job(given, store_of(store), dataset, profile, recipe, settings)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from variorum.api import html
+from variorum.api.arguments import whole_number
 from variorum.api.rows import base_of, edition_table
 from variorum.api.select import Choice, Places, find_id
 from variorum.api.shown import Picture
@@ -220,9 +221,8 @@ class Edition:
         """
         from variorum.report.contact_sheet import contact_sheet
 
-        if not isinstance(rows, int) or rows < 1:
-            raise StoreError(f"rows={rows!r}: a contact sheet has at least 1 row")
-        return Picture(contact_sheet(self.manifest, self.store, rows=rows), f"contact sheet of {self.name}")
+        most = whole_number("rows", rows, 1, None, StoreError)
+        return Picture(contact_sheet(self.manifest, self.store, rows=most), f"contact sheet of {self.name}")
 
     def releases(self) -> list[Edition]:
         """What curation has made of the edition, oldest first: the releases of `base()`."""
@@ -239,7 +239,8 @@ class Edition:
     def __repr__(self) -> str:
         held = sum(shard.samples for shard in self.manifest.shards.get(QUARANTINE, []))
         aside = f", {held} quarantined" if held else ""
-        return f"<Edition {self.name}: {len(self)} pictures{aside}, digest {self.digest[:16]}>"
+        pictures = "picture" if len(self) == 1 else "pictures"
+        return f"<Edition {self.name}: {len(self)} {pictures}{aside}, digest {self.digest[:16]}>"
 
     def _repr_html_(self) -> str:
         rows = summary_rows(self.manifest)
@@ -301,13 +302,14 @@ def name_of(value: object, what: str) -> str:
 
 
 def store_of(value: object) -> str | Store:
-    """A store, or its folder or URL as text. Raises StoreError for anything else."""
+    """A store, or its absolute folder or URL as text. Raises StoreError for anything else."""
     if isinstance(value, Store):
         return value
     found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(found, str):
         raise StoreError(f"store: give a folder or a URL, not {type(value).__name__}")
-    return found
+    # an edition stays where it is when the working folder changes
+    return found if "://" in found or not found.strip() else os.path.abspath(os.path.expanduser(found))
 
 
 def opened(edition: Edition | str | os.PathLike[str], store: str | os.PathLike[str] | Store = "store") -> Edition:
@@ -318,6 +320,8 @@ def opened(edition: Edition | str | os.PathLike[str], store: str | os.PathLike[s
 def _listed(what: str, names: Sequence[str] | None) -> list[str] | None:
     if names is None:
         return None
+    if not isinstance(names, Iterable):
+        raise StoreError(f"{what}: give a list of names, not {type(names).__name__}")
     found = [names] if isinstance(names, str) else list(names)
     if odd := [name for name in found if not isinstance(name, str)]:
         raise StoreError(f"{what}: {odd[0]!r} is no name; names are text")

@@ -13,7 +13,7 @@ from variorum.api.progress import shown
 from variorum.api.results import Results
 from variorum.edition.editions import write_beside
 from variorum.edition.store import Store
-from variorum.evaluation.predicted.matching import columns
+from variorum.evaluation.accuracy_drop import outputs_of
 from variorum.evaluation.results.asking import (
     Asking,
     job_on,
@@ -26,6 +26,7 @@ from variorum.evaluation.results.pictures import Pictures, pictures_of
 from variorum.evaluation.results.ranking import Answered, edition_name, ranked
 from variorum.machine.progress import Progress
 from variorum.models.brought import BroughtModel, is_brought
+from variorum.models.filters import weights_of
 from variorum.report.result_files import results_beside, write_result
 from variorum.report.results import Method, ModelFacts, Result, answers
 from variorum.report.standing import FILE
@@ -117,7 +118,7 @@ def evaluate(
         once = job_on(manifest, where, asked.names, passing, models, confidence=confidence)
         kept = [one for one in asked.names if one not in asked.passing]
         groups = [Asking(own, manifest, where, names) for own, names in ((job, kept), (once, asked.passing)) if names]
-        _check(job, manifest, [one for group in groups for one in group.new()])
+        _check(job, manifest, pictures, [one for group in groups for one in group.new()])
         for group in groups:
             answers |= group.ask(Threads(workers, stops=(Exception,)), receiver)
     facts = {one: _facts(job, answers[one], one, asked) for one in asked.names}
@@ -143,11 +144,11 @@ def _pictures(manifest: Manifest, store: Store) -> Pictures:
     return found
 
 
-def _check(job: Job, manifest: Manifest, new: Sequence[str]) -> None:
+def _check(job: Job, manifest: Manifest, pictures: Pictures, new: Sequence[str]) -> None:
     """Check the models before one sees a picture; those that have seen all aren't loaded again.
 
     Raises:
-        RecipeError: one filtered the edition, or its classes aren't the edition's.
+        RecipeError: one filtered the edition, or lacks a class of its pictures.
         ModelUnavailable: one can't be had here.
     """
     check_judges(job.recipe.evaluate[0], manifest, job)
@@ -158,12 +159,7 @@ def _check(job: Job, manifest: Manifest, new: Sequence[str]) -> None:
             raise RecipeError(
                 f"evaluate: alias {cut(name)!r} is no classifier; name a model that gives scores of classes"
             )
-        texts, outputs = getattr(model, "classes", None), getattr(model, "outputs", 0)
-        try:
-            columns(manifest.classes, texts or (), outputs or None)
-        except RecipeError as error:
-            if texts is not None:
-                raise RecipeError(f"model {cut(name)!r}: {error}") from None
+        outputs_of(name, model, job.judging, pictures.classes)
 
 
 def classifies(model: Any) -> bool:
@@ -180,7 +176,7 @@ def classifies(model: Any) -> bool:
 def _facts(job: Job, table: pa.Table, name: str, asked: Asked) -> ModelFacts:
     """What results say of a model."""
     pin = job.ctx.models.pin(name)
-    label = pin.partition("@")[0] if is_brought(name) and name not in asked.brought else name
+    label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in asked.brought else name
     own = asked.revisions.get(name)
     return ModelFacts(
         name=label.removeprefix("function:"),

@@ -10,15 +10,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from variorum.api.arguments import path_of
 from variorum.api.labels import Labels, read_labels
-from variorum.api.one_picture import WHAT, kind_of, picture
+from variorum.api.one_picture import WHAT, array_of, kind_of, picture
 from variorum.machine.cache import cache_dir
 from variorum.machine.steady import why
 from variorum.machine.workplace import workplace
@@ -72,7 +73,7 @@ def read_given(pictures: Any, labels: Any = None, names: Sequence[str] | None = 
         StoreError: the cache can't be written.
     """
     if isinstance(pictures, str | os.PathLike):
-        return _folder(Path(pictures), labels, names)
+        return _folder(path_of("curate: pictures", pictures), labels, names)
     if _of_datasets(pictures):
         pictures, labels, names = _hub_columns(pictures, labels, names)
     items = _sequence(pictures)
@@ -94,18 +95,21 @@ def _folder(path: Path, labels: Any, names: Any) -> Given:
         raise SourceError(
             "curate: a folder's labels are the folders that its pictures lie in; to give labels, give a list of files"
         )
-    path = path.expanduser().absolute()
+    path = path.absolute()
     name = re.sub("[^a-z0-9]+", "_", path.name.lower()).strip("_")[:60] or "pictures"
     return Given({"name": "image_folder", "path": str(path)}, name, None)
 
 
 def _sequence(pictures: Any) -> Pictures:
     """The pictures one by one. Raises SourceError for what isn't several pictures."""
-    if isinstance(pictures, Mapping | bytes) or not hasattr(pictures, "__len__") or not hasattr(pictures, "__iter__"):
+    if isinstance(pictures, Iterator):
+        raise SourceError("curate: pictures can be read only once, and must be read twice; give list(pictures)")
+    ordered = hasattr(pictures, "__len__") and hasattr(pictures, "__iter__") and not isinstance(pictures, Set)
+    if isinstance(pictures, Mapping | bytes) or not ordered:
         raise SourceError(f"curate: pictures is {kind_of(pictures)}; it must be {WHAT}")
     if hasattr(pictures, "__array__") and not isinstance(pictures, list | tuple):
-        array = np.asarray(pictures)
-        if array.dtype != object:
+        array = array_of(pictures, "pictures")
+        if array.dtype != object or array.ndim > 1:  # a pandas Series of paths has one axis, a DataFrame two
             if array.ndim < 3 or (array.ndim == 3 and array.shape[-1] in (1, 3, 4)):
                 raise SourceError(
                     f"curate: pictures has shape {list(array.shape)}, one picture or none; several are [N, H, W, 3], "

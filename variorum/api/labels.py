@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,13 @@ def read_labels(labels: Any, names: Sequence[str] | None, pictures: int) -> Labe
         SourceError: another length; values that are no labels, or of both kinds; a number without a name; two classes
             with the same name.
     """
+    if names is not None and (isinstance(names, str | bytes | Mapping | Set) or not isinstance(names, Iterable)):
+        raise SourceError(f"curate: names is of type {type(names).__name__}; it must be a list, one name per class")
     if labels is None:
         if names is not None:
             raise SourceError("curate: names without labels; give labels too, one number per picture")
         return Labels(np.full(pictures, -1, np.int64), (), {}, "")
-    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
+    if isinstance(labels, str | bytes | Mapping | Set) or not isinstance(labels, Iterable):
         raise SourceError(
             f"curate: labels is of type {type(labels).__name__}; it must be a list, one label per picture"
         )
@@ -96,7 +98,14 @@ def _value(value: Any, place: int) -> int | str | None:
     """A label as a number or a text; None for no label."""
     if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", None) == 0):
         value = value.item()
-    if value is None or value == "" or value != value:
+    if value is None or type(value).__name__ == "NAType":  # pandas' own missing value, which compares with nothing
+        return None
+    if getattr(value, "ndim", 0):
+        raise SourceError(
+            f"curate: labels[{place}] has shape {list(value.shape)}; a label is a number or a text, such as "
+            f"scores.argmax(1) for scores of classes"
+        )
+    if value == "" or value != value:
         return None
     if isinstance(value, float) and value.is_integer():  # pandas makes floats of numbers where some are missing
         value = int(value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from variorum.api.arguments import path_of
 from variorum.api.edition import Edition, opened
 from variorum.api.results import notebook, text
 from variorum.edition.editions import folder_of, write_beside
@@ -90,7 +91,7 @@ class Standing:
         Raises:
             StoreError: it can't be written.
         """
-        place = Path(path)
+        place = path_of("path", path)
         if place.is_dir() or place.suffix != ".html":
             place = place / "leaderboard.html"
         try:
@@ -136,8 +137,8 @@ def leaderboard(
     if not 0 < confidence < 1:
         raise SourceError(f"leaderboard: confidence is {confidence}; it must lie between 0 and 1, such as 0.95")
     found = opened(edition, store)
-    given = [files] if isinstance(files, str | os.PathLike) else list(files)
-    paths = result_files(given)
+    listed = [files] if isinstance(files, str | os.PathLike) or not isinstance(files, Iterable) else files
+    paths = result_files([path_of("files", one) for one in listed])
     contents = results_beside(found.manifest, found.store)
     contents |= {str(path): content_of(path) for path in paths}
     return Standing(board_of(found.manifest, found.store, contents, confidence))

@@ -152,7 +152,7 @@ def components(part: str | None = None) -> Components:
     >>> [(field.name, field.type, field.default) for field in one.fields][:1]
     [('frame', 'int', '256')]
     """
-    if part is not None and part not in KINDS:
+    if part is not None and (not isinstance(part, str) or part not in KINDS):
         near = get_close_matches(str(part), KINDS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(KINDS)}"
         raise RecipeError(f"recipes have no part {cut(repr(part))}; {hint}")
@@ -209,6 +209,8 @@ def verify(
     from variorum.report.hub_types import read_back
     from variorum.report.verified import verify_edition
 
+    if not isinstance(digest, str):
+        raise StoreError(f"digest: give it as text, 64 hexadecimal digits, not {type(digest).__name__}")
     one = opened(edition, store)
     with shown(progress, "B") as bars:
         problems = verify_edition(one.manifest, one.store, bars, digest)

@@ -22,6 +22,8 @@ def load(manifest: Manifest, store: Store, split: str | None, config: str | None
         raise StoreError(
             f"{name}: datasets loads folders of this machine only; copy the edition here and load its folder"
         )
+    if not manifest.pictures() and config != QUARANTINE:
+        raise StoreError(f"{name} has no accepted pictures, so there is nothing to load; its rows are in table()")
     known = {ALL: manifest.splits(), **manifest.configs()}
     if held := manifest.shards.get(QUARANTINE):
         known[QUARANTINE] = {QUARANTINE: sum(shard.samples for shard in held)}

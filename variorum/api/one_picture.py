@@ -32,7 +32,7 @@ def picture(item: Any, where: str) -> Pixels | bytes:
     """
     if isinstance(item, str | os.PathLike):
         try:
-            return read_file(Path(item).expanduser())
+            return read_file(Path(os.path.expanduser(item)))
         except (OSError, ValueError) as error:
             reason = why(error) if isinstance(error, OSError) else str(error)
             raise SourceError(f"curate: {where}, {cut(printable(os.fspath(item)))}: {reason}") from None
@@ -45,7 +45,15 @@ def picture(item: Any, where: str) -> Pixels | bytes:
     if not hasattr(item, "__array__"):
         more = "; give labels apart" if isinstance(item, tuple | Mapping) else ""
         raise SourceError(f"curate: {where} is {kind_of(item)}; pictures must be {WHAT}{more}")
-    return _of_array(np.asarray(item), where)
+    return _of_array(array_of(item, where), where)
+
+
+def array_of(item: Any, where: str) -> Any:
+    """What NumPy makes of an array or a tensor. Raises SourceError if it can't."""
+    try:
+        return np.asarray(item)
+    except (RuntimeError, TypeError) as error:  # a tensor on a GPU, or one with a gradient
+        raise SourceError(f"curate: {where} is {kind_of(item)}: {cut(str(error))}") from None
 
 
 def _of_image(image: Image.Image) -> Pixels | bytes:

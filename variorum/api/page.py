@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from variorum.api.arguments import path_of, whole_number
 from variorum.api.edition import Edition, opened
 from variorum.api.progress import shown
 from variorum.edition.store import Store
-from variorum.report.page.parts import MOST
+from variorum.report.page.parts import LIMIT, MOST
+from variorum.schemas.errors import VariorumError
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
@@ -28,7 +30,7 @@ class Page:
     """A page that was written. A notebook shows it as a link, and in a frame if it can reach the file.
 
     Attributes:
-        path: the HTML file; a URL if the store is on another machine.
+        path: the HTML file, absolute; a URL if the store is on another machine.
         rows: that it lists, pictures that couldn't be made included.
         pictures: that it shows.
         size: of the file in bytes.
@@ -42,7 +44,7 @@ class Page:
     @property
     def url(self) -> str:
         """What a browser opens."""
-        return self.path if "://" in self.path else Path(self.path).absolute().as_uri()
+        return self.path if "://" in self.path else Path(self.path).as_uri()
 
     def open(self) -> bool:
         """Open it in a browser; returns whether there was one."""
@@ -64,7 +66,7 @@ class Page:
         """The path from the working folder if the file lies in it, else `""`."""
         if "://" in self.path:
             return ""
-        path, here = Path(self.path).absolute(), Path.cwd()
+        path, here = Path(self.path), Path.cwd()
         return path.relative_to(here).as_posix() if path.is_relative_to(here) else ""
 
 
@@ -104,19 +106,22 @@ def view(
 
     first = opened(edition, store)
     second = None if other is None else opened(other, store)
+    place = None if to is None else path_of("to", to)
+    pictures = whole_number("most", most, 1, LIMIT, VariorumError)
     with shown(progress) as reports:
         found = write_view(
             first.manifest,
             first.store,
             second.manifest if second else None,
             second.store if second else None,
-            to=to,
-            most=most,
+            to=place,
+            most=pictures,
             with_map=map,
             blur=blur,
             progress=reports,
         )
-    page = Page(found.path, found.rows, found.pictures, found.size)
+    path = found.path if "://" in found.path else os.path.abspath(found.path)
+    page = Page(path, found.rows, found.pictures, found.size)
     if open:
         page.open()
     return page

@@ -24,7 +24,7 @@ class Bars(Progress):
     def __init__(self, unit: str = "") -> None:
         self._kind = _tqdm()
         notebook = in_notebook()
-        hidden = False if notebook else None  # None: unless it is a terminal
+        hidden = sys.stderr is None or (False if notebook else None)  # None: unless it is a terminal
         self._options = {"unit": unit or " ", "unit_scale": bool(unit), "leave": not notebook, "disable": hidden}
         self._lock = Lock()
         self._bar: Any = None

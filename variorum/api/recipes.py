@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from variorum.api import html
+from variorum.api.arguments import whole_number
 from variorum.api.edition import Edition, store_of
 from variorum.api.progress import shown
 from variorum.edition.store import Store
@@ -112,8 +113,7 @@ def run(
     >>> va.run("imagenet_e", source=source, generate=[], curate=[], evaluate=[])
     <Edition imagenet_e@1.2.0-dev: 12 pictures, digest ...>
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 1000:
-        raise RecipeError(f"workers: must be a whole number from 1 to 1000, not {cut(repr(workers))}")
+    workers = whole_number("workers", workers, 1, 1000, RecipeError)
     job = _job(recipe, store_of(store), profile, limit, settings, trust=trust)
     with shown(progress) as bars:
         return Edition(whole_pipeline(job, Threads(workers), bars, force=force), job.store)

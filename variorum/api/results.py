@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from variorum.api import html
+from variorum.api.arguments import path_of
 from variorum.api.shown import Picture
 from variorum.report.figures import Shown
 from variorum.report.results import Result
@@ -103,7 +104,7 @@ class Results:
         Raises:
             StoreError: it can't be written.
         """
-        place = Path(path)
+        place = path_of("path", path)
         one = place.suffix == ".json" and not place.is_dir()
         if one and len(self.files) > 1:
             raise SourceError(f"{cut(str(place))}: there are {len(self.files)} results; give a folder")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from typing import Any
 
+from variorum.api.arguments import whole_number
 from variorum.arrays import scalar_columns
 from variorum.edition.columns import EDITION_COLUMNS, JUDGED, NEW, column_kinds, reading
 from variorum.edition.editions import release_number, resolve
@@ -82,7 +83,8 @@ def ledger_of(manifest: Manifest, store: Store, number: bool | int = True) -> Le
     """The ledger of a release, an edition's newest, or the one of this number. Raises StoreError if there is none."""
     if number is True and manifest.ledger:
         return manifest.ledger
-    return read_ledger(base_of(manifest, store), store, None if number is True else int(number))[1]
+    wanted = None if number is True else whole_number("ledger", number, 1, None, StoreError)
+    return read_ledger(base_of(manifest, store), store, wanted)[1]
 
 
 def base_of(manifest: Manifest, store: Store) -> Manifest:

@@ -141,7 +141,8 @@ def find_id(key: str, ids: Any, edition: str) -> int:
     import numpy as np
     import pyarrow.compute as pc
 
-    found = np.flatnonzero(pc.starts_with(ids, key)) if len(key) >= SHORTEST else np.zeros(0, int)
+    known = len(key) >= SHORTEST and key.isascii()  # ids are hexadecimal digits
+    found = np.flatnonzero(pc.starts_with(ids, key)) if known else np.zeros(0, int)
     if len(found) == 1:
         return int(found[0])
     if len(key) < SHORTEST:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from variorum.api.arguments import path_of
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 
@@ -39,7 +40,7 @@ class Picture:
         Raises:
             StoreError: it can't be written there, or no format has this ending.
         """
-        place = Path(path)
+        place = path_of("path", path)
         try:
             if place.suffix.lower() == ".png":
                 place.write_bytes(self.png)

@@ -70,6 +70,8 @@ class Store:
 
         if not url.strip():
             raise StoreError("a store needs a folder or a URL, not an empty name; the default is `store`")
+        if "\0" in url or not _is_text(url):
+            raise StoreError(f"store {cut(ascii(url))}: no folder or URL; the default is `store`")
         remember(url)
         self.url, self.writable, self.trust = url, writable, trust
         self._intact: set[str] = set()

@@ -288,9 +288,9 @@ def evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> dict[str, A
 
 def short_pin(pin: str) -> str:
     """A pin shortened to `name@sha256:0123456789ab`; the manifest has the full one."""
-    name, _, weights = pin.partition("+")[0].partition("@")
+    name, at, weights = pin.partition("+")[0].rpartition("@")
     kind, colon, number = weights.rpartition(":")
-    return f"{name}@{kind}{colon}{number[:12]}" if weights else name
+    return f"{name}@{kind}{colon}{number[:12]}" if at else weights
 
 
 def percent(share: float | None, digits: int = 1) -> str:

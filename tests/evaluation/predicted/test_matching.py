@@ -109,6 +109,48 @@ def test_what_fits_twice_is_refused(classes, outputs, message):
         columns(infos(*classes), outputs)
 
 
+def outcome(*given, **more):
+    """The outputs, or what is said instead."""
+    try:
+        return columns(*given, **more).tolist()
+    except RecipeError as error:
+        return str(error)
+
+
+alike = st.lists(st.text("abB_,", min_size=1, max_size=4), min_size=1, max_size=5, unique=True)
+
+
+@given(alike, alike, st.data())
+def test_only_a_class_that_is_not_needed_may_be_absent(names, outputs, data):
+    """What fits twice is refused as before, and no class gets another output."""
+    classes = [(f"id{number}", name) for number, name in enumerate(names)]
+    ids = [identity for identity, _ in classes]
+    needed = data.draw(st.sets(st.sampled_from(ids)))
+    whole, part = outcome(classes, outputs), outcome(classes, outputs, needed=needed)
+    assert outcome(classes, outputs, needed=ids) == whole
+    if "can't be found" not in whole:
+        assert part == whole
+    elif isinstance(part, str):
+        assert "can't be found" in part
+        assert any(f"'{identity} " in part for identity in needed)
+    else:
+        assert {identity for identity, output in zip(ids, part, strict=True) if output < 0}.isdisjoint(needed)
+        found = [output for output in part if output >= 0]
+        assert len(set(found)) == len(found) < len(names)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 10))
+def test_a_model_of_some_of_imagenets_classes_fits_those(seed, number):
+    chosen = np.random.default_rng(seed).permutation(1000)[:number]
+    wnids = [table()[one].wnid for one in chosen]
+    found = columns(class_infos(), wnids, needed=set(wnids))
+    assert found[chosen].tolist() == list(range(number))
+    assert (found >= 0).sum() == number
+    absent = next(one.wnid for one in table() if one.wnid not in wnids)
+    with pytest.raises(RecipeError, match=f"1 class \\('{absent} .* of the edition's 1000 can't be found"):
+        columns(class_infos(), wnids, needed={*wnids, absent})
+
+
 def test_the_number_of_outputs_must_be_that_of_the_texts():
     with pytest.raises(RecipeError, match="3 outputs and 2 classes"):
         columns(infos("cat"), ("cat", "dog"), 3)

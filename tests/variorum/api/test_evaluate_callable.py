@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from variorum.edition.store import Store
 from variorum.models import ModelTable
 from variorum.schemas.errors import ModelFailed, ModelUnavailable, RecipeError, SourceError, StoreError
 
+WNIDS = ("n02123045", "n02124075", "n07920052")
 QUIET = {"progress": False, "save": False}
 
 
@@ -180,6 +182,26 @@ def test_only_originals_are_ranked_by_their_accuracy(photos, tmp_path):
 def test_labels_outside_of_the_models_classes_are_not_scored(shots):
     with pytest.raises(RecipeError, match=r"1 class \('coffee'\) of the edition's 3 can't be found"):
         va.evaluate(shots, lambda images: np.zeros((len(images), 2)), classes=CLASSES[:2], **QUIET)
+
+
+@pytest.fixture(scope="module")
+def of_a_thousand(photos, tmp_path_factory) -> Edition:
+    """Pictures of three classes in an edition that lists all of ImageNet's."""
+    folder = tmp_path_factory.mktemp("wnids")
+    for name, wnid in zip(CLASSES, WNIDS, strict=True):
+        shutil.copytree(photos / name, folder / wnid)
+    store = str(tmp_path_factory.mktemp("thousand"))
+    return Edition(edition(folder, store), Store(store, writable=False))
+
+
+def test_a_model_needs_only_the_classes_that_occur(shots, of_a_thousand):
+    assert len(of_a_thousand.manifest.classes) == 1000
+    found = va.evaluate(of_a_thousand, by_warmth, classes=WNIDS, **QUIET).files["by_warmth"]
+    same = va.evaluate(shots, by_warmth, **QUIET).files["by_warmth"]
+    assert found.figures.accuracy == same.figures.accuracy > 0
+    assert found.answers.arrays()[0].all()
+    with pytest.raises(RecipeError, match=rf"1 class \('{WNIDS[2]} .* of the edition's 1000 can't be found"):
+        va.evaluate(of_a_thousand, never, classes=(*WNIDS[:2], "n01440764"), **QUIET)
 
 
 @pytest.mark.parametrize("form", ["lines", "json", "bom"])

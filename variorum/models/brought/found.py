@@ -52,5 +52,5 @@ def pin_of(label: str, revision: str) -> str:
         content = content[:39]
     elif not re.fullmatch(r"[\w.:-]{1,100}", content, re.ASCII):
         content = f"own:{digest(content)[:32]}"
-    label = re.sub(r"[^A-Za-z0-9._:/-]", "_", label)
+    label = re.sub(r"[^A-Za-z0-9._:/@-]", "_", label)
     return f"{label}@{content}+brought.{REVISION}{f';{more}' if more else ''}"

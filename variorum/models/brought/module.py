@@ -2,21 +2,26 @@
 
 A function or class NAME that can be called without arguments is called once and returns the model. Anything else is the
 model itself: a function that takes pictures, or an object. The file is imported, so its code runs; name only files that
-you trust. It must stand alone, as its content is the model's identity: what else decides the output, such as weights
-that it reads, goes into an attribute `revision` of the model.
+you trust. It may import files beside it. Its content and theirs are the model's identity; what else decides the output,
+such as weights that it reads, goes into an attribute `revision` of the model.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import inspect
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from variorum.models.brought.failures import own_line
+from variorum.models.brought.failures import LIBRARIES, OURS, own_line
 from variorum.models.brought.found import Found
 from variorum.models.brought.function import from_function
 from variorum.models.brought.model import BroughtModel
@@ -24,7 +29,17 @@ from variorum.models.brought.places import local
 from variorum.schemas.errors import ModelUnavailable, RecipeError, VariorumError
 from variorum.schemas.lookup import cut
 
-_LOADED: dict[tuple[Path, str, str], BroughtModel] = {}
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A model that was made, and what it was made from: the file, then those beside it that it imports."""
+
+    model: BroughtModel
+    files: tuple[Path, ...]
+    sha256: str
+
+
+_LOADED: dict[tuple[Path, str], Made] = {}
 _LOCK = threading.RLock()
 
 
@@ -39,20 +54,43 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
     if not file.endswith(".py") or not attribute.isidentifier():
         raise RecipeError(f"model {name!r}: give a Python file and a name in it: module:my_model.py:load")
     path = local(file, name, "file")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelUnavailable(f"model {name!r}: {path} can't be read: {error.strerror}") from None
-    sha256 = hashlib.sha256(content).hexdigest()
     with _LOCK:
-        if (key := (path, sha256, name)) not in _LOADED:
-            _LOADED[key] = _made(name, path, attribute, sha256)
-        model = _LOADED[key]
+        made = _LOADED.get((path, name))
+        if made is None or made.sha256 != _hash(made.files, name):
+            made = _LOADED[path, name] = _made(name, path, attribute)
+    model = made.model
     return Found(name, f"module:{path.name}:{attribute}", model.revision, str(path), path, lambda: model)
 
 
-def _made(name: str, path: Path, attribute: str, sha256: str) -> BroughtModel:
-    module = _imported(name, path, sha256)
+def _hash(files: Sequence[Path], name: str) -> str:
+    """sha256 of a file; of several, also of their names."""
+    try:
+        contents = [file.read_bytes() for file in files]
+    except OSError as error:
+        raise ModelUnavailable(f"model {name!r}: {error.filename} can't be read: {error.strerror}") from None
+    found = [hashlib.sha256(content).hexdigest() for content in contents]
+    if len(found) == 1:
+        return found[0]
+    folder = files[0].parent
+    listed = [f"{file.relative_to(folder).as_posix()} {one}" for file, one in zip(files, found, strict=True)]
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+
+
+def _made(name: str, path: Path, attribute: str) -> Made:
+    before = _hash([path], name)
+    with _imports_beside(path) as beside:
+        module = _imported(name, path)
+        model = _model_of(name, path, module, attribute)
+    files = (path, *beside)
+    sha256 = _hash(files, name)
+    if _hash([path], name) != before:
+        raise ModelUnavailable(f"model {name!r}: {path} changed while it was imported; run the same command again")
+    own = str(getattr(model, "revision", "") or "")
+    revision = f"sha256:{sha256}" + (f";{own}" if own else "")
+    return Made(from_function(model, name=name, revision=revision, file=str(path)), files, sha256)
+
+
+def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
     if not hasattr(module, attribute):
         there = ", ".join(key for key, value in vars(module).items() if callable(value) and key[0] != "_") or "nothing"
         raise RecipeError(f"model {name!r}: {path} has no {attribute!r}; what can be called there: {there}")
@@ -72,9 +110,47 @@ def _made(name: str, path: Path, attribute: str, sha256: str) -> BroughtModel:
             f"model {name!r}: {attribute} gave {type(model).__name__}; it must return something that is called with "
             "pictures"
         )
-    own = str(getattr(model, "revision", "") or "")
-    revision = f"sha256:{sha256}" + (f";{own}" if own else "")
-    return from_function(model, name=name, revision=revision, file=str(path))
+    return model
+
+
+@contextmanager
+def _imports_beside(path: Path) -> Iterator[list[Path]]:
+    """Let a file import others in its folder; the list has those that it imported, when the block ends.
+
+    Their modules are forgotten then, so that files of the same name beside another model are others.
+    """
+    folder, found = path.parent, list[Path]()
+    held = {name: module for name, module in _modules_in(folder).items() if module.__file__ != str(path)}
+    for name in held:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # code compiled a second ago may be another file's
+    sys.path.insert(0, str(folder))
+    try:
+        yield found
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = written
+        new = {name: Path(str(module.__file__)) for name, module in _modules_in(folder).items()}
+        beside = {name: file for name, file in new.items() if file != path}
+        for name in beside:
+            del sys.modules[name]
+        sys.modules.update(held)
+        found += sorted(set(beside.values()))
+
+
+def _modules_in(folder: Path) -> dict[str, ModuleType]:
+    """Imported modules whose file lies in a folder, without those of packages that are installed there."""
+    apart = (OURS, *LIBRARIES)
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if (file := getattr(module, "__file__", None))
+        and name != "__main__"
+        and Path(file).is_relative_to(folder)
+        and not file.startswith(apart)
+        and "site-packages" not in file
+    }
 
 
 def makes_model(value: Any) -> bool:
@@ -90,32 +166,19 @@ def makes_model(value: Any) -> bool:
     return True
 
 
-def _imported(name: str, path: Path, sha256: str) -> Any:
-    """The file's module, imported once for each content."""
-    place = hashlib.sha256(f"{path}\0{sha256}".encode()).hexdigest()[:12]
-    key = f"variorum_model_{place}"
-    if key in sys.modules:
-        return sys.modules[key]
-    spec = importlib.util.spec_from_file_location(key, path)
+def _imported(name: str, path: Path) -> ModuleType:
+    """The file as a module."""
+    place = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"variorum_model_{place}", path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module  # where dataclasses look up annotations
+    sys.modules[spec.name] = module  # where dataclasses look up annotations
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        del sys.modules[key]
-        beside = isinstance(error, ModuleNotFoundError) and (path.parent / f"{(error.name or '').partition('.')[0]}.py")
-        if beside and beside.is_file():
-            raise ModelUnavailable(
-                f"model {name!r}: {path.name} imports {beside.name} beside it, but its own content is the model's "
-                "identity: move the code into it, or make an installed package of both"
-            ) from error
         said = f"{type(error).__name__}: {cut(str(error))}".rstrip(": ")
         raise ModelUnavailable(
             f"model {name!r}: {path} can't be imported: {said}{own_line(error, str(path))}"
         ) from error
-    except BaseException:
-        del sys.modules[key]
-        raise
     return module

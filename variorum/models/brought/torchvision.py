@@ -128,7 +128,7 @@ def _from_file(name: str, architecture: str, weights: Any, path: Path, *, chosen
         told = _told(weights.transforms(), whose)
         return BroughtModel(name, revision, (), told, scores_of(network, weights.transforms(), name), outputs)
 
-    return Found(name, f"torchvision:{architecture}:{path.name}", revision, str(path), path, load)
+    return Found(name, f"torchvision:{architecture}@{path.name}", revision, str(path), path, load)
 
 
 def _outputs(name: str, architecture: str, path: Path, state: Mapping[str, Any]) -> int:

@@ -90,7 +90,7 @@ def write_view(
         _write(file, parts, progress)
         file.flush()
         size = file.tell()
-    return Written(place.name, len(parts.entries), parts.pictures, size)
+    return Written(place.address, len(parts.entries), parts.pictures, size)
 
 
 def _write(file: IO[bytes], parts: Parts, progress: Progress) -> None:
@@ -108,17 +108,23 @@ class _Place:
         if to is not None:
             if to.suffix.lower() not in ENDINGS:
                 raise VariorumError(f"{cut(str(to))}: a page's name ends in .html")
-            if to.is_dir():
-                raise StoreError(f"{to}: is a folder; name a file in it")
         elif not store.can_write() or (store.local and not os.access(self.folder, os.W_OK)):
             raise self._refused("can't be written")
         elif store.local:
             store.make_folder(self.folder)  # says whether a link leads out of the store
+        if (to is not None or store.local) and os.path.isdir(self.name):
+            raise StoreError(f"{self.name}: is a folder; name a file with --to")
 
     @property
     def name(self) -> str:
-        """Path, or URL in a store on another machine."""
+        """Path, in a store on another machine as its file system has it."""
         return str(self.to) if self.to else f"{self.folder}/{self.file}"
+
+    @property
+    def address(self) -> str:
+        """Path, or URL in a store on another machine."""
+        remote = self.to is None and not self.store.local
+        return str(self.store.fs.unstrip_protocol(self.name)) if remote else self.name
 
     def lies_beside(self) -> bool:
         """Whether the page lies in the edition's folder, so that it can link to the files there."""

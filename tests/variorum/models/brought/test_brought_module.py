@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import textwrap
 
 import numpy as np
@@ -75,8 +76,6 @@ def test_a_function_that_takes_pictures_is_the_model(file, pictures):
 
 
 def test_a_file_is_imported_and_its_loader_called_once_for_each_content(file):
-    import sys
-
     name = f"module:{file}:load"
     find(name), find(name)
     (module,) = [one for key, one in sys.modules.items() if getattr(one, "__file__", None) == str(file)]
@@ -85,6 +84,7 @@ def test_a_file_is_imported_and_its_loader_called_once_for_each_content(file):
     file.write_text(file.read_text().replace("weights 7", "weights 8"))
     assert look_up(name).pin != before
     assert find(name).revision.endswith("weights 8")
+    assert sys.modules[module.__name__] is not module
 
 
 def test_the_rule_that_tells_a_loader_from_a_model():
@@ -123,12 +123,51 @@ def test_what_is_wrong_in_a_file_is_named_with_its_line(file, pictures, tmp_path
     [
         ("x = (", r"can't be imported: SyntaxError: .* \(.*broken\.py:1\)"),
         ("\nimport missing_package\n", r"ModuleNotFoundError: No module named 'missing_package' \(.*broken\.py:2\)"),
-        ("import helpers", r"broken\.py imports helpers\.py beside it, but its own content is the model's identity"),
         ("raise SystemExit(2)", r"can't be imported: SystemExit: 2 \(.*broken\.py:1\)"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_named(tmp_path, text, message):
-    (tmp_path / "helpers.py").write_text("")
     (tmp_path / "broken.py").write_text(text)
     with pytest.raises(ModelUnavailable, match=message):
         find(f"module:{tmp_path / 'broken.py'}:load")
+
+
+def test_files_beside_it_are_imported_and_part_of_its_identity(tmp_path, pictures):
+    """Two folders have helpers of the same name; an edit of a helper makes another model."""
+    pins = {}
+    for folder, first in (("one", 0), ("two", 1)):
+        (tmp_path / folder / "parts").mkdir(parents=True)
+        (tmp_path / folder / "parts" / "__init__.py").write_text(f"FIRST = {first}\n")
+        (tmp_path / folder / "helpers.py").write_text(
+            "import numpy as np\nfrom parts import FIRST\n\n\n"
+            "def scores(images):\n    return np.eye(3)[[FIRST] * len(images)]\n"
+        )
+        model = tmp_path / folder / "mine.py"
+        model.write_text("def load():\n    from helpers import scores\n\n    return scores\n")
+        name = f"module:{model}:load"
+        assert find(name)(pictures)[0].argmax() == first
+        pins[folder] = look_up(name).pin
+    assert pins["one"] != pins["two"]
+    assert not {"helpers", "parts"} & set(sys.modules)
+    assert str(tmp_path / "one") not in sys.path
+    name = f"module:{tmp_path / 'one' / 'mine.py'}:load"
+    assert look_up(name).pin == pins["one"]
+    (tmp_path / "one" / "parts" / "__init__.py").write_text("FIRST = 2\n")
+    assert look_up(name).pin != pins["one"]
+    assert find(name)(pictures)[0].argmax() == 2
+    assert list(tmp_path.rglob("__pycache__")) == []
+
+
+def test_modules_of_the_folder_that_were_imported_before_stay(tmp_path, monkeypatch, pictures):
+    (tmp_path / "helpers_of_mine.py").write_text("VALUE = 1\n")
+    (tmp_path / "mine.py").write_text(
+        "import helpers_of_mine\n\n\ndef scores(images):\n    return [[0.5, 0.5]] * len(images)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import helpers_of_mine
+
+    helpers_of_mine.VALUE = 2
+    find(f"module:{tmp_path / 'mine.py'}:scores")
+    assert sys.modules["helpers_of_mine"] is helpers_of_mine
+    assert helpers_of_mine.VALUE == 2
+    monkeypatch.delitem(sys.modules, "helpers_of_mine")
