@@ -96,12 +96,15 @@ TEN_LINES = """
 import numpy as np
 import variorum as va
 
-edition = va.run("curate_folder", source={"name": "image_folder", "path": "photos"}, curate=[{"name": "quality"}], progress=False)
+photos = {"name": "image_folder", "path": "photos"}
+edition = va.run("curate_folder", source=photos, curate=[{"name": "quality"}], progress=False)
 base = edition.base()
 bright = [sample.id for sample in base.samples(where=lambda row: "coffee" in row["labels"])]
 edition.show(rows=2).save("sheet.png")
-results = va.evaluate(base, lambda images: np.eye(3)[[0] * len(images)], classes=list(base.classes), name="first", progress=False)
-print(len(edition), len(bright), results.figures["classifiers"]["first"]["original_accuracy"], len(va.diff(base, edition)))
+first = lambda images: np.eye(3)[[0] * len(images)]
+results = va.evaluate(base, first, classes=list(base.classes), name="first", progress=False)
+accuracy = results.figures["classifiers"]["first"]["original_accuracy"]
+print(len(edition), len(bright), accuracy, len(va.diff(base, edition)))
 print(va.view(edition).pictures, va.leaderboard(base).models[0], va.verify(base, progress=False))
 """
 

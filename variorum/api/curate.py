@@ -17,7 +17,6 @@ from variorum.edition.editions import check_source, read_manifest
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
 from variorum.schemas.errors import RecipeError, VersionDrift
-from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import Recipe
 from variorum.stages.job import Job, Profile, models
 from variorum.stages.recipe_values import recipe_of

@@ -97,11 +97,10 @@ class Edition:
     @property
     def figures(self) -> dict[str, Mapping[str, Json]]:
         """By evaluation, its figures on this edition."""
+        from variorum.report.page.plots import evaluated
         from variorum.stages.evaluate import read_figures
 
-        folder = folder_of(self.manifest, self.store)
-        found = [str(path).rsplit("/", 1)[-1] for path in self.store.fs.glob(f"{folder}/evaluation-*.json")]
-        names = sorted(name.removeprefix("evaluation-").removesuffix(".json") for name in found)
+        names = evaluated(self.manifest, self.store)
         kept = {name: read_figures(name, self.manifest, self.store) for name in names}
         return {name: one["figures"] for name, one in kept.items() if one}
 

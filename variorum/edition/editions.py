@@ -31,6 +31,8 @@ from variorum.schemas.secrets import shown
 
 SOURCE = "source.txt"
 PLAN = "plan.parquet"
+MOST_LISTED = 20
+"""Names of editions in an error."""
 LINKS = 10
 """Attempts to link a file while others seal the same -dev version."""
 RELEASE = re.compile(r"(?P<base>.+)-r(?P<number>[0-9]+)")
@@ -47,8 +49,7 @@ class Current(BaseModel):
 
 def editions(store: Store) -> list[tuple[str, str]]:
     """(dataset, version) of every sealed edition, in order of version."""
-    found = store.fs.glob(f"{store.root}/editions/*/*/manifest.json")
-    pairs = [tuple(str(path).split("/")[-3:-1]) for path in found]
+    pairs = [tuple(path.split("/")[-3:-1]) for path in store.listed("editions/*/*/manifest.json")]
     return sorted(((d, v) for d, v in pairs), key=lambda pair: (pair[0], _version_key(pair[1])))
 
 
@@ -82,8 +83,9 @@ def resolve(name: str, store: Store) -> Manifest:
         names = [f"{d}@{v}" for d, v in known]
         near = get_close_matches(name, [*names, *(d for d, _ in known)], 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        listed = ", ".join(names) or "none yet"
-        raise StoreError(f"no edition {name!r} in {shown(store.url)}{hint}; there are: {listed}")
+        more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+        listed = f"{', '.join(names[:MOST_LISTED])}{more}" or "none yet"
+        raise StoreError(f"no edition {cut(repr(name))} in {shown(store.url)}{hint}; there are: {listed}")
     return manifest
 
 

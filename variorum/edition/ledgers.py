@@ -11,7 +11,7 @@ import re
 
 from pydantic import BaseModel
 
-from variorum.edition.editions import beside, folder_of
+from variorum.edition.editions import beside
 from variorum.edition.records import to_json
 from variorum.edition.store import Store
 from variorum.schemas.errors import StoreError
@@ -67,8 +67,7 @@ def read_ledger(manifest: Manifest, store: Store, number: int | None = None) -> 
 
 def ledger_numbers(manifest: Manifest, store: Store) -> list[int]:
     """Numbers of the edition's ledgers, in order."""
-    found = store.fs.glob(f"{folder_of(manifest, store)}/ledgers/*.json")
-    names = [str(path).rsplit("/", 1)[-1] for path in found]
+    names = [path.rsplit("/", 1)[-1] for path in store.listed(beside(manifest, "ledgers/*.json"))]
     return sorted(int(name[:-5]) for name in names if re.fullmatch(r"[0-9]{4,9}\.json", name))
 
 

@@ -18,6 +18,7 @@ A disk may damage what was written well. So each process hashes an object before
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import logging
 import os
@@ -70,8 +71,8 @@ class Store:
 
         if not url.strip():
             raise StoreError("a store needs a folder or a URL, not an empty name; the default is `store`")
-        if "\0" in url or not _is_text(url):
-            raise StoreError(f"store {cut(ascii(url))}: no folder or URL; the default is `store`")
+        if "\0" in url:
+            raise StoreError(f"store {cut(ascii(url))}: no folder has a null character in its name")
         remember(url)
         self.url, self.writable, self.trust = url, writable, trust
         self._intact: set[str] = set()
@@ -81,7 +82,7 @@ class Store:
         except Exception as error:  # file systems' errors have no common base
             raise self._unusable(error) from None
         self.local = Path(self.root) if "file" in _protocols(self.fs) else None
-        here = hashlib.sha256(shown(url).encode()).hexdigest()[:16]
+        here = hashlib.sha256(shown(url).encode(errors="surrogatepass")).hexdigest()[:16]
         self.scratch = (self.local or cache_dir() / "stores" / here) / "tmp"
         self._inside: set[Path] = set()
         """Folders that are known to lie in the store."""
@@ -374,6 +375,16 @@ class Store:
                 return bytes(self.fs.cat_file(path))
         except FileNotFoundError:
             return None
+
+    def listed(self, pattern: str) -> list[str]:
+        """Full paths of the files below the root whose names fit a pattern, sorted.
+
+        Signs of patterns in the root itself, as in `pictures [old]/store`, mean themselves.
+        """
+        with self.explained(reading=True):
+            if self.local:
+                return sorted(map(str, self.local.glob(pattern)))
+            return sorted(map(str, self.fs.glob(f"{glob.escape(self.root)}/{pattern}")))
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write a small file unless it exists; returns whether it was written."""

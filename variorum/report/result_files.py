@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from variorum.edition.editions import folder_of, read_beside, write_beside
+from variorum.edition.editions import beside, read_beside, write_beside
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
 from variorum.report.results import Figures, Interval, Result
@@ -35,9 +35,8 @@ Content: TypeAlias = "bytes | SourceError"
 
 def results_beside(manifest: Manifest, store: Store) -> dict[str, Content]:
     """By path, the content of the files beside the manifest, in the order of their names."""
-    paths = store.fs.glob(f"{folder_of(manifest, store)}/{FOLDER}/*.json")
     found: dict[str, Content] = {}
-    for path in sorted(map(str, paths)):
+    for path in store.listed(beside(manifest, f"{FOLDER}/*.json")):
         if store.local:
             found[path] = content_of(Path(path))
         elif (data := read_beside(manifest, f"{FOLDER}/{path.rpartition('/')[2]}", store)) is not None:

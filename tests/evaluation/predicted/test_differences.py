@@ -175,6 +175,22 @@ def test_sources_are_the_oldest_ancestors_as_in_a_walk():
     assert found.source.tolist() == [known.index(root[one]) for one in parents]  # pictures as they come
 
 
+def test_ids_that_are_each_others_ancestors_share_one():
+    found = roots({"a": "b", "b": "a", "c": "a", "d": "", "e": "e"})
+    assert found["a"] == found["b"] == found["c"]
+    assert (found["d"], found["e"]) == ("d", "e")
+
+
+def test_resamples_that_are_kept_are_those_that_would_be_drawn(monkeypatch):
+    rng = np.random.default_rng(3)
+    ratio = rng.random((40, 3)), np.ones((40, 3))
+    kept = Resamples(40, 300, 0.9, seed=11).mean_of_ratios(*ratio)
+    assert Resamples(40, 300, 0.9, seed=11).mean_of_ratios(*ratio) == kept
+    assert Resamples(40, 300, 0.9, seed=12).mean_of_ratios(*ratio) != kept
+    monkeypatch.setattr("variorum.evaluation.predicted.resamples.KEPT", 0)
+    assert Resamples(40, 300, 0.9, seed=11).mean_of_ratios(*ratio) == kept
+
+
 def test_two_hundred_thousand_rows_take_no_loop_over_rows():
     """A loop over the rows takes 10 s for these; the arrays take one, and a busy machine gets some more."""
     import time

@@ -277,7 +277,7 @@ BLANK = np.zeros((32, 32, 3), np.uint8)
         (np.zeros((0, 32, 32, 3), np.uint8), "pictures is empty"),
         (BLANK, r"shape \[32, 32, 3\], one picture or none"),
         (7, "pictures is of type int"),
-        ((x for x in [BLANK]), "pictures is of type generator"),
+        ((x for x in [BLANK]), "give list(pictures)"),
         ({"a": BLANK}, "pictures is of type dict"),
         ("nowhere", "nowhere is not there; give a folder"),
         ([BLANK, BLANK / 255], r"pictures\[1\] holds float64.*\(255 \* x\)\.round\(\)\.astype\('uint8'\)"),

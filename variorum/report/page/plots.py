@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from variorum.edition.editions import folder_of
+from variorum.edition.editions import beside
 from variorum.edition.store import Store
 from variorum.report.card_plots import plots_of
 from variorum.report.figures import seen
@@ -62,8 +62,8 @@ def evaluation_plots(manifest: Manifest, store: Store) -> Iterator[Json]:
 
 def evaluated(manifest: Manifest, store: Store) -> list[str]:
     """Names of the evaluations with figures beside the manifest."""
-    found = store.fs.glob(f"{folder_of(manifest, store)}/evaluation-*.json")
-    names = (str(path).rpartition("/evaluation-")[2].removesuffix(".json") for path in found)
+    found = store.listed(beside(manifest, "evaluation-*.json"))
+    names = (path.rpartition("/evaluation-")[2].removesuffix(".json") for path in found)
     return sorted(name for name in names if name.isidentifier())
 
 

@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from variorum.models.brought import find, torchvision
+from variorum.models.brought.names import look_up
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 DEFAULT = "IMAGENET1K_V1"
@@ -35,6 +36,8 @@ def test_a_file_gives_what_torchvision_gives(torchvision_file, torchvision_state
     )
     sha256 = hashlib.sha256(torchvision_file.read_bytes()).hexdigest()
     assert model.revision == f"sha256:{sha256};squeezenet1_1.{DEFAULT}"
+    pin = look_up(f"torchvision:squeezenet1_1@{torchvision_file}").pin
+    assert pin.startswith(f"torchvision:squeezenet1_1@{torchvision_file.name}@sha256:{sha256[:32]}+brought.")
     chosen = find(f"torchvision:squeezenet1_1.{DEFAULT}@{torchvision_file}")
     assert chosen.preprocessing.endswith(f"(transforms of {DEFAULT}).")
 
