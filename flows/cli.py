@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from variorum.stages.stage import Runner
 
 DEBUG = "--debug"
+CONFIDENCE = 0.95
+"""Level of intervals."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -194,22 +196,22 @@ def evaluate(
     ] = None,
     confidence: Annotated[
         float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals, with --model.")
-    ] = 0.95,
+    ] = CONFIDENCE,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="Write results here, not to the edition's folder.")
     ] = None,
 ) -> None:
     """Run the recipe's evaluations on its edition or its current release; or, with --model, models of your own.
 
-    Models need no recipe. Each looks at every picture once, on threads of this process; a killed command goes on.
+    Models need no recipe. Each sees every picture once, on threads of this process; a killed command resumes.
     """
     if models:
         from variorum.flows.results import evaluate_models
 
         evaluate_models(asked, models, classes, confidence, to)
         return
-    if classes or to:
-        raise typer.BadParameter("--classes and --to go with --model")
+    if classes or to or confidence != CONFIDENCE:
+        raise typer.BadParameter("--classes, --confidence and --to need --model")
     from variorum.edition.editions import current
     from variorum.pipeline import evaluate as evaluate_edition
 
@@ -301,12 +303,12 @@ def view(
         Path | None, typer.Option("--to", metavar="FILE", help="Write here; by default to the edition's folder.")
     ] = None,
     most: Annotated[int, typer.Option("--most", min=1, max=100_000, help="How many pictures to show.")] = 10_000,
-    no_map: Annotated[bool, typer.Option("--no-map", help="Leave out the map of alike pictures.")] = False,
+    no_map: Annotated[bool, typer.Option("--no-map", help="Leave out the map of similar pictures.")] = False,
     blur: Annotated[bool, typer.Option("--blur", help="Blur pictures until they are looked at.")] = False,
     no_open: Annotated[bool, typer.Option("--no-open", help="Don't open it in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a page to look at an edition, one HTML file: pictures with all that is known of them, to filter and sort.
+    """Write a page to look at an edition, one HTML file: pictures with their records, to filter and sort.
 
     It needs no server and no network. With a terminal and a display, it is opened in the browser.
     """
@@ -368,13 +370,13 @@ def leaderboard(
     ] = None,
     confidence: Annotated[
         float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals.")
-    ] = 0.95,
+    ] = CONFIDENCE,
     as_json: AsJson = False,
 ) -> None:
     """Compare models on an edition: a table here, and a page with Markdown and JSON beside it.
 
     It takes the results of `variorum evaluate --model` beside the edition and those that you name. All figures are
-    computed anew from the answers in them.
+    recomputed from the answers in them.
     """
     from variorum.flows.results import make_leaderboard
 

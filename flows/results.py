@@ -76,15 +76,15 @@ def as_json(results: Results, paths: Sequence[str]) -> dict[str, object]:
 
 def edition_of(asked: Asked) -> Edition:
     """The edition that a command names: itself, or the one of a recipe's file or of a recipe with overrides."""
-    from variorum.api.edition import Edition, opened
+    from variorum.api.edition import Edition
     from variorum.edition.editions import current, resolve
-    from variorum.edition.opening import existing
+    from variorum.edition.opening import existing, open_edition
     from variorum.edition.store import Store
     from variorum.stages.recipe_files import load_recipe
 
     if not asked.recipe.endswith((".yaml", ".yml")) and not asked.overrides and not asked.limit:
-        found = opened(asked.recipe, asked.store)
-        return Edition(found.manifest, Store(found.store.url, writable=False, trust=asked.trust))
+        manifest, found = open_edition(asked.recipe, asked.store)
+        return Edition(manifest, Store(found.url, writable=False, trust=asked.trust))
     recipe = load_recipe(asked.recipe, asked.overrides or (), asked.limit)
     store = Store(existing(asked.store).url, writable=False, trust=asked.trust)
     return Edition(current(resolve(f"{recipe.dataset}@{recipe.version}", store), store), store)
@@ -120,12 +120,13 @@ def make_leaderboard(
         confidence: level of the intervals.
         as_json: print JSON.
     """
-    from variorum.api.edition import opened
+    from variorum.api.edition import Edition
     from variorum.api.leaderboard import leaderboard, write_leaderboard
+    from variorum.edition.opening import open_edition
     from variorum.edition.store import Store
     from variorum.schemas.errors import StoreError
 
-    edition = opened(name, store)
+    edition = Edition(*open_edition(name, store))
     found = leaderboard(edition, files, confidence=confidence)
     path = ""
     if to is not None:
@@ -145,7 +146,7 @@ def make_leaderboard(
 
 
 def print_board(board: Leaderboard) -> None:
-    """The models in order, and what a reader must know."""
+    """The models in order, and the notes on them."""
     from variorum.report.standing import standing
 
     if not board.entries:

@@ -1,1 +1,1 @@
-"""What classifiers predict on an edition: which output is which class, calibration, differences between models."""
+"""Predictions of classifiers on an edition: classes of outputs, calibration, differences between models."""

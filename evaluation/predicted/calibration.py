@@ -1,4 +1,4 @@
-"""Whether a classifier is as often right as it is sure: reliability bins and the expected calibration error.
+"""Whether a classifier's accuracy matches its confidence: reliability bins and the expected calibration error.
 
 Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599.
 """
@@ -45,7 +45,7 @@ def reliability(confidence: Array, right: Bools, bins: int = BINS) -> Bins:
 
     Args:
         confidence: probability of the predicted class `[N]`, in [0, 1].
-        right: whether it is right `[N]`.
+        right: whether the prediction is right `[N]`.
         bins: number of bins of equal width.
     """
     which = bin_of(confidence, bins)
@@ -67,7 +67,7 @@ def expected_calibration_error(found: Bins) -> float:
 
 
 def error_by_chance(confidence: Array, seed: int, bins: int = BINS, draws: int = DRAWS) -> float:
-    """Mean calibration error of a perfectly calibrated classifier that is as sure on as many pictures.
+    """Mean calibration error, in [0, 1], of a perfectly calibrated classifier with the same confidences.
 
     Its predictions are right with probability `confidence`, independently. NaN without predictions.
     """

@@ -33,7 +33,7 @@ class Results:
         self._figures: list[dict[str, Json]] = []
 
     def of(self, top: Floats, bottom: Floats, **more: Json) -> dict[str, Json]:
-        """A figure with what is said of it, which `fill` completes; arguments as of `Resamples.mean_of_ratios`."""
+        """A figure with these details, which `fill` completes; arguments as of `Resamples.mean_of_ratios`."""
         self._ratios.append((top, bottom))
         self._figures.append(dict(more))
         return self._figures[-1]
@@ -120,7 +120,7 @@ def pairs(classifiers: int) -> list[tuple[int, int]]:
 
 
 def difference(data: Paired, one: int, other: int, results: Results) -> dict[str, Json]:
-    """What the first classifier has more than the second, in percentage points, on the pictures that both scored."""
+    """The first classifier's figures minus the second's, in percentage points, on the pictures that both scored."""
     both = data.originals(one)[0] & data.originals(other)[0]
     gained = {name: results.of(*ratio) for name, ratio in gains(data, one, other).items()}
     return {"n": int(both.sum()), **gained}

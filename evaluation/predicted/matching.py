@@ -141,7 +141,7 @@ def output_texts(model_classes: Texts, outputs: int | None = None) -> tuple[Text
 def _believed(texts: Sequence[str]) -> list[int]:
     """For a list in ImageNet's order, the class of each output: as its name says, else that of its place.
 
-    A name that is known, but stands elsewhere, is believed unless the output in its place has it as well.
+    A name of ImageNet in another place counts, unless the output in its own place has it as well.
     """
     named = [_index(text) for text in texts]
     in_place = {index for place, index in enumerate(named) if index == place}

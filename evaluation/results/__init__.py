@@ -1,1 +1,1 @@
-"""Models on an edition: asking them, and figures and ranks from their answers alone."""
+"""Models on an edition: running them, and figures and ranks from their answers alone."""

@@ -1,4 +1,4 @@
-"""Asking models: each looks at every picture of an edition, once. What they answered is kept by model and shard.
+"""Running models: each sees every picture of an edition once. Answers are kept by model and shard.
 
 No recipe is needed. The job that is made here has the edition itself as its source, so classes and labels are the
 edition's, and the seed is that of the recipe in its manifest.
@@ -47,7 +47,7 @@ def job_on(
         models: knows the models.
         options: of `accuracy_drop`.
     """
-    source = {"name": "edition", "edition": f"{manifest.dataset}@{manifest.version}", "store": store.url}
+    source = {"name": "edition", "edition": f"{manifest.dataset}@{manifest.version}", "store": place_of(store)}
     recipe = Recipe.parse(
         {
             "dataset": manifest.dataset,
@@ -68,7 +68,7 @@ def seed_of(manifest: Manifest) -> int:
 
 
 class Asking:
-    """Models that look at every picture of an edition: all of them when it is decoded.
+    """Runs models on every picture of an edition; a picture is decoded once for all of them.
 
     The job's store has one table per model and shard. Those that are there already aren't made again.
 
@@ -76,7 +76,7 @@ class Asking:
         job: from `job_on`.
         manifest: the edition.
         store: its store.
-        names: of those models that are asked.
+        names: of the models to run.
     """
 
     def __init__(self, job: Job, manifest: Manifest, store: Store, names: Sequence[str]) -> None:
@@ -97,7 +97,7 @@ class Asking:
         self.stage = Measure(job, measurers, pieces, "evaluating", shards=store)
 
     def new(self) -> list[str]:
-        """Names of the models that haven't looked at all pictures yet."""
+        """Names of the models that haven't seen all pictures yet."""
         kept, pieces = self.stage.job.store.table, self.stage.pieces
         return [name for label, name in self.labels.items() if any(kept(one.keys[label]) is None for one in pieces)]
 
@@ -118,7 +118,7 @@ class Asking:
 
 @contextmanager
 def passing_store() -> Iterator[Store]:
-    """A store for answers that nobody needs again: those of functions, which may be others next time."""
+    """A temporary store for answers that aren't kept: those of functions, which may differ next time."""
     with TemporaryDirectory(prefix="variorum-") as folder:
         yield Store(folder)
 
@@ -129,10 +129,15 @@ def store_for_tables(store: Store) -> Store:
         return store
     if store.can_write():
         try:
-            return Store(store.url, trust=store.trust)
+            return Store(place_of(store), trust=store.trust)
         except StoreError as error:
             log.debug("%s", error)
     return Store(str(cache_dir() / "evaluations"))
+
+
+def place_of(store: Store) -> str:
+    """Folder or URL of a store, which stays the same when the working folder changes."""
+    return str(store.local) if store.local else store.url
 
 
 def known_models(profile: str, brought: Mapping[str, Any]) -> ModelTable:

@@ -1,4 +1,4 @@
-"""From files with answers to a leaderboard: who is let in, and in which order."""
+"""From files with answers to a leaderboard: which files count, and the order of their models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def edition_name(manifest: Manifest) -> EditionName:
-    """What results say of the edition."""
+    """The edition as results name it."""
     return EditionName(name=f"{manifest.dataset}@{manifest.version}", digest=manifest.digest())
 
 
@@ -26,8 +26,8 @@ def leaderboard_of(
 ) -> Leaderboard:
     """The leaderboard of these files.
 
-    A file is left out, with the reason, if it can't be read, is of another edition, or states figures that its answers
-    don't have. A file that is there twice counts once.
+    A file is left out, with the reason, if it can't be read, is of another edition, or states figures that don't
+    match its answers. A file that is there twice counts once.
 
     Args:
         edition: name and digest.
@@ -64,7 +64,7 @@ def leaderboard_of(
 
 
 def checked(result: Result, edition: EditionName, pictures: Pictures) -> tuple[Given, Figures]:
-    """A result's answers with their figures, if it is of this edition and says no other figures.
+    """A result's answers with their figures, if it is of this edition and states the same figures.
 
     Raises:
         SourceError: says what doesn't fit.
@@ -86,7 +86,7 @@ def checked(result: Result, edition: EditionName, pictures: Pictures) -> tuple[G
         raise SourceError("it scores pictures that have no label")
     found = figures(pictures, given, result.evaluation)
     if difference := figures_differ(result.figures, found):
-        raise SourceError(f"its figures aren't those of its answers: {difference}")
+        raise SourceError(f"its figures don't match its answers: {difference}")
     return given, found
 
 

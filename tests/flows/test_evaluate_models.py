@@ -113,8 +113,9 @@ def test_an_edition_without_results_says_how_to_get_some(say, photos, tmp_path):
         (("evaluate", "shats", "--model", "classifier"), 1, "did you mean shots"),
         (("evaluate", "shots", "--model", "classifier", "--store", "stor"), 1, "did you mean store"),
         (("evaluate", "shots", "--model", "classifier", "--limit", "3"), 1, "shots"),
-        (("evaluate", "imagenet_e", "--to", "out"), 2, "go with --model"),
-        (("evaluate", "imagenet_e", "--classes", "out"), 2, "go with --model"),
+        (("evaluate", "imagenet_e", "--to", "out"), 2, "need --model"),
+        (("evaluate", "imagenet_e", "--classes", "out"), 2, "need --model"),
+        (("evaluate", "imagenet_e", "--confidence", "0.9"), 2, "need --model"),
         (("evaluate", "shots", "--model", "module:mine.py:load", "--confidence", "2"), 2, "confidence"),
         (("evaluate", "shots", "--model", "module:mine.py:load", "--classes", "none.txt"), 1, "no file none.txt"),
         (

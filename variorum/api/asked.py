@@ -1,4 +1,4 @@
-"""Which models a call asks for: names, functions, or both; and the classes of their outputs."""
+"""The models that a call is given: names, functions, or both; and the classes of their outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut
 
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029<>|`]{1,200}")
-"""What a function may be called."""
+"""Names that a function may have."""
 NOTE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{0,1000}")
 LONGEST = 1_000
 """Characters of a class."""
@@ -30,8 +30,8 @@ class Asked:
     Attributes:
         names: of all of them, in the order in which they were given.
         brought: by name, those that the table of models can't find by itself.
-        passing: names of those whose answers aren't kept, because nobody can tell whether they are the same next time.
-        revisions: of the functions, as their owners call them.
+        passing: names of those whose answers aren't kept, because they may differ next time.
+        revisions: of the functions, as given; `""` for none.
     """
 
     names: tuple[str, ...]
@@ -58,21 +58,21 @@ def asked_models(
         preprocessing: of the functions.
 
     Raises:
-        RecipeError: something else, a name twice, or a name or revision for several models.
+        RecipeError: `model` is none of these, has a name twice, or a name or revision is given for several models.
     """
     pairs = _named(model, name)
     if not pairs:
         raise RecipeError("evaluate: no model is given; name one, such as timm:resnet50.a1_in1k, or give a function")
     functions = [one for _, one in pairs if not isinstance(one, str)]
     if revision and len(functions) != 1:
-        raise RecipeError(f"evaluate: revision is that of one function, and {len(functions)} are given")
+        raise RecipeError(f"evaluate: revision is that of one function, but {len(functions)} are given")
     for what, text in (("revision", revision), ("preprocessing", preprocessing)):
         if not isinstance(text, str) or not NOTE.fullmatch(text):
             raise RecipeError(f"evaluate: {what} must be a text of up to 1000 characters, without line breaks")
     names = [called for called, _ in pairs]
     if twice := next((called for called in names if names.count(called) > 1), None):
         raise RecipeError(
-            f"evaluate: model {cut(twice)!r} is given twice; give functions that are called alike as a mapping from "
+            f"evaluate: model {cut(twice)!r} is given twice; give functions of the same name as a mapping from "
             f"name to function"
         )
     brought: dict[str, BroughtModel] = {}
@@ -127,7 +127,7 @@ def _named(model: Any, name: str | None) -> list[tuple[str, Any]]:
                 f"pictures to scores"
             )
         if isinstance(one, str) and one != called:
-            raise RecipeError(f"evaluate: {cut(called)!r} stands for {cut(one)!r}; models by name keep their names")
+            raise RecipeError(f"evaluate: {cut(one)!r} can't become {cut(called)!r}; models by name keep their names")
     return pairs
 
 
@@ -156,7 +156,7 @@ def read_classes(given: Sequence[str] | str | PathLike[str] | None) -> tuple[str
         except UnicodeDecodeError:
             raise SourceError(f"classes: {where} isn't text in UTF-8") from None
         except (ValueError, RecursionError):
-            raise SourceError(f"classes: {where} begins like a JSON list and isn't one") from None
+            raise SourceError(f"classes: {where} begins with [ but isn't a JSON list") from None
         while isinstance(found, list) and found and found[-1] == "":
             found.pop()
     elif not isinstance(given, Iterable) or isinstance(given, Set):

@@ -16,17 +16,18 @@ from variorum.api.progress import shown
 from variorum.edition.editions import check_source, read_manifest
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
+from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, VersionDrift
 from variorum.schemas.recipe import Recipe
-from variorum.stages.job import Job, Profile, models
+from variorum.stages.job import Job, Profile, models, open_context
 from variorum.stages.recipe_values import recipe_of
 
 log = logging.getLogger(__name__)
 
 SMALLER = "encoder"
-"""The encoder that every machine has, for one that isn't fetched."""
+"""The encoder that every machine has, used where another isn't fetched."""
 OWN = ("limit", "source", "source.name", "source.files", "source.path", "source.label", "generate")
-"""Settings that the pictures decide."""
+"""Settings that follow from the pictures."""
 
 
 def curate(
@@ -48,23 +49,23 @@ def curate(
         found.report()
         clean = [image for image, keep in zip(images, found.keep) if keep]
 
-    The same pictures, labels and settings give the same result without any work. Other thresholds read no picture.
+    The same pictures, labels and settings reuse the finished result. Other thresholds read no picture again.
 
     Args:
         pictures: a folder with one folder per class; or pictures of any sizes, each a uint8 array `[H, W, 3]` or
             `[H, W]`, a PIL image or the path of a file; or one array `[N, H, W, 3]` or `[N, H, W]`; or a
             `datasets.Dataset` with a column of pictures.
-        labels: a number or a text per picture; None, -1, NaN and `""` are no label. Without any labels the steps that
+        labels: a number or a text per picture; None, -1, NaN and `""` mean no label. Without any labels the steps that
             need them are left out.
         names: of the classes, for labels that are numbers.
         store: folder or URL of the store.
-        dataset: name of the edition; by default one by the content, so that other pictures get another edition.
+        dataset: name of the edition; by default made from the content, so that other pictures get another edition.
         profile: `embedded` or `hub`: which models are used.
         recipe: how to curate: the name of a recipe, a YAML file, a mapping or a `Recipe`. Its source is replaced.
         workers: threads.
         progress: whether to show progress, or an object that receives it.
         settings: other values for fields of the recipe, by dotted path: `**{"curate.review.budget": 200}`. None removes
-            a step with all that need it: `**{"curate.probabilities": None}`.
+            a step and those that need it: `**{"curate.probabilities": None}`.
 
     Raises:
         SourceError: pictures or labels that can't be used; the message says how to convert them.
@@ -74,7 +75,7 @@ def curate(
     """
     for key in OWN:
         if key in settings:
-            raise RecipeError(f"curate: {key} can't be set, because the pictures decide it; give other pictures")
+            raise RecipeError(f"curate: {key} can't be set, because it follows from the pictures; give other pictures")
     workers = whole_number("workers", workers, 1, 1000, RecipeError)
     models(profile)
     given = read_given(pictures, labels, names)
@@ -91,19 +92,18 @@ def curate(
 def _job(
     given: Given, store: Store | str, dataset: str | None, profile: Profile, recipe: Any, settings: Mapping[str, Any]
 ) -> tuple[Job, list[str]]:
-    """The work to do, and what to tell about it."""
+    """The work to do, and notes for the report."""
     changes: dict[str, Any] = {f"source.{name}": value for name, value in given.source.items()}
     changes = {**changes, "dataset": dataset or given.dataset, **settings}
-    if given.labels is None and not dataset:
-        source = recipe_of(recipe, changes)
-        job = Job(source, store, profile)
-        changes["dataset"] = f"{given.dataset}_{source.source.pin(job.ctx)[:12]}"
     made = recipe_of(recipe, changes)
     if made.generate:
-        raise RecipeError("curate: the recipe generates pictures, and this judges given ones; run it with va.run")
-    found = [_smaller_encoder(made, profile, settings), _without_labels(made, given, Job(made, store, profile))]
-    more = {key: value for some, _ in found for key, value in some.items()}
-    made = recipe_of(recipe, {**changes, **more})
+        raise RecipeError("curate: the recipe generates pictures, but curate judges given ones; run it with va.run")
+    source, ctx = made.source, open_context(made, profile)
+    if given.labels is None and not dataset:
+        changes["dataset"] = f"{given.dataset}_{source.pin(ctx)[:12]}"
+    found = [_smaller_encoder(made, profile, settings), _without_labels(made, given, ctx)]
+    changes |= {key: value for some, _ in found for key, value in some.items()}
+    made = recipe_of(recipe, changes).model_copy(update={"source": source})  # it has listed its pictures already
     if not made.curate:
         raise RecipeError("curate: the recipe has no step that can judge these pictures; its curate list is empty")
     return Job(made, store, profile), [note for _, note in found if note]
@@ -127,10 +127,10 @@ def _smaller_encoder(recipe: Recipe, profile: Profile, settings: Mapping[str, An
     return {"curate.features.encoder": SMALLER}, note
 
 
-def _without_labels(recipe: Recipe, given: Given, job: Job) -> tuple[dict[str, Any], str]:
+def _without_labels(recipe: Recipe, given: Given, ctx: Context) -> tuple[dict[str, Any], str]:
     """Settings that leave out the steps which need labels, if there are none."""
     known = given.labels
-    labelled = bool((known.index >= 0).any()) if known else bool(recipe.source.classes(job.ctx))
+    labelled = bool((known.index >= 0).any()) if known else bool(recipe.source.classes(ctx))
     wanting = [step.component_name() for step in recipe.curate if step.needs_labels]
     if labelled or not wanting:
         return {}, ""
@@ -149,7 +149,7 @@ def _check_name(job: Job) -> None:
     except VersionDrift:
         raise VersionDrift(
             f"curate: {found.dataset}@{found.version} in {job.store.url} has other pictures or labels; give these "
-            f"another name, or none: then the content decides it"
+            f"another name, or leave dataset out to name them by their content"
         ) from None
 
 

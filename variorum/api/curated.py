@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from variorum.api.arguments import from_here, whole_number
 from variorum.edition.verdicts import read_verdicts, rows_of, settle
 from variorum.machine.steady import printable
 from variorum.report.card import findings
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from variorum.arrays import Bools
 
 ORDER = ("relabel", "review", "drop", "weight", "unasked", "audit", "keep", "note")
-"""Actions by how much they deserve a look. What was changed comes first, as nobody is asked about it."""
+"""Actions, the most important first. Changed labels lead, because no person reviews them."""
 SILENT = ("audit", "keep", "note")
-"""Actions that say nothing about a picture: it was drawn at random, or is as it should be."""
+"""Actions that are no findings: the picture was drawn at random, or is as it should be."""
 DONE = {
     "relabel": "got another label",
     "review": "worth asking people about",
@@ -41,8 +42,10 @@ DONE = {
 }
 FEW = 3
 """Pictures that a line of the report names."""
+MOST_SHOWN = 1000
+"""Pictures of a sheet, which is drawn in memory."""
 LONGEST = 32
-"""Characters of a path there; of a longer one the end."""
+"""Characters of a path in a report; a longer one loses its beginning."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Input:
         labels: class ids, `""` for none.
         paths: of the pictures; None for arrays.
         values: by class id, the label as it was given; ids that aren't here are labels themselves.
-        none: what `labels()` has for a picture without a label.
+        none: what `labels()` returns for a picture without a label.
     """
 
     ids: Sequence[str]
@@ -76,7 +79,7 @@ class Curated:
     Attributes:
         edition: the pictures as they were given.
         release: without dropped pictures and with new labels.
-        notes: what the call did otherwise than the recipe says, and why.
+        notes: where the call departs from the recipe, and why.
     """
 
     def __init__(self, edition: Edition, release: Edition, given: Input, notes: Sequence[str] = ()) -> None:
@@ -89,7 +92,7 @@ class Curated:
 
     @property
     def ledger(self) -> Ledger:
-        """All that was measured and said, to the byte."""
+        """The release's ledger: all measurements and verdicts, by hash."""
         ledger = self.release.manifest.ledger
         assert ledger is not None, "a release has a ledger"
         return ledger
@@ -101,7 +104,7 @@ class Curated:
 
     @property
     def findings(self) -> list[str]:
-        """What is true of the pictures as a whole, in sentences, beginning with `notes`."""
+        """Findings about the pictures as a whole, in sentences; `notes` come first."""
         return [*self.notes, *(line for _, line in findings(self.ledger))]
 
     # ── in the order of the input ────────────────────────────────────────────────────────────────────────────────────
@@ -139,21 +142,21 @@ class Curated:
     # ── verdicts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def verdicts(self, action: str | None = None) -> pa.Table:
-        """One row per picture of which something was said; what most deserves a look comes first.
+        """One row per picture with a verdict; what most deserves a look comes first.
 
         Columns:
             row: position of the picture in what was given.
             path: of its file; only where the pictures have one.
             action: `relabel`, `review`, `drop`, ...: see `variorum.schemas.verdict`.
             reason: in a word, such as `copy` or `wrong_label`.
-            by: the step that says so; `build` for a picture that can't be read.
+            by: the step that gave the verdict; `build` for a picture that can't be read.
             given: its label, null for none.
             proposed: the new label, null where none is proposed.
             value: the number behind it, NaN for none.
-            worth: of a review, the chance that asking finds something, times what that is worth; NaN if unknown.
+            worth: of a review, its expected value: the probability of an error times its weight; NaN if unknown.
 
         Args:
-            action: only these, `audit` among them, which is else left out because it says nothing about a picture.
+            action: only these; by default all but `audit`, `keep` and `note`, which are no findings.
 
         Raises:
             RecipeError: no such action.
@@ -222,7 +225,7 @@ class Curated:
     # ── to read and to look at ───────────────────────────────────────────────────────────────────────────────────────
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Pictures by action and reason, of actions that say something about a picture."""
+        """Numbers of pictures by action and reason, without `audit`, `keep` and `note`."""
         found: dict[str, dict[str, int]] = {action: {} for action in ORDER if action not in SILENT}
         said = self.verdicts()
         for action, reason in zip(said["action"].to_pylist(), said["reason"].to_pylist(), strict=True):
@@ -245,7 +248,8 @@ class Curated:
                 lines.append(f"  {number:>7,}  {reason.replace('_', ' '):<24} {self._examples(said, action, reason)}")
         if self.findings:
             lines += ["", "of the pictures as a whole:", *(f"  {line}" for line in self.findings)]
-        lines += ["", f"{self.release.name}: {self.keep.sum():,} pictures, in {shown(self.release.store.url)}"]
+        url = self.release.store.url
+        lines += ["", f"{self.release.name}: {self.keep.sum():,} pictures, in {from_here(url) or shown(url)}"]
         return printable_lines(lines)
 
     def _examples(self, said: pa.Table, action: str, reason: str) -> str:
@@ -269,19 +273,17 @@ class Curated:
         return as_html(self)
 
     def show(self, pictures: int = 12) -> Picture:
-        """The pictures that most deserve a look, with what was said of them: a notebook displays it, `save` writes it.
+        """The pictures that most deserve a look, with their verdicts: a notebook displays it, `save` writes it.
 
         Args:
             pictures: how many at most.
 
         Raises:
-            RecipeError: `pictures` is no number from 1 on.
+            RecipeError: `pictures` isn't a whole number from 1 to 1000.
         """
         from variorum.api.curated_pictures import as_sheet
 
-        if not isinstance(pictures, int) or pictures < 1:
-            raise RecipeError(f"pictures={pictures!r}: at least 1 picture is shown")
-        return as_sheet(self, pictures)
+        return as_sheet(self, whole_number("pictures", pictures, 1, MOST_SHOWN, RecipeError))
 
 
 def _named(verdict: Mapping[str, Any]) -> str:
@@ -292,5 +294,5 @@ def _named(verdict: Mapping[str, Any]) -> str:
 
 
 def printable_lines(lines: Sequence[str]) -> str:
-    """Lines without signs that could command a terminal."""
+    """Lines without control characters, which could command a terminal."""
     return "\n".join(printable(line) for line in lines)

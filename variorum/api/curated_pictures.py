@@ -59,7 +59,7 @@ def thumbnails(found: Curated, most: int, side: int) -> Iterator[tuple[dict[str,
 
 
 def words(found: Curated, verdict: dict[str, Any]) -> tuple[str, str, str]:
-    """What is written below a picture: where it is, what was said, and the labels."""
+    """The text below a picture: its path or position, its verdict, and its labels."""
     where = verdict.get("path") or f"[{verdict['row']}]"
     labels = verdict["given"] or ""
     if verdict["proposed"]:

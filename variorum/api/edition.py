@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.api import html
 from variorum.api.arguments import whole_number
-from variorum.api.rows import base_of, edition_table
+from variorum.api.rows import edition_table, origin_of
 from variorum.api.select import Choice, Places, find_id
 from variorum.api.shown import Picture
 from variorum.edition.editions import editions, folder_of, read_beside, release_number, resolve
@@ -33,10 +33,10 @@ class Edition:
     """A sealed edition. `variorum.open` and `variorum.run` give one.
 
     `len(edition)` is its number of accepted pictures, `for sample in edition` decodes them one after another,
-    `edition[0]` is the first and `edition["1f3a9c"]` the one whose id begins so.
+    `edition[0]` is the first and `edition["1f3a9c"]` the one whose id begins with that.
 
     Attributes:
-        manifest: all that it holds, to the byte.
+        manifest: lists its whole content, with hashes.
         store: where it lies.
     """
 
@@ -81,7 +81,7 @@ class Edition:
 
     @property
     def variants(self) -> list[str]:
-        """Names of the variants in the order in which they were made, those without a picture too."""
+        """Names of the variants in the order in which they were made, including those without a picture."""
         return list(self.manifest.counts)
 
     @property
@@ -112,15 +112,15 @@ class Edition:
     # ── rows and pictures ────────────────────────────────────────────────────────────────────────────────────────
 
     def table(self, columns: Sequence[str] | None = None, *, ledger: bool | int = False) -> Any:
-        """All rows as a `pyarrow.Table`, one per picture, made or not; `.to_pandas()` makes a DataFrame.
+        """All rows as a `pyarrow.Table`, also of pictures that weren't made; `.to_pandas()` makes a DataFrame.
 
         Columns are `id`, `variant`, `status`, `reason`, `labels`, `split`, `origin` and more, one per gate such as
         `gate.iou`, and for a release `action`, `by`, `why`, `value` and `given` of its verdicts.
 
         Args:
             columns: names, in order; all by default.
-            ledger: add what detectors measured and scored, such as `quality.score`: True for the release's own ledger,
-                or an edition's newest; a number for another one. Pictures that they didn't see have null.
+            ledger: add the detectors' measurements and scores, such as `quality.score`: True for the release's own
+                ledger, or an edition's newest; a number for another one. Pictures that they didn't see have null.
 
         Raises:
             StoreError: no such column or ledger.
@@ -138,9 +138,9 @@ class Edition:
         status: str = "accepted",
         where: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> Iterator[Sample]:
-        """Pictures with all that is known of them, decoded one by one when they are asked for.
+        """Pictures with their records, decoded one by one as you iterate.
 
-        Only the shards that hold one are opened, and only its bytes are read.
+        Only the shards with selected pictures are opened, and only the bytes of these are read.
 
         Args:
             variant: only these variants.
@@ -197,7 +197,7 @@ class Edition:
         Args:
             split: `train`, `validation` or `test`; all by default.
             config: a configuration, or `quarantine` for the pictures that failed a check.
-            streaming: read the shards on the way, without a copy in the cache of `datasets`.
+            streaming: read the shards on demand, without a copy in the cache of `datasets`.
 
         Raises:
             StoreError: no such split or configuration, or the store isn't on this machine.
@@ -215,7 +215,7 @@ class Edition:
             rows: how many at most; they are spread evenly over the edition.
 
         Raises:
-            StoreError: `rows` is no number from 1 on.
+            StoreError: `rows` isn't a whole number of at least 1.
             CorruptShard: a picture that is shown is damaged.
         """
         from variorum.report.contact_sheet import contact_sheet
@@ -224,15 +224,15 @@ class Edition:
         return Picture(contact_sheet(self.manifest, self.store, rows=most), f"contact sheet of {self.name}")
 
     def releases(self) -> list[Edition]:
-        """What curation has made of the edition, oldest first: the releases of `base()`."""
-        base = base_of(self.manifest, self.store)
+        """The releases that curation has made from `base()`, oldest first."""
+        base = origin_of(self.manifest, self.store)
         names = [(dataset, version) for dataset, version in editions(self.store) if dataset == base.dataset]
         mine = [version for _, version in names if version.startswith(f"{base.version}-r") and release_number(version)]
         return [Edition(resolve(f"{base.dataset}@{version}", self.store), self.store) for version in mine]
 
     def base(self) -> Edition:
         """The edition that a release was made from; an edition itself. Raises StoreError if it is gone."""
-        base = base_of(self.manifest, self.store)
+        base = origin_of(self.manifest, self.store)
         return self if base is self.manifest else Edition(base, self.store)
 
     def __repr__(self) -> str:
@@ -269,12 +269,16 @@ class Edition:
         return {"manifest": self.manifest, "store": self.store}
 
 
+Named = Edition | str | os.PathLike[str]
+"""An edition, or its name or folder."""
+
+
 def open(name: str | os.PathLike[str], store: str | os.PathLike[str] | Store = "store") -> Edition:
     """Open an edition.
 
     Args:
         name: `dataset` for the current release of its newest version, `dataset@version`, or the path of an edition's
-            folder, `.../editions/<dataset>/<version>`, from which the store is known.
+            folder, `.../editions/<dataset>/<version>`, which also gives the store.
         store: folder or URL of the store.
 
     Raises:
@@ -311,7 +315,7 @@ def store_of(value: object) -> str | Store:
     return found if "://" in found or not found.strip() else os.path.abspath(os.path.expanduser(found))
 
 
-def opened(edition: Edition | str | os.PathLike[str], store: str | os.PathLike[str] | Store = "store") -> Edition:
+def opened(edition: Named, store: str | os.PathLike[str] | Store = "store") -> Edition:
     """The edition itself, or the one of this name. Raises StoreError, as `open` does."""
     return edition if isinstance(edition, Edition) else open(edition, store)
 
@@ -323,5 +327,5 @@ def _listed(what: str, names: Sequence[str] | None) -> list[str] | None:
         raise StoreError(f"{what}: give a list of names, not {type(names).__name__}")
     found = [names] if isinstance(names, str) else list(names)
     if odd := [name for name in found if not isinstance(name, str)]:
-        raise StoreError(f"{what}: {odd[0]!r} is no name; names are text")
+        raise StoreError(f"{what}: {odd[0]!r} isn't a name; names are text")
     return found

@@ -1,4 +1,4 @@
-"""One's own model on an edition: `va.evaluate`."""
+"""Evaluating your own models on an edition: `va.evaluate`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from variorum.api.arguments import share, whole_number
 from variorum.api.asked import Asked, asked_models, read_classes
 from variorum.api.edition import Edition, opened
 from variorum.api.leaderboard import board_of
@@ -62,22 +63,22 @@ def evaluate(
     store: Store | str | PathLike[str] = "store",
     profile: Profile = "embedded",
 ) -> Results:
-    """Let models look at every picture of an edition, and say how much accuracy they lose on each variant.
+    """Run models on every picture of an edition, and measure how much accuracy they lose on each variant.
 
         def mine(images):  # RGB uint8 arrays [H, W, 3] of any sizes, at most 32
             return network(preprocess(images))  # logits or probabilities [N, K]
 
         results = va.evaluate(va.open("imagenet_e"), mine)
 
-    What a named model answered is kept in the store, so it looks at no picture twice and a killed call goes on. A
-    function is called anew each time, unless it has a `revision`.
+    A named model's answers are kept in the store, so it sees no picture twice and a killed call resumes. A function is
+    called again each time, unless it has a `revision`.
 
     Args:
         edition: an edition, or its name in `store`.
         model: a model's name (`timm:…`, `torchvision:…`, `hf:…`, `onnx:FILE`, `module:FILE:FUNCTION`, or an alias), a
             function, a list of these, or functions by name.
         classes: of the models' outputs, in their order: wnids, or the edition's ids or names; or a file with them, one
-            per line or as a JSON list. Without them a model says it itself, or has ImageNet's thousand.
+            per line or as a JSON list. By default those that a model names itself, or ImageNet's thousand.
         name: what the function is called in results; by default its own name.
         revision: which version of the function this is, such as a commit; its answers are then kept.
         preprocessing: what the function does to a picture, in a sentence for the results.
@@ -86,23 +87,21 @@ def evaluate(
         progress: whether to show progress, or an object that receives it.
         save: whether to write `results/*.json` beside the manifest, for `va.leaderboard`.
         store: of an edition that is given by name.
-        profile: `embedded` or `hub`: which table has the aliases.
+        profile: `embedded` or `hub`: which models the aliases stand for.
 
     Raises:
         SourceError: the edition has no pictures or no labels, or a file of classes can't be read.
-        RecipeError: an unknown model, classes that don't fit, a model twice, or one that filtered the edition.
+        RecipeError: a model is unknown, given twice, lacks a class, or filtered the edition.
         ModelUnavailable: a model isn't on this machine, or its package isn't installed.
-        ModelFailed: a model raised, or gave something else than a score per picture and class.
-        StoreError: there is no such edition, or results can't be written where `save` wants them.
+        ModelFailed: a model raised, or returned something else than one finite score per picture and class.
+        StoreError: there is no such edition, or `save` is true and its store can't be written.
     """
-    if not 0 < confidence < 1:
-        raise RecipeError(f"evaluate: confidence is {confidence}; it must lie between 0 and 1, such as 0.95")
-    if workers < 1:
-        raise RecipeError(f"evaluate: workers is {workers}; it must be 1 or more")
+    confidence = share("evaluate: confidence", confidence, RecipeError)
+    workers = whole_number("workers", workers, 1, 1000, RecipeError)
     found = opened(edition, store)
     manifest, where = found.manifest, found.store
     tables = store_for_tables(where)
-    if save and tables.url != where.url:
+    if save and tables.root != where.root:
         raise StoreError(
             f"{where}: can't be written, so the results can't be saved there; call it with save=False, and save them "
             f"with Results.save(FOLDER) (on the command line: --to FOLDER)"
@@ -138,18 +137,16 @@ def _pictures(manifest: Manifest, store: Store) -> Pictures:
         raise SourceError(f"{name} has no accepted pictures, so nothing can be evaluated on it")
     found = pictures_of(manifest, store)
     if not manifest.classes or not found.labelled.any():
-        raise SourceError(
-            f"{name} has no labels, so nobody can tell which answers are right; make it from a labelled source"
-        )
+        raise SourceError(f"{name} has no labels, so answers can't be scored; make it from a labelled source")
     return found
 
 
 def _check(job: Job, manifest: Manifest, pictures: Pictures, new: Sequence[str]) -> None:
-    """Check the models before one sees a picture; those that have seen all aren't loaded again.
+    """Check the models before the first picture; those that have seen all pictures aren't loaded again.
 
     Raises:
         RecipeError: one filtered the edition, or lacks a class of its pictures.
-        ModelUnavailable: one can't be had here.
+        ModelUnavailable: one isn't on this machine and can't be downloaded.
     """
     check_judges(job.recipe.evaluate[0], manifest, job)
     job.ctx.models.check(new)
@@ -157,7 +154,7 @@ def _check(job: Job, manifest: Manifest, pictures: Pictures, new: Sequence[str])
         model = job.ctx.models.get(name)
         if not isinstance(model, BroughtModel) and not classifies(model):
             raise RecipeError(
-                f"evaluate: alias {cut(name)!r} is no classifier; name a model that gives scores of classes"
+                f"evaluate: alias {cut(name)!r} isn't a classifier; name a model that returns scores of classes"
             )
         outputs_of(name, model, job.judging, pictures.classes)
 
@@ -174,7 +171,7 @@ def classifies(model: Any) -> bool:
 
 
 def _facts(job: Job, table: pa.Table, name: str, asked: Asked) -> ModelFacts:
-    """What results say of a model."""
+    """What result files state about a model."""
     pin = job.ctx.models.pin(name)
     label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in asked.brought else name
     own = asked.revisions.get(name)
@@ -205,7 +202,7 @@ def _results(
     for model, table in tables.items():
         if table["id"].to_pylist() != list(pictures.ids):
             raise CorruptShard(
-                f"{name}: its shards and its tables have other pictures; look at it with: variorum verify {name}"
+                f"{name}: its shards and its tables have different pictures; check it with: variorum verify {name}"
             )
         label = table["label"].to_numpy()
         given[model] = Given(label >= 0, table["correct"].to_numpy(zero_copy_only=False).astype(bool))

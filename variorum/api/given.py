@@ -1,7 +1,7 @@
-"""Pictures and labels as people have them in Python, checked, and kept in one parquet file as the pipeline reads it.
+"""Checks pictures and labels from Python, and keeps them in one parquet file that the pipeline reads.
 
-The file lies in this machine's cache under a name by its content, so the same pictures are kept once, and a second call
-finds all work done. Arrays become PNG without loss; files keep their own bytes.
+The file lies in this machine's cache under the hash of its content, so the same pictures are kept once, and a second
+call reuses finished work. Arrays become PNG without loss; files keep their own bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 FILE = "pictures.parquet"
 GROUP = 100
-"""Pictures in a row group of the file: units start anywhere, and rows before the first are read in vain."""
+"""Pictures in a row group of the file: a unit that starts inside a group has to read the rows before it too."""
 
 
 class Pictures(Protocol):
@@ -49,7 +50,7 @@ class Given:
 
     Attributes:
         source: its fields, `name` among them.
-        dataset: a name for it; of a folder only the beginning.
+        dataset: default name of the edition; for a folder only its beginning.
         labels: one per picture; None for a folder, whose pictures the source labels.
         paths: of each picture, where all were given as paths.
     """
@@ -101,7 +102,7 @@ def _folder(path: Path, labels: Any, names: Any) -> Given:
 
 
 def _sequence(pictures: Any) -> Pictures:
-    """The pictures one by one. Raises SourceError for what isn't several pictures."""
+    """The pictures one by one. Raises SourceError for anything but a sequence of pictures."""
     if isinstance(pictures, Iterator):
         raise SourceError("curate: pictures can be read only once, and must be read twice; give list(pictures)")
     ordered = hasattr(pictures, "__len__") and hasattr(pictures, "__iter__") and not isinstance(pictures, Set)
@@ -131,7 +132,7 @@ def _digest(items: Pictures, labels: Labels) -> str:
 
 
 def _begun(pictures: int, labels: Labels) -> Any:
-    """A hash that has the labels, and gets the pictures."""
+    """A hash of the labels, to which the pictures are added."""
     found = hashlib.sha256(json.dumps(["pictures", pictures, labels.names]).encode())
     found.update(labels.index.tobytes())
     return found
@@ -225,7 +226,10 @@ class _Hub:
 
 
 def _of_datasets(pictures: Any) -> bool:
-    return type(pictures).__module__.partition(".")[0] == "datasets"
+    """Whether these are rows of the library `datasets`; a column of it, `rows["image"]`, is a sequence of pictures."""
+    library = sys.modules.get("datasets")  # whoever has such rows has imported it
+    kinds = ("Dataset", "DatasetDict", "IterableDataset", "IterableDatasetDict")
+    return library is not None and isinstance(pictures, tuple(getattr(library, kind) for kind in kinds))
 
 
 def _hub_columns(dataset: Any, labels: Any, names: Any) -> tuple[_Hub, Any, Any]:

@@ -17,7 +17,7 @@ LONGEST = 500
 
 
 def text(value: object) -> str:
-    """A value as HTML text: escaped, without secrets, and with � for what can't be seen."""
+    """A value as HTML text: escaped, without secrets, and with � for invisible characters."""
     plain = seen(without_secrets(str(value)))
     return html.escape(plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}…")
 
@@ -52,7 +52,7 @@ def picture(encoded: bytes, about: str) -> str:
 
     Args:
         encoded: a PNG or a JPEG.
-        about: what it shows, for those who don't see it.
+        about: what it shows, as alternative text.
     """
     kind, data = "png" if encoded.startswith(b"\x89PNG") else "jpeg", base64.b64encode(encoded).decode()
     return f'<img alt="{text(about)}" style="max-width:100%" src="data:image/{kind};base64,{data}">'

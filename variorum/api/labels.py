@@ -1,4 +1,4 @@
-"""Labels as people have them, numbers or texts, as classes with names."""
+"""Turns labels, numbers or texts, into classes with names."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Labels:
 
     Attributes:
         index: `[N]` int64, the class of each picture, -1 for none.
-        names: of the classes, `[K]`; without labels none.
-        values: by name, what the label was given as: a number, or the text itself.
+        names: of the classes, `[K]`; empty without labels.
+        values: by name, the label as it was given: a number, or the text itself.
         none: what an unlabelled picture has: -1 among numbers, `""` among texts.
     """
 
@@ -38,7 +38,7 @@ class Labels:
 
 
 def read_labels(labels: Any, names: Sequence[str] | None, pictures: int) -> Labels:
-    """Labels of so many pictures.
+    """The checked labels of pictures.
 
     Args:
         labels: None, or for each picture a number, a text, or None, -1, NaN or `""` for no label.
@@ -46,8 +46,8 @@ def read_labels(labels: Any, names: Sequence[str] | None, pictures: int) -> Labe
         pictures: their number.
 
     Raises:
-        SourceError: another length; values that are no labels, or of both kinds; a number without a name; two classes
-            with the same name.
+        SourceError: another number of labels than pictures; values that aren't labels, or of both kinds; a number
+            without a name; two classes with the same name.
     """
     if names is not None and (isinstance(names, str | bytes | Mapping | Set) or not isinstance(names, Iterable)):
         raise SourceError(f"curate: names is of type {type(names).__name__}; it must be a list, one name per class")
@@ -111,7 +111,7 @@ def _value(value: Any, place: int) -> int | str | None:
         value = int(value)
     if isinstance(value, bool | int):
         if value < -1:
-            raise SourceError(f"curate: labels[{place}] is {value}; classes are numbers from 0, and -1 is no label")
+            raise SourceError(f"curate: labels[{place}] is {value}; classes are numbers from 0, and -1 means no label")
         return None if value == -1 else int(value)
     if isinstance(value, str):
         return value
@@ -124,12 +124,12 @@ def _checked(names: list[Any]) -> list[str]:
     seen: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str) or not name.strip():
-            raise SourceError(f"curate: {cut(repr(name))} is no name of a class; a name is a text that isn't empty")
+            raise SourceError(f"curate: {cut(repr(name))} isn't a class name; give a text that isn't empty")
         if not name.isprintable():
-            raise SourceError(f"curate: the class name {cut(ascii(name))} has signs that can't be shown; rename it")
+            raise SourceError(f"curate: the class name {cut(ascii(name))} has unprintable characters; rename it")
         if (other := seen.get(name.strip())) is not None:
             raise SourceError(
-                f"curate: two classes are called {cut(repr(other))} and {cut(repr(name))}; write one class in one way"
+                f"curate: two classes are called {cut(repr(other))} and {cut(repr(name))}; give each class one name"
             )
         seen[name.strip()] = name
         if name != name.strip():

@@ -1,4 +1,4 @@
-"""Several people's models on one edition: `va.leaderboard`."""
+"""Comparing models of several people on one edition: `va.leaderboard`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from variorum.api.arguments import path_of
+from variorum.api.arguments import path_of, share
 from variorum.api.edition import Edition, opened
 from variorum.api.results import notebook, text
 from variorum.edition.editions import folder_of, write_beside
@@ -61,7 +61,7 @@ class Standing:
         """One row per model, the best first, in percent and percentage points.
 
         Columns `rank, model, revision, scored, accuracy, original_accuracy, drop, drop_low, drop_high, behind,
-        behind_low, behind_high`; `accuracy` is that over the edits. Null where there is no such figure.
+        behind_low, behind_high`; `accuracy` is the average over the edits. Null where a figure doesn't exist.
         """
         import pyarrow as pa
 
@@ -121,8 +121,8 @@ def leaderboard(
 ) -> Standing:
     """Compare the results of an edition: those beside its manifest, and others.
 
-    All figures are computed anew from the answers. Files that are of another edition, can't be read, or state other
-    figures than their answers have, are left out with the reason.
+    All figures are recomputed from the answers. Files that can't be read, are of another edition, or state figures that
+    don't match their answers are left out with the reason.
 
     Args:
         edition: an edition, or its name in `store`.
@@ -134,8 +134,7 @@ def leaderboard(
         StoreError: there is no such edition.
         SourceError: there is no such file.
     """
-    if not 0 < confidence < 1:
-        raise SourceError(f"leaderboard: confidence is {confidence}; it must lie between 0 and 1, such as 0.95")
+    confidence = share("leaderboard: confidence", confidence, SourceError)
     found = opened(edition, store)
     listed = [files] if isinstance(files, str | os.PathLike) or not isinstance(files, Iterable) else files
     paths = result_files([path_of("files", one) for one in listed])

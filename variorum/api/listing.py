@@ -1,4 +1,4 @@
-"""Lists for people: the components that recipes can name, the differences of two editions, problems with one."""
+"""Lists: the components that recipes can name, the differences of two editions, the problems of one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, overload
 
 from variorum.api import html
-from variorum.api.edition import Edition, opened
+from variorum.api.edition import Named, opened
 from variorum.api.progress import shown
 from variorum.edition.store import Store
 from variorum.report.diff import Change, change_counts
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 WIDTH = 118
 """Characters of a line of text."""
-Named = Edition | str | os.PathLike[str]
-"""An edition, or its name or folder."""
 
 
 class Components(Sequence[Entry]):
@@ -187,12 +185,12 @@ def verify(
     load: bool = False,
     progress: bool | Progress = True,
 ) -> list[str]:
-    """Recompute every hash of an edition, and compare all that it says of itself.
+    """Recompute every hash of an edition, and check that its files agree with each other.
 
     Args:
         edition: opened, or its name or folder.
         store: folder or URL of the store in which a name is looked up.
-        digest: which it must have, as its author told you; 64 hexadecimal digits.
+        digest: the one that it must have, as its author published it, 64 hexadecimal digits; `""` to check none.
         load: also load it with `datasets`, as its users will.
         progress: show a bar of the bytes that are read.
 

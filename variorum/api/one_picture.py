@@ -1,4 +1,4 @@
-"""One picture as people have it in Python: an array, a PIL image, a file or its bytes."""
+"""One picture from Python: an array, a PIL image, a file or its bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def picture(item: Any, where: str) -> Pixels | bytes:
     """One picture: pixels `[H, W, 3]` or `[H, W]` uint8, or the bytes of a file.
 
     Raises:
-        SourceError: it is none, or a file can't be read.
+        SourceError: it isn't a picture, or its file can't be read.
     """
     if isinstance(item, str | os.PathLike):
         try:
@@ -41,9 +41,14 @@ def picture(item: Any, where: str) -> Pixels | bytes:
     from PIL import Image
 
     if isinstance(item, Image.Image):
-        return _of_image(item)
+        try:
+            return _of_image(item)
+        except (OSError, ValueError, SyntaxError) as error:  # PIL reads a file when its pixels are asked for
+            raise SourceError(
+                f"curate: {where} can't be decoded ({cut(str(error))}); give the path of its file, and it is dropped"
+            ) from None
     if not hasattr(item, "__array__"):
-        more = "; give labels apart" if isinstance(item, tuple | Mapping) else ""
+        more = "; give labels separately" if isinstance(item, tuple | Mapping) else ""
         raise SourceError(f"curate: {where} is {kind_of(item)}; pictures must be {WHAT}{more}")
     return _of_array(array_of(item, where), where)
 
@@ -57,7 +62,7 @@ def array_of(item: Any, where: str) -> Any:
 
 
 def _of_image(image: Image.Image) -> Pixels | bytes:
-    """A PIL image upright; as PNG if pixels alone don't say its colours."""
+    """A PIL image upright; as PNG if its colours depend on more than its pixels."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from variorum.api.arguments import path_of, whole_number
-from variorum.api.edition import Edition, opened
+from variorum.api.arguments import from_here, path_of, whole_number
+from variorum.api.edition import Named, opened
+from variorum.api.html import text
 from variorum.api.progress import shown
 from variorum.edition.store import Store
 from variorum.report.page.parts import LIMIT, MOST
@@ -19,8 +20,6 @@ from variorum.schemas.errors import VariorumError
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
 
-Named = Edition | str | os.PathLike[str]
-"""An edition, or its name or folder."""
 HEIGHT = 720
 """Of the frame in a notebook, in pixels."""
 
@@ -54,20 +53,13 @@ class Page:
 
     def _repr_html_(self) -> str:
         """A link; and a frame if the file lies below the working folder, from where a notebook's server serves it."""
-        inside = self._inside()
-        address = html.escape(quote(inside) if inside else self.url, quote=True)
+        inside = from_here(self.path)
+        address = html.escape(quote(os.fsencode(inside)) if inside else self.url, quote=True)
         said = f"{self.pictures:,} pictures, {self.size / 1e6:.1f} MB"
-        link = f'<a href="{address}" target="_blank">{html.escape(self.path)}</a> ({said})'
+        link = f'<a href="{address}" target="_blank">{text(inside or self.path)}</a> ({said})'
         if not inside:
             return link
         return f'{link}<br><iframe src="{address}" width="100%" height="{HEIGHT}" loading="lazy"></iframe>'
-
-    def _inside(self) -> str:
-        """The path from the working folder if the file lies in it, else `""`."""
-        if "://" in self.path:
-            return ""
-        path, here = Path(self.path), Path.cwd()
-        return path.relative_to(here).as_posix() if path.is_relative_to(here) else ""
 
 
 def view(
@@ -89,16 +81,16 @@ def view(
         other: a later edition, to see what changed and how it looked before.
         store: folder or URL of the store in which names are looked up.
         to: file to write, ending in `.html`; by default `view.html` beside the edition's manifest.
-        most: pictures that are shown. Of more, those that something was said of are, and others from all variants and
-            classes.
+        most: maximum number of pictures. Of a larger edition, those with a verdict are shown first, then others from
+            all variants and classes.
         map: whether to arrange the pictures by their embeddings; only an edition that was curated with `features` has
             some.
         blur: whether pictures are blurred until somebody looks at them.
         open: whether to open it in a browser.
-        progress: whether to show bars, or an object of one's own that gets phases and steps.
+        progress: whether to show bars, or your own object that gets phases and steps.
 
     Raises:
-        StoreError: no such store or edition, or the file can't be written; `to` names another one.
+        StoreError: no such store or edition, or the file can't be written; set `to` to write another one.
         CorruptShard: a table, a shard or a picture of the edition is damaged.
         VariorumError: `most` is out of range, or `to` doesn't end in `.html`.
     """

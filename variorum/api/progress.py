@@ -82,6 +82,6 @@ def in_notebook() -> bool:
 def _tqdm() -> Any:
     """The bars of this place: widgets in a notebook that has them, text otherwise."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that ipywidgets is missing, which plain bars make up for
+        warnings.simplefilter("ignore")  # about missing ipywidgets: plain bars are good enough
         from tqdm.auto import tqdm
     return tqdm

@@ -57,7 +57,7 @@ def plan(
             `**{"generate.attribute_edit.frame": 320}`. They make a `-dev` version, unless `version` is among them.
 
     Raises:
-        VariorumError: the recipe is wrong, or can't work.
+        VariorumError: the recipe is wrong or can't be carried out.
 
     >>> import variorum as va
     >>> source = {"name": "image_folder", "path": "photos"}
@@ -86,25 +86,26 @@ def run(
 ) -> Edition:
     """Build, curate, release, evaluate, write the card. Finished work is not repeated.
 
-    The parts are made in this process, on threads. For many processes or machines use `variorum run`, which works
+    The units are made in this process, on threads. For many processes or machines use `variorum run`, which works
     through Prefect and gives the same edition to the byte.
 
     Args:
-        recipe: as for `plan`.
+        recipe: the name of a recipe that comes with the project, the path of a YAML file, a mapping as YAML gives it,
+            or a `Recipe`. Without it, the settings are the recipe's fields.
         store: folder or URL; it is made if missing.
         profile: `embedded` for the packaged models, `hub` for the Hub's.
         limit: maximum number of source samples to read; makes a `-dev` version.
-        workers: number of parts that are worked on at the same time.
+        workers: number of units that are worked on at the same time.
         progress: show bars; False for none.
         force: allow verdicts that drop every picture.
         trust: use finished files without hashing them first.
-        **settings: new values of the recipe's fields, as for `plan`.
+        **settings: new values of the recipe's fields, as for `plan`: `seed=3`, `**{"source.licence": "CC0-1.0"}`.
 
     Returns:
         The edition; if the recipe curates, its release.
 
     Raises:
-        VariorumError: something can't work; raised as early as it can be known.
+        VariorumError: the recipe is wrong or can't be carried out; raised as early as possible.
 
     >>> import variorum as va
     >>> source = {"name": "image_folder", "path": "photos"}

@@ -1,4 +1,4 @@
-"""What models achieved on an edition: figures, tables, answers by picture, plots, files."""
+"""Results of models on an edition: figures, tables, answers by picture, plots, files."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Results:
     def answers(self) -> pa.Table:
         """One row per model and picture: `model, id, variant, label, top1, correct, confidence`.
 
-        `label` and `top1` are indices of classes, -1 where the label is none of the model's; `confidence` is the
-        probability of `top1`.
+        `label` and `top1` are indices of the model's outputs, -1 where it has none for the label; `confidence` is the
+        probability of `top1`, in [0, 1].
         """
         import pyarrow as pa
 
@@ -102,6 +102,7 @@ class Results:
             path: the folder; or, for a single model, a file that ends in `.json`.
 
         Raises:
+            SourceError: a file is named for several results.
             StoreError: it can't be written.
         """
         place = path_of("path", path)
@@ -133,7 +134,7 @@ class Plots(list[Picture]):
         return "".join(html.picture(one.png, one.about) for one in self)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} plots: {', '.join(one.about for one in self)}>"
+        return f"<{len(self)} {'plot' if len(self) == 1 else 'plots'}: {', '.join(one.about for one in self)}>"
 
 
 def notebook(board: Leaderboard) -> str:

@@ -1,4 +1,4 @@
-"""An edition's table with all of its columns, and with those of the detectors that looked at it."""
+"""An edition's table with all of its columns, and with those of its detectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from variorum.api.arguments import whole_number
 from variorum.arrays import scalar_columns
 from variorum.edition.columns import EDITION_COLUMNS, JUDGED, NEW, column_kinds, reading
-from variorum.edition.editions import release_number, resolve
+from variorum.edition.editions import base_of
 from variorum.edition.ledgers import read_ledger
 from variorum.edition.store import Store
 from variorum.edition.tables import KEYS, joined, read_keyed, read_unit
@@ -19,6 +19,7 @@ from variorum.machine.progress import QUIET
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
+from variorum.schemas.secrets import shown
 
 AT_ONCE = 4
 """Tables that are read at a time: decoding them takes more time than reading."""
@@ -33,7 +34,7 @@ def edition_table(
         manifest: the edition.
         store: its store.
         columns: names, in order; all by default.
-        ledger: add what the detectors of a ledger measured and scored: True for the release's own ledger, or an
+        ledger: add the measurements and scores of a ledger's detectors: True for the release's own ledger, or an
             edition's newest; a number for another one.
 
     Raises:
@@ -72,7 +73,7 @@ def edition_table(
 
 
 def no_column(name: str, known: Sequence[str], *, ledger: bool) -> StoreError:
-    """What to say if there is no column of this name."""
+    """The error for a column that doesn't exist."""
     near = get_close_matches(name, known, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     more = "" if ledger else "; columns of detectors need ledger=True"
@@ -84,15 +85,23 @@ def ledger_of(manifest: Manifest, store: Store, number: bool | int = True) -> Le
     if number is True and manifest.ledger:
         return manifest.ledger
     wanted = None if number is True else whole_number("ledger", number, 1, None, StoreError)
-    return read_ledger(base_of(manifest, store), store, wanted)[1]
+    return read_ledger(origin_of(manifest, store), store, wanted)[1]
 
 
-def base_of(manifest: Manifest, store: Store) -> Manifest:
-    """The edition that a release was made from; an edition itself. Raises StoreError if it is gone."""
-    number = release_number(manifest.version)
-    if manifest.ledger is None or number is None:
+def origin_of(manifest: Manifest, store: Store) -> Manifest:
+    """The edition that a release was made from; an edition itself.
+
+    Raises:
+        StoreError: it is gone, or another edition has its version now.
+    """
+    if manifest.ledger is None:
         return manifest
-    return resolve(f"{manifest.dataset}@{manifest.version.removesuffix(f'-r{number}')}", store)
+    found = base_of(manifest, store)
+    if found is None:
+        raise StoreError(
+            f"the edition that {manifest.dataset}@{manifest.version} was made from isn't in {shown(store.url)} any more"
+        )
+    return found
 
 
 def ledger_names(ledger: Ledger, store: Store) -> list[str]:
@@ -107,9 +116,9 @@ def ledger_names(ledger: Ledger, store: Store) -> list[str]:
 
 
 def ledger_columns(ledger: Ledger, store: Store, ids: Any, wanted: set[str] | None) -> Mapping[str, Any]:
-    """What detectors measured and scored, by name, for the pictures with these ids; null where they saw none.
+    """The detectors' columns, by name, for the pictures with these ids; null for pictures that they didn't see.
 
-    Vectors and raw bytes aren't among them.
+    Vectors and raw bytes are left out.
     """
     import pyarrow.compute as pc
 
@@ -126,7 +135,7 @@ def ledger_columns(ledger: Ledger, store: Store, ids: Any, wanted: set[str] | No
 
 
 def _parts(ledger: Ledger) -> dict[tuple[str, str], list[ShardInfo]]:
-    """The tables of each detector, those that it measured and the one that it scored; their columns differ."""
+    """The tables of each detector: measurements, and scores, whose columns differ."""
     measured = {(step, "measured"): infos for step, infos in ledger.measured.items() if infos}
     return measured | {(step, "scored"): [info] for step, info in ledger.scored.items()}
 

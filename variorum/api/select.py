@@ -1,4 +1,4 @@
-"""Which pictures of an edition somebody asks for, and where they lie."""
+"""Selecting pictures of an edition, and finding where they lie."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What somebody asks for; see `Edition.samples`. Raises StoreError for what the edition doesn't have."""
+    """A selection of pictures; see `Edition.samples`. Raises StoreError for what the edition doesn't have."""
 
     manifest: Manifest
     variant: str | Collection[str] | None
@@ -47,7 +47,7 @@ class Choice:
             raise StoreError(f"where: must be a function of a row, not {type(self.where).__name__}")
 
     def filters(self) -> dict[str, list[str]]:
-        """By column, the values that count; of the column `labels`, one must be among them."""
+        """By column, the values that are selected; of several labels, one must be among them."""
         classes = {name: name for name, _ in self.manifest.classes}
         named = {**{name: identity for identity, name in self.manifest.classes}, **classes}
         groups = [("variant", self.variant, dict.fromkeys(self.manifest.counts))]
@@ -72,7 +72,7 @@ class Places:
 
     @property
     def ids(self) -> Any:
-        """Of all rows, as Arrow holds them."""
+        """Ids of all rows, as an Arrow column."""
         return self._table.column("id")
 
     def row(self, place: int) -> Row:
@@ -92,10 +92,10 @@ class Places:
         return bool(len(found)) and found.column("shard")[0].as_py() >= 0
 
     def chosen(self, choice: Choice, table: Callable[[], Any] | None = None) -> Iterator[Row]:
-        """The rows that were asked for, in order.
+        """The selected rows, in order.
 
         Args:
-            choice: what is asked for.
+            choice: the selection.
             table: gives the edition's whole table, if the choice has a function of its rows.
         """
         import numpy as np
@@ -133,7 +133,7 @@ class Places:
 
 
 def find_id(key: str, ids: Any, edition: str) -> int:
-    """The row with this id, or whose id begins so.
+    """The row whose id is or begins with `key`.
 
     Raises:
         StoreError: there is none, there are several, or fewer than `SHORTEST` digits are given.
@@ -154,7 +154,7 @@ def find_id(key: str, ids: Any, edition: str) -> int:
 
 
 def _known(what: str, asked: str | Collection[str], names: list[str]) -> list[str]:
-    """The names asked for as a list. Raises StoreError if one isn't among the edition's."""
+    """The selected names as a list. Raises StoreError if one isn't among the edition's."""
     found = [asked] if isinstance(asked, str) else list(asked) if isinstance(asked, Collection) else [asked]
     for one in found:
         if one not in names:

@@ -49,12 +49,12 @@ class Picture:
         except OSError as error:
             raise StoreError(f"{cut(str(place))} can't be written: {error.strerror or error}") from None
         except ValueError:
-            raise StoreError(f"{cut(str(place))}: no picture has this ending; use .png or .jpg") from None
+            raise StoreError(f"{cut(str(place))}: unknown picture format; use .png or .jpg") from None
         return place
 
     @cached_property
     def jpeg(self) -> bytes:
-        """The same as JPEG, a fifth of the bytes: what a notebook keeps of it."""
+        """The same as JPEG, a fifth of the bytes: what a notebook stores."""
         out = io.BytesIO()
         self.image.save(out, "JPEG", quality=QUALITY, optimize=True)
         return out.getvalue()

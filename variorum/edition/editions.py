@@ -121,6 +121,18 @@ def release_number(version: str) -> int | None:
     return int(found["number"]) if found else None
 
 
+def base_of(manifest: Manifest, store: Store) -> Manifest | None:
+    """The edition that a release was made from, if it is in the store as it was then; None for other editions."""
+    number = release_number(manifest.version)
+    if manifest.ledger is None or number is None:
+        return None
+    with suppress(StoreError):
+        found = read_manifest(manifest.dataset, manifest.version.removesuffix(f"-r{number}"), store)
+        if found and found.digest() == manifest.ledger.edition:
+            return found
+    return None
+
+
 # ── sealing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

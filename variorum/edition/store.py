@@ -73,7 +73,10 @@ class Store:
             raise StoreError("a store needs a folder or a URL, not an empty name; the default is `store`")
         if "\0" in url:
             raise StoreError(f"store {cut(ascii(url))}: no folder has a null character in its name")
-        remember(url)
+        try:
+            remember(url)
+        except ValueError as error:  # brackets where a host's name should be
+            raise StoreError(f"store {cut(url)}: no folder or URL ({cut(str(error))})") from None
         self.url, self.writable, self.trust = url, writable, trust
         self._intact: set[str] = set()
         """Names of objects whose content this process has hashed or written."""

@@ -1,4 +1,4 @@
-"""What a classifier does to a picture before its network sees it, told in a sentence for cards."""
+"""A classifier's preprocessing of a picture, as a sentence for cards."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def plots_of(evaluation: Evaluation, figures: Mapping[str, Any], order: Sequence
 
     Raises:
         CorruptShard: it can't make plots of these figures.
-        RecipeError: it gives something else than plots, or a name that can't be part of a file's name.
+        RecipeError: it returns something else than plots, or a name that can't be part of a file's name.
     """
     name = evaluation.component_name()
     try:
@@ -98,7 +98,7 @@ def shown(evaluation: str, plots: Mapping[str, Plot]) -> dict[str, str]:
 
 
 def sheet_text(manifest: Manifest) -> str:
-    """What the contact sheet shows, for those who don't see it."""
+    """What the contact sheet shows, as alternative text."""
     names, edition = variants(manifest), f"{manifest.dataset}@{manifest.version}"
     if len(names) < 2:
         return f"Contact sheet: some of the {manifest.pictures():,} pictures of {edition}"
@@ -117,7 +117,7 @@ def evaluation_plots(
 def write_plots(
     evaluations: Sequence[Evaluation], kept: Mapping[str, Mapping[str, Any]], manifest: Manifest, store: Store
 ) -> None:
-    """Draw the plots beside the manifest, and remove older ones of the same evaluations that are plots no more.
+    """Draw the plots beside the manifest, and remove older ones that the same evaluations no longer have.
 
     Args:
         evaluations: all of the recipe.

@@ -29,10 +29,10 @@ OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "
 """Colours that people with any colour vision tell apart (Okabe & Ito, Color Universal Design, 2008). Grey stands for
 their yellow, which is hard to see on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""One per series, so that nothing is told by colour alone."""
+"""One per series, so that series don't differ by colour alone."""
 MOST_ROWS, MOST_SERIES = 40, 8
 LONG = 15
-"""Rows from which on the axis has its numbers above too."""
+"""With this many rows or more, the axis has its numbers above too."""
 LABEL, NAME = 30, 40
 """Characters of a row's label and of a series' name; longer ones lose their middle."""
 
@@ -44,7 +44,7 @@ def draw(plot: Plot) -> bytes:
 
 
 def told(plot: Plot) -> str:
-    """What a plot shows, in a sentence for those who don't see it."""
+    """What a plot shows, in a sentence, as alternative text."""
     names = [*plot.series]
     more = f" and {len(names) - MOST_SERIES} more" if len(names) > MOST_SERIES else ""
     shown = "; ".join(names[:MOST_SERIES]) + more
@@ -198,7 +198,7 @@ def points(pixels: float) -> float:
 
 
 def dress(axes: Any) -> None:
-    """Take away the frame but for the line below."""
+    """Remove the frame except the line below."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
 

@@ -1,4 +1,4 @@
-"""Files of results: written beside a manifest, found there and elsewhere, and read as what strangers wrote."""
+"""Files of results: written beside a manifest, found there and elsewhere, and read as untrusted input."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def read_file(path: Path) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise SourceError(f"{cut(str(path))}: it is no regular file")
+                raise SourceError(f"{cut(str(path))}: it isn't a regular file")
             data = file.read(LARGEST + 1)
     except OSError as error:
         raise SourceError(f"{cut(str(path))}: can't be read ({error.strerror})") from None

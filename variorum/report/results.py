@@ -1,8 +1,8 @@
-"""What a model answered on an edition, as a file that people can exchange: `results/<slug>-<pin>.json`.
+"""A model's answers on an edition, as a file that people can exchange: `results/<slug>-<pin>.json`.
 
 The file holds figures and, for each picture of the edition, whether it was scored and whether the answer was right.
 So anybody who has the edition can compute the figures again, with other intervals, or compare two models by picture.
-Files come from strangers: every field has a limit, and nothing in one is believed that the answers don't say.
+Files come from strangers: every field has a limit, and figures count only if they match the answers.
 
 The file of one model on one edition always has the same bytes: no date, host or path is in it.
 """
@@ -32,7 +32,7 @@ MOST_VARIANTS = 2_000
 NOT_SHOWN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 
 Name = Annotated[str, StringConstraints(pattern=rf"^[^{NOT_SHOWN}]{{1,200}}$")]
-"""What a person calls a model, a variant or an edition. It is escaped where it is shown."""
+"""Name of a model, a variant or an edition. It is escaped where it is shown."""
 Note = Annotated[str, StringConstraints(pattern=rf"^[^{NOT_SHOWN}]{{0,1000}}$")]
 Bits = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=MOST_PICTURES // 6 + 8)]
 """One bit per picture, the first in the highest bit of the first byte, as base64."""
@@ -85,18 +85,18 @@ class Figures(Part):
 
 
 class EditionName(Part):
-    """Which edition was answered: its name, for people, and the digest that identifies it."""
+    """The edition: its name, for people, and the digest that identifies it."""
 
     name: Name
     digest: Sha256
 
 
 class ModelFacts(Part):
-    """Which model answered.
+    """The model that gave the answers.
 
     Attributes:
         name: as it was given, or as its owner calls it.
-        revision: what exactly was run; `""` if nobody can tell, as for a function.
+        revision: what exactly was run; `""` if unknown, as for a function.
         classes: number of its outputs.
         preprocessing: what it does to a picture, in a sentence.
     """

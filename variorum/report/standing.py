@@ -1,4 +1,4 @@
-"""A leaderboard as data: models on one edition, in order, with how sure the order is. `leaderboard.json` holds it."""
+"""A leaderboard as data: models on one edition, in order, with intervals. `leaderboard.json` holds it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 FILE = "leaderboard.json"
 RULE = (
     "Ranked by accuracy over the edits, averaged over the variants without baselines; where an edition has no edits, "
-    "by accuracy on the originals. Ties go by name."
+    "by accuracy on the originals. Ties are ordered by name."
 )
 TIE = "≈"
-"""Stands beside a model whose distance to the best may be chance: its interval includes 0."""
+"""Marks a model whose distance to the best may be chance: its interval includes 0."""
 MOST = 5_000
 """Models of a leaderboard."""
 
@@ -78,7 +78,7 @@ class Leaderboard(Part):
         return list(dict.fromkeys(name for entry in self.entries for name in entry.figures.variants))
 
     def notes(self) -> list[str]:
-        """What a reader must know: the rule, the marks, and what isn't there."""
+        """Notes for readers: the rule, the marks, and what is missing."""
         said = [RULE]
         level = f"{100 * self.method.confidence:g} %"
         if len(self.entries) > 1:
@@ -102,7 +102,7 @@ class Leaderboard(Part):
         ]
         unknown = [entry.model.name for entry in self.entries if not entry.model.revision]
         if unknown:
-            said.append(f"Nobody can tell which revision was run of: {', '.join(unknown)}.")
+            said.append(f"Models of unknown revision: {', '.join(unknown)}.")
         return said
 
 
@@ -172,7 +172,7 @@ def short_revision(model: ModelFacts) -> str:
 
 
 def to_markdown(board: Leaderboard, *, level: int = 1) -> str:
-    """The leaderboard for people who read Markdown; whatever comes from files has no markup.
+    """The leaderboard as Markdown; text from files is escaped.
 
     Args:
         board: the leaderboard.

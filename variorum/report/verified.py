@@ -17,7 +17,7 @@ def verify_edition(manifest: Manifest, store: Store, progress: Progress = QUIET,
         manifest: the edition.
         store: its store.
         progress: receives the bytes read.
-        digest: which the edition must have, as somebody who is trusted said; 64 hexadecimal digits.
+        digest: the one that the edition must have, from a trusted source; 64 hexadecimal digits.
     """
     shards = [shard for group in manifest.shards.values() for shard in group]
     progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))

@@ -59,7 +59,9 @@ def _fields(given: object) -> tuple[dict[str, Any], str]:
         name = os.fspath(given)
         if not isinstance(name, str):
             raise RecipeError(f"recipe {cut(ascii(name))}: give its path as text")
-        return read_fields(name), name
+        if not name:
+            raise RecipeError("a recipe has an empty name; give a name, a YAML file, a mapping or a Recipe")
+        return read_fields(os.path.expanduser(name)), name
     if isinstance(given, Mapping):
         data = _plain("recipe", given)
         place_files(data, Path())

@@ -2,18 +2,23 @@
 
 import io
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import skimage.data
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import variorum as va
+from variorum.api.given import read_given
+from variorum.api.labels import read_labels
 from variorum.models.table import ModelTable
 from variorum.schemas.errors import RecipeError, SourceError, StoreError, VariorumError, VersionDrift
 from variorum.stages.measure import Measure
@@ -122,7 +127,7 @@ def test_a_notebook_shows_pictures_and_no_markup_of_theirs(found):
     assert "<script" not in html
     sheet = found.show(3).image
     assert sheet.width > sheet.height
-    with pytest.raises(RecipeError, match="at least 1"):
+    with pytest.raises(RecipeError, match="whole number from 1 to 1000"):
         found.show(0)
 
 
@@ -277,8 +282,12 @@ BLANK = np.zeros((32, 32, 3), np.uint8)
         (np.zeros((0, 32, 32, 3), np.uint8), "pictures is empty"),
         (BLANK, r"shape \[32, 32, 3\], one picture or none"),
         (7, "pictures is of type int"),
-        ((x for x in [BLANK]), "give list(pictures)"),
+        ((x for x in [BLANK]), r"give list\(pictures\)"),
         ({"a": BLANK}, "pictures is of type dict"),
+        ({"a.png"}, "pictures is of type set"),
+        (pd.DataFrame({"path": ["a.png"], "label": [0]}), r"pictures has shape \[1, 2\], one picture or none"),
+        (torch.zeros((2, 32, 32, 3), requires_grad=True), "pictures is of type torch.Tensor: .*detach"),
+        ([torch.zeros((32, 32, 3), requires_grad=True)], r"pictures\[0\] is of type torch.Tensor: .*detach"),
         ("nowhere", "nowhere is not there; give a folder"),
         ([BLANK, BLANK / 255], r"pictures\[1\] holds float64.*\(255 \* x\)\.round\(\)\.astype\('uint8'\)"),
         ([BLANK + 0.5], r"holds float64.*\(255 \* x\)"),
@@ -290,7 +299,7 @@ BLANK = np.zeros((32, 32, 3), np.uint8)
         ([np.moveaxis(BLANK, -1, 0)], r"shape \[3, 32, 32\].*np\.moveaxis\(x, 0, -1\)"),
         ([np.zeros((32, 32, 4), np.uint8)], r"without the alpha channel: x\[\.\.\., :3\]"),
         ([BLANK[:4]], r"shape \[4, 32, 3\]; the shorter side must have at least 8 pixels"),
-        ([(BLANK, 1)], r"pictures\[0\] is of type tuple.*give labels apart"),
+        ([(BLANK, 1)], r"pictures\[0\] is of type tuple.*give labels separately"),
         ([None], r"pictures\[0\] is of type NoneType"),
         (["nothing.jpg"], r"pictures\[0\], nothing\.jpg: No such file"),
         (["a\nb.jpg"], r"pictures\[0\], a\\nb\.jpg: No such file"),
@@ -319,10 +328,15 @@ def test_what_is_no_picture_is_named_with_the_way_out(pictures, message, tmp_pat
         ([0, 1, 1], ["a", "a "], "two classes are called 'a' and 'a '"),
         (["a", "a ", "b"], None, "two classes are called 'a' and 'a '"),
         (["a", " b", "c"], None, "' b' has spaces around it"),
-        ([0, 0, 0], [""], "'' is no name of a class"),
-        (["a", "b", "a\x1b[2J"], None, "has signs that can't be shown"),
+        ([0, 0, 0], [""], "'' isn't a class name"),
+        (["a", "b", "a\x1b[2J"], None, "has unprintable characters"),
         (["a", "b", "c"], ["a", "b"], "labels has 'c', which isn't among the names"),
         (None, ["a", "b"], "names without labels"),
+        ({0: 1, 1: 1, 2: 0}, None, "labels is of type dict"),
+        ({0, 1, 2}, None, "labels is of type set"),
+        (np.eye(3), None, r"labels\[0\] has shape \[3\].*scores\.argmax\(1\)"),
+        ([0, 1, 1], 3, "names is of type int"),
+        ([0, 1, 1], {0: "a", 1: "b"}, "names is of type dict"),
     ],
 )
 def test_labels_that_fit_nothing_are_errors(labels, names, message, tmp_path):
@@ -330,6 +344,45 @@ def test_labels_that_fit_nothing_are_errors(labels, names, message, tmp_path):
         va.curate([BLANK] * 3, labels, names=names, store=tmp_path / "store")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_column_of_a_dataset_is_a_list_of_pictures(photos, tmp_path):
+    files = sorted(map(str, photos.rglob("*.*")))[:3]
+    rows = datasets.Dataset.from_dict({"image": files, "label": [0, 1, 0]})
+    rows = rows.cast_column("image", datasets.Image())
+    column, listed = read_given(rows["image"], rows["label"]), read_given(list(rows["image"]), [0, 1, 0])
+    assert column.source == listed.source
+    assert column.labels.texts() == ["0", "1", "0"]
+
+
+def test_a_damaged_file_that_pil_has_opened_is_named(photos, tmp_path):
+    whole = next(photos.rglob("*.*")).read_bytes()
+    (tmp_path / "half.jpg").write_bytes(whole[:-500])
+    closed = Image.open(io.BytesIO(whole))
+    closed.close()
+    with Image.open(tmp_path / "half.jpg") as half:
+        for broken in (half, closed):
+            with pytest.raises(SourceError, match=r"pictures\[1\] can't be decoded \(.*give the path of its file"):
+                va.curate([BLANK, broken], store=tmp_path / "store")
+
+
+def test_missing_labels_of_pandas_are_none():
+    numbers = read_labels(pd.Series([1, None, 0], dtype="Int64"), None, 3)
+    assert numbers.texts() == ["1", "", "0"]
+    assert read_labels(pd.Series(["a", None], dtype="string"), None, 2).texts() == ["a", ""]
+
+
+def test_a_folder_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photos").mkdir()
+    assert read_given("~/photos").source["path"] == str(tmp_path / "photos")
+
+
+def test_a_folder_is_listed_once(photos, tmp_path, store, caplog):
+    shutil.copytree(photos / "coffee", tmp_path / "photos" / "coffee")
+    (tmp_path / "photos" / "outside").symlink_to(photos)
+    va.curate(tmp_path / "photos", store=store, progress=False, **QUICK)
+    assert sum("isn't followed" in message for message in caplog.messages) == 1
 
 
 def test_settings_and_options_are_checked(arrays, photos, tmp_path):

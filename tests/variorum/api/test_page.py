@@ -1,6 +1,7 @@
 """`variorum.view`: pages from Python, and how a notebook shows them."""
 
 import inspect
+import shutil
 from urllib.parse import unquote, urlparse
 
 import pytest
@@ -45,15 +46,38 @@ def test_a_notebook_gets_a_link_and_a_frame_only_for_a_file_it_can_reach(tmp_pat
     folder = tmp_path / 'a "b" & <c>'
     folder.mkdir()
     monkeypatch.chdir(folder)
-    inside = Page(str(folder / "sub" / "view.html"), 3, 2, 1_500_000)._repr_html_()
-    assert '<iframe src="sub/view.html"' in inside
+    inside = Page(str(folder / "<c>" / "view.html"), 3, 2, 1_500_000)._repr_html_()
+    assert '<iframe src="%3Cc%3E/view.html"' in inside
     assert "2 pictures, 1.5 MB" in inside
     assert "<c>" not in inside
     assert "&lt;c&gt;" in inside
     outside = Page(str(tmp_path / "view.html"), 3, 2, 1_500_000)
     assert "<iframe" not in outside._repr_html_()
     assert unquote(urlparse(outside.url).path) == str(tmp_path / "view.html")
+    odd = Page(str(folder / "\udcff.html"), 3, 2, 1)._repr_html_()
+    assert 'href="%FF.html"' in odd
+    assert odd.encode()
     assert Page("s3://bucket/view.html", 3, 2, 1)._repr_html_().count("s3://bucket/view.html") == 2
+
+
+def test_the_page_of_a_remote_store_has_a_url(photos):
+    source = {"name": "image_folder", "path": str(photos / "coffee")}
+    url = "memory://pages"
+    build(Job(Recipe.parse({"dataset": "d", "version": "1.0.0", "source": source}), url))
+    page = va.view("d", store=url, progress=False)
+    assert page.path == page.url == f"{va.open('d', url).url}/view.html"
+    assert page.path.startswith("memory://")
+
+
+def test_a_page_takes_no_folders_place(store, tmp_path):
+    copied = tmp_path / "store"
+    shutil.copytree(store, copied, symlinks=True)
+    edition = va.open("d@1.0.0", copied)
+    (edition.path / "view.html").unlink(missing_ok=True)
+    (edition.path / "view.html").mkdir()
+    for to in (None, edition.path / "view.html"):
+        with pytest.raises(StoreError, match=r"view\.html: is a folder"):
+            va.view(edition, to=to, progress=False)
 
 
 def test_it_is_opened_only_when_asked(store, tmp_path, monkeypatch):

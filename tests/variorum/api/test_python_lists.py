@@ -154,7 +154,7 @@ def test_problems_are_lines(here):
     problems = va.verify(edition, load=True)
     assert all(map(one_line, problems))
     assert any("no such file" in one for one in problems)
-    assert "did you mean store?" in said(lambda: va.verify("mine", "stor"))
+    assert "/store?" in said(lambda: va.verify("mine", "stor"))
 
 
 # ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""What a model gave for a batch of pictures, checked and made into probabilities."""
+"""Checks a model's scores for a batch of pictures, and makes them probabilities."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Singles
 
 CLOSE = 1e-3
-"""How far from 1 a row of probabilities may sum: half precision on a thousand classes stays below it."""
+"""Allowed distance of a row's sum from 1; half precision on a thousand classes stays below it."""
 
 
 @dataclass(slots=True)
 class Answers:
-    """What is known of a model from what it gave so far.
+    """What a model's calls have shown about it so far.
 
     Attributes:
         width: number of its outputs, 0 before it was called.
@@ -38,25 +38,25 @@ class Answers:
         """The scores `[N, K]` of a batch as float32.
 
         Args:
-            answer: what the model gave: an array, a tensor, or lists.
+            answer: what the model returned: an array, a tensor, or lists.
             pictures: N.
             classes: K, or 0 if nothing says how many there are.
             name: of the model, for errors.
 
         Raises:
-            ModelFailed: what it gave isn't that. The message says what it is, and which picture is the first bad one.
+            ModelFailed: it returned something else; the message describes it and names the first bad picture.
         """
         scores, given = _as_array(answer), _described(answer)
         wanted = classes or self.width
         shape = f"[{pictures}, {wanted or 'K'}]"
-        expected = f"expected are scores {shape}, one row per picture and one column per class"
+        expected = f"it must give scores {shape}, one row per picture and one column per class"
         if scores is None or scores.dtype.kind not in "fiub":
             raise ModelFailed(f"model {name!r} gave {given}; {expected}{_hint(answer)}")
         if scores.ndim != 2 or scores.shape[0] != pictures:
-            hint = "; labels alone don't do" if scores.ndim == 1 and scores.shape[0] == pictures else ""
+            hint = "; labels alone aren't enough" if scores.ndim == 1 and scores.shape[0] == pictures else ""
             raise ModelFailed(f"model {name!r} gave {given} for {pictures} pictures; {expected}{hint}")
         if scores.shape[1] < 2:
-            raise ModelFailed(f"model {name!r} gave {given}; {expected}, and there must be two classes at least")
+            raise ModelFailed(f"model {name!r} gave {given}; {expected}, for at least two classes")
         if wanted and scores.shape[1] != wanted:
             why = f"it has {classes} classes" if classes else f"it gave {wanted} columns before"
             raise ModelFailed(f"model {name!r} gave {given}, but {why}; {expected}")
@@ -121,7 +121,7 @@ def _as_array(answer: object) -> Array | None:
 
 
 def _described(answer: object) -> str:
-    """Type, shape and dtype of what a model gave."""
+    """Type, shape and dtype of what a model returned."""
     if answer is None:
         return "None"
     shape, dtype = getattr(answer, "shape", None), getattr(answer, "dtype", None)
@@ -139,7 +139,7 @@ def _described(answer: object) -> str:
 
 def _hint(answer: object) -> str:
     if answer is None:
-        return "; does it lack a `return`?"
+        return "; is a `return` missing?"
     if getattr(answer, "logits", None) is not None:
         return "; give its `.logits`"
     return ""

@@ -22,7 +22,7 @@ class Bringing:
     """What a table knows of brought models.
 
     Args:
-        given: models that are at hand, such as functions, by the name that they go by here.
+        given: models that are already loaded, such as functions, by name.
     """
 
     def __init__(self, given: Mapping[str, BroughtModel] | None = None) -> None:
@@ -35,7 +35,7 @@ class Bringing:
         return name in self.given or is_brought(name)
 
     def pin(self, name: str) -> str:
-        """What a name stands for, fixed when it is first asked for. A model of the Hub is downloaded first.
+        """The pin of a model, fixed on first use. A model of the Hub is downloaded first.
 
         A function without a revision gets a pin that no other object has, so that nothing is reused for it.
 
@@ -75,7 +75,7 @@ class Bringing:
             return _LOADED[key]
 
     def problems(self, names: Iterable[str]) -> list[str]:
-        """One line for each of these models that can't be had; downloads what isn't here.
+        """One line for each of these models that isn't available; missing ones are downloaded first.
 
         Raises:
             RecipeError: there can't be such a model.

@@ -37,7 +37,10 @@ class Copies:
         return copies, buffers
 
     def _buffer(self, size: int) -> Pixels:
-        buffer = self._spare.pop() if self._spare else None
+        try:
+            buffer = self._spare.pop()
+        except IndexError:  # there is none; a check beforehand is no use, as other threads take some too
+            buffer = None
         return buffer if buffer is not None and buffer.size >= size else np.empty(size, np.uint8)
 
     def take_back(self, buffers: list[Pixels]) -> None:

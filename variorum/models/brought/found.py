@@ -23,8 +23,8 @@ class Found:
         name: as the user gave it.
         label: short name for the pin: no path, so that moving a file changes nothing.
         revision: see `BroughtModel.revision`.
-        location: where its weights are, for people.
-        path: of the files that nobody may touch while they are loaded; None if there are none.
+        location: where its weights are, for messages.
+        path: of the files that must not change while they are loaded; None if there are none.
         load: loads it.
     """
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
 IMAGENET = 1000
-OWN = "Its own, which it doesn't describe: it gets RGB pictures as they are stored."
+OWN = "Not described: the function gets RGB pictures as they are stored."
 
 
 class OnCopies:
-    """A function that gets a copy of every picture, so that one that writes into its input spoils nothing."""
+    """Calls a function with a copy of every picture, so that it may write into its input."""
 
     def __init__(self, function: Callable[[list[Pixels]], Any]) -> None:
         self.function = function
@@ -52,16 +52,16 @@ def from_function(
         classes: of its outputs, in their order: wnids, names, or indices. By default its attribute `classes`; without
             them a function of 1000 outputs is taken to be in ImageNet's order.
         preprocessing: a sentence for the card; by default its attribute `preprocessing`.
-        revision: what tells this version of it from others; by default its attribute `revision`. Without one, figures
+        revision: identifies this version of it; by default its attribute `revision`. Without one, figures
             are never reused.
         batch: pictures per call at most.
         file: where it is defined, if errors are to name that file's lines.
 
     Raises:
-        RecipeError: it can't be called, or an attribute is no such thing.
+        RecipeError: it can't be called, or an argument or attribute is invalid.
     """
     if not callable(function):
-        raise RecipeError(f"a model must be something that is called with pictures, not a {type(function).__name__}")
+        raise RecipeError(f"a model must be a function from pictures to scores, not a {type(function).__name__}")
     name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
     if not name.isprintable() or len(name) > 500:
         raise RecipeError(f"the name of a model must be one line of text: {cut(repr(name))}")
@@ -83,7 +83,7 @@ def from_function(
 def checked_classes(classes: object, name: str) -> tuple[str, ...]:
     """Classes as text. Raises RecipeError if they aren't a sequence of names or indices.
 
-    Two may be named alike only in a list of a thousand, as in those of ImageNet that have `crane` twice.
+    Names may repeat only in a list of a thousand, as some of ImageNet's have `crane` twice.
     """
     if classes is None:
         return ()
@@ -94,5 +94,5 @@ def checked_classes(classes: object, name: str) -> tuple[str, ...]:
     names = tuple(str(one) for one in classes)
     if len(set(names)) < len(names) != IMAGENET:
         twice = next(one for one in names if names.count(one) > 1)
-        raise RecipeError(f"model {name!r}: two of its classes are named {cut(twice)!r}")
+        raise RecipeError(f"model {name!r}: two of its classes are named {cut(twice)!r}; rename one")
     return names

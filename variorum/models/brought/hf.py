@@ -5,6 +5,7 @@ The processor and the network are the library's own; weights are safetensors, an
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,10 +32,10 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
     """What a name after `hf:` stands for: a folder if there is one with that path, else a repository of the Hub.
 
     Raises:
-        RecipeError: it can't be a repository.
+        RecipeError: it can't be a repository's name.
         ModelUnavailable: it isn't here, or isn't a classifier of transformers.
     """
-    if Path(rest).expanduser().exists() or rest.startswith((".", "/", "~")):
+    if os.path.exists(rest) or rest.startswith((".", "/", "~")):
         folder = local(rest, name, "folder")
         if problem := _lacks(folder):
             raise ModelUnavailable(f"model {name!r}: {folder}: {problem}")
@@ -47,7 +48,7 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
 
 
 def _lacks(folder: Path) -> str:
-    """What a folder lacks to be one that `save_pretrained` of a classifier and its processor wrote."""
+    """What a folder lacks of what `save_pretrained` of a classifier and its processor writes; `""` if nothing."""
     for file in FILES[:2]:
         if not (folder / file).is_file():
             return f"it has no {file}, which save_pretrained of the model and of its image processor write"

@@ -1,4 +1,4 @@
-"""What a model that a user brings is to the rest of the project, and how it is called."""
+"""A model that a user brings, as the rest of the project sees and calls it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class BroughtModel:
     Attributes:
         name: as the user gave it: `timm:resnet50.a1_in1k`.
         revision: what exactly was run: `sha256:…` of its file or folder, or `git:…` of its repository, and after a `;`
-            what else decides its output; `""` if nobody can tell.
+            what else decides its output; `""` if unknown.
         classes: of its outputs, in their order, as its author names them: wnids, names, or indices as text. Empty if
             unknown; a model with 1000 outputs is then taken to be in ImageNet's order.
         preprocessing: what it does to a picture before the network sees it, in a sentence for the card.
         scores: from RGB uint8 pictures `[H, W, 3]` of any sizes to logits or probabilities `[N, K]`: a NumPy array, a
             tensor, or lists. It may raise PyTorch's `OutOfMemoryError`, and is then called with fewer pictures.
-        outputs: K, or 0 if that shows only when it is called.
+        outputs: K, or 0 if unknown before the first call.
         batch: pictures per call at most.
         file: the user's own Python file, whose line an error names; `""` if there is none.
     """
@@ -53,7 +53,7 @@ class BroughtModel:
 
     @property
     def version(self) -> str:
-        """The revision; without one, a text that no other object has, so that nothing is reused for it."""
+        """The revision; without one, a text unique to this object, so that nothing is reused for it."""
         return self.revision or f"unknown:{self._answers.nonce}"
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:

@@ -93,7 +93,7 @@ def _made(name: str, path: Path, attribute: str) -> Made:
 def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
     if not hasattr(module, attribute):
         there = ", ".join(key for key, value in vars(module).items() if callable(value) and key[0] != "_") or "nothing"
-        raise RecipeError(f"model {name!r}: {path} has no {attribute!r}; what can be called there: {there}")
+        raise RecipeError(f"model {name!r}: {path} has no {attribute!r}; it has: {there}")
     model = getattr(module, attribute)
     if makes_model(model):
         try:
@@ -107,8 +107,8 @@ def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
             ) from error
     if not callable(model):
         raise ModelUnavailable(
-            f"model {name!r}: {attribute} gave {type(model).__name__}; it must return something that is called with "
-            "pictures"
+            f"model {name!r}: {attribute} gave {type(model).__name__}; it must return a function from pictures "
+            "to scores"
         )
     return model
 
@@ -161,7 +161,7 @@ def makes_model(value: Any) -> bool:
         inspect.signature(value).bind()
     except TypeError:
         return False
-    except ValueError:  # a builtin that doesn't say
+    except ValueError:  # a builtin without a signature
         return False
     return True
 

@@ -82,5 +82,5 @@ def _unknown(name: str, way: str, colon: bool) -> str:
     if colon and way in WAYS:
         return f"model {name!r}: something is missing after {way}:, as in {WAYS[way]}"
     hint = f"; did you mean {near[0]}:, as in {WAYS[near[0]].partition(',')[0]}?" if near else ""
-    what = f"no way to bring a model is named {cut(way)!r}" if colon else f"{cut(name)!r} has no prefix"
+    what = f"unknown prefix {cut(way)!r}" if colon else f"{cut(name)!r} has no prefix"
     return f"{what}; there are: {', '.join(f'{one}:' for one in WAYS)}{hint}"

@@ -1,8 +1,7 @@
 """`onnx:FILE.onnx`: an exported classifier, run by ONNX Runtime on the CPU.
 
-How pictures are prepared and what the classes are stands in a JSON file beside it, `FILE.json`, or in the model's own
-metadata under the same keys (values as JSON). Without either, the usual preparation for ImageNet is assumed, and the
-card says so.
+A JSON file beside it, `FILE.json`, gives preprocessing and classes, or the model's own metadata does under the same
+keys (values as JSON). Without either, ImageNet's usual preprocessing is assumed, and the card says so.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ def _classes(facts: Facts, folder: Path, name: str) -> tuple[str, ...]:
         lines = path.read_text("utf-8").splitlines()
         return checked_classes([line.strip() for line in lines if line.strip()], name)
     except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"model {name!r}: {path} can't be read as one class a line: {cut(str(error))}") from None
+        raise ModelUnavailable(f"model {name!r}: {path} must have one class per line: {cut(str(error))}") from None
     except RecipeError as error:
         raise ModelUnavailable(f"{error} ({path})") from None
 
@@ -113,7 +112,7 @@ def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tu
 
 
 class _Scores:
-    """From pictures to an output of the graph. A graph of a fixed batch gets its last one filled up."""
+    """From pictures to an output of the graph. For a fixed batch size, the last batch is padded."""
 
     def __init__(self, session: Any, source: str, output: str, prepare: Preparation, fixed: int) -> None:
         self._session, self._source, self._output = session, source, output
@@ -133,7 +132,7 @@ class _Scores:
 
 
 def _metadata(session: Any) -> dict[str, Any]:
-    """The facts in the model's own metadata; values are JSON, or plain text. Other keys are others' business."""
+    """The facts in the model's own metadata; values are JSON, or plain text. Other keys are ignored."""
     found: dict[str, Any] = {}
     for key, value in session.get_modelmeta().custom_metadata_map.items():
         if key in Facts.model_fields:

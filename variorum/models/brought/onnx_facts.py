@@ -1,4 +1,4 @@
-"""What the file beside an ONNX model may say, and the preparation of pictures that follows from it."""
+"""The fields of the file beside an ONNX model, and the preprocessing that follows from them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Facts(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Makes a network's input of a picture.
+    """Preprocessing: makes a network's input from a picture.
 
     Attributes:
         size: height and width of the input.
@@ -75,7 +75,7 @@ class Preparation:
         mean, std: `[3 W]` float32, once for every pixel of a row, which is faster; None for uint8.
         channels_first: whether the input is `[3, H, W]`.
         dtype: of the input.
-        told: the sentence.
+        told: what it does, in a sentence for the card.
     """
 
     size: tuple[int, int]
@@ -151,7 +151,7 @@ def preparation(facts: Facts | None, shape: Sequence[object], dtype: str, name: 
         shorter_side(resize, known.interpolation) if resize else stretched(height, width, known.interpolation),
         centre(height, width) if resize else "",
         "values 0 to 255" if dtype == "uint8" else normalised(mean, std),
-        by="" if facts else "assumed: the usual for ImageNet, as the model says nothing",
+        by="" if facts else "assumed: the usual for ImageNet, as the model has none",
     )
     floats = dtype != "uint8"
     return Preparation(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from variorum.models.brought.found import NotFetched
-from variorum.models.download import PICKLES
 from variorum.models.weights import blob_intact
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.lookup import cut
@@ -45,14 +44,6 @@ def local(text: str, name: str, kind: str) -> Path:
     if not right:
         raise ModelUnavailable(f"model {name!r}: {path} isn't a {kind}")
     return path
-
-
-def refuse_pickle(path: Path, name: str, way_out: str) -> None:
-    """Raise ModelUnavailable for a file whose ending says that it is a pickle."""
-    if path.name.endswith(PICKLES):
-        raise ModelUnavailable(
-            f"model {name!r}: {path.name} is a pickle, and loading one runs whatever code is in it; {way_out}"
-        )
 
 
 def need(package: str, name: str) -> None:

@@ -51,7 +51,7 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
             name, f"timm:{repo}", revision, f"{repo} at {commit}", folder, lambda: _from_folder(name, folder, revision)
         )
     if ":" in rest:
-        raise RecipeError(f"model {name!r}: after timm: goes a name of timm, hf-hub:owner/name or local-dir:FOLDER")
+        raise RecipeError(f"model {name!r}: after timm: give a name of timm, hf-hub:owner/name or local-dir:FOLDER")
     return _from_registry(name, rest, fetch)
 
 
@@ -72,7 +72,7 @@ def _from_registry(name: str, rest: str, fetch: bool) -> Found:
             f"{architecture}" + (f"; there are: {known}" if known else "; bring your own with timm:local-dir:FOLDER")
         )
     if config.num_classes < 2:
-        raise RecipeError(f"model {name!r} has no classes: it gives features; take weights that classify")
+        raise RecipeError(f"model {name!r} has no classes: it returns features; take weights of a classifier")
     repo = config.hf_hub_id
     folder, commit = snapshot(repo, name, ("config.json", WEIGHTS), _lacks, fetch=fetch)
     revision = f"git:{commit}"
@@ -116,7 +116,7 @@ def _brought(name: str, revision: str, network: Any) -> BroughtModel:
             f"{outputs} in another; write it with timm.models.save_for_hf"
         )
     if outputs < 2:
-        raise ModelUnavailable(f"model {name!r} has no classes: it gives features; take weights that classify")
+        raise ModelUnavailable(f"model {name!r} has no classes: it returns features; take weights of a classifier")
     if config["input_size"][0] != 3:
         raise ModelUnavailable(f"model {name!r} takes {config['input_size'][0]} channels; pictures are RGB")
     scores = scores_of(network, create_transform(**config), name)

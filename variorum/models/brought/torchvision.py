@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 
 ENDINGS = (".safetensors", ".pth", ".pt")
 SAFE_LOADING = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-"""Environment variable of PyTorch: torchvision's own builders don't say `weights_only`."""
+"""Environment variable of PyTorch: torchvision's own builders don't pass `weights_only`."""
 AMBIGUOUS = ("googlenet", "inception_v3")
-"""Their builders change the input or not, which a file of weights doesn't tell."""
+"""Their builders may change the input, and a file of weights doesn't tell whether they do."""
 _LOCK = threading.Lock()
 
 
@@ -102,7 +102,7 @@ def _downloaded(name: str, weights: Any, *, fetch: bool) -> Path:
                 f"fetch it to {path}"
             ) from error
     if not tree_sha256(path).startswith(wanted):
-        raise ModelUnavailable(f"model {name!r}: {path} is damaged: it isn't what its name says; delete it")
+        raise ModelUnavailable(f"model {name!r}: {path} is damaged: its hash isn't that in its name; delete it")
     return path
 
 
@@ -111,7 +111,7 @@ def _from_file(name: str, architecture: str, weights: Any, path: Path, *, chosen
         raise ModelUnavailable(f"model {name!r}: {path.name} must be one of {', '.join(ENDINGS)}, a state dict")
     if architecture in AMBIGUOUS:
         raise ModelUnavailable(
-            f"model {name!r}: torchvision's {architecture} changes its input or not, which weights don't tell; "
+            f"model {name!r}: torchvision's {architecture} may change its input, which weights don't tell; "
             "bring it as module:FILE.py:NAME"
         )
     revision = f"sha256:{tree_sha256(path)};{architecture}.{weights.name}"

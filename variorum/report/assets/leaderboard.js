@@ -1,5 +1,5 @@
 "use strict";
-// Column heads become buttons that sort their table. Without this script the table stands in the order of the ranks.
+// Column heads become buttons that sort their table. Without this script the table is in the order of the ranks.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   const body = table.tBodies[0];

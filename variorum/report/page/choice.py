@@ -1,4 +1,4 @@
-"""Which rows of a large edition a page shows: a sample, spread evenly, in which pictures of one photograph meet."""
+"""Which rows of a large edition a page shows: an even sample that keeps pictures of one photograph together."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import numpy as np
 from variorum.arrays import Bools, Ints
 
 SHARE = 0.75
-"""Of the room that goes to the rows that something was said of; the others are what they are compared with."""
+"""Share of the rows that is for notable ones (`said` below); the others are for comparison."""
 
 
 def choose(groups: Ints, families: Ints, said: Bools, most: int) -> Ints:
     """Rows for a page, in order.
 
-    Those that something was said of come first, up to a share of the room. The rest is spread evenly over the groups: a
-    small group is shown as a whole, and leaves its room to the others. Within a group, families come in an order that
+    Notable rows come first, up to a share of the page. The rest is spread evenly over the groups: a
+    small group is shown as a whole, and leaves its share to the others. Within a group, families come in an order that
     is the same for all groups, those with a chosen picture first, so that an edit and its original are shown together.
 
     Args:
         groups: `[N]` group of each row: its variant and class.
         families: `[N]` photograph of each row.
-        said: `[N]` whether something was said of it.
+        said: `[N]` whether a row is notable: quarantined, dropped or judged.
         most: number of rows.
 
     Returns:
@@ -37,7 +37,7 @@ def choose(groups: Ints, families: Ints, said: Bools, most: int) -> Ints:
     turn = turn + len(turn)
     turn[families[first]] -= len(turn)  # these families come before all others
     left = np.setdiff1d(rows, first)
-    # what an earlier choice has of a group counts, so a group of drops doesn't get its share twice
+    # rows that are chosen already count, so a group of drops doesn't get its share twice
     filled = np.bincount(groups[first], minlength=int(groups.max()) + 1)
     rest = left[_evenly(groups[left], turn[families[left]], most - len(first), filled)]
     return np.sort(np.concatenate([first, rest]))

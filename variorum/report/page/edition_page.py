@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from variorum.arrays import Bools, Ints
-from variorum.edition.editions import read_manifest, release_number
+from variorum.edition.editions import base_of
 from variorum.edition.ledgers import read_ledger
 from variorum.edition.store import Store
 from variorum.edition.tables import read_unit
@@ -82,23 +82,11 @@ def edition_page(
     return Parts(facts, {"rows": len(chosen), "columns": list(columns)}, entries, pictures)
 
 
-def base_of(manifest: Manifest, store: Store) -> Manifest | None:
-    """The edition that a release was made from, if it is in the store as it was then."""
-    number = release_number(manifest.version)
-    if manifest.ledger is None or number is None:
-        return None
-    with suppress(StoreError):
-        found = read_manifest(manifest.dataset, manifest.version.removesuffix(f"-r{number}"), store)
-        if found and found.digest() == manifest.ledger.edition:
-            return found
-    return None
-
-
 def _ledger(manifest: Manifest, store: Store) -> tuple[Ledger | None, bool]:
-    """The ledger of a release, or the newest one of an edition, and whether it waits to be carried out."""
+    """The ledger of a release, or the newest one of an edition, and whether its verdicts aren't applied yet."""
     if manifest.ledger:
         return manifest.ledger, False
-    with suppress(StoreError):  # it has none, or only those of what it was before
+    with suppress(StoreError):  # it has no ledger, or only those of an earlier state
         return read_ledger(manifest, store)[1], True
     return None, False
 
@@ -166,7 +154,7 @@ def _details(manifest: Manifest, shown: Ints, store: Store) -> Any:
 def _entries(
     manifest: Manifest, base: Manifest | None, chosen: Any, details: Any, said: Said | None, store: Store
 ) -> tuple[list[Entry], int]:
-    """Where the pictures lie, with what was said of each; and the number of dropped ones that aren't there any more."""
+    """Where the pictures lie, with the verdicts on each; and the number of dropped ones that are gone."""
     here = Where(manifest, store)
     there, before = (Where(base, store, lenient=True), _before(base, chosen, store)) if base else (None, {})
     verdicts = said.of(chosen["id"].to_pylist()) if said else {}
@@ -214,7 +202,7 @@ def _own_record(row: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, An
 def _columns(
     manifest: Manifest, chosen: Any, details: Any, said: Said | None, classes: Sequence[str]
 ) -> list[dict[str, Json]]:
-    """The columns of an edition's own, and of its verdicts."""
+    """The edition's own columns, and those of its verdicts."""
     import pyarrow as pa
 
     named = class_names(manifest)
@@ -257,7 +245,7 @@ def _idle(one: dict[str, Json]) -> bool:
 
 
 def _verdict_columns(said: Said, chosen: Any, first: Any) -> list[dict[str, Json]]:
-    """What was settled for each picture: action, step, reason, numbers and labels."""
+    """The final verdict on each picture: action, step, reason, numbers and labels."""
     ids: list[str] = chosen["id"].to_pylist()
     found = said.one_each(ids)
     given = chosen["given"].to_pylist() if "given" in chosen.column_names else [None] * len(ids)
@@ -286,7 +274,7 @@ def _limits(manifest: Manifest, gates: Sequence[str], store: Store) -> dict[str,
             break
         table = read_unit(store, info, lambda name: name == "ops")
         for text in table["ops"].unique().to_pylist():
-            with suppress(ValueError, TypeError, LookupError, AttributeError):  # another's record, or no op
+            with suppress(ValueError, TypeError, LookupError, AttributeError):  # an unknown record, or no op
                 for name, gate in strict_json(text)[-1]["gates"].items():
                     found.setdefault(f"gate.{name}", set()).add(str(gate["limit"]))
         left -= found.keys()

@@ -1,4 +1,4 @@
-"""A map of an edition's pictures: alike ones lie together. For looking around, not for measuring distances."""
+"""A map of an edition's pictures: similar ones lie together. For looking around, not for measuring distances."""
 
 from __future__ import annotations
 

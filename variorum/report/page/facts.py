@@ -1,4 +1,4 @@
-"""What a page says of an edition as a whole: title, counts, findings, plots, and the files beside it."""
+"""What a page shows about an edition as a whole: title, counts, findings, plots, and the files beside it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ STATUSES = ("accepted", "quarantined", "ineligible", "failed", "dropped")
 TITLE = b"pretty_name:"
 """Line of a card's header with the title that the recipe gives."""
 HEADER = 4096
-"""Bytes of a card in which its title stands."""
+"""Bytes of a card that are searched for its title."""
 SENTENCES = 40
 """Findings that are shown."""
 
 
 def facts_of(manifest: Manifest, rows: Any, waiting: Any, ledger: Ledger | None, store: Store) -> dict[str, Json]:
-    """The facts of an edition's page, but for those about the choice of its rows.
+    """The facts of an edition's page, except those about the choice of its rows.
 
     Args:
         manifest: the edition.
         rows: its `edition_rows`.
-        waiting: settled verdicts that aren't carried out yet, or None.
+        waiting: final verdicts that aren't applied yet, or None.
         ledger: of its verdicts.
         store: its store.
     """

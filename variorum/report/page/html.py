@@ -8,8 +8,8 @@ The file needs no server and no network, and opens from a disk. It trusts no tex
   and records are base64, which has no `<`.
 - The app puts data into the page as text, never as markup.
 
-Facts and table come first and the app after them, so that the page can be used while thumbnails still load. They come
-in blocks of 100 rows: lines of base64 for thumbnails, and gzipped JSON for records, which the app unpacks when asked.
+Facts and table come first and the app after them, so that the page can be used while thumbnails still load. Thumbnails
+and records come in blocks of 100 rows: lines of base64, and gzipped JSON that the app unpacks when it is needed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def write_page(
 
     Args:
         file: where to; it needs no more than `write`.
-        facts: what the page says of the whole: title, digest, notes, counts, plots, limits of gates.
+        facts: about the edition as a whole: title, digest, notes, counts, plots, limits of gates.
         table: `rows`, and `columns` with a value per row: texts as codes of distinct values, numbers and flags.
         pictures: encoded thumbnails, in chunks of 100 rows in the table's order; `b""` where a row has none. On a
             page of a difference each row has two, before and after, which follow each other.
@@ -102,7 +102,7 @@ def write_page(
 
 
 def embedded(value: Json) -> str:
-    r"""JSON that can stand in a script element: ASCII, with `<` as `\u003c`, so that no text ends the element.
+    r"""JSON that is safe in a script element: ASCII, with `<` as `\u003c`, so that no text ends the element.
 
     Raises:
         ValueError: a number is NaN or infinite.

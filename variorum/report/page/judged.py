@@ -1,4 +1,4 @@
-"""What curation measured and said of a page's pictures, from the tables of a ledger alone."""
+"""Measurements and verdicts on a page's pictures, from the tables of a ledger alone."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MOST = 300
 CLASSES = ("proposed", "predicted")
 """Detectors' columns with the index of a class, -1 for none."""
 FIRST = ("score", "flag", "proposed", "weight")
-"""Columns with a meaning to others, which come first; a score or a flag is shown even if it is the same for all."""
+"""Columns with a known meaning, which come first; a score or a flag is shown even if it is the same for all."""
 KNOWN = ("width", "height")
-"""Columns that repeat what the edition's own say."""
+"""Columns that repeat the edition's own."""
 SILENT = ("keep", "note", "weight")
-"""Actions that don't make a picture one that something was said of."""
+"""Actions that don't make a picture notable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Said:
     Attributes:
         every: table of all of them.
         settled: table with one for each picture.
-        waiting: whether they wait to be carried out: the edition isn't the release made with them.
+        waiting: whether they aren't applied yet: the edition isn't the release made with them.
     """
 
     every: Any
@@ -62,7 +62,7 @@ class Said:
         return found
 
     def one_each(self, ids: Sequence[str]) -> list[Mapping[str, Any] | None]:
-        """The settled verdict on each picture; None where nothing was said."""
+        """The final verdict on each picture; None where there is none."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -81,7 +81,7 @@ def read_said(ledger: Ledger, store: Store, *, waiting: bool) -> Said:
 def detector_columns(
     ledger: Ledger, ids: Sequence[str], classes: Sequence[str], store: Store
 ) -> tuple[list[dict[str, Json]], bool]:
-    """What the detectors of a ledger gave for each of these pictures, vectors and raw bytes excepted.
+    """The columns of a ledger's detectors for each of these pictures, except vectors and raw bytes.
 
     Args:
         ledger: names their tables.

@@ -18,9 +18,9 @@ from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest, Shard
 
 MOST = 10_000
-"""Pictures on a page, unless another number is asked for."""
+"""Default number of pictures on a page."""
 LIMIT = 100_000
-"""Pictures that a page can have at all: browsers hold no larger file well."""
+"""Maximum number of pictures on a page: browsers don't cope with larger files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Parts:
     """What `html.write_page` gets, before any picture is read.
 
     Attributes:
-        facts: about the whole.
+        facts: about the edition as a whole.
         table: columns, one value for each row.
         entries: where each row's pictures lie, and what its record has besides theirs.
         pictures: number of pictures that are shown.
@@ -62,8 +62,6 @@ class Where:
 
     def __init__(self, manifest: Manifest, store: Store, *, lenient: bool = False) -> None:
         self.manifest, self.store, self.lenient = manifest, store, lenient
-        self.missing = 0
-        """Pictures of missing shards that were asked for."""
         self._paths: dict[str, Path | None] = {}
 
     def place(self, row: Mapping[str, Any]) -> Place | None:
@@ -75,7 +73,6 @@ class Where:
         if row["shard"] < 0:
             return None
         path = self._path(self.manifest.shards[row["group"]][row["shard"]])
-        self.missing += path is None
         return None if path is None else Place(path, row["start"], row["id"], row["sha256"])
 
     def _path(self, shard: Shard) -> Path | None:

@@ -1,4 +1,4 @@
-"""Thumbnails and records of a page's rows, read in order with a few chunks being worked on ahead."""
+"""Thumbnails and records of a page's rows, read in order with a few chunks prepared ahead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHUNK = 100
 """Rows that are handed over at a time."""
 WORKERS = 4
 ODD = re.compile(rf"{UNSEEN.pattern}|\\u00[01]|\\ud[89a-f]")
-"""What a record's JSON has if one of its texts could mislead."""
+"""Found in a record's JSON if one of its texts has characters that could mislead."""
 PICTURE = "picture"
 """Key of a record under which it says why there is no thumbnail."""
 

@@ -1,4 +1,4 @@
-"""Plots of a page as JSON: the funnel of an edition, and what its evaluations say to draw."""
+"""Plots of a page as JSON: the funnel of an edition, and the plots of its evaluations."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def as_json(plot: Plot) -> dict[str, Json] | None:
         TypeError, ValueError, AttributeError: its values aren't numbers.
     """
     if not isinstance(plot, IntervalPlot | ReliabilityPlot):
-        raise TypeError(f"{type(plot).__name__} is no plot")
+        raise TypeError(f"{type(plot).__name__} isn't a plot")
     title = seen(plot.title)
     if isinstance(plot, IntervalPlot):
         rows: list[Json] = [seen(row) for row in plot.rows[:ROWS]]

@@ -14,7 +14,7 @@ LONGEST = 300
 
 
 def texts(name: str, values: Iterable[str | None]) -> dict[str, Json]:
-    """A column of texts, each with what can't be seen made visible; None and `""` are no text."""
+    """A column of texts, with invisible characters made visible; None and `""` mean no text."""
     codes, index = list[Json](), dict[str, int]()
     known = dict[str | None, int]({None: -1, "": -1})
     for value in values:
@@ -66,7 +66,7 @@ def says_nothing(one: dict[str, Json]) -> bool:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names as they can be seen, each a different one."""
+    """The names with invisible characters made visible, all different."""
     found = dict[str, None]()
     for name in map(seen, names):
         new, number = name, 2

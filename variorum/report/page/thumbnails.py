@@ -8,7 +8,7 @@ from typing import Any
 from variorum.pixels import TURNS, decode, open_header, orientation, upright_size_of
 
 SIDES = ((300, 320), (1_500, 224), (10_000, 128), (30_000, 96))
-"""Up to so many pictures, the longer side in pixels: a page takes some fifty megabytes at most."""
+"""(number of pictures, longer side in pixels up to that number): a page takes some fifty megabytes at most."""
 SMALLEST = 64
 """The longer side with still more pictures."""
 QUALITY = 80
@@ -21,12 +21,12 @@ LARGE = 1 << 16
 
 
 def thumbnail_side(pictures: int) -> int:
-    """The longer side of thumbnails on a page with so many pictures, in pixels."""
+    """The longer side of thumbnails on a page with this many pictures, in pixels."""
     return next((side for most, side in SIDES if pictures <= most), SMALLEST)
 
 
 def thumbnail(data: bytes, side: int) -> bytes:
-    """A picture as WebP, its longer side `side` pixels or what it has if that is less.
+    """A picture as WebP, its longer side reduced to `side` pixels if it has more.
 
     Args:
         data: the encoded picture.

@@ -58,7 +58,7 @@ def write_view(
 ) -> Written:
     """Write the page of an edition, or of the differences to another one.
 
-    Pictures are read in order, a few at a time, and the file is written as they come. It has its name only when it is
+    Pictures are read in order, a few at a time, and the file is written as they come. It gets its name only when it is
     complete. Nothing else of the edition changes.
 
     Args:

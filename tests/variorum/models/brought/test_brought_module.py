@@ -105,11 +105,11 @@ def test_what_is_wrong_in_a_file_is_named_with_its_line(file, pictures, tmp_path
         find(f"module:{file}:breaks")
     with pytest.raises(ModelFailed, match=rf"raised ValueError: too dark on a batch of 7 pictures \({file}:30\)"):
         find(f"module:{file}:raises")(pictures)
-    with pytest.raises(ModelUnavailable, match="nothing gave NoneType; it must return something that is called with"):
+    with pytest.raises(ModelUnavailable, match="nothing gave NoneType; it must return a function from pictures"):
         find(f"module:{file}:nothing")
     with pytest.raises(ModelUnavailable, match="number gave int"):
         find(f"module:{file}:number")
-    with pytest.raises(RecipeError, match=r"has no 'lode'; what can be called there: Bright, load, classify, ready"):
+    with pytest.raises(RecipeError, match=r"has no 'lode'; it has: Bright, load, classify, ready"):
         find(f"module:{file}:lode")
     for name in (f"module:{file}", f"module:{file}:", "module:load", f"module:{file}:a.b"):
         with pytest.raises(RecipeError, match=r"give a Python file and a name in it: module:my_model\.py:load"):

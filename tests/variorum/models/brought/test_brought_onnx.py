@@ -46,7 +46,7 @@ def test_without_facts_the_usual_preparation_is_assumed_and_said(tmp_path, pictu
     assert (model.classes, model.outputs) == ((), WIDTH)
     assert model.preprocessing == (
         "Shorter side to 37 px (bilinear), centre 32 × 32 px, values (x / 255 - mean) / std, mean 0.485 0.456 0.406, "
-        "std 0.229 0.224 0.225 (assumed: the usual for ImageNet, as the model says nothing)."
+        "std 0.229 0.224 0.225 (assumed: the usual for ImageNet, as the model has none)."
     )
 
 

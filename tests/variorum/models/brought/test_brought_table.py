@@ -21,11 +21,11 @@ from variorum.stages.evaluate import read_figures
     [
         (
             "tim:resnet50",
-            r"no way to bring a model is named 'tim'; there are: timm:, torchvision:, hf:, onnx:, module:; did you "
+            r"unknown prefix 'tim'; there are: timm:, torchvision:, hf:, onnx:, module:; did you "
             r"mean timm:, as in timm:resnet50\.a1_in1k\?",
         ),
         ("resnet50", "'resnet50' has no prefix; there are: timm:"),
-        ("https://example.org/a.onnx", "no way to bring a model is named 'https'"),
+        ("https://example.org/a.onnx", "unknown prefix 'https'"),
         ("timm:", r"something is missing after timm:, as in timm:resnet50\.a1_in1k"),
         ("timm:a\nb", r"no model can be named 'timm:a\\nb'"),
         ("onnx:~nobody-here/a.onnx", "model 'onnx:~nobody-here/a.onnx': "),
@@ -52,7 +52,7 @@ def test_a_table_takes_a_brought_name_wherever_it_takes_an_alias(tmp_path, pictu
     with pytest.raises(ModelUnavailable, match="doesn't exist") as raised:
         table.check([missing, name, f"onnx:{tmp_path / 'c.onnx'}"])
     assert len(str(raised.value).splitlines()) == 2
-    with pytest.raises(RecipeError, match="no way to bring a model is named 'onx'"):
+    with pytest.raises(RecipeError, match="unknown prefix 'onx'"):
         table.check(["onx:a"])
 
 
@@ -196,7 +196,7 @@ def test_a_model_that_fails_in_a_run_is_named(asked, tmp_path, caplog):
     recipe, file, _ = asked
     file.write_text(file.read_text().replace("for image in images]", "for image in images[1:]]"))
     with pytest.raises(
-        ModelFailed, match=r"classify' gave a list of 23 of rows of 3 for 24 pictures; expected are scores \[24, 3\]"
+        ModelFailed, match=r"classify' gave a list of 23 of rows of 3 for 24 pictures; it must give scores \[24, 3\]"
     ):
         run(Job(Recipe.parse(recipe), str(tmp_path / "store")))
 

@@ -103,11 +103,11 @@ def test_wrong_folders_and_names_are_named(timm_folder, tmp_path, hub):
         find("timm:resnet5")
     with pytest.raises(RecipeError, match=r"no weights 'a9' for resnet10t; there are: c3_in1k"):
         find("timm:resnet10t.a9")
-    with pytest.raises(RecipeError, match="has no classes: it gives features; take weights that classify"):
+    with pytest.raises(RecipeError, match="has no classes: it returns features; take weights of a classifier"):
         find("timm:vit_small_patch14_dinov2.lvd142m")
     with pytest.raises(ModelUnavailable, match="the path of its folder is missing"):
         find("timm:local-dir:")
-    with pytest.raises(RecipeError, match="after timm: goes a name of timm, hf-hub:owner/name or local-dir:FOLDER"):
+    with pytest.raises(RecipeError, match="after timm: give a name of timm, hf-hub:owner/name or local-dir:FOLDER"):
         find("timm:file:x")
     with pytest.raises(ModelUnavailable, match=r"missing doesn't exist; a path is relative to the current folder"):
         find(f"timm:local-dir:{tmp_path / 'missing'}")

@@ -1,7 +1,7 @@
 /* The view as the part of the address after #, so that it can be shared as a link.
  *
- * The address is anybody's text. Only names of columns, values and pictures that the page has are taken from it, and
- * numbers that are finite; everything else is passed over. */
+ * The address is untrusted text. Only names of columns, values and pictures that the page has are taken from it, and
+ * numbers that are finite; everything else is ignored. */
 {
   const LONGEST = 20000;
   const CORNERS = 100;

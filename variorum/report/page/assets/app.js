@@ -1,4 +1,4 @@
-/* The page: puts the parts together, and holds what is shown, the keys and the address. */
+/* The page: connects its parts, and keeps the state of the view, the keys and the address. */
 {
   const {
     element,
@@ -114,7 +114,7 @@
     if (!data.rows) {
       const [title, hint] = data.diff
         ? ["No changes", "Both editions hold the same pictures with the same labels."]
-        : ["No pictures yet", "This edition has no pictures to look at. Once some are made, they stand here."];
+        : ["No pictures yet", "This edition has no pictures to look at. Once some are made, they appear here."];
       empty.replaceChildren(element("h2", { text: title }), element("p", { class: "muted", text: hint }));
     } else {
       const clear = element("button", {
@@ -128,7 +128,7 @@
 
   const refresh = once(() => (show(), filters.update()));
   view.listeners.add(() => {
-    grid.active = -1; // another order or selection begins at its beginning
+    grid.active = -1; // another order or selection starts at its first picture
     grid.scroller.scrollTop = 0;
     refresh();
     remember();
@@ -191,7 +191,7 @@
     addEventListener("hashchange", follow);
   }
 
-  /** Show what the address says. */
+  /** Show the view that the address describes. */
   function follow() {
     const blur = page.blur;
     Object.assign(page, address.read(location.hash, view), { blur });

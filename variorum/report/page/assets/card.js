@@ -1,7 +1,7 @@
 /* A card of the grid: a picture, or two on a page of a difference, with its class, variant and state. */
 {
   const { element } = Variorum;
-  // Words and signs, so that no state is told by its colour alone.
+  // Words and signs, so that states don't differ by colour alone.
   const WARN = {
     quarantined: "⚠ quarantined",
     dropped: "✕ dropped",
@@ -84,7 +84,7 @@
     return [data.text("variant", row), differs ? data.text("class", row) : ""];
   }
 
-  /** What stands in the place of a picture that there is none of. */
+  /** The text in place of a missing picture. */
   function absence(data, row) {
     if (data.diff) return { added: "not there before", dropped: "dropped" }[data.raw("change", row)] ?? "no picture";
     const reason = data.text("reason", row);

@@ -1,4 +1,4 @@
-/* What all plots have in common: a frame that draws itself anew for its width, axes, markers, a table to read. */
+/* What all plots have in common: a frame that redraws itself for its width, axes, markers, a table to read. */
 {
   const { element, drawn, figure, seen, once } = Variorum;
   // Okabe and Ito's colours, without black and yellow, which vanish on dark or light paper (Color Universal Design, 2008).

@@ -135,7 +135,7 @@
       return (variant ? variant.codes[a] - variant.codes[b] : 0) || a - b;
     }
 
-    /** What a picture is, in a line, for those who don't see it. */
+    /** What a picture is, in a line, as alternative text. */
     about(row) {
       const names = this.diff ? ["change", "class", "variant", "why"] : ["class", "variant", "status", "action"];
       const said = names.map((name) => this.text(name, row)).filter(Boolean);
@@ -143,7 +143,7 @@
     }
   }
 
-  /** The limit of a column of gates, as people write it; empty without one. */
+  /** The limit of a column of gates, for display; empty without one. */
   function limitOf(data, name) {
     const { limits } = data.facts;
     return limits && Object.hasOwn(limits, name)

@@ -135,7 +135,7 @@
         bottom = Math.min(bottom, this.ys[row]);
         top = Math.max(top, this.ys[row]);
       }
-      const unit = Math.min((width - 2 * MARGIN) / (right - left || 1), (height - 2 * MARGIN) / (top - bottom || 1)); // the same for both: distances mean something
+      const unit = Math.min((width - 2 * MARGIN) / (right - left || 1), (height - 2 * MARGIN) / (top - bottom || 1)); // the same scale on both axes, so that distances compare
       const [midX, midY] = [(left + right) / 2, (bottom + top) / 2];
       this.toX = (value) => width / 2 + (value - midX) * unit;
       this.toY = (value) => height / 2 - (value - midY) * unit;

@@ -32,7 +32,7 @@
     return Math.min(width * 0.45, 12 + Math.max(40, ...names.map((name) => wide(seen(String(name), 200)))));
   }
 
-  /** Pictures by stage, and below them the reasons for which some were dropped, relabelled or asked about. */
+  /** Pictures by stage, and below them the reasons for which some were dropped, relabelled or sent to review. */
   function funnel({ title, stages, reasons }) {
     const bars = stages.map(([name, number]) => [name, number, "stage"]);
     for (const [action, by, reason, number] of reasons) bars.push([`${action}: ${reason} (${by})`, number, "reason"]);

@@ -178,7 +178,7 @@
       return range;
     }
 
-    /** Show what the view says. */
+    /** Show the filters of the view. */
     update() {
       for (const name of this.view.ranges.keys())
         if (!this.ranges.has(name) && this.data.columns.get(name).extent) this.#add(name);

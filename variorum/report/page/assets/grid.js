@@ -1,7 +1,7 @@
-/* The grid of pictures. Only the lines in sight are in the document, however many pictures there are.
+/* The grid of pictures. Only the visible lines are in the document, however many pictures there are.
  *
  * A line is a row of cards, or, with originals beside edits, a photograph: the original, which stays in sight, and its
- * edits, which scroll sideways. Elements of lines and cards that leave the sight are used again for those that come. */
+ * edits, which scroll sideways. Elements of lines and cards that scroll out of view are reused for new ones. */
 {
   const { element, figure, Card } = Variorum;
   const WIDTHS = [104, 152, 240]; // of cards by size, at least
@@ -195,7 +195,7 @@
       return line;
     }
 
-    /** What stands above a photograph's line. */
+    /** The heading above a photograph's line. */
     #name(line) {
       const rows = this.sequence.subarray(this.starts[line.number], this.starts[line.number + 1]);
       const { data } = this;

@@ -1,9 +1,9 @@
-/* What stands around the pictures: the head with what the facts say, the list of keys, light and dark. */
+/* What surrounds the pictures: the head with the facts, the list of keys, light and dark. */
 {
   const { element, seen, figure, copy } = Variorum;
   const at = (id) => document.getElementById(id);
 
-  /** The head of the page: everything that facts say. */
+  /** The head of the page, made of the facts. */
   function showHead(data) {
     const { facts } = data;
     const title = data.diff ? `${facts.title} → ${facts.other?.title ?? ""}` : facts.title;
@@ -101,7 +101,7 @@
     at("help-button").addEventListener("click", () => at("help").showModal());
   }
 
-  /** The button between light and dark, which begins as the system says. `changed` is called for what isn't styled. */
+  /** The button for light and dark, which starts with the system's choice. `changed` is called for what isn't styled. */
   function themeButton(changed) {
     const dark = () =>
       (document.documentElement.dataset.theme ??

@@ -4,7 +4,7 @@
   const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed"];
   const CHANGE = ["change", "why", "before", "after"];
 
-  /** The panel in a dialog. `sequence()` gives the rows that arrows go through; `moved(row)` is told, with -1 at the end. */
+  /** The panel in a dialog. `sequence()` gives the rows that arrows go through; `moved(row)` is called, with -1 at the end. */
   class RecordPanel {
     constructor(dialog, { data, thumbnails, records, sequence, moved }) {
       Object.assign(this, { dialog, data, thumbnails, records, sequence, moved, row: -1 });
@@ -181,7 +181,7 @@
             typeof passed === "boolean" ? passed : null,
           ]);
       } catch {
-        // no record, or one of another kind: the table says what it knows
+        // no record, or one of another kind: use the table's values
       }
       const columns = this.data.numbers.filter(
         (one) => one.name.startsWith("gate.") && !Number.isNaN(one.numbers[row]),

@@ -11,7 +11,7 @@
     return found;
   }
 
-  /** A map that forgets what was used least recently. */
+  /** A map that drops the least recently used entry. */
   class Recent {
     constructor(most) {
       Object.assign(this, { most, kept: new Map() });

@@ -1,10 +1,10 @@
-/* Values of JSON for reading, and whether a number keeps its limit. */
+/* JSON values for reading, and whether a number passes its limit. */
 {
   const { element, seen, figure } = Variorum;
   const LONG = 60; // entries of a list or object that are shown at once
   const DEEP = 2; // levels that are open at first
 
-  /** Whether a value keeps a limit such as `>= 0.5`; null if the limit says something else. */
+  /** Whether a value passes a limit such as `>= 0.5`; null if the limit has another form. */
   function keeps(value, limit) {
     const found = /^\s*(>=|<=|>|<|≥|≤)\s*(-?[\d.]+(?:e[-+]?\d+)?)\s*$/i.exec(limit ?? "");
     if (!found || !Number.isFinite(value)) return null;

@@ -1,6 +1,6 @@
-/* What is looked at: filters and an order, and the rows that result. Knows no elements. */
+/* The view: filters and an order, and the rows that result. It doesn't touch the document. */
 {
-  /** Filters and an order on a table. `order` holds the rows that pass, sorted; `listeners` are told of every change. */
+  /** Filters and an order on a table. `order` holds the rows that pass, sorted; `listeners` are called after every change. */
   class View {
     constructor(data) {
       this.data = data;
@@ -111,7 +111,7 @@
     }
   }
 
-  /** Order of two numbers; those that don't exist come last either way. */
+  /** Order of two numbers; missing ones come last either way. */
   function compare(a, b, sign) {
     const [none, other] = [Number.isNaN(a), Number.isNaN(b)];
     if (none || other) return none - other;
