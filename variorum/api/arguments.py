@@ -25,7 +25,7 @@ def whole_number(what: str, value: object, lowest: int, highest: int | None, err
     except TypeError:
         found = None
     if found is None or found < lowest or (highest is not None and found > highest):
-        span = f"from {lowest} on" if highest is None else f"from {lowest} to {highest}"
+        span = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise error(f"{what}: must be a whole number {span}, not {cut(repr(value))}")
     return found
 

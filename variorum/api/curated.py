@@ -32,7 +32,7 @@ SILENT = ("audit", "keep", "note")
 """Actions that are no findings: the picture was drawn at random, or is as it should be."""
 DONE = {
     "relabel": "got another label",
-    "review": "worth asking people about",
+    "review": "to be reviewed",
     "drop": "dropped",
     "weight": "count less in training",
     "unasked": "doubtful, but beyond the budget",

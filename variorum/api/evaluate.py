@@ -7,20 +7,20 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from variorum.api.arguments import share, whole_number
-from variorum.api.asked import Asked, asked_models, read_classes
 from variorum.api.edition import Edition, opened
 from variorum.api.leaderboard import board_of
+from variorum.api.model_choice import ModelChoice, chosen_models, read_classes
 from variorum.api.progress import shown
 from variorum.api.results import Results
 from variorum.edition.editions import write_beside
 from variorum.edition.store import Store
 from variorum.evaluation.accuracy_drop import outputs_of
-from variorum.evaluation.results.asking import (
-    Asking,
+from variorum.evaluation.results.evaluator import (
+    Evaluator,
     job_on,
     known_models,
-    passing_store,
     store_for_tables,
+    temporary_store,
 )
 from variorum.evaluation.results.figures import Given, figures
 from variorum.evaluation.results.pictures import Pictures, pictures_of
@@ -107,21 +107,23 @@ def evaluate(
             f"with Results.save(FOLDER) (on the command line: --to FOLDER)"
         )
     pictures = _pictures(manifest, where)
-    asked = asked_models(
+    chosen = chosen_models(
         model, classes=read_classes(classes), name=name, revision=revision, preprocessing=preprocessing
     )
-    models = known_models(profile, asked.brought)
+    models = known_models(profile, chosen.brought)
     answers: dict[str, pa.Table] = {}
-    with shown(progress) as receiver, passing_store() as passing:
-        job = job_on(manifest, where, asked.names, tables, models, confidence=confidence)
-        once = job_on(manifest, where, asked.names, passing, models, confidence=confidence)
-        kept = [one for one in asked.names if one not in asked.passing]
-        groups = [Asking(own, manifest, where, names) for own, names in ((job, kept), (once, asked.passing)) if names]
+    with shown(progress) as receiver, temporary_store() as temporary:
+        job = job_on(manifest, where, chosen.names, tables, models, confidence=confidence)
+        once = job_on(manifest, where, chosen.names, temporary, models, confidence=confidence)
+        kept = [one for one in chosen.names if one not in chosen.uncached]
+        groups = [
+            Evaluator(own, manifest, where, names) for own, names in ((job, kept), (once, chosen.uncached)) if names
+        ]
         _check(job, manifest, pictures, [one for group in groups for one in group.new()])
         for group in groups:
             answers |= group.ask(Threads(workers, stops=(Exception,)), receiver)
-    facts = {one: _facts(job, answers[one], one, asked) for one in asked.names}
-    results = _results(job, manifest, pictures, {one: answers[one] for one in asked.names}, facts)
+    facts = {one: _facts(job, answers[one], one, chosen) for one in chosen.names}
+    results = _results(job, manifest, pictures, {one: answers[one] for one in chosen.names}, facts)
     if save:
         for result in results.files.values():
             write_result(result, manifest, tables)
@@ -170,11 +172,11 @@ def classifies(model: Any) -> bool:
         return False
 
 
-def _facts(job: Job, table: pa.Table, name: str, asked: Asked) -> ModelFacts:
+def _facts(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:
     """What result files state about a model."""
     pin = job.ctx.models.pin(name)
-    label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in asked.brought else name
-    own = asked.revisions.get(name)
+    label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in chosen.brought else name
+    own = chosen.revisions.get(name)
     return ModelFacts(
         name=label.removeprefix("function:"),
         revision=pin if own is None else own,

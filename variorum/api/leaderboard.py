@@ -14,7 +14,7 @@ from variorum.api.results import notebook, text
 from variorum.edition.editions import folder_of, write_beside
 from variorum.edition.store import Store
 from variorum.evaluation.accuracy_drop import AccuracyDrop
-from variorum.evaluation.results.asking import seed_of
+from variorum.evaluation.results.evaluator import seed_of
 from variorum.evaluation.results.pictures import pictures_of
 from variorum.evaluation.results.ranking import edition_name, leaderboard_of
 from variorum.report.leaderboard import leaderboard_page
@@ -37,7 +37,7 @@ COLUMNS = (
 """Of a leaderboard's table."""
 
 
-class Standing:
+class Ranking:
     """A leaderboard in Python. In a notebook it shows itself as a table.
 
     Attributes:
@@ -118,7 +118,7 @@ def leaderboard(
     *,
     confidence: float = CONFIDENCE,
     store: Store | str | PathLike[str] = "store",
-) -> Standing:
+) -> Ranking:
     """Compare the results of an edition: those beside its manifest, and others.
 
     All figures are recomputed from the answers. Files that can't be read, are of another edition, or state figures that
@@ -140,7 +140,7 @@ def leaderboard(
     paths = result_files([path_of("files", one) for one in listed])
     contents = results_beside(found.manifest, found.store)
     contents |= {str(path): content_of(path) for path in paths}
-    return Standing(board_of(found.manifest, found.store, contents, confidence))
+    return Ranking(board_of(found.manifest, found.store, contents, confidence))
 
 
 def board_of(
@@ -161,7 +161,7 @@ def method_of(manifest: Manifest, confidence: float = CONFIDENCE) -> Method:
     )
 
 
-def write_leaderboard(standing: Standing, manifest: Manifest, store: Store) -> str:
+def write_leaderboard(standing: Ranking, manifest: Manifest, store: Store) -> str:
     """Write page, JSON and Markdown beside the manifest; returns the page's path."""
     for ending, data in standing.files().items():
         write_beside(manifest, f"leaderboard{ending}", data, store)

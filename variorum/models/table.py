@@ -12,9 +12,9 @@ from typing import Any
 
 from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
-from variorum.models.brought.bringing import Bringing
 from variorum.models.brought.model import BroughtModel
-from variorum.models.brought.names import WAYS
+from variorum.models.brought.names import PREFIXES
+from variorum.models.brought.table import BroughtModels
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status
@@ -47,9 +47,9 @@ class ModelTable:
         self._table = read_table(profile)
         self._pins: dict[str, str] = {}
         self._keys: dict[str, tuple[str, str, Path]] = {}
-        self._brought = Bringing()
+        self._brought = BroughtModels()
 
-    def bringing(self, models: Mapping[str, BroughtModel]) -> ModelTable:
+    def with_models(self, models: Mapping[str, BroughtModel]) -> ModelTable:
         """A table that also knows these models, such as functions, by these names; this one doesn't change.
 
         Raises:
@@ -60,7 +60,7 @@ class ModelTable:
         if wrong := [name for name in models if not name.strip() or not name.isprintable()]:
             raise RecipeError(f"the name of a model must be a line of text, not {wrong[0]!r}")
         other = copy.copy(self)
-        other._brought = Bringing({**self._brought.given, **models})
+        other._brought = BroughtModels({**self._brought.given, **models})
         return other
 
     def aliases(self) -> list[str]:
@@ -77,7 +77,7 @@ class ModelTable:
             other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
             raise RecipeError(
                 f"no model alias {alias!r} in profile {self.profile}{other}; there are: {', '.join(self.aliases())}; a "
-                f"model that you bring has a prefix: {', '.join(f'{way}:' for way in WAYS)}"
+                f"model that you bring has a prefix: {', '.join(f'{way}:' for way in PREFIXES)}"
             )
         return self._table[alias][0]
 

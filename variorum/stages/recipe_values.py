@@ -38,7 +38,7 @@ def recipe_of(given: object, settings: Mapping[str, Any] | None = None, limit: i
     """
     settings, limit = dict(settings or {}), _plain("limit", limit)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise RecipeError(f"limit: must be a whole number of samples from 1 on, not {cut(repr(limit))}")
+        raise RecipeError(f"limit: must be a whole number of at least 1, not {cut(repr(limit))}")
     if isinstance(given, Recipe) and not settings and limit is None:
         return given
     data, name = _fields(given)

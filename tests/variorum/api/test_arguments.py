@@ -74,7 +74,7 @@ def test_a_path_from_here(tmp_path, monkeypatch):
         (lambda: va.view("mine", to=f"{'a' * 300}.html", progress=False), "File name too long"),
         (lambda: va.verify("mine", digest=3), "digest: give it as text"),
         (lambda: va.components(["curate"]), r"no part \['curate'\]"),
-        (lambda: va.open("mine").show(2.0), "rows: must be a whole number from 1 on"),
+        (lambda: va.open("mine").show(2.0), "rows: must be a whole number of at least 1"),
         (lambda: va.open("mine").show(1).save(None), "path: give a path"),
         (lambda: va.open("mine").table(3), "columns: give a list of names, not int"),
         (lambda: va.open("mine").table(ledger=None), "ledger: must be a whole number"),

@@ -352,7 +352,7 @@ def test_the_contact_sheet_can_be_seen_and_saved(own, here):
     assert "contact sheet of mine@1.0.0-r1" in repr(sheet)
     assert "can't be written" in said(lambda: sheet.save("nowhere/sheet.png"))
     assert "unknown picture format" in said(lambda: sheet.save("sheet.xyz"))
-    assert "rows: must be a whole number from 1 on" in said(lambda: own.show(rows=0))
+    assert "rows: must be a whole number of at least 1" in said(lambda: own.show(rows=0))
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -6,6 +6,6 @@ alias, so recipes and evaluations can name one.
 
 from variorum.models.brought.function import from_function
 from variorum.models.brought.model import BroughtModel
-from variorum.models.brought.names import WAYS, find, is_brought
+from variorum.models.brought.names import PREFIXES, find, is_brought
 
-__all__ = ["WAYS", "BroughtModel", "find", "from_function", "is_brought"]
+__all__ = ["PREFIXES", "BroughtModel", "find", "from_function", "is_brought"]

@@ -14,7 +14,7 @@ from variorum.models.weights import untouched
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.lookup import cut
 
-WAYS: Mapping[str, str] = {
+PREFIXES: Mapping[str, str] = {
     "timm": "timm:resnet50.a1_in1k, timm:hf-hub:owner/name, timm:local-dir:FOLDER",
     "torchvision": "torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V2, torchvision:resnet18@FILE",
     "hf": "hf:owner/name, hf:owner/name@COMMIT, hf:FOLDER",
@@ -43,7 +43,7 @@ def look_up(name: str, *, fetch: bool = True) -> Found:
     way, colon, rest = name.partition(":")
     if not name.isprintable() or len(name) > 2000:
         raise RecipeError(f"no model can be named {cut(repr(name))}")
-    if not colon or way not in WAYS or not rest:
+    if not colon or way not in PREFIXES or not rest:
         raise RecipeError(_unknown(name, way, bool(colon)))
     return _way(way).find(name, rest, fetch=fetch)  # type: ignore[no-any-return]
 
@@ -78,9 +78,9 @@ def _way(prefix: str) -> ModuleType | Any:
 
 
 def _unknown(name: str, way: str, colon: bool) -> str:
-    near = difflib.get_close_matches(way.lower(), WAYS, 1)
-    if colon and way in WAYS:
-        return f"model {name!r}: something is missing after {way}:, as in {WAYS[way]}"
-    hint = f"; did you mean {near[0]}:, as in {WAYS[near[0]].partition(',')[0]}?" if near else ""
+    near = difflib.get_close_matches(way.lower(), PREFIXES, 1)
+    if colon and way in PREFIXES:
+        return f"model {name!r}: something is missing after {way}:, as in {PREFIXES[way]}"
+    hint = f"; did you mean {near[0]}:, as in {PREFIXES[near[0]].partition(',')[0]}?" if near else ""
     what = f"unknown prefix {cut(way)!r}" if colon else f"{cut(name)!r} has no prefix"
-    return f"{what}; there are: {', '.join(f'{one}:' for one in WAYS)}{hint}"
+    return f"{what}; there are: {', '.join(f'{one}:' for one in PREFIXES)}{hint}"

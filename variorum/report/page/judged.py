@@ -11,7 +11,7 @@ from variorum.arrays import scalar_columns
 from variorum.edition.store import Store
 from variorum.edition.tables import KEYS, joined, read_keyed
 from variorum.edition.verdicts import VERDICT, read_verdicts, settle
-from variorum.report.page.table import column, says_nothing, texts
+from variorum.report.page.table import column, texts, uninformative
 from variorum.schemas.canonical import Json
 from variorum.schemas.manifest import Ledger, ShardInfo
 
@@ -111,7 +111,7 @@ def detector_columns(
                 one: dict[str, Json] | None = texts(name, _names(values, classes))
             else:
                 one = column(name, values)
-            if one is None or says_nothing(one) or (short not in FIRST and _is_constant(table[name])):
+            if one is None or uninformative(one) or (short not in FIRST and _is_constant(table[name])):
                 continue
             found.append(one)
     return found[:MOST], len(found) <= MOST

@@ -56,7 +56,7 @@ def column(name: str, values: Any) -> dict[str, Json] | None:
     return None
 
 
-def says_nothing(one: dict[str, Json]) -> bool:
+def uninformative(one: dict[str, Json]) -> bool:
     """Whether a column has no value at all, or, as a text, the same one for each row."""
     codes: Any = one.get("codes")
     if codes is None:

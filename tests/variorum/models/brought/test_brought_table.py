@@ -87,7 +87,7 @@ def constant(images):
 def test_a_table_brings_functions_without_touching_another_one(pictures):
     table = ModelTable("embedded")
     model = from_function(constant, name="mine", revision="1")
-    more = table.bringing({"mine": model}).bringing({"other": from_function(constant)})
+    more = table.with_models({"mine": model}).with_models({"other": from_function(constant)})
     assert more.get("mine") is model
     assert more.get("mine")(pictures).shape == (7, 1000)
     assert more.pin("mine").startswith("function:mine@1+brought.")
@@ -96,14 +96,14 @@ def test_a_table_brings_functions_without_touching_another_one(pictures):
     with pytest.raises(RecipeError, match="no model alias 'mine'"):
         table.get("mine")
     with pytest.raises(RecipeError, match="'classifier' is an alias of profile embedded; give your model another name"):
-        table.bringing({"classifier": model})
+        table.with_models({"classifier": model})
     with pytest.raises(RecipeError, match="must be a line of text"):
-        table.bringing({" ": model})
+        table.with_models({" ": model})
 
 
 def test_a_function_without_a_revision_never_has_the_pin_of_another():
     models = [from_function(constant) for _ in range(3)]
-    pins = [ModelTable("embedded").bringing({"mine": model}).pin("mine") for model in [*models, models[0]]]
+    pins = [ModelTable("embedded").with_models({"mine": model}).pin("mine") for model in [*models, models[0]]]
     assert len(set(pins)) == 3
     assert pins[3] == pins[0]
 
@@ -118,7 +118,7 @@ def test_weights_that_filtered_may_not_judge_under_another_name(tmp_path):
     refuse_filters({name: table.pin(name)}, [table.pin("classifier_gate")])
     gate = from_function(constant, name="gate", revision=f"sha256:{table.entry('classifier_gate').wheel.sha256}")
     with pytest.raises(RecipeError, match="'gate' is efficientnet-lite0@sha256"):
-        refuse_filters({"gate": table.bringing({"gate": gate}).pin("gate")}, [table.pin("classifier_gate")])
+        refuse_filters({"gate": table.with_models({"gate": gate}).pin("gate")}, [table.pin("classifier_gate")])
 
 
 def test_a_judge_of_this_project_says_the_same_of_itself(pictures):

@@ -18,7 +18,7 @@ _LOADED: dict[tuple[str, str], BroughtModel] = {}
 _LOCK = threading.RLock()
 
 
-class Bringing:
+class BroughtModels:
     """What a table knows of brought models.
 
     Args:

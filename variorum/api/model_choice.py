@@ -24,30 +24,30 @@ LONGEST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ModelChoice:
     """The models of a call.
 
     Attributes:
         names: of all of them, in the order in which they were given.
         brought: by name, those that the table of models can't find by itself.
-        passing: names of those whose answers aren't kept, because they may differ next time.
+        uncached: names of those whose answers aren't kept, because they may differ next time.
         revisions: of the functions, as given; `""` for none.
     """
 
     names: tuple[str, ...]
     brought: Mapping[str, BroughtModel]
-    passing: tuple[str, ...]
+    uncached: tuple[str, ...]
     revisions: Mapping[str, str]
 
 
-def asked_models(
+def chosen_models(
     model: Any,
     *,
     classes: tuple[str, ...] = (),
     name: str | None = None,
     revision: str = "",
     preprocessing: str = "",
-) -> Asked:
+) -> ModelChoice:
     """The models that a call was given.
 
     Args:
@@ -85,8 +85,8 @@ def asked_models(
                 raise RecipeError(f"evaluate: alias {cut(one)!r} has classes of its own; leave classes out for it")
             brought[called] = with_classes(find(one), classes)
     revisions = {called: brought[called].revision for called, one in pairs if not isinstance(one, str)}
-    passing = tuple(called for called, own in revisions.items() if not own)
-    return Asked(tuple(names), brought, passing, revisions)
+    uncached = tuple(called for called, own in revisions.items() if not own)
+    return ModelChoice(tuple(names), brought, uncached, revisions)
 
 
 def with_classes(model: BroughtModel, classes: tuple[str, ...]) -> BroughtModel:

@@ -67,7 +67,7 @@ def seed_of(manifest: Manifest) -> int:
     return seed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 else 0
 
 
-class Asking:
+class Evaluator:
     """Runs models on every picture of an edition; a picture is decoded once for all of them.
 
     The job's store has one table per model and shard. Those that are there already aren't made again.
@@ -117,7 +117,7 @@ class Asking:
 
 
 @contextmanager
-def passing_store() -> Iterator[Store]:
+def temporary_store() -> Iterator[Store]:
     """A temporary store for answers that aren't kept: those of functions, which may differ next time."""
     with TemporaryDirectory(prefix="variorum-") as folder:
         yield Store(folder)
@@ -143,4 +143,4 @@ def place_of(store: Store) -> str:
 def known_models(profile: str, brought: Mapping[str, Any]) -> ModelTable:
     """The table of a profile, with functions and other models that only this process has."""
     table = table_of(profile)  # type: ignore[arg-type]
-    return table.bringing(brought) if brought else table
+    return table.with_models(brought) if brought else table
