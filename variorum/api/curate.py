@@ -72,6 +72,12 @@ def curate(
         RecipeError: a setting that doesn't exist, or verdicts that would leave no picture.
         ModelUnavailable: a model isn't on this machine; the message says how to get it.
         VersionDrift: the store has other pictures under the name `dataset`.
+
+    >>> import variorum as va
+    >>> steps = [{"name": "quality"}, {"name": "duplicates", "embedding": False}]
+    >>> found = va.curate("photos", curate=steps, progress=False)
+    >>> len(found), int(found.keep.sum()), found.labels()[:2]
+    (12, 12, ['astronaut', 'astronaut'])
     """
     for key in OWN:
         if key in settings:

@@ -95,6 +95,13 @@ def evaluate(
         ModelUnavailable: a model isn't on this machine, or its package isn't installed.
         ModelFailed: a model raised, or returned something else than one finite score per picture and class.
         StoreError: there is no such edition, or `save` is true and its store can't be written.
+
+    >>> import variorum as va
+    >>> def channels(images):
+    ...     return [[image[..., channel].mean() for channel in range(3)] for image in images]
+    >>> results = va.evaluate("mine@1.0.0", channels, classes=["astronaut", "chelsea", "coffee"], progress=False)
+    >>> results.figures["classifiers"]["channels"]["original_accuracy"]
+    25.0
     """
     confidence = share("evaluate: confidence", confidence, RecipeError)
     workers = whole_number("workers", workers, 1, 1000, RecipeError)

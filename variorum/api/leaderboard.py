@@ -133,6 +133,13 @@ def leaderboard(
     Raises:
         StoreError: there is no such edition.
         SourceError: there is no such file.
+
+    >>> import variorum as va
+    >>> def first(images):
+    ...     return [[1, 0, 0]] * len(images)
+    >>> _ = va.evaluate("mine@1.0.0", first, classes=["astronaut", "chelsea", "coffee"], progress=False)
+    >>> va.leaderboard("mine@1.0.0").models
+    ('first',)
     """
     confidence = share("leaderboard: confidence", confidence, SourceError)
     found = opened(edition, store)

@@ -93,6 +93,11 @@ def view(
         StoreError: no such store or edition, or the file can't be written; set `to` to write another one.
         CorruptShard: a table, a shard or a picture of the edition is damaged.
         VariorumError: `most` is out of range, or `to` doesn't end in `.html`.
+
+    >>> import variorum as va
+    >>> page = va.view("mine", progress=False)
+    >>> page.path, page.pictures
+    ('.../store/editions/mine/1.0.0-r1/view.html', 24)
     """
     from variorum.report.page.write import write_view
 

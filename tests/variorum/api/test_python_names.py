@@ -12,7 +12,7 @@ import pytest
 import variorum as va
 from variorum import pipeline, schemas
 
-EXAMPLES = ("variorum.api.edition", "variorum.api.recipes", "variorum.api.listing")
+EXAMPLES = sorted({f"variorum.{place}" for name, place in va._WHERE.items() if name != "errors"})
 
 
 def python(code: str) -> str:
@@ -68,3 +68,9 @@ def test_the_examples_of_the_documentation(module, here):
     found = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
     assert found.attempted
     assert not found.failed
+
+
+def test_every_function_has_an_example():
+    functions = [getattr(va, name) for name in va.__all__ if name not in ("Edition", "errors")]
+    assert len(functions) == 10
+    assert [one.__name__ for one in functions if ">>> " not in one.__doc__] == []
