@@ -43,6 +43,8 @@ FORMATS = (
     *(("AVIF",) if features.check("avif") else ()),
 )
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"II*\x00", b"MM\x00*")
+ROOM = 16 << 20
+"""Bytes that a decoder or compressor wants at most beside a picture's own, with some to spare."""
 MAX_CHUNKS = 100_000
 """Chunks of a file that are looked at. The largest picture, cut into the 8 KiB that encoders use, has fewer."""
 ORIENTATION = 0x0112
@@ -130,6 +132,14 @@ def upright_size_of(image: Image.Image) -> tuple[int, int]:
     return (width, height) if image.format != "TIFF" and orientation(image) in (5, 6, 7, 8) else (height, width)
 
 
+def need_memory(size: int) -> None:
+    """Raise MemoryError unless `size + ROOM` bytes can be had now.
+
+    Libraries in C don't always say that memory ran out: some crash, and some call the picture broken.
+    """
+    np.empty(size + ROOM, np.uint8)
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """A lossless PNG of RGB `[H, W, 3]` or grey `[H, W]` uint8 pixels. The same pixels always give the same bytes.
 
@@ -148,6 +158,7 @@ def encode_png(pixels: Pixels) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     colour = 0 if pixels.ndim == 2 else 2
     header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
+    need_memory(filtered.nbytes)  # libdeflate's binding crashes without
     # libdeflate's output doesn't depend on the processor; igzip is faster, but once gave other bytes for a mask
     body = bytes(deflate.zlib_compress(filtered, 1))
     return b"".join((b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header), *_chunk(b"IDAT", body), *_chunk(b"IEND", b"")))

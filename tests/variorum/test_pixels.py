@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
-from variorum.pixels import MAX_PIXELS, UndecodableImage, decode, decode_mask, encode_png, upright_size
+from variorum.pixels import MAX_PIXELS, UndecodableImage, decode, decode_mask, encode_png, need_memory, upright_size
 
 
 def saved(image: Image.Image, format: str, **options) -> bytes:
@@ -241,3 +241,9 @@ def test_masks_are_grey_and_ignore_alpha():
     palette = Image.fromarray(mask // 255).convert("P")
     palette.putpalette([0, 0, 0, 255, 255, 255])
     np.testing.assert_array_equal(decode_mask(saved(palette, "PNG", transparency=b"\xff\x00")), mask)
+
+
+def test_memory_that_is_not_there_is_said_before_a_library_crashes():
+    need_memory(1 << 20)
+    with pytest.raises(MemoryError):
+        need_memory(1 << 60)

@@ -12,7 +12,7 @@ from typing import Any
 from variorum.edition.shards import KEY, PICTURES
 from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
-from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, upright_size
+from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, need_memory, upright_size
 from variorum.schemas.annotations import STATES, Annotations, LabelState, Object, Text
 from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.errors import CorruptShard, RecipeError
@@ -392,6 +392,7 @@ def _decoded(item: Sample, data: bytes) -> Sample | Failure:
         extras = {ending: _decoded_extra(ending, value) for ending, value in item.extras.items()}
         pixels, facts = decode(data), picture_facts(data)
     except UndecodableImage as error:
+        need_memory(len(data))  # or else the picture may be as good as any
         return replace(item, photograph=photograph).failure(error.reason, str(error))
     return replace(
         item,
