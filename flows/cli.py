@@ -19,6 +19,7 @@ from variorum.flows import endings, terminal
 from variorum.flows.options import (
     AsJson,
     Asked,
+    Confidence,
     Edition,
     Force,
     Profile,
@@ -194,9 +195,7 @@ def evaluate(
     classes: Annotated[
         Path | None, typer.Option("--classes", metavar="FILE", help="Classes of the models' outputs, one per line.")
     ] = None,
-    confidence: Annotated[
-        float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals, with --model.")
-    ] = CONFIDENCE,
+    confidence: Confidence = CONFIDENCE,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="Write results here, not to the edition's folder.")
     ] = None,
@@ -368,9 +367,7 @@ def leaderboard(
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE.html", help="Write here; by default to the edition's folder.")
     ] = None,
-    confidence: Annotated[
-        float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals.")
-    ] = CONFIDENCE,
+    confidence: Confidence = CONFIDENCE,
     as_json: AsJson = False,
 ) -> None:
     """Compare models on an edition: a table here, and a page with Markdown and JSON beside it.

@@ -72,6 +72,9 @@ Workers = Annotated[
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Use plain threads; gives the same edition to the byte.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Use finished files without hashing them first.")]
 Force = Annotated[bool, typer.Option("--force", help="Allow verdicts that drop every picture.")]
+Confidence = Annotated[
+    float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals between models.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 

@@ -131,7 +131,7 @@ def make_leaderboard(
     path = ""
     if to is not None:
         path = str(found.save(to))
-    elif edition.store.can_write():
+    elif found and edition.store.can_write():
         with suppress(StoreError):
             path = write_leaderboard(found, edition.manifest, Store(edition.store.url))
     if as_json:
@@ -140,9 +140,10 @@ def make_leaderboard(
     print_board(found.board)
     for one in found.board.left_out:
         typer.secho(terminal.plain(f"left out: {one.file}: {one.why}"), fg="yellow", err=True)
-    terminal.say(
-        f"page: {path}" if path else "the store can't be written; write the page elsewhere with --to FILE.html"
-    )
+    if path:
+        terminal.say(f"page: {path}")
+    elif found:
+        terminal.say("the store can't be written; write the page elsewhere with --to FILE.html")
 
 
 def print_board(board: Leaderboard) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -15,6 +14,7 @@ from variorum.api.html import text
 from variorum.api.progress import shown
 from variorum.edition.store import Store
 from variorum.report.page.parts import LIMIT, MOST
+from variorum.report.page.write import Written, write_view
 from variorum.schemas.errors import VariorumError
 
 if TYPE_CHECKING:
@@ -24,21 +24,8 @@ HEIGHT = 720
 """Of the frame in a notebook, in pixels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page that was written. A notebook shows it as a link, and in a frame if it can reach the file.
-
-    Attributes:
-        path: the HTML file, absolute; a URL if the store is on another machine.
-        rows: that it lists, pictures that couldn't be made included.
-        pictures: that it shows.
-        size: of the file in bytes.
-    """
-
-    path: str
-    rows: int
-    pictures: int
-    size: int
+class Page(Written):
+    """A page that was written. A notebook shows it as a link, and in a frame if it can reach the file."""
 
     @property
     def url(self) -> str:
@@ -99,8 +86,6 @@ def view(
     >>> page.path, page.pictures
     ('.../store/editions/mine/1.0.0-r1/view.html', 24)
     """
-    from variorum.report.page.write import write_view
-
     first = opened(edition, store)
     second = None if other is None else opened(other, store)
     place = None if to is None else path_of("to", to)

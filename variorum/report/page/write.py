@@ -33,7 +33,7 @@ class Written:
 
     Attributes:
         path: of the file; a URL in a store that isn't on this machine.
-        rows: of its table.
+        rows: of its table, pictures that couldn't be made included.
         pictures: that it shows.
         size: of the file in bytes.
     """
