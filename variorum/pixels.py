@@ -158,7 +158,7 @@ def encode_png(pixels: Pixels) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     colour = 0 if pixels.ndim == 2 else 2
     header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
-    need_memory(filtered.nbytes)  # libdeflate's binding crashes without
+    need_memory(filtered.nbytes)  # without memory, libdeflate's binding crashes
     # libdeflate's output doesn't depend on the processor; igzip is faster, but once gave other bytes for a mask
     body = bytes(deflate.zlib_compress(filtered, 1))
     return b"".join((b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header), *_chunk(b"IDAT", body), *_chunk(b"IEND", b"")))

@@ -392,7 +392,7 @@ def _decoded(item: Sample, data: bytes) -> Sample | Failure:
         extras = {ending: _decoded_extra(ending, value) for ending, value in item.extras.items()}
         pixels, facts = decode(data), picture_facts(data)
     except UndecodableImage as error:
-        need_memory(len(data))  # or else the picture may be as good as any
+        need_memory(len(data))  # without memory, a decoder may call a good picture broken
         return replace(item, photograph=photograph).failure(error.reason, str(error))
     return replace(
         item,
