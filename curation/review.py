@@ -55,8 +55,8 @@ class Review(Decider):
     gold: float = Field(default=0.05, ge=0, lt=1)
     """Number of controls for every question: pictures that people have answered before, to see how careful they are."""
     answers: Path | None = None
-    """CSV or parquet of people's answers so far: `id`, `sha256`, `wrong`, and `reviewer` if there are several. What is
-    answered isn't asked again, except as a control."""
+    """CSV or parquet of people's answers so far: `id`, `sha256`, `wrong`, and `reviewer` if there are several; or a
+    file of votes on labels. What is answered isn't asked again, except as a control."""
 
     def needs(self) -> tuple[str, ...]:
         """The detector whose column is named in `chance`."""
@@ -147,7 +147,7 @@ class Review(Decider):
             worth = np.where(by_chance, better, worth)
             chance = better
         value = np.where(asked, np.nan_to_num(worth, nan=UNKNOWN), np.nan_to_num(chance, nan=-1))
-        wanted = _are(action, "review", "keep", "note", "audit", "weight") & ~answered
+        wanted = _are(action, "review", "keep", "note", "audit", "weight") & ~answered & ~table["verdict.settled"]
         questions = np.flatnonzero(asked & ~answered)
         chosen, ties = questions, id_ranks(table)
         if self.budget is not None:

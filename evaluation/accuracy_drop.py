@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from variorum.curation.labels.matching import columns
 from variorum.evaluation.predicted.drops import Results, calibrations, difference, of_classifier, pairs, unpaired
-from variorum.evaluation.predicted.matching import columns
 from variorum.evaluation.predicted.pairing import ORIGINAL, UNSCORED, paired, roots
 from variorum.evaluation.predicted.resamples import Resamples, ratio_means
 from variorum.generators.sources.imagenet import index_of
@@ -39,7 +39,7 @@ class AccuracyDrop(Evaluation):
 
     Attributes:
         classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
-            Their outputs are matched to the edition's classes by `predicted/matching.py`.
+            Their outputs are matched to the edition's classes by `curation/labels/matching.py`.
         bootstrap: number of resamples per interval.
         confidence: level of the intervals, in (0, 1).
     """
@@ -63,12 +63,15 @@ class AccuracyDrop(Evaluation):
         classifier knows has the label `UNSCORED`.
 
         Raises:
-            RecipeError: a picture's class is no output of a classifier that says what its outputs are.
+            RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its
+                outputs are.
         """
         images = [sample.image for sample in samples]
         occurring = {label for sample in samples for label in sample.labels}
         for alias in self.classifiers:
             model = ctx.models.get(alias)
+            if hasattr(model, "knows"):
+                raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
             outputs_of(alias, model, ctx, occurring)  # refused before it sees a picture
             probabilities = model(images)
             outputs = probabilities.shape[1]

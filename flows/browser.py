@@ -26,3 +26,15 @@ def open_page(path: str) -> bool:
         return webbrowser.open(Path(path).absolute().as_uri())
     except webbrowser.Error:
         return False
+
+
+def open_address(url: str) -> bool:
+    """The same for a server's address on this machine."""
+    import webbrowser
+
+    if not has_display():
+        return False
+    try:
+        return webbrowser.open(url)
+    except webbrowser.Error:
+        return False

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from variorum.stages.stage import Runner
 
 T = TypeVar("T")
+CONFIDENCE = 0.95
+"""Level of intervals."""
 
 
 class Profile(StrEnum):

@@ -91,7 +91,8 @@ def api() -> Iterator[str]:
         TemporaryError: the configured server doesn't answer, or ours doesn't start.
         VariorumError: PREFECT_HOME can't be written.
     """
-    if get_current_settings().api.url:
+    url = get_current_settings().api.url
+    if url and not (start.cache_info().currsize and url == start().url):
         reach()
         yield server_name()
         return

@@ -39,6 +39,10 @@ PAGE = 200
 """Rows that Prefect's API gives at once."""
 
 
+HELD: set[str] = set()
+"""Tags of the locks that this process holds now."""
+
+
 @contextmanager
 def lease(server: str) -> Iterator[str]:
     """Hold a lock for the runs of this process on this server.
@@ -60,7 +64,11 @@ def lease(server: str) -> Iterator[str]:
         yield tag
         return
     with file:
-        yield tag
+        HELD.add(tag)
+        try:
+            yield tag
+        finally:
+            HELD.discard(tag)
         path.unlink(missing_ok=True)  # after an error it stays: Prefect may not know yet that the run has ended
 
 
@@ -82,11 +90,25 @@ def held(path: Path, owner: dict[str, str]) -> IO[str]:
 
 
 def claim(tag: str) -> None:
-    """Give the flow run that this code is in, if any, this process's tag, in place of that of an earlier attempt."""
-    if this_flow_run.id and tag not in this_flow_run.tags:
-        others = [one for one in this_flow_run.tags if not one.startswith(PREFIX)]
+    """Give the flow run that this code is in, if any, this process's tag, in place of those of earlier attempts."""
+    if this_flow_run.id:
         with get_client(sync_client=True) as client:
+            tags = client.read_flow_run(UUID(this_flow_run.id)).tags
+            if tag in tags:
+                return
+            others = [one for one in tags if not one.startswith(PREFIX) or one in HELD]
             client.update_flow_run(UUID(this_flow_run.id), tags=[*others, tag])
+
+
+def let_go() -> None:
+    """Take this process's tag from the flow run that this code is in: it will end, and another process go on with it.
+
+    Until that one has claimed the run, nobody may take it for killed.
+    """
+    if this_flow_run.id:
+        with get_client(sync_client=True) as client:
+            others = [one for one in client.read_flow_run(UUID(this_flow_run.id)).tags if not one.startswith(PREFIX)]
+            client.update_flow_run(UUID(this_flow_run.id), tags=others)
 
 
 def mark_killed(server: str) -> int:

@@ -16,6 +16,11 @@ State = Literal["correct", "wrong", "unclear", "unchecked"]
 STATES: tuple[State, ...] = get_args(State)
 
 
+Check = Literal["", "confirmed", "unconfirmed", "missing"]
+"""What a detector says of an object in a picture that was made: see `Object.check`."""
+CHECKS: tuple[Check, ...] = get_args(Check)
+
+
 @dataclass(frozen=True, slots=True)
 class Object:
     """One object in a picture.
@@ -29,6 +34,8 @@ class Object:
         score: a detector's confidence in [0, 1]; None for an object that people marked.
         origin: who marked it: a dataset, a person or a model's pin; `""` if unknown.
         mask: its region, as the `counts` of a compressed COCO RLE over the whole upright picture; `""` for none.
+        check: whether a detector finds it in the picture: `confirmed`, `missing` if it finds it only in the picture
+            that this one was made from, `unconfirmed` if it can't tell; `""` if none was asked.
     """
 
     box: Box
@@ -39,6 +46,7 @@ class Object:
     score: float | None = None
     origin: str = ""
     mask: str = ""
+    check: Check = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ class Entry:
 
     Attributes:
         name: in a recipe.
-        part: of the recipe: `source`, `generate`, `curate` or `evaluate`.
-        kind: `source`, `generator`, `detector`, `decider` or `evaluation`.
+        part: of the recipe: `source`, `generate`, `curate` or `evaluate`; `marks` or `attacks` of its watermarks.
+        kind: `source`, `generator`, `detector`, `decider`, `evaluation`, `mark` or `attack`.
         about: the first line of its documentation, or why it can't be used.
         origin: `variorum`, or the package with its version.
         fields: what a recipe can set.

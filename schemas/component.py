@@ -47,6 +47,9 @@ class Models(Protocol):
     def check(self, aliases: Iterable[str]) -> None:
         """Raise ModelUnavailable, with a line for each, unless all of these can be had here; asked before work."""
 
+    def why_unavailable(self, alias: str) -> str:
+        """Why a model can't be had here, in a line; `""` if it can."""
+
 
 class Memo(Protocol):
     """A disposable store of costly intermediates: the same key always means the same arrays."""
@@ -158,6 +161,10 @@ class Component(BaseModel, ABC):
 
     def aliases(self) -> tuple[str, ...]:
         """Aliases of the models that it asks for; their pins are part of every key."""
+        return ()
+
+    def optional_aliases(self) -> tuple[str, ...]:
+        """Aliases of models that it can do without; where one is unavailable, that is part of every key."""
         return ()
 
 
@@ -275,6 +282,10 @@ class Generator(Component):
         """
         return iter(())
 
+    def references(self) -> Mapping[str, Source]:
+        """Other sources that it takes pictures from, by name; their data is part of every key."""
+        return {}
+
     def check(self, ctx: Context) -> None:
         """Raise RecipeError for what can't work on this source; called before any picture is read."""
 
@@ -313,10 +324,17 @@ class Detector(Component):
     recipe with `splits` brings them to the same side. `""` for no such column."""
     needs_labels: ClassVar[bool] = False
     """Whether it can't work on an edition without labels."""
+    proposes_only: ClassVar[bool] = False
+    """Whether its columns only say what people are asked. Its models may judge a release, unless another step reads
+    these columns."""
 
     def needs(self) -> tuple[str, ...]:
         """Names of the detectors whose columns `score` reads; they must come before it in the recipe."""
         return ()
+
+    def without(self, steps: Collection[str]) -> Detector | None:
+        """This detector in a recipe that leaves those steps out; None if it can't do without one."""
+        return None if set(self.needs()) & set(steps) else self
 
     def references(self) -> Mapping[str, Source]:
         """Sources of pictures to compare with, by name.
@@ -356,7 +374,11 @@ class Decider(Component):
 
     reads_verdicts: ClassVar[bool] = False
     """Whether it decides last and sees what those before it settled on: the columns `verdict.action` (`keep` where none
-    said anything), `verdict.labels` (the new labels of a relabel, in one text) and `verdict.worth`."""
+    said anything), `verdict.labels` (the new labels of a relabel, in one text), `verdict.worth`, and `verdict.settled`
+    (whether a decider with `settles` keeps, relabels or drops the picture)."""
+    settles: ClassVar[bool] = False
+    """Whether it speaks for people. What others only suspect of a picture that it keeps, relabels or drops (`review`,
+    `relabel`, `unasked`) becomes a `note`; a `drop` stays."""
     needs_labels: ClassVar[bool] = False
     """Whether it can't work on an edition without labels."""
 
@@ -395,6 +417,8 @@ class Evaluation(Component):
 
     late: ClassVar[frozenset[str]] = frozenset()
     """Fields that `measure` doesn't read: changing them measures nothing again."""
+    needs_objects: ClassVar[bool] = False
+    """Whether it can't work on an edition without objects."""
 
     def references(self) -> Mapping[str, Source]:
         """Sources of pictures to compare the edition with, by name. They are measured as the edition is."""

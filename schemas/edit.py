@@ -44,7 +44,7 @@ class Edit:
         Raises:
             RecipeError: `aliases()` doesn't list it.
         """
-        if alias not in self.generator.aliases():
+        if alias not in (*self.generator.aliases(), *self.generator.optional_aliases()):
             name = self.generator.component_name()
             raise RecipeError(
                 f"{name}: uses the model {alias!r}, so `aliases` must return it: its pin is part of the key"

@@ -26,6 +26,7 @@ from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationErro
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.secrets import remember, without_secrets
+from variorum.schemas.watermark import Attack, Mark
 
 GROUP = "variorum.components"
 """Entry-point group of plugin packages: `frost = "acme.frost"`, where the module's last part is the name."""
@@ -59,8 +60,10 @@ KINDS: Mapping[str, Kind] = {
     "generate": Kind("variorum.generators", (Generator,), "generator", ("edit", "generate")),
     "curate": Kind("variorum.curation", (Detector, Decider), "detector or decider", ("measure", "score", "decide")),
     "evaluate": Kind("variorum.evaluation", (Evaluation,), "evaluation", ("measure",)),
+    "marks": Kind("variorum.generators.marks", (Mark,), "mark", ("embed",)),
+    "attacks": Kind("variorum.generators.attacks", (Attack,), "attack", ("apply",)),
 }
-"""By the recipe's key."""
+"""By the recipe's key; marks and attacks are fields of the generators `watermark` and `watermark_attack`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def component_class(part: str, name: str) -> type[Component]:
     """The component of this name.
 
     Args:
-        part: `source`, `generate`, `curate` or `evaluate`.
+        part: a key of KINDS.
         name: as the recipe has it, or the path of a Python file.
 
     Raises:
@@ -154,6 +157,20 @@ def _nested_source(value: Any, info: ValidationInfo) -> Any:
 
 NestedSource = Annotated[Source, BeforeValidator(_nested_source), PlainSerializer(lambda source: source.config())]
 """Type of a field that holds a source of its own, given as a mapping with a name like a recipe's source."""
+
+
+def _nested_mark(value: Any, info: ValidationInfo) -> Any:
+    return build_component("marks", value, info.field_name or "marks") if isinstance(value, Mapping) else value
+
+
+def _nested_attack(value: Any, info: ValidationInfo) -> Any:
+    return build_component("attacks", value, info.field_name or "attacks") if isinstance(value, Mapping) else value
+
+
+NestedMark = Annotated[Mark, BeforeValidator(_nested_mark), PlainSerializer(lambda mark: mark.config())]
+"""Type of a field that holds a mark, given as a mapping with a name."""
+NestedAttack = Annotated[Attack, BeforeValidator(_nested_attack), PlainSerializer(lambda attack: attack.config())]
+"""Type of a field that holds an attack, given as a mapping with a name."""
 
 
 def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:

@@ -127,7 +127,9 @@ class Ledger(BaseModel):
     curate: list[Values]
     """Identities of the steps, in recipe order."""
     models: dict[Alias, Line]
-    """Alias to pin, for every model that was used."""
+    """Alias to pin, for every model that had a say in what is kept."""
+    proposers: dict[Alias, Line] = {}
+    """The same for models that only say what people are asked; they may judge a release."""
     measured: dict[Step, list[ShardInfo]]
     """By step, one table per shard, with the key columns id and sha256."""
     scored: dict[Step, ShardInfo]
@@ -156,9 +158,9 @@ class Ledger(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Ledgers of older versions have no `copies`, and keep their digests."""
+        """Ledgers of older versions have no `copies` and no `proposers`, and keep their digests."""
         dumped: dict[str, Any] = handler(self)
-        return {name: value for name, value in dumped.items() if name != "copies" or value}
+        return {name: value for name, value in dumped.items() if name not in ("copies", "proposers") or value}
 
     def tables(self) -> list[ShardInfo]:
         """Every parquet file that it names."""

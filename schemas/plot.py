@@ -53,4 +53,52 @@ class ReliabilityPlot:
     series: Mapping[str, tuple[Bin, ...]]
 
 
-Plot = IntervalPlot | ReliabilityPlot
+class CurvePoint(NamedTuple):
+    """A place on the horizontal axis, a value there, and the ends of the value's interval."""
+
+    x: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePlot:
+    """Values against another quantity: what is left of a watermark, against what removing it costs in quality.
+
+    Attributes:
+        title: a few words.
+        across: what the horizontal axis has, with its unit.
+        unit: of the values, for the vertical axis.
+        series: by name, points in the order in which a line joins them.
+        full: end of the vertical axis, which then begins at 0; None for an axis that fits the values.
+    """
+
+    title: str
+    across: str
+    unit: str
+    series: Mapping[str, tuple[CurvePoint, ...]]
+    full: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RadarPlot:
+    """A polygon for each series over axes around a centre: how robust watermarks are to several attacks.
+
+    Attributes:
+        title: a few words.
+        unit: of the values; the centre is 0.
+        full: value of the outer ring.
+        axes: labels clockwise from the top.
+        series: by name, one value per axis; None where there is nothing to show.
+    """
+
+    title: str
+    unit: str
+    full: float
+    axes: tuple[str, ...]
+    series: Mapping[str, tuple[float | None, ...]]
+
+
+Plot = IntervalPlot | ReliabilityPlot | CurvePlot | RadarPlot
+KINDS = (IntervalPlot, ReliabilityPlot, CurvePlot, RadarPlot)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
@@ -18,6 +23,10 @@ for ignored in (signal.SIGINT, signal.SIGHUP):  # by background jobs of a shell,
 
 TESTS = Path(__file__).parent
 sys.path.append(str(TESTS / "plugins"))  # installs the package acme-components, with its entry points
+
+from watermark_keys import use_own_keys  # noqa: E402 - found there
+
+use_own_keys()
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +43,21 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             crop = image.crop((40 * number, 30 * number, 40 * number + 96, 30 * number + 64))
             crop.save(folder / name / f"{number}.jpg", quality=90)
     return folder
+
+
+@pytest.fixture(scope="module")  # Playwright runs in one place at a time, so no module may leave it open
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip(f"there is no {chromium}")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ("no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run", "disable-background-networking")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=str(chromium), args=[f"--{one}" for one in quiet])
+        yield running
+        running.close()
 
 
 @pytest.fixture

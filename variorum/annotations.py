@@ -14,7 +14,7 @@ import numpy as np
 from variorum.schemas.annotations import Annotations, Box, Object
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats, Ints
+    from variorum.arrays import Array, Bools, Floats, Ints, Singles
 
 DIGITS = 3
 """Decimals of a moved box and area. Fewer than a float has, so that they are the same on every processor."""
@@ -53,6 +53,44 @@ def moved(annotations: Annotations, matrix: Floats, before: tuple[int, int], aft
         if found is not None:
             objects.append(found)
     return replace(annotations, objects=tuple(objects))
+
+
+def resampled(annotations: Annotations, origins: Singles, before: tuple[int, int]) -> Annotations:
+    """The annotations of a picture whose pixels were moved by a map that isn't affine. Texts and labels stay.
+
+    An object with a mask gets the mask's value at each pixel's origin; its box and area are those of this mask. An
+    object without one gets the box around all pixels whose origin lies in its box, in whole pixels, and its area is
+    multiplied by how many more or fewer these are. An object of which nothing is left is dropped.
+
+    Args:
+        annotations: of the picture before.
+        origins: where each pixel of the picture after comes from: (x, y) in the picture before, in pixels from the
+            first pixel's centre, as `cv2.remap` takes them, `[H, W, 2]`. What comes from outside belongs to no object.
+        before: height and width of the picture before.
+
+    Raises:
+        ValueError: a mask isn't one of the picture before.
+    """
+    height, width = before
+    if not annotations.objects or (origins.shape[:2] == before and np.array_equal(origins, _places(height, width))):
+        return annotations
+    objects = []
+    for item in annotations.objects:
+        if item.mask:
+            found = with_mask(item, resampled_mask(decode_mask(item, height, width), origins))
+        else:
+            found = _with_resampled_box(item, origins, before)
+        if found is not None:
+            objects.append(found)
+    return replace(annotations, objects=tuple(objects))
+
+
+def resampled_mask(mask: Array, origins: Singles) -> Array:
+    """A mask `[h, w]` at the origins of pixels `[H, W, 2]`, as in `resampled`; 0 or False for those from outside."""
+    columns, rows = (np.floor(origins[..., axis] + 0.5).astype(np.int64) for axis in (0, 1))
+    inside = (columns >= 0) & (columns < mask.shape[1]) & (rows >= 0) & (rows < mask.shape[0])
+    found = mask[rows.clip(0, mask.shape[0] - 1), columns.clip(0, mask.shape[1] - 1)]
+    return np.where(inside, found, np.zeros((), mask.dtype))
 
 
 def from_centres(matrix: Floats) -> Floats:
@@ -126,6 +164,40 @@ def cut_box(box: Box, within: Box) -> Box | None:
     if right <= left or bottom <= top:
         return None
     return left, top, round(right - left, DIGITS), round(bottom - top, DIGITS)
+
+
+def box_iou(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes."""
+    common = cut_box(first, second)
+    if common is None:
+        return 0.0
+    shared = common[2] * common[3]
+    return shared / (first[2] * first[3] + second[2] * second[3] - shared)
+
+
+def _with_resampled_box(item: Object, origins: Singles, before: tuple[int, int]) -> Object | None:
+    """The object with the box around the pixels whose origin lies in its box; None if there are none."""
+    inside = _within(item.box, origins)
+    box = box_of(inside)
+    if box is None:
+        return None
+    area = item.area
+    if area is not None:
+        pixels = int(np.count_nonzero(_within(item.box, _places(*before)))) or 1
+        area = round(area * int(np.count_nonzero(inside)) / pixels, DIGITS)
+    return replace(item, box=box, area=area)
+
+
+def _within(box: Box, places: Singles) -> Bools:
+    """Which of the places `[H, W, 2]`, measured from the first pixel's centre, lie in a box."""
+    left, top, wide, high = box
+    x, y = places[..., 0] + 0.5, places[..., 1] + 0.5
+    return np.asarray((x >= left) & (x < left + wide) & (y >= top) & (y < top + high))
+
+
+def _places(height: int, width: int) -> Singles:
+    """(x, y) of each pixel, `[height, width, 2]`."""
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
 
 
 def _with_moved_box(item: Object, matrix: Floats, stretch: float, after: tuple[int, int]) -> Object | None:

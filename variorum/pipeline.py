@@ -17,12 +17,13 @@ from variorum.edition.editions import check_version, sealed, set_current
 from variorum.edition.ledgers import kept_curation, put_curation
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.card import check_template, write_card
+from variorum.report.contents import annotation_counts
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Evaluation
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
 from variorum.stages.build import Build, note_source, seal_edition
 from variorum.stages.decide import check_labels, curation_key, decide
-from variorum.stages.evaluate import check_judges, check_references, kept_figures, put_figures
+from variorum.stages.evaluate import check_judges, check_references, kept_figures, no_objects, put_figures
 from variorum.stages.job import Job
 from variorum.stages.measure import Measure, Measurer, edition_pieces, measures, reference_pieces
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
@@ -158,6 +159,8 @@ def evaluate(
     todo: list[Evaluation] = []
     for evaluation in job.recipe.evaluate:
         check_judges(evaluation, manifest, job)
+        if evaluation.needs_objects and not annotation_counts(manifest, job.store).objects.number:
+            raise no_objects(f"no picture of {manifest.dataset}@{manifest.version} has an object", evaluation)
         if kept := kept_figures(evaluation, manifest, job):
             figures[evaluation.component_name()] = kept
         else:

@@ -90,7 +90,7 @@ def decode(data: bytes, *, min_side: int = MIN_SIDE) -> Pixels:
         image = image.convert("RGB")
     elif image.mode not in ("RGB", "L", "CMYK"):
         image = _eight_bits(image) if image.mode[0] in "IF" else image.convert("RGB")
-    image = _to_srgb(image, profile)
+    image = to_srgb(image, profile)
     if alpha is not None and alpha.getextrema() != (255, 255):
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=alpha)
@@ -269,7 +269,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A picture in RGB, with its colour profile applied if it is readable and fits."""
     transform = _transform(profile, image.mode) if profile else None
     if transform is not None:
         return ImageCms.applyTransform(image, transform) or image

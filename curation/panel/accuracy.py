@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.schemas.errors import SourceError
+from variorum.curation.labels.matching import columns
+from variorum.schemas.errors import RecipeError, SourceError
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints
@@ -41,6 +42,38 @@ COLLAPSED: Mapping[int, tuple[int, ...]] = {
 Pairs and directions follow evaluations after Vasudevan et al. (2022, arXiv 2205.04596), as in
 github.com/eth-sri/automated-error-analysis.
 """
+
+
+def collapsed_classes(
+    given: str | Mapping[str, Sequence[str]], classes: Sequence[tuple[str, str]]
+) -> dict[int, tuple[int, ...]]:
+    """Classes that people can't tell apart, as indices of an edition's classes.
+
+    Args:
+        given: `imagenet` for `COLLAPSED`, as far as the edition has these classes; `""` for none; or class id to class
+            ids.
+        classes: ids and names of the edition's classes, in index order.
+
+    Raises:
+        RecipeError: the edition doesn't have a class that is named.
+    """
+    if isinstance(given, str):
+        if not given:
+            return {}
+        place = {output: index for index, output in enumerate(columns(classes, (), needed=()).tolist()) if output >= 0}
+        pairs = {key: [other for other in others if other in place] for key, others in COLLAPSED.items()}
+        return {
+            place[key]: tuple(place[one] for one in others) for key, others in pairs.items() if key in place and others
+        }
+    index = {identity: place for place, (identity, _) in enumerate(classes)}
+    unknown = sorted({one for key, others in given.items() for one in (key, *others)} - set(index))
+    if unknown:
+        verb = "is" if len(unknown) == 1 else "are"
+        raise RecipeError(
+            f"collapsed: {', '.join(map(repr, unknown[:5]))} {verb} no class of the edition, which has "
+            f"{', '.join(repr(identity) for identity, _ in classes[:5])}{', …' if len(classes) > 5 else ''}"
+        )
+    return {index[key]: tuple(index[one] for one in others) for key, others in given.items() if others}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from variorum.curation.panel.agreement import answer_counts, krippendorff_alpha
 from variorum.schemas.errors import SourceError
+from variorum.schemas.vote import TOGETHER
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats
@@ -21,6 +22,8 @@ Judged = tuple[str, str, str, str]
 
 ANSWER = {"": None, "0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
 """Values allowed in the columns `wrong` and `new_wrong`, in upper or lower case; empty means not answered yet."""
+VOTED = {"no": 1.0, "unclear": 0.5, "yes": 0.0}
+"""How wrong a label is by a vote on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,12 @@ class Answers:
 
 
 def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[str, Any]]:
-    """Rows of a CSV or parquet file; `wrong` and `new_wrong` become 0.0, 1.0 or None.
+    """Rows of a file of answers, or of votes; `wrong` and `new_wrong` become 0.0, 0.5, 1.0 or None.
 
-    Required columns are `id`, `sha256` and `wrong`; optional ones `new_wrong`, `reviewer`, `labels` and `new_labels`.
+    A CSV or parquet file of answers has the columns `id`, `sha256` and `wrong`, and may have `new_wrong`, `reviewer`,
+    `labels` and `new_labels`. Any other file is read as votes. A row then has a class in `subject`, which may be one of
+    the picture's labels or of its new ones. No is 1, yes 0, and unclear 0.5: whoever can't tell has answered, and a
+    sample without its hard pictures wouldn't be random any more.
 
     Args:
         path: of the file.
@@ -57,6 +63,8 @@ def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[s
     try:
         if not path.is_file():  # opening a pipe could wait forever
             raise FileNotFoundError("no such file")
+        if path.suffix == ".json":
+            return _voted(path, where)
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
@@ -70,6 +78,8 @@ def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[s
         raise SourceError(
             f"{where}: {path} can't be read ({error}); leave the field out until there are answers"
         ) from None
+    if "answer" in names and "wrong" not in names:
+        return _voted(path, where)
     missing = [name for name in ("id", "sha256", "wrong") if name not in names]
     if missing:
         raise SourceError(f"{where}: {path} has no column {', '.join(missing)}; it has {', '.join(names)}")
@@ -82,10 +92,32 @@ def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[s
     return rows
 
 
+def _voted(path: Path, where: str) -> list[dict[str, Any]]:
+    """Rows of people's votes on labels; the decision of a discussion stands for all of them."""
+    from variorum.curation.panel.counted import last_votes, read, standing
+
+    votes = read(path, where)
+    rows = [row for row in last_votes(votes.filter(standing(votes))).to_pylist() if row["kind"] == "label"]
+    together = {(row["id"], row["subject"]) for row in rows if row["round"] == TOGETHER}
+    rows = [row for row in rows if row["round"] == TOGETHER or (row["id"], row["subject"]) not in together]
+    return [
+        {
+            "id": row["id"],
+            "sha256": row["sha256"],
+            "subject": row["subject"],
+            "reviewer": "" if row["round"] == TOGETHER else row["reviewer"],
+            "wrong": VOTED[row["answer"]],
+            "new_wrong": None,
+        }
+        for row in rows
+    ]
+
+
 def match_answers(rows: Sequence[Mapping[str, Any]], pictures: Sequence[Judged]) -> Answers:
     """Answers on the current pictures: the last one of each reviewer, and the majority of reviewers.
 
-    A reviewer who calls the label right thereby calls the new label wrong, unless they answer that too.
+    A reviewer who calls the label right thereby calls the new label wrong, unless they answer that too. A vote doesn't,
+    because a picture may show both. Of several labels the worst counts.
 
     Args:
         rows: from `read_answers`. If a row has `labels`, the answer counts only while they are the picture's labels;
@@ -104,10 +136,18 @@ def match_answers(rows: Sequence[Mapping[str, Any]], pictures: Sequence[Judged])
             unknown += 1
             continue
         _, sha256, labels, new = pictures[number]
-        if sha256 != row["sha256"] or _text(row.get("labels", labels)) != labels:
+        if row["sha256"] not in ((sha256, "") if "subject" in row else (sha256,)):
             changed += 1
             continue
         by = number, str(row.get("reviewer") or "")
+        if "subject" in row:
+            for about, listed in ((said, labels), (said_of_new, new)):
+                if row["subject"] in listed.split():
+                    about[by] = max(about.get(by, 0.0), row["wrong"])
+            continue
+        if _text(row.get("labels", labels)) != labels:
+            changed += 1
+            continue
         said[by] = row["wrong"]
         if new:
             answer = row["new_wrong"] if _text(row.get("new_labels", new)) == new else None
@@ -121,9 +161,9 @@ def match_answers(rows: Sequence[Mapping[str, Any]], pictures: Sequence[Judged])
 def _majority(said: Mapping[tuple[int, str], float], n: int) -> tuple[Floats, float]:
     """The majority's answer `[n]` from answers by picture and reviewer, and Krippendorff's α."""
     items = np.array([number for number, _ in said], np.int64)
-    counts = answer_counts(items, np.array(list(said.values()), np.int64), n, 2)
+    counts = answer_counts(items, np.rint(2 * np.array(list(said.values()))).astype(np.int64), n, 3)
     votes = counts.sum(axis=1)
-    wrong = np.where(votes > 0, (np.sign(counts[:, 1] - counts[:, 0]) + 1) / 2, np.nan)
+    wrong = np.where(votes > 0, (np.sign(counts[:, 2] - counts[:, 0]) + 1) / 2, np.nan)
     return wrong, krippendorff_alpha(counts)
 
 

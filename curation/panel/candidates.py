@@ -1,7 +1,6 @@
 """Which labels of a picture people are asked about: cells proposed by models, neighbours or the dataset itself.
 
-Reviewers don't see who proposed a label. Some cells with a known answer and some that nobody doubts are mixed in, since
-otherwise the panel would only see disagreements between models and labels.
+The detector `candidates` proposes cells with these functions, and `variorum.review` makes questions of them.
 """
 
 from __future__ import annotations
@@ -16,9 +15,6 @@ from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints
-
-ASKED, GOLD, AGREED = 0, 1, 2
-"""Why a cell is in the queue: it is in doubt, its answer is known, or models and label agree on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ def candidate_cells(
     Cells are sorted by picture and label.
 
     Args:
-        top: `[M, N, k]` best classes of M models for N pictures, best first.
+        top: `[M, N, k]` best classes of M models for N pictures, best first, -1 for none.
         p: `[M, N, k]` their probabilities.
         given: `[N]` the dataset's labels, -1 for none.
         others: further proposals, `[N]` each, -1 for none: the neighbours' majority, a zero-shot guess.
@@ -68,6 +64,7 @@ def candidate_cells(
         )
     wanted = p > least
     wanted[:, :, :1] = True
+    wanted &= top >= 0
     _, picture, _ = np.nonzero(wanted)
     rows = np.arange(len(given))
     parts = [(picture, top[wanted], p[wanted])]
@@ -95,30 +92,3 @@ def queue_order(cells: Cells, doubt: Floats, class_sizes: Ints) -> Ints:
     """
     rarity = 1 / np.sqrt(np.maximum(class_sizes[cells.label], 1))
     return np.lexsort((cells.label, cells.picture, -np.asarray(doubt, np.float64) * rarity))
-
-
-def with_controls(
-    asked: Cells, gold: Cells, truth: Ints, agreed: Cells, rng: np.random.Generator, share: float = 0.1
-) -> tuple[Cells, Ints]:
-    """The shuffled queue for people, and why each cell is in it (`ASKED`, `GOLD`, `AGREED`), which they must not see.
-
-    Args:
-        asked: cells in doubt.
-        gold: cells with a known answer, to measure reliability. Right and wrong ones are taken in equal numbers if
-            possible.
-        truth: answers of the gold cells, 0 or 1.
-        agreed: cells on which models and label agree, drawn at random; errors that both share show up only here.
-        rng: draws and shuffles.
-        share: least share of the queue for each of the two, if there are enough cells.
-    """
-    if not 0 <= share < 0.5:
-        raise SourceError(f"candidates: the share of gold and of agreed cells must be in [0, 0.5), not {share:g}")
-    number = int(np.ceil(share * len(asked) / (1 - 2 * share)))
-    right, wrong = (rng.permutation(np.flatnonzero(truth == answer)) for answer in (1, 0))
-    half = min(len(right), max(number - number // 2, number - len(wrong)))
-    chosen = np.concatenate([right[:half], wrong[: number - half]])
-    parts = [asked, gold.take(chosen), agreed.take(rng.permutation(len(agreed))[:number])]
-    shuffled = rng.permutation(sum(map(len, parts)))
-    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in ("picture", "label", "support"))
-    kinds = np.repeat([ASKED, GOLD, AGREED], [len(part) for part in parts])
-    return Cells(*columns).take(shuffled), kinds[shuffled]

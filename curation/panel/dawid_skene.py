@@ -34,6 +34,7 @@ class Consensus:
         prior: share of cells whose label is right.
         log_likelihood: of all answers, in nats.
         steps: EM steps taken.
+        priors: `[L]` the same for each label; None without labels.
     """
 
     p: Floats
@@ -41,6 +42,7 @@ class Consensus:
     prior: float
     log_likelihood: float
     steps: int
+    priors: Floats | None = None
 
     def informativeness(self) -> Floats:
         """Mutual information `[R]` of a rater's answer and the truth, in bits; 0 for a rater who guesses."""
@@ -57,6 +59,9 @@ def dawid_skene(
     answers: Ints,
     *,
     gold: Floats | None = None,
+    labels: Ints | None = None,
+    share: float | None = None,
+    shrinkage: float = 10.0,
     smoothing: float = 0.01,
     pooling: float = 0.0,
     tolerance: float = 1e-5,
@@ -71,13 +76,18 @@ def dawid_skene(
         raters: `[A]` the rater.
         answers: `[A]` 0 no, 1 maybe, 2 yes.
         gold: `[C]` known truths 0 or 1, NaN if unknown. Known truths are kept fixed. Its length is the number of cells.
+        labels: `[C]` number of each cell's label, if each label is to have its own share of right cells.
+        share: of right cells, if it isn't to be learnt; between 0 and 1, and only without `labels`.
+        shrinkage: weight of the share over all cells in that of a label, in cells: a Beta prior, which keeps labels
+            with few cells near the others.
         smoothing: added to every count of a rater's table: .01 for large sets, up to 1 for small ones.
         pooling: weight of the mean rater's table added to each rater's, in answers; about 10 if raters gave few.
         tolerance: stop when the log-likelihood changes by less than this per cell.
         max_steps: most EM steps.
 
     Raises:
-        SourceError: arrays of different lengths, numbers out of range, a gold truth other than 0, 1 or NaN.
+        SourceError: arrays of different lengths, numbers out of range, a gold truth other than 0, 1 or NaN, or a
+            `share` that can't be.
     """
     cells, raters, answers = (np.asarray(array, np.int64) for array in (cells, raters, answers))
     if not len(cells) == len(raters) == len(answers):
@@ -93,6 +103,8 @@ def dawid_skene(
         raise SourceError(f"votes: raters must be numbered from 0, not {raters.min()}")
     if not smoothing > 0:
         raise SourceError(f"votes: smoothing must be above 0, not {smoothing}")
+    if share is not None and (labels is not None or not 0 < share < 1):
+        raise SourceError(f"votes: share must be between 0 and 1, and without labels, not {share}")
     anchored = ~np.isnan(known)
     if not np.isin(known[anchored], (0, 1)).all():
         raise SourceError("votes: gold truths must be 0, 1, or NaN if unknown")
@@ -103,11 +115,14 @@ def dawid_skene(
     while True:
         p = np.where(anchored, known, p)
         prior = float(np.clip(p.mean(), 1e-9, 1 - 1e-9)) if len(p) else 0.5
+        prior = prior if share is None else share
+        priors = None if labels is None else _by_label(p, labels, prior, shrinkage)
         confusion = _confusion(p, cells, habit, number, smoothing, pooling)
-        p, log_likelihood = _posterior(prior, confusion, cells, habit, known)
+        of_cell = prior if labels is None or priors is None else priors[labels]
+        p, log_likelihood = _posterior(of_cell, confusion, cells, habit, known)
         steps += 1
         if abs(log_likelihood - before) <= tolerance * len(p) or steps == max_steps:
-            return Consensus(p, confusion, prior, log_likelihood, steps)
+            return Consensus(p, confusion, prior, log_likelihood, steps, priors)
         before = log_likelihood
 
 
@@ -152,7 +167,16 @@ def _confusion(p: Floats, cells: Ints, habit: Ints, number: int, smoothing: floa
     return np.asarray(counts / counts.sum(axis=2, keepdims=True))
 
 
-def _posterior(prior: float, confusion: Floats, cells: Ints, habit: Ints, known: Floats) -> tuple[Floats, float]:
+def _by_label(p: Floats, labels: Ints, prior: float, shrinkage: float) -> Floats:
+    """Share of right cells of each label `[L]`, drawn to the share over all."""
+    right, cells = np.bincount(labels, weights=p), np.bincount(labels)
+    shares = (right + shrinkage * prior) / np.maximum(cells + shrinkage, 1e-9)
+    return np.asarray(np.clip(shares, 1e-9, 1 - 1e-9))
+
+
+def _posterior(
+    prior: float | Floats, confusion: Floats, cells: Ints, habit: Ints, known: Floats
+) -> tuple[Floats, float]:
     """Probabilities `[C]` of yes, and the log-likelihood of all answers."""
     logs = np.log(confusion)
     no = np.log1p(-prior) + np.bincount(cells, weights=logs[:, 0].reshape(-1)[habit], minlength=len(known))

@@ -1,1 +1,1 @@
-"""Predictions of classifiers on an edition: classes of outputs, calibration, differences between models."""
+"""Predictions of classifiers on an edition: calibration, differences between models."""

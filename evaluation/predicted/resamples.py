@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -63,14 +63,17 @@ class Resamples:
         pool.clear()
         sums = np.stack(columns, axis=1)
         values = _means(sums.sum(axis=0)[None], places)[:, 0]
-        few = self._n * self._draws <= KEPT and self._n < 2**16
-        weights = (_kept if few else _drawn)(self._n, self._draws, self._seed)
-        parts = [_means(part.astype(np.float64) @ sums, places) for part in weights]
+        parts = [_means(part.astype(np.float64) @ sums, places) for part in self.weights()]
         lows, highs = np.nanquantile(np.concatenate(parts, axis=1), self._tails, axis=1)
         return [
             {"value": percent(value), "low": percent(low), "high": percent(high)}
             for value, low, high in zip(values, lows, highs, strict=True)
         ]
+
+    def weights(self) -> Iterable[Array]:
+        """How often each source is in each resample, whole numbers `[R, n]`, in parts."""
+        few = self._n * self._draws <= KEPT and self._n < 2**16
+        return (_kept if few else _drawn)(self._n, self._draws, self._seed)
 
 
 def _drawn(n: int, draws: int, seed: int) -> Iterator[Array]:

@@ -76,6 +76,7 @@ class Drawn:
         together: number of pictures in the same call.
         margin: by how much the safety checker's score exceeds its limit; None without a checker.
         notes: the scorer's opinion.
+        facts: what else was measured on it.
     """
 
     image: Pixels
@@ -83,6 +84,7 @@ class Drawn:
     together: int
     margin: float | None = None
     notes: Mapping[str, Gate] = field(default_factory=dict)
+    facts: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def flagged(self) -> bool:

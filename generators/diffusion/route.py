@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -28,11 +28,11 @@ from variorum.generators.prompting.prompts import (
     prompt_for,
     wording_for,
 )
-from variorum.schemas.annotations import Text
+from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import Failure, Sample, child_id
+from variorum.schemas.sample import Failure, Gate, Sample, child_id
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -71,6 +71,22 @@ class Variant:
     asked: Mapping[str, Json]
 
 
+class Shown(NamedTuple):
+    """What is known of a picture that was made, besides its prompt.
+
+    Attributes:
+        annotations: those of its sample that still hold.
+        achieved: what was measured.
+        gates: further checks.
+        kind: its digital source type, if it isn't the route's.
+    """
+
+    annotations: Annotations
+    achieved: Mapping[str, Json] = {}
+    gates: Mapping[str, Gate] = {}
+    kind: str | None = None
+
+
 class Route(Generator):
     """`per_sample` pictures for each sample and variant.
 
@@ -103,6 +119,20 @@ class Route(Generator):
         """How classes and captions become prompts; None for a route without prompts. Raises RecipeError."""
         return None
 
+    def settings(self) -> int:
+        """How many settings the requests of one sample and number have, one request each."""
+        return len(self.variants())
+
+    def shown(self, request: Request, image: Pixels) -> Shown:
+        """What is known of a picture that was made. Objects may be anywhere now, so none of them holds."""
+        return Shown(replace(request.of.sample.annotations, objects=()))
+
+    def measured(
+        self, requests: Sequence[Request], images: Sequence[Pixels], ctx: Context
+    ) -> Sequence[Mapping[str, Json]]:
+        """What is recorded of each picture, besides how it was made; nothing by default. Called from threads."""
+        return [{}] * len(images)
+
     def aliases(self) -> tuple[str, ...]:
         """The model, the safety checker and the scorer."""
         return (self.model, *self.safety.aliases(), *(() if self.scorer is None else (self.scorer,)))
@@ -132,6 +162,9 @@ class Route(Generator):
                 scorer, images = ctx.models.get(self.scorer), [item.image for item in drawn]
                 for item, notes in zip(drawn, opinions(scorer, images, window, words), strict=True):
                     item.notes = notes
+            facts = self.measured(window, [item.image for item in drawn], ctx)
+            for item, found in zip(drawn, facts, strict=True):
+                item.facts = found
             return drawn
 
         requests = (
@@ -141,7 +174,7 @@ class Route(Generator):
             for item in self._requests(samples, wording, ctx)
         )
         pairs = in_windows(
-            requests, draw_window, batch=self.batch, settings=len(self.variants()), name=self.component_name()
+            requests, draw_window, batch=self.batch, settings=self.settings(), name=self.component_name()
         )
         for request, drawn in pairs:
             if drawn:
@@ -195,6 +228,7 @@ class Route(Generator):
             "size": list(drawn.image.shape[:2]),
             "batch": drawn.together,
             "redraws": drawn.attempt,
+            **drawn.facts,
         }
         if request.prompt:
             achieved["prompt_cut"] = model.cut([request.prompt])[0]
@@ -203,16 +237,17 @@ class Route(Generator):
         # members of the sample that it is made from, such as a mask, don't describe this picture
         text = request.prompt.encode() if request.prompt else of.sample.extras.get("txt")
         told = (Text(request.prompt, "prompt"),) if request.prompt else ()
-        known = of.sample.annotations
+        shown = self.shown(request, drawn.image)
         return of.made(
             drawn.image,
             variant=request.variant,
             requested=request.requested,
-            achieved=achieved,
-            gates={**gates, **drawn.notes},
+            achieved={**achieved, **shown.achieved},
+            gates={**gates, **drawn.notes, **shown.gates},
             extras={} if text is None else {"txt": text},
             purpose=noise(request.number, drawn.attempt),
-            annotations=replace(known, objects=(), texts=(*known.texts, *told)),
+            annotations=replace(shown.annotations, texts=(*shown.annotations.texts, *told)),
+            digital_source_type=shown.kind,
         )
 
 

@@ -17,6 +17,8 @@ from variorum.generators.editing.batches import in_parts
 from variorum.models.roles import Filled, Inpainter
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import Context, Memo
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Pixels, Singles
@@ -67,6 +69,8 @@ def segmented(pictures: Sequence[Pixels], alias: str, ctx: Context) -> list[Arra
 
     def compute(places: list[int]) -> list[Arrays]:
         found = ctx.models.get(alias)([pictures[place] for place in places])
+        if not all(hasattr(item, "mask") for item in found):
+            raise RecipeError(f"{cut(repr(alias))} is no segmenter; name an alias such as segmenter")
         return [
             {
                 "mask": np.rint(255 * np.clip(item.mask, 0, 1)).astype(np.uint8),

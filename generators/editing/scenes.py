@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -37,6 +37,11 @@ class BadInput(ValueError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
+
+    @property
+    def status(self) -> Literal["ineligible", "failed"]:
+        """Of the rows in its place: nothing is wrong with a picture that is only too small."""
+        return "ineligible" if self.reason == "too_small" else "failed"
 
 
 @dataclass(frozen=True)

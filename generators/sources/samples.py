@@ -11,30 +11,34 @@ no drawings, no similar species, and no object that was cut out together with so
 from __future__ import annotations
 
 import csv
-import importlib.util
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import cv2
 import numpy as np
 
 from variorum.generators.sources.imagenet import class_infos
+from variorum.generators.sources.reading.cutouts import (
+    PLATES,
+    as_bytes,
+    cut_out,
+    package_file,
+    plate_crop,
+    resized,
+    stamps_folder,
+    stamps_there,
+)
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, read_pinned, stamp_of, steady
-from variorum.pixels import decode, encode_png, open_header
+from variorum.machine.steady import Pinned, check_pinned, read_pinned
+from variorum.pixels import encode_png, open_header
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
-from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE, Failure, Sample, source_id
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels, Reals
+    from variorum.arrays import Pixels
 
-DEBIAN = "/usr/share/tuxpaint/stamps"
 FRAME = 288
 """Side of a composite in pixels."""
 SCALE = (0.35, 0.7)
@@ -47,36 +51,6 @@ PHOTOGRAPHS: Mapping[str, tuple[str, str]] = {
     "coffee.png": ("n07920052", "CC0-1.0"),  # an espresso
 }
 """Scikit-image's pictures of an ImageNet class, with wnid and licence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plate:
-    """A region without objects in a picture that a package contains, from which backgrounds are cut.
-
-    Attributes:
-        package: the package.
-        path: of the file, within the package.
-        region: left, top, right and bottom in pixels.
-        side: of the squares that are cut out, in pixels.
-        tint: RGB gains for a grey texture.
-        licence: SPDX id.
-    """
-
-    package: str
-    path: str
-    region: tuple[int, int, int, int]
-    side: int
-    tint: tuple[float, float, float]
-    licence: str
-
-
-PLATES = (
-    Plate("sklearn", "datasets/images/china.jpg", (395, 0, 640, 427), 245, (1, 1, 1), "CC-BY-2.0"),  # lake and trees
-    Plate("sklearn", "datasets/images/flower.jpg", (455, 0, 640, 300), 180, (1, 1, 1), "CC-BY-2.0"),  # dark leaves
-    Plate("skimage", "data/grass.png", (0, 0, 512, 512), 380, (0.85, 1.0, 0.5), "CC0-1.0"),
-    Plate("skimage", "data/gravel.png", (0, 0, 512, 512), 380, (1.0, 0.95, 0.87), "CC0-1.0"),
-    Plate("skimage", "data/brick.png", (0, 0, 512, 512), 400, (1.15, 0.85, 0.75), "CC0-1.0"),
-)
 
 
 class Samples(Source):
@@ -161,15 +135,7 @@ class Samples(Source):
     @cached_property
     def _stamps(self) -> dict[str, str]:
         """Key to wnid, in order."""
-        there = stamps_folder() is not None and self.stamps != "none"
-        files = {key: self._root / key for key in stamp_table()} if there else {}
-        found = {key: stamp_table()[key] for key, file in files.items() if steady(file.is_file, file)}
-        if self.stamps == "required" and not found:
-            raise SourceError(
-                "samples: the Tux Paint stamps are missing; install tuxpaint-stamps-default, set VARIORUM_STAMPS to "
-                "their folder, or set stamps to auto"
-            )
-        return found
+        return stamps_there(stamp_table(), self.stamps, "samples")
 
     @cached_property
     def _root(self) -> Path:
@@ -178,7 +144,7 @@ class Samples(Source):
     @cached_property
     def _plates(self) -> tuple[Path, ...]:
         """The files that backgrounds are cut from."""
-        return tuple(_package_file(plate.package, plate.path) for plate in PLATES) if self._stamps else ()
+        return tuple(package_file(plate.package, plate.path, "samples") for plate in PLATES) if self._stamps else ()
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
@@ -186,12 +152,6 @@ class Samples(Source):
         files = [_photograph(key) for key in self._photographs] + [self._root / key for key in self._stamps]
         files += self._plates
         return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))
-
-
-def stamps_folder() -> Path | None:
-    """The folder of the stamps: `$VARIORUM_STAMPS` or Debian's; None if it doesn't exist."""
-    folder = Path(os.environ.get("VARIORUM_STAMPS") or DEBIAN).expanduser()
-    return folder if folder.is_dir() else None
 
 
 @lru_cache(maxsize=1)
@@ -204,8 +164,6 @@ def stamp_table() -> Mapping[str, str]:
 def compose(stamp: Pixels, key: str) -> tuple[Pixels, Pixels, Pixels, str]:
     """A cut-out on a plate; scale, place and plate depend on the key alone.
 
-    Colours are premultiplied by alpha before resizing, so that the colours of transparent pixels make no fringe.
-
     Args:
         stamp: RGBA `[h, w, 4]` uint8.
         key: seeds the choices.
@@ -214,55 +172,21 @@ def compose(stamp: Pixels, key: str) -> tuple[Pixels, Pixels, Pixels, str]:
         Picture `[FRAME, FRAME, 3]`, mask `[FRAME, FRAME]` (alpha, 0 to 255), plate, and the plate's licence.
     """
     rng = np.random.default_rng(derive_seed("samples", key))
-    rows, columns = np.nonzero(stamp[..., 3])
-    cut = stamp[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32) / 255
-    cut[..., :3] *= cut[..., 3:]
+    cut = cut_out(stamp)
     longer = max(cut.shape[:2])
     low, high = (share * FRAME for share in SCALE)
-    target = rng.uniform(low, max(low, min(high, ENLARGE * longer)))
-    height, width = (max(1, round(side * target / longer)) for side in cut.shape[:2])
-    how = cv2.INTER_AREA if target < longer else cv2.INTER_LINEAR
-    cut = np.asarray(cv2.resize(cut, (width, height), interpolation=how), dtype=np.float32)
+    cut = resized(cut, rng.uniform(low, max(low, min(high, ENLARGE * longer))))
+    height, width = cut.shape[:2]
     top, left = (int(rng.integers(0, FRAME - side + 1)) for side in (height, width))
     which = PLATES[int(rng.integers(len(PLATES)))]
-    plate = _crop(which, rng)
+    plate = plate_crop(which, (FRAME, FRAME), rng, "samples")
     alpha = np.zeros((FRAME, FRAME, 1), np.float32)
     colour = np.zeros((FRAME, FRAME, 3), np.float32)
     alpha[top : top + height, left : left + width] = cut[..., 3:]
     colour[top : top + height, left : left + width] = cut[..., :3]
-    picture = _bytes(colour + (1 - alpha) * (plate.astype(np.float32) / 255))
-    return picture, _bytes(alpha[..., 0]), plate, which.licence
-
-
-def _crop(plate: Plate, rng: np.random.Generator) -> Pixels:
-    left, top, right, bottom = plate.region
-    x = left + int(rng.integers(0, right - left - plate.side + 1))
-    y = top + int(rng.integers(0, bottom - top - plate.side + 1))
-    file = _package_file(plate.package, plate.path)
-    cut = _picture(file, stamp_of(file.stat()))[y : y + plate.side, x : x + plate.side]
-    if rng.integers(2):
-        cut = cut[:, ::-1]
-    how = cv2.INTER_AREA if plate.side > FRAME else cv2.INTER_CUBIC
-    resized = cv2.resize(np.ascontiguousarray(cut), (FRAME, FRAME), interpolation=how)
-    return _bytes(resized.astype(np.float32) / 255 * np.asarray(plate.tint, np.float32))
-
-
-@lru_cache(maxsize=8)
-def _picture(file: Path, _stamp: tuple[int, ...]) -> Pixels:
-    return decode(file.read_bytes())
+    picture = as_bytes(colour + (1 - alpha) * (plate.astype(np.float32) / 255))
+    return picture, as_bytes(alpha[..., 0]), plate, which.licence
 
 
 def _photograph(name: str) -> Path:
-    return _package_file("skimage", f"data/{name}")
-
-
-def _package_file(package: str, path: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (file := Path(folder) / path).is_file():
-            return file
-    raise SourceError(f"samples: the installed {package} has no {path}; reinstall it")
-
-
-def _bytes(values: Reals) -> Pixels:
-    return np.asarray((values.clip(0, 1) * 255).round(), dtype=np.uint8)
+    return package_file("skimage", f"data/{name}", "samples")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from warm_command import run_command
 
 from variorum.edition.editions import find
 from variorum.edition.ledgers import read_ledger
@@ -39,7 +40,6 @@ COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in 
 RUN = "variorum run my_set.yaml --limit 8 --no-prefect"
 NAMES = {"generate": "frost", "curate": "contrast", "evaluate": "mean_contrast"}
 """One component of each part."""
-MAIN = "from variorum.flows.cli import main; main()"
 
 
 def write(folder: Path, **edits: list[tuple[str, str]]) -> Path:
@@ -56,12 +56,12 @@ def write(folder: Path, **edits: list[tuple[str, str]]) -> Path:
 
 def call(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command line in a folder: `variorum …` or `python …`."""
-    python = [sys.executable, "-W", "error::SyntaxWarning"]
-    arguments = [*python, "-c", MAIN] if words[0] == "variorum" else python
     own = {"COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": "", "VARIORUM_CACHE": str(folder / "cache")}
-    return subprocess.run(
-        [*arguments, *words[1:]], cwd=folder, env={**os.environ, **own, **environment}, capture_output=True, text=True
-    )
+    whole = {**os.environ, **own, **environment}
+    if words[0] == "variorum":
+        return run_command(words[1:], folder, whole)
+    python = [sys.executable, "-W", "error::SyntaxWarning", *words[1:]]
+    return subprocess.run(python, cwd=folder, env=whole, capture_output=True, text=True)
 
 
 def done(process: subprocess.CompletedProcess[str]) -> str:

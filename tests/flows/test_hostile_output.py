@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from variorum.flows import terminal
+from variorum.flows import terminal, terminal_editions
 from variorum.flows.cli import app
 from variorum.report.diff import Change
 from variorum.report.figures import Shown
@@ -29,14 +29,14 @@ def test_tables_and_lines_hold_no_control_characters_and_no_markup(monkeypatch, 
     terminal.print_table([HOSTILE], [[HOSTILE]], HOSTILE)
     assert harmless(capsys.readouterr().out)
     for kind in ("changed", "moved"):
-        terminal.print_diff([Change(kind, "id", HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,))], 5)
+        terminal_editions.print_diff([Change(kind, "id", HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,))], 5)
         assert harmless(capsys.readouterr().out)
     monkeypatch.setattr(
         "variorum.report.card.evaluation_tables", lambda *_: [Shown(HOSTILE, ("a", "b"), [(HOSTILE, "")])]
     )
     monkeypatch.setattr("variorum.edition.editions.folder_of", lambda *_: HOSTILE)
     monkeypatch.setattr("variorum.edition.editions.read_beside", lambda *_: b"a card")
-    terminal.print_evaluations(None, None, None)
+    terminal_editions.print_evaluations(None, None, None)
     assert harmless(capsys.readouterr().out)
     terminal.say(f"a\tb\n{HOSTILE}", err=True)
     said = capsys.readouterr().err

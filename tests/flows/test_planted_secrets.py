@@ -8,8 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from warm_command import run_command
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 USER, PASSWORD, TOKEN = "agent0007", "shakennotstirred", "licencetokill77"
@@ -90,14 +89,7 @@ def call(tmp_path: Path, *words: str, **environment: str) -> tuple[int, str]:
     own = {"VARIORUM_CACHE": str(tmp_path / "left" / "cache"), "COLUMNS": "300", "NO_COLOR": "1", **ENVIRONMENT}
     own |= {"PREFECT_HOME": str(tmp_path / "left" / "prefect"), "HF_HUB_OFFLINE": "1"}
     own["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(PLUGINS)])
-    done = subprocess.run(
-        [sys.executable, "-c", "from variorum.flows.cli import main; main()", *words],
-        cwd=tmp_path,
-        env={**os.environ, **own, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run_command(words, tmp_path, {**os.environ, **own, **environment})
     return done.returncode, done.stdout + done.stderr
 
 

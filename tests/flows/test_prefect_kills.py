@@ -284,18 +284,21 @@ def start_worker(place: Deployed, name: str, **environment: str) -> subprocess.P
 @pytest.mark.parametrize("whom", ["process", "worker and process"])
 def test_a_killed_run_of_the_deployment_doesnt_block_the_next(deployed, whom):
     """Its concurrency limit is one, and a second run is cancelled as long as the first holds it."""
-    worker = start_worker(deployed, "worker", PROBE_SECONDS="1")
+    hold = deployed.folder / "hold"  # while it is there, a run waits: however slow the machine is, it isn't done
+    worker = start_worker(deployed, "worker", PROBE_SECONDS="1", PROBE_HOLD=str(hold))
     try:
         killed = deployed.begin()
         until(lambda: deployed.units() >= 1, 120, lambda: deployed.said("worker"))
+        hold.touch()
         refused = deployed.begin()
-        until(lambda: deployed.state(refused) == "CANCELLED", 60, lambda: deployed.said("worker"))
+        until(lambda: deployed.state(refused) == "CANCELLED", 120, lambda: deployed.said("worker"))
         victim = deployed.process_of(killed)
         assert victim
         if whom == "worker and process":
             kill(worker)
         os.kill(victim, signal.SIGKILL)
         until(lambda: not deployed.process_of(killed), 10)
+        hold.unlink()
         if whom == "worker and process":
             assert deployed.state(killed) == "RUNNING"
             worker = start_worker(deployed, "worker2")
@@ -309,5 +312,6 @@ def test_a_killed_run_of_the_deployment_doesnt_block_the_next(deployed, whom):
         assert deployed.state(after) == "COMPLETED"
         states = {run["state_type"] for run in deployed.ask("/flow_runs/filter", {})}
         assert states == {"COMPLETED", "CRASHED", "CANCELLED"}
+        until(lambda: not deployed.process_of(after), 60)  # without its server it would try to reach it for minutes
     finally:
         kill(worker)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from variorum.flows import terminal
+from variorum.flows import terminal, terminal_editions
 from variorum.flows.terminal import amount, duration, lines, parts_that_fit, shortened, widths_of
 from variorum.report.figures import Shown
 
@@ -66,7 +66,7 @@ def test_figures_are_short_and_say_where_the_rest_is(monkeypatch, capsys):
     monkeypatch.setattr("variorum.edition.editions.folder_of", lambda *_: "x")
     monkeypatch.setattr("variorum.edition.editions.read_beside", lambda *_: b"a card")
     monkeypatch.setattr(terminal, "console", lambda: Console(width=80))
-    terminal.print_evaluations(None, None, None)
+    terminal_editions.print_evaluations(None, None, None)
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert max(map(len, shown.splitlines())) <= 80

@@ -18,7 +18,7 @@ ANNOTATED = {"name": str(Path(__file__).with_name("annotated_set.py"))}
 """The source in recipes of tests; its fields may be added."""
 WIDTH, HEIGHT = 96, 64
 CLASSES = {"circle": "a circle | <b>", "square": "square"}
-FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP"}
 SPLITS = ("train", "train", "validation", "test")
 PLACES = ("hall", "street 5")
 

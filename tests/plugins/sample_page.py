@@ -45,6 +45,22 @@ PLOTS = [
         "series": {"one": [[12, 9, 15], None], "other": [[7, 4, 10], [5, 2, 8]]},
     },
     {"kind": "reliability", "title": "Calibration", "series": {"one": [[0.2, 0.1, 20], [0.9, 0.8, 200]]}},
+    {
+        "kind": "curves",
+        "title": "Found against quality",
+        "across": "loss of quality",
+        "unit": "found, %",
+        "full": 100,
+        "series": {"one": [[0.2, 90, 80, 95], [0.5, 40, 30, 55]], "other": [[0.3, 20, 20, 20]]},
+    },
+    {
+        "kind": "radar",
+        "title": "Robustness by attack",
+        "unit": "found, %",
+        "full": 100,
+        "axes": ["jpeg", "blur", "turn", "a long name of an attack"],
+        "series": {"one": [100, 50, 20, 80], "other": [40, None, 60, 90]},
+    },
 ]
 
 

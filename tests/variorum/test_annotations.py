@@ -20,6 +20,8 @@ from variorum.annotations import (
     from_centres,
     moved,
     region,
+    resampled,
+    resampled_mask,
     with_mask,
 )
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
@@ -342,3 +344,72 @@ def test_what_boxes_have_in_common():
     assert cut_box((0, 0, 10, 10), (5, -5, 10, 10)) == (5, 0, 5, 5)
     assert cut_box((0, 0, 10, 10), (10, 0, 5, 5)) is None
     assert cut_box((0.1, 0.2, 0.3, 0.1), (0, 0, 9, 9)) == (0.1, 0.2, 0.3, 0.1)
+
+
+# ── maps that aren't affine ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def places(height: int, width: int) -> np.ndarray:
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+
+
+@given(masks(), st.tuples(*[st.floats(0, 30)] * 2, *[st.floats(0.01, 30)] * 2))
+def test_pixels_that_stay_keep_every_object(mask, box):
+    item = masked(mask, label="a", id="1")
+    annotations = Annotations((item, Object(box, "b", area=3.5)), (Text("t"),), (LabelState("a"),))
+    assert resampled(annotations, places(*mask.shape), mask.shape) is annotations
+    np.testing.assert_array_equal(resampled_mask(mask, places(*mask.shape)), mask)
+
+
+@given(rectangles(), st.integers(-40, 40), st.integers(-40, 40))
+def test_a_translation_by_origins_is_that_by_a_matrix(mask, x, y):
+    box = box_of(mask)
+    assert box is not None
+    both = Annotations((masked(mask, label="a"), Object(box, "b", area=7.0)), (Text("t"),))
+    found = resampled(both, places(*mask.shape) - np.float32([x, y]), mask.shape)
+    expected = moved(both, np.array([[1.0, 0, x], [0, 1, y]]), mask.shape, mask.shape)
+    assert [(item.label, item.box, item.mask) for item in found.objects] == [
+        (item.label, item.box, item.mask) for item in expected.objects
+    ]
+    assert [item.area for item in found.objects] == pytest.approx([item.area for item in expected.objects], abs=2e-3)
+    assert found.texts == both.texts
+
+
+@given(masks(), st.integers(0, 2**32 - 1), SIDES, SIDES)
+def test_a_mask_has_its_value_at_each_origin(mask, seed, height, width):
+    rng = np.random.default_rng(seed)
+    origins = rng.uniform(-3, 44, (height, width, 2)).astype(np.float32)
+    expected = np.zeros((height, width), bool)
+    for row, column in np.ndindex(height, width):
+        x, y = (math.floor(float(one) + 0.5) for one in origins[row, column])
+        expected[row, column] = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and mask[y, x]
+    np.testing.assert_array_equal(resampled_mask(mask, origins), expected)
+    found = resampled(Annotations((masked(mask),)), origins, mask.shape).objects
+    assert len(found) == expected.any()
+    for item in found:
+        assert (item.box, item.area) == (box_of(expected), expected.sum())
+        np.testing.assert_array_equal(decode_mask(item, height, width), expected)
+
+
+@given(rectangles(), st.floats(-0.3, 0.3), st.floats(0.5, 1.5), st.integers(0, 2**32 - 1))
+def test_a_box_is_that_around_its_mask(mask, bend, stretch, seed):
+    """Also under a map that isn't affine, for boxes that end between pixels."""
+    height, width = mask.shape
+    origins = places(height, width) * np.float32(stretch)
+    origins[..., 0] += np.float32(bend) * origins[..., 1] ** 2 / height
+    assume((np.abs(origins - np.floor(origins) - 0.5) > 1e-3).all())  # no origin between two pixels
+    box = box_of(mask)
+    assert box is not None
+    given_ = Annotations((Object(box, "box", area=float(mask.sum())), masked(mask, label="mask")))
+    found = {item.label: item for item in resampled(given_, origins, mask.shape).objects}
+    assert set(found) in ({"box", "mask"}, set())
+    if found:
+        assert found["box"].box == found["mask"].box
+        assert found["box"].area == pytest.approx(found["mask"].area, abs=1e-3)
+        assert found["box"].mask == ""
+
+
+def test_a_mask_of_another_size_is_named_when_pixels_move():
+    item = masked(rectangle((9, 9), 1, 1, 3, 3), id="7")
+    with pytest.raises(ValueError, match="'7' is no compressed RLE of 8 x 8 pixels"):
+        resampled(Annotations((item,)), places(8, 8) + 1, (8, 8))

@@ -88,7 +88,7 @@ def counted(monkeypatch) -> Counter[str]:
 
 @pytest.mark.parametrize("kind", ["folder", "memory"])
 def test_a_run_with_nothing_to_do_looks_once_and_not_at_every_unit(folder, tmp_path, counted, kind, capsys):
-    from variorum.flows.terminal import print_evaluations, print_summary
+    from variorum.flows.terminal_editions import print_evaluations, print_summary
 
     url = str(tmp_path / "store") if kind == "folder" else f"memory://{uuid.uuid4().hex}"
     first = run(Job(recipe(folder), url), Threads(2))

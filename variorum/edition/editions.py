@@ -200,7 +200,7 @@ def check_version(dataset: str, version: str, fingerprint: str, store: Store, so
     if found is None or found.fingerprint == fingerprint:
         return
     if not version.endswith("-dev"):
-        made = "was made from another recipe, other data or other models"
+        made = "was made from another recipe, or with other data, models or watermark keys"
         if found.format != FORMAT:
             made = f"has format {found.format}, and is read as it is; what is made now has format {FORMAT}"
         raise VersionDrift(

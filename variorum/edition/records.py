@@ -7,6 +7,7 @@ accepted.
 from __future__ import annotations
 
 import json
+import re
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -31,7 +32,7 @@ def to_json(record: BaseModel) -> bytes:
 
 def parse(data: bytes, kind: type[M]) -> M:
     """The record in a file from `to_json`. Raises BadRecord."""
-    noun = kind.__name__.lower()
+    noun = re.sub("(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
     try:
         content = from_json(data, allow_inf_nan=False)
         stated = content.pop(DIGEST, None) if isinstance(content, dict) else None

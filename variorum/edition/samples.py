@@ -13,7 +13,7 @@ from variorum.edition.shards import KEY, PICTURES
 from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
 from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, need_memory, upright_size
-from variorum.schemas.annotations import STATES, Annotations, LabelState, Object, Text
+from variorum.schemas.annotations import CHECKS, STATES, Annotations, LabelState, Object, Text
 from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
@@ -67,6 +67,7 @@ ANNOTATED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
         "score": (int, float, type(None)),
         "origin": (str,),
         "mask": (str,),
+        "check": (str,),
     },
     "texts": {"text": (str,), "role": (str,)},
     "states": {"label": (str,), "state": (str,)},
@@ -178,6 +179,8 @@ def _annotated(annotations: Annotations, index: Mapping[str, int], maker: str) -
         raise RecipeError(f"{what} have {cut(repr(odd[0]))} where a text belongs")
     if unknown := [one.state for one in annotations.labels if one.state not in STATES]:
         raise RecipeError(f"{what} have the state {unknown[0]!r}; there are: {', '.join(STATES)}")
+    if odd_checks := [one.check for one in annotations.objects if one.check not in CHECKS]:
+        raise RecipeError(f"{what} have the check {odd_checks[0]!r}; there are: {', '.join(CHECKS[1:])}")
     if any(len(one.box) != 4 for one in annotations.objects):
         raise RecipeError(f"{what} have a box that isn't left, top, width and height")
     try:
@@ -205,6 +208,7 @@ def annotation_fields(annotations: Annotations, index: Mapping[str, int]) -> dic
             "score": [None if one.score is None else float(one.score) for one in found],
             "origin": [one.origin for one in found],
             "mask": [one.mask for one in found],
+            "check": [one.check for one in found],
         },
         "texts": {"text": [one.text for one in texts], "role": [one.role for one in texts]},
         "states": {
@@ -420,9 +424,13 @@ def _annotations(record: Any) -> Annotations:
         }
         for part, of in ANNOTATED.items()
     }
+    if "check" not in record.get("objects", {"check": []}):  # written before there were checks
+        parts["objects"]["check"] = [""] * len(parts["objects"]["bbox"])
     objects, texts, states = (list(zip(*part.values(), strict=True)) for part in parts.values())
     if wrong := [box for box, *_ in objects if len(box) != 4 or not all(type(side) in (int, float) for side in box)]:
         raise ValueError(f"bbox has {cut(ascii(wrong[0]))}")
+    if unknown := [check for *_, check in objects if check not in CHECKS]:
+        raise ValueError(f"check has {cut(ascii(unknown[0]))}")
     if unknown := [state for _, state in states if state not in STATES]:
         raise ValueError(f"state has {cut(ascii(unknown[0]))}")
     return Annotations(

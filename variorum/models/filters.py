@@ -33,5 +33,5 @@ def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:
     if shared:
         raise RecipeError(
             f"a model that decided what was accepted can't judge the result: {'; '.join(shared)}; "
-            "name other classifiers in the evaluation"
+            "name other models in the evaluation"
         )

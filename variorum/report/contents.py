@@ -15,6 +15,9 @@ from variorum.edition.tables import read_unit
 from variorum.report.figures import Row, Shown
 from variorum.schemas.manifest import Manifest
 
+MANY = 40
+"""Configurations that a table still lists if they only repeat the variants."""
+
 
 class Count(NamedTuple):
     """How many there are, and in how many pictures."""
@@ -99,13 +102,18 @@ def annotation_counts(manifest: Manifest, store: Store) -> Contents:
 
 
 def split_table(manifest: Manifest) -> Shown | None:
-    """The number of pictures by configuration and split; None where all pictures are of one split."""
+    """The number of pictures by configuration and split.
+
+    None where all pictures are of one split and there are no configurations, or many that are the variants.
+    """
     splits, configs = manifest.splits(), manifest.configs()
     if not configs:
         if len(splits) < 2:
             return None
         return Shown("Pictures by split", ("split", "pictures"), [(split, str(n)) for split, n in splits.items()])
     several = len(splits) > 1
+    if not several and len(configs) > MANY and set(configs) == set(manifest.counts):
+        return None
 
     def row(name: str, numbers: dict[str, int]) -> Row:
         counted = [numbers.get(split, 0) for split in splits]

@@ -74,8 +74,8 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """A number with `digits` decimals; – for None."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A number with `digits` decimals, never -0; – for None."""
+    return "–" if value is None else f"{value:z.{digits}f}"
 
 
 def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,7 @@ class Funnel:
 def funnel(manifest: Manifest, rows: Any) -> Funnel:
     """The counts of a release, or the first stages of an edition, from its `edition_rows`."""
     names = dict(manifest.classes)
+    known = {*names, *names.values()}
     reasons: Counter[tuple[str, str, str]] = Counter()
     more = {"split": "split"} if len(manifest.splits()) > 1 else {}
     if len(manifest.configs()) > 1 and manifest.recipe.get("configs") not in ("variant", "licence"):
@@ -113,7 +114,7 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
             places = {
                 "class": name or "unlabelled",
                 "variant": row["variant"],
-                "source": source_of(row["origin"], labels[0], name),
+                "source": source_of(row["origin"], known),
                 "licence": row["licence"] or "none given",
                 **{kind: row[column] for kind, column in more.items()},
             }
@@ -138,9 +139,12 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
     )
 
 
-def source_of(origin: str, label: str, name: str) -> str:
-    """The first folder of a picture's path that isn't its class; `""` without one."""
-    return next((part for part in origin.split("/")[:-1] if part not in (label, name)), "")
+def source_of(origin: str, classes: Collection[str]) -> str:
+    """The first folder of a picture's path that isn't named after a class; `""` without one.
+
+    Of any class: a picture that has been relabelled still lies in the folder of its former class.
+    """
+    return next((part for part in origin.split("/")[:-1] if part not in classes), "")
 
 
 def most_affected(groups: Mapping[str, Group]) -> dict[str, Group]:

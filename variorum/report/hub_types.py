@@ -21,6 +21,8 @@ ALL = "all"
 """The configuration with all accepted pictures, which is loaded by default."""
 LARGEST = 64 << 20
 """Bytes of a card that are looked at."""
+LABELS = "labels.json"
+"""Member that the detector `consensus` adds."""
 RECORD = ("id", "sha256", "parent", "variant", "labels", "origin", "licence", "reason", "ops")
 """Fields of a record of format 3."""
 
@@ -35,6 +37,8 @@ def features(manifest: Manifest) -> Any:
             columns[member] = record(manifest)
         elif member == ANNOTATIONS:
             columns[member] = annotation_types(manifest)
+        elif member == LABELS:
+            columns[member] = label_set_types()
         elif member == "cls":
             columns[member] = ClassLabel(names=[name for _, name in manifest.classes])
         elif member in PICTURES or member.endswith(".png"):
@@ -72,13 +76,29 @@ def annotation_types(manifest: Manifest) -> dict[str, Any]:
         "objects": {
             "bbox": List(List(number, length=4)),
             "category": List(category),
-            **{name: List(text) for name in ("label", "id", "origin", "mask")},
+            **{name: List(text) for name in ("label", "id", "origin", "mask", "check")},
             "area": List(number),
             "crowd": List(Value("bool")),
             "score": List(number),
         },
         "texts": {"text": List(text), "role": List(text)},
         "states": {"category": List(category), "label": List(text), "state": List(text)},
+    }
+
+
+def label_set_types() -> dict[str, Any]:
+    """The types of the `labels.json` member: what people said of a picture's labels, which are ids of classes."""
+    from datasets import List, Value
+
+    text, whole = Value("string"), Value("int32")
+    return {
+        **dict.fromkeys(("given", "label", "state", "correct", "unclear", "wrong"), List(text)),
+        "p": List(Value("float32")),
+        "votes": List(whole),
+        "problematic": Value("bool"),
+        "reason": text,
+        "n_votes": whole,
+        "mistakes": {**dict.fromkeys(("label", "category", "severity"), List(text)), "unanimous": List(Value("bool"))},
     }
 
 

@@ -8,13 +8,14 @@ and no configuration of matplotlib has an effect.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
 from variorum.report.figures import seen
-from variorum.schemas.plot import Bin, IntervalPlot, Plot, Point, ReliabilityPlot
+from variorum.schemas.plot import Bin, CurvePlot, CurvePoint, IntervalPlot, Plot, Point, RadarPlot, ReliabilityPlot
 
 WIDTH = 800
 """Width of a plot in pixels of a card, whose column of text is 700 to 1000 pixels wide."""
@@ -30,7 +31,11 @@ OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "
 their yellow, which is hard to see on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """One per series, so that series don't differ by colour alone."""
-MOST_ROWS, MOST_SERIES = 40, 8
+MOST_ROWS, MOST_SERIES, MOST_AXES = 40, 8, 24
+MOST_MARKED = 12
+"""Points of a curve that all have a marker and an interval; of a longer one, some have a marker."""
+RINGS = (0.25, 0.5, 0.75, 1.0)
+"""Of a radar."""
 LONG = 15
 """With this many rows or more, the axis has its numbers above too."""
 LABEL, NAME = 30, 40
@@ -40,7 +45,15 @@ LABEL, NAME = 30, 40
 def draw(plot: Plot) -> bytes:
     """A plot as PNG."""
     with style():
-        return png(_intervals(plot) if isinstance(plot, IntervalPlot) else _reliability(plot))
+        match plot:
+            case IntervalPlot():
+                return png(_intervals(plot))
+            case CurvePlot():
+                return png(_curves(plot))
+            case RadarPlot():
+                return png(_radar(plot))
+            case _:
+                return png(_reliability(plot))
 
 
 def told(plot: Plot) -> str:
@@ -50,11 +63,18 @@ def told(plot: Plot) -> str:
     shown = "; ".join(names[:MOST_SERIES]) + more
     if isinstance(plot, ReliabilityPlot):
         return f"{plot.title}: one curve each for {shown}; the diagonal is perfect calibration"
+    if isinstance(plot, CurvePlot):
+        sure = all(one.low == one.high for some in plot.series.values() for one in some)
+        intervals = "" if sure else ", with intervals"
+        return f"{plot.title}: {plot.unit} against {plot.across}{intervals}, one line each for {shown}"
+    if isinstance(plot, RadarPlot):
+        axes = "; ".join(plot.axes[:MOST_AXES])
+        return f"{plot.title}: {plot.unit} from 0 at the centre to {plot.full:g}, for {shown}; axes: {axes}"
     rows = f"{plot.rows[0]} to {plot.rows[-1]}" if len(plot.rows) > 1 else "".join(plot.rows)
     return f"{plot.title}: {plot.unit}, with intervals, for {shown}; rows: {rows}"
 
 
-# ── the two kinds ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the kinds ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _intervals(plot: IntervalPlot) -> Any:
@@ -144,6 +164,104 @@ def _curve(axes: Any, bins: Sequence[Bin], number: int, name: str, most: int) ->
     sizes = [12 + 110 * one.n / most for one in bins]
     axes.scatter(*at, s=sizes, color=colour, marker=marker, edgecolors=INK, linewidths=0.6, zorder=3)
     axes.plot([], [], color=colour, linestyle=line, marker=marker, markeredgecolor=INK, markeredgewidth=0.6, label=name)
+
+
+def _curves(plot: CurvePlot) -> Any:
+    names = [*plot.series][:MOST_SERIES]
+    figure = new(WIDTH, 470)
+    axes = figure.add_subplot()
+    for number, name in enumerate(names):
+        _line(axes, plot.series[name], number, short(name, LABEL))
+    axes.set_xlabel(short(plot.across, 70))
+    axes.set_ylabel(short(plot.unit, 60))
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.margins(0.04)
+    if plot.full is not None:
+        axes.set_ylim(-0.03 * plot.full, 1.03 * plot.full)
+    dress(axes)
+    figure.suptitle(short(plot.title, 80), x=0.01, ha="left", fontsize=points(TITLE))
+    if names:
+        figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def _line(axes: Any, some: Sequence[CurvePoint], number: int, name: str) -> None:
+    colour, marker = OKABE_ITO[number], MARKERS[number]
+    line = "-" if number % 2 == 0 else (0, (5, 1.5))
+    x, values = [one.x for one in some], [one.value for one in some]
+    ends = [[max(0.0, one.value - one.low) for one in some], [max(0.0, one.high - one.value) for one in some]]
+    many = len(some) > MOST_MARKED
+    if not many and some:
+        axes.errorbar(x, values, yerr=ends, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, alpha=0.8, zorder=2)
+    axes.plot(
+        x,
+        values,
+        color=colour,
+        linewidth=1.6,
+        linestyle=line,
+        marker=marker,
+        markevery=max(1, len(some) // 8) if many else 1,
+        markeredgecolor=INK,
+        markeredgewidth=0.6,
+        markersize=6.5,
+        label=name,
+        zorder=3,
+    )
+
+
+def _radar(plot: RadarPlot) -> Any:
+    """Drawn with plain axes, as the labels around a polar one run into each other."""
+    names, labels = [*plot.series][:MOST_SERIES], plot.axes[:MOST_AXES]
+    figure = new(WIDTH, 560)
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.set_xlim(-1.75, 1.75)
+    axes.set_ylim(-1.25, 1.25)
+    spokes = [
+        (math.sin(2 * math.pi * k / len(labels)), math.cos(2 * math.pi * k / len(labels))) for k in range(len(labels))
+    ]
+    for ring in RINGS:
+        axes.plot(*_around([ring] * len(labels), spokes), color=PALE if ring == 1 else GRID, linewidth=1, zorder=1)
+        axes.text(0.02, ring, f"{ring * plot.full:g}", color=PALE, fontsize=points(11), va="bottom", zorder=4)
+    for (x, y), label in zip(spokes, labels, strict=True):
+        axes.plot([0, x], [0, y], color=GRID, linewidth=0.8, zorder=1)
+        side = "center" if abs(x) < 0.05 else "left" if x > 0 else "right"
+        axes.text(1.06 * x, 1.09 * y, short(label, 24), ha=side, va="center")
+    for number, name in enumerate(names):
+        given = plot.series[name][: len(labels)]
+        shares = [None if one is None else min(1.0, max(0.0, one / plot.full)) for one in given]
+        corners = _around(shares, spokes)
+        colour, line = OKABE_ITO[number], "-" if number % 2 == 0 else (0, (5, 1.5))
+        if None not in shares:
+            axes.fill(*corners, color=colour, alpha=0.06, linewidth=0, zorder=2)
+        axes.plot(
+            *corners,
+            color=colour,
+            linestyle=line,
+            marker=MARKERS[number],
+            markeredgecolor=INK,
+            markeredgewidth=0.6,
+            markersize=6.5,
+            linewidth=1.8,
+            label=short(name, LABEL),
+            zorder=3,
+        )
+    left = len(plot.axes) - len(labels)
+    figure.suptitle(short(plot.title, 80), x=0.01, ha="left", fontsize=points(TITLE))
+    figure.supxlabel(short(plot.unit, 80) + (f" ({left} more axes not shown)" if left else ""), fontsize=points(TEXT))
+    if names:
+        figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def _around(shares: Sequence[float | None], spokes: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Places of a closed line; it has a gap where a share is missing."""
+    ends = [*zip(shares, spokes, strict=True)]
+    ends += ends[:1]
+    x = [math.nan if share is None else share * spoke[0] for share, spoke in ends]
+    y = [math.nan if share is None else share * spoke[1] for share, spoke in ends]
+    return x, y
 
 
 def _columns(names: Sequence[str]) -> int:

@@ -26,6 +26,8 @@ LEAST = 10
 def detector_figures(table: Any, classes: Sequence[tuple[str, str]]) -> dict[str, Json]:
     """`flagged`, `agreement` and `classes` of the detectors in a table; empty if no detector has flags.
 
+    Detectors whose score is NaN for all pictures have judged nothing, and are left out: `consensus` without votes.
+
     Args:
         table: the edition's columns and those of all steps, as `decide` gets them; a `WideTable` or a `pyarrow.Table`.
         classes: (id, name) in index order, as in the manifest.
@@ -39,6 +41,11 @@ def detector_figures(table: Any, classes: Sequence[tuple[str, str]]) -> dict[str
     judged = {
         name: ~np.isnan(scores[name]) if name in scores else np.ones(len(y), bool) for name in {**flags, **scores.names}
     }
+    judged = {name: mask for name, mask in judged.items() if mask.any()}
+    flags = {name: mask for name, mask in flags.items() if name in judged}
+    scores = OnDemand({name: column for name, column in scores.names.items() if name in judged}, own)
+    if not flags:
+        return {}
     ids = [classes[index][0] for index in present.tolist()]
     return {
         "flagged": flag_shares(flags, judged, y),

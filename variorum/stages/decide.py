@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from variorum.edition.ledgers import put_ledger, put_queue
 from variorum.edition.store import Store
 from variorum.edition.tables import filled_rows, read_table
 from variorum.edition.verdicts import STRENGTH, keep_verdicts, settle, verdict_table
-from variorum.machine.steady import hash_content
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Component, Context, Decider, Detector
+from variorum.schemas.component import Context, Decider, Detector
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Action, Verdict, Verdicts
 from variorum.stages.agreement import detector_figures
-from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
+from variorum.stages.job import Job, code_of, compared_with, figures_of, located, pins
 from variorum.stages.queue import review_queue
 from variorum.stages.score import Columns, add_columns, picture_table
-
-
-def located(step: Component) -> dict[str, Json]:
-    """A component's locations with the sha256 of the files there, because people's answers may have changed since."""
-    found: dict[str, Json] = {}
-    for name in sorted(step.location):
-        value = getattr(step, name)
-        places = value if isinstance(value, tuple | list) else [value]
-        files = [Path(place) for place in places if place is not None and Path(place).is_file()]
-        found[name] = [[str(place) for place in places], [hash_content(file) for file in files]]
-    return found
 
 
 def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
@@ -40,7 +27,7 @@ def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
     ctx, steps = job.ctx, list[Json]()
     for step in job.recipe.curate:
         code, compared = code_of(type(step)), compared_with(step, ctx)
-        steps.append([step.fingerprint(), code, pins(step, ctx), compared, located(step)])
+        steps.append([step.fingerprint(), code, pins(step, ctx), compared, dict(located(step).items())])
     return digest(["curate", manifest.digest(), ctx.seed, steps, force])
 
 
@@ -61,8 +48,9 @@ def decide(
         for step in steps:
             if isinstance(step, Decider) and step.reads_verdicts == late:
                 name = step.component_name()
-                seen[name] = add_verdicts(table, all_of(said, table)) if late else table
+                seen[name] = add_verdicts(table, all_of(said, table), by_people(steps, said)) if late else table
                 said[name] = decided(step, Table(seen[name], name), ctx)
+        said = below_people(steps, said)
     everything = all_of(said, table)
     settled = settle(everything)
     check_drops(settled, len(table), force=force)
@@ -73,10 +61,12 @@ def decide(
         if found := figures_of(step, Table(seen.get(name, table), name, said=said.get(name)), ctx):
             figures[name] = found
     seen.clear()
+    asking = only_propose(steps)
     ledger = Ledger(
         edition=manifest.digest(),
         curate=[step.identity() for step in steps],
-        models={alias: pin for step in steps for alias, pin in pins(step, ctx).items()},
+        models={alias: pin for step in steps if step not in asking for alias, pin in pins(step, ctx).items()},
+        proposers={alias: pin for step in asking for alias, pin in pins(step, ctx).items()},
         measured=columns.measured,
         scored=columns.scored,
         verdicts=keep_verdicts(everything, store),
@@ -93,6 +83,19 @@ def decide(
     return number, ledger
 
 
+def only_propose(steps: Sequence[Detector | Decider]) -> list[Detector]:
+    """The detectors whose columns only say what people are asked: no decider, nor a detector that it reads, needs them.
+
+    Their models don't decide what is in a release, and so may judge it.
+    """
+    proposing = [step for step in steps if isinstance(step, Detector) and step.proposes_only]
+    while needed := [
+        one for one in proposing if any(one.component_name() in step.needs() for step in steps if step not in proposing)
+    ]:
+        proposing = [one for one in proposing if one not in needed]
+    return proposing
+
+
 def decided(decider: Decider, table: Table, ctx: Context) -> Any:
     """A decider's verdicts as a table. Raises RecipeError for anything else, and for an action that doesn't exist."""
     given, where = decider.decide(table, ctx), f"curate.{decider.component_name()}"
@@ -104,6 +107,42 @@ def decided(decider: Decider, table: Table, ctx: Context) -> Any:
         if verdict.action not in STRENGTH:
             raise RecipeError(f"{where}: no action {verdict.action!r}; there are: {', '.join(sorted(STRENGTH))}")
     return verdict_table(found, table.arrow)
+
+
+def by_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -> Any:
+    """Ids of the pictures that a decider with `settles` has settled: it keeps, relabels or drops them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = [pa.array([], pa.string())]
+    for step in steps:
+        if isinstance(step, Decider) and step.settles and step.component_name() in said:
+            mine = said[step.component_name()]
+            acts = pc.is_in(mine["action"], value_set=pa.array(["keep", "relabel", "drop"]))
+            found += mine["id"].filter(acts).chunks
+    return pa.concat_arrays(found)
+
+
+def below_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdicts, where a suspicion about a settled picture is only noted. A drop stays."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    settled, found = by_people(steps, said), dict(said)
+    for step in steps:
+        name = step.component_name()
+        if not len(settled) or name not in said or (isinstance(step, Decider) and step.settles):
+            continue
+        mine = said[name]
+        suspects = pc.is_in(mine["action"], value_set=pa.array(["review", "relabel", "unasked"]))
+        noted = pc.and_(suspects, pc.is_in(mine["id"], value_set=settled))
+        new = {
+            "action": pc.if_else(noted, "note", mine["action"]),
+            "labels": pc.if_else(noted, pa.scalar([], pa.list_(pa.string())), mine["labels"]),
+            "worth": pc.if_else(noted, math.nan, mine["worth"]),
+        }
+        found[name] = pa.table({each: new.get(each, mine[each]) for each in mine.column_names}, schema=mine.schema)
+    return found
 
 
 def all_of(said: Mapping[str, Any], table: Any) -> Any:
@@ -142,11 +181,16 @@ def check_labels(job: Job, manifest: Manifest) -> None:
     raise no_labels(f"no picture of {manifest.dataset}@{manifest.version} has a label", wanting)
 
 
-def add_verdicts(table: Any, said: Any) -> Any:
+def add_verdicts(table: Any, said: Any, by_votes: Any = None) -> Any:
     """The table with what the verdicts so far come to.
 
     `verdict.action` is `keep` where nobody said anything, `verdict.labels` has the new labels of a relabel,
-    `verdict.worth` what asking is worth.
+    `verdict.worth` what asking is worth, `verdict.settled` says whether people's answers have settled it.
+
+    Args:
+        table: the edition's.
+        said: all verdicts.
+        by_votes: ids of the pictures that people have settled.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -158,7 +202,11 @@ def add_verdicts(table: Any, said: Any) -> Any:
     labels = pc.if_else(relabelled, pc.binary_join(found["labels"], " "), "")
     table = table.append_column("verdict.action", pc.fill_null(found["action"], "keep"))
     table = table.append_column("verdict.labels", pc.fill_null(labels, ""))
-    return table.append_column("verdict.worth", pc.fill_null(found["worth"], pa.scalar(math.nan)))
+    table = table.append_column("verdict.worth", pc.fill_null(found["worth"], pa.scalar(math.nan)))
+    nobody = pa.array([], pa.string())
+    return table.append_column(
+        "verdict.settled", pc.is_in(table.column("id"), value_set=nobody if by_votes is None else by_votes)
+    )
 
 
 def action_counts(settled: Any) -> dict[Action, dict[str, int]]:

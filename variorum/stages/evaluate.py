@@ -12,7 +12,7 @@ from variorum.edition.tables import joined, read_part
 from variorum.models import refuse_filters
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Decider, Evaluation
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.fields import plain_json
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.table import Table
@@ -30,8 +30,8 @@ def check_references(job: Job) -> None:
 
     Raises:
         SourceError: a reference is missing or empty.
-        RecipeError: an alias is unknown, a model would judge pictures that it filtered, or labels are needed and the
-            source has none.
+        RecipeError: an alias is unknown, a model would judge pictures that it filtered, or labels or objects are needed
+            and the source has none.
         ModelUnavailable: a model has no pin yet.
     """
     recipe, ctx = job.recipe, job.ctx
@@ -39,12 +39,22 @@ def check_references(job: Job) -> None:
     filters = [ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()]
     for evaluation in recipe.evaluate:
         refuse_filters(pins(evaluation, ctx), filters)
+        made = any(generator.annotated for generator in recipe.generate)
+        if evaluation.needs_objects and not (recipe.source.classes(ctx) and (made or recipe.source.annotated(ctx))):
+            raise no_objects(f"source {recipe.source.component_name()} has no objects with classes", evaluation)
     for part, components in (("curate", recipe.curate), ("evaluate", recipe.evaluate)):
         for component in components:
             references = {} if isinstance(component, Decider) else component.references()
             for name, source in references.items():
                 if not source.size(ctx):
                     raise SourceError(f"{part}.{component.component_name()}.{name}: it has no samples")
+
+
+def no_objects(what: str, evaluation: Evaluation) -> RecipeError:
+    """The error for an evaluation that needs objects which aren't there."""
+    name = evaluation.component_name()
+    without = f"--set evaluate.{name}=null"
+    return RecipeError(f"{what}, which {name} needs; use a source with boxes, such as coco, or leave it out: {without}")
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:

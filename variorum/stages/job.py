@@ -22,7 +22,7 @@ from variorum.schemas.component import Component, Context, Decider, Detector, Ev
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
-from variorum.stages.plan import Plan, plan
+from variorum.stages.plan import Plan, optional_pins, plan
 
 Profile = Literal["embedded", "hub"]
 VARIABLES = ("VARIORUM_MODELS", "VARIORUM_LOCK")
@@ -139,6 +139,18 @@ def compared_with(component: Component, ctx: Context) -> dict[str, Json]:
     return {name: [source.fingerprint(), source.pin(ctx)] for name, source in sources.items()}
 
 
+def located(step: Component) -> dict[str, list[Json]]:
+    """A component's locations: paths and the sha256 of the files there, as people's answers may have changed since."""
+    found: dict[str, list[Json]] = {}
+    for name in sorted(step.location):
+        value = getattr(step, name)
+        places = value if isinstance(value, tuple | list) else [value]
+        files = [Path(place) for place in places if place is not None and Path(place).is_file()]
+        found[name] = [[str(place) for place in places], [hash_content(file) for file in files]]
+    return found
+
+
 def pins(component: Component, ctx: Context) -> dict[str, str]:
-    """Pin by alias, for the models that a component asks for."""
-    return {alias: ctx.models.pin(alias) for alias in component.aliases()}
+    """Pin by alias, for the models that a component asks for; `unavailable` for one that it does without."""
+    found = {alias: ctx.models.pin(alias) for alias in component.aliases()}
+    return found | optional_pins(component, ctx)

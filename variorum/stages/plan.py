@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.component import ClassInfo, Component, Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
 
 FORMAT = 2
 """Increased when the shards or the table of an unchanged recipe would change."""
+
+UNAVAILABLE = "unavailable"
+"""In place of the pin of a model that can't be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     size = min(size, recipe.limit or size)
     aliases = sorted({alias for component in (source, *recipe.generate) for alias in component.aliases()})
     models = {alias: ctx.models.pin(alias) for alias in aliases}
+    for generator in recipe.generate:
+        models |= optional_pins(generator, ctx)
     filters = sorted({ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()})
     classes = source.classes(ctx)
     for what, names in (("id", [info.id for info in classes]), ("name", [info.name for info in classes])):
@@ -82,6 +87,13 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
         "configs": recipe.configs,
         "masters": recipe.masters,
     }
+    others: list[Json] = [
+        [name, other.fingerprint(), other.pin(ctx)]
+        for generator in recipe.generate
+        for name, other in sorted(generator.references().items())
+    ]
+    if others:
+        identity["references"] = others
     step = recipe.samples_per_shard
     units = tuple(
         Unit(start, stop, digest({**identity, "start": start, "stop": stop}))
@@ -89,3 +101,11 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     )
     fingerprint = digest([recipe.fingerprint(), [unit.key for unit in units]])
     return Plan(units, size, fingerprint, classes, models, tuple(filters), frozenset(unit.key for unit in units))
+
+
+def optional_pins(component: Component, ctx: Context) -> dict[str, str]:
+    """Pin by alias, for the models that a component can do without; `unavailable` where one can't be had."""
+    return {
+        alias: UNAVAILABLE if ctx.models.why_unavailable(alias) else ctx.models.pin(alias)
+        for alias in component.optional_aliases()
+    }

@@ -17,6 +17,7 @@ from variorum.schemas.manifest import ShardInfo
 from variorum.schemas.sample import SPLITS
 from variorum.stages.estimate import Estimate, estimate
 from variorum.stages.job import Job
+from variorum.stages.plan import UNAVAILABLE
 from variorum.stages.requests import keep_requests, makes_requests
 
 SAID = (
@@ -57,7 +58,7 @@ class Planned:
         splits: the recipe's shares by split; None if the source says which split a picture is of.
         configs: the field whose values become configurations, or None.
         makes: names of the generators.
-        models: by alias, its `pin` and its `state` on this machine, such as `ready`.
+        models: by alias, its `pin` and its `state` on this machine, such as `ready`; `why` where a run does without it.
         cost: size, memory and time.
     """
 
@@ -108,7 +109,13 @@ class Planned:
         found.append(("makes", ", ".join(self.makes) or "the source's own pictures"))
         if self.pictures is not None:
             found.append(("pictures", str(self.pictures)))
-        found += [("model", f"{alias}: {one['pin']} ({one['state']})") for alias, one in self.models.items()]
+        found += [
+            (
+                "model",
+                f"{alias}: unavailable, {one['why']}" if "why" in one else f"{alias}: {one['pin']} ({one['state']})",
+            )
+            for alias, one in self.models.items()
+        ]
         return [*found, ("estimate", self.cost.text)]
 
     def requests(self) -> Any:
@@ -137,7 +144,12 @@ def planned(job: Job, progress: Progress = QUIET) -> Planned:
     """
     recipe, plan, guess, table = job.recipe, job.plan, estimate(job), requests_of(job, progress)
     table_of_models: Any = job.ctx.models
-    models = {alias: {"pin": pin, "state": table_of_models.status(alias).state} for alias, pin in plan.models.items()}
+    models: dict[str, dict[str, str]] = {}
+    for alias, pin in plan.models.items():
+        if pin == UNAVAILABLE:
+            models[alias] = {"pin": pin, "state": pin, "why": table_of_models.why_unavailable(alias)}
+        else:
+            models[alias] = {"pin": pin, "state": table_of_models.status(alias).state}
     return Planned(
         edition=f"{recipe.dataset}@{recipe.version}",
         source=recipe.source.component_name(),

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from variorum.machine.strict_yaml import NotYaml, Refused, check_text, read_yaml
-from variorum.schemas.component import Decider
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import NAME, Recipe
@@ -102,8 +101,7 @@ def leave_out(recipe: Recipe, places: Collection[tuple[str, int]]) -> Recipe:
     gone = {recipe.curate[place].component_name() for key, place in places if key == "curate"}
     judgements = []
     for step in lists["curate"]:
-        left = step.without(gone) if isinstance(step, Decider) else None if set(step.needs()) & gone else step
-        if left:
+        if left := step.without(gone):
             judgements.append(left)
         else:
             gone.add(step.component_name())

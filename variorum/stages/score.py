@@ -20,7 +20,7 @@ from variorum.schemas.component import Detector
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo, Tables
 from variorum.schemas.table import Table
-from variorum.stages.job import Job, check_models, pins
+from variorum.stages.job import Job, check_models, located, pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def scores(step: object) -> TypeGuard[Detector]:
 
 
 def score_key(job: Job, manifest: Manifest, name: str, columns: Columns) -> str:
-    """Digest of all that decides a detector's columns: its fields, the edition's table, the columns it reads."""
+    """Digest of all that decides a detector's columns: its fields and files, the edition's table, the columns read."""
     detector, ctx = job.component(name), job.ctx
     read: dict[str, Json] = {
         other: [[info.sha256 for info in parts] for parts in columns.parts(other)]
@@ -138,7 +138,9 @@ def score_key(job: Job, manifest: Manifest, name: str, columns: Columns) -> str:
     }
     classes: list[Json] = [list(pair) for pair in manifest.classes]
     identity: list[Json] = [detector.identity(), detector.revision, ctx.seed, classes, pins(detector, ctx)]
-    return digest(["score", identity, rows, read, compared])
+    # what people answered may have changed since; other detectors' keys stay what they were
+    files: list[Json] = [[field, held[1]] for field, held in located(detector).items() if held[1]]
+    return digest(["score", identity, rows, read, compared, *([files] if files else [])])
 
 
 def picture_table(manifest: Manifest, store: Store) -> Any:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from variorum.curation.panel.candidates import AGREED, ASKED, GOLD, Cells, candidate_cells, queue_order, with_controls
+from variorum.curation.panel.candidates import Cells, candidate_cells, queue_order
 from variorum.schemas.errors import SourceError
 
 TOP = np.array([[[3, 5], [1, 2]], [[3, 6], [2, 1]]])  # two models, two pictures, two guesses
@@ -43,34 +43,16 @@ def test_doubt_comes_first_and_rare_classes_before_common_ones():
     assert order.tolist() == [1, 0, 2, 3]
 
 
-def test_controls_and_agreed_cells_are_hidden_among_the_asked():
-    def cells(start, number):
-        return Cells(np.arange(start, start + number), np.zeros(number, int), np.ones(number, int))
-
-    asked, gold, agreed = cells(0, 80), cells(1000, 40), cells(2000, 500)
-    truth = np.arange(40) % 2
-    queue, kinds = with_controls(asked, gold, truth, agreed, np.random.default_rng(0))
-    assert np.bincount(kinds).tolist() == [80, 10, 10]
-    assert set(queue.picture[kinds == ASKED]) == set(range(80))
-    assert truth[queue.picture[kinds == GOLD] - 1000].sum() == 5
-    assert (queue.picture[kinds == AGREED] >= 2000).all()
-    assert (kinds[:80] != ASKED).any()
-    again, _ = with_controls(asked, gold, truth, agreed, np.random.default_rng(0))
-    assert (again.picture == queue.picture).all()
-    _, kinds = with_controls(asked, gold, np.zeros(40), cells(2000, 3), np.random.default_rng(0))
-    assert np.bincount(kinds).tolist() == [80, 10, 3]
-
-
 def test_nothing_to_ask():
     none = candidate_cells(np.zeros((1, 0, 1), int), np.zeros((1, 0, 1)), np.zeros(0, int))
     assert len(none) == 0
-    queue, kinds = with_controls(none, none, np.zeros(0), none, np.random.default_rng(0))
-    assert len(queue) == len(kinds) == 0
 
 
 def test_bad_input_is_refused():
     with pytest.raises(SourceError, match=r"top \(2, 2, 2\) and p \(2, 2, 2\) must be models x 3 pictures"):
         candidate_cells(TOP, P, np.zeros(3, int))
-    none = Cells(*(np.zeros(0, int) for _ in range(3)))
-    with pytest.raises(SourceError, match=r"must be in \[0, 0\.5\), not 0\.6"):
-        with_controls(none, none, np.zeros(0), none, np.random.default_rng(0), share=0.6)
+
+
+def test_a_missing_guess_proposes_nothing():
+    cells = candidate_cells(np.array([[[-1, 4], [2, -1]]]), np.array([[[0.8, 0.2], [0.9, 0.5]]]), np.array([1, -1]))
+    assert pairs(cells) == [(0, 1, 1), (0, 4, 1), (1, 2, 1)]

@@ -85,6 +85,17 @@ def test_pooling_steadies_raters_with_few_answers():
     assert ((pooled.p - truth) ** 2).mean() < ((alone.p - truth) ** 2).mean()
 
 
+def test_each_label_can_have_its_own_prior():
+    cells, raters, answers, truth, _ = panel(cells=600, votes=2)
+    labels = np.where(truth == 1, 0, np.arange(len(truth)) % 2)  # label 1 is never right
+    one, own = dawid_skene(cells, raters, answers), dawid_skene(cells, raters, answers, labels=labels)
+    assert one.priors is None
+    assert own.priors[1] < one.prior < own.priors[0]
+    assert ((own.p - truth) ** 2).mean() < ((one.p - truth) ** 2).mean()
+    shrunk = dawid_skene(cells, raters, answers, labels=labels, shrinkage=1e9)
+    np.testing.assert_allclose(shrunk.p, one.p, atol=1e-3)
+
+
 def test_a_model_sits_on_the_panel():
     cells, raters, answers, truth, _ = panel(votes=2)
     rng = np.random.default_rng(1)
@@ -149,3 +160,14 @@ def test_bad_votes_are_refused():
         dawid_skene(one, np.array([-1]), one)
     with pytest.raises(SourceError, match="smoothing must be above 0"):
         dawid_skene(one, one, one, smoothing=0)
+
+
+def test_a_share_that_is_given_is_kept():
+    cells, raters = np.repeat(np.arange(8), 2), np.tile([0, 1], 8)
+    answers = np.array([2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0])
+    learnt, kept = dawid_skene(cells, raters, answers), dawid_skene(cells, raters, answers, share=0.5)
+    assert learnt.prior < 0.3
+    assert kept.prior == 0.5
+    for wrong in ({"share": 0.0}, {"share": 1.0}, {"share": 0.5, "labels": np.zeros(8, int)}):
+        with pytest.raises(SourceError, match="share must be between 0 and 1"):
+            dawid_skene(cells, raters, answers, **wrong)

@@ -29,6 +29,8 @@ class Probe(Generator):
         """Originals and negatives in order."""
         for sample in samples:
             time.sleep(float(os.environ.get("PROBE_SECONDS", "0")))  # the pace doesn't decide the output
+            while "PROBE_HOLD" in os.environ and os.path.exists(os.environ["PROBE_HOLD"]):
+                time.sleep(0.1)
             if re.search(self.explode, sample.origin):
                 raise ZeroDivisionError(f"exploded at {sample.origin}")
             if self.originals:

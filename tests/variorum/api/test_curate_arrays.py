@@ -233,7 +233,7 @@ def test_without_labels_the_rest_is_found(arrays, store):
     assert "no labels" in found.notes[0]
     assert "no labels" in str(found)
     assert {label for label in found.labels() if label is not None} == {""}
-    unknown = va.curate(arrays, [-1] * len(arrays), names=NAMES, store=store, progress=False, **SMALL)
+    unknown = va.curate(arrays, [-1] * len(arrays), names=NAMES, store=store, progress=False, **QUICK)
     assert {label for label in unknown.labels() if label is not None} == {-1}
 
 
@@ -437,7 +437,7 @@ PICTURES = st.lists(st.tuples(SIZES, st.booleans(), st.sampled_from([None, 0, 1,
 
 
 @given(PICTURES)
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_labels_and_keep_are_aligned_with_any_input(tmp_path_factory, given):
     photo = skimage.data.chelsea()
     given = [*given, ((50, 50), False, 0)]  # something stays

@@ -89,7 +89,7 @@ def test_it_is_opened_only_when_asked(store, tmp_path, monkeypatch):
 
 
 def test_its_arguments_are_those_of_the_command():
-    from variorum.flows.cli import view
+    from variorum.flows.edition_commands import view
 
     words = {"edition", "store", "to", "most", "blur"}
     assert words <= inspect.signature(va.view).parameters.keys() & inspect.signature(view).parameters.keys()

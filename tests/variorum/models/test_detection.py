@@ -92,6 +92,12 @@ def test_nothing_asked_and_nothing_shown(models, family):
             models[family](IMAGES[:1], ["a cat", blank])
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_text_is_known(models, family):
+    assert models[family].knows(TEXTS) == [True] * 3
+    assert models[family].knows([]) == []
+
+
 def test_owls_boxes_are_the_librarys_own(models, folders):
     import torch
 

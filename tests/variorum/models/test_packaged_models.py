@@ -168,6 +168,7 @@ def test_it_takes_out_more_noise_than_classical_filters(denoiser, pictures, leve
     assert np.mean(gains) > ahead
 
 
+@pytest.mark.slow
 def test_by_default_settings_complexity_follows_lambda(denoiser, pictures):
     settings = Guidance()
     plate = (cv2.resize(pictures[1], (128, 128), interpolation=cv2.INTER_AREA) * 255).round().astype(np.uint8)

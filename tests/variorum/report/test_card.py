@@ -18,10 +18,13 @@ from variorum.edition.store import Store
 from variorum.edition.verdicts import read_verdicts, verdicts_of
 from variorum.pipeline import Job, build, curate, evaluate, release, run
 from variorum.report.card import check_template, evaluation_tables, header_text, render_card, write_card
+from variorum.report.card_plots import plots_of
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.figures import Shown, flat_figures, inert, markdown, table_cell
 from variorum.report.hub_types import check_header, read_back
+from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
+from variorum.schemas.plot import CurvePlot, CurvePoint, RadarPlot
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.verdict import Verdict
 
@@ -623,6 +626,32 @@ def test_plots_of_an_evaluation_without_a_template_stand_above_its_table(photos,
         render_card(bad, manifest, job.store)
 
 
+@pytest.mark.parametrize(
+    ("plot", "why"),
+    [
+        (RadarPlot("r", "%", 100.0, ("a", "b"), {"m": (1.0,)}), "one point for each row"),
+        (RadarPlot("r", "%", 100.0, ("a",), {"m": ("x",)}), "'x' is no number"),
+        (RadarPlot("r", "%", 0.0, ("a",), {"m": (1.0,)}), "isn't above 0"),
+        (CurvePlot("c", "x", "%", {"m": (CurvePoint(float("nan"), 1, 1, 1),)}), "nan is no number"),
+        (CurvePlot("c", 3, "%", {"m": ()}), "no text"),
+        (CurvePlot("c", "x", "%", {"m": ()}, -1.0), "isn't above 0"),
+    ],
+)
+def test_plots_that_cant_be_drawn_are_refused(plot, why):
+    class Drawing(Evaluation):
+        def measure(self, samples, ctx):
+            return []
+
+        def figures(self, table, ctx):
+            return {}
+
+        def plots(self, figures):
+            return {"one": plot}
+
+    with pytest.raises(CorruptShard, match=why):
+        plots_of(Drawing(), {})
+
+
 def test_figures_are_flat_by_their_path():
     figures = {"n": 3, "by_class": {"a": 0.123456, "b": None}, "list": [1, 2.5], "deep": {"x": {"y": True, "z": [{}]}}}
     assert flat_figures(figures) == [
@@ -645,7 +674,7 @@ def test_a_card_without_its_template_is_refused_before_any_work(photos, tmp_path
             "card": {"template": "fancy"},
         }
     )
-    with pytest.raises(RecipeError, match=r"card\.template: .*fancy.*; there are: default, imagenet_e"):
+    with pytest.raises(RecipeError, match=r"card\.template: .*fancy.*; there are: coco_o, default, imagenet_e"):
         check_template(what)
     with pytest.raises(RecipeError, match=r"card\.template"):
         run(Job(what, str(tmp_path / "store")))

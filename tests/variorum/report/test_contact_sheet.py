@@ -10,7 +10,7 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.pipeline import Job, build
 from variorum.report.boxes import COLOURS
-from variorum.report.contact_sheet import FEWER, LINE, MUTED, PAPER, contact_sheet
+from variorum.report.contact_sheet import FEWER, LINE, MOST_VARIANTS, MUTED, PAPER, contact_sheet, shown_variants
 from variorum.report.funnel import funnel, plot
 from variorum.report.rows import edition_rows
 from variorum.schemas.errors import CorruptShard
@@ -195,3 +195,12 @@ def test_a_picture_that_is_not_where_its_row_says_is_one_line(everything):
     groups = {group: shards[:1] for group, shards in manifest.shards.items()}
     with pytest.raises(CorruptShard, match="that aren't in its shards; look at it with: variorum verify shapes@1"):
         edition_rows(manifest.model_copy(update={"shards": dict(list(groups.items())[:1])}), job.store)
+
+
+def test_of_many_variants_one_of_each_kind_has_a_column():
+    many = ["original", *(f"{kind}_{severity}" for kind in ("fog", "jpeg", "snow") for severity in range(1, 15))]
+    assert len(many) > MOST_VARIANTS
+    assert shown_variants(many) == ["original", "fog_8", "jpeg_8", "snow_8"]
+    few = many[:MOST_VARIANTS]
+    assert shown_variants(few) == few
+    assert len(shown_variants([f"{number}x" for number in range(99)])) == MOST_VARIANTS

@@ -8,6 +8,7 @@ import pytest
 from variorum.edition.editions import resolve
 from variorum.edition.samples import read_sample
 from variorum.edition.shards import read_shard
+from variorum.report.card import render_card
 from variorum.report.contents import Contents, Count, annotation_counts, contents, formats, split_table, tasks
 from variorum.report.rows import edition_rows
 
@@ -95,3 +96,14 @@ def test_an_edition_of_format_3_says_only_what_its_rows_have(format3):
     assert found == Contents(labelled=manifest.pictures())
     assert annotation_counts(manifest, format3) == Contents()
     assert split_table(manifest) is None
+
+
+def test_many_variants_that_are_alike_take_one_line(make):
+    job, manifest = make(
+        source={"pictures": 2, "splits": False}, generate=[{"name": "probe", "copies": 45}], configs="variant"
+    )
+    assert len(manifest.configs()) == 46
+    assert split_table(manifest) is None
+    card = render_card(job.recipe, manifest, job.store)
+    assert "46 of 46 variants have 2 accepted pictures each and no others: `original`, `negative_0` to" in card
+    assert "| negative_3 |" not in card

@@ -90,10 +90,34 @@ def test_splits_and_configurations_are_groups_where_there_are_several(make):
 
 @pytest.mark.parametrize(
     ("origin", "source"),
-    [("cat/1.jpg", ""), ("web/cat/1.jpg", "web"), ("Cat/web/1.jpg", "web"), ("1.jpg", ""), ("a b/c/1.jpg", "a b")],
+    [
+        ("cat/1.jpg", ""),
+        ("web/cat/1.jpg", "web"),
+        ("Cat/web/1.jpg", "web"),
+        ("1.jpg", ""),
+        ("a b/c/1.jpg", "a b"),
+        ("dog/1.jpg", ""),
+    ],
 )
-def test_a_source_is_a_folder_that_is_not_the_class(origin, source):
-    assert source_of(origin, "cat", "Cat") == source
+def test_a_source_is_a_folder_that_is_not_a_class(origin, source):
+    assert source_of(origin, {"cat", "Cat", "dog"}) == source
+
+
+def test_a_picture_with_another_label_has_no_source_in_an_edition_of_a_release(photos, tmp_path):
+    from variorum.pipeline import run
+
+    store = Store(str(tmp_path / "store"))
+    told(photos, store, relabel=2)
+    again = {
+        "dataset": "again",
+        "version": "1.0.0",
+        "source": {"name": "edition", "edition": "d@1.0.0-r1", "store": store.url},
+    }
+    manifest = run(Job(Recipe.parse(again), store))
+    rows = edition_rows(manifest, store)
+    moved = [row for row in rows.to_pylist() if row["origin"].split("/")[0] != dict(manifest.classes)[row["labels"][0]]]
+    assert len(moved) == 2
+    assert "source" not in funnel(manifest, rows).groups
 
 
 def test_the_worst_come_first_and_the_rest_is_one():

@@ -13,17 +13,9 @@ import pytest
 import sample_page
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 ROWS = 200
 EVERYTHING = "190 pictures, 10 not made"
 MANY = [f"class {number:04}" for number in range(1100)]
@@ -35,18 +27,6 @@ class Seen:
 
     problems: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +347,8 @@ def test_originals_stand_beside_their_edits(opened):
 def test_plots_follow_the_filters_and_have_tables(opened):
     page = opened("edition", "#view=plots")
     titles = page.locator(".plot h3").all_inner_texts()
-    assert titles == ["From source to release", "Accuracy drop", "Calibration", "Map", "gate.iou"]
+    drawn = ["From source to release", "Accuracy drop", "Calibration", "Found against quality", "Robustness by attack"]
+    assert titles == [*drawn, "Map", "gate.iou"]
     page.wait_for_selector(".plot svg .limit", state="attached")
     small = "texts => texts.filter(text => parseFloat(getComputedStyle(text).fontSize) < 12).length"
     assert page.locator(".plot svg text").evaluate_all(small) == 0
@@ -388,6 +369,14 @@ def test_plots_follow_the_filters_and_have_tables(opened):
     page.locator(".plot", has_text="Accuracy drop").locator("summary").click()
     assert count(page)
     assert page.locator(".plot", has_text="Accuracy drop").locator("tbody tr").count() == 3
+    radar = page.locator(".plot", has_text="Robustness by attack")
+    radar.locator("summary").click()
+    assert radar.locator("tbody tr").count() == 4
+    assert radar.locator("tbody tr").nth(1).locator("th, td").all_inner_texts() == ["blur", "50", "none"]
+    assert radar.locator(".drawing .marker").count() == 7  # a value is missing
+    curves = page.locator(".plot", has_text="Found against quality")
+    curves.locator("summary").click()
+    assert curves.locator("tbody tr").count() == 3
 
 
 def test_an_area_of_the_map_filters_the_grid(opened):

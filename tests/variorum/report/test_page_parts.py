@@ -17,7 +17,7 @@ from variorum.edition.shards import ShardWriter
 from variorum.edition.store import Store
 from variorum.edition.tables import keep_columns
 from variorum.machine.progress import QUIET
-from variorum.pixels import UndecodableImage
+from variorum.pixels import UndecodableImage, decode
 from variorum.report.diff import Change
 from variorum.report.page.choice import choose
 from variorum.report.page.diff_page import _chosen
@@ -25,12 +25,12 @@ from variorum.report.page.embedding_map import embedding_map, places
 from variorum.report.page.pictures import Entry, Place, pictures_and_records
 from variorum.report.page.plots import as_json, leaderboard_plots
 from variorum.report.page.table import LONGEST, column, distinct, numbers, texts
-from variorum.report.page.thumbnails import thumbnail, thumbnail_side
+from variorum.report.page.thumbnails import NEAR, quick_thumbnail, thumbnail, thumbnail_side
 from variorum.report.results import Figures, Interval, VariantFigures
 from variorum.report.standing import Entry as Placed
 from variorum.report.standing import Leaderboard
 from variorum.schemas.manifest import Ledger, ShardInfo
-from variorum.schemas.plot import Bin, IntervalPlot, Point, ReliabilityPlot
+from variorum.schemas.plot import Bin, CurvePlot, CurvePoint, IntervalPlot, Point, RadarPlot, ReliabilityPlot
 from variorum.schemas.sample import Sample
 
 GROUPED = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.booleans()), min_size=1, max_size=60)
@@ -118,6 +118,37 @@ def test_a_large_jpeg_is_read_at_a_fraction_of_its_size_and_is_upright(monkeypat
     monkeypatch.undo()
     with pytest.raises(UndecodableImage, match="truncated"):
         thumbnail(plain[: len(plain) // 2], 128)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("size", [(28, 28), (500, 375), (333, 500), (1200, 900), (90, 1200), (2, 1), (255, 200)])
+def test_a_quick_thumbnail_is_about_as_large_as_wanted(kind, size):
+    data = encoded(size, kind)
+    small = Image.open(io.BytesIO(quick_thumbnail(data, 256)))
+    longer = max(small.size)
+    assert small.format == "JPEG"
+    assert min(max(size), 256 / NEAR - 1) <= longer <= min(max(size), 256 * NEAR)
+    assert min(small.size) == pytest.approx(min(size) * longer / max(size), abs=1)
+    if min(small.size) > 20:
+        exact = Image.open(io.BytesIO(data)).convert("RGB").resize(small.size, Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(small, int) - np.asarray(exact, int)).mean() < 15
+
+
+def test_a_quick_thumbnail_is_upright_and_in_srgb():
+    exif, srgb = Image.Exif(), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif[0x0112] = 6
+    swapped = srgb.replace(b"rXYZ", b"....", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"....", b"bXYZ", 1)
+    common = {"size": (500, 250), "kind": "JPEG", "quality": 95}
+    plain, turned, other = (encoded(**common, **more) for more in ({}, {"exif": exif}, {"icc_profile": swapped}))
+    small, upright, changed = (Image.open(io.BytesIO(quick_thumbnail(one, 256))) for one in (plain, turned, other))
+    assert (small.size, upright.size) == ((250, 125), (125, 250))
+    turned_back = np.asarray(upright.transpose(Image.Transpose.ROTATE_90), int)
+    assert np.abs(turned_back - np.asarray(small, int)).mean() < 4
+    wanted = Image.fromarray(decode(other)).resize(changed.size, Image.Resampling.BOX)
+    assert np.abs(np.asarray(changed, int) - np.asarray(wanted, int)).mean() < 8
+    assert np.abs(np.asarray(changed, int) - np.asarray(small, int)).mean() > 8
+    with pytest.raises(UndecodableImage, match="truncated"):
+        quick_thumbnail(plain[: len(plain) // 2], 256)
 
 
 def test_thumbnails_are_smaller_the_more_there_are():
@@ -236,6 +267,26 @@ def test_plots_are_json_without_what_isn_t_finite():
     bins = {"m": (Bin(0.5, 0.25, 4), Bin(float("nan"), 0.1, 1))}
     assert as_json(ReliabilityPlot("calibration", bins))["series"] == {"m": [[0.5, 0.25, 4.0]]}
     assert as_json(IntervalPlot("none", "pp", ("a",), {"m": (None,)})) is None
+    line = {"m": (CurvePoint(0.5, 90, 80, 95), CurvePoint(0.6, float("nan"), 0, 0))}
+    assert as_json(CurvePlot("found", "Q\x07", "%", line, 100.0)) == {
+        "kind": "curves",
+        "title": "found",
+        "across": "Q\ufffd",
+        "unit": "%",
+        "full": 100.0,
+        "series": {"m": [[0.5, 90.0, 80.0, 95.0]]},
+    }
+    shares = {"m": (50.0, None, float("inf"))}
+    assert as_json(RadarPlot("all", "%", 100.0, ("a", "b\x07", "c"), shares)) == {
+        "kind": "radar",
+        "title": "all",
+        "unit": "%",
+        "full": 100.0,
+        "axes": ["a", "b\ufffd", "c"],
+        "series": {"m": [50.0, None, None]},
+    }
+    assert as_json(RadarPlot("none", "%", 100.0, ("a",), {"m": (None,)})) is None
+    assert as_json(CurvePlot("none", "Q", "%", {"m": ()})) is None
     with pytest.raises(TypeError):
         as_json({"kind": "intervals"})
 

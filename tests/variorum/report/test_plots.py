@@ -1,5 +1,6 @@
 import io
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from variorum.report.plots import DENSITY, MARKERS, MOST_ROWS, MOST_SERIES, OKABE_ITO, WIDTH, draw, short, told
-from variorum.schemas.plot import Bin, IntervalPlot, Point, ReliabilityPlot
+from variorum.schemas.plot import Bin, CurvePlot, CurvePoint, IntervalPlot, Point, RadarPlot, ReliabilityPlot
 
 HOSTILE = [
     "$x_{1}$",
@@ -42,6 +43,23 @@ def curves(names, bins=15):
     return ReliabilityPlot("Reliability", found)
 
 
+def lines(names, points=5, full=100.0):
+    rng = np.random.default_rng(2)
+    found = {}
+    for name in names:
+        at, values = np.sort(rng.random(points)), 100 * rng.random(points)
+        found[name] = tuple(
+            CurvePoint(float(x), float(y), float(0.8 * y), float(1.1 * y)) for x, y in zip(at, values, strict=True)
+        )
+    return CurvePlot("Curves", "loss of quality", "found, %", found, full)
+
+
+def radar(axes, names):
+    rng = np.random.default_rng(3)
+    series = {name: tuple(None if rng.random() < 0.2 else float(100 * rng.random()) for _ in axes) for name in names}
+    return RadarPlot("Robustness", "found, %", 100.0, tuple(axes), series)
+
+
 def picture(plot):
     """The pixels of a plot, drawn without any warning."""
     with warnings.catch_warnings():
@@ -53,7 +71,15 @@ def colours(image):
     return {colour for _, colour in image.convert("RGB").getcolors(1 << 24)}
 
 
-@pytest.mark.parametrize("make", [lambda names: intervals(names, names), curves], ids=["intervals", "reliability"])
+KINDS = {
+    "intervals": lambda names: intervals(names, names),
+    "reliability": curves,
+    "curves": lines,
+    "radar": lambda names: radar(names, names),
+}
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_hostile_names_are_drawn_as_text(make):
     assert picture(make(HOSTILE)).width == WIDTH * DENSITY
 
@@ -103,6 +129,12 @@ def test_intervals_and_the_line_at_zero_are_seen():
         ReliabilityPlot("None", {}),
         ReliabilityPlot("None", {"m": ()}),
         ReliabilityPlot("One", {"m": (Bin(1, 1, 1),)}),
+        CurvePlot("None", "x", "y", {}),
+        CurvePlot("None", "x", "y", {"m": ()}),
+        CurvePlot("One", "x", "y", {"m": (CurvePoint(1, 2, 2, 2),)}),
+        RadarPlot("None", "y", 100.0, (), {}),
+        RadarPlot("None", "y", 100.0, ("a", "b", "c"), {"m": (None, None, None)}),
+        RadarPlot("One", "y", 1.0, ("a",), {"m": (0.5,)}),
     ],
 )
 def test_little_to_show_is_no_error(plot):
@@ -139,3 +171,46 @@ def test_alternative_texts_name_what_is_shown():
     many = told(curves([f"m{k}" for k in range(12)]))
     assert "m7 and 4 more" in many
     assert "m8" not in many
+
+
+def coloured(image, colour):
+    """Where a picture has this colour, `[N, 2]`."""
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    return np.argwhere(np.abs(pixels - tuple(bytes.fromhex(colour[1:]))).max(axis=2) < 8)
+
+
+def test_a_radar_reaches_as_far_as_its_values():
+    def extent(value):
+        plot = RadarPlot("R", "%", 100.0, tuple("abcd"), {"m": (value,) * 4})
+        places = coloured(picture(plot), OKABE_ITO[0])
+        return np.ptp(places[places[:, 1] < 0.7 * WIDTH * DENSITY][:, 0])  # the legend is at the right
+
+    ring = extent(100)
+    assert extent(50) == pytest.approx(ring / 2, rel=0.1)
+    assert extent(400) == ring  # what is beyond the outer ring lies on it
+
+
+def test_a_gap_in_a_radar_is_a_gap():
+    whole, gap = (
+        len(coloured(picture(RadarPlot("R", "%", 100.0, tuple("abcd"), {"m": values})), OKABE_ITO[0]))
+        for values in ((80, 80, 80, 80), (80, None, 80, 80))
+    )
+    assert gap < 0.7 * whole
+
+
+def test_a_long_curve_has_few_markers_and_its_axis_can_be_fixed():
+    short_one, long_one = (picture(lines(("m",), points)) for points in (10, 40))
+    assert short_one.size == long_one.size
+    high = CurvePlot("C", "x", "y", {"m": (CurvePoint(0, 40, 40, 40), CurvePoint(1, 40, 40, 40))})
+    free, fixed = coloured(picture(high), OKABE_ITO[0]), coloured(picture(replace(high, full=100.0)), OKABE_ITO[0])
+    assert fixed[:, 0].mean() > free[:, 0].mean()  # 40 of 100 lies below the middle
+
+
+def test_alternative_texts_of_curves_and_radars():
+    assert (
+        told(radar(("jpeg", "blur"), ("m",)))
+        == "Robustness: found, % from 0 at the centre to 100, for m; axes: jpeg; blur"
+    )
+    assert "with intervals, one line each for m" in told(lines(("m",)))
+    sure = CurvePlot("C", "x", "y", {"m": (CurvePoint(0, 1, 1, 1),)})
+    assert told(sure) == "C: y against x, one line each for m"

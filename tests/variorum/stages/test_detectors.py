@@ -36,6 +36,14 @@ def test_agreement_is_phi_and_spearman_over_what_both_judged():
     assert pairs["one", "three"] == {"of": ["one", "three"], "phi": None, "rho": None}  # three flags nothing
 
 
+def test_a_detector_that_has_judged_nothing_is_left_out():
+    n = sum(SIZES)
+    one = {"one__score": np.linspace(0, 1, n), "one__flag": np.arange(n) % 9 == 0}
+    idle = {"idle__score": np.full(n, np.nan), "idle__flag": np.zeros(n, bool)}
+    assert detector_figures(table(**one, **idle), CLASSES) == detector_figures(table(**one), CLASSES)
+    assert detector_figures(table(**idle), CLASSES) == {}
+
+
 def test_a_handful_of_pictures_in_common_says_nothing():
     flag = np.arange(20) % 2 == 0
     judged = {"a": np.arange(20) < 14, "b": np.arange(20) >= 5}

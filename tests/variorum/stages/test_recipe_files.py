@@ -181,6 +181,20 @@ def test_the_shipped_recipe_without_labels(file):
     assert {"shows_nothing", "copy"} <= {rule.reason for rule in policy.rules}
 
 
+def test_people_are_asked_about_what_the_steps_that_stay_propose():
+    recipe = load_recipe("multi_label_review", ["curate.neighbours=null"])
+    steps = {step.component_name(): step for step in recipe.curate}
+    assert steps["candidates"].columns == ("probabilities.predicted",)
+    assert {"consensus", "reviewed", "policy", "audit"} <= steps.keys()
+    models = ["curate.consensus.models=[candidates.cells, probabilities.p]", "curate.candidates=null"]
+    step = {step.component_name(): step for step in load_recipe("multi_label_review", models).curate}["consensus"]
+    assert step.models == ("probabilities.p",)
+    method = ["curate.consensus.method=crowdlab", "curate.probabilities=null"]
+    left = {step.component_name() for step in load_recipe("multi_label_review", method).curate}
+    assert not {"consensus", "reviewed"} & left
+    assert {"candidates", "neighbours"} <= left
+
+
 def test_a_place_tells_which_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = ["source.name=image_folder", "source.path=photos"]

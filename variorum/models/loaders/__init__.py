@@ -4,40 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from variorum.models.loaders.autoencoders import AUTOENCODER
 from variorum.models.loaders.class_conditional import CLASS_DIFFUSION, FOLDED_UNET
 from variorum.models.loaders.classifiers import GREY_CNN, IMAGE_CLASSIFICATION
 from variorum.models.loaders.clip_tower import CLIP_TOWER
-from variorum.models.loaders.denoisers import LATENT_DENOISER, PIXEL_DENOISER, TINY_AUTOENCODER
+from variorum.models.loaders.coco_detectors import CENTERNET, NANODET
+from variorum.models.loaders.denoisers import FOLDED_DENOISER, LATENT_DENOISER, PIXEL_DENOISER, TINY_AUTOENCODER
 from variorum.models.loaders.detection import DETECTION
 from variorum.models.loaders.efficientnet_lite import EFFICIENTNET_LITE
 from variorum.models.loaders.embeddings import IMAGE_EMBEDDING, PERCEPTUAL
+from variorum.models.loaders.learned_watermark import LEARNED_WATERMARK
 from variorum.models.loaders.loader import Loader
 from variorum.models.loaders.patch_completion import PATCH_COMPLETION
+from variorum.models.loaders.rivagan import RIVAGAN, RIVAGAN_DECODER
 from variorum.models.loaders.segmenters import SAM, U2NET
 from variorum.models.loaders.shift_map import SHIFT_MAP
 from variorum.models.loaders.stable_diffusion import CONTROL_NETWORK, DIFFUSION, SAFETY_CHECKER
+from variorum.models.loaders.style_networks import MULTI_STYLE, STYLE_TRANSFER, STYLE_VECTOR
+from variorum.models.loaders.text_detection import TEXT_DETECTION
+from variorum.models.loaders.trustmark import TRUSTMARK
 from variorum.models.loaders.vision_language import VISION_LANGUAGE, ZERO_SHOT
 from variorum.schemas.errors import ModelUnavailable
 
 LOADERS: Mapping[str, Loader] = {
+    "autoencoder": AUTOENCODER,
+    "centernet": CENTERNET,
     "class_diffusion": CLASS_DIFFUSION,
     "clip_tower": CLIP_TOWER,
     "control_network": CONTROL_NETWORK,
     "detection": DETECTION,
     "diffusion": DIFFUSION,
     "efficientnet_lite": EFFICIENTNET_LITE,
+    "folded_denoiser": FOLDED_DENOISER,
     "folded_unet": FOLDED_UNET,
     "grey_cnn": GREY_CNN,
     "image_classification": IMAGE_CLASSIFICATION,
     "image_embedding": IMAGE_EMBEDDING,
     "latent_denoiser": LATENT_DENOISER,
+    "learned_watermark": LEARNED_WATERMARK,
+    "multi_style": MULTI_STYLE,
+    "nanodet": NANODET,
     "patch_completion": PATCH_COMPLETION,
     "perceptual": PERCEPTUAL,
     "pixel_denoiser": PIXEL_DENOISER,
+    "rivagan": RIVAGAN,
+    "rivagan_decoder": RIVAGAN_DECODER,
     "safety_checker": SAFETY_CHECKER,
     "sam": SAM,
     "shift_map": SHIFT_MAP,
+    "style_transfer": STYLE_TRANSFER,
+    "style_vector": STYLE_VECTOR,
+    "text_detection": TEXT_DETECTION,
     "tiny_autoencoder": TINY_AUTOENCODER,
+    "trustmark": TRUSTMARK,
     "u2net": U2NET,
     "vision_language": VISION_LANGUAGE,
     "zero_shot": ZERO_SHOT,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, one_thread
+from variorum.models.diffusion.images import resized
 from variorum.models.diffusion.options import PipelineOptions
 from variorum.models.diffusion.pipelines import Pipeline, cpu_generators
 from variorum.models.loaders.loader import Loader
@@ -20,7 +21,7 @@ from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels
+    from variorum.arrays import Pixels, Singles
 
 
 # ── class_diffusion: DiT ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +151,7 @@ def load_folded_unet(entry: Entry, folder: Path, options: FoldedUNetOptions, _us
 
 
 class FoldedUNet:
-    """A `roles.ClassConditional` on small grey pictures: a diffusers `UNet2DModel` in pixel space.
+    """A `roles.ClassConditional` and `roles.FromNoise` on small grey pictures: a diffusers `UNet2DModel` of pixels.
 
     The network sees pictures folded by pixel-unshuffle, four channels at half the side. Its last class is the null
     class of classifier-free guidance (Ho & Salimans, arXiv 2207.12598). `draw` and `denoise` are the two halves of a
@@ -169,6 +170,50 @@ class FoldedUNet:
     ) -> Pixels:
         """RGB pictures `[N, size, size, 3]`, one per label, each from the noise of its own seed."""
         return unfolded(self.denoise(self.draw(seeds), labels, guidance=guidance, steps=steps, sampler=sampler))
+
+    def noise(self, seeds: Sequence[int], size: int | None = None) -> Singles:
+        """The noise of `draw`, unfolded to `[N, 1, size, size]`. Raises ValueError for another size."""
+        from torch.nn.functional import pixel_shuffle
+
+        if size not in (None, self.size):
+            raise ValueError(f"this model makes pictures of {self.size} x {self.size} pixels, not {size}")
+        return np.asarray(pixel_shuffle(self.draw(seeds), FOLD).numpy(), np.float32)
+
+    def from_noise(self, noise: Singles, wanted: Sequence[int], *, guidance: float, steps: int) -> list[Pixels]:
+        """The picture of each noise `[N, 1, size, size]`."""
+        if not len(wanted):
+            return []
+        folded = self._folded(noise)
+        return list(unfolded(self.denoise(folded, wanted, guidance=guidance, steps=steps, sampler="ddim")))
+
+    def to_noise(self, images: Sequence[Pixels], *, steps: int) -> Singles:
+        """The noise `[N, 1, size, size]` of grey levels, resized if need be, by inverse DDIM with the null class.
+
+        The estimate of the clean picture isn't clipped here: that would be a step that can't be run backwards.
+        """
+        import torch
+        from diffusers import DDIMInverseScheduler
+        from torch.nn.functional import pixel_shuffle
+
+        grey = [resized(image, (self.size, self.size)).astype(np.float32).mean(-1) for image in images]
+        if not grey:
+            return np.zeros((0, 1, self.size, self.size), np.float32)
+        scheduler = DDIMInverseScheduler.from_config(self._schedule, clip_sample=False)
+        scheduler.set_timesteps(steps)
+        device, dtype = self._network.device, self._network.dtype
+        state = self._folded((np.stack(grey)[:, None] / 127.5 - 1).astype(np.float32)).to(device, dtype)
+        classes = torch.full((len(grey),), len(self.classes), device=device)
+        with self._denoising, one_thread(), torch.inference_mode():
+            for timestep in scheduler.timesteps:
+                found = self._network(state, timestep, class_labels=classes).sample
+                state = scheduler.step(found, timestep, state).prev_sample
+        return np.asarray(pixel_shuffle(state.float().cpu(), FOLD).numpy(), np.float32)
+
+    def _folded(self, noise: Singles) -> Any:
+        import torch
+        from torch.nn.functional import pixel_unshuffle
+
+        return pixel_unshuffle(torch.from_numpy(np.ascontiguousarray(noise)), FOLD)
 
     def draw(self, seeds: Sequence[int]) -> Any:
         """Standard normal noise `[N, 4, size / 2, size / 2]` float32 on the CPU, one generator per seed."""

@@ -1,4 +1,7 @@
-"""Loaders `latent_denoiser`, `pixel_denoiser` and `tiny_autoencoder`: denoisers that can be steered step by step."""
+"""Denoisers that can be steered step by step: loaders `latent_denoiser`, `pixel_denoiser`, `folded_denoiser`.
+
+`tiny_autoencoder` belongs to the first.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from variorum.models.device import best_device
 from variorum.models.diffusion.images import to_pixels, to_tensor
 from variorum.models.diffusion.schedule import Schedule
+from variorum.models.loaders.class_conditional import FOLD
 from variorum.models.loaders.loader import Loader
 from variorum.models.loaders.stable_diffusion import pipeline_index
 from variorum.models.pretrained import load_pretrained, one_error
@@ -264,3 +268,78 @@ class PixelDenoiser:
 PIXEL_DENOISER = Loader(
     revision=1, make=load_pixel_denoiser, options=PixelDenoiserOptions, packages=("diffusers", "torch")
 )
+
+
+# ── folded_denoiser: small grey pictures ─────────────────────────────────────────────────────────────────────────────
+
+
+def load_folded_denoiser(entry: Entry, folder: Path, _options: StrictModel, _used: Mapping[str, Any]) -> FoldedDenoiser:
+    """The network that the loader `folded_unet` makes pictures with, as a denoiser.
+
+    Raises:
+        ModelUnavailable: the folder has no such model.
+    """
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    network = load_pretrained(UNet2DModel, folder, entry, variant="fp16")
+    if network.config.in_channels != FOLD**2 or not network.config.num_class_embeds:
+        raise ModelUnavailable(f"{entry.name} is no class-conditional network of folded grey pictures")
+    with one_error(folder, "a scheduler"):
+        config = DDPMScheduler.load_config(folder, local_files_only=True)
+    return FoldedDenoiser(network.to(best_device()).eval().requires_grad_(False), config)
+
+
+class FoldedDenoiser:
+    """A `roles.Denoiser` whose states are small grey pictures in [-1, 1]; it asks the network for no class.
+
+    Args:
+        network: a `UNet2DModel` on its device, frozen; its last class is the null class.
+        config: of its scheduler.
+    """
+
+    def __init__(self, network: Any, config: Any) -> None:
+        self._network = network
+        self._schedule = Schedule(config, network.config.in_channels)
+        self._side: int = network.config.sample_size * FOLD
+        self.signal = self._schedule.signal
+        self.known = len(self.signal)
+        self.shrink = 1
+        self.multiple: int = FOLD * 2 ** (len(network.config.block_out_channels) - 1)
+        self.device = network.device
+
+    def encode(self, images: Sequence[Pixels]) -> Any:
+        """`[N, 1, side, side]` in [-1, 1].
+
+        Raises:
+            ValueError: a picture of another size than the network was trained on, or a coloured one.
+        """
+        height, width = images[0].shape[:2]
+        if (height, width) != (self._side, self._side):
+            raise ValueError(
+                f"the denoiser knows pictures of {self._side} x {self._side} pixels, not {width} x {height}"
+            )
+        if any((image != image[..., :1]).any() for image in images):
+            raise ValueError("the denoiser knows grey pictures, and this one has colours")
+        return to_tensor(images, self.device)[:, :1]
+
+    def predict(self, state: Any, step: int) -> Denoised:
+        """The clean picture according to the network."""
+        import torch
+        from torch.nn import functional
+
+        folded = functional.pixel_unshuffle(state, FOLD)
+        null = torch.full((len(state),), self._network.config.num_class_embeds - 1, device=self.device)
+        output = self._network(folded.to(self._network.dtype), step, class_labels=null).sample.to(state.dtype)
+        clean, _ = self._schedule.denoised(output, folded, step)
+        return Denoised(functional.pixel_shuffle(clean, FOLD), None)
+
+    def preview(self, state: Any) -> Any:
+        """`[N, 3, side, side]` about [0, 1]."""
+        return (state.expand(-1, 3, -1, -1) + 1) / 2
+
+    def decode(self, state: Any) -> list[Pixels]:
+        """The pictures."""
+        return to_pixels(state.expand(-1, 3, -1, -1))
+
+
+FOLDED_DENOISER = Loader(revision=1, make=load_folded_denoiser, packages=("diffusers", "torch"))

@@ -66,6 +66,10 @@ class Detection:
     def __init__(self, family: Owl | GroundingDino, processor: Any, options: DetectionOptions) -> None:
         self._family, self._processor, self._options = family, processor, options
 
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """True for each text: the vocabulary is open."""
+        return [True] * len(texts)
+
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
         """What is found of the texts in each picture."""
         import torch

@@ -101,7 +101,7 @@ class EfficientNetLiteEncoder:
 
 
 class EfficientNetLiteAdversary:
-    """A `roles.Adversary`."""
+    """A `roles.Adversary` and a `roles.Embedding`."""
 
     def __init__(self, network: Any, size: int) -> None:
         self._network = network
@@ -120,6 +120,16 @@ class EfficientNetLiteAdversary:
             crop = functional.interpolate(crop, shape, mode="bicubic", antialias=side > self._size)
         logits, _ = self._network((crop * 255 - 127) / 128)
         return logits.log_softmax(-1)
+
+    def features(self, pictures: Any) -> Any:
+        """Pooled features `[N, 1280]`, before the last layer. Unlike a call, it sees whole pictures, squashed."""
+        from torch.nn import functional
+
+        shape = (self._size, self._size)
+        seen = pictures.to(self._network.network._fc.weight.device)
+        if seen.shape[2:] != shape:
+            seen = functional.interpolate(seen, shape, mode="bicubic", antialias=True)
+        return self._network((seen * 255 - 127) / 128)[1]
 
 
 def outputs(session: Any, options: EfficientNetLiteOptions, images: Sequence[Pixels], name: str) -> Singles:

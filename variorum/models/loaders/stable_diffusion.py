@@ -15,8 +15,9 @@ import numpy as np
 
 from variorum.models.device import best_device
 from variorum.models.diffusion.conditioned import EdgeToImage, InstructionEdit, LayoutToImage
+from variorum.models.diffusion.inversion import TextFromNoise
 from variorum.models.diffusion.options import PipelineOptions
-from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint, TextToImage
+from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
 from variorum.models.table_entries import Entry, StrictModel
@@ -79,7 +80,7 @@ def load_diffusion(entry: Entry, folder: Path, options: DiffusionOptions, used: 
             side=options.side,
         )
     return {
-        "text_to_image": TextToImage,
+        "text_to_image": TextFromNoise,
         "image_to_image": ImageToImage,
         "image_variation": ImageVariation,
         "instruction_edit": InstructionEdit,

@@ -50,7 +50,7 @@ def load_zero_shot(entry: Entry, folder: Path, options: ZeroShotOptions, _used: 
 
 
 class ZeroShot:
-    """A `roles.ZeroShot`: CLIP (Radford et al., ICML 2021, arXiv 2103.00020).
+    """A `roles.ZeroShot` and a `roles.Embedding`: CLIP (Radford et al., ICML 2021, arXiv 2103.00020).
 
     Keeps the embeddings of the last few lists of texts, as the classes of a dataset come again.
     """
@@ -66,6 +66,22 @@ class ZeroShot:
         if not found or not texts:
             return np.zeros((len(images), len(texts)), np.float32)
         return np.concatenate(found) @ self._texts(tuple(texts)).T
+
+    def features(self, pictures: Any) -> Any:
+        """The projected embedding `[N, d]` of whole pictures, squashed; not normalised."""
+        import torch
+        from torch.nn import functional
+
+        model, processor = self._model, self._processor
+        side = model.config.vision_config.image_size
+        seen = pictures.to(model.device)
+        if seen.shape[2:] != (side, side):
+            seen = functional.interpolate(seen, (side, side), mode="bicubic", antialias=True)
+        mean, std = (
+            torch.tensor(part).to(seen).view(1, 3, 1, 1) for part in (processor.image_mean, processor.image_std)
+        )
+        inputs = ((seen - mean) / std).to(model.dtype)
+        return model.visual_projection(model.vision_model(pixel_values=inputs).pooler_output).float()
 
     def _embedded_images(self, images: Sequence[Pixels]) -> Singles:
         import torch

@@ -20,13 +20,15 @@ from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.lookup import component_class
 from variorum.schemas.manifest import Manifest
-from variorum.schemas.plot import IntervalPlot, Plot, Point, ReliabilityPlot
+from variorum.schemas.plot import KINDS, CurvePlot, IntervalPlot, Plot, Point, RadarPlot
 from variorum.stages.evaluate import read_figures
 
 log = logging.getLogger(__name__)
 
 ROWS = 60
 """Of a plot: reasons of the funnel, rows of intervals."""
+AXES = 24
+"""Of a radar."""
 SERIES = 6
 """Models of which each variant is shown."""
 UNIT = "accuracy drop in percentage points"
@@ -73,7 +75,7 @@ def as_json(plot: Plot) -> dict[str, Json] | None:
     Raises:
         TypeError, ValueError, AttributeError: its values aren't numbers.
     """
-    if not isinstance(plot, IntervalPlot | ReliabilityPlot):
+    if not isinstance(plot, KINDS):
         raise TypeError(f"{type(plot).__name__} isn't a plot")
     title = seen(plot.title)
     if isinstance(plot, IntervalPlot):
@@ -83,10 +85,27 @@ def as_json(plot: Plot) -> dict[str, Json] | None:
             return None
         series: dict[str, Json] = {seen(name): list(some) for name, some in points.items()}
         return {"kind": "intervals", "title": title, "unit": seen(plot.unit), "rows": rows, "series": series}
+    if isinstance(plot, RadarPlot):
+        axes: list[Json] = [seen(axis) for axis in plot.axes[:AXES]]
+        shares = {
+            name: [None if one is None else (_finite([one]) or [None])[0] for one in some[:AXES]]
+            for name, some in plot.series.items()
+        }
+        if not any(one is not None for some in shares.values() for one in some):
+            return None
+        polygons: dict[str, Json] = {seen(name): list(some) for name, some in shares.items()}
+        radar: dict[str, Json] = {"kind": "radar", "title": title, "unit": seen(plot.unit), "full": float(plot.full)}
+        return {**radar, "axes": axes, "series": polygons}
     bins: dict[str, Json] = {
         seen(name): [found for one in some if (found := _finite(one)) is not None] for name, some in plot.series.items()
     }
-    return {"kind": "reliability", "title": title, "series": bins} if any(bins.values()) else None
+    if not any(bins.values()):
+        return None
+    if isinstance(plot, CurvePlot):
+        across, unit = seen(plot.across), seen(plot.unit)
+        full = None if plot.full is None else float(plot.full)
+        return {"kind": "curves", "title": title, "across": across, "unit": unit, "full": full, "series": bins}
+    return {"kind": "reliability", "title": title, "series": bins}
 
 
 def leaderboard_plots(board: Leaderboard) -> Iterator[Json]:

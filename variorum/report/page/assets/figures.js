@@ -1,4 +1,4 @@
-/* The kinds of plots: funnel, histogram, dots with intervals, reliability. Each gives a `Plot`. */
+/* The kinds of plots: funnel, histogram, dots with intervals, reliability, curves, radar. Each gives a `Plot`. */
 {
   const {
     Plot,
@@ -212,7 +212,108 @@
     });
   }
 
-  const KINDS = { funnel, intervals, reliability };
+  /** Values against another quantity, with intervals; a long line has no markers. */
+  function curves({ title, across, unit, full = null, series }) {
+    const names = Object.keys(series);
+    const points = Object.values(series).flat();
+    const ends = (numbers) => {
+      const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
+      const more = high > low ? (high - low) * 0.04 : 0.5;
+      return [low - more, high + more];
+    };
+    const xs = ends(points.map(([x]) => x));
+    const ys = full === null ? ends(points.flatMap(([, ...values]) => values)) : [-0.03 * full, 1.03 * full];
+    const draw = (width) => {
+      const frame = { left: 56, right: width - 16, top: 10, bottom: 290 };
+      const [x, y] = [scale(xs, [frame.left, frame.right]), scale(ys, [frame.bottom, frame.top])];
+      const parts = [
+        axisBelow(x, xs, frame, seen(across, 100), width < 420 ? 4 : 6),
+        axisLeft(y, ys, frame, seen(unit, 60), 5),
+      ];
+      names.forEach((name, number) => {
+        const { colour } = look(number);
+        const line = series[name].map(([at, value]) => `${x(at)} ${y(value)}`).join("L");
+        if (line) parts.push(drawn("path", { d: `M${line}`, stroke: colour, class: "interval", fill: "none" }));
+        const every = series[name].length > 12 ? Math.ceil(series[name].length / 8) : 1;
+        series[name].forEach(([at, value, low, high], place) => {
+          if (place % every) return;
+          const d = `M${x(at)} ${y(low)}V${y(high)}M${x(at) - 4} ${y(low)}h8M${x(at) - 4} ${y(high)}h8`;
+          const bar = high > low ? drawn("path", { d, stroke: colour, class: "interval" }) : "";
+          const group = drawn("g", {}, bar, marker(number, x(at), y(value)));
+          const said = `${figure(value)} (${figure(low)} to ${figure(high)})`;
+          group.append(drawn("title", { text: `${seen(name)}: ${said} at ${figure(at)}` }));
+          parts.push(group);
+        });
+      });
+      return { height: frame.bottom + 44, parts };
+    };
+    const rows = () => names.flatMap((name) => series[name].map((point) => [name, ...point]));
+    return new Plot({
+      title,
+      draw,
+      head: ["series", across, unit, "from", "to"],
+      rows,
+      before: legend(names),
+    });
+  }
+
+  /** A polygon for each series over axes around a centre; a missing value is a gap. */
+  function radar({ title, unit, full, axes, series }) {
+    const names = Object.keys(series);
+    const spokes = axes.map((_, at) => {
+      const angle = (2 * Math.PI * at) / axes.length;
+      return [Math.sin(angle), -Math.cos(angle)];
+    });
+    const draw = (width) => {
+      const side = Math.max(60, Math.min((width - 2 * 96) / 2, 170));
+      const [x, y] = [width / 2, side + 36];
+      const place = (at, share) => `${x + share * side * spokes[at][0]} ${y + share * side * spokes[at][1]}`;
+      const parts = [];
+      for (const ring of [0.25, 0.5, 0.75, 1]) {
+        const d = `M${axes.map((_, at) => place(at, ring)).join("L")}z`;
+        parts.push(drawn("g", { class: "axis" }, drawn("path", { d })));
+        parts.push(svgText(x + 4, y - ring * side - 2, figure(ring * full), {}));
+      }
+      axes.forEach((axis, at) => {
+        const [right, down] = spokes[at];
+        parts.push(drawn("g", { class: "axis" }, drawn("path", { d: `M${x} ${y}L${place(at, 1)}` })));
+        const end = x + 1.06 * side * right;
+        const anchor = Math.abs(right) < 0.05 ? "middle" : right > 0 ? "start" : "end";
+        const space = anchor === "middle" ? width / 2 : anchor === "start" ? width - end : end;
+        parts.push(svgText(end, y + (1.06 * side + (Math.abs(right) < 0.05 ? 12 : 0)) * down + 4, label(axis, space + 8), { "text-anchor": anchor }));
+      });
+      names.forEach((name, number) => {
+        const { colour } = look(number);
+        const shares = series[name].map((value) => (value === null ? null : Math.min(1, Math.max(0, value / full))));
+        let d = "";
+        for (let at = 0; at <= shares.length; at++) {
+          const [here, before] = [at % shares.length, at ? at - 1 : -1];
+          if (shares[here] === null) continue;
+          d += `${before >= 0 && shares[before] !== null ? "L" : "M"}${place(here, shares[here])}`;
+        }
+        if (d) parts.push(drawn("path", { d, stroke: colour, class: "interval", fill: "none" }));
+        shares.forEach((share, at) => {
+          if (share === null) return;
+          const [left, top] = place(at, share).split(" ").map(Number);
+          const dot = marker(number, left, top);
+          dot.append(drawn("title", { text: `${seen(axes[at])}, ${seen(name)}: ${figure(series[name][at])}` }));
+          parts.push(dot);
+        });
+      });
+      return { height: 2 * side + 72, parts };
+    };
+    const rows = () => axes.map((axis, at) => [axis, ...names.map((name) => series[name][at] ?? "none")]);
+    return new Plot({
+      title,
+      about: `${unit}; 0 is at the centre.`,
+      draw,
+      head: ["axis", ...names],
+      rows,
+      before: legend(names),
+    });
+  }
+
+  const KINDS = { funnel, intervals, reliability, curves, radar };
 
   /** The section of plots: those of the facts, a map if there is one, histograms of gates and of columns people pick. */
   class Plots {
@@ -271,5 +372,5 @@
     }
   }
 
-  Object.assign(Variorum, { Plots, funnel, histogram, intervals, reliability });
+  Object.assign(Variorum, { Plots, funnel, histogram, intervals, reliability, curves, radar });
 }

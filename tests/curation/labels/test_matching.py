@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.evaluation.predicted.matching import columns, in_imagenets_order, numbered, plain
+from variorum.curation.labels.matching import columns, in_imagenets_order, numbered, plain
 from variorum.generators.sources.imagenet import class_infos, table
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import RecipeError

@@ -1,0 +1,275 @@
+"""Simulated panels: does the truth come out, and who is found out?
+
+digits      scikit-learn's digits, four panels of raters with known accuracies. Majority vote, with ties broken by an
+            out-of-fold model, Dawid–Skene over the ten classes, the model alone, CROWDLAB, and Dawid–Skene of cells
+            ("is it a 3?") with the model as one more rater, beside the accuracies of an earlier simulation of the same
+            set-ups. The area under the ROC curve is that of CROWDLAB's quality, and of the agreement of the raters, for
+            whether the consensus is right.
+dispatch    one of the panels at smaller size through the real dispatch, ballots and database: a rater says yes to one
+            digit and no to the others. The same figures as from votes that are drawn directly.
+clickers    share of raters, by how they answer, whom the test suspects after their first 30 answers, after 100 on
+            gold, and at any time until then.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before NumPy is loaded
+
+import argparse
+import json
+import tempfile
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sqlalchemy import Engine, insert
+
+from variorum.arrays import Floats, Ints
+from variorum.curation.panel.crowdlab import crowdlab
+from variorum.curation.panel.dawid_skene import dawid_skene, model_votes
+from variorum.curation.panel.raters import BOUND, LEAST, evidence_of_clicking
+from variorum.review.dispatch import next_tasks
+from variorum.schemas.vote import Vote, question_key
+from variorum.votes.ballots import cast, counted, join
+from variorum.votes.database import open_database, panels, questions, tasks, writing
+
+PANEL, NOW, K = "digits@1.0.0/main", 1_000_000.0, 10
+COLUMNS = "majority", "majority_model_ties", "dawid_skene_of_classes", "model", "crowdlab", "auroc", "auroc_agreement"
+SETUPS: dict[str, tuple[Callable[[np.random.Generator], Floats], float, tuple[float, ...]]] = {
+    "5 good, 3 votes": (lambda rng: rng.uniform(0.80, 0.95, 5), 3, (0.955, 0.976, 0.965, 0.919, 0.994, 0.975, 0.868)),
+    "20 mixed, 2 votes": (
+        lambda rng: rng.uniform(0.45, 0.95, 20), 2, (0.716, 0.884, 0.724, 0.806, 0.919, 0.876, 0.681),
+    ),
+    "20 mixed, 3 votes": (
+        lambda rng: rng.uniform(0.42, 0.95, 20), 3, (0.841, 0.909, 0.881, 0.887, 0.968, 0.928, 0.750),
+    ),
+    "50 spammy, 1.5 votes": (
+        lambda rng: np.where(rng.random(50) < 0.25, 0.1, rng.uniform(0.5, 0.95, 50)), 1.5,
+        (0.648, 0.740, 0.529, 0.813, 0.879, 0.869, 0.550),
+    ),
+}  # fmt: skip
+"""Accuracies of the raters, votes a picture, and what is expected in each column."""
+RATERS: dict[str, list[list[float]]] = {
+    "coin": [[0.5, 0, 0.5]] * 2,
+    "always yes": [[0, 0, 1]] * 2,
+    "always no": [[1, 0, 0]] * 2,
+    "three answers": [[1 / 3] * 3] * 2,
+    "always unclear": [[0, 1, 0]] * 2,
+    "reversed .85": [[0.15, 0, 0.85], [0.85, 0, 0.15]],
+    "right .85, never unclear": [[0.85, 0, 0.15], [0.15, 0, 0.85]],
+    "right .85, unclear .10": [[0.85, 0.10, 0.05], [0.05, 0.10, 0.85]],
+    "right .90": [[0.90, 0, 0.10], [0.10, 0, 0.90]],
+    "right .95": [[0.95, 0, 0.05], [0.05, 0, 0.95]],
+    "right .80, unclear .10": [[0.80, 0.10, 0.10], [0.10, 0.10, 0.80]],
+    "right .70, unclear .25": [[0.70, 0.25, 0.05], [0.05, 0.25, 0.70]],
+    "right .65, unclear .30": [[0.65, 0.30, 0.05], [0.05, 0.30, 0.65]],
+    "cautious with yes": [[0.95, 0.04, 0.01], [0.12, 0.23, 0.65]],
+    "pooled rater of ReaL": [[0.899, 0.06, 0.041], [0.32, 0.17, 0.51]],
+    "right .80, never unclear": [[0.80, 0, 0.20], [0.20, 0, 0.80]],
+}
+
+
+def publish(engine: Engine, wanted: Ints) -> None:
+    """A panel that asks about all ten digits for each picture."""
+    with writing(engine, PANEL) as connection:
+        connection.execute(
+            insert(panels), {"panel": PANEL, "edition": "e", "questions": "q", "paused": False, "made": NOW}
+        )
+        row = {"panel": PANEL, "kind": "label", "why": "asked"}
+        known = [{"id": f"p{number}", "sha256": f"{number:064x}"} for number in range(len(wanted))]
+        connection.execute(
+            insert(tasks),
+            [
+                {**row, **one, "task": number, "wanted": int(wanted[number]), "open": True, "disputed": False}
+                for number, one in enumerate(known)
+            ],
+        )
+        connection.execute(
+            insert(questions),
+            [
+                {**row, "question": question_key("label", one["id"], one["sha256"], str(k)), "task": number,
+                 "subject": str(k)}
+                for number, one in enumerate(known)
+                for k in range(K)
+            ],
+        )  # fmt: skip
+
+
+def review(engine: Engine, y: Ints, accuracy: Floats, rng: np.random.Generator) -> None:
+    """Everybody asks for the next pictures in a random order until nothing is left."""
+    names = [f"r{number}" for number in range(len(accuracy))]
+    for name in names:
+        join(engine, PANEL, name, NOW)
+    busy = list(range(len(names)))
+    while busy:
+        for rater in rng.permutation(busy).tolist():
+            found = next_tasks(engine, PANEL, names[rater], number=10, now=NOW, gold=0)
+            if not found:
+                busy.remove(rater)
+            given = []
+            for task in found:
+                truth = y[task.task]
+                said = truth if rng.random() < accuracy[rater] else (truth + rng.integers(1, K)) % K
+                given += [
+                    Vote(str(uuid.UUID(bytes=rng.bytes(16))), "label", task.id, task.sha256, one.subject, names[rater],
+                         "yes" if int(one.subject) == said else "no")
+                    for one in task.questions
+                ]  # fmt: skip
+            results = cast(engine, PANEL, given, NOW)
+            assert {one.state for one in results} <= {"kept"}
+
+
+def out_of_fold(x: Floats, labels: Ints) -> Floats:
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    found = cross_val_predict(LogisticRegression(max_iter=300), x, labels, cv=folds, method="predict_proba")
+    return np.asarray(found, np.float64)
+
+
+def drawn(y: Ints, accuracy: Floats, wanted: Ints, rng: np.random.Generator) -> Floats:
+    """Votes `[N, J]` of random raters, NaN for none."""
+    votes = np.full((len(y), len(accuracy)), np.nan)
+    for number, truth in enumerate(y):
+        who = rng.choice(len(accuracy), wanted[number], replace=False)
+        wrong = (truth + rng.integers(1, K, len(who))) % K
+        votes[number, who] = np.where(rng.random(len(who)) < accuracy[who], truth, wrong)
+    return votes
+
+
+def dispatched(y: Ints, accuracy: Floats, wanted: Ints, rng: np.random.Generator) -> Floats:
+    """The same through `next_tasks`, `cast` and `counted`."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_database(str(Path(folder) / "votes.sqlite"))
+        publish(engine, wanted)
+        review(engine, y, accuracy, rng)
+        table = counted(engine, PANEL)
+        engine.dispose()
+    picture = np.array([int(one[1:]) for one in table["id"].to_pylist()])
+    assert (np.bincount(picture, minlength=len(y)) == wanted * K).all(), "every question has exactly its votes"
+    votes = np.full((len(y), len(accuracy)), np.nan)
+    for row in table.select(["id", "reviewer", "subject", "answer"]).to_pylist():
+        if row["answer"] == "yes":
+            votes[int(row["id"][1:]), int(row["reviewer"][1:])] = int(row["subject"])
+    return votes
+
+
+def of_classes(picture: Ints, rater: Ints, said: Ints, counts: Floats, raters: int) -> Ints:
+    """Labels by Dawid and Skene's model with a table of K x K for each rater, 50 steps."""
+    p = counts / counts.sum(axis=1, keepdims=True)
+    for _ in range(50):
+        table = np.full((raters, K, K), 0.01)
+        np.add.at(table.transpose(0, 2, 1), (rater, said), p[picture])
+        table /= table.sum(axis=2, keepdims=True)
+        logs = np.log(np.maximum(p.mean(axis=0), 1e-9)) + np.zeros_like(p)
+        np.add.at(logs, picture, np.log(table)[rater, :, said])
+        p = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
+    return np.asarray(p.argmax(axis=1))
+
+
+def figures(x: Floats, y: Ints, votes: Floats, accuracy: Floats) -> dict[str, float]:
+    """Every column of a panel, and how well its raters are known."""
+    picture, rater = np.nonzero(~np.isnan(votes))
+    said = votes[picture, rater].astype(np.int64)
+    counts = np.stack([(votes == k).sum(axis=1) for k in range(K)], axis=1).astype(float)
+    leading = counts == counts.max(axis=1, keepdims=True)
+    first = out_of_fold(x, counts.argmax(axis=1))
+    p = out_of_fold(x, crowdlab(votes, first).labels)
+    found = crowdlab(votes, p)
+    right = found.labels == y
+    share = counts[np.arange(len(y)), found.labels] / counts.sum(axis=1)
+
+    cell = (picture[:, None] * K + np.arange(K)).ravel()
+    answer = np.where(said[:, None] == np.arange(K), 2, 0).ravel()
+    cells = np.concatenate([cell, np.arange(len(y) * K)])
+    who = np.concatenate([np.repeat(rater, K), np.full(len(y) * K, len(accuracy))])
+    both = dawid_skene(cells, who, np.concatenate([answer, model_votes(p.reshape(-1))]), pooling=10)
+    labels = of_classes(picture, rater, said, counts, len(accuracy))
+    columns = [
+        (leading[np.arange(len(y)), y] / leading.sum(axis=1)).mean(),
+        (np.where(leading, first, -1).argmax(axis=1) == y).mean(),
+        (labels == y).mean(),
+        (first.argmax(axis=1) == y).mean(),
+        right.mean(),
+        roc_auc_score(right, found.quality),
+        roc_auc_score(right, share),
+    ]
+    return {
+        **dict(zip(COLUMNS, map(float, columns), strict=True)),
+        "cells_with_model": float((both.p.reshape(-1, K).argmax(axis=1) == y).mean()),
+        "rater_quality_correlation": float(np.corrcoef(found.rater_quality, accuracy)[0, 1]),
+        "bits_correlation": float(np.corrcoef(both.informativeness()[: len(accuracy)], accuracy)[0, 1]),
+    }
+
+
+def panel(name: str, seed: int, make: Callable[..., Floats], pictures: int | None = None) -> dict[str, float]:
+    """The figures of a set-up with votes that `make` makes."""
+    x, y = load_digits(return_X_y=True)
+    x, y, rng = x[:pictures] / 16, y[:pictures], np.random.default_rng(seed)
+    accuracies, votes, _ = SETUPS[name]
+    accuracy = accuracies(rng)
+    wanted = int(votes) + (rng.random(len(y)) < votes % 1)
+    return figures(x, y, make(y, accuracy, wanted, rng), accuracy)
+
+
+def mean(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: round(float(np.mean([one[name] for one in found])), 3) for name in found[0]}
+
+
+def digits(seeds: int) -> dict[str, Any]:
+    """Means of all set-ups, beside what is expected."""
+    report = dict[str, Any]()
+    for name, (_, _, expected) in SETUPS.items():
+        found = mean([panel(name, seed, drawn) for seed in range(seeds)])
+        beside = {column: [found.pop(column), one] for column, one in zip(COLUMNS, expected, strict=True)}
+        report[name] = {**beside, **found}
+    return report
+
+
+def clickers(people: int) -> dict[str, Any]:
+    """Shares of simulated raters whom the test suspects."""
+    report: dict[str, Any] = {"gold_among_the_first_30": LEAST, "bound": BOUND}
+    for place, (name, table) in enumerate(RATERS.items()):
+        rng = np.random.default_rng([2026, place])
+        report[name] = {}
+        for answers, column in ((LEAST, "suspect_after_30_answers"), (100, "suspect_after_100_gold_answers")):
+            yes = rng.binomial(answers, 0.5, people)
+            counts = np.stack([rng.multinomial(answers - yes, table[0]), rng.multinomial(yes, table[1])], axis=1)
+            suspect = evidence_of_clicking(counts)[0] > np.log(BOUND)
+            report[name][column] = round(float(suspect.mean()), 4)
+        some = np.stack([rng.multinomial(1, table[number], (people // 20, 100)) for number in (0, 1)], axis=2)
+        some[rng.random(some.shape[:2]) < 0.5, 0] = 0
+        some[some[:, :, 0].any(axis=-1), 1] = 0
+        ever = evidence_of_clicking(some.cumsum(axis=1)[:, LEAST - 1 :])[0] > np.log(BOUND)
+        report[name]["suspect_at_any_time_until_then"] = round(float(ever.any(axis=1).mean()), 4)
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=2, help="panels of each set-up")
+    parser.add_argument("--pictures", type=int, default=300, help="of the panel through the dispatch")
+    parser.add_argument("--people", type=int, default=20_000, help="simulated raters of each sort")
+    options = parser.parse_args()
+    name = "20 mixed, 2 votes"
+    report = {
+        "what": "simulated panels; pairs are ours and what is expected",
+        "digits": digits(options.seeds),
+        "dispatch": {
+            "set_up": f"{name}, {options.pictures} pictures",
+            "through_the_database": mean([panel(name, 0, dispatched, options.pictures)]),
+            "drawn": mean([panel(name, seed, drawn, options.pictures) for seed in range(options.seeds)]),
+        },
+        "clickers": clickers(options.people),
+    }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

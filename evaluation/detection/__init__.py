@@ -1,0 +1,1 @@
+"""Average precision of detectors: records of a picture, matching by pycocotools, precision, resamples, figures."""

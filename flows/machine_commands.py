@@ -1,0 +1,114 @@
+"""The commands about this machine: which components and models it has, and its keys of watermarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from variorum.flows import terminal
+from variorum.flows.options import AsJson, Profile, ProfileName, examples
+from variorum.schemas.errors import ModelUnavailable
+
+commands = typer.Typer()
+
+
+@commands.command(epilog=examples("variorum components", "variorum components --json"))
+def components(as_json: AsJson = False) -> None:
+    """List the components that recipes can name, with one line each and where they come from."""
+    from variorum.schemas.catalogue import catalogue
+    from variorum.schemas.lookup import KINDS, OWN, broken_plugins
+
+    rows = [
+        {"part": one.part, "name": one.name, "kind": one.kind, "about": one.about, "from": one.origin}
+        for one in catalogue()
+    ]
+    broken = [{"plugin": name, "problem": problem} for name, problem in broken_plugins()]
+    if as_json:
+        terminal.print_json({"components": rows, "broken": broken})
+        return
+    width = terminal.console().width
+    for part in KINDS:
+        typer.secho(f"{part}:", bold=True)
+        for row in (row for row in rows if row["part"] == part):
+            origin = "" if row["from"] == OWN else f"  ({row['from']})"
+            line = f"  {row['name']:<28}{row['about']}"
+            terminal.say((line if len(line + origin) <= width else line[: width - len(origin) - 1] + "…") + origin)
+    for item in broken:
+        line = f"plugin {item['plugin']} can't be used: {item['problem']}"
+        typer.secho(terminal.plain(line), fg="red", err=True)
+
+
+@commands.command(
+    epilog=examples(
+        "variorum doctor --fetch", "variorum doctor text_to_image safety_checker --profile hub --pin --fetch"
+    )
+)
+def doctor(
+    aliases: Annotated[
+        list[str] | None, typer.Argument(metavar="ALIAS...", help="Only these models, optional ones too.")
+    ] = None,
+    profile: ProfileName = Profile.embedded,
+    pin: Annotated[bool, typer.Option("--pin", help="Look up the commits that the table doesn't fix.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download the weights that are missing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which models are ready, what is missing, and how to get it. Only --pin and --fetch need a network."""
+    from dataclasses import asdict
+
+    from variorum.models import doctor as doctor_report
+    from variorum.stages.job import models
+
+    table = models(profile.value)
+    chosen = aliases or table.aliases()
+    wanted = {alias for alias in chosen if aliases or not table.entry(alias).optional}
+    failed = table.lock(chosen) if pin else {}
+    if fetch:
+        for alias in (alias for alias in chosen if alias in wanted):
+            if table.status(alias, thorough=True).state not in ("ready", "unpinned"):
+                terminal.say(f"fetching {alias}", err=True)
+                try:
+                    table.fetch(alias)
+                except ModelUnavailable as error:
+                    failed[alias] = str(error)
+    rows = doctor_report(table, chosen)
+    if as_json:
+        terminal.print_json([asdict(row) for row in rows])
+    else:
+        cells = [
+            (
+                row.alias,
+                row.name if row.table == profile.value else f"{row.name} (from {row.table})",
+                row.licence,
+                f"{row.size / 1e6:.0f}",
+                row.state,
+            )
+            for row in rows
+        ]
+        terminal.print_table(("alias", "model", "licence", "MB", "state"), cells, f"profile {profile.value}")
+        for row in rows:
+            if row.state != "ready":
+                unless = "" if row.alias in wanted else "optional; "
+                terminal.say(f"{row.alias}: {unless}{failed.get(row.alias, row.way_out)}")
+    if any(row.state != "ready" for row in rows if row.alias in wanted):
+        raise typer.Exit(1)
+
+
+@commands.command(epilog=examples("variorum keys watermark.keys", "variorum keys watermark.keys --check"))
+def keys(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file with the secret.")],
+    check: Annotated[bool, typer.Option("--check", help="Only read the file, and print its id.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a file of secret watermark keys, which only you can read; or check one. Recipes name it in `keys`.
+
+    Editions hold the id of their keys, which says nothing of the secret. Keep the file: without it no mark is found.
+    """
+    from variorum.generators.watermarking.keys import new_keys, read_keys
+
+    found = read_keys(file) if check else new_keys(file)
+    if as_json:
+        terminal.print_json({"file": str(file), "id": found.id})
+        return
+    terminal.say(f"{'keys' if check else 'new keys'} in {file}, id {found.id}")

@@ -1,0 +1,218 @@
+"""The commands on a recipe, in the order of its work: run, plan, build, curate, release, evaluate, card, new."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from variorum.flows import terminal, terminal_editions
+from variorum.flows.options import CONFIDENCE, Asked, Confidence, Force, RecipeOrEdition, examples, on_recipe
+
+if TYPE_CHECKING:
+    from variorum.machine.progress import Progress
+    from variorum.pipeline import Job
+    from variorum.schemas.manifest import Manifest
+    from variorum.stages.stage import Runner
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog=examples(
+        "variorum run imagenet_e",
+        "variorum run recipes/imagenet_e.yaml --set source.name=image_folder --set source.path=photos --limit 200",
+    )
+)
+@on_recipe(works=True)
+def run(asked: Asked, force: Force = False) -> None:
+    """Build, curate, release, evaluate, write the card. Finished work is not repeated."""
+    from functools import partial
+
+    from variorum.pipeline import run as whole_pipeline
+
+    job = asked.job()
+    _show(asked, job, asked.do("run", partial(whole_pipeline, force=force), job))
+
+
+@commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
+@on_recipe(works=False)
+def plan(asked: Asked) -> None:
+    """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
+    from variorum.edition.store import Store
+    from variorum.pipeline import check
+    from variorum.stages.planned import planned
+
+    job = asked.job(Store(asked.store, writable=False))
+    check(job)
+    with terminal.progress() as progress:
+        found = planned(job, progress)
+    if asked.as_json:
+        terminal.print_json(found.as_json())
+        return
+    if found.table:
+        terminal_editions.print_requests(found.table)
+    terminal_editions.print_plan(found)
+
+
+@commands.command(epilog=examples("variorum build imagenet_e --workers 2"))
+@on_recipe(works=True)
+def build(asked: Asked) -> None:
+    """Build and seal the edition only."""
+    from variorum.pipeline import build as build_edition
+
+    job = asked.job()
+    _show(asked, job, asked.do("build", build_edition, job), evaluations=False)
+
+
+@commands.command(
+    epilog=examples(
+        "variorum curate imagenet_e",
+        "variorum curate curate_folder --set source.path=photos --set curate.confident_learning.min_class_size=50",
+    )
+)
+@on_recipe(works=True)
+def curate(asked: Asked, force: Force = False) -> None:
+    """Measure, score and judge the recipe's sealed edition. The verdicts are stored in a numbered ledger."""
+    from variorum.edition.editions import check_source
+    from variorum.pipeline import curate as curate_edition
+
+    job = asked.job_on_edition()
+    manifest = _edition_of(job)
+    check_source(manifest, job.recipe.source.place(), job.store)
+
+    def work(job: Job, runner: Runner, progress: Progress) -> Any:
+        return curate_edition(job, manifest, runner, progress, force=force)
+
+    number, ledger = asked.do("curate", work, job)
+    if asked.as_json:
+        terminal.print_json({"ledger": number, "verdicts": ledger.counts, "figures": ledger.figures})
+        return
+    terminal_editions.print_ledger(number, ledger, manifest, job.store)
+    release_it = shlex.join(["variorum", "release", *asked.words(), "--ledger", str(number)])
+    terminal.say(f"to carry it out: {release_it}")
+
+
+@commands.command(epilog=examples("variorum release imagenet_e", "variorum release imagenet_e --ledger 1"))
+@on_recipe(works=True)
+def release(
+    asked: Asked,
+    ledger: Annotated[int | None, typer.Option("--ledger", min=1, help="Which ledger; the newest by default.")] = None,
+) -> None:
+    """Carry out a ledger: drop and relabel pictures, copy the rest. Ledger 2 of 1.0.0 makes 1.0.0-r2."""
+    from variorum.edition.ledgers import read_ledger
+    from variorum.pipeline import release as release_edition
+    from variorum.report.card import write_card
+
+    job = asked.job_on_edition()
+    manifest = _edition_of(job)
+    number, found = read_ledger(manifest, job.store, ledger)
+
+    def work(job: Job, runner: Runner, progress: Progress) -> Manifest:
+        released = release_edition(job, manifest, number, found, runner, progress)
+        write_card(job.recipe, released, job.store)
+        return released
+
+    _show(asked, job, asked.do("release", work, job), evaluations=False)
+
+
+@commands.command(
+    epilog=examples(
+        "variorum evaluate imagenet_e",
+        "variorum evaluate imagenet_e --model timm:resnet50.a1_in1k --model onnx:mine.onnx",
+        "variorum evaluate street@1.0.0 --model module:mine.py:load --classes classes.txt",
+    )
+)
+@on_recipe(works=True, first=RecipeOrEdition)
+def evaluate(
+    asked: Asked,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Evaluate this model: an alias, timm:…, torchvision:…, hf:…, onnx:…, module:….",
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option("--classes", metavar="FILE", help="Classes of the models' outputs, one per line.")
+    ] = None,
+    confidence: Confidence = CONFIDENCE,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="Write results here, not to the edition's folder.")
+    ] = None,
+) -> None:
+    """Run the recipe's evaluations on its edition or its current release; or, with --model, models of your own.
+
+    Models need no recipe. Each sees every picture once, on threads of this process; a killed command resumes.
+    """
+    if models:
+        from variorum.flows.results import evaluate_models
+
+        evaluate_models(asked, models, classes, confidence, to)
+        return
+    if classes or to or confidence != CONFIDENCE:
+        raise typer.BadParameter("--classes, --confidence and --to need --model")
+    from variorum.edition.editions import current
+    from variorum.pipeline import evaluate as evaluate_edition
+
+    job = asked.job_on_edition()
+    manifest = current(_edition_of(job), job.store)
+
+    def work(job: Job, runner: Runner, progress: Progress) -> Any:
+        return evaluate_edition(job, manifest, runner, progress)
+
+    figures = asked.do("evaluate", work, job)
+    if asked.as_json:
+        terminal.print_json(figures)
+    else:
+        terminal_editions.print_evaluations(job.recipe, manifest, job.store)
+
+
+@commands.command(epilog=examples("variorum card imagenet_e"))
+@on_recipe(works=False)
+def card(asked: Asked) -> None:
+    """Rewrite the card and the contact sheet of the recipe's edition, or of its current release."""
+    from variorum.edition.editions import current
+    from variorum.report.card import write_card
+
+    job = asked.job_on_edition()
+    manifest = current(_edition_of(job), job.store)
+    write_card(job.recipe, manifest, job.store)
+    if asked.as_json:
+        terminal.print_json(terminal_editions.summary(manifest, job.store))
+    else:
+        terminal_editions.print_paths(manifest, job.store)
+
+
+@commands.command(epilog=examples("variorum new my_set", "variorum run my_set.yaml --limit 8"))
+def new(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of the dataset, or the YAML file to write.")],
+) -> None:
+    """Write a commented recipe to start from. It can be run as it is."""
+    from variorum.stages.recipe_files import new_recipe
+
+    path = new_recipe(recipe)
+    terminal.say(f"{path}: edit it, then: variorum plan {path}")
+
+
+def _edition_of(job: Job) -> Manifest:
+    from variorum.edition.editions import resolve
+
+    return resolve(f"{job.recipe.dataset}@{job.recipe.version}", job.store)
+
+
+def _show(asked: Asked, job: Job, manifest: Manifest, *, evaluations: bool = True) -> None:
+    """Print the result of a run: counts and paths, and the evaluations' figures."""
+    from variorum.report.card import evaluations as read_evaluations
+
+    if asked.as_json:
+        figures = read_evaluations(job.recipe, manifest, job.store) if evaluations else {}
+        found = {name: kept["figures"] for name, kept in figures.items()}
+        terminal.print_json({**terminal_editions.summary(manifest, job.store), "evaluations": found})
+        return
+    terminal_editions.print_summary(manifest, job.store)
+    if evaluations:
+        terminal_editions.print_evaluations(job.recipe, manifest, job.store)

@@ -1,0 +1,201 @@
+"""What the command line shows of plans, editions, ledgers and differences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from variorum.flows import terminal
+from variorum.flows.terminal import cell, print_shown, print_table, say
+
+if TYPE_CHECKING:
+    from variorum.edition.store import Store
+    from variorum.report.diff import Change
+    from variorum.schemas.manifest import Ledger, Manifest
+    from variorum.schemas.recipe import Recipe
+    from variorum.stages.planned import Planned, Requests
+
+SHOWN = ("class", "k", "variant", "prompt", "negative", "guidance", "strength", "steps", "seed", "reason")
+"""Columns of a table of requests that `plan` shows."""
+FEW = 12
+"""Figures of detectors and deciders that a run prints; `variorum curate` prints all."""
+
+
+def print_plan(planned: Planned) -> None:
+    """What a run would do."""
+    from rich.table import Table
+
+    table = Table("", "", show_header=False, box=None, title=cell(planned.edition), title_justify="left")
+    for what, text in planned.lines():
+        table.add_row(cell(what), cell(text))
+    terminal.console().print(table)
+
+
+def print_requests(asked: Requests) -> None:
+    """Number of pictures that a recipe asks for, the first ones, and the path of the whole table if it is kept."""
+    from variorum.stages.requests import first_rows
+
+    rows = first_rows(asked.info, asked.store, 5)
+    shown = [name for name in SHOWN if any(row[name] not in (None, "") for row in rows)]
+    values = [[f"{row[name]:g}" if isinstance(row[name], float) else row[name] for name in shown] for row in rows]
+    print_table(shown, values, f"{asked.info.samples} pictures; the first:")
+    if asked.kept:
+        say(f"all rows: {asked.store.object(asked.info, '.parquet')}")
+
+
+def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
+    """An edition for `--json`: name, digest, counts, verdicts, paths."""
+    from variorum.edition.editions import folder_of
+    from variorum.edition.tables import summary_rows
+    from variorum.report.contents import annotation_counts
+
+    return {
+        "edition": f"{manifest.dataset}@{manifest.version}",
+        "digest": manifest.digest(),
+        "folder": folder_of(manifest, store),
+        "variants": summary_rows(manifest),
+        "splits": manifest.splits(),
+        "configs": manifest.configs(),
+        "formats": manifest.members,
+        "objects": annotation_counts(manifest, store).objects.number,
+        "sources": manifest.sources,
+        "sources_edited": manifest.sources_edited,
+        "verdicts": manifest.ledger.counts if manifest.ledger else None,
+        "figures": manifest.ledger.figures if manifest.ledger else None,
+    }
+
+
+def print_summary(manifest: Manifest, store: Store) -> None:
+    """Counts and paths of an edition."""
+    print_counts(manifest)
+    print_contents(manifest, store)
+    print_paths(manifest, store)
+
+
+def print_counts(manifest: Manifest) -> None:
+    """One row per variant: accepted, the other statuses, and the reasons."""
+    from rich.table import Table
+
+    from variorum.edition.tables import summary_rows
+
+    table = Table(title=cell(f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}"), title_justify="left")
+    rows = summary_rows(manifest)
+    for name in rows[0] if rows else ():
+        text = name in ("variant", "reasons")
+        short = name if text else {"accepted": "ok", "quarantined": "quar.", "ineligible": "inel."}.get(name, name)
+        table.add_column(cell(short), justify="left" if text else "right", no_wrap=name == "variant", overflow="fold")
+    for row in rows:
+        table.add_row(*map(cell, row.values()))
+    if manifest.sources_edited:
+        table.caption = f"{manifest.sources_edited} of {manifest.sources} sources have an accepted variant"
+        table.caption_justify = "left"
+    terminal.console().print(table)
+
+
+def print_contents(manifest: Manifest, store: Store) -> None:
+    """Pictures by configuration and split if there are several, the members of a sample, and the annotations."""
+    from variorum.report.contents import annotation_counts, formats, split_table
+
+    if shown := split_table(manifest):
+        print_table(shown.head, shown.rows, shown.title)
+    pictures = formats(manifest)
+    others = [member for member in manifest.members if member not in pictures]
+    if manifest.members:
+        say(f"members: {', '.join([' or '.join(pictures), *others])}")
+    for name, count in annotation_counts(manifest, store).annotations:
+        say(f"{name}: {count.number} in {count.pictures} pictures")
+
+
+def print_paths(manifest: Manifest, store: Store) -> None:
+    """Number of verdicts, the review queue, the card and the contact sheet, and how to load the edition."""
+    from variorum.edition.editions import folder_of, read_beside, release_number
+
+    folder = folder_of(manifest, store)
+    if manifest.ledger:
+        said = ", ".join(f"{action} {sum(reasons.values())}" for action, reasons in manifest.ledger.counts.items())
+        print_step_figures(manifest.ledger, most=FEW)
+        say(f"verdicts: {said or 'none'}")
+        number = release_number(manifest.version)
+        print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
+    for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
+        if read_beside(manifest, name, store) is not None:
+            say(f"{what}: {folder}/{name}")
+    say(f'load it: datasets.load_dataset("{folder}")')
+    if configs := list(manifest.configs()):
+        named = f"one of {len(configs)} configurations" if len(configs) > 1 else "its configuration"
+        say(f'load {named}: datasets.load_dataset("{folder}", "{configs[0]}")')
+
+
+def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
+    """The main table of each evaluation, split to fit the terminal, and where to find the rest."""
+    from variorum.edition.editions import folder_of, read_beside
+    from variorum.report.card import evaluation_tables
+
+    tables = evaluation_tables(recipe, manifest, store)
+    for shown in tables:
+        print_shown(shown)
+    if tables:
+        there = read_beside(manifest, "README.md", store) is not None
+        where = f"in {folder_of(manifest, store)}/README.md" if there else "in the card: `variorum card`"
+        say(f"notes, intervals and all other figures {where}")
+
+
+def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) -> None:
+    """A ledger's number of pictures by action and reason, and the path of the review queue."""
+    from rich.table import Table
+
+    from variorum.edition.editions import folder_of
+
+    table = Table(
+        "action", "reason", title=cell(f"{manifest.dataset}@{manifest.version} ledger {number}"), title_justify="left"
+    )
+    table.add_column("pictures", justify="right")
+    for action, reasons in ledger.counts.items():
+        for reason, pictures in sorted(reasons.items(), key=lambda pair: -pair[1]):
+            table.add_row(cell(action), cell(reason), str(pictures))
+    terminal.console().print(table)
+    print_step_figures(ledger)
+    print_queue(number, ledger, folder_of(manifest, store))
+
+
+def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
+    """Figures of the detectors and deciders, of more than `most` only where they are; and their findings."""
+    from variorum.report.card import findings, step_figures
+
+    rows = step_figures(ledger)
+    if 0 < len(rows) <= most:
+        print_table(("step", "figure", "value"), rows)
+    elif rows:
+        say(f"figures of {len(ledger.figures)} detectors and deciders: in the card")
+    for step, line in findings(ledger):
+        say(f"{step}: {line}")
+
+
+def print_queue(number: int, ledger: Ledger, folder: str) -> None:
+    """Path of the review queue, if it isn't empty."""
+    if ledger.counts.keys() & {"review", "audit"}:
+        say(f"for people to look at: {folder}/ledgers/{number:04d}.review.csv")
+
+
+def print_diff(changes: list[Change], most: int) -> None:
+    """Number of changes by kind and reason, then up to `most` single changes."""
+    from rich.table import Table
+
+    from variorum.report.diff import change_counts
+
+    if not changes:
+        say("the same pictures with the same labels and annotations, in the same splits and configurations")
+        return
+    totals = Table("change", "why", title="changes", title_justify="left")
+    totals.add_column("pictures", justify="right")
+    for kind, why, number in change_counts(changes):
+        totals.add_row(cell(kind), cell(why), str(number))
+    terminal.console().print(totals)
+    if most:
+        listed = Table("change", "why", "variant", "labels or split", "origin", title="pictures", title_justify="left")
+        for change in changes[:most]:
+            before, after = " ".join(change.before), " ".join(change.after)
+            what = f"{before} → {after}" if change.kind in ("relabelled", "moved") else before or after
+            listed.add_row(*map(cell, (change.kind, change.why, change.variant, what, change.origin)))
+        if len(changes) > most:
+            listed.caption = f"{len(changes) - most} more; --list 0 for none, --json for all"
+        terminal.console().print(listed)

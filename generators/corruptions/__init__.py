@@ -1,0 +1,1 @@
+"""Common corruptions of photographs as plain functions: noise, blur, weather, digital faults."""

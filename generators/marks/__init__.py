@@ -1,0 +1,1 @@
+"""Watermarks, one file each: the components that `watermark` takes as its `marks`."""

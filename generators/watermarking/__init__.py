@@ -1,0 +1,1 @@
+"""What the generators and the evaluation of watermarks share: keys, frames, measures of quality."""

@@ -1,0 +1,175 @@
+"""The administrator's page in a real browser against the real server."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from served_panel import ADMIN_KEY, Serving, answer, join_page, kept_votes, serving, write_gold
+
+from variorum.review.panel import Settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+HOSTILE = "<img src=x onerror=alert(1)>"
+TURNED = "א <b>ב</b>"
+"""Letters that are written from the right."""
+
+
+@pytest.fixture(scope="module")
+def known(edition: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bool]:
+    """A function: whether a picture, by its id, shows the cat."""
+    from variorum.edition.tables import read_table
+
+    manifest, store = edition
+    cats = {row["id"]: "chelsea" in row["origin"] for row in read_table(store, manifest.rows).to_pylist()}
+    return cats.__getitem__
+
+
+@pytest.fixture(scope="module")
+def voted(edition: Any, known: Callable[[str], bool], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A panel with the votes of three people: two who look, and one who always says yes."""
+    gold = write_gold(tmp_path_factory.mktemp("gold") / "gold.csv", 30)
+    with serving(*edition, Settings(votes=3, gold=0.3), "admin", gold) as found:
+
+        def right(task: Any, subject: str) -> str:
+            return "yes" if known(task.id) == (subject == "chelsea") else "no"
+
+        answer(found.panel, "Ada", right, 60)
+        answer(found.panel, TURNED, right, 20)
+        answer(found.panel, HOSTILE, lambda _, __: "unclear", 60)
+        yield found
+
+
+def signed_in(opened: Callable[..., Page], voted: Serving, **options: Any) -> Page:
+    """The administrator's page with its numbers."""
+    page = opened(f"{voted.url}/admin?key={ADMIN_KEY}", **options)
+    page.wait_for_selector(".raters tbody tr")
+    return page
+
+
+def line(page: Page, name: str) -> Any:
+    return page.locator(".raters tbody tr", has_text=name)
+
+
+def test_raters_coverage_and_agreement_are_shown_with_names_as_text(voted, opened):
+    page = signed_in(opened, voted)
+    assert page.url.endswith("/admin")  # the key isn't left in the address
+    assert page.locator("h1").inner_text() == "served"
+    names = page.locator(".raters tbody th bdi").all_inner_texts()
+    assert {"Ada", TURNED, HOSTILE} <= set(names)
+    assert page.locator("img").count() == 0
+    votes = kept_votes(voted.panel)
+    for name in ("Ada", TURNED, HOSTILE):
+        assert int(line(page, name).locator("[data-label=Answers]").inner_text()) == sum(
+            one["reviewer"] == name for one in votes
+        )
+    right, of = line(page, "Ada").locator(".interval").inner_text().split("\n")[0].split(" of ")
+    assert 0 < int(right) == int(of)
+    assert "⚠ suspect" not in line(page, "Ada").inner_text()
+    assert "⚠ suspect" in line(page, HOSTILE).inner_text()
+    assert line(page, HOSTILE).locator(".reason").inner_text().strip()
+    counts = voted.panel.record.counts
+    covered = sum(map(int, page.locator(".legend strong").all_inner_texts()))
+    assert covered == counts["questions"] - counts["gold"]
+    facts = page.locator("#facts").inner_text()
+    assert "clicks" in facts
+    assert "Gwet" in facts
+
+
+def test_a_paused_rater_is_told_so_and_their_vote_is_not_kept(voted, opened):
+    page = signed_in(opened, voted)
+    reviewer = opened(voted.url)
+    join_page(reviewer, "Bob")
+    reviewer.get_by_role("link", name="Grid").click()
+    reviewer.locator(".class-choices button").first.click()
+    reviewer.wait_for_function("() => Variorum.gridMode.ready")
+    line(page, "Bob").get_by_role("button", name="Pause").click()
+    line(page, "Bob").get_by_text("paused").wait_for()
+    reviewer.keyboard.press("Enter")
+    reviewer.wait_for_selector("#notices:not([hidden]) li")
+    assert "paused" in reviewer.locator("#notices").inner_text()
+    assert [one for one in kept_votes(voted.panel) if one["reviewer"] == "Bob"] == []
+    line(page, "Bob").get_by_role("button", name="Resume").click()
+    line(page, "Bob").get_by_role("button", name="Pause").wait_for()
+
+
+def test_the_panel_is_paused_for_all(voted, opened):
+    page = signed_in(opened, voted)
+    page.get_by_role("button", name="Pause the panel").click()
+    page.get_by_role("button", name="Resume the panel").wait_for()
+    assert page.locator("#state").inner_text() == "paused"
+    reviewer = opened(voted.url)
+    join_page(reviewer, "Dan")
+    assert "paused" in reviewer.locator("#notices").inner_text()
+    page.get_by_role("button", name="Resume the panel").click()
+    page.get_by_role("button", name="Pause the panel").wait_for()
+
+
+def test_an_added_rater_joins_by_their_link(voted, opened):
+    page = signed_in(opened, voted)
+    page.get_by_label("Name of the new reviewer").fill("Eve <b>")
+    page.get_by_role("button", name="Add a reviewer").click()
+    link = page.locator("#added input").input_value()
+    assert page.locator("#added").inner_text().startswith("Link of Eve <b>")
+    line(page, "Eve <b>").wait_for()
+    person = opened(link)
+    person.wait_for_selector("#modes:not([hidden])")
+    assert "Eve <b>" in person.locator("#subtitle").inner_text()
+    assert "secret" not in person.url
+    page.get_by_label("Name of the new reviewer").fill("\x07")
+    page.get_by_role("button", name="Add a reviewer").click()
+    page.locator("#failed:visible").wait_for()
+    assert "character" in page.locator("#failed").inner_text()
+
+
+def test_the_page_follows_the_panel_by_itself(voted, opened):
+    page = signed_in(opened, voted)
+    assert line(page, "Zoe").count() == 0
+    answer(voted.panel, "Zoe", lambda _, __: "yes", 3, time.time())
+    line(page, "Zoe").wait_for()
+
+
+@pytest.mark.parametrize(("name", "ending"), [("Parquet", ".parquet"), ("CSV", ".csv"), ("Label Studio", ".json")])
+def test_votes_are_downloaded(voted, opened, name, ending):
+    page = signed_in(opened, voted)
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name=name, exact=True).click()
+    assert waiting.value.suggested_filename.endswith(ending)
+    data = Path(waiting.value.path()).read_bytes()
+    votes = {one["vote"] for one in kept_votes(voted.panel)}
+    if ending == ".parquet":
+        import pyarrow.parquet as pq
+
+        assert set(pq.read_table(io.BytesIO(data))["vote"].to_pylist()) == votes
+    elif ending == ".csv":
+        assert {row["vote"] for row in csv.DictReader(io.StringIO(data.decode()))} == votes
+    else:
+        assert len({task["data"]["picture"] for task in json.loads(data)}) > 20
+
+
+def test_nobody_sees_it_without_the_key(voted, opened):
+    page = opened(f"{voted.url}/admin")
+    page.locator("#failed:visible").wait_for()
+    assert "link" in page.locator("#failed").inner_text()
+    assert page.locator(".raters tbody tr").count() == 0
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible_on_a_desk_and_a_phone(voted, opened, check, width, scheme):
+    page = signed_in(opened, voted, width=width, color_scheme=scheme)
+    line(page, "Ada").get_by_role("button", name="Pause").click()
+    line(page, "Ada").get_by_text("paused").wait_for()
+    check(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    line(page, "Ada").get_by_role("button", name="Resume").click()
+    line(page, "Ada").get_by_role("button", name="Pause").wait_for()

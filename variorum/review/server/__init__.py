@@ -1,0 +1,1 @@
+"""The server of `variorum review`: pages, pictures and votes of one panel, for browsers on this machine or others."""
