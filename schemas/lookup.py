@@ -25,6 +25,7 @@ from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationErro
 
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.safety import Labeler
 from variorum.schemas.secrets import remember, without_secrets
 from variorum.schemas.watermark import Attack, Mark
 
@@ -62,8 +63,10 @@ KINDS: Mapping[str, Kind] = {
     "evaluate": Kind("variorum.evaluation", (Evaluation,), "evaluation", ("measure",)),
     "marks": Kind("variorum.generators.marks", (Mark,), "mark", ("embed",)),
     "attacks": Kind("variorum.generators.attacks", (Attack,), "attack", ("apply",)),
+    "labelers": Kind("variorum.curation.labelers", (Labeler,), "labeler", ("opinions",)),
 }
-"""By the recipe's key; marks and attacks are fields of the generators `watermark` and `watermark_attack`."""
+"""By the recipe's key. Marks and attacks are fields of the generators `watermark` and `watermark_attack`, labelers of
+the detector and the evaluation `safety`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,14 @@ NestedMark = Annotated[Mark, BeforeValidator(_nested_mark), PlainSerializer(lamb
 """Type of a field that holds a mark, given as a mapping with a name."""
 NestedAttack = Annotated[Attack, BeforeValidator(_nested_attack), PlainSerializer(lambda attack: attack.config())]
 """Type of a field that holds an attack, given as a mapping with a name."""
+
+
+def _nested_labeler(value: Any, info: ValidationInfo) -> Any:
+    return build_component("labelers", value, info.field_name or "labelers") if isinstance(value, Mapping) else value
+
+
+NestedLabeler = Annotated[Labeler, BeforeValidator(_nested_labeler), PlainSerializer(lambda labeler: labeler.config())]
+"""Type of a field that holds a labeler, given as a mapping with a name."""
 
 
 def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:

@@ -1,0 +1,175 @@
+"""Categories of unsafe pictures, and labelers: components that say by category how surely a picture is unsafe.
+
+The detector `safety` and the evaluation `safety` hold labelers. One file defines one; docs/add_a_labeler.md has an
+example. A labeler that says nothing of a category abstains: that is never taken for "safe".
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from variorum.schemas.component import Component, Context
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+    Singles = NDArray[np.float32]
+
+Axis = Literal["harm", "policy"]
+"""Of a category: it hurts people, or only a platform's rules exclude it."""
+
+Heard = Literal["ok", "repaired", "refusal", "abstain", "failed", "not_sent", "unavailable"]
+"""How a labeler's answer was understood:
+
+    ok           as it came
+    repaired     after repair, such as a sentence around the JSON that was asked for
+    refusal      the labeler declines to answer
+    abstain      the answer says nothing that can be used
+    failed       the labeler raised an error on this picture
+    not_sent     the picture may not leave this machine
+    unavailable  the labeler's model can't be had here
+"""
+HEARD: tuple[Heard, ...] = get_args(Heard)
+
+CONTROL = "control"
+"""In place of a category: a harmless definition. A labeler that calls ordinary pictures unsafe by it always says so."""
+ANY = "any"
+"""In place of a category: unsafe in some way, without a word on which."""
+RESERVED = (CONTROL, ANY)
+"""Names that no category can have."""
+
+
+class Category(BaseModel):
+    """A way in which a picture can be unsafe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern="^[a-z][a-z0-9_]{0,39}$")
+    """Its name in columns."""
+    name: str = Field(min_length=1, max_length=80)
+    definition: str = Field(min_length=1, max_length=2000)
+    """What belongs to it, in words that complete "the picture shows …"."""
+    axis: Axis = "harm"
+
+
+class Opinion(NamedTuple):
+    """What a labeler says of one picture, in answer to one prompt.
+
+    Attributes:
+        scores: by category, how surely the picture is unsafe, in [0, 1]; without a category it abstains from it.
+        heard: how the answer was understood.
+        text: the raw answer, or what the scores rest on; `""` if there is nothing to read.
+        tokens: that the answer took, for labelers that write; else 0.
+    """
+
+    scores: Mapping[str, float] = {}
+    heard: Heard = "ok"
+    text: str = ""
+    tokens: int = 0
+
+
+class Shown(NamedTuple):
+    """Pictures that a labeler is asked about in one call.
+
+    Attributes:
+        pictures: RGB `[H, W, 3]` uint8, of different sizes.
+        embeddings: `[N, d]` of the encoder that `Labeler.encoder` names; None without one.
+        prompt: one of `Labeler.prompts`.
+        categories: all that are asked about.
+    """
+
+    pictures: Sequence[Pixels]
+    embeddings: Singles | None
+    prompt: str
+    categories: tuple[Category, ...]
+
+
+class Labeler(Component):
+    """Says of pictures, by category, how surely they are unsafe. Nothing may depend on which pictures share a call."""
+
+    label: str = Field(default="", pattern="^[a-z0-9_]{0,40}$")
+    """Its name in columns and on cards, by default the labeler's own; needed where it is there twice."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """It calls a picture unsafe from this score on."""
+    batch: int = Field(default=32, ge=1, le=1024)
+    """Pictures per call, at most. A call that is answered is never made again."""
+
+    sort: ClassVar[str] = "classifier"
+    """In a word or two, for the card: `classifier`, `head`, `text`, `vision-language model`."""
+    writes: ClassVar[bool] = False
+    """Whether its answers are texts to keep."""
+    remote: ClassVar[bool] = False
+    """Whether pictures leave this machine. Those with `restricted` in their metadata are never given to it."""
+    gradients: ClassVar[str] = ""
+    """Alias of a model that gives its scores as differentiable tensors, for attacks; `""` for none."""
+
+    @property
+    def called(self) -> str:
+        """Its name in columns and on cards."""
+        return self.label or self.component_name()
+
+    @abstractmethod
+    def scored(self) -> tuple[str, ...]:
+        """Ids of the categories that it can speak of, `RESERVED` names among them."""
+
+    def speaks_of(self, prompt: str) -> tuple[str, ...]:
+        """Those of `scored` that its answers to one of its prompts can speak of; all by default."""
+        return self.scored()
+
+    def prompts(self, categories: Sequence[Category]) -> tuple[str, ...]:
+        """Names of the prompts, each asked in calls of its own; letters, digits and `_`. One without a name by default.
+
+        Args:
+            categories: that are asked about.
+        """
+        return ("",)
+
+    def encoder(self) -> str:
+        """Alias of the encoder whose embeddings it reads; `""` if it looks at pictures itself.
+
+        A picture is embedded once for all labelers with the same encoder.
+        """
+        return ""
+
+    def aliases(self) -> tuple[str, ...]:
+        """Its models, its encoder among them. Without them it is unavailable, which the card says."""
+        return (self.encoder(),) if self.encoder() else ()
+
+    @abstractmethod
+    def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
+        """One opinion per picture, in order.
+
+        Raises:
+            TemporaryError: try again later; the call is made again after a pause.
+        """
+
+
+def column_of(labeler: Labeler, prompt: str, name: str) -> str:
+    """The column, below the detector's name, of what a labeler answers to a prompt about a category."""
+    return ".".join(part for part in (labeler.called, prompt, name) if part)
+
+
+def told_apart(labelers: Sequence[Labeler]) -> None:
+    """Raise ValueError if there is no labeler, or if two are called alike."""
+    names = [one.called for one in labelers]
+    if not labelers:
+        raise ValueError("must be one or more labelers")
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ValueError(f"two labelers are called {twice!r}; give one a label")
+
+
+def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:
+    """The aliases of all labelers, sorted."""
+    return tuple(sorted({alias for one in labelers for alias in (*one.aliases(), *one.optional_aliases())}))
+
+
+def why_absent(labeler: Labeler, ctx: Context) -> str:
+    """Why a labeler can't work here, in a line; `""` if it can."""
+    found: list[Any] = [ctx.models.why_unavailable(alias) for alias in labeler.aliases()]
+    return next((str(why) for why in found if why), "")
