@@ -39,7 +39,8 @@ class Audit(Decider):
     """An `audit` verdict for each picture drawn, with its chance of being drawn as the value; figures once answered.
 
     Strata are flagged or not × head, middle and tail classes by size × kept, relabelled or dropped by the other steps,
-    and optionally × the values of another column.
+    and optionally × the values of another column. Withheld pictures are shown to nobody, so the figures are about all
+    others.
     """
 
     revision: ClassVar[int] = 2
@@ -158,7 +159,8 @@ class Audit(Decider):
         y, _ = table.labels()
         variant = pc.fill_null(table.column("variant"), "")
         left_out = pc.is_in(variant, value_set=pa.array(self.leave_out, pa.string())).to_numpy()
-        rows = np.flatnonzero(~left_out & (y >= 0))
+        withheld = pc.equal(table.column("verdict.action"), "withhold").to_numpy()
+        rows = np.flatnonzero(~left_out & ~withheld & (y >= 0))
         flagged = np.zeros(len(table), bool)
         for name in self.flags:
             column = table[name]

@@ -1,8 +1,9 @@
 """Turns columns into verdicts by the recipe's rules: the only place where thresholds act.
 
 The first rule that matches a picture decides what is done. All others that match are noted, so that people see every
-reason. Rules that rest on detectors' opinions are guarded: in small classes, and beyond a share of a class, they ask
-people instead of acting. A copy is dropped only while the picture that it is a copy of stays.
+reason; but one that withholds acts wherever it stands, unless a rule before it keeps the picture. Rules that rest on
+detectors' opinions are guarded: in small classes, and beyond a share of a class, they ask people instead of acting. A
+copy is dropped only while the picture that it is a copy of stays.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from variorum.curation.rules.rule import Rule, check_kinds, evidence, first_matc
 from variorum.curation.rules.substitutes import Copies
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Decider
-from variorum.schemas.verdict import Verdicts
+from variorum.schemas.verdict import Action, Verdicts
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
@@ -65,6 +66,8 @@ class Policy(Decider):
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdicts]:
         """Verdicts rule by rule, within a rule highest value first; then a `note` for every other rule that matches.
 
+        Another rule that withholds gives a `withhold`.
+
         Raises:
             RecipeError: column missing or of the wrong type, weight outside [0, 1].
         """
@@ -90,7 +93,8 @@ class Policy(Decider):
         for number, rule in enumerate(self.rules):
             rows = np.flatnonzero(rule.matches(columns) & left & (found.rule_of >= 0) & (found.rule_of < number))
             if len(rows):
-                yield table.verdicts(rows, "note", rule.reason, value=rule.values(columns, rows))
+                action: Action = "withhold" if rule.action == "withhold" else "note"
+                yield table.verdicts(rows, action, rule.reason, value=rule.values(columns, rows))
 
     def _decided(
         self,
@@ -145,10 +149,16 @@ class Policy(Decider):
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """How many pictures the rules decided, by action and reason, and how many they left alone."""
+        import pyarrow.compute as pc
+
         assert table.said is not None
-        counted = table.said.group_by(["action", "reason"]).aggregate([([], "count_all")]).to_pylist()
-        found = {f"{row['action']} {row['reason']}": row["count_all"] for row in counted if row["action"] != "note"}
-        return {"decided": dict(sorted(found.items())), "untouched": len(table) - sum(found.values())}
+        acted = table.said.filter(pc.not_equal(table.said["action"], "note"))
+        counted = acted.group_by(["action", "reason"]).aggregate([([], "count_all")]).to_pylist()
+        found = {f"{row['action']} {row['reason']}": row["count_all"] for row in counted}
+        return {
+            "decided": dict(sorted(found.items())),
+            "untouched": len(table) - pc.count_distinct(acted["id"]).as_py(),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class Review(Decider):
         action = table.column("verdict.action")
         worth, chance = table["verdict.worth"].astype(np.float64), self._chances(table)
         asked = _are(action, "review")
-        wrong = self._answered(table)
+        wrong = np.where(_are(action, "withhold"), np.nan, self._answered(table))  # nobody is shown these again
         answered = ~np.isnan(wrong)
         known = answered & ~np.isnan(chance)
         calibrated = int(known.sum()) >= ENOUGH

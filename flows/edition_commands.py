@@ -95,8 +95,8 @@ def diff(
 ) -> None:
     """Show the differences between two editions: pictures added, dropped, changed, relabelled, moved or annotated.
 
-    Moved pictures are in another split or configuration, annotated ones have other boxes, texts or label states. With
-    --json, one line per changed picture.
+    Moved pictures are in another split or configuration, annotated ones have other boxes, texts or label states. Of
+    withheld ones, only a row is left. With --json, one line per changed picture.
     """
     from dataclasses import asdict
 

@@ -73,6 +73,14 @@ Workers = Annotated[
 ]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Use plain threads; gives the same edition to the byte.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Use finished files without hashing them first.")]
+SendTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--send-pictures-to",
+        metavar="HOST",
+        help="Allow remote labelers to send pictures to this host. May be repeated.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Allow verdicts that drop every picture.")]
 Confidence = Annotated[
     float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals between models.")
@@ -93,6 +101,7 @@ class Asked:
     workers: Workers = field(default=1, metadata={"works": True})
     no_prefect: NoPrefect = field(default=False, metadata={"works": True})
     trust: Trust = field(default=False, metadata={"works": True})
+    send_to: SendTo = field(default=None, metadata={"works": True, "sends": True})
 
     def job(self, store: Store | None = None) -> Job:
         """The job of this recipe with its overrides, the profile and the store, which is made if it is missing.
@@ -113,8 +122,9 @@ class Asked:
     def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
         """Do the work, with progress, inside a Prefect flow of this name or on plain threads."""
         from variorum.pipeline import Threads
+        from variorum.stages.sending import agreeing
 
-        with terminal.progress() as progress:
+        with agreeing(self.send_to or ()), terminal.progress() as progress:
             if self.no_prefect:
                 return work(job, Threads(self.workers), progress)
             from variorum.flows.prefect_runner import in_flow
@@ -130,16 +140,20 @@ class Asked:
         return words + (["--trust"] if self.trust else [])
 
 
-def on_recipe(*, works: bool, first: Any = RecipeName) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def on_recipe(
+    *, works: bool, sends: bool = False, first: Any = RecipeName
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of all commands on a recipe. Its first parameter gets them as an `Asked`.
 
     Args:
         works: whether it takes `--workers` and `--no-prefect`.
+        sends: whether it takes `--send-pictures-to`.
         first: the argument that names the recipe.
     """
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
-        taken = [one for one in Asked.__dataclass_fields__.values() if works or not one.metadata.get("works")]
+        kinds = {"works": works, "sends": sends}
+        taken = [one for one in Asked.__dataclass_fields__.values() if all(kinds[name] for name in one.metadata)]
         hints = {**inspect.get_annotations(Asked, eval_str=True), "recipe": first}
         shared = [
             inspect.Parameter(

@@ -26,7 +26,7 @@ commands = typer.Typer()
         "variorum run recipes/imagenet_e.yaml --set source.name=image_folder --set source.path=photos --limit 200",
     )
 )
-@on_recipe(works=True)
+@on_recipe(works=True, sends=True)
 def run(asked: Asked, force: Force = False) -> None:
     """Build, curate, release, evaluate, write the card. Finished work is not repeated."""
     from functools import partial
@@ -73,7 +73,7 @@ def build(asked: Asked) -> None:
         "variorum curate curate_folder --set source.path=photos --set curate.confident_learning.min_class_size=50",
     )
 )
-@on_recipe(works=True)
+@on_recipe(works=True, sends=True)
 def curate(asked: Asked, force: Force = False) -> None:
     """Measure, score and judge the recipe's sealed edition. The verdicts are stored in a numbered ledger."""
     from variorum.edition.editions import check_source
@@ -125,7 +125,7 @@ def release(
         "variorum evaluate street@1.0.0 --model module:mine.py:load --classes classes.txt",
     )
 )
-@on_recipe(works=True, first=RecipeOrEdition)
+@on_recipe(works=True, sends=True, first=RecipeOrEdition)
 def evaluate(
     asked: Asked,
     models: Annotated[

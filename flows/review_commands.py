@@ -48,7 +48,7 @@ def review(
         list[str] | None,
         typer.Option(
             "--kind",
-            help="Kind of question: label, copy, edit, box or safe. May be repeated.",
+            help="Kind of question: label, copy, edit, box, safe or unsafe. May be repeated.",
             rich_help_panel=_OF_THE_QUESTIONS,
         ),
     ] = None,
@@ -183,7 +183,7 @@ def review(
 
     The first call publishes the panel, that is its questions and their order. Later calls need no settings.
 
-    `variorum votes` exports the votes, and a recipe with the step consensus reads that file.
+    `variorum votes` exports the votes, and a recipe with the step consensus or safety reads that file.
     """
     from variorum.edition.editions import resolve
     from variorum.review.panel import published

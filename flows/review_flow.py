@@ -64,7 +64,7 @@ def review_flow(
     Serve the page with `variorum review` while this flow waits.
 
     Args:
-        recipe: a YAML file, or the name of a recipe; it must have a step `consensus`.
+        recipe: a YAML file, or the name of a recipe; it must have a step `consensus` or `safety`.
         store: folder or URL of the store.
         profile: which table of models.
         overrides: changes to the recipe, `key=value` each.
@@ -83,8 +83,8 @@ def review_flow(
         trust: whether to use finished files without hashing them first.
 
     Raises:
-        RecipeError: before any work: the recipe has no step `consensus`, the database's URL holds a password, or there
-            is no deployment to suspend.
+        RecipeError: before any work: the recipe has no step `consensus` or `safety`, the database's URL holds a
+            password, or there is no deployment to suspend.
         TemporaryError: `timeout_seconds` have passed.
         VariorumError: whatever else can't work.
     """

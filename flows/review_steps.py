@@ -24,8 +24,8 @@ from variorum.stages.job import Profile
 from variorum.stages.recipe_files import load_recipe
 from variorum.stages.stage import Runner, Threads
 
-STEP = "consensus"
-VOTES = f"curate.{STEP}.votes"
+STEPS = ("consensus", "safety")
+"""The steps that read a file of votes."""
 DATABASE = "VARIORUM_DATABASE"
 """Environment variable with the database's URL, which may hold a password there."""
 
@@ -35,7 +35,7 @@ class Asking:
     """A recipe, and the panel that asks about its edition.
 
     Attributes:
-        recipe: a YAML file, or the name of a recipe; it must have a step `consensus`.
+        recipe: a YAML file, or the name of a recipe; it must have a step `consensus` or `safety`.
         store: folder or URL of the store.
         profile: which table of models.
         overrides: changes to the recipe, `key=value` each.
@@ -76,12 +76,15 @@ class Asking:
         """The job of the recipe with these votes, or with none. Raises RecipeError."""
         given = load_recipe(self.recipe, self.overrides)
         names = [step.component_name() for step in given.curate]
-        if STEP not in names:
+        reading = [name for name in STEPS if name in names]
+        if not reading:
             raise RecipeError(
-                f"recipe {cut(self.recipe)} has no step {STEP} in curate, which says what people's votes come to; add "
-                f"it, with rules of policy that read its columns. There are: {', '.join(names) or 'none'}"
+                f"recipe {cut(self.recipe)} has no step {' or '.join(STEPS)} in curate, which say what people's votes "
+                f"come to; add one, with rules of policy that read its columns. There are: {', '.join(names) or 'none'}"
             )
-        recipe = load_recipe(self.recipe, [*self.overrides, f"{VOTES}={_yaml(votes)}"])
+        recipe = load_recipe(
+            self.recipe, [*self.overrides, *(f"curate.{name}.votes={_yaml(votes)}" for name in reading)]
+        )
         return Job(recipe, Store(self.store, trust=self.trust), self.profile)
 
     def ask(self, job: Job, runner: Runner | None = None, progress: Progress = QUIET) -> Manifest:

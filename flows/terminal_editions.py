@@ -119,6 +119,8 @@ def print_paths(manifest: Manifest, store: Store) -> None:
     for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
         if read_beside(manifest, name, store) is not None:
             say(f"{what}: {folder}/{name}")
+    if manifest.warning:
+        say("content warning: pictures are shown blurred; on the Hub, switch on access requests before you upload them")
     say(f'load it: datasets.load_dataset("{folder}")')
     if configs := list(manifest.configs()):
         named = f"one of {len(configs)} configurations" if len(configs) > 1 else "its configuration"

@@ -7,16 +7,21 @@ grey level at another batch size. At several guidance weights pictures have the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from variorum.generators.diffusion.drawing import Request, Safety
 from variorum.generators.diffusion.route import Route, Variant, Weights
+from variorum.generators.sources.class_names import CAPTION
 from variorum.generators.sources.imagenet import class_infos
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.sample import GENERATED
+from variorum.schemas.sample import GENERATED, Failure, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -26,7 +31,7 @@ class ClassConditional(Route):
     """`per_sample` pictures per sample and guidance weight, of the class that the sample's first label names.
 
     A sample's own picture is ignored, so a real dataset as the source contributes its labels and its class balance, as
-    in ImageNet-G.
+    in ImageNet-G. With `keep_pictures` it stays, and only samples without a picture get one.
     """
 
     needs_label = True
@@ -43,6 +48,27 @@ class ClassConditional(Route):
     """No check by default: the model makes only the classes that it was trained on."""
     batch: int = Field(default=32, ge=1)
     """Pictures that are denoised together; halved when memory runs out, which a picture's `achieved` shows."""
+    keep_pictures: bool = False
+    """Whether samples that have a picture pass unchanged, for an edition of photographs and generated pictures. The
+    generated ones then have no member `txt`, as photographs may have none and samples of an edition are alike."""
+
+    def identity(self) -> dict[str, Json]:
+        """Without `keep_pictures` where it is false."""
+        found = super().identity()
+        return found if self.keep_pictures else {key: found[key] for key in found if key != "keep_pictures"}
+
+    def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
+        """As `Route.generate`; with `keep_pictures`, pictures pass in their place among the samples."""
+        if not self.keep_pictures:
+            yield from super().generate(samples, ctx)
+            return
+        for missing, run in groupby(samples, lambda sample: isinstance(sample.image, bytes)):
+            for item in super().generate(run, ctx) if missing else run:
+                yield replace(item, extras={}) if missing and isinstance(item, Sample) else item
+
+    def requests(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
+        """As `Route.requests`; with `keep_pictures`, only of samples that come with a class's name for a picture."""
+        return super().requests((one for one in samples if not self.keep_pictures or CAPTION in one.extras), ctx)
 
     def variants(self) -> list[Variant]:
         """One per guidance weight."""

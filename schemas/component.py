@@ -22,6 +22,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.plot import Plot
 from variorum.schemas.sample import Failure, Sample, Split
 from variorum.schemas.secrets import holds_secret, shown, without_secrets
+from variorum.schemas.sending import Sending
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Verdict, Verdicts
 
@@ -58,6 +59,9 @@ class Memo(Protocol):
         self, key: str, compute: Callable[[], Mapping[str, np.ndarray[Any, Any]]]
     ) -> Mapping[str, np.ndarray[Any, Any]]:
         """The arrays kept under `key`, computed and kept first if there are none."""
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete what is kept under these keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,10 @@ class Component(BaseModel, ABC):
         """Aliases of models that it can do without; where one is unavailable, that is part of every key."""
         return ()
 
+    def sends(self) -> tuple[Sending, ...]:
+        """What it sends to other machines; a run asks for consent before any work. Nothing by default."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class ClassInfo:
@@ -218,6 +226,10 @@ class Source(Component):
     def annotated(self, ctx: Context) -> bool:
         """Whether its samples have annotations; then each sample of the edition has a member `annotations.json`."""
         return self.captioned(ctx)
+
+    def warning(self, ctx: Context) -> str:
+        """What people may not want to see in its pictures, in a sentence; then the recipe must have a `warning` too."""
+        return ""
 
     def place(self) -> str:
         """Which data it reads, in a line for people. A -dev version may not move from one place to another.
@@ -327,6 +339,10 @@ class Detector(Component):
     proposes_only: ClassVar[bool] = False
     """Whether its columns only say what people are asked. Its models may judge a release, unless another step reads
     these columns."""
+
+    def given(self) -> Mapping[str, str] | None:
+        """`gives`, for a detector whose columns depend on its fields."""
+        return self.gives
 
     def needs(self) -> tuple[str, ...]:
         """Names of the detectors whose columns `score` reads; they must come before it in the recipe."""

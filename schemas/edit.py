@@ -129,3 +129,30 @@ class Edit:
         identity = child_id(self.sample.id, self.generator.fingerprint(), variant, requested)
         made = replace(self.sample, id=identity, parent=self.sample.id, variant=variant)
         return made.failure(reason, detail, status=status, gates=gates)
+
+    def withheld(
+        self,
+        image: Pixels,
+        reason: str,
+        detail: str = "",
+        *,
+        variant: str,
+        requested: Mapping[str, Json],
+        gates: Mapping[str, Gate] | None = None,
+        digital_source_type: str | None = None,
+    ) -> Failure:
+        """A picture that was made and may not be kept; its row has the hash of the PNG, and no pixel is written.
+
+        To withhold a picture that came in, `sample.withheld(reason, detail)`.
+
+        Args:
+            image: RGB `[H, W, 3]` uint8.
+            reason: in a word: `unsafe`.
+            detail: a sentence for people.
+            variant: as in `made`.
+            requested: as in `made`.
+            gates: checks that were made before.
+            digital_source_type: of this picture, if it differs from the generator's.
+        """
+        made = self.made(image, variant=variant, requested=requested, digital_source_type=digital_source_type)
+        return made.withheld(reason, detail, gates=gates)

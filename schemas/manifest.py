@@ -37,7 +37,7 @@ from variorum.schemas.fields import (
     Values,
     whole,
 )
-from variorum.schemas.recipe import NAME, VERSION
+from variorum.schemas.recipe import NAME, VERSION, WARNING
 from variorum.schemas.sample import SPLITS
 from variorum.schemas.verdict import Action
 
@@ -46,7 +46,10 @@ FORMAT: Literal[4] = 4
 QUARANTINE = "quarantine"
 Dataset = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 Version = Annotated[str, StringConstraints(pattern=rf"^{VERSION.pattern}(-r[0-9]{{1,9}})?$")]
-Status = Annotated[str, StringConstraints(pattern=r"^(accepted|(quarantined|ineligible|failed|dropped)(:(?s:.)+)?)$")]
+Status = Annotated[
+    str,
+    StringConstraints(pattern=r"^(accepted|(quarantined|ineligible|failed|dropped)(:(?s:.)+)?|withheld:(?s:.)+)$"),
+]
 """A picture's status, with `:reason` unless accepted."""
 
 
@@ -233,6 +236,14 @@ class Manifest(BaseModel):
             raise ValueError("counts: dropped pictures in an edition that isn't a release")
         return self
 
+    @property
+    def warning(self) -> str:
+        """What people may not want to see in the pictures, by the recipe; `""` if it has no warning.
+
+        Whoever shows pictures of an edition with a warning blurs them, see `variorum.pixels.blurred`.
+        """
+        return str(self.recipe.get("warning") or "")
+
     def accepted(self) -> list[tuple[str, Shard]]:
         """The shards of accepted pictures with their groups, unit by unit: the order of all tables."""
         found = [(group, shard) for group in ordered(self.shards) for shard in self.shards[group]]
@@ -310,6 +321,9 @@ def _check_recipe(manifest: Manifest) -> None:
             raise ValueError(f"recipe.{where}: must have a component's name")
     if not isinstance(recipe.get("splits", {}), dict):
         raise ValueError("recipe.splits: must be a mapping")
+    warning = recipe.get("warning")
+    if warning is not None and not (isinstance(warning, str) and WARNING.fullmatch(warning)):
+        raise ValueError("recipe.warning: must be a line of 1 to 500 characters")
 
 
 def _check_shards(format: int, group: str, units: list[int | None], number: int) -> None:

@@ -23,6 +23,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,95}")
 """Of a dataset: also a folder's name, and the name of a repository on the Hub, which takes 96 characters."""
 FIELD = re.compile(r"[a-z][a-z0-9_]{0,95}")
 VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){2}(-dev)?")
+WARNING = re.compile(r"(?=[^\S\n]*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,500}")
+"""Of a recipe: a line of text."""
 
 
 class Card(BaseModel):
@@ -63,6 +65,9 @@ class Recipe(BaseModel):
     a generator (`domain`, `attack`) or a field of the source's metadata. Configuration `all` has all pictures."""
     masters: Literal["png", "original"] = "png"
     """`png` writes every picture as PNG. `original` keeps the bytes of pictures that no generator has changed."""
+    warning: str | None = None
+    """What people may not want to see in the pictures, in a sentence. With one, contact sheets, pages and notebooks
+    show blurred pictures only, reviewers see a picture when they ask for it, and the Hub asks for agreement first."""
     source: SerializeAsAny[Source]
     generate: tuple[SerializeAsAny[Generator], ...] = ()
     curate: tuple[SerializeAsAny[Detector] | SerializeAsAny[Decider], ...] = ()
@@ -97,6 +102,13 @@ class Recipe(BaseModel):
         if value and len(known) == len(value) and (total > 1 + 1e-9 or ("train" in value and abs(total - 1) > 1e-9)):
             rule = "sum to 1" if "train" in value else "sum to 1 at most; train gets the rest"
             raise ValueError(f"the shares sum to {total:g}, and must {rule}")
+        return value
+
+    @field_validator("warning")
+    @classmethod
+    def _warning(cls, value: str | None) -> str | None:
+        if value is not None and not WARNING.fullmatch(value):
+            raise ValueError("must be a line of 1 to 500 characters; leave it out for pictures that anybody may see")
         return value
 
     @field_validator("configs")
@@ -134,6 +146,8 @@ class Recipe(BaseModel):
         for name, text in recipe.card:
             if holds_secret(text):
                 raise RecipeError(f"card.{name}: {SECRET}")
+        if recipe.warning and holds_secret(recipe.warning):
+            raise RecipeError(f"warning: {SECRET}")
         return recipe
 
     def components(self) -> tuple[Component, ...]:
@@ -194,8 +208,8 @@ def check_curation(steps: Sequence[Detector | Decider]) -> None:
         if isinstance(step, Decider):
             step.check_columns(known)
         else:
-            if step.gives is not None:
-                known[name] = step.gives
+            if (given := step.given()) is not None:
+                known[name] = given
             for member in step.adds:
                 if other := added.get(member):
                     raise RecipeError(f"curate.{position}: {name} and {other} both add {member}; leave one of them out")

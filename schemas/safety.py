@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from variorum.schemas.component import Component, Context
+from variorum.schemas.sending import Sending
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +97,7 @@ class Labeler(Component):
     label: str = Field(default="", pattern="^[a-z0-9_]{0,40}$")
     """Its name in columns and on cards, by default the labeler's own; needed where it is there twice."""
     threshold: float = Field(default=0.5, ge=0, le=1)
-    """It calls a picture unsafe from this score on."""
+    """It calls a picture unsafe from this score on. `opinions` doesn't read it, so another one asks nobody again."""
     batch: int = Field(default=32, ge=1, le=1024)
     """Pictures per call, at most. A call that is answered is never made again."""
 
@@ -141,6 +142,10 @@ class Labeler(Component):
         """Its models, its encoder among them. Without them it is unavailable, which the card says."""
         return (self.encoder(),) if self.encoder() else ()
 
+    def sends_about(self, categories: Sequence[Category]) -> tuple[Sending, ...]:
+        """What it sends to other machines if it is asked about these; nothing by default."""
+        return ()
+
     @abstractmethod
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
         """One opinion per picture, in order.
@@ -167,6 +172,11 @@ def told_apart(labelers: Sequence[Labeler]) -> None:
 def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:
     """The aliases of all labelers, sorted."""
     return tuple(sorted({alias for one in labelers for alias in (*one.aliases(), *one.optional_aliases())}))
+
+
+def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tuple[Sending, ...]:
+    """What all labelers send to other machines if they are asked about these categories."""
+    return tuple(sending for one in labelers for sending in one.sends_about(categories))
 
 
 def why_absent(labeler: Labeler, ctx: Context) -> str:

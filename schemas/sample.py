@@ -1,4 +1,4 @@
-"""The records of the pipeline: a picture with everything known about it, or the reason why a picture doesn't exist.
+"""The records of the pipeline: a picture with everything known about it, or the reason why an edition has no picture.
 
 The id of a `Sample` says how it was made; it is stable and joins tables. The sha256 of the encoded image, added when
 the sample is written, says what the picture is.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BASELINES = ("original", "control", "guided_control", "plate")
 """Variants that edits are compared with. `Sample.variant` is one of them or the name of an edit."""
 
-Status = Literal["accepted", "quarantined", "ineligible", "failed"]
+Status = Literal["accepted", "quarantined", "ineligible", "failed", "withheld"]
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -196,17 +196,46 @@ class Sample:
             self.photograph,
         )
 
+    def withheld(self, reason: str, detail: str = "", *, gates: Mapping[str, Gate] | None = None) -> Failure:
+        """The row in this sample's place if its picture may not be kept: ids, labels and hash stay, and no pixel.
+
+        Args:
+            reason: in a word: `unsafe`.
+            detail: a sentence for people.
+            gates: checks that were made before.
+
+        Raises:
+            RecipeError: no reason is given, or the sample has no picture yet.
+        """
+        if not reason or not len(self.image):
+            what = "a picture that may not be kept needs a reason" if not reason else "there is no picture to withhold"
+            raise RecipeError(f"sample {self.origin or self.id}: {what}")
+        given = self.encoded if self.encoded is not None and self.encoded.pixels is self.image else None
+        return replace(
+            self.failure(reason, detail, gates=gates),
+            status="withheld",
+            sha256=given.sha256 if given else "",
+            digital_source_type=self.digital_source_type,
+            picture=None if given else self.image,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A picture that doesn't exist, and why. It becomes a row of the edition's table, so every request is counted.
+    """A picture that an edition doesn't hold, and why. It becomes a row of the table, so every request is counted.
 
-    `status` is `ineligible` if the input rules the edit out (`no_room`), `failed` if something went wrong.
+    `status` is `ineligible` if the input rules the edit out (`no_room`), `failed` if something went wrong, `withheld`
+    if there is a picture that may not be kept; docs/withheld.md says what remains of one.
+
+    Attributes:
+        sha256: of a withheld picture: of the bytes that a source gave, or of the PNG that it would have become.
+        digital_source_type: of a withheld picture.
+        picture: of a withheld picture, until its sha256 is known; it is never written.
     """
 
     id: str
     parent: str
-    status: Literal["ineligible", "failed"]
+    status: Literal["ineligible", "failed", "withheld"]
     reason: str
     variant: str = "original"
     labels: tuple[str, ...] = ()
@@ -216,6 +245,9 @@ class Failure:
     gates: Mapping[str, Gate] = field(default_factory=dict)
     split: str = ""
     photograph: str = ""
+    sha256: str = ""
+    digital_source_type: str = ""
+    picture: bytes | Pixels | None = field(default=None, repr=False, compare=False)
 
 
 def made_type(before: str, step: str) -> str:

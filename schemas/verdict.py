@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Action = Literal["keep", "drop", "relabel", "review", "unasked", "weight", "audit", "note"]
+Action = Literal["keep", "drop", "withhold", "relabel", "review", "unasked", "weight", "audit", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,10 @@ class Verdict:
     Attributes:
         id: the sample's id.
         sha256: hash of the encoded image that was judged; for another image the verdict is stale.
-        action: what to do; `review` keeps the sample and asks people, `unasked` keeps it and takes such a question
-            back, `weight` lowers its weight in training, `audit` asks people in addition to any other action, `note`
-            does nothing but say another reason.
+        action: what to do; `withhold` takes the picture out and leaves a row with its id, hash and labels, `review`
+            keeps the sample and asks people, `unasked` keeps it and takes such a question back, `weight` lowers its
+            weight in training, `audit` asks people in addition to any other action but `withhold`, `note` does nothing
+            but say another reason.
         by: name of the decider.
         reason: one word, such as `bottom_ranked`.
         labels: the new labels of a `relabel`, or those that a `review` proposes.

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from variorum.schemas.canonical import short_digest
 
-Kind = Literal["label", "copy", "edit", "box", "safe", "problem"]
+Kind = Literal["label", "copy", "edit", "box", "safe", "unsafe", "problem"]
 """What is asked; the subject of each kind is
 
     label    a class: does the picture show it?             the class's id
@@ -20,6 +20,7 @@ Kind = Literal["label", "copy", "edit", "box", "safe", "problem"]
     edit     is the edit clean?                             ""
     box      does the box fit its object?                   index of the object in the picture's annotations
     safe     is the picture safe to show?                   ""
+    unsafe   is the picture unsafe in this way?             the category's id
     problem  can the picture not be judged at all?          ""; nobody is asked, people say it by themselves
 """
 KINDS: tuple[Kind, ...] = get_args(Kind)

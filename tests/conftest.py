@@ -51,7 +51,9 @@ def browser() -> Iterator[Browser]:
     chromium = Path("/usr/bin/chromium")
     if not chromium.exists():
         pytest.skip(f"there is no {chromium}")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=15_000)  # machines may be slow
 
     quiet = ("no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run", "disable-background-networking")
     with sync_playwright() as playwright:

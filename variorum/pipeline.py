@@ -29,6 +29,7 @@ from variorum.stages.measure import Measure, Measurer, edition_pieces, measures,
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
 from variorum.stages.requests import keep_requests
 from variorum.stages.score import Columns, Score, picture_table, scores
+from variorum.stages.sending import announce, check_all
 from variorum.stages.stage import Runner, Threads, complete
 
 __all__ = ["Job", "Threads", "build", "curate", "evaluate", "release", "rollback", "run"]
@@ -49,6 +50,7 @@ def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force:
         VariorumError: something can't work; raised as early as it can be known.
     """
     check(job)
+    check_all((*job.recipe.curate, *job.recipe.evaluate))
     manifest = build(job, runner, progress, then=(*job.recipe.curate, *job.recipe.evaluate))
     if job.recipe.curate:
         number, ledger = curate(job, manifest, runner, progress, force=force)
@@ -96,6 +98,7 @@ def curate(
     key = curation_key(job, manifest, force=force)
     if kept := kept_curation(key, manifest, job.store):
         return kept
+    announce(job.recipe.curate, manifest.pictures())
     steps, columns = job.recipe.curate, Columns()
     check_labels(job, manifest)
     looking = [step for step in steps if measures(step)]
@@ -167,6 +170,7 @@ def evaluate(
             todo.append(evaluation)
     if not todo:
         return figures
+    announce(todo, manifest.pictures())
     found = complete(Measure(job, todo, edition_pieces(manifest, todo, job), "evaluating"), runner, progress)
     for evaluation in todo:
         name = evaluation.component_name()

@@ -58,6 +58,11 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+BLURRED = 6
+"""Patches along the longer side of a blurred picture. With twelve one still sees that there is a person, or a cup."""
+SPREAD = 4
+"""Pixels along the side of a patch, at least, so that small pictures are blurred too."""
+
 _quiet = threading.Lock()  # catch_warnings changes global state, so only one thread may use it at a time
 
 
@@ -114,6 +119,22 @@ def decode_mask(data: bytes) -> Pixels:
     elif image.mode != "L":
         image = image.convert("RGB").convert("L")
     return np.array(image)
+
+
+def blurred(image: Image.Image) -> Image.Image:
+    """A picture of the same size in which nothing can be recognised: smooth patches of its colours.
+
+    It is made of the average colours of a grid with `BLURRED` patches along the longer side. All else is gone from its
+    pixels, so nothing can undo it. The pictures of an edition with a `Manifest.warning` are shown like this.
+
+    Args:
+        image: of any size and mode; the result is RGB.
+    """
+    longer = max(image.size)
+    patches = min(BLURRED, max(1, longer // SPREAD))
+    width, height = (max(1, round(patches * side / longer)) for side in image.size)
+    small = image.convert("RGB").resize((width, height), Image.Resampling.BOX)
+    return small.resize(image.size, Image.Resampling.BICUBIC)
 
 
 def upright_size(data: bytes) -> tuple[int, int]:

@@ -32,6 +32,8 @@ RESTRICTED = "restricted"
 """Key of a sample's metadata: a true value says that the picture may not leave this machine."""
 PAUSES = (1.0, 4.0, 16.0)
 """Seconds before a call is made again that failed for now."""
+UNREAD = ("label", "threshold", "batch")
+"""Fields of a labeler that decide no opinion: with another threshold nobody is asked again."""
 KEPT: tuple[Heard, ...] = ("ok", "repaired", "refusal", "abstain")
 """Answers that are kept; a call in which something failed is made again by the next run."""
 
@@ -139,7 +141,8 @@ class Call(NamedTuple):
         key = digest(
             [
                 "safety call",
-                self.labeler.fingerprint(),
+                {name: value for name, value in self.labeler.identity().items() if name not in UNREAD},
+                self.labeler.revision,
                 {alias: models.pin(alias) for alias in self.labeler.aliases()},
                 self.prompt,
                 [one.model_dump() for one in self.categories],
@@ -202,11 +205,12 @@ class Call(NamedTuple):
         raise AssertionError("unreachable")
 
     def checked(self, given: list[Opinion], number: int) -> list[Opinion]:
-        """The opinions, one per picture, with scores in [0, 1] of categories that the labeler speaks of."""
+        """The opinions, one per picture, with scores in [0, 1] of categories that are asked about, and of no others."""
         where = f"labeler {self.labeler.called}"
         if len(given) != number:
             raise RecipeError(f"{where}: gave {len(given)} opinions on {number} pictures")
-        allowed = {*self.labeler.speaks_of(self.prompt)} & {*(one.id for one in self.categories), *RESERVED}
+        allowed = self.labeler.speaks_of(self.prompt)
+        asked = {*(one.id for one in self.categories), *RESERVED}
         for one in given:
             if one.heard not in HEARD:
                 raise RecipeError(f"{where}: {one.heard!r} is none of {', '.join(HEARD)}")
@@ -214,7 +218,9 @@ class Call(NamedTuple):
                 raise RecipeError(f"{where}: gave a score of {odd[0]!r}, which its `speaks_of` doesn't name")
             if wrong := [name for name, score in one.scores.items() if not 0 <= score <= 1]:
                 raise RecipeError(f"{where}: its score of {wrong[0]} is {one.scores[wrong[0]]}, not from 0 to 1")
-        return given
+        return [
+            one._replace(scores={name: score for name, score in one.scores.items() if name in asked}) for one in given
+        ]
 
 
 class Unkept(Exception):

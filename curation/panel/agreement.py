@@ -61,6 +61,22 @@ def gwet_ac1(counts: Ints) -> float:
     return float((observed - chance) / (1 - chance))
 
 
+def cohen_kappa(table: Ints) -> float:
+    """Cohen's κ of two raters: 1 for full agreement, 0 for chance (Cohen 1960).
+
+    NaN without answers, or if both always say the same one thing.
+
+    Args:
+        table: `[C, C]` items by the first rater's and the second rater's kind of answer.
+    """
+    counts = np.asarray(table, np.float64)
+    total = counts.sum()
+    if not total:
+        return float("nan")
+    chance = (counts.sum(axis=0) * counts.sum(axis=1)).sum() / total**2
+    return float("nan") if chance == 1 else float((np.trace(counts) / total - chance) / (1 - chance))
+
+
 def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = 1.959964) -> tuple[Floats, Floats]:
     """Low and high end of Wilson's score interval for shares; [0, 1] without trials (Wilson 1927).
 

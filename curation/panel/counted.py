@@ -183,12 +183,12 @@ def last_votes(votes: pa.Table) -> pa.Table:
 
 
 def label_cells(votes: Counted, index: Mapping[str, int], gold: Mapping[tuple[int, int], float]) -> tuple[Cells, int]:
-    """Cells of the questions whether a picture shows a class, and the number of votes on no class of the edition.
+    """Cells of the questions of kind `label` or `unsafe`, and the number of votes on no subject of the index.
 
     Args:
-        votes: of kind `label`.
-        index: class id to class index.
-        gold: known truths by row and class; those that nobody was asked about are cells too.
+        votes: of this kind.
+        index: by subject, its number: of a class, or of a category of unsafe pictures.
+        gold: known truths by row and subject; those that nobody was asked about are cells too.
     """
     coded = votes.votes["subject"].dictionary_encode().combine_chunks()
     classes = np.array([index.get(name, -1) for name in coded.dictionary.to_pylist()], np.int64)
@@ -235,10 +235,12 @@ def _numbered(names: Any) -> tuple[list[str], Ints]:
     return [listed[one] for one in order], place[coded.indices.to_numpy()] if listed else np.zeros(0, np.int64)
 
 
-def read_gold(path: Path, table: Table, index: Mapping[str, int], where: str) -> dict[tuple[int, int], float]:
-    """Known truths 0 or 1 by row of the edition's table and class index; see `known_answers` for the file.
+def read_gold(
+    path: Path, table: Table, index: Mapping[str, int], where: str, kind: str = "label"
+) -> dict[tuple[int, int], float]:
+    """Known truths 0 or 1 by row of the edition's table and number of the subject; see `known_answers` for the file.
 
-    Answers of other kinds, on pictures that aren't in the edition or have changed, and on other classes don't count.
+    Answers of other kinds, on pictures that aren't in the edition or have changed, and on other subjects don't count.
 
     Raises:
         SourceError: as `known_answers.read_known`; or an answer is there with yes and with no.
@@ -246,7 +248,7 @@ def read_gold(path: Path, table: Table, index: Mapping[str, int], where: str) ->
     import pyarrow as pa
 
     truths: dict[tuple[int, int], float] = {}
-    rows = [row for row in read_known(path, where).to_pylist() if row["kind"] == "label"]
+    rows = [row for row in read_known(path, where).to_pylist() if row["kind"] == kind]
     for name in ("id", "origin"):
         mine = [row for row in rows if row[name] and (name == "id" or not row["id"])]
         if not mine:
@@ -258,7 +260,6 @@ def read_gold(path: Path, table: Table, index: Mapping[str, int], where: str) ->
             if place is not None and label is not None and row["sha256"] in ("", sha256):
                 truth = float(TRUTHS[row["truth"]])
                 if truths.setdefault((place, label), truth) != truth:
-                    raise SourceError(
-                        f"{where}: {path}: whether {row[name]} shows {row['subject']} is answered with yes and with no"
-                    )
+                    asked = f"shows {row['subject']}" if kind == "label" else f"is {kind}, {row['subject']},"
+                    raise SourceError(f"{where}: {path}: whether {row[name]} {asked} is answered with yes and with no")
     return truths

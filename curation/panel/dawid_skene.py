@@ -61,6 +61,8 @@ def dawid_skene(
     gold: Floats | None = None,
     labels: Ints | None = None,
     share: float | None = None,
+    times: Floats | None = None,
+    weights: Floats | None = None,
     shrinkage: float = 10.0,
     smoothing: float = 0.01,
     pooling: float = 0.0,
@@ -78,6 +80,10 @@ def dawid_skene(
         gold: `[C]` known truths 0 or 1, NaN if unknown. Known truths are kept fixed. Its length is the number of cells.
         labels: `[C]` number of each cell's label, if each label is to have its own share of right cells.
         share: of right cells, if it isn't to be learnt; between 0 and 1, and only without `labels`.
+        times: `[C]` how often each cell is there with these answers; once by default. Cells with equal answers can
+            be one, so time and memory depend on the number of different ones only.
+        weights: `[R]` exponent of each rater's answers in a cell's probability, above 0; 1 by default. Raters who
+            share what they look at, and so their mistakes, get less.
         shrinkage: weight of the share over all cells in that of a label, in cells: a Beta prior, which keeps labels
             with few cells near the others.
         smoothing: added to every count of a rater's table: .01 for large sets, up to 1 for small ones.
@@ -86,8 +92,8 @@ def dawid_skene(
         max_steps: most EM steps.
 
     Raises:
-        SourceError: arrays of different lengths, numbers out of range, a gold truth other than 0, 1 or NaN, or a
-            `share` that can't be.
+        SourceError: arrays of different lengths, numbers out of range, a gold truth other than 0, 1 or NaN, or
+            `share`, `times` or `weights` that can't be.
     """
     cells, raters, answers = (np.asarray(array, np.int64) for array in (cells, raters, answers))
     if not len(cells) == len(raters) == len(answers):
@@ -105,31 +111,48 @@ def dawid_skene(
         raise SourceError(f"votes: smoothing must be above 0, not {smoothing}")
     if share is not None and (labels is not None or not 0 < share < 1):
         raise SourceError(f"votes: share must be between 0 and 1, and without labels, not {share}")
+    if times is not None and not (len(times) == len(known) and (times > 0).all()):
+        raise SourceError(f"votes: times must be {len(known)} numbers above 0, one for each cell")
+    if weights is not None and not (len(weights) > raters.max(initial=-1) and (weights > 0).all()):
+        raise SourceError("votes: weights must be numbers above 0, one for each rater")
     anchored = ~np.isnan(known)
     if not np.isin(known[anchored], (0, 1)).all():
         raise SourceError("votes: gold truths must be 0, 1, or NaN if unknown")
 
     number, habit = int(raters.max(initial=-1)) + 1, raters * ANSWERS + answers
-    p = vote_share(cells, answers, len(known))
+    p = vote_share(cells, answers, len(known), None if weights is None else weights[raters])
+    total = len(p) if times is None else float(times.sum())
     before, steps = -np.inf, 0
     while True:
         p = np.where(anchored, known, p)
-        prior = float(np.clip(p.mean(), 1e-9, 1 - 1e-9)) if len(p) else 0.5
+        prior = 0.5
+        if len(p):
+            mean = p.mean() if times is None else (p * times).sum() / total
+            prior = float(np.clip(mean, 1e-9, 1 - 1e-9))
         prior = prior if share is None else share
-        priors = None if labels is None else _by_label(p, labels, prior, shrinkage)
-        confusion = _confusion(p, cells, habit, number, smoothing, pooling)
+        priors = None if labels is None else _by_label(p, labels, prior, shrinkage, times)
+        confusion = _confusion(p, cells, habit, number, smoothing, pooling, times)
         of_cell = prior if labels is None or priors is None else priors[labels]
-        p, log_likelihood = _posterior(of_cell, confusion, cells, habit, known)
+        p, log_likelihood = _posterior(of_cell, confusion, cells, habit, known, times, weights)
         steps += 1
-        if abs(log_likelihood - before) <= tolerance * len(p) or steps == max_steps:
+        if abs(log_likelihood - before) <= tolerance * total or steps == max_steps:
             return Consensus(p, confusion, prior, log_likelihood, steps, priors)
         before = log_likelihood
 
 
-def vote_share(cells: Ints, answers: Ints, number: int) -> Floats:
-    """(yes + maybe / 2) / votes of each of `number` cells. Cells without votes get the mean over cells, or 1/2."""
-    votes = np.bincount(cells, minlength=number)
-    share = np.bincount(cells, weights=answers / (ANSWERS - 1), minlength=number) / np.maximum(votes, 1)
+def vote_share(cells: Ints, answers: Ints, number: int, weights: Floats | None = None) -> Floats:
+    """(yes + maybe / 2) / votes of each of `number` cells. Cells without votes get the mean over cells, or 1/2.
+
+    Args:
+        cells: `[A]` cell of each answer.
+        answers: `[A]` 0, 1 or 2.
+        number: of cells.
+        weights: `[A]` of the answers, above 0; 1 by default.
+    """
+    votes = np.bincount(cells, weights=weights, minlength=number)
+    yes = answers / (ANSWERS - 1) if weights is None else weights * answers / (ANSWERS - 1)
+    least = 1 if weights is None else 1e-300
+    share = np.bincount(cells, weights=yes, minlength=number) / np.maximum(votes, least)
     return np.where(votes > 0, share, share[votes > 0].mean() if votes.any() else 0.5)
 
 
@@ -154,11 +177,13 @@ def label_sets(pictures: Sequence[T], labels: Ints, p: Floats, threshold: float 
     return {picture: sorted(found) for picture, found in sets.items()}
 
 
-def _confusion(p: Floats, cells: Ints, habit: Ints, number: int, smoothing: float, pooling: float) -> Floats:
+def _confusion(
+    p: Floats, cells: Ints, habit: Ints, number: int, smoothing: float, pooling: float, times: Floats | None
+) -> Floats:
     """Tables `[R, 2, 3]` of answers given the truth."""
-    of_cell = p[cells]
-    yes = np.bincount(habit, weights=of_cell, minlength=number * ANSWERS)
-    every = np.bincount(habit, minlength=number * ANSWERS)
+    of_cell, often = (p, None) if times is None else (p * times, times[cells])
+    yes = np.bincount(habit, weights=of_cell[cells], minlength=number * ANSWERS)
+    every = np.bincount(habit, weights=often, minlength=number * ANSWERS)
     counts = np.stack([every - yes, yes], axis=1).reshape(number, ANSWERS, 2).transpose(0, 2, 1)
     counts = np.maximum(counts, 0) + smoothing
     if pooling and number:
@@ -167,21 +192,31 @@ def _confusion(p: Floats, cells: Ints, habit: Ints, number: int, smoothing: floa
     return np.asarray(counts / counts.sum(axis=2, keepdims=True))
 
 
-def _by_label(p: Floats, labels: Ints, prior: float, shrinkage: float) -> Floats:
+def _by_label(p: Floats, labels: Ints, prior: float, shrinkage: float, times: Floats | None) -> Floats:
     """Share of right cells of each label `[L]`, drawn to the share over all."""
-    right, cells = np.bincount(labels, weights=p), np.bincount(labels)
+    right = np.bincount(labels, weights=p if times is None else p * times)
+    cells = np.bincount(labels, weights=times)
     shares = (right + shrinkage * prior) / np.maximum(cells + shrinkage, 1e-9)
     return np.asarray(np.clip(shares, 1e-9, 1 - 1e-9))
 
 
 def _posterior(
-    prior: float | Floats, confusion: Floats, cells: Ints, habit: Ints, known: Floats
+    prior: float | Floats,
+    confusion: Floats,
+    cells: Ints,
+    habit: Ints,
+    known: Floats,
+    times: Floats | None,
+    weights: Floats | None,
 ) -> tuple[Floats, float]:
     """Probabilities `[C]` of yes, and the log-likelihood of all answers."""
     logs = np.log(confusion)
+    if weights is not None:
+        logs = logs * weights[: len(logs), None, None]
     no = np.log1p(-prior) + np.bincount(cells, weights=logs[:, 0].reshape(-1)[habit], minlength=len(known))
     yes = np.log(prior) + np.bincount(cells, weights=logs[:, 1].reshape(-1)[habit], minlength=len(known))
     either = np.logaddexp(no, yes)
     p = np.exp(yes - either)
     evidence = np.where(np.isnan(known), either, np.where(known == 1, yes, no))
-    return np.where(np.isnan(known), p, known), float(evidence.sum())
+    whole = evidence.sum() if times is None else (evidence * times).sum()
+    return np.where(np.isnan(known), p, known), float(whole)

@@ -76,7 +76,7 @@ class Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     when: tuple[Condition, ...] = Field(min_length=1)
-    action: Literal["keep", "drop", "relabel", "review", "weight"]
+    action: Literal["keep", "drop", "withhold", "relabel", "review", "weight"]
     reason: str = Field(pattern=r"^[a-z0-9_]+$")
     """A word or two, as cards show it: `wrong_label`."""
     to: str = ""
@@ -89,7 +89,8 @@ class Rule(BaseModel):
     worth: float = Field(default=1, ge=0)
     """For `review`: how much it is worth to find that, divided by the time that an answer takes. Only ratios matter."""
     guarded: bool = True
-    """Whether `min_class_size` and `max_share_per_class` limit it. Turn it off for what is certain: copies, damage."""
+    """Whether `min_class_size` and `max_share_per_class` limit it. Turn it off for what is certain: copies, damage.
+    Nothing limits `withhold`: a picture that may not be shown isn't kept because its class is small."""
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Rule:

@@ -36,11 +36,11 @@ class Draws:
     def __init__(self, photographs: int, bootstrap: int, confidence: float, seed: int) -> None:
         self.photographs = photographs
         self._tails = (1 - confidence) / 2, (1 + confidence) / 2
-        self._resamples = Resamples(photographs, bootstrap, confidence, seed)
+        self.resamples = Resamples(photographs, bootstrap, confidence, seed)
 
     def weights(self, at_once: int = AT_ONCE) -> Iterator[Ints]:
         """How often each photograph is in each resample, `[R, photographs]`, in parts of so many rows."""
-        for part in self._resamples.weights():
+        for part in self.resamples.weights():
             for start in range(0, len(part), at_once):
                 yield part[start : start + at_once].astype(np.int64)
 
@@ -95,6 +95,15 @@ class Separation:
         samples = [_auroc(*some) for some in self._drawn(draws)]
         return draws.interval(self.auroc(), np.concatenate(samples))
 
+    def average_precision(self) -> float:
+        """Mean precision over the marked pictures, each at its own score as the threshold, in [0, 1]."""
+        return float(_average_precision(*self._counts())[0])
+
+    def resampled_average_precision(self, draws: Draws) -> dict[str, Json]:
+        """The average precision in [0, 1] with its interval."""
+        samples = [_average_precision(*some) for some in self._drawn(draws)]
+        return draws.interval(self.average_precision(), np.concatenate(samples))
+
     def resampled_tpr(self, rate: float, draws: Draws) -> dict[str, Json]:
         """The true positive rate in percent with its interval."""
         samples = [100 * _tpr(*some, rate) for some in self._drawn(draws)]
@@ -142,6 +151,16 @@ def _auroc(marked: Ints | Floats, unmarked: Ints | Floats) -> Floats:
     pairs = (marked * (below + unmarked / 2)).sum(axis=1)
     total = marked.sum(axis=1) * unmarked.sum(axis=1)
     return np.asarray(np.divide(pairs, total, out=np.full(len(total), np.nan), where=total > 0))
+
+
+def _average_precision(marked: Ints | Floats, unmarked: Ints | Floats) -> Floats:
+    """From counts by score `[R, size]`, the highest first, `[R]`; NaN without marked pictures."""
+    hits = np.cumsum(marked, axis=1)
+    called = hits + np.cumsum(unmarked, axis=1)
+    precision = np.divide(hits, called, out=np.zeros(hits.shape), where=called > 0)
+    total = marked.sum(axis=1)
+    gained = (marked * precision).sum(axis=1)
+    return np.asarray(np.divide(gained, total, out=np.full(len(total), np.nan), where=total > 0))
 
 
 def _tpr(marked: Ints | Floats, unmarked: Ints | Floats, rate: float) -> Floats:

@@ -60,6 +60,10 @@ class Concatenated(Source):
         """Whether a source has annotations."""
         return any(source.annotated(ctx) for source in self.of)
 
+    def warning(self, ctx: Context) -> str:
+        """The first content warning of a source."""
+        return next((said for source in self.of if (said := source.warning(ctx))), "")
+
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples `start` to `stop - 1` of the sources together."""
         return self._parts(start, stop, ctx, lambda source, low, high: source.read(low, high, ctx))

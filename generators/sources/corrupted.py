@@ -61,6 +61,10 @@ class Corrupted(Source):
         """As the source."""
         return self.of.annotated(ctx)
 
+    def warning(self, ctx: Context) -> str:
+        """As the source."""
+        return self.of.warning(ctx)
+
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """The source's samples with other pixels and ids. What is random depends on the seed of each picture alone.
 

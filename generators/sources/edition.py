@@ -113,6 +113,10 @@ class Edition(Source):
         """Whether its samples have annotations."""
         return ANNOTATIONS in self._manifest.members
 
+    def warning(self, ctx: Context) -> str:
+        """The edition's content warning."""
+        return self._manifest.warning
+
     @cached_property
     def _shards(self) -> list[ShardInfo]:
         manifest = self._manifest

@@ -16,6 +16,7 @@ from variorum.pipeline import Job
 from variorum.schemas.component import Component, Context, Decider, Detector, Generator, Source
 from variorum.schemas.lookup import KINDS, build_component, component_class, component_names
 from variorum.schemas.recipe import Recipe
+from variorum.schemas.safety import Labeler
 from variorum.schemas.sample import Sample
 from variorum.schemas.watermark import Attack, Mark
 from variorum.stages.measure import measures, table_keys
@@ -33,7 +34,11 @@ EXAMPLES = {
     "webdataset": {"shards": "shards/*.tar"},
     "coco": {"annotations": "instances_val2017.json", "pictures": "val2017"},
     "parquet": {"files": "data/*.parquet"},
+    "unsafebench": {"path": "UnsafeBench"},
+    "head": {"model": "my_probe", "categories": ["hate"]},
     "edition": {"edition": "name@1.0.0", "store": "store"},
+    "opt_out": {"list": "opt_out.txt"},
+    "remote": {"url": "https://api.example.org/v1/chat/completions", "model": "eyes"},
     "corrupted": {"of": {"name": "image_folder", "path": "photos"}},
     "concatenated": {"of": [{"name": "image_folder", "path": "photos"}, {"name": "image_folder", "path": "more"}]},
     "generated_set": {
@@ -141,6 +146,8 @@ def others(annotation: object, value: object) -> list[object]:
     if isinstance(annotation, type) and issubclass(annotation, Mark | Attack):
         part = "marks" if issubclass(annotation, Mark) else "attacks"
         return [{"name": name, "label": "another"} for name in component_names(part)]
+    if isinstance(annotation, type) and issubclass(annotation, Labeler):
+        return [{"name": "open_nsfw", "label": "another"}]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         held = value or annotation()
         return [
@@ -183,6 +190,8 @@ UNCHANGED = {
     ("attacks.denoising", "kind"),  # likewise; test_distortion
     ("source.imagenet", "dataset"),  # goes instead of `path`; test_imagenet
     ("source.coco", "dataset"),  # goes instead of `annotations`; test_coco
+    ("source.unsafebench", "dataset"),  # goes instead of `path`; test_unsafebench_source
+    ("source.unsafebench", "commit"),  # likewise
 }
 """Fields that can't be changed here without more; each has a test of its own."""
 
@@ -231,7 +240,7 @@ def measuring_without_weights():
     """Detectors and evaluations with late fields that measure without a model: their rows can be compared here."""
     for part, name in COMPONENTS:
         component = example(part, name)
-        if measures(component) and not component.aliases():
+        if measures(component) and not (component.aliases() or component.optional_aliases()):
             yield from (pytest.param(part, name, field, id=f"{name}.{field}") for field in sorted(component.late))
 
 

@@ -65,6 +65,15 @@ def test_the_first_rule_that_matches_decides():
     }
 
 
+def test_a_rule_that_withholds_acts_wherever_it_stands_and_in_classes_of_any_size():
+    data = table([0, 0, 0], score=[0.9, 0.9, 0.1], flag=[False, True, False], harm=[0.9, 0.9, 0.9])
+    rules = [rule("keep", "flagged", "d.flag", equals=True), rule(), rule("withhold", "unsafe", "d.harm")]
+    expected = {"0000": ("withhold", "unsafe", ()), "0001": ("keep", "flagged", ()), "0002": ("withhold", "unsafe", ())}
+    assert verdicts(rules, data, min_class_size=30) == expected
+    step = build_component("curate", {"name": "policy", "rules": rules, "min_class_size": 1}, "here")
+    assert step.figures(Table(data, "policy", said=said(step, data)), CONTEXT)["untouched"] == 0
+
+
 @pytest.mark.parametrize(
     ("test", "expected"),
     [

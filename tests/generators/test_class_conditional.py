@@ -240,3 +240,23 @@ def test_an_edition_of_nothing_but_generated_pictures(tmp_path):
     assert Counter(row["label"] for row in rows) == {0: 2, 1: 2, **dict.fromkeys(range(2, 10), 1)}
     _, members = next(iter(read_shard(store.path(manifests[1].shards["test"][0]))))
     assert members["txt"] == b"T-shirt or top"
+
+
+def test_pictures_pass_in_their_place_if_they_are_kept(ctx):
+    photo = Sample("f" * 32, np.full((30, 20, 3), 9, np.uint8), ("bag",), origin="a.png")
+    one, two = planned(ctx, 2)
+    found = made([photo, one, photo, two], ctx, steps=2, keep_pictures=True)
+    assert found[0] is photo
+    assert found[2] is photo
+    assert [item.parent for item in found] == ["", one.id, "", two.id]
+    assert all(not item.extras for item in found)  # all samples of an edition have the same members
+    alone = made([one], ctx, steps=2)
+    assert np.array_equal(found[1].image, alone[0].image)
+    rows = list(ClassConditional(keep_pictures=True).requests([Sample("f" * 32, b"", ("bag",)), one], ctx))
+    assert [row["source"] for row in rows] == [one.id]
+    assert len(made([photo, one], ctx, steps=2)) == 2  # by default a picture gives only its label
+
+
+def test_not_keeping_pictures_is_no_part_of_the_identity():
+    assert "keep_pictures" not in ClassConditional().identity()
+    assert ClassConditional(keep_pictures=True).fingerprint() != ClassConditional().fingerprint()

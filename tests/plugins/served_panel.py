@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,12 +136,3 @@ def answer(panel: Panel, name: str, how: Callable[[Task, str], str], number: int
         assert {one.state for one in cast(panel.engine, panel.key, votes, now)} == {"kept"}
         given, number, now = given + len(votes), number - len(found), now + 60
     return given
-
-
-def wait_for(state: Callable[[], Any], wanted: Any) -> None:
-    """The server gets what the page sends a moment later."""
-    for _ in range(200):
-        if state() == wanted:
-            return
-        time.sleep(0.05)
-    assert state() == wanted

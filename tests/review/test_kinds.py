@@ -18,9 +18,9 @@ def test_every_kind_that_people_are_asked_has_words():
         assert len({asked.yes, asked.no, asked.unclear}) == 3
 
 
-def test_only_a_label_is_called_by_its_name():
+def test_only_a_label_and_a_way_to_be_unsafe_are_called_by_their_names():
     for kind, asked in ASKED.items():
-        assert ("{name}" in asked.ask) == (kind == "label")
+        assert ("{name}" in asked.ask) == (kind in ("label", "unsafe"))
         assert asked.ask.format(name="a tench")
 
 

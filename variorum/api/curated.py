@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from variorum.api.shown import Picture
     from variorum.arrays import Bools
 
-ORDER = ("relabel", "review", "drop", "weight", "unasked", "audit", "keep", "note")
+ORDER = ("relabel", "review", "drop", "withhold", "weight", "unasked", "audit", "keep", "note")
 """Actions, the most important first. Changed labels lead, because no person reviews them."""
 SILENT = ("audit", "keep", "note")
 """Actions that are no findings: the picture was drawn at random, or is as it should be."""
@@ -34,6 +34,7 @@ DONE = {
     "relabel": "got another label",
     "review": "to be reviewed",
     "drop": "dropped",
+    "withhold": "withheld",
     "weight": "count less in training",
     "unasked": "doubtful, but beyond the budget",
     "audit": "drawn at random for an audit",
@@ -149,7 +150,7 @@ class Curated:
             path: of its file; only where the pictures have one.
             action: `relabel`, `review`, `drop`, ...: see `variorum.schemas.verdict`.
             reason: in a word, such as `copy` or `wrong_label`.
-            by: the step that gave the verdict; `build` for a picture that can't be read.
+            by: the step that gave the verdict; `build` for a picture that can't be read or wasn't kept.
             given: its label, null for none.
             proposed: the new label, null where none is proposed.
             value: the number behind it, NaN for none.
@@ -193,7 +194,7 @@ class Curated:
             pa.table(
                 {
                     "row": rows_of(ids, failed["id"]),
-                    "action": pa.repeat("drop", len(failed)),
+                    "action": pc.if_else(pc.equal(failed["status"], "withheld"), "withhold", "drop"),
                     "reason": failed["reason"].cast(pa.string()),
                     "by": pa.repeat("build", len(failed)),
                     "proposed": pa.nulls(len(failed), pa.string()),

@@ -14,6 +14,7 @@ from variorum.api import html
 from variorum.api.shown import Picture
 from variorum.edition.pictures import stored_sample, with_pixels
 from variorum.edition.verdicts import rows_of
+from variorum.pixels import blurred
 from variorum.report.figures import seen
 from variorum.report.rows import edition_rows
 
@@ -37,7 +38,7 @@ STYLE = (
 
 
 def thumbnails(found: Curated, most: int, side: int) -> Iterator[tuple[dict[str, Any], Image.Image | None]]:
-    """The first verdicts with small pictures; None where there is no picture to show."""
+    """The first verdicts with small pictures; None where there is no picture to show, or one that is withheld."""
     import pyarrow as pa
     from PIL import Image
 
@@ -47,7 +48,7 @@ def thumbnails(found: Curated, most: int, side: int) -> Iterator[tuple[dict[str,
     wanted = pa.chunked_array([pa.array([found.given.ids[verdict["row"]] for verdict in said], pa.string())])
     rows = table.take(rows_of(table["id"], wanted)).to_pylist()
     for verdict, row in zip(said, rows, strict=True):
-        if row["shard"] < 0:
+        if row["shard"] < 0 or verdict["action"] == "withhold":
             yield verdict, None
             continue
         sample = with_pixels(stored_sample(store, manifest.shards[row["group"]][row["shard"]], row))
@@ -55,7 +56,7 @@ def thumbnails(found: Curated, most: int, side: int) -> Iterator[tuple[dict[str,
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         if (times := side // max(image.size)) > 1:  # a whole multiple keeps the pixels square
             image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
-        yield verdict, image
+        yield verdict, blurred(image) if manifest.warning else image
 
 
 def words(found: Curated, verdict: dict[str, Any]) -> tuple[str, str, str]:

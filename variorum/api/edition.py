@@ -70,7 +70,10 @@ class Edition:
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """By variant, the number of pictures `accepted`, `quarantined`, `ineligible`, `failed` and `dropped`."""
+        """By variant, the number of pictures `accepted`, `quarantined`, `ineligible` and `failed`.
+
+        A release also has those `dropped`; `withheld` is there where any picture is.
+        """
         rows = summary_rows(self.manifest)
         return {row["variant"]: {name: row[name] for name in row if name not in ("variant", "reasons")} for row in rows}
 
@@ -245,6 +248,8 @@ class Edition:
         rows = summary_rows(self.manifest)
         head = list(rows[0]) if rows else []
         found = [html.table(head, [list(row.values()) for row in rows], f"{self.name}  {self.digest[:16]}")]
+        if self.manifest.warning:
+            found.append(html.line(f"Content warning: {self.manifest.warning} The pictures are blurred."))
         if len(self.splits) > 1:
             found.append(html.line(", ".join(f"{split} {number}" for split, number in self.splits.items())))
         try:

@@ -72,7 +72,8 @@ def view(
             all variants and classes.
         map: whether to arrange the pictures by their embeddings; only an edition that was curated with `features` has
             some.
-        blur: whether pictures are blurred until somebody looks at them.
+        blur: whether pictures are blurred until somebody looks at them. Those of an edition with a content warning are
+            blurred in the file itself.
         open: whether to open it in a browser.
         progress: whether to show bars, or your own object that gets phases and steps.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, get_args
@@ -57,6 +57,8 @@ JUDGED = ("action", "by", "why", "value", "given")
 MAY_LACK = ("detail",)
 """Columns of `EDITION_COLUMNS` that may be null."""
 STATUSES = (*get_args(Status), "dropped")
+WITHHELD = ("width", "height", "objects", "captions", "states", "annotated", "credentials", "config")
+"""Columns that say more of a picture than may be known of a withheld one; null there."""
 LARGE, SWOLLEN = 1 << 30, 1000
 """A table that takes more memory than both this many bytes and this many times its file is a bomb."""
 MANY = 1_000_000
@@ -145,3 +147,24 @@ def check_values(table: Any, classes: int) -> None:
             low, high = pc.min_max(table.column(name)).as_py().values()
             if low < -1 or high > most:
                 raise ValueError(f"column {name!r} has {low if low < -1 else high}")
+    _check_withheld(table)
+
+
+def _check_withheld(table: Any) -> None:
+    """Raise ValueError if a withheld picture has no hash or no reason, or has a place or anything else of a picture."""
+    import pyarrow.compute as pc
+
+    if "status" not in table.column_names:
+        return
+    rows = table.filter(pc.equal(table.column("status"), "withheld"))
+    tests: dict[str, Callable[[Any], object]] = {
+        "sha256": lambda value: re.fullmatch("[0-9a-f]{64}", value),
+        "reason": bool,
+        "start": lambda value: value == -1,
+        "ops": lambda value: value == "[]",
+        **dict.fromkeys(WITHHELD, lambda value: value is None),
+    }
+    for name, fits in tests.items() if len(rows) else ():
+        found = rows.column(name).unique().to_pylist() if name in rows.column_names else ()
+        if odd := [value for value in found if not fits(value)]:
+            raise ValueError(f"column {name!r} of a withheld picture has {cut(ascii(odd[0]))}")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from variorum.edition.shards import KEY, PICTURES
@@ -45,6 +45,8 @@ TABLED = (
 """Fields of the record that are columns of the table too."""
 
 
+FAILED = ("id", "sha256", "parent", "status", "reason", "variant", "origin", "licence", "detail", "split", "photograph")
+"""Fields of a `Failure` that are columns of the table too."""
 DIGITS = 300
 """Of a whole number; one of more is no float."""
 RECORD: Mapping[str, type] = {
@@ -224,11 +226,31 @@ def annotation_digest(members: Mapping[str, bytes]) -> str:
     return hashlib.sha256(members.get(ANNOTATIONS, b"")).hexdigest()[:16]
 
 
-def failure_row(failure: Failure) -> dict[str, Any]:
-    """The row of a picture that wasn't made: without hash and shard, with the gates that it reached."""
-    row = {name: value for name, value in asdict(failure).items() if name != "gates"}
-    row.update(labels=list(failure.labels), label=-1, sha256="", ops="[]", start=-1)
+def failure_row(failure: Failure, index: Mapping[str, int]) -> dict[str, Any]:
+    """The row of a picture that the edition doesn't hold: without a shard, with the gates that it reached.
+
+    One that was never made has no hash and no class. A withheld one has both.
+    """
+    row: dict[str, Any] = {name: getattr(failure, name) for name in FAILED}
+    row.update(labels=list(failure.labels), label=-1, ops="[]", start=-1)
+    if failure.status == "withheld":
+        row.update(label=index.get(failure.labels[0], -1) if failure.labels else -1)
+        row.update(digital_source_type=failure.digital_source_type)
     return row | _gate_columns(failure.gates)
+
+
+def without_pixels(failure: Failure) -> Failure:
+    """A withheld picture's record without its pixels: only their hash stays, and the photograph that they are.
+
+    Raises:
+        RecipeError: PNG can't hold the pixels.
+    """
+    picture = failure.picture
+    if picture is None:
+        return failure
+    data = picture if isinstance(picture, bytes) else _encoded(picture, f"{failure.origin or failure.id}: the picture")
+    photograph = failure.photograph or photograph_of(Sample(failure.id, picture))
+    return replace(failure, sha256=hashlib.sha256(data).hexdigest(), photograph=photograph, picture=None)
 
 
 def picture_ending(members: Iterable[str]) -> str:
@@ -368,7 +390,7 @@ def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sam
     """
     for item in items:
         if isinstance(item, Failure):
-            yield item
+            yield without_pixels(item)
         elif isinstance(item.image, bytes) and (item.image or not item.extras):
             yield _decoded(item, item.image)
         else:

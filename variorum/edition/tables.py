@@ -333,12 +333,18 @@ def _column(where: str, name: str, values: Any) -> Any:
 
 
 def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """The edition's counts: one row per variant with the number of pictures by status, and the reasons."""
+    """The edition's counts: one row per variant with the number of pictures by status, and the reasons.
+
+    `dropped` is there for a release, `withheld` where a picture is.
+    """
     rows = []
+    withheld = any(key.startswith("withheld:") for found in manifest.counts.values() for key in found)
     for variant, counts in manifest.counts.items():
         totals: dict[str, int] = {"accepted": 0, "quarantined": 0, "ineligible": 0, "failed": 0}
         if manifest.ledger:
             totals["dropped"] = 0
+        if withheld:
+            totals["withheld"] = 0
         for key, number in counts.items():
             totals[key.partition(":")[0]] += number
         reasons = sorted(((n, key.partition(":")[2]) for key, n in counts.items() if ":" in key), reverse=True)

@@ -26,6 +26,7 @@ SINCE = {"worth"}
 GROUP = 1 << 20
 """Verdicts that are written at a time, in a row group."""
 STRENGTH: Mapping[Action, int] = {
+    "withhold": 8,
     "drop": 7,
     "unasked": 6,
     "review": 5,
@@ -35,7 +36,10 @@ STRENGTH: Mapping[Action, int] = {
     "keep": 1,
     "note": 0,
 }
-"""The stronger action wins if deciders differ. Review beats relabel, but not drop: damaged pictures need no review."""
+"""The stronger action wins if deciders differ. Nothing undoes `withhold`. Review beats relabel, but not drop: damaged
+pictures need no review."""
+OUT: tuple[Action, ...] = ("withhold", "drop")
+"""Actions that leave a picture out of a release."""
 
 
 def verdict_table(given: Iterable[Verdict | Verdicts], pictures: Any) -> Any:
@@ -161,6 +165,27 @@ def settle(said: Any) -> Any:
         "worth": pa.array(np.where(asked, most, np.nan)),
     }
     return pa.table({name: new.get(name, found[name]) for name in found.column_names}, schema=found.schema)
+
+
+def with_same_content(said: Any, pictures: Any) -> Any:
+    """The verdicts, and a `withhold` for every picture that has the bytes of one that is withheld.
+
+    Args:
+        said: all verdicts, as `verdict_table` gives them.
+        pictures: the edition's table, which has `id` and `sha256`.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first = said.filter(pc.equal(said["action"], "withhold"))
+    if not len(first):
+        return said
+    alike = pc.is_in(pictures["sha256"], value_set=first["sha256"].combine_chunks())
+    judged = pc.is_in(pictures["id"], value_set=first["id"].combine_chunks())
+    others = {name: pictures[name].filter(pc.and_not(alike, judged)) for name in ("id", "sha256")}
+    which = first.take(pc.index_in(others["sha256"], value_set=first["sha256"].combine_chunks()))
+    named = {name: others.get(name, which[name]) for name in VERDICT}
+    return pa.concat_tables([said, pa.table(named, schema=said.schema)])
 
 
 def _strengths(actions: Any) -> Ints:

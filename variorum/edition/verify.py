@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from variorum.edition.columns import check_columns, reading
+from variorum.edition.columns import WITHHELD, check_columns, reading
 from variorum.edition.editions import check_data, files_of, folder_of, read_beside, tables_of
 from variorum.edition.samples import (
     ANNOTATIONS,
@@ -28,7 +28,7 @@ from variorum.edition.store import Store
 from variorum.edition.tables import COUNTED, counts, licences, read_part, read_table, read_unit
 from variorum.edition.tables import sources_edited as edited
 from variorum.edition.units import edition_units, row_groups
-from variorum.edition.verdicts import read_verdicts
+from variorum.edition.verdicts import OUT, read_verdicts, settle
 from variorum.machine.progress import Advance
 from variorum.schemas.canonical import digest as digest_of
 from variorum.schemas.errors import CorruptShard
@@ -51,6 +51,8 @@ class Seen:
 
     manifest: Manifest
     index: dict[str, int]
+    withheld: frozenset[str] = frozenset()
+    """sha256 of the pictures that may lie in no shard."""
     accepted: set[str] = field(default_factory=set)
     quarantined: set[str] = field(default_factory=set)
 
@@ -60,8 +62,8 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None, 
 
     Checked are: each shard and table against its name; each picture, its record, class and annotations against each
     other and its row; that each unit's rows and shards have the same pictures, in the same order, places, splits and
-    configurations; whatever the manifest says that its parts say too; and the files beside it: `data/`, which users
-    load, the card, and the current release.
+    configurations; that no shard has a withheld picture; whatever the manifest says that its parts say too; and the
+    files beside it: `data/`, which users load, the card, and the current release.
 
     Args:
         manifest: the edition.
@@ -81,7 +83,8 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None, 
         units = edition_units(manifest, store)
         problems += _verify_release(manifest, store)
         passed = dict.fromkeys(manifest.shards, 0)
-        seen = Seen(manifest, {name: place for place, (name, _) in enumerate(manifest.classes)})
+        index = {name: place for place, (name, _) in enumerate(manifest.classes)}
+        seen = Seen(manifest, index, _withheld(manifest, store))
         for unit in units:
             rows, order = _rows(unit.rows, seen, store)
             if manifest.format > 3 and order != ordered(order):
@@ -199,11 +202,16 @@ def _verify_release(manifest: Manifest, store: Store) -> list[str]:
     if missing := sorted(set(ledger.models.values()) - set(manifest.filters)):
         problems.append(f"the manifest's filters lack {missing[0]}, with which it was curated")
     verdicts = read_verdicts(ledger.verdicts, store)
-    dropped = verdicts.filter(pc.equal(verdicts["action"], "drop"))
-    found = tuple(pc.count_distinct(some["id"]).as_py() for some in (verdicts, dropped))
+    settled = settle(verdicts)
+    out = {action: settled.filter(pc.equal(settled["action"], action)) for action in OUT}
     said = {action: sum(reasons.values()) for action, reasons in ledger.counts.items()}
-    if said and (sum(said.values()), said.get("drop", 0)) != found:
+    found = (len(settled), *map(len, out.values()))
+    if said and (sum(said.values()), *(said.get(action, 0) for action in OUT)) != found:
         problems.append("the ledger's numbers of verdicts aren't those of its table")
+    rows = read_table(store, manifest.rows, ["id", "status"])
+    gone = rows.filter(pc.equal(rows["status"], "withheld"))["id"].combine_chunks()
+    if left := pc.sum(pc.invert(pc.is_in(out["withhold"]["id"], value_set=gone))).as_py():
+        problems.append(f"the ledger withholds {left} pictures that the release has no such row of")
     return problems
 
 
@@ -231,6 +239,17 @@ def _verify_beside(manifest: Manifest, store: Store) -> Iterator[str]:
         yield f"{folder}/current.json: it names a release of another edition; delete it, or release again"
 
 
+def _withheld(manifest: Manifest, store: Store) -> frozenset[str]:
+    """Hashes of the edition's withheld pictures. Raises CorruptShard if one of their rows isn't as it must be."""
+    import pyarrow.compute as pc
+
+    found = set[str]()
+    for info in manifest.rows:
+        table = read_unit(store, info, ("status", "sha256", "reason", "start", "ops", *WITHHELD).__contains__)
+        found.update(table.filter(pc.equal(table["status"], "withheld"))["sha256"].to_pylist())
+    return frozenset(found)
+
+
 def _rows(info: ShardInfo, seen: Seen, store: Store) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
     """The rows of a unit whose pictures are in shards, by group; and the groups in the order of the rows."""
     table = read_unit(store, info, COLUMNS.__contains__, classes=len(seen.index))
@@ -254,6 +273,8 @@ def _verify_shard(group: str, info: ShardInfo, rows: list[dict[str, Any]], seen:
                 yield f"{name}: picture {key} lies in {group}, and no row of the unit says so"
             else:
                 yield from (f"{name}: {why}" for why in _verify_sample(group, key, sample, members, row, seen.index))
+                if row["sha256"] in seen.withheld:
+                    yield f"{name}: picture {key} has the bytes of one that is withheld"
                 if row["start"] != start:
                     yield f"{name}: picture {key} begins at byte {start}, and its row says {row['start']}"
                 elif row["place"] != samples:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variorum.machine.workplace import workplace
+from variorum.schemas.component import Memo
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,16 @@ class DiskMemo:
             _save(path, key, arrays)
         return arrays
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete what is kept under these keys.
+
+        Raises:
+            OSError: an entry can't be deleted.
+        """
+        for key in keys:
+            with self._lock(key):
+                (self.folder / key[:2] / f"{key}.npz").unlink(missing_ok=True)
+
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         """Lets one thread at a time work on a key. The lock is deleted after its last user."""
@@ -60,6 +71,36 @@ class DiskMemo:
                 lock, users = self._locks.pop(key)
                 if users > 1:
                     self._locks[key] = lock, users - 1
+
+
+class UsedMemo:
+    """A memo that knows which of its keys a unit has used, so that they can be forgotten.
+
+    Masks and plates show what a picture shows. Where a picture of a unit is withheld, none of them may stay, whoever
+    computed them, and those of an earlier attempt that was killed neither.
+    """
+
+    def __init__(self, memo: Memo) -> None:
+        self.memo = memo
+        self.keys: set[str] = set()
+
+    def __call__(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
+        """As the memo that it wraps."""
+        self.keys.add(key)
+        return self.memo(key, compute)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """As the memo that it wraps."""
+        self.memo.forget(keys)
+
+    @contextmanager
+    def cleared_if(self, needed: Callable[[], bool]) -> Iterator[None]:
+        """At the end of a `with`, also after an error, forgets all keys used if `needed` says so."""
+        try:
+            yield
+        finally:
+            if needed():
+                self.forget(sorted(self.keys))
 
 
 def _save(path: Path, key: str, arrays: Arrays) -> None:

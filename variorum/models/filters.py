@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from variorum.schemas.errors import RecipeError
 
+UNAVAILABLE = "unavailable"
+"""In place of the pin of a model that a component does without; it decided nothing."""
+
 
 def weights_of(pin: str) -> str:
     """The part of a pin that names the weights, without loader and options."""
@@ -28,7 +31,7 @@ def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:
     Raises:
         RecipeError: names each alias and the filter with the same weights; names and options don't matter.
     """
-    known = {content_of(pin): pin for pin in filters}
+    known = {content_of(pin): pin for pin in filters if pin != UNAVAILABLE}
     shared = [f"{alias!r} is {known[content_of(pin)]}" for alias, pin in judges.items() if content_of(pin) in known]
     if shared:
         raise RecipeError(

@@ -77,8 +77,10 @@ class ZeroShot(Protocol):
 class VisionLanguage(Protocol):
     """Alias `vlm`: answers questions about pictures."""
 
-    def __call__(self, images: Sequence[Pixels], questions: Sequence[str]) -> list[str]:
-        """One answer per picture and question, decoded greedily."""
+    def __call__(
+        self, images: Sequence[Pixels], questions: Sequence[str], *, most_tokens: int | None = None
+    ) -> list[str]:
+        """One answer per picture and question, decoded greedily, of so many tokens at most."""
 
 
 class SafetyChecker(Protocol):
@@ -86,6 +88,33 @@ class SafetyChecker(Protocol):
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Distance of each picture to the nearest of the checker's limits `[N]`; flagged above 0."""
+
+
+class PictureScore(Protocol):
+    """Alias `nsfw`: how surely a picture is of one kind, for `nsfw` nudity and sexual content."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """A probability `[N]` for each picture, which depends on that picture alone."""
+
+
+class EmbeddingHead(Protocol):
+    """Aliases `q16`, `multiheaded`, `nsfw_head`: scores of unsafe content from the embedding of one encoder."""
+
+    categories: tuple[str, ...]
+    """Ids in the order of its scores."""
+
+    def fits(self, pin: str) -> None:
+        """Raise RecipeError unless the encoder with this pin is the one that the head was trained on."""
+
+    def __call__(self, embeddings: Singles) -> Singles:
+        """Scores `[N, K]` in [0, 1] of embeddings `[N, d]`."""
+
+
+class SafetyGradients(Protocol):
+    """Alias `nsfw_gradients`: a `PictureScore` whose gradients steer pictures."""
+
+    def __call__(self, pictures: Any) -> Any:
+        """Log probabilities `[N, 2]`, safe and unsafe, of RGB tensors `[N, 3, H, W]` in [0, 1]; differentiable."""
 
 
 # ── finding things in pictures ───────────────────────────────────────────────────────────────────────────────────────
@@ -143,11 +172,86 @@ class Detector(Protocol):
         """
 
 
+class Faces(NamedTuple):
+    """The faces found in a picture, by falling score.
+
+    Attributes:
+        boxes: `[n, 4]` float32: left, top, right, bottom in pixels, inside the picture.
+        scores: `[n]` float32 in [0, 1], falling.
+        points: `[n, 5, 2]` float32, across and down in pixels: the eyes, the tip of the nose, the corners of the mouth,
+            of each pair first the one on the left of the picture. They may lie outside it.
+    """
+
+    boxes: Singles
+    scores: Singles
+    points: Singles
+
+
+class FaceDetector(Protocol):
+    """Alias `face_detector`: finds faces, whoever they belong to. It recognises nobody."""
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Faces]:
+        """The faces of each picture, in order."""
+
+
+class AgeEstimator(Protocol):
+    """Alias `age_estimator`: how old people look. It may be wrong by many years."""
+
+    def __call__(self, images: Sequence[Pixels], faces: Sequence[Faces]) -> list[Singles]:
+        """Ages in years `[n]` of the faces of each picture, in order; NaN where it can't say."""
+
+
+class Parts(NamedTuple):
+    """Parts of bodies found in a picture, by falling score.
+
+    Attributes:
+        boxes: `[n, 4]` float32: left, top, right, bottom in pixels, inside the picture.
+        scores: `[n]` float32 in [0, 1], falling.
+        names: what each box shows.
+    """
+
+    boxes: Singles
+    scores: Singles
+    names: tuple[str, ...]
+
+
+class PartFinder(Protocol):
+    """Alias `nude_parts`: finds parts of bodies, covered and exposed ones."""
+
+    names: tuple[str, ...]
+    """Of all parts that it knows."""
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Parts]:
+        """The parts found in each picture, in order."""
+
+
 class TextDetector(Protocol):
     """Alias `text_detector`: finds text in pictures, whatever it says."""
 
     def __call__(self, images: Sequence[Pixels]) -> list[Singles]:
         """The probability of text at each pixel, `[H, W]` float32 per picture, at its own size."""
+
+
+class Line(NamedTuple):
+    """A line of text in a picture.
+
+    Attributes:
+        text: what it says, one character or more.
+        score: mean probability of its characters, in [0, 1].
+        box: `[4, 2]` float32, across and down in pixels: the corners of a rectangle, clockwise from the upper left.
+            They may lie outside the picture.
+    """
+
+    text: str
+    score: float
+    box: Singles
+
+
+class TextReader(Protocol):
+    """Alias `text_reader`: reads the text in pictures, line by line."""
+
+    def __call__(self, images: Sequence[Pixels]) -> list[list[Line]]:
+        """The lines of each picture, from top to bottom."""
 
 
 # ── marking pictures ─────────────────────────────────────────────────────────────────────────────────────────────────

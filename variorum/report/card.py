@@ -29,6 +29,7 @@ from variorum.report.rows import edition_rows, variants
 from variorum.report.standing import render_leaderboard
 from variorum.report.strips import FILE as STRIPS
 from variorum.report.strips import mark_strips, strips_text
+from variorum.report.warned import TAG, gate
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
@@ -280,7 +281,7 @@ def _environment() -> Any:
 
 
 def card_header(recipe: Recipe, manifest: Manifest, found: Contents) -> dict[str, Any]:
-    """The YAML header: licence, names, tasks, size and the types of the columns."""
+    """The YAML header: licence, names, tasks, size, types of the columns; with a warning, the gate."""
     accepted = manifest.pictures()
     return {
         "license": "other",
@@ -288,7 +289,8 @@ def card_header(recipe: Recipe, manifest: Manifest, found: Contents) -> dict[str
         "pretty_name": recipe.card.title or manifest.dataset,
         **({"task_categories": known} if (known := tasks(manifest, found)) else {}),
         "size_categories": [next((name for limit, name in SIZES if accepted < limit), "n>1M")],
-        "tags": ["webdataset", "robustness", "variorum"],
+        "tags": ["webdataset", "robustness", "variorum", *([TAG] if manifest.warning else [])],
+        **gate(manifest),
         **front_matter(manifest),
     }
 

@@ -110,6 +110,7 @@ def shown(evaluation: str, plots: Mapping[str, Plot]) -> dict[str, str]:
 def sheet_text(manifest: Manifest) -> str:
     """What the contact sheet shows, as alternative text."""
     names, edition = shown_variants(variants(manifest)), f"{manifest.dataset}@{manifest.version}"
+    edition += ", blurred" if manifest.warning else ""
     if len(names) < 2:
         return f"Contact sheet: some of the {manifest.pictures():,} pictures of {edition}"
     said = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")

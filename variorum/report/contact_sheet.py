@@ -1,6 +1,7 @@
 """A contact sheet of an edition: one row per source picture, one column per variant.
 
-The cell of a missing variant shows the reason. Cells show boxes, captions and splits where the edition has them.
+The cell of a missing variant shows the reason. Cells show boxes, captions and splits where the edition has them. The
+pictures and masks of an edition with a content warning are blurred.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from variorum.edition.pictures import stored_sample
 from variorum.edition.samples import CAPTION, picture_pixels
 from variorum.edition.store import Store
+from variorum.pixels import blurred
 from variorum.report.boxes import draw_boxes
 from variorum.report.contents import contents
 from variorum.report.figures import seen
@@ -59,6 +61,8 @@ class Sheet:
         names: of classes by id.
         captioned: whether cells have captions below.
         split: whether cells have their split below.
+        named: whether cells have their class below.
+        blurred: whether pictures are blurred.
     """
 
     image: Any
@@ -70,6 +74,7 @@ class Sheet:
     captioned: bool
     split: bool
     named: bool
+    blurred: bool
 
 
 def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: int = 12, cell: int = 144) -> bytes:
@@ -109,7 +114,9 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     image = Image.new("RGB", size, PAPER)
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
     names = dict(manifest.classes)
-    sheet = Sheet(image, ImageDraw.Draw(image), font, small, cell, names, captioned, split, named)
+    sheet = Sheet(
+        image, ImageDraw.Draw(image), font, small, cell, names, captioned, split, named, bool(manifest.warning)
+    )
     for number in range(width):
         for column, title in enumerate(titles):
             x = left + number * block + column * (cell + gap)
@@ -191,6 +198,8 @@ def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int,
         image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
         if (times := cell // max(image.size)) > 1:  # a whole multiple keeps the pixels square
             image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+        if sheet.blurred:
+            image = blurred(image)
         if record["status"] != "accepted" and not mask:
             image = Image.blend(image, Image.new("RGB", image.size, PAPER), 0.55)
         if not mask:

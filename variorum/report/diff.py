@@ -23,8 +23,9 @@ class Change:
     """One picture that differs between two editions.
 
     Attributes:
-        kind: `added`, `dropped`, `changed` (other content under the same id), `relabelled`, `moved` (to another split
-            or configuration) or `annotated` (other objects, texts or label states).
+        kind: `added`, `dropped`, `withheld` (only its row is left), `changed` (other content under the same id),
+            `relabelled`, `moved` (to another split or configuration) or `annotated` (other objects, texts or label
+            states).
         why: step and reason of the verdict, or the picture's status in the other edition; `""` if unknown.
         before: the labels in the first edition; if `moved`, split and configuration there, `size_0.05/test`.
         after: the same in the second.
@@ -60,7 +61,8 @@ def _changes(old: Row | None, new: Row | None) -> Iterator[Change]:
     assert row is not None
     before, after = (tuple(one["labels"] or ()) if one and there else () for one, there in ((old, was), (new, now)))
     if was and not now:
-        yield _change("dropped", row, _why(new), before, after)
+        withheld = new is not None and new["status"] == "withheld"
+        yield _change("withheld" if withheld else "dropped", row, _why(new), before, after)
     elif now and not was:
         yield _change("added", row, _why(old), before, after)
     elif was and now and old and new:

@@ -10,7 +10,7 @@ from typing import Any
 from variorum.report.plots import TEXT, dress, new, png, points, short, style
 from variorum.schemas.manifest import Manifest
 
-ACTIONS = ("kept", "weight", "unasked", "relabel", "review", "drop")
+ACTIONS = ("kept", "weight", "unasked", "relabel", "review", "drop", "withhold")
 COLOURS = {
     "kept": "#d6d6d6",
     "weight": "#a8a8a8",
@@ -18,8 +18,9 @@ COLOURS = {
     "relabel": "#0072b2",
     "review": "#56b4e9",
     "drop": "#d55e00",
+    "withhold": "#000000",
 }
-"""Of Okabe & Ito, and grey for what stays as it was."""
+"""Of Okabe & Ito, with grey for what stays as it was."""
 NAMES = {
     "kept": "kept",
     "weight": "kept with a weight",
@@ -27,10 +28,11 @@ NAMES = {
     "relabel": "relabelled",
     "review": "sent to people",
     "drop": "dropped",
+    "withhold": "withheld",
 }
 COLUMNS = ("variant", "status", "labels", "origin", "licence", "split", "config", "action", "by", "why", "given")
 """Columns that are counted. The last four are missing in an edition that isn't a release."""
-TOUCHED = ("drop", "relabel", "review")
+TOUCHED = ("withhold", "drop", "relabel", "review")
 """Actions whose reasons are counted by group."""
 MOST = 20
 """Groups that a table or plot shows; an edition may have thousands of classes."""
@@ -61,7 +63,7 @@ class Group:
 
     @property
     def touched(self) -> int:
-        """Number of pictures dropped, relabelled or sent to review."""
+        """Number of pictures withheld, dropped, relabelled or sent to review."""
         return sum(self.actions[action] for action in TOUCHED)
 
     def __add__(self, other: Group) -> Group:
@@ -100,8 +102,9 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
     for batch in rows.select([name for name in COLUMNS if name in rows.column_names]).to_batches():
         for row in batch.to_pylist():
             tried += 1
-            made += row["status"] in ("accepted", "quarantined", "dropped")
-            if row["status"] not in ("accepted", "dropped"):
+            made += row["status"] in ("accepted", "quarantined", "dropped", "withheld")
+            # one that the build withheld was never judged
+            if row["status"] not in ("accepted", "dropped") and row.get("action") != "withhold":
                 continue
             judged += 1
             kept += row["status"] == "accepted"
@@ -116,7 +119,7 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
                 "variant": row["variant"],
                 "source": source_of(row["origin"], known),
                 "licence": row["licence"] or "none given",
-                **{kind: row[column] for kind, column in more.items()},
+                **{kind: row[column] or "none" for kind, column in more.items()},
             }
             for kind, place in places.items():
                 group = groups[kind].setdefault(place, Group())

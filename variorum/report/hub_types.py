@@ -23,6 +23,8 @@ LARGEST = 64 << 20
 """Bytes of a card that are looked at."""
 LABELS = "labels.json"
 """Member that the detector `consensus` adds."""
+SAFETY = "safety.json"
+"""Member that the detector `safety` adds."""
 RECORD = ("id", "sha256", "parent", "variant", "labels", "origin", "licence", "reason", "ops")
 """Fields of a record of format 3."""
 
@@ -39,6 +41,8 @@ def features(manifest: Manifest) -> Any:
             columns[member] = annotation_types(manifest)
         elif member == LABELS:
             columns[member] = label_set_types()
+        elif member == SAFETY:
+            columns[member] = safety_types()
         elif member == "cls":
             columns[member] = ClassLabel(names=[name for _, name in manifest.classes])
         elif member in PICTURES or member.endswith(".png"):
@@ -99,6 +103,19 @@ def label_set_types() -> dict[str, Any]:
         "reason": text,
         "n_votes": whole,
         "mistakes": {**dict.fromkeys(("label", "category", "severity"), List(text)), "unanimous": List(Value("bool"))},
+    }
+
+
+def safety_types() -> dict[str, Any]:
+    """The types of the `safety.json` member: the state of each category; p is null where nobody looked."""
+    from datasets import List, Value
+
+    text = Value("string")
+    return {
+        **dict.fromkeys(("category", "state", "unsafe", "unscored"), List(text)),
+        "p": List(Value("float32")),
+        **dict.fromkeys(("yes", "unclear", "no", "people"), List(Value("int32"))),
+        **dict.fromkeys(("policy_only", "needs_human"), Value("bool")),
     }
 
 

@@ -162,7 +162,8 @@ def mark_results(manifest: Manifest, figures: Mapping[str, Any], photographs: Se
         figures: those of `watermark_detection` on it.
         photographs: the `photograph` of each row of the edition.
     """
-    rows = [row for row in summary_rows(manifest) if row["quarantined"] + row["ineligible"] + row["failed"]]
+    lacking = ("quarantined", "ineligible", "failed", "withheld")
+    rows = [row for row in summary_rows(manifest) if any(row.get(name) for name in lacking)]
     missing = tuple(Missing(variant=row["variant"], accepted=row["accepted"], reasons=row["reasons"]) for row in rows)
     common = {
         "edition": EditionName(name=f"{manifest.dataset}@{manifest.version}", digest=manifest.digest()),

@@ -1,7 +1,7 @@
 """Strips of watermarked pictures: the original, marked, what the mark changed ten times enlarged, and attacked.
 
 What a picture is follows from its record, as the generators `watermark` and `watermark_attack` write it. Editions
-without marks have no strips.
+without marks have no strips. The pictures of an edition with a content warning are blurred.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from variorum.edition.pictures import stored_sample
 from variorum.edition.samples import picture_pixels
 from variorum.edition.store import Store
+from variorum.pixels import blurred
 from variorum.report.figures import seen
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import Sample
@@ -77,7 +78,7 @@ def mark_strips(manifest: Manifest, store: Store, table: Any) -> bytes | None:
         for place in places
         for mark in marks
     ]
-    return _drawn([strip for strip in strips if strip], 3 + len(attacks))
+    return _drawn([strip for strip in strips if strip], 3 + len(attacks), warned=bool(manifest.warning))
 
 
 def strips_text(manifest: Manifest) -> str:
@@ -85,6 +86,7 @@ def strips_text(manifest: Manifest) -> str:
     return (
         f"Pictures of {manifest.dataset}@{manifest.version} in strips: the original, the marked picture, what the mark "
         f"changed enlarged {TIMES} times on grey, and the marked picture after some attacks"
+        f"{', all of them blurred' if manifest.warning else ''}"
     )
 
 
@@ -178,7 +180,7 @@ def _pixels(sample: Sample) -> Any:
     return picture_pixels(f"sample {sample.id}", sample.image)
 
 
-def _drawn(strips: Sequence[Sequence[tuple[Any, str]]], across: int) -> bytes:
+def _drawn(strips: Sequence[Sequence[tuple[Any, str]]], across: int, *, warned: bool) -> bytes:
     from PIL import Image, ImageDraw, ImageFont
 
     small = ImageFont.load_default(11)
@@ -195,6 +197,7 @@ def _drawn(strips: Sequence[Sequence[tuple[Any, str]]], across: int) -> bytes:
             else:
                 image = Image.fromarray(pixels)
                 image.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+                image = blurred(image) if warned else image
                 sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
             draw.text((x + 1, y + CELL), seen(said)[:32], INK, small)
     out = io.BytesIO()

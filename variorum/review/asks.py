@@ -107,6 +107,25 @@ class Asks:
         return replace(found, task=new.astype(np.int64))
 
 
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Questions of one kind before any control is among them.
+
+    Attributes:
+        picture: `[Q]` sorted by task.
+        subject: `[Q]` place in `subjects`.
+        worth: `[Q]` in [0, 1]; tasks are asked in the order of their highest.
+        calm: `[Q]` whether nobody doubts it.
+        subjects: Arrow array of texts.
+    """
+
+    picture: Ints
+    subject: Ints
+    worth: Floats
+    calm: Bools
+    subjects: Any
+
+
 def turns(kinds: Sequence[tuple[int, bool]], rng: np.random.Generator) -> Floats:
     """When each task is asked, in [0, 1], for groups of tasks that follow one another.
 

@@ -19,7 +19,7 @@ class Asked:
     Attributes:
         kind: of the question.
         title: name of the kind, where reviewers choose one.
-        ask: the question; `{name}` stands for the name of the class.
+        ask: the question; `{name}` stands for the name of the class, or of the category and its definition.
         yes: word for the answer.
         no: word for the answer.
         unclear: word for the answer.
@@ -44,8 +44,8 @@ class Asked:
     subjects: bool = False
     boxes: bool = False
 
-    def as_json(self) -> dict[str, Json]:
-        """Everything but `kind`, for the page."""
+    def as_json(self, *, blur: bool = False) -> dict[str, Json]:
+        """Everything but `kind`, for the page, and whether the pictures are veiled: all are with `blur`."""
         return {
             "title": self.title,
             "ask": self.ask,
@@ -58,8 +58,12 @@ class Asked:
             "grid": self.grid,
             "subjects": self.subjects,
             "boxes": self.boxes,
+            "veiled": blur or self.kind in VEILED,
         }
 
+
+VEILED = frozenset({"safe", "unsafe"})
+"""Kinds of questions whose pictures are blurred until somebody asks to see them."""
 
 FLAWS: Mapping[Flaw, str] = {
     "artefact": "a seam, an edge or another trace of the edit shows",
@@ -117,6 +121,15 @@ ASKED: Mapping[Kind, Asked] = {
             yes="safe",
             no="unsafe",
             of="Is this picture safe to show to everyone?",
+        ),
+        Asked(
+            "unsafe",
+            title="Unsafe categories",
+            ask="Is this picture unsafe in this way: {name}?",
+            yes="unsafe",
+            no="not unsafe",
+            of="In which of these ways is the picture unsafe?",
+            grid=False,
         ),
     )
 }

@@ -1,26 +1,27 @@
-"""Questions that aren't about labels: copies, edits, boxes, and whether a picture is safe to show."""
+"""Questions that aren't about labels: copies, edits, boxes, whether a picture is safe to show, ways to be unsafe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.review.asks import AGREED, ASKED, GOLD, YES, Asks, turns
+from variorum.review.asks import AGREED, ASKED, GOLD, YES, Asks, Plain, turns
 from variorum.review.controls import Need, balanced
 from variorum.review.labels import Answers
 from variorum.review.pictures import Pictures
+from variorum.review.unsafe import unsafe_questions
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import BASELINES
 from variorum.schemas.vote import Kind
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats, Ints
+    from variorum.arrays import Floats, Ints
     from variorum.review.panel import Settings
 
 PROVED = ("file", "pixels")
@@ -29,25 +30,6 @@ Refused: TypeAlias = Callable[[], "Mapping[str, Floats]"]
 """Gives, by column of a gate, the sorted values of the pictures that it refused."""
 COPIES = ("copies_with_two_labels", "looks_like_a_copy")
 """Reasons for which a ledger asks people about copies."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """Questions of one kind before any control is among them.
-
-    Attributes:
-        picture: `[Q]` sorted by task.
-        subject: `[Q]` place in `subjects`.
-        worth: `[Q]` in [0, 1]; tasks are asked in the order of their highest.
-        calm: `[Q]` whether nobody doubts it.
-        subjects: Arrow array of texts.
-    """
-
-    picture: Ints
-    subject: Ints
-    worth: Floats
-    calm: Bools
-    subjects: Any
 
 
 def plain_questions(kind: Kind, pictures: Pictures, settings: Settings, refused: Refused) -> Plain:
@@ -62,6 +44,8 @@ def plain_questions(kind: Kind, pictures: Pictures, settings: Settings, refused:
         return _boxes(pictures)
     if kind == "edit":
         return _edits(pictures, refused)
+    if kind == "unsafe":
+        return unsafe_questions(pictures)
     return _safe(pictures, settings)
 
 

@@ -68,7 +68,7 @@ class Settings(BaseModel):
     safe_by: str = ""
     """Column of numbers: whether pictures are safe is asked first where it is highest; `""` for a random order."""
     blur: bool = False
-    """Whether pictures are blurred until somebody asks to see them."""
+    """Whether pictures are blurred until somebody asks to see them; those of an edition with a warning always are."""
     seed: int = 0
     """Of all draws."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.edition.store import Store
-from variorum.edition.verdicts import read_verdicts, settle
+from variorum.edition.verdicts import OUT, read_verdicts, settle
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.table import Table
 from variorum.stages.score import curated_table, picture_table
@@ -146,7 +146,7 @@ def verdicted(said: Any, ids: Any, classes: Sequence[str]) -> Verdicted:
         return mine.filter(known), place.filter(known).to_numpy().astype(np.int64)
 
     dropped, asked = (np.zeros(len(ids), bool) for _ in range(2))
-    dropped[where(settled, "drop")[1]] = True
+    dropped[where(settled, *OUT)[1]] = True
     reviews, place = where(settled, "review")
     asked[place] = True
     worth = np.full(len(ids), np.nan)

@@ -10,10 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 from variorum.edition.editions import SOURCE, read_beside, seal, write_beside
-from variorum.edition.samples import decoded, encode_sample, failure_row
+from variorum.edition.samples import decoded, encode_sample, failure_row, without_pixels
 from variorum.edition.shards import ShardWriter, alike
 from variorum.edition.store import Store
 from variorum.edition.tables import (
@@ -24,6 +25,7 @@ from variorum.edition.tables import (
     rows_to_parquet,
     sources_edited,
 )
+from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance
 from variorum.machine.steady import changed
@@ -31,6 +33,7 @@ from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Source
 from variorum.schemas.errors import RecipeError, SourceChanged, TooManyFailures
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Shard, ShardInfo, group_of, ordered
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
@@ -75,8 +78,15 @@ class Build:
         return self.job.store.receipt(part.key)
 
     def check(self) -> None:
-        """Raise ModelUnavailable if a model is missing, those of later components included."""
+        """Whether all can be made.
+
+        Raises:
+            RecipeError: the source's pictures have a content warning, and the recipe has none.
+            ModelUnavailable: a model is missing; those of later components count too.
+        """
         recipe = self.job.recipe
+        if not recipe.warning and (said := recipe.source.warning(self.job.ctx)):
+            raise RecipeError(f"warning: the source's pictures have one, so the recipe needs one too: {cut(said)}")
         check_models((recipe.source, *recipe.generate, *self.then), self.job.ctx)
 
     def make(self, part: Unit, advance: Advance) -> Receipt:
@@ -99,6 +109,8 @@ class Build:
             VariorumError: the error of a component or of the store.
         """
         recipe, ctx, store = self.job.recipe, self.job.ctx, self.job.store
+        used = UsedMemo(ctx.memo)
+        making = replace(ctx, memo=used)
         done = store.receipt(part.key)
         if done and store.whole(done.files()):  # another process has made it meanwhile
             advance(part.samples)
@@ -118,17 +130,18 @@ class Build:
         pictures = prefetch(in_splits(read, recipe.splits), AHEAD)
         items: Iterator[Sample | Failure] = pictures
         for generator in recipe.generate:
-            items = generator.generate(_samples(items, failures, roots), ctx)
+            items = generator.generate(_samples(items, failures, roots), making)
         made_ids: set[str] = set()
         values: dict[str, Json] = {}
         with (
+            used.cleared_if(lambda: any(one.status == "withheld" for one in failures)),
             Shards(store) as shards,
             closing(pictures),  # if a generator raises, its traceback would keep this open
             closing(prefetch(items, AHEAD) if recipe.generate else pictures) as made_items,
         ):
             for item in made_items:
                 if isinstance(item, Failure):
-                    failures.append(item)
+                    failures.append(without_pixels(item))
                     continue
                 check_new(item, made_ids)
                 check_side(item)
@@ -139,7 +152,7 @@ class Build:
                 shards.write(group, item.id, members, {**row, "config": config, "source": _root(item, roots)})
             check_failures(recipe, part, failures, roots)
             kept, rows, endings = shards.kept()
-        rows.extend({**failure_row(failure), "source": _root(failure, roots)} for failure in failures)
+        rows.extend({**failure_row(failure, index), "source": _root(failure, roots)} for failure in failures)
         table = store.keep_bytes(rows_to_parquet(rows), ".parquet", samples=len(rows))
         made: dict[str, Json] = {
             "host": socket.gethostname(),
@@ -208,11 +221,12 @@ class Shards:
 def _samples(items: Iterable[Sample | Failure], failures: list[Failure], roots: dict[str, str]) -> Iterator[Sample]:
     """Pass samples on to the next generator, collect failures, and record the source sample of each.
 
-    Nothing is made of a sample that is quarantined already: it becomes a row with its reason.
+    Nothing is made of a sample that is quarantined already: it becomes a row with its reason. Nor is anything made of a
+    withheld one, which is a Failure.
     """
     for item in items:
         if isinstance(item, Failure):
-            failures.append(item)
+            failures.append(without_pixels(item))
         elif item.reason:
             roots[item.id] = _root(item, roots)
             gates = item.ops[-1]["gates"] if item.ops else {}

@@ -9,7 +9,7 @@ from typing import Any
 from variorum.edition.ledgers import put_ledger, put_queue
 from variorum.edition.store import Store
 from variorum.edition.tables import filled_rows, read_table
-from variorum.edition.verdicts import STRENGTH, keep_verdicts, settle, verdict_table
+from variorum.edition.verdicts import OUT, STRENGTH, keep_verdicts, settle, verdict_table, with_same_content
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Decider, Detector
 from variorum.schemas.errors import RecipeError
@@ -110,7 +110,7 @@ def decided(decider: Decider, table: Table, ctx: Context) -> Any:
 
 
 def by_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -> Any:
-    """Ids of the pictures that a decider with `settles` has settled: it keeps, relabels or drops them."""
+    """Ids of the pictures that a decider with `settles` has settled: it keeps, relabels, drops or withholds them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -118,13 +118,13 @@ def by_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -> A
     for step in steps:
         if isinstance(step, Decider) and step.settles and step.component_name() in said:
             mine = said[step.component_name()]
-            acts = pc.is_in(mine["action"], value_set=pa.array(["keep", "relabel", "drop"]))
+            acts = pc.is_in(mine["action"], value_set=pa.array(["keep", "relabel", *OUT]))
             found += mine["id"].filter(acts).chunks
     return pa.concat_arrays(found)
 
 
 def below_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdicts, where a suspicion about a settled picture is only noted. A drop stays."""
+    """The verdicts, where a suspicion about a settled picture is only noted. What takes it out stays."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -146,10 +146,10 @@ def below_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -
 
 
 def all_of(said: Mapping[str, Any], table: Any) -> Any:
-    """The verdicts of several deciders in one table."""
+    """The verdicts of several deciders in one table; see `with_same_content`."""
     import pyarrow as pa
 
-    return pa.concat_tables([verdict_table([], table), *said.values()])
+    return with_same_content(pa.concat_tables([verdict_table([], table), *said.values()]), table)
 
 
 def check_classes(job: Job) -> None:
@@ -220,9 +220,10 @@ def action_counts(settled: Any) -> dict[Action, dict[str, int]]:
 
 def check_drops(settled: Any, pictures: int, *, force: bool) -> None:
     """Raise RecipeError for verdicts that would leave no picture."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    dropped = settled.filter(pc.equal(settled["action"], "drop"))
+    dropped = settled.filter(pc.is_in(settled["action"], value_set=pa.array(OUT)))
     if pictures and len(dropped) == pictures and not force:
         counted = dropped.group_by(["by", "reason"]).aggregate([([], "count_all")]).to_pylist()
         found = sorted((row["by"], row["reason"], row["count_all"]) for row in counted)

@@ -67,9 +67,10 @@ class Job:
         """Units and identity of the edition, computed once. Raises the errors of `stages.plan.plan`."""
         return plan(self.recipe, self.ctx)
 
-    def component(self, name: str) -> Any:
-        """The recipe's detector, decider or evaluation of this name."""
-        return next(one for one in (*self.recipe.curate, *self.recipe.evaluate) if one.component_name() == name)
+    def component(self, name: str, kind: type[Component] = Component) -> Any:
+        """The recipe's detector, decider or evaluation of this name, or the first of them that is of a kind."""
+        found = (one for one in (*self.recipe.curate, *self.recipe.evaluate) if isinstance(one, kind))
+        return next(one for one in found if one.component_name() == name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reopened, (json.dumps(self.recipe.dump()), self.store.url, self.profile, self.store.trust)

@@ -100,7 +100,10 @@ class Measure:
         self.given = dict(measurers) if isinstance(measurers, Mapping) else {}
         """Measurers that the recipe doesn't have."""
         listed: list[Measurer] = list(measurers.values() if isinstance(measurers, Mapping) else measurers)
-        self.name = "look" if all(isinstance(measurer, Detector) for measurer in listed) else "measure"
+        looks = all(isinstance(measurer, Detector) for measurer in listed)
+        self.name = "look" if looks else "measure"
+        self.kind: type[Component] = Detector if looks else Evaluation
+        """Of the recipe's measurers: a detector and an evaluation may have one name."""
         self.names = list(self.given) or [measurer.component_name() for measurer in listed]
         self.pieces = pieces
         self.doing = doing
@@ -112,7 +115,7 @@ class Measure:
     @property
     def measurers(self) -> dict[str, Measurer]:
         """The components by name: those from the job's recipe, or those that were given."""
-        return self.given or {name: self.job.component(name) for name in self.names}
+        return self.given or {name: self.job.component(name, self.kind) for name in self.names}
 
     def parts(self) -> Sequence[Piece]:
         """The pieces."""
@@ -163,7 +166,7 @@ class Measure:
         if part.shard:
             keyed = any(isinstance(measurer, Detector) for measurer in self.measurers.values())
             return shard_samples(part.shard, self.shards or self.job.store, advance, check=keyed)
-        source = self.job.component(part.owner).references()[part.reference]
+        source = self.job.component(part.owner, self.kind).references()[part.reference]
         stop = part.start + part.samples
         found = source_pictures(part.reference, source, part.start, stop, self.job.ctx, advance)
         return ((sample, "") for sample in found)
@@ -197,13 +200,15 @@ def reference_pieces(owner: Measurer, name: str, measurers: Sequence[Measurer], 
 def table_keys(contents: Sequence[Json], measurers: Sequence[Measurer], ctx: Context) -> list[dict[str, str]]:
     """For each content, the keys of the tables by component: digests of all that decides the measurement.
 
-    All fields count except those declared `late`. The seed, the classes and the models always count.
+    All fields count except those declared `late`. The seed, the classes and the models always count. A detector and an
+    evaluation of one name have different keys.
     """
     classes: list[Json] = [[one.id, one.name] for one in ctx.classes]
     common: dict[str, list[Json]] = {}
     for measurer in measurers:
         fields = {name: value for name, value in measurer.identity().items() if name not in measurer.late}
-        common[measurer.component_name()] = [fields, measurer.revision, ctx.seed, classes, pins(measurer, ctx)]
+        kind: list[Json] = ["evaluate"] if isinstance(measurer, Evaluation) else []
+        common[measurer.component_name()] = [fields, measurer.revision, ctx.seed, classes, pins(measurer, ctx), *kind]
     shared = {name: digest(parts) for name, parts in common.items()}
     return [{name: digest(["measure", part, content]) for name, part in shared.items()} for content in contents]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from variorum.models.filters import UNAVAILABLE
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Component, Context
 from variorum.schemas.errors import SourceError
@@ -15,9 +16,6 @@ from variorum.schemas.recipe import Recipe
 
 FORMAT = 2
 """Increased when the shards or the table of an unchanged recipe would change."""
-
-UNAVAILABLE = "unavailable"
-"""In place of the pin of a model that can't be had."""
 
 
 @dataclass(frozen=True, slots=True)

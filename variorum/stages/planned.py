@@ -12,12 +12,12 @@ from typing import Any
 
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
+from variorum.models.filters import UNAVAILABLE
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import ShardInfo
 from variorum.schemas.sample import SPLITS
 from variorum.stages.estimate import Estimate, estimate
 from variorum.stages.job import Job
-from variorum.stages.plan import UNAVAILABLE
 from variorum.stages.requests import keep_requests, makes_requests
 
 SAID = (
@@ -59,6 +59,7 @@ class Planned:
         configs: the field whose values become configurations, or None.
         makes: names of the generators.
         models: by alias, its `pin` and its `state` on this machine, such as `ready`; `why` where a run does without it.
+        sends: what leaves this machine, one sentence for each host and model.
         cost: size, memory and time.
     """
 
@@ -75,6 +76,7 @@ class Planned:
     makes: tuple[str, ...]
     models: Mapping[str, Mapping[str, str]]
     cost: Estimate = field(repr=False)
+    sends: tuple[str, ...] = ()
     table: Requests | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -116,6 +118,7 @@ class Planned:
             )
             for alias, one in self.models.items()
         ]
+        found += [("sends", text) for text in self.sends]
         return [*found, ("estimate", self.cost.text)]
 
     def requests(self) -> Any:
@@ -164,6 +167,11 @@ def planned(job: Job, progress: Progress = QUIET) -> Planned:
         makes=tuple(part.component_name() for part in recipe.generate),
         models=models,
         cost=guess,
+        sends=tuple(
+            sending.said(table.info.samples if table else None if recipe.generate else plan.size)
+            for step in (*recipe.curate, *recipe.evaluate)
+            for sending in step.sends()
+        ),
         table=table,
     )
 

@@ -48,8 +48,10 @@ def _asked(said: Any) -> tuple[Any, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    drawn = said.filter(pc.equal(said["action"], "audit"))
     settled = settle(said)
+    withheld = settled.filter(pc.equal(settled["action"], "withhold"))  # nobody is shown these
+    drawn = said.filter(pc.equal(said["action"], "audit"))
+    drawn = drawn.filter(pc.invert(pc.is_in(drawn["id"], value_set=_ids(withheld))))
     spread = "unasked" in said["action"].unique().to_pylist() or GOLD in drawn["reason"].unique().to_pylist()
     questions = settled.filter(pc.equal(settled["action"], "review"))
     questions = questions.take(_order(questions, said))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from variorum.edition.columns import WITHHELD
 from variorum.edition.editions import current, editions, release_version, resolve, seal, set_current
 from variorum.edition.ledgers import read_ledger
 from variorum.edition.samples import encode_record, read_record
@@ -166,6 +167,9 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
                 if verdict and verdict.action == "drop":
                     row.update(status="dropped", reason=verdict.reason, start=-1)
                     continue
+                if verdict and verdict.action == "withhold":
+                    withhold(row, verdict)
+                    continue
                 if verdict and verdict.action == "relabel":
                     relabel(members, row, verdict, index)
                 to = group
@@ -208,6 +212,12 @@ def quarantined_too(endings: Sequence[str], before: Sequence[str]) -> list[str]:
         before: of the edition's samples.
     """
     return sorted({*endings, *(ending for ending in before if ending in PICTURES)}) if endings else list(before)
+
+
+def withhold(row: dict[str, Any], verdict: Verdict) -> None:
+    """Leave of a row what may be known of a picture that may not be kept: ids, hash, labels, origin and the reason."""
+    row.update(dict.fromkeys(row.keys() & set(WITHHELD)))
+    row.update(status="withheld", reason=verdict.reason, detail="", start=-1, ops="[]")
 
 
 def relabel(members: dict[str, bytes], row: dict[str, Any], verdict: Verdict, index: Mapping[str, int]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table, read_texts
+from variorum.edition.verdicts import OUT
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -127,8 +128,9 @@ def check_value(field: str | None, name: str, value: Json, values: dict[str, Jso
 def moved_splits(manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verdict], store: Store) -> dict[str, Split]:
     """New split by photograph, for photographs that are copies of one on another side and stay in the release.
 
-    Only copies that a detector proved count (`Detector.copies`), also those of a picture that the release drops. They
-    get the split of the one whose turn comes first when splits are drawn. Nothing moves unless the recipe has `splits`.
+    Only copies that a detector proved count (`Detector.copies`), also those of a picture that the release leaves out.
+    They get the split of the one whose turn comes first when splits are drawn. Nothing moves unless the recipe has
+    `splits`.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -157,7 +159,7 @@ def moved_splits(manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verd
         if first != second:
             above[second] = first
     alike = pa.array({*above, *above.values()}, pa.string())
-    dropped = pa.array([name for name, verdict in verdicts.items() if verdict.action == "drop"], pa.string())
+    dropped = pa.array([name for name, verdict in verdicts.items() if verdict.action in OUT], pa.string())
     staying = pc.and_(pc.is_in(rows["photograph"], value_set=alike), pc.invert(pc.is_in(ids, value_set=dropped)))
     stay = rows.filter(staying).select(["photograph", "split"]).to_pydict()
     split: dict[str, Split] = dict(zip(stay["photograph"], stay["split"], strict=True))

@@ -48,6 +48,7 @@ TEXTS = {
     "edit": "Is the edit clean?",
     "box": "Does box {} fit its object?",
     "safe": "Is the picture safe to show?",
+    "unsafe": "Is the picture unsafe in this way: {}?",
     "problem": "Can the picture not be judged at all?",
 }
 OURS = "variorum"

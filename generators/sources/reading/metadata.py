@@ -108,7 +108,7 @@ class Metadata:
         self._folders = {_folder_of(shown) for shown in rowed}
         try:
             files = _read(paths, self.pins)
-            keys = {file.shown: _keys(file) for file in files}
+            keys = {file.shown: keys_of(file) for file in files}
         except SourceError as error:
             raise SourceError(f"{where}: {error}; or set metadata to none to read no such files") from None
         for shown, path in paths.items():  # what was read is what is pinned
@@ -250,17 +250,17 @@ def _check(files: Sequence[MetadataFile]) -> None:
                 raise SourceError(f"{labels.shown} and {file.shown} both have the column {both[0]}; keep one")
 
 
-def _keys(file: MetadataFile) -> list[str]:
+def keys_of(file: MetadataFile) -> list[str]:
     """The key of the picture that each row names. Raises SourceError for a name that leads out of the file's folder."""
     folder = _folder_of(file.shown)
     keys = []
     for row, name in enumerate(file.names.to_pylist()):
         path = posixpath.normpath(name.replace("\\", "/")) if name else ""
         if not path:
-            raise SourceError(f"{file.place(row)}: no file_name")
+            raise SourceError(f"{file.place(row)}: no {file.name}")
         if path.startswith(("/", "../")) or path == ".." or "\0" in path:
             raise SourceError(
-                f"{file.place(row)}: file_name {name!r} leads out of the folder; names are relative to the file that "
+                f"{file.place(row)}: {file.name} {name!r} leads out of the folder; names are relative to the file that "
                 f"they stand in"
             )
         keys.append(f"{folder}/{path}" if folder else path)

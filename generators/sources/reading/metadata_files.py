@@ -1,4 +1,4 @@
-"""Files that say what the pictures of a folder are: CSV, JSON lines and parquet, with a column `file_name`.
+"""Files that say what the pictures of a folder are: CSV, JSON lines and parquet, with a column of the pictures' names.
 
 A CSV or parquet file is kept as an Arrow table. Of a file of JSON lines only the positions of its lines are kept, and a
 line is parsed again when its picture is read, so that rows of any shape go together.
@@ -11,7 +11,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from codecs import getincrementaldecoder
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from variorum.generators.sources.reading.rows import categories_of, category_nam
 from variorum.machine.steady import Pinned, check_pinned, gone, open_file, steady
 from variorum.schemas.errors import SourceError
 
-TEXTS = (NAME, *CAPTIONS, *LICENCES)
-"""Columns whose values are texts, also where they look like numbers."""
+TEXTS = (*CAPTIONS, *LICENCES)
+"""Columns whose values are texts, also where they look like numbers; so is the one with the pictures' names."""
 CHUNK = 1 << 20
 
 
@@ -38,14 +38,15 @@ class MetadataFile(ABC):
 
     Attributes:
         shown: its path from the folder of pictures, for people.
-        columns: all columns but `file_name`.
-        names: `file_name` of each row.
+        name: the column with the pictures' names.
+        columns: all columns but that one.
+        names: the picture's name of each row.
         label_names: class names by integer label, if the file has them.
         category_names: class names by integer category, if the file has them.
     """
 
-    def __init__(self, shown: str) -> None:
-        self.shown = shown
+    def __init__(self, shown: str, name: str = NAME) -> None:
+        self.shown, self.name = shown, name
         self.columns: tuple[str, ...] = ()
         self.names: pa.Array = pa.array([], pa.string())
         self.label_names: tuple[str, ...] | None = None
@@ -71,13 +72,12 @@ class MetadataFile(ABC):
 class TableFile(MetadataFile):
     """A CSV or parquet file. Rows are counted from 1, with the header of a CSV file."""
 
-    def __init__(self, shown: str, table: pa.Table, first: int = 1) -> None:
-        super().__init__(shown)
+    def __init__(self, shown: str, table: pa.Table, first: int = 1, choices: Sequence[str] = (NAME,)) -> None:
+        super().__init__(shown, check_columns(shown, table.schema.names, choices))
         self._first = first
-        check_columns(shown, table.schema.names)
         types = {name: table.schema.field(name).type for name in table.schema.names}
-        if not arrow.is_text(types[NAME]):
-            raise SourceError(f"{shown}: column file_name holds {types[NAME]}; it must hold texts")
+        if not arrow.is_text(types[self.name]):
+            raise SourceError(f"{shown}: column {self.name} holds {types[self.name]}; it must hold texts")
         for name, kind, wanted in (
             (LABEL, arrow.kind_of_label, "texts or integers"),
             (OBJECTS, arrow.kind_of_objects, "structs, which CSV can't; write metadata.jsonl or metadata.parquet"),
@@ -88,8 +88,8 @@ class TableFile(MetadataFile):
         described = arrow.features(table.schema)
         self.label_names = label_names(described.get(LABEL))
         self.category_names = category_names(described.get(OBJECTS))
-        self.columns = tuple(name for name in table.schema.names if name != NAME)
-        self.names = table.column(NAME)
+        self.columns = tuple(name for name in table.schema.names if name != self.name)
+        self.names = table.column(self.name)
         self._table = table.combine_chunks().select(self.columns)
 
     def row(self, number: int) -> dict[str, Any]:
@@ -113,31 +113,34 @@ class TableFile(MetadataFile):
 class LinesFile(MetadataFile):
     """A file of JSON lines. Lines are counted from 1, with empty ones."""
 
-    def __init__(self, shown: str, file: Path, pinned: Pinned) -> None:
-        super().__init__(shown)
+    def __init__(self, shown: str, file: Path, pinned: Pinned, choices: Sequence[str] = (NAME,)) -> None:
+        super().__init__(shown, choices[0])
         self._file, self._pinned = file, pinned
         self._labels: set[str | int] = set()
         self._categories: set[str | int] = set()
         columns: dict[str, None] = {}
-        names, starts, lines, start = [], [], [], 0
+        names: list[Any] = []
+        starts, lines, start = [], [], 0
         for line, data in enumerate(_lines(file), 1):
             if data.strip():
                 row = _parsed(data, f"{shown}, line {line}")
+                if not names:
+                    self.name = next((name for name in choices if name in row), self.name)
                 columns |= dict.fromkeys(row)
-                names.append(row.get(NAME))
+                names.append(row.get(self.name))
                 starts.append(start)
                 lines.append(line)
                 self._note(row, f"{shown}, line {line}")
             start += len(data)
         if names:
-            check_columns(shown, list(columns))
-        self.columns = tuple(name for name in columns if name != NAME)
+            check_columns(shown, list(columns), choices)
+        self.columns = tuple(name for name in columns if name != self.name)
         self.names = pa.array(names, pa.string())
         self._starts, self._numbers = np.array(starts, np.int64), np.array(lines, np.int64)
 
     def _note(self, row: dict[str, Any], place: str) -> None:
-        if not isinstance(row.get(NAME), str):
-            raise SourceError(f"{place}: file_name is {row.get(NAME)!r}; it must be a text")
+        if not isinstance(row.get(self.name), str):
+            raise SourceError(f"{place}: {self.name} is {row.get(self.name)!r}; it must be a text")
         label = row.get(LABEL)
         if label is not None and (isinstance(label, bool) or not isinstance(label, str | int)):
             raise SourceError(f"{place}: the label is {label!r}; it must be a text or an integer")
@@ -152,7 +155,7 @@ class LinesFile(MetadataFile):
         except OSError as error:
             raise gone(self._file, self._file, error) from error
         self._pinned = check_pinned(self._file, self._pinned, self._file)
-        return {name: value for name, value in _parsed(line, self.place(number)).items() if name != NAME}
+        return {name: value for name, value in _parsed(line, self.place(number)).items() if name != self.name}
 
     def _line(self, number: int) -> bytes:
         with open_file(self._file) as file:
@@ -172,49 +175,57 @@ class LinesFile(MetadataFile):
         return f"{self.shown}, line {self._numbers[number]}"
 
 
-def read_metadata_file(file: Path, shown: str, pinned: Pinned) -> MetadataFile:
+def read_metadata_file(file: Path, shown: str, pinned: Pinned, names: Sequence[str] = (NAME,)) -> MetadataFile:
     """A metadata file, by the ending of its name: `.csv`, `.jsonl` or `.parquet`.
 
     Args:
         file: where it lies.
         shown: its path for people.
         pinned: what it is and has to stay.
+        names: columns that may have the pictures' names; the first that is there has them.
 
     Raises:
-        SourceError: it can't be read, has no column `file_name`, or a column of the wrong type. The message starts with
+        SourceError: it can't be read, has no such column, or a column of the wrong type. The message starts with
             `shown`.
         TemporaryError: the disk, the network or the machine failed.
     """
     try:
-        return steady(partial(_opened, file, shown, pinned), file)
+        return steady(partial(_opened, file, shown, pinned, names), file)
     except (OSError, pa.ArrowException, csv.Error) as error:
         problem = (str(error).splitlines() or [type(error).__name__])[0]
         hint = "; a text with commas must stand in quotes" if "Expected" in problem else ""
         raise SourceError(f"{shown}: {problem}{hint}") from None
 
 
-def _opened(file: Path, shown: str, pinned: Pinned) -> MetadataFile:
+def _opened(file: Path, shown: str, pinned: Pinned, names: Sequence[str]) -> MetadataFile:
     if file.suffix == ".jsonl":
-        return LinesFile(shown, file, pinned)
+        return LinesFile(shown, file, pinned, names)
     if file.suffix == ".csv":
-        return TableFile(shown, _csv_table(file, shown), first=2)
-    return TableFile(shown, _parquet_table(file))
+        return TableFile(shown, _csv_table(file, shown, names), 2, names)
+    return TableFile(shown, _parquet_table(file), 1, names)
 
 
-def check_columns(shown: str, names: list[str]) -> None:
-    """Raise SourceError unless each column has a name of its own, and one is `file_name`."""
-    if NAME not in names:
+def check_columns(shown: str, names: list[str], choices: Sequence[str] = (NAME,)) -> str:
+    """The first of `choices` that is a column.
+
+    Raises:
+        SourceError: there is none, or two columns have one name.
+    """
+    found = next((name for name in choices if name in names), "")
+    if not found:
         known = ", ".join(names) or "none"
         if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in known), None)):
             raise SourceError(
                 f"{shown}: its columns are separated by {other!r}; write commas: {known.replace(other, ',')}"
             )
-        raise SourceError(f"{shown}: no column file_name; there are: {known}. Rename the one with the pictures' paths")
+        wanted = " or ".join(choices)
+        raise SourceError(f"{shown}: no column {wanted}; there are: {known}. Rename the one with the pictures' paths")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SourceError(f"{shown}: two columns have the name {twice!r}")
+    return found
 
 
-def _csv_table(file: Path, shown: str) -> pa.Table:
+def _csv_table(file: Path, shown: str, names: Sequence[str]) -> pa.Table:
     """All columns as texts first, then as integers, numbers or truth values where every value of a column is one.
 
     Empty cells are null. Columns without a name are left out.
@@ -224,7 +235,7 @@ def _csv_table(file: Path, shown: str) -> pa.Table:
         rows = csv.reader(text, strict=True)
         header = [name.strip() or f"unnamed {column}" for column, name in enumerate(next(rows, []))]
         _check_quotes(rows, shown)
-    if len(set(header)) < len(header) or NAME not in header:
+    if len(set(header)) < len(header) or set(names).isdisjoint(header):
         return pa.table([[]] * len(header), names=header)  # `check_columns` says what is wrong
     with open_file(file) as opened:
         table = pyarrow.csv.read_csv(
@@ -236,7 +247,8 @@ def _csv_table(file: Path, shown: str) -> pa.Table:
             ),
         )
     named = [name for name in header if not name.startswith("unnamed ")]  # pandas writes its index without a name
-    return pa.table({name: _typed(name, table[name]) for name in named})
+    texts = (*TEXTS, *names)
+    return pa.table({name: _typed(name, table[name], texts) for name in named})
 
 
 def _check_quotes(rows: Iterator[list[str]], shown: str) -> None:
@@ -251,11 +263,11 @@ def _check_quotes(rows: Iterator[list[str]], shown: str) -> None:
         ) from None
 
 
-def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _typed(name: str, column: pa.ChunkedArray, texts: Sequence[str]) -> pa.ChunkedArray:
     if name == LABEL:  # as people write them by hand: `a.jpg, cat`
         trimmed = pyarrow.compute.utf8_trim_whitespace(column)
         column = pyarrow.compute.if_else(pyarrow.compute.equal(trimmed, ""), None, trimmed)
-    kinds = (pa.int64(),) if name == LABEL else () if name in TEXTS else (pa.int64(), pa.float64(), pa.bool_())
+    kinds = (pa.int64(),) if name == LABEL else () if name in texts else (pa.int64(), pa.float64(), pa.bool_())
     for kind in kinds:
         try:
             typed = column.cast(kind)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from variorum.evaluation.watermarks.separation import Draws, Separation
 
@@ -16,6 +16,13 @@ def separation(marked, unmarked):
 def test_the_auroc_is_that_of_scikit_learn(marked, unmarked):
     truth = [1] * len(marked) + [0] * len(unmarked)
     assert separation(marked, unmarked).auroc() == pytest.approx(roc_auc_score(truth, marked + unmarked))
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.lists(st.integers(0, 6), min_size=1, max_size=30))
+def test_the_average_precision_is_that_of_scikit_learn(marked, unmarked):
+    truth = [1] * len(marked) + [0] * len(unmarked)
+    found = separation(marked, unmarked).average_precision()
+    assert found == pytest.approx(average_precision_score(truth, marked + unmarked))
 
 
 @given(st.integers(0, 20), st.sampled_from([0.01, 0.05, 0.2]))

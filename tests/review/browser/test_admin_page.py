@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 from served_panel import ADMIN_KEY, Serving, answer, join_page, kept_votes, serving, write_gold
+from waiting import wait_for
 
 from variorum.review.panel import Settings
 
@@ -62,27 +64,25 @@ def line(page: Page, name: str) -> Any:
 
 def test_raters_coverage_and_agreement_are_shown_with_names_as_text(voted, opened):
     page = signed_in(opened, voted)
-    assert page.url.endswith("/admin")  # the key isn't left in the address
-    assert page.locator("h1").inner_text() == "served"
-    names = page.locator(".raters tbody th bdi").all_inner_texts()
-    assert {"Ada", TURNED, HOSTILE} <= set(names)
-    assert page.locator("img").count() == 0
+    page.wait_for_url("**/admin")  # the key isn't left in the address
+    expect(page.locator("h1")).to_have_text("served", use_inner_text=True)
+    names = page.locator(".raters tbody th bdi")
+    wait_for(lambda: {"Ada", TURNED, HOSTILE} <= {*names.all_inner_texts()}, True)
+    expect(page.locator("img")).to_have_count(0)
     votes = kept_votes(voted.panel)
     for name in ("Ada", TURNED, HOSTILE):
-        assert int(line(page, name).locator("[data-label=Answers]").inner_text()) == sum(
-            one["reviewer"] == name for one in votes
-        )
+        given = sum(one["reviewer"] == name for one in votes)
+        expect(line(page, name).locator("[data-label=Answers]")).to_have_text(str(given), use_inner_text=True)
     right, of = line(page, "Ada").locator(".interval").inner_text().split("\n")[0].split(" of ")
     assert 0 < int(right) == int(of)
-    assert "⚠ suspect" not in line(page, "Ada").inner_text()
-    assert "⚠ suspect" in line(page, HOSTILE).inner_text()
-    assert line(page, HOSTILE).locator(".reason").inner_text().strip()
+    expect(line(page, "Ada")).not_to_contain_text("⚠ suspect", use_inner_text=True)
+    expect(line(page, HOSTILE)).to_contain_text("⚠ suspect", use_inner_text=True)
+    expect(line(page, HOSTILE).locator(".reason")).not_to_be_empty()
     counts = voted.panel.record.counts
-    covered = sum(map(int, page.locator(".legend strong").all_inner_texts()))
-    assert covered == counts["questions"] - counts["gold"]
-    facts = page.locator("#facts").inner_text()
-    assert "clicks" in facts
-    assert "Gwet" in facts
+    numbers = page.locator(".legend strong")
+    wait_for(lambda: sum(map(int, numbers.all_inner_texts())), counts["questions"] - counts["gold"])
+    for word in ("clicks", "Gwet"):
+        expect(page.locator("#facts")).to_contain_text(word, use_inner_text=True)
 
 
 def test_a_paused_rater_is_told_so_and_their_vote_is_not_kept(voted, opened):
@@ -96,7 +96,7 @@ def test_a_paused_rater_is_told_so_and_their_vote_is_not_kept(voted, opened):
     line(page, "Bob").get_by_text("paused").wait_for()
     reviewer.keyboard.press("Enter")
     reviewer.wait_for_selector("#notices:not([hidden]) li")
-    assert "paused" in reviewer.locator("#notices").inner_text()
+    expect(reviewer.locator("#notices")).to_contain_text("paused", use_inner_text=True)
     assert [one for one in kept_votes(voted.panel) if one["reviewer"] == "Bob"] == []
     line(page, "Bob").get_by_role("button", name="Resume").click()
     line(page, "Bob").get_by_role("button", name="Pause").wait_for()
@@ -106,10 +106,10 @@ def test_the_panel_is_paused_for_all(voted, opened):
     page = signed_in(opened, voted)
     page.get_by_role("button", name="Pause the panel").click()
     page.get_by_role("button", name="Resume the panel").wait_for()
-    assert page.locator("#state").inner_text() == "paused"
+    expect(page.locator("#state")).to_have_text("paused", use_inner_text=True)
     reviewer = opened(voted.url)
     join_page(reviewer, "Dan")
-    assert "paused" in reviewer.locator("#notices").inner_text()
+    expect(reviewer.locator("#notices")).to_contain_text("paused", use_inner_text=True)
     page.get_by_role("button", name="Resume the panel").click()
     page.get_by_role("button", name="Pause the panel").wait_for()
 
@@ -118,22 +118,22 @@ def test_an_added_rater_joins_by_their_link(voted, opened):
     page = signed_in(opened, voted)
     page.get_by_label("Name of the new reviewer").fill("Eve <b>")
     page.get_by_role("button", name="Add a reviewer").click()
+    expect(page.locator("#added")).to_contain_text("Link of Eve <b>", use_inner_text=True)
     link = page.locator("#added input").input_value()
-    assert page.locator("#added").inner_text().startswith("Link of Eve <b>")
     line(page, "Eve <b>").wait_for()
     person = opened(link)
     person.wait_for_selector("#modes:not([hidden])")
-    assert "Eve <b>" in person.locator("#subtitle").inner_text()
+    expect(person.locator("#subtitle")).to_contain_text("Eve <b>", use_inner_text=True)
     assert "secret" not in person.url
     page.get_by_label("Name of the new reviewer").fill("\x07")
     page.get_by_role("button", name="Add a reviewer").click()
     page.locator("#failed:visible").wait_for()
-    assert "character" in page.locator("#failed").inner_text()
+    expect(page.locator("#failed")).to_contain_text("character", use_inner_text=True)
 
 
 def test_the_page_follows_the_panel_by_itself(voted, opened):
     page = signed_in(opened, voted)
-    assert line(page, "Zoe").count() == 0
+    expect(line(page, "Zoe")).to_have_count(0)
     answer(voted.panel, "Zoe", lambda _, __: "yes", 3, time.time())
     line(page, "Zoe").wait_for()
 
@@ -159,8 +159,8 @@ def test_votes_are_downloaded(voted, opened, name, ending):
 def test_nobody_sees_it_without_the_key(voted, opened):
     page = opened(f"{voted.url}/admin")
     page.locator("#failed:visible").wait_for()
-    assert "link" in page.locator("#failed").inner_text()
-    assert page.locator(".raters tbody tr").count() == 0
+    expect(page.locator("#failed")).to_contain_text("link", use_inner_text=True)
+    expect(page.locator(".raters tbody tr")).to_have_count(0)
 
 
 @pytest.mark.parametrize("width", [1280, 360])
@@ -170,6 +170,6 @@ def test_it_is_accessible_on_a_desk_and_a_phone(voted, opened, check, width, sch
     line(page, "Ada").get_by_role("button", name="Pause").click()
     line(page, "Ada").get_by_text("paused").wait_for()
     check(page)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wait_for(lambda: page.evaluate("document.documentElement.scrollWidth <= innerWidth"), True)
     line(page, "Ada").get_by_role("button", name="Resume").click()
     line(page, "Ada").get_by_role("button", name="Pause").wait_for()

@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
-from served_panel import join_page, kept_votes, wait_for
+from playwright.sync_api import expect
+from served_panel import join_page, kept_votes
 from shapes_to_review import Running, make_shapes, running
+from waiting import wait_for
 
 from variorum.review.server.requests import MOST_TASKS
 
@@ -133,7 +136,7 @@ def test_a_person_goes_all_the_way_by_keyboard(panel, opened, check):
     page.keyboard.press("w")  # wrong, and say how
     page.keyboard.press("1")
     page.keyboard.press("4")
-    assert "major, fine-grained" in page.locator(".label.current .said").inner_text()
+    expect(page.locator(".label.current .said")).to_contain_text("major, fine-grained", use_inner_text=True)
     page.keyboard.press("c")
     page.keyboard.type("looks like a sign? y n u 1")
     page.keyboard.press("Control+Enter")
@@ -159,7 +162,7 @@ def test_a_person_goes_all_the_way_by_keyboard(panel, opened, check):
     another(page, third)
     wait_for(lambda: [vote["reason"] for vote in kept_votes(panel.panel) if vote["kind"] == "problem"], ["overlay"])
     page.keyboard.press("?")
-    assert "undo" in page.locator("#help[open]").inner_text()
+    expect(page.locator("#help[open]")).to_contain_text("undo", use_inner_text=True)
     check(page)
     page.keyboard.press("Escape")
     none_twice(panel)
@@ -174,14 +177,14 @@ def test_a_label_is_found_by_typing_and_added(panel, opened, check):
     page.keyboard.type(missing[:3])
     page.wait_for_selector("#class-list [aria-selected=true]")
     box = page.get_by_role("combobox", name="Search all classes")
-    assert box.get_attribute("aria-expanded") == "true"
+    expect(box).to_have_attribute("aria-expanded", "true")
     option = page.locator(f"#{box.get_attribute('aria-activedescendant')}")
-    assert option.get_attribute("aria-selected") == "true"
+    expect(option).to_have_attribute("aria-selected", "true")
     name = "ring <b>" if missing == "ring" else missing
-    assert option.locator("bdi").first.inner_text() == name
+    expect(option.locator("bdi").first).to_have_text(name, use_inner_text=True)
     check(page)
     page.keyboard.press("Enter")
-    assert page.locator(".label .name").last.inner_text() == name
+    expect(page.locator(".label .name").last).to_have_text(name, use_inner_text=True)
     page.keyboard.press("0")  # all others are wrong
     page.keyboard.press("Enter")
     another(page, first)
@@ -209,7 +212,7 @@ def test_on_a_phone_by_touch(panel, opened, check):
     page = enter(opened(panel.url, **PHONE))
     first = settled(page)
     check(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    wait_for(lambda: page.evaluate("document.documentElement.scrollWidth") <= 360, True)
     for _ in first["questions"]:
         page.locator(".big .unclear").tap()
     page.get_by_role("button", name="Next picture").tap()
@@ -247,11 +250,11 @@ def test_other_kinds_of_questions(panel, opened, check):
     kind.select_option("edit")
     page.wait_for_function("() => Variorum.view.task?.kind === 'edit'")
     edit = settled(page)
-    assert page.locator(".pane").count() == 2
-    assert [one.inner_text() for one in page.locator(".pane figcaption").all()] == ["edit", "original"]
+    expect(page.locator(".pane")).to_have_count(2)
+    expect(page.locator(".pane figcaption")).to_have_text(["edit", "original"], use_inner_text=True)
     check(page)
     page.keyboard.press("o")
-    assert page.locator(".pane").count() == 1
+    expect(page.locator(".pane")).to_have_count(1)
     page.keyboard.press("w")
     page.keyboard.press("1")
     page.keyboard.press("Enter")
@@ -267,7 +270,7 @@ def test_other_kinds_of_questions(panel, opened, check):
     for key in ("ArrowRight", "ArrowRight", "ArrowDown", "Shift+ArrowLeft", "Control+ArrowDown"):
         page.keyboard.press(key)
     page.keyboard.press("y")
-    assert "changed the box" in page.locator("#said").inner_text()
+    expect(page.locator("#said")).to_contain_text("changed the box", use_inner_text=True)
     page.keyboard.press("Enter")
     after = another(page, box)
     wait_for(lambda: answers(panel, box), {"0": "no"})
@@ -291,13 +294,13 @@ def test_other_kinds_of_questions(panel, opened, check):
     page.wait_for_function("() => Variorum.view.task?.kind === 'safe'")
     safe = settled(page)
     blurred = "getComputedStyle(document.querySelector('.sheet')).filter !== 'none'"
-    assert page.evaluate(blurred)
+    wait_for(lambda: page.evaluate(blurred), True)
     check(page)
     page.keyboard.press("v")
-    assert not page.evaluate(blurred)
+    wait_for(lambda: page.evaluate(blurred), False)
     page.keyboard.press("ArrowRight")
     another(page, safe)
-    assert page.evaluate(blurred)  # the next one is blurred again
+    wait_for(lambda: page.evaluate(blurred), True)  # the next one is blurred again
     wait_for(lambda: answers(panel, safe), {"": "yes"})
 
 
@@ -307,31 +310,31 @@ def test_zoom_and_pan(panel, opened):
     place = "['left', 'top'].map(name => Variorum.view.stage.panes[0][name])"
     fitting = page.evaluate(scale)
     page.keyboard.press("f")
-    assert page.evaluate(scale) == pytest.approx(1)
+    wait_for(lambda: page.evaluate(scale), pytest.approx(1))
     page.keyboard.press("f")
-    assert page.evaluate(scale) == pytest.approx(fitting)
+    wait_for(lambda: page.evaluate(scale), pytest.approx(fitting))
     page.locator(".frame").hover(position={"x": 200, "y": 150})
     box = page.locator(".frame").bounding_box()
     under = f"Variorum.view.stage.panes[0].at({box['x'] + 200}, {box['y'] + 150})"
     before = page.evaluate(under)
     page.mouse.wheel(0, -900)  # no more than three notches at once
     page.wait_for_function(f"before => {scale} > before", arg=fitting)
-    assert page.evaluate(under) == pytest.approx(before, abs=0.5)  # what is under the pointer stays there
+    wait_for(lambda: page.evaluate(under), pytest.approx(before, abs=0.5))  # what is under the pointer stays there
     zoomed = page.evaluate(scale)
     page.mouse.wheel(0, -900)
     page.wait_for_function(f"before => {scale} > before", arg=zoomed)
     start = page.evaluate(place)
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(place)[0] < start[0]
+    wait_for(lambda: page.evaluate(place)[0] < start[0], True)
     start = page.evaluate(place)
     page.mouse.down()
     page.mouse.move(box["x"] + 170, box["y"] + 130, steps=2)
     page.mouse.up()
-    assert page.evaluate(place) == pytest.approx([start[0] - 30, start[1] - 20], abs=0.5)
+    wait_for(lambda: page.evaluate(place), pytest.approx([start[0] - 30, start[1] - 20], abs=0.5))
     page.keyboard.press("Escape")
-    assert page.evaluate(scale) == pytest.approx(fitting)
+    wait_for(lambda: page.evaluate(scale), pytest.approx(fitting))
     page.locator(".frame").dblclick()
-    assert page.evaluate(scale) != pytest.approx(fitting)
+    wait_for(lambda: page.evaluate(scale) == pytest.approx(fitting), False)
 
 
 def test_undo_takes_back_answers_also_after_going_on(panel, opened):
@@ -339,7 +342,7 @@ def test_undo_takes_back_answers_also_after_going_on(panel, opened):
     first = settled(page)
     page.keyboard.press("0")
     page.keyboard.press("z")
-    assert page.locator(".label [aria-pressed=true]").count() == len(first["questions"]) - 1
+    expect(page.locator(".label [aria-pressed=true]")).to_have_count(len(first["questions"]) - 1)
     page.keyboard.press("0")
     page.keyboard.press("Enter")
     second = another(page, first)
@@ -348,7 +351,7 @@ def test_undo_takes_back_answers_also_after_going_on(panel, opened):
     again = another(page, second)
     assert again["task"] == first["task"]
     wait_for(lambda: answers(panel, first), {})
-    assert page.locator(".label .answer.no[aria-pressed=true]").count() == len(first["questions"])
+    expect(page.locator(".label .answer.no[aria-pressed=true]")).to_have_count(len(first["questions"]))
     page.keyboard.press("1")  # wrong becomes unclear
     page.keyboard.press("Enter")
     assert another(page, again)["task"] == second["task"]
@@ -374,7 +377,7 @@ def test_a_skipped_picture_comes_again_after_all_others(panel, opened):
         seen.append(task(page)["task"])
     assert seen[-1] == first["task"]
     assert first["task"] not in seen[:-1]
-    assert page.get_by_role("heading", name="Nothing more to answer here").is_visible()
+    expect(page.get_by_role("heading", name="Nothing more to answer here")).to_be_visible()
     counts = panel.panel.record.counts
     wait_for(lambda: none_twice(panel), counts["questions"])
 
@@ -457,7 +460,7 @@ def test_a_reload_keeps_the_picture_its_answers_and_what_is_unsent(panel, unstea
     page.reload()
     again = settled(page)
     assert again["task"] == second["task"]
-    assert page.locator(".label").first.get_attribute("data-answer") == "yes"
+    expect(page.locator(".label").first).to_have_attribute("data-answer", "yes")
     saved(page)
     assert answers(panel, first) == dict.fromkeys(subjects(first), "no")
     page.keyboard.press("0")
@@ -487,7 +490,7 @@ def test_a_tab_that_crashes_loses_no_answer(panel, unsteady):
     saved(page)
     assert answers(panel, first) == dict.fromkeys(subjects(first), "no")
     assert settled(page)["task"] == second["task"]  # the picture with an answer comes first, with its answer
-    assert page.locator(".label").nth(1).get_attribute("data-answer") == "yes"
+    expect(page.locator(".label").nth(1)).to_have_attribute("data-answer", "yes")
 
 
 def test_two_fingers_zoom(panel, opened):
@@ -506,7 +509,7 @@ def test_two_fingers_zoom(panel, opened):
     for apart in (40, 60, 75, 90):
         fingers("touchMove", apart)
     fingers("touchEnd", 0)
-    assert page.evaluate(scale) == pytest.approx(3 * fitting, rel=0.1)
+    wait_for(lambda: page.evaluate(scale), pytest.approx(3 * fitting, rel=0.1))
 
 
 def test_the_back_button_loses_nothing(panel, opened):
@@ -518,7 +521,7 @@ def test_the_back_button_loses_nothing(panel, opened):
     page.go_back()
     page.wait_for_selector(".many")
     assert settled(page)["task"] == found["task"]
-    assert page.locator(".label").nth(1).get_attribute("data-answer") == "yes"
+    expect(page.locator(".label").nth(1)).to_have_attribute("data-answer", "yes")
     page.goto("about:blank")
     page.go_back()
     assert settled(page)["task"] == found["task"]
@@ -547,7 +550,7 @@ def test_another_mode_asks_nothing_twice(panel, opened):
         page.keyboard.press("Enter")
         another(page, found)
     saved(page)
-    assert page.locator("#notices li").count() == 0
+    expect(page.locator("#notices li")).to_have_count(0)
     assert answers(panel, held) == dict.fromkeys(subjects(held), "no")
     none_twice(panel)
 
@@ -559,8 +562,8 @@ def test_help_and_guide_list_the_same_keys(panel, opened):
         page.get_by_role("link", name=mode).click()
         page.wait_for_selector(place)
         page.keyboard.press("?")
+        wait_for(lambda: page.locator("#help .keys kbd").count() > 15, True)
         listed = page.locator("#help .keys kbd").all_inner_texts()
-        assert len(listed) > 15
         assert [name for name in listed if f"`{name}`" not in guide] == []
         page.keyboard.press("Escape")
 
@@ -689,7 +692,7 @@ def test_a_duplicated_tab_gets_pictures_of_its_own(panel, unsteady):
     assert len(set(seen)) == len(seen)
     for page in (first, second):
         saved(page)
-        assert page.locator("#notices li").count() == 0
+        expect(page.locator("#notices li")).to_have_count(0)
     first.reload()  # the tab is still the same one
     assert settled(first)["task"] == seen[-2]
     none_twice(panel)
@@ -713,7 +716,7 @@ def test_an_answer_to_what_another_page_has_answered_is_told(panel, unsteady):
         page.wait_for_function("() => Variorum.app.unsent() === 0")
     notice = second.locator("#notices li").first
     notice.wait_for()
-    assert "Ada has answered this question already" in notice.inner_text()
+    expect(notice).to_contain_text("Ada has answered this question already", use_inner_text=True)
     assert answers(panel, found) == dict.fromkeys(subjects(found), "yes")
     none_twice(panel)
 
@@ -744,23 +747,25 @@ def test_a_grid_of_each_kind(panel, opened, check):
     for kind, ask in asks.items():
         page.locator(".choice-kinds button", has_text=ask).click()
         page.wait_for_function("() => Variorum.gridMode.ready && Variorum.gridMode.current")
-        assert page.locator(".ask").inner_text() == ask
+        expect(page.locator(".ask")).to_have_text(ask, use_inner_text=True)
         assert page.evaluate("Variorum.gridMode.current.tasks.every(one => one.kind === Variorum.gridMode.kind)")
         cells = page.evaluate(
             "Variorum.gridMode.current.cells.map(({ task, question }) => [task.picture.id, question.subject])"
         )
-        assert page.locator(".tile").count() == len(cells) > 5
-        assert (page.locator(".tile .box").count() > 0) == (kind == "box")
-        assert page.evaluate(blurred) == (kind == "safe")
+        assert len(cells) > 5
+        expect(page.locator(".tile")).to_have_count(len(cells))
+        wait_for(lambda: page.locator(".tile .box").count() > 0, kind == "box")
+        wait_for(lambda: page.evaluate(blurred), kind == "safe")
         check(page)
         page.keyboard.press("ArrowRight")
         page.keyboard.press("l")
         page.wait_for_selector(".grid-lens:visible")
-        assert page.locator(".grid-lens img").count() == (2 if kind == "edit" else 1)
+        expect(page.locator(".grid-lens img")).to_have_count(2 if kind == "edit" else 1)
         page.keyboard.press("l")
         if kind == "safe":
             page.keyboard.press("v")
-            assert not page.evaluate(blurred)
+            wait_for(lambda: page.evaluate(blurred), False)
+            page.wait_for_function("() => Variorum.gridMode.ready")  # nobody confirms what hasn't come yet
         page.keyboard.press("Space")
         page.keyboard.press("Enter")
         wanted = {(*cell, "no" if at == 1 else "yes") for at, cell in enumerate(cells)}
@@ -768,6 +773,39 @@ def test_a_grid_of_each_kind(panel, opened, check):
         page.keyboard.press("Escape")
         page.wait_for_selector(".choice:visible")
     none_twice(panel)
+
+
+@pytest.mark.parametrize("panel", [("safe",)], indirect=True)
+def test_veiled_pictures_come_blurred_until_somebody_asks(panel, opened):
+    page = opened(panel.url + "#one")
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+
+    def sent(*kinds: str) -> list[str]:
+        page.wait_for_timeout(20)  # lets Playwright tell of requests
+        return [path for path in asked if path.startswith(tuple(f"/{kind}/" for kind in kinds))]
+
+    found = settled(enter(page))
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+        found = another(page, found)
+    assert len(sent("blurred")) > 2
+    assert sent("pictures", "thumbnails", "masks") == []
+    page.keyboard.press("v")
+    shown = [one["id"] for one in (found["picture"], found["picture"]["original"]) if one]
+    wait_for(lambda: sent("pictures"), [f"/pictures/{one}" for one in shown])
+    asked.clear()
+    page.get_by_role("link", name="Grid").click()
+    page.locator(".choice-kinds button").first.click()
+    page.wait_for_function("() => Variorum.gridMode.ready && Variorum.gridMode.current")
+    page.keyboard.press("l")
+    page.wait_for_selector(".grid-lens:visible")
+    assert sent("pictures", "thumbnails") == []
+    page.keyboard.press("l")
+    page.keyboard.press("v")
+    page.wait_for_function("() => Variorum.gridMode.ready")
+    number = page.evaluate("Variorum.gridMode.current.cells.length")
+    wait_for(lambda: len(set(sent("thumbnails"))), number)
 
 
 def of_kind(panel: Running, kind: str) -> list[dict[str, Any]]:
@@ -787,9 +825,9 @@ def test_copies_are_compared_one_by_one(copies, opened, check):
     page = opened(copies.url)
     enter(page)
     page.wait_for_selector(".pane")
-    assert page.get_by_role("link", name="Grid").count() == 0  # details decide, which thumbnails don't show
+    expect(page.get_by_role("link", name="Grid")).to_have_count(0)  # details decide, which thumbnails don't show
     found = settled(page)
-    assert page.locator(".pane").count() == 2
+    expect(page.locator(".pane")).to_have_count(2)
     assert found["questions"][0]["other"]["id"] == found["questions"][0]["subject"] != found["picture"]["id"]
     check(page)
     page.get_by_role("link", name="One by one").click()
@@ -797,7 +835,7 @@ def test_copies_are_compared_one_by_one(copies, opened, check):
     wanted = {}
     for key, answer in (("ArrowRight", "yes"), ("ArrowLeft", "no"), ("ArrowDown", "unclear")):
         found = settled(page)
-        assert page.locator(".pane").count() == 2
+        expect(page.locator(".pane")).to_have_count(2)
         wanted[found["questions"][0]["question"]] = answer
         page.keyboard.press(key)
         another(page, found)
@@ -822,7 +860,7 @@ def test_two_tabs_get_different_pictures(panel, unsteady):
     assert len(set(seen)) == len(seen)
     for tab in tabs:
         saved(tab)
-        assert tab.locator("#notices li").count() == 0
+        expect(tab.locator("#notices li")).to_have_count(0)
     none_twice(panel)
 
 
@@ -854,7 +892,7 @@ def test_a_vote_that_is_refused_is_told(panel, opened):
     another(page, found)
     notice = page.locator("#notices li").first
     notice.wait_for()
-    assert "wasn't kept" in notice.inner_text()
+    expect(notice).to_contain_text("wasn't kept", use_inner_text=True)
     assert kept_votes(panel.panel) == []
     notice.get_by_role("button", name="Close this message").click()
 

@@ -199,6 +199,7 @@ def test_a_judge_may_not_have_filtered_even_with_other_options():
     with pytest.raises(RecipeError, match=r"'judge' is lite0@sha256:aa\+eff\.1;\{\}"):
         refuse_filters({"judge": "lite0@sha256:aa+eff.2", "classifier": judge}, [gate])
     assert weights_of(gate) == "lite0@sha256:aa"
+    refuse_filters({"vlm": "unavailable"}, ["unavailable"])  # a missing model decided nothing
 
 
 def test_the_embedded_gate_is_not_a_judge():

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 REQUIRED = {
     "generated_set": {"train": {"name": "samples"}, "test": {"name": "samples"}},
     "policy": {"rules": [{"when": [{"column": "variant", "equals": "plate"}], "action": "drop", "reason": "plate"}]},
+    "opt_out": {"list": "opt_out.txt"},
 }
 MEASURING = [(part, name) for part in ("curate", "evaluate") for name in component_names(part)]
 
@@ -286,3 +287,19 @@ def test_unreadable_pictures_of_a_reference_are_left_out(photos, tmp_path, store
     (tmp_path / "seen" / "0.jpg").unlink()
     with pytest.raises(SourceError, match="trained_on: no sample of 0 to 0 can be read"):
         curate(open_job(leaking(photos, tmp_path / "seen")), manifest)
+
+
+def test_a_detector_and_an_evaluation_of_one_name_never_share_a_table():
+    class Pins:
+        def pin(self, alias):
+            return alias
+
+        def why_unavailable(self, alias):
+            return ""
+
+    ctx = Context(0, Pins(), None)
+    keys = [
+        table_keys(["picture"], [build_component(part, {"name": "safety"}, "here")], ctx)[0]["safety"]
+        for part in ("curate", "evaluate")
+    ]
+    assert keys[0] != keys[1]

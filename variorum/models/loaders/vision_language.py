@@ -182,12 +182,21 @@ class VisionLanguage:
         )
         self._lock = threading.Lock()  # some models hold the positions of the current run
 
-    def __call__(self, images: Sequence[Pixels], questions: Sequence[str]) -> list[str]:
-        """One answer per picture and question, stripped of white space."""
-        pairs, size = list(zip(images, questions, strict=True)), self._options.batch
-        return [answer for i in range(0, len(pairs), size) for answer in self._answers(pairs[i : i + size])]
+    def __call__(
+        self, images: Sequence[Pixels], questions: Sequence[str], *, most_tokens: int | None = None
+    ) -> list[str]:
+        """One answer per picture and question, stripped of white space.
 
-    def _answers(self, pairs: Sequence[tuple[Pixels, str]]) -> list[str]:
+        Args:
+            images: pictures.
+            questions: as many.
+            most_tokens: of an answer; by default the option of this name.
+        """
+        pairs, size = list(zip(images, questions, strict=True)), self._options.batch
+        most = most_tokens or self._options.most_tokens
+        return [answer for i in range(0, len(pairs), size) for answer in self._answers(pairs[i : i + size], most)]
+
+    def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:
         import torch
 
         chats = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": q}]}] for _, q in pairs]
@@ -200,7 +209,7 @@ class VisionLanguage:
         inputs = inputs.to(self._model.device, self._model.dtype)
         try:
             with self._lock, torch.inference_mode():
-                tokens = self._model.generate(**inputs)
+                tokens = self._model.generate(**inputs, max_new_tokens=most)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             raise

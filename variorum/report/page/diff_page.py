@@ -40,6 +40,7 @@ def diff_page(one: tuple[Manifest, Store], other: tuple[Manifest, Store], *, mos
     places = [(Where(*pair), rows) for pair, (_, rows) in zip((one, other), sides, strict=True)]
     entries = _entries(changes, places)
     pictures, side = side_for(entries)
+    warning = second.warning or first.warning
     facts: dict[str, Json] = {
         "kind": "diff",
         "title": name_of(first),
@@ -55,9 +56,10 @@ def diff_page(one: tuple[Manifest, Store], other: tuple[Manifest, Store], *, mos
         "limits": {},
         "map": None,
         "blur": blur,
+        "warning": warning,
     }
     columns = _columns(changes, sides)
-    return Parts(facts, {"rows": len(changes), "columns": list(columns)}, entries, pictures)
+    return Parts(facts, {"rows": len(changes), "columns": list(columns)}, entries, pictures, warning)
 
 
 def _chosen(changes: list[Change], most: int) -> list[Change]:
@@ -85,7 +87,9 @@ def _entries(changes: Sequence[Change], where: Sequence[tuple[Where, Mapping[str
 
     entries = []
     for change in changes:
-        places = tuple(place(there, rows.get(change.id)) for there, rows in where)
+        sides = [rows.get(change.id) for _, rows in where]
+        hidden = any(row and row["status"] == "withheld" for row in sides)  # in one edition, so in both
+        places = tuple(None if hidden else place(there, row) for (there, _), row in zip(where, sides, strict=True))
         what = {"change": change.kind, "why": change.why, "before": list(change.before), "after": list(change.after)}
         entries.append(Entry(places, {"difference": {name: value for name, value in what.items() if value}}))
     return entries

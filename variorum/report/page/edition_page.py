@@ -43,8 +43,8 @@ def edition_page(
 ) -> Parts:
     """What the page of an edition shows, before its pictures are read.
 
-    A release shows what it dropped too, with the pictures of the edition that it was made from. An edition that was
-    curated and isn't released shows the verdicts of its newest ledger.
+    A release shows what it dropped too, with the pictures of the edition that it was made from; of withheld pictures it
+    shows rows alone. An edition that was curated and isn't released shows the verdicts of its newest ledger.
 
     Raises:
         CorruptShard: a table is damaged, or a shard is missing.
@@ -78,8 +78,9 @@ def edition_page(
         "limits": _limits(manifest, [one for one in details.column_names if one.startswith("gate.")], store),
         "map": {"x": MAP[0], "y": MAP[1], "about": ABOUT} if plane is not None else None,
         "blur": blur,
+        "warning": manifest.warning,
     }
-    return Parts(facts, {"rows": len(chosen), "columns": list(columns)}, entries, pictures)
+    return Parts(facts, {"rows": len(chosen), "columns": list(columns)}, entries, pictures, manifest.warning)
 
 
 def _ledger(manifest: Manifest, store: Store) -> tuple[Ledger | None, bool]:
@@ -110,7 +111,7 @@ def _chosen(manifest: Manifest, rows: Any, said: Said | None, most: int) -> tupl
     if said:
         loud = loud | said.spoken_of(rows["id"]).to_numpy()
     found, notes = list[Ints](), list[str]()
-    for what, mine in (("pictures", made), ("pictures that couldn't be made", ~made)):
+    for what, mine in (("pictures", made), ("rows without a picture", ~made)):
         some = np.flatnonzero(mine)
         kept = some[choose(groups[some].astype(np.int64), families[some], loud[some], most)] if len(some) else some
         found.append(kept)

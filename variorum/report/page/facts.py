@@ -25,7 +25,7 @@ LINKS = (
     ("recipe", "recipe.yaml"),
 )
 """Files beside an edition's manifest that its page links to."""
-STATUSES = ("accepted", "quarantined", "ineligible", "failed", "dropped")
+STATUSES = ("accepted", "quarantined", "ineligible", "failed", "withheld", "dropped")
 TITLE = b"pretty_name:"
 """Line of a card's header with the title that the recipe gives."""
 HEADER = 4096

@@ -32,16 +32,18 @@ class Parts:
         table: columns, one value for each row.
         entries: where each row's pictures lie, and what its record has besides theirs.
         pictures: number of pictures that are shown.
+        warning: what people may not want to see in them; with one, all thumbnails are blurred.
     """
 
     facts: dict[str, Json]
     table: dict[str, Json]
     entries: Sequence[Entry]
     pictures: int
+    warning: str = ""
 
     def streams(self, progress: Progress) -> tuple[Iterator[list[bytes]], Iterator[list[str]]]:
         """Thumbnails and records in chunks; see `pictures_and_records`."""
-        return pictures_and_records(self.entries, self.side, progress)
+        return pictures_and_records(self.entries, self.side, progress, blur=bool(self.warning))
 
     @property
     def side(self) -> int:

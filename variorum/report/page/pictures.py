@@ -6,9 +6,10 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ ODD = re.compile(rf"{UNSEEN.pattern}|\\u00[01]|\\ud[89a-f]")
 """Found in a record's JSON if one of its texts has characters that could mislead."""
 PICTURE = "picture"
 """Key of a record under which it says why there is no thumbnail."""
+Small = Callable[[bytes], bytes]
+"""Makes the thumbnail of an encoded picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Entry:
 
 
 def pictures_and_records(
-    entries: Sequence[Entry], side: int, progress: Progress
+    entries: Sequence[Entry], side: int, progress: Progress, *, blur: bool = False
 ) -> tuple[Iterator[list[bytes]], Iterator[list[str]]]:
     """Chunks of thumbnails and of records as JSON text, to be read side by side.
 
@@ -63,22 +66,23 @@ def pictures_and_records(
         entries: the rows. One with two places has two thumbnails, and a record of both.
         side: of the thumbnails, in pixels.
         progress: gets a step for each row.
+        blur: whether nothing is to be recognised in the thumbnails.
 
     Raises:
         CorruptShard: while they are read; a picture is damaged, or isn't where its row says.
     """
-    pictures, records = tee(_chunks(entries, side, progress))
+    pictures, records = tee(_chunks(entries, partial(thumbnail, side=side, blur=blur), progress))
     return (chunk for chunk, _ in pictures), (chunk for _, chunk in records)
 
 
-def _chunks(entries: Sequence[Entry], side: int, progress: Progress) -> Iterator[tuple[list[bytes], list[str]]]:
+def _chunks(entries: Sequence[Entry], small: Small, progress: Progress) -> Iterator[tuple[list[bytes], list[str]]]:
     progress.start("making thumbnails", len(entries))
     workers = min(WORKERS, os.cpu_count() or 1)
     waiting = deque[Future[tuple[list[bytes], list[str]]]]()
     with ThreadPoolExecutor(workers, thread_name_prefix="thumbnails") as pool:
         try:
             for chunk in batched(entries, CHUNK):
-                waiting.append(pool.submit(_chunk, chunk, side, progress))
+                waiting.append(pool.submit(_chunk, chunk, small, progress))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -88,7 +92,7 @@ def _chunks(entries: Sequence[Entry], side: int, progress: Progress) -> Iterator
                 future.cancel()
 
 
-def _chunk(entries: Sequence[Entry], side: int, progress: Progress) -> tuple[list[bytes], list[str]]:
+def _chunk(entries: Sequence[Entry], small: Small, progress: Progress) -> tuple[list[bytes], list[str]]:
     pictures, records = list[bytes](), list[str]()
     for entry in entries:
         made, found = list[bytes](), list[dict[str, Any]]()
@@ -97,7 +101,7 @@ def _chunk(entries: Sequence[Entry], side: int, progress: Progress) -> tuple[lis
                 made.append(made[0])
                 found.append(_read(place)[0])
                 continue
-            picture, record = _shown(place, side) if place else (b"", {})
+            picture, record = _shown(place, small) if place else (b"", {})
             made.append(picture)
             found.append(record)
         own = dict(entry.record)
@@ -111,11 +115,11 @@ def _chunk(entries: Sequence[Entry], side: int, progress: Progress) -> tuple[lis
     return pictures, records
 
 
-def _shown(place: Place, side: int) -> tuple[bytes, dict[str, Any]]:
+def _shown(place: Place, small: Small) -> tuple[bytes, dict[str, Any]]:
     """A picture's thumbnail, `b""` if it can't be decoded, and its record."""
     record, image = _read(place)
     try:
-        return thumbnail(image, side), record
+        return small(image), record
     except UndecodableImage as error:
         return b"", {PICTURE: f"can't be shown: {error}", **record}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from variorum.pixels import TURNS, decode, open_header, orientation, to_srgb, upright_size_of
+from variorum.pixels import TURNS, blurred, decode, open_header, orientation, to_srgb, upright_size_of
 
 SIDES = ((300, 320), (1_500, 224), (10_000, 128), (30_000, 96))
 """(number of pictures, longer side in pixels up to that number): a page takes some fifty megabytes at most."""
@@ -27,12 +27,13 @@ def thumbnail_side(pictures: int) -> int:
     return next((side for most, side in SIDES if pictures <= most), SMALLEST)
 
 
-def thumbnail(data: bytes, side: int) -> bytes:
+def thumbnail(data: bytes, side: int, *, blur: bool = False) -> bytes:
     """A picture as WebP, its longer side reduced to `side` pixels if it has more.
 
     Args:
         data: the encoded picture.
         side: in pixels.
+        blur: whether nothing is to be recognised in it.
 
     Raises:
         UndecodableImage: it can't be decoded.
@@ -44,12 +45,13 @@ def thumbnail(data: bytes, side: int) -> bytes:
         image = Image.fromarray(decode(data, min_side=1))
     # Hamming's window takes a third of the time of Lanczos', and at this size looks the same
     image.thumbnail((side, side), Image.Resampling.HAMMING, reducing_gap=SPARE)
+    image = blurred(image) if blur else image
     packed = io.BytesIO()
     image.save(packed, "WEBP", quality=QUALITY, method=METHOD)
     return packed.getvalue()
 
 
-def quick_thumbnail(data: bytes, side: int) -> bytes:
+def quick_thumbnail(data: bytes, side: int, *, blur: bool = False) -> bytes:
     """A picture as JPEG, its longer side reduced to about `side` pixels if it has more, within a factor of `NEAR`.
 
     Most JPEGs are decoded at a size in these bounds and needn't be resampled, so that a picture takes two milliseconds,
@@ -58,6 +60,7 @@ def quick_thumbnail(data: bytes, side: int) -> bytes:
     Args:
         data: the encoded picture.
         side: in pixels.
+        blur: whether nothing is to be recognised in it.
 
     Raises:
         UndecodableImage: it can't be decoded.
@@ -71,7 +74,7 @@ def quick_thumbnail(data: bytes, side: int) -> bytes:
         image = Image.fromarray(decode(data, min_side=1))
     if max(image.size) > NEAR * side:
         image.thumbnail((side, side), Image.Resampling.HAMMING, reducing_gap=SPARE)
-    pixels = np.ascontiguousarray(np.asarray(image))
+    pixels = np.ascontiguousarray(np.asarray(blurred(image) if blur else image))
     return bytes(simplejpeg.encode_jpeg(pixels, quality=QUALITY, colorspace="RGB"))
 
 

@@ -69,7 +69,8 @@ def write_view(
         to: file to write, ending in `.html`; by default `view.html`, or `diff-<other>.html`, in the edition's folder.
         most: pictures that are shown; of more, a sample is.
         with_map: whether to arrange the pictures by their embeddings, where the edition was curated with some.
-        blur: whether pictures are blurred until they are looked at.
+        blur: whether pictures are blurred until they are looked at. Those of an edition with a content warning are
+            blurred in the file itself.
         progress: gets phases and steps.
 
     Raises:

@@ -54,8 +54,9 @@
     queue: (options) => {
       const { held, answered, preload, owner } = app;
       const begun = (task) => Draft.begun(task, shelf, owner);
-      const shared = { server, session, held, answered, preload, outbox, owner, begun, onProgress: progressed };
-      return new Queue({ ...shared, ...options });
+      const veiled = ({ kind }) => app.me.panel.kinds[kind]?.veiled ?? true;
+      const shared = { server, session, held, answered, preload, outbox, owner, begun, veiled };
+      return new Queue({ ...shared, onProgress: progressed, ...options });
     },
   };
 
@@ -143,7 +144,7 @@
     app.owner = `${panel.edition}/${panel.name}:${reviewer}`;
     app.blurred = Boolean(panel.blur);
     app.preload = new Preload();
-    app.classes = new Classes(server, new Preload(120));
+    app.classes = new Classes(server, new Preload(120), app.blurred);
     app.held = new Held(shelf, await tab, app.owner);
     app.answered = new Answered(shelf, app.owner);
     app.kind = session.get("variorum:kind") ?? undefined;

@@ -25,8 +25,14 @@
   }
 
   class Classes {
-    constructor(server, preload) {
-      Object.assign(this, { server, preload, known: new Map() });
+    /** `veiled`: whether examples are blurred until somebody asks to see them. */
+    constructor(server, preload, veiled) {
+      Object.assign(this, { server, preload, veiled, known: new Map() });
+    }
+
+    /** The address of an example of a class. */
+    example({ thumbnail, blurred }) {
+      return this.veiled ? blurred : thumbnail;
     }
 
     /** All classes, [[id, name]…]. */
@@ -82,7 +88,7 @@
       if (task.kind !== "label") return;
       for (const { subject } of task.questions) {
         this.about(subject, task.picture.id)
-          .then(({ examples }) => examples.forEach((one) => this.preload.load(one.thumbnail)))
+          .then(({ examples }) => examples.forEach((one) => this.preload.load(this.example(one))))
           .catch(() => {}); // whoever shows it says so
       }
     }

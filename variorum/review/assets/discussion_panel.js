@@ -117,9 +117,10 @@
         element(
           "ul",
           { class: "shown-examples", "aria-label": "Examples" },
-          ...about.examples.map(({ thumbnail }, at) =>
-            element("li", {}, element("img", { src: thumbnail, alt: `example ${at + 1}`, decoding: "async" })),
-          ),
+          ...about.examples.map((one, at) => {
+            const src = this.app.classes.example(one);
+            return element("li", {}, element("img", { src, alt: `example ${at + 1}`, decoding: "async" }));
+          }),
         ),
       );
     }

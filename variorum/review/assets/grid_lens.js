@@ -31,12 +31,12 @@
       return !this.element.hidden;
     }
 
-    /** Show a question's picture; `title` says which one it is and how it is marked. */
-    show(cell, title) {
+    /** Show a question's picture, blurred if it is `veiled`; `title` says which one it is and how it is marked. */
+    show(cell, title, veiled) {
       this.title.textContent = title;
       this.element.hidden = false;
-      if (this.cell === cell) return;
-      this.cell = cell;
+      if (this.cell === cell && this.veiled === veiled) return;
+      Object.assign(this, { cell, veiled });
       const { task, question } = cell;
       const original = task.kind === "edit" ? (task.picture.original ?? null) : null;
       const other = question.other ?? null;
@@ -56,7 +56,7 @@
               draggable: "false",
               width: picture.width || null,
               height: picture.height || null,
-              src: picture.url,
+              src: veiled ? picture.blurred : picture.url,
             }),
             name ? element("figcaption", { text: seen(name) }) : null,
           ),

@@ -71,7 +71,7 @@
       this.words = this.app.me.panel.kinds[kind];
       this.choice.element.hidden = true;
       this.page.open(kind, this.words, name);
-      this.veiled = Boolean(this.app.blurred) || kind === "safe";
+      this.veiled = this.words.veiled;
       this.#blur(this.veiled);
       this.#changed();
       if (kind === "label") this.#tell(subject);
@@ -79,8 +79,13 @@
     }
 
     async #tell(subject) {
-      const about = await this.app.classes.about(subject);
-      if (this.root && this.subject === subject) this.page.tell(about);
+      const { classes } = this.app;
+      const { definition, examples } = await classes.about(subject);
+      if (!this.root || this.subject !== subject) return;
+      this.page.tell(
+        definition,
+        examples.map((one) => classes.example(one)),
+      );
     }
 
     /** Fetch the batch that comes next, unless it is there. One request at a time, however often it is asked for. */
@@ -91,7 +96,7 @@
         .more()
         .then((tasks) => {
           if (queue !== this.queue || !tasks.length) return;
-          const batch = new Batch(tasks, (answer) => this.words[answer]);
+          const batch = new Batch(tasks, (answer) => this.words[answer], this.blurred);
           batch.decoded();
           this.coming.push(batch);
           this.#hold();
@@ -130,14 +135,22 @@
       if (!batch) this.page.finish();
       else {
         this.shown = performance.now();
+        batch.veil(this.blurred);
         this.tiles.show(batch);
-        batch.decoded().then(() => {
-          if (batch !== this.current) return;
-          performance.measure("grid", { start: this.asking ?? this.shown, end: performance.now() });
-          setTimeout(() => batch === this.current && ((this.ready = true), this.#changed()), PAUSE_MS);
-        });
+        this.#wait(batch);
       }
       this.#changed();
+    }
+
+    /** A batch may be confirmed once its pictures are there. */
+    #wait(batch) {
+      const decoded = batch.decoded();
+      const there = () => batch === this.current && decoded === batch.decoded(); // no others are coming
+      decoded.then(() => {
+        if (!there()) return;
+        performance.measure("grid", { start: this.asking ?? this.shown, end: performance.now() });
+        setTimeout(() => there() && ((this.ready = true), this.#changed()), PAUSE_MS);
+      });
     }
 
     #changed() {
@@ -145,9 +158,15 @@
       if (this.current && this.lens.open) this.#lens(true);
     }
 
+    /** Blur the pictures, or load and show them. */
     #blur(on) {
       this.blurred = on;
       this.page.blurred(on, this.veiled);
+      const batch = this.current;
+      if (!batch?.veil(on)) return;
+      this.ready = false;
+      this.#wait(batch);
+      this.#changed();
     }
 
     #lens(open) {
@@ -156,7 +175,8 @@
         return this.current && this.tiles.focus();
       }
       const { active, batch } = this.tiles;
-      this.lens.show(batch.cells[active], `${active + 1} of ${batch.cells.length}: ${this.words[batch.marks[active]]}`);
+      const title = `${active + 1} of ${batch.cells.length}: ${this.words[batch.marks[active]]}`;
+      this.lens.show(batch.cells[active], title, this.blurred);
     }
 
     /** Send a vote for every picture of the batch, and go on. */

@@ -80,16 +80,16 @@
       this.tiles.sheet.replaceChildren();
     }
 
-    /** The definition of the class and examples of it. */
-    tell({ definition, examples }) {
+    /** The definition of the class and the addresses of examples of it. */
+    tell(definition, examples) {
       const told = definition ? seen(definition, 600) : "There is no definition of this class.";
       this.about.replaceChildren(
         element("p", { class: "shown-definition", text: told }),
         element(
           "ul",
           { class: "shown-examples", "aria-label": "Examples" },
-          ...examples.map(({ thumbnail }, at) =>
-            element("li", {}, element("img", { src: thumbnail, alt: `example ${at + 1}`, decoding: "async" })),
+          ...examples.map((src, at) =>
+            element("li", {}, element("img", { src, alt: `example ${at + 1}`, decoding: "async" })),
           ),
         ),
       );

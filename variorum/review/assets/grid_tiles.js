@@ -12,20 +12,26 @@
 
   /** Questions about pictures, with a mark for each, and their elements. */
   class Batch {
-    /** `said(answer)` gives the word of an answer. Without a mark the answer is yes. */
-    constructor(tasks, said) {
+    /** `said(answer)` gives the word of an answer. Without a mark the answer is yes. `veiled`: blurred at first. */
+    constructor(tasks, said, veiled) {
       this.cells = tasks.flatMap((task) => task.questions.map((question) => ({ task, question })));
       this.tasks = tasks;
       this.said = said;
       this.marks = this.cells.map(() => "yes");
-      const image = ({ thumbnail }, more = {}) =>
-        element("img", { alt: "", decoding: "async", draggable: "false", src: thumbnail, ...more });
-      this.images = this.cells.map(({ task }) => image(task.picture));
+      this.images = [];
+      this.veiled = veiled;
+      const image = (picture, more = {}) => {
+        const node = element("img", { alt: "", decoding: "async", draggable: "false", ...more });
+        node.picture = picture;
+        node.src = veiled ? picture.blurred : picture.thumbnail;
+        this.images.push(node);
+        return node;
+      };
       this.tiles = this.cells.map(({ task, question }, at) => {
         const tile = element(
           "div",
           { class: "tile", role: "option", tabindex: "-1", "aria-selected": "false" },
-          this.images[at],
+          image(task.picture),
           question.other ? image(question.other, { class: "other" }) : null,
           question.box ? boxed(task.picture, question.box) : null,
           element("span", { class: "sign", "aria-hidden": "true" }),
@@ -34,6 +40,15 @@
         return tile;
       });
       this.tiles.forEach((_, at) => this.#label(at));
+    }
+
+    /** Blur all pictures, or load and show them; false if they are so already. */
+    veil(on) {
+      if (this.veiled === on) return false;
+      this.veiled = on;
+      for (const image of this.images) image.src = on ? image.picture.blurred : image.picture.thumbnail;
+      this.ready = undefined;
+      return true;
     }
 
     /** Resolves when all thumbnails are decoded, or known to be unavailable. */

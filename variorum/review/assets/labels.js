@@ -31,9 +31,9 @@
     );
   }
 
-  /** A picture that is shown larger while the pointer or the focus is on it. */
+  /** A picture that is shown larger while the pointer or the focus is on it; a blurred one, when it is pressed. */
   function example(picture, name, number, blurred) {
-    const image = element("img", { alt: "", src: picture.thumbnail, loading: "lazy" });
+    const image = element("img", { alt: "", src: blurred ? picture.blurred : picture.thumbnail, loading: "lazy" });
     const large = element("img", { alt: "" });
     const lens = element("span", { class: "lens", hidden: true }, large);
     const button = element(
@@ -47,8 +47,8 @@
       lens.hidden = !on;
     };
     for (const [type, on] of [
-      ["mouseenter", true],
-      ["focus", true],
+      ["mouseenter", !blurred],
+      ["focus", !blurred],
       ["mouseleave", false],
       ["blur", false],
     ])
@@ -62,7 +62,7 @@
     constructor(list, line, at) {
       Object.assign(this, { list, line });
       const { asked, task } = list;
-      this.name = task.kind === "label" ? seen(line.name, 200) : question(asked, line);
+      this.name = asked.ask.includes("{name}") ? seen(line.name || line.subject, 200) : question(asked, line);
       this.answers = answerButtons(asked, (value, event) => list.on.answer(line, value, event), this.name);
       this.head = element(
         "div",

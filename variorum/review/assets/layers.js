@@ -49,7 +49,7 @@
       };
       this.picture = picture;
       for (const [name, button] of Object.entries(this.buttons)) button.hidden = !this.has[name];
-      this.#draw();
+      this.draw();
     }
 
     /** Show a layer, or take it away. */
@@ -57,7 +57,7 @@
       if (!this.has?.[name]) return false;
       this.on[name] = !this.on[name];
       if (name === "original") this.onOriginal();
-      this.#draw();
+      this.draw();
       const title = { mask: "Mask", boxes: "Boxes", original: "Original" }[name];
       this.stage.say(`${title} ${this.on[name] ? "shown" : "hidden"}.`);
       return true;
@@ -70,11 +70,12 @@
       return true;
     }
 
-    #draw() {
+    /** Draw what is on. There is no mask over a veiled picture: it would show outlines. */
+    draw() {
       for (const [name, button] of Object.entries(this.buttons))
         button.setAttribute("aria-pressed", String(this.on[name]));
       for (const [at, pane] of this.stage.panes.entries()) {
-        const masked = at === 0 && this.on.mask && this.has.mask;
+        const masked = at === 0 && this.on.mask && this.has.mask && !this.stage.hidden;
         pane.mask.hidden = !masked;
         pane.mask.style.maskImage = masked ? `url("${this.picture.mask.replace(/["\\\n]/g, encodeURIComponent)}")` : "";
         const boxes = at === 0 && this.on.boxes && this.has.boxes ? this.picture.objects : [];

@@ -102,22 +102,24 @@
       return image.done;
     }
 
-    /** Load what a task shows: its picture first, then what stands beside it. */
-    task(task) {
+    /** Load what a task shows: its picture first, then what stands beside it; blurred, if they are `veiled`. */
+    task(task, veiled) {
       const { picture, questions } = task;
-      const loaded = this.load(picture.url);
-      if (picture.original) this.load(picture.original.url);
-      for (const { other } of questions) if (other) this.load(other.url);
+      const url = (one) => one && (veiled ? one.blurred : one.url);
+      const loaded = this.load(url(picture));
+      this.load(url(picture.original));
+      for (const { other } of questions) this.load(url(other));
       return loaded;
     }
   }
 
   /** Tasks of one mode, in the order of asking. */
   class Queue {
-    /** `begun(task)`: whether it has answers that haven't been cast. */
-    constructor({ server, session, held, answered, preload, outbox, owner, onProgress, begun, ...asked }) {
+    /** `begun(task)`: whether it has answers that haven't been cast. `veiled(task)`: whether its pictures are. */
+    constructor({ server, session, held, answered, preload, outbox, owner, onProgress, begun, veiled, ...asked }) {
       const { mode, number, kind, subject } = asked;
-      Object.assign(this, { server, session, held, answered, preload, outbox, onProgress, begun, mode, kind, subject });
+      const shared = { server, session, held, answered, preload, outbox, onProgress, begun, veiled };
+      Object.assign(this, { ...shared, mode, kind, subject });
       this.number = number ?? AHEAD + 1;
       this.key = `variorum:${owner}:queue:${mode}:${kind ?? ""}:${subject ?? ""}`;
       this.current = null;
@@ -197,7 +199,7 @@
     }
 
     #load() {
-      for (const task of [this.current, ...this.ahead]) if (task) this.preload.task(task);
+      for (const task of [this.current, ...this.ahead]) if (task) this.preload.task(task, this.veiled(task));
     }
 
     #remember() {

@@ -5,7 +5,7 @@
   const PACED = 10; // answers from which on a pace is shown
 
   /** The form to join a panel. The promise is kept when the server knows the person. */
-  function joinForm(server, root, { key, title, message = "" }) {
+  function joinForm(server, root, { key, title, warning, message = "" }) {
     return new Promise((done) => {
       at("title").textContent = seen(title || "Review", 200);
       const field = (name, label, more) => [
@@ -22,6 +22,15 @@
           class: "muted",
           text: "Your answers are kept under this name. Others see them in the discussion, once a question has all its votes.",
         }),
+        warning
+          ? element(
+              "p",
+              {},
+              element("strong", { text: "Content warning: " }),
+              element("bdi", { text: seen(warning, 500) }),
+              " Pictures are blurred until you ask to see them.",
+            )
+          : null,
         ...field("name", "Your name", { type: "text", autocomplete: "nickname", spellcheck: "false" }),
         ...(key ? field("key", "Key of the review", { type: "password", autocomplete: "off" }) : []),
         told,

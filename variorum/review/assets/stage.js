@@ -29,8 +29,8 @@
       this.image.addEventListener("error", () => (this.failed.hidden = false));
     }
 
-    show(picture, caption, alt) {
-      this.picture = picture;
+    show(picture, caption, alt, veiled) {
+      Object.assign(this, { picture, veiled });
       this.caption.textContent = caption;
       this.caption.hidden = !caption;
       this.image.alt = alt;
@@ -41,12 +41,23 @@
       this.boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
       this.boxes.setAttribute("width", width);
       this.boxes.setAttribute("height", height);
-      if (this.image.getAttribute("src") !== picture.url) this.image.src = picture.url;
+      if (this.image.getAttribute("src") !== this.url) this.image.src = this.url;
+    }
+
+    /** Where the picture is; under a veil, that of its blurred version. */
+    get url() {
+      return this.veiled ? this.picture.blurred : this.picture.url;
+    }
+
+    /** Show the picture that was blurred. */
+    reveal() {
+      this.veiled = false;
+      this.image.src = this.url;
     }
 
     #load() {
       this.image.removeAttribute("src");
-      this.image.src = this.picture.url;
+      this.image.src = this.url;
     }
 
     /** Place the sheet: `zoom` 1 is where the picture fits, `u` and `v` are what lies in the middle, from 0 to 1. */
@@ -114,7 +125,7 @@
       this.view = { zoom: 1, u: 0.5, v: 0.5 };
       this.hidden = blurred;
       while (this.panes.length < pictures.length) this.panes.push(new Pane(this));
-      pictures.forEach(([picture, caption, alt], at) => this.panes[at].show(picture, caption, alt));
+      pictures.forEach(([picture, caption, alt], at) => this.panes[at].show(picture, caption, alt, blurred));
       this.panes.length = pictures.length;
       const nodes = this.panes.map((pane) => pane.element);
       if (nodes.length !== this.row.childElementCount || nodes.some((node, at) => node !== this.row.children[at]))
@@ -124,10 +135,12 @@
       this.#arrange();
     }
 
-    /** Show a blurred picture. */
+    /** Show a blurred picture, which is loaded only now. */
     reveal() {
       if (!this.hidden) return false;
       this.hidden = false;
+      for (const pane of this.panes) pane.reveal();
+      this.layers.draw();
       this.#arrange();
       this.say("The picture is shown.");
       return true;

@@ -76,7 +76,7 @@
       const { lines } = this.draft;
       this.line = line ?? lines[Math.max(0, this.draft.open())];
       this.adding.hidden = task.kind !== "label";
-      this.blurred = this.app.blurred || task.kind === "safe";
+      this.blurred = this.asked.veiled;
       this.box.clear();
       this.#pictures();
       this.panel.show(task, this.draft);

@@ -92,6 +92,7 @@ class _Server:
             Route("/favicon.ico", lambda _: Response(status_code=204)),
             Route("/pictures/{id}", self.picture_of(served.pictures.picture)),
             Route("/thumbnails/{id}", self.picture_of(served.pictures.thumbnail, served.pictures.ready_thumbnail)),
+            Route("/blurred/{id}", self.picture_of(served.pictures.blurred, served.pictures.ready_blurred)),
             Route("/masks/{id}", self.picture_of(served.pictures.mask)),
             Route("/api/me", self.me),
             Route("/api/classes", self.asked(lambda _, __: {"classes": served.classes.listed()})),
@@ -189,7 +190,9 @@ class _Server:
         name = await run_in_threadpool(self.access.reviewer, secret)
         if name is None:
             has_key = self.access.may_join(request.cookies.get(self.access.key_cookie, ""))
-            return _json({"error": UNSIGNED, "key": not has_key, "title": self.served.title}, 401)
+            return _json(
+                {"error": UNSIGNED, "key": not has_key, "title": self.served.title, "warning": self.served.warning}, 401
+            )
         found = await run_in_threadpool(self.served.me, name)
         return _json({**found, "csrf": token_of(secret)})
 

@@ -1,4 +1,6 @@
-"""Pictures of an edition by id, for browsers: the picture itself, a thumbnail, its mask, and what is known of it.
+"""Pictures of an edition by id, for browsers: the picture, a thumbnail, a blurred one, its mask, and what is known.
+
+What people may not want to see is sent blurred, and as it is only when somebody asks for it.
 
 A request names a picture by its id and by nothing else. Where the picture lies is looked up in arrays, sorted by id, so
 that an edition of a million pictures takes some 200 MB and no dictionary.
@@ -11,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -35,7 +38,7 @@ MASK = "mask.png"
 SIDE = 256
 """The longer side of thumbnails in pixels."""
 CACHED = 96 << 20
-"""Bytes of thumbnails that are kept in memory."""
+"""Bytes of thumbnails that are kept in memory, and of blurred ones."""
 SIGNATURES = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -88,16 +91,23 @@ class Pictures:
         self.photograph = _codes(rows["photograph"])
         self.label = _labels(rows["labels"], [identity for identity, _ in manifest.classes])
         self._original_of = _originals(_codes(rows["source"]), self.original)
+        self._hidden: Bools = np.zeros(len(rows), bool)
         self._masks = MASK in manifest.members
         self._names = dict(manifest.classes)
-        self._thumbnails = Recent(CACHED, self._make_thumbnail)
+        self._thumbnails = Recent(CACHED, partial(self._make_thumbnail, blur=False))
+        self._blurred = Recent(CACHED, partial(self._make_thumbnail, blur=True))
         self._makers = ThreadPoolExecutor(os.cpu_count() or 1, "thumbnails")
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def hide(self, which: Bools) -> None:
+        """Show these pictures `[N]` to nobody: no request finds them, and no edit is shown beside one of them."""
+        self._hidden = which
+        self._original_of = np.where(which[self._original_of], -1, self._original_of)
+
     def row(self, identity: str) -> int | None:
-        """The row of the picture with this id; None if there is none. Any text may be asked for."""
+        """The row of the picture with this id; None if there is none, or a hidden one. Any text may be asked for."""
         try:
             wanted = np.bytes_(identity.encode("ascii"))
         except UnicodeEncodeError:
@@ -105,7 +115,8 @@ class Pictures:
         if not len(self.ids) or not wanted or "\0" in identity:  # NumPy drops null characters at the end
             return None
         found = int(np.searchsorted(self.ids, wanted))
-        return found if found < len(self.ids) and self.ids[found] == wanted else None
+        there = found < len(self.ids) and self.ids[found] == wanted and not self._hidden[found]
+        return found if there else None
 
     def sha256(self, row: int) -> str:
         """Of the encoded picture."""
@@ -130,6 +141,7 @@ class Pictures:
             "sha256": sha256,
             "url": f"/pictures/{identity}?v={short}",
             "thumbnail": f"/thumbnails/{identity}?v={short}",
+            "blurred": f"/blurred/{identity}?v={short}",
             "mask": f"/masks/{identity}?v={short}" if self._masks and not alone else None,
             "width": width,
             "height": height,
@@ -175,17 +187,31 @@ class Pictures:
         data = self._thumbnails.kept(row)
         return None if data is None else File(data, "image/jpeg")
 
-    def prepare(self, rows: Iterable[int]) -> None:
-        """Make thumbnails that are going to be asked for, on threads of their own. Damaged pictures are told later."""
-        for row in rows:
-            if self._thumbnails.kept(row) is None:
-                self._makers.submit(self._thumbnails.get, row)
+    def blurred(self, row: int) -> File:
+        """A small JPEG version in which nothing can be recognised, from memory if it has been asked for lately.
 
-    def _make_thumbnail(self, row: int) -> bytes:
+        Raises:
+            CorruptShard: the picture is damaged.
+        """
+        return File(self._blurred.get(row), "image/jpeg")
+
+    def ready_blurred(self, row: int) -> File | None:
+        """The blurred version if it is in memory; else None."""
+        data = self._blurred.kept(row)
+        return None if data is None else File(data, "image/jpeg")
+
+    def prepare(self, rows: Iterable[int], *, blur: bool = False) -> None:
+        """Make thumbnails that are going to be asked for, on threads of their own. Damaged pictures are told later."""
+        wanted = self._blurred if blur else self._thumbnails
+        for row in rows:
+            if wanted.kept(row) is None:
+                self._makers.submit(wanted.get, row)
+
+    def _make_thumbnail(self, row: int, *, blur: bool) -> bytes:
         data = self._sample(row).image
         assert isinstance(data, bytes)
         try:
-            return quick_thumbnail(data, SIDE)
+            return quick_thumbnail(data, SIDE, blur=blur)
         except UndecodableImage as error:
             raise CorruptShard(f"{self._named(row)} can't be decoded ({error})") from None
 

@@ -21,20 +21,22 @@ from starlette.exceptions import HTTPException
 
 from variorum.arrays import Bools
 from variorum.review.dispatch import disputed, disputed_left, next_tasks, open_subjects, progress, release_task
-from variorum.review.kinds import ASKED, CATEGORIES, PROBLEMS, SEVERITIES
+from variorum.review.kinds import ASKED, CATEGORIES, PROBLEMS, SEVERITIES, VEILED
 from variorum.review.panel import Panel, newest_ledger, read_questions
 from variorum.review.server.casting import Casting
 from variorum.review.server.classes import Classes
 from variorum.review.server.pictures import Pictures
 from variorum.review.server.requests import Next, Pause, Skip, Votes, Withdraw
+from variorum.review.unsafe import category_names
 from variorum.schemas.errors import VariorumError
+from variorum.schemas.verdict import Action
 from variorum.schemas.vote import Vote, question_key
 from variorum.votes.ballots import Result, cast, counted, is_paused, pause, pause_panel, withdraw_all
 from variorum.votes.reviewers import join
 
 DISCUSSED = 20
 """Disputed tasks in one answer."""
-DOUBTFUL = ("drop", "review", "relabel")
+DOUBTFUL: tuple[Action, ...] = ("withhold", "drop", "review", "relabel")
 """Verdicts on pictures that are no good examples of their class."""
 MISFILED = "the vote names a question that isn't the one of its picture and subject; load the page again"
 FORMATS: Mapping[str, tuple[str, str]] = {
@@ -56,6 +58,7 @@ class Served:
         panel: that is open.
         pictures: of its edition.
         classes: of its edition.
+        categories: of unsafe pictures, by id their name and definition.
         _turn: those that write take turns. SQLite has one writer, and who waits for it there looks again after some
             time, so that a few wait long; a lock wakes the next one at once.
         _casting: writes votes.
@@ -64,6 +67,7 @@ class Served:
     panel: Panel
     pictures: Pictures
     classes: Classes
+    categories: Mapping[str, str] = field(default_factory=dict)
     _turn: AbstractContextManager[object] = field(default_factory=Lock)
     _casting: Casting = field(init=False)
 
@@ -79,7 +83,9 @@ class Served:
         """
         pictures = Pictures(panel.manifest, panel.store)
         asked = _are_in(pictures, read_questions(panel, panel.store)["id"])
-        return cls(panel, pictures, Classes(pictures, definitions, asked, _doubtful(panel, pictures)))
+        pictures.hide(_judged(panel, pictures, ("withhold",)) & ~asked)
+        classes = Classes(pictures, definitions, asked, _judged(panel, pictures, DOUBTFUL))
+        return cls(panel, pictures, classes, category_names(newest_ledger(panel.manifest, panel.store)[1]))
 
     @property
     def title(self) -> str:
@@ -87,6 +93,16 @@ class Served:
         card = self.panel.manifest.recipe.get("card")
         title = card.get("title") if isinstance(card, Mapping) else None
         return title if isinstance(title, str) and title else self.panel.manifest.dataset
+
+    @property
+    def warning(self) -> str:
+        """What people may not want to see in the pictures; `""` without a warning."""
+        return self.panel.manifest.warning
+
+    @property
+    def blur(self) -> bool:
+        """Whether all pictures are blurred until somebody asks to see them."""
+        return self.panel.record.settings.blur or bool(self.warning)
 
     def warm(self) -> None:
         """Find what the first requests need, so that nobody waits for it."""
@@ -97,7 +113,7 @@ class Served:
             disputed_left(self.panel.engine, self.panel.key)
             self.classes.about(next(iter(self.classes.names), ""))
             if len(self.pictures):
-                self.pictures.thumbnail(0)
+                self.pictures.blurred(0) if self.blur else self.pictures.thumbnail(0)
 
     # ── reviewers ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,9 +130,10 @@ class Served:
                 "name": record.name,
                 "edition": f"{record.dataset}@{record.version}",
                 "title": self.title,
-                "kinds": {kind: ASKED[kind].as_json() for kind in record.settings.kinds},
+                "kinds": {kind: ASKED[kind].as_json(blur=self.blur) for kind in record.settings.kinds},
                 "votes": record.settings.votes,
-                "blur": record.settings.blur,
+                "blur": self.blur,
+                "warning": self.warning,
                 "paused": is_paused(self.panel.engine, self.panel.key, reviewer),
             },
             "problems": [[name, text] for name, text in PROBLEMS.items()],
@@ -145,7 +162,9 @@ class Served:
             )
         shown = [task for task in map(self._shown, found) if task]
         if asks.mode == "grid":
-            self.pictures.prepare(row for task in found if (row := self.pictures.row(task.id)) is not None)
+            for task in found:
+                if (row := self.pictures.row(task.id)) is not None:
+                    self.pictures.prepare([row], blur=self.blur or task.kind in VEILED)
         return {"tasks": shown, "progress": self._progress(reviewer)}
 
     def cast(self, reviewer: str, asks: Votes) -> Answer:
@@ -222,7 +241,8 @@ class Served:
     def _name(self, kind: str, subject: str, objects: Any = ()) -> str:
         if kind == "box":
             return str((_object(objects, subject) or {}).get("name", ""))
-        return self.classes.names.get(subject, subject) if kind == "label" else ""
+        names = {"label": self.classes.names, "unsafe": self.categories}.get(kind)
+        return "" if names is None else names.get(subject, subject)
 
     # ── the administrator ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -305,8 +325,8 @@ def _are_in(pictures: Pictures, ids: Any) -> Bools:
     return found
 
 
-def _doubtful(panel: Panel, pictures: Pictures) -> Bools:
-    """Which pictures' labels the edition's newest ledger doubts, `[pictures]`."""
+def _judged(panel: Panel, pictures: Pictures, actions: Sequence[Action]) -> Bools:
+    """Which pictures have a verdict with one of these actions in the edition's newest ledger, `[pictures]`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -316,4 +336,4 @@ def _doubtful(panel: Panel, pictures: Pictures) -> Bools:
     if ledger is None:
         return np.zeros(len(pictures), bool)
     said = read_verdicts(ledger.verdicts, panel.store)
-    return _are_in(pictures, said.filter(pc.is_in(said["action"], value_set=pa.array(DOUBTFUL)))["id"])
+    return _are_in(pictures, said.filter(pc.is_in(said["action"], value_set=pa.array(actions)))["id"])

@@ -29,8 +29,9 @@
   const view = new View(data);
   const phone = matchMedia("(max-width: 760px)");
   const things = data.diff ? ["change", "changes"] : ["picture", "pictures"];
-  const made = data.rows - data.unmade;
-  const everything = `${figure(made)} ${things[made === 1 ? 0 : 1]}${data.unmade ? `, ${figure(data.unmade)} not made` : ""}`;
+  const made = data.rows - data.unmade - data.withheld;
+  const others = [[data.unmade, "not made"], [data.withheld, "withheld"]].filter(([number]) => number);
+  const everything = [`${figure(made)} ${things[made === 1 ? 0 : 1]}`, ...others.map(([n, what]) => `${figure(n)} ${what}`)].join(", ");
   const page = { tab: "grid", originals: false, size: 2, open: -1, blur: Boolean(facts.blur) };
 
   const grid = new Grid(at("view-grid"), { data, thumbnails, open: (row) => record.open(row) });
@@ -153,7 +154,7 @@
       "/": () => at("search").focus(),
       "?": () => at("help").showModal(),
       o: () => at("originals").hidden || set({ originals: !page.originals }),
-      b: () => set({ blur: !page.blur }),
+      b: () => at("blur").hidden || set({ blur: !page.blur }),
       f: () => drawer(true),
       p: () => plots.empty || set({ tab: page.tab === "grid" ? "plots" : "grid" }),
       1: () => set({ size: 1 }),
@@ -209,6 +210,7 @@
   at("sort").append(option(""), ...[...data.columns.keys()].filter((name) => name !== "source").map(option));
   at("originals").hidden = data.diff || !data.columns.has("source");
   at("tab-plots").hidden = plots.empty;
+  at("blur").hidden = Boolean(facts.warning); // they are blurred already
   listen();
   follow();
   Object.assign(Variorum, { page: { data, view, grid, record } });

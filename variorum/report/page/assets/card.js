@@ -4,6 +4,8 @@
   // Words and signs, so that states don't differ by colour alone.
   const WARN = {
     quarantined: "⚠ quarantined",
+    withheld: "■ withheld",
+    withhold: "■ withhold",
     dropped: "✕ dropped",
     drop: "✕ drop",
     relabel: "↻ relabel",
@@ -86,7 +88,7 @@
 
   /** The text in place of a missing picture. */
   function absence(data, row) {
-    if (data.diff) return { added: "not there before", dropped: "dropped" }[data.raw("change", row)] ?? "no picture";
+    if (data.diff) return { added: "not there before", dropped: "dropped", withheld: "withheld" }[data.raw("change", row)] ?? "no picture";
     const reason = data.text("reason", row);
     return reason ? `no picture: ${reason}` : "no picture";
   }

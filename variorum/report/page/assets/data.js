@@ -74,9 +74,18 @@
 
     /** Number of rows of pictures that were asked for and don't exist. */
     get unmade() {
+      return this.#counted(["ineligible", "failed"]);
+    }
+
+    /** Number of rows of pictures that may not be kept. */
+    get withheld() {
+      return this.#counted(["withheld"]);
+    }
+
+    #counted(states) {
       const status = this.columns.get("status");
       if (!status || this.diff) return 0;
-      return status.codes.reduce((number, code) => number + ["ineligible", "failed"].includes(status.values[code]), 0);
+      return status.codes.reduce((number, code) => number + states.includes(status.values[code]), 0);
     }
 
     /** The value of a row in a column, for reading; empty without the column or the value. */

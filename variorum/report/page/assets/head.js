@@ -10,6 +10,12 @@
     at("title").append(element("bdi", { text: seen(title ?? "", 300) }));
     at("subtitle").textContent = seen(facts.subtitle || (facts.notes ?? [])[0] || "", 300);
     at("subtitle").hidden = !at("subtitle").textContent;
+    if (facts.warning) {
+      const said = element("bdi", { text: seen(facts.warning, 500) });
+      const name = element("strong", { text: "Content warning: " });
+      at("warning").append(name, said, " All pictures are blurred in this file.");
+      at("warning").hidden = false;
+    }
     for (const [name, number] of facts.counts ?? []) {
       at("counts").append(
         element(
@@ -71,7 +77,7 @@
     ["/", "search"],
     ["f", "filters"],
     ["o", "originals beside edits"],
-    ["b", "blur pictures"],
+    ["b", "blur pictures, where they aren't blurred already"],
     ["1 2 3", "small, medium, large thumbnails"],
     ["p", "plots, and back to the pictures"],
     ["← → ↑ ↓", "from picture to picture"],

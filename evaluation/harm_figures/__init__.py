@@ -1,0 +1,1 @@
+"""Figures of the evaluation `safety`: what labelers say, against what is known of pictures."""

@@ -1,0 +1,72 @@
+"""Loader `clip_embedding`: CLIP's picture encoder, with the projection into the space that pictures and texts share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from variorum.models.device import best_device
+from variorum.models.loaders.loader import Loader
+from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.table_entries import Entry, StrictModel
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels, Singles
+
+
+class ClipEmbeddingOptions(StrictModel):
+    """Options of `clip_embedding`."""
+
+    batch: int = Field(default=8, ge=1)
+    """Pictures that are encoded together."""
+
+
+def load_clip_embedding(
+    entry: Entry, folder: Path, options: ClipEmbeddingOptions, _used: Mapping[str, Any]
+) -> ClipEmbedding:
+    """The picture encoder of a folder with a CLIP model and its image processor; texts' weights aren't read.
+
+    Raises:
+        ModelUnavailable: the folder has no CLIP model as safetensors.
+    """
+    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would list the weights of the text encoder
+    try:
+        model = load_pretrained(CLIPVisionModelWithProjection, folder, entry)
+    finally:
+        logging.set_verbosity(before)
+    with one_error(folder, "CLIP's image processor"):
+        processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    return ClipEmbedding(processor, model.to(best_device()).eval(), options.batch)
+
+
+class ClipEmbedding:
+    """A `roles.Encoder`: projected embeddings as CLIP makes them (Radford et al., ICML 2021, arXiv 2103.00020)."""
+
+    def __init__(self, processor: Any, model: Any, batch: int) -> None:
+        self._processor, self._model, self._batch = processor, model, batch
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, d]`, not normalised."""
+        import torch
+
+        parts = []
+        for start in range(0, len(images), self._batch):
+            part = list(images[start : start + self._batch])
+            inputs = self._processor(images=part, return_tensors="pt", input_data_format="channels_last")
+            with torch.inference_mode():
+                pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
+                parts.append(self._model(pixel_values=pixels).image_embeds.float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, self._model.config.projection_dim), np.float32)
+
+
+CLIP_EMBEDDING = Loader(
+    revision=1, make=load_clip_embedding, options=ClipEmbeddingOptions, packages=("transformers", "diffusers", "torch")
+)
