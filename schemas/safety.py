@@ -43,7 +43,11 @@ CONTROL = "control"
 ANY = "any"
 """In place of a category: unsafe in some way, without a word on which."""
 RESERVED = (CONTROL, ANY)
-"""Names that no category can have."""
+"""Names that stand in place of a category."""
+BESIDE = ("heard", "text", "tokens")
+"""Columns of a labeler beside its scores, so that no category can have such a name."""
+SUMMED_UP = ("p", "share", "entropy", "state")
+"""First parts of the columns that say what answers come to, so that no labeler can be called so."""
 
 
 class Category(BaseModel):
@@ -161,12 +165,14 @@ def column_of(labeler: Labeler, prompt: str, name: str) -> str:
 
 
 def told_apart(labelers: Sequence[Labeler]) -> None:
-    """Raise ValueError if there is no labeler, or if two are called alike."""
+    """Raise ValueError if there is no labeler, two are called alike, or one has a name that columns need."""
     names = [one.called for one in labelers]
     if not labelers:
         raise ValueError("must be one or more labelers")
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise ValueError(f"two labelers are called {twice!r}; give one a label")
+    if taken := next((name for name in names if name in SUMMED_UP), ""):
+        raise ValueError(f"no labeler can be called {taken!r}, as columns have that name; give it another label")
 
 
 def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:

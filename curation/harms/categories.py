@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from variorum.machine.strict_yaml import read_yaml
-from variorum.schemas.safety import RESERVED, Category
+from variorum.schemas.safety import BESIDE, RESERVED, Category
 
 FILE = Path(__file__).with_name("categories.yaml")
 
@@ -24,5 +24,5 @@ def told_apart(categories: tuple[Category, ...]) -> None:
         raise ValueError("must be one or more categories")
     if twice := next((one for one in ids if ids.count(one) > 1), ""):
         raise ValueError(f"two categories have the id {twice!r}")
-    if taken := next((one for one in ids if one in RESERVED), ""):
+    if taken := next((one for one in ids if one in (*RESERVED, *BESIDE)), ""):
         raise ValueError(f"no category can have the id {taken!r}")
