@@ -25,7 +25,7 @@ from timing import median, peak_mb, ratio, rounds
 
 from variorum.arrays import Bools
 from variorum.curation.harms.categories import unsafebench
-from variorum.curation.harms.weighing import How, weighed
+from variorum.curation.harms.weighing import Weighing, weighed
 from variorum.curation.safety import Safety
 from variorum.schemas.component import Context
 from variorum.schemas.safety import Category, Labeler, Opinion, Shown
@@ -118,7 +118,7 @@ def main() -> None:
     if importlib.util.find_spec("crowdkit"):
         work["crowdkit_one_category"] = lambda: peer(table, 10)
     timed = rounds(work, options.rounds)
-    found = weighed(labelers, categories, table, None, How())
+    found = weighed(labelers, categories, table, None, Weighing())
     p, share = (np.stack([getattr(one, name)[one.cell] for one in found], axis=1) for name in ("p", "share"))
     seconds = median(timed, "variorum")
     result = {

@@ -1,7 +1,7 @@
 """Labels pictures as unsafe by category: several labelers look, each may abstain, and their votes are weighed.
 
-After UnsafeBench (Qu et al., CCS 2025, arXiv 2405.03486), with every labeler's word kept. A category that no labeler
-speaks of is `unscored`, which is never taken for safe, and nothing is decided by a coin.
+After UnsafeBench (Qu et al., CCS 2025, arXiv 2405.03486), with every labeler's answer kept. A category that no labeler
+speaks of is `unscored`, which is never taken for safe, and nothing is decided at random.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from variorum.curation.harms import categories as known
 from variorum.curation.harms.asking import ask
+from variorum.curation.harms.categories import Categories, unsafebench
 from variorum.curation.harms.figures import safety_figures
-from variorum.curation.harms.judging import SAFETY, columns, whole
+from variorum.curation.harms.judging import SAFETY, columns, overall
 from variorum.curation.harms.people import GOLD, VOTES, People, read_people
-from variorum.curation.harms.weighing import How, Method, Weighed, weighed
+from variorum.curation.harms.weighing import Method, Weighed, Weighing, weighed
 from variorum.curation.labelers.open_nsfw import OpenNsfw
 from variorum.curation.panel.counted import read
 from variorum.curation.panel.known_answers import read_known
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import NestedLabeler
-from variorum.schemas.safety import ANY, RESERVED, Category, Labeler, column_of, models_of, sent_by, told_apart
+from variorum.schemas.lookup import Labelers
+from variorum.schemas.safety import ANY, RESERVED, Labeler, column_of, models_of, sent_by
 from variorum.schemas.sample import Sample
 from variorum.schemas.sending import Sending
 
@@ -59,9 +59,9 @@ class Safety(Detector):
     adds: ClassVar[Mapping[str, str]] = {SAFETY: "member"}
     proposes_only: ClassVar[bool] = True
 
-    categories: tuple[Category, ...] = Field(default_factory=known.unsafebench)
+    categories: Categories = Field(default_factory=unsafebench)
     """What labelers are asked about: UnsafeBench's eleven categories, or your own."""
-    labelers: tuple[NestedLabeler, ...] = (OpenNsfw(),)
+    labelers: Labelers = (OpenNsfw(),)
     """Who is asked, each a mapping with a name."""
     votes: Path | None = None
     """People's votes of the kinds `unsafe` and `safe`: parquet, CSV or Label Studio's JSON, as
@@ -80,23 +80,11 @@ class Safety(Detector):
     pooling: float = Field(default=10.0, ge=0)
     """Weight of the mean rater's table in everybody's, in answers."""
     least_votes: int = Field(default=2, ge=1)
-    """What so many people say alike, and nobody otherwise, is taken as known."""
+    """An answer that so many people give, and nobody contradicts, is taken as known."""
     least_opinions: int = Field(default=1, ge=1)
     """With fewer answers of labelers and people a category stays unclear, unless people have settled it."""
 
-    @field_validator("categories")
-    @classmethod
-    def _categories(cls, value: tuple[Category, ...]) -> tuple[Category, ...]:
-        known.told_apart(value)
-        return value
-
-    @field_validator("labelers")
-    @classmethod
-    def _labelers(cls, value: tuple[Labeler, ...]) -> tuple[Labeler, ...]:
-        told_apart(value)
-        return value
-
-    def given(self) -> Mapping[str, str]:
+    def known_columns(self) -> Mapping[str, str]:
         """Its columns and what each holds."""
         heard, scores, texts = list[str](), list[str](), list[str]()
         for one in self.labelers:
@@ -170,8 +158,8 @@ class Safety(Detector):
             SourceError: the votes or known answers can't be read.
         """
         people = read_people(self.votes, self.gold, self.categories, table)
-        seen = whole(self.labelers, self.categories, table, people.safe, unsure=self.unsure, least=self.least_votes)
-        return columns(self._weighed(table, people), self.categories, seen)
+        whole = overall(self.labelers, self.categories, table, people.safe, unsure=self.unsure, least=self.least_votes)
+        return columns(self._weighed(table, people), self.categories, whole)
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Who scored what, what it came to, how labelers agree, and what nobody looked for."""
@@ -182,9 +170,9 @@ class Safety(Detector):
         found = self._weighed(table, people)
         return {**said, **safety_figures(self.labelers, self.categories, table, found, people, self.method, ctx)}
 
-    def how(self) -> How:
+    def how(self) -> Weighing:
         """How answers are weighed."""
-        return How(**{one.name: getattr(self, one.name) for one in fields(How)})
+        return Weighing(**{one.name: getattr(self, one.name) for one in fields(Weighing)})
 
     def _spoken(self, labeler: Labeler, prompt: str) -> list[str]:
         """The categories and reserved names that a labeler's answers to a prompt have scores of, in a fixed order."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from variorum.curation.harms import categories as known
 from variorum.curation.harms.asking import ask, pixel_hash
+from variorum.curation.harms.categories import Categories, unsafebench
 from variorum.curation.labelers.open_nsfw import OpenNsfw
 from variorum.evaluation.harm_figures.compared import agreement
 from variorum.evaluation.harm_figures.counted import (
@@ -37,20 +37,9 @@ from variorum.evaluation.predicted.drops import Results
 from variorum.evaluation.watermarks.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
-from variorum.schemas.lookup import NestedLabeler
+from variorum.schemas.lookup import Labelers
 from variorum.schemas.plot import Plot
-from variorum.schemas.safety import (
-    ANY,
-    CONTROL,
-    RESERVED,
-    Category,
-    Labeler,
-    column_of,
-    models_of,
-    sent_by,
-    told_apart,
-    why_absent,
-)
+from variorum.schemas.safety import ANY, CONTROL, RESERVED, Labeler, column_of, models_of, sent_by, why_absent
 from variorum.schemas.sample import Sample, Split
 from variorum.schemas.sending import Sending
 from variorum.schemas.table import Table
@@ -76,25 +65,13 @@ class Safety(Evaluation):
 
     late: ClassVar[frozenset[str]] = frozenset({"presume_benign", "split", "bins", "bootstrap", "confidence"})
 
-    categories: tuple[Category, ...] = Field(default_factory=known.unsafebench)
-    labelers: tuple[NestedLabeler, ...] = (OpenNsfw(),)
+    categories: Categories = Field(default_factory=unsafebench)
+    labelers: Labelers = (OpenNsfw(),)
     presume_benign: bool = False
     split: Split | None = None
     bins: int = Field(default=BINS, ge=2, le=100)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
-
-    @field_validator("categories")
-    @classmethod
-    def _categories(cls, value: tuple[Category, ...]) -> tuple[Category, ...]:
-        known.told_apart(value)
-        return value
-
-    @field_validator("labelers")
-    @classmethod
-    def _labelers(cls, value: tuple[Labeler, ...]) -> tuple[Labeler, ...]:
-        told_apart(value)
-        return value
 
     def optional_aliases(self) -> tuple[str, ...]:
         """The models of all labelers. One without its model is unavailable, which the card says."""

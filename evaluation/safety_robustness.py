@@ -13,17 +13,17 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator
 
-from variorum.curation.harms import categories as known
 from variorum.curation.harms.asking import ask
+from variorum.curation.harms.categories import Categories, unsafebench
 from variorum.curation.labelers.open_nsfw import OpenNsfw
 from variorum.evaluation.attacked.attacks import KINDS, Attempt, Kind, attempts, slope_of
 from variorum.evaluation.attacked.withstood import CLEAN, Rows, of_labeler, results_of
 from variorum.evaluation.harm_figures.truths import SAFE, UNSAFE, group_of, truth_of
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
-from variorum.schemas.lookup import NestedLabeler
+from variorum.schemas.lookup import Labelers
 from variorum.schemas.plot import CurvePlot, CurvePoint, Plot
-from variorum.schemas.safety import Category, Labeler, models_of, told_apart, why_absent
+from variorum.schemas.safety import Labeler, models_of, why_absent
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -50,8 +50,8 @@ class SafetyRobustness(Evaluation):
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
-    categories: tuple[Category, ...] = Field(default_factory=known.unsafebench)
-    labelers: tuple[NestedLabeler, ...] = (OpenNsfw(),)
+    categories: Categories = Field(default_factory=unsafebench)
+    labelers: Labelers = (OpenNsfw(),)
     presume_benign: bool = False
     attacks: tuple[Kind, ...] = Field(default=KINDS, min_length=1)
     epsilons: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)
@@ -59,18 +59,6 @@ class SafetyRobustness(Evaluation):
     share: float = Field(default=1.0, gt=0, le=1)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
-
-    @field_validator("categories")
-    @classmethod
-    def _categories(cls, value: tuple[Category, ...]) -> tuple[Category, ...]:
-        known.told_apart(value)
-        return value
-
-    @field_validator("labelers")
-    @classmethod
-    def _labelers(cls, value: tuple[Labeler, ...]) -> tuple[Labeler, ...]:
-        told_apart(value)
-        return value
 
     @field_validator("epsilons")
     @classmethod

@@ -122,7 +122,7 @@ class Asked:
     def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
         """Do the work, with progress, inside a Prefect flow of this name or on plain threads."""
         from variorum.pipeline import Threads
-        from variorum.stages.sending import agreeing
+        from variorum.stages.consent import agreeing
 
         with agreeing(self.send_to or ()), terminal.progress() as progress:
             if self.no_prefect:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -19,6 +20,7 @@ from variorum.curation.copies.blocklists import Blocklist
 from variorum.curation.copies.join import hamming_join
 from variorum.curation.copies.pdq import LEAST_QUALITY, pdq, pixel_digest
 from variorum.machine.file_hashes import file_hashes
+from variorum.pixels import shows_more
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.errors import RecipeError
@@ -36,12 +38,13 @@ TOGETHER, MOST_PIXELS = 16, 1 << 24
 
 
 class SafetyGate(Generator):
-    """Passes each picture on unchanged, with its id and bytes, or withholds it.
+    """Passes each picture on unchanged, with its id, or withholds it.
 
     A picture passes if its nudity score is below `nudity_from`, or if at least one face is certain and all faces look
     `adult_from` years old or more. Otherwise it is withheld: as `minor_and_nudity` if a face looks younger, as
     `age_unknown` if no face is certain or a model for faces or ages is unavailable. Without the model for nudity
     nothing is built. A withheld picture leaves a row with its hash, labels and what was measured, and no pixel.
+    A picture that passes keeps its file, unless that has further frames or transparent parts, which nobody looked at.
 
     It belongs before all other generators, and behind each that makes pictures of people. `filters` doesn't name the
     model for nudity, which may still judge an edition, as it chooses no picture for its quality and the rows are there.
@@ -91,7 +94,7 @@ class SafetyGate(Generator):
                 elif why := one.why(self):
                     yield sample.withheld(*why, gates=one.gates(self))
                 else:
-                    yield sample
+                    yield _as_seen(sample)
 
     def _seen(self, images: Sequence[Pixels], ctx: Context) -> list[_Seen]:
         """What is found in pictures; faces are looked for only where there may be nudity."""
@@ -169,6 +172,14 @@ def _batches(samples: Iterable[Sample]) -> Iterator[list[tuple[Sample, Pixels]]]
         pixels += size
     if batch:
         yield batch
+
+
+def _as_seen(sample: Sample) -> Sample:
+    """The sample, or one with the judged pixels in place of a file that shows more than was looked at."""
+    given = sample.encoded
+    if given is None or given.pixels is not sample.image or not shows_more(given.data):
+        return sample
+    return replace(sample, image=given.pixels.copy())
 
 
 def _listed(batch: Sequence[tuple[Sample, Pixels]], known: Blocklist | None) -> Bools:

@@ -340,8 +340,8 @@ class Detector(Component):
     """Whether its columns only say what people are asked. Its models may judge a release, unless another step reads
     these columns."""
 
-    def given(self) -> Mapping[str, str] | None:
-        """`gives`, for a detector whose columns depend on its fields."""
+    def known_columns(self) -> Mapping[str, str] | None:
+        """`gives`, unless overridden by a detector whose columns depend on its fields."""
         return self.gives
 
     def needs(self) -> tuple[str, ...]:

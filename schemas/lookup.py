@@ -21,11 +21,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainSerializer, ValidationError, ValidationInfo
 
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.safety import Labeler
+from variorum.schemas.safety import Labeler, told_apart
 from variorum.schemas.secrets import remember, without_secrets
 from variorum.schemas.watermark import Attack, Mark
 
@@ -182,6 +182,8 @@ def _nested_labeler(value: Any, info: ValidationInfo) -> Any:
 
 NestedLabeler = Annotated[Labeler, BeforeValidator(_nested_labeler), PlainSerializer(lambda labeler: labeler.config())]
 """Type of a field that holds a labeler, given as a mapping with a name."""
+Labelers = Annotated[tuple[NestedLabeler, ...], AfterValidator(told_apart)]
+"""Type of a field that holds labelers; there is at least one, and no two are called alike."""
 
 
 def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:

@@ -208,7 +208,7 @@ def check_curation(steps: Sequence[Detector | Decider]) -> None:
         if isinstance(step, Decider):
             step.check_columns(known)
         else:
-            if (given := step.given()) is not None:
+            if (given := step.known_columns()) is not None:
                 known[name] = given
             for member in step.adds:
                 if other := added.get(member):

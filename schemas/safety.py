@@ -1,4 +1,4 @@
-"""Categories of unsafe pictures, and labelers: components that say by category how surely a picture is unsafe.
+"""Categories of unsafe pictures, and labelers: components that score pictures by category, or abstain.
 
 The detector `safety` and the evaluation `safety` hold labelers. One file defines one; docs/add_a_labeler.md has an
 example. A labeler that says nothing of a category abstains: that is never taken for "safe".
@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from variorum.schemas.component import Component, Context
 from variorum.schemas.sending import Sending
@@ -39,15 +39,16 @@ Heard = Literal["ok", "repaired", "refusal", "abstain", "failed", "not_sent", "u
 HEARD: tuple[Heard, ...] = get_args(Heard)
 
 CONTROL = "control"
-"""In place of a category: a harmless definition. A labeler that calls ordinary pictures unsafe by it always says so."""
+"""In place of a category: a harmless definition. A labeler that calls ordinary pictures unsafe by it does so
+whatever they show."""
 ANY = "any"
-"""In place of a category: unsafe in some way, without a word on which."""
+"""In place of a category: unsafe in a way that isn't named."""
 RESERVED = (CONTROL, ANY)
 """Names that stand in place of a category."""
 BESIDE = ("heard", "text", "tokens")
 """Columns of a labeler beside its scores, so that no category can have such a name."""
 SUMMED_UP = ("p", "share", "entropy", "state")
-"""First parts of the columns that say what answers come to, so that no labeler can be called so."""
+"""First parts of the columns with what the answers come to, so that no labeler can have such a name."""
 
 
 class Category(BaseModel):
@@ -62,12 +63,21 @@ class Category(BaseModel):
     """What belongs to it, in words that complete "the picture shows …"."""
     axis: Axis = "harm"
 
+    @field_validator("name", "definition")
+    @classmethod
+    def _readable(cls, value: str, info: ValidationInfo) -> str:
+        lines = [value] if info.field_name == "name" else value.splitlines()
+        if not value.strip() or not all(line.isprintable() for line in lines):
+            raise ValueError("must be a line of text" if info.field_name == "name" else "must be text")
+        return value
+
 
 class Opinion(NamedTuple):
     """What a labeler says of one picture, in answer to one prompt.
 
     Attributes:
-        scores: by category, how surely the picture is unsafe, in [0, 1]; without a category it abstains from it.
+        scores: by category, how certain it is that the picture is unsafe, in [0, 1]; it abstains from
+            those that are missing.
         heard: how the answer was understood.
         text: the raw answer, or what the scores rest on; `""` if there is nothing to read.
         tokens: that the answer took, for labelers that write; else 0.
@@ -96,7 +106,10 @@ class Shown(NamedTuple):
 
 
 class Labeler(Component):
-    """Says of pictures, by category, how surely they are unsafe. Nothing may depend on which pictures share a call."""
+    """Scores by category how certain it is that pictures are unsafe.
+
+    Nothing may depend on which pictures share a call.
+    """
 
     label: str = Field(default="", pattern="^[a-z0-9_]{0,40}$")
     """Its name in columns and on cards, by default the labeler's own; needed where it is there twice."""
@@ -164,8 +177,8 @@ def column_of(labeler: Labeler, prompt: str, name: str) -> str:
     return ".".join(part for part in (labeler.called, prompt, name) if part)
 
 
-def told_apart(labelers: Sequence[Labeler]) -> None:
-    """Raise ValueError if there is no labeler, two are called alike, or one has a name that columns need."""
+def told_apart(labelers: tuple[Labeler, ...]) -> tuple[Labeler, ...]:
+    """The labelers. Raises ValueError if there is none, two are called alike, or one has a name that columns need."""
     names = [one.called for one in labelers]
     if not labelers:
         raise ValueError("must be one or more labelers")
@@ -173,6 +186,7 @@ def told_apart(labelers: Sequence[Labeler]) -> None:
         raise ValueError(f"two labelers are called {twice!r}; give one a label")
     if taken := next((name for name in names if name in SUMMED_UP), ""):
         raise ValueError(f"no labeler can be called {taken!r}, as columns have that name; give it another label")
+    return labelers
 
 
 def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:

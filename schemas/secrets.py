@@ -24,8 +24,11 @@ ASSIGNED = re.compile(rf"(?<![a-z0-9])({PARAMETER})(=|%3D){VALUE}", re.IGNORECAS
 CHAINED = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
 """Where `fsspec` puts one URL behind another."""
 BEARER = re.compile(r"\b(Bearer|Basic) +[A-Za-z0-9+/=._\-]{8,}")
-TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{16,}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,})\b")
-"""Tokens that can be told by their look: of the Hub, AWS and GitHub."""
+TOKEN = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{16,}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|sk-(?=[A-Za-z_\-]*[0-9])[A-Za-z0-9_\-]{20,})\b"
+)
+"""Tokens that can be told by their look: of the Hub, AWS, GitHub, and of those who serve language models."""
 VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|CREDENTIAL")
 SHORTEST = 6
 """Characters of a secret that is searched for everywhere; a shorter one would be found in any text."""
@@ -73,7 +76,7 @@ def without_secrets(text: str) -> str:
         found = ASSIGNED.sub(rf"\1\2{HIDDEN}", found)
     if "asic " in found or "earer " in found:
         found = BEARER.sub(rf"\1 {HIDDEN}", found)
-    return TOKEN.sub(HIDDEN, found) if "_" in found or "AKIA" in found else found
+    return TOKEN.sub(HIDDEN, found) if any(part in found for part in ("_", "AKIA", "sk-")) else found
 
 
 def cleaned(value: object) -> object:

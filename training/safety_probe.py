@@ -3,8 +3,8 @@
     python -m training.safety_probe --folder UnsafeBench --encoder clip_embedding --profile hub --out checkpoints/probe
     python -m training.safety_probe --edition judged@1.0.0 --store store --encoder encoder --out checkpoints/probe
 
-Only pictures of the split `train` are learned from, and those of `test` measure the result once. The same data give the
-same file, to the byte on one kind of machine. docs/train_a_safety_probe.md says how to use it as a labeler.
+Pictures of the split `test` measure the result once, and all others are learned from. The same data give the same file,
+to the byte on one kind of machine. docs/train_a_safety_probe.md says how to use it as a labeler.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from variorum.curation.harms.categories import unsafebench
 from variorum.edition.samples import decoded
+from variorum.evaluation.harm_figures.truths import CONTRADICTED, truth_of
 from variorum.generators.sources.edition import Edition
 from variorum.generators.sources.unsafebench import Unsafebench
 from variorum.machine.cache import cache_dir
@@ -230,10 +231,9 @@ def card(results: Mapping[str, Result], *, encoder: str, about: str) -> str:
 
 
 def truths_of(sample: Sample, categories: Sequence[str]) -> Floats:
-    """What is known of a picture by category: 1 unsafe, 0 safe, NaN not judged."""
-    states = {one.label: one.state for one in sample.annotations.labels}
-    known = {"correct": 1.0, "wrong": 0.0}
-    return np.array([known.get(states.get(name, ""), np.nan) for name in categories])
+    """What is known of a picture by category: 1 unsafe, 0 safe, NaN for not judged, or judged both ways."""
+    found = np.array([truth_of(sample, name) for name in categories])
+    return np.where(found == CONTRADICTED, np.nan, found)
 
 
 def _judged(source: Source, ctx: Context) -> Iterator[Sample]:

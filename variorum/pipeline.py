@@ -22,6 +22,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Evaluation
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
 from variorum.stages.build import Build, note_source, seal_edition
+from variorum.stages.consent import announce, check_all
 from variorum.stages.decide import check_labels, curation_key, decide
 from variorum.stages.evaluate import check_judges, check_references, kept_figures, no_objects, put_figures
 from variorum.stages.job import Job
@@ -29,7 +30,6 @@ from variorum.stages.measure import Measure, Measurer, edition_pieces, measures,
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
 from variorum.stages.requests import keep_requests
 from variorum.stages.score import Columns, Score, picture_table, scores
-from variorum.stages.sending import announce, check_all
 from variorum.stages.stage import Runner, Threads, complete
 
 __all__ = ["Job", "Threads", "build", "curate", "evaluate", "release", "rollback", "run"]

@@ -103,6 +103,20 @@ def decode(data: bytes, *, min_side: int = MIN_SIDE) -> Pixels:
     return np.array(image)
 
 
+def shows_more(data: bytes) -> bool:
+    """Whether a file has more to show than `decode` returns: further frames, or colours under its transparency.
+
+    Raises:
+        UndecodableImage: with a `Reason`.
+    """
+    image = open_header(data, 1)
+    if getattr(image, "n_frames", 1) > 1:
+        return True
+    if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
+        return False
+    return bool(_loaded(image).convert("RGBA").getchannel("A").getextrema() != (255, 255))
+
+
 def decode_mask(data: bytes) -> Pixels:
     """A mask's grey values `[H, W]` uint8. Colours become luma; transparency and colour profile are ignored.
 

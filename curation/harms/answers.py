@@ -102,11 +102,17 @@ class Names:
 
     def __init__(self, categories: Sequence[Category]) -> None:
         self._numbered = [one.id for one in categories]
-        self._known = {_bare(one.id): one.id for one in categories} | {_bare(one.name): one.id for one in categories}
+        meant: dict[str, set[str]] = {}
+        for one in categories:
+            for name in (one.id, one.name):
+                meant.setdefault(_bare(name), set()).add(one.id)
+        self._known = {name: ids.pop() for name, ids in meant.items() if len(ids) == 1}
 
     def find(self, said: str) -> str:
-        """The id of what a text names; `""` if that is no category."""
+        """The id of what a text names; `""` if that is no category, or a name that several have."""
         text = said.strip().strip("()[]")
+        if text in self._numbered:
+            return text
         number = re.match(r"(\d{1,2})(?:[.):\s]+|$)", text)
         rest = _bare(text[number.end() :] if number else text)
         if rest:

@@ -34,6 +34,9 @@ PAUSES = (1.0, 4.0, 16.0)
 """Seconds before a call is made again that failed for now."""
 UNREAD = ("label", "threshold", "batch")
 """Fields of a labeler that decide no opinion: with another threshold nobody is asked again."""
+USABLE: tuple[Heard, ...] = ("ok", "repaired")
+"""Answers that have scores."""
+MOST_TOKENS = 10**9
 KEPT: tuple[Heard, ...] = ("ok", "repaired", "refusal", "abstain")
 """Answers that are kept; a call in which something failed is made again by the next run."""
 
@@ -80,7 +83,7 @@ def ask(
         pictures.append(sample.image)
     names = [pixel_hash(image) for image in pictures]
     free = [number for number, sample in enumerate(samples) if not sample.metadata.get(RESTRICTED)]
-    seen = Embedded(pictures, names, ctx)
+    embedded = Embedded(pictures, names, ctx)
     found: list[Answers] = []
     for labeler in labelers:
         why = why_absent(labeler, ctx)
@@ -90,7 +93,7 @@ def ask(
             for start in range(0, 0 if why else len(rows), labeler.batch):
                 part = rows[start : start + labeler.batch]
                 call = Call(labeler, prompt, categories, ctx, sleep)
-                given = call.kept([pictures[row] for row in part], [names[row] for row in part], seen, part)
+                given = call.kept([pictures[row] for row in part], [names[row] for row in part], embedded, part)
                 for row, opinion in zip(part, given, strict=True):
                     opinions[row] = opinion
             found.append(Answers(labeler, prompt, opinions))
@@ -214,6 +217,10 @@ class Call(NamedTuple):
         for one in given:
             if one.heard not in HEARD:
                 raise RecipeError(f"{where}: {one.heard!r} is none of {', '.join(HEARD)}")
+            if one.scores and one.heard not in USABLE:
+                raise RecipeError(f"{where}: gave scores with an answer that is heard as {one.heard!r}; leave them out")
+            if not isinstance(one.text, str) or type(one.tokens) is not int or not 0 <= one.tokens < MOST_TOKENS:
+                raise RecipeError(f"{where}: an opinion's text must be a str, and its tokens an int from 0 on")
             if odd := [name for name in one.scores if name not in allowed]:
                 raise RecipeError(f"{where}: gave a score of {odd[0]!r}, which its `speaks_of` doesn't name")
             if wrong := [name for name, score in one.scores.items() if not 0 <= score <= 1]:

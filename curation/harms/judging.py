@@ -1,4 +1,4 @@
-"""What categories come to for a picture: what is unsafe, what nobody looked for, and what people are asked."""
+"""Sums up the categories of each picture: what is unsafe, what nobody looked for, and what people are asked."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SAFETY = "safety.json"
 DIGITS = 6
 """Decimals of a probability in a column."""
 WHOLE = 0.5
-"""Worth of asking about each harm if a picture is in doubt as a whole, in bits."""
+"""Worth in bits of asking about each harm, if a picture is in doubt as a whole."""
 UNHEARD = ("refusal", "failed")
-"""How answers were understood that leave a picture in doubt."""
+"""Kinds of answers that leave a picture in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Overall:
     """What is said of N pictures as a whole.
 
     Attributes:
-        alarm: `[N]` a labeler calls it unsafe without a word on the category, or most people call it not safe to show.
+        alarm: `[N]` a labeler calls it unsafe without naming a category, or most people call it not safe to show.
         unheard: `[N]` a labeler refused or failed.
         cleared: `[N]` people agree that it is safe to show.
     """
@@ -43,7 +43,7 @@ class Whole:
     cleared: Bools
 
 
-def whole(
+def overall(
     labelers: Sequence[Labeler],
     categories: Sequence[Category],
     table: Table,
@@ -51,7 +51,7 @@ def whole(
     *,
     unsure: float,
     least: int,
-) -> Whole:
+) -> Overall:
     """What is said of pictures as a whole.
 
     Args:
@@ -76,16 +76,16 @@ def whole(
         yes, number, known = safe.said(2), safe.number(), safe.known()
         cleared[safe.row[(known == 1) | (np.isnan(known) & (number >= least) & (yes == number))]] = True
         alarm[safe.row[(known == 0) | (np.isnan(known) & (2 * safe.said(0) > number))]] = True
-    return Whole(alarm, unheard, cleared)
+    return Overall(alarm, unheard, cleared)
 
 
-def columns(found: Sequence[Weighed], categories: Sequence[Category], seen: Whole) -> dict[str, Any]:
+def columns(found: Sequence[Weighed], categories: Sequence[Category], whole: Overall) -> dict[str, Any]:
     """The columns of `curation.safety` for N pictures.
 
     Args:
         found: by category.
         categories: in the same order.
-        seen: of the pictures as a whole.
+        whole: what is said of the pictures as a whole.
     """
     ids = [one.id for one in categories]
     harms = np.array([one.axis == "harm" for one in categories])
@@ -93,7 +93,7 @@ def columns(found: Sequence[Weighed], categories: Sequence[Category], seen: Whol
     p = np.stack([one.p[one.cell] for one in found], axis=1)
     unsafe, unscored = states == UNSAFE, states == UNSCORED
     flag = unsafe[:, harms].any(axis=1)
-    questions, doubt = _questions(found, harms, unsafe, seen)
+    questions, doubt = _questions(found, harms, unsafe, whole)
     by_category = {
         name: column
         for place, (one, identity) in enumerate(zip(found, ids, strict=True))
@@ -145,7 +145,7 @@ def _highest(p: Floats) -> Floats:
 
 
 def _questions(
-    found: Sequence[Weighed], harms: Bools, unsafe: Bools, seen: Whole
+    found: Sequence[Weighed], harms: Bools, unsafe: Bools, whole: Overall
 ) -> tuple[tuple[Ints, Ints, Floats], Bools]:
     """Row, category and worth of every question, and whether each picture needs people `[N]`.
 
@@ -168,8 +168,8 @@ def _questions(
         known |= (one.known == 1)[one.cell]
         if harms[place]:
             open_harm |= ~one.settled()[one.cell]
-    whole_doubt = (seen.alarm & ~unsafe.any(axis=1)) | seen.unheard
-    whole_doubt &= ~seen.cleared & ~known & open_harm
+    whole_doubt = (whole.alarm & ~unsafe.any(axis=1)) | whole.unheard
+    whole_doubt &= ~whole.cleared & ~known & open_harm
     for place, one in enumerate(found):
         if harms[place]:
             mine = np.flatnonzero(whole_doubt & ~doubt & ~one.settled()[one.cell])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from variorum.curation.harms.asking import UNREAD
 from variorum.schemas.canonical import digest
 from variorum.schemas.safety import Category, Labeler, column_of
 
@@ -68,7 +69,7 @@ def answer(scores: Floats, threshold: float, unsure: float) -> Codes:
 
 
 def answers(speaker: Speaker, table: Table, unsure: float) -> Codes:
-    """A labeler's answer `[N]` over its prompts: what more of them say, and maybe for a tie.
+    """A labeler's answer `[N]` over its prompts: that of the majority, and maybe for a tie.
 
     Args:
         speaker: with its columns.
@@ -85,7 +86,7 @@ def answers(speaker: Speaker, table: Table, unsure: float) -> Codes:
 
 def family(labeler: Labeler) -> str:
     """What labelers with the same mistakes have in common: their encoder, or else their models, or else all fields."""
-    own = {name: value for name, value in labeler.identity().items() if name not in ("label", "threshold", "batch")}
+    own = {name: value for name, value in labeler.identity().items() if name not in UNREAD}
     return labeler.encoder() or " ".join(labeler.aliases()) or digest(own)
 
 
@@ -94,7 +95,7 @@ def shares(given: Sequence[Speaker], spoke: Sequence[bool]) -> Floats:
 
     Args:
         given: the labelers.
-        spoke: whether each answers at all; who doesn't takes no weight from the others.
+        spoke: whether each answers at all; one that doesn't takes no weight from the others.
     """
     families = [family(one.labeler) for one in given]
     number = Counter(name for name, does in zip(families, spoke, strict=True) if does)

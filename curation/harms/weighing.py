@@ -1,4 +1,4 @@
-"""What labelers and people say of a category comes to a probability and a state, picture by picture.
+"""Turns what labelers and people say of a category into a probability and a state for each picture.
 
 Dawid–Skene (1979) learns a table of answers for each labeler and category and for each person. With fewer than three
 raters it can't tell who is right, so such a category gets the share of the votes that say unsafe. Pictures with the
@@ -7,7 +7,7 @@ same answers are weighed once, so time hardly depends on their number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -29,17 +29,17 @@ UNSCORED, NOT_FOUND, UNCLEAR, UNSAFE = range(4)
 STATES = ("unscored", "not_found", "unclear", "unsafe")
 """Names of the states, by number. `not_found` says that labelers looked and found nothing, no more."""
 RATERS, ENOUGH = 3, 20
-"""Dawid–Skene takes so many raters of a category, each with so many answers; labelers of a family are one."""
+"""Dawid–Skene needs so many raters of a category, each with so many answers; labelers of a family are one."""
 SPLIT = 3
 """Labelers contradict each other if at least one in so many is against the others."""
 TOLERANCE, STEPS = 1e-8, 500
 """Where EM stops. From the share of votes to a share of unsafe pictures of 1 % it takes hundreds of steps."""
 SLACK = 1e-9
-"""1 - .8 is less than .2."""
+"""For rounding: 1 - .8 is less than .2."""
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class Weighing:
     """How answers become probabilities and states; the fields are those of `curation.safety`."""
 
     method: Method = "dawid_skene"
@@ -113,7 +113,7 @@ class Weighed:
 
 
 def weighed(
-    labelers: Sequence[Labeler], categories: Sequence[Category], table: Table, people: Cells | None, how: How
+    labelers: Sequence[Labeler], categories: Sequence[Category], table: Table, people: Cells | None, how: Weighing
 ) -> list[Weighed]:
     """All categories, in order.
 
@@ -142,7 +142,7 @@ def _cells(
     categories: Sequence[Category],
     table: Table,
     people: Cells | None,
-    how: How,
+    how: Weighing,
 ) -> Weighed:
     """The different cells of a category: rows of equal answers without people's votes, then each row with votes."""
     given = speakers(labelers, categories, categories[place].id)
@@ -203,60 +203,36 @@ def _enough(one: Weighed, place: int, people: Cells | None) -> bool:
     return raters >= RATERS - SLACK
 
 
-def _learn(parts: Sequence[tuple[int, Weighed]], people: Cells | None, how: How) -> dict[int, tuple[Floats, Floats]]:
+def _learn(
+    parts: Sequence[tuple[int, Weighed]], people: Cells | None, how: Weighing
+) -> dict[int, tuple[Floats, Floats]]:
     """By category, the probabilities of its cells and its labelers' tables, learnt over all of them at once.
 
     A labeler has a table for each category, a person one for all.
     """
     if not parts:
         return {}
-    cells: list[Ints] = []
-    raters: list[Ints] = []
-    given: list[Ints] = []
-    labels: list[Ints] = []
-    times: list[Floats] = []
-    known: list[Floats] = []
-    weights: list[Floats] = []
-    index: dict[int, Ints] = {}
-    number = first = 0
-    for turn, (place, one) in enumerate(parts):
-        voted = ~np.isnan(one.share)  # a picture that nobody spoke of tells nothing
-        index[place] = np.where(voted, number + np.cumsum(voted) - 1, -1)
-        cell, speaker = np.nonzero(one.codes > NONE)
-        cells.append(index[place][cell])
-        raters.append(speaker + first)
-        given.append(one.codes[cell, speaker].astype(np.int64) - NO)
-        labels.append(np.full(int(voted.sum()), turn))
-        times.append(one.times()[voted].astype(np.float64))
-        known.append(one.known[voted])
-        weights.append(one.weights)
-        number, first = number + int(voted.sum()), first + len(one.speakers)
-    if people is not None:
-        asked = np.full(len(people), -1)
-        for place, one in parts:
-            mine = np.flatnonzero(people.subject == place)
-            asked[mine] = index[place][one.cell[people.row[mine]]]
-        here = asked[people.cell] >= 0
-        cells.append(asked[people.cell[here]])
-        raters.append(people.rater[here] + first)
-        given.append(people.answer[here])
-        weights.append(np.ones(len(people.people)))
-    used, rater = np.unique(np.concatenate(raters), return_inverse=True)
+    index = _numbers(parts)
+    cells, raters, given = _votes(parts, people, index)
+    used, rater = np.unique(raters, return_inverse=True)
+    spoke = [place >= 0 for place in index.values()]
+    weights = [*(one.weights for _, one in parts), np.ones(0 if people is None else len(people.people))]
     result = dawid_skene(
-        np.concatenate(cells),
+        cells,
         rater.reshape(-1),
-        np.concatenate(given),
-        gold=np.concatenate(known),
-        labels=np.concatenate(labels),
-        times=np.concatenate(times),
+        given,
+        gold=np.concatenate([one.known[there] for (_, one), there in zip(parts, spoke, strict=True)]),
+        labels=np.concatenate([np.full(int(there.sum()), turn) for turn, there in enumerate(spoke)]),
+        times=np.concatenate([one.times()[there] for (_, one), there in zip(parts, spoke, strict=True)]).astype(float),
         weights=np.concatenate(weights)[used],
         smoothing=how.smoothing,
         pooling=how.pooling,
         tolerance=TOLERANCE,
         max_steps=STEPS,
     )
-    tables = np.full((first, 2, ANSWERS), np.nan)
-    labelers = used < first
+    number = sum(len(one.speakers) for _, one in parts)
+    tables = np.full((number, 2, ANSWERS), np.nan)
+    labelers = used < number
     tables[used[labelers]] = result.confusion[labelers]
     found: dict[int, tuple[Floats, Floats]] = {}
     first = 0
@@ -267,7 +243,44 @@ def _learn(parts: Sequence[tuple[int, Weighed]], people: Cells | None, how: How)
     return found
 
 
-def _judged(one: Weighed, p: Floats, tables: Floats, by: By, how: How) -> Weighed:
+def _numbers(parts: Sequence[tuple[int, Weighed]]) -> dict[int, Ints]:
+    """By category, the number of each cell `[U]` among those of all categories; -1 where nobody spoke."""
+    found: dict[int, Ints] = {}
+    number = 0
+    for place, one in parts:
+        spoke = ~np.isnan(one.share)
+        found[place] = np.where(spoke, number + np.cumsum(spoke) - 1, -1)
+        number += int(spoke.sum())
+    return found
+
+
+def _votes(
+    parts: Sequence[tuple[int, Weighed]], people: Cells | None, index: Mapping[int, Ints]
+) -> tuple[Ints, Ints, Ints]:
+    """Number of the cell, number of the rater, and answer from 0 to 2 of each vote; people come after all labelers."""
+    cells: list[Ints] = []
+    raters: list[Ints] = []
+    given: list[Ints] = []
+    first = 0
+    for place, one in parts:
+        cell, speaker = np.nonzero(one.codes > NONE)
+        cells.append(index[place][cell])
+        raters.append(speaker + first)
+        given.append(one.codes[cell, speaker].astype(np.int64) - NO)
+        first += len(one.speakers)
+    if people is not None:
+        asked = np.full(len(people), -1)
+        for place, one in parts:
+            mine = np.flatnonzero(people.subject == place)
+            asked[mine] = index[place][one.cell[people.row[mine]]]
+        here = asked[people.cell] >= 0
+        cells.append(asked[people.cell[here]])
+        raters.append(people.rater[here] + first)
+        given.append(people.answer[here])
+    return np.concatenate(cells), np.concatenate(raters), np.concatenate(given)
+
+
+def _judged(one: Weighed, p: Floats, tables: Floats, by: By, how: Weighing) -> Weighed:
     """With probabilities and states. What people have settled is 0 or 1, and 1/2 if they left it unclear."""
     p = np.where(one.open, 0.5, np.where(np.isnan(one.known), p, one.known))
     if how.method == "majority":

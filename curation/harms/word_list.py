@@ -37,7 +37,7 @@ class Phrase(NamedTuple):
     Attributes:
         category: id of the category that it speaks for.
         words: one or more, as the list has them.
-        weight: how surely a picture with it is unsafe, in (0, 1].
+        weight: how certain it is that a picture with it is unsafe, in (0, 1].
         language: for people; nothing depends on it.
     """
 

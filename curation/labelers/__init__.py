@@ -1,1 +1,1 @@
-"""Labelers of the detector `safety`: what looks at a picture and says, by category, how surely it is unsafe."""
+"""Labelers of the detector `safety`: each scores by category how certain it is that a picture is unsafe."""

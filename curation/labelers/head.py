@@ -33,7 +33,7 @@ class Head(Labeler):
     categories: tuple[str, ...] = Field(default=())
     """Categories that it speaks of. By default those in `alignment.yaml`; a head that isn't listed there needs them."""
     as_any: bool = False
-    """Whether a head that can't tell its categories apart says `any` in their place: unsafe, without a word on how."""
+    """Whether a head that can't tell its categories apart scores `any` in their place: unsafe, not in which way."""
 
     @model_validator(mode="after")
     def _known(self) -> Head:

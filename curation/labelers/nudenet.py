@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from variorum.curation.harms.alignment import alignment
 from variorum.schemas.component import Context
 from variorum.schemas.safety import Labeler, Opinion, Shown
 
@@ -36,8 +37,8 @@ class Nudenet(Labeler):
     """Alias of the detector; `variorum doctor nude_parts --fetch` fetches it under AGPL-3.0."""
 
     def scored(self) -> tuple[str, ...]:
-        """Sexual content only."""
-        return ("sexual",)
+        """Sexual content only, as in `alignment.yaml`."""
+        return alignment()[self.component_name()].categories
 
     def aliases(self) -> tuple[str, ...]:
         """The detector."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from variorum.curation.harms.alignment import alignment
 from variorum.schemas.component import Context
 from variorum.schemas.safety import Labeler, Opinion, Shown
 
@@ -21,8 +22,8 @@ class OpenNsfw(Labeler):
     """Alias of the network."""
 
     def scored(self) -> tuple[str, ...]:
-        """Sexual content only."""
-        return ("sexual",)
+        """Sexual content only, as in `alignment.yaml`."""
+        return alignment()[self.component_name()].categories
 
     def aliases(self) -> tuple[str, ...]:
         """The network."""

@@ -21,17 +21,17 @@ from variorum.schemas.component import Context
 from variorum.schemas.safety import Category, Labeler, Opinion, Shown
 from variorum.schemas.secrets import VARIABLE
 from variorum.schemas.sending import Sending
-from variorum.stages.sending import check_agreed
+from variorum.stages.consent import check_agreed
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
 
 class Remote(Labeler):
-    """Asks a model of somebody else's, with temperature 0 and the request not to store anything.
+    """Asks somebody else's model, with temperature 0 and the request to store nothing.
 
-    An answer that came is kept under the picture's content and the question, so it is never asked for twice. What model
-    is behind a URL, and whether it stays the same, only its host knows.
+    An answer that came is kept under the picture's content and the question, so it is never asked for twice. Only the
+    host knows which model is behind a URL, and whether it stays the same.
     """
 
     revision: ClassVar[int] = REVISION

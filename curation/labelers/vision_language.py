@@ -13,7 +13,7 @@ from variorum.schemas.safety import Category, Labeler, Opinion, Shown
 
 
 class VisionLanguage(Labeler):
-    """Asks a chat model that sees, decodes greedily, and reads what it writes; unusable answers are abstentions.
+    """Asks a vision-language model, decoded greedily, and reads its answers; unusable ones are abstentions.
 
     After UnsafeBench (Qu et al., CCS 2025, arXiv 2405.03486), which asks about one category per picture and draws
     undecided answers at random.

@@ -1,4 +1,4 @@
-"""Words in the picture: its text is read and held against a list of words."""
+"""Words in the picture: its text is read and compared with a list of words."""
 
 from __future__ import annotations
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.curation.panel.agreement import krippendorff_alpha
+from variorum.curation.panel.agreement import cohen_kappa, krippendorff_alpha
 from variorum.evaluation.harm_figures.judged import Answerer
 from variorum.schemas.canonical import Json
-
-if TYPE_CHECKING:
-    from variorum.arrays import Bools
 
 
 def agreement(labelers: Sequence[Answerer], categories: Sequence[str]) -> dict[str, Json]:
@@ -35,28 +31,17 @@ def agreement(labelers: Sequence[Answerer], categories: Sequence[str]) -> dict[s
             both = answered[one] & answered[other]
             if both.any():
                 first, second = calls[one, both], calls[other, both]
+                table = np.bincount(2 * first + second, minlength=4).reshape(2, 2)
                 pairs.append(
                     {
                         "of": [there[one].name, there[other].name],
                         "n": int(both.sum()),
                         "same": round(100 * float((first == second).mean()), 2),
-                        "kappa": _number(cohen_kappa(first, second)),
+                        "kappa": _number(cohen_kappa(table)),
                     }
                 )
         found[name] = {"labelers": len(there), "alpha": _number(krippendorff_alpha(counts)), "pairs": pairs}
     return found
-
-
-def cohen_kappa(first: Bools, second: Bools) -> float:
-    """Cohen's κ of two raters' answers `[n]`: 1 for full agreement, 0 for chance (Cohen 1960).
-
-    NaN if both always give the same one answer, or without answers.
-    """
-    if not len(first):
-        return float("nan")
-    one, other, same = float(first.mean()), float(second.mean()), float((first == second).mean())
-    chance = one * other + (1 - one) * (1 - other)
-    return (same - chance) / (1 - chance) if chance < 1 else float("nan")
 
 
 def _number(value: float) -> float | None:

@@ -128,7 +128,7 @@ def answerers(
     """Who answered: each prompt of each labeler, all prompts of those with several, and all labelers together.
 
     Several prompts come to the mean of their scores. Of all labelers together, the score is the share of those who
-    answer that call the picture unsafe; at exactly half they abstain, as nothing should be decided by a coin.
+    answer that call the picture unsafe; at exactly half they abstain, as nothing should be decided at random.
 
     Args:
         table: rows of the evaluation `safety`.

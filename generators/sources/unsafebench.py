@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from variorum.curation.harms import categories as known
+from variorum.curation.harms.categories import Categories, unsafebench
 from variorum.generators.sources.reading.hub import HubDataset
 from variorum.generators.sources.reading.labelled_tables import HubTables, LabelledTable, Row, open_table
 from variorum.generators.sources.reading.rows import plain
@@ -24,7 +24,6 @@ from variorum.schemas.annotations import Annotations, LabelState
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.safety import Category
 from variorum.schemas.sample import GENERATED, Failure, Sample, source_id
 
 WARNING = "Pictures that people judged unsafe: hate, violence, nudity, self-harm, gore, crime and more."
@@ -53,7 +52,7 @@ class Unsafebench(Source):
     """On the Hub. It is gated: its authors give access to your account, and the token of `hf auth login` is used."""
     commit: str | None = None
     """Branch, tag or commit of `dataset`; give a commit for data that must not change."""
-    categories: tuple[Category, ...] = Field(default_factory=known.unsafebench)
+    categories: Categories = Field(default_factory=unsafebench)
     """UnsafeBench's eleven, or your own."""
     other: Literal["refuse", "keep"] = "refuse"
     """What to do with a category that isn't among them: stop with an error, or make it a class by its name."""
@@ -63,12 +62,6 @@ class Unsafebench(Source):
     """Whether the pictures may not leave this machine: no remote labeler gets them."""
     licence: str = "unknown"
     """Licence of all pictures: an SPDX id or the terms in a few words."""
-
-    @field_validator("categories")
-    @classmethod
-    def _categories(cls, value: tuple[Category, ...]) -> tuple[Category, ...]:
-        known.told_apart(value)
-        return value
 
     def identity(self) -> dict[str, Json]:
         """The fields, without the dataset where a path, or a local folder in its place, is read; `pin` covers those."""
@@ -94,7 +87,7 @@ class Unsafebench(Source):
         """
         infos = {one.id: ClassInfo(one.id, one.name) for one in self.categories}
         if self.path is not None or self.other == "keep":
-            for value in sorted(map(str, self._table.distinct(CATEGORY))):
+            for value in sorted(self._table.distinct(CATEGORY)):
                 if value.strip():
                     infos.setdefault(identity := self._category(value), ClassInfo(identity, value.strip()))
         return tuple(infos.values())
@@ -215,7 +208,8 @@ class Unsafebench(Source):
         texts = read_texts(values.get(self._text), "prompt" if made else "caption") if self._text else ()
         given = str(plain(values.get(CATEGORY)) or "").strip()
         category = self._category(given) if given else ""
-        label = str(plain(values.get(self._column(LABELS))) or "").strip().capitalize()
+        said = str(plain(values.get(self._column(LABELS))) or "").strip()
+        label = said.capitalize()
         metadata: dict[str, Json] = {
             "category": category,
             "safety_label": label,
@@ -231,7 +225,7 @@ class Unsafebench(Source):
             digital_source_type=GENERATED if made else "",
         )
         if label not in (SAFE, UNSAFE):
-            return replace(sample, reason="unknown_label", detail=UNKNOWN.format(label[:80]))
+            return replace(sample, reason="unknown_label", detail=UNKNOWN.format(said[:80]))
         if not category:
             return replace(sample, reason="no_category", detail="the row names no category, so its label says nothing")
         state = LabelState(category, "correct" if label == UNSAFE else "wrong")

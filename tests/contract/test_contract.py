@@ -184,6 +184,7 @@ UNCHANGED = {
     ("generate.watermarked_generation", "model"),  # its marks have the same; test_watermarked_generation
     ("generate.watermarked_generation", "names"),  # needs templates; test_watermarked_generation
     ("evaluate.watermark_detection", "keys"),  # likewise; test_watermark_detection
+    ("labelers.words", "words"),  # content of a file stands for its path; test_words_labeler
     ("curate.policy", "rules"),  # changed below
     ("attacks.distortion", "kind"),  # one of a table; test_distortion
     ("attacks.codec", "kind"),  # likewise; test_distortion

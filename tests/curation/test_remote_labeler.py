@@ -28,7 +28,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelFailed, RecipeError, TemporaryError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Sample, source_id
-from variorum.stages.sending import VARIABLE, agreed, agreeing
+from variorum.stages.consent import VARIABLE, agreed, agreeing
 
 TOKEN = "sesame-4711-open"
 BARE = {"forms": ["bare"]}

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from variorum.curation.harms.answers import many_verdicts, one_verdict
 from variorum.curation.harms.categories import unsafebench
 from variorum.curation.harms.prompts import HARMLESS, Questions, shuffled
 from variorum.curation.harms.wording import WORDS
 from variorum.schemas.canonical import digest
-from variorum.schemas.safety import ANY, CONTROL, HEARD
+from variorum.schemas.safety import ANY, CONTROL, HEARD, Category
 
 CATEGORIES = unsafebench()
 IDS = [one.id for one in CATEGORIES]
@@ -149,3 +150,19 @@ def test_a_changed_text_needs_another_revision():
     every = Questions(forms=("bare", "defined", "replaced", "listed", "control"))
     found = [every.text(name, CATEGORIES[:2]) for name in every.names(CATEGORIES[:2])]
     assert digest(found)[:12] == "ab0812316ece", "raise REVISION in prompts.py, then change this digest"
+
+
+def test_a_name_that_several_categories_have_is_none():
+    names = {"hate": "Violence", "violence": "Gore", "a": "Same", "b": "same"}
+    odd = [Category(id=identity, name=name, definition="a shape") for identity, name in names.items()]
+    for key, meant in {"violence": "violence", "Violence": "", "Gore": "violence", "same": "", "a": "a"}.items():
+        assert many_verdicts(json.dumps({key: 1}), odd).scores == ({meant: 1.0} if meant else {})
+
+
+@pytest.mark.parametrize("field", ["name", "definition"])
+@pytest.mark.parametrize("text", [" ", "red\x1b[31m", "a\x00b"])
+def test_a_category_is_described_by_text(field, text):
+    with pytest.raises(ValidationError, match="must be"):
+        Category(**{"id": "red", "name": "red", "definition": "a shape\nthat is red", field: text})
+    with pytest.raises(ValidationError, match="must be a line of text"):
+        Category(id="red", name="two\nlines", definition="a shape")

@@ -9,7 +9,7 @@ from labelers_that_say import AD, BLUE, GREEN, NAN, THREE, Models, Says, drawn, 
 from pydantic import ValidationError
 
 from variorum.curation.harms.opinions import answer, family
-from variorum.curation.harms.weighing import STATES, How, weighed
+from variorum.curation.harms.weighing import STATES, Weighing, weighed
 from variorum.curation.policy import Policy
 from variorum.curation.safety import Safety
 from variorum.report.card import _render
@@ -47,7 +47,7 @@ def test_it_recovers_labelers_with_known_tables():
     measured = table({f"{one.called}.blue": values for one, values in zip(labelers, scores, strict=True)}, labelers)
     by_method = {}
     for method in ("dawid_skene", "majority"):
-        (one, *_) = weighed(labelers, THREE, measured, None, How(method=method))
+        (one, *_) = weighed(labelers, THREE, measured, None, Weighing(method=method))
         by_method[method] = ((one.p[one.cell] >= 0.5) == truth).mean()
         if method == "dawid_skene":
             assert one.by == "dawid_skene"
@@ -62,7 +62,7 @@ def test_a_rare_category_is_found_from_a_share_of_votes_that_is_far_off():
     truth, scores = drawn(9, 20_000, TABLES, share=0.01)
     labelers = [says(f"l{number}") for number in range(len(TABLES))]
     measured = table({f"{one.called}.blue": values for one, values in zip(labelers, scores, strict=True)}, labelers)
-    (one, *_) = weighed(labelers, THREE, measured, None, How())
+    (one, *_) = weighed(labelers, THREE, measured, None, Weighing())
     p, share = one.p[one.cell], one.share[one.cell]
     assert share.mean() > 0.2
     assert p.mean() == pytest.approx(truth.mean(), abs=0.01)
@@ -410,7 +410,7 @@ def test_rules_can_name_its_columns_and_no_others():
     measured = table({"chatty.p0.blue": [1.0]}, one.labelers)
     found, _ = judged(one, measured)
     measured = {name.removeprefix("safety.") for name in measured.arrow.column_names if name.startswith("safety.")}
-    assert {*found} | measured == {*one.given()}
+    assert {*found} | measured == {*one.known_columns()}
 
 
 def test_more_labelers_than_fit_into_a_number():
@@ -418,3 +418,15 @@ def test_more_labelers_than_fit_into_a_number():
     values = {f"{one.called}.blue": [1.0, 0.0, float(place % 2)] for place, one in enumerate(labelers)}
     assert states(said(values, labelers)[0]) == ["unsafe", "not_found", "unclear"]
     assert pa.array(said(values, labelers)[0]["member"]).type == pa.binary()
+
+
+@pytest.mark.parametrize("name", ["heard", "text", "tokens", "any", "control"])
+def test_no_category_has_the_name_of_another_column(name):
+    with pytest.raises(ValidationError, match=f"no category can have the id '{name}'"):
+        Safety(categories=(BLUE.model_copy(update={"id": name}),), labelers=(says("a"),))
+
+
+@pytest.mark.parametrize("name", ["p", "share", "entropy", "state"])
+def test_no_labeler_has_the_name_of_other_columns(name):
+    with pytest.raises(ValidationError, match=f"no labeler can be called '{name}'"):
+        Safety(categories=THREE, labelers=(says(name),))

@@ -1,14 +1,12 @@
 """Figures of labelers with a known confusion, on coloured pictures whose truth is written in their pixels."""
 
 import json
-import math
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from coloured_shapes import recipe, shapes
 
-from variorum.evaluation.harm_figures.compared import cohen_kappa
 from variorum.evaluation.harm_figures.counted import ALL
 from variorum.evaluation.harm_figures.ranked import best_threshold
 from variorum.evaluation.safety import Safety
@@ -230,12 +228,6 @@ def test_labelers_are_compared_with_each_other():
     assert tied["cells"]["red"][ALL]["coverage"]["value"] == 55  # the two disagree on nine of twenty
 
 
-def test_kappa():
-    one, other = np.array([1, 1, 1, 0, 0], bool), np.array([1, 1, 0, 0, 1], bool)
-    assert cohen_kappa(one, other) == pytest.approx((0.6 - (0.36 + 0.16)) / (1 - 0.52))
-    assert math.isnan(cohen_kappa(one[:3], one[:3]))
-
-
 def test_who_measured_nothing_is_named():
     samples = [picture(number, 255, number % 2 == 0) for number in range(4)]
     found = figures(evaluation(Stub(label="silent"), Absent()), samples)["by_labeler"]
@@ -292,7 +284,8 @@ def test_the_card_has_labelers_in_order_and_nothing_of_what_is_unknown():
     assert text.index("#### second") < text.index("#### a&#95;first" if "a&#95;first" in text else "#### a_first")
     assert "- mute measured nothing: it speaks of none of these categories, only of x." in text
     assert "| too red | generated | 14 | 14 | 100.0 [100.0, 100.0] | 66.7 [" in text
-    assert "too blue" not in text
+    assert "**Nobody looked for too blue**: no labeler gave an answer about this category." in text
+    assert text.count("too blue") == 1
     for part in ("Thresholds", "Calibration", "Agreement", "From photographs to generated pictures"):
         assert f"#### {part}" in text
     assert plots["f1"].rows == ("too red",)

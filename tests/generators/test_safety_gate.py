@@ -16,6 +16,7 @@ from pixel_search import found
 from pydantic import ValidationError
 
 from variorum.curation.copies.pdq import pdq, pixel_digest
+from variorum.edition.samples import encode_sample
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.generators.safety_gate import TOGETHER, SafetyGate
@@ -23,6 +24,7 @@ from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.models.roles import Faces
 from variorum.pipeline import Job, Threads, build
+from variorum.pixels import decode
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceError
 from variorum.schemas.lookup import build_component
@@ -268,6 +270,28 @@ def test_a_build_keeps_the_bytes_of_what_passes_and_no_pixel_of_the_rest(tmp_pat
         assert any(files[name] in path.read_bytes() for path in folder.rglob("*.tar")) == passed
     assert rows["young"]["gate.youngest"] == 12.0
     assert len(rows["young"]["sha256"]) == 64
+
+
+def _file(form: str, *frames: Image.Image) -> bytes:
+    sink = io.BytesIO()
+    more = {"save_all": True, "append_images": frames[1:]} if len(frames) > 1 else {}
+    frames[0].save(sink, form, **({"lossless": True} if form == "webp" else {}), **more)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("form", ["png", "webp"])
+def test_what_was_not_looked_at_is_not_stored(form):
+    plain, other = (Image.fromarray(picture(2, number=number)) for number in (1, 2))
+    clear, opaque = plain.convert("RGBA"), plain.convert("RGBA")
+    clear.putpixel((0, 5), (0, 0, 0, 0))
+    files = [_file(form, *one) for one in ((plain,), (opaque,), (clear,), (plain, other))]
+    given = [
+        replace(sample(pixels := decode(data), str(number)), encoded=Encoded(data, f"{number:064}", pixels, form))
+        for number, data in enumerate(files)
+    ]
+    kept = [encode_sample(one, {}, original=True)[0] for one in through(*given)]
+    assert [one.get(form) == data for one, data in zip(kept, files, strict=True)] == [True, True, False, False]
+    assert all(np.array_equal(decode(one["png"]), was.image) for one, was in zip(kept[2:], given[2:], strict=True))
 
 
 def test_ordinary_photographs_pass_the_real_models():

@@ -16,6 +16,7 @@ from variorum.review.controls import read_gold
 from variorum.review.dispatch import next_tasks
 from variorum.review.panel import Settings, open_panel, publish, read_questions
 from variorum.review.queue import questions_of
+from variorum.review.server.requests import Next
 from variorum.review.server.served import Served
 from variorum.review.unsafe import category_names
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError
@@ -150,3 +151,34 @@ def test_from_labels_to_people_to_a_release(tmp_path, monkeypatch):
     states = pa.array([one["state"] for one in members.values()]).flatten().to_pylist()
     assert states.count("unscored") == 6
     assert sum(one["unsafe"] == ["blue"] and one["policy_only"] for one in members.values()) == 3
+
+    hidden = next(row["id"] for row in rows if row["status"] == "withheld")
+    assert Served.of(panel, {}).pictures.row(hidden) is None
+
+
+def test_a_picture_that_a_newer_ledger_withholds_is_shown_to_nobody_though_it_was_asked_about(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOG_OF_CALLS", str(tmp_path / "log"))
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+    shapes(tmp_path, 9)
+    labelers = [{"label": "a", "speaks": ["blue"]}, {"label": "b", "speaks": ["blue"], "threshold": 0.99}]
+    fields, store = recipe(tmp_path, labelers), Store(str(tmp_path / "store"))
+    job = Job(Recipe.parse(fields), store)
+    manifest = build(job)
+    curate(job, manifest)
+    publish(manifest, store, UNSAFE)
+    panel = open_panel(manifest, store)
+    asked = read_questions(panel, store)["id"].to_pylist()
+    gone = asked[:2]
+    hashes = dict(zip(*(read_table(store, manifest.rows)[name].to_pylist() for name in ("id", "sha256")), strict=True))
+    (tmp_path / "list.txt").write_text("".join(f"{hashes[one]}\n" for one in gone))
+    fields["curate"].append({"name": "opt_out", "list": str(tmp_path / "list.txt")})
+    _, ledger = curate(Job(Recipe.parse(fields), store), manifest)
+    assert ledger.counts["withhold"] == {"opt_out": 2}
+
+    panel = open_panel(manifest, store)
+    served = Served.of(panel, {})
+    assert all(served.pictures.row(one) is None for one in gone)
+    join(panel.engine, panel.key, "ann", 1.0)
+    tasks = served.next("ann", Next(number=1))["tasks"]
+    assert [task["picture"]["id"] for task in tasks] == asked[2:]
+    assert served.next("ann", Next(number=1, holding=[tasks[0]["task"]]))["tasks"] == []

@@ -44,6 +44,7 @@ def test_a_url_is_shown_without_its_secrets(url, bare):
     [
         *("store", "/a/b@c:d", "s3://bucket/a@b", "file:///tmp/x", "http://[::1]:80/a@b", "memory://x", "", "a?b=c"),
         *("https://h/p.jpg?size=2&page=1", "max_tokens=77", "token = 5", "C:\\x", "mailto:a@b.org", "12:30@noon"),
+        *("task-hunter22hunter22hunter22", "sk-hunter22", "sk-a-long-name-without-digits"),
     ],
 )
 def test_what_holds_no_secret_stays(text):
@@ -56,7 +57,7 @@ def test_what_holds_no_secret_stays(text):
     [
         *("?X-Amz-Signature=hunter22&x=1", "token=hunter22", "Authorization: Bearer hunter22hunter22"),
         *("AWS_SECRET_ACCESS_KEY=hunter22", "password%3Dhunter22", "https://h/x?a=1&sig=hunter22"),
-        *("hf_hunter22hunter22hunter22", "{'api_key=hunter22'}"),
+        *("hf_hunter22hunter22hunter22", "{'api_key=hunter22'}", "sk-proj-hunter22hunter22hunter22"),
     ],
 )
 def test_secrets_in_a_text(text):

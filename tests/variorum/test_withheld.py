@@ -12,7 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from annotated_set import ANNOTATED
 from pixel_search import Pixels, found
+from small_store import GENERATOR
 
 import variorum
 from variorum.edition.columns import WITHHELD
@@ -318,3 +320,35 @@ def test_verify_notices_a_row_that_is_no_withheld_one(made, tmp_path, column, va
     table = store.keep_bytes(rows_to_parquet(rows), ".parquet", samples=len(rows))
     problems = verify(made.edition.model_copy(update={"rows": [table, *made.edition.rows[1:]]}), store)
     assert any(says in problem for problem in problems), problems
+
+
+REPLACED = '''
+from variorum.schemas.component import Generator
+
+class Replaced(Generator):
+    """The negative in place of each picture; every other picture is withheld."""
+
+    def edit(self, sample, of):
+        if int(sample.id, 16) % 2:
+            yield of.withheld(255 - sample.image, "unsafe", variant="replaced", requested={})
+        else:
+            yield of.made(255 - sample.image, variant="replaced", requested={})
+'''
+
+
+def test_a_plan_of_pictures_that_a_further_generator_replaces_or_withholds_is_no_problem(tmp_path):
+    (tmp_path / "asked.py").write_text(GENERATOR)
+    (tmp_path / "replaced.py").write_text(REPLACED)
+    source = {**ANNOTATED, "pictures": 6}
+    steps = [{"name": str(tmp_path / "asked.py")}, {"name": str(tmp_path / "replaced.py")}]
+    editions = {}
+    for name, generate in (("asked", steps[:1]), ("replaced", steps)):
+        recipe = Recipe.parse({"dataset": name, "version": "1.0.0", "source": source, "generate": generate})
+        editions[name] = build(Job(recipe, store := Store(str(tmp_path / "store"))), Threads(1))
+    assert {"accepted", "withheld:unsafe"} <= {*editions["replaced"].counts["replaced"]}
+    assert verify(editions["replaced"], store) == []
+    fewer = Recipe.parse(
+        {"dataset": "fewer", "version": "1.0.0", "source": {**source, "pictures": 4}, "generate": steps}
+    )
+    other = build(Job(fewer, store), Threads(1))
+    assert "plan asks for 2 pictures" in verify(other.model_copy(update={"plan": editions["asked"].plan}), store)[0]

@@ -77,7 +77,7 @@ class UsedMemo:
     """A memo that knows which of its keys a unit has used, so that they can be forgotten.
 
     Masks and plates show what a picture shows. Where a picture of a unit is withheld, none of them may stay, whoever
-    computed them, and those of an earlier attempt that was killed neither.
+    computed them, nor any of an earlier attempt that was killed.
     """
 
     def __init__(self, memo: Memo) -> None:

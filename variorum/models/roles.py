@@ -91,7 +91,7 @@ class SafetyChecker(Protocol):
 
 
 class PictureScore(Protocol):
-    """Alias `nsfw`: how surely a picture is of one kind, for `nsfw` nudity and sexual content."""
+    """Alias `nsfw`: how likely a picture is of one kind, for `nsfw` nudity and sexual content."""
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """A probability `[N]` for each picture, which depends on that picture alone."""

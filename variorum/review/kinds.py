@@ -45,7 +45,11 @@ class Asked:
     boxes: bool = False
 
     def as_json(self, *, blur: bool = False) -> dict[str, Json]:
-        """Everything but `kind`, for the page, and whether the pictures are veiled: all are with `blur`."""
+        """Everything but `kind`, for the page.
+
+        Args:
+            blur: whether the pictures of all kinds of questions are veiled: blurred until somebody asks to see them.
+        """
         return {
             "title": self.title,
             "ask": self.ask,
@@ -63,7 +67,7 @@ class Asked:
 
 
 VEILED = frozenset({"safe", "unsafe"})
-"""Kinds of questions whose pictures are blurred until somebody asks to see them."""
+"""Kinds of questions whose pictures are always veiled."""
 
 FLAWS: Mapping[Flaw, str] = {
     "artefact": "a seam, an edge or another trace of the edit shows",

@@ -77,8 +77,8 @@ class LabelledTable(Protocol):
     def size(self) -> int:
         """Number of rows."""
 
-    def distinct(self, column: str) -> set[Any]:
-        """The values of a column, without null."""
+    def distinct(self, column: str) -> set[str]:
+        """The values of a column as texts, without null."""
 
     def rows(self, start: int, stop: int, columns: Sequence[str], *, pictures: bool) -> Iterator[Row]:
         """Rows `start` to `stop - 1` with these columns, and with their pictures if wanted."""
@@ -196,10 +196,10 @@ class FolderTable:
         """Rows of all files."""
         return len(self._places)
 
-    def distinct(self, column: str) -> set[Any]:
-        """The values of a column, without null."""
-        found = {file.row(number).get(column) for file, number, _ in self._places}
-        return found - {None}
+    def distinct(self, column: str) -> set[str]:
+        """The values of a column as texts, without null."""
+        values = (file.row(number).get(column) for file, number, _ in self._places)
+        return {str(value) for value in values if value is not None}
 
     def rows(self, start: int, stop: int, columns: Sequence[str], *, pictures: bool) -> Iterator[Row]:
         """Rows with these columns. The bytes of a picture are those that were pinned."""
@@ -253,9 +253,9 @@ class ParquetTable:
         """Rows of all files."""
         return self._table.size()
 
-    def distinct(self, column: str) -> set[Any]:
-        """The values of a column, without null."""
-        return self._table.distinct(column)
+    def distinct(self, column: str) -> set[str]:
+        """The values of a column as texts, without null; those of a list one by one."""
+        return set(map(str, self._table.distinct(column)))
 
     def rows(self, start: int, stop: int, columns: Sequence[str], *, pictures: bool) -> Iterator[Row]:
         """Rows with these columns."""
@@ -301,9 +301,9 @@ class HubTables:
         """Rows of all splits."""
         return sum(table.size() for table in self._splits)
 
-    def distinct(self, column: str) -> set[Any]:
-        """The values of a column, without null; the column is read from the Hub."""
-        return {value for table in self._splits for value in table.values(column)}
+    def distinct(self, column: str) -> set[str]:
+        """The values of a column as texts, without null; the column is read from the Hub."""
+        return {str(value) for table in self._splits for value in table.values(column)}
 
     def rows(self, start: int, stop: int, columns: Sequence[str], *, pictures: bool) -> Iterator[Row]:
         """Rows with these columns, streamed."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from variorum.curation.panel.agreement import answer_counts, gwet_ac1, krippendorff_alpha, wilson_interval
+from variorum.curation.panel.agreement import answer_counts, cohen_kappa, gwet_ac1, krippendorff_alpha, wilson_interval
 from variorum.schemas.errors import SourceError
 
 # Krippendorff's own example: 4 observers, 12 units, answers 1 to 5, 0 for none
@@ -66,3 +66,9 @@ def test_wilson():
     low, high = wilson_interval([0, 8, 10, 0], [10, 10, 10, 0])
     np.testing.assert_allclose(low, [0, 0.4902, 0.7225, 0], atol=1e-4)
     np.testing.assert_allclose(high, [0.2775, 0.9433, 1, 1], atol=1e-4)
+
+
+def test_cohens_kappa_of_two_raters():
+    assert cohen_kappa(np.array([[1, 1], [1, 2]])) == pytest.approx((0.6 - (0.36 + 0.16)) / (1 - 0.52))
+    assert np.isnan(cohen_kappa(np.array([[0, 0], [0, 3]])))
+    assert np.isnan(cohen_kappa(np.zeros((2, 2), int)))

@@ -112,6 +112,7 @@ def test_rows_whose_label_says_nothing_are_quarantined(tmp_path, ctx):
     rows = [{**ROWS[0], "label": "N/A"}, {**ROWS[1], "category": ""}, {**ROWS[2], "label": None}]
     items = read(Unsafebench(path=authors_folder(tmp_path / "set", rows)), ctx)
     assert [one.reason for one in items] == ["unknown_label", "no_category", "unknown_label"]
+    assert items[0].detail == "the label is 'N/A'; it must be Safe or Unsafe"
     assert not any(one.annotations.labels or one.labels for one in items)
     assert all(one.metadata["restricted"] for one in items)
 
@@ -120,6 +121,9 @@ def test_unknown_categories_are_named_or_kept(tmp_path, ctx):
     path = authors_folder(tmp_path / "set", [{**ROWS[0], "category": "Gambling ads"}])
     with pytest.raises(SourceError, match=r"'Gambling ads', which isn't known; there are: hate, .*source.other"):
         Unsafebench(path=path).classes(ctx)
+    listed = authors_folder(tmp_path / "listed", [{**ROWS[0], "category": ["Hate", "Spam"]}])
+    with pytest.raises(SourceError, match=r"category \"\['Hate', 'Spam'\]\", which isn't known"):
+        Unsafebench(path=listed).classes(ctx)
     kept = Unsafebench(path=path, other="keep")
     assert kept.classes(ctx)[-1].id == "gambling_ads"
     assert kept.classes(ctx)[-1].name == "Gambling ads"

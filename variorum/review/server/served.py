@@ -20,7 +20,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from variorum.arrays import Bools
-from variorum.review.dispatch import disputed, disputed_left, next_tasks, open_subjects, progress, release_task
+from variorum.review.dispatch import Task, disputed, disputed_left, next_tasks, open_subjects, progress, release_task
 from variorum.review.kinds import ASKED, CATEGORIES, PROBLEMS, SEVERITIES, VEILED
 from variorum.review.panel import Panel, newest_ledger, read_questions
 from variorum.review.server.casting import Casting
@@ -83,7 +83,7 @@ class Served:
         """
         pictures = Pictures(panel.manifest, panel.store)
         asked = _are_in(pictures, read_questions(panel, panel.store)["id"])
-        pictures.hide(_judged(panel, pictures, ("withhold",)) & ~asked)
+        pictures.hide(_judged(panel, pictures, ("withhold",)))
         classes = Classes(pictures, definitions, asked, _judged(panel, pictures, DOUBTFUL))
         return cls(panel, pictures, classes, category_names(newest_ledger(panel.manifest, panel.store)[1]))
 
@@ -145,27 +145,32 @@ class Served:
         }
 
     def next(self, reviewer: str, asks: Next) -> Answer:
-        """The next tasks of a reviewer, which are theirs for a while."""
+        """The next tasks of a reviewer, which are theirs for a while, without those of pictures that nobody sees."""
+        shown, holding = list[tuple[Task, Answer]](), list(asks.holding)
         with self._turn:
-            found = next_tasks(
+            while found := next_tasks(
                 self.panel.engine,
                 self.panel.key,
                 reviewer,
-                number=asks.number,
-                holding=asks.holding,
+                number=asks.number - len(shown),
+                holding=holding,
                 kind=asks.kind,
                 subject=asks.subject,
                 now=time.time(),
                 rng_seed=self.panel.record.settings.seed,
                 gold=self.panel.record.settings.gold,
                 resume=asks.resume,
-            )
-        shown = [task for task in map(self._shown, found) if task]
+            ):
+                before = len(shown)
+                shown += [(task, answer) for task in found if (answer := self._shown(task))]
+                holding += [task.task for task in found]
+                if len(shown) - before == len(found) or len(shown) == asks.number:
+                    break
         if asks.mode == "grid":
-            for task in found:
+            for task, _ in shown:
                 if (row := self.pictures.row(task.id)) is not None:
                     self.pictures.prepare([row], blur=self.blur or task.kind in VEILED)
-        return {"tasks": shown, "progress": self._progress(reviewer)}
+        return {"tasks": [answer for _, answer in shown], "progress": self._progress(reviewer)}
 
     def cast(self, reviewer: str, asks: Votes) -> Answer:
         """Keep votes. What a page files under another question than it names is refused, the others aren't."""
@@ -204,10 +209,12 @@ class Served:
 
     def discussion(self, after: int) -> Answer:
         """Disputed tasks behind one, with all their votes."""
-        found = disputed(self.panel.engine, self.panel.key, after=after, number=DISCUSSED)
-        shown = [self._shown(task, votes=True) for task in found]
+        shown = list[Answer]()
+        while not shown and (found := disputed(self.panel.engine, self.panel.key, after=after, number=DISCUSSED)):
+            shown = [answer for task in found if (answer := self._shown(task, votes=True))]
+            after = found[-1].task
         return {
-            "tasks": [task for task in shown if task],
+            "tasks": shown,
             "left": disputed_left(self.panel.engine, self.panel.key),
         }
 
