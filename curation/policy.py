@@ -71,6 +71,8 @@ class Policy(Decider):
         Raises:
             RecipeError: column missing or of the wrong type, weight outside [0, 1].
         """
+        if not len(table):  # nothing was measured, so columns are missing
+            return
         check_kinds(self.rules, kinds_of(self.rules, table))
         names = dict.fromkeys(name for rule in self.rules for name in rule.columns())
         columns = {name: table[name] for name in names}

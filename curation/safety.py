@@ -157,12 +157,16 @@ class Safety(Detector):
         Raises:
             SourceError: the votes or known answers can't be read.
         """
+        if not len(table):
+            return {}
         people = read_people(self.votes, self.gold, self.categories, table)
         whole = overall(self.labelers, self.categories, table, people.safe, unsure=self.unsure, least=self.least_votes)
         return columns(self._weighed(table, people), self.categories, whole)
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """Who scored what, what it came to, how labelers agree, and what nobody looked for."""
+        """Who scored what, what it came to, how labelers agree, and what nobody looked for; none without pictures."""
+        if not len(table):
+            return {}
         people = read_people(self.votes, self.gold, self.categories, table)
         said: dict[str, Json] = {"method": self.method, "threshold": self.threshold}
         if self.votes is not None:

@@ -20,6 +20,7 @@ from variorum.flows import (
     recipe_commands,
     review_commands,
     terminal,
+    versions_commands,
     votes_commands,
 )
 from variorum.schemas.secrets import remember
@@ -57,7 +58,15 @@ def options(
     """Options before any command."""
 
 
-for module in (recipe_commands, edition_commands, export_commands, review_commands, votes_commands, machine_commands):
+for module in (
+    recipe_commands,
+    edition_commands,
+    versions_commands,
+    export_commands,
+    review_commands,
+    votes_commands,
+    machine_commands,
+):
     app.add_typer(module.commands)
 
 

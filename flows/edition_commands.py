@@ -96,20 +96,26 @@ def diff(
     """Show the differences between two editions: pictures added, dropped, changed, relabelled, moved or annotated.
 
     Moved pictures are in another split or configuration, annotated ones have other boxes, texts or label states. Of
-    withheld ones, only a row is left. With --json, one line per changed picture.
+    withheld ones, only a row is left. The last line says whether this is a major, minor or patch change, and why. With
+    --json, one line per changed picture, and a last one of the kind `rank`.
     """
     from dataclasses import asdict
 
     from variorum.edition.editions import find
     from variorum.report.diff import diff as find_changes
+    from variorum.report.ranks import rank_of
 
     where = existing(store)
-    changes = find_changes(find(first, where), find(second, where), where)
+    one, other = find(first, where), find(second, where)
+    changes = find_changes(one, other, where)
+    rank = rank_of(one, other, changes)
     if as_json:
         for change in changes:
             terminal.print_json(asdict(change))
+        terminal.print_json(terminal_editions.rank_record(rank))
     else:
         terminal_editions.print_diff(changes, most)
+        terminal_editions.print_rank(rank, other)
 
 
 @commands.command(

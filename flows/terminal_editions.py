@@ -10,6 +10,8 @@ from variorum.flows.terminal import cell, print_shown, print_table, say
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.report.diff import Change
+    from variorum.report.ranks import Rank
+    from variorum.report.versions import Version
     from variorum.schemas.manifest import Ledger, Manifest
     from variorum.schemas.recipe import Recipe
     from variorum.stages.planned import Planned, Requests
@@ -201,3 +203,70 @@ def print_diff(changes: list[Change], most: int) -> None:
         if len(changes) > most:
             listed.caption = f"{len(changes) - most} more; --list 0 for none, --json for all"
         terminal.console().print(listed)
+
+
+def rank_record(rank: Rank) -> dict[str, Any]:
+    """A rank for `--json`: its severity, the reasons, and what the version's number says."""
+    return {"kind": "rank", **rank_fields(rank)}
+
+
+def rank_fields(rank: Rank) -> dict[str, Any]:
+    """The fields of a rank for `--json`."""
+    return {"rank": rank.rank, "why": rank.why, "fits": rank.fits, "step": rank.step, "needed": rank.needed}
+
+
+def print_rank(rank: Rank, later: Manifest) -> None:
+    """A rank in one line, and a warning if the version's number promises a smaller change."""
+    say(f"{rank.rank}: {rank.why}")
+    if rank.fits is False:
+        say(
+            f"warning: {later.dataset}@{later.version} is a {rank.step} step, and this is a {rank.rank} change; the "
+            f"number for it is {rank.needed}",
+            err=True,
+        )
+
+
+def version_record(one: Version) -> dict[str, Any]:
+    """One version for `--json`."""
+    since = one.since
+    return {
+        "dataset": one.dataset,
+        "version": one.version,
+        "digest": one.digest,
+        "sealed": one.sealed.isoformat(timespec="seconds") if one.sealed else None,
+        "pictures": one.pictures,
+        "withheld": one.withheld,
+        "bytes": one.size,
+        "current": one.current,
+        "base": one.base,
+        "since": {"version": since.before, **rank_fields(since.rank), "counts": since.counts} if since else None,
+        "problem": one.problem,
+    }
+
+
+def print_versions(found: list[Version], total: int, *, compared: bool) -> None:
+    """A table of versions; the one that the dataset's name alone means has a star.
+
+    Args:
+        found: the versions.
+        total: bytes of all their files, each counted once.
+        compared: whether they have been compared with earlier ones.
+    """
+    rows = []
+    for one in found:
+        name = f"{one.dataset}@{one.version}{' *' if one.current else ''}"
+        if one.problem:
+            rows.append((name, "", "", "", "", "", "", one.problem))
+            continue
+        change = f"{one.since.rank.rank} since {one.since.before}: {one.since.rank.why}" if one.since else ""
+        sealed = f"{one.sealed:%Y-%m-%d %H:%M}" if one.sealed else ""
+        numbers = (f"{one.pictures:,}", f"{one.withheld:,}", f"{one.size / 1e6:,.1f}")
+        rows.append((name, one.digest[:12], sealed, *numbers, one.base, change))
+    head = ("version", "digest", "sealed (UTC)", "pictures", "withheld", "MB", "of", "change")
+    shown = len(head) if compared or any(one.problem for one in found) else len(head) - 1
+    print_table(head[:shown], [row[:shown] for row in rows])
+    say(f"{total / 1e6:,.1f} MB in all; * is what the dataset's name alone means")
+    for one in found:
+        if one.since and one.since.rank.fits is False:
+            rank = one.since.rank
+            say(f"warning: {one.dataset}@{one.version} is a {rank.step} step and a {rank.rank} change", err=True)

@@ -145,6 +145,8 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
         component = cls(**fields)
     except ValidationError as error:
         raise RecipeError(explain(error, where, cls)) from None
+    except RecipeError as error:  # of a component that a field holds
+        raise RecipeError(f"{where}.{error}") from error.__cause__
     if secret := component.stored_secrets():
         raise RecipeError(f"{where}.{secret[0]}: {SECRET}")
     for hook in ("aliases", "filters", "needs"):

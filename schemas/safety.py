@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from variorum.schemas.component import Component, Context
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sending import Sending
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ RESERVED = (CONTROL, ANY)
 """Names that stand in place of a category."""
 BESIDE = ("heard", "text", "tokens")
 """Columns of a labeler beside its scores, so that no category can have such a name."""
+UNREAD = ("label", "threshold", "batch")
+"""Fields of a labeler that decide no opinion: with another threshold nobody is asked again."""
 SUMMED_UP = ("p", "share", "entropy", "state")
 """First parts of the columns with what the answers come to, so that no labeler can have such a name."""
 
@@ -195,8 +198,15 @@ def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:
 
 
 def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tuple[Sending, ...]:
-    """What all labelers send to other machines if they are asked about these categories."""
-    return tuple(sending for one in labelers for sending in one.sends_about(categories))
+    """What all labelers send to other machines if they are asked about these categories.
+
+    Raises:
+        RecipeError: a remote one doesn't say what it sends, so nobody could consent to it.
+    """
+    found = {one.called: one.sends_about(categories) for one in labelers}
+    if silent := next((one.called for one in labelers if one.remote and not found[one.called]), ""):
+        raise RecipeError(f"labeler {silent} is remote and doesn't say what it sends; define `sends_about`")
+    return tuple(sending for sendings in found.values() for sending in sendings)
 
 
 def why_absent(labeler: Labeler, ctx: Context) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError, TemporaryError, VariorumError
-from variorum.schemas.safety import HEARD, RESERVED, Category, Heard, Labeler, Opinion, Shown, why_absent
+from variorum.schemas.safety import HEARD, RESERVED, UNREAD, Category, Heard, Labeler, Opinion, Shown, why_absent
 from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
@@ -32,11 +33,10 @@ RESTRICTED = "restricted"
 """Key of a sample's metadata: a true value says that the picture may not leave this machine."""
 PAUSES = (1.0, 4.0, 16.0)
 """Seconds before a call is made again that failed for now."""
-UNREAD = ("label", "threshold", "batch")
-"""Fields of a labeler that decide no opinion: with another threshold nobody is asked again."""
 USABLE: tuple[Heard, ...] = ("ok", "repaired")
 """Answers that have scores."""
 MOST_TOKENS = 10**9
+PROMPT = re.compile(r"[A-Za-z0-9_]{0,80}")
 KEPT: tuple[Heard, ...] = ("ok", "repaired", "refusal", "abstain")
 """Answers that are kept; a call in which something failed is made again by the next run."""
 
@@ -88,7 +88,7 @@ def ask(
     for labeler in labelers:
         why = why_absent(labeler, ctx)
         rows = free if labeler.remote else list(range(len(samples)))
-        for prompt in labeler.prompts(categories):
+        for prompt in _prompts(labeler, categories):
             opinions = [Opinion(heard="unavailable" if why else "not_sent")] * len(samples)
             for start in range(0, 0 if why else len(rows), labeler.batch):
                 part = rows[start : start + labeler.batch]
@@ -98,6 +98,17 @@ def ask(
                     opinions[row] = opinion
             found.append(Answers(labeler, prompt, opinions))
     return found
+
+
+def _prompts(labeler: Labeler, categories: Sequence[Category]) -> tuple[str, ...]:
+    """The names of a labeler's prompts. Raises RecipeError if they can't be parts of columns."""
+    names = tuple(labeler.prompts(categories))
+    if len({*names}) < len(names) or not all(PROMPT.fullmatch(name) for name in names):
+        raise RecipeError(
+            f"labeler {labeler.called}: `prompts` gave {', '.join(map(repr, names))}; each must be a name of its own, "
+            "of letters, digits and _"
+        )
+    return names
 
 
 def pixel_hash(image: Pixels) -> str:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.curation.harms.asking import UNREAD
 from variorum.schemas.canonical import digest
-from variorum.schemas.safety import Category, Labeler, column_of
+from variorum.schemas.safety import UNREAD, Category, Labeler, column_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints

@@ -10,6 +10,7 @@ import os
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from variorum.pipeline import Job, build, curate, run
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelFailed, RecipeError, TemporaryError
 from variorum.schemas.recipe import Recipe
+from variorum.schemas.safety import Labeler, sent_by
 from variorum.schemas.sample import Sample, source_id
 from variorum.stages.consent import VARIABLE, agreed, agreeing
 
@@ -334,3 +336,20 @@ def test_where_the_token_lies_decides_nothing():
     fields = {"url": "https://api.example.org/v1/chat/completions", "model": "m"}
     assert Remote(**fields, token_variable="MY_TOKEN", timeout=3).fingerprint() == Remote(**fields).fingerprint()
     assert Remote(**fields, side=256).fingerprint() != Remote(**fields).fingerprint()
+
+
+class Quiet(Labeler):
+    """Is remote, and doesn't say what it sends."""
+
+    remote: ClassVar[bool] = True
+
+    def scored(self):
+        return ("hate",)
+
+    def opinions(self, shown, ctx):
+        raise NotImplementedError
+
+
+def test_who_sends_pictures_must_say_what():
+    with pytest.raises(RecipeError, match=r"is remote and doesn't say what it sends; define `sends_about`"):
+        sent_by((Quiet(),), unsafebench())

@@ -175,3 +175,14 @@ def test_restricted_pictures_never_leave_this_machine():
     assert [one.heard for one in asked(said, given, Away())] == ["ok", "ok", "not_sent", "not_sent"]
     assert CALLS == [[0, 1]]
     assert [one.heard for one in asked(said, given)] == ["ok"] * 4
+
+
+@pytest.mark.parametrize("names", [("x", "x"), ("a.b",), ("a b",), ("<b>",), ("x\n",)])
+def test_names_of_prompts_become_parts_of_columns(names):
+    class Asked(Answers):
+        def prompts(self, categories):
+            return names
+
+    with pytest.raises(RecipeError, match="each must be a name of its own, of letters, digits and _"):
+        asked(each(lambda _: Opinion()), labeler=Asked())
+    assert CALLS == []

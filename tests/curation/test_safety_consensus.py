@@ -15,6 +15,7 @@ from variorum.curation.safety import Safety
 from variorum.report.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import check_curation
 from variorum.schemas.safety import ANY, CONTROL
 
@@ -203,9 +204,7 @@ def test_the_card_calls_what_is_unscored_unscored():
 
 
 def test_no_pictures_at_all():
-    found, figures = said({"a.blue": np.zeros(0)}, [says("a")])
-    assert found["member"] == []
-    assert figures["categories"]["blue"]["scored"] == 0
+    assert said({"a.blue": np.zeros(0)}, [says("a")]) == ({}, {})
 
 
 def test_policy_categories_are_no_harm():
@@ -430,3 +429,8 @@ def test_no_category_has_the_name_of_another_column(name):
 def test_no_labeler_has_the_name_of_other_columns(name):
     with pytest.raises(ValidationError, match=f"no labeler can be called '{name}'"):
         Safety(categories=THREE, labelers=(says(name),))
+
+
+def test_an_error_in_a_labeler_says_where_the_labeler_is():
+    with pytest.raises(RecipeError, match=r"^curate\.0\.labelers\.threshold: input should be less than or equal to 1"):
+        build_component("curate", {"name": "safety", "labelers": [{"name": "open_nsfw", "threshold": 2}]}, "curate.0")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from coloured_shapes import recipe, shapes
+from coloured_shapes import CATEGORIES, recipe, shapes
 
 from variorum.evaluation.harm_figures.counted import ALL
 from variorum.evaluation.harm_figures.ranked import best_threshold
@@ -14,6 +14,7 @@ from variorum.pipeline import Job, run
 from variorum.report.card import _render, render_card
 from variorum.schemas.annotations import Annotations, LabelState
 from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.safety import Category, Labeler, Opinion
 from variorum.schemas.sample import CAPTURED, GENERATED, Sample, source_id
@@ -307,3 +308,20 @@ def test_an_edition_is_evaluated_without_asking_again(tmp_path, monkeypatch):
     card = render_card(job.recipe, manifest, job.store)
     assert "9 pictures have no label of their own and **are presumed safe**" in card
     assert "| blue | all | 0 | 9 | 100.0 [100.0, 100.0] | – | – | – | 33.3 [12.1, 64.6] | – | – |" in card
+
+
+def test_a_labeler_does_not_judge_what_it_chose(tmp_path, monkeypatch):
+    shapes(tmp_path, 6)
+    monkeypatch.setenv("LOG_OF_CALLS", str(tmp_path / "log"))
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+    fields = recipe(tmp_path, [{"label": "red_one", "speaks": ["red"]}])
+    judges = [{**fields["curate"][0]["labelers"][0], "label": "judge", "threshold": 0.9}]
+    evaluation = {"name": "safety", "categories": CATEGORIES, "labelers": judges, "presume_benign": True}
+    fields["evaluate"] = [evaluation]
+    store = str(tmp_path / "store")
+    with pytest.raises(
+        RecipeError, match=r"evaluate.safety: labeler judge decided what was accepted, so it can't judge"
+    ):
+        run(Job(Recipe.parse(fields), store))
+    fields["evaluate"] = [{**evaluation, "labelers": [{**judges[0], "speaks": ["green"]}]}]
+    assert run(Job(Recipe.parse(fields), store)).counts["original"]["withheld:unsafe"] == 2

@@ -231,4 +231,4 @@ def test_splits_configurations_and_annotations_are_told(command, tmp_path):
     assert re.search(r"annotated +│ +│ +1 ", between)
     assert re.search(r"moved .*hall/\w+ → hall/\w+", between)
     lines = command("diff", "shapes@1.0.0", "shapes@1.1.0", "--json").stdout.splitlines()
-    assert {json.loads(line)["kind"] for line in lines} == {"annotated", "moved"}
+    assert {json.loads(line)["kind"] for line in lines} == {"annotated", "moved", "rank"}

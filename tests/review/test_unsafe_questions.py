@@ -182,3 +182,16 @@ def test_a_picture_that_a_newer_ledger_withholds_is_shown_to_nobody_though_it_wa
     tasks = served.next("ann", Next(number=1))["tasks"]
     assert [task["picture"]["id"] for task in tasks] == asked[2:]
     assert served.next("ann", Next(number=1, holding=[tasks[0]["task"]]))["tasks"] == []
+
+
+def test_an_edition_without_pictures_is_curated(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOG_OF_CALLS", str(tmp_path / "log"))
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "shapes").mkdir()
+    (tmp_path / "shapes" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    fields = recipe(tmp_path, [{"speaks": ["red"]}]) | {"max_failure_rate": 1}
+    job = Job(Recipe.parse(fields), Store(str(tmp_path / "store")))
+    manifest = build(job)
+    released = release(job, manifest, *curate(job, manifest))
+    assert released.counts["original"] == {"failed:truncated": 1}
+    assert not (tmp_path / "log").exists()

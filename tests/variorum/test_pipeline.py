@@ -21,7 +21,7 @@ from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-UNITS = 20
+UNITS = 24
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table, rows_to_parquet
 from variorum.edition.verdicts import read_verdicts, settle
 from variorum.edition.verify import verify
-from variorum.pipeline import Job, Threads, build, release, run
+from variorum.pipeline import Job, Threads, build, curate, release, rollback, run
 from variorum.pixels import decode, encode_png
 from variorum.report.diff import diff
 from variorum.report.page.write import write_view
@@ -296,6 +296,23 @@ def test_a_release_can_be_made_again_from_its_ledger(made, tmp_path):
     shutil.rmtree(Path(folder_of(made.release, store)))
     again = release(Job(made.recipe, store), made.edition, 1, made.release.ledger)
     assert again.digest() == made.release.digest()
+
+
+def test_going_back_to_a_release_with_pictures_that_a_later_one_withholds_is_told(made, tmp_path, caplog):
+    store = Store(str(shutil.copytree(made.store.local, tmp_path / "store", symlinks=True)))
+    kept = [{"when": [{"column": "bright.rank", "at_least": 99}], "action": "withhold", "reason": "unsafe"}]
+    job = Job(
+        recipe_of(made.photos, curate=[{"name": "bright", "notes": True}, {"name": "policy", "rules": kept}]), store
+    )
+    other = release(job, made.edition, *curate(job, made.edition))
+    assert other.version == "1.0.0-r2"
+    assert rollback(made.edition, store).digest() == made.release.digest()
+    assert "withholds" not in caplog.text
+    again = Job(made.recipe.model_copy(update={"curate": made.recipe.curate[:2]}), store)
+    number, ledger = curate(again, made.edition)
+    release(again, made.edition, number, ledger)
+    rollback(made.edition, store, 2)
+    assert "d@1.0.0-r2 has 2 pictures that a later release withholds" in caplog.text
 
 
 # ── damage ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -250,7 +250,7 @@ def read_beside(manifest: Manifest, name: str, store: Store) -> bytes | None:
 
 def check_data(manifest: Manifest, store: Store) -> list[str]:
     """Problems with the readable names in `data/`: one line per missing, unknown or differing file."""
-    folder, wanted = folder_of(manifest, store), _readable(manifest)
+    folder, wanted = folder_of(manifest, store), readable(manifest)
     found = _readable_found(folder, store)
     remedy = "run the recipe again to link it"
     problems = [f"{folder}/{name}: missing; {remedy}" for name in sorted(set(wanted) - found)]
@@ -269,7 +269,7 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
 
     With `only_missing`, existing copies aren't checked.
     """
-    folder, wanted = folder_of(manifest, store), _readable(manifest)
+    folder, wanted = folder_of(manifest, store), readable(manifest)
     with store.explained():
         if store.local:
             store.make_folder(f"{store.root}/objects")  # a link touches the object, so it must be the store's own
@@ -311,10 +311,15 @@ def _link(target: str, name: Path, store: Store) -> None:
     raise StoreError(f"{name}: another process removes its folder again and again; stop it and run the same command")
 
 
-def _readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
-    """By readable name in the edition's folder, the file that must be there, with its suffix."""
+def shard_name(manifest: Manifest, group: str, number: int) -> str:
+    """The readable name of a group's shard, below the edition's folder."""
+    return f"data/{group}-{number:05d}-of-{len(manifest.shards[group]):05d}.tar"
+
+
+def readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
+    """By readable name in the edition's folder, the file of the store that must be there, with its suffix."""
     wanted: dict[str, tuple[ShardInfo, str]] = {
-        f"data/{group}-{number:05d}-of-{len(shards):05d}.tar": (info, ".tar")
+        shard_name(manifest, group, number): (info, ".tar")
         for group, shards in manifest.shards.items()
         for number, info in enumerate(shards)
     }

@@ -21,6 +21,7 @@ from variorum.edition.tables import summary_rows
 from variorum.report.card_plots import evaluation_plots, sheet_text, shown, write_plots
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.contents import Contents, contents, formats, split_table, tasks
+from variorum.report.croissant import write_croissant
 from variorum.report.figures import Row, Shown, fixed, flat_figures, inert, interval, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, why, worst
 from variorum.report.hub_types import front_matter, record
@@ -29,6 +30,7 @@ from variorum.report.rows import edition_rows, variants
 from variorum.report.standing import render_leaderboard
 from variorum.report.strips import FILE as STRIPS
 from variorum.report.strips import mark_strips, strips_text
+from variorum.report.versions import since
 from variorum.report.warned import TAG, gate
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
@@ -42,7 +44,10 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 
 def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
-    """Write the card, which it returns, and contact sheet, recipe, plots and a release's funnel beside the manifest."""
+    """Write the card, which it returns, and all that belongs to it beside the manifest.
+
+    These are contact sheet, recipe, plots, a release's funnel, the index of the pictures and `croissant.json`.
+    """
     rows = edition_rows(manifest, store)
     made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
     write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
@@ -57,6 +62,8 @@ def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
             write_mark_results(manifest, marked["figures"], photographs, store)
     if manifest.ledger:
         write_beside(manifest, "funnel.png", plot(funnel(manifest, rows)), store)
+    said = [line for _, line in findings(manifest.ledger)] if manifest.ledger else []
+    write_croissant(recipe.card, manifest, store, rows, said)
     text = render_card(recipe, manifest, store, rows)
     write_beside(manifest, "README.md", text.encode(), store)
     return text
@@ -105,6 +112,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         splits=split_table(manifest),
         formats=formats(manifest),
         fields=list(record(manifest)),
+        since=since(manifest, store),
         evaluations=_own(render_evaluations(recipe, manifest, store) + render_leaderboard(manifest, store)),
         curation=_own(render_curation(manifest, rows)),
         made_by=_own(made),

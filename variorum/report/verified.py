@@ -1,4 +1,4 @@
-"""Verification of all that belongs to an edition: its files, as `variorum.edition.verify` does it, and its card."""
+"""Verification of all that belongs to an edition: its files, as `variorum.edition.verify` does it, card and index."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from variorum.edition.editions import folder_of
 from variorum.edition.store import Store
 from variorum.edition.verify import verify
 from variorum.machine.progress import QUIET, Progress
+from variorum.report.croissant import check_croissant
 from variorum.report.hub_types import check_header
 from variorum.schemas.manifest import Manifest
 
@@ -21,4 +22,6 @@ def verify_edition(manifest: Manifest, store: Store, progress: Progress = QUIET,
     """
     shards = [shard for group in manifest.shards.values() for shard in group]
     progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
-    return [*verify(manifest, store, progress.advance, digest), *check_header(folder_of(manifest, store), manifest)]
+    problems = verify(manifest, store, progress.advance, digest)
+    header = check_header(folder_of(manifest, store), manifest)
+    return [*problems, *header, *([] if problems else check_croissant(manifest, store))]

@@ -15,8 +15,9 @@ from variorum.schemas.component import Decider, Evaluation
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.fields import plain_json
 from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.safety import UNREAD
 from variorum.schemas.table import Table
-from variorum.stages.decide import check_classes
+from variorum.stages.decide import check_classes, only_propose
 from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,24 @@ def no_objects(what: str, evaluation: Evaluation) -> RecipeError:
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
-    """Raise RecipeError if the evaluation uses a model that decided which pictures are in the edition."""
+    """Raise RecipeError if the evaluation asks a model or a labeler that decided which pictures are in the edition."""
     refuse_filters(pins(evaluation, job.ctx), manifest.filters)
+    if manifest.ledger is None:
+        return
+    proposing = {one.component_name() for one in only_propose(job.recipe.curate)}
+    deciding = [step for step in manifest.ledger.curate if step.get("name") not in proposing]
+    asked = [_read(one) for step in deciding if isinstance(of := step.get("labelers"), list) for one in of]
+    for labeler in getattr(evaluation, "labelers", ()):
+        if _read(labeler.identity()) in asked:
+            raise RecipeError(
+                f"evaluate.{evaluation.component_name()}: labeler {labeler.called} decided what was accepted, so it "
+                "can't judge the result; leave it out, or let no rule use it"
+            )
+
+
+def _read(labeler: Any) -> dict[str, Any]:
+    """The fields of a labeler's identity that decide its opinions."""
+    return {name: value for name, value in labeler.items() if name not in UNREAD} if isinstance(labeler, dict) else {}
 
 
 def evaluation_key(evaluation: Evaluation, manifest: Manifest, job: Job) -> str:

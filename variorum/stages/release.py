@@ -6,6 +6,7 @@ and names. Where the recipe has `splits`, photographs that turned out to be copi
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,15 +29,17 @@ from variorum.edition.tables import (
     sources_edited,
 )
 from variorum.edition.units import edition_units
-from variorum.edition.verdicts import read_verdicts, settle, verdicts_of
+from variorum.edition.verdicts import OUT, read_verdicts, settle, verdicts_of
 from variorum.machine.progress import Advance
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import CorruptShard, StoreError
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest, Receipt, ShardInfo, group_of, ordered
-from variorum.schemas.verdict import Verdict
+from variorum.schemas.verdict import Action, Verdict
 from variorum.stages.build import Shards, grouped
 from variorum.stages.job import Job
 from variorum.stages.splits import moved_splits
+
+log = logging.getLogger(__name__)
 
 FORMAT = {3: 1, 4: 2}
 """By format of the edition. Increased when the same edition and ledger would give other bytes."""
@@ -287,8 +290,32 @@ def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Man
         StoreError: no such release, or the edition has changed since it was made.
     """
     number, ledger = read_ledger(manifest, store, earlier_release(manifest, store, number))
+    if back := _shown_again(manifest, number, ledger, store):
+        name = f"{manifest.dataset}@{release_version(manifest, number)}"
+        log.warning(
+            "%s has %s that a later release withholds", name, "a picture" if back == 1 else f"{back:,} pictures"
+        )
     receipts = [make_unit(unit, manifest, ledger, store) for unit in release_units(manifest, ledger, store)]
     return seal_release(manifest, number, ledger, receipts, store)
+
+
+def _shown_again(manifest: Manifest, number: int, ledger: Ledger, store: Store) -> int:
+    """How many pictures a release has that later ones of the same edition withhold."""
+    later = [
+        released.ledger
+        for found, released in releases(manifest, store).items()
+        if found > number and released.ledger and released.ledger.edition == manifest.digest()
+    ]
+    return len(set().union(*(_out(one, store, "withhold") for one in later)) - _out(ledger, store, *OUT))
+
+
+def _out(ledger: Ledger, store: Store, *actions: Action) -> set[str]:
+    """Ids of the pictures that end with one of these actions."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    settled = settle(read_verdicts(ledger.verdicts, store))
+    return set(settled.filter(pc.is_in(settled["action"], value_set=pa.array(actions)))["id"].to_pylist())
 
 
 def earlier_release(manifest: Manifest, store: Store, number: int | None = None) -> int:

@@ -29,6 +29,8 @@ COMMANDS = (
     ("verify", "small@1.0.0"),
     ("verify", "small@1.0.0-r1", "--load"),
     ("diff", "small@1.0.0", "small@1.0.0-r1"),
+    ("versions", "small"),
+    ("gc", "--unfinished", "--older", "0"),
     ("view", "small@1.0.0-r1", "--no-open"),
     ("view", "small@1.0.0", "small@1.0.0-r1", "--no-open"),
     ("blocklist", "small@1.0.0", "{work}/list.parquet"),
@@ -40,6 +42,7 @@ COMMANDS = (
     ("rollback", "small", "--to", "1"),
     ("run", "{work}/small.yaml", "--no-prefect"),
     ("build", "{work}/reading.yaml", "--no-prefect"),
+    ("gc", "--unfinished", "--older", "0", "--delete"),
 )
 
 
