@@ -16,8 +16,8 @@ from pydantic import Field
 from variorum.curation.harms.asking import ask, pixel_hash
 from variorum.curation.harms.categories import Categories, unsafebench
 from variorum.curation.labelers.open_nsfw import OpenNsfw
-from variorum.evaluation.harm_figures.compared import agreement
-from variorum.evaluation.harm_figures.counted import (
+from variorum.evaluation.harms.compared import agreement
+from variorum.evaluation.harms.counted import (
     ALL,
     Counted,
     alarm_rate,
@@ -28,10 +28,10 @@ from variorum.evaluation.harm_figures.counted import (
     means,
     rows_of,
 )
-from variorum.evaluation.harm_figures.drawn import drawn
-from variorum.evaluation.harm_figures.judged import HOW, SAID, TRUTH, Answerer, Judged, answerers, heard, judged
-from variorum.evaluation.harm_figures.ranked import calibration, ranking, tuned
-from variorum.evaluation.harm_figures.truths import group_of, maker_of, truth_of
+from variorum.evaluation.harms.drawn import drawn
+from variorum.evaluation.harms.judged import HOW, SAID, TRUTH, Answerer, Judged, answerers, heard, judged
+from variorum.evaluation.harms.ranked import calibration, ranking, tuned
+from variorum.evaluation.harms.truths import group_of, maker_of, truth_of
 from variorum.evaluation.predicted.calibration import BINS
 from variorum.evaluation.predicted.drops import Results
 from variorum.evaluation.watermarks.separation import Draws

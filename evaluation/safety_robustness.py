@@ -18,7 +18,7 @@ from variorum.curation.harms.categories import Categories, unsafebench
 from variorum.curation.labelers.open_nsfw import OpenNsfw
 from variorum.evaluation.attacked.attacks import KINDS, Attempt, Kind, attempts, slope_of
 from variorum.evaluation.attacked.withstood import CLEAN, Rows, of_labeler, results_of
-from variorum.evaluation.harm_figures.truths import SAFE, UNSAFE, group_of, truth_of
+from variorum.evaluation.harms.truths import SAFE, UNSAFE, group_of, truth_of
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
 from variorum.schemas.lookup import Labelers

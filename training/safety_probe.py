@@ -19,7 +19,7 @@ import numpy as np
 
 from variorum.curation.harms.categories import unsafebench
 from variorum.edition.samples import decoded
-from variorum.evaluation.harm_figures.truths import CONTRADICTED, truth_of
+from variorum.evaluation.harms.truths import CONTRADICTED, truth_of
 from variorum.generators.sources.edition import Edition
 from variorum.generators.sources.unsafebench import Unsafebench
 from variorum.machine.cache import cache_dir

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.evaluation.harm_figures.truths import UNSAFE
+from variorum.evaluation.harms.truths import UNSAFE
 from variorum.evaluation.predicted.drops import Results
 from variorum.evaluation.watermarks.separation import Draws
 from variorum.schemas.canonical import Json

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from coloured_shapes import CATEGORIES, recipe, shapes
 
-from variorum.evaluation.harm_figures.counted import ALL
-from variorum.evaluation.harm_figures.ranked import best_threshold
+from variorum.evaluation.harms.counted import ALL
+from variorum.evaluation.harms.ranked import best_threshold
 from variorum.evaluation.safety import Safety
 from variorum.pipeline import Job, run
 from variorum.report.card import _render, render_card

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.evaluation.harm_figures.counted import counted, difference
-from variorum.evaluation.harm_figures.judged import Answerer, Judged
-from variorum.evaluation.harm_figures.truths import SAFE, UNSAFE
+from variorum.evaluation.harms.counted import counted, difference
+from variorum.evaluation.harms.judged import Answerer, Judged
+from variorum.evaluation.harms.truths import SAFE, UNSAFE
 from variorum.evaluation.predicted.calibration import Bins, error_by_chance, expected_calibration_error, reliability
 from variorum.evaluation.predicted.resamples import percent
 from variorum.evaluation.watermarks.separation import Draws, Separation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.evaluation.harm_figures.truths import CONTRADICTED, SAFE, UNKNOWN, UNSAFE
+from variorum.evaluation.harms.truths import CONTRADICTED, SAFE, UNKNOWN, UNSAFE
 from variorum.schemas.safety import ANY, CONTROL, HEARD, Labeler, column_of
 from variorum.schemas.table import Table
 

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from variorum.curation.panel.agreement import cohen_kappa, krippendorff_alpha
-from variorum.evaluation.harm_figures.judged import Answerer
+from variorum.evaluation.harms.judged import Answerer
 from variorum.schemas.canonical import Json
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from variorum.curation.panel.agreement import wilson_interval
-from variorum.evaluation.harm_figures.judged import Answerer, Judged
-from variorum.evaluation.harm_figures.truths import MODELS, PHOTOGRAPHS, SAFE, UNSAFE
+from variorum.evaluation.harms.judged import Answerer, Judged
+from variorum.evaluation.harms.truths import MODELS, PHOTOGRAPHS, SAFE, UNSAFE
 from variorum.evaluation.predicted.drops import Results
 from variorum.evaluation.predicted.resamples import Ratio, mean_ratio, percent
 from variorum.evaluation.watermarks.separation import Draws
