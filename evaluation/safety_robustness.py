@@ -19,6 +19,7 @@ from variorum.curation.labelers.open_nsfw import OpenNsfw
 from variorum.evaluation.attacked.attacks import KINDS, Attempt, Kind, attempts, slope_of
 from variorum.evaluation.attacked.withstood import CLEAN, Rows, of_labeler, results_of
 from variorum.evaluation.harms.truths import SAFE, UNSAFE, group_of, truth_of
+from variorum.models.device import one_thread
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
 from variorum.schemas.lookup import Labelers
@@ -121,7 +122,8 @@ class SafetyRobustness(Evaluation):
             def rng(epsilon: int, kind: str = kind) -> np.random.Generator:
                 return ctx.rng(self.component_name(), sample.id, f"{target.labeler.called} {kind} {epsilon}")
 
-            made += attempts(kind, slope, sample.image, self.epsilons, self.steps, rng)
+            with one_thread():  # an attack follows signs of gradients, which the last bits of sums decide
+                made += attempts(kind, slope, sample.image, self.epsilons, self.steps, rng)
         pictures = [replace(sample, image=one.picture, encoded=None) for one in made]
         for labeler, _, opinions in ask(tuple(judges), pictures, self.categories, ctx):
             for one, opinion in zip(made, opinions, strict=True):

@@ -26,6 +26,10 @@ WEIGHTS[0] = 0  # a border that the score doesn't see
 WEIGHTS -= (WEIGHTS[1:].mean()) * (WEIGHTS != 0)
 
 
+THREADS: set[int] = set()
+"""Of PyTorch, whenever gradients were asked for."""
+
+
 def odds(values):
     """Log odds of unsafe, linear in the picture `[..., H, W, 3]` in [0, 1]."""
     return (WEIGHTS * (values - 0.5)).sum(axis=(-3, -2, -1))
@@ -35,6 +39,7 @@ def gradient_model(pictures):
     """The same as log probabilities `[N, 2]` in PyTorch."""
     import torch
 
+    THREADS.add(torch.get_num_threads())
     weights = torch.tensor(WEIGHTS.transpose(2, 0, 1), dtype=torch.float32)
     unsafe = (weights * (pictures - 0.5)).sum((1, 2, 3))
     return torch.stack([torch.zeros_like(unsafe), unsafe], 1).log_softmax(1)
@@ -110,6 +115,20 @@ def all_attempts(image, *, unsafe, epsilons=(1, 2, 4, 8), steps=20):
     slope = slope_of(gradient_model, 0.5, unsafe=unsafe)
     for kind in KINDS:
         yield from attempts(kind, slope, image, epsilons, steps, np.random.default_rng)
+
+
+def test_gradients_are_computed_on_one_thread_as_more_change_the_last_bits():
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        THREADS.clear()
+        assert rows(evaluation(steps=2), [sample(1, 1.0, unsafe=True)])
+        assert THREADS == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_no_channel_changes_by_more_than_epsilon():
