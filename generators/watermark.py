@@ -22,8 +22,8 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.edit import Edit
 from variorum.schemas.lookup import NestedMark
-from variorum.schemas.sample import BASELINES, ENHANCED, Failure, Sample
-from variorum.schemas.watermark import Mark
+from variorum.schemas.sample import ENHANCED, Failure, Sample
+from variorum.schemas.watermark import Mark, told_apart
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -58,13 +58,7 @@ class Watermark(Generator):
     @field_validator("marks")
     @classmethod
     def _told_apart(cls, value: tuple[Mark, ...]) -> tuple[Mark, ...]:
-        names = [mark.called for mark in value]
-        if not value:
-            raise ValueError("must be one or more marks")
-        if twice := next((name for name in names if names.count(name) > 1), ""):
-            raise ValueError(f"two marks are called {twice!r}; give one a label")
-        if taken := next((name for name in names if name in BASELINES), ""):
-            raise ValueError(f"no mark can be called {taken!r}, which unmarked pictures are called; give it a label")
+        told_apart(value)
         if made := next((mark.called for mark in value if mark.made_with), ""):
             raise ValueError(f"{made} goes into a picture while a model makes it; use watermarked_generation for it")
         return value

@@ -35,8 +35,8 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import NestedMark
-from variorum.schemas.sample import BASELINES, GENERATED, Failure, Sample
-from variorum.schemas.watermark import Mark
+from variorum.schemas.sample import GENERATED, Failure, Sample
+from variorum.schemas.watermark import Mark, told_apart
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -82,13 +82,7 @@ class WatermarkedGeneration(Route):
     @field_validator("marks")
     @classmethod
     def _told_apart(cls, value: tuple[Mark, ...]) -> tuple[Mark, ...]:
-        names = [mark.called for mark in value]
-        if not value:
-            raise ValueError("must be one or more marks")
-        if twice := next((name for name in names if names.count(name) > 1), ""):
-            raise ValueError(f"two marks are called {twice!r}; give one a label")
-        if taken := next((name for name in names if name in BASELINES), ""):
-            raise ValueError(f"no mark can be called {taken!r}, which unmarked pictures are called; give it a label")
+        told_apart(value)
         if other := next((mark.called for mark in value if not isinstance(mark, NoiseMark)), ""):
             raise ValueError(f"{other} goes into pictures that exist; use the generator watermark for it")
         return value

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.schemas.component import Component, Context
-from variorum.schemas.sample import ENHANCED
+from variorum.schemas.sample import BASELINES, ENHANCED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,6 +116,17 @@ class Mark(Component):
         if side < self.least_side:
             return "too_small", f"its shorter side of {side} pixels is below {self.least_side}"
         return None
+
+
+def told_apart(marks: Sequence[Mark]) -> None:
+    """Raise ValueError if there is no mark, two are called alike, or one as unmarked pictures are."""
+    names = [mark.called for mark in marks]
+    if not marks:
+        raise ValueError("must be one or more marks")
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ValueError(f"two marks are called {twice!r}; give one a label")
+    if taken := next((name for name in names if name in BASELINES), ""):
+        raise ValueError(f"no mark can be called {taken!r}, which unmarked pictures are called; give it a label")
 
 
 class Attacked(NamedTuple):

@@ -37,6 +37,8 @@ USABLE: tuple[Heard, ...] = ("ok", "repaired")
 """Answers that have scores."""
 MOST_TOKENS = 10**9
 PROMPT = re.compile(r"[A-Za-z0-9_]{0,80}")
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
+"""Of an object in memory, as Python prints it."""
 KEPT: tuple[Heard, ...] = ("ok", "repaired", "refusal", "abstain")
 """Answers that are kept; a call in which something failed is made again by the next run."""
 
@@ -282,6 +284,6 @@ def unpacked(arrays: Mapping[str, np.ndarray[Any, Any]], categories: Sequence[Ca
 
 
 def _said(error: BaseException) -> str:
-    """An error in a line."""
+    """An error in a line. Addresses in memory are left out, because the line is stored and they differ in each run."""
     text = str(error) if isinstance(error, VariorumError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:300]
+    return ADDRESS.sub("0x…", " ".join(text.split()))[:300]

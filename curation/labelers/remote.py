@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 from variorum.curation.harms.asking import pixel_hash
 from variorum.curation.harms.endpoint import Answer, Endpoint, checked_url, host_of
 from variorum.curation.harms.prompts import REVISION, Questions
+from variorum.models.diffusion.images import shrunk
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context
 from variorum.schemas.safety import Category, Labeler, Opinion, Shown
@@ -116,14 +117,3 @@ class Remote(Labeler):
         kept = ctx.memo(digest(["remote answer", *asked]), compute)
         tokens, refused = kept["facts"].tolist()
         return Answer(kept["text"].tobytes().decode(), tokens, bool(refused))
-
-
-def shrunk(picture: Pixels, side: int) -> Pixels:
-    """A picture whose longer side is `side` pixels at most."""
-    from variorum.models.diffusion.images import resized
-
-    longer = max(picture.shape[:2])
-    if longer <= side:
-        return picture
-    height, width = (max(1, round(one * side / longer)) for one in picture.shape[:2])
-    return resized(picture, (height, width))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_pipelines import save_vision_language
 
+from variorum.models.diffusion.images import shrunk
 from variorum.models.loaders.vision_language import VISION_LANGUAGE, ZERO_SHOT
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
@@ -82,10 +83,11 @@ def test_answers_are_cut_after_so_many_tokens(folder, model):
 
 def test_large_pictures_are_made_smaller(folder, model):
     small = VISION_LANGUAGE.load(entry(folder, side=56), folder, {})
-    assert small._shrunk(IMAGES[2]).shape == (56, 42, 3)
-    assert small._shrunk(noise(0, 1, 200)).shape == (1, 56, 3)
-    assert model._shrunk(IMAGES[2]) is IMAGES[2]
-    assert small(IMAGES[2:3], ["What?"]) == small([small._shrunk(IMAGES[2])], ["What?"])
+    assert shrunk(IMAGES[2], 56).shape == (56, 42, 3)
+    assert shrunk(noise(0, 1, 200), 56).shape == (1, 56, 3)
+    assert shrunk(IMAGES[2], 1024) is IMAGES[2]
+    assert small(IMAGES[2:3], ["What?"]) == small([shrunk(IMAGES[2], 56)], ["What?"])
+    assert small(IMAGES[2:3], ["What?"]) == model([shrunk(IMAGES[2], 56)], ["What?"])
 
 
 def test_a_question_a_picture(model):

@@ -40,6 +40,15 @@ def resized(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
     return np.asarray(cv2.resize(pixels, shape[::-1], interpolation=how), np.uint8)
 
 
+def shrunk(pixels: Pixels, side: int) -> Pixels:
+    """Pixels whose longer side is `side` at most; smaller pictures stay as they are."""
+    longer = max(pixels.shape[:2])
+    if longer <= side:
+        return pixels
+    height, width = (max(1, round(one * side / longer)) for one in pixels.shape[:2])
+    return resized(pixels, (height, width))
+
+
 def extended(pixels: Pixels, inner: tuple[int, int], outer: tuple[int, int]) -> Pixels:
     """Pixels resized to `inner` height and width, then extended to `outer` by repeating the last row and column."""
     below, beside = outer[0] - inner[0], outer[1] - inner[1]

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.models.device import best_device
-from variorum.models.diffusion.images import resized, to_pil
+from variorum.models.diffusion.images import shrunk, to_pil
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
 from variorum.models.table_entries import Entry, StrictModel
@@ -201,7 +201,7 @@ class VisionLanguage:
 
         chats = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": q}]}] for _, q in pairs]
         inputs = self._processor(
-            images=[[to_pil(self._shrunk(image))] for image, _ in pairs],
+            images=[[to_pil(shrunk(image, side) if (side := self._options.side) else image)] for image, _ in pairs],
             text=self._processor.apply_chat_template(chats, add_generation_prompt=True, tokenize=False),
             padding=True,
             return_tensors="pt",
@@ -215,13 +215,6 @@ class VisionLanguage:
             raise
         new = tokens[:, inputs["input_ids"].shape[1] :]
         return [text.strip() for text in self._processor.batch_decode(new, skip_special_tokens=True)]
-
-    def _shrunk(self, image: Pixels) -> Pixels:
-        longer, most = max(image.shape[:2]), self._options.side
-        if most is None or longer <= most:
-            return image
-        height, width = (max(1, round(side * most / longer)) for side in image.shape[:2])
-        return resized(image, (height, width))
 
 
 def _first(tokens: int | Sequence[int] | None) -> int | None:
