@@ -15,3 +15,17 @@ def wait_for(state: Callable[[], Any], wanted: Any, seconds: float = 15) -> None
             return
         time.sleep(0.05)
     assert state() == wanted
+
+
+def tap(button: Any, seen: Callable[[], Any], seconds: float = 15) -> None:
+    """Tap a button until `seen` says that it worked: a busy browser takes a slow tap for a long press and drops it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if button.is_visible():
+            button.tap()
+        again = min(end, time.monotonic() + 2)
+        while time.monotonic() < again:
+            if seen():
+                return
+            time.sleep(0.05)
+    assert seen(), f"no tap on {button} worked"

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from playwright.sync_api import expect
 from served_panel import BOTH, Serving, join_page, kept_votes, serving
-from waiting import wait_for
+from waiting import tap, wait_for
 
 from variorum.review.collected import standing
 from variorum.review.panel import Settings, read_questions
@@ -137,17 +137,16 @@ def test_what_does_not_fit_into_view_must_have_been_in_view(asked, opened):
     join_page(page, "Ada")
     open_grid(page)
     presses = 0
-    while confirm(page).startswith("Show"):
-        page.locator(".confirm:visible").tap()
+    while (before := confirm(page)).startswith("Show"):
+        tap(page.locator(".confirm:visible"), lambda before=before: confirm(page) != before)
         presses += 1
     assert presses > 1
     assert kept_votes(asked.panel) == []
-    page.locator(".tile").nth(59).tap()
-    page.locator(".grid-bar").get_by_role("button", name="unclear").first.tap()
-    page.locator(".tile").nth(58).tap()
-    expect(page.locator(".confirm:visible")).to_have_text("Confirm 58 right, 1 wrong, 1 unclear", use_inner_text=True)
-    page.locator(".confirm:visible").tap()
-    wait_for(lambda: sorted(answers(asked).values())[:2], ["no", "unclear"])
+    tap(page.locator(".tile").nth(59), lambda: confirm(page) == "Confirm 59 right, 1 wrong")
+    unclear = page.locator(".grid-bar").get_by_role("button", name="unclear").first
+    tap(unclear, lambda: unclear.get_attribute("aria-pressed") == "true")
+    tap(page.locator(".tile").nth(58), lambda: confirm(page) == "Confirm 58 right, 1 wrong, 1 unclear")
+    tap(page.locator(".confirm:visible"), lambda: sorted(answers(asked).values())[:2] == ["no", "unclear"])
 
 
 def test_all_are_marked_and_the_lens_shows_one_large(asked, opened):

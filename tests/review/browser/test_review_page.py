@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 from served_panel import join_page, kept_votes
 from shapes_to_review import Running, make_shapes, running
-from waiting import wait_for
+from waiting import tap, wait_for
 
 from variorum.review.server.requests import MOST_TASKS
 
@@ -81,6 +81,16 @@ def another(page: Page, before: dict[str, Any]) -> dict[str, Any]:
     """The task that follows another one."""
     page.wait_for_function("number => Variorum.view.task && Variorum.view.task.task !== number", arg=before["task"])
     return settled(page)
+
+
+def answered(page: Page, found: dict[str, Any]) -> int:
+    """How many questions of a task have an answer on the page; more than it has once the next task is shown."""
+    number: int = page.evaluate(
+        """number => Variorum.view.task?.task === number
+            ? Variorum.view.draft.lines.filter(line => line.answer).length : 1000""",
+        found["task"],
+    )
+    return number
 
 
 def with_questions(page: Page, number: int) -> dict[str, Any]:
@@ -213,18 +223,17 @@ def test_on_a_phone_by_touch(panel, opened, check):
     first = settled(page)
     check(page)
     wait_for(lambda: page.evaluate("document.documentElement.scrollWidth") <= 360, True)
-    for _ in first["questions"]:
-        page.locator(".big .unclear").tap()
-    page.get_by_role("button", name="Next picture").tap()
+    for number in range(len(first["questions"])):
+        tap(page.locator(".big .unclear"), lambda number=number: answered(page, first) > number)
+    tap(page.get_by_role("button", name="Next picture"), lambda: answered(page, first) > len(first["questions"]))
     second = another(page, first)
     wait_for(lambda: answers(panel, first), dict.fromkeys(subjects(first), "unclear"))
-    page.get_by_role("link", name="One by one").tap()
-    page.wait_for_selector(".single .big")
+    tap(page.get_by_role("link", name="One by one"), page.locator(".single .big").is_visible)
     check(page)
     found = settled(page)
-    for _ in found["questions"]:
+    for number in range(len(found["questions"])):
         page.wait_for_timeout(300)  # a tap that comes with the picture isn't an answer to it
-        page.locator(".big .yes").tap()
+        tap(page.locator(".big .yes"), lambda number=number: answered(page, found) > number)
     another(page, found)
     wait_for(lambda: answers(panel, found), dict.fromkeys(subjects(found), "yes"))
     assert second["picture"]["id"]
