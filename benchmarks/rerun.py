@@ -61,7 +61,7 @@ def compare(place: Path) -> dict[str, object]:
         {
             "empty": wall(EMPTY),
             "rerun": wall(COMMAND, "run", "recipe.yaml"),
-            "plain": wall(COMMAND, "run", "recipe.yaml", "--no-prefect"),
+            "plain": wall(COMMAND, "run", "recipe.yaml", "--runner", "threads"),
             "help": wall(COMMAND, "--help"),
             "python": wall("pass"),
         }

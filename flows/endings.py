@@ -108,7 +108,7 @@ def ending(error: BaseException) -> Ending:
     packages, kind = {cls.__module__.partition(".")[0] for cls in type(error).__mro__}, type(error).__name__
     if "prefect" in packages:
         why = f"{kind}: {cut(_first_line(error))}"
-        return Ending(f"error: Prefect failed ({why}); {AGAIN}, or use --no-prefect, which needs no server", LATER)
+        return Ending(f"error: Prefect failed ({why}); {AGAIN}, or use --runner threads, which needs no server", LATER)
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return Ending("error: a path has a NUL character in it; no file has such a name", ERROR)
     if packages & SERVICES or isinstance(error, OSError) or _of_a_url(error):

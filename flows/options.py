@@ -31,6 +31,13 @@ class Profile(StrEnum):
     hub = "hub"
 
 
+class Runners(StrEnum):
+    """Who makes the parts of a stage."""
+
+    prefect = "prefect"
+    threads = "threads"
+
+
 def _recipe_names(incomplete: str) -> list[str]:
     from variorum.stages.recipe_files import shipped_recipes
 
@@ -71,7 +78,10 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum numbe
 Workers = Annotated[
     int, typer.Option("--workers", min=1, max=1000, help="Number of parts that are worked on at the same time.")
 ]
-NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Use plain threads; gives the same edition to the byte.")]
+RunnerName = Annotated[
+    Runners,
+    typer.Option("--runner", help="Who does the work; each gives the same edition to the byte."),
+]
 Trust = Annotated[bool, typer.Option("--trust", help="Use finished files without hashing them first.")]
 SendTo = Annotated[
     list[str] | None,
@@ -99,7 +109,7 @@ class Asked:
     limit: Limit = None
     as_json: AsJson = False
     workers: Workers = field(default=1, metadata={"works": True})
-    no_prefect: NoPrefect = field(default=False, metadata={"works": True})
+    runner: RunnerName = field(default=Runners.prefect, metadata={"works": True})
     trust: Trust = field(default=False, metadata={"works": True})
     send_to: SendTo = field(default=None, metadata={"works": True, "sends": True})
 
@@ -120,12 +130,12 @@ class Asked:
         return self.job(existing(self.store, writable=True, trust=self.trust))
 
     def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
-        """Do the work, with progress, inside a Prefect flow of this name or on plain threads."""
+        """Do the work, with progress, inside a Prefect flow of this name or by another runner."""
         from variorum.pipeline import Threads
         from variorum.stages.consent import agreeing
 
         with agreeing(self.send_to or ()), terminal.progress() as progress:
-            if self.no_prefect:
+            if self.runner == Runners.threads:
                 return work(job, Threads(self.workers), progress)
             from variorum.flows.prefect_runner import in_flow
 
@@ -136,7 +146,7 @@ class Asked:
         words = [self.recipe, *(word for override in self.overrides or () for word in ("--set", override))]
         words += ["--limit", str(self.limit)] if self.limit else []
         words += ["--store", self.store, "--profile", self.profile.value]
-        words += ["--no-prefect"] if self.no_prefect else []
+        words += [] if self.runner == Runners.prefect else ["--runner", self.runner.value]
         return words + (["--trust"] if self.trust else [])
 
 
@@ -146,7 +156,7 @@ def on_recipe(
     """Give a command the options of all commands on a recipe. Its first parameter gets them as an `Asked`.
 
     Args:
-        works: whether it takes `--workers` and `--no-prefect`.
+        works: whether it takes `--workers` and `--runner`.
         sends: whether it takes `--send-pictures-to`.
         first: the argument that names the recipe.
     """

@@ -51,7 +51,7 @@ PATIENCE = 10.0
 """Seconds that a configured server has for one answer."""
 RETRIES = 2
 """Of a request to our own server, within six seconds: it never comes back. Others may be started again meanwhile."""
-OTHERWISE = "or use --no-prefect, which needs no server"
+OTHERWISE = "or use --runner threads, which needs no server"
 
 
 @dataclass(frozen=True, slots=True)

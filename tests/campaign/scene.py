@@ -63,7 +63,7 @@ Fault = Callable[[], None]
 
 def words(command: str, recipe: Path, store: Path, *more: str) -> list[str]:
     """The words of a command on a recipe, on plain threads."""
-    return [command, str(recipe), "--store", str(store), "--no-prefect", *more]
+    return [command, str(recipe), "--store", str(store), "--runner", "threads", *more]
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

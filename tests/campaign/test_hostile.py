@@ -68,7 +68,9 @@ def test_hostile_arguments(scene, trials, photos, tmp_path):
     place.mkdir()
     prepare(place, photos)
     scene_there = type(scene)(place)
-    assert not scene_there.run(["build", "good.yaml", "--store", "store", "--no-prefect"], cache=scene.cache).wrong()
+    assert not scene_there.run(
+        ["build", "good.yaml", "--store", "store", "--runner", "threads"], cache=scene.cache
+    ).wrong()
 
     def attack(case: Case) -> str:
         given = [word.replace("{port}", str(closed_port())) for word in case.words]

@@ -164,7 +164,7 @@ def test_the_command_names_the_host(server, photos, own_cache, tmp_path, monkeyp
         f"dataset: asked\nversion: 1.0.0\nsource: {{name: image_folder, path: {photos}}}\n"
         f"curate:\n- {{name: safety, labelers: [{{name: remote, url: '{server.url}', model: eyes-1}}]}}\n"
     )
-    words = ["run", str(recipe), "--store", str(tmp_path / "store"), "--no-prefect", "--limit", "2"]
+    words = ["run", str(recipe), "--store", str(tmp_path / "store"), "--runner", "threads", "--limit", "2"]
     refused = CliRunner().invoke(app, words)
     assert isinstance(refused.exception, RecipeError)
     assert server.got == []

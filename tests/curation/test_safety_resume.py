@@ -66,7 +66,7 @@ def test_a_killed_run_repeats_no_call(tmp_path):
 
     def run(name: str, **more: str) -> subprocess.CompletedProcess[str]:
         place = {"LOG_OF_CALLS": str(tmp_path / f"{name}.log"), "VARIORUM_CACHE": str(tmp_path / f"{name} cache")}
-        command = [sys.executable, "-c", COMMAND, "run", "recipe.yaml", "--store", name, "--no-prefect"]
+        command = [sys.executable, "-c", COMMAND, "run", "recipe.yaml", "--store", name, "--runner", "threads"]
         return subprocess.run(
             command, cwd=tmp_path, env={**os.environ, **place, **more}, capture_output=True, text=True, timeout=300
         )

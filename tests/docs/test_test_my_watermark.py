@@ -28,7 +28,7 @@ FILES = {
 }
 COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
 PRINTED = [code for language, code in BLOCKS if language == "text"]
-RUN = "variorum run my_watermark.yaml --limit 12 --no-prefect"
+RUN = "variorum run my_watermark.yaml --limit 12 --runner threads"
 EDITION = "store/editions/my_watermark/1.0.0-dev"
 
 
@@ -110,7 +110,7 @@ def test_a_mark_that_the_evaluation_does_not_list_is_named(study):
     kept, _, _ = recipe.partition("    marks:\n      - {name: ./chips.py}                 # the same entry again\n")
     assert kept != recipe
     (study / "unlisted.yaml").write_text(kept)
-    command = ["run", "unlisted.yaml", "--limit", "1", "--no-prefect"]
+    command = ["run", "unlisted.yaml", "--limit", "1", "--runner", "threads"]
     process = run_command(command, study, environment(study))
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1].endswith("chips.py; list it in watermark_detection's `marks`")

@@ -37,7 +37,7 @@ FILES = {
     if language in ("python", "yaml", "toml") and (match := re.match(r"# ([\w.]+)\n", code))
 }
 COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
-RUN = "variorum run my_set.yaml --limit 8 --no-prefect"
+RUN = "variorum run my_set.yaml --limit 8 --runner threads"
 NAMES = {"generate": "frost", "curate": "contrast", "evaluate": "mean_contrast"}
 """One component of each part."""
 

@@ -33,7 +33,7 @@ def test_from_plan_to_verify(cli, tmp_path):
     assert "image_folder, 12 samples, 3 classes" in planned.stdout
     assert "3 of up to 4; 0 done already" in planned.stdout
 
-    ran = cli("run", "recipe.yaml", "--no-prefect", "--workers", "2", fresh=True)
+    ran = cli("run", "recipe.yaml", "--runner", "threads", "--workers", "2", fresh=True)
     assert ran.returncode == 0, ran.stderr
     assert "negative_0" in ran.stdout
     edition = tmp_path / "store" / "editions" / "d" / "1.0.0"
@@ -79,10 +79,16 @@ def test_a_mistyped_store_is_not_made(cli, tmp_path, words):
     ("arguments", "said"),
     [
         (("run", "imagenet_f"), "error: no recipe 'imagenet_f'"),
-        (("run", "recipe.yaml", "--no-prefect", "--set", "generate.probe.strenth=1"), "strenth: no such field"),
-        (("run", "recipe.yaml", "--no-prefect", "--set", "source.path=nowhere"), "path nowhere doesn't exist"),
-        (("build", "recipe.yaml", "--no-prefect", "--store", "recipe.yaml"), "choose another place with --store"),
-        (("evaluate", "recipe.yaml", "--no-prefect", "--store", "."), "no edition 'd@1.0.0' in .; there are: none yet"),
+        (("run", "recipe.yaml", "--runner", "threads", "--set", "generate.probe.strenth=1"), "strenth: no such field"),
+        (("run", "recipe.yaml", "--runner", "threads", "--set", "source.path=nowhere"), "path nowhere doesn't exist"),
+        (
+            ("build", "recipe.yaml", "--runner", "threads", "--store", "recipe.yaml"),
+            "choose another place with --store",
+        ),
+        (
+            ("evaluate", "recipe.yaml", "--runner", "threads", "--store", "."),
+            "no edition 'd@1.0.0' in .; there are: none yet",
+        ),
         (("verify", "e"), "store store: doesn't exist; make one with: variorum run imagenet_e"),
         (("card", "recipe.yaml", "--store", "."), "no edition 'd@1.0.0'"),
     ],
@@ -108,7 +114,7 @@ def test_curate_release_diff_and_back(cli, tmp_path):
             {**yaml.safe_load(path.read_text()), "curate": [{"name": "bright"}, {"name": "bright_rules", "review": 2}]}
         )
     )
-    ran = cli("run", "recipe.yaml", "--no-prefect")
+    ran = cli("run", "recipe.yaml", "--runner", "threads")
     assert ran.returncode == 0, ran.stderr
     assert "d@1.0.0-r1" in ran.stdout
     assert re.search(r"^verdicts: .*review 2", ran.stdout, re.MULTILINE)
@@ -118,11 +124,11 @@ def test_curate_release_diff_and_back(cli, tmp_path):
     assert "too_bright" in (editions / "1.0.0-r1" / "README.md").read_text()
     assert len((editions / "1.0.0" / "ledgers" / "0001.review.csv").read_text().splitlines()) == 3
 
-    curated = cli("curate", "recipe.yaml", "--no-prefect", "--set", "curate.bright_rules.drop=5")
+    curated = cli("curate", "recipe.yaml", "--runner", "threads", "--set", "curate.bright_rules.drop=5")
     assert curated.returncode == 0, curated.stderr
     assert "d@1.0.0 ledger 2" in curated.stdout
     assert "0002.review.csv" in curated.stdout
-    assert cli("release", "recipe.yaml", "--no-prefect").returncode == 0
+    assert cli("release", "recipe.yaml", "--runner", "threads").returncode == 0
     between = cli("diff", "d@1.0.0-r1", "d")
     assert "bright_rules: too_bright" in between.stdout
     assert cli("diff", "d@1.0.0-r1", "d", "--json").stdout.count('"kind": "dropped"') == 4
@@ -132,7 +138,7 @@ def test_curate_release_diff_and_back(cli, tmp_path):
     assert "in use: d@1.0.0-r1" in back.stdout
     assert "1.0.0-r1" in cli("show", "d").stdout
     assert cli("verify", "d").returncode == 0
-    refused = cli("curate", "recipe.yaml", "--no-prefect", "--set", "curate.bright_rules.drop=24")
+    refused = cli("curate", "recipe.yaml", "--runner", "threads", "--set", "curate.bright_rules.drop=24")
     assert refused.returncode == 1
     assert "would drop all 24 pictures" in refused.stderr
     assert cli("rollback", "d", "--to", "9").stderr.startswith("error: d@1.0.0 has no release 9")
@@ -145,7 +151,7 @@ def add_steps(tmp_path, **data) -> None:
 
 def test_the_release_command_that_curate_prints_releases_that_ledger(cli, tmp_path):
     add_steps(tmp_path, curate=[{"name": "bright"}, {"name": "bright_rules", "drop": 2}])
-    options = ("--set", "card.title=a b", "--limit", "8", "--store", "else where", "--no-prefect")
+    options = ("--set", "card.title=a b", "--limit", "8", "--store", "else where", "--runner", "threads")
     assert cli("build", "recipe.yaml", *options).returncode == 0
     assert cli("curate", "recipe.yaml", *options).returncode == 0
     assert "ledger 2" in cli("curate", "recipe.yaml", *options, "--set", "curate.bright_rules.drop=3").stdout
@@ -165,9 +171,9 @@ def test_another_folder_doesnt_take_a_name_that_is_in_use(cli, tmp_path, photos)
     other = tmp_path / "other"
     shutil.copytree(photos, other)
     (other / "coffee" / "0.jpg").unlink()
-    assert cli("run", "recipe.yaml", "--no-prefect", "--limit", "8").returncode == 0
+    assert cli("run", "recipe.yaml", "--runner", "threads", "--limit", "8").returncode == 0
     before = (tmp_path / "store/editions/d/1.0.0-dev/manifest.json").read_bytes()
-    options = ("--no-prefect", "--limit", "8", "--set", "source.path=other")
+    options = ("--runner", "threads", "--limit", "8", "--set", "source.path=other")
     for command in ("run", "build", "curate"):
         refused = cli(command, "recipe.yaml", *options)
         assert refused.returncode == 1
@@ -182,7 +188,16 @@ def test_another_folder_doesnt_take_a_name_that_is_in_use(cli, tmp_path, photos)
     assert grown.returncode == 0, grown.stderr
 
 
-@pytest.mark.parametrize("runner", [("--no-prefect",), pytest.param((), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "runner",
+    [
+        (
+            "--runner",
+            "threads",
+        ),
+        pytest.param((), marks=pytest.mark.slow),
+    ],
+)
 def test_run_is_forced_to_drop_everything(cli, tmp_path, runner):
     add_steps(tmp_path, generate=[], evaluate=[], curate=[{"name": "bright"}, {"name": "bright_rules", "drop": 12}])
     refused = cli("run", "recipe.yaml", *runner)
@@ -203,7 +218,7 @@ def test_splits_configurations_and_annotations_are_told(command, tmp_path):
     assert re.search(r"configurations +one for each place", planned)
     assert json.loads(command("plan", "other.yaml", "--json").stdout)["configs"] == "place"
 
-    ran = command("run", "shapes.yaml", "--no-prefect")
+    ran = command("run", "shapes.yaml", "--runner", "threads")
     assert ran.returncode == 0, ran.stderr
     folder = f"{tmp_path}/store/editions/shapes/1.0.0"
     shown = command("show", "shapes").stdout
@@ -226,7 +241,7 @@ def test_splits_configurations_and_annotations_are_told(command, tmp_path):
     assert loaded.stdout.splitlines()[-1] == f'load_dataset("{folder}", "street_5"): train 3, test 3 rows'
     assert len(loaded.stdout.splitlines()) == 8
 
-    assert command("build", "other.yaml", "--no-prefect").returncode == 0
+    assert command("build", "other.yaml", "--runner", "threads").returncode == 0
     between = command("diff", "shapes@1.0.0", "shapes@1.1.0").stdout
     assert re.search(r"annotated +│ +│ +1 ", between)
     assert re.search(r"moved .*hall/\w+ → hall/\w+", between)

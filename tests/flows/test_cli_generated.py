@@ -47,13 +47,13 @@ def test_a_plan_comes_first_and_a_known_set_is_recognised(cli, tmp_path):
     (path,) = [line.removeprefix("all rows: ") for line in shown.splitlines() if line.startswith("all rows: ")]
     assert pq.read_metadata(tmp_path / path).num_rows == 20
     for name in ("known", "same", "other"):
-        cli("build", f"{name}.yaml", "--no-prefect")
-    cli("curate", "known.yaml", "--no-prefect")
+        cli("build", f"{name}.yaml", "--runner", "threads")
+    cli("curate", "known.yaml", "--runner", "threads")
     said = cli("blocklist", "known", "known.parquet")
     assert "20 pictures of known@1.0.0" in said
     store, figures = Store(str(tmp_path / "store")), {}
     for name in ("same", "other"):
-        cli("curate", f"{name}.yaml", "--no-prefect")
+        cli("curate", f"{name}.yaml", "--runner", "threads")
         figures[name] = read_ledger(resolve(name, store), store)[1].figures["leakage"]
     assert figures["same"]["into"] == {"known": 20}
     assert figures["other"]["leaking"] == 0

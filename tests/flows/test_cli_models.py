@@ -62,7 +62,7 @@ def test_a_run_names_all_that_is_missing_and_makes_nothing(cli, photos, tmp_path
         "evaluate": [{"name": "accuracy_drop"}],
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    done = cli("run", "recipe.yaml", "--no-prefect")
+    done = cli("run", "recipe.yaml", "--runner", "threads")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "fetch it with `variorum doctor classifier --fetch`" in done.stderr

@@ -265,7 +265,7 @@ def test_a_server_that_is_none_is_named(server, tmp_path, monkeypatch, listens):
         with (
             temporary_settings({PREFECT_API_URL: f"http://user:hunter2@127.0.0.1:{port}/api"}),
             pytest.raises(
-                TemporaryError, match=rf"^http://127.0.0.1:{port}/api: no Prefect server .*--no-prefect"
+                TemporaryError, match=rf"^http://127.0.0.1:{port}/api: no Prefect server .*--runner threads"
             ) as told,
             own_server.api(),
         ):
@@ -293,7 +293,7 @@ def test_a_home_that_cant_be_written_is_named(server, tmp_path):
     given = temporary_settings({PREFECT_HOME: tmp_path / "file" / "x"}, restore_defaults=[PREFECT_API_URL])
     with (
         given,
-        pytest.raises(VariorumError, match=r"PREFECT_HOME .*file/x: can't be written .*--no-prefect"),
+        pytest.raises(VariorumError, match=r"PREFECT_HOME .*file/x: can't be written .*--runner threads"),
         own_server.api(),
     ):
         pass

@@ -117,9 +117,9 @@ def hidden(outcome: tuple[int, str], code: int = 0) -> str:
 def test_no_byte_that_a_command_leaves_has_a_secret(address, tmp_path):
     write_recipe(tmp_path, {"name": "webdataset", "shards": f"http://{USER}:{PASSWORD}@{address}/x.tar?token={TOKEN}"})
     store, recipe = ("--store", "left/store"), "recipes/recipe.yaml"
-    hidden(call(tmp_path, "run", recipe, "--no-prefect", *store))
+    hidden(call(tmp_path, "run", recipe, "--runner", "threads", *store))
     hidden(call(tmp_path, "plan", recipe, *store))
-    said = hidden(call(tmp_path, "curate", recipe, "--no-prefect", *store))
+    said = hidden(call(tmp_path, "curate", recipe, "--runner", "threads", *store))
     assert "to carry it out: variorum release" in said
     for words in (("show", "d"), ("verify", "d"), ("card", recipe), ("show", "d", "--json")):
         hidden(call(tmp_path, *words, *store))
@@ -145,7 +145,7 @@ def test_no_byte_that_a_command_leaves_has_a_secret(address, tmp_path):
 )
 def test_the_credentials_of_a_store_are_not_told(url, codes, photos, tmp_path):
     write_recipe(tmp_path, {"name": "image_folder", "path": str(photos)})
-    for words in (("run", "recipes/recipe.yaml", "--no-prefect", "--store", url), ("show", "--store", url)):
+    for words in (("run", "recipes/recipe.yaml", "--runner", "threads", "--store", url), ("show", "--store", url)):
         code, text = call(tmp_path, *words)
         assert code in codes
         assert not found_in(text.encode()), text

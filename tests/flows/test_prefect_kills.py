@@ -169,7 +169,7 @@ def test_a_server_that_dies_midway_ends_the_run_in_one_line(place):
     last = place.said().splitlines()[-1]
     assert last.startswith("error: http://127.0.0.1:")
     assert "server is gone" in last
-    assert "--no-prefect" in last
+    assert "--runner threads" in last
     assert place.units() >= 1
     again = place.run()
     assert again.wait(240) == 0, place.said()
@@ -185,7 +185,7 @@ def test_without_a_server_a_command_ends_in_one_line_before_any_work(place, how)
     (line,) = place.said().splitlines()
     assert line.startswith("error: ")
     assert (str(place.folder / "file") if how == "no folder" else "http://127.0.0.1:9/api") in line
-    assert "--no-prefect" in line
+    assert "--runner threads" in line
     assert not place.units()
 
 

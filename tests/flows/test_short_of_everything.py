@@ -25,7 +25,7 @@ from variorum.pipeline import Job, build, run
 from variorum.stages.recipe_files import load_recipe
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
-RUN = ("run", "recipe.yaml", "--no-prefect", "--workers", "2")
+RUN = ("run", "recipe.yaml", "--runner", "threads", "--workers", "2")
 SLOW = pytest.mark.slow
 MB = 1 << 20
 

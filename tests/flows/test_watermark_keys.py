@@ -67,11 +67,11 @@ def test_keys_are_in_no_output_and_an_edition_outlives_them(command, tmp_path, p
     (folder / "my_mark.py").write_text(MARK)
     assert command("keys", "own.keys").returncode == 0
     run = ("--debug", "run", "recipes/marked.yaml", "--store", "store")
-    done = command(*run, "--no-prefect")
+    done = command(*run, "--runner", "threads")
     assert done.returncode == 0, done.stderr
     rows = json.loads(command("show", "marked", "--store", "store", "--json").stdout)
     keys, secret = read_keys(tmp_path / "own.keys"), json.loads((tmp_path / "own.keys").read_text())["secret"]
-    wrong = command(*run, "--no-prefect", "--set", "generate.watermark.frame=7")
+    wrong = command(*run, "--runner", "threads", "--set", "generate.watermark.frame=7")
     assert wrong.returncode == 1
     said = "".join((done.stdout, done.stderr, wrong.stdout, wrong.stderr, json.dumps(rows))).encode()
 
@@ -95,7 +95,7 @@ def test_keys_are_in_no_output_and_an_edition_outlives_them(command, tmp_path, p
     (tmp_path / "own.keys").unlink()
     for words in (("show", "marked"), ("verify", "marked"), ("view", "marked"), ("card", "recipes/marked.yaml")):
         assert command(*words, "--store", "store").returncode == 0, words
-    lost = command(*run, "--no-prefect")
+    lost = command(*run, "--runner", "threads")
     assert lost.returncode == 1
     assert "own.keys: no such file of watermark keys; bring the file back" in lost.stderr
     assert not Path(tmp_path / "own.keys").exists()

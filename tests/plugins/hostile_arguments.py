@@ -330,7 +330,7 @@ LINES: tuple[Case, ...] = (
     Case("unknown_option_5000", ("run", "good.yaml", f"--{LONG}"), 2, "No such option"),
     Case("unknown_option_before", ("--nosuch", "run", "good.yaml"), 2, "No such option"),
     Case("option_without_value", ("run", "good.yaml", "--store"), 2, "--store"),
-    Case("flag_with_value", ("run", "good.yaml", "--no-prefect=1"), 2, "--no-prefect"),
+    Case("flag_with_value", ("run", "good.yaml", "--runner threads=1"), 2, "--runner", "threads"),
     Case("no_recipe", ("run",), 2, "Missing argument"),
     Case("two_recipes", ("run", "good.yaml", "good.yaml"), 2, "unexpected extra argument"),
     Case("no_edition", ("verify",), 2, "Missing argument"),
@@ -350,7 +350,7 @@ LINES: tuple[Case, ...] = (
     Case("profile_unknown", ("plan", "good.yaml", "--profile", "cloud"), 2, "--profile"),
     Case("profile_empty", ("plan", "good.yaml", "--profile", ""), 2, "--profile"),
     Case("ledger_0", ("release", "good.yaml", "--ledger", "0"), 2, "--ledger"),
-    Case("ledger_unknown", ("release", "good.yaml", "--no-prefect", "--ledger", "9"), 1, "no ledger"),
+    Case("ledger_unknown", ("release", "good.yaml", "--runner", "threads", "--ledger", "9"), 1, "no ledger"),
     Case("list_negative", ("diff", "d", "d", "--list", "-1"), 2, "--list"),
     Case("list_huge", ("diff", "d", "d", "--list", str(2**70)), 0, "the same pictures"),
     Case("rollback_0", ("rollback", "d", "--to", "0"), 2, "--to"),
@@ -403,8 +403,10 @@ LINES: tuple[Case, ...] = (
     Case("gc_age_digits", ("gc", "--delete", "--older", "9" * 6000), 2, "--older"),
     Case("gc_mistyped_store", ("gc", "--delete", "--store", "stor"), 1, "stor"),
     Case("card_unbuilt", ("card", "good.yaml", "--set", "dataset=other"), 1, "no edition"),
-    Case("curate_unbuilt", ("curate", "good.yaml", "--no-prefect", "--set", "dataset=other"), 1, "no edition"),
-    Case("evaluate_unbuilt", ("evaluate", "good.yaml", "--no-prefect", "--set", "dataset=other"), 1, "no edition"),
+    Case("curate_unbuilt", ("curate", "good.yaml", "--runner", "threads", "--set", "dataset=other"), 1, "no edition"),
+    Case(
+        "evaluate_unbuilt", ("evaluate", "good.yaml", "--runner", "threads", "--set", "dataset=other"), 1, "no edition"
+    ),
     Case("blocklist_uncurated", ("blocklist", "d", "out.parquet"), 1, "ledger"),
     Case("blocklist_into_a_folder", ("blocklist", "d", "photos"), 1, ""),
     Case("export_without_boxes", ("export", "d", "out", "--as", "coco"), 1, "no pictures with objects"),
@@ -427,7 +429,7 @@ CASES: tuple[Case, ...] = (
         for name, (text, said) in OVERRIDES.items()
     ),
     *(
-        Case(f"store_{name}", ("build", "good.yaml", "--no-prefect", "--store", url), code, said)
+        Case(f"store_{name}", ("build", "good.yaml", "--runner", "threads", "--store", url), code, said)
         for name, (url, code, said) in STORES.items()
     ),
     *LINES,

@@ -36,12 +36,12 @@ COMMANDS = (
     ("blocklist", "small@1.0.0", "{work}/list.parquet"),
     ("plan", "{work}/small.yaml"),
     ("card", "{work}/small.yaml"),
-    ("curate", "{work}/small.yaml", "--no-prefect"),
-    ("release", "{work}/small.yaml", "--no-prefect"),
-    ("evaluate", "{work}/small.yaml", "--no-prefect"),
+    ("curate", "{work}/small.yaml", "--runner", "threads"),
+    ("release", "{work}/small.yaml", "--runner", "threads"),
+    ("evaluate", "{work}/small.yaml", "--runner", "threads"),
     ("rollback", "small", "--to", "1"),
-    ("run", "{work}/small.yaml", "--no-prefect"),
-    ("build", "{work}/reading.yaml", "--no-prefect"),
+    ("run", "{work}/small.yaml", "--runner", "threads"),
+    ("build", "{work}/reading.yaml", "--runner", "threads"),
     ("gc", "--unfinished", "--older", "0", "--delete"),
 )
 

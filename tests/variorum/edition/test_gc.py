@@ -182,7 +182,7 @@ def test_builds_that_are_killed_beside_it_end_whole(photos, tmp_path, monkeypatc
     }
     (tmp_path / "q.yaml").write_text(yaml.safe_dump(fields))
     undisturbed = run(Job(Recipe.parse(fields), str(tmp_path / "undisturbed")))
-    main = [sys.executable, "-c", "from variorum.flows.cli import main; main()", "run", "q.yaml", "--no-prefect"]
+    main = [sys.executable, "-c", "from variorum.flows.cli import main; main()", "run", "q.yaml", "--runner", "threads"]
 
     def start(number: int) -> subprocess.Popen[str]:
         words = [*main, "--store", f"store{number}"]
