@@ -8,7 +8,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps fashion chromium postgres demo test test-browser test-servers test-slow test-fire check format bench clean
+.PHONY: help setup stamps fashion chromium postgres olah peers demo test test-browser test-servers test-slow test-fire check format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,6 +49,20 @@ chromium:
 postgres:
 	$(call debian,postgresql,/usr/lib/postgresql/*/bin/initdb,the server that votes are tested with beside SQLite,the tests of votes in PostgreSQL are skipped)
 
+olah: .cache/olah/.stamp ## the server that stands in for the Hugging Face Hub in tests, in an environment of its own
+
+.cache/olah/.stamp:
+	@echo "── installing olah into .cache/olah"
+	@{ $(PYTHON) -m venv .cache/olah && .cache/olah/bin/python -m pip install --quiet --disable-pip-version-check olah==0.5.4 && touch $@; } \
+	  || echo "   not available: the tests of publishing and pulling are skipped"
+
+peers: .cache/peers/.stamp ## FiftyOne, Datumaro and Label Studio's library (1.2 GB), which read exports in slow tests, in an environment of their own
+
+.cache/peers/.stamp:
+	@echo "── installing the readers of exports into .cache/peers"
+	@{ $(PYTHON) -m venv .cache/peers && .cache/peers/bin/python -m pip install --quiet --disable-pip-version-check fiftyone==1.22.1 datumaro==1.13.12 label-studio-sdk==2.1.2 && touch $@; } \
+	  || echo "   not available: the tests that read exports with them are skipped"
+
 demo: setup ## the main job on real photographs: build, evaluate, card, read back
 	$(BIN)/variorum run imagenet_e --store store --workers $(WORKERS)
 	$(BIN)/variorum verify imagenet_e --store store --load
@@ -59,11 +73,11 @@ test: setup postgres ## the default tests (CPU, offline, a few minutes)
 test-browser: setup chromium ## the tests of pages in a real browser
 	$(BIN)/python -m pytest -m browser
 
-test-servers: setup ## the slow tests of the machinery: servers, kills, digests, the wheel
+test-servers: setup olah ## the slow tests of the machinery: servers, kills, digests, the wheel
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests/flows tests/review tests/variorum tests/votes tests/contract tests/packaging tests/docs tests/examples \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
-test-slow: setup ## all slow tests, the published figures of the methods among them
+test-slow: setup olah ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
 
 test-fire: setup ## kills, races, faults, hostile files (15 minutes on two cores); WRITE=--write puts the figures into the docs

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from variorum.curation.copies.blocklists import Blocklist, matches
 from variorum.curation.copies.evidence import Prints, likeness, near_links
 from variorum.curation.copies.grouping import FILE, LAYERS, PIXELS, Links
+from variorum.curation.copies.shipped import list_path, or_shipped
 from variorum.machine.file_hashes import file_hashes
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, Source, column_kinds
@@ -51,7 +52,8 @@ class Leakage(Detector):
     train: str = "train"
     """The side that is trained on: its pictures are flagged when another side has a copy."""
     against: tuple[str, ...] = ()
-    """Parquet files of hashes, as `blocklist` writes them, of pictures that must not be in the edition."""
+    """Lists of hashes of pictures that must not be in the edition: parquet files, as `blocklist` writes them, or names
+    of lists that come with the project, as `fashion_mnist_test`."""
     originals: bool = True
     """Whether to look for generated pictures that are copies of an original other than their own."""
     trained_on: NestedSource | None = None
@@ -86,14 +88,14 @@ class Leakage(Detector):
     def check(self, ctx: Context) -> None:
         """Whether each list can be read and has a column of hashes or embeddings."""
         for path in self.against:
-            Blocklist.columns(Path(path))
+            Blocklist.columns(list_path(path))
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """What each picture leaks into and the evidence; for test pictures, the evidence that training has a copy."""
         if not len(table):
             return {}
         prints = Prints.read(table, embedding=self.embedding)
-        lists = [Blocklist.read(Path(path)) for path in self.against]
+        lists = [Blocklist.read(list_path(path)) for path in self.against]
         if self.trained_on:
             seen = table.references[TRAINED_ON]
             lists.append(Blocklist.measured(TRAINED_ON, seen, embedding=self.embedding))
@@ -170,13 +172,13 @@ class Near:
 
 
 def list_hashes(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Name and sha256 of each file. Raises SourceError for one that can't be read."""
+    """Name and sha256 of each list. Raises SourceError for one that can't be read."""
     found = []
     for path in paths:
-        file = Path(path).absolute()
+        file = list_path(path).absolute()
         (sha256,) = file_hashes(file.parent, [file])
         if not sha256:
-            raise SourceError(f"leakage: against: {path} can't be read; make it with `blocklist`")
+            raise SourceError(f"leakage: against: {path} can't be read; make it with `blocklist`, {or_shipped()}")
         found.append((file.stem, sha256))
     return found
 

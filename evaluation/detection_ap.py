@@ -17,7 +17,7 @@ from pydantic import Field
 from variorum.evaluation.accuracy_drop import point
 from variorum.evaluation.detection.records import pack_found, pack_objects, unpacked
 from variorum.evaluation.predicted.pairing import roots
-from variorum.report.coco.objects import categories, marked
+from variorum.report.coco_objects import categories, marked
 from variorum.schemas.annotations import CHECKS, Check
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row

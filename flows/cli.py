@@ -17,8 +17,11 @@ from variorum.flows import (
     endings,
     export_commands,
     machine_commands,
+    publish_commands,
+    pull_commands,
     recipe_commands,
     review_commands,
+    serve_commands,
     terminal,
     versions_commands,
     votes_commands,
@@ -63,8 +66,11 @@ for module in (
     edition_commands,
     versions_commands,
     export_commands,
+    publish_commands,
+    pull_commands,
     review_commands,
     votes_commands,
+    serve_commands,
     machine_commands,
 ):
     app.add_typer(module.commands)

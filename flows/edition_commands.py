@@ -85,36 +85,54 @@ def view(
         open_page(written.path)
 
 
-@commands.command(epilog=examples("variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1"))
+@commands.command(
+    epilog=examples(
+        "variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1",
+        "variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1 --page changes.html",
+    )
+)
 def diff(
     first: Edition,
     second: Edition,
     store: StoreUrl = "store",
     most: Annotated[int, typer.Option("--list", min=0, help="How many changed pictures to list.")] = 20,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", metavar="FILE.html", help="Also write a page with the pictures side by side."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the differences between two editions: pictures added, dropped, changed, relabelled, moved or annotated.
 
     Moved pictures are in another split or configuration, annotated ones have other boxes, texts or label states. Of
     withheld ones, only a row is left. The last line says whether this is a major, minor or patch change, and why. With
-    --json, one line per changed picture, and a last one of the kind `rank`.
+    --json, one line per changed picture, one of the kind `page` if there is a page, and a last one of the kind `rank`.
     """
     from dataclasses import asdict
 
     from variorum.edition.editions import find
     from variorum.report.diff import diff as find_changes
+    from variorum.report.page.write import write_view
     from variorum.report.ranks import rank_of
 
     where = existing(store)
     one, other = find(first, where), find(second, where)
     changes = find_changes(one, other, where)
     rank = rank_of(one, other, changes)
+    written = None
+    if page is not None:
+        with terminal.progress() as progress:
+            written = write_view(one, where, other, to=page, progress=progress)
     if as_json:
         for change in changes:
             terminal.print_json(asdict(change))
+        if written:
+            terminal.print_json({"kind": "page", **asdict(written)})
         terminal.print_json(terminal_editions.rank_record(rank))
     else:
         terminal_editions.print_diff(changes, most)
+        if written:
+            terminal.say(f"{written.path}: {written.pictures} pictures, {written.size / 1e6:.1f} MB")
         terminal_editions.print_rank(rank, other)
 
 

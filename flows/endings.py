@@ -179,7 +179,7 @@ def _of_a_url(error: BaseException) -> bool:
 def _place(error: BaseException) -> tuple[str, bool]:
     """The last line outside of installed packages that led to the error, and whether it is this project's own."""
     project = Path(__file__).resolve().parents[1]
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = getattr(error, "frames_there", None) or traceback.extract_tb(error.__traceback__)  # of a worker, or here
     for frame in reversed(frames):
         file = Path(frame.filename).resolve()
         ours = file.is_relative_to(project) and ".venv" not in file.parts

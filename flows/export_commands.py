@@ -17,50 +17,71 @@ commands = typer.Typer()
 class Format(StrEnum):
     """The formats that an edition can be exported in."""
 
+    image_folder = "image_folder"
     coco = "coco"
+    parquet = "parquet"
+    fiftyone = "fiftyone"
+    label_studio = "label_studio"
+    cvat = "cvat"
+    cleanlab = "cleanlab"
+    imagenet_e = "imagenet_e"
+    waves = "waves"
+    unsafebench = "unsafebench"
 
 
 @commands.command(
     epilog=examples(
+        "variorum export street street_folders --as image_folder --split train",
         "variorum export coco_o coco_o_json --as coco --count-missing",
-        "variorum export coco_o@1.0.0 night --as coco --variant original --variant weather",
+        "variorum export coco_o@1.0.0 night --as fiftyone --variant original --variant weather",
     )
 )
 def export(
     edition: Edition,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
-    form: Annotated[Format, typer.Option("--as", help="coco: a folder of pictures and boxes for each variant.")],
+    form: Annotated[Format, typer.Option("--as", help="The format, or the benchmark whose layout is wanted.")],
     variants: Annotated[list[str] | None, typer.Option("--variant", help="Only this variant. May be repeated.")] = None,
     split: Annotated[str, typer.Option("--split", help="Only this split: train, validation or test.")] = "",
     count_missing: Annotated[
         bool,
         typer.Option(
             "--count-missing",
-            help="Count objects that the checking detector found only in the photograph; otherwise they are crowds.",
+            help="With --as coco: count objects that the checking detector found only in the photograph; otherwise "
+            "they are crowds.",
         ),
     ] = False,
     store: StoreUrl = "store",
     as_json: AsJson = False,
 ) -> None:
-    """Write an edition's accepted pictures with their objects for other tools to read.
+    """Write an edition's accepted pictures, with labels, objects and licences, for other tools to read.
 
-    With --as coco, each variant gets VARIANT/val2017/ and VARIANT/annotations/instances_val2017.json, the layout of
-    COCO-O: MMDetection and Detectron2 read such a folder in the place of COCO's validation set.
+    Each picture keeps its id and hash, so that what comes back finds its way into the edition. Quarantined and
+    withheld pictures are never written. docs/exchange.md says what each format carries.
     """
     from dataclasses import asdict
 
     from variorum.edition.opening import open_edition
-    from variorum.report.coco.export import IGNORED, export_coco
+    from variorum.exchange.coco.export import IGNORED, export_coco
+    from variorum.exchange.formats import export as write
+    from variorum.exchange.leaving import Asked
 
+    if count_missing and form != Format.coco:
+        raise typer.BadParameter(f"is only for --as coco, not for --as {form.value}", param_hint="--count-missing")
     manifest, where = open_edition(edition, store)
     with terminal.progress() as progress:
-        ignore = () if count_missing else IGNORED
-        found = export_coco(manifest, where, folder, variants or (), split, progress, ignore)
+        if form == Format.coco:
+            ignore = () if count_missing else IGNORED
+            found = export_coco(manifest, where, folder, variants or (), split, progress, ignore)
+        else:
+            found = write(Asked(manifest, where, tuple(variants or ()), split), folder, form.value, progress)
+    if manifest.warning:
+        terminal.say(f"content warning: {manifest.warning}; the pictures in {folder} aren't blurred", err=True)
     if as_json:
         terminal.print_json(
             {"folder": str(folder), "as": form, "digest": manifest.digest(), "exported": [asdict(one) for one in found]}
         )
         return
     for one in found:
+        boxes = f", {one.boxes} boxes" if one.boxes or form == Format.coco else ""
         missed = "".join(f", {number} {reason} left out" for reason, number in one.left_out.items())
-        terminal.say(f"{folder / one.folder}: {one.pictures} pictures, {one.boxes} boxes{missed}")
+        terminal.say(f"{folder / one.folder}: {one.pictures} pictures{boxes}{missed}")

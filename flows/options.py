@@ -36,6 +36,10 @@ class Runners(StrEnum):
 
     prefect = "prefect"
     threads = "threads"
+    processes = "processes"
+    ray = "ray"
+    dask = "dask"
+    slurm = "slurm"
 
 
 def _recipe_names(incomplete: str) -> list[str]:
@@ -82,6 +86,12 @@ RunnerName = Annotated[
     Runners,
     typer.Option("--runner", help="Who does the work; each gives the same edition to the byte."),
 ]
+RunnerSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--runner-set", metavar="KEY=VALUE", help="A setting of the runner: partition=gpu for slurm. May be repeated."
+    ),
+]
 Trust = Annotated[bool, typer.Option("--trust", help="Use finished files without hashing them first.")]
 SendTo = Annotated[
     list[str] | None,
@@ -110,6 +120,7 @@ class Asked:
     as_json: AsJson = False
     workers: Workers = field(default=1, metadata={"works": True})
     runner: RunnerName = field(default=Runners.prefect, metadata={"works": True})
+    runner_set: RunnerSet = field(default=None, metadata={"works": True})
     trust: Trust = field(default=False, metadata={"works": True})
     send_to: SendTo = field(default=None, metadata={"works": True, "sends": True})
 
@@ -131,15 +142,21 @@ class Asked:
 
     def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
         """Do the work, with progress, inside a Prefect flow of this name or by another runner."""
-        from variorum.pipeline import Threads
         from variorum.stages.consent import agreeing
 
         with agreeing(self.send_to or ()), terminal.progress() as progress:
-            if self.runner == Runners.threads:
-                return work(job, Threads(self.workers), progress)
-            from variorum.flows.prefect_runner import in_flow
+            if self.runner == Runners.prefect and not self.runner_set:
+                from variorum.flows.prefect_runner import in_flow
 
-            return in_flow(name, work, job, progress, workers=self.workers)
+                return in_flow(name, work, job, progress, workers=self.workers)
+            if self.runner == Runners.threads and not self.runner_set:
+                from variorum.pipeline import Threads
+
+                return work(job, Threads(self.workers), progress)
+            from variorum.runners.chosen import chosen
+
+            with chosen(self.runner.value, self.workers, self.runner_set or ()) as runner:
+                return work(job, runner, progress)
 
     def words(self) -> list[str]:
         """The same recipe and options as words of a command line."""
@@ -147,6 +164,7 @@ class Asked:
         words += ["--limit", str(self.limit)] if self.limit else []
         words += ["--store", self.store, "--profile", self.profile.value]
         words += [] if self.runner == Runners.prefect else ["--runner", self.runner.value]
+        words += [word for given in self.runner_set or () for word in ("--runner-set", given)]
         return words + (["--trust"] if self.trust else [])
 
 

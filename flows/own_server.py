@@ -52,6 +52,13 @@ PATIENCE = 10.0
 RETRIES = 2
 """Of a request to our own server, within six seconds: it never comes back. Others may be started again meanwhile."""
 OTHERWISE = "or use --runner threads, which needs no server"
+WHOLE = {
+    # the pages ask the server that they come from, whatever its port, and through a tunnel too
+    "PREFECT_SERVER_UI_API_URL": "/api",
+    # otherwise a server forgets the places of runs when it ends, and killed runs keep them
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+}
+"""Settings of a server with web pages; the user's win."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,41 @@ def api() -> Iterator[str]:
         return
     with temporary_settings({PREFECT_API_URL: start().url, PREFECT_CLIENT_MAX_RETRIES: RETRIES}):
         yield ""
+
+
+@contextmanager
+def served(port: int) -> Iterator[str]:
+    """Inside, Prefect has a server with web pages that starts runs on schedules: the configured one, or our own.
+
+    Args:
+        port: of our own, on this machine's loopback address.
+
+    Yields:
+        the server's URL without secrets.
+
+    Raises:
+        TemporaryError: the configured server doesn't answer, or ours doesn't start.
+        VariorumError: the port or PREFECT_HOME can't be used.
+    """
+    if get_current_settings().api.url:
+        reach()
+        yield server_name()
+        return
+    home()
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise VariorumError(
+            f"port {port} can't be used ({why}); choose another with --port, or if a Prefect server is there, set "
+            f"PREFECT_API_URL=http://127.0.0.1:{port}/api"
+        ) from None
+    server = launch(listener, whole=True)
+    try:
+        with temporary_settings({PREFECT_API_URL: server.url}):
+            yield server.url
+    finally:
+        server.stop()
 
 
 def server_name() -> str:
@@ -172,22 +214,40 @@ def reason(error: BaseException) -> str:
 def start() -> OwnServer:
     """Start a server for this process, once; its database is the one in PREFECT_HOME."""
     with alone(home() / "starting"), socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", server_process.__file__, str(listener.fileno()), str(os.getpid())],
-            env={**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)},
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C of a terminal goes to all of a session, but the end of a run is recorded
-        )
-        listener.close()
-        server = OwnServer(process, url, log)
-        atexit.register(server.stop)  # Prefect's threads have sent what they know by then
-        wait_for(server)
-        return server
+        return launch(listener)
+
+
+def launch(listener: socket.socket, *, whole: bool = False) -> OwnServer:
+    """Start a server on a listening socket, which it takes over, and wait until it answers.
+
+    Args:
+        listener: on a loopback address.
+        whole: whether it has web pages and starts runs on schedules, which a single run needs none of.
+
+    Raises:
+        TemporaryError: it doesn't start.
+    """
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server
+    words = [str(listener.fileno()), str(os.getpid()), *(["whole"] if whole else [])]
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", server_process.__file__, *words],
+        env={
+            **(WHOLE if whole else {}),
+            **os.environ,
+            **get_current_settings().to_environment_variables(exclude_unset=True),
+        },
+        pass_fds=[listener.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C of a terminal goes to all of a session, but the end of a run is recorded
+    )
+    listener.close()
+    server = OwnServer(process, url, log)
+    atexit.register(server.stop)  # Prefect's threads have sent what they know by then
+    wait_for(server)
+    return server
 
 
 def wait_for(server: OwnServer) -> None:

@@ -1,4 +1,4 @@
-"""Prefect as a runner: one task per part, with retries, GPU slots and artifacts; and the flow for deployments.
+"""Prefect as a runner: one task per part, with retries, GPU slots and artifacts.
 
 The store says what is done, never Prefect's database. So the same command completes a killed run, under any runner,
 with or without a server.
@@ -10,6 +10,9 @@ import variorum.flows.settings  # noqa: F401 - before Prefect reads its settings
 
 # isort: split
 
+import base64
+import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,26 +26,33 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.context import TagsContext
+from prefect.context import FlowRunContext, TagsContext
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from variorum.edition.editions import read_beside
+from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.flows import own_server, stale_runs
 from variorum.machine.progress import QUIET, Progress
-from variorum.pipeline import Job, run
+from variorum.pipeline import Job
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.secrets import cleaned, shown
 from variorum.stages.job import Profile
-from variorum.stages.recipe_files import load_recipe
 from variorum.stages.stage import P, R, Runner, Stage
 
 T = TypeVar("T")
 LEASE_SECONDS = 60
 """How long a killed holder keeps a GPU slot before the server frees it."""
+SHEET = "contact_sheet.png"
+HEADER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+"""Of a card, for loaders."""
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w.\-]+\.png)\)")
+"""In a card, of a file beside it."""
+LARGEST = (1000, 1500)
+"""Width and height of a picture in an artifact."""
 ARTIFACTS = {"unit": "units", "release": "units"}
 """Key of a stage's progress artifact; `shards` for the others."""
 
@@ -121,10 +131,11 @@ def in_flow(
         stale_runs.claim(tag)
         with TagsContext(current_tags=outside):  # for each tag of a task, Prefect asks the server for a slot
             result = work(job, PrefectRunner(), progress)
-            draw(result, job)
+            if not inside:
+                draw(result, job)
         return quote(result)
 
-    outside = TagsContext.get().current_tags
+    outside, inside = TagsContext.get().current_tags, FlowRunContext.get() is not None
     pool: Any = ThreadPoolTaskRunner(max_workers=workers)
     title = f"{job.recipe.dataset} {job.recipe.version}"
     run_it: Any = flow(name=name, flow_run_name=title, task_runner=pool, validate_parameters=False)(pipeline)
@@ -136,17 +147,21 @@ def in_flow(
         except BaseException as error:
             own_server.check_still_there(error)
             raise
+        if inside:  # people look for artifacts on the page of the outer run
+            draw(result.unquote(), job)
         return result.unquote()  # type: ignore[no-any-return]
 
 
 def draw(result: object, job: Job) -> None:
-    """Create artifacts of the result: the edition's counts, the ledger's verdicts, the card."""
+    """Create artifacts of the result: the edition's counts, the card, the contact sheet, the ledger's verdicts."""
     ledger: Ledger | None = None
     if isinstance(result, Manifest):
         name, ledger = f"{result.dataset}@{result.version}", result.ledger
         create_table_artifact(summary_rows(result), key="counts", description=name)
         if card := read_beside(result, "README.md", job.store):
-            create_markdown_artifact(card.decode(), key="card", description=name)
+            create_markdown_artifact(self_contained(card.decode(), result, job.store), key="card", description=name)
+        if sheet := read_beside(result, SHEET, job.store):
+            create_markdown_artifact(f"![Contact sheet]({data_url(sheet)})", key="sheet", description=name)
     elif isinstance(result, tuple) and isinstance(result[-1], Ledger):
         ledger = result[-1]
     if ledger:
@@ -158,18 +173,25 @@ def draw(result: object, job: Job) -> None:
         create_table_artifact(rows, key="verdicts", description=f"{job.recipe.dataset}@{job.recipe.version}")
 
 
-@flow(name="scheduled", flow_run_name="{recipe}")
-def scheduled_flow(
-    recipe: str,
-    store: str = "store",
-    profile: Profile = "embedded",
-    overrides: list[str] | None = None,
-    workers: int = 1,
-    trust: bool = False,
-) -> str:
-    """Run a recipe, given by file or name, in a deployment; returns the edition's digest."""
-    job = Job(load_recipe(recipe, overrides or []), store, profile, trust=trust)
-    return in_flow("run", run, job, workers=workers).digest()
+def self_contained(card: str, manifest: Manifest, store: Store) -> str:
+    """A card for Prefect's pages: without its header, and with its plots inside, as browsers can't reach the store."""
+
+    def inside(found: re.Match[str]) -> str:
+        plot = None if found[2] == SHEET else read_beside(manifest, found[2], store)
+        return f"![{found[1]}]({data_url(plot)})" if plot else ""
+
+    return PICTURE.sub(inside, HEADER.sub("", card))
+
+
+def data_url(picture: bytes) -> str:
+    """A picture as a URL that holds it, as a JPEG of at most `LARGEST` pixels."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.thumbnail(LARGEST)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=75, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def gpus() -> int:

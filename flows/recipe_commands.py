@@ -37,18 +37,29 @@ def run(asked: Asked, force: Force = False) -> None:
     _show(asked, job, asked.do("run", partial(whole_pipeline, force=force), job))
 
 
-@commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
+@commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json --prices prices.toml"))
 @on_recipe(works=False)
-def plan(asked: Asked) -> None:
-    """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
+def plan(
+    asked: Asked,
+    prices: Annotated[
+        Path | None,
+        typer.Option("--prices", envvar="VARIORUM_PRICES", metavar="FILE", help="Your table of prices, in TOML."),
+    ] = None,
+) -> None:
+    """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded.
+
+    With a table of prices it also says what building costs.
+    """
     from variorum.edition.store import Store
     from variorum.pipeline import check
     from variorum.stages.planned import planned
+    from variorum.stages.price import read_prices
 
+    table = read_prices(prices)
     job = asked.job(Store(asked.store, writable=False))
     check(job)
     with terminal.progress() as progress:
-        found = planned(job, progress)
+        found = planned(job, progress, prices=table)
     if asked.as_json:
         terminal.print_json(found.as_json())
         return
@@ -171,20 +182,30 @@ def evaluate(
         terminal_editions.print_evaluations(job.recipe, manifest, job.store)
 
 
-@commands.command(epilog=examples("variorum card imagenet_e"))
+@commands.command(epilog=examples("variorum card imagenet_e", "variorum card imagenet_e --keep data_cards/released"))
 @on_recipe(works=False)
-def card(asked: Asked) -> None:
+def card(
+    asked: Asked,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="FOLDER", help="Also keep the card there, as the one of a released version."),
+    ] = None,
+) -> None:
     """Rewrite the card and the contact sheet of the recipe's edition, or of its current release."""
     from variorum.edition.editions import current
     from variorum.report.card import write_card
+    from variorum.report.kept_cards import keep_card
 
     job = asked.job_on_edition()
     manifest = current(_edition_of(job), job.store)
-    write_card(job.recipe, manifest, job.store)
+    text = write_card(job.recipe, manifest, job.store)
+    kept = keep_card(text, manifest, keep) if keep else None
     if asked.as_json:
         terminal.print_json(terminal_editions.summary(manifest, job.store))
     else:
         terminal_editions.print_paths(manifest, job.store)
+        if kept:
+            terminal.say(str(kept))
 
 
 @commands.command(epilog=examples("variorum new my_set", "variorum run my_set.yaml --limit 8"))

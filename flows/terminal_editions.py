@@ -110,6 +110,7 @@ def print_contents(manifest: Manifest, store: Store) -> None:
 def print_paths(manifest: Manifest, store: Store) -> None:
     """Number of verdicts, the review queue, the card and the contact sheet, and how to load the edition."""
     from variorum.edition.editions import folder_of, read_beside, release_number
+    from variorum.edition.pulled import without
 
     folder = folder_of(manifest, store)
     if manifest.ledger:
@@ -117,7 +118,8 @@ def print_paths(manifest: Manifest, store: Store) -> None:
         print_step_figures(manifest.ledger, most=FEW)
         say(f"verdicts: {said or 'none'}")
         number = release_number(manifest.version)
-        print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
+        if not without(manifest, store):
+            print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
     for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
         if read_beside(manifest, name, store) is not None:
             say(f"{what}: {folder}/{name}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | tuple[Json, ...] | Mapping[str, Json] | None"
@@ -28,6 +28,26 @@ def canonical_json(value: Json) -> bytes:
 def digest(value: Json) -> str:
     """sha256 of the canonical JSON, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def digests(common: Mapping[str, Json], each: Iterable[Mapping[str, Json]]) -> Iterator[str]:
+    """`digest({**common, **one})` for one after the other; what they have in common is hashed once.
+
+    Args:
+        common: not empty.
+        each: not empty either. Their keys come behind those of `common` in alphabetical order.
+
+    Raises:
+        ValueError: they don't.
+        TypeError: as `canonical_json`.
+    """
+    begun = hashlib.sha256(canonical_json(common)[:-1] + b",")
+    for one in each:
+        if min(one) <= max(common):
+            raise ValueError(f"key {min(one)!r} doesn't come behind {max(common)!r}")
+        whole = begun.copy()
+        whole.update(canonical_json(one)[1:])
+        yield whole.hexdigest()
 
 
 def short_digest(value: Json) -> str:

@@ -29,7 +29,9 @@ TOKEN = re.compile(
     r"|sk-(?=[A-Za-z_\-]*[0-9])[A-Za-z0-9_\-]{20,})\b"
 )
 """Tokens that can be told by their look: of the Hub, AWS, GitHub, and of those who serve language models."""
-VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|CREDENTIAL")
+VARIABLE = re.compile(
+    r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|CREDENTIAL|VARIORUM_NOTIFY"
+)
 SHORTEST = 6
 """Characters of a secret that is searched for everywhere; a shorter one would be found in any text."""
 
@@ -54,6 +56,11 @@ def remember(place: object) -> None:
         values = [value for name, value in parse_qsl(urlsplit(url).query) if QUERY.match(f"?{name}=")]
         found = [password, unquote(password), *values, *map(quote, values), *map(quote_plus, values)]
         _remembered.update(one for one in [login, *found] if len(one) >= SHORTEST or (one is login and ":" in one))
+
+
+def remember_values(*secrets: object) -> None:
+    """Note texts that are secrets; others than texts, and texts that are too short to search for, are passed over."""
+    _remembered.update(one for one in secrets if isinstance(one, str) and len(one) >= SHORTEST)
 
 
 def shown(place: str) -> str:

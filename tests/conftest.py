@@ -12,7 +12,9 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from hub_front import Hub
     from playwright.sync_api import Browser
+    from s3_server import Server
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
@@ -60,6 +62,27 @@ def browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=str(chromium), args=[f"--{one}" for one in quiet])
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real S3 server on loopback, with the bucket `variorum`; tests with it are slow ones."""
+    from s3_server import serving
+
+    with serving(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A double of the Hugging Face Hub on loopback, which takes what is published; tests with it are slow ones."""
+    from hub_server import olah, serving
+
+    command = olah()
+    if command is None:
+        pytest.skip("olah isn't installed: make olah")
+    with serving(tmp_path_factory.mktemp("hub"), command) as running:
+        yield running
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,29 @@ from variorum.curation.copies.evidence import Prints
 from variorum.curation.copies.grouping import EMBEDDING, FILE, HASH, PIXELS
 from variorum.curation.copies.join import cosine_join, hamming_join
 from variorum.curation.copies.pdq import LEAST_QUALITY
+from variorum.curation.copies.shipped import or_shipped
 from variorum.schemas.errors import SourceError
 from variorum.schemas.table import Table
 
+if TYPE_CHECKING:
+    from variorum.curation.copies.looked_at import Looked
+
 WIDTHS = {"pixels": 16, "pdq": 32}
 """Bytes per hash, by column."""
+HEX = 64
+"""Digits of a sha256."""
+KINDS = {
+    "sha256": "text of 64 hexadecimal digits",
+    "pixels": "16 bytes",
+    "pdq": "32 bytes",
+    "embedding": "lists of floats",
+}
+MOST_ROWS = 50_000_000
+"""Rows of a list. Its hashes then take 5 GB of memory."""
+BATCH = 1 << 16
+"""Rows that are read at a time."""
+LONGEST = 200
+"""Characters of a file's own words in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +64,64 @@ class Blocklist:
         """Which of the columns `sha256`, `pixels`, `pdq` and `embedding` a parquet file has, at least one.
 
         Raises:
-            SourceError: the file can't be read or has none of these columns.
+            SourceError: the file can't be read, has none of these columns or one of another type, or has too many rows.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         if not path.is_file():
-            raise SourceError(f"blocklist {path}: no such file; make it with `variorum blocklist`")
+            raise SourceError(f"blocklist {path}: no such file; make it with `variorum blocklist`, {or_shipped()}")
         try:
-            names = pq.read_schema(path).names
-        except (OSError, pa.ArrowInvalid) as error:
+            with pq.ParquetFile(path) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+        except (OSError, pa.ArrowException) as error:
             raise SourceError(f"blocklist {path} can't be read as parquet: {error}") from None
         known = ("sha256", *WIDTHS, "embedding")
-        if not set(known) & set(names):
-            raise SourceError(f"blocklist {path} has none of the columns {', '.join(known)}; it has {', '.join(names)}")
-        return [name for name in known if name in names]
+        if not set(known) & set(schema.names):
+            raise SourceError(
+                f"blocklist {path} has none of the columns {', '.join(known)}; it has {', '.join(schema.names)[:LONGEST]}"
+            )
+        if rows > MOST_ROWS:
+            raise SourceError(f"blocklist {path} has {rows:,} rows; split it into lists of {MOST_ROWS:,} at most")
+        found = [name for name in known if name in schema.names]
+        for name in found:
+            if schema.names.count(name) > 1 or not _fits(name, schema.field(name).type):
+                raise SourceError(
+                    f"blocklist {path}: the column {name} must be there once and hold {KINDS[name]}, not "
+                    f"{str(schema.field(schema.names.index(name)).type)[:LONGEST]}"
+                )
+        return found
 
     @classmethod
     def read(cls, path: Path) -> Blocklist:
         """From a parquet file, with the columns that it has.
 
         Raises:
-            SourceError: as `columns`, or a column is of the wrong type.
+            SourceError: as `columns`, or a value isn't a hash.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         names = cls.columns(path)
+        parts: dict[str, list[Any]] = {name: [] for name in names}
+        # a text of a gigabyte that a small file repeats a million times is held once as a dictionary
+        texts = [name for name in names if name != "embedding"]
         try:
-            table = pq.read_table(path, columns=names)
-        except (OSError, pa.ArrowInvalid) as error:
+            with pq.ParquetFile(path, read_dictionary=texts) as file:
+                for batch in file.iter_batches(BATCH, columns=names):
+                    for name in names:
+                        parts[name].append(_values(name, batch.column(batch.schema.names.index(name))))
+        except (OSError, pa.ArrowException) as error:
             raise SourceError(f"blocklist {path} can't be read as parquet: {error}") from None
-        columns = {name: table.column(name).drop_null() for name in names}
-        try:
-            sha256 = np.array(columns["sha256"].to_pylist() if "sha256" in columns else [], dtype=str)
-            hashes = {
-                name: _bytes(columns[name], width) if name in columns else _bytes([], width)
-                for name, width in WIDTHS.items()
-            }
-            vectors = columns["embedding"].to_pylist() if "embedding" in columns else []
-            embedding = (
-                np.array(vectors, np.float32).reshape(len(vectors), -1) if vectors else np.empty((0, 0), np.float32)
-            )
         except (ValueError, TypeError) as error:
-            raise SourceError(f"blocklist {path}: a column mixes types or lengths: {error}") from None
-        return cls(path.stem, sha256, hashes["pixels"], hashes["pdq"], embedding)
+            raise SourceError(f"blocklist {path}: {error}") from None
+        columns = {name: np.concatenate(some) if some else None for name, some in parts.items()}
+        empty = {
+            "sha256": np.array([], dtype=str),
+            **{name: np.empty((0, width), np.uint8) for name, width in WIDTHS.items()},
+            "embedding": np.empty((0, 0), np.float32),
+        }
+        return cls(path.stem, **{name: empty[name] if columns.get(name) is None else columns[name] for name in empty})
 
     @classmethod
     def measured(cls, name: str, table: Table, *, embedding: bool) -> Blocklist:
@@ -133,6 +165,27 @@ def blocklist(table: Table, *, embedding: bool = False) -> bytes:
     return sink.getvalue()
 
 
+def list_bytes(looked: Sequence[Looked]) -> bytes:
+    """The same of pictures outside of an edition. Pictures without a file give a list without `sha256`.
+
+    Args:
+        looked: pictures that could be decoded.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = sorted(looked, key=lambda one: (one.sha256, one.pixels))
+    columns = {
+        "pixels": pa.array([one.pixels for one in rows], pa.binary(WIDTHS["pixels"])),
+        "pdq": pa.array([None if one.turns is None else one.turns[0].tobytes() for one in rows], pa.binary(WIDTHS["pdq"])),
+    }
+    if all(one.sha256 for one in rows):
+        columns["sha256"] = pa.array([one.sha256.hex() for one in rows], pa.string())
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=False)
+    return sink.getvalue()
+
+
 def matches(prints: Prints, exact: Ints, head: Ints, known: Blocklist, cut: float) -> tuple[NDArray[np.int8], Singles]:
     """The layer `[N]` of the strongest evidence that a picture is on the list (0: none), and its distance (NaN: none).
 
@@ -173,11 +226,51 @@ def _put(layer: NDArray[np.int8], distance: Singles, rows: Ints, found: Array, k
     layer[rows], distance[rows] = kind, best[rows]
 
 
-def _bytes(values: Any, width: int) -> NDArray[np.uint8]:
-    rows = values if isinstance(values, list) else values.to_pylist()
-    if wrong := [len(row) for row in rows if len(row) != width]:
-        raise ValueError(f"hashes must have {width} bytes, one has {wrong[0]}")
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, width)
+def _fits(name: str, kind: Any) -> bool:
+    import pyarrow as pa
+
+    if name == "embedding":
+        lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        return bool(lists and pa.types.is_floating(kind.value_type))
+    if name == "sha256":
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    fixed = pa.types.is_fixed_size_binary(kind) and kind.byte_width == WIDTHS[name]
+    return bool(fixed or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _values(name: str, column: Any) -> Array:
+    """A column of a batch as an array, without empty cells. Raises ValueError for what isn't a hash."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name == "embedding":
+        rows = column.drop_null()
+        sizes = set(pc.list_value_length(rows).to_pylist())
+        if len(sizes) > 1:
+            raise ValueError("the column embedding mixes lengths")
+        return np.asarray(pc.list_flatten(rows), np.float32).reshape(len(rows), -1) if len(rows) else np.empty((0, 0))
+    width = WIDTHS.get(name, HEX)
+    if pa.types.is_dictionary(column.type):
+        whose = np.asarray(column.indices.drop_null())
+        values = column.dictionary
+        if len(wrong := pc.unique(pc.filter(pc.binary_length(values), pc.not_equal(pc.binary_length(values), width)))):
+            raise ValueError(f"column {name}: hashes must have {width} bytes, one has {wrong[0]}")
+        hashes = _buffer(values.cast(pa.large_binary()).cast(pa.binary(width)), width)[whose]
+    else:
+        hashes = _buffer(column.drop_null(), width)
+    if name != "sha256":
+        return hashes
+    if not np.isin(hashes, np.frombuffer(b"0123456789abcdef", np.uint8)).all():
+        raise ValueError("the column sha256 must hold 64 hexadecimal digits in each row, in lower case")
+    return np.ascontiguousarray(hashes).view(f"S{HEX}").ravel().astype(str)
+
+
+def _buffer(column: Any, width: int) -> NDArray[np.uint8]:
+    """The bytes `[M, width]` of a column of a fixed width without empty cells."""
+    if not len(column):
+        return np.empty((0, width), np.uint8)
+    values = np.frombuffer(column.buffers()[1], np.uint8)
+    return values[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
 
 
 def _keys(hashes: NDArray[np.uint8]) -> Array:

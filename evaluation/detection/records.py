@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.report.coco.objects import Marked
+from variorum.report.coco_objects import Marked
 from variorum.schemas.annotations import CHECKS, Check
 from variorum.schemas.errors import ModelFailed
 

@@ -117,6 +117,10 @@ class Webdataset(Source):
         """
         return self._classes
 
+    def endings(self) -> frozenset[str]:
+        """Endings of all members of the tars; raises as `size` does."""
+        return self._tars.summary().endings
+
     def captioned(self, ctx: Context) -> bool:
         """Whether the samples have captions."""
         path = self._paths.caption

@@ -15,8 +15,8 @@ from variorum.models.roles import Detected
 from variorum.pipeline import Job, evaluate
 from variorum.pixels import decode
 from variorum.report.card import _render
-from variorum.report.coco.export import export_coco
-from variorum.report.coco.parts import ANNOTATIONS, PICTURES
+from variorum.exchange.coco.export import export_coco
+from variorum.exchange.coco.parts import ANNOTATIONS, PICTURES
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import ModelFailed, RecipeError

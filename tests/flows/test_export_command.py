@@ -60,11 +60,23 @@ def test_missing_objects_count_if_asked(say, tmp_path):
     assert crowds == {(): (8, 12), ("--count-missing",): (0, 12)}
 
 
+@pytest.mark.parametrize("form", ["image_folder", "fiftyone", "cvat"])
+def test_other_formats(say, tmp_path, form):
+    code, said, err = say(
+        "export", "shapes", str(tmp_path / "out"), "--as", form, "--variant", "dark", "--split", "test"
+    )
+    assert code == 0, err
+    assert said.strip() == f"{tmp_path}/out: 3 pictures, 3 boxes"
+    assert json.loads((tmp_path / "out" / "export.json").read_bytes())["as"] == form
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (("shapes", "out"), 2, "--as"),
         (("shapes", "out", "--as", "voc"), 2, "coco"),
+        (("shapes", "out", "--as", "cvat", "--count-missing"), 2, "only for --as coco"),
+        (("shapes", "out", "--as", "waves"), 1, "no marked pictures"),
         (("shapse", "out", "--as", "coco"), 1, "did you mean shapes"),
         (("shapes", "out", "--as", "coco", "--variant", "night"), 1, "it has: original"),
         (("shapes", "out", "--as", "coco", "--split", "val"), 1, "no split 'val'"),

@@ -98,11 +98,11 @@ def test_curation_in_a_flow_is_that_of_threads(server, photos, tmp_path):
 
 
 def test_a_deployment_runs_a_recipe_by_file(server, photos, tmp_path):
-    from variorum.flows.prefect_runner import scheduled_flow
+    from variorum.flows.scheduled_flows import scheduled
 
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe(photos).dump()))
-    assert scheduled_flow(str(path), str(tmp_path / "store")) == run(Job(recipe(photos), str(tmp_path / "o"))).digest()
+    assert scheduled(str(path), store=str(tmp_path / "store")) == run(Job(recipe(photos), str(tmp_path / "o"))).digest()
 
 
 def attempts(monkeypatch, error: Exception) -> list[int]:

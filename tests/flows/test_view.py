@@ -75,6 +75,17 @@ def test_a_page_is_one_more_file_of_the_edition_and_nothing_else(store):
     assert page.read_text() == text
 
 
+def test_diff_writes_the_page_too(cli, tmp_path):
+    page = tmp_path / "changes.html"
+    said = [
+        json.loads(line)
+        for line in cli("diff", "d@1.0.0", "d@1.0.0-r1", "--json", "--page", str(page)).stdout.splitlines()
+    ]
+    assert [line["kind"] for line in said[-2:]] == ["page", "rank"]
+    assert (said[-2]["path"], said[-2]["size"]) == (str(page), page.stat().st_size)
+    assert said[-2]["rows"] == len(said) - 2
+
+
 def test_the_page_of_a_difference_has_the_pictures_before_and_after(store):
     first, second = find("d@1.0.0", store), find("d@1.0.0-r1", store)
     written = write_view(first, store, second)

@@ -27,8 +27,21 @@ LIBRARIES = (
     *("variorum.pipeline", "variorum.report.card", "variorum.report.contact_sheet", "variorum.report.funnel"),
     *("variorum.edition.verify", "variorum.report.diff"),
 )
-READ_LATE = ("VARIORUM_", "PREFECT_", "PIP_", "PROBE_", "PYTHONPATH", "PYTEST_", "COLUMNS", "NO_COLOR", "PWD", "OLDPWD")
-"""Starts of the names of variables that none of these libraries reads while it is imported."""
+READ_LATE = (
+    "HF_TOKEN",
+    "VARIORUM_",
+    "PREFECT_",
+    "PIP_",
+    "PROBE_",
+    "PYTHONPATH",
+    "PYTEST_",
+    "COLUMNS",
+    "NO_COLOR",
+    "PWD",
+    "OLDPWD",
+)
+"""Starts of the names of variables that none of these libraries reads while it is imported. Further libraries to import
+can be named in WARM_LIBRARIES."""
 
 
 def run_command(
@@ -108,7 +121,7 @@ if __name__ == "__main__":
     atexit.register(_end, codes)  # before those of the libraries, and so called after them
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # as the command line sets it
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *os.environ.get("WARM_LIBRARIES", "").split()):
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(library)
     gc.freeze()  # so that a child doesn't copy the memory of these objects to look at them

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.schemas.canonical import canonical_json, derive_seed, digest, short_digest
+from variorum.schemas.canonical import canonical_json, derive_seed, digest, digests, short_digest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
@@ -99,3 +99,10 @@ def test_digests_are_the_same_in_another_process():
     code += "print(digest(v), short_digest(v), derive_seed(1, 'x'))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert out == [digest(value), short_digest(value), str(derive_seed(1, "x"))]
+
+
+def test_many_digests_are_those_of_one_after_the_other():
+    common, each = {"classes": ["ä", "b"], "split": 1}, [{"start": k, "stop": k + 1} for k in range(3)]
+    assert list(digests(common, each)) == [digest({**common, **one}) for one in each]
+    with pytest.raises(ValueError, match="'seed' doesn't come behind 'split'"):
+        next(digests(common, [{"seed": 1, "start": 2}]))

@@ -203,11 +203,28 @@ class Edition:
             streaming: read the shards on demand, without a copy in the cache of `datasets`.
 
         Raises:
-            StoreError: no such split or configuration, or the store isn't on this machine.
+            StoreError: no such split or configuration, or the store's file system has no links and should be streamed.
         """
         from variorum.api.loading import load
 
         return load(self.manifest, self.store, split, config, streaming=streaming)
+
+    def links(self, split: str, config: str | None = None, *, seconds: int = 3600) -> list[str]:
+        """Where the shards of a split can be read: paths, or URLs of a bucket that are signed and need no keys.
+
+        Whoever has such a URL can read the shard until it expires.
+
+        Args:
+            split: `train`, `validation` or `test`.
+            config: a configuration, or `quarantine` with the split `quarantine`.
+            seconds: how long URLs are valid, at most 7 days; those of a session's keys end with the session.
+
+        Raises:
+            StoreError: no such split or configuration, or the store's file system has no such URLs.
+        """
+        from variorum.api.loading import links
+
+        return links(self.manifest, self.store, split, config, seconds)
 
     # ── to look at ───────────────────────────────────────────────────────────────────────────────────────────────
 

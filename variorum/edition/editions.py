@@ -20,9 +20,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from variorum.edition import remote
 from variorum.edition.records import to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
+from variorum.machine.together import each
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
 from variorum.schemas.fields import Number
 from variorum.schemas.lookup import cut
@@ -50,7 +52,7 @@ class Current(BaseModel):
 def editions(store: Store) -> list[tuple[str, str]]:
     """(dataset, version) of every sealed edition, in order of version."""
     pairs = [tuple(path.split("/")[-3:-1]) for path in store.listed("editions/*/*/manifest.json")]
-    return sorted(((d, v) for d, v in pairs), key=lambda pair: (pair[0], _version_key(pair[1])))
+    return sorted(((d, v) for d, v in pairs), key=lambda pair: (pair[0], version_key(pair[1])))
 
 
 def read_manifest(dataset: str, version: str, store: Store) -> Manifest | None:
@@ -284,11 +286,12 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
                     above.rmdir()
         for name in {"data", *(name.rpartition("/")[0] for name in wanted)}:
             store.make_folder(f"{folder}/{name}")
-        for name, (info, suffix) in wanted.items():
-            if store.local:
+        if store.local:
+            for name, (info, suffix) in wanted.items():
                 _link(store.object(info, suffix), Path(folder, name), store)
-            elif not only_missing or name not in found:
-                store.fs.cp_file(store.object(info, suffix), f"{folder}/{name}")
+            return
+        copies = [one for one in wanted.items() if not only_missing or one[0] not in found]
+        each(lambda one: remote.copy(store.fs, store.object(*one[1]), f"{folder}/{one[0]}", one[1][0].size), copies)
 
 
 def _link(target: str, name: Path, store: Store) -> None:
@@ -332,7 +335,8 @@ def _readable_found(folder: str, store: Store) -> set[str]:
     return data | ({PLAN} if store.fs.exists(f"{folder}/{PLAN}") else set())
 
 
-def _version_key(version: str) -> tuple[tuple[int, ...], bool, int]:
+def version_key(version: str) -> tuple[tuple[int, ...], bool, int]:
+    """Sorts versions: 1.0.0-dev comes before 1.0.0, and that before its releases."""
     number = release_number(version)
     base = version if number is None else RELEASE.fullmatch(version)["base"]  # type: ignore[index]
     numbers, *marks = base.split("-")

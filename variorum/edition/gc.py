@@ -7,6 +7,9 @@ Measured tables always count: evaluations rely on them, and they may have been p
 It is safe beside running builds: objects are listed first and names read afterwards, twice; what any of the two passes
 names stays, and so does whatever is younger than an age or has been written anew since it was listed. Only regular
 files with an object's or record's name are removed, and none that a link leads to.
+
+In a bucket it also gives up uploads that a killed process left half-done; no listing of files has them, and they are
+paid for.
 """
 
 from __future__ import annotations
@@ -16,13 +19,17 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
+from variorum.edition import remote
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
+from variorum.machine.together import AT_ONCE, each
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Ledger, Manifest
 
@@ -31,6 +38,8 @@ RECORD = re.compile(r"[0-9a-f]{64}\.json")
 DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 ROOTS = ("editions/*/*/*.json", "editions/*/*/ledgers/*.json", "editions/*/*/results/*.json", "panels/*/*/*/*.json")
 """Records that nothing makes again by itself: what they name stays."""
+BATCH = 1000
+"""Records whose names are in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +47,13 @@ class Unnamed:
     """A file that nothing names.
 
     Attributes:
-        kind: `objects`, `damaged` or `receipts`.
+        kind: `objects`, `damaged`, `receipts`, or `uploads` that are half-done.
         name: below the store's root.
         size: bytes.
         changed: when it was written, in seconds since 1970.
         seen: inode and time in nanoseconds, by which a file that has been written anew is known; (0, 0) in a store
             that isn't local.
+        upload: the server's name for an upload that is half-done.
     """
 
     kind: str
@@ -51,6 +61,7 @@ class Unnamed:
     size: int
     changed: float
     seen: tuple[int, int] = (0, 0)
+    upload: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,9 @@ def unnamed(store: Store, older: float, *, unfinished: bool = False) -> list[Unn
     limit = time.time() - older
     objects = list(_objects(store, limit))
     names = _names(store, limit if unfinished else None)
-    return sorted(_without(objects, names) + names.receipts, key=lambda one: (one.kind, one.name))
+    return sorted(
+        _without(objects, names) + names.receipts + _uploads(store, limit), key=lambda one: (one.kind, one.name)
+    )
 
 
 def collect(store: Store, older: float, *, unfinished: bool = False) -> list[Unnamed]:
@@ -86,6 +99,7 @@ def collect(store: Store, older: float, *, unfinished: bool = False) -> list[Unn
     gone = [receipt for receipt in names.receipts if _remove(store, receipt)]
     again = _names(store, limit if unfinished else None)
     gone += [one for one in _without(_without(objects, names), again) if _remove(store, one)]
+    gone += [one for one in _uploads(store, limit) if remote.give_up(store.fs, _path(store, one), one.upload)]
     return sorted(gone, key=lambda one: (one.kind, one.name))
 
 
@@ -103,17 +117,30 @@ def _objects(store: Store, limit: float) -> Iterator[Unnamed]:
     yield from _files(store, "damaged", "damaged", OBJECT, limit)
 
 
+def _uploads(store: Store, limit: float) -> list[Unnamed]:
+    """Uploads to a bucket that began before a time and aren't finished."""
+    if store.local:
+        return []
+    with store.explained(reading=True):
+        found = list(remote.unfinished_uploads(store.fs, store.root))
+    return [Unnamed("uploads", one.name, one.size, one.began, upload=one.number) for one in found if one.began <= limit]
+
+
+def _path(store: Store, one: Unnamed) -> str:
+    return f"{store.root}/{one.name}"
+
+
 def _files(store: Store, folder: str, kind: str, pattern: re.Pattern[str], limit: float) -> Iterator[Unnamed]:
     """The regular files directly in a folder whose names fit and that were written before a time."""
     place = f"{store.root}/{folder}"
     if not store.local:
         listed: dict[str, dict[str, int]] = {}
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), store.explained(reading=True):
             listed = store.fs.find(place, maxdepth=1, detail=True)
         for path, info in listed.items():
             name = str(path).rsplit("/", 1)[-1]
             if pattern.fullmatch(name):
-                changed = _changed(store, f"{folder}/{name}") if limit < math.inf else 0  # a request for each file
+                changed = _listed_time(store, f"{folder}/{name}", info) if limit < math.inf else 0
                 if changed <= limit:
                     yield Unnamed(kind, f"{folder}/{name}", int(info["size"]), changed)
         return
@@ -126,10 +153,17 @@ def _files(store: Store, folder: str, kind: str, pattern: re.Pattern[str], limit
                     yield Unnamed(kind, f"{folder}/{entry.name}", status.st_size, status.st_mtime, seen)
 
 
+def _listed_time(store: Store, name: str, info: Mapping[str, object]) -> float:
+    """When a file was written, as a listing of a bucket says; other file systems are asked."""
+    written = info.get("LastModified")
+    return written.timestamp() if isinstance(written, datetime) else _changed(store, name)
+
+
 def _changed(store: Store, name: str) -> float:
     """When a file of a remote store was written; without a time nothing could be said to be old."""
     try:
-        return float(store.fs.modified(f"{store.root}/{name}").timestamp())
+        with store.explained(reading=True):
+            return float(store.fs.modified(f"{store.root}/{name}").timestamp())
     except FileNotFoundError:
         return time.time()
     except (NotImplementedError, KeyError, AttributeError):
@@ -147,15 +181,22 @@ def _names(store: Store, limit: float | None) -> Names:
     for pattern in ROOTS:
         for path in store.listed(pattern):
             objects |= _digests(_readable(store, path[len(store.root) + 1 :]))
-    for record in _files(store, "measures", "records", RECORD, math.inf):
-        objects |= _digests(store.read(record.name) or b"")
+    objects |= _named_by(_files(store, "measures", "records", RECORD, math.inf), store)
     units = frozenset(objects)  # a manifest has its units' keys
     old = () if limit is None else _files(store, "units", "receipts", RECORD, limit)
     may_go = {receipt.name: receipt for receipt in old if Path(receipt.name).stem not in units}
-    for receipt in _files(store, "units", "receipts", RECORD, math.inf):
-        if receipt.name not in may_go:
-            objects |= _digests(store.read(receipt.name) or b"")
+    receipts = _files(store, "units", "receipts", RECORD, math.inf)
+    objects |= _named_by((receipt for receipt in receipts if receipt.name not in may_go), store)
     return Names(objects, list(may_go.values()))
+
+
+def _named_by(records: Iterator[Unnamed], store: Store) -> set[str]:
+    """What these records name; those of a remote store are read many at a time."""
+    found = set[str]()
+    while some := list(islice(records, BATCH)):
+        read = each(lambda one: _digests(store.read(one.name) or b""), some, at_once=1 if store.local else AT_ONCE)
+        found.update(*read)
+    return found
 
 
 def _readable(store: Store, name: str) -> bytes:

@@ -13,6 +13,9 @@ unless there is one: the loser of a race takes the winner's receipt. After a `ki
 completes the store.
 
 A disk may damage what was written well. So each process hashes an object before it relies on it for the first time.
+
+At a URL there are no renames: a file appears when its upload is complete, and a receipt is written under the condition
+that there is none. `variorum.edition.remote` has these operations.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from typing import IO, TypeVar
 
 from pydantic import BaseModel
 
+from variorum.edition import remote, remote_errors
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.shards import naming
 from variorum.machine.cache import cache_dir
@@ -50,6 +54,8 @@ File = tuple[ShardInfo, str]
 
 FEW = 16
 """Up to so many objects are looked up one by one; a listing takes as long as the store is large."""
+PROBE = ".probe"
+"""An empty file of a remote store, by which a writable one is known."""
 LONG = 1 << 30
 """Bytes from which hashing is worth a progress report."""
 
@@ -67,8 +73,6 @@ class Store:
     """
 
     def __init__(self, url: str, *, writable: bool = True, trust: bool = False) -> None:
-        import fsspec.core
-
         if not url.strip():
             raise StoreError("a store needs a folder or a URL, not an empty name; the default is `store`")
         if "\0" in url:
@@ -80,11 +84,19 @@ class Store:
         self.url, self.writable, self.trust = url, writable, trust
         self._intact: set[str] = set()
         """Names of objects whose content this process has hashed or written."""
+        self._gone: set[str] = set()
+        """Names of remote objects that a listing had and that couldn't be read: they are asked for one by one."""
+        self._conditional = True
+        """Whether a remote store writes a file only if there is none."""
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(url, use_listings_cache=False)  # others write too
+            self.fs, self.root = remote.opened(url)
+            self.local = Path(self.root) if "file" in remote.protocols(self.fs) else None
+            with self.explained(reading=True):
+                remote.check(self.fs, self.root)
+        except VariorumError:
+            raise
         except Exception as error:  # file systems' errors have no common base
             raise self._unusable(error) from None
-        self.local = Path(self.root) if "file" in _protocols(self.fs) else None
         here = hashlib.sha256(shown(url).encode(errors="surrogatepass")).hexdigest()[:16]
         self.scratch = (self.local or cache_dir() / "stores" / here) / "tmp"
         self._inside: set[Path] = set()
@@ -92,10 +104,10 @@ class Store:
         if not writable:
             return
         try:
-            with self.temporary(".probe") as probe:
+            with self.temporary(PROBE) as probe:
                 probe.write_bytes(b"")
             if not self.local:
-                self.fs.pipe_file(f"{self.root}/.probe", b"")
+                self._check_conditions()
             sweep(self.scratch)
         except VariorumError:
             raise
@@ -111,6 +123,17 @@ class Store:
     def _unusable(self, error: Exception) -> StoreError:
         why = cut(str(error)) or type(error).__name__
         return StoreError(f"{self}: {why}; give a folder or a URL that fsspec knows")
+
+    def _check_conditions(self) -> None:
+        """Find out whether several processes may write here at once."""
+        with self.explained():
+            self._conditional = remote.writes_if_absent(self.fs, f"{self.root}/{PROBE}")
+        if not self._conditional:
+            log.warning(
+                "%s: its server ignores the condition If-None-Match, so let only one process at a time write to it: of "
+                "two at once, one may replace the other's ledger",
+                self,
+            )
 
     def can_write(self) -> bool:
         """Whether this process may write here, as far as known without trying."""
@@ -134,7 +157,7 @@ class Store:
     def keep(self, path: Path, *, sha256: str, samples: int) -> ShardInfo:
         """Move a finished, synced file to its place by content; this replaces a damaged one."""
         info = ShardInfo(sha256=sha256, size=path.stat().st_size, samples=samples)
-        target = self.object(info, path.suffix)
+        target, name = self.object(info, path.suffix), sha256 + path.suffix
         with self.explained():
             if self.local:
                 final = Path(target)
@@ -142,8 +165,12 @@ class Store:
                 path.replace(final)
                 _sync_folder(final.parent)
             else:
-                self.fs.put_file(str(path), target)
-        self._intact.add(info.sha256 + path.suffix)
+                remote.upload(self.fs, path, target)
+                if path.suffix == ".parquet":  # the tables of all units are read when an edition is sealed
+                    self._copy_of(name).parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(self._copy_of(name))
+        self._intact.add(name)
+        self._gone.discard(name)
         return info
 
     def keep_bytes(self, data: bytes, suffix: str, *, samples: int) -> ShardInfo:
@@ -177,22 +204,40 @@ class Store:
 
     def _downloaded(self, info: ShardInfo, suffix: str) -> Path:
         """This machine's copy of a remote object; a damaged one is downloaded again."""
-        local = self.scratch.parent / "objects" / (info.sha256 + suffix)
+        name = info.sha256 + suffix
+        local = self._copy_of(name)
         if not local.exists() or not self._sound(local, info, suffix):
             target = self.object(info, suffix)
             local.parent.mkdir(parents=True, exist_ok=True)
             with self.temporary(suffix) as path:
                 try:
-                    self.fs.get_file(target, str(path))
+                    with self.explained(reading=True):
+                        remote.download(self.fs, target, path)
                 except FileNotFoundError:
+                    self._gone.add(name)
                     raise CorruptShard(f"{target}: no file; run the recipe again to remake it") from None
                 if hash_content(path) != info.sha256:
+                    self._gone.add(name)
                     raise CorruptShard(
-                        f"{target}: downloaded content doesn't match its name; delete it and run the recipe again"
+                        f"{target}: downloaded content doesn't match its name; {self._set_aside(name)}run the recipe "
+                        f"again to remake it"
                     )
                 path.replace(local)
-            self._intact.add(info.sha256 + suffix)
+            self._intact.add(name)
         return local
+
+    def _copy_of(self, name: str) -> Path:
+        """Where this machine's copy of a remote object lies."""
+        return self.scratch.parent / "objects" / name
+
+    def _set_aside(self, name: str) -> str:
+        """Move a damaged remote object to `damaged/`, so that it counts as missing; returns what is left to do."""
+        if not self.writable:
+            return "delete it and "
+        with self.explained(), suppress(FileNotFoundError):
+            self.fs.cp_file(f"{self.root}/objects/{name}", f"{self.root}/damaged/{name}")
+            self.fs.rm_file(f"{self.root}/objects/{name}")
+        return ""
 
     def damaged(self, info: ShardInfo, suffix: str, why: object) -> CorruptShard:
         """The error for an object that can't be read. Moves the object aside if its content doesn't match its name."""
@@ -239,20 +284,32 @@ class Store:
         """Sizes of those of these objects that exist; from one listing if there are many."""
         folder, names = f"{self.root}/objects", list(wanted)
         found: dict[str, int] = {}
+        if not self.local:
+            return self._remote_sizes(names)
         if len(names) <= FEW:
             for name in names:
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    path = f"{folder}/{name}"
-                    found[name] = os.lstat(path).st_size if self.local else int(self.fs.size(path))
+                    found[name] = os.lstat(f"{folder}/{name}").st_size
             return found
-        if not self.local:
-            listed = self.fs.find(folder, detail=True)
-            return {str(path).rsplit("/", 1)[-1]: int(info["size"]) for path, info in listed.items()}
         try:
             with os.scandir(folder) as entries:
                 return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
         except (FileNotFoundError, NotADirectoryError):
             return {}
+
+    def _remote_sizes(self, names: list[str]) -> dict[str, int]:
+        """`_sizes` at a URL. A listing may be old, so what it lacks is asked for before it counts as missing.
+
+        An object that it still has though it is gone is noticed when it is read; then it is asked for too.
+        """
+        folder = f"{self.root}/objects/"
+        with self.explained(reading=True):
+            listed = remote.listed_sizes(self.fs, folder[:-1]) if len(names) > FEW else {}
+            found = {
+                name: listed[folder + name] for name in names if folder + name in listed and name not in self._gone
+            }
+            asked = remote.sizes(self.fs, (folder + name for name in names if name not in found))
+        return found | {path.removeprefix(folder): size for path, size in asked.items()}
 
     def _sound(self, path: Path, info: ShardInfo, suffix: str, *, trust: bool | None = None) -> bool:
         """Whether a local file is the object. Any other file there is moved aside.
@@ -393,11 +450,13 @@ class Store:
         """Write a small file unless it exists; returns whether it was written."""
         path = f"{self.root}/{name}"
         if not self.local:
-            try:
-                self.fs.pipe_file(path, data, mode="create")
-            except FileExistsError:
-                return False
-            return True
+            with self.explained():
+                if self._conditional:
+                    return remote.create(self.fs, path, data)
+                if remote.size(self.fs, path) is not None:
+                    return False
+                remote.put(self.fs, path, data)
+                return True
         final = Path(path)
         with self.temporary(".json") as temp:
             self.make_folder(str(final.parent))
@@ -413,7 +472,8 @@ class Store:
         """Write a small file atomically, replacing an existing one."""
         path = f"{self.root}/{name}"
         if not self.local:
-            self.fs.pipe_file(path, data)
+            with self.explained():
+                remote.put(self.fs, path, data)
             return
         final = Path(path)
         with self.temporary(".part") as temp:
@@ -426,7 +486,8 @@ class Store:
         """Create a folder of the store, unless it exists. Raises StoreError if links lead out of the store."""
         if self.local:
             self._check_inside(Path(folder))  # before, as a folder could be created outside
-        self.fs.makedirs(folder, exist_ok=True)
+        if not remote.on_s3(self.fs):  # it has no folders
+            self.fs.makedirs(folder, exist_ok=True)
 
     def _check_inside(self, folder: Path) -> None:
         if folder in self._inside:
@@ -441,26 +502,37 @@ class Store:
 
     @contextmanager
     def explained(self, *, only_inside: bool = False, reading: bool = False) -> Iterator[None]:
-        """Turn an `OSError` of the store into a StoreError that says what to do; other errors are passed on."""
+        """Turn an error of the store into a StoreError or TemporaryError that says what to do; others are passed on.
+
+        That a file isn't there is passed on as FileNotFoundError.
+        """
         try:
             yield
-        except OSError as error:
-            places = (str(self.scratch), str(self.root))
-            if only_inside and not str(error.filename or "").startswith(places):
+        except VariorumError:
+            raise
+        except Exception as error:
+            said = None
+            if not self.local and not only_inside and not _missing(error):
+                said = remote_errors.explained(self, self.root, error, reading=reading)
+            said = said or self._said_of_files(error, only_inside=only_inside, reading=reading)
+            if said is None:
                 raise
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                why = "no space left; what is finished is kept: free some and run the same command again"
-            elif (
-                isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS
-            ):
-                if reading:
-                    raise StoreError(f"{self}: {error.filename} can't be read ({error.strerror})") from error
-                why = f"can't be written ({error.strerror}); choose another place with --store"
-            elif may_pass(error):
-                raise passing(self, error) from error
-            else:
-                raise
-            raise StoreError(f"{self}: {why}") from error
+            raise said from error
+
+    def _said_of_files(self, error: Exception, *, only_inside: bool, reading: bool) -> VariorumError | None:
+        """What `explained` makes of an error of the operating system; None if it is passed on."""
+        places = (str(self.scratch), str(self.root))
+        if not isinstance(error, OSError) or (only_inside and not str(error.filename or "").startswith(places)):
+            return None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            why = "no space left; what is finished is kept: free some and run the same command again"
+        elif isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS:
+            if reading:
+                return StoreError(f"{self}: {error.filename} can't be read ({error.strerror})")
+            why = f"can't be written ({error.strerror}); choose another place with --store"
+        else:
+            return passing(self, error) if may_pass(error) else None
+        return StoreError(f"{self}: {why}")
 
 
 def hash_stream(file: IO[bytes], advance: Advance = lambda _: None) -> str:
@@ -472,9 +544,9 @@ def hash_stream(file: IO[bytes], advance: Advance = lambda _: None) -> str:
     return digest.hexdigest()
 
 
-def _protocols(fs: object) -> tuple[str, ...]:
-    protocol = getattr(fs, "protocol", ())
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+def _missing(error: Exception) -> bool:
+    """Whether a file isn't there, in a bucket that is."""
+    return isinstance(error, FileNotFoundError) and remote_errors.code_of(error) != "NoSuchBucket"
 
 
 def _write_synced(path: Path, data: bytes) -> None:

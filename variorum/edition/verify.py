@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
@@ -14,6 +14,7 @@ from typing import Any
 
 from variorum.edition.columns import WITHHELD, check_columns, reading
 from variorum.edition.editions import check_data, files_of, folder_of, read_beside, tables_of
+from variorum.edition.pulled import without
 from variorum.edition.samples import (
     ANNOTATIONS,
     annotation_digest,
@@ -72,16 +73,28 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None, 
         digest: which the edition must have, from somebody who is trusted. Without it, an edition in which everything
             was rewritten to fit can't be told from one that was made so.
     """
+    problems = verify_files(manifest, store, advance, digest)
+    return problems or [*check_data(manifest, store), *_verify_beside(manifest, store)]
+
+
+def verify_files(manifest: Manifest, store: Store, advance: Advance = lambda _: None, digest: str = "") -> list[str]:
+    """`verify` without the files beside the manifest, which an edition that isn't sealed yet doesn't have.
+
+    The tables that a pulled release came without may be missing. Arguments as for `verify`.
+    """
+    left_out = without(manifest, store)
     problems = _verify_digest(manifest, digest)
     if irregular := list(_verify_kinds(manifest, store)):
         return problems + irregular
+    absent = {info.sha256 for info in tables_of(manifest) if info.sha256 in left_out and not _there(info, store)}
     for info in tables_of(manifest):
-        problems += _verify_file(store, info, ".parquet", advance)
+        if info.sha256 not in absent:
+            problems += _verify_file(store, info, ".parquet", advance)
     if problems:
         return problems
     try:
         units = edition_units(manifest, store)
-        problems += _verify_release(manifest, store)
+        problems += _verify_release(manifest, store, absent)
         passed = dict.fromkeys(manifest.shards, 0)
         index = {name: place for place, (name, _) in enumerate(manifest.classes)}
         seen = Seen(manifest, index, _withheld(manifest, store))
@@ -102,7 +115,7 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None, 
         problems += _verify_recipe(seen)
     except CorruptShard as error:
         problems.append(str(error))
-    return problems or [*check_data(manifest, store), *_verify_beside(manifest, store)]
+    return problems
 
 
 def _verify_digest(manifest: Manifest, digest: str) -> list[str]:
@@ -190,8 +203,12 @@ def _verify_recipe(seen: Seen) -> Iterator[str]:
         yield f"pictures lie in {odd[0]}, which the recipe's splits don't have"
 
 
-def _verify_release(manifest: Manifest, store: Store) -> list[str]:
-    """Compare the ledger of a release with the release."""
+def _there(info: ShardInfo, store: Store) -> bool:
+    return bool(store.sound([(info, ".parquet")], check=False))
+
+
+def _verify_release(manifest: Manifest, store: Store, absent: Set[str]) -> list[str]:
+    """Compare the ledger of a release with the release; without its table of verdicts, only what it says itself."""
     import pyarrow.compute as pc
 
     ledger, problems = manifest.ledger, []
@@ -202,6 +219,8 @@ def _verify_release(manifest: Manifest, store: Store) -> list[str]:
         problems.append("the manifest's fingerprint isn't that of its ledger")
     if missing := sorted(set(ledger.models.values()) - set(manifest.filters)):
         problems.append(f"the manifest's filters lack {missing[0]}, with which it was curated")
+    if ledger.verdicts.sha256 in absent:
+        return problems
     verdicts = read_verdicts(ledger.verdicts, store)
     settled = settle(verdicts)
     out = {action: settled.filter(pc.equal(settled["action"], action)) for action in OUT}

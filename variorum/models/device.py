@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,3 +25,14 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def gpu_used() -> dict[str, str | int]:
+    """The GPU that this process has worked on, `gpu`, and its most memory in bytes, `gpu_peak_memory`; empty for none.
+
+    Imports nothing: a process without PyTorch has used none.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {"gpu": torch.cuda.get_device_name(), "gpu_peak_memory": int(torch.cuda.max_memory_allocated())}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from variorum.edition.samples import strict_json
 from variorum.edition.store import Store
 from variorum.report.index_table import FILE as INDEX
 from variorum.report.index_table import encode_index, index_table
+from variorum.report.licences import address
 from variorum.report.record_sets import distribution, record_sets
 from variorum.report.responsible import responsible
 from variorum.report.rows import edition_rows
@@ -29,11 +29,6 @@ FILE = "croissant.json"
 CONFORMS = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
 LARGEST = 64 << 20
 """Bytes of a document that are read again."""
-SPDX = re.compile(
-    r"CC-BY(-NC)?(-ND|-SA)?-(1\.0|2\.0|2\.5|3\.0|4\.0)|CC0-1\.0|ODbL-1\.0|ODC-By-1\.0|PDDL-1\.0|MIT|Apache-2\.0"
-    r"|CDLA-Permissive-[12]\.0|CDLA-Sharing-1\.0|BSD-[23]-Clause|A?GPL-3\.0-(only|or-later)|GPL-2\.0-(only|or-later)"
-)
-"""Licences that are given as pages of spdx.org; others are given in the words of the data."""
 
 
 def write_croissant(card: Card, manifest: Manifest, store: Store, rows: Any, findings: Sequence[str] = ()) -> None:
@@ -83,7 +78,7 @@ def croissant(
         "description": card.summary or f"{name}: {manifest.pictures()} pictures.",
         "version": manifest.version,
         "identifier": manifest.digest(),
-        **({"license": [_licence(one) for one in licences]} if licences else {}),
+        **({"license": [address(one) for one in licences]} if licences else {}),
         **({"citeAs": card.citation} if card.citation else {}),
         **responsible(manifest, findings),
         "distribution": distribution(manifest, index, lengths),
@@ -91,10 +86,15 @@ def croissant(
     }
 
 
-def check_croissant(manifest: Manifest, store: Store) -> list[str]:
+def check_croissant(manifest: Manifest, store: Store, rows: Any = None) -> list[str]:
     """Compare `croissant.json` and the index with the edition; the problems, one line each.
 
     An edition without the document, as older versions made them, is whole.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        rows: its `edition_rows`, if read already.
     """
     data = read_beside(manifest, FILE, store)
     if data is None:
@@ -114,7 +114,8 @@ def check_croissant(manifest: Manifest, store: Store) -> list[str]:
     if odd := sorted(name for name in {*said, *wanted} if said.get(name) != wanted.get(name)):
         more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
         return [f"{folder}/{FILE}: what it says of {odd[0][:200]!a}{more} isn't true of the edition; {remedy}"]
-    if not _same(index, index_table(manifest, edition_rows(manifest, store))):
+    rows = edition_rows(manifest, store) if rows is None else rows
+    if not _same(index, index_table(manifest, rows)):
         return [f"{folder}/{INDEX}: its rows aren't the edition's; {remedy}"]
     return []
 
@@ -138,7 +139,3 @@ def _same(data: bytes, wanted: Any) -> bool:
             return bool(file.read().equals(wanted))
     except (OSError, ValueError, TypeError, NotImplementedError):
         return False
-
-
-def _licence(licence: str) -> str:
-    return f"https://spdx.org/licenses/{licence}" if SPDX.fullmatch(licence) else licence

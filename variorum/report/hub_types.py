@@ -173,6 +173,12 @@ def read_back(folder: str, manifest: Manifest) -> str:
     """
     from datasets import load_dataset
 
+    if not os.path.isdir(folder):  # `datasets` would take it for a name on the Hub
+        name = f"{manifest.dataset}@{manifest.version}"
+        raise StoreError(
+            f"{name} isn't in a folder of this machine, so it isn't loaded as users of a folder do; in Python, its "
+            f"`dataset()` loads it from the bucket"
+        )
     if problems := check_header(folder, manifest):
         raise StoreError(problems[0])
 

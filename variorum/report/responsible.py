@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from variorum.report.limits import limits
 from variorum.schemas.manifest import Manifest
-
-UNKNOWN = ("", "unknown")
-"""Licences that say nothing."""
 
 
 def responsible(manifest: Manifest, findings: Sequence[str] = ()) -> dict[str, str | list[str]]:
@@ -37,7 +35,7 @@ def responsible(manifest: Manifest, findings: Sequence[str] = ()) -> dict[str, s
         "rai:dataAnnotationProtocol": _annotation(manifest),
         "rai:machineAnnotationTools": sorted({*manifest.ledger.models.values()} if manifest.ledger else ()),
         "rai:personalSensitiveInformation": [f"Content warning: {warning}"] if warning else [],
-        "rai:dataLimitations": [*findings, *_licences(manifest)],
+        "rai:dataLimitations": [*findings, *limits(manifest)],
     }
     return {name: value for name, value in found.items() if value}
 
@@ -74,11 +72,6 @@ def _annotation(manifest: Manifest) -> list[str]:
             "outcome. A category that nobody scored is never called safe."
         )
     return said
-
-
-def _licences(manifest: Manifest) -> list[str]:
-    unknown = sum(number for licence, number in manifest.licences.items() if licence in UNKNOWN)
-    return [f"The licence of {unknown} pictures isn't known."] if unknown else []
 
 
 def _names(steps: object) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from variorum.edition.editions import folder_of
+from variorum.edition.editions import folder_of, read_beside
 from variorum.edition.store import Store
 from variorum.edition.verify import verify
 from variorum.machine.progress import QUIET, Progress
-from variorum.report.croissant import check_croissant
+from variorum.report.card_check import check_card
+from variorum.report.croissant import FILE, check_croissant
 from variorum.report.hub_types import check_header
+from variorum.report.rows import edition_rows
 from variorum.schemas.manifest import Manifest
 
 
@@ -24,4 +26,7 @@ def verify_edition(manifest: Manifest, store: Store, progress: Progress = QUIET,
     progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
     problems = verify(manifest, store, progress.advance, digest)
     header = check_header(folder_of(manifest, store), manifest)
-    return [*problems, *header, *([] if problems else check_croissant(manifest, store))]
+    if problems or all(read_beside(manifest, name, store) is None for name in ("README.md", FILE)):
+        return [*problems, *header]
+    rows = edition_rows(manifest, store)
+    return [*header, *check_card(manifest, store, rows), *check_croissant(manifest, store, rows)]

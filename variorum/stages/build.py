@@ -29,6 +29,8 @@ from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance
 from variorum.machine.steady import changed
+from variorum.machine.together import each
+from variorum.models.device import gpu_used
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Source
@@ -161,6 +163,7 @@ class Build:
             "seconds": time.time() - began[0],
             "cpu_seconds": time.process_time() - began[1],
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **gpu_used(),
             "python": platform.python_version(),
             "versions": {name: installed_version(name) for name in RECORDED},
         }
@@ -278,6 +281,8 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
     """
     recipe, plan, store = job.recipe, job.plan, job.store
     rows = [receipt.rows for receipt in receipts]
+    if not store.local:
+        each(lambda info: store.path(info, ".parquet"), dict.fromkeys(rows))
     table = read_table(store, rows, COUNTED)  # an edition has a row for every picture
     manifest = Manifest(
         dataset=recipe.dataset,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from variorum.edition.editions import editions, resolve
 from variorum.edition.store import Store
+from variorum.machine.together import AT_ONCE, each
 from variorum.schemas.manifest import Receipt
 from variorum.stages.job import Job
 
@@ -20,7 +23,10 @@ class Estimate:
         measured_on: number of source samples in the earlier units; if 0, the rest is None.
         disk_bytes: size of the finished edition's shards and tables, without releases.
         peak_bytes: highest memory use of a process so far.
+        gpu_peak_bytes: highest use of a GPU's memory so far.
         seconds: remaining time with one worker.
+        left: number of source samples in units that aren't finished.
+        earlier: receipts of the earlier units.
     """
 
     done: int
@@ -28,14 +34,18 @@ class Estimate:
     measured_on: int = 0
     disk_bytes: int | None = None
     peak_bytes: int | None = None
+    gpu_peak_bytes: int | None = None
     seconds: float | None = None
+    left: int = 0
+    earlier: tuple[Receipt, ...] = ()
 
     @property
     def text(self) -> str:
         """The estimate in a sentence."""
         if self.disk_bytes is None or self.seconds is None:
             return "none: no unit of this dataset was made in this store yet; a run with --limit gives one"
-        memory = f", {_bytes(self.peak_bytes)} of memory at most" if self.peak_bytes else ""
+        gpu = f" and {_bytes(self.gpu_peak_bytes)} of a GPU's" if self.gpu_peak_bytes else ""
+        memory = f", {_bytes(self.peak_bytes)} of memory{gpu} at most" if self.peak_bytes else ""
         return (
             f"{_bytes(self.disk_bytes)} on disk{memory}, {_duration(self.seconds)} to go with one worker "
             f"(from {self.measured_on} samples made before)"
@@ -45,7 +55,7 @@ class Estimate:
 def estimate(job: Job) -> Estimate:
     """Size, memory and time of a run, from receipts of the dataset's editions in the store."""
     store, plan = job.store, job.plan
-    receipts = {unit.key: receipt for unit in plan.units if (receipt := store.receipt(unit.key))}
+    receipts = _receipts((unit.key for unit in plan.units), store)
     there = store.sound((file for receipt in receipts.values() for file in receipt.files()), check=False)
     kept = {
         key: receipt
@@ -57,14 +67,30 @@ def estimate(job: Job) -> Estimate:
     if not samples:
         return Estimate(len(kept), len(plan.units))
     size = sum(info.size for receipt in earlier for info, _ in receipt.files()) / samples
-    seconds = sum(_made(receipt, "seconds") for receipt in earlier) / samples
+    seconds = sum(made_number(receipt, "seconds") for receipt in earlier) / samples
     left = sum(unit.samples for unit in plan.units if unit.key not in kept)
-    peak = int(max(_made(receipt, "peak_memory") for receipt in earlier))
-    return Estimate(len(kept), len(plan.units), samples, int(size * plan.size), peak or None, seconds * left)
+    memory, of_gpu = (
+        max(made_number(receipt, name) for receipt in earlier) for name in ("peak_memory", "gpu_peak_memory")
+    )
+    return Estimate(
+        done=len(kept),
+        units=len(plan.units),
+        measured_on=samples,
+        disk_bytes=int(size * plan.size),
+        peak_bytes=int(memory) or None,
+        gpu_peak_bytes=int(of_gpu) or None,
+        seconds=seconds * left,
+        left=left,
+        earlier=tuple(earlier),
+    )
 
 
-def _made(receipt: Receipt, name: str) -> float:
-    return float(str(receipt.made.get(name, 0)))
+def made_number(receipt: Receipt, name: str) -> float:
+    """A number that a receipt notes; 0 if it has none."""
+    value: object = receipt.made.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    return 0.0
 
 
 def _earlier(dataset: str, store: Store) -> list[Receipt]:
@@ -72,7 +98,13 @@ def _earlier(dataset: str, store: Store) -> list[Receipt]:
     if not versions:
         return []
     manifest = resolve(f"{dataset}@{versions[-1]}", store)
-    return [receipt for unit in manifest.units if (receipt := store.receipt(unit))]
+    return list(_receipts(manifest.units, store).values())
+
+
+def _receipts(units: Iterable[str], store: Store) -> dict[str, Receipt]:
+    """By key, the receipts of those units that have one."""
+    found = each(store.receipt, units, at_once=1 if store.local else AT_ONCE)
+    return {receipt.unit: receipt for receipt in found if receipt}
 
 
 def _bytes(number: float) -> str:

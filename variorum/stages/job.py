@@ -126,8 +126,9 @@ def code_of(cls: type[Component]) -> str:
     return f"{installed_version('variorum')} {hash_content(Path(inspect.getfile(cls)))}"
 
 
+@cache
 def installed_version(package: str) -> str:
-    """The version of an installed package, or `absent`."""
+    """The version of an installed package, or `absent`; looked up once, as every unit's receipt has several."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from variorum.models.filters import UNAVAILABLE
-from variorum.schemas.canonical import Json, digest
+from variorum.schemas.canonical import Json, digest, digests
 from variorum.schemas.component import ClassInfo, Component, Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
@@ -93,10 +93,9 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     if others:
         identity["references"] = others
     step = recipe.samples_per_shard
-    units = tuple(
-        Unit(start, stop, digest({**identity, "start": start, "stop": stop}))
-        for start, stop in ((start, min(start + step, size)) for start in range(0, size, step))
-    )
+    ranges = [(start, min(start + step, size)) for start in range(0, size, step)]
+    keys = digests(identity, ({"start": start, "stop": stop} for start, stop in ranges))
+    units = tuple(Unit(start, stop, key) for (start, stop), key in zip(ranges, keys, strict=True))
     fingerprint = digest([recipe.fingerprint(), [unit.key for unit in units]])
     return Plan(units, size, fingerprint, classes, models, tuple(filters), frozenset(unit.key for unit in units))
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from variorum.machine.progress import QUIET, Advance, Progress
+from variorum.machine.together import AT_ONCE, each
 from variorum.schemas.errors import StoreError, TemporaryError
 from variorum.schemas.manifest import Receipt, Tables
 from variorum.stages.job import Job
@@ -82,7 +83,8 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
     A part whose files are damaged is made again.
     """
     parts, store = stage.parts(), stage.job.store
-    kept_parts = {part.key: result for part in parts if (result := stage.kept(part)) is not None}
+    looked = each(stage.kept, parts, at_once=1 if store.local else AT_ONCE)
+    kept_parts = {part.key: result for part, result in zip(parts, looked, strict=True) if result is not None}
     sound = store.sound((file for result in kept_parts.values() for file in result.files()), progress)
     found = {
         key: result

@@ -21,7 +21,7 @@ WAITS = (1.0, 4.0)
 """Seconds between attempts."""
 BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 """Answers below 500 that may be another one later."""
-CLIENTS = {"aiohttp", "httpx", "httpcore", "requests", "urllib3", "botocore"}
+CLIENTS = {"aiohttp", "httpx", "httpcore", "httpx2", "httpcore2", "requests", "urllib3", "botocore"}
 """Packages whose errors without an answer of the host come from the connection, but for those that name these:"""
 TEXTS = tuple(os.strerror(number) for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE))
 """How libraries in C++ name errors of this machine in errors of their own."""

@@ -414,7 +414,8 @@ def test_an_edition_in_a_remote_store(here):
     assert other.table().equals(made.table())
     assert va.verify("far", "memory://far-away") == []
     assert "its store is remote" in said(lambda: made.path)
-    assert "copy the edition here" in said(made.dataset)
+    assert len(made.dataset("test")) == 12
+    assert "it has no links that others can read" in said(lambda: made.dataset(streaming=True))
 
 
 def test_an_edition_stays_where_it_is_when_the_working_folder_changes(here, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_pipelines import save_transformer
 
+from variorum.models.device import gpu_used
 from variorum.models.loaders import LOADERS
 from variorum.models.memory import free_gpu_memory
 from variorum.models.table_entries import Entry
@@ -100,3 +101,11 @@ def test_free_memory_is_less_while_something_is_held():
     assert before - free_gpu_memory() == pytest.approx(1, abs=0.1)
     del held
     assert free_gpu_memory() == pytest.approx(before, abs=0.1)  # memory that PyTorch has reserved counts as free
+
+
+def test_a_process_knows_the_gpu_that_it_has_used():
+    import torch
+
+    held = torch.zeros(1 << 20, device="cuda")
+    assert gpu_used()["gpu"] == torch.cuda.get_device_name()
+    assert gpu_used()["gpu_peak_memory"] >= held.nbytes

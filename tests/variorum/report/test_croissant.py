@@ -190,7 +190,7 @@ def test_of_a_withheld_picture_there_are_hash_and_labels(make, tmp_path):
     said = json.loads(path.read_text())
     assert "1 withheld (opt_out)" in said["rai:dataCollectionMissingData"]
     assert said["rai:dataPreprocessingProtocol"] == ["Curated by, in order: opt_out."]
-    assert said["rai:dataLimitations"] == ["1 picture was taken out because somebody asked for it."]
+    assert said["rai:dataLimitations"][0] == "1 picture was taken out because somebody asked for it."
     assert row["id"] not in path.read_text()
     assert "4.jpg" not in path.read_text()
     assert verify_edition(manifest, job.store) == []
@@ -225,7 +225,7 @@ def test_texts_from_data_stay_texts(described, tmp_path):
         assert found.metadata.name == found.metadata.description == found.metadata.cite_as == text
         assert all(name.startswith("data/x+1.5_y-z/") for name in found.metadata.file_sets[0].contained_in)
         assert set(found.metadata.license) == {one for one in NASTY if one.strip()}
-        assert set(found.metadata.data_limitations) == set(NASTY)
+        assert set(found.metadata.data_limitations) >= set(NASTY)
     classes = records(tmp_path / FILE, "classes")
     assert [(one["id"], one["name"]) for one in classes] == changed.classes
 

@@ -10,17 +10,15 @@ import numpy as np
 
 from variorum.arrays import Array, Floats, Reals
 from variorum.edition.store import Store
-from variorum.edition.tables import joined, read_keyed
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
+from variorum.report.embeddings import COLUMN, STEP, embeddings
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.manifest import Ledger
 
 REVISION = 1
 """Increased when the same embeddings would give another map."""
-STEP, COLUMN = "features", "features.embedding"
-"""The detector with the embeddings, and its column."""
 ABOUT = f"t-SNE of {COLUMN} (van der Maaten and Hinton, 2008)"
 MOST = 5_000
 """Pictures that t-SNE places; its time grows faster than their number. The others go to their nearest neighbours."""
@@ -56,7 +54,7 @@ def embedding_map(ledger: Ledger, ids: Sequence[str], store: Store, progress: Pr
     memo = DiskMemo(cache_dir() / "memo")
 
     def compute() -> dict[str, Array]:
-        found = _embeddings(ledger, ids, store)
+        found = embeddings(ledger, ids, store)
         return {"places": np.full((len(ids), 2), np.nan) if found is None else places(found, progress)}
 
     kept = np.asarray(memo(digest(["map", REVISION, named, shown]), compute)["places"], np.float64)
@@ -91,33 +89,6 @@ def places(embeddings: Reals, progress: Progress) -> Floats:
             plane[rows] = _beside_neighbours(reduced[rows], reduced[some], plane[some])
         progress.advance(1)
     found[finite] = plane - plane.mean(axis=0)
-    return found
-
-
-def _embeddings(ledger: Ledger, ids: Sequence[str], store: Store) -> Reals | None:
-    """The embeddings of these pictures `[N, d]`, NaN where there is none; None if there is no such column."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted, tables = pa.array(ids, pa.string()), []
-    for info in ledger.measured[STEP]:
-        table = read_keyed(store, info, lambda schema: [COLUMN] if COLUMN in schema.names else [])
-        if COLUMN in table.column_names:
-            tables.append(table.filter(pc.is_in(table["id"], value_set=wanted)))
-    table = joined(f"curate.{STEP}", tables) if tables else None
-    if table is None or not pa.types.is_fixed_size_list(table.schema.field(COLUMN).type):
-        return None
-    kind = table.schema.field(COLUMN).type
-    if not pa.types.is_floating(kind.value_type) or kind.list_size < 2:
-        return None
-    row = pc.index_in(wanted, value_set=table["id"].combine_chunks())
-    there = row.is_valid().to_numpy(zero_copy_only=False)
-    column = table[COLUMN].combine_chunks()
-    if column.null_count:
-        return None
-    values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), kind.list_size)
-    found = np.full((len(ids), kind.list_size), np.nan, np.float32)
-    found[there] = values[row.drop_null().to_numpy()]
     return found
 
 

@@ -18,12 +18,13 @@ from pycocotools.coco import COCO
 from variorum.annotations import decode_mask
 from variorum.edition.samples import read_sample
 from variorum.edition.shards import read_shard
+from variorum.exchange.coco.export import IGNORED, export_coco
+from variorum.exchange.coco.parts import ANNOTATIONS, PICTURES, licence_entry
+from variorum.exchange.folders import NOTE, folder_names
 from variorum.generators.sources.coco import Coco
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import decode
-from variorum.report.coco.export import IGNORED, NOTE, export_coco, folder_names
-from variorum.report.coco.objects import categories, inside, marked
-from variorum.report.coco.parts import ANNOTATIONS, PICTURES, licence_entry
+from variorum.report.coco_objects import categories, inside, marked
 from variorum.schemas.annotations import Object
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import StoreError
@@ -278,7 +279,7 @@ def test_an_export_that_fails_leaves_nothing(shapes, tmp_path, monkeypatch):
     def full(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("variorum.report.coco.parts.Part.close", full)
+    monkeypatch.setattr("variorum.exchange.coco.parts.Part.close", full)
     with pytest.raises(OSError, match="No space"):
         export_coco(manifest, store, tmp_path / "deep" / "out")
     assert list((tmp_path / "deep").iterdir()) == []

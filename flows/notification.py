@@ -1,0 +1,83 @@
+"""Tells somebody that a scheduled run failed: one message to the address in `VARIORUM_NOTIFY`.
+
+The address is a secret, as whoever has it can write there. So it comes from the environment of the process that makes
+the run, never from a parameter, and no message or log shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import urllib.request
+from typing import Any
+
+from variorum.schemas.errors import TemporaryError
+from variorum.schemas.lookup import cut
+from variorum.schemas.secrets import without_secrets
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "VARIORUM_NOTIFY"
+"""Environment variable with the address: a webhook's URL, or an address that Apprise knows."""
+SECONDS = 10.0
+"""Time that the other side has to answer."""
+
+
+def tell(flow: Any, flow_run: Any, state: Any) -> None:
+    """Tell that a flow run failed or crashed, if there is an address; Prefect calls this hook with its objects.
+
+    Never raises: a failure to tell is logged, without the address.
+    """
+    address = os.environ.get(VARIABLE, "").strip()
+    if not address:
+        return
+    title, text = message(flow_run, state)
+    try:
+        send(address, title, text)
+    except Exception as error:  # of any service
+        log.warning("%s: nobody was told that %s (%s)", VARIABLE, title, type(error).__name__)
+
+
+def message(flow_run: Any, state: Any) -> tuple[str, str]:
+    """A title, and a text with the reason and the address of the run's page, both without secrets.
+
+    Args:
+        flow_run: Prefect's flow run.
+        state: its final state.
+    """
+    from variorum.flows.own_server import server_name
+
+    about = flow_run.parameters.get("recipe") or flow_run.parameters.get("edition") or flow_run.name
+    lines = str(state.message or "no reason is known").strip().splitlines()
+    page = f"{server_name().removesuffix('/api')}/runs/flow-run/{flow_run.id}"
+    return f"{cut(str(about))}: {state.name.lower()}", f"{cut(without_secrets(lines[0]))}\n{page}"
+
+
+def send(address: str, title: str, text: str) -> None:
+    """Send a message.
+
+    Args:
+        address: an address that Apprise knows, such as `slack://…`, `mailto://…` or the webhook of a known service; any
+            other `http` or `https` URL gets a POST of JSON with `title`, `message` and `type`.
+        title: of the message.
+        text: of the message.
+
+    Raises:
+        TemporaryError: the service doesn't take the message.
+        OSError: it can't be reached, or refuses.
+    """
+    from apprise import Apprise
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it names addresses that it doesn't know
+    service = Apprise.instantiate(address, suppress_exceptions=True)
+    if service is not None:
+        if not service.notify(body=text, title=title, notify_type="failure"):
+            raise TemporaryError("the message wasn't taken")
+        return
+    if not address.startswith(("http://", "https://")):
+        raise TemporaryError("no service has such an address")
+    body = json.dumps({"title": title, "message": text, "type": "failure"}).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310 - the scheme is checked
+        pass

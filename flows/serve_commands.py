@@ -1,0 +1,155 @@
+"""The command that runs recipes on their schedules on one machine: serve."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from variorum.flows import terminal
+from variorum.flows.options import Limit, Overrides, Profile, ProfileName, StoreUrl, Trust, Workers, examples
+from variorum.flows.versions_commands import AGE, SECONDS
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+
+if TYPE_CHECKING:
+    from variorum.flows.deployments import Deployment
+
+commands = typer.Typer()
+
+PORT = 4200
+QUIET = "CRITICAL"
+"""The level of Prefect's log that the command line sets for a run with progress."""
+CAPACITY = "(at capacity)"
+"""In what Prefect logs every few seconds while a run has to wait for others."""
+LEAST = 10
+"""Seconds between two runs on a schedule; the server looks for those that are due every few seconds."""
+
+
+def _seconds(text: str) -> int:
+    found = AGE.fullmatch(text)
+    if not found or (seconds := int(found[1]) * SECONDS[found[2]]) < LEAST:
+        raise typer.BadParameter(f"isn't a time of {LEAST} seconds or more; give a number with s, m, h, d or w: 12h")
+    return seconds
+
+
+@commands.command(
+    epilog=examples(
+        "variorum serve",
+        "variorum serve imagenet_e photos.yaml --cron '0 3 * * 1'",
+        "variorum serve photos.yaml --every 12h --workers 2",
+    )
+)
+def serve(
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RECIPE]...", help="YAML files, or recipes by name; by default all that need no GPU."),
+    ] = None,
+    cron: Annotated[
+        str | None,
+        typer.Option("--cron", metavar="CRON", help="Run each recipe at these times, in UTC."),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option("--every", metavar="TIME", parser=_seconds, help="Run each recipe now and so often: 12h."),
+    ] = None,
+    store: StoreUrl = "store",
+    profile: ProfileName = Profile.embedded,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    workers: Workers = 1,
+    trust: Trust = False,
+    at_once: Annotated[
+        int, typer.Option("--at-once", min=1, max=1000, help="Number of runs that work at the same time.")
+    ] = 1,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of Prefect's pages on this machine.")] = PORT,
+) -> None:
+    """Run recipes on their schedules, on this machine, until Ctrl-C.
+
+    Without --cron and --every, editions are built nightly and released weekly, as in prefect.yaml. Prefect's pages show
+    runs, and start them. PREFECT_API_URL names a server to use in place of an own one. VARIORUM_NOTIFY is an address to
+    tell when a run fails.
+    """
+    if os.environ.get("PREFECT_LOGGING_LEVEL") == QUIET:
+        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"  # before Prefect reads it; its pages show what a run logs
+    if cron and every:
+        raise typer.BadParameter("--cron and --every: give one of them")
+    check_cron(cron)
+    options: dict[str, Any] = {"store": store, "profile": profile.value, "overrides": overrides or [], "limit": limit}
+    options |= {"workers": workers, "trust": trust}
+    chosen = _chosen(recipes or (), options, cron, every)
+    with _server(port) as address:
+        for one in chosen:
+            terminal.say(f"{one.name}: {one.said()}")
+        terminal.say(f"Prefect's pages: {address}; Ctrl-C ends")
+        _serve_until_stopped(chosen, at_once)
+    terminal.say("stopped; finished work is kept")
+
+
+def check_cron(text: str | None) -> None:
+    """Check a cron expression. Raises typer.BadParameter."""
+    if text is None:
+        return
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"--cron {cut(text)}: must have minute, hour, day, month and day of the week; '0 3 * * 1' is Mondays "
+            "at three"
+        ) from None
+
+
+def _chosen(recipes: Sequence[str], options: dict[str, Any], cron: str | None, every: int | None) -> list[Deployment]:
+    """The deployments of these recipes, or of all shipped ones that need no GPU and have a schedule.
+
+    Raises:
+        RecipeError: a recipe can't be read, two have the same dataset, or an option holds a secret.
+        StoreError: the store can't be written.
+    """
+    from variorum.edition.store import Store
+    from variorum.flows.deployments import of_recipe, refuse_secrets, shipped_names
+    from variorum.stages.recipe_files import load_recipe
+
+    refuse_secrets(options["store"], *options["overrides"])
+    found: dict[str, list[Deployment]] = {}
+    for place, name in enumerate(recipes or shipped_names()):
+        recipe = load_recipe(name, options["overrides"], options["limit"])
+        if recipe.dataset in found:
+            raise RecipeError(f"{cut(name)}: another recipe here has the dataset {recipe.dataset}; serve one of them")
+        found[recipe.dataset] = of_recipe(name, recipe, place, options, cron=cron, every=every)
+    Store(options["store"])
+    return [one for several in found.values() for one in several]
+
+
+@contextmanager
+def _server(port: int) -> Iterator[str]:
+    """Prefect's server: the configured one, or our own with its pages on this port; gives the address of the pages.
+
+    Raises:
+        TemporaryError: it doesn't answer, or doesn't start.
+        VariorumError: the port or PREFECT_HOME can't be used.
+    """
+    from variorum.flows import own_server, stale_runs
+
+    with own_server.served(port) as server:
+        stale_runs.mark_killed(server)
+        yield server.removesuffix("/api")
+
+
+def _serve_until_stopped(chosen: Sequence[Deployment], at_once: int) -> None:
+    """Start runs when they are due, until Ctrl-C or SIGTERM."""
+    import prefect
+
+    from variorum.flows.deployments import served
+
+    logging.getLogger("prefect.runner").addFilter(lambda record: CAPACITY not in record.getMessage())
+    # Prefect records the end of runs only on SIGTERM; on Ctrl-C it would leave them shown as running
+    signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
+    prefect.serve(*map(served, chosen), limit=at_once, print_starting_message=False)

@@ -1,0 +1,102 @@
+"""CVAT's export "CVAT for images 1.1": an XML file and a folder of pictures. Tags become labels, shapes objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from variorum.generators.sources.reading.cvat_xml import read_cvat, with_region
+from variorum.generators.sources.reading.listing import key_of
+from variorum.generators.sources.reading.told import (
+    Told,
+    ToldPictures,
+    listed,
+    provenance,
+    read_file_of,
+    with_provenance,
+)
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.errors import SourceError
+from variorum.schemas.sample import Failure, Sample
+
+PLACES = ("{name}", "images/{name}", "images/{subset}/{name}")
+"""Where CVAT and its users put a picture, from the folder of the file."""
+
+
+class Cvat(Source):
+    """A sample for each image of the file, also without annotations.
+
+    Boxes, polygons and masks become objects; a box and a mask of one group are one object. Rotated boxes, lines, points
+    and tracks of videos aren't read.
+    """
+
+    location: ClassVar[frozenset[str]] = frozenset({"path"})
+
+    path: Path
+    """The folder with the file, and with the pictures in `images` or beside it."""
+    annotations: str = "annotations.xml"
+    """The XML file, in `path`."""
+    clip: bool = True
+    """Whether boxes that leave their picture are clipped, as people draw beyond the edge; otherwise the picture goes
+    into quarantine."""
+    licence: str = "unknown"
+    """Licence of pictures without one in `pictures.jsonl`: an SPDX id or the terms in a few words."""
+
+    def pin(self, ctx: Context) -> str:
+        """Digest of the file and the pictures."""
+        return self._pictures.pin()
+
+    def size(self, ctx: Context) -> int:
+        """Number of images in the file."""
+        return len(self._pictures)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """The labels of the task, in their order, then others that occur."""
+        return self._pictures.classes
+
+    def annotated(self, ctx: Context) -> bool:
+        """Whether there are objects."""
+        return self._pictures.annotated
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """Samples with the bytes as stored; a Failure for a picture that isn't in the folder."""
+        return self._pictures.read(start, stop)
+
+    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
+        """The samples from the file alone."""
+        return self._pictures.outline(start, stop)
+
+    def place(self) -> str:
+        """The folder and the file."""
+        return place_of(self, ["path", "annotations"])
+
+    @cached_property
+    def _pictures(self) -> ToldPictures:
+        root = self.path.expanduser()
+        listing = listed(root, "cvat", ())
+        data, pinned = read_file_of(root, self.annotations, "cvat")
+        names, images = read_cvat(data, f"cvat: {root / self.annotations}")
+        if not images:
+            raise SourceError(f"cvat: {root / self.annotations} has no image; export from CVAT as CVAT for images 1.1")
+        known, pins = provenance(root, "cvat")
+        there = {key_of(name) for name in listing.files}
+        told = []
+        for one in images:
+            places = [place.format(name=one.name, subset=one.subset) for place in PLACES]
+            path = next((place for place in places if place in there), places[0])
+            metadata = {"cvat_id": one.id} if one.id else {}
+            found = Told(path, tuple(one.tags), (), one.objects, "", one.subset, metadata=metadata)
+            told.append(with_provenance(found, known.get(path)))
+        return ToldPictures(
+            "cvat",
+            listing,
+            told,
+            {self.annotations: pinned, **pins},
+            names,
+            self.licence,
+            "xywh",
+            self.clip,
+            with_region,
+        )

@@ -1,0 +1,146 @@
+"""The runners on their engines: one edition to the byte, one model a worker, and kills that cost one unit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+PACKAGES = {"processes": "sys", "ray": "ray", "dask": "distributed", "slurm": "submitit"}
+pytestmark = pytest.mark.slow
+
+
+class Place:
+    """A folder with a recipe and a store, in which the command runs."""
+
+    def __init__(self, folder: Path, photos: Path) -> None:
+        self.folder, self.process = folder, None
+        recipe = {
+            "dataset": "d",
+            "version": "1.0.0",
+            "samples_per_shard": 2,
+            "source": {"name": "image_folder", "path": str(photos)},
+            "generate": [{"name": str(PLUGINS / "tallied.py")}],
+            "curate": [{"name": "bright"}, {"name": "bright_rules", "drop": 2}],
+            "evaluate": [{"name": "brightness"}],
+        }
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+
+    def start(self, runner: str, **environment: str) -> None:
+        """Start the command with two workers."""
+        program = "from variorum.flows.cli import main; main()"
+        words = ["run", "recipe.yaml", "--json", "--workers", "2", "--runner", runner]
+        words += ["--runner-set", "cluster=local"] if runner == "slurm" else []
+        own = {"TALLY": str(self.folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PLUGINS)}
+        with (self.folder / "out").open("w") as out, (self.folder / "said").open("w") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", program, *words],
+                cwd=self.folder,
+                env={**os.environ, **own, **environment},
+                stdout=out,
+                stderr=said,
+            )
+
+    def finish(self) -> str:
+        """The digest of the release, when the command has ended."""
+        code = self.process.wait(150)
+        assert code == 0, (self.folder / "said").read_text()
+        return json.loads((self.folder / "out").read_text())["digest"]
+
+    def made(self) -> list[list[str]]:
+        """Process, model and picture of each picture that was made."""
+        log = self.folder / "made"
+        return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
+    def receipts(self) -> int:
+        """Units that are finished."""
+        return len(list((self.folder / "store" / "units").glob("*.json")))
+
+
+@pytest.fixture
+def place(tmp_path, photos):
+    found = Place(tmp_path, photos)
+    yield found
+    if found.process and found.process.poll() is None:
+        found.process.kill()
+        found.process.wait()
+
+
+@pytest.fixture(scope="module")
+def on_threads(tmp_path_factory, photos):
+    """The digest of the release on threads."""
+
+    @cache
+    def digest() -> str:
+        found = Place(tmp_path_factory.mktemp("threads"), photos)
+        found.start("threads")
+        return found.finish()
+
+    return digest
+
+
+def until(condition, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("runner", PACKAGES)
+def test_a_killed_worker_costs_one_unit_and_the_edition_is_that_of_threads(place, on_threads, runner):
+    pytest.importorskip(PACKAGES[runner])
+    (place.folder / "doomed").write_text("chelsea/1.jpg")
+    place.start(runner)
+    assert place.finish() == on_threads()
+
+    rows, said = place.made(), (place.folder / "said").read_text()
+    pictures = Counter(picture for _, _, picture in rows)
+    assert len(pictures) == 12
+    assert {picture for picture, times in pictures.items() if times > 1} == {"chelsea/0.jpg", "chelsea/1.jpg"}
+    assert said.count("another makes it again") == 1
+    assert "samples 4 to 6" in said
+    lines = Counter(line.removeprefix("looked at ") for line in said.splitlines() if line.startswith("looked at "))
+    assert set(lines) == set(pictures)  # a killed worker may take its lines along
+    assert all(lines[picture] == 1 for picture in pictures if pictures[picture] == 1)
+
+    models = defaultdict(set)
+    for process, model, _ in rows:
+        models[process].add(model)
+    assert len(models) == 3  # two workers, and the one in place of the lost one
+    assert all(len(loaded) == 1 for loaded in models.values())
+    until(lambda: not any(Path(f"/proc/{process}").exists() for process in models), 15)
+
+
+@pytest.mark.parametrize("runner", ["processes", "ray", "dask"])
+def test_workers_end_with_a_killed_command_and_the_same_one_goes_on(place, on_threads, runner):
+    pytest.importorskip(PACKAGES[runner])
+    place.start(runner, TALLY_SECONDS="0.3")
+    until(lambda: place.receipts() >= 2)
+    place.process.send_signal(signal.SIGKILL)
+    place.process.wait()
+    workers = {process for process, _, _ in place.made()}
+    until(lambda: not any(Path(f"/proc/{process}/exe").exists() for process in workers), 15)
+
+    before, finished = len(place.made()), place.receipts()
+    place.start(runner if runner == "processes" else "threads")
+    assert place.finish() == on_threads()
+    assert len(place.made()) - before == 12 - 2 * finished
+
+
+def test_ctrl_c_ends_the_workers(place):
+    place.start("processes", TALLY_SECONDS="60")
+    until(place.made)
+    place.process.send_signal(signal.SIGINT)
+    assert place.process.wait(10) == 130
+    assert "stopped; finished work is kept" in (place.folder / "said").read_text()
+    assert not any(Path(f"/proc/{process}").exists() for process, _, _ in place.made())

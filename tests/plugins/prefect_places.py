@@ -1,0 +1,191 @@
+"""Folders with a recipe, a store and a PREFECT_HOME of their own, for real runs under Prefect."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from variorum.pipeline import Job, run
+from variorum.schemas.recipe import Recipe
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = Path(__file__).parent
+COMMAND = [sys.executable, "-c", "from variorum.flows.cli import main; main()"]
+
+
+class Place:
+    """A folder with a recipe, a store, a cache and a PREFECT_HOME of its own, where runs are started and watched."""
+
+    def __init__(self, folder: Path, photos: Path, **environment: str) -> None:
+        self.folder, self.home, self.store = folder, folder / "prefect", folder / "store"
+        self.recipe = {
+            "dataset": "d",
+            "version": "1.0.0",
+            "samples_per_shard": 2,
+            "source": {"name": "image_folder", "path": str(photos)},
+            "generate": [{"name": "probe"}],
+        }
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(self.recipe))
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "PREFECT_HOME": str(self.home),
+            "PWD": str(folder),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "VARIORUM_CACHE": str(folder / "cache"),
+            "PYTHONPATH": os.pathsep.join([str(PLUGINS), os.environ.get("PYTHONPATH", "")]),
+            **environment,
+        }
+
+    def start(self, command: list[str], name: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A process in a session of its own that writes to a file of this name."""
+        with (self.folder / name).open("wb") as log:
+            env = {**self.environment, **environment}
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=env,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def run(self, name: str = "log", store: str = "store", **environment: str) -> subprocess.Popen[bytes]:
+        """`variorum run` of the recipe."""
+        return self.start([*COMMAND, "run", "recipe.yaml", "--store", store], name, **environment)
+
+    def said(self, name: str = "log") -> str:
+        return (self.folder / name).read_text(errors="replace").strip()
+
+    def units(self) -> int:
+        return len(list((self.store / "units").glob("*.json")))
+
+    def states(self, table: str = "flow_run") -> list[str]:
+        """Of all flow or task runs in the database, sorted."""
+        with sqlite3.connect(self.home / "prefect.db") as database:
+            found = sorted(state for (state,) in database.execute(f"select state_type from {table}"))
+        database.close()
+        return found
+
+    def digest(self) -> str:
+        """Of an undisturbed run on threads."""
+        return run(Job(Recipe.parse(self.recipe), str(self.folder / "plain"))).digest()
+
+
+class Watched(Place):
+    """The same with a server that stays, on a port of its own, which is asked through its API."""
+
+    def __init__(self, folder: Path, photos: Path, **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}/api"
+        super().__init__(folder, photos, **environment)
+
+    def ask(self, path: str, what: object = None) -> Any:
+        """The answer of the server's API; a request with a body is a POST. It is repeated while SQLite is busy."""
+        body = None if what is None else json.dumps(what).encode()
+        request = urllib.request.Request(f"{self.address}{path}", body, {"Content-Type": "application/json"})
+        for attempt in range(5):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or attempt == 4:
+                    raise
+                time.sleep(1)
+        return None
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.ask("/health"))
+        except OSError:
+            return False
+
+    def begin(self, name: str) -> str:
+        """Start a run of a deployment at once; returns its id."""
+        (deployment,) = self.ask("/deployments/filter", {"deployments": {"name": {"any_": [name]}}})
+        return str(self.ask(f"/deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})["id"])
+
+    def state(self, flow_run: str) -> str:
+        return str(self.ask(f"/flow_runs/{flow_run}")["state_type"])
+
+    def process_of(self, flow_run: str) -> int:
+        """Process id of the flow run's own process, which has the id in its environment."""
+        for entry in Path("/proc").iterdir():
+            try:
+                if (
+                    entry.name.isdigit()
+                    and f"PREFECT__FLOW_RUN_ID={flow_run}".encode() in (entry / "environ").read_bytes()
+                ):
+                    return int(entry.name)
+            except OSError:
+                continue
+        return 0
+
+
+class Deployed(Watched):
+    """One deployment of prefect.yaml on that server, with another recipe."""
+
+    name = "imagenet_e-release"
+
+    def __init__(self, folder: Path, photos: Path) -> None:
+        super().__init__(folder, photos)
+        self.environment["PREFECT_API_URL"] = self.address
+        given = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+        deployment = next(one for one in given["deployments"] if one["name"] == self.name)
+        deployment["parameters"] |= {"recipe": "recipe.yaml", "store": "store"}
+        del deployment["schedules"]
+        given["deployments"] = [deployment]
+        (folder / "prefect.yaml").write_text(yaml.safe_dump(given))
+
+    def prefect(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *words],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def until(condition: Callable[[], Any], seconds: float, what: object = "") -> Any:
+    """What a condition gives as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, what() if callable(what) else what
+        time.sleep(0.05)
+    return found
+
+
+def server_of(parent: int) -> int:
+    """Process id of the server that a run started, or 0."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words, state = (entry / "cmdline").read_text(), (entry / "stat").read_text()
+        except OSError:
+            continue
+        if "server_process.py" in words and int(state.rpartition(")")[2].split()[1]) == parent:
+            return int(entry.name)
+    return 0
+
+
+def gone(process: int) -> bool:
+    try:
+        return (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

@@ -1,0 +1,271 @@
+"""What is refused before anything leaves the machine, the files of a repository, and what a commit changes."""
+
+import base64
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from published_set import made, opened
+
+from variorum.edition.editions import beside, folder_of
+from variorum.edition.shards import ShardWriter
+from variorum.edition.store import Store
+from variorum.generators.watermarking.keys import own_file, own_keys
+from variorum.hub import checks
+from variorum.hub.commit import changes
+from variorum.hub.layout import BESIDE, OURS, Entry, in_memory, layout, objects
+from variorum.hub.publish import refuse_repository
+from variorum.hub.published import published_card, published_croissant
+from variorum.hub.remote import File, Remote, explained, git_blob
+from variorum.hub.secret_bytes import Needle, needles
+from variorum.schemas.errors import StoreError, TemporaryError
+
+
+@pytest.fixture(scope="module")
+def built(photos, tmp_path_factory):
+    """A store with shots@1.0.0, and its manifest."""
+    folder = tmp_path_factory.mktemp("checked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VARIORUM_CACHE", str(folder / "cache"))
+        return folder / "store", made(folder / "store", photos, evaluate=[{"name": "brightness"}])
+
+
+@pytest.fixture
+def edition(built, tmp_path):
+    """The manifest and a copy of the store, for a test to change."""
+    shutil.copytree(built[0], tmp_path / "store")
+    return built[1], Store(str(tmp_path / "store"))
+
+
+def with_(manifest, **fields):
+    return manifest.model_copy(update=fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"version": "1.0.0-dev"}, "--branch dev"),
+        ({"licences": {"unknown": 8}}, "unknown"),
+        ({"licences": {"CC-BY-ND-4.0": 8}}, "CC-BY-ND-4.0"),
+        ({"recipe": {"warning": "Spiders."}}, "--gated manual"),
+        ({"shards": {}}, "no accepted picture"),
+    ],
+)
+def test_terms_that_forbid_it(built, fields, says):
+    if "CC-BY-ND-4.0" in fields.get("licences", ()):
+        fields = {**fields, "sources_edited": 3}
+    with pytest.raises(StoreError, match="shots") as refused:
+        checks.refuse_terms(with_(built[1], **fields), "main", closed=False)
+    assert says in str(refused.value)
+
+
+def test_terms_that_allow_it(built):
+    checks.refuse_terms(built[1], "main", closed=False)
+    checks.refuse_terms(with_(built[1], version="1.0.0-dev"), "dev", closed=False)
+    checks.refuse_terms(with_(built[1], recipe={"warning": "Spiders."}), "main", closed=True)
+    checks.refuse_terms(with_(built[1], licences={"unknown": 8}), "main", closed=False, checked="me, by mail")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (": 8 pictures", ": 9 pictures", "9 pictures in"),
+        ("| original | 8 |", "| original | 80 |", "| original | 80 |"),
+        ("| CC0-1.0 | 8 |", "| CC0-1.0 | 7 |", "| CC0-1.0 | 7 |"),
+        ("num_examples: 8", "num_examples: 7", "header"),
+    ],
+)
+def test_a_card_whose_numbers_are_not_the_manifests(edition, old, new, says):
+    manifest, store = edition
+    checks.refuse_damage(manifest, store)
+    path = Path(folder_of(manifest, store), "README.md")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(StoreError) as refused:
+        checks.refuse_damage(manifest, store)
+    assert says in str(refused.value)
+
+
+def test_a_damaged_shard_or_no_card(edition):
+    manifest, store = edition
+    path = Path(store.object(manifest.accepted()[0][1], ".tar"))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")
+    with pytest.raises(StoreError, match="isn't published"):
+        checks.refuse_damage(manifest, Store(store.url, writable=False))
+    path.write_bytes(content)
+    Path(folder_of(manifest, store), "README.md").unlink()
+    with pytest.raises(StoreError, match=r"no README\.md; write it with `variorum card`"):
+        checks.refuse_damage(manifest, store)
+
+
+def test_secrets_are_found_in_texts_shards_and_tables_and_never_quoted(edition, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    manifest, store = edition
+    own_keys()
+    secret = json.loads(own_file().read_text())["secret"]
+    token = "hf_" + "abcdefghijklmnopqrstuvwx"
+    monkeypatch.setenv("MY_SECRET", "correct horse battery")
+    known = needles()
+    raw = bytes.fromhex(secret)
+    table = io.BytesIO()
+    pq.write_table(pa.table({"a": [["x", f"see {token}"]], "b": [{"c": raw}]}), table)
+    keyed = io.BytesIO()
+    pq.write_table(pa.table({"b": [{"c": b"00" + raw}]}), keyed)
+
+    def shard(ending, content, record=b"{}"):
+        with store.temporary(".tar") as path:
+            with ShardWriter(path) as writer:
+                writer.write("one", {"json": record, ending: content})
+            info = store.keep(path, sha256=writer.sha256, samples=1)
+        return Entry("data/test-00000-of-00001.tar", info.sha256, info.size, info=info, suffix=".tar")
+
+    found = [
+        in_memory("README.md", f"my key is {secret.upper()}".encode()),
+        in_memory("README.md", b"from s3://me:password1@bucket/x"),
+        in_memory("recipe.yaml", f"note: {token}".encode()),
+        in_memory("contact_sheet.png", b"\x89PNG" + raw),
+        in_memory("index.parquet", table.getvalue()),
+        in_memory("index.parquet", keyed.getvalue()),
+        in_memory("manifest.json", b'"correct horse battery"'),
+        shard("txt", f"a cat {token}".encode()),
+        shard("png", b"\x89PNG" + base64.b64encode(raw)),
+        shard("txt", b"", json.dumps({"metadata": json.dumps({"restricted": True})}).encode()),
+    ]
+    for entry in found:
+        with pytest.raises(StoreError, match=r"shots@1\.0\.0: ") as refused:
+            checks.refuse_contents(manifest, store, [entry], known)
+        assert all(one not in str(refused.value) for one in (secret, secret.upper(), token, "password1", "battery"))
+    assert "restricted" in str(refused.value)
+    harmless = json.dumps({"metadata": json.dumps({"restricted": False})}).encode()
+    checks.refuse_contents(manifest, store, [*layout(manifest, store), shard("txt", b"a cat", harmless)], known)
+    assert repr(Needle("what", b"secret")) == "Needle(what='what')"
+
+
+def test_the_files_of_a_repository(edition):
+    manifest, store = edition
+    Path(folder_of(manifest, store), "stray.png").write_bytes(b"nobody shows this")
+    found = {entry.path: entry for entry in layout(manifest, store)}
+    small = {path for path, entry in found.items() if entry.data is not None}
+    assert {path for path in small if not path.endswith(".png")} == set(BESIDE)
+    assert "contact_sheet.png" in small
+    assert {path for path, entry in found.items() if entry.data is None} == set(objects(manifest))
+    assert all(OURS.fullmatch(path) for path in found)
+    assert {"stray.png", "source.txt", "current.json", "evaluation-brightness.json"}.isdisjoint(found)
+    for entry in found.values():
+        if place := entry.local(store):
+            assert place.stat().st_size == entry.size
+
+
+def test_a_picture_that_nobody_blurred_is_refused(edition):
+    manifest, store = edition
+    warned = with_(manifest, recipe={"warning": "Spiders."})
+    sheet, stray = in_memory("contact_sheet.png", b"blurred"), in_memory("spider.png", b"sharp")
+    checks.refuse_contents(warned, store, [sheet], ())
+    checks.refuse_contents(manifest, store, [stray], ())
+    with pytest.raises(StoreError, match=r"spider\.png isn't a plot"):
+        checks.refuse_contents(warned, store, [sheet, stray], ())
+
+
+def test_only_what_differs_is_changed_and_only_ours_is_deleted(edition):
+    manifest, store = edition
+    entries = layout(manifest, store)
+    (one, two, *_) = [entry for entry in entries if entry.suffix == ".tar"]
+    card = next(entry for entry in entries if entry.path == "README.md")
+    there = {
+        card.path: File(card.size, blob=git_blob(card.data)),
+        "recipe.yaml": File(3, blob="0" * 40),
+        one.path: File(one.size, sha256=one.sha256),
+        "data/old-00007-of-00009.tar": File(two.size, sha256=two.sha256),
+        "LICENSE": File(5, blob="0" * 40),
+        ".gitattributes": File(5, blob="0" * 40),
+    }
+    remote = Remote("lab/shots", "main", there=True, head="1" * 40, files=there)
+    found = {change.path: change for change in changes(entries, remote, store)}
+    assert found["README.md"].action == found[one.path].action == "keep"
+    assert found["recipe.yaml"].action == "upload"
+    assert (found[two.path].action, found[two.path].source) == ("copy", "data/old-00007-of-00009.tar")
+    assert [path for path, change in found.items() if change.action == "delete"] == ["data/old-00007-of-00009.tar"]
+    every = {change.path: change.action for change in changes(entries, remote, store, everything=True)}
+    assert (every["LICENSE"], ".gitattributes" in every) == ("delete", False)
+
+
+def test_the_hash_of_a_blob_is_gits(tmp_path):
+    (tmp_path / "file").write_bytes(b"some text\n" * 1000)
+    said = subprocess.run(["git", "hash-object", str(tmp_path / "file")], capture_output=True, text=True, check=True)
+    assert git_blob(tmp_path / "file") == git_blob((tmp_path / "file").read_bytes()) == said.stdout.strip()
+
+
+def test_other_datasets_and_newer_versions_are_not_replaced(built):
+    manifest = built[1]
+
+    def remote(*paths, there=None, branch="main", tags=()):
+        files = {path: File(1, blob="0" * 40) for path in paths}
+        return Remote("lab/x", branch, True, "1" * 40, files, dict.fromkeys(tags, "2" * 40), manifest=there)
+
+    refuse_repository(manifest, remote(".gitattributes", "README.md", "LICENSE"), replaced=False)
+    refuse_repository(manifest, remote("manifest.json", there=with_(manifest, version="0.9.0")), replaced=False)
+    newer = with_(manifest, version="1.0.0-r1")
+    refuse_repository(manifest, remote("manifest.json", there=newer, branch="old"), replaced=False)
+    refuse_repository(manifest, remote("manifest.json", there=newer, tags=["1.0.0"]), replaced=False)
+    with pytest.raises(StoreError, match=r"--branch v1\.0\.0"):
+        refuse_repository(manifest, remote("manifest.json", there=newer), replaced=False)
+    with pytest.raises(StoreError, match=r"other files, such as a\.csv"):
+        refuse_repository(manifest, remote("a.csv"), replaced=False)
+    other = remote("manifest.json", there=with_(manifest, dataset="birds"))
+    with pytest.raises(StoreError, match="the dataset birds"):
+        refuse_repository(manifest, other, replaced=False)
+    refuse_repository(manifest, other, replaced=True)
+
+
+class Answer(Exception):
+    """An error of a client with the Hub's answer."""
+
+    def __init__(self, status, message=""):
+        super().__init__(message)
+        self.response = type("Response", (), {"status_code": status, "headers": {"x-error-message": message}})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (Answer(401), StoreError, "hf auth login"),
+        (Answer(403, "no rights"), StoreError, "your token may not do this"),
+        (Answer(403, "Private repository storage limit reached"), StoreError, "no space left"),
+        (Answer(507), StoreError, "no space left"),
+        (Answer(503, "try later"), TemporaryError, "503"),
+        (Answer(429, "slow down"), TemporaryError, "429"),
+        (ConnectionError("refused"), TemporaryError, "can't be reached"),
+        (ValueError("odd\nlast line"), StoreError, "last line"),
+    ],
+)
+def test_errors_of_the_hub_are_one_line(error, kind, says):
+    with pytest.raises(kind) as said, explained("lab/x", done="2 of 3 files are up"):
+        raise RuntimeError("Error while uploading") from error
+    assert says in str(said.value)
+    assert "2 of 3 files are up" in str(said.value)
+    assert "\n" not in str(said.value)
+
+
+def test_the_published_card_and_croissant(built):
+    folder, manifest = built
+    store = opened(folder)
+    text = store.read(beside(manifest, "README.md")).decode()
+    card = published_card(text, "lab/shots", manifest, "5.2.0")
+    assert 'test = load_dataset("lab/shots", split="test", revision="1.0.0")' in card
+    assert "Tested with `datasets` 5.2.0" in card
+    assert ": 8 pictures in 2 shards" in card
+    data = store.read(beside(manifest, "croissant.json"))
+    first = json.loads(published_croissant(data, None, "https://huggingface.co/datasets/lab/shots", ""))
+    assert set(first) - set(json.loads(data)) == {"url", "datePublished"}
+    old = json.dumps({**first, "datePublished": "2020-02-02"}).encode()
+    again = json.loads(published_croissant(data, old, first["url"], "Ask first."))
+    assert (again["datePublished"], again["conditionsOfAccess"]) == ("2020-02-02", "Ask first.")
+    other = json.dumps({**first, "identifier": "else", "datePublished": "2020-02-02"}).encode()
+    assert json.loads(published_croissant(data, other, first["url"], ""))["datePublished"] == first["datePublished"]

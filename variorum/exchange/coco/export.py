@@ -1,0 +1,145 @@
+"""An edition as folders in COCO's format, one for each variant, laid out as COCO-O is (Mao et al., ICCV 2023).
+
+<folder>/<variant>/annotations/instances_val2017.json
+<folder>/<variant>/val2017/<id of the picture>.png
+<folder>/export.json                                      what was exported
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from variorum.annotations import decode_mask
+from variorum.edition.store import Store
+from variorum.exchange.coco.parts import ANNOTATIONS, Part
+from variorum.exchange.folders import Exported, exported, folder_names, place_export
+from variorum.exchange.leaving import Asked, Leaving
+from variorum.machine.progress import QUIET, Progress
+from variorum.report.coco_objects import Marked, categories, marked
+from variorum.report.contents import annotation_counts
+from variorum.schemas.annotations import Check, Object
+from variorum.schemas.errors import StoreError
+from variorum.schemas.manifest import Manifest
+
+REVISION = 2
+"""Rises when the same edition is exported otherwise."""
+IGNORED: frozenset[Check] = frozenset({"missing"})
+"""Unless told otherwise, objects with these checks are written as crowds, which no measure counts for or against a
+detector."""
+BAD_MASKS = "with a mask that can't be read"
+EVERY = 256
+"""Pictures whose entries are held in memory."""
+
+
+def export_coco(
+    manifest: Manifest,
+    store: Store,
+    folder: Path,
+    variants: Sequence[str] = (),
+    split: str = "",
+    progress: Progress = QUIET,
+    ignore: Collection[Check] = IGNORED,
+) -> Sequence[Exported]:
+    """Write an edition's accepted pictures and their objects into a new folder; it appears when it is complete.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        folder: new, empty, or with the same export.
+        variants: only these; all by default.
+        split: only the pictures of this split; all by default.
+        progress: receives the pictures.
+        ignore: objects with these checks become crowds.
+
+    Raises:
+        StoreError: no such variant or split, an edition without objects, or a folder with something else in it.
+        CorruptShard: a picture can't be read.
+    """
+    asked = Asked(manifest, store, variants, split)
+    note = asked.note("coco", REVISION, ignore=sorted(ignore))
+    if not annotation_counts(manifest, store).objects.number:
+        raise StoreError(
+            f"{asked.name} has no pictures with objects; COCO's format is for pictures with boxes, from a source that "
+            "has them, such as coco"
+        )
+    return place_export(folder, note, lambda made: _write(made, asked, asked.pictures(progress), ignore))
+
+
+def _write(folder: Path, asked: Asked, pictures: Iterator[Leaving], ignore: Collection[Check]) -> list[Exported]:
+    listed, ids = categories(asked.classes)
+    names = folder_names([name for name, found in asked.manifest.counts.items() if found.get("accepted")])
+    chosen = {name: names[name] for name in asked.chosen}
+    parts = {name: Part(folder / place, _info(asked, name), listed) for name, place in chosen.items()}
+    left_out: dict[str, Counter[str]] = {name: Counter() for name in chosen}
+    for number, one in enumerate(pictures, 1):
+        part, counts = parts[one.sample.variant], left_out[one.sample.variant]
+        found, missed = marked(one.sample.annotations.objects, asked.index, *one.size)
+        counts += missed
+        part.made += bool(one.sample.ops)
+        entries = list(_annotations(found, ids, one.size, counts, ignore))
+        part.add(one.file, one.data, _entry(one), one.sample.licence, entries)
+        if number % EVERY == 0:
+            for part in parts.values():
+                part.flush()
+    return [_closed(folder, parts[name], name, place, left_out[name]) for name, place in chosen.items()]
+
+
+def _closed(root: Path, part: Part, variant: str, place: str, left_out: Mapping[str, int]) -> Exported:
+    part.info["synthetic"] = part.made > 0
+    part.close()
+    return exported(
+        root, place, [ANNOTATIONS], pictures=part.pictures, boxes=part.boxes, variant=variant, left_out=left_out
+    )
+
+
+def _entry(one: Leaving) -> dict[str, Any]:
+    said = one.provenance()
+    kept = ("photograph", "digital_source_type", "sha256", "labels", "origin", "split", "parent", "metadata")
+    return {"height": one.size[0], "width": one.size[1], "picture": said["id"], **{name: said[name] for name in kept}}
+
+
+def _annotations(
+    found: Sequence[Marked],
+    ids: Sequence[int],
+    size: tuple[int, int],
+    left_out: Counter[str],
+    ignore: Collection[Check],
+) -> Iterator[dict[str, Any]]:
+    for item, category in found:
+        segmentation: Any = []
+        if item.mask:
+            if _readable(item, size):
+                segmentation = {"size": list(size), "counts": item.mask}
+            else:
+                left_out[BAD_MASKS] += 1
+        yield {
+            "category_id": ids[category],
+            "bbox": [float(side) for side in item.box],
+            "area": item.area,
+            # detectron2 refuses files with `ignore`, and what is ignored works like a crowd
+            "iscrowd": int(item.crowd or item.check in ignore),
+            "segmentation": segmentation,
+            **({"check": item.check} if item.check else {}),
+        }
+
+
+def _readable(item: Object, size: tuple[int, int]) -> bool:
+    """Whether the mask is one of the picture; pycocotools would trust it blindly."""
+    try:
+        decode_mask(item, *size)
+    except ValueError:
+        return False
+    return True
+
+
+def _info(asked: Asked, variant: str) -> dict[str, Any]:
+    return {
+        "description": f"{asked.name}, variant {variant}{f', split {asked.split}' if asked.split else ''}",
+        "version": asked.manifest.version,
+        "edition": asked.name,
+        "digest": asked.digest,
+        "variant": variant,
+    }

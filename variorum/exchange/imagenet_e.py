@@ -1,0 +1,81 @@
+"""An edition in the folders of ImageNet-E's release (Li et al., CVPR 2023, arXiv 2303.17096).
+
+<folder>/labels.txt                        name of a picture, a tab, and the index of its class
+<folder>/ori/<name>.JPEG                   the photographs
+<folder>/full/<name>.JPEG                  the edit "full"
+<folder>/<variant>/<name>.png              the other edits
+<folder>/pictures.jsonl                    licence and origin of each picture, for which the layout has no place
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from variorum.exchange.folders import Exported, exported, folder_names
+from variorum.exchange.leaving import Asked, Leaving
+from variorum.exchange.lines import Lines
+from variorum.exchange.numbering import Photographs
+from variorum.report.contents import contents
+from variorum.report.rows import edition_rows
+from variorum.schemas.errors import StoreError
+
+REVISION = 1
+LABELS, PROVENANCE = "labels.txt", "pictures.jsonl"
+FOLDERS = {"original": "ori", "size_full": "full"}
+"""The authors' folders in which files end in `.JPEG`; those of the other variants are named after the variants."""
+UNLABELLED = "pictures without a class"
+AGAIN = "further pictures of a photograph in the same variant"
+
+
+def check(asked: Asked) -> None:
+    """Raise StoreError if no picture has a class."""
+    if not asked.classes or not contents(edition_rows(asked.manifest, asked.store, ("status", "labels"))).labelled:
+        raise StoreError(f"{asked.name} has no picture with a class; ImageNet-E's layout is for classification")
+
+
+def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+    """Write the labelled pictures of each variant, and the labels.
+
+    Names are ImageNet's (`ILSVRC2012_val_00000001`) where the origin of a photograph has one, else numbers. Classes are
+    numbered as ImageNet's if all of the edition's are ImageNet's, else as the edition's. Bytes are never encoded
+    anew for an ending: a PNG in `ori` ends in `.JPEG`, and readers go by the content.
+    """
+    index = imagenet_index(asked)
+    names = folder_names([FOLDERS.get(name, name) for name in asked.chosen])
+    places = {name: names[FOLDERS.get(name, name)] for name in asked.chosen}
+    photographs, labels = Photographs(), dict[str, int]()
+    taken = set[str]()
+    number, left_out = 0, Counter[str]()
+    with Lines() as lines:
+        for one in pictures:
+            sample = one.sample
+            if not sample.labels or sample.labels[0] not in index:
+                left_out[UNLABELLED] += 1
+                continue
+            place, name = places[sample.variant], photographs.name(sample)
+            file = f"{place}/{name}.{'JPEG' if place in FOLDERS.values() else 'png'}"
+            if file in taken:
+                left_out[AGAIN] += 1
+                continue
+            taken.add(file)
+            (folder / place).mkdir(exist_ok=True)
+            (folder / file).write_bytes(one.data if file.endswith("JPEG") else one.png())
+            if name not in labels:
+                labels[name] = index[sample.labels[0]]
+                lines.add(folder / LABELS, f"{name}.JPEG\t{labels[name]}\n")
+            lines.add_json(folder / PROVENANCE, {"file_name": file, **one.provenance()})
+            number += 1
+    tables = [LABELS, PROVENANCE] if number else []
+    return [exported(folder, ".", tables, pictures=number, left_out=+left_out)]
+
+
+def imagenet_index(asked: Asked) -> dict[str, int]:
+    """The number of each class: ImageNet's if all classes are ImageNet's, else the edition's."""
+    from variorum.generators.sources.imagenet import index_of, is_wnid
+
+    if asked.classes and all(is_wnid(one.id) for one in asked.classes):
+        found = {one.id: index_of(one.id) for one in asked.classes}
+        return {name: number for name, number in found.items() if number is not None}
+    return dict(asked.index)

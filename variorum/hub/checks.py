@@ -1,0 +1,206 @@
+"""What is refused before anything leaves this machine: one line each, with the thing, the value and the way out.
+
+Terms come first (version, licence, content warning, repository), then everything is read once more: the edition and
+its card as `variorum verify` does it, the first rows as `datasets` loads them, and every file that would go up, for
+secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from variorum.edition.editions import folder_of, read_beside
+from variorum.edition.samples import strict_json
+from variorum.edition.shards import read_shard
+from variorum.edition.store import Store
+from variorum.hub.layout import NEEDED, Entry
+from variorum.hub.published import SHEET
+from variorum.hub.secret_bytes import Needle, found_in, suspicious
+from variorum.machine.progress import QUIET, Progress
+from variorum.report.class_plot import FILE as CLASSES
+from variorum.report.hub_types import configurations, features
+from variorum.report.licences import terms_of
+from variorum.report.strips import FILE as STRIPS
+from variorum.report.verified import verify_edition
+from variorum.schemas.errors import StoreError
+from variorum.schemas.lookup import cut
+from variorum.schemas.manifest import Manifest, ShardInfo
+
+OWN_PICTURES = (SHEET, STRIPS, CLASSES, "funnel.png")
+"""Pictures of a card that aren't plots of an evaluation. The first two show pictures of the edition."""
+TEXTS = (".md", ".json", ".yaml")
+
+
+def refuse_terms(manifest: Manifest, branch: str, *, closed: bool, checked: str = "") -> None:
+    """Raise StoreError if an edition may not be published at all, or not like this.
+
+    Args:
+        manifest: the edition.
+        branch: that it would go to.
+        closed: whether the repository is, or will be, private or gated.
+        checked: who found out, and how, that pictures of unknown licences may be passed on.
+    """
+    name = f"{manifest.dataset}@{manifest.version}"
+    if manifest.version.endswith("-dev") and branch == "main":
+        raise StoreError(
+            f"{name}: a -dev version may still change, so it gets no tag and doesn't go to main; publish it to a "
+            f"branch of its own with --branch dev, or seal a version without -dev"
+        )
+    if not manifest.pictures():
+        raise StoreError(f"{name}: it has no accepted picture; look at the reasons with: variorum show {name}")
+    terms = terms_of(manifest, checked)
+    if not terms.publishable:
+        raise StoreError(f"{name} isn't published: {terms.why} (--licences-checked)")
+    if manifest.warning and not closed:
+        raise StoreError(
+            f"{name}: it has the content warning {cut(manifest.warning)!r}, so people have to ask for it: publish it "
+            f"with --gated manual, --gated auto or --private"
+        )
+
+
+def refuse_damage(manifest: Manifest, store: Store, progress: Progress = QUIET) -> None:
+    """Raise StoreError if there is no card, or `variorum verify` finds a problem in the edition or the card."""
+    name = f"{manifest.dataset}@{manifest.version}"
+    for file in NEEDED:
+        if read_beside(manifest, file, store) is None:
+            raise StoreError(f"{name}: it has no {file}; write it with `variorum card`, with the recipe's name")
+    if problems := verify_edition(manifest, store, progress):
+        more = f" (and {len(problems) - 1} more: variorum verify {name})" if len(problems) > 1 else ""
+        raise StoreError(f"{name} isn't published: {problems[0]}{more}")
+
+
+def refuse_contents(
+    manifest: Manifest,
+    store: Store,
+    entries: Sequence[Entry],
+    needles: Sequence[Needle],
+    progress: Progress = QUIET,
+) -> None:
+    """Raise StoreError if a file holds a secret, a restricted picture or a picture of unknown origin.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        entries: the files that would go up.
+        needles: secrets of this machine that are looked for.
+        progress: receives the bytes read.
+    """
+    name = f"{manifest.dataset}@{manifest.version}"
+    if manifest.warning:
+        for entry in entries:
+            if entry.path.endswith(".png") and not _is_plot(entry.path, manifest, store):
+                raise StoreError(
+                    f"{name}: {cut(entry.path)} isn't a plot of this edition, and pictures of one with a content "
+                    f"warning are shown blurred only; take it out of the card"
+                )
+    progress.start("looking for secrets", sum(entry.size for entry in entries))
+    for entry in entries:
+        if why := next(iter(_problems(entry, store, needles)), ""):
+            raise StoreError(f"{name}: {cut(entry.path)} {why}")
+        progress.advance(entry.size)
+
+
+def _is_plot(path: str, manifest: Manifest, store: Store) -> bool:
+    if path in OWN_PICTURES:
+        return True
+    evaluation = path.removesuffix(".png").partition("-")[0]
+    return bool(re.fullmatch(r"\w+", evaluation)) and (
+        read_beside(manifest, f"evaluation-{evaluation}.json", store) is not None
+    )
+
+
+def _problems(entry: Entry, store: Store, needles: Sequence[Needle]) -> Iterator[str]:
+    if entry.data is not None:
+        if entry.path.endswith(".parquet"):
+            yield from _in_table(entry.data, needles)
+        else:
+            yield from _secrets([entry.data], needles, texts=entry.path.endswith(TEXTS))
+    elif entry.info and entry.suffix == ".tar":
+        yield from _in_shard(entry.info, store, needles)
+    elif entry.info:
+        yield from _in_table(store.path(entry.info, entry.suffix, check=False).read_bytes(), needles)
+
+
+def _in_shard(info: ShardInfo, store: Store, needles: Sequence[Needle]) -> Iterator[str]:
+    for key, members in read_shard(store.path(info, check=False)):
+        record = members.get("json", b"{}")
+        if b"restricted" in record and _restricted(record):
+            yield (
+                f"has the picture {key}, whose metadata say `restricted: true`: it may not leave this machine; make an "
+                f"edition without it"
+            )
+        for ending, content in members.items():
+            texts = ending in ("txt", "cls") or ending.endswith("json")
+            yield from (f"({key}.{ending}) {why}" for why in _secrets([content], needles, texts=texts))
+
+
+def _restricted(record: bytes) -> bool:
+    metadata = strict_json(record).get("metadata", "{}")
+    found = strict_json(metadata.encode() if isinstance(metadata, str) else b"{}")
+    return isinstance(found, dict) and bool(found.get("restricted"))
+
+
+def _in_table(data: bytes, needles: Sequence[Needle]) -> Iterator[str]:
+    """Secrets in the texts and binary values of a parquet file, and in its metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        yield from _secrets([data[-65536:]], needles, texts=False)
+        for part in file.iter_batches(batch_size=4096):
+            for column in part.columns:
+                values = _texts(column)
+                yield from _secrets(values, needles, texts=True)
+
+
+def _texts(column: Any) -> list[bytes]:
+    """The distinct texts and binary values of a column; none of other types."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        column = column.flatten()
+    if pa.types.is_struct(column.type):
+        return [text for part in column.flatten() for text in _texts(part)]
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    if not any(kind(column.type) for kind in kinds):
+        return []
+    values = pc.unique(column).to_pylist()
+    return [value.encode() if isinstance(value, str) else value for value in values if value is not None]
+
+
+def _secrets(contents: Iterable[bytes], needles: Sequence[Needle], *, texts: bool) -> Iterator[str]:
+    for content in contents:
+        if what := found_in(content, needles):
+            yield f"holds {what}; take it out and make the edition again"
+        elif texts and (what := suspicious(content)):
+            yield f"holds {what}; take it out, and write the card or make the edition again"
+
+
+def load_first(manifest: Manifest, store: Store) -> str:
+    """Load the first row of each configuration and split with `datasets`; the version of `datasets`.
+
+    `""` for a store at a URL, whose shards `datasets` can't stream everywhere.
+
+    Raises:
+        StoreError: a configuration doesn't load, or has other columns than the card declares.
+    """
+    from importlib.metadata import version
+
+    from datasets import load_dataset
+
+    if not store.local:
+        return ""
+    folder, declared, name = folder_of(manifest, store), features(manifest), f"{manifest.dataset}@{manifest.version}"
+    for config in configurations(manifest):
+        try:
+            for split, rows in load_dataset(folder, config, streaming=True).items():
+                row = next(iter(rows))
+                if rows.features != declared or set(row) != set(declared):
+                    raise StoreError(f"{name}: {config}, {split} has other columns than its card declares")
+        except (ValueError, TypeError, LookupError, OSError, StopIteration) as error:
+            why = cut(" ".join(str(error).split()))
+            raise StoreError(f"{name}: `datasets` can't load its configuration {config} ({why})") from error
+    return version("datasets")

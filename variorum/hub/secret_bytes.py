@@ -1,0 +1,70 @@
+"""Secrets of this machine, and how they are found in bytes that would be published; none is ever quoted.
+
+Looked for are the secret of the watermark keys, the token of the Hub and the secrets of the environment in all bytes,
+and whatever looks like a token, or like a URL with a password, in texts.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from variorum.generators.watermarking.keys import own_file
+from variorum.schemas.secrets import VARIABLE, holds_secret
+
+LEAST = 12
+"""Characters of a secret of the environment that is looked for; a shorter one may occur by chance."""
+LARGEST = 4096
+"""Bytes that are read of a file of keys."""
+MAY_BE = re.compile(rb"hf_[A-Za-z0-9]{16}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20}|sk-[A-Za-z0-9_\-]{20}|://")
+"""Without one of these a text holds nothing that `holds_secret` finds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """A secret to look for: what it is, and its bytes."""
+
+    what: str
+    content: bytes = field(repr=False)
+
+
+def needles() -> list[Needle]:
+    """The secrets that this machine knows of."""
+    found = [Needle("the secret watermark key of this machine", one) for one in _keys()]
+    with suppress(ImportError):
+        from huggingface_hub import get_token
+
+        if token := get_token():
+            found.append(Needle("your token of the Hub", token.encode()))
+    for name, value in os.environ.items():
+        if VARIABLE.search(name) and len(value) >= LEAST and not value.startswith(("/", ".")):
+            found.append(Needle(f"the value of the environment's {name}", value.encode()))
+    return found
+
+
+def _keys() -> list[bytes]:
+    """The secret of the user's watermark keys as it could be written: raw, as hexadecimal digits, as base64."""
+    try:
+        with own_file().open("rb") as file:
+            secret = bytes.fromhex(json.loads(file.read(LARGEST))["secret"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []  # there are no keys here
+    coded = base64.b64encode(secret).rstrip(b"=")
+    return [secret, secret.hex().encode(), secret.hex().upper().encode(), coded] if len(secret) >= LEAST else []
+
+
+def found_in(content: bytes, known: Sequence[Needle]) -> str:
+    """What of these secrets some bytes hold; `""` if none."""
+    return next((needle.what for needle in known if needle.content in content), "")
+
+
+def suspicious(content: bytes) -> str:
+    """What in a text looks like a secret; `""` if nothing does."""
+    if not MAY_BE.search(content) or not holds_secret(content.decode(errors="replace")):
+        return ""
+    return "what looks like a token, or a URL with a password"

@@ -1,0 +1,34 @@
+"""Many small requests at the same time: each waits for a network, and waits in a row add up to hours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+AT_ONCE = 16
+"""Requests that run at the same time."""
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def each(function: Callable[[A], B], things: Iterable[A], *, at_once: int = AT_ONCE) -> list[B]:
+    """`function(thing)` for each of the things, in their order; on threads if `at_once` is more than 1.
+
+    Args:
+        function: called from several threads.
+        things: its arguments.
+        at_once: 1 where nothing is waited for, as in a store on a disk.
+
+    Raises:
+        Exception: the first in the order of the things; what hasn't begun by then is left out.
+    """
+    wanted = list(things)
+    if at_once == 1 or len(wanted) < 2:
+        return [function(thing) for thing in wanted]
+    with ThreadPoolExecutor(min(at_once, len(wanted))) as pool:
+        try:
+            return list(pool.map(function, wanted))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
