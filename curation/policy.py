@@ -8,7 +8,6 @@ copy is dropped only while the picture that it is a copy of stays.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from pydantic import Field
 
 from variorum.curation.labels.classes import class_ids, id_ranks
 from variorum.curation.rules.columns import check_columns, kind_of
+from variorum.curation.rules.guard import another_label, decided_figures, guard, verdicts_of
 from variorum.curation.rules.rule import Rule, check_kinds, evidence, first_match, kinds_of
 from variorum.curation.rules.substitutes import Copies
 from variorum.schemas.canonical import Json
@@ -89,7 +89,11 @@ class Policy(Decider):
         for number, rule in enumerate(self.rules):
             rows = np.flatnonzero(found.rule_of == number)
             rows = rows[np.lexsort((ties[rows], -np.nan_to_num(found.values[rows], nan=-np.inf)))]
-            yield from self._decided(rule, rows, columns, label, found, worth, classes, table)
+            labels = np.full(len(rows), "", dtype=object)
+            if rule.to:
+                labels = another_label(columns[rule.to][rows], label[rows], classes)
+            numbers = found.values[rows], worth[rows]
+            yield from verdicts_of(table, (rule.action, rule.reason), rows, found.held[rows], labels, numbers)
         ends = np.array([rule.action == "keep" for rule in self.rules])
         left = ~(ends[found.rule_of] & (found.rule_of >= 0))
         for number, rule in enumerate(self.rules):
@@ -97,37 +101,6 @@ class Policy(Decider):
             if len(rows):
                 action: Action = "withhold" if rule.action == "withhold" else "note"
                 yield table.verdicts(rows, action, rule.reason, value=rule.values(columns, rows))
-
-    def _decided(
-        self,
-        rule: Rule,
-        rows: Ints,
-        columns: Mapping[str, Array],
-        label: Ints,
-        found: Judged,
-        worth: Floats,
-        classes: Mapping[int, str],
-        table: Table,
-    ) -> Iterator[Verdicts]:
-        """The verdicts of one rule on the rows that it decides."""
-        why, new = found.held[rows].astype(str), np.full(len(rows), -1)
-        if rule.to:
-            index = np.nan_to_num(columns[rule.to][rows], nan=-1).astype(np.int64)  # floats if some are missing
-            new = np.where((index != label[rows]) & np.isin(index, list(classes)), index, -1)
-            if rule.action == "relabel":
-                why = np.where((why == "") & (new < 0), "without_another_label", why)
-        for reason in dict.fromkeys(why.tolist()):
-            for proposes in (True, False):
-                some = (why == reason) & ((new >= 0) == proposes)
-                if some.any():
-                    yield table.verdicts(
-                        rows[some],
-                        "review" if reason else rule.action,
-                        f"{rule.reason}_{reason}" if reason else rule.reason,
-                        labels=[classes[index] for index in new[some].tolist()] if proposes else None,
-                        value=found.values[rows[some]],
-                        worth=worth[rows[some]] if reason or rule.action == "review" else math.nan,
-                    )
 
     def _worth(self, columns: Mapping[str, Array], n: int) -> Floats:
         """What asking about each picture is worth `[N]`: the most that a rule gives it, NaN if none gives any."""
@@ -151,16 +124,7 @@ class Policy(Decider):
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """How many pictures the rules decided, by action and reason, and how many they left alone."""
-        import pyarrow.compute as pc
-
-        assert table.said is not None
-        acted = table.said.filter(pc.not_equal(table.said["action"], "note"))
-        counted = acted.group_by(["action", "reason"]).aggregate([([], "count_all")]).to_pylist()
-        found = {f"{row['action']} {row['reason']}": row["count_all"] for row in counted}
-        return {
-            "decided": dict(sorted(found.items())),
-            "untouched": len(table) - pc.count_distinct(acted["id"]).as_py(),
-        }
+        return decided_figures(table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,29 +144,3 @@ class Judged:
     held: Array
     dropped: Bools
     as_copy: Bools
-
-
-def guard(label: Ints, acts: Bools, values: Floats, ties: Ints, min_class_size: int, max_share: float) -> Array:
-    """Why a row's action is held back `[N]`: `rare` in a small class, `capped` beyond a class's share, or empty.
-
-    Args:
-        label: `[N]`; -1, unlabelled, counts as a class.
-        acts: `[N]` rows with a guarded action.
-        values: `[N]`; the highest are acted on first, NaN last.
-        ties: `[N]` distinct numbers; of equal values the one with the lower number comes first.
-        min_class_size: a smaller class is rare.
-        max_share: of a class's pictures, rounded down.
-    """
-    held = np.full(len(label), "", dtype=object)
-    classes, place, sizes = np.unique(label, return_inverse=True, return_counts=True)
-    if not len(classes):
-        return held
-    rare = acts & (sizes[place] < min_class_size)
-    held[rare] = "rare"
-    rows = np.flatnonzero(acts & ~rare)
-    highest_first = rows[np.lexsort((ties[rows], -np.nan_to_num(values[rows], nan=-np.inf), place[rows]))]
-    group = place[highest_first]
-    starts = np.searchsorted(group, group)
-    turn = np.arange(len(group)) - starts
-    held[highest_first[turn >= np.floor(max_share * sizes[group])]] = "capped"
-    return held

@@ -1,10 +1,10 @@
-"""The deployments of shipped datasets and of recipes that are served: what runs when, with which parameters, and where.
+"""The deployments of shipped datasets and of served recipes: what runs when, where, and with which parameters.
 
 `python -m variorum.flows.deployments` writes `prefect.yaml`. Every dataset can have three deployments:
 
-    <dataset>-build     nightly: the edition, so that damage and drift are noticed the next morning
+    <dataset>-build     nightly: the edition, so that damage and drift show within a day
     <dataset>-release   weekly: the edition, its curation and release, evaluations, the card
-    <dataset>-publish   monthly: the newest release on the Hub; switched off until somebody switches it on
+    <dataset>-publish   monthly: the newest release on the Hub; switched off by default
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 GPU = ("coco_o_diffusion", "imagenet_g_text")
-"""Recipes that want models of the Hub on a GPU: their runs go to the pool `gpu`, with the profile `hub`."""
+"""Recipes that need models of the Hub on a GPU: their runs go to the pool `gpu`, with the profile `hub`."""
 SLOW = ("imagenet_e_guided", "watermark", "watermark_adaptive")
-"""Recipes that denoise or train for long on a CPU: they have no nightly build."""
+"""Recipes that are slow on a CPU: they have no nightly build."""
 BY_HAND = ("major_errors",)
-"""Recipes whose source has to be made by people first: their deployments have no schedule."""
+"""Recipes whose source people have to review first: their deployments have no schedule."""
 FLOWS = "variorum.flows.scheduled_flows"
 TIMEZONE = "UTC"
 APART = 2
 """Minutes between the starts of two datasets."""
 SOON = 15
-"""Seconds from now to the first run of a deployment with `every`: time to tell the server."""
+"""Seconds until the first run of a deployment with `every`, so that the server knows it by then."""
 HEADER = """\
 # Written by `python -m variorum.flows.deployments`; docs/schedule.md explains it.
 #   prefect work-pool create cpu --type process; prefect work-pool create gpu --type process
@@ -51,7 +51,7 @@ pull:
   - prefect.deployments.steps.set_working_directory:
       directory: "{{ $PWD }}"
 definitions:
-  once: &once {limit: 1, collision_strategy: CANCEL_NEW}   # a run that comes while another works is cancelled
+  once: &once {limit: 1, collision_strategy: CANCEL_NEW}   # a run that starts while another is active is cancelled
 deployments:
 """
 
@@ -64,8 +64,8 @@ class Deployment:
         name: of the deployment, `<dataset>-<step>`.
         flow: name of a flow in `scheduled_flows`.
         parameters: of the flow.
-        cron: when it runs, in UTC; empty for never by itself.
-        every: seconds between two runs, in place of `cron`; the first one is soon after it is served.
+        cron: when it runs, in UTC; empty if only people start it.
+        every: seconds between two runs, in place of `cron`; the first run starts at once.
         pool: work pool for many machines.
         tags: for Prefect's pages.
         description: one line, for Prefect's pages.
@@ -83,10 +83,10 @@ class Deployment:
     active: bool = True
 
     def said(self) -> str:
-        """When it runs, in words."""
+        """When it runs, for people."""
         if self.every:
             return f"every {self.every} seconds"
-        return f"cron {self.cron} {TIMEZONE}" if self.cron else "when it is started"
+        return f"cron {self.cron} {TIMEZONE}" if self.cron else "no schedule"
 
 
 def of_recipe(
@@ -103,10 +103,10 @@ def of_recipe(
     Args:
         name: the recipe's, or its file.
         recipe: its content.
-        place: in the list of recipes; their runs begin one after another.
+        place: in the list of recipes, as their runs start one after another.
         options: further parameters of the flow, such as `store`.
-        cron: when to run, in place of the times for this recipe; then there is one deployment that does everything.
-        every: seconds between two runs, likewise.
+        cron: when to run, in place of the default times; then one deployment does everything.
+        every: seconds between two runs; likewise.
     """
     minute, gpu = APART * place % 60, name in GPU
     pool = "gpu" if gpu else "cpu"
@@ -142,7 +142,7 @@ def shipped() -> list[Deployment]:
 
 
 def _of_shipped(name: str, place: int) -> list[Deployment]:
-    """Those of one dataset, with the publication of its newest release, which nobody has switched on yet."""
+    """The deployments of one shipped dataset; the one that publishes its newest release is switched off."""
     recipe = load_recipe(name)
     found = of_recipe(name, recipe, place, {"store": "store"})
     publish = replace(

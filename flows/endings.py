@@ -18,7 +18,6 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ import typer
 
 from variorum.flows import terminal
 from variorum.machine.steady import may_pass
-from variorum.schemas.errors import TemporaryError, VariorumError
+from variorum.schemas.errors import TemporaryError, VariorumError, causes
 from variorum.schemas.lookup import cut
 
 DONE, ERROR, USAGE, BUG, LATER, STOPPED, CLOSED = 0, 1, 2, 70, 75, 130, 141
@@ -93,13 +92,13 @@ def ending(error: BaseException) -> Ending:
     if isinstance(error, BrokenPipeError) and reader_is_gone():
         return Ending("", CLOSED)
     if isinstance(error, VariorumError):
-        passing = isinstance(error, TemporaryError) or any(may_pass(cause) for cause in _chain(error))
+        passing = isinstance(error, TemporaryError) or any(may_pass(cause) for cause in causes(error))
         text = "\n".join(map(_shortened, str(error).splitlines()))
         return Ending(f"error: {text}", LATER if passing else ERROR)
-    if any(short_of_memory(one) for one in _chain(error)):
+    if any(short_of_memory(one) for one in causes(error)):
         why = cut(_first_line(error))
         return Ending(f"error: not enough memory ({why}); {AGAIN} with more, or with fewer --workers", LATER)
-    if found := next((one for one in _chain(error) if isinstance(one, OSError) and _no_descriptor(one)), None):
+    if found := next((one for one in causes(error) if isinstance(one, OSError) and _no_descriptor(one)), None):
         return _system(found)
     if isinstance(error, OSError) and error.errno is not None:
         return _system(error)
@@ -148,16 +147,6 @@ def _system(error: OSError) -> Ending:
 
 def _no_descriptor(error: OSError) -> bool:
     return error.errno in (errno.EMFILE, errno.ENFILE)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it was raised from or during."""
-    seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        yield found
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
 def _first_line(error: BaseException) -> str:

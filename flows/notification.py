@@ -1,7 +1,7 @@
-"""Tells somebody that a scheduled run failed: one message to the address in `VARIORUM_NOTIFY`.
+"""One message to the address in `VARIORUM_NOTIFY` for each scheduled run that fails.
 
-The address is a secret, as whoever has it can write there. So it comes from the environment of the process that makes
-the run, never from a parameter, and no message or log shows it.
+The address is a secret, because whoever has it can post there. So it comes from the environment of the run, never from
+a parameter, and no message or log shows it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 VARIABLE = "VARIORUM_NOTIFY"
 """Environment variable with the address: a webhook's URL, or an address that Apprise knows."""
 SECONDS = 10.0
-"""Time that the other side has to answer."""
+"""Seconds that the service may take to answer."""
 
 
 def tell(flow: Any, flow_run: Any, state: Any) -> None:
-    """Tell that a flow run failed or crashed, if there is an address; Prefect calls this hook with its objects.
+    """Send a message that a flow run failed or crashed, if there is an address. Prefect calls this hook.
 
-    Never raises: a failure to tell is logged, without the address.
+    It never raises; if the message can't be sent, that is logged without the address.
     """
     address = os.environ.get(VARIABLE, "").strip()
     if not address:
@@ -36,7 +36,7 @@ def tell(flow: Any, flow_run: Any, state: Any) -> None:
     try:
         send(address, title, text)
     except Exception as error:  # of any service
-        log.warning("%s: nobody was told that %s (%s)", VARIABLE, title, type(error).__name__)
+        log.warning("%s: the message wasn't sent: %s (%s)", VARIABLE, title, type(error).__name__)
 
 
 def message(flow_run: Any, state: Any) -> tuple[str, str]:
@@ -64,19 +64,19 @@ def send(address: str, title: str, text: str) -> None:
         text: of the message.
 
     Raises:
-        TemporaryError: the service doesn't take the message.
-        OSError: it can't be reached, or refuses.
+        TemporaryError: the service is unknown, or doesn't accept the message.
+        OSError: it can't be reached, or rejects the message.
     """
     from apprise import Apprise
 
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it names addresses that it doesn't know
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs addresses that it doesn't know
     service = Apprise.instantiate(address, suppress_exceptions=True)
     if service is not None:
         if not service.notify(body=text, title=title, notify_type="failure"):
-            raise TemporaryError("the message wasn't taken")
+            raise TemporaryError("the service didn't accept the message")
         return
     if not address.startswith(("http://", "https://")):
-        raise TemporaryError("no service has such an address")
+        raise TemporaryError("no service with such an address is known")
     body = json.dumps({"title": title, "message": text, "type": "failure"}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310 - the scheme is checked

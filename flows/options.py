@@ -32,7 +32,7 @@ class Profile(StrEnum):
 
 
 class Runners(StrEnum):
-    """Who makes the parts of a stage."""
+    """What does the work of a stage."""
 
     prefect = "prefect"
     threads = "threads"
@@ -84,7 +84,7 @@ Workers = Annotated[
 ]
 RunnerName = Annotated[
     Runners,
-    typer.Option("--runner", help="Who does the work; each gives the same edition to the byte."),
+    typer.Option("--runner", help="What does the work; the edition is the same, byte for byte."),
 ]
 RunnerSet = Annotated[
     list[str] | None,

@@ -53,9 +53,9 @@ RETRIES = 2
 """Of a request to our own server, within six seconds: it never comes back. Others may be started again meanwhile."""
 OTHERWISE = "or use --runner threads, which needs no server"
 WHOLE = {
-    # the pages ask the server that they come from, whatever its port, and through a tunnel too
+    # the pages send requests to their own server, whatever its port, also through a tunnel
     "PREFECT_SERVER_UI_API_URL": "/api",
-    # otherwise a server forgets the places of runs when it ends, and killed runs keep them
+    # otherwise a server forgets the leases of runs when it ends, and killed runs keep their places
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 """Settings of a server with web pages; the user's win."""
@@ -109,7 +109,7 @@ def api() -> Iterator[str]:
 
 @contextmanager
 def served(port: int) -> Iterator[str]:
-    """Inside, Prefect has a server with web pages that starts runs on schedules: the configured one, or our own.
+    """Inside, Prefect has a server with web pages that starts scheduled runs: the configured one, or our own.
 
     Args:
         port: of our own, on this machine's loopback address.
@@ -222,7 +222,7 @@ def launch(listener: socket.socket, *, whole: bool = False) -> OwnServer:
 
     Args:
         listener: on a loopback address.
-        whole: whether it has web pages and starts runs on schedules, which a single run needs none of.
+        whole: whether it has web pages and starts scheduled runs; a single run needs neither.
 
     Raises:
         TemporaryError: it doesn't start.

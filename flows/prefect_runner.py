@@ -48,9 +48,9 @@ LEASE_SECONDS = 60
 """How long a killed holder keeps a GPU slot before the server frees it."""
 SHEET = "contact_sheet.png"
 HEADER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-"""Of a card, for loaders."""
+"""The header of a card, which only loaders need."""
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w.\-]+\.png)\)")
-"""In a card, of a file beside it."""
+"""A picture in a card, whose file is beside it."""
 LARGEST = (1000, 1500)
 """Width and height of a picture in an artifact."""
 ARTIFACTS = {"unit": "units", "release": "units"}
@@ -174,7 +174,7 @@ def draw(result: object, job: Job) -> None:
 
 
 def self_contained(card: str, manifest: Manifest, store: Store) -> str:
-    """A card for Prefect's pages: without its header, and with its plots inside, as browsers can't reach the store."""
+    """A card for Prefect's pages, without its header and with embedded plots, as browsers can't reach the store."""
 
     def inside(found: re.Match[str]) -> str:
         plot = None if found[2] == SHEET else read_beside(manifest, found[2], store)

@@ -83,7 +83,7 @@ def _pull_edition(
         return
     terminal.say(f"{manifest.dataset}@{manifest.version} from {place.name}: {_amounts(got.fetched, got.kept)}")
     terminal.say(
-        f"digest {manifest.digest()}{', as expected' if digest else '; compare it with the one that its author tells'}"
+        f"digest {manifest.digest()}{', as expected' if digest else '; compare it with the one that its author gives'}"
     )
     if got.without:
         terminal.say(f"{got.without} tables of its ledger aren't published; nothing but a review of them needs these")

@@ -1,10 +1,10 @@
 """The flows that deployments schedule: `scheduled` runs a recipe, `published` publishes an edition.
 
-Prefect's pages show their parameters with types and descriptions, and its server refuses others. A run that finds
-everything finished ends within seconds, so a late or repeated one does no work twice.
+Prefect's pages show their parameters with types and descriptions, and its server rejects wrong values. A run that finds
+everything finished ends within seconds, so a late or repeated run does no work twice.
 """
 
-# No `from __future__ import annotations`: Prefect may load this file by its path, where texts can't be looked up.
+# No `from __future__ import annotations`: Prefect may load this file by its path, and then can't resolve text.
 import variorum.flows.settings  # noqa: F401 - before Prefect reads its settings
 
 # isort: split
@@ -60,10 +60,10 @@ def scheduled(
 ) -> str:
     """Run a recipe, and return the digest of its edition or release.
 
-    What is finished in the store isn't made again, whoever made it.
+    Work that is finished in the store isn't repeated, whichever run did it.
 
     Args:
-        recipe: name of a recipe that comes with Variorum, or a YAML file where the run is made.
+        recipe: name of a shipped recipe, or a YAML file on the machine of the run.
         until: `build` makes the edition; `release` also curates and releases it, if the recipe has curation;
             `everything` also evaluates it and writes the card.
         store: folder or URL of the store, without credentials.
@@ -71,13 +71,13 @@ def scheduled(
         overrides: changes to the recipe, `key=value` each, such as `source.path=photos`.
         limit: maximum number of source samples to read; makes a -dev version.
         workers: number of parts that are worked on at the same time.
-        runner: who makes the parts: `prefect` makes each a task with retries; each gives the same edition to the byte.
-        runner_settings: settings of another runner than `prefect`, `key=value` each, such as `partition=gpu`.
+        runner: where the work is done: `prefect` makes each part a task with retries. The edition is always the same.
+        runner_settings: settings of the runners other than `prefect`, `key=value` each, such as `partition=gpu`.
         trust: whether to use finished files without hashing them first.
 
     Raises:
         RecipeError: the recipe can't work, or a parameter holds a secret.
-        VariorumError: whatever else can't work.
+        VariorumError: the run fails otherwise.
     """
     refuse_secrets(store, *(overrides or ()), *(runner_settings or ()))
     settle()
@@ -100,29 +100,29 @@ def published(
 ) -> str:
     """Publish an edition on the Hugging Face Hub, and return the address of its page.
 
-    Nothing happens if this version is there already. The token comes from the environment where the run is made
-    (`HF_TOKEN`, or `hf auth login`).
+    Nothing happens if this version is there already. The token comes from the environment of the run (`HF_TOKEN`, or
+    `hf auth login`).
 
     Args:
         edition: dataset, for the newest release; or dataset@version.
-        repo: ORG/NAME on the Hub; by default the dataset's name in the organisation that `VARIORUM_ORG` names where the
-            run is made.
+        repo: ORG/NAME on the Hub; by default the dataset's name in the organisation that `VARIORUM_ORG` names in the
+            environment of the run.
         store: folder or URL of the store, without credentials.
         private: whether only members of the organisation see it.
         gated: `auto` or `manual` if people have to ask for access; empty leaves it as it is.
-        checked: who found out, and how, that pictures of unknown licences may be passed on.
-        dry_run: whether to only check and list what would go up.
+        checked: who found out, and how, that pictures with unknown licences may be redistributed.
+        dry_run: whether to only check and list what would be uploaded.
 
     Raises:
-        StoreError: there is no such edition, it may not be published, or nobody says where to.
-        VariorumError: whatever else can't work.
+        StoreError: there is no such edition, it may not be published, or no repository is given.
+        VariorumError: the upload fails otherwise.
     """
     refuse_secrets(store)
     settle()
     manifest, where = open_edition(edition, store)
     org = os.environ.get(ORG, "").strip()
     if not repo and not org:
-        raise StoreError(f"{edition}: nobody says where to publish it; give repo, or set {ORG} where the run is made")
+        raise StoreError(f"{edition}: no repository is given; set repo, or {ORG} in the environment of the run")
     with own_server.api() as server, stale_runs.lease(server) as tag:
         stale_runs.claim(tag)
         done = publish(
@@ -140,7 +140,7 @@ def published(
 def settle() -> None:
     """In a process of its own, keep secrets and tracebacks out of the log, and leave Ctrl-C to `variorum serve`.
 
-    A terminal sends Ctrl-C to all processes, and a run that it ends can't be recorded as cancelled; `serve` ends runs.
+    A terminal sends Ctrl-C to all processes. A run that it ends isn't recorded as cancelled, so `serve` ends its runs.
     """
     if deployment.id:
         logging.setLogRecordFactory(terminal.PlainRecord)
@@ -149,13 +149,13 @@ def settle() -> None:
 
 
 def build_only(job: Job, runner: Runner, progress: Progress) -> Manifest:
-    """Make the edition. What the recipe does afterwards is checked, so that the release doesn't fail on it later."""
+    """Make the edition. The rest of the recipe is checked too, so that its errors don't wait for the release."""
     check(job)
     return build(job, runner, progress)
 
 
 def build_and_release(job: Job, runner: Runner, progress: Progress) -> Manifest:
-    """Make the edition, and curate and release it if the recipe says how."""
+    """Make the edition; also curate and release it if the recipe has curation."""
     check(job)
     check_all(job.recipe.curate)
     manifest = build(job, runner, progress, then=job.recipe.curate)

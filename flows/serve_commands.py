@@ -26,9 +26,9 @@ PORT = 4200
 QUIET = "CRITICAL"
 """The level of Prefect's log that the command line sets for a run with progress."""
 CAPACITY = "(at capacity)"
-"""In what Prefect logs every few seconds while a run has to wait for others."""
+"""Part of what Prefect logs every few seconds while a run waits for others."""
 LEAST = 10
-"""Seconds between two runs on a schedule; the server looks for those that are due every few seconds."""
+"""Minimum number of seconds between two runs; the server looks for runs that are due every few seconds."""
 
 
 def _seconds(text: str) -> int:
@@ -56,7 +56,7 @@ def serve(
     ] = None,
     every: Annotated[
         int | None,
-        typer.Option("--every", metavar="TIME", parser=_seconds, help="Run each recipe now and so often: 12h."),
+        typer.Option("--every", metavar="TIME", parser=_seconds, help="Run each recipe now and at this interval: 12h."),
     ] = None,
     store: StoreUrl = "store",
     profile: ProfileName = Profile.embedded,
@@ -65,18 +65,18 @@ def serve(
     workers: Workers = 1,
     trust: Trust = False,
     at_once: Annotated[
-        int, typer.Option("--at-once", min=1, max=1000, help="Number of runs that work at the same time.")
+        int, typer.Option("--at-once", min=1, max=1000, help="Maximum number of runs at the same time.")
     ] = 1,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of Prefect's pages on this machine.")] = PORT,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of Prefect's pages.")] = PORT,
 ) -> None:
     """Run recipes on their schedules, on this machine, until Ctrl-C.
 
     Without --cron and --every, editions are built nightly and released weekly, as in prefect.yaml. Prefect's pages show
-    runs, and start them. PREFECT_API_URL names a server to use in place of an own one. VARIORUM_NOTIFY is an address to
-    tell when a run fails.
+    runs and can start them. If PREFECT_API_URL is set, that server is used, and none is started. VARIORUM_NOTIFY is an
+    address that gets a message when a run fails.
     """
     if os.environ.get("PREFECT_LOGGING_LEVEL") == QUIET:
-        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"  # before Prefect reads it; its pages show what a run logs
+        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"  # before Prefect reads it, so that its pages show the log of a run
     if cron and every:
         raise typer.BadParameter("--cron and --every: give one of them")
     check_cron(cron)

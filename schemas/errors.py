@@ -17,6 +17,8 @@ Any other exception is a bug; the command line shows its traceback only with --d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from variorum.schemas.secrets import without_secrets
 
 
@@ -65,3 +67,12 @@ class VersionDrift(StoreError):
 
 class CorruptShard(StoreError):
     """Bytes in the store don't match the hash in their name."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and then those that it was raised from or during."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -25,10 +25,15 @@ CHAINED = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
 """Where `fsspec` puts one URL behind another."""
 BEARER = re.compile(r"\b(Bearer|Basic) +[A-Za-z0-9+/=._\-]{8,}")
 TOKEN = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{16,}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"\b(?:hf_[A-Za-z0-9]{16,}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
+    r"|glpat-[A-Za-z0-9_\-]{20,}|xox[abeprs]-[A-Za-z0-9\-]{20,}|AIza[A-Za-z0-9_\-]{35}"
     r"|sk-(?=[A-Za-z_\-]*[0-9])[A-Za-z0-9_\-]{20,})\b"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----(?:[^-]{0,10000}-----END)?"
 )
-"""Tokens that can be told by their look: of the Hub, AWS, GitHub, and of those who serve language models."""
+"""What can be told by its look: tokens of the Hub, AWS, GitHub, GitLab, Slack, Google, and of those who serve language
+models; and private keys in PEM."""
+MARKS = ("_", "-", "KIA", "SIA", "AIza")
+"""Parts of every such text."""
 VARIABLE = re.compile(
     r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|CREDENTIAL|VARIORUM_NOTIFY"
 )
@@ -83,7 +88,7 @@ def without_secrets(text: str) -> str:
         found = ASSIGNED.sub(rf"\1\2{HIDDEN}", found)
     if "asic " in found or "earer " in found:
         found = BEARER.sub(rf"\1 {HIDDEN}", found)
-    return TOKEN.sub(HIDDEN, found) if any(part in found for part in ("_", "AKIA", "sk-")) else found
+    return TOKEN.sub(HIDDEN, found) if any(part in found for part in MARKS) else found
 
 
 def cleaned(value: object) -> object:

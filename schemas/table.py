@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,19 @@ class Table:
             asks = f"{self.step}: " if self.step else ""
             raise RecipeError(f"{asks}no column {name!r}.{hint} There are: {', '.join(mine)}")
         return self.arrow.column(full)
+
+    def blocks(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Columns as consecutive tables with the names given, for what never needs a whole column in memory.
+
+        Raises:
+            RecipeError: there is no such column.
+        """
+        full = {name: self._full(name) or self.column(name) for name in names}
+        if not hasattr(self.arrow, "blocks"):
+            yield self.arrow.select(list(full.values())).rename_columns(list(full))
+            return
+        for block in self.arrow.blocks(list(full.values())):
+            yield block.rename_columns(list(full))
 
     def labels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Given labels `y [N]` in 0..K-1 over the classes that occur, -1 for none, and `classes [K]`.

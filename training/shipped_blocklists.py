@@ -52,7 +52,9 @@ SETS = {
         "MIT",
         str(DEBIAN / f"{FILES['test']}-images-idx3-ubyte.gz"),
     ),
-    "matplotlib": Set("sample pictures of Matplotlib", "matplotlib", "LicenseRef-various", "mpl-data/sample_data", "matplotlib"),
+    "matplotlib": Set(
+        "sample pictures of Matplotlib", "matplotlib", "LicenseRef-various", "mpl-data/sample_data", "matplotlib"
+    ),
     "scikit_image": Set("pictures of skimage.data", "scikit-image", "LicenseRef-various", "data", "skimage"),
     "scikit_learn": Set("sample pictures of scikit-learn", "scikit-learn", "CC-BY-2.0", "datasets/images", "sklearn"),
     "tuxpaint_stamps": Set(

@@ -122,6 +122,13 @@ def check_masks(annotations: Annotations, height: int, width: int) -> None:
             decode_mask(item, height, width)
 
 
+def run_lengths(flat: Bools) -> list[int]:
+    """The lengths of runs of equal values in a flat mask, the first of them of background."""
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    runs: list[int] = np.diff(np.concatenate([[0], changes, [len(flat)]])).tolist()
+    return ([0] if flat[0] else []) + runs
+
+
 def encode_mask(mask: Bools) -> str:
     """The counts of a mask `[H, W]` as a compressed COCO RLE, which runs down the columns."""
     from pycocotools import mask as rle

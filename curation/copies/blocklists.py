@@ -78,9 +78,8 @@ class Blocklist:
             raise SourceError(f"blocklist {path} can't be read as parquet: {error}") from None
         known = ("sha256", *WIDTHS, "embedding")
         if not set(known) & set(schema.names):
-            raise SourceError(
-                f"blocklist {path} has none of the columns {', '.join(known)}; it has {', '.join(schema.names)[:LONGEST]}"
-            )
+            others = ", ".join(schema.names)[:LONGEST]
+            raise SourceError(f"blocklist {path} has none of the columns {', '.join(known)}; it has {others}")
         if rows > MOST_ROWS:
             raise SourceError(f"blocklist {path} has {rows:,} rows; split it into lists of {MOST_ROWS:,} at most")
         found = [name for name in known if name in schema.names]
@@ -115,13 +114,14 @@ class Blocklist:
             raise SourceError(f"blocklist {path} can't be read as parquet: {error}") from None
         except (ValueError, TypeError) as error:
             raise SourceError(f"blocklist {path}: {error}") from None
-        columns = {name: np.concatenate(some) if some else None for name, some in parts.items()}
-        empty = {
-            "sha256": np.array([], dtype=str),
-            **{name: np.empty((0, width), np.uint8) for name, width in WIDTHS.items()},
-            "embedding": np.empty((0, 0), np.float32),
-        }
-        return cls(path.stem, **{name: empty[name] if columns.get(name) is None else columns[name] for name in empty})
+        columns: dict[str, Array] = {name: np.concatenate(some) for name, some in parts.items() if some}
+        return cls(
+            path.stem,
+            columns.get("sha256", np.array([], dtype=str)),
+            columns.get("pixels", np.empty((0, WIDTHS["pixels"]), np.uint8)),
+            columns.get("pdq", np.empty((0, WIDTHS["pdq"]), np.uint8)),
+            columns.get("embedding", np.empty((0, 0), np.float32)),
+        )
 
     @classmethod
     def measured(cls, name: str, table: Table, *, embedding: bool) -> Blocklist:
@@ -177,7 +177,9 @@ def list_bytes(looked: Sequence[Looked]) -> bytes:
     rows = sorted(looked, key=lambda one: (one.sha256, one.pixels))
     columns = {
         "pixels": pa.array([one.pixels for one in rows], pa.binary(WIDTHS["pixels"])),
-        "pdq": pa.array([None if one.turns is None else one.turns[0].tobytes() for one in rows], pa.binary(WIDTHS["pdq"])),
+        "pdq": pa.array(
+            [None if one.turns is None else one.turns[0].tobytes() for one in rows], pa.binary(WIDTHS["pdq"])
+        ),
     }
     if all(one.sha256 for one in rows):
         columns["sha256"] = pa.array([one.sha256.hex() for one in rows], pa.string())
@@ -255,14 +257,15 @@ def _values(name: str, column: Any) -> Array:
         values = column.dictionary
         if len(wrong := pc.unique(pc.filter(pc.binary_length(values), pc.not_equal(pc.binary_length(values), width)))):
             raise ValueError(f"column {name}: hashes must have {width} bytes, one has {wrong[0]}")
-        hashes = _buffer(values.cast(pa.large_binary()).cast(pa.binary(width)), width)[whose]
+        hashes: NDArray[np.uint8] = _buffer(values.cast(pa.large_binary()).cast(pa.binary(width)), width)[whose]
     else:
         hashes = _buffer(column.drop_null(), width)
     if name != "sha256":
         return hashes
     if not np.isin(hashes, np.frombuffer(b"0123456789abcdef", np.uint8)).all():
         raise ValueError("the column sha256 must hold 64 hexadecimal digits in each row, in lower case")
-    return np.ascontiguousarray(hashes).view(f"S{HEX}").ravel().astype(str)
+    digits: Array = np.ascontiguousarray(hashes).view(f"S{HEX}").ravel().astype(str)
+    return digits
 
 
 def _buffer(column: Any, width: int) -> NDArray[np.uint8]:

@@ -1,18 +1,13 @@
-"""Whether pictures are known: on lists of hashes, in editions, or in folders, as a set of parts or an index on disk.
+"""Whether pictures are known: on lists of hashes, in editions, or in folders.
 
-An index is a folder with one part for each list and edition, and a few for a folder of pictures. It grows by what it
-lacks, and nothing in it is hashed again. A part appears when it is whole, so a process that is killed leaves an index
-that the same command completes.
+The evidence is that of `duplicates` without embeddings: the same file, the same pixels, or PDQ hashes at most 31 bits
+apart in any of eight orientations.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,19 +19,14 @@ from variorum.curation.copies.blocklists import Blocklist
 from variorum.curation.copies.evidence import Prints
 from variorum.curation.copies.grouping import FILE, HASH, LAYERS, PIXELS
 from variorum.curation.copies.join import RADIUS
-from variorum.curation.copies.looked_at import Hashes, Looked, look_at
+from variorum.curation.copies.looked_at import Hashes, Looked
 from variorum.curation.copies.parts import WIDTHS, About, Part
-from variorum.machine.progress import QUIET, Progress
-from variorum.schemas.canonical import digest
+from variorum.machine.steady import hash_content
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
+    from variorum.arrays import Bools, Ints
     from variorum.schemas.table import Table
-
-MARK = {"variorum": "known pictures", "format": 1}
-"""Content of the file that tells an index from any other folder."""
-BATCH = 4096
-"""Pictures of a folder that are kept together; a killed process loses at most so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +54,8 @@ def list_part(path: Path) -> Part:
     number = max(len(values) for values, _ in hashes.values())
     if not number:
         raise SourceError(f"blocklist {path} has no hashes; pictures are compared by sha256, pixels and pdq")
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Part.of(About(kind="list", name=path.stem, content=content, pictures=number), hashes)
+    about = About(kind="list", name=path.stem, content=hash_content(path), pictures=number)
+    return Part.of(about, hashes)
 
 
 def edition_part(name: str, edition_digest: str, table: Table) -> Part:
@@ -100,8 +90,8 @@ def _folder(name: str, files: NDArray[np.uint8]) -> About:
     return About(kind="folder", name=name, content=content, pictures=len(files))
 
 
-def _merged(name: str, parts: Sequence[Part]) -> Part:
-    """One part of a folder for several."""
+def merged(name: str, parts: Sequence[Part]) -> Part:
+    """One part of a folder in place of several."""
     before = np.cumsum([0, *(len(part.ends) for part in parts)])
     hashes = {
         kind: (
@@ -127,28 +117,33 @@ def look_up(looked: Sequence[Looked], parts: Sequence[Part]) -> list[list[Match]
     asked = Hashes.of(looked)
     found: list[dict[tuple[str, str], Match]] = [{} for _ in looked]
     for part in parts:
-        bits, whose = part.near(asked.turns)
-        try:
-            layers = (
-                (HASH, asked.turn_rows, bits <= RADIUS, bits, whose),
-                *(
-                    (layer, rows, *_with_zero(*part.same(name, values)))
-                    for layer, name, values, rows in (
-                        (PIXELS, "pixels", asked.pixels, asked.pixel_rows),
-                        (FILE, "files", asked.files, asked.file_rows),
-                    )
-                ),
-            )
-        except ValueError:
-            raise SourceError("x") from None
-        for layer, rows, hit, distance, owner in layers:
-            for place in np.flatnonzero(hit):
-                match = Match(part.about, LAYERS[layer], int(distance[place]), part.id(int(owner[place])))
-                at = found[int(rows[place])]
-                key = (part.about.kind, part.about.name)
-                if key not in at or _strength(match) < _strength(at[key]):
-                    at[key] = match
+        bits, owner = part.near(asked.turns)
+        _note(found, part, HASH, asked.turn_rows, bits <= RADIUS, bits, owner)
+        for layer, name, hashes, rows in (
+            (PIXELS, "pixels", asked.pixels, asked.pixel_rows),
+            (FILE, "files", asked.files, asked.file_rows),
+        ):
+            same, owner = part.same(name, hashes)
+            _note(found, part, layer, rows, same, np.zeros(len(same), np.uint16), owner)
     return [sorted(one.values(), key=_strength) for one in found]
+
+
+def _note(
+    found: list[dict[tuple[str, str], Match]],
+    part: Part,
+    layer: int,
+    rows: Ints,
+    hit: Bools,
+    distance: NDArray[np.uint16],
+    owner: Ints,
+) -> None:
+    """Add what one layer of one part found, if it is the strongest evidence for this set so far."""
+    key = (part.about.kind, part.about.name)
+    for place in np.flatnonzero(hit):
+        match = Match(part.about, LAYERS[layer], int(distance[place]), part.id(int(owner[place])))
+        known = found[int(rows[place])]
+        if key not in known or _strength(match) < _strength(known[key]):
+            known[key] = match
 
 
 def _strength(match: Match) -> tuple[int, int, str, str]:

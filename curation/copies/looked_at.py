@@ -29,7 +29,6 @@ LARGEST = 1 << 30
 """Bytes of a file; a larger one is no picture that anything here decodes."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Looked:
     """What was found out about one file.

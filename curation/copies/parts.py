@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,7 +85,9 @@ class Part:
     ends: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, about: About, hashes: dict[str, tuple[NDArray[np.uint8], Ints | None]], ids: Sequence[str] = ()) -> Part:
+    def of(
+        cls, about: About, hashes: Mapping[str, tuple[NDArray[np.uint8], Ints | None]], ids: Sequence[str] = ()
+    ) -> Part:
         """Sort hashes for the search.
 
         Args:
@@ -136,10 +138,18 @@ class Part:
         """Bits to the nearest PDQ hash of each picture `[N, 8, 32]` in any orientation, and whose it is.
 
         Beyond 31 bits they are `NONE` and -1.
+
+        Raises:
+            SourceError: the part is damaged.
         """
         column = self.columns["pdq"]
         if self.by is not None:
-            bits, place = nearest(turns, column.hashes, self.by)
+            try:
+                bits, place = nearest(turns, column.hashes, self.by)
+            except ValueError as error:
+                raise SourceError(
+                    f"the hashes of {self.about.name} are damaged: {error}; make the index anew"
+                ) from None
             return bits, self._rows(column, place)
         bits, place = np.full(len(turns), NONE, np.uint16), np.full(len(turns), -1)
         pairs = hamming_join(turns, column.hashes, exact=True)
@@ -166,7 +176,7 @@ class Part:
             for name, column in self.columns.items():
                 arrays |= {name: column.hashes, f"{name}_rows": column.rows}
             if self.by is not None:
-                arrays |= {"order": self.by.order, "starts": self.by.starts}
+                arrays |= self.by._asdict()
             for name, array in arrays.items():
                 with (part / f"{name}.npy").open("wb") as file:
                     np.save(file, array, allow_pickle=False)
@@ -200,12 +210,17 @@ class Part:
             }
             by = None
             if "order" in arrays:
-                order, starts = _shaped(arrays["order"], np.uint32, len(columns["pdq"].hashes)), arrays["starts"]
-                by = Bands(order, _shaped(starts, np.uint32, BUCKETS + 1))
+                by = Bands(
+                    _shaped(arrays["order"], np.uint32, len(columns["pdq"].hashes)),
+                    _shaped(arrays["starts"], np.uint32, BUCKETS + 1),
+                    _shaped(arrays["half"], np.uint8, 16),
+                )
             text, ends = _shaped(arrays["text"], np.uint8), _shaped(arrays["ends"], np.uint64)
             if any(len(one.rows) not in (0, len(one.hashes)) for one in columns.values()):
                 raise ValueError("hashes without pictures")
-        except (ValueError, ValidationError, KeyError, EOFError) as error:
+        except (ValueError, ValidationError, KeyError, EOFError, FileNotFoundError) as error:
+            if not folder.is_dir():  # it was replaced while it was read
+                raise FileNotFoundError(folder) from error
             raise SourceError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}; delete it") from None
         return cls(about, columns, by, text, ends)
 

@@ -6,31 +6,26 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
-from variorum.generators.sources.reading.told import Told, ToldPictures, listed, read_file_of
+from variorum.generators.sources.reading.told import LICENCES, Told, ToldPictures, listed, read_file_of
+from variorum.generators.sources.reading.told_source import ToldSource
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample
 
 NAMES = ("file_name", "path", "filepath", "image")
 """Columns that may have the pictures' paths."""
-LICENCES = ("license", "licence")
 WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 
 
-class Cleanlab(Source):
+class Cleanlab(ToldSource):
     """A sample for each row of the table, with the issues of the same row as metadata.
 
     The issues don't change labels: `issues` in a picture's metadata has the columns of Datalab, such as
     `is_label_issue` and `label_score`, where lower is worse. `predicted` gives flagged pictures Datalab's label.
     """
-
-    location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     path: Path
     """The folder with the pictures and the files."""
@@ -44,26 +39,6 @@ class Cleanlab(Source):
     """Whether a picture with `is_label_issue` gets `predicted_label` for its label."""
     licence: str = "unknown"
     """Licence of pictures without one: an SPDX id or the terms in a few words."""
-
-    def pin(self, ctx: Context) -> str:
-        """Digest of the files and the pictures."""
-        return self._pictures.pin()
-
-    def size(self, ctx: Context) -> int:
-        """Rows of the table."""
-        return len(self._pictures)
-
-    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """The labels that occur, by name."""
-        return self._pictures.classes
-
-    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored; a Failure for a picture that isn't in the folder."""
-        return self._pictures.read(start, stop)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The samples from the tables alone."""
-        return self._pictures.outline(start, stop)
 
     def place(self) -> str:
         """The folder and the files."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from variorum.generators.sources.reading.cvat_xml import read_cvat, with_region
 from variorum.generators.sources.reading.listing import key_of
@@ -17,22 +15,20 @@ from variorum.generators.sources.reading.told import (
     read_file_of,
     with_provenance,
 )
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.generators.sources.reading.told_source import ToldSource
+from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample
 
 PLACES = ("{name}", "images/{name}", "images/{subset}/{name}")
 """Where CVAT and its users put a picture, from the folder of the file."""
 
 
-class Cvat(Source):
+class Cvat(ToldSource):
     """A sample for each image of the file, also without annotations.
 
     Boxes, polygons and masks become objects; a box and a mask of one group are one object. Rotated boxes, lines, points
     and tracks of videos aren't read.
     """
-
-    location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     path: Path
     """The folder with the file, and with the pictures in `images` or beside it."""
@@ -43,30 +39,6 @@ class Cvat(Source):
     into quarantine."""
     licence: str = "unknown"
     """Licence of pictures without one in `pictures.jsonl`: an SPDX id or the terms in a few words."""
-
-    def pin(self, ctx: Context) -> str:
-        """Digest of the file and the pictures."""
-        return self._pictures.pin()
-
-    def size(self, ctx: Context) -> int:
-        """Number of images in the file."""
-        return len(self._pictures)
-
-    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """The labels of the task, in their order, then others that occur."""
-        return self._pictures.classes
-
-    def annotated(self, ctx: Context) -> bool:
-        """Whether there are objects."""
-        return self._pictures.annotated
-
-    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored; a Failure for a picture that isn't in the folder."""
-        return self._pictures.read(start, stop)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The samples from the file alone."""
-        return self._pictures.outline(start, stop)
 
     def place(self) -> str:
         """The folder and the file."""

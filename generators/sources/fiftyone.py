@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from variorum.generators.sources.reading.regions import packed, with_region
 from variorum.generators.sources.reading.texts import split_name
-from variorum.generators.sources.reading.told import Told, ToldPictures, listed, read_json_of, texts_in
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.generators.sources.reading.told import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
+from variorum.generators.sources.reading.told_source import ToldSource
+from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample
 
 SAMPLES, METADATA = "samples.json", "metadata.json"
-LICENCES = ("license", "licence")
 OWN = frozenset({"id", "filepath", "metadata", "tags", "created_at", "last_modified_at"})
 """Fields of a sample that say nothing of the picture's content."""
 
 
-class Fiftyone(Source):
+class Fiftyone(ToldSource):
     """A sample for each sample of the dataset.
 
     Its label is the Classification in the field `label`, or the Classifications; its objects are the Detections in the
     field `objects`. The split is the first tag that names one. Other
     fields of texts and numbers become metadata, but for `photograph`, which pictures of one photograph share.
     """
-
-    location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     path: Path
     """The folder of the export."""
@@ -41,34 +38,6 @@ class Fiftyone(Source):
     """Whether boxes that leave their picture are clipped; otherwise the picture goes into quarantine."""
     licence: str = "unknown"
     """Licence of pictures without one: an SPDX id or the terms in a few words."""
-
-    def pin(self, ctx: Context) -> str:
-        """Digest of the two JSON files and the pictures."""
-        return self._pictures.pin()
-
-    def size(self, ctx: Context) -> int:
-        """Number of samples in the file."""
-        return len(self._pictures)
-
-    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """The dataset's classes, then others that occur."""
-        return self._pictures.classes
-
-    def captioned(self, ctx: Context) -> bool:
-        """Whether there is a field `captions` with texts."""
-        return self._pictures.captioned
-
-    def annotated(self, ctx: Context) -> bool:
-        """Whether there are captions or objects."""
-        return self._pictures.annotated
-
-    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored; a Failure for a picture that isn't in the folder."""
-        return self._pictures.read(start, stop)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The samples from the file alone."""
-        return self._pictures.outline(start, stop)
 
     def place(self) -> str:
         """The folder."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from variorum.generators.sources.imagenet import class_infos
 from variorum.generators.sources.reading.folder import is_picture
@@ -18,22 +17,21 @@ from variorum.generators.sources.reading.told import (
     read_file_of,
     with_provenance,
 )
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.generators.sources.reading.told_source import ToldSource
+from variorum.schemas.component import ClassInfo, Context, place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample
 
 LARGEST = 64 << 20
 """Bytes of the file with the labels."""
+INDEX = re.compile("[0-9]{1,9}")
 
 
-class ImagenetE(Source):
+class ImagenetE(ToldSource):
     """The photographs, and each edit as a picture made from its photograph.
 
     A picture's variant is its folder; the folder `originals` has the variant `original`. Pictures of one name are of
     one photograph, and have its class. Pictures that `labels` doesn't name go into quarantine as `no_label`.
     """
-
-    location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     path: Path
     """The folder with `labels.txt` and a folder for each edit."""
@@ -48,14 +46,6 @@ class ImagenetE(Source):
     licence: str = "unknown"
     """Licence of pictures without one in `pictures.jsonl`: an SPDX id or the terms in a few words."""
 
-    def pin(self, ctx: Context) -> str:
-        """Digest of the labels and the pictures."""
-        return self._pictures.pin()
-
-    def size(self, ctx: Context) -> int:
-        """Number of pictures in the folders."""
-        return len(self._pictures)
-
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """ImageNet's thousand, or those of `class_names`.
 
@@ -63,14 +53,6 @@ class ImagenetE(Source):
             SourceError: two have the same name.
         """
         return self._classes if not self.class_names else self._pictures.classes
-
-    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored."""
-        return self._pictures.read(start, stop)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The samples from names and labels alone."""
-        return self._pictures.outline(start, stop)
 
     def place(self) -> str:
         """The folder."""
@@ -120,7 +102,7 @@ class ImagenetE(Source):
             name, _, index = line.strip().partition("\t")
             if not name:
                 continue
-            if not index.strip().isdecimal() or int(index) >= len(self._classes):
+            if not INDEX.fullmatch(index.strip()) or int(index) >= len(self._classes):
                 raise SourceError(
                     f"imagenet_e: {self.path / self.labels}, line {number}: {line[:80]!r} isn't a name, a tab and an "
                     f"index below {len(self._classes)}"

@@ -5,35 +5,33 @@ Votes on a panel are no source: `variorum votes import` reads those from the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from variorum.generators.sources.reading.folder import is_picture
 from variorum.generators.sources.reading.listing import key_of
-from variorum.generators.sources.reading.told import Told, ToldPictures, listed, read_json_of, texts_in
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.generators.sources.reading.objects import as_float
+from variorum.generators.sources.reading.told import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
+from variorum.generators.sources.reading.told_source import ToldSource
+from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample
 
-LICENCES = ("license", "licence")
 OURS = "variorum"
 """Key in the `meta` of a region that we exported."""
 CLOSE = 1e-6
 """Per cent of a side by which a box may differ from the exported one and count as not moved."""
 
 
-class LabelStudio(Source):
+class LabelStudio(ToldSource):
     """A sample for each task, with what its latest annotation says, or its first prediction.
 
     The picture is the one whose path ends like the address in `data.image`; `data` also gives `license`, `split`,
     `captions` and `photograph`, and what else is in it becomes metadata. Brushes, polygons and rotated rectangles
     aren't read.
     """
-
-    location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     path: Path
     """The folder with the pictures and the file."""
@@ -48,34 +46,6 @@ class LabelStudio(Source):
     into quarantine."""
     licence: str = "unknown"
     """Licence of pictures without one: an SPDX id or the terms in a few words."""
-
-    def pin(self, ctx: Context) -> str:
-        """Digest of the file and the pictures."""
-        return self._pictures.pin()
-
-    def size(self, ctx: Context) -> int:
-        """Number of tasks."""
-        return len(self._pictures)
-
-    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """The choices and labels that occur, by name."""
-        return self._pictures.classes
-
-    def captioned(self, ctx: Context) -> bool:
-        """Whether tasks have `captions`."""
-        return self._pictures.captioned
-
-    def annotated(self, ctx: Context) -> bool:
-        """Whether there are captions or rectangles."""
-        return self._pictures.annotated
-
-    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored; a Failure for a picture that isn't in the folder."""
-        return self._pictures.read(start, stop)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The samples from the file alone."""
-        return self._pictures.outline(start, stop)
 
     def place(self) -> str:
         """The folder and the file."""
@@ -133,7 +103,7 @@ class LabelStudio(Source):
         )
 
     def _result(self, task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """What the latest annotation says that wasn't cancelled; without one, the first prediction."""
+        """The result of the latest annotation that wasn't cancelled; without one, of the first prediction."""
         said = [
             one
             for one in _list(task.get("annotations"))
@@ -156,16 +126,17 @@ def _list(value: Any) -> list[Any]:
 
 
 def _object(one: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
-    """A rectangle as `read_objects` takes it, with what we knew of it if nobody has moved it since."""
+    """A rectangle as `read_objects` takes it, with the values of our export if nobody has moved it since."""
     sides = [value.get(name) for name in ("x", "y", "width", "height")]
-    numbers = [side for side in sides if isinstance(side, int | float)]
+    numbers = [as_float(side) for side in sides if isinstance(side, int | float)]
     meta = one.get("meta")
     ours = meta.get(OURS) if isinstance(meta, Mapping) else None
     kept: dict[str, Any] = {}
     if isinstance(ours, Mapping) and isinstance(box := ours.get("box"), Mapping) and len(numbers) == 4:
         before = [box.get(name) for name in ("x", "y", "width", "height")]
         if all(
-            isinstance(old, int | float) and abs(old - new) < CLOSE for old, new in zip(before, numbers, strict=True)
+            isinstance(old, int | float) and abs(as_float(old) - new) < CLOSE
+            for old, new in zip(before, numbers, strict=True)
         ):
             kept = {name: ours[name] for name in ("id", "area", "iscrowd", "segmentation") if name in ours}
     label = next(iter(texts_in(value.get("rectanglelabels"))), None)
@@ -179,7 +150,7 @@ def _object(one: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _path(address: str) -> str:
-    """The path in an address: of a URL its path, of a file that Label Studio serves the one that it is asked for."""
+    """The path in an address: that of the URL, or of the file that Label Studio serves there."""
     try:
         parts = urlsplit(address)
         served = parse_qs(parts.query).get("d", [""])[0]

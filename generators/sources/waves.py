@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from variorum.generators.sources.reading.folder import is_picture
 from variorum.generators.sources.reading.listing import key_of
 from variorum.generators.sources.reading.told import Told, ToldPictures, listed, provenance, with_provenance
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.generators.sources.reading.told_source import ToldSource
+from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import Failure, Sample
 
 MAIN = re.compile(r"main/(?P<dataset>[^/]+)/(?P<mark>[^/-]+)/(?P<number>[0-9]{1,9})\.[^/.]+")
 ATTACKED = re.compile(
@@ -47,14 +46,12 @@ class Place(NamedTuple):
         return f"{mark}_{self.attack}_{self.strength}" if self.attack else mark
 
 
-class Waves(Source):
+class Waves(ToldSource):
     """Each picture below `main` and `attacked`, with its mark, attack and strength as metadata.
 
     Pictures of one number and dataset are of one photograph. A marked picture was made from the unmarked one, an
     attacked one from the one that wasn't. The keys of the marks aren't in the folders.
     """
-
-    location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     path: Path
     """`DATA_DIR` of WAVES: the folder with `main` and `attacked`."""
@@ -62,26 +59,6 @@ class Waves(Source):
     """Only these sets of photographs (`diffusiondb`, `mscoco`, `dalle3`); all by default."""
     licence: str = "unknown"
     """Licence of pictures without one in `pictures.jsonl`: an SPDX id or the terms in a few words."""
-
-    def pin(self, ctx: Context) -> str:
-        """Digest of the pictures."""
-        return self._pictures.pin()
-
-    def size(self, ctx: Context) -> int:
-        """Number of pictures."""
-        return len(self._pictures)
-
-    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """None, as WAVES has no labels."""
-        return ()
-
-    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """Samples with the bytes as stored."""
-        return self._pictures.read(start, stop)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The samples from the paths alone."""
-        return self._pictures.outline(start, stop)
 
     def place(self) -> str:
         """The folder."""

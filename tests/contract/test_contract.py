@@ -54,6 +54,7 @@ EXAMPLES = {
     "policy": {
         "rules": [{"when": [{"column": "quality.flag", "equals": True}], "action": "review", "reason": "poor"}],
     },
+    "sql": {"query": "SELECT id, 'review' AS action, 'poor' AS reason FROM pictures WHERE quality.flag"},
 }
 """Values for fields that a user must give; a component that isn't listed works without any."""
 HUB = {"imagenet_g_text", "coco_o_diffusion"}

@@ -19,6 +19,19 @@ def command(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def shots(photos, tmp_path_factory):
+    """A folder with a store that has shots@1.0.0, 1.1.0 and 1.2.0-dev, for tests that publish them."""
+    from published_set import made
+
+    folder = tmp_path_factory.mktemp("shots")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VARIORUM_CACHE", str(folder / "cache"))
+        for version in ("1.0.0", "1.1.0", "1.2.0-dev"):
+            made(folder / "store", photos, version)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """Prefect's server for tests, and a PREFECT_HOME; gives that folder."""
     import variorum.flows.settings  # noqa: F401

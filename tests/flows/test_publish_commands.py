@@ -25,15 +25,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def built(photos, tmp_path_factory):
-    """A store with shots@1.0.0, 1.1.0, 1.2.0-dev, and seen@1.0.0, which has a content warning."""
-    folder = tmp_path_factory.mktemp("published")
+def built(shots, photos):
+    """The store of `shots` with seen@1.0.0, which has a content warning, and free@1.0.0 under 0BSD."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VARIORUM_CACHE", str(folder / "cache"))
-        for version in ("1.0.0", "1.1.0", "1.2.0-dev"):
-            made(folder / "store", photos, version)
-        made(folder / "store", photos, dataset="seen", warning=WARNING)
-    return folder
+        patch.setenv("VARIORUM_CACHE", str(shots / "cache"))
+        made(shots / "store", photos, dataset="seen", warning=WARNING)
+        source = {"name": "image_folder", "path": str(photos), "licence": "0BSD"}
+        made(shots / "store", photos, dataset="free", source=source)
+    return shots
 
 
 @pytest.fixture
@@ -41,9 +40,9 @@ def publish(built, hub, command):
     """Runs the command against the hub; gives its exit code, its output and its errors."""
     hub.fresh()
 
-    def call(edition, repo, *words, token=TOKEN, **more):
-        variables = environment(hub, built / "home", token=token) | {"HF_TOKEN": token, "WARM_LIBRARIES": "torch"}
-        done = command("publish", edition, repo, "--store", str(built / "store"), *words, **{**variables, **more})
+    def call(edition, repo, *words, token=TOKEN, fresh=False, **more):
+        variables = environment(hub, token=token) | {"HF_TOKEN": token, **more}
+        done = command("publish", edition, repo, "--store", str(built / "store"), *words, fresh=fresh, **variables)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
@@ -116,7 +115,7 @@ said = [found.metadata.url, *issues.warnings, *issues.errors, len(list(found.rec
     assert loaded(hub, tmp_path / "other", code) == [f"{hub.url}/datasets/lab/shots", 12]
 
 
-TEXTS = (".md", ".json", ".yaml")
+TEXTS = (".md", ".json", ".yaml", ".html")
 
 
 def pictures(store, version):
@@ -158,7 +157,7 @@ def test_somebody_elses_commit_in_between_is_found_and_kept(publish, hub, built)
 def test_an_upload_that_is_killed_is_continued_and_shows_nothing_before(publish, hub, built, tmp_path):
     hub.uploads_until_hang, hub.hang = 3, threading.Event()
     words = ["publish", "shots@1.1.0", "lab/killed", "--store", str(built / "store")]
-    variables = environment(hub, tmp_path / "home") | {"VARIORUM_CACHE": str(tmp_path / "cache")}
+    variables = environment(hub) | {"VARIORUM_CACHE": str(tmp_path / "cache"), "USE_TORCH": "0"}
     running = subprocess.Popen([sys.executable, "-c", MAIN, *words], env=variables, stderr=subprocess.DEVNULL)
     wait(lambda: hub.uploads_until_hang < 0)
     running.send_signal(signal.SIGKILL)
@@ -194,7 +193,7 @@ def test_wrong_tokens_and_no_network_are_one_line_each(publish, hub, built, tmp_
         assert not token or token not in failed.stderr + failed.stdout
     failed = publish("shots@1.0.0", "forbidden/shots")
     assert (failed.returncode, "may not do this" in failed.stderr) == (1, True)
-    away = publish("shots@1.0.0", "lab/away", HF_ENDPOINT="http://127.0.0.1:9")
+    away = publish("shots@1.0.0", "lab/away", fresh=True, HF_ENDPOINT="http://127.0.0.1:9")
     assert (away.returncode, "can't be reached" in away.stderr) == (75, True)
 
 
@@ -224,6 +223,28 @@ def test_other_peoples_datasets_tags_and_newer_versions_stay(publish, hub):
     assert "data/test-00001-of-00002.tar" in hub.files("lab/newer", "1.0.0")
 
 
+def test_licences_that_the_header_cannot_name_go_up_in_a_file(publish, hub):
+    listed(publish("free@1.0.0", "lab/free", "--json"))
+    header = hub.git("lab/free", "show", "main:README.md")
+    assert "\nlicense: other\nlicense_name: 0bsd\nlicense_link: LICENSE.md\n" in f"\n{header}"
+    said = hub.git("lab/free", "show", "main:LICENSE.md")
+    assert "| 0BSD | 8 | <https://spdx.org/licenses/0BSD> |" in said
+    first = said.partition("\n")[0]
+    hub.commit("lab/free", "main", {"LICENSE.md": f"{first}, as it was".encode()}, [], "older")
+    again = listed(publish("free@1.0.0", "lab/free", "--json"))
+    assert [one["path"] for one in again["files"] if one["action"] != "keep"] == ["LICENSE.md"]
+    assert hub.git("lab/free", "show", "main:LICENSE.md") == said
+
+    for name, path in (("own", "LICENSE.md"), ("old", "Licence.txt")):
+        hub.create(f"lab/{name}", {path: b"Ask me."})
+        listed(publish("free@1.0.0", f"lab/{name}", "--json"))
+        assert hub.git(f"lab/{name}", "show", f"main:{path}") == "Ask me."
+        assert [one for one in hub.files(f"lab/{name}") if one.lower().startswith("licen")] == [path]
+        assert "license_link: https://spdx.org/licenses/0BSD" in hub.git(f"lab/{name}", "show", "main:README.md")
+    listed(publish("free@1.0.0", "lab/own", "--replace", "--json"))
+    assert hub.git("lab/own", "show", "main:LICENSE.md") == said
+
+
 def test_dev_versions_go_to_a_branch_and_get_no_tag(publish, hub):
     failed = publish("shots@1.2.0-dev", "lab/dev")
     assert (failed.returncode, "--branch dev" in failed.stderr) == (1, True)
@@ -241,13 +262,14 @@ def test_an_edition_with_a_warning_is_closed_before_anything_is_in_it(publish, h
     assert WARNING in croissant["conditionsOfAccess"]
     code = """
 from datasets import load_dataset
-try:
-    said = len(load_dataset("lab/seen")["test"])
-except Exception as error:
-    said = type(error).__name__
+said = []
+for token in (False, None):  # logged out, and with the token of the environment
+    try:
+        said.append(len(load_dataset("lab/seen", token=token)["test"]))
+    except Exception as error:
+        said.append(type(error).__name__)
 """
-    assert loaded(hub, tmp_path / "out", code, token="") == "DatasetNotFoundError"
-    assert loaded(hub, tmp_path / "in", code) == 8
+    assert loaded(hub, tmp_path / "other", code) == ["DatasetNotFoundError", 8]
 
 
 def test_a_shard_that_changes_on_disk_is_not_published(publish, hub, built):

@@ -66,8 +66,7 @@ def variorum(hub, wild, command):
     """Runs a command against the hub, which must succeed unless a code is given; gives what it prints."""
 
     def call(*words, code=0, **more):
-        variables = {**environment(hub, wild / "home"), "WARM_LIBRARIES": "torch", **more}
-        done = command(*map(str, words), **variables)
+        done = command(*map(str, words), **{**environment(hub), **more})
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout if code == 0 else done.stderr

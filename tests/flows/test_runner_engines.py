@@ -116,7 +116,8 @@ def test_a_killed_worker_costs_one_unit_and_the_edition_is_that_of_threads(place
     models = defaultdict(set)
     for process, model, _ in rows:
         models[process].add(model)
-    assert len(models) == 3  # two workers, and the one in place of the lost one
+    # two workers, and the one in place of the lost one, unless Dask gives its part to the other one
+    assert len(models) == 3 or (runner == "dask" and len(models) == 2)
     assert all(len(loaded) == 1 for loaded in models.values())
     until(lambda: not any(Path(f"/proc/{process}").exists() for process in models), 15)
 

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import yaml
-from published_set import made
 
 from variorum.machine.progress import QUIET
 from variorum.pipeline import Job, Threads, run
@@ -61,7 +60,7 @@ def test_parameters_that_cant_work_are_named(photos, tmp_path, monkeypatch):
     monkeypatch.delenv("VARIORUM_ORG", raising=False)
     store = str(tmp_path / "store")
     run(Job(recipe(photos), store))
-    with pytest.raises(StoreError, match="d: nobody says where to publish it; give repo, or set VARIORUM_ORG"):
+    with pytest.raises(StoreError, match="d: no repository is given; set repo, or VARIORUM_ORG"):
         published.fn("d", store=store)
     for flow in (published.fn, scheduled.fn):
         with pytest.raises(RecipeError, match="may hold no secret"):
@@ -77,23 +76,25 @@ def test_another_runner_gives_the_same_digest(server, photos, tmp_path):
     assert found == run(Job(recipe(photos), str(tmp_path / "other"))).digest()
 
 
-PUBLISH = "from variorum.flows.scheduled_flows import published; print(published('shots', store={store!r}))"
+PUBLISH = """
+from variorum.flows.scheduled_flows import published
+print(*(published("shots@1.0.0", store={store!r}) for _ in range(2)))
+"""
 
 
 @pytest.mark.slow
-def test_an_edition_is_published_once(server, hub, photos, tmp_path):
+def test_an_edition_is_published_once(server, hub, shots, tmp_path):
+    from hub_front import TOKEN
     from hub_server import environment
     from prefect.settings import get_current_settings
 
-    store = str(tmp_path / "store")
-    made(tmp_path / "store", photos)
-    variables = environment(hub, tmp_path / "home") | {"VARIORUM_ORG": "lab"}
+    variables = environment(hub) | {"VARIORUM_ORG": "nightly"}
     variables |= {"PREFECT_API_URL": str(get_current_settings().api.url), "PREFECT_HOME": str(server)}
     commits = hub.commits
-    for _ in range(2):
-        words = [sys.executable, "-c", PUBLISH.format(store=store)]
-        done = subprocess.run(words, env=variables, capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == f"{hub.url}/datasets/lab/shots"
-        assert "manifest.json" in hub.files("lab/shots", "1.0.0")
-        assert hub.commits == commits + 1
+    words = [sys.executable, "-c", PUBLISH.format(store=str(shots / "store"))]
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"{hub.url}/datasets/nightly/shots"] * 2
+    assert {"manifest.json", "view.html"} < set(hub.files("nightly/shots", "1.0.0"))
+    assert hub.commits == commits + 1
+    assert TOKEN not in done.stdout + done.stderr

@@ -87,10 +87,10 @@ class Serving(Watched):
         """The messages about a run."""
         return [one for one in self.told if one["message"].endswith(run)]
 
-    def stop(self) -> int:
-        """End it as a service manager does; the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+    def stop(self, sent: signal.Signals) -> int:
+        """Send a signal to it and to the runs that it has started, as Ctrl-C does; the exit code."""
+        os.killpg(self.process.pid, sent)
+        return self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_no_socket_leaves_the_machine(serving):
 
 @pytest.mark.slow
 def test_it_ends_with_its_server(serving):
-    assert serving.stop() == 0, serving.said("serve")
+    assert serving.stop(signal.SIGINT) == 0, serving.said("serve")
     assert serving.said("serve").endswith("stopped; finished work is kept")
     until(lambda: gone(serving.server), 6, "the server lives on")
 
@@ -196,7 +196,7 @@ def test_prefects_pages_show_card_counts_sheet_and_parameters(tmp_path, photos, 
             assert "build makes the edition" in form
             assert "Finished in state Completed" in show(f"/runs/flow-run/{run}", "Finished in state", "run")
             assert hosts == {f"127.0.0.1:{place.port}"}
-        assert place.stop() == 0
+        assert place.stop(signal.SIGTERM) == 0
     finally:
         place.process.kill()
         place.process.wait()

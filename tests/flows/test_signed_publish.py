@@ -5,9 +5,8 @@ import io
 import json
 
 import pytest
-from hub_front import TOKEN
 from hub_server import environment
-from published_set import loaded, made, opened
+from published_set import loaded, opened
 from signing_keys import write_signer
 
 from variorum.edition.editions import resolve
@@ -25,17 +24,15 @@ said = [b64encode(path.read_bytes()).decode() for path in found]
 """
 
 
-def test_a_signed_edition_has_a_sidecar_that_stays_while_it_holds(photos, hub, command, tmp_path):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
-        made(tmp_path / "store", photos, "1.0.0")
+def test_a_signed_edition_has_a_sidecar_that_stays_while_it_holds(shots, hub, command, tmp_path):
     hub.fresh()
     key, chain = write_signer(tmp_path)
     secret = key.read_text().splitlines()[1]
 
     def publish(*words):
-        variables = environment(hub, tmp_path / "home", token=TOKEN) | {"HF_TOKEN": TOKEN}
-        done = command("publish", "shots@1.0.0", "lab/signed", "--store", str(tmp_path / "store"), *words, **variables)
+        done = command(
+            "publish", "shots@1.0.0", "lab/signed", "--store", str(shots / "store"), *words, **environment(hub)
+        )
         assert secret not in done.stdout + done.stderr
         return done
 
@@ -45,7 +42,7 @@ def test_a_signed_edition_has_a_sidecar_that_stays_while_it_holds(photos, hub, c
     first = json.loads(publish("--sign-key", str(key), "--sign-cert", str(chain), "--json").stdout)
     assert {one["path"]: one["action"] for one in first["files"]}[FILE] == "upload"
 
-    store = opened(tmp_path / "store")
+    store = opened(shots / "store")
     sheet, sidecar = map(base64.b64decode, loaded(hub, tmp_path / "other", DOWNLOAD))
     reader = c2pa.Reader("image/png", io.BytesIO(sheet), sidecar)
     assert reader.get_validation_state() == "Valid"

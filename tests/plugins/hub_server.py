@@ -72,10 +72,19 @@ def serving(folder: Path, command: str) -> Iterator[Hub]:
             process.wait(10)
 
 
-def environment(hub: Hub, home: Path, *, token: str = TOKEN) -> dict[str, str]:
-    """Variables of a process that talks to the hub and to nothing else; without a token it is logged out."""
+def environment(hub: Hub, home: Path | None = None, *, token: str = TOKEN) -> dict[str, str]:
+    """Variables of a process that talks to the hub and to nothing else; without a token it is logged out.
+
+    Commands that have the same home, which is one beside the hub by default, are forked from the same process.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "DATASETS_"))}
-    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    own = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(home or hub.root.parent / "home"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "WARM_LIBRARIES": "torch scipy.io variorum.hub.publish",
+    }
     return kept | own | ({"HF_TOKEN": token} if token else {})
 
 

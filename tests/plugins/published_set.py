@@ -15,7 +15,6 @@ from hub_server import environment
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.pipeline import Job, run
-from variorum.report.card import write_card
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 
@@ -39,9 +38,7 @@ def made(store: Path, photos: Path, version: str = "1.0.0", **more: Any) -> Mani
     """Build an edition with its card."""
     job = Job(recipe(photos, version, **more), str(store))
     run(job)
-    manifest = resolve(f"{job.recipe.dataset}@{version}", job.store)
-    write_card(job.recipe, manifest, job.store)
-    return manifest
+    return resolve(f"{job.recipe.dataset}@{version}", job.store)
 
 
 def opened(store: Path) -> Store:
@@ -55,7 +52,7 @@ def loaded(hub: Hub, home: Path, code: str, *, token: str | None = None) -> Any:
     variables = environment(hub, home) if token is None else environment(hub, home, token=token)
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**variables, "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": ""},
+        env={**variables, "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "USE_TORCH": "0", "PYTHONPATH": ""},
         cwd=os.sep,
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from variorum.machine.steady import may_pass, passing
-from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
+from variorum.schemas.errors import StoreError, TemporaryError, VariorumError, causes
 from variorum.schemas.lookup import cut
 
 CLIENTS = frozenset({"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "s3fs", "urllib3"})
@@ -87,13 +87,13 @@ def explained(store: object, root: str, error: Exception, *, reading: bool = Fal
     answers = list(_answers(error))
     if answers:
         return _answered(store, root, answers[0], reading=reading)
-    kinds = {type(one).__name__ for one in _chain(error)}
+    kinds = {type(one).__name__ for one in causes(error)}
     if own := next((OWN[kind] for kind in OWN if kind in kinds), ""):
         return StoreError(f"{store}: {own}")
     if isinstance(error, ValueError) and "endpoint" in str(error).lower():
         return StoreError(f"{store}: {cut(str(error))}; set AWS_ENDPOINT_URL_S3 to http://HOST:PORT or https://HOST")
-    packages = {type(one).__module__.partition(".")[0] for one in _chain(error)}
-    if packages & CLIENTS or any(map(may_pass, _chain(error))):
+    packages = {type(one).__module__.partition(".")[0] for one in causes(error)}
+    if packages & CLIENTS or any(map(may_pass, causes(error))):
         return _unreachable(store, error)
     return None
 
@@ -125,7 +125,7 @@ def _answered(store: object, root: str, error: Any, *, reading: bool) -> Varioru
 
 
 def _unreachable(store: object, error: Exception) -> TemporaryError:
-    first = next((one for one in _chain(error) if str(one).strip()), error)
+    first = next((one for one in causes(error) if str(one).strip()), error)
     return passing(store, RuntimeError(f"{cut(' '.join(str(first).split()))}{_where()}"))
 
 
@@ -139,14 +139,6 @@ def _where() -> str:
 
 def _answers(error: BaseException) -> Iterator[Any]:
     """Botocore's errors with a server's answer among those that led to an error."""
-    for one in _chain(error):
+    for one in causes(error):
         if isinstance(getattr(one, "response", None), dict) and hasattr(one, "operation_name"):
             yield one
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

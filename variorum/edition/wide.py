@@ -16,7 +16,7 @@ import numpy as np
 
 from variorum.arrays import scalar_columns
 from variorum.edition.store import Store
-from variorum.edition.tables import HIDDEN, KEYS, joined, keyed_blocks, read_blocks, read_part, read_unit
+from variorum.edition.tables import BLOCK, HIDDEN, KEYS, joined, keyed_blocks, read_blocks, read_part, read_unit
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import ShardInfo
 
@@ -70,17 +70,35 @@ class Parts:
         group = (ends - 1) // AT_ONCE
         return [one for one, other in zip(names, group, strict=True) if other == group[names.index(name)]]
 
+    def blocks(self, names: Sequence[str], size: int) -> Iterator[Any]:
+        """These columns in tables of `size` rows, the last one shorter; only as many are in memory at a time."""
+        held, rows, row = [self._empty(names)], 0, 0
+        for info in self.infos:
+            for block in read_blocks(self.store, info, lambda schema: [name for name in names if name in schema.names]):
+                held.append(self._fitted(block, names, row))
+                rows, row = rows + len(held[-1]), row + len(block)
+                while rows >= size:
+                    whole = joined(self.where, held)
+                    yield whole.slice(0, size)
+                    held, rows = [whole.slice(size)], rows - size
+        if rows:
+            yield joined(self.where, held)
+
     def _piece(self, info: ShardInfo, names: Sequence[str], row: int) -> Any:
+        found = read_part(self.store, info, lambda schema: [name for name in names if name in schema.names])
+        return self._fitted(found, names, row)
+
+    def _fitted(self, found: Any, names: Sequence[str], row: int) -> Any:
+        """What was read from row `row` on, with nulls for columns that its file lacks; only rows that count."""
         import pyarrow as pa
 
-        found = read_part(self.store, info, lambda schema: [name for name in names if name in schema.names])
         lacking = [name for name in names if name not in found.column_names]
         if lacking:
-            new = {name: pa.nulls(info.samples, self.schema.field(name).type) for name in lacking}
+            new = {name: pa.nulls(len(found), self.schema.field(name).type) for name in lacking}
             found = pa.table({name: new[name] if name in new else found.column(name) for name in names})
         if self.chosen is None:
             return found
-        mine = self.chosen[row : row + info.samples]
+        mine = self.chosen[row : row + len(found)]
         return found if mine.all() else found.filter(pa.array(mine))
 
     def _vectors(self, name: str) -> Any:
@@ -154,6 +172,25 @@ class WideTable:
         """A column, as `pyarrow.Table` gives it. Raises KeyError, or CorruptShard if its table is damaged."""
         found = self._columns[name]
         return self._recent.column(found, name) if isinstance(found, Parts) else found
+
+    def blocks(self, names: Sequence[str], size: int = BLOCK) -> Iterator[Any]:
+        """Columns as tables of `size` rows in order, read side by side, so that no column is in memory as a whole.
+
+        Args:
+            names: full names of scalar columns, in the order that they shall have.
+            size: rows in each table; the last one may be shorter.
+        """
+        import pyarrow as pa
+
+        places: dict[Parts, list[str]] = {}
+        for name in names:
+            if isinstance(found := self._columns[name], Parts):
+                places.setdefault(found, []).append(name)
+        streams = [parts.blocks(mine, size) for parts, mine in places.items()]
+        for start in range(0, self.num_rows, size):
+            tables = [next(stream) for stream in streams]
+            read = {name: table.column(name) for table in tables for name in table.column_names}
+            yield pa.table({n: read[n] if n in read else self._columns[n].slice(start, size) for n in names})
 
     def append_column(self, name: str, values: Any) -> WideTable:
         """With one more column, in memory."""

@@ -1,4 +1,4 @@
-"""An edition as a table for cleanlab's Datalab, and what was found in it as Datalab's issues.
+"""An edition as a table for cleanlab's Datalab, and the findings of its detectors as Datalab's issues.
 
 <folder>/metadata.csv      a row for each picture: file, label, split, licence, ids
 <folder>/issues.csv        the newest ledger in the columns of `Datalab.get_issues()`, in the same order
@@ -45,7 +45,7 @@ DETECTORS: Mapping[str, tuple[str, Sequence[str]]] = {
     "out_of_distribution": ("outlier", ("flag", "p_value")),
     "duplicates": ("near_duplicate", ("flag", "score", "keeper")),
 }
-"""By detector, the kind of issue that it finds in Datalab's words, and the columns that are read."""
+"""By detector, the kind of issue that it finds, as Datalab calls it, and the columns that are read."""
 
 
 def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from variorum.annotations import decode_mask
+from variorum.annotations import decode_mask, run_lengths
 from variorum.exchange.folders import Exported, exported
-from variorum.exchange.leaving import Asked, Leaving
+from variorum.exchange.leaving import PROVENANCE, Asked, Leaving
 from variorum.exchange.lines import Lines
 from variorum.exchange.xml_text import escaped, quoted
 from variorum.report.coco_objects import UNCLASSED
 from variorum.schemas.annotations import Object
 
 REVISION = 1
-XML, IMAGES, PROVENANCE = "annotations.xml", "images", "pictures.jsonl"
+XML, IMAGES = "annotations.xml", "images"
 
 
 def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
@@ -80,7 +80,7 @@ def _image(number: int, one: Leaving, objects: list[Object], asked: Asked) -> st
 
 
 def _mask(item: Object, size: tuple[int, int]) -> str:
-    """The region as attributes: run lengths row by row within its bounds, beginning with what isn't part of it."""
+    """The region as attributes: run lengths row by row within its bounds, starting with the background."""
     if not item.mask:
         return ""
     try:
@@ -91,10 +91,7 @@ def _mask(item: Object, size: tuple[int, int]) -> str:
     if not len(rows):
         return ""
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    flat = (pixels[top:bottom, left:right] > 0).ravel()
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff(np.concatenate([[0], changes, [len(flat)]])).tolist()
-    counts = ([0] if flat[0] else []) + runs
+    counts = run_lengths((pixels[top:bottom, left:right] > 0).ravel())
     return (
         f'rle="{", ".join(map(str, counts))}" left="{left}" top="{top}" width="{right - left}" height="{bottom - top}"'
     )

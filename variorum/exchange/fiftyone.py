@@ -82,7 +82,7 @@ def _sample(one: Leaving, asked: Asked) -> dict[str, Any]:
                 _detection(item, one, number, asked) for number, item in enumerate(sample.annotations.objects)
             ],
         },
-        "captions": [text.text for text in sample.annotations.texts if text.role == "caption"],
+        "captions": one.captions,
         # `id` is FiftyOne's own
         "picture": said.pop("id"),
         **{name: value for name, value in said.items() if name != "split"},

@@ -1,6 +1,6 @@
-"""Folders that an export is written into: they appear when they are complete, and nothing is written over.
+"""The folder of an export: it appears when it is complete, and never replaces other files.
 
-What was exported stands in `export.json`. A folder with the same export is left as it is.
+`export.json` says what was exported. A folder with the same export is left as it is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ NOTE = "export.json"
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 LONGEST = 80
 """Characters of a folder's name."""
-RESERVED = frozenset({NOTE, "con", "prn", "aux", "nul"})
-"""Names that no folder gets: ours, and those of devices on Windows."""
+DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""Names of devices on Windows, where no file or folder can have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Exported:
         boxes: number of objects.
         files: number of files below the folder.
         tables: sha256 of the files that describe the pictures, by path from the folder.
-        left_out: number of objects, masks or pictures that aren't in it, by reason.
+        left_out: number of objects, masks or pictures that were left out, by reason.
     """
 
     variant: str
@@ -104,12 +104,18 @@ def place_export(
     return found
 
 
-def folder_names(names: Sequence[str]) -> dict[str, str]:
-    """A folder's name for each name: safe on all systems, and no two the same, also where case doesn't matter."""
+def folder_names(names: Sequence[str], *files: str) -> dict[str, str]:
+    """A folder's name for each name: safe on all systems, and no two the same, also where case doesn't matter.
+
+    Args:
+        names: of anything.
+        files: names of files that lie beside the folders.
+    """
     found: dict[str, str] = {}
-    taken = set(RESERVED)
+    taken = {name.casefold() for name in (NOTE, *files)}
     for given in names:
         plain = UNSAFE.sub("_", given)[:LONGEST].strip(".") or "_"
+        plain = f"_{plain}" if DEVICE.fullmatch(plain) else plain
         name, number = plain, 1
         while name.casefold() in taken:
             number += 1

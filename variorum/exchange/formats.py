@@ -1,4 +1,4 @@
-"""The formats that an edition can be written in, and the one function that writes them."""
+"""The formats in which an edition can be exported, and the function that exports it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Format:
 
     Attributes:
         write: writes the pictures into an empty folder.
-        revision: rises when the same edition is exported otherwise.
+        revision: raised when the same edition is exported differently.
         check: raises StoreError for an edition that the format isn't for, before any picture is read.
     """
 

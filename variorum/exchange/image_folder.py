@@ -29,7 +29,7 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
     Folders of classes are named after the classes' ids; what isn't safe in a name becomes `_`. A picture of several
     classes lies in the folder of its first one, and `metadata.jsonl` has them all.
     """
-    classes = folder_names([*(one.id for one in asked.classes), UNLABELLED]) if asked.classes else {}
+    classes = folder_names([*(one.id for one in asked.classes), UNLABELLED], METADATA) if asked.classes else {}
     variants = folder_names(asked.chosen)
     several = len(asked.chosen) > 1
     numbers, boxes = Counter[str](), Counter[str]()
@@ -49,7 +49,7 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
             row = {
                 "file_name": f"{inner}/{one.file}" if inner else one.file,
                 **({"label": label or None} if classes else {}),
-                "captions": [text.text for text in sample.annotations.texts if text.role == "caption"],
+                "captions": one.captions,
                 "objects": _objects(one),
                 **{name: value for name, value in one.provenance().items() if name != "split"},
             }

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from variorum.exchange.folders import Exported, exported, folder_names
-from variorum.exchange.leaving import Asked, Leaving
+from variorum.exchange.leaving import PROVENANCE, Asked, Leaving
 from variorum.exchange.lines import Lines
 from variorum.exchange.numbering import Photographs
 from variorum.report.contents import contents
@@ -22,7 +22,7 @@ from variorum.report.rows import edition_rows
 from variorum.schemas.errors import StoreError
 
 REVISION = 1
-LABELS, PROVENANCE = "labels.txt", "pictures.jsonl"
+LABELS = "labels.txt"
 FOLDERS = {"original": "ori", "size_full": "full"}
 """The authors' folders in which files end in `.JPEG`; those of the other variants are named after the variants."""
 UNLABELLED = "pictures without a class"
@@ -39,11 +39,11 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
     """Write the labelled pictures of each variant, and the labels.
 
     Names are ImageNet's (`ILSVRC2012_val_00000001`) where the origin of a photograph has one, else numbers. Classes are
-    numbered as ImageNet's if all of the edition's are ImageNet's, else as the edition's. Bytes are never encoded
-    anew for an ending: a PNG in `ori` ends in `.JPEG`, and readers go by the content.
+    numbered as ImageNet's if all of the edition's are ImageNet's, else as the edition's. Pictures aren't
+    re-encoded for an ending: a PNG in `ori` ends in `.JPEG`, and readers detect the format from the content.
     """
     index = imagenet_index(asked)
-    names = folder_names([FOLDERS.get(name, name) for name in asked.chosen])
+    names = folder_names([FOLDERS.get(name, name) for name in asked.chosen], LABELS, PROVENANCE)
     places = {name: names[FOLDERS.get(name, name)] for name in asked.chosen}
     photographs, labels = Photographs(), dict[str, int]()
     taken = set[str]()

@@ -47,7 +47,6 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
 
 def _task(number: int, one: Leaving, asked: Asked) -> dict[str, Any]:
     said = one.provenance()
-    sample = one.sample
     result = [*_choices(one, asked), *_regions(one, asked)]
     data = {
         "image": f"{SERVED}{IMAGES}/{one.file}",
@@ -56,7 +55,7 @@ def _task(number: int, one: Leaving, asked: Asked) -> dict[str, Any]:
         **said,
         "edition": asked.name,
         "digest": asked.digest,
-        "captions": [text.text for text in sample.annotations.texts if text.role == "caption"],
+        "captions": one.captions,
     }
     predictions = [{"model_version": asked.name, "result": result}] if result else []
     return {"id": number, "data": data, "annotations": [], "predictions": predictions}

@@ -1,6 +1,6 @@
-"""The pictures of an edition that an export writes: accepted ones, of the variants and the split that are asked for.
+"""The pictures of an edition that are exported: accepted ones, of the requested variants and split.
 
-Quarantined pictures stay, and withheld ones are in no shard. One shard is read at a time.
+Quarantined and withheld pictures are never exported. One shard is read at a time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from variorum.schemas.sample import Sample
 
 READABLE = ("jpg", "png")
 """Formats of pictures that are copied as they are; the others become PNG."""
+PROVENANCE = "pictures.jsonl"
+"""File with `Leaving.provenance` of each picture, in formats that have no place for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,19 @@ class Leaving:
         """A name for its file: its id, which is safe everywhere."""
         return f"{self.sample.id}.{self.ending}"
 
+    @property
+    def captions(self) -> list[str]:
+        """Its captions; other texts of a picture aren't exported."""
+        return [text.text for text in self.sample.annotations.texts if text.role == "caption"]
+
     def png(self) -> bytes:
         """The picture as PNG."""
         return self.data if self.ending == "png" else encode_png(picture_pixels(self.file, self.data))
 
     def provenance(self) -> dict[str, Any]:
-        """What leads back to the edition, and the terms: ids, hashes, labels, licence, as JSON values.
+        """Where the picture comes from, and its terms: ids, hashes, labels, licence, as JSON values.
 
-        The names are the same in all formats that take them.
+        The names are the same in all formats.
         """
         sample = self.sample
         return {
@@ -109,7 +116,7 @@ class Asked:
 
     @cached_property
     def chosen(self) -> tuple[str, ...]:
-        """The variants with accepted pictures that are asked for.
+        """The requested variants with accepted pictures.
 
         Raises:
             StoreError: no such variant or split.

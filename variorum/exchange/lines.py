@@ -1,4 +1,4 @@
-"""Text files that grow a line at a time, however many there are and however long they become."""
+"""Text files that are written line by line with little memory, however many and long they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photographs of an edition by number or name, for layouts in which a file's name says which photograph it is of."""
+"""Numbers and names of photographs, for layouts in which a file is named after its photograph."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Photographs:
         self._numbers: dict[tuple[str, str], int] = {}
 
     def number(self, sample: Sample) -> int:
-        """Of the photograph that a picture was made from; from 0 on."""
+        """The number, from 0, of the photograph that a picture was made from."""
         return self._numbers.setdefault((sample.photograph or sample.id, sample.origin), len(self._numbers))
 
     def name(self, sample: Sample) -> str:

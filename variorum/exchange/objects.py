@@ -1,4 +1,4 @@
-"""The objects of a picture in the forms that other tools share: lists by field, and boxes as parts of the picture."""
+"""The objects of a picture in forms that several tools use: lists by field, and boxes relative to the picture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def object_lists(objects: Sequence[Object], category: Callable[[str], Any]) -> d
 
 
 def relative_box(item: Object, size: tuple[int, int]) -> list[float]:
-    """Left, top, width and height as parts of the picture's width and height.
+    """Left, top, width and height relative to the picture's width and height.
 
     Args:
         item: with its box in pixels.
@@ -46,7 +46,7 @@ def relative_box(item: Object, size: tuple[int, int]) -> list[float]:
 
 
 def further(item: Object) -> dict[str, Any]:
-    """What an object has besides box and class, as JSON; only what says something."""
+    """What an object has besides box and class, as JSON values; only those that are set."""
     found = {
         "id": item.id,
         "area": item.area,

@@ -137,7 +137,7 @@ def _row(one: Leaving, asked: Asked) -> dict[str, Any]:
     return {
         "image": {"bytes": one.data, "path": one.file},
         "label": asked.index.get(sample.labels[0], -1) if sample.labels else -1,
-        "captions": [text.text for text in sample.annotations.texts if text.role == "caption"],
+        "captions": one.captions,
         "objects": object_lists(sample.annotations.objects, lambda name: asked.index.get(name, -1)),
         **one.provenance(),
     }
@@ -182,7 +182,7 @@ def _card(asked: Asked, features: Any, rows: dict[str, int]) -> str:
 
 
 def _plain() -> Any:
-    """YAML without anchors: `datasets` empties the mappings that it reads, so that two may not be one."""
+    """YAML without anchors: `datasets` empties the mappings that it reads, so none may be shared."""
     import yaml
 
     class Plain(yaml.SafeDumper):

@@ -4,7 +4,7 @@
 <folder>/attacked/mscoco/<attack>-<strength>-<source>/<i>.png   the same, attacked
 <folder>/pictures.jsonl                                         what each file is, with licence and origin
 
-`DATA_DIR` of WAVES' scripts is the folder. They take three names of datasets, so all pictures lie under one of them.
+The folder is the `DATA_DIR` of WAVES' scripts. They accept three names of datasets, and all pictures are under one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from variorum.exchange.folders import Exported, exported
-from variorum.exchange.leaving import Asked, Leaving
+from variorum.exchange.leaving import PROVENANCE, Asked, Leaving
 from variorum.exchange.lines import Lines
 from variorum.exchange.numbering import Photographs
 from variorum.report.rows import edition_rows
@@ -24,13 +24,12 @@ from variorum.schemas.errors import StoreError
 from variorum.schemas.sample import Sample
 
 REVISION = 1
-PROVENANCE = "pictures.jsonl"
 MARKED = '"mark": "'
-"""In the steps of a marked picture, as tables have them."""
+"""Part of the recorded steps of a marked picture, as tables store them."""
 DATASET = "mscoco"
 """A name that WAVES' scripts accept; the pictures are the edition's."""
 DATASETS = ("diffusiondb", DATASET, "dalle3")
-"""All names that they accept. They list the folders of all three, so these are made, two of them empty."""
+"""All names that they accept. They list all three folders, so these must exist, two of them empty."""
 REAL = "real"
 """What WAVES calls unmarked pictures."""
 ATTACKS = {
@@ -47,7 +46,7 @@ ATTACKS = {
     "vae_regeneration": "regen_vae",
 }
 """WAVES' names of attacks; the others keep ours."""
-OTHER = "pictures that no mark and no attack made, and that aren't the unmarked ones"
+OTHER = "pictures that are neither unmarked, marked nor attacked"
 AGAIN = "further pictures of a photograph in the same folder"
 
 

@@ -8,6 +8,7 @@ secrets.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -21,16 +22,17 @@ from variorum.hub.secret_bytes import Needle, found_in, suspicious
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.class_plot import FILE as CLASSES
 from variorum.report.hub_types import configurations, features
-from variorum.report.licences import terms_of
+from variorum.report.licences import combined, terms_of
+from variorum.report.rows import edition_rows
 from variorum.report.strips import FILE as STRIPS
 from variorum.report.verified import verify_edition
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo
 
 OWN_PICTURES = (SHEET, STRIPS, CLASSES, "funnel.png")
 """Pictures of a card that aren't plots of an evaluation. The first two show pictures of the edition."""
-TEXTS = (".md", ".json", ".yaml")
+TEXTS = (".md", ".json", ".yaml", ".html")
 
 
 def refuse_terms(manifest: Manifest, branch: str, *, closed: bool, checked: str = "") -> None:
@@ -57,6 +59,34 @@ def refuse_terms(manifest: Manifest, branch: str, *, closed: bool, checked: str 
         raise StoreError(
             f"{name}: it has the content warning {cut(manifest.warning)!r}, so people have to ask for it: publish it "
             f"with --gated manual, --gated auto or --private"
+        )
+
+
+def refuse_quarantine(manifest: Manifest, store: Store, checked: str = "") -> None:
+    """Raise StoreError if a quarantined picture may not be passed on. The manifest's licences are of accepted ones.
+
+    Args:
+        manifest: the edition.
+        store: its store.
+        checked: as for `refuse_terms`.
+    """
+    if QUARANTINE not in manifest.shards:
+        return
+    name = f"{manifest.dataset}@{manifest.version}"
+    table = edition_rows(manifest, store, ("status", "reason", "licence"))
+    rows = [row for row in table.select(["status", "reason", "licence"]).to_pylist() if row["status"] == "quarantined"]
+    if shown := sum(row["reason"] == "faces_left" for row in rows):
+        raise StoreError(
+            f"{name}: its quarantine, which is published with it, has {shown} pictures with faces that aren't blurred "
+            f"(faces_left); leave them out of the source, and make the edition again"
+        )
+    licences = Counter(row["licence"] for row in rows)
+    terms = combined(licences, changed=manifest.sources_edited > 0, checked=checked)
+    if not terms.publishable:
+        why = terms.why.partition(";")[0]
+        raise StoreError(
+            f"{name} isn't published: its quarantine, which is published with it, has {why}; leave them out of the "
+            f"source, or say who found out, and how, that they may be passed on (--licences-checked)"
         )
 
 
@@ -160,8 +190,8 @@ def _texts(column: Any) -> list[bytes]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        column = column.flatten()
+    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column.flatten()
     if pa.types.is_struct(column.type):
         return [text for part in column.flatten() for text in _texts(part)]
     kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)

@@ -5,6 +5,8 @@
 
     README.md, manifest.json, croissant.json, index.parquet, recipe.yaml, plan.parquet
     *.png                                         the pictures that the card shows
+    view.html                                     a page to look at a sample of the pictures, which nobody needs to pull
+    LICENSE.md                                    the pictures' licences, where no single one covers all
     data/<config>/<split>-00000-of-00002.tar      the shards, as beside the manifest
     tables/<sha256>.parquet                       the rows of the units, so that the edition can be opened again
 
@@ -32,12 +34,15 @@ BESIDE = (CARD, MANIFEST, CROISSANT, INDEX, RECIPE)
 """Small files of an edition's folder that are published."""
 NEEDED = (CARD, MANIFEST)
 """Those of them without which nothing is published."""
+PAGE = "view.html"
+LICENCE = "LICENSE.md"
+"""Not among `OURS`: it may be somebody else's."""
 TABLES = "tables"
 """Folder of the units' rows."""
 SHOWN = re.compile(r"\]\(([A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.png)\)")
 """A picture that a card shows."""
 OURS = re.compile(
-    rf"(?:{'|'.join(map(re.escape, (*BESIDE, PLAN)))}|contact_sheet\.c2pa|[A-Za-z0-9][A-Za-z0-9_.-]*\.png"
+    rf"(?:{'|'.join(map(re.escape, (*BESIDE, PLAN)))}|contact_sheet\.c2pa|view\.html|[A-Za-z0-9][A-Za-z0-9_.-]*\.png"
     rf"|data/(?:[^/]+/)?[a-z]+-[0-9]{{5}}-of-[0-9]{{5}}\.tar|{TABLES}/[0-9a-f]{{64}}\.parquet)"
 )
 """Paths that this layout gives out; any other file of a repository is somebody else's, and stays."""

@@ -11,17 +11,29 @@ from variorum.edition.editions import read_beside, version_key
 from variorum.edition.store import Store
 from variorum.hub import checks, credentials
 from variorum.hub.commit import Change, changes, commit
-from variorum.hub.layout import CARD, CROISSANT, Entry, in_memory, layout
-from variorum.hub.published import SHEET, pictures, published_card, published_croissant
+from variorum.hub.layout import CARD, CROISSANT, LICENCE, PAGE, Entry, in_memory, layout
+from variorum.hub.published import (
+    LICENSED,
+    OWN_LICENCE,
+    SHEET,
+    asks_for_licence,
+    licence_text,
+    pictures,
+    published_card,
+    published_croissant,
+    with_licence,
+)
 from variorum.hub.remote import BRANCH, LOG_IN, REPOSITORY, Remote, explained, hub, look, manifest_at, read
 from variorum.hub.secret_bytes import needles
 from variorum.machine.progress import QUIET, Progress
+from variorum.report.page.preview import preview
 from variorum.schemas.errors import StoreError, VersionDrift
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.recipe import VERSION
 
 MAIN = "main"
-EMPTY = re.compile(r"\.gitattributes|\.gitignore|README\.md|LICENSE.*")
+EMPTY = re.compile(r"\.gitattributes|\.gitignore|README\.md|(?i:LICEN[CS]E).*")
 """Files of a repository that nothing was published to yet."""
 
 
@@ -104,6 +116,8 @@ def publish(
         )
     if not BRANCH.fullmatch(terms.branch):
         raise StoreError(f"{cut(repr(terms.branch))} is no branch's name; use letters, digits, dots, _ and -")
+    if VERSION.match(terms.branch):
+        raise StoreError(f"a branch {terms.branch} would have the name of a version's tag; use v{terms.branch}")
     if terms.sign:
         credentials.signer(*terms.sign)
     api = hub()
@@ -116,6 +130,7 @@ def publish(
     refuse_repository(manifest, remote, replaced=terms.replace)
     tagged = _tagged(api, manifest, remote, tag)
     checks.refuse_damage(manifest, store, progress)
+    checks.refuse_quarantine(manifest, store, terms.checked)
     maker = _Maker(api, manifest, store, terms)
     entries = maker(remote)
     checks.refuse_contents(manifest, store, entries, needles(), progress)
@@ -171,6 +186,7 @@ class _Maker:
             url = f"{self.api.endpoint}/datasets/{remote.repo}"
             said = published_croissant(self.described, before, url, _access(self.manifest, self.terms, remote))
             found[CROISSANT] = in_memory(CROISSANT, said)
+        found |= {path: in_memory(path, data) for path, data in self._licence(remote).items()}
         found |= {path: in_memory(path, data) for path, data in self._signed(remote).items()}
         return [found[path] for path in sorted(found)]
 
@@ -178,8 +194,23 @@ class _Maker:
         tested = checks.load_first(self.manifest, self.store)
         more = pictures(self.manifest, self.store) if self.manifest.warning else {}
         if (text := read_beside(self.manifest, CARD, self.store)) is not None:
-            more[CARD] = published_card(text.decode(), repo, self.manifest, tested).encode()
+            more[PAGE], shown = preview(self.manifest, self.store)
+            more[CARD] = published_card(text.decode(), repo, self.manifest, tested, shown).encode()
         return layout(self.manifest, self.store, more)
+
+    def _licence(self, remote: Remote) -> dict[str, bytes]:
+        """`LICENSE.md` and the card that names it, where the header alone doesn't say the terms.
+
+        Nothing if the repository has a licence of its own. One that was written here is kept up to date.
+        """
+        if self.made is None or (card := self.made[CARD].data) is None:
+            return {}
+        there = () if self.terms.replace else tuple(filter(LICENSED.fullmatch, remote.files))
+        ours = LICENCE in there and (read(self.api, remote.repo, LICENCE, remote.head) or b"").startswith(OWN_LICENCE)
+        other = asks_for_licence(card.decode())
+        if not (ours or (other and not there)):
+            return {}
+        return {LICENCE: licence_text(self.manifest), **({CARD: with_licence(card.decode()).encode()} if other else {})}
 
     def _signed(self, remote: Remote) -> dict[str, bytes]:
         """The sidecar with content credentials: the one that is there if it holds, as each signing gives another."""

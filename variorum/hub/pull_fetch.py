@@ -26,6 +26,8 @@ from variorum.schemas.errors import SourceError, VariorumError
 WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds between attempts that brought nothing. After one that brought something they begin anew."""
 PIECE = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of the disk that a file is written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ def _patiently(attempt: Callable[[], object], arrived: Callable[[], int], what: 
         except (VariorumError, FileNotFoundError):
             raise
         except Exception as error:  # hosts' errors have no common base
+            if isinstance(error, OSError) and error.errno in FULL:  # it is this machine's disk
+                raise
             if not host_may_pass(error):
                 raise refused(error, what) from None
             if arrived() > most:

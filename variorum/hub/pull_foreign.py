@@ -28,7 +28,7 @@ import yaml
 from variorum.edition.store import Store
 from variorum.generators.sources.reading.tars.shards import find_shards
 from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, unfinished
-from variorum.hub.pull_places import Place, on_the_hub, place_of, stored_place
+from variorum.hub.pull_places import Place, note_secrets, on_the_hub, place_of, stored_place
 from variorum.hub.pull_terms import TERMS, class_names, licence_of
 from variorum.hub.pull_web import web_file
 from variorum.machine.progress import QUIET, Advance, Progress
@@ -43,9 +43,13 @@ LARGEST = 4 << 20
 """Bytes of a README."""
 UNKNOWN = 16 << 30
 """Bytes of a tar whose size nobody says, at most."""
-MOST = 1_000_000
+MOST = 10_000
+"""Names that braces stand for, at most."""
 AT_ONCE = 4
 PART = re.compile(r"[^\x00-\x1f\x7f-\x9f/\\]{1,200}")
+LONGEST_PART, LONGEST_PATH = 250, 1_000
+"""Bytes of a file's name, and of a tar's path, that usual disks take."""
+NAME_OF_RECIPE, RECIPE_BEFORE = "recipe.yaml", "recipe.before.yaml"
 RECIPE = """\
 # {origin}
 # Edit it as the set needs it (`variorum components webdataset` lists the fields), then: variorum run {path}
@@ -110,6 +114,7 @@ def find_tars(source: str, revision: str = "") -> Tars:
         SourceError: there are none, or one has a name that can't be a file's.
         TemporaryError: the Hub, a host or the network failed.
     """
+    note_secrets(source)
     found = on_the_hub(source)
     if found:
         return _hub_tars(place_of(source, revision), found["id"], unquote(found["path"] or ""))
@@ -122,6 +127,7 @@ def find_tars(source: str, revision: str = "") -> Tars:
         )
     shards = find_shards((source,), "pull")
     tars = [Tar(_safe(shard.name), shard.shown, _opener(shard.place)) for shard in shards]
+    _check_folders(tars)
     return Tars(shown(source), hashlib.sha256(shown(source).encode()).hexdigest()[:12], tuple(tars), {})
 
 
@@ -140,6 +146,7 @@ def _hub_tars(place: Place, repository: str, pattern: str) -> Tars:
         Tar(_safe(file.path), f"{place.name}/{file.path}", place.open(file.path), file.size, file.sha256)
         for file in sorted(tars, key=lambda file: file.path)
     ]
+    _check_folders(made)
     return Tars(f"hf://datasets/{repository}@{place.revision}", place.revision[:12], tuple(made), about)
 
 
@@ -150,9 +157,11 @@ def _means(pattern: str, path: str) -> bool:
     from braceexpand import braceexpand
 
     try:
-        one_of = list(islice(braceexpand(pattern), MOST))
+        one_of = list(islice(braceexpand(pattern), MOST + 1))
     except ValueError:
         raise SourceError(f"{cut(pattern)}: a brace has no partner") from None
+    if len(one_of) > MOST:
+        raise SourceError(f"{cut(pattern)}: it stands for more than {MOST} names; name a folder, or use *")
     return any(fnmatch.fnmatchcase(path, one) or path.startswith(f"{one.rstrip('/')}/") for one in one_of)
 
 
@@ -166,9 +175,22 @@ def _opener(url: str) -> Open:
 def _safe(path: str) -> str:
     """The path, if a folder can hold it and nothing else. Raises SourceError."""
     parts = path.split("/")
-    if any(not PART.fullmatch(part) or part.startswith((".", "~")) or part != part.strip() for part in parts):
+    odd = any(not PART.fullmatch(part) or part.startswith((".", "~")) or part != part.strip() for part in parts)
+    sizes = [len(part.encode(errors="surrogatepass")) for part in parts]
+    if odd or max(sizes) > LONGEST_PART or sum(sizes) + len(parts) > LONGEST_PATH:
         raise SourceError(f"the tar {cut(ascii(path))} has a name that isn't kept; fetch it by hand and rename it")
     return path
+
+
+def _check_folders(tars: Sequence[Tar]) -> None:
+    """Raise SourceError if a tar would lie in a folder that has the name of another file."""
+    files = {NAME_OF_RECIPE, RECIPE_BEFORE, *(tar.path for tar in tars)}
+    for tar in tars:
+        if inside := next((str(one) for one in PurePosixPath(tar.path).parents if str(one) in files), ""):
+            raise SourceError(
+                f"the tar {cut(ascii(tar.path))} lies in a folder with the name of another file, {cut(ascii(inside))}; "
+                f"fetch it by hand and rename it"
+            )
 
 
 def _header(place: Place) -> Mapping[str, Any]:
@@ -216,8 +238,8 @@ def bring(tars: Tars, named: str, store: Store, progress: Progress = QUIET) -> B
             raise
     total = sum((folder / tar.path).stat().st_size for tar in tars.tars)
     licence, classes = licence_of(tars.about), class_names(tars.about)
-    path = folder / "recipe.yaml"
-    path.write_text(_recipe(tars, name, version, folder, licence, classes))
+    path = folder / NAME_OF_RECIPE
+    _put_recipe(path, _recipe(tars, name, version, folder, licence, classes))
     return Brought(path, tars.place, len(tars.tars), fetched, total - fetched, licence, len(classes))
 
 
@@ -274,10 +296,19 @@ def _bring_one(tar: Tar, folder: Path, store: Store, advance: Advance) -> int:
 # ── the recipe ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _put_recipe(path: Path, text: str) -> None:
+    """Write the recipe; another one that lies there, which somebody may have edited, stays beside it."""
+    if path.is_symlink() or (path.exists() and path.read_text(errors="replace") != text):
+        path.replace(path.with_name(RECIPE_BEFORE))
+    path.write_text(text)
+
+
 def _recipe(tars: Tars, name: str, version: str, folder: Path, licence: str, classes: list[str]) -> str:
     place = folder.absolute()
     every = [str(place / tar.path) for tar in tars.tars]
-    shards: Any = f"{place}/**/*.tar" if not glob.has_magic(str(place)) and "{" not in str(place) else every
+    alone = {*map(Path, every)} == set(place.rglob("*.tar"))  # no tars of another pattern lie there
+    plain = not glob.has_magic(str(place)) and "{" not in str(place)
+    shards: Any = f"{place}/**/*.tar" if alone and plain else every
     title = tars.about.get("pretty_name")
     fields = {
         "dataset": name,
@@ -294,5 +325,5 @@ def _recipe(tars: Tars, name: str, version: str, folder: Path, licence: str, cla
             "summary": f"The pictures of {tars.place}, as they are there.",
         },
     }
-    head = RECIPE.format(origin=f"Pulled from {tars.place}", path=folder / "recipe.yaml")
+    head = RECIPE.format(origin=f"Pulled from {tars.place}", path=folder / NAME_OF_RECIPE)
     return head + yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=1000)

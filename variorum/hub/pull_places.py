@@ -66,6 +66,14 @@ def on_the_hub(source: str) -> re.Match[str] | None:
     return None if found and (found["path"] or os.path.exists(source)) else found
 
 
+def note_secrets(source: str) -> None:
+    """Keep the secrets in a source out of all that is printed. Raises SourceError for what is no URL."""
+    try:
+        remember(source)
+    except ValueError as error:  # brackets where a host's name should be
+        raise SourceError(f"{shown(source)}: it is no URL ({error})") from None
+
+
 def place_of(source: str, revision: str = "") -> Place:
     """The place that a source names, which must be a folder, a URL or a dataset on the Hub.
 
@@ -76,7 +84,7 @@ def place_of(source: str, revision: str = "") -> Place:
     Raises:
         SourceError: it can't be one, or a revision is given for a place that has none.
     """
-    remember(source)
+    note_secrets(source)
     if found := on_the_hub(source):
         if found["revision"] and revision and unquote(found["revision"]) != revision:
             raise SourceError(f"{source}: it names a revision, and --revision another; give one of them")

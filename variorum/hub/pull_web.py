@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from typing import Any
 from urllib import request
 from urllib.error import HTTPError, URLError
@@ -57,6 +57,8 @@ def _open_web(url: str, headers: Mapping[str, str], way: str, start: int) -> Bod
         raise _refusal(error, url, way) from None
     except URLError as error:
         raise (error.reason if isinstance(error.reason, OSError) else ConnectionError(str(error.reason))) from None
+    except InvalidURL:
+        raise SourceError(f"{shown(url)!a}: it is no URL; write %20 for a space, and other signs likewise") from None
     except HTTPException as error:
         raise ConnectionError(f"{type(error).__name__}: {error}") from None
     try:

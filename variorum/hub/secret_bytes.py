@@ -21,7 +21,10 @@ LEAST = 12
 """Characters of a secret of the environment that is looked for; a shorter one may occur by chance."""
 LARGEST = 4096
 """Bytes that are read of a file of keys."""
-MAY_BE = re.compile(rb"hf_[A-Za-z0-9]{16}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20}|sk-[A-Za-z0-9_\-]{20}|://")
+MAY_BE = re.compile(
+    rb"hf_[A-Za-z0-9]{16}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20}|github_pat_|glpat-|xox[abeprs]-|AIza"
+    rb"|sk-[A-Za-z0-9_\-]{20}|PRIVATE KEY-----|://"
+)
 """Without one of these a text holds nothing that `holds_secret` finds."""
 
 

@@ -1,4 +1,4 @@
-"""Many small requests at the same time: each waits for a network, and waits in a row add up to hours."""
+"""Many small requests at the same time: each waits for a network, and one after another they would take hours."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def each(function: Callable[[A], B], things: Iterable[A], *, at_once: int = AT_O
     Args:
         function: called from several threads.
         things: its arguments.
-        at_once: 1 where nothing is waited for, as in a store on a disk.
+        at_once: maximum number of calls at the same time; 1 for a store on a disk, which answers at once.
 
     Raises:
-        Exception: the first in the order of the things; what hasn't begun by then is left out.
+        Exception: the first error, in the order of the things; calls that haven't started are cancelled.
     """
     wanted = list(things)
     if at_once == 1 or len(wanted) < 2:

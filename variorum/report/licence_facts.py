@@ -96,6 +96,8 @@ ALIKE: dict[str, tuple[str, ...]] = {
     "LAL-1.3": ("CC-BY-SA-4.0",),
 }
 """Licences that bind adaptations, without those of Creative Commons, and under which others these may be published."""
+REFUSE_APACHE = frozenset(("GPL-2.0-only", "LGPL-2.1-only"))
+"""Licences under which no adaptation of a work under Apache 2.0 can go out, by the Free Software Foundation's list."""
 OLD = {"GPL-2.0": "GPL-2.0-only", "GPL-2.0+": "GPL-2.0-or-later", "GPL-3.0": "GPL-3.0-only"} | {
     "GPL-3.0+": "GPL-3.0-or-later",
     "AGPL-3.0": "AGPL-3.0-only",
@@ -103,10 +105,27 @@ OLD = {"GPL-2.0": "GPL-2.0-only", "GPL-2.0+": "GPL-2.0-or-later", "GPL-3.0": "GP
     "LGPL-3.0": "LGPL-3.0-only",
 }
 """Ids that SPDX has given up."""
-COMMONS = re.compile(r"cc-by((?:-(?:nc|nd|sa)){0,2})(?:-([1-4]\.[015]))?(?:-(?:intl|international|unported|generic))?")
-PORTED = re.compile(r"(cc-by(?:-(?:nc|nd|sa)){0,2}-[123]\.[015])-([a-z]{2,3})")
-ADDRESS = re.compile(r"https?://creativecommons\.org/licenses/(by[a-z-]*)/([1-4]\.[015])(?:/[a-z.-]*)*")
-DEDICATED = re.compile(r"https?://creativecommons\.org/publicdomain/(zero|mark)/1\.0(?:/[a-z.-]*)*")
+VERSION = r"1\.0|2\.[015]|3\.0|4\.0"
+"""Versions of Creative Commons' licences; 2.1 is of some countries only."""
+COMMONS = re.compile(
+    rf"cc-by((?:-(?:nc|nd|sa)){{0,2}})(?:-({VERSION}))?(?:-\(?(?:intl|international|unported|generic)\)?)?"
+)
+PORTED = re.compile(r"(cc-by(?:-(?:nc|nd|sa)){0,2}-(?!4)[0-9]\.[0-9])-([a-z]{2,3})")
+"""Licences of one country, which there are up to version 3.0."""
+SITE = r"(?:https?://)?(?:www\.)?creativecommons\.org/"
+REST = r"(?:/[a-z.-]*)*(?:\?ref=[a-z0-9-]*)?"
+ADDRESS = re.compile(rf"{SITE}licenses/(by[a-z-]*)/({VERSION})(?:/([a-z]{{2,3}})(?=[/?]|$))?{REST}")
+DEDICATED = re.compile(rf"{SITE}publicdomain/(zero|mark)/1\.0{REST}")
+IN_WORDS = re.compile(r"creative-commons-attribution((?:-(?:non-?commercial|no-?deriv(?:ative)?s?|share-?alike))*)(-.*)?")
+"""A licence of Creative Commons with its elements in words."""
+ELEMENT = re.compile("-(?:(non)|(no)|(share))[a-z]*(?:-(?:commercial|deriv|alike)[a-z]*)?")
+USUAL = {
+    **dict.fromkeys(("cc0", "cc-zero", "cc0-1.0-universal"), "cc0-1.0"),
+    **{"odc-by": "odc-by-1.0", "odbl": "odbl-1.0", "pddl": "pddl-1.0"},
+    **dict.fromkeys(("mit-license", "the-mit-license"), "mit"),
+    **dict.fromkeys(("apache-2", "apache-license-2.0", "apache-license,-version-2.0"), "apache-2.0"),
+}
+"""Other names of licences, the Hub's ids among them, and the id in lower case."""
 LATER = ("2.0", "2.1", "2.5", "3.0", "4.0")
 """Versions with a clause that lets adaptations be published under a later version; 1.0 has none."""
 RAIL = (
@@ -146,10 +165,13 @@ def facts_of(text: str) -> Facts | None:
         return None
     plain = re.sub(r"[\s_-]+", "-", text.strip().lower())
     if found := ADDRESS.fullmatch(text.strip().lower()):
-        plain = f"cc-{found[1]}-{found[2]}"
+        plain = "-".join(part for part in ("cc", *found.groups()) if part)
     elif found := DEDICATED.fullmatch(text.strip().lower()):
         plain = {"zero": "cc0-1.0", "mark": "cc-pdm-1.0"}[found[1]]
-    plain = {"cc0": "cc0-1.0", "cc-zero": "cc0-1.0"}.get(plain, plain)
+    if found := IN_WORDS.fullmatch(plain):
+        elements = ("nc" if one[1] else "nd" if one[2] else "sa" for one in ELEMENT.finditer(found[1]))
+        plain = "-".join(("cc-by", *elements)) + (found[2] or "")
+    plain = USUAL.get(plain, plain)
     if known := _LISTED.get(plain):
         return known
     if found := PORTED.fullmatch(plain):

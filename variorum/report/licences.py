@@ -29,6 +29,7 @@ from variorum.report.licence_facts import (
     NOT_GIVEN,
     NOTICE,
     SHARE_ALIKE,
+    REFUSE_APACHE,
     SOURCE,
     UNKNOWN,
     UNLISTED,
@@ -176,6 +177,7 @@ def _together(parts: tuple[str, ...], changed: bool) -> frozenset[str]:
         found |= {JOINED} if len({*parts}) > 1 else set()
     if alike:
         outcomes = frozenset.intersection(*alike.values())
+        outcomes -= REFUSE_APACHE if any(facts.name == "Apache-2.0" for facts in known) else frozenset()
         outcomes = frozenset(name for name in outcomes if _carries(name, found))
         name = next(iter(alike)) if len(alike) == 1 else " or ".join(sorted(outcomes))
         found |= {f"{SHARE_ALIKE}: {name}"} if outcomes else {CONFLICT}

@@ -1,5 +1,5 @@
-"""Engines that parts are made on, beside threads and Prefect: processes, Ray, Dask and Slurm.
+"""Runners besides threads and Prefect: processes, Ray, Dask and Slurm.
 
-`chosen` gives the runner of a name. `lanes` has the loop that all of them share, `worker` what a worker does, and each
-of the others how one engine starts workers and talks to them.
+`chosen` returns the runner with a certain name. `lanes` has the loop that all of them share, `worker` what a worker
+does. Each of the other modules starts the workers of one engine and talks to them.
 """

@@ -1,4 +1,4 @@
-"""The runner of a name with its settings: which workers, where, and how many."""
+"""The runner with a certain name, with its settings."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from variorum.schemas.lookup import explain
 
 OPTION = "--runner-set"
 PACKAGES = {"processes": "", "ray": "ray", "dask": "distributed", "slurm": "submitit"}
-"""By runner, the package that it needs; the extra has the runner's name."""
+"""By runner, the package that it needs. The extra of this project has the runner's name."""
 MODULES = {"processes": "processes", "ray": "ray_actors", "dask": "dask_workers", "slurm": "slurm_jobs"}
 """By runner, its module here, which has a model `Settings` and a function `engine(settings, workers)`."""
 
 
 def chosen(name: str, workers: int, given: Sequence[str] = ()) -> OnWorkers:
-    """The runner of a name. Use it in a `with`, which ends its workers; they start with the first part.
+    """The runner with a certain name. Use it in a `with`, which ends its workers; they start with the first part.
 
     Args:
         name: `processes`, `ray`, `dask` or `slurm`.
-        workers: parts at the same time at most.
+        workers: maximum number of parts at the same time.
         given: settings, each as KEY=VALUE.
 
     Raises:
-        RecipeError: no such runner or setting, a value of another kind, or a package that isn't installed.
+        RecipeError: no such runner or setting, a value of the wrong type, or a package that isn't installed.
     """
     if name not in MODULES:
         if given:

@@ -1,4 +1,4 @@
-"""Workers of Dask: of a running scheduler, or processes of this machine that last as long as the command.
+"""Dask workers: those of a running cluster, or processes on this machine that end with the command.
 
 Matthew Rocklin, "Dask: Parallel Computation with Blocked algorithms and Task Scheduling", SciPy 2015.
 """
@@ -19,26 +19,26 @@ from pydantic import Field
 
 from variorum.runners.lanes import Heard, WorkerLost
 from variorum.runners.processes import DEVICES, devices
-from variorum.runners.settings import RunnerSettings, setup, share_of_cores
+from variorum.runners.settings import RunnerSettings, setup, share_of_cores, unreachable
 from variorum.runners.worker import THREADS, Message, Report, Sent, Setup, attempt, loaded, prepare
 from variorum.schemas.errors import TemporaryError, VariorumError
-from variorum.schemas.secrets import shown
+from variorum.schemas.lookup import cut
 
 log = logging.getLogger(__name__)
 
 PATIENCE = "20s"
-"""How long a scheduler has to answer, and the own workers to start."""
+"""How long a scheduler may take to answer, and own workers to start."""
 TOPIC = "variorum-"
-"""Begins the names of the topics that workers report under."""
+"""Prefix of the topics under which workers send messages."""
 
 
 class Settings(RunnerSettings):
     """Settings of `dask`.
 
     Attributes:
-        address: of a running scheduler; by default DASK_SCHEDULER_ADDRESS, else workers of this machine are started.
+        address: of a running scheduler; by default DASK_SCHEDULER_ADDRESS. Without one, a cluster is started here.
         threads: CPU threads of a worker; 0 divides this machine's cores among the workers.
-        resource: that each part takes one of, if the scheduler's workers have been started with it: `GPU`.
+        resource: of which each part takes one, such as `GPU`; the cluster's workers must have been started with it.
     """
 
     address: str = ""
@@ -53,12 +53,12 @@ def engine(settings: Settings, workers: int) -> Tasks:
 
 @dataclass(slots=True)
 class Tasks:
-    """Connects to Dask, which moves tasks between its workers; each lane has one task at a time.
+    """Connects to Dask, which chooses the worker of each task. A lane has one task at a time.
 
     Attributes:
         settings: of the runner.
         setup: of every worker.
-        workers: their number, if they are started here.
+        workers: number of workers of an own cluster.
     """
 
     settings: Settings
@@ -76,18 +76,18 @@ class Tasks:
         return [Task(self) for _ in lanes]
 
     def stop(self) -> None:
-        """Leave the scheduler; one that was started here ends."""
+        """Disconnect, and end a cluster that was started here."""
         if self._client is not None and self._last and self._cluster is None:
             with suppress(Exception):
                 self._client.unregister_worker_plugin(f"{TOPIC}{self.setup.run}")
         for one in (self._client, self._cluster):
             if one is not None:
-                with suppress(Exception):  # it has ended already
+                with suppress(Exception):  # it may have ended already
                     one.close()
         self._client = self._cluster = None
 
     def send(self, sent: Sent) -> None:
-        """Give a stage to all workers, also to those that start later, in place of the last one."""
+        """Give a stage to all workers, including those that start later. It replaces the last one."""
         with self._lock:
             if sent.token == self._last:
                 return
@@ -96,7 +96,7 @@ class Tasks:
             except VariorumError:
                 raise
             except Exception as error:  # of a worker, in a class of Dask's
-                raise TemporaryError(f"Dask's workers can't be set up: {' '.join(str(error).split())[:300]}") from error
+                raise TemporaryError(f"Dask's workers can't be set up: {cut(str(error))}") from error
             self._last = sent.token
 
     def _connect(self) -> None:
@@ -109,15 +109,11 @@ class Tasks:
                 self._cluster = own_cluster(self.setup, self.workers)
             self._client = distributed.Client(self._cluster or address, timeout=PATIENCE, set_as_default=False)
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-            where = f"no Dask scheduler answers at {shown(address)}" if address else "Dask can't start on this machine"
-            raise TemporaryError(
-                f"{where} ({' '.join(str(error).split())[:200]}); start one with `dask scheduler`, or use "
-                f"--runner processes"
-            ) from error
+            raise unreachable("Dask", address, "dask scheduler", error) from error
 
 
 def own_cluster(setup: Setup, workers: int) -> Any:
-    """Workers on this machine, each with one task at a time and a GPU of its own if there are any."""
+    """A cluster on this machine. Each worker has one task at a time, and a GPU of its own if there are any."""
     distributed = _distributed()
     security = _security()
     both = {"host": "127.0.0.1", "dashboard": False, "protocol": "tls://" if security else "tcp://"}
@@ -136,17 +132,17 @@ def own_cluster(setup: Setup, workers: int) -> Any:
 
 
 def _security() -> Any:
-    """Keys for this cluster alone, so that nobody else on the machine can give it work; None without `cryptography`."""
+    """TLS keys for this cluster, so that no other user of the machine can use it; None without `cryptography`."""
     distributed = _distributed()
     try:
         return distributed.Security.temporary()
     except ImportError:
-        log.warning("without the package cryptography, everybody on this machine can give Dask's workers work")
+        log.warning("without the package cryptography, other users of this machine can run code on Dask's workers")
         return None
 
 
 def _distributed() -> Any:
-    """The package, without its types: it may be missing where types are checked."""
+    """The package, untyped: it may be missing where types are checked."""
     import distributed
 
     return distributed
@@ -157,7 +153,7 @@ def made_plugin(setup: Setup, sent: Sent) -> Any:
     from distributed import WorkerPlugin
 
     class Prepared(WorkerPlugin):  # type: ignore[misc, unused-ignore]
-        """Runs on every worker, also on one that takes the place of another."""
+        """Runs on every worker, also on one that replaces another."""
 
         def setup(self, worker: Any) -> None:
             """Set the worker up and keep the stage."""
@@ -175,13 +171,13 @@ _held: dict[str, tuple[Setup, Sent]] = {}
 
 
 def hold(setup: Setup, sent: Sent) -> None:
-    """Set this process up and keep a stage for the tasks that come."""
+    """Set this process up, and keep the stage for its tasks."""
     prepare(setup)
     _held[setup.run] = setup, sent
 
 
 def make(run: str, topic: str, part: bytes) -> bytes:
-    """The task: see `worker.attempt`. Another command may have set this process up meanwhile."""
+    """The task: see `worker.attempt`. It sets the process up again, as another command may have done so since."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -191,14 +187,14 @@ def make(run: str, topic: str, part: bytes) -> bytes:
 
 
 class Task:
-    """A lane's place in the queue of the scheduler; see `lanes.Worker`."""
+    """The tasks of one lane; see `lanes.Worker`."""
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         self._future: Any = None
 
     def ready(self, seconds: float) -> bool:
-        """Always: the scheduler keeps tasks until a worker is free."""
+        """Always true: the scheduler keeps a task until a worker is free."""
         return True
 
     def make(self, sent: Sent, part: bytes, heard: Heard) -> bytes:
@@ -219,13 +215,13 @@ class Task:
             self._future = client.submit(make, tasks.setup.run, topic, part, key=topic, resources=resources, pure=False)
             return bytes(self._future.result())
         except (KilledWorker, CancelledError, OSError, TimeoutError) as error:
-            raise WorkerLost(f"ended: {' '.join(str(error).split())[:200]}") from None
+            raise WorkerLost(f"ended: {cut(str(error))}") from None
         finally:
             with suppress(Exception):
                 client.unsubscribe_topic(topic)
 
     def end(self) -> None:
-        """Take the task back."""
+        """Cancel the task."""
         if self._future is not None:
             with suppress(Exception):
                 self._future.cancel(force=True)

@@ -1,7 +1,7 @@
 """The loop of all engines: each worker has a lane, a thread that gives it one part after another.
 
-A worker that is lost, because somebody killed it or its machine went away, costs the part that it was making: a new
-worker makes it again, and the others go on. What is done stands in the store, so nothing else is repeated.
+A lost worker, one that was killed or whose machine went away, costs only the part that it was making: a new worker
+makes that part again, and the others go on. Finished work is in the store, so nothing else is repeated.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ log = logging.getLogger(__name__)
 Heard = Callable[[Message], None]
 """Called with each message of a worker about the part that it makes."""
 MOST_LOSSES = 3
-"""Workers that one part, or the start of one lane, may cost."""
+"""Lost workers after which a part, or the start of a worker, is given up."""
 READY = 0.2
 """Seconds that a lane waits at a time for its worker to start."""
 
 
 class WorkerLost(Exception):
-    """A worker ended, with what it was doing; the text says how, as far as known."""
+    """A worker has ended before its part was made. The text says how, as far as known."""
 
 
 class Worker(Protocol):
     """One worker, used by one thread at a time."""
 
     def ready(self, seconds: float) -> bool:
-        """Whether it takes parts now; waits for so long. Raises WorkerLost if it has ended."""
+        """Whether it can take a part; waits up to `seconds` for that. Raises WorkerLost if it has ended."""
 
     def make(self, sent: Sent, part: bytes, heard: Heard) -> bytes:
-        """What `worker.attempt` gives for a part. Raises WorkerLost if the worker ends meanwhile."""
+        """Have a part made: what `worker.attempt` returns. Raises WorkerLost if the worker ends before."""
 
     def end(self) -> None:
-        """End it at once, also while another thread waits for it."""
+        """Kill it, also while another thread waits for it."""
 
 
 class Engine(Protocol):
@@ -64,23 +64,20 @@ class Queue:
     Args:
         name: of a part.
         parts: all of them.
-        lanes: number of threads that take parts.
     """
 
-    def __init__(self, name: str, parts: Sequence[Any], lanes: int) -> None:
+    def __init__(self, name: str, parts: Sequence[Any]) -> None:
         self.name = name
         self.parts = parts
         self.results: dict[int, Any] = {}
         self.errors: list[Exception] = []
-        self.over = threading.Event()
-        """Set when the last lane has left."""
         self._waiting = deque(range(len(parts)))
         self._losses: Counter[int] = Counter()
-        self._lanes, self._taken, self._stopped = lanes, 0, False
+        self._taken, self._stopped = 0, False
         self._changed = threading.Condition()
 
     def take(self) -> int | None:
-        """The place of the next part; waits while the others are being made, as one may be lost. None at the end."""
+        """The place of the next part, or None at the end. Waits while other parts are made, as one may come back."""
         with self._changed:
             while not (self._waiting or self.finished()):
                 self._changed.wait()
@@ -94,7 +91,7 @@ class Queue:
         return self._stopped or not (self._waiting or self._taken)
 
     def done(self, place: int, outcome: Outcome) -> None:
-        """A part has ended, by a result or an error; after one of `STOPS` no other begins."""
+        """Take a part's result or error. After an error of `STOPS` no other part begins."""
         with self._changed:
             self._taken -= 1
             if outcome.errors:
@@ -104,7 +101,7 @@ class Queue:
             self._changed.notify_all()
 
     def again(self, place: int, how: object) -> bool:
-        """A worker was lost with this part; whether the lane goes on, with another worker."""
+        """Queue a part again whose worker was lost. Returns whether the lane goes on, with a new worker."""
         with self._changed:
             self._taken -= 1
             if self._stopped:
@@ -114,8 +111,8 @@ class Queue:
             if self._losses[place] == MOST_LOSSES:
                 self._fail(
                     TemporaryError(
-                        f"{lost}, for the {MOST_LOSSES}rd time; a system that is short of memory ends processes like "
-                        f"that: use fewer --workers, and run the same command again"
+                        f"{lost}, for the {MOST_LOSSES}rd time; if the machine is short of memory, use fewer "
+                        f"--workers; then run the same command again"
                     )
                 )
             else:
@@ -125,7 +122,7 @@ class Queue:
             return not self._stopped
 
     def broken(self, error: Exception) -> None:
-        """A lane can't go on; the others stop after their parts."""
+        """Stop because a lane can't go on; the other lanes finish their parts."""
         with self._changed:
             if not self._stopped:
                 self._fail(error)
@@ -137,13 +134,6 @@ class Queue:
             self._stopped = True
             self._changed.notify_all()
 
-    def leave(self) -> None:
-        """A lane has ended."""
-        with self._changed:
-            self._lanes -= 1
-            if not self._lanes:
-                self.over.set()
-
     def _fail(self, error: Exception) -> None:
         if self.errors:  # the first is raised
             log.error("%s", error)
@@ -152,7 +142,7 @@ class Queue:
 
 
 class Counted:
-    """What is heard of a part: its log lines, once each, and its progress, taken back if the worker is lost."""
+    """The messages of one part: logs each line once, counts the progress, and takes it back if the worker is lost."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -177,7 +167,7 @@ class Counted:
             logger.handle(logger.makeRecord(name, level, "", 0, text, (), None))
 
     def finish(self, outcome: Outcome) -> Outcome:
-        """The outcome, after all of its messages. An engine that tried again by itself may have counted otherwise."""
+        """Pass on the messages of an outcome, and correct the progress: an engine may have made the part twice."""
         for message in outcome.messages:
             self.hear(message)
         self._come_to(sum(content for _, kind, content in outcome.messages if kind == "steps"))
@@ -195,7 +185,7 @@ class Counted:
 
 
 class OnWorkers:
-    """A runner whose parts are made by workers of an engine, which start with the first part and stay until the end.
+    """A runner whose parts are made by workers of an engine. They start with the first part and stay until the end.
 
     Args:
         engine: starts them.
@@ -209,27 +199,26 @@ class OnWorkers:
         self._lock = threading.Lock()
 
     def map(self, stage: Stage[P, R], parts: Sequence[P], progress: Progress) -> list[R]:
-        """See `Runner.map`. A single part that wants no model is made here, where its tables are open already."""
+        """See `Runner.map`. A single part that needs no model is made here, where its tables are open already."""
         if len(parts) == 1 and not stage.uses_models:
             return Threads().map(stage, parts, progress)
         if not parts:
             return []
         lanes = range(min(self.number, len(parts)))
-        sent, queue = Sent(uuid.uuid4().hex, pickle.dumps(stage)), Queue(stage.name, parts, len(lanes))
+        sent, queue = Sent(uuid.uuid4().hex, pickle.dumps(stage)), Queue(stage.name, parts)
         self._fill([lane for lane in lanes if lane not in self._workers])
         threads = [
             threading.Thread(target=self._lane, args=(lane, sent, queue, progress), daemon=True) for lane in lanes
         ]
-        for thread in threads:
-            thread.start()
         try:
-            queue.over.wait()
-        except BaseException:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException:  # Ctrl-C
             queue.stop()
             self._end_workers()
             raise
-        for thread in threads:
-            thread.join()
         if queue.errors:
             raise queue.errors[0]
         return [queue.results[place] for place in range(len(parts))]
@@ -250,11 +239,9 @@ class OnWorkers:
                 queue.done(place, counted.finish(outcome))
         except Exception as error:
             queue.broken(error)
-        finally:
-            queue.leave()
 
     def _wait_for(self, lane: int, queue: Queue) -> bool:
-        """Wait until the lane's worker takes parts; False if there is nothing left for it."""
+        """Wait until the lane's worker can take a part; False if there is nothing left for it."""
         losses = 0
         while not queue.finished():
             try:

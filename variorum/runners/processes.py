@@ -1,7 +1,7 @@
 """Workers that are processes of this machine, each with a share of the CPU threads and a GPU of its own.
 
-A worker is started as a program, not forked and without a look at the caller's main module, so scripts and notebooks
-can use it too. It reads parts from a socket; when that closes, because the command has ended in whatever way, it ends.
+A worker is a program of its own: it isn't forked and doesn't import the caller's main module, so scripts and notebooks
+can start workers too. It reads parts from a socket, and ends when the socket closes, however the command has ended.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 from pydantic import Field
 
@@ -34,7 +33,7 @@ PROGRAM = (
 )
 """What a worker runs; modules are found where the command finds them."""
 LAST = 5.0
-"""Seconds that a worker has to be gone after its socket has closed."""
+"""Seconds to wait for the exit code of a worker whose socket has closed."""
 
 
 class Settings(RunnerSettings):
@@ -58,7 +57,7 @@ class Processes:
 
     Attributes:
         setup: of every worker.
-        devices: GPUs, as CUDA_VISIBLE_DEVICES names them; workers take them by turns.
+        devices: GPUs, as CUDA_VISIBLE_DEVICES names them; workers take them in turns.
     """
 
     setup: Setup
@@ -69,10 +68,10 @@ class Processes:
         return [Process(self.setup, self.variables(lane)) for lane in lanes]
 
     def stop(self) -> None:
-        """Nothing is left after the workers."""
+        """Nothing to give back: the workers have been killed."""
 
     def variables(self, lane: int) -> dict[str, str]:
-        """The variables that a worker of a lane gets beside those of this process."""
+        """The variables that a lane's worker gets in addition to those of this process."""
         found = dict.fromkeys(THREADS, str(self.setup.threads))
         return {**found, DEVICES: self.devices[lane % len(self.devices)]} if self.devices else found
 
@@ -109,7 +108,7 @@ class Process:
         return True
 
     def make(self, sent: Sent, part: bytes, heard: Heard) -> bytes:
-        """Send the part, and the stage if it is another; hear until the outcome comes."""
+        """Send the part, with the stage if the worker doesn't have it, and listen until the outcome comes."""
         content = b"" if self._has == sent.token else sent.content
         with self._losing():
             self._connection.send((sent.token, content, part))
@@ -121,12 +120,17 @@ class Process:
                 heard(value)
 
     def end(self) -> None:
-        """Kill it; its unfinished files lie in the store's folder for them, and the next process removes them."""
+        """Kill it. Its unfinished files are in the store's folder for such files, and a later process removes them."""
         self._process.kill()
         self._process.wait()
 
-    def _losing(self) -> Losing:
-        return Losing(self)
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Inside, a closed socket is a lost worker."""
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            raise self._lost() from None
 
     def _lost(self) -> WorkerLost:
         with suppress(subprocess.TimeoutExpired):
@@ -134,21 +138,6 @@ class Process:
         code = self._process.poll()
         how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
         return WorkerLost(f"(process {self._process.pid}) {how}")
-
-
-@dataclass(frozen=True, slots=True)
-class Losing:
-    """Inside, a closed socket is a lost worker."""
-
-    worker: Process
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: Any, error: BaseException | None, at: Any) -> None:
-        """Raise WorkerLost in place of an error of the socket."""
-        if isinstance(error, EOFError | ConnectionError):
-            raise self.worker._lost() from None
 
 
 def devices() -> tuple[str, ...]:
@@ -174,7 +163,7 @@ def serve(connection: Connection) -> None:
     connection.send(())
     tasks: SimpleQueue[tuple[str, bytes, bytes]] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
-    lock = threading.Lock()  # a part's threads report at any time
+    lock = threading.Lock()  # threads of a part send messages too
 
     def send(kind: str, value: Message | bytes) -> None:
         with lock:
@@ -187,7 +176,7 @@ def serve(connection: Connection) -> None:
 
 
 def _receive(connection: Connection, tasks: SimpleQueue[tuple[str, bytes, bytes]]) -> None:
-    """Pass parts on, and end the process when the command is gone, whatever is being done."""
+    """Queue the parts that come, and end this process when the command has gone, even in the middle of a part."""
     while True:
         try:
             tasks.put(connection.recv())

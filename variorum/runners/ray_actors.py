@@ -1,4 +1,4 @@
-"""Workers that are Ray actors, in a running cluster or in one of this machine that lasts as long as the command.
+"""Ray actors as workers, in a running cluster or in one on this machine that ends with the command.
 
 Philipp Moritz et al., "Ray: A Distributed Framework for Emerging AI Applications", OSDI 2018, arXiv:1712.05889.
 """
@@ -19,36 +19,35 @@ from pydantic import Field
 
 from variorum.runners.lanes import Heard, WorkerLost
 from variorum.runners.processes import devices
-from variorum.runners.settings import RunnerSettings, setup
+from variorum.runners.settings import RunnerSettings, setup, unreachable
 from variorum.runners.worker import Message, Report, Sent, Setup, attempt, loaded, packed, prepare, unpacked
-from variorum.schemas.errors import TemporaryError
-from variorum.schemas.secrets import shown
+from variorum.schemas.lookup import cut
 
 log = logging.getLogger(__name__)
 
-ELSEWHERE = {
+ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # CUDA_VISIBLE_DEVICES stays as it is where no GPU is reserved
 }
 """Variables that Ray reads when it is imported."""
-HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""The same for a cluster of this machine alone: it uses the loopback interface, as on systems that can't have more."""
+OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""The same for a cluster on this machine: it then uses the loopback interface only, as on Windows and macOS."""
 WAITING = 100
-"""Times that a lane asks for its worker before it says that it waits: 20 seconds."""
+"""Looks at a worker that isn't ready before a warning says so: 20 seconds."""
 PATIENCE = 10.0
-"""Seconds that a cluster has to answer."""
+"""Seconds that a cluster may take to answer."""
 LISTEN = 1.0
-"""Seconds between two questions for progress."""
+"""Seconds between two requests for progress."""
 
 
 class Settings(RunnerSettings):
     """Settings of `ray`.
 
     Attributes:
-        address: of a running cluster; by default RAY_ADDRESS, else a cluster of this machine is started.
-        cpus: that a worker reserves, and its CPU threads.
-        gpus: that a worker reserves, and the only ones that Ray shows it; it may be a part of one. By default this
-            machine's GPUs are divided among the workers, and none of a running cluster is reserved.
+        address: of a running cluster; by default RAY_ADDRESS. Without one, a cluster is started on this machine.
+        cpus: number that a worker reserves, and its CPU threads.
+        gpus: number that a worker reserves, such as 0.5; Ray hides the others from it. By default this machine's GPUs
+            are divided among the workers, and in a running cluster none is reserved.
     """
 
     address: str = ""
@@ -96,7 +95,7 @@ class Actors:
         return self.settings.address or os.environ.get("RAY_ADDRESS", "")
 
     def stop(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Disconnect, and end a cluster that was started here."""
         if self._started:
             self._sent.clear()
             _ray().shutdown()
@@ -104,11 +103,11 @@ class Actors:
 
     def _connect(self) -> None:
         address = self._address()
-        variables = ELSEWHERE if address else HERE | ELSEWHERE
+        variables = ALWAYS if address else OWN | ALWAYS
         for name, value in variables.items():
             os.environ.setdefault(name, value)
         ray = _ray()
-        if hasattr(ray._private.worker, "print_to_stdstream"):  # it says losses on stdout, where results go
+        if hasattr(ray._private.worker, "print_to_stdstream"):  # it reports lost actors on stdout, where results go
             ray._private.worker.print_to_stdstream = lambda *_, **__: None
         own: dict[str, Any] = {
             "address": "local",
@@ -126,30 +125,26 @@ class Actors:
                 ignore_reinit_error=True,
             )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            where = f"no Ray cluster answers at {shown(address)}" if address else "Ray can't start on this machine"
-            raise TemporaryError(
-                f"{where} ({' '.join(str(error).split())[:200]}); start one with `ray start --head`, or use "
-                f"--runner processes"
-            ) from error
+            raise unreachable("Ray", address, "ray start --head", error) from error
         self._started = True
 
 
 def _check_answers(address: str) -> None:
-    """Raise OSError if nothing listens at `host:port`; Ray itself tries for minutes, and fills the terminal."""
+    """Raise OSError if nothing listens at `host:port`. Ray itself would try for minutes, and fill the terminal."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
 
 
 def _ray() -> Any:
-    """The package, without its types: it may be missing where types are checked."""
+    """The package, untyped: it may be missing where types are checked."""
     import ray
 
     return ray
 
 
 class Making:
-    """The actor: makes a part at a time, and meanwhile says how far it is."""
+    """The actor: makes one part at a time, and answers how far it is."""
 
     def __init__(self, setup: bytes) -> None:
         self._setup = setup
@@ -171,7 +166,7 @@ class Making:
         return attempt(Sent(token, content), part, Report(self._note))
 
     def heard(self) -> list[Message]:
-        """The messages since the last question."""
+        """The messages since the last call."""
         with self._lock:
             found, self._messages = self._messages, []
         return found
@@ -186,7 +181,7 @@ class Actor:
 
     Args:
         handle: of the actor.
-        sent: stages in Ray's store, by token; the actors share it.
+        sent: references to stages in Ray's object store, by token; the actors share them.
     """
 
     def __init__(self, handle: Any, sent: dict[str, Any]) -> None:
@@ -195,7 +190,7 @@ class Actor:
         self._ready, self._times = False, 0
 
     def ready(self, seconds: float) -> bool:
-        """Whether the cluster has a place for it, and it has set itself up."""
+        """Whether the cluster has started the actor, and it has set itself up."""
         ray = _ray()
         if self._ready:
             return True
@@ -217,7 +212,7 @@ class Actor:
             self._sent[sent.token] = ray.put(sent.content)
         asked = self._handle.make.remote(sent.token, self._sent[sent.token], part)
         while not ray.wait([asked], timeout=LISTEN)[0]:
-            with suppress(WorkerLost):  # the part's own answer says so too
+            with suppress(WorkerLost):  # `_got(asked)` raises it too
                 for message in self._got(self._handle.heard.remote()):
                     heard(message)
         return bytes(self._got(asked))
@@ -225,7 +220,7 @@ class Actor:
     def end(self) -> None:
         """Kill it."""
         ray = _ray()
-        with suppress(Exception):  # it has ended, or Ray has
+        with suppress(Exception):  # the actor or Ray may have ended
             ray.kill(self._handle)
 
     def _got(self, asked: Any) -> Any:
@@ -233,5 +228,4 @@ class Actor:
         try:
             return ray.get(asked)
         except ray.exceptions.RayError as error:
-            said = " ".join(str(error).split())
-            raise WorkerLost(f"(an actor) ended: {said[:200]}") from None
+            raise WorkerLost(f"(an actor) ended: {cut(str(error))}") from None

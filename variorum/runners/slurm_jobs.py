@@ -1,22 +1,18 @@
-"""Workers that are jobs of Slurm, submitted as one array, which talk to the command through files in a shared folder.
+"""Slurm jobs as workers, submitted as one array. They and the command write files to each other, see `mailbox`.
 
-A job serves parts until the command ends, so it loads its models once. Each job has a folder with numbered files: the
-command writes `part-3`, the job appends lines to `said-3` and renames its answer to `outcome-3`. Both sides touch a
-file now and then; a job that falls silent is lost, and a job whose command falls silent ends.
+A job makes parts until the command ends, so it loads its models once.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import pickle
 import shutil
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,38 +23,34 @@ from pydantic import Field
 from variorum.machine.cache import cache_dir
 from variorum.machine.workplace import workplace
 from variorum.runners.lanes import Heard, WorkerLost
+from variorum.runners.mailbox import LOOK, SILENCE, Pulse, put, read_said, serve, touch_often
 from variorum.runners.settings import RunnerSettings, setup
-from variorum.runners.worker import THREADS, Message, Report, Sent, Setup, attempt, loaded, packed, prepare, unpacked
+from variorum.runners.worker import THREADS, Sent, Setup, loaded, unpacked
 from variorum.schemas.errors import RecipeError, TemporaryError
+from variorum.schemas.lookup import cut
 
 log = logging.getLogger(__name__)
 
-LOOK = 0.2
-"""Seconds between two looks at the folder."""
-PULSE = 5.0
-"""Seconds between two touches."""
-SILENCE = 120.0
-"""Seconds without a touch after which the other side is taken for dead."""
 ASK = 10.0
-"""Seconds between two questions to Slurm."""
+"""Seconds between two calls of `squeue`."""
 WAITING = 150
-"""Times that a lane asks for its job before it says that it waits: 30 seconds."""
+"""Looks at a job that isn't ready before a warning says so: 30 seconds."""
 
 
 class Settings(RunnerSettings):
-    """Settings of `slurm`. What isn't here can be set for `sbatch` by its own variables, such as SBATCH_RESERVATION.
+    """Settings of `slurm`. Other options of `sbatch` are set by its variables, such as SBATCH_RESERVATION.
 
     Attributes:
-        partition: of the jobs, as for `sbatch`; so are account, qos and constraint.
-        account: that pays.
+        partition: as for `sbatch`, like the next three.
+        account: that is charged.
         qos: quality of service.
-        constraint: on the nodes.
-        minutes: time limit of a job; when it is over, another job goes on.
+        constraint: features that nodes must have.
+        minutes: time limit of a job; a new job takes the place of one that reaches it.
         cpus: of a job, and its CPU threads.
         gpus: of a job.
         memory: of a job, in GB; 0 for the partition's default.
         folder: for the messages, on a disk that all machines share; by default in the cache.
-        cluster: `local` for processes of this machine in place of jobs, to try it out without Slurm.
+        cluster: `local` for processes on this machine in place of jobs, to try it out without Slurm.
     """
 
     partition: str = ""
@@ -100,28 +92,28 @@ class Jobs:
     _watch: Watch = field(default_factory=lambda: Watch())
 
     def start(self, lanes: Sequence[int]) -> list[SlurmJob]:
-        """A job for each lane, all in one array. Raises TemporaryError if they can't be submitted."""
+        """A job for each lane, all in one array. Raises TemporaryError if Slurm doesn't accept them."""
         folder = self._folder or self._made_folder()
         boxes = [Path(tempfile.mkdtemp(dir=folder, prefix="job-")) for _ in lanes]
         try:
             executor = self._executor(folder)
             with executor.batch():
-                jobs = [executor.submit(serve, self.setup, str(box), PULSE, SILENCE) for box in boxes]
+                jobs = [executor.submit(serve, self.setup, str(box)) for box in boxes]
         except Exception as error:  # of submitit, and of the commands that it calls
-            raise TemporaryError(f"Slurm takes no job: {' '.join(str(error).split())[:300]}") from error
+            raise TemporaryError(f"Slurm accepts no job: {cut(str(error))}") from error
         watch = self._watch if self.settings.cluster == "slurm" else None
         return [SlurmJob(job, box, watch) for job, box in zip(jobs, boxes, strict=True)]
 
     def stop(self) -> None:
-        """Remove the folder; the jobs have been ended."""
+        """Remove the folder. The jobs have been told to end."""
         self._over.set()
         self._stack.close()
         self._folder = None
 
     def _made_folder(self) -> Path:
-        """A folder that nobody else can read: the pickled stage may have the password of a store's URL.
+        """A folder that only this user can read, as a pickled stage may hold the password of a store's URL.
 
-        Those of killed commands are removed.
+        Folders that killed commands left behind are removed.
         """
         parent = Path(self.settings.folder).expanduser().absolute() if self.settings.folder else cache_dir() / "slurm"
         try:
@@ -132,7 +124,7 @@ class Jobs:
             ) from error
         self._folder = folder
         self._over.clear()
-        _touch_often(folder / "command", PULSE, self._over.wait)
+        touch_often(folder / "command", self._over.wait)
         return folder
 
     def _executor(self, folder: Path) -> Any:
@@ -169,7 +161,7 @@ class SlurmJob:
         self._ready = self._ended = False
 
     def ready(self, seconds: float) -> bool:
-        """Whether the job runs and has set itself up."""
+        """Whether the job has started and has set itself up."""
         if not self._ready:
             self._times += 1
             if not (self._box / "ready").exists():
@@ -194,23 +186,22 @@ class SlurmJob:
         self._number += 1
         put(self._box / f"part-{number}", pickle.dumps((sent.token, part)))
         outcome, said = self._box / f"outcome-{number}", self._box / f"said-{number}"
-        while True:
-            if there := outcome.exists():
-                return outcome.read_bytes()
+        while not outcome.exists():
             offset = read_said(said, offset, heard)
             if self._ended or self._gone() or self._pulse.silent(SILENCE):
-                if not there and outcome.exists():
-                    continue
+                if outcome.exists():  # it was written meanwhile
+                    break
                 raise self._lost()
             time.sleep(LOOK)
+        return outcome.read_bytes()
 
     def end(self) -> None:
-        """Cancel the job, and tell it to end."""
+        """Cancel the job, and tell its process to end."""
         self._ended = True
         with suppress(OSError):
             (self._box / "stop").touch()
         if self._watch:
-            with suppress(Exception):  # it has ended, or Slurm doesn't answer
+            with suppress(Exception):  # it may have ended, or Slurm doesn't answer
                 self._job.cancel(check=False)
 
     def _gone(self) -> bool:
@@ -220,21 +211,21 @@ class SlurmJob:
 
     def _lost(self) -> WorkerLost:
         said = ""
-        with suppress(Exception):  # it has said nothing
+        with suppress(Exception):  # it may have written nothing
             said = f": {self._job.stderr().strip().splitlines()[-1][:200]}"
         return WorkerLost(f"(job {self._job.job_id}) ended{said}")
 
 
 @dataclass(slots=True)
 class Watch:
-    """Which of this user's jobs Slurm has. All lanes share one question, as Slurm's controller is shared by many."""
+    """Which of this user's jobs Slurm knows. All lanes share one call of `squeue`, to spare Slurm's controller."""
 
     _jobs: dict[str, str] = field(default_factory=dict)
     _at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def has(self, job: str, since: float) -> bool:
-        """Whether a job waits or runs; also if nothing is known.
+        """Whether a job waits or runs. True if Slurm doesn't answer, or hasn't been asked since it was submitted.
 
         Args:
             job: its id.
@@ -242,7 +233,7 @@ class Watch:
         """
         with self._lock:
             if time.monotonic() - max(self._at, since) > ASK:
-                with suppress(OSError, subprocess.SubprocessError):  # nothing is known
+                with suppress(OSError, subprocess.SubprocessError):
                     said = subprocess.run(
                         ["squeue", "--me", "--noheader", "--array", "--format=%i %r"],  # noqa: S607 - as sbatch is
                         capture_output=True,
@@ -255,103 +246,5 @@ class Watch:
             return self._at <= since or job in self._jobs
 
     def reason(self, job: str) -> str:
-        """Why a job waits, in brackets, as Slurm says it; `""` if it doesn't."""
+        """Why a job waits, in Slurm's words and in brackets; `""` if it doesn't wait."""
         return f" ({self._jobs[job]})" if self._jobs.get(job, "None") != "None" else ""
-
-
-@dataclass(slots=True)
-class Pulse:
-    """Whether somebody else still touches a file. Only this machine's clock is asked, as clocks may differ."""
-
-    file: Path
-    _last: int = -1
-    _at: float = field(default_factory=time.monotonic)
-
-    def silent(self, seconds: float) -> bool:
-        """Whether the file hasn't been touched for so long."""
-        with suppress(OSError):
-            if (now := self.file.stat().st_mtime_ns) != self._last:
-                self._last, self._at = now, time.monotonic()
-        return time.monotonic() - self._at > seconds
-
-
-def serve(setup: Setup, place: str, pulse: float, silence: float) -> None:
-    """The job: make parts until the command ends it, or falls silent.
-
-    Args:
-        setup: of the worker.
-        place: folder of its messages.
-        pulse: seconds between two touches.
-        silence: seconds after which the command is taken for dead.
-    """
-    box = Path(place)
-    _touch_often(box / "job", pulse, threading.Event().wait)
-    threading.Thread(target=_end_with_command, args=(box, silence), daemon=True).start()
-    try:
-        prepare(setup)
-    except Exception as error:
-        put(box / "ready", pickle.dumps(packed(error)))
-        return
-    put(box / "ready", pickle.dumps(()))
-    number = 0
-    while True:
-        part = box / f"part-{number}"
-        while (box / f"outcome-{number}").exists() or not part.exists():
-            if (box / f"outcome-{number}").exists():  # Slurm has started this job again
-                number += 1
-                part = box / f"part-{number}"
-            else:
-                time.sleep(LOOK)
-        token, content = loaded(part.read_bytes())
-        sent = Sent(token, (box.parent / f"stage-{token}").read_bytes())
-        with (box / f"said-{number}").open("a", encoding="utf-8") as said:
-
-            def send(message: Message, said: Any = said) -> None:
-                said.write(json.dumps(message) + "\n")
-                said.flush()
-
-            answer = attempt(sent, content, Report(send))
-        put(box / f"outcome-{number}", answer)
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    partial.write_bytes(content)
-    partial.rename(path)
-
-
-def read_said(path: Path, offset: int, heard: Heard) -> int:
-    """Pass on the whole lines of messages after an offset; returns the offset after them."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            lines = file.read()
-    except OSError:
-        return offset
-    whole = lines[: lines.rfind(b"\n") + 1]
-    for line in whole.splitlines():
-        number, kind, content = json.loads(line)
-        heard((number, kind, content))
-    return offset + len(whole)
-
-
-def _touch_often(file: Path, pulse: float, wait: Callable[[float], bool]) -> None:
-    """Touch a file in the background until `wait` returns True."""
-
-    def touch() -> None:
-        while True:
-            with suppress(OSError):
-                file.touch()
-            if wait(pulse):
-                return
-
-    threading.Thread(target=touch, daemon=True).start()
-
-
-def _end_with_command(box: Path, silence: float) -> None:
-    """End this process when the command says so, or says nothing more."""
-    command = Pulse(box.parent / "command")
-    while box.exists() and not ((box / "stop").exists() or command.silent(silence)):
-        time.sleep(1.0)
-    os._exit(0)

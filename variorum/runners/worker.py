@@ -1,7 +1,7 @@
-"""What a worker does, whatever started it: set itself up once, make parts, and say what happens meanwhile.
+"""What a worker does, whatever engine started it: set itself up, make parts, and send messages meanwhile.
 
-A worker keeps the job, so a model is loaded once. Its log lines, its progress and its errors travel to the command.
-Light imports only: variables that libraries read when they are imported have to be set first.
+A worker keeps the job, so a model is loaded once. Its log lines, progress and errors are sent to the command. Imports
+are light, because libraries read some variables when they are imported, and `prepare` sets these first.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from variorum.schemas.errors import StoreError, causes
+
 Message = tuple[int, str, Any]
-"""Number of the message within its part, kind, content: `steps` a number, `log` name, level and text."""
+"""Number within its part, kind and content: a number of `steps`, or name, level and text of a `log` line."""
 Packed = tuple[bytes, str]
-"""An error, pickled if it can be, and in words."""
+"""An error, pickled (empty if it can't be), and as text."""
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""Variables that say how many CPU threads a library starts; it reads them once."""
+"""Variables with the number of CPU threads of a library, which reads them once."""
 TRAVELLING = (
     *("VARIORUM_MODELS", "VARIORUM_LOCK", "VARIORUM_KEYS", "VARIORUM_SEND_PICTURES_TO"),
     *("VARIORUM_STAMPS", "VARIORUM_BACKGROUNDS"),
 )
-"""Variables that workers on other machines get from the command: paths and hosts, no secrets."""
+"""Variables that workers get from the command, also on other machines: paths and hosts, no secrets."""
 OFTEN = 0.2
-"""Seconds between two reports of progress."""
+"""Seconds between two messages of progress."""
 LONGEST = 5
-"""Errors of a chain of causes that travel."""
+"""Errors of a chain of causes that are sent."""
 KEPT = 2
 """Stages that a worker keeps open."""
 
@@ -47,12 +50,12 @@ class Setup:
     """What a worker must know before its first part.
 
     Attributes:
-        run: names the command; a worker that outlives one looks at the data again for the next.
+        run: id of the command; a worker of the next command opens the data anew.
         folder: the command's working directory, which relative paths start from.
-        path: where Python modules are found, in the command.
+        path: the command's `sys.path`.
         variables: of the environment.
         threads: CPU threads of one worker.
-        level: of log records that travel.
+        level: of log records that are sent.
     """
 
     run: str
@@ -72,10 +75,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A stage as it travels.
+    """A stage as it is sent.
 
     Attributes:
-        token: names it; a worker that has it needs no content.
+        token: its id; a worker that has the stage needs no content.
         content: the pickled stage.
     """
 
@@ -99,10 +102,10 @@ class Outcome(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """The messages of a part: kept for its outcome, and sent at once if there is a way.
+    """The messages of a part: kept for its outcome, and sent at once if the engine can.
 
     Attributes:
-        send: called with each message from any thread; None if the engine has no way.
+        send: called with each message, from any thread; None if the engine can't send during a part.
     """
 
     send: Callable[[Message], None] | None = None
@@ -112,14 +115,14 @@ class Report:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def advance(self, steps: int) -> None:
-        """Note progress, and say it now and then."""
+        """Count progress, and send it now and then."""
         with self._lock:
             self._steps += steps
             if time.monotonic() - self._said >= OFTEN:
                 self.flush()
 
     def flush(self) -> None:
-        """Say the progress that isn't said yet."""
+        """Send the progress that hasn't been sent."""
         with self._lock:
             if self._steps:
                 steps, self._steps, self._said = self._steps, 0, time.monotonic()
@@ -135,7 +138,7 @@ class Report:
 
 
 class _Forward(logging.Handler):
-    """Gives log records to the reports of the parts that are being made."""
+    """Adds log records to the report of the part in work."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -155,7 +158,7 @@ def prepare(setup: Setup) -> None:
     """Make this process a worker of a command. Does nothing if it is one already.
 
     Raises:
-        StoreError: it has no folder of the command's name, so it doesn't share the command's disk.
+        StoreError: the command's working directory doesn't exist here, so this machine doesn't share its disk.
     """
     global _setup
     with _lock:
@@ -169,8 +172,6 @@ def prepare(setup: Setup) -> None:
         sys.path.extend(place for place in setup.path if place not in sys.path)
         if os.getcwd() != setup.folder:
             if not Path(setup.folder).is_dir():
-                from variorum.schemas.errors import StoreError
-
                 raise StoreError(
                     f"the worker on {platform.node()} has no folder {setup.folder}; start the command in a folder on a "
                     f"disk that all machines share"
@@ -191,7 +192,7 @@ def prepare(setup: Setup) -> None:
 
 
 def attempt(sent: Sent, part: bytes, report: Report) -> bytes:
-    """Make a part; the pickled `Outcome`. No error leaves this function, except those that end a process.
+    """Make a part, and return the pickled `Outcome`. Errors are part of it; only what ends the process is raised.
 
     Args:
         sent: the stage; its content may be empty if this process has it.
@@ -209,7 +210,7 @@ def attempt(sent: Sent, part: bytes, report: Report) -> bytes:
 
 
 def stage(sent: Sent) -> Any:
-    """The stage of a token, which is unpickled once."""
+    """The stage, unpickled once."""
     with _lock:
         if sent.token not in _stages:
             _stages[sent.token] = loaded(sent.content)
@@ -219,15 +220,14 @@ def stage(sent: Sent) -> Any:
 
 
 def loaded(content: bytes) -> Any:
-    """What was pickled by this command or one of its workers; nobody else can write where it comes from."""
+    """Unpickle what this command or one of its workers has pickled; nobody else can write where it comes from."""
     return pickle.loads(content)  # noqa: S301 - see above
 
 
 def packed(error: BaseException) -> tuple[Packed, ...]:
-    """An error and its causes, each pickled and in words."""
+    """An error and its causes, ready to be sent."""
     found: list[Packed] = []
-    one: BaseException | None = error
-    while one is not None and len(found) < LONGEST:
+    for one in islice(causes(error), LONGEST):
         words = "".join(traceback.format_exception_only(one)).strip()
         one.frames_there = list(traceback.extract_tb(one.__traceback__))  # type: ignore[attr-defined]
         if one is error:
@@ -237,12 +237,11 @@ def packed(error: BaseException) -> tuple[Packed, ...]:
             found.append((pickle.dumps(one), words))
         except Exception:  # whatever somebody's class raises, or holds
             found.append((b"", words))
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return tuple(found)
 
 
 def unpacked(errors: tuple[Packed, ...]) -> Exception:
-    """The error, with its causes, its kind and its text; a RuntimeError that quotes it if it can't be pickled."""
+    """The error with its type, text and causes; a RuntimeError with its text if it couldn't be pickled."""
     found: list[Exception] = []
     for content, words in errors:
         try:
@@ -268,7 +267,7 @@ def _reporting(report: Report) -> Iterator[None]:
 
 
 def _say_log(said: tuple[str, int, str]) -> None:
-    """Give a log line to one of the parts in work; to stderr if there is none."""
+    """Add a log line to the part in work, or write it to stderr if there is none."""
     reports = list(_reports)
     if reports:
         reports[-1].say("log", said)

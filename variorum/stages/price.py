@@ -1,7 +1,7 @@
-"""What it costs to build an edition: hours, energy, storage and requests, by a table of prices that the user sets.
+"""What it costs to build an edition: hours, energy, storage and requests, with the user's table of prices.
 
-Amounts come from the receipts of units made before, so they hold for the machine on which these were made. A price that
-the table lacks leaves its cost out. No amount or price is guessed.
+Amounts come from the receipts of earlier units, so they hold for the machine on which these were made. Without a price
+there is no cost. No amount or price is guessed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VARIABLE = "VARIORUM_PRICES"
 """Environment variable that names the table."""
 MOST_BYTES = 1 << 16
 READS = 3
-"""Requests that read, for a unit that is made at a URL: its receipt twice, and its table when the edition is sealed."""
+"""Read requests for a unit in a store at a URL: its receipt twice, and its table when the edition is sealed."""
 RATES = ("gpu_hour", "cpu_hour", "watts", "kwh", "gb_month", "writes_1000", "reads_1000")
 
 
@@ -35,8 +35,8 @@ class Prices:
     Attributes:
         currency: for people.
         gpu_hour: of a GPU with its share of the machine.
-        cpu_hour: of a core, for an hour of its work.
-        watts: drawn by the machine while it works, for each GPU or, without one, for each process.
+        cpu_hour: of an hour of work of one core.
+        watts: power of each GPU in use or, without one, of each process.
         kwh: of energy.
         gb_month: of 10⁹ bytes in the store.
         writes_1000: of a thousand requests that write or copy.
@@ -55,7 +55,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Something that a run takes.
+    """One line of a price: something that a run uses.
 
     Attributes:
         what: `GPU`, `CPU`, `energy`, `storage`, `writes` or `reads`.
@@ -63,7 +63,7 @@ class Amount:
         unit: of the number: `hours`, `kWh`, `GB`, `requests`.
         basis: where the number comes from.
         cost: in the table's currency; None without a price.
-        per: `month` for what is paid as long as the edition is kept, else `run`.
+        per: `month` for a cost as long as the edition is kept, else `run`.
     """
 
     what: str
@@ -76,10 +76,10 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What the rest of a build takes, and what it costs.
+    """What the rest of a build uses, and what it costs.
 
     Attributes:
-        amounts: one line each; none if no unit of the dataset was made before.
+        amounts: empty if no unit of the dataset was made before.
         currency: of the costs.
     """
 
@@ -144,10 +144,10 @@ def read_prices(path: str | os.PathLike[str] | None = None) -> Prices:
 
 
 def priced(cost: Estimate, prices: Prices) -> Price:
-    """What the rest of a build takes, and what it costs.
+    """What the rest of a build uses, and what it costs.
 
     Args:
-        cost: the job's estimate, with the receipts that it is from.
+        cost: the job's estimate, with its receipts.
         prices: the table.
     """
     if cost.disk_bytes is None or not cost.earlier:
@@ -178,7 +178,7 @@ def priced(cost: Estimate, prices: Prices) -> Price:
 
 
 def made_on(receipts: Sequence[Receipt]) -> str:
-    """In words, how many units receipts are of, and on how many machines and which GPUs they were made."""
+    """A text that says how many units were made, on how many machines and which GPUs."""
     hosts = {str(receipt.made.get("host", "")) for receipt in receipts}
     gpus = sorted({cut(str(receipt.made["gpu"])) for receipt in receipts if "gpu" in receipt.made})
     units = f"{len(receipts)} unit{'s' if len(receipts) > 1 else ''}"
@@ -187,9 +187,9 @@ def made_on(receipts: Sequence[Receipt]) -> str:
 
 
 def busy_seconds(receipts: Sequence[Receipt]) -> tuple[float, float]:
-    """The seconds in which processes made units, and the CPU seconds that these took.
+    """Wall-clock and CPU seconds in which processes made units.
 
-    Units that a process made at the same time count once: each of their receipts has the CPU time of the whole process.
+    Units that a process made at the same time count once, because each receipt has the CPU time of the whole process.
     """
     spans: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for receipt in receipts:
@@ -209,7 +209,7 @@ def busy_seconds(receipts: Sequence[Receipt]) -> tuple[float, float]:
 
 
 def _writes(receipt: Receipt) -> int:
-    """Requests that write a unit's files and receipt, and copy its shards under readable names."""
+    """Requests that write a unit's files and receipt, and copy its shards to their readable names."""
     return sum(_parts(info) for info, _ in receipt.files()) + 1 + len(receipt.shards)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from variorum.generators.sources.reading.urls import one_line
 from variorum.machine.steady import changed, may_pass, passing
-from variorum.schemas.errors import SourceError, VariorumError
+from variorum.schemas.errors import SourceError, VariorumError, causes
 from variorum.schemas.secrets import shown
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ def patiently(attempt: Callable[[], T], again: Callable[[], object] | None = Non
 
 def host_may_pass(error: BaseException) -> bool:
     """Whether an error of a file system, on a network or here, may be gone at the next attempt."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     if any(mark in type(one).__name__ or OFFLINE in str(one) for one in chain for mark in LASTING):
         return False
     for one in chain:
@@ -100,14 +100,6 @@ def _passes(error: BaseException) -> bool:
 def _first_of(error: BaseException) -> BaseException:
     """What led to an error; fsspec raises FileNotFoundError for whatever an HTTP host answers, and if there is none."""
     return error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _status(error: BaseException) -> int | None:

@@ -192,7 +192,7 @@ def _box(value: Any, name: str, box_format: BoxFormat, size: tuple[int, int]) ->
     four = isinstance(value, Sequence) and len(value) == 4 and not isinstance(value, str | bytes)
     if not four or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in value):
         raise BadObjects("bad_box", f"the box of {name} is {short(value)}; it must be four numbers")
-    a, b, c, d = map(_float, value)
+    a, b, c, d = map(as_float, value)
     if box_format.endswith("_relative"):
         height, width = size
         a, b, c, d = a * width, b * height, c * width, d * height
@@ -219,7 +219,7 @@ def _number(value: Any, what: str) -> float | None:
     """A finite number that isn't negative; None for none."""
     if value is None:
         return None
-    number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else _float(value)
+    number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else as_float(value)
     if not 0 <= number < math.inf:
         raise BadObjects("bad_objects", f"{what} is {short(value)}; it must be a number from 0 on")
     return number
@@ -259,7 +259,7 @@ def _word(value: Any, what: str) -> str:
     return text
 
 
-def _float(value: int | float) -> float:
+def as_float(value: int | float) -> float:
     """As a float; infinite where it is too large for one."""
     try:
         return float(value)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from variorum.annotations import run_lengths
+
 LARGEST = 1 << 28
 """Bytes of an unpacked mask, and pixels of a picture."""
 UNREADABLE = "unreadable"
@@ -72,10 +74,7 @@ def _region(mask: Packed, box: Any) -> Any:
 
 def runs_of(whole: Any) -> dict[str, Any]:
     """A region `[H, W]` as an uncompressed COCO RLE: run lengths by column, the first of what isn't in it."""
-    column = whole.ravel(order="F") > 0
-    changes = np.flatnonzero(np.diff(column)) + 1
-    lengths = np.diff(np.concatenate([[0], changes, [len(column)]])).tolist()
-    return {"size": list(whole.shape), "counts": ([0] if column[0] else []) + lengths}
+    return {"size": list(whole.shape), "counts": run_lengths(whole.ravel(order="F") > 0)}
 
 
 def _array(data: str) -> Any:

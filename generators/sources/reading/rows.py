@@ -19,10 +19,13 @@ from variorum.generators.sources.reading.texts import BadText, NoValue, is_utf8,
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import SourceError
+from variorum.schemas.fields import LONGEST
 from variorum.schemas.sample import Sample
 
 DEEPEST = 100
 """Lists and mappings in each other that metadata may have."""
+TOO_LARGE = 10**299
+"""Whole numbers from here on are in no record, as readers of JSON make floats of them."""
 CATEGORIES = NAMES["label"]
 """What data sets call the class of an object."""
 
@@ -95,7 +98,7 @@ def described(sample: Sample, values: RowValues, names: Sequence[str] | None) ->
     """
     try:
         if values.licence not in (None, ""):
-            sample = replace(sample, licence=_text(values.licence))
+            sample = replace(sample, licence=_licence(values.licence))
         if values.label is not None:
             sample = replace(sample, labels=label_ids(values.label, names))
         texts = tuple(text for value in values.captions for text in read_texts(value))
@@ -105,6 +108,13 @@ def described(sample: Sample, values: RowValues, names: Sequence[str] | None) ->
         return replace(sample, reason="unknown_label", detail=str(error))
     except BadText as error:
         return replace(sample, reason="bad_text", detail=error.detail)
+
+
+def _licence(value: Any) -> str:
+    text = _text(value)
+    if len(text) > LONGEST:
+        raise BadText(f"its licence has {len(text)} characters, and may have {LONGEST}")
+    return text
 
 
 def with_objects(
@@ -157,13 +167,17 @@ def plain(value: Any, depth: int = 0) -> Json:
     """A value as JSON has it: dates and decimals become texts, and a number that isn't finite None.
 
     Raises:
-        BadText: a text isn't UTF-8, or values are nested deeper than `DEEPEST`.
+        BadText: a text isn't UTF-8, a whole number is too large, or values are nested deeper than `DEEPEST`.
     """
     if depth > DEEPEST:
         raise BadText(f"a value is nested more than {DEEPEST} deep")
     if isinstance(value, NoValue):
         raise BadText(value.why)
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if abs(value) >= TOO_LARGE:
+            raise BadText("a whole number has 300 digits or more")
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -192,6 +206,10 @@ def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     for name in map(str.strip, names):
         if not is_utf8(name):
             raise SourceError(f"{where}: a class has the name {name!a}, which UTF-8 can't hold; rename it")
+        if len(name) > LONGEST:
+            raise SourceError(
+                f"{where}: a class has a name of {len(name)} characters, and may have {LONGEST}; rename it"
+            )
         if name in seen:
             raise SourceError(
                 f"{where}: two classes have the name {name!r}; write one class in one way, without spaces around it"

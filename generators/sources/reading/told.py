@@ -1,4 +1,4 @@
-"""Pictures of a folder with what a file of another tool says of them: labels, objects, licence.
+"""Pictures of a folder with what a file of another tool says about them: labels, objects, licence.
 
 The file names pictures by paths. A path counts only if a picture with it was found in the folder, so none leads out of
 it, through `..` or through a link.
@@ -35,6 +35,8 @@ from variorum.schemas.sample import Failure, Sample, source_id
 
 LARGEST = 512 << 20
 """Bytes of an annotation file. It is held in memory."""
+LICENCES = ("license", "licence")
+"""Names that a picture's licence may have."""
 PROVENANCE = "pictures.jsonl"
 """What our exports add to formats that have no place for it."""
 KEPT = ("id", "sha256", "converted", "parent", "variant", "labels", "origin", "digital_source_type", "metadata")
@@ -43,7 +45,7 @@ KEPT = ("id", "sha256", "converted", "parent", "variant", "labels", "origin", "d
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a file says of one picture.
+    """What a file says about one picture.
 
     Attributes:
         path: of the picture, relative to the folder.
@@ -52,11 +54,11 @@ class Told:
         objects: as `read_objects` takes them, with categories as texts.
         licence: `""` for none.
         split: a name that `split_name` knows, or `""`.
-        photograph: what it has in common with other versions of it; `""` for nothing.
-        metadata: whatever else is said.
+        photograph: a value that all versions of one photograph share; `""` for none.
+        metadata: everything else.
         variant: of the picture.
-        parent: path of the picture that it was made from; `""` for none, or if that isn't told of.
-        reason: why it has no label though it should; it goes into quarantine then. `""` otherwise.
+        parent: path of the picture that it was made from; `""` if there is none, or the file doesn't mention it.
+        reason: why it has no label though it should have one, for the quarantine; `""` otherwise.
     """
 
     path: str
@@ -74,18 +76,18 @@ class Told:
 
 @dataclass(frozen=True)
 class ToldPictures:
-    """The pictures that a file tells of, in its order; those of the folder that it doesn't name are left out.
+    """The pictures that a file names, in its order; other pictures of the folder are left out.
 
     Attributes:
         where: the source's name.
         listing: of the folder.
-        told: what is said.
-        pins: the content of the files that say it, by name.
-        names: classes that a file lists; those that occur besides follow.
+        told: what it says about each.
+        pins: hashes of the files that were read, by name.
+        names: classes that a file lists; others that occur follow.
         licence: of pictures for which none is given.
         box_format: of all objects.
         clip: whether boxes that leave their picture are clipped.
-        finish: applied to each object when its picture is read, for what is costly.
+        finish: costly work on an object, done when its picture is read.
     """
 
     where: str
@@ -107,7 +109,7 @@ class ToldPictures:
 
     @cached_property
     def classes(self) -> tuple[ClassInfo, ...]:
-        """Those that are listed, then others that occur, by name.
+        """The listed classes, then others that occur, by name.
 
         Raises:
             SourceError: two have the same name.
@@ -209,7 +211,7 @@ class ToldPictures:
 
 
 def read_file_of(root: Path, name: str, where: str, largest: int = LARGEST) -> tuple[bytes, Pinned]:
-    """A file in a folder, and what it was pinned as.
+    """The content of a file in a folder, and its pin.
 
     Args:
         root: the folder.
@@ -236,7 +238,7 @@ def read_file_of(root: Path, name: str, where: str, largest: int = LARGEST) -> t
 
 
 def read_json_of(root: Path, name: str, where: str) -> tuple[Any, Pinned]:
-    """A JSON file in a folder, and what it was pinned as. Raises as `read_file_of`; SourceError if it is no JSON."""
+    """The value of a JSON file in a folder, and its pin. Raises as `read_file_of`; SourceError if it isn't JSON."""
     data, pinned = read_file_of(root, name, where)
     try:
         value = json.loads(data)
@@ -248,9 +250,9 @@ def read_json_of(root: Path, name: str, where: str) -> tuple[Any, Pinned]:
 
 
 def provenance(root: Path, where: str) -> tuple[dict[str, dict[str, Any]], dict[str, Pinned]]:
-    """What `pictures.jsonl` of an export of ours says of each picture, by its path; and what the file was pinned as.
+    """What `pictures.jsonl` of an export of ours says about each picture, by path, and the file's pin.
 
-    Nothing where there is no such file. Raises as `read_file_of`, and SourceError for a line that is none of ours.
+    Empty if there is no such file. Raises as `read_file_of`, and SourceError for a line that no export has.
     """
     if not (root / PROVENANCE).is_file():
         return {}, {}
@@ -261,13 +263,13 @@ def provenance(root: Path, where: str) -> tuple[dict[str, dict[str, Any]], dict[
             row = json.loads(line)
             found[str(row.pop("file_name"))] = row
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-            message = f"{where}: {root / PROVENANCE}, line {number}: isn't a picture of an export; remove the file"
+            message = f"{where}: {root / PROVENANCE}, line {number}: isn't a line of an export; remove the file"
             raise SourceError(message) from None
     return found, {PROVENANCE: pinned}
 
 
 def with_provenance(told: Told, row: Mapping[str, Any] | None) -> Told:
-    """What is told of a picture, with the licence, the split, the photograph and the ids that our export noted."""
+    """What a file says about a picture, with the licence, split, photograph and ids that our export added."""
     if not row:
         return told
     kept = {name: row[name] for name in KEPT if isinstance(row.get(name), str | bool | list)}
@@ -294,6 +296,6 @@ def texts_in(value: Any) -> tuple[str, ...]:
 
 
 def _key(path: str) -> str:
-    """A path as pictures of a folder are called; `""` for one that can't be any."""
+    """A path as the key of a picture in the folder; `""` if it can't be one."""
     plain = posixpath.normpath(path.replace("\\", "/")) if path else ""
     return "" if plain.startswith(("/", "..")) or "\0" in plain else plain

@@ -112,6 +112,26 @@ def test_a_detectors_columns_stand_beside_it(store, monkeypatch, small):
         assert "new" not in seen
 
 
+@pytest.mark.parametrize("size", [1, 3, 10, 99])
+def test_blocks_are_the_columns_cut_at_the_same_rows(store, monkeypatch, size):
+    with limits(monkeypatch, BLOCK=2):
+        table, whole = edition(store)
+        infos, columns = detector(store, whole)
+        table = table.beside(detector_parts("step", store, infos, table), [f"step.{name}" for name in columns])
+        names = ["step.late", "origin", "id", "gate.p", "step.text"]
+        blocks = list(table.blocks(names, size))
+        assert [len(block) for block in blocks] == [size] * (10 // size) + ([10 % size] if 10 % size else [])
+        assert pa.concat_tables(blocks).column_names == names
+        for name in names:
+            assert pa.concat_tables(blocks)[name].equals(table.column(name)), name
+        seen = Table(table, "step")
+        assert [block.to_pydict() for block in seen.blocks(["late", "id"])] == [
+            {"late": [0, 1, 2, 3, 4, *[None] * 5], "id": whole["id"].to_pylist()}
+        ]
+        with pytest.raises(RecipeError, match="no column 'nothing'"):
+            list(seen.blocks(["id", "nothing"]))
+
+
 def test_what_was_read_last_is_not_read_again_while_there_is_room(store, monkeypatch):
     table, whole = edition(store)
     infos, columns = detector(store, whole)

@@ -18,7 +18,13 @@ from variorum.hub import checks
 from variorum.hub.commit import changes
 from variorum.hub.layout import BESIDE, OURS, Entry, in_memory, layout, objects
 from variorum.hub.publish import refuse_repository
-from variorum.hub.published import published_card, published_croissant
+from variorum.hub.published import (
+    asks_for_licence,
+    licence_text,
+    published_card,
+    published_croissant,
+    with_licence,
+)
 from variorum.hub.remote import File, Remote, explained, git_blob
 from variorum.hub.secret_bytes import Needle, needles
 from variorum.schemas.errors import StoreError, TemporaryError
@@ -261,6 +267,18 @@ def test_the_published_card_and_croissant(built):
     assert 'test = load_dataset("lab/shots", split="test", revision="1.0.0")' in card
     assert "Tested with `datasets` 5.2.0" in card
     assert ": 8 pictures in 2 shards" in card
+    assert 'folder = snapshot_download("lab/shots", repo_type="dataset", revision="1.0.0")' in card
+    assert "path/to/this/folder" not in card
+    assert "](view.html)" not in card
+    shown = published_card(text, "lab/shots", manifest, "5.2.0", 8)
+    assert "(contact_sheet.png)\n\n[`view.html`](view.html) shows all pictures with their records: download" in shown
+    assert "](view.html) shows 4 of 8 pictures" in published_card(text, "lab/shots", manifest, "", 4)
+    # of an edition that was pulled from there
+    mirror = published_card(shown, "lab/mirror", manifest, "5.2.0", 8)
+    assert mirror == published_card(text, "lab/mirror", manifest, "5.2.0", 8)
+    assert "lab/shots" not in mirror
+    mine = text + '\nOthers have load_dataset("lab/else") and `variorum view else@1`.\n'
+    assert 'load_dataset("lab/else") and `variorum view else@1`.' in published_card(mine, "a/b", manifest, "", 8)
     data = store.read(beside(manifest, "croissant.json"))
     first = json.loads(published_croissant(data, None, "https://huggingface.co/datasets/lab/shots", ""))
     assert set(first) - set(json.loads(data)) == {"url", "datePublished"}
@@ -269,3 +287,23 @@ def test_the_published_card_and_croissant(built):
     assert (again["datePublished"], again["conditionsOfAccess"]) == ("2020-02-02", "Ask first.")
     other = json.dumps({**first, "identifier": "else", "datePublished": "2020-02-02"}).encode()
     assert json.loads(published_croissant(data, other, first["url"], ""))["datePublished"] == first["datePublished"]
+
+
+def test_licences_that_no_header_can_say_stand_in_a_file(built):
+    folder, manifest = built
+    card = opened(folder).read(beside(manifest, "README.md")).decode()
+    assert not asks_for_licence(card)
+    licences = {"GPL-2.0-or-later AND CC-BY-2.0": 5, "MIT": 2, "a | text <b> [x](http://x)": 1}
+    text = licence_text(with_(manifest, licences=licences)).decode()
+    assert text.startswith("# Licences of the pictures of shots@1.0.0\n")
+    first = "| <https://spdx.org/licenses/GPL-2.0-or-later>, <https://spdx.org/licenses/CC-BY-2.0> |"
+    assert f"| GPL-2.0-or-later AND CC-BY-2.0 | 5 {first}" in text
+    assert "| MIT | 2 | <https://spdx.org/licenses/MIT> |" in text
+    assert "| name the authors and the licence, and say what was changed | 5 |" in text
+    assert "<b>" not in text
+    assert "](http" not in text
+    other = card.replace("license: cc0-1.0\n", "license: other\nlicense_name: x\nlicense_link: https://a.b\n", 1)
+    assert asks_for_licence(other)
+    said = with_licence(other)
+    assert said == other.replace("license_link: https://a.b\n", "license_link: LICENSE.md\n")
+    assert with_licence(said) == said

@@ -13,6 +13,7 @@ from variorum.edition.editions import beside, folder_of, resolve
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
 from variorum.pipeline import Job, build, curate, evaluate, release
+from variorum.report.page import preview
 from variorum.report.page.edition_page import edition_page
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.lookup import component_class
@@ -244,6 +245,45 @@ def test_an_edition_without_pictures_has_rows_that_say_why(photos, tmp_path, own
     assert (len(records), any(pictures), parts.pictures) == (12, False, 0)
     assert {record["reason"] for record in records} == {"asked_for"}
     assert set(columns_of(parts)["source"]) == {-1}
+
+
+def test_what_is_published_has_no_dropped_picture_no_verdict_and_no_figure_of_an_evaluation(own_copy):
+    base, released, store = own_copy
+    data, number = preview.preview(released, store)
+    assert (number, preview.preview(released, store)) == (30, (data, 30))
+    parts = edition_page(released, store, QUIET, most=1000, with_map=True, blur=False, alone=True)
+    columns, (pictures, records) = columns_of(parts), shown(parts)
+    said = columns_of(parts_of(released, store)).keys() - columns.keys()
+    assert said > {"action", "by", "value", "verdict_reason"}
+    assert any(name.startswith("bright.") for name in said)
+    assert [plot["kind"] for plot in parts.facts["plots"]] == ["funnel"]
+    for status, picture, record in zip(columns["status"], pictures, records, strict=True):
+        assert bool(picture) == (status in ("accepted", "quarantined"))
+        assert "verdicts" not in record
+    dropped = {one for one, status in zip(columns["id"], columns["status"], strict=True) if status == "dropped"}
+    assert len(dropped) == 2
+    unseen, rows = shown(parts_of(base, store))[0], columns_of(parts_of(base, store))["id"]
+    secret = [picture for one, picture in zip(rows, unseen, strict=True) if one in dropped]
+    assert all(secret)
+    assert not set(secret) & set(pictures)
+
+    shutil.rmtree(Path(store.root, "editions/d/1.0.0"))  # the edition that it was made from, with its ledgers
+    assert preview.preview(released, store) == (data, 30)
+
+
+def test_of_a_large_edition_a_small_even_sample_is_published(curated, monkeypatch):
+    _, released, store = curated
+    monkeypatch.setattr(preview, "PICTURES", 9)
+    monkeypatch.setattr(preview, "SIDE", 32)
+    data, number = preview.preview(released, store)
+    assert number == 9
+    assert b"9 of 30 pictures: evenly from all variants and classes." in data
+    parts = edition_page(released, store, QUIET, most=9, with_map=False, blur=False, alone=True)
+    pairs = list(zip(columns_of(parts)["variant"], columns_of(parts)["class"], strict=True))
+    pictures = [pair for pair, picture in zip(pairs, shown(parts)[0], strict=True) if picture]
+    assert len(set(pictures)) == 9  # three variants of three classes
+    parts.facts["thumbnail"] = 32
+    assert max(max(Image.open(io.BytesIO(one)).size) for one in shown(parts)[0] if one) == 32
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing"])

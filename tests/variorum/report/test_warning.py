@@ -20,6 +20,7 @@ from variorum.pixels import blurred
 from variorum.report.card import render_card, write_card
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.hub_types import check_header
+from variorum.report.page.preview import preview
 from variorum.report.page.write import write_view
 from variorum.report.rows import edition_rows
 from variorum.report.strips import _drawn
@@ -134,6 +135,9 @@ def test_pages_are_blurred_also_where_a_picture_is_opened(made, tmp_path):
         assert hidden.size == given.size
         assert left(given, seen) > 0.9
         assert left(given, hidden) < 0.1
+    published = [preview(made(name)[1], made(name)[0].store)[0].decode() for name in ("seen", "shuffled")]
+    assert pictures(published[0]) == pictures(published[1]) == shown["seen", True]
+    assert WARNING in published[0]
     text = (tmp_path / "page.html").read_text()
     assert WARNING not in text  # that of the edition without a warning was written last
     write_view(made("seen")[1], made("seen")[0].store, to=tmp_path / "page.html")

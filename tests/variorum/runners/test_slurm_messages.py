@@ -6,8 +6,9 @@ import os
 import stat
 
 from variorum.machine.workplace import SUFFIX
+from variorum.runners.mailbox import Pulse, put, read_said
 from variorum.runners.settings import setup
-from variorum.runners.slurm_jobs import Jobs, Pulse, Settings, Watch, put, read_said
+from variorum.runners.slurm_jobs import Jobs, Settings, Watch
 
 
 def test_only_whole_lines_are_heard_and_each_once(tmp_path):

@@ -127,6 +127,23 @@ def test_a_step_without_pictures_or_columns(photos, store):
     assert (number, ledger.counts, ledger.measured, ledger.scored) == (1, {}, {}, {})
 
 
+def test_an_edition_is_curated_by_a_query(photos, store):
+    """From the tables of the store to the verdicts of a ledger."""
+    text = """SELECT id, 'drop' AS action, 'brightest' AS reason, bright.score AS value
+        FROM pictures WHERE bright.rank >= (SELECT count(*) - 2 FROM pictures)"""
+    step = {"name": "sql", "query": text, "min_class_size": 1, "max_share_per_class": 1}
+    data = recipe(photos).dump()
+    curate = [one for one in data["curate"] if one["name"] == "bright"]
+    _, _, ledger = judged(Recipe.parse({**data, "curate": [*curate, step]}), store)
+    assert ledger.counts == {"drop": {"brightest": 2}}
+    assert ledger.figures["sql"] == {"decided": {"drop brightest": 2}, "untouched": 10}
+    ranks = read_table(store, [ledger.scored["bright"]])
+    brightest = {
+        one for one, rank in zip(ranks["id"].to_pylist(), ranks["bright.rank"].to_pylist(), strict=True) if rank > 9
+    }
+    assert set(read_table(store, [ledger.verdicts])["id"].to_pylist()) == brightest
+
+
 @pytest.mark.parametrize(
     ("steps", "message"),
     [

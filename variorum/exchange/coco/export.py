@@ -25,7 +25,7 @@ from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Manifest
 
 REVISION = 2
-"""Rises when the same edition is exported otherwise."""
+"""Raised when the same edition is exported differently."""
 IGNORED: frozenset[Check] = frozenset({"missing"})
 """Unless told otherwise, objects with these checks are written as crowds, which no measure counts for or against a
 detector."""

@@ -39,21 +39,31 @@ UNITS = 16
 
 
 def edition_page(
-    manifest: Manifest, store: Store, progress: Progress, *, most: int, with_map: bool, blur: bool
+    manifest: Manifest, store: Store, progress: Progress, *, most: int, with_map: bool, blur: bool, alone: bool = False
 ) -> Parts:
     """What the page of an edition shows, before its pictures are read.
 
     A release shows what it dropped too, with the pictures of the edition that it was made from; of withheld pictures it
     shows rows alone. An edition that was curated and isn't released shows the verdicts of its newest ledger.
 
+    Args:
+        manifest: the edition.
+        store: its store.
+        progress: gets a step for each part of the map.
+        most: pictures that are shown.
+        with_map: whether to arrange them by their embeddings.
+        blur: whether they are blurred until they are looked at.
+        alone: whether only what is part of the edition itself is shown: no ledger, no picture that was dropped, no
+            figures of evaluations. Such a page may go where the edition goes.
+
     Raises:
         CorruptShard: a table is damaged, or a shard is missing.
     """
     rows = edition_rows(manifest, store, (*COLUMNS, "parent"))
-    base = base_of(manifest, store)
-    ledger, waiting = _ledger(manifest, store)
+    base = None if alone else base_of(manifest, store)
+    ledger, waiting = (None, False) if alone else _ledger(manifest, store)
     said = read_said(ledger, store, waiting=waiting) if ledger else None
-    shown, notes = _chosen(manifest, rows, said, most)
+    shown, notes = _chosen(manifest, rows, said, most, evenly=alone)
     chosen = rows.take(shown).combine_chunks()
     ids: list[str] = chosen["id"].to_pylist()
     details = _details(manifest, shown, store)
@@ -69,9 +79,9 @@ def edition_page(
     plane = embedding_map(ledger, ids, store, progress) if ledger and with_map else None
     if plane is not None:
         columns += [numbers(name, values) for name, values in zip(MAP, plane.T.tolist(), strict=True)]
-    if lost:
+    if lost and not alone:
         notes.append(f"{lost:,} dropped pictures aren't shown: the edition that they were in isn't in the store.")
-    facts = facts_of(manifest, rows, said.settled if said and waiting else None, ledger, store)
+    facts = facts_of(manifest, rows, said.settled if said and waiting else None, ledger, store, alone=alone)
     facts |= {
         "notes": list(notes),
         "thumbnail": side,
@@ -92,10 +102,13 @@ def _ledger(manifest: Manifest, store: Store) -> tuple[Ledger | None, bool]:
     return None, False
 
 
-def _chosen(manifest: Manifest, rows: Any, said: Said | None, most: int) -> tuple[Ints, list[str]]:
+def _chosen(
+    manifest: Manifest, rows: Any, said: Said | None, most: int, *, evenly: bool = False
+) -> tuple[Ints, list[str]]:
     """Indices of the rows that are shown, and a note if they aren't all.
 
-    Pictures and rows without a picture have room for `most` each.
+    Pictures and rows without a picture have room for `most` each. Notable pictures, such as dropped ones, come first
+    unless all are wanted `evenly`; then a dropped one counts as a row without a picture.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -106,8 +119,9 @@ def _chosen(manifest: Manifest, rows: Any, said: Said | None, most: int) -> tupl
     labels = _first_codes(rows["labels"].combine_chunks())
     _, groups = np.unique(_codes(rows["variant"]) * (number + 1) + labels, return_inverse=True)
     families = _codes(rows["source"])
-    made: Bools = pc.is_in(rows["status"], value_set=pa.array(["accepted", "quarantined", "dropped"])).to_numpy()
-    loud: Bools = pc.is_in(rows["status"], value_set=pa.array(["quarantined", "dropped"])).to_numpy()
+    there = ["accepted", "quarantined", *(() if evenly else ("dropped",))]
+    made: Bools = pc.is_in(rows["status"], value_set=pa.array(there)).to_numpy()
+    loud: Bools = pc.is_in(rows["status"], value_set=pa.array(["quarantined", "dropped"])).to_numpy() & (not evenly)
     if said:
         loud = loud | said.spoken_of(rows["id"]).to_numpy()
     found, notes = list[Ints](), list[str]()
@@ -115,11 +129,9 @@ def _chosen(manifest: Manifest, rows: Any, said: Said | None, most: int) -> tupl
         some = np.flatnonzero(mine)
         kept = some[choose(groups[some].astype(np.int64), families[some], loud[some], most)] if len(some) else some
         found.append(kept)
+        first = "" if evenly else "what was quarantined, dropped or judged first, then "
         if len(kept) < len(some):
-            notes.append(
-                f"{len(kept):,} of {len(some):,} {what}: what was quarantined, dropped or judged first, then evenly "
-                "from all variants and classes."
-            )
+            notes.append(f"{len(kept):,} of {len(some):,} {what}: {first}evenly from all variants and classes.")
     return np.sort(np.concatenate(found)), notes
 
 

@@ -13,7 +13,7 @@ from variorum.edition.tables import summary_rows
 from variorum.report.card import findings
 from variorum.report.figures import seen
 from variorum.report.page.parts import name_of
-from variorum.report.page.plots import plots
+from variorum.report.page.plots import funnel_plot, plots
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Ledger, Manifest
@@ -34,7 +34,9 @@ SENTENCES = 40
 """Findings that are shown."""
 
 
-def facts_of(manifest: Manifest, rows: Any, waiting: Any, ledger: Ledger | None, store: Store) -> dict[str, Json]:
+def facts_of(
+    manifest: Manifest, rows: Any, waiting: Any, ledger: Ledger | None, store: Store, *, alone: bool = False
+) -> dict[str, Json]:
     """The facts of an edition's page, except those about the choice of its rows.
 
     Args:
@@ -43,6 +45,7 @@ def facts_of(manifest: Manifest, rows: Any, waiting: Any, ledger: Ledger | None,
         waiting: final verdicts that aren't applied yet, or None.
         ledger: of its verdicts.
         store: its store.
+        alone: whether plots of evaluations, which lie beside the edition, are left out.
     """
     totals = Counter[str]()
     for row in summary_rows(manifest):
@@ -59,7 +62,7 @@ def facts_of(manifest: Manifest, rows: Any, waiting: Any, ledger: Ledger | None,
         "findings": [seen(line) for _, line in findings(ledger)[:SENTENCES]] if ledger else [],
         "counts": counts,
         "links": [],
-        "plots": plots(manifest, rows, store),
+        "plots": [funnel_plot(manifest, rows)] if alone else plots(manifest, rows, store),
     }
 
 

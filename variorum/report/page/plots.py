@@ -36,15 +36,20 @@ UNIT = "accuracy drop in percentage points"
 
 def plots(manifest: Manifest, rows: Any, store: Store) -> list[Json]:
     """The funnel from the edition's `edition_rows`, the plots of its evaluations, and those of its leaderboard."""
+    board = read_leaderboard(manifest, store)
+    more = leaderboard_plots(board) if board else ()
+    return [funnel_plot(manifest, rows), *evaluation_plots(manifest, store), *more]
+
+
+def funnel_plot(manifest: Manifest, rows: Any) -> Json:
+    """The funnel from the edition's `edition_rows`."""
     found = funnel(manifest, rows)
-    first: Json = {
+    return {
         "kind": "funnel",
         "title": "From source to release" if manifest.ledger else "From source to edition",
         "stages": [[name, number] for name, number in found.stages],
         "reasons": [[*map(seen, cause), number] for *cause, number in found.reasons[:ROWS]],
     }
-    board = read_leaderboard(manifest, store)
-    return [first, *evaluation_plots(manifest, store), *(leaderboard_plots(board) if board else ())]
 
 
 def evaluation_plots(manifest: Manifest, store: Store) -> Iterator[Json]:
