@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# Browsers and servers on a busy machine get one more try; the summary names the tests that needed it.
+AGAIN := --reruns 1 -rR
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
@@ -71,10 +73,10 @@ test: setup postgres ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-browser: setup chromium ## the tests of pages in a real browser
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m browser $(AGAIN)
 
 test-servers: setup olah ## the slow tests of the machinery: servers, kills, digests, the wheel
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests/flows tests/review tests/variorum tests/votes tests/contract tests/packaging tests/docs tests/examples \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/review tests/variorum tests/votes tests/contract tests/packaging tests/docs tests/examples \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
 test-slow: setup olah ## all slow tests, the published figures of the methods among them
