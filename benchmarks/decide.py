@@ -279,8 +279,8 @@ def cost(took: Timing, peak: float) -> dict[str, Any]:
     }
 
 
-def sized(rows: int, folder: Path) -> dict[str, Any]:
-    """Make an edition with this number of rows, and run each stage in a process of its own."""
+def make(rows: int, folder: Path) -> None:
+    """Make an edition with this number of rows in a folder; `opened` opens it."""
     source = ["source.name=image_folder", f"source.path={tiles(folder / 'photos')}"]
     settings = [*source, "curate.features.encoder=encoder"]
     job = Job(load_recipe("curate_folder", settings), str(folder / "store"))
@@ -290,6 +290,11 @@ def sized(rows: int, folder: Path) -> dict[str, Any]:
     (folder / "manifest.json").write_text(large.model_dump_json())
     kept = ledger.model_copy(update={"measured": columns.measured, "scored": columns.scored})
     (folder / "columns.json").write_text(kept.model_dump_json())
+
+
+def sized(rows: int, folder: Path) -> dict[str, Any]:
+    """Make an edition with this number of rows, and run each stage in a process of its own."""
+    make(rows, folder)
     stages = {"decide": [], **{f"score {detector}": ["--score", detector] for detector in SCORED}}
     found = {}
     for name, more in stages.items():

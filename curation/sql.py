@@ -17,7 +17,7 @@ from pydantic import Field
 from variorum.curation.labels.classes import class_ids
 from variorum.curation.rules.columns import kind_of
 from variorum.curation.rules.guard import another_label, decided_figures, guard, verdicts_of
-from variorum.curation.rules.query import PICTURES, WHERE, opened, parsed
+from variorum.curation.rules.query import PICTURES, WHERE, named_columns, opened
 from variorum.edition.columns import EDITION_COLUMNS, NEW, column_kinds
 from variorum.edition.tables import HIDDEN
 from variorum.edition.verdicts import rows_of
@@ -66,7 +66,7 @@ class Sql(Decider):
 
     def needs(self) -> tuple[str, ...]:
         """The detectors whose columns the query names."""
-        steps = (name.partition(".") for name in parsed(self.query).columns)
+        steps = (name.partition(".") for name in named_columns(self.query))
         return tuple(dict.fromkeys(step for step, dot, _ in steps if dot and step != "gate"))
 
     def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
@@ -116,7 +116,7 @@ class Sql(Decider):
 
     def _reads(self) -> list[str]:
         """The columns that the query may read. A single name that isn't the edition's is one of the query's own."""
-        names = (name for name in parsed(self.query).columns if "." in name or name in OWN)
+        names = (name for name in named_columns(self.query) if "." in name or name in OWN)
         return list(dict.fromkeys(("id", *names)))
 
     def _answer(self, table: Table) -> Any:
@@ -131,6 +131,8 @@ class Sql(Decider):
                 base.unregister("block")
             reader = _chosen(base.sql(self.query)).to_arrow_reader(ROWS)
             found = pa.concat_tables([_coded(reader.schema.empty_table()), *map(_coded, reader)]).unify_dictionaries()
+        if found["id"].null_count:
+            raise RecipeError(f"{WHERE}: gave a verdict whose id is NULL")
         rows = rows_of(table.column("id"), found["id"])
         if rows.null_count:
             odd = found["id"].filter(rows.is_null())[0].as_py()

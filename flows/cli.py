@@ -1,4 +1,4 @@
-"""The `variorum` command: its options, the commands of the `*_commands` modules in this order, and how it ends.
+"""The `variorum` command: its options, the commands of the `*_commands` modules by subject, and how it ends.
 
 Only those modules, this one and the `terminal*` ones print; other modules log or return. `endings` has the exit codes.
 """
@@ -62,20 +62,17 @@ def options(
     """Options before any command."""
 
 
-for module in (
-    recipe_commands,
-    edition_commands,
-    versions_commands,
-    known_commands,
-    export_commands,
-    publish_commands,
-    pull_commands,
-    review_commands,
-    votes_commands,
-    serve_commands,
-    machine_commands,
-):
-    app.add_typer(module.commands)
+for panel, modules in {
+    "Make editions": (recipe_commands, serve_commands),
+    "Inspect and manage editions": (edition_commands, versions_commands, known_commands),
+    "Share editions": (export_commands, publish_commands, pull_commands),
+    "Ask people": (review_commands, votes_commands),
+    "Set up": (machine_commands,),
+}.items():
+    for module in modules:
+        for one in (*module.commands.registered_commands, *module.commands.registered_groups):
+            one.rich_help_panel = panel
+        app.add_typer(module.commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

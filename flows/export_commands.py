@@ -53,17 +53,17 @@ def export(
     store: StoreUrl = "store",
     as_json: AsJson = False,
 ) -> None:
-    """Write an edition's accepted pictures, with labels, objects and licences, for other tools to read.
+    """Export an edition's accepted pictures, with labels, objects and licences, in another tool's format.
 
-    Each picture keeps its id and hash, so that what comes back finds its way into the edition. Quarantined and
-    withheld pictures are never written. docs/exchange.md says what each format carries.
+    Each picture keeps its id and hash, so that other tools' results can be matched with the edition. Quarantined and
+    withheld pictures are never exported. docs/exchange.md says what each format keeps.
     """
     from dataclasses import asdict
 
     from variorum.edition.opening import open_edition
     from variorum.exchange.coco.export import IGNORED, export_coco
     from variorum.exchange.formats import export as write
-    from variorum.exchange.leaving import Asked
+    from variorum.exchange.selection import Selection
 
     if count_missing and form != Format.coco:
         raise typer.BadParameter(f"is only for --as coco, not for --as {form.value}", param_hint="--count-missing")
@@ -73,7 +73,7 @@ def export(
             ignore = () if count_missing else IGNORED
             found = export_coco(manifest, where, folder, variants or (), split, progress, ignore)
         else:
-            found = write(Asked(manifest, where, tuple(variants or ()), split), folder, form.value, progress)
+            found = write(Selection(manifest, where, tuple(variants or ()), split), folder, form.value, progress)
     if manifest.warning:
         terminal.say(f"content warning: {manifest.warning}; the pictures in {folder} aren't blurred", err=True)
     if as_json:

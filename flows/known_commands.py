@@ -41,7 +41,7 @@ def _shipped(incomplete: str) -> list[str]:
 )
 def known(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Pictures, or folders of pictures.")
+        list[Path] | None, typer.Argument(metavar="PATH", help="Pictures, or folders of pictures.")
     ] = None,
     blocklists: Annotated[
         list[str] | None,

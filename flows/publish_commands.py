@@ -36,7 +36,9 @@ class Gated(StrEnum):
 )
 def publish(
     edition: Edition,
-    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The dataset on the Hub; made if there is none.")],
+    repo: Annotated[
+        str, typer.Argument(metavar="ORG/NAME", help="The dataset on the Hub; created if it doesn't exist.")
+    ],
     store: StoreUrl = "store",
     private: Annotated[bool, typer.Option("--private", help="Only members of the organisation see it.")] = False,
     gated: Annotated[
@@ -55,7 +57,7 @@ def publish(
         typer.Option(
             "--licences-checked",
             metavar="TEXT",
-            help="Who found out, and how, that pictures of unknown licences may be passed on.",
+            help="Who found out, and how, that pictures with unknown licences may be redistributed.",
         ),
     ] = "",
     sign_key: Annotated[
@@ -68,13 +70,16 @@ def publish(
         Path | None,
         typer.Option("--sign-cert", metavar="CHAIN.pem", help="The key's certificate, and those of its authorities."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files that would go up.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check, and list the files that would be uploaded.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish an edition as a dataset of the Hugging Face Hub: one commit, and a tag with the version.
 
     Nothing leaves this machine before the edition is verified and its licences, its card and all texts in it are
-    checked. Only missing files go up; the same command continues what was stopped. Log in first, with: hf auth login
+    checked. Only missing files are uploaded, and the same command continues an upload that was stopped. Log in first:
+    hf auth login
     """
     from variorum.edition.opening import open_edition
     from variorum.hub.publish import Terms

@@ -37,22 +37,24 @@ def pull(
     ] = "",
     named: Annotated[
         str,
-        typer.Option("--as", metavar="NAME[@VERSION]", help="Name of the edition that is made of other people's tars."),
+        typer.Option(
+            "--as", metavar="NAME[@VERSION]", help="Name of the edition that is made from other people's tars."
+        ),
     ] = "",
     digest: Annotated[
-        str, typer.Option("--digest", metavar="HEX", help="The digest that it must have, as its author told you.")
+        str, typer.Option("--digest", metavar="HEX", help="The digest that it must have, from its author.")
     ] = "",
     only_fetch: Annotated[
-        bool, typer.Option("--only-fetch", help="Fetch other people's tars and write the recipe; make no edition.")
+        bool, typer.Option("--only-fetch", help="Only download other people's tars and write the recipe.")
     ] = False,
     store: StoreUrl = "store",
     workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Bring an edition into a store, or make one of anybody's WebDataset tars.
+    """Download an edition into a store, or make one from anybody's WebDataset tars.
 
-    Every file is compared with its hash, and the edition is verified before it is sealed. What is there already isn't
-    fetched again, so the same command continues a pull that was stopped.
+    Every file is compared with its hash, and the edition is verified before it is sealed. Files that the store has
+    aren't downloaded again, so the same command continues a pull that was stopped.
     """
     from variorum.edition.store import Store
     from variorum.hub.pull import edition_at

@@ -48,7 +48,7 @@ def _seconds(text: str) -> int:
 def serve(
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE]...", help="YAML files, or recipes by name; by default all that need no GPU."),
+        typer.Argument(metavar="RECIPE", help="YAML files, or recipes by name; by default all that need no GPU."),
     ] = None,
     cron: Annotated[
         str | None,

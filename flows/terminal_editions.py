@@ -111,6 +111,7 @@ def print_paths(manifest: Manifest, store: Store) -> None:
     """Number of verdicts, the review queue, the card and the contact sheet, and how to load the edition."""
     from variorum.edition.editions import folder_of, read_beside, release_number
     from variorum.edition.pulled import without
+    from variorum.schemas.secrets import shown
 
     folder = folder_of(manifest, store)
     if manifest.ledger:
@@ -120,11 +121,15 @@ def print_paths(manifest: Manifest, store: Store) -> None:
         number = release_number(manifest.version)
         if not without(manifest, store):
             print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
+    place = folder if store.local else store.fs.unstrip_protocol(folder)
     for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
         if read_beside(manifest, name, store) is not None:
-            say(f"{what}: {folder}/{name}")
+            say(f"{what}: {place}/{name}")
     if manifest.warning:
         say("content warning: pictures are shown blurred; on the Hub, switch on access requests before you upload them")
+    if not store.local:
+        say(f'load it: variorum.open("{manifest.dataset}@{manifest.version}", store="{shown(store.url)}").dataset()')
+        return
     say(f'load it: datasets.load_dataset("{folder}")')
     if configs := list(manifest.configs()):
         named = f"one of {len(configs)} configurations" if len(configs) > 1 else "its configuration"

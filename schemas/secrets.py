@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 HIDDEN = "***"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"<>|]+")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 PARAMETER = (
     r"[a-z0-9_\-]*(?:token|secret|password|passwd|signature|credential|api[_\-]?key|access[_\-]?key|account[_\-]?key)"
     r"[a-z0-9_\-]*|sig|auth|pwd"
@@ -58,7 +59,8 @@ def remember(place: object) -> None:
         rest, bare = url.partition("://")[2], shown(url).partition("://")[2]
         login = rest[: rest.index(bare)] if bare and bare in rest else rest.rpartition("@")[0]
         password = login.rstrip("@").partition(":")[2]
-        values = [value for name, value in parse_qsl(urlsplit(url).query) if QUERY.match(f"?{name}=")]
+        query = url.partition("#")[0].partition("?")[2]  # of texts that are no URLs, too
+        values = [value for name, value in parse_qsl(query) if QUERY.match(f"?{name}=")]
         found = [password, unquote(password), *values, *map(quote, values), *map(quote_plus, values)]
         _remembered.update(one for one in [login, *found] if len(one) >= SHORTEST or (one is login and ":" in one))
 
@@ -132,7 +134,7 @@ def _bare(url: str, *, only_secrets: bool = False) -> str:
 
 
 def _is_url(text: str) -> bool:
-    return " " not in text and bool(urlsplit(text).scheme) and "://" in text
+    return " " not in text and bool(SCHEME.match(text)) and "://" in text
 
 
 def _environment() -> list[str]:

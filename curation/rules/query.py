@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -22,9 +21,9 @@ from variorum.schemas.lookup import cut
 PICTURES = "pictures"
 """The table that a query reads: one row for each picture."""
 WHERE = "curate.sql.query"
-MEMORY = "2GiB"
+MEMORY = "1GiB"
 """What DuckDB may hold; it writes what is beyond that to the cache folder."""
-THREADS = 8
+THREADS = 4
 """At most, as each thread needs a share of the memory."""
 
 
@@ -33,24 +32,23 @@ def _words(text: str) -> frozenset[str]:
 
 
 SCALARS = _words(
-    "+ - * / // % ** ^ || abs ceil ceiling floor round trunc sign sqrt ln log log2 log10 exp pow power greatest least "
-    "isnan isfinite isinf nullif ifnull if length len lower upper trim ltrim rtrim contains starts_with prefix "
-    "ends_with suffix substring substr left right replace split_part concat ~~ !~~ ~~* !~~* regexp_matches "
-    "regexp_full_match regexp_extract list_contains list_has md5 sha256"
+    "+ - * / // % ** ^ || ~~ !~~ ~~* !~~* abs ceil floor round trunc sign sqrt ln log log2 log10 exp pow greatest "
+    "least isnan isfinite isinf nullif ifnull if length lower upper trim contains starts_with ends_with substring left "
+    "right replace split_part concat regexp_matches regexp_full_match regexp_extract list_contains md5 sha256"
 )
 """Functions and operators of one row; comparisons, AND, CASE, COALESCE, IN, BETWEEN and CAST come on top."""
 AGGREGATES = _words(
-    "count count_star count_if countif min max bool_and bool_or median quantile_cont quantile_disc mad rank dense_rank "
+    "count count_star count_if min max bool_and bool_or median quantile_cont quantile_disc mad rank dense_rank "
     "percent_rank cume_dist"
 )
 """Aggregates and window functions whose results don't depend on the order of the rows."""
-SUMS = _words("sum avg mean")
+SUMS = _words("sum avg")
 """They do, for floating-point numbers."""
 PLACES = _words("row_number ntile lag lead first_value last_value nth_value")
 """Window functions that tell equal rows apart, so the last thing that they sort by must be the id."""
 EXACT = _words("DECIMAL TINYINT SMALLINT INTEGER BIGINT HUGEINT")
 """Types whose sums are exact."""
-TYPES = EXACT | _words("FLOAT DOUBLE BOOLEAN VARCHAR")
+TYPES = EXACT | _words("FLOAT DOUBLE BOOLEAN BOOL VARCHAR TEXT")
 """Types that CAST may give; a date may be that of today."""
 CLASSES = _words(
     "COLUMN_REF CONSTANT COMPARISON CONJUNCTION OPERATOR FUNCTION CAST TYPE CASE BETWEEN WINDOW SUBQUERY STAR"
@@ -62,19 +60,6 @@ NODES = _words(
 """Kinds of expressions, and of everything else, in what the parser gives."""
 CLOCK = re.compile(r"current_.*|local.*|(session_)?user", re.IGNORECASE)
 """Names that stand for the time or the user if no column has them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query that was taken apart.
-
-    Attributes:
-        text: SQL.
-        columns: those that it names, `detector.column` or a single name, which may also be a name of its own.
-    """
-
-    text: str
-    columns: tuple[str, ...]
 
 
 @contextmanager
@@ -102,11 +87,13 @@ def opened() -> Iterator[Any]:
     try:
         threads = int(base.execute("SELECT current_setting('threads')").fetchall()[0][0])
         base.execute(f"SET threads = {min(THREADS, threads)}")
+        base.execute("SET enable_progress_bar = false")
         base.execute("SET enable_external_access = false")
         base.execute("SET lock_configuration = true")
         yield base
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        raise TemporaryError(f"curate.sql: {_said(error)}") from error
+        room = f"{MEMORY} of memory and the disk at {cache_dir() / 'duckdb'}"
+        raise TemporaryError(f"curate.sql: the query needs more than {room}: {_said(error)}") from error
     except duckdb.Error as error:
         raise RecipeError(f"{WHERE}: {_said(error)}") from None
     finally:
@@ -119,11 +106,23 @@ def _said(error: Exception) -> str:
 
 
 @cache
-def parsed(text: str) -> Query:
-    """Take a query apart. Raises RecipeError for no single SELECT, and for anything that isn't independent of order."""
+def named_columns(text: str) -> tuple[str, ...]:
+    """The columns that a query names: `detector.column`, or a single name, which may also be a name of its own.
+
+    Raises:
+        RecipeError: it isn't one SELECT, or has something in it that isn't known to be independent of the order.
+    """
+    options = "skip_null := true, skip_empty := true, skip_default := true"
     with opened() as base:
-        options = "skip_null := true, skip_empty := true, skip_default := true"
-        told = json.loads(base.execute(f"SELECT json_serialize_sql(?::VARCHAR, {options})", [text]).fetchall()[0][0])
+        tree = base.execute(f"SELECT json_serialize_sql(?::VARCHAR, {options})", [text]).fetchall()[0][0]
+    try:
+        return tuple(_named(json.loads(tree)))
+    except RecursionError:
+        raise _refused("it is nested too deeply") from None
+
+
+def _named(told: Mapping[str, Any]) -> dict[str, None]:
+    """The columns that a query names, given what the parser tells of it."""
     if told["error"] and told["error_type"] == "parser":
         raise RecipeError(f"{WHERE}: {cut(told['error_message'])}")
     if told["error"] or len(told["statements"]) != 1:
@@ -140,7 +139,7 @@ def parsed(text: str) -> Query:
             if len(path) == 1 and CLOCK.fullmatch(path[0]):
                 raise _refused(f"{path[0]} differs from run to run")
             names[".".join(path[:2])] = None
-    return Query(text, tuple(names))
+    return names
 
 
 def _parts(tree: object) -> Iterator[Mapping[str, Any]]:
@@ -182,7 +181,7 @@ def _check_function(part: Mapping[str, Any]) -> None:
     if name in SUMS:
         given = _bare(part["arguments"][0]["expression"]) if part.get("arguments") else {}
         exact = given.get("class") == "CAST" and given["type_expr"]["type_name"] in EXACT
-        if not exact and not _by_id(inner) and not (inner and _bare(inner[-1]["expression"]) == given):
+        if not exact and not (inner and _bare(inner[-1]["expression"]) == given):
             raise _refused(
                 f"{name} of floating-point numbers depends on their order; write {name}(x::DECIMAL(18, 6)), "
                 f"{name}(x ORDER BY x), or count_if(…)"

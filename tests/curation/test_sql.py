@@ -1,16 +1,19 @@
 """A query gives the verdicts that rules give, and the same ones however DuckDB goes about it."""
 
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
 from variorum.curation import sql
 from variorum.curation.rules import query
-from variorum.curation.rules.query import opened, parsed
+from variorum.curation.rules.query import named_columns, opened
 from variorum.curation.sql import Sql
 from variorum.edition.verdicts import verdict_table
 from variorum.schemas.component import FLAGS, NUMBERS, TEXTS, Context
@@ -106,6 +109,9 @@ def test_a_query_says_what_rules_say(small):
     assert same(mine.sort_by("id"), policy.sort_by("id"))
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "curation" / "sql.md"
+OTHERS = ("suspicion", "out_of_distribution")
+"""Detectors that the page's query reads, besides `quality`."""
 TIGHT = "40MiB"
 """Memory that doesn't hold what the next query needs."""
 ORDERED = """
@@ -137,7 +143,7 @@ def test_the_verdicts_are_the_same_bytes_whatever_the_threads_and_the_memory(mon
         return (table.slice(start, size).select(names) for start in range(0, len(table), size))
 
     monkeypatch.setattr(sql, "_coded", seen)
-    for threads, memory, size in ((1, "2GiB", 120_000), (2, "2GiB", 30_000), (2, TIGHT, 20_000), (1, TIGHT, 70_000)):
+    for threads, memory, size in ((1, "1GiB", 120_000), (2, "1GiB", 30_000), (2, TIGHT, 20_000), (1, TIGHT, 70_000)):
         spilled.clear()
         monkeypatch.setattr(query, "THREADS", threads)
         monkeypatch.setattr(query, "MEMORY", memory)
@@ -179,17 +185,23 @@ def test_the_verdicts_are_the_same_bytes_whatever_the_threads_and_the_memory(mon
         ("SELECT any_value(label) FROM pictures", "function 'any_value' isn't"),
         ("SELECT row_number()", "function 'row_number' isn't"),
         ("SELECT sum(gate.p) FROM pictures", r"write sum\(x::DECIMAL\(18, 6\)\)"),
-        ("SELECT avg(gate.p ORDER BY label) FROM pictures", "depends on their order"),
+        ("SELECT avg(gate.p ORDER BY gate.p, id) FROM pictures", "depends on their order"),
         ("SELECT avg(gate.p::DOUBLE) OVER () FROM pictures", "depends on their order"),
         ("SELECT row_number() OVER (ORDER BY label) FROM pictures", "row_number OVER needs an ORDER BY that ends"),
         ("SELECT count(*) OVER (ORDER BY label ROWS 3 PRECEDING) FROM pictures", "count OVER needs an ORDER BY"),
         ("SELECT COLUMNS('l.*') FROM pictures", r"COLUMNS\(…\) or ORDER BY ALL isn't allowed"),
+        ("SELECT " + "abs(" * 600 + "1" + ")" * 600, "nested too deeply"),
         ("SELECT id FROM pictures WHERE id = $1", "PARAMETER isn't allowed"),
     ],
 )
 def test_what_may_differ_from_run_to_run_is_refused(text, message):
     with pytest.raises(RecipeError, match=rf"^curate\.sql\.query: .*{message}"):
-        parsed(text)
+        named_columns(text)
+
+
+def test_other_names_of_types_are_the_same_types():
+    text = "SELECT x::INT, x::REAL, x::NUMERIC(9, 2), x::TEXT, x::BOOL, sum(x::INT), avg(x::NUMERIC(9, 2))"
+    assert named_columns(f"{text} FROM pictures GROUP BY x") == ("x",)
 
 
 def test_a_sum_without_order_does_differ():
@@ -262,11 +274,12 @@ def test_needs_are_the_detectors_and_no_names_of_the_query():
     ("text", "message"),
     [
         ("SELECT 'x' AS id, 'drop' AS action, 'y' AS reason", "a verdict on x, which isn't a picture"),
+        (SOME.replace("id,", "NULL AS id,", 1), "a verdict whose id is NULL"),
         (SOME.replace("review", "burn"), "no action 'burn'; there are: drop, keep, note, relabel, review, weight"),
         (SOME.replace("review", "audit"), "no action 'audit'"),
         (SOME.replace("odd", "Odd one"), "'Odd one' is no reason"),
         (SOME.replace("'odd'", "NULL"), "NULL is no reason"),
-        (SOME.replace("'odd'", "'a' || substr(id, 20)"), "3000 different reasons"),
+        (SOME.replace("'odd'", "'a' || substring(id, 20)"), "3000 different reasons"),
         (f"{SOME} UNION ALL {SOME}", "gives a picture twice with the same action and reason"),
         (SOME.replace("review", "weight"), r"the weight nan, outside \[0, 1\]"),
         (
@@ -305,6 +318,19 @@ def test_the_order_is_by_action_reason_value_and_id(small):
     rows = verdicts(text, small).to_pylist()
     assert rows == sorted(rows, key=lambda row: (row["action"], row["reason"], -row["value"], row["id"]))
     assert all(math.isnan(row["worth"]) for row in rows)
+
+
+def test_the_page_lists_what_is_allowed_and_its_query_works():
+    page = PAGE.read_text()
+    for name in query.SCALARS | query.AGGREGATES | query.SUMS | query.PLACES:
+        assert f"`{name}`" in page or not re.search("[a-z]", name) or name == "count_star", name
+    (step,) = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    parts = [build_component("curate", {"name": name}, "here") for name in ("quality", *OTHERS)]
+    known = {part.component_name(): part.known_columns() for part in parts}
+    assert None not in known.values()
+    found = build_component("curate", step, "here")
+    found.check_columns(known)
+    assert set(found.needs()) == set(known)
 
 
 def test_without_duckdb_it_says_what_to_install():

@@ -11,12 +11,12 @@ from detecting import OwnModels, ShapeDetector, by_pycocotools, edition
 from variorum.evaluation.detection.records import FOUND, MOST, pack_found, unpacked
 from variorum.evaluation.detection_ap import DetectionAp
 from variorum.evaluation.predicted.resamples import percent
+from variorum.exchange.coco.export import export_coco
+from variorum.exchange.coco.parts import ANNOTATIONS, PICTURES
 from variorum.models.roles import Detected
 from variorum.pipeline import Job, evaluate
 from variorum.pixels import decode
 from variorum.report.card import _render
-from variorum.exchange.coco.export import export_coco
-from variorum.exchange.coco.parts import ANNOTATIONS, PICTURES
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import ModelFailed, RecipeError

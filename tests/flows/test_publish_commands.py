@@ -250,6 +250,9 @@ def test_dev_versions_go_to_a_branch_and_get_no_tag(publish, hub):
     assert (failed.returncode, "--branch dev" in failed.stderr) == (1, True)
     done = listed(publish("shots@1.2.0-dev", "lab/dev", "--branch", "dev", "--json"))
     assert (done["tag"], hub.git("lab/dev", "tag"), hub.head("lab/dev", "dev")) == ("", "", done["commit"])
+    assert 'load_dataset("lab/dev", split="test", revision="dev")' in hub.git("lab/dev", "show", "dev:README.md")
+    again = listed(publish("shots@1.2.0-dev", "lab/dev", "--branch", "dev", "--json"))
+    assert (again["new"], again["commit"]) == (False, done["commit"])
 
 
 def test_an_edition_with_a_warning_is_closed_before_anything_is_in_it(publish, hub, built, tmp_path):

@@ -125,12 +125,29 @@ said = [len(rows), rows.features["cls"].names, rows[0]["jpg"].size, sorted({row[
     variorum("verify", "wild_clean", *theirs)
     variorum("show", "wild_clean", *theirs)
     variorum("diff", "wild_clean@1.0.0-r1", "wild_clean@1.0.0-r1", *theirs)
+    assert "view.html" in hub.files("lab/wild-clean")
+    assert not list((tmp_path / "theirs").rglob("*.html"))
     published = len(hub.files("lab/wild-clean"))
     variorum("publish", "wild_clean@1.0.0-r1", "lab/mirror", *theirs)
+    assert "lab/wild-clean" not in hub.git("lab/mirror", "show", "main:README.md")
     assert len(hub.files("lab/mirror")) == published
     assert hub.git("lab/mirror", "show", "main:manifest.json") == hub.git(
         "lab/wild-clean", "show", "main:manifest.json"
     )
+
+
+def test_two_published_versions_are_pulled_and_shown_side_by_side(variorum, hub, shots, tmp_path):
+    for version in ("1.0.0", "1.1.0"):
+        variorum("publish", f"shots@{version}", "lab/pair", "--store", shots / "store")
+    for version in ("1.1.0", "1.0.0"):
+        variorum("pull", f"lab/pair@{version}")
+    said = variorum("diff", "shots@1.0.0", "shots@1.1.0", "--page", "changes.html", "--json")
+    changes = [json.loads(line) for line in said.splitlines()]
+    assert [one["kind"] for one in changes] == [*["added"] * 4, "page", "rank"]
+    assert changes[-2]["pictures"] == 4
+    assert "shots@1.1.0" in (tmp_path / "changes.html").read_text()
+    card = (tmp_path / "store/editions/shots/1.1.0/README.md").read_text()
+    assert 'load_dataset("lab/pair", split="test", revision="1.1.0")' in card
 
 
 def test_what_the_hub_refuses_is_one_line(variorum, hub, wild, tmp_path):

@@ -58,10 +58,24 @@ def test_what_holds_no_secret_stays(text):
         *("?X-Amz-Signature=hunter22&x=1", "token=hunter22", "Authorization: Bearer hunter22hunter22"),
         *("AWS_SECRET_ACCESS_KEY=hunter22", "password%3Dhunter22", "https://h/x?a=1&sig=hunter22"),
         *("hf_hunter22hunter22hunter22", "{'api_key=hunter22'}", "sk-proj-hunter22hunter22hunter22"),
+        *("github_pat_hunter22hunter22hunter22", "glpat-hunter22hunter22hunter22", "xoxb-hunter22hunter22hunter22"),
+        *(
+            "AIzahunter22hunter22hunter22hunter22abc",
+            "-----BEGIN EC PRIVATE KEY-----\nhunter22\n-----END EC PRIVATE KEY-----",
+        ),
     ],
 )
 def test_secrets_in_a_text(text):
     assert SECRET not in without_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://me:hunter22@[::1/x?token=hunter22", "s3://[", "http://[x", "a://]:hunter22@["]
+)
+def test_what_is_no_url_is_no_error(text):
+    remember([text])
+    assert SECRET not in without_secrets(f"can't open {text}")
+    assert SECRET not in str(cleaned({"a": text, "b": f"see {text} there"}))
 
 
 def test_secrets_of_the_environment_and_of_known_urls(monkeypatch):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ from typing import Any
 from variorum.edition.remote_errors import code_of
 from variorum.machine.together import AT_ONCE, each
 from variorum.schemas.errors import StoreError
+from variorum.schemas.lookup import cut
 from variorum.schemas.secrets import remember_values, shown
 
 S3 = ("s3", "s3a")
+UNKEPT = re.compile(r"[\\\x00-\x1f\x7f]")
+"""Characters of prefixes that some servers replace."""
 PART = 16 << 20
 """Bytes of a part of a large upload."""
 MOST_PARTS = 10_000
@@ -67,7 +71,7 @@ def opened(url: str) -> tuple[Any, str]:
     Keys of S3 come from where AWS's tools look for them: the environment, a profile, the machine's role.
 
     Raises:
-        StoreError: the URL of a bucket has a key or a password in it.
+        StoreError: the URL of a bucket has a key or a password in it, or a prefix that servers change.
         Exception: the file system can't be had.
     """
     import fsspec.config
@@ -81,6 +85,11 @@ def opened(url: str) -> tuple[Any, str]:
         raise StoreError(
             f"store {shown(url)}: keys don't belong in the URL of a bucket; set AWS_ACCESS_KEY_ID and "
             f"AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if any(part in ("", ".", "..") or UNKEPT.search(part) for part in rest.rstrip("/").split("/")[1:]):
+        raise StoreError(
+            f"store {cut(ascii(shown(url)))}: servers change such a prefix; leave out //, . and .. in it, backslashes "
+            f"and control characters"
         )
     own: Mapping[str, Any] = fsspec.config.conf.get("s3", {})
     fs, root = fsspec.core.url_to_fs(

@@ -25,12 +25,14 @@ import glob
 import hashlib
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -54,6 +56,8 @@ File = tuple[ShardInfo, str]
 
 FEW = 16
 """Up to so many objects are looked up one by one; a listing takes as long as the store is large."""
+ONE_SLASH = re.compile(r"(s3a?|gs|gcs|https?|sftp):(?!//|.*://)")
+"""What would be a folder and is meant as a URL."""
 PROBE = ".probe"
 """An empty file of a remote store, by which a writable one is known."""
 LONG = 1 << 30
@@ -77,8 +81,13 @@ class Store:
             raise StoreError("a store needs a folder or a URL, not an empty name; the default is `store`")
         if "\0" in url:
             raise StoreError(f"store {cut(ascii(url))}: no folder has a null character in its name")
+        if found := ONE_SLASH.match(url):
+            raise StoreError(
+                f"store {found[1]}:…: a URL has two slashes, {found[1]}://…; for a folder write ./{found[1]}:…"
+            )
+        remember(url)
         try:
-            remember(url)
+            urlsplit(url)
         except ValueError as error:  # brackets where a host's name should be
             raise StoreError(f"store {cut(url)}: no folder or URL ({cut(str(error))})") from None
         self.url, self.writable, self.trust = url, writable, trust

@@ -238,19 +238,22 @@ def edition_parts(store: Store, infos: Sequence[ShardInfo], classes: int) -> Wid
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    schemas, held, chosen = list[Any](), list[Any](), list[Any]()
+    schemas, chosen, held = list[Any](), list[Any](), {name: list[Any]() for name in HELD}
     for info in infos:
         table = read_unit(store, info, lambda name: name not in HIDDEN, classes=classes)
         _note(schemas, table.schema)
         accepted = pc.equal(table.column("status"), "accepted")
-        held.append(table.select(HELD).filter(accepted))
+        for name in HELD:
+            held[name] += table.column(name).filter(accepted).chunks
         chosen.append(accepted.to_numpy())
     # a unit's table lacks the columns of gates that none of its pictures has
     schema = joined("edition", [one.empty_table() for one in schemas]).schema
     parts = Parts("edition", store, infos, schema, np.concatenate(chosen))
-    own = pa.concat_tables(held).combine_chunks()
-    columns = {name: own.column(name) if name in HELD else parts for name in schema.names}
-    return WideTable(len(own), columns)
+    own = {}
+    for name in HELD:  # one by one, so that no more than one column is in memory twice
+        column = pa.chunked_array(held.pop(name), schema.field(name).type)
+        own[name] = pa.table({name: column}).combine_chunks().column(name)
+    return WideTable(len(own["id"]), {name: own.get(name, parts) for name in schema.names})
 
 
 def detector_parts(step: str, store: Store, infos: Sequence[ShardInfo], table: Any) -> Parts:

@@ -18,8 +18,8 @@ from variorum.edition.ledgers import ledger_numbers, read_ledger
 from variorum.edition.store import Store
 from variorum.edition.tables import read_keyed
 from variorum.exchange.folders import Exported, exported
-from variorum.exchange.leaving import Asked, Leaving
 from variorum.exchange.lines import Lines, as_json
+from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.schemas.manifest import ShardInfo
 
 REVISION = 1
@@ -48,10 +48,10 @@ DETECTORS: Mapping[str, tuple[str, Sequence[str]]] = {
 """By detector, the kind of issue that it finds, as Datalab calls it, and the columns that are read."""
 
 
-def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture]) -> list[Exported]:
     """Write the pictures, their table and, if the edition has a ledger with such detectors, the issues."""
     (folder / IMAGES).mkdir()
-    found = _found(asked)
+    found = _found(selection)
     header = [name for issue in found for name in issue.header]
     number = 0
     with Lines() as lines:
@@ -107,13 +107,13 @@ class Issues:
         return [*cells, row[2]] if self.kind == "near_duplicate" else cells
 
 
-def _found(asked: Asked) -> list[Issues]:
+def _found(selection: Selection) -> list[Issues]:
     """The findings of the edition's newest ledger."""
-    manifest, store = asked.manifest, asked.store
+    manifest, store = selection.manifest, selection.store
     if not ledger_numbers(manifest, store):
         return []
     _, ledger = read_ledger(manifest, store)
-    classes = [one.id for one in asked.classes]
+    classes = [one.id for one in selection.classes]
     return [
         Issues(kind, _read(store, info, [f"{step}.{name}" for name in columns]), classes)
         for step, info in ledger.scored.items()

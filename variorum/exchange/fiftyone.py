@@ -19,9 +19,9 @@ from typing import Any
 
 from variorum.annotations import decode_mask
 from variorum.exchange.folders import Exported, exported
-from variorum.exchange.leaving import Asked, Leaving
 from variorum.exchange.lines import Lines, as_json
 from variorum.exchange.objects import further, relative_box
+from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.schemas.annotations import Object
 from variorum.schemas.canonical import short_digest
 
@@ -30,17 +30,17 @@ LABEL, OBJECTS = "ground_truth", "objects"
 """Fields of a sample: its class as a Classification, and its objects as Detections."""
 
 
-def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture]) -> list[Exported]:
     """Write the pictures into `data` and a sample for each into `samples.json`."""
     (folder / "data").mkdir()
-    names = [one.name for one in asked.classes]
+    names = [one.name for one in selection.classes]
     number = boxes = 0
     (folder / "metadata.json").write_text(
         as_json(
             {
-                "name": asked.name,
+                "name": selection.name,
                 "media_type": "image",
-                "info": {"edition": asked.name, "digest": asked.digest},
+                "info": {"edition": selection.name, "digest": selection.digest},
                 "classes": {LABEL: names, OBJECTS: names},
                 "default_classes": names,
             }
@@ -52,15 +52,15 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
         lines.add(place, '{"samples": [')
         for number, one in enumerate(pictures, 1):
             (folder / "data" / one.file).write_bytes(one.data)
-            lines.add(place, (",\n" if number > 1 else "\n") + as_json(_sample(one, asked)))
+            lines.add(place, (",\n" if number > 1 else "\n") + as_json(_sample(one, selection)))
             boxes += len(one.sample.annotations.objects)
         lines.add(place, "\n]}\n")
     return [exported(folder, ".", ["metadata.json", "samples.json"], pictures=number, boxes=boxes)]
 
 
-def _sample(one: Leaving, asked: Asked) -> dict[str, Any]:
+def _sample(one: ExportedPicture, selection: Selection) -> dict[str, Any]:
     sample, said = one.sample, one.provenance()
-    labels = [asked.names.get(name, name) for name in said.pop("labels")]
+    labels = [selection.names.get(name, name) for name in said.pop("labels")]
     metadata = said.pop("metadata")
     height, width = one.size
     return {
@@ -79,7 +79,7 @@ def _sample(one: Leaving, asked: Asked) -> dict[str, Any]:
         OBJECTS: {
             "_cls": "Detections",
             "detections": [
-                _detection(item, one, number, asked) for number, item in enumerate(sample.annotations.objects)
+                _detection(item, one, number, selection) for number, item in enumerate(sample.annotations.objects)
             ],
         },
         "captions": one.captions,
@@ -94,10 +94,10 @@ def _label(kind: str, identity: list[Any], label: str) -> dict[str, Any]:
     return {"_id": {"$oid": short_digest(identity)[:24]}, "_cls": kind, "tags": [], "label": label}
 
 
-def _detection(item: Object, one: Leaving, number: int, asked: Asked) -> dict[str, Any]:
+def _detection(item: Object, one: ExportedPicture, number: int, selection: Selection) -> dict[str, Any]:
     said = {name: value for name, value in further(item).items() if name not in ("id", "segmentation")}
     return {
-        **_label("Detection", [one.sample.id, OBJECTS, number], asked.names.get(item.label, item.label)),
+        **_label("Detection", [one.sample.id, OBJECTS, number], selection.names.get(item.label, item.label)),
         "attributes": {},
         "bounding_box": relative_box(item, one.size),
         **({"confidence": item.score} if item.score is not None else {}),

@@ -18,12 +18,12 @@ from variorum.exchange import (
     waves,
 )
 from variorum.exchange.folders import Exported, place_export
-from variorum.exchange.leaving import Asked, Leaving
+from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.machine.progress import QUIET, Progress
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 
-Write = Callable[[Path, Asked, Iterator[Leaving]], Sequence[Exported]]
+Write = Callable[[Path, Selection, Iterator[ExportedPicture]], Sequence[Exported]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Format:
 
     write: Write
     revision: int
-    check: Callable[[Asked], None] | None = None
+    check: Callable[[Selection], None] | None = None
 
 
 FORMATS: Mapping[str, Format] = {
@@ -55,11 +55,11 @@ FORMATS: Mapping[str, Format] = {
 """By name, all but `coco`, which has options of its own; see `variorum.exchange.coco.export`."""
 
 
-def export(asked: Asked, folder: Path, form: str, progress: Progress = QUIET) -> Sequence[Exported]:
+def export(selection: Selection, folder: Path, form: str, progress: Progress = QUIET) -> Sequence[Exported]:
     """Write an edition's accepted pictures into a new folder; it appears when it is complete.
 
     Args:
-        asked: the edition, variants and split.
+        selection: the edition, variants and split.
         folder: new, empty, or with the same export.
         form: one of `FORMATS`.
         progress: receives the pictures.
@@ -72,11 +72,11 @@ def export(asked: Asked, folder: Path, form: str, progress: Progress = QUIET) ->
     if form not in FORMATS:
         raise StoreError(f"no format {cut(repr(form))}; there are: {', '.join(('coco', *FORMATS))}")
     one = FORMATS[form]
-    note = asked.note(form, one.revision)
+    note = selection.note(form, one.revision)
 
     def write(made: Path) -> Sequence[Exported]:
         if one.check is not None:
-            one.check(asked)
-        return one.write(made, asked, asked.pictures(progress))
+            one.check(selection)
+        return one.write(made, selection, selection.pictures(progress))
 
     return place_export(folder, note, write)

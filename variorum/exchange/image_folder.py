@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from variorum.exchange.folders import Exported, exported, folder_names
-from variorum.exchange.leaving import Asked, Leaving
 from variorum.exchange.lines import Lines
 from variorum.exchange.objects import object_lists
+from variorum.exchange.selection import ExportedPicture, Selection
 
 REVISION = 1
 METADATA = "metadata.jsonl"
@@ -23,18 +23,18 @@ UNLABELLED = "unlabelled"
 """Folder of pictures without a class, in an edition that has classes."""
 
 
-def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture]) -> list[Exported]:
     """Write the pictures by split and class, with a metadata file for each split.
 
     Folders of classes are named after the classes' ids; what isn't safe in a name becomes `_`. A picture of several
     classes lies in the folder of its first one, and `metadata.jsonl` has them all.
     """
-    classes = folder_names([*(one.id for one in asked.classes), UNLABELLED], METADATA) if asked.classes else {}
-    variants = folder_names(asked.chosen)
-    several = len(asked.chosen) > 1
+    classes = folder_names([*(one.id for one in selection.classes), UNLABELLED], METADATA) if selection.classes else {}
+    variants = folder_names(selection.chosen)
+    several = len(selection.chosen) > 1
     numbers, boxes = Counter[str](), Counter[str]()
     made = set[Path]()
-    tables: dict[str, set[str]] = {name: set() for name in asked.chosen}
+    tables: dict[str, set[str]] = {name: set() for name in selection.chosen}
     with Lines() as lines:
         for one in pictures:
             sample = one.sample
@@ -58,17 +58,17 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
             numbers[sample.variant] += 1
             boxes[sample.variant] += len(sample.annotations.objects)
     if not several:
-        named = asked.chosen[0] if asked.chosen else ""
+        named = selection.chosen[0] if selection.chosen else ""
         found = sorted(set().union(*tables.values()))
         return [exported(folder, ".", found, pictures=numbers.total(), boxes=boxes.total(), variant=named)]
     return [
         exported(folder, variants[name], sorted(tables[name]), pictures=numbers[name], boxes=boxes[name], variant=name)
-        for name in asked.chosen
+        for name in selection.chosen
         if numbers[name]
     ]
 
 
-def _objects(one: Leaving) -> dict[str, Any]:
+def _objects(one: ExportedPicture) -> dict[str, Any]:
     """The objects with their classes' ids; scores only if there are any, as `datasets` can't read lists of nulls."""
     found = object_lists(one.sample.annotations.objects, lambda name: name)
     if all(score is None for score in found["score"]):

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from variorum.exchange.folders import Exported, exported, folder_names
-from variorum.exchange.leaving import PROVENANCE, Asked, Leaving
 from variorum.exchange.lines import Lines
 from variorum.exchange.numbering import Photographs
+from variorum.exchange.selection import PROVENANCE, ExportedPicture, Selection
 from variorum.report.contents import contents
 from variorum.report.rows import edition_rows
 from variorum.schemas.errors import StoreError
@@ -29,22 +29,25 @@ UNLABELLED = "pictures without a class"
 AGAIN = "further pictures of a photograph in the same variant"
 
 
-def check(asked: Asked) -> None:
+def check(selection: Selection) -> None:
     """Raise StoreError if no picture has a class."""
-    if not asked.classes or not contents(edition_rows(asked.manifest, asked.store, ("status", "labels"))).labelled:
-        raise StoreError(f"{asked.name} has no picture with a class; ImageNet-E's layout is for classification")
+    if (
+        not selection.classes
+        or not contents(edition_rows(selection.manifest, selection.store, ("status", "labels"))).labelled
+    ):
+        raise StoreError(f"{selection.name} has no picture with a class; ImageNet-E's layout is for classification")
 
 
-def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture]) -> list[Exported]:
     """Write the labelled pictures of each variant, and the labels.
 
     Names are ImageNet's (`ILSVRC2012_val_00000001`) where the origin of a photograph has one, else numbers. Classes are
     numbered as ImageNet's if all of the edition's are ImageNet's, else as the edition's. Pictures aren't
     re-encoded for an ending: a PNG in `ori` ends in `.JPEG`, and readers detect the format from the content.
     """
-    index = imagenet_index(asked)
-    names = folder_names([FOLDERS.get(name, name) for name in asked.chosen], LABELS, PROVENANCE)
-    places = {name: names[FOLDERS.get(name, name)] for name in asked.chosen}
+    index = imagenet_index(selection)
+    names = folder_names([FOLDERS.get(name, name) for name in selection.chosen], LABELS, PROVENANCE)
+    places = {name: names[FOLDERS.get(name, name)] for name in selection.chosen}
     photographs, labels = Photographs(), dict[str, int]()
     taken = set[str]()
     number, left_out = 0, Counter[str]()
@@ -71,11 +74,11 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
     return [exported(folder, ".", tables, pictures=number, left_out=+left_out)]
 
 
-def imagenet_index(asked: Asked) -> dict[str, int]:
+def imagenet_index(selection: Selection) -> dict[str, int]:
     """The number of each class: ImageNet's if all classes are ImageNet's, else the edition's."""
     from variorum.generators.sources.imagenet import index_of, is_wnid
 
-    if asked.classes and all(is_wnid(one.id) for one in asked.classes):
-        found = {one.id: index_of(one.id) for one in asked.classes}
+    if selection.classes and all(is_wnid(one.id) for one in selection.classes):
+        found = {one.id: index_of(one.id) for one in selection.classes}
         return {name: number for name, number in found.items() if number is not None}
-    return dict(asked.index)
+    return dict(selection.index)

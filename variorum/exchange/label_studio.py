@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from variorum.exchange.folders import Exported, exported
-from variorum.exchange.leaving import Asked, Leaving
 from variorum.exchange.lines import Lines, as_json
 from variorum.exchange.objects import further, relative_box
+from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.exchange.xml_text import quoted
 from variorum.schemas.canonical import short_digest
 
@@ -29,7 +29,7 @@ OURS = "variorum"
 """Key in a region's `meta`."""
 
 
-def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture]) -> list[Exported]:
     """Write the pictures, the tasks and the configuration."""
     (folder / IMAGES).mkdir()
     number = boxes = 0
@@ -38,41 +38,41 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
         lines.add(place, "[")
         for number, one in enumerate(pictures, 1):
             (folder / IMAGES / one.file).write_bytes(one.data)
-            lines.add(place, (",\n" if number > 1 else "\n") + as_json(_task(number, one, asked)))
+            lines.add(place, (",\n" if number > 1 else "\n") + as_json(_task(number, one, selection)))
             boxes += len(one.sample.annotations.objects)
         lines.add(place, "\n]\n")
-    (folder / CONFIG).write_text(_config(asked), encoding="utf-8")
+    (folder / CONFIG).write_text(_config(selection), encoding="utf-8")
     return [exported(folder, ".", [TASKS, CONFIG], pictures=number, boxes=boxes)]
 
 
-def _task(number: int, one: Leaving, asked: Asked) -> dict[str, Any]:
+def _task(number: int, one: ExportedPicture, selection: Selection) -> dict[str, Any]:
     said = one.provenance()
-    result = [*_choices(one, asked), *_regions(one, asked)]
+    result = [*_choices(one, selection), *_regions(one, selection)]
     data = {
         "image": f"{SERVED}{IMAGES}/{one.file}",
         # as in the tasks of panels
         "picture": said.pop("id"),
         **said,
-        "edition": asked.name,
-        "digest": asked.digest,
+        "edition": selection.name,
+        "digest": selection.digest,
         "captions": one.captions,
     }
-    predictions = [{"model_version": asked.name, "result": result}] if result else []
+    predictions = [{"model_version": selection.name, "result": result}] if result else []
     return {"id": number, "data": data, "annotations": [], "predictions": predictions}
 
 
-def _choices(one: Leaving, asked: Asked) -> Iterator[dict[str, Any]]:
+def _choices(one: ExportedPicture, selection: Selection) -> Iterator[dict[str, Any]]:
     if one.sample.labels:
-        names = [asked.names.get(label, label) for label in one.sample.labels]
+        names = [selection.names.get(label, label) for label in one.sample.labels]
         yield _result(one, "label", "choices", {"choices": names})
 
 
-def _regions(one: Leaving, asked: Asked) -> Iterator[dict[str, Any]]:
+def _regions(one: ExportedPicture, selection: Selection) -> Iterator[dict[str, Any]]:
     height, width = one.size
     for number, item in enumerate(one.sample.annotations.objects):
         sides = (100 * side for side in relative_box(item, one.size))
         box = dict(zip(("x", "y", "width", "height"), sides, strict=True))
-        name = asked.names.get(item.label, item.label)
+        name = selection.names.get(item.label, item.label)
         yield {
             **_result(one, "box", "rectanglelabels", {**box, "rotation": 0, "rectanglelabels": [name] if name else []}),
             "id": short_digest([one.sample.id, number])[:10],
@@ -85,7 +85,7 @@ def _regions(one: Leaving, asked: Asked) -> Iterator[dict[str, Any]]:
         }
 
 
-def _result(one: Leaving, name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+def _result(one: ExportedPicture, name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": short_digest([one.sample.id, name])[:10],
         "from_name": name,
@@ -95,8 +95,8 @@ def _result(one: Leaving, name: str, kind: str, value: dict[str, Any]) -> dict[s
     }
 
 
-def _config(asked: Asked) -> str:
-    names = [quoted(one.name) for one in asked.classes]
+def _config(selection: Selection) -> str:
+    names = [quoted(one.name) for one in selection.classes]
     choices = "".join(f"    <Choice value={name}/>\n" for name in names)
     labels = "".join(f"    <Label value={name}/>\n" for name in names)
     return (

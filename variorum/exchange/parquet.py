@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from variorum.exchange.folders import Exported, exported
-from variorum.exchange.leaving import Asked, Leaving
 from variorum.exchange.objects import object_lists
+from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.report.hub_types import ALL
 from variorum.report.warned import gate
 from variorum.schemas.manifest import group_of
@@ -27,20 +27,20 @@ FILE_BYTES = 500 << 20
 """Bytes of pictures after which a file ends."""
 
 
-def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture]) -> list[Exported]:
     """Write the pictures into parquet files by configuration and split, and the card that names the columns' types."""
-    features = _features(asked)
+    features = _features(selection)
     shards: dict[str, Shards] = {}
     boxes = 0
     for one in pictures:
         group = group_of(one.config, one.split)
         if group not in shards:
             shards[group] = Shards(folder / "data" / group, features.arrow_schema)
-        shards[group].add(_row(one, asked), len(one.data))
+        shards[group].add(_row(one, selection), len(one.data))
         boxes += len(one.sample.annotations.objects)
     for part in shards.values():
         part.close()
-    (folder / README).write_text(_card(asked, features, {group: part.rows for group, part in shards.items()}))
+    (folder / README).write_text(_card(selection, features, {group: part.rows for group, part in shards.items()}))
     total = sum(part.rows for part in shards.values())
     return [exported(folder, ".", [README], pictures=total, boxes=boxes)]
 
@@ -103,12 +103,12 @@ class Shards:
             self._writer, self._written = None, 0
 
 
-def _features(asked: Asked) -> Any:
+def _features(selection: Selection) -> Any:
     """The types of the columns, for `datasets`."""
     from datasets import ClassLabel, Features, Image, List, Value
 
     text, number = Value("string"), Value("float64")
-    label = ClassLabel(names=[one.name for one in asked.classes]) if asked.classes else Value("int64")
+    label = ClassLabel(names=[one.name for one in selection.classes]) if selection.classes else Value("int64")
     texts = ("id", "sha256", "parent", "photograph", "variant", "split", "origin", "license", "digital_source_type")
     return Features(
         {
@@ -132,18 +132,18 @@ def _features(asked: Asked) -> Any:
     )
 
 
-def _row(one: Leaving, asked: Asked) -> dict[str, Any]:
+def _row(one: ExportedPicture, selection: Selection) -> dict[str, Any]:
     sample = one.sample
     return {
         "image": {"bytes": one.data, "path": one.file},
-        "label": asked.index.get(sample.labels[0], -1) if sample.labels else -1,
+        "label": selection.index.get(sample.labels[0], -1) if sample.labels else -1,
         "captions": one.captions,
-        "objects": object_lists(sample.annotations.objects, lambda name: asked.index.get(name, -1)),
+        "objects": object_lists(sample.annotations.objects, lambda name: selection.index.get(name, -1)),
         **one.provenance(),
     }
 
 
-def _card(asked: Asked, features: Any, rows: dict[str, int]) -> str:
+def _card(selection: Selection, features: Any, rows: dict[str, int]) -> str:
     """A card whose header has the features, and the files of each configuration and split."""
     import yaml
 
@@ -160,7 +160,7 @@ def _card(asked: Asked, features: Any, rows: dict[str, int]) -> str:
     for group, number in rows.items():
         per_split[group.rpartition("/")[2]] += number
     head = {
-        **gate(asked.manifest),
+        **gate(selection.manifest),
         "configs": [
             {
                 "config_name": name,
@@ -175,8 +175,8 @@ def _card(asked: Asked, features: Any, rows: dict[str, int]) -> str:
     header = yaml.dump(head, Dumper=_plain(), sort_keys=False, allow_unicode=True, width=10**6)
     counts = "".join(f"| {split} | {per_split[split]} |\n" for split in splits)
     return (
-        f"---\n{header}---\n\n# {asked.manifest.dataset} {asked.manifest.version}\n\n"
-        f"Exported by Variorum from the edition `{asked.name}`, digest `{asked.digest}`. `id` and `sha256` "
+        f"---\n{header}---\n\n# {selection.manifest.dataset} {selection.manifest.version}\n\n"
+        f"Exported by Variorum from the edition `{selection.name}`, digest `{selection.digest}`. `id` and `sha256` "
         f"of a row lead back to it.\n\n| split | pictures |\n|---|---|\n{counts}"
     )
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from variorum.exchange.folders import Exported, exported
-from variorum.exchange.leaving import Asked, Leaving
 from variorum.exchange.lines import Lines
+from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.report.contents import annotation_counts
 from variorum.schemas.annotations import State
 from variorum.schemas.errors import StoreError
@@ -23,16 +23,16 @@ WORDS: dict[State, str] = {"correct": "Unsafe", "wrong": "Safe"}
 UNJUDGED = "pictures that nobody judged in any category"
 
 
-def check(asked: Asked) -> None:
+def check(selection: Selection) -> None:
     """Raise StoreError if nothing was judged in a category."""
-    if not annotation_counts(asked.manifest, asked.store).states.number:
+    if not annotation_counts(selection.manifest, selection.store).states.number:
         raise StoreError(
-            f"{asked.name} has no picture that was judged safe or unsafe in a category; UnsafeBench's layout is for "
-            "editions of the source unsafebench, and others with states of labels"
+            f"{selection.name} has no picture that was judged safe or unsafe in a category; UnsafeBench's layout is "
+            "for editions of the source unsafebench, and others with states of labels"
         )
 
 
-def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture]) -> list[Exported]:
     """Write the pictures that were judged in a category, and a row for each judgement.
 
     A judgement is the state of a label: `correct` is Unsafe and `wrong` is Safe.
@@ -57,7 +57,7 @@ def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Expor
                     "image_fname": one.file,
                     "label": WORDS[state.state],
                     "source": str(sample.metadata.get("source", "")),
-                    "category": _category(asked.names.get(state.label, state.label)),
+                    "category": _category(selection.names.get(state.label, state.label)),
                     "text": next((text.text for text in sample.annotations.texts), ""),
                     **one.provenance(),
                 }

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from variorum.exchange.folders import Exported, exported
-from variorum.exchange.leaving import PROVENANCE, Asked, Leaving
 from variorum.exchange.lines import Lines
 from variorum.exchange.numbering import Photographs
+from variorum.exchange.selection import PROVENANCE, ExportedPicture, Selection
 from variorum.report.rows import edition_rows
 from variorum.schemas.errors import StoreError
 from variorum.schemas.sample import Sample
@@ -72,17 +72,17 @@ class Cell(NamedTuple):
         return f"attacked/{DATASET}/{self.attack}-{strength}-{self.mark}"
 
 
-def check(asked: Asked) -> None:
+def check(selection: Selection) -> None:
     """Raise StoreError if the edition has no marked picture, as its tables say."""
     import pyarrow.compute as pc
 
-    rows = edition_rows(asked.manifest, asked.store, ("status", "ops"))
+    rows = edition_rows(selection.manifest, selection.store, ("status", "ops"))
     accepted = rows.filter(pc.equal(rows["status"], "accepted"))["ops"]
     if not pc.any(pc.match_substring(accepted, MARKED)).as_py():
-        raise StoreError(f"{asked.name} has no marked pictures; WAVES' layout is for editions of watermarks")
+        raise StoreError(f"{selection.name} has no marked pictures; WAVES' layout is for editions of watermarks")
 
 
-def write(folder: Path, asked: Asked, pictures: Iterator[Leaving]) -> list[Exported]:
+def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture]) -> list[Exported]:
     """Write unmarked, marked and attacked pictures as PNG; a file's number is that of its photograph."""
     photographs, taken, made = Photographs(), set[str](), set[str]()
     number, left_out = 0, Counter[str]()

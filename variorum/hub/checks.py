@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from variorum.edition.editions import folder_of, read_beside
+from variorum.edition.editions import folder_of, read_beside, version_key
 from variorum.edition.samples import strict_json
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
-from variorum.hub.layout import NEEDED, Entry
+from variorum.hub.layout import NEEDED, Entry, is_dev
 from variorum.hub.published import SHEET
+from variorum.hub.remote import Remote
 from variorum.hub.secret_bytes import Needle, found_in, suspicious
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.class_plot import FILE as CLASSES
@@ -30,6 +31,9 @@ from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo
 
+MAIN = "main"
+EMPTY = re.compile(r"\.gitattributes|\.gitignore|README\.md|(?i:LICEN[CS]E).*")
+"""Files of a repository that nothing was published to yet."""
 OWN_PICTURES = (SHEET, STRIPS, CLASSES, "funnel.png")
 """Pictures of a card that aren't plots of an evaluation. The first two show pictures of the edition."""
 TEXTS = (".md", ".json", ".yaml", ".html")
@@ -45,7 +49,7 @@ def refuse_terms(manifest: Manifest, branch: str, *, closed: bool, checked: str 
         checked: who found out, and how, that pictures of unknown licences may be passed on.
     """
     name = f"{manifest.dataset}@{manifest.version}"
-    if manifest.version.endswith("-dev") and branch == "main":
+    if is_dev(manifest.version) and branch == MAIN:
         raise StoreError(
             f"{name}: a -dev version may still change, so it gets no tag and doesn't go to main; publish it to a "
             f"branch of its own with --branch dev, or seal a version without -dev"
@@ -87,6 +91,32 @@ def refuse_quarantine(manifest: Manifest, store: Store, checked: str = "") -> No
         raise StoreError(
             f"{name} isn't published: its quarantine, which is published with it, has {why}; leave them out of the "
             f"source, or say who found out, and how, that they may be passed on (--licences-checked)"
+        )
+
+
+def refuse_repository(manifest: Manifest, remote: Remote, *, replaced: bool) -> None:
+    """Raise StoreError if a branch has another dataset, or a newer version of this one.
+
+    Args:
+        manifest: the edition.
+        remote: the branch.
+        replaced: whether another dataset may be replaced.
+    """
+    there, name = remote.manifest, f"{manifest.dataset}@{manifest.version}"
+    if there is None or there.dataset != manifest.dataset:
+        others = [path for path in remote.files if not EMPTY.fullmatch(path)]
+        if others and not replaced:
+            what = f"the dataset {there.dataset}" if there else f"other files, such as {cut(sorted(others)[0])}"
+            raise StoreError(
+                f"{remote.repo}: it has {what}, and {name} would replace it; choose another name, or replace it with "
+                f"--replace (its history keeps the old files)"
+            )
+        return
+    older = remote.branch == MAIN and version_key(manifest.version) < version_key(there.version)
+    if older and manifest.version not in remote.tags:
+        raise StoreError(
+            f"{remote.repo}: {MAIN} has version {there.version}, and {manifest.version} is older; publish it to a "
+            f"branch of its own with --branch v{manifest.version}: it gets its tag there, too"
         )
 
 

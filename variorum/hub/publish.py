@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from variorum.edition.editions import read_beside, version_key
+from variorum.edition.editions import read_beside
 from variorum.edition.store import Store
 from variorum.hub import checks, credentials
+from variorum.hub.checks import MAIN
 from variorum.hub.commit import Change, changes, commit
-from variorum.hub.layout import CARD, CROISSANT, LICENCE, PAGE, Entry, in_memory, layout
+from variorum.hub.layout import CARD, CROISSANT, LICENCE, PAGE, Entry, in_memory, is_dev, layout
 from variorum.hub.published import (
     LICENSED,
     OWN_LICENCE,
@@ -31,10 +31,6 @@ from variorum.schemas.errors import StoreError, VersionDrift
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import VERSION
-
-MAIN = "main"
-EMPTY = re.compile(r"\.gitattributes|\.gitignore|README\.md|(?i:LICEN[CS]E).*")
-"""Files of a repository that nothing was published to yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +121,9 @@ def publish(
         refuse_no_token(repo)
     remote = look(api, repo, terms.branch)
     closed = terms.private or bool(terms.gated) or remote.private or bool(remote.gated)
-    tag = "" if manifest.version.endswith("-dev") else manifest.version
+    tag = "" if is_dev(manifest.version) else manifest.version
     checks.refuse_terms(manifest, terms.branch, closed=closed, checked=terms.checked)
-    refuse_repository(manifest, remote, replaced=terms.replace)
+    checks.refuse_repository(manifest, remote, replaced=terms.replace)
     tagged = _tagged(api, manifest, remote, tag)
     checks.refuse_damage(manifest, store, progress)
     checks.refuse_quarantine(manifest, store, terms.checked)
@@ -137,9 +133,9 @@ def publish(
     url = f"{api.endpoint}/datasets/{repo}"
     todo = changes(entries, remote, store, everything=terms.replace)
     moved_on = bool(tagged) and remote.manifest is not None and remote.manifest.digest() != manifest.digest()
-    if moved_on or (tagged and all(change.action == "keep" for change in todo)):
+    if moved_on or ((tagged or not tag) and all(change.action == "keep" for change in todo)):
         _settings(remote, terms, dry_run)
-        return Published(repo, url, tagged, tag, [] if moved_on else todo, new=False)
+        return Published(repo, url, tagged or remote.head, tag, [] if moved_on else todo, new=False)
     if dry_run:
         return Published(repo, url, "", tag, todo, new=True)
     _prepare(remote, terms)
@@ -176,7 +172,7 @@ class _Maker:
     signed: dict[str, bytes] | None = None
 
     def __call__(self, remote: Remote) -> list[Entry]:
-        refuse_repository(self.manifest, remote, replaced=self.terms.replace)
+        checks.refuse_repository(self.manifest, remote, replaced=self.terms.replace)
         if self.made is None:
             self.made = {entry.path: entry for entry in self._first(remote.repo)}
             self.described = self.made[CROISSANT].data if CROISSANT in self.made else None
@@ -195,7 +191,8 @@ class _Maker:
         more = pictures(self.manifest, self.store) if self.manifest.warning else {}
         if (text := read_beside(self.manifest, CARD, self.store)) is not None:
             more[PAGE], shown = preview(self.manifest, self.store)
-            more[CARD] = published_card(text.decode(), repo, self.manifest, tested, shown).encode()
+            revision = self.terms.branch if is_dev(self.manifest.version) else self.manifest.version
+            more[CARD] = published_card(text.decode(), repo, revision, self.manifest, tested, shown).encode()
         return layout(self.manifest, self.store, more)
 
     def _licence(self, remote: Remote) -> dict[str, bytes]:
@@ -225,31 +222,6 @@ class _Maker:
         if self.signed is None:
             self.signed = credentials.sidecars(self.manifest, self.store, *self.terms.sign, sheet=sheet)
         return self.signed
-
-
-def refuse_repository(manifest: Manifest, remote: Remote, *, replaced: bool) -> None:
-    """Raise an error if a branch has something that this edition may not replace.
-
-    Raises:
-        StoreError: it is another dataset, or a newer version of this one.
-        VersionDrift: this version is tagged, with another edition.
-    """
-    there, name = remote.manifest, f"{manifest.dataset}@{manifest.version}"
-    if there is None or there.dataset != manifest.dataset:
-        others = [path for path in remote.files if not EMPTY.fullmatch(path)]
-        if others and not replaced:
-            what = f"the dataset {there.dataset}" if there else f"other files, such as {cut(sorted(others)[0])}"
-            raise StoreError(
-                f"{remote.repo}: it has {what}, and {name} would replace it; choose another name, or replace it with "
-                f"--replace (its history keeps the old files)"
-            )
-        return
-    older = remote.branch == MAIN and version_key(manifest.version) < version_key(there.version)
-    if older and manifest.version not in remote.tags:
-        raise StoreError(
-            f"{remote.repo}: {MAIN} has version {there.version}, and {manifest.version} is older; publish it to a "
-            f"branch of its own with --branch v{manifest.version}: it gets its tag there, too"
-        )
 
 
 def refuse_no_token(repo: str) -> None:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 
 from variorum.edition.store import Store
 from variorum.hub.layout import LICENCE, PAGE
+from variorum.report.class_plot import FILE as CLASSES
+from variorum.report.class_plot import class_counts, class_plot
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.croissant import encode
 from variorum.report.licence_facts import facts_of, parts_of
@@ -44,24 +46,28 @@ DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def pictures(manifest: Manifest, store: Store) -> dict[str, bytes]:
-    """The contact sheet and the strips of an edition, drawn anew, so that nobody's unblurred ones are published."""
+    """The contact sheet, strips and plot of classes, drawn anew, so that no unblurred picture is published as one."""
     rows = edition_rows(manifest, store)
-    found = {SHEET: contact_sheet(manifest, store, rows)}
-    strips = mark_strips(manifest, store, rows)
-    return found if strips is None else {**found, STRIPS: strips}
+    drawn = {
+        SHEET: contact_sheet(manifest, store, rows),
+        STRIPS: mark_strips(manifest, store, rows),
+        CLASSES: class_plot(class_counts(manifest, rows)),
+    }
+    return {name: content for name, content in drawn.items() if content is not None}
 
 
-def published_card(text: str, repo: str, manifest: Manifest, tested: str, shown: int = 0) -> str:
+def published_card(text: str, repo: str, revision: str, manifest: Manifest, tested: str, shown: int = 0) -> str:
     """The card as it stands on the Hub: it loads the dataset by name and version, and says how to get other versions.
 
     Args:
         text: the card beside the manifest; that of a pulled edition may be one that was published elsewhere.
         repo: `org/name`.
+        revision: the edition's tag, or the branch of a -dev version.
         manifest: the edition.
         tested: the version of `datasets` with which it was loaded before it was published; `""` if it wasn't.
         shown: number of pictures on the page beside the card, which is linked below the contact sheet; 0 without one.
     """
-    names, revision = {HERE, *PULLED.findall(text)}, manifest.version
+    name, names = f"{manifest.dataset}@{manifest.version}", {HERE, *PULLED.findall(text)}
     loaded = _loading(VIEWED.sub("", LINKED.sub("", PULLED.sub("", text))), names, repo, revision)
     if shown:
         line = (
@@ -70,10 +76,14 @@ def published_card(text: str, repo: str, manifest: Manifest, tested: str, shown:
         )
         loaded = SHOWN.sub(lambda found: f"{found[0]}\n{line}\n", loaded, count=1)
     test = f"Tested with `datasets` {tested}: every configuration has the declared columns. " if tested else ""
+    where = (
+        f"The tag `{revision}` always has this edition, digest `{manifest.digest()}`; `main` has the newest version."
+        if revision == manifest.version
+        else f"The branch `{revision}` has this edition, digest `{manifest.digest()}`, until another takes its place."
+    )
     said = (
-        f"The tag `{revision}` always has this edition, digest `{manifest.digest()}`; `main` has the newest version. "
-        f"{test}`variorum pull {repo}@{revision}` brings it into a store and checks every hash; "
-        f"`variorum view {manifest.dataset}@{revision}` then writes a page to look through it."
+        f"{where} {test}`variorum pull {repo}@{revision}` brings it into a store and checks every hash; "
+        f"`variorum view {name}` then writes a page to look through it."
     )
     return f"{loaded.rstrip()}\n\n{VERSIONS}\n\n{said}\n"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ LARGEST = 64 << 20
 """Bytes of a manifest; one of half a million files has as many."""
 AT_ONCE = 4
 """Files that are fetched at the same time."""
+TRIED = 4
+"""Names under which a file is looked for; all of a published edition's are there."""
 SPARE = 64 << 20
 """Bytes that must stay free."""
 MARK = "pulling.json"
@@ -137,10 +139,8 @@ def pull(
     if missing:
         progress.start(f"fetching {name}", due)
     todo = {file: (*pair, places.get(file, {})) for file, pair in missing.items()}
-    absent = _fetch_all(todo, store, progress.advance)
     ledger = {info.sha256 for info in manifest.ledger.tables()} if manifest.ledger else set()
-    if lost := sorted(absent - ledger):
-        raise SourceError(f"{place.name}: it lacks {len(lost)} of the files that its manifest names, first {lost[0]}")
+    absent = _fetch_all(todo, store, place.name, ledger, progress.advance)
     if here is None:
         put_pulled(manifest, Pulled(place=place.name, revision=place.revision, without=sorted(absent)), store)
     progress.start("checking", sum(info.size for info, _ in wanted.values() if info.sha256 not in absent))
@@ -198,7 +198,9 @@ def _places(source: str, manifest: Manifest, place: Place) -> dict[str, dict[str
     """By object, how it can be opened, by the name for messages: in the published layout, or in a store."""
     found: dict[str, dict[str, Open]] = {}
     for path, (info, suffix) in objects(manifest).items():
-        found.setdefault(info.sha256 + suffix, {})[f"{place.name}/{path}"] = place.open(path)
+        names = found.setdefault(info.sha256 + suffix, {})
+        if len(names) < TRIED:
+            names[f"{place.name}/{path}"] = place.open(path)
     above = IN_A_STORE.fullmatch(source.rstrip("/"))
     if above:
         root = place_of(above["store"])
@@ -209,9 +211,17 @@ def _places(source: str, manifest: Manifest, place: Place) -> dict[str, dict[str
 
 
 def _fetch_all(
-    files: Mapping[str, tuple[ShardInfo, str, Mapping[str, Open]]], store: Store, advance: Advance
+    files: Mapping[str, tuple[ShardInfo, str, Mapping[str, Open]]],
+    store: Store,
+    place: str,
+    optional: Set[str],
+    advance: Advance,
 ) -> set[str]:
-    """Fetch objects, several at a time; returns the sha256 of those that aren't there. The first error ends it."""
+    """Fetch objects, several at a time; returns the sha256 of those that aren't there. The first error ends it.
+
+    Raises:
+        SourceError: one isn't there that isn't among the sha256 in `optional`.
+    """
     stopped = threading.Event()
     store.make_folder(str(store.scratch)) if store.local else store.scratch.mkdir(parents=True, exist_ok=True)
 
@@ -220,10 +230,17 @@ def _fetch_all(
             raise InterruptedError("another file has failed")
         advance(step)
 
+    def one(info: ShardInfo, suffix: str, openers: Mapping[str, Open]) -> bool:
+        if stopped.is_set():
+            raise InterruptedError("another file has failed")
+        found = _fetch_one(info, suffix, openers, store, counted)
+        if not found and info.sha256 not in optional:
+            stopped.set()
+            raise SourceError(f"{place}: it lacks the file {info.sha256[:12]}…{suffix}, which its manifest names")
+        return found
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        tasks: dict[Future[bool], str] = {
-            pool.submit(_fetch_one, *file, store, counted): file[0].sha256 for file in files.values()
-        }
+        tasks: dict[Future[bool], str] = {pool.submit(one, *file): file[0].sha256 for file in files.values()}
         try:
             done, waiting = wait(tasks, return_when=FIRST_EXCEPTION)
         except BaseException:
@@ -233,8 +250,8 @@ def _fetch_all(
         if waiting:
             stopped.set()
             pool.shutdown(cancel_futures=True)
-        for task in done:
-            task.result()
+        if failed := [error for task in done if (error := task.exception())]:
+            raise min(failed, key=lambda error: isinstance(error, InterruptedError))  # of those, another is the cause
     return {sha256 for task, sha256 in tasks.items() if not task.result()}
 
 

@@ -24,7 +24,9 @@ from variorum.machine.workplace import SUFFIX
 from variorum.schemas.errors import SourceError, VariorumError
 
 WAITS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds between attempts that brought nothing. After one that brought something they begin anew."""
+"""Seconds between attempts that brought little. After one that brought `ENOUGH` they begin anew."""
+ENOUGH = 1 << 16
+"""Bytes."""
 PIECE = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of the disk that a file is written to."""
@@ -170,7 +172,7 @@ class _Arrived:
 
 
 def _patiently(attempt: Callable[[], object], arrived: Callable[[], int], what: str) -> None:
-    """Call `attempt` until it succeeds, with pauses that grow as long as nothing arrives."""
+    """Call `attempt` until it succeeds, with pauses that grow as long as little arrives."""
     pauses, most = list(WAITS), arrived()
     while True:
         try:
@@ -183,7 +185,7 @@ def _patiently(attempt: Callable[[], object], arrived: Callable[[], int], what: 
                 raise
             if not host_may_pass(error):
                 raise refused(error, what) from None
-            if arrived() > most:
+            if arrived() >= most + ENOUGH:
                 pauses, most = list(WAITS), arrived()
             if not pauses:
                 raise refused(error, what) from None

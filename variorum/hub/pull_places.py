@@ -68,8 +68,9 @@ def on_the_hub(source: str) -> re.Match[str] | None:
 
 def note_secrets(source: str) -> None:
     """Keep the secrets in a source out of all that is printed. Raises SourceError for what is no URL."""
+    remember(source)
     try:
-        remember(source)
+        urlsplit(source)
     except ValueError as error:  # brackets where a host's name should be
         raise SourceError(f"{shown(source)}: it is no URL ({error})") from None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import netrc
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
@@ -24,6 +25,8 @@ from variorum.schemas.secrets import shown
 
 PATIENCE = 60.0
 """Seconds without any byte after which a host counts as gone."""
+SLOWEST = 100
+"""Bytes a second; a host that sends fewer over more than `PATIENCE` seconds counts as gone, too."""
 RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 IDENTITY = ("", "identity")
 STEPS = 10
@@ -81,10 +84,10 @@ def _answered(answer: HTTPResponse, url: str, start: int) -> Body:
     elif answer.status != 200:
         raise ConnectionError(f"the answer has the status {answer.status}")
 
-    left = answer.length
+    left, got, began = answer.length, 0, time.monotonic()
 
     def read(count: int) -> bytes:
-        nonlocal left
+        nonlocal left, got
         if left == 0:  # a host may keep the connection open
             return b""
         try:
@@ -92,6 +95,9 @@ def _answered(answer: HTTPResponse, url: str, start: int) -> Body:
         except HTTPException as error:
             raise ConnectionError(f"{type(error).__name__}: {error}") from None
         left = None if left is None else left - len(piece)
+        got, seconds = got + len(piece), time.monotonic() - began
+        if piece and seconds > PATIENCE and got < SLOWEST * seconds:
+            raise TimeoutError(f"it sent {got} bytes in {seconds:.0f} seconds")
         return piece
 
     return Body(read, answer.close, first, size, answer.headers.get("ETag") or "")

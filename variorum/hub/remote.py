@@ -28,7 +28,8 @@ REPOSITORY = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?/[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 )
 """`ORG/NAME` as the Hub takes it."""
-BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+BRANCH = re.compile(r"(?!HEAD$)(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.lock)(?<!\.)")
+"""Names that git takes, without slashes."""
 LARGEST = 256 << 20
 """Bytes of a manifest that is read."""
 LOG_IN = "log in with: hf auth login"
@@ -140,7 +141,8 @@ def _with_manifest(api: HfApi, state: Remote) -> Remote:
     from dataclasses import replace
 
     there = state.files.get(MANIFEST)
-    return replace(state, manifest=manifest_at(api, state.repo, state.head)) if there else state
+    ours = there is not None and there.size <= LARGEST  # a larger one isn't fetched
+    return replace(state, manifest=manifest_at(api, state.repo, state.head)) if ours else state
 
 
 def manifest_at(api: HfApi, repo: str, revision: str) -> Manifest | None:

@@ -116,7 +116,9 @@ SITE = r"(?:https?://)?(?:www\.)?creativecommons\.org/"
 REST = r"(?:/[a-z.-]*)*(?:\?ref=[a-z0-9-]*)?"
 ADDRESS = re.compile(rf"{SITE}licenses/(by[a-z-]*)/({VERSION})(?:/([a-z]{{2,3}})(?=[/?]|$))?{REST}")
 DEDICATED = re.compile(rf"{SITE}publicdomain/(zero|mark)/1\.0{REST}")
-IN_WORDS = re.compile(r"creative-commons-attribution((?:-(?:non-?commercial|no-?deriv(?:ative)?s?|share-?alike))*)(-.*)?")
+IN_WORDS = re.compile(
+    r"creative-commons-attribution((?:-(?:non-?commercial|no-?deriv(?:ative)?s?|share-?alike))*)(-.*)?"
+)
 """A licence of Creative Commons with its elements in words."""
 ELEMENT = re.compile("-(?:(non)|(no)|(share))[a-z]*(?:-(?:commercial|deriv|alike)[a-z]*)?")
 USUAL = {

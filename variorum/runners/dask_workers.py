@@ -21,7 +21,7 @@ from variorum.runners.lanes import Heard, WorkerLost
 from variorum.runners.processes import DEVICES, devices
 from variorum.runners.settings import RunnerSettings, setup, share_of_cores, unreachable
 from variorum.runners.worker import THREADS, Message, Report, Sent, Setup, attempt, loaded, prepare
-from variorum.schemas.errors import TemporaryError, VariorumError
+from variorum.schemas.errors import TemporaryError
 from variorum.schemas.lookup import cut
 
 log = logging.getLogger(__name__)
@@ -93,9 +93,7 @@ class Tasks:
                 return
             try:
                 self._client.register_plugin(made_plugin(self.setup, sent), name=f"{TOPIC}{self.setup.run}")
-            except VariorumError:
-                raise
-            except Exception as error:  # of a worker, in a class of Dask's
+            except Exception as error:  # whatever Dask raises
                 raise TemporaryError(f"Dask's workers can't be set up: {cut(str(error))}") from error
             self._last = sent.token
 
@@ -149,19 +147,19 @@ def _distributed() -> Any:
 
 
 def made_plugin(setup: Setup, sent: Sent) -> Any:
-    """The plugin that sets a worker up and holds the stage."""
+    """The plugin that keeps the stage on a worker."""
     from distributed import WorkerPlugin
 
     class Prepared(WorkerPlugin):  # type: ignore[misc, unused-ignore]
         """Runs on every worker, also on one that replaces another."""
 
         def setup(self, worker: Any) -> None:
-            """Set the worker up and keep the stage."""
+            """Keep the stage, in place of the last one."""
             hold(setup, sent)
 
         def teardown(self, worker: Any) -> None:
             """Forget the stage."""
-            _held.pop(setup.run, None)
+            release(setup.run)
 
     return Prepared()
 
@@ -171,13 +169,17 @@ _held: dict[str, tuple[Setup, Sent]] = {}
 
 
 def hold(setup: Setup, sent: Sent) -> None:
-    """Set this process up, and keep the stage for its tasks."""
-    prepare(setup)
+    """Keep a stage for its tasks. A function, as the plugin travels by value and would bring a `_held` of its own."""
     _held[setup.run] = setup, sent
 
 
+def release(run: str) -> None:
+    """Forget the stage of a command."""
+    _held.pop(run, None)
+
+
 def make(run: str, topic: str, part: bytes) -> bytes:
-    """The task: see `worker.attempt`. It sets the process up again, as another command may have done so since."""
+    """The task: see `worker.attempt`. It sets the process up each time, as another command may have done so since."""
     from distributed import get_worker
 
     worker = get_worker()

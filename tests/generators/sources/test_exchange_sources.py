@@ -14,6 +14,7 @@ from exchanging import come_back
 from PIL import Image
 
 from variorum.annotations import decode_mask
+from variorum.edition.samples import encode_sample, read_record
 from variorum.generators.sources.reading import regions
 from variorum.generators.sources.reading.cvat_xml import read_cvat, with_region
 from variorum.generators.sources.waves import place_of_path
@@ -252,6 +253,29 @@ def test_predictions_are_for_tasks_that_nobody_annotated(folder):
 def test_a_task_with_odd_values_is_unlabelled(folder, odd):
     (folder / "tasks.json").write_text(tasks({"image": "a.png"}, annotations=odd, predictions=odd))
     assert come_back("label_studio", path=folder)[1][0].labels == ()
+
+
+@pytest.mark.parametrize("where", ["x", "score", "meta"])
+def test_a_number_that_is_no_float_costs_its_picture(folder, where):
+    value = {"x": 1, "y": 1, "width": 10, "height": 10, "rectanglelabels": ["a"]}
+    kept = {"id": "", "box": {**value, "x": 10**400}}
+    region = {"type": "rectanglelabels", "value": value, "meta": {"variorum": kept} if where == "meta" else {}}
+    if where == "x":
+        value["x"] = 10**400
+    elif where == "score":
+        region["score"] = 10**400
+    (folder / "tasks.json").write_text(tasks({"image": "images/a.png"}, predictions=[{"result": [region]}]))
+    _, (found,) = come_back("label_studio", path=folder)
+    assert found.reason == {"x": "box_empty", "score": "bad_objects", "meta": ""}[where]
+
+
+def test_metadata_that_no_record_can_hold_costs_its_picture(folder):
+    number, licence = {"filepath": "images/a.png", "n": 10**299}, {"filepath": "images/a.png", "license": "x" * 65_537}
+    fine = {"filepath": "images/a.png", "n": 10**299 - 1, "license": "x" * 65_536}
+    (folder / "samples.json").write_text(samples(number, licence, fine))
+    _, found = come_back("fiftyone", path=folder)
+    assert [one.reason for one in found] == ["bad_text", "bad_text", ""]
+    assert read_record(encode_sample(found[2], {})[0])["licence"] == fine["license"]
 
 
 def test_a_moved_box_loses_its_region(folder):

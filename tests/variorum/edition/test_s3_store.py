@@ -332,6 +332,9 @@ def test_other_buckets(there):
         Store("s3://mistyped/store")
     with pytest.raises(StoreError, match="no bucket has such a name"):
         Store("s3://no such name/store")
+    for prefix in ("/a", "a//b", "a/../b", ".", "a\\b", "a\nb"):
+        with pytest.raises(StoreError, match="servers change such a prefix"):
+            Store(f"s3://variorum/{prefix}")
     with pytest.raises(StoreError, match="keys don't belong in the URL of a bucket") as error:
         Store(f"s3://{READER.access}:{READER.secret}@variorum/store")
     assert READER.secret not in str(error.value)

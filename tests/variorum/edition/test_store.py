@@ -398,6 +398,16 @@ def test_a_file_is_no_store(tmp_path):
         assert "choose another place with --store" in one_line(error)
 
 
+@pytest.mark.parametrize("url", ["s3:bucket/x", "s3:/hunter22@bucket/x", "https:/host/x"])
+def test_a_url_with_one_slash_is_no_folder(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="a URL has two slashes") as caught:
+        Store(url)
+    assert "hunter22" not in str(caught.value)
+    Store("./s3:bucket")
+    assert [path.name for path in tmp_path.iterdir()] == ["s3:bucket"]
+
+
 def test_a_protocol_that_nobody_knows(tmp_path):
     with pytest.raises(StoreError) as error:
         Store("gopher://x")

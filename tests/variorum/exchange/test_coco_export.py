@@ -322,6 +322,12 @@ def test_names_of_folders_are_safe_and_differ(variants):
         assert name != NOTE
 
 
+def test_names_of_devices_and_of_files_beside_are_no_folders():
+    names = ["CON", "con.txt", "com1", "LPT9.tar.gz", "console", "Metadata.JSONL", "export.json"]
+    found = ["_CON", "_con.txt", "_com1", "_LPT9.tar.gz", "console", "Metadata.JSONL_2", "export.json_2"]
+    assert list(folder_names(names, "metadata.jsonl").values()) == found
+
+
 def test_pictures_of_other_formats_become_png(tmp_path):
     """Original masters may be WebP, or turned by EXIF; boxes are those of the upright picture."""
     job, manifest = edition(tmp_path, formats=["webp", "jpg", "bmp"], masters="original", pictures=6)

@@ -13,8 +13,8 @@ from exchanging import ANNOTATED, come_back, samples_of, shapes
 from variorum.exchange.cleanlab import Issues
 from variorum.exchange.folders import NOTE
 from variorum.exchange.formats import FORMATS, export
-from variorum.exchange.leaving import Asked
 from variorum.exchange.numbering import Photographs
+from variorum.exchange.selection import Selection
 from variorum.exchange.waves import cell_of
 from variorum.pipeline import Job, build, curate, run
 from variorum.pixels import decode
@@ -51,7 +51,7 @@ def test_waves(photos, tmp_path, own_cache):
     job = Job(Recipe.parse(recipe), str(tmp_path / "store"))
     manifest = run(job)
     out = tmp_path / "waves"
-    (part,) = export(Asked(manifest, job.store), out, "waves")
+    (part,) = export(Selection(manifest, job.store), out, "waves")
     attacks = ("distortion_single_jpeg", "median")
     folders = [f"attacked/mscoco/{attack}-0.5-{mark}" for attack in attacks for mark in ("dwt_dct_svd", "real")]
     folders += ["main/mscoco/dwt_dct_svd", "main/mscoco/real"]
@@ -117,7 +117,7 @@ def test_the_newest_ledger_becomes_issues(tmp_path, own_cache):
     job = Job(Recipe.parse(recipe), str(tmp_path / "store"))
     manifest = build(job)
     curate(job, manifest)
-    export(Asked(manifest, job.store), tmp_path / "out", "cleanlab")
+    export(Selection(manifest, job.store), tmp_path / "out", "cleanlab")
     rows = rows_of(tmp_path / "out" / "issues.csv")
     assert list(rows[0]) == ["is_near_duplicate_issue", "near_duplicate_score", "near_duplicate_of"]
     assert len(rows) == manifest.pictures()
@@ -153,14 +153,14 @@ def test_label_issues_have_datalabs_columns():
 def test_an_edition_that_a_layout_is_not_for(plain, tmp_path, form, said):
     job, manifest = plain
     with pytest.raises(StoreError, match=said):
-        export(Asked(manifest, job.store), tmp_path / "out", form)
+        export(Selection(manifest, job.store), tmp_path / "out", form)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("form", ["image_folder", "parquet", "fiftyone", "label_studio", "cvat", "cleanlab"])
 def test_an_edition_without_classes(plain, tmp_path, form, own_cache):
     job, manifest = plain
-    (part,) = export(Asked(manifest, job.store), tmp_path / "out", form)
+    (part,) = export(Selection(manifest, job.store), tmp_path / "out", form)
     assert part.pictures == 4
     fields = {"image_folder": {"path": tmp_path / "out"}, "cleanlab": {"path": tmp_path / "out", "issues": ""}}
     if form == "parquet":
@@ -172,10 +172,10 @@ def test_an_edition_without_classes(plain, tmp_path, form, own_cache):
 def test_names_that_do_not_exist_and_folders_that_do(plain, tmp_path):
     job, manifest = plain
     with pytest.raises(StoreError, match="no format 'voc'; there are: coco, image_folder"):
-        export(Asked(manifest, job.store), tmp_path / "out", "voc")
+        export(Selection(manifest, job.store), tmp_path / "out", "voc")
     for asked, said in (
-        (Asked(manifest, job.store, ("night",)), "no accepted pictures of variant 'night'; it has: original"),
-        (Asked(manifest, job.store, (), "val"), "no split 'val'; it has: train"),
+        (Selection(manifest, job.store, ("night",)), "no accepted pictures of variant 'night'; it has: original"),
+        (Selection(manifest, job.store, (), "val"), "no split 'val'; it has: train"),
     ):
         with pytest.raises(StoreError, match=said):
             export(asked, tmp_path / "out", "cvat")
@@ -183,13 +183,13 @@ def test_names_that_do_not_exist_and_folders_that_do(plain, tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     for form in FORMATS:
         with pytest.raises(StoreError, match="other files"):
-            export(Asked(manifest, job.store), tmp_path / "mine", form)
-    export(Asked(manifest, job.store), tmp_path / "out", "cvat")
+            export(Selection(manifest, job.store), tmp_path / "mine", form)
+    export(Selection(manifest, job.store), tmp_path / "out", "cvat")
     with pytest.raises(StoreError, match="another export"):
-        export(Asked(manifest, job.store), tmp_path / "out", "fiftyone")
+        export(Selection(manifest, job.store), tmp_path / "out", "fiftyone")
     (tmp_path / "out" / "images" / "more.png").touch()
     with pytest.raises(StoreError, match="changed"):
-        export(Asked(manifest, job.store), tmp_path / "out", "cvat")
+        export(Selection(manifest, job.store), tmp_path / "out", "cvat")
 
 
 def test_a_disk_that_is_full_leaves_nothing(plain, tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_disk_that_is_full_leaves_nothing(plain, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     for form in ("image_folder", "fiftyone", "cvat"):
         with pytest.raises(OSError, match="No space"):
-            export(Asked(manifest, job.store), tmp_path / "deep" / form, form)
+            export(Selection(manifest, job.store), tmp_path / "deep" / form, form)
     assert list((tmp_path / "deep").iterdir()) == []
 
 
@@ -235,7 +235,7 @@ def test_quarantined_pictures_stay(tmp_path, own_cache):
     job = Job(Recipe.parse(recipe), str(tmp_path / "store"))
     manifest = run(job)
     assert manifest.counts["checked"] == {"accepted": 4, "quarantined:bad": 4}
-    (part,) = export(Asked(manifest, job.store, ("checked",), "train"), tmp_path / "out", "fiftyone")
+    (part,) = export(Selection(manifest, job.store, ("checked",), "train"), tmp_path / "out", "fiftyone")
     samples = json.loads((tmp_path / "out" / "samples.json").read_bytes())["samples"]
     assert part.pictures == 2
     assert sorted(one["origin"] for one in samples) == ["0.jpg", "4.jpg"]

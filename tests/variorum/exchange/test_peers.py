@@ -16,7 +16,7 @@ from exchanging import samples_of, shapes
 
 from variorum.annotations import decode_mask
 from variorum.exchange.formats import export
-from variorum.exchange.leaving import Asked
+from variorum.exchange.selection import Selection
 from variorum.pixels import decode
 
 pytestmark = pytest.mark.slow
@@ -30,8 +30,8 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("for_peers")
     job, manifest = shapes(folder)
     for form in FORMS:
-        export(Asked(manifest, job.store), folder / form, form)
-    return folder, Asked(manifest, job.store), samples_of(job, manifest)
+        export(Selection(manifest, job.store), folder / form, form)
+    return folder, Selection(manifest, job.store), samples_of(job, manifest)
 
 
 def read_by(tool: str, folder: Path) -> dict:

@@ -12,7 +12,7 @@ from exchanging import come_back, samples_of, sha256, shapes
 
 from variorum.annotations import decode_mask
 from variorum.exchange.formats import FORMATS, export
-from variorum.exchange.leaving import Asked
+from variorum.exchange.selection import Selection
 from variorum.pixels import decode
 from variorum.schemas.sample import Sample
 
@@ -24,7 +24,7 @@ NOT_HERE = ("waves",)
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     job, manifest = shapes(folder)
-    asked = Asked(manifest, job.store)
+    asked = Selection(manifest, job.store)
     for form in FORMATS:
         if form not in NOT_HERE:
             export(asked, folder / form, form)

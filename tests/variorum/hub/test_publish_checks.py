@@ -5,9 +5,12 @@ import io
 import json
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from published_set import made, opened
 
 from variorum.edition.editions import beside, folder_of
@@ -17,7 +20,7 @@ from variorum.generators.watermarking.keys import own_file, own_keys
 from variorum.hub import checks
 from variorum.hub.commit import changes
 from variorum.hub.layout import BESIDE, OURS, Entry, in_memory, layout, objects
-from variorum.hub.publish import refuse_repository
+from variorum.hub.publish import Terms, publish
 from variorum.hub.published import (
     asks_for_licence,
     licence_text,
@@ -27,7 +30,9 @@ from variorum.hub.published import (
 )
 from variorum.hub.remote import File, Remote, explained, git_blob
 from variorum.hub.secret_bytes import Needle, needles
+from variorum.pipeline import Job, build
 from variorum.schemas.errors import StoreError, TemporaryError
+from variorum.schemas.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,7 @@ def with_(manifest, **fields):
     ("fields", "says"),
     [
         ({"version": "1.0.0-dev"}, "--branch dev"),
+        ({"version": "1.0.0-dev-r1"}, "--branch dev"),
         ({"licences": {"unknown": 8}}, "unknown"),
         ({"licences": {"CC-BY-ND-4.0": 8}}, "CC-BY-ND-4.0"),
         ({"recipe": {"warning": "Spiders."}}, "--gated manual"),
@@ -122,6 +128,8 @@ def test_secrets_are_found_in_texts_shards_and_tables_and_never_quoted(edition, 
     raw = bytes.fromhex(secret)
     table = io.BytesIO()
     pq.write_table(pa.table({"a": [["x", f"see {token}"]], "b": [{"c": raw}]}), table)
+    coded = io.BytesIO()
+    pq.write_table(pa.table({"a": pa.array(["x", f"see {token}"]).dictionary_encode()}), coded)
     keyed = io.BytesIO()
     pq.write_table(pa.table({"b": [{"c": b"00" + raw}]}), keyed)
 
@@ -139,6 +147,7 @@ def test_secrets_are_found_in_texts_shards_and_tables_and_never_quoted(edition, 
         in_memory("contact_sheet.png", b"\x89PNG" + raw),
         in_memory("index.parquet", table.getvalue()),
         in_memory("index.parquet", keyed.getvalue()),
+        in_memory("index.parquet", coded.getvalue()),
         in_memory("manifest.json", b'"correct horse battery"'),
         shard("txt", f"a cat {token}".encode()),
         shard("png", b"\x89PNG" + base64.b64encode(raw)),
@@ -202,10 +211,73 @@ def test_only_what_differs_is_changed_and_only_ours_is_deleted(edition):
     assert (every["LICENSE"], ".gitattributes" in every) == ("delete", False)
 
 
+def quarantined(folder, licence, reason):
+    """An edition with one good picture and one in quarantine."""
+    rng = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for name in ("good", "bad"):
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / "photos" / f"{name}.png")
+    lines = [{"file_name": "good.png", "license": "CC0-1.0"}, {"file_name": "bad.png", "license": licence}]
+    (folder / "photos" / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "check.py").write_text(CHECK.format(reason))
+    source = {"name": "image_folder", "path": str(folder / "photos")}
+    job = Job(
+        Recipe.parse(
+            {"dataset": "held", "version": "1.0.0", "source": source, "generate": [{"name": str(folder / "check.py")}]}
+        ),
+        str(folder / "store"),
+    )
+    return build(job), job.store
+
+
+CHECK = '''"""Pictures called bad don't pass."""
+
+from dataclasses import replace
+
+from variorum.schemas.component import Generator
+
+
+class Check(Generator):
+    """Passes all but one."""
+
+    keeps_objects = True
+
+    def edit(self, sample, of):
+        yield replace(sample, reason="{0}" if "bad" in sample.origin else "")
+'''
+
+
+@pytest.mark.parametrize(
+    ("licence", "reason", "says"),
+    [
+        ("ImageNet terms of access", "too_dark", "its quarantine, .* has 1 picture with 'ImageNet terms of access'"),
+        ("unknown", "too_dark", "its quarantine, .* has 1 picture with 'unknown'"),
+        ("CC0-1.0", "faces_left", "1 pictures with faces that aren't blurred"),
+        ("CC0-1.0", "too_dark", ""),
+    ],
+)
+def test_what_is_in_quarantine_goes_up_too(tmp_path, own_cache, licence, reason, says):
+    manifest, store = quarantined(tmp_path, licence, reason)
+    assert dict(manifest.licences) == {"CC0-1.0": 1}
+    checks.refuse_terms(manifest, "main", closed=False)
+    with pytest.raises(StoreError, match=says) if says else nullcontext():
+        checks.refuse_quarantine(manifest, store)
+    if licence == "unknown":
+        checks.refuse_quarantine(manifest, store, "me, by mail")
+
+
 def test_the_hash_of_a_blob_is_gits(tmp_path):
     (tmp_path / "file").write_bytes(b"some text\n" * 1000)
     said = subprocess.run(["git", "hash-object", str(tmp_path / "file")], capture_output=True, text=True, check=True)
     assert git_blob(tmp_path / "file") == git_blob((tmp_path / "file").read_bytes()) == said.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "branch", ["1.0.0", "1.0.0-r1", "2.0.0-dev", "a..b", "HEAD", "main.lock", "main.", "-x", "a/b", ""]
+)
+def test_branches_that_no_edition_goes_to(built, branch):
+    with pytest.raises(StoreError, match=r"is no branch's name|the name of a version's tag; use v"):
+        publish(built[1], opened(built[0]), "lab/shots", Terms(branch=branch))
 
 
 def test_other_datasets_and_newer_versions_are_not_replaced(built):
@@ -215,19 +287,19 @@ def test_other_datasets_and_newer_versions_are_not_replaced(built):
         files = {path: File(1, blob="0" * 40) for path in paths}
         return Remote("lab/x", branch, True, "1" * 40, files, dict.fromkeys(tags, "2" * 40), manifest=there)
 
-    refuse_repository(manifest, remote(".gitattributes", "README.md", "LICENSE"), replaced=False)
-    refuse_repository(manifest, remote("manifest.json", there=with_(manifest, version="0.9.0")), replaced=False)
+    checks.refuse_repository(manifest, remote(".gitattributes", "README.md", "LICENSE"), replaced=False)
+    checks.refuse_repository(manifest, remote("manifest.json", there=with_(manifest, version="0.9.0")), replaced=False)
     newer = with_(manifest, version="1.0.0-r1")
-    refuse_repository(manifest, remote("manifest.json", there=newer, branch="old"), replaced=False)
-    refuse_repository(manifest, remote("manifest.json", there=newer, tags=["1.0.0"]), replaced=False)
+    checks.refuse_repository(manifest, remote("manifest.json", there=newer, branch="old"), replaced=False)
+    checks.refuse_repository(manifest, remote("manifest.json", there=newer, tags=["1.0.0"]), replaced=False)
     with pytest.raises(StoreError, match=r"--branch v1\.0\.0"):
-        refuse_repository(manifest, remote("manifest.json", there=newer), replaced=False)
+        checks.refuse_repository(manifest, remote("manifest.json", there=newer), replaced=False)
     with pytest.raises(StoreError, match=r"other files, such as a\.csv"):
-        refuse_repository(manifest, remote("a.csv"), replaced=False)
+        checks.refuse_repository(manifest, remote("a.csv"), replaced=False)
     other = remote("manifest.json", there=with_(manifest, dataset="birds"))
     with pytest.raises(StoreError, match="the dataset birds"):
-        refuse_repository(manifest, other, replaced=False)
-    refuse_repository(manifest, other, replaced=True)
+        checks.refuse_repository(manifest, other, replaced=False)
+    checks.refuse_repository(manifest, other, replaced=True)
 
 
 class Answer(Exception):
@@ -263,22 +335,27 @@ def test_the_published_card_and_croissant(built):
     folder, manifest = built
     store = opened(folder)
     text = store.read(beside(manifest, "README.md")).decode()
-    card = published_card(text, "lab/shots", manifest, "5.2.0")
+    card = published_card(text, "lab/shots", "1.0.0", manifest, "5.2.0")
     assert 'test = load_dataset("lab/shots", split="test", revision="1.0.0")' in card
     assert "Tested with `datasets` 5.2.0" in card
     assert ": 8 pictures in 2 shards" in card
     assert 'folder = snapshot_download("lab/shots", repo_type="dataset", revision="1.0.0")' in card
     assert "path/to/this/folder" not in card
     assert "](view.html)" not in card
-    shown = published_card(text, "lab/shots", manifest, "5.2.0", 8)
+    shown = published_card(text, "lab/shots", "1.0.0", manifest, "5.2.0", 8)
     assert "(contact_sheet.png)\n\n[`view.html`](view.html) shows all pictures with their records: download" in shown
-    assert "](view.html) shows 4 of 8 pictures" in published_card(text, "lab/shots", manifest, "", 4)
+    assert "](view.html) shows 4 of 8 pictures" in published_card(text, "lab/shots", "1.0.0", manifest, "", 4)
+    dev = published_card(text, "lab/shots", "dev", with_(manifest, version="1.0.0-dev"), "5.2.0", 8)
+    assert 'load_dataset("lab/shots", split="test", revision="dev")' in dev
+    assert "The branch `dev` has this edition" in dev
     # of an edition that was pulled from there
-    mirror = published_card(shown, "lab/mirror", manifest, "5.2.0", 8)
-    assert mirror == published_card(text, "lab/mirror", manifest, "5.2.0", 8)
+    mirror = published_card(shown, "lab/mirror", "1.0.0", manifest, "5.2.0", 8)
+    assert mirror == published_card(text, "lab/mirror", "1.0.0", manifest, "5.2.0", 8)
     assert "lab/shots" not in mirror
     mine = text + '\nOthers have load_dataset("lab/else") and `variorum view else@1`.\n'
-    assert 'load_dataset("lab/else") and `variorum view else@1`.' in published_card(mine, "a/b", manifest, "", 8)
+    assert 'load_dataset("lab/else") and `variorum view else@1`.' in published_card(
+        mine, "a/b", "1.0.0", manifest, "", 8
+    )
     data = store.read(beside(manifest, "croissant.json"))
     first = json.loads(published_croissant(data, None, "https://huggingface.co/datasets/lab/shots", ""))
     assert set(first) - set(json.loads(data)) == {"url", "datePublished"}

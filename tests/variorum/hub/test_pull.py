@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import tarfile
 from dataclasses import replace
@@ -25,6 +26,7 @@ from small_store import one_line, rewrite, snapshot
 from variorum.edition.editions import files_of, folder_of, resolve
 from variorum.edition.gc import collect
 from variorum.edition.pulled import read_pulled
+from variorum.edition.records import parse, to_json
 from variorum.edition.store import Store
 from variorum.hub import pull_fetch
 from variorum.hub.pull import edition_at, pull, read_published
@@ -35,6 +37,7 @@ from variorum.pipeline import Job, build
 from variorum.report.diff import diff
 from variorum.report.verified import verify_edition
 from variorum.schemas.errors import SourceError, StoreError, TemporaryError, VariorumError, VersionDrift
+from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 
 
@@ -176,10 +179,11 @@ def test_a_host_that_is_busy_is_asked_again(made, store, quick):
     tries: list[str] = []
 
     def busy(handler, data):
+        first = handler.path not in tries
         tries.append(handler.path)
-        if len(tries) % 2:
+        if first:
             handler.answer(503)
-        return bool(len(tries) % 2)
+        return first
 
     with serving(made) as web:
         web.faults = {"manifest.json": busy, ".parquet": busy}
@@ -208,7 +212,35 @@ def test_what_lies_unfinished_may_be_another_file(made, store):
     assert verify_edition(pull(str(made / EDITION), manifest, place, store).manifest, store) == []
 
 
+def test_a_disk_that_is_full_isnt_the_hosts_fault(made, store):
+    found = edition_at(str(made / EDITION))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+    try:
+        with pytest.raises(StoreError, match="no space left; what is finished is kept"):
+            pull(str(made / EDITION), *found, store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert empty(store)
+
+
 # ── refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_manifest_of_files_that_dont_exist_costs_few_requests(made, store, tmp_path):
+    folder, many = copied(made, tmp_path), 500
+    manifest = parse((folder / "manifest.json").read_bytes(), Manifest)
+    group, (shard, *_) = next(iter(manifest.shards.items()))
+    fields = {
+        "units": [f"{number:064x}" for number in range(many)],
+        "rows": [manifest.rows[0].model_copy(update={"sha256": f"{number:064x}"}) for number in range(many)],
+        "shards": {group: [shard.model_copy(update={"unit": number}) for number in range(many)]},
+    }
+    (folder / "manifest.json").write_bytes(to_json(manifest.model_copy(update=fields)))
+    with serving(folder) as web, pytest.raises(SourceError, match=r"it lacks the file .*, which its manifest names"):
+        pulled(web.url, store)
+    assert len(web.asked) < 50
+    assert empty(store)
 
 
 def test_another_edition_of_this_name(made, store, tmp_path):

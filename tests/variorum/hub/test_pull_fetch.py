@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from served_files import serving
 from small_store import one_line
 
-from variorum.hub import pull_fetch
+from variorum.hub import pull_fetch, pull_web
 from variorum.hub.pull_fetch import Wanted, fetch, fetch_small, held
 from variorum.hub.pull_places import on_the_hub, place_of, web_place
 from variorum.hub.pull_web import web_file
@@ -129,6 +131,24 @@ def test_what_may_pass(web, tmp_path, what):
     assert one_line(str(caught.value))
     web.faults.clear()
     assert fetched(web, tmp_path) == DATA
+
+
+def test_a_host_that_sends_next_to_nothing(web, tmp_path, monkeypatch):
+    def trickle(handler, data):
+        head(handler, Content_Length=len(data))
+        handler.close_connection = True
+        with suppress(OSError):
+            for _ in range(200):
+                handler.wfile.write(b"a")
+                handler.wfile.flush()
+                time.sleep(0.02)
+        return True
+
+    monkeypatch.setattr(pull_web, "PATIENCE", 0.2)
+    web.faults["file"] = trickle
+    with pytest.raises(TemporaryError, match=r"it sent [0-9]+ bytes in 0 seconds"):
+        fetched(web, tmp_path)
+    assert len(web.asked) == 3
 
 
 def test_the_rest_of_a_file(web, tmp_path):

@@ -17,7 +17,9 @@ from small_store import one_line, snapshot
 from variorum.edition.gc import collect
 from variorum.edition.store import Store
 from variorum.hub import pull_fetch
-from variorum.hub.pull_foreign import Tar, Tars, _safe, bring, find_tars
+from variorum.hub.pull_fetch import Body
+from variorum.hub.pull_foreign import Tar, Tars, _hub_tars, _safe, bring, find_tars
+from variorum.hub.pull_places import Listed, Place, place_of
 from variorum.hub.pull_terms import class_names, licence_of
 from variorum.hub.pull_web import web_file
 from variorum.pipeline import Job, run
@@ -136,7 +138,19 @@ def test_a_header_without_usable_class_names(info):
 
 @pytest.mark.parametrize(
     "path",
-    ["../x.tar", "/etc/x.tar", "a/../../x.tar", "a//x.tar", ".hidden.tar", "~root/x.tar", "a\x1b[31m.tar", "a\\b.tar"],
+    [
+        *(
+            "../x.tar",
+            "/etc/x.tar",
+            "a/../../x.tar",
+            "a//x.tar",
+            ".hidden.tar",
+            "~root/x.tar",
+            "a\x1b[31m.tar",
+            "a\\b.tar",
+        ),
+        *("\U0001f600" * 100 + ".tar", "a/" * 500 + "x.tar"),
+    ],
 )
 def test_names_that_lead_elsewhere(path):
     with pytest.raises(SourceError) as caught:
@@ -145,10 +159,63 @@ def test_names_that_lead_elsewhere(path):
     assert "\x1b" not in str(caught.value)
 
 
+def from_the_hub(names: list[str], data: bytes = b"", pattern: str = "") -> Tars:
+    """The tars of a repository with these files, all of one content."""
+    listed = [Listed(name, len(data)) for name in names]
+
+    def open_at(start: int) -> Body:
+        file = io.BytesIO(data[start:])
+        return Body(file.read, file.close, start, len(data))
+
+    return _hub_tars(Place("hf://datasets/a/b", lambda _: open_at, "0" * 40, listed=lambda: listed), "a/b", pattern)
+
+
+@pytest.mark.parametrize("names", [["recipe.yaml/x.tar"], ["a.tar", "a.tar/b.tar"], ["a/b.tar", "a/b.tar/c/d.tar"]])
+def test_a_tar_in_a_folder_with_the_name_of_a_file(names):
+    with pytest.raises(SourceError, match="lies in a folder with the name of another file"):
+        from_the_hub(names)
+
+
+def test_a_pattern_that_stands_for_too_much():
+    with pytest.raises(SourceError, match="more than 10000 names"):
+        from_the_hub(["a.tar"], pattern="{a,b}" * 20)
+
+
+def test_tars_of_another_pattern_stay_out_of_the_recipe(tars, store):
+    data = (tars / "data" / "train-000.tar").read_bytes()
+    whole = bring(from_the_hub(["train/a.tar"], data), "theirs", store)
+    assert yaml.safe_load(whole.recipe.read_text())["source"]["shards"].endswith("/**/*.tar")
+    part = bring(from_the_hub(["test/b.tar", "train/a.tar"], data, "test/*.tar"), "theirs@2.0.0", store)
+    assert [Path(one).name for one in yaml.safe_load(part.recipe.read_text())["source"]["shards"]] == ["b.tar"]
+
+
+def test_an_edited_recipe_is_kept_and_a_link_isnt_followed(tars, store, tmp_path):
+    found = from_the_hub(["a.tar"], (tars / "data" / "train-000.tar").read_bytes())
+    recipe, before = bring(found, "theirs", store).recipe, tmp_path / "precious"
+    written, kept = recipe.read_text(), recipe.with_name("recipe.before.yaml")
+    bring(found, "theirs", store)
+    assert not kept.exists()
+    recipe.write_text(f"{written}# mine")
+    assert bring(found, "theirs", store).recipe.read_text() == written
+    assert kept.read_text() == f"{written}# mine"
+    before.write_text("precious")
+    recipe.unlink()
+    recipe.symlink_to(before)
+    assert bring(found, "theirs", store).recipe.read_text() == written
+    assert before.read_text() == "precious"
+
+
 def test_names_that_no_edition_can_have(store):
     for name in ("../x", "Name", "a@1", "a@1.0.0-r1"):
         with pytest.raises(RecipeError, match="--as"):
             bring(Tars("x", "x", (), {}), name, store)
+
+
+@pytest.mark.parametrize("source", ["http://me:hunter22@[::1/x.tar", "http://me:hunter22@[::1/x", "s3://[x/y.tar"])
+def test_what_is_no_url(source):
+    with pytest.raises(SourceError, match="it is no URL") as caught:
+        find_tars(source) if ".tar" in source else place_of(source)
+    assert "hunter22" not in str(caught.value)
 
 
 def test_what_is_no_place_of_tars(tmp_path):

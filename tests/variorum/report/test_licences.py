@@ -114,6 +114,16 @@ def test_any_text_is_read_as_something(text):
         ({"https://creativecommons.org/licenses/by-nc-sa/2.0/": 4}, True, "cc-by-nc-sa-2.0", True),
         ({"CC BY 4.0": 4}, True, "cc-by-4.0", True),
         ({"public domain": 4}, True, "other", True),
+        ({"CC-BY-4.5": 1}, True, "other", False),  # there is no such version
+        ({"CC-BY-SA-4.0-DE": 1}, True, "other", False),  # nor one of a country
+        ({"CC-BY-SA-3.0-DE": 1}, True, "other", True),
+        ({"GPL-2.0-only AND Apache-2.0": 1}, True, "other", False),
+        ({"GPL-2.0-or-later AND Apache-2.0": 1}, True, "other", True),  # under GPL-3.0
+        ({"MIT OR CC-BY-NC-4.0 AND GPL-2.0": 1}, True, "other", True),
+        ({"(MIT OR CC-BY-NC-4.0) AND ImageNet": 1}, True, "other", False),
+        ({"CC\u2011BY\u20114.0": 1}, True, "other", False),  # hyphens that aren't any
+        ({"\u0421\u0421-BY-4.0": 1}, True, "other", False),  # Cyrillic letters
+        ({"MIT\u200b": 1}, True, "other", False),
         ({"CC0-1.0": 2, "ImageNet terms of access": 0}, True, "cc0-1.0", True),
         ({}, True, "unknown", True),
     ],
@@ -121,6 +131,39 @@ def test_any_text_is_read_as_something(text):
 def test_cases_from_the_texts(licences, changed, hub, publishable):
     terms = combined(licences, changed=changed)
     assert (terms.most_restrictive, terms.publishable) == (hub, publishable)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cc-by-4.0", "CC-BY-4.0"),
+        ("CC_BY 4.0 (International)", "CC-BY-4.0"),
+        ("Creative Commons Attribution 4.0 International", "CC-BY-4.0"),
+        ("Creative Commons Attribution-NonCommercial-ShareAlike 2.0", "CC-BY-NC-SA-2.0"),
+        ("Creative Commons Attribution Non-Commercial No Derivatives 4.0", "CC-BY-NC-ND-4.0"),
+        ("Creative Commons Attribution-Share Alike 3.0 Unported", "CC-BY-SA-3.0"),
+        ("https://creativecommons.org/licenses/by/4.0/?ref=chooser-v1", "CC-BY-4.0"),
+        ("http://www.creativecommons.org/licenses/by-nc/2.0/", "CC-BY-NC-2.0"),
+        ("creativecommons.org/licenses/by-sa/4.0/deed.de", "CC-BY-SA-4.0"),
+        ("https://creativecommons.org/licenses/by-sa/3.0/de/", "CC-BY-SA-3.0-DE"),
+        ("https://creativecommons.org/publicdomain/zero/1.0/?ref=chooser-v1", "CC0-1.0"),
+        ("CC0 1.0 Universal", "CC0-1.0"),
+        ("MIT License", "MIT"),
+        ("Apache License, Version 2.0", "Apache-2.0"),
+        ("odbl", "ODbL-1.0"),
+        ("odc-by", "ODC-By-1.0"),
+        ("pddl", "PDDL-1.0"),
+        ("https://creativecommons.org.example.org/licenses/by/4.0/", None),
+        ("https://creativecommons.org/licenses/by-nd-sa/4.0/", None),
+        ("https://creativecommons.org/licenses/by/4.0/?ref=a&licence=mine", None),
+        ("Creative Commons Attribution 4.0, but ask me", None),
+        ("CC-BY-3.1", None),
+        ("CC-BY-2.1", None),
+    ],
+)
+def test_ways_to_write_a_licence(text, name):
+    facts = facts_of(text)
+    assert (facts and facts.name) == name
 
 
 def test_a_refusal_names_the_licence_the_reason_and_the_way_out():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from variorum.edition.editions import beside, folder_of, resolve
+from variorum.edition.pulled import Pulled, put_pulled
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
 from variorum.pipeline import Job, build, curate, evaluate, release
@@ -269,6 +270,19 @@ def test_what_is_published_has_no_dropped_picture_no_verdict_and_no_figure_of_an
 
     shutil.rmtree(Path(store.root, "editions/d/1.0.0"))  # the edition that it was made from, with its ledgers
     assert preview.preview(released, store) == (data, 30)
+
+
+def test_a_release_that_was_pulled_without_its_ledger_is_shown_without_verdicts(own_copy):
+    _, released, store = own_copy
+    tables = sorted({info.sha256 for info in released.ledger.tables()})
+    for sha256 in tables:
+        Path(store.root, "objects", f"{sha256}.parquet").unlink()
+    with pytest.raises(CorruptShard):
+        parts_of(released, store)
+    put_pulled(released, Pulled(place="hf://datasets/lab/d", without=tables), store)
+    columns = columns_of(parts_of(released, store))
+    assert columns["status"].count("accepted") == 28
+    assert "action" not in columns
 
 
 def test_of_a_large_edition_a_small_even_sample_is_published(curated, monkeypatch):

@@ -16,7 +16,7 @@ from variorum.annotations import decode_mask
 from variorum.edition.store import Store
 from variorum.exchange.coco.parts import ANNOTATIONS, Part
 from variorum.exchange.folders import Exported, exported, folder_names, place_export
-from variorum.exchange.leaving import Asked, Leaving
+from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.coco_objects import Marked, categories, marked
 from variorum.report.contents import annotation_counts
@@ -58,25 +58,27 @@ def export_coco(
         StoreError: no such variant or split, an edition without objects, or a folder with something else in it.
         CorruptShard: a picture can't be read.
     """
-    asked = Asked(manifest, store, variants, split)
-    note = asked.note("coco", REVISION, ignore=sorted(ignore))
+    selection = Selection(manifest, store, variants, split)
+    note = selection.note("coco", REVISION, ignore=sorted(ignore))
     if not annotation_counts(manifest, store).objects.number:
         raise StoreError(
-            f"{asked.name} has no pictures with objects; COCO's format is for pictures with boxes, from a source that "
-            "has them, such as coco"
+            f"{selection.name} has no pictures with objects; COCO's format is for pictures with boxes, from a source "
+            "that has them, such as coco"
         )
-    return place_export(folder, note, lambda made: _write(made, asked, asked.pictures(progress), ignore))
+    return place_export(folder, note, lambda made: _write(made, selection, selection.pictures(progress), ignore))
 
 
-def _write(folder: Path, asked: Asked, pictures: Iterator[Leaving], ignore: Collection[Check]) -> list[Exported]:
-    listed, ids = categories(asked.classes)
-    names = folder_names([name for name, found in asked.manifest.counts.items() if found.get("accepted")])
-    chosen = {name: names[name] for name in asked.chosen}
-    parts = {name: Part(folder / place, _info(asked, name), listed) for name, place in chosen.items()}
+def _write(
+    folder: Path, selection: Selection, pictures: Iterator[ExportedPicture], ignore: Collection[Check]
+) -> list[Exported]:
+    listed, ids = categories(selection.classes)
+    names = folder_names([name for name, found in selection.manifest.counts.items() if found.get("accepted")])
+    chosen = {name: names[name] for name in selection.chosen}
+    parts = {name: Part(folder / place, _info(selection, name), listed) for name, place in chosen.items()}
     left_out: dict[str, Counter[str]] = {name: Counter() for name in chosen}
     for number, one in enumerate(pictures, 1):
         part, counts = parts[one.sample.variant], left_out[one.sample.variant]
-        found, missed = marked(one.sample.annotations.objects, asked.index, *one.size)
+        found, missed = marked(one.sample.annotations.objects, selection.index, *one.size)
         counts += missed
         part.made += bool(one.sample.ops)
         entries = list(_annotations(found, ids, one.size, counts, ignore))
@@ -95,7 +97,7 @@ def _closed(root: Path, part: Part, variant: str, place: str, left_out: Mapping[
     )
 
 
-def _entry(one: Leaving) -> dict[str, Any]:
+def _entry(one: ExportedPicture) -> dict[str, Any]:
     said = one.provenance()
     kept = ("photograph", "digital_source_type", "sha256", "labels", "origin", "split", "parent", "metadata")
     return {"height": one.size[0], "width": one.size[1], "picture": said["id"], **{name: said[name] for name in kept}}
@@ -135,11 +137,11 @@ def _readable(item: Object, size: tuple[int, int]) -> bool:
     return True
 
 
-def _info(asked: Asked, variant: str) -> dict[str, Any]:
+def _info(selection: Selection, variant: str) -> dict[str, Any]:
     return {
-        "description": f"{asked.name}, variant {variant}{f', split {asked.split}' if asked.split else ''}",
-        "version": asked.manifest.version,
-        "edition": asked.name,
-        "digest": asked.digest,
+        "description": f"{selection.name}, variant {variant}{f', split {selection.split}' if selection.split else ''}",
+        "version": selection.manifest.version,
+        "edition": selection.name,
+        "digest": selection.digest,
         "variant": variant,
     }

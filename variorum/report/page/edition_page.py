@@ -12,6 +12,7 @@ import numpy as np
 from variorum.arrays import Bools, Ints
 from variorum.edition.editions import base_of
 from variorum.edition.ledgers import read_ledger
+from variorum.edition.pulled import without
 from variorum.edition.store import Store
 from variorum.edition.tables import read_unit
 from variorum.machine.progress import Progress
@@ -81,7 +82,9 @@ def edition_page(
         columns += [numbers(name, values) for name, values in zip(MAP, plane.T.tolist(), strict=True)]
     if lost and not alone:
         notes.append(f"{lost:,} dropped pictures aren't shown: the edition that they were in isn't in the store.")
-    facts = facts_of(manifest, rows, said.settled if said and waiting else None, ledger, store, alone=alone)
+    facts = facts_of(
+        manifest, rows, said.settled if said and waiting else None, ledger or manifest.ledger, store, alone=alone
+    )
     facts |= {
         "notes": list(notes),
         "thumbnail": side,
@@ -94,9 +97,12 @@ def edition_page(
 
 
 def _ledger(manifest: Manifest, store: Store) -> tuple[Ledger | None, bool]:
-    """The ledger of a release, or the newest one of an edition, and whether its verdicts aren't applied yet."""
+    """The ledger of a release, or the newest one of an edition, and whether its verdicts aren't applied yet.
+
+    None for a release that was pulled without the tables of its ledger, which aren't published.
+    """
     if manifest.ledger:
-        return manifest.ledger, False
+        return None if without(manifest, store) else manifest.ledger, False
     with suppress(StoreError):  # it has no ledger, or only those of an earlier state
         return read_ledger(manifest, store)[1], True
     return None, False

@@ -43,7 +43,7 @@ def facts_of(
         manifest: the edition.
         rows: its `edition_rows`.
         waiting: final verdicts that aren't applied yet, or None.
-        ledger: of its verdicts.
+        ledger: whose findings are shown.
         store: its store.
         alone: whether plots of evaluations, which lie beside the edition, are left out.
     """

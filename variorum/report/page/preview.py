@@ -10,7 +10,7 @@ from variorum.report.page.edition_page import edition_page
 from variorum.report.page.html import write_page
 from variorum.schemas.manifest import Manifest
 
-PICTURES = 200
+PICTURES = 120
 SIDE = 160
 """Longer side of a thumbnail in pixels. Pages are small because each new version of an edition sends its page anew."""
 

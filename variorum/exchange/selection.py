@@ -25,11 +25,11 @@ from variorum.schemas.sample import Sample
 READABLE = ("jpg", "png")
 """Formats of pictures that are copied as they are; the others become PNG."""
 PROVENANCE = "pictures.jsonl"
-"""File with `Leaving.provenance` of each picture, in formats that have no place for it."""
+"""File with `ExportedPicture.provenance` of each picture, in formats that have no place for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class ExportedPicture:
     """A picture as any tool shows it: upright, in sRGB, as JPEG or PNG.
 
     Attributes:
@@ -89,7 +89,7 @@ class Leaving:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Selection:
     """What is exported.
 
     Attributes:
@@ -161,7 +161,7 @@ class Asked:
             **more,
         }
 
-    def pictures(self, progress: Progress = QUIET) -> Iterator[Leaving]:
+    def pictures(self, progress: Progress = QUIET) -> Iterator[ExportedPicture]:
         """The pictures, in the edition's order.
 
         Raises:
@@ -181,7 +181,7 @@ class Asked:
                 sample, sha256 = read_sample(where, members, check=False)
                 ending, data, size = _shown(where, sample, picture_ending(members), record)
                 converted = data is not sample.image
-                yield Leaving(sample, sha256, ending, data, size, config_of(group), split, converted)
+                yield ExportedPicture(sample, sha256, ending, data, size, config_of(group), split, converted)
 
 
 def _shown(where: str, sample: Sample, ending: str, record: Mapping[str, Any]) -> tuple[str, bytes, tuple[int, int]]:
