@@ -63,7 +63,7 @@ def test_parameters_that_cant_work_are_named(photos, tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="d: no repository is given; set repo, or VARIORUM_ORG"):
         published.fn("d", store=store)
     for flow in (published.fn, scheduled.fn):
-        with pytest.raises(RecipeError, match="may hold no secret"):
+        with pytest.raises(RecipeError, match="put credentials into the environment"):
             flow("d", store="s3://me:hunter2hunter2@bucket/x")
 
 

@@ -22,6 +22,7 @@ REQUIRED = {
     "generated_set": {"train": {"name": "samples"}, "test": {"name": "samples"}},
     "policy": {"rules": [{"when": [{"column": "variant", "equals": "plate"}], "action": "drop", "reason": "plate"}]},
     "opt_out": {"list": "opt_out.txt"},
+    "sql": {"query": "SELECT id, 'drop' AS action, 'plate' AS reason FROM pictures WHERE variant = 'plate'"},
 }
 MEASURING = [(part, name) for part in ("curate", "evaluate") for name in component_names(part)]
 
