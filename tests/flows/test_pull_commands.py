@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -92,7 +93,8 @@ def test_a_pull_that_is_killed(made, command, tmp_path):
         words[1] = f"{web.url}/{EDITION}"
         running = subprocess.Popen([sys.executable, "-c", MAIN, *words], stderr=subprocess.DEVNULL)
         assert begun.wait(60)
-        wait_until(lambda: any(path.stat().st_size for path in (tmp_path / "store" / "tmp").glob("*.tar.*")))
+        half = hashlib.sha256((made / EDITION / "data" / "train-00000-of-00002.tar").read_bytes()).hexdigest()
+        wait_until(lambda: any(path.stat().st_size for path in (tmp_path / "store" / "tmp").glob(f"{half}*")))
         running.send_signal(signal.SIGKILL)
         assert running.wait(20) == -signal.SIGKILL
         stop.set()

@@ -87,6 +87,17 @@ class Server:
         )
 
 
+def use(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    """Have this process use a server with the server's key, whatever a test before has used."""
+    import fsspec
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # clients keep address and key
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
     """Start a server whose data lie in a folder, with an empty bucket; end it at last."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from s3_server import BUCKET, Server
+from s3_server import BUCKET, Server, use
 
 import variorum as va
 from variorum.schemas.errors import StoreError
@@ -19,10 +18,7 @@ def edition(s3_server: Server, photos: Path, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VARIORUM_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        for name, value in s3_server.environment.items():
-            patch.setenv(name, value)
+        use(patch, s3_server)
         yield va.run(
             dataset="far",
             version="1.0.0",

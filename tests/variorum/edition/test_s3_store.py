@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from s3_faults import Answer, Asked, Gateway, Pass, gateway, refused, times
-from s3_server import BUCKET, READER, STRANGER, Key, Server
+from s3_server import BUCKET, READER, STRANGER, Key, Server, use
 
 from variorum.edition import remote
 from variorum.edition.gc import collect, unnamed
@@ -24,16 +24,6 @@ from variorum.schemas.manifest import Receipt, ShardInfo
 from variorum.schemas.recipe import Recipe
 
 pytestmark = pytest.mark.slow
-
-
-def use(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    import fsspec
-
-    fsspec.get_filesystem_class("s3").clear_instance_cache()  # it has the address of the test before
 
 
 @pytest.fixture

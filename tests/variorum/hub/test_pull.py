@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from edition_to_pull import EDITION, RELEASE, make
 from PIL import Image, PngImagePlugin
-from s3_server import BUCKET
+from s3_server import BUCKET, use
 from served_files import serving
 from small_store import one_line, rewrite, snapshot
 
@@ -501,8 +501,7 @@ def test_plots_of_a_card_are_drawn_anew(made, store, tmp_path):
 @pytest.mark.slow
 def test_from_s3_into_s3(made, s3_server, monkeypatch):
     """The bucket's keys are in no record."""
-    for name, value in s3_server.environment.items():
-        monkeypatch.setenv(name, value)
+    use(monkeypatch, s3_server)
     place = f"s3://{BUCKET}/pull"
     s3_server.files().put(f"{made / RELEASE}/", f"{BUCKET}/pull/there/", recursive=True)
     got = pulled(f"{place}/there", Store(f"{place}/store"))
