@@ -53,6 +53,11 @@ Status = Annotated[
 """A picture's status, with `:reason` unless accepted."""
 
 
+def is_dev(version: str) -> bool:
+    """Whether it is a -dev version or a release of one (`1.0.0-dev-r1`), which may be made anew with other content."""
+    return "-dev" in version
+
+
 class ShardInfo(BaseModel):
     """A file in the store, named by the hash of its content."""
 

@@ -16,7 +16,7 @@ from variorum.edition.editions import folder_of, read_beside, version_key
 from variorum.edition.samples import strict_json
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
-from variorum.hub.layout import NEEDED, Entry, is_dev
+from variorum.hub.layout import NEEDED, Entry
 from variorum.hub.published import SHEET
 from variorum.hub.remote import Remote
 from variorum.hub.secret_bytes import Needle, found_in, suspicious
@@ -29,7 +29,7 @@ from variorum.report.strips import FILE as STRIPS
 from variorum.report.verified import verify_edition
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo
+from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, is_dev
 
 MAIN = "main"
 EMPTY = re.compile(r"\.gitattributes|\.gitignore|README\.md|(?i:LICEN[CS]E).*")

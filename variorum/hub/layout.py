@@ -105,11 +105,6 @@ def layout(manifest: Manifest, store: Store, more: Mapping[str, bytes] | None = 
     return sorted(found, key=lambda entry: entry.path)
 
 
-def is_dev(version: str) -> bool:
-    """Whether it is a -dev version or a release of one (`1.0.0-dev-r1`): it gets no tag, as it may be made anew."""
-    return "-dev" in version
-
-
 def in_memory(path: str, data: bytes) -> Entry:
     """An entry with its content."""
     return Entry(path, hashlib.sha256(data).hexdigest(), len(data), data=data)

@@ -11,7 +11,7 @@ from variorum.edition.store import Store
 from variorum.hub import checks, credentials
 from variorum.hub.checks import MAIN
 from variorum.hub.commit import Change, changes, commit
-from variorum.hub.layout import CARD, CROISSANT, LICENCE, PAGE, Entry, in_memory, is_dev, layout
+from variorum.hub.layout import CARD, CROISSANT, LICENCE, PAGE, Entry, in_memory, layout
 from variorum.hub.published import (
     LICENSED,
     OWN_LICENCE,
@@ -29,7 +29,7 @@ from variorum.machine.progress import QUIET, Progress
 from variorum.report.page.preview import preview
 from variorum.schemas.errors import StoreError, VersionDrift
 from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import Manifest
+from variorum.schemas.manifest import Manifest, is_dev
 from variorum.schemas.recipe import VERSION
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from variorum.report.card_check import DIGEST
 from variorum.schemas.errors import RecipeError, StoreError, VersionDrift
-from variorum.schemas.manifest import Manifest
+from variorum.schemas.manifest import Manifest, is_dev
 
 PICTURE = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
 
@@ -28,7 +28,7 @@ def keep_card(text: str, manifest: Manifest, folder: Path) -> Path:
         StoreError: the folder can't be written.
     """
     name, digest = f"{manifest.dataset}@{manifest.version}", manifest.digest()
-    if "-dev" in manifest.version:
+    if is_dev(manifest.version):
         raise RecipeError(f"{name} may still change; keep cards of versions without -dev")
     path = folder / f"{manifest.dataset}-{manifest.version}.md"
     try:

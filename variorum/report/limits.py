@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from variorum.report.licence_facts import UNKNOWN
-from variorum.schemas.manifest import Manifest
+from variorum.schemas.manifest import Manifest, is_dev
 
 
 def limits(manifest: Manifest) -> list[str]:
     """The limits, one sentence or two each, the more general ones first."""
     recipe, found = manifest.recipe, []
-    if "-dev" in manifest.version:
+    if is_dev(manifest.version):
         found.append("The version is a -dev version, which may be made anew with other pictures.")
     if manifest.classes and "labels.json" not in manifest.members:
         found.append("Nobody reviewed the labels for this edition: they are those of the source.")

@@ -13,7 +13,7 @@ from variorum.edition.editions import release_number
 from variorum.edition.samples import ANNOTATIONS
 from variorum.edition.shards import PICTURES
 from variorum.report.diff import Change
-from variorum.schemas.manifest import Manifest
+from variorum.schemas.manifest import Manifest, is_dev
 
 RANKS = ("none", "patch", "minor", "major")
 """By severity. `none`: the same edition, to the byte."""
@@ -137,7 +137,7 @@ def _numbers(version: str) -> tuple[int, int, int]:
 def _step(first: Manifest, second: Manifest) -> str | None:
     """The rank that the step from one version's number to the other's stands for; None if it stands for none."""
     one, other = _numbers(first.version), _numbers(second.version)
-    if first.dataset != second.dataset or other <= one or any("-dev" in each.version for each in (first, second)):
+    if first.dataset != second.dataset or other <= one or any(is_dev(each.version) for each in (first, second)):
         return None
     return "major" if other[0] > one[0] else "minor" if other[1] > one[1] else "patch"
 

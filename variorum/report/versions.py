@@ -14,7 +14,7 @@ from variorum.report.diff import diff
 from variorum.report.ranks import Rank, rank_of
 from variorum.schemas.errors import CorruptShard, StoreError
 from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import Manifest
+from variorum.schemas.manifest import Manifest, is_dev
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def before(manifest: Manifest, store: Store) -> Manifest | None:
         return None
     earlier = earlier[: earlier.index(manifest.version)]
     release = release_number(manifest.version) is not None
-    alike = [one for one in earlier if (release_number(one) is not None) == release and "-dev" not in one]
+    alike = [one for one in earlier if (release_number(one) is not None) == release and not is_dev(one)]
     return read_manifest(manifest.dataset, alike[-1], store) if alike else None
 
 
