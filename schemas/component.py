@@ -75,6 +75,7 @@ class Context:
         source: the recipe's source, for a generator that needs more of its pictures; None for all other components.
         classes: the source's classes in index order, for detectors, deciders and evaluations.
         splits: the recipe's shares by split, for a generator that makes one picture of several photographs.
+        listings: the edition's listings by name, each with its columns, for an evaluation's `figures`.
     """
 
     seed: int
@@ -83,6 +84,7 @@ class Context:
     source: Source | None = None
     classes: tuple[ClassInfo, ...] = ()
     splits: Mapping[Split, float] = field(default_factory=dict)
+    listings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def seed_for(self, component: str, sample_id: str, purpose: str = "") -> int:
         """A seed in [0, 2^63) for one purpose on one sample."""
@@ -293,6 +295,19 @@ class Generator(Component):
         No model is loaded.
         """
         return iter(())
+
+    def listings(self, table: Table, ctx: Context) -> Mapping[str, Mapping[str, Any]]:
+        """Tables over the whole edition by name, each with its columns, such as the episodes of a few-shot set.
+
+        They are drawn up when an edition or a release is sealed, from its accepted pictures alone, and are part of it:
+        `listings/<name>.parquet`. No model is loaded. Only the last generator is asked.
+
+        Args:
+            table: a row per accepted picture, in the edition's order: `id`, `parent`, `photograph`, `variant`, `split`,
+                and `label`, the index of its first class or -1.
+            ctx: has the seed and the classes.
+        """
+        return {}
 
     def references(self) -> Mapping[str, Source]:
         """Other sources that it takes pictures from, by name; their data is part of every key."""

@@ -110,8 +110,19 @@ def shows_more(data: bytes) -> bool:
         UndecodableImage: with a `Reason`.
     """
     image = open_header(data, 1)
-    if getattr(image, "n_frames", 1) > 1:
-        return True
+    return getattr(image, "n_frames", 1) > 1 or _transparent(image)
+
+
+def transparent(data: bytes) -> bool:
+    """Whether a file's picture has pixels that aren't opaque.
+
+    Raises:
+        UndecodableImage: with a `Reason`.
+    """
+    return _transparent(open_header(data, 1))
+
+
+def _transparent(image: Image.Image) -> bool:
     if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
         return False
     return bool(_loaded(image).convert("RGBA").getchannel("A").getextrema() != (255, 255))

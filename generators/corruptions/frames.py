@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from variorum.annotations import check_masks, moved
-from variorum.pixels import MAX_PIXELS, UndecodableImage, decode_mask
+from variorum.pixels import MAX_PIXELS, UndecodableImage, decode_mask, transparent
 from variorum.schemas.annotations import Annotations
 
 if TYPE_CHECKING:
@@ -41,6 +41,24 @@ class Framed(NamedTuple):
     image: Pixels
     mask: Pixels | None
     annotations: Annotations
+
+
+def usable(sample: Sample, side: int = MIN_SIDE) -> Pixels:
+    """A sample's picture, for techniques that take it at its own size.
+
+    Raises:
+        Unusable: `no_picture`, `too_small`, or `alpha`: its file has transparent pixels, and what is behind them isn't
+            known. A reader lays them over white.
+    """
+    if isinstance(sample.image, bytes):
+        raise Unusable("no_picture", "there are no pixels to change")
+    height, width = sample.image.shape[:2]
+    if min(height, width) < side:
+        raise Unusable("too_small", f"{width} x {height} pixels, the shorter side must be {side}")
+    kept = sample.encoded
+    if kept is not None and kept.pixels is sample.image and kept.ending != "jpg" and transparent(kept.data):
+        raise Unusable("alpha", "the file has transparent pixels; lay it over a ground of your choice first")
+    return sample.image
 
 
 def framed(sample: Sample, frame: int | None) -> Framed:
