@@ -300,11 +300,12 @@ class Generator(Component):
         """Tables over the whole edition by name, each with its columns, such as the episodes of a few-shot set.
 
         They are drawn up when an edition or a release is sealed, from its accepted pictures alone, and are part of it:
-        `listings/<name>.parquet`. No model is loaded. Only the last generator is asked.
+        `listings/<name>.parquet`. No model is loaded. Only the last generator of a recipe is asked. A name has
+        lowercase letters, digits and underscores; a column holds numbers, texts or booleans.
 
         Args:
-            table: a row per accepted picture, in the edition's order: `id`, `parent`, `photograph`, `variant`, `split`,
-                and `label`, the index of its first class or -1.
+            table: a row per accepted picture, in the edition's order, with the columns that detectors get: `id`,
+                `source`, `photograph`, `variant`, `split`, `label` and so on.
             ctx: has the seed and the classes.
         """
         return {}

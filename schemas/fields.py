@@ -94,6 +94,8 @@ Ending = Annotated[str, AfterValidator(_ending)]
 """A member of a sample."""
 Group = Annotated[str, StringConstraints(pattern=rf"^(({CONFIG}/)?(train|validation|test)|quarantine)$")]
 """Pictures that lie in shards of their own: `test`, `size_0.05/test`, or `quarantine`."""
+Listing = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""Name of a table that a generator draws up over the whole edition: `episodes`."""
 Values = Annotated[dict[str, Any], AfterValidator(plain_json)]
 """A mapping to any JSON values, of which nothing else is known."""
 

@@ -30,6 +30,7 @@ from variorum.schemas.fields import (
     Ending,
     Group,
     Line,
+    Listing,
     Profile,
     Sha256,
     Step,
@@ -206,6 +207,8 @@ class Manifest(BaseModel):
     rows: list[ShardInfo]
     plan: ShardInfo | None = None
     """Table of the requested pictures, one row each; None if the generator doesn't plan."""
+    listings: dict[Listing, ShardInfo] = Field(default={}, max_length=100)
+    """Tables that the last generator draws up over all accepted pictures, such as `episodes`."""
     ledger: Ledger | None = None
     """The ledger behind a release; `ledger.edition` is the digest of the edition that it was made from."""
     counts: dict[Text, dict[Status, Count]]
@@ -216,6 +219,11 @@ class Manifest(BaseModel):
     """Number of source samples with at least one accepted picture that isn't a baseline."""
     licences: dict[Text, Count]
     """Licence to number of accepted pictures."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        return {name: value for name, value in dumped.items() if name != "listings" or value}
 
     @field_validator("classes")
     @classmethod

@@ -26,6 +26,7 @@ from variorum.stages.consent import announce, check_all
 from variorum.stages.decide import check_labels, curation_key, decide
 from variorum.stages.evaluate import check_judges, check_references, kept_figures, no_objects, put_figures
 from variorum.stages.job import Job
+from variorum.stages.listings import with_listings
 from variorum.stages.measure import Measure, Measurer, edition_pieces, measures, reference_pieces
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
 from variorum.stages.requests import keep_requests
@@ -151,7 +152,10 @@ def release(
         set_current(manifest, number, job.store)
         return done
     receipts = complete(Release(job, manifest, ledger), runner, progress)
-    return seal_release(manifest, number, ledger, receipts, job.store)
+    maker = job.recipe.generate[-1] if job.recipe.generate else None
+    return seal_release(
+        manifest, number, ledger, receipts, job.store, lambda one: with_listings(one, maker, job.judging, job.store)
+    )
 
 
 def evaluate(

@@ -26,7 +26,7 @@ def to_linear(image: Pixels) -> Singles:
 
 
 def to_srgb(light: Singles) -> Pixels:
-    """Grey levels uint8 of linear light `[H, W]` or `[H, W, 3]`, rounded to the nearest; light beyond 0 and 1 is cut."""
+    """Grey levels uint8 of linear light `[H, W]` or `[…, 3]`, rounded to the nearest; light beyond 0 and 1 is cut."""
     return np.asarray(_curved()[cv2.multiply(light, 1.0, scale=STEPS, dtype=cv2.CV_16U)])
 
 

@@ -4,6 +4,7 @@ editions/<name>/<version>/manifest.json     the edition; it is sealed if this fi
 editions/<name>/<version>/data/             links to the shards, with names that loaders understand:
                                             test-00000-of-00002.tar, or size_0.05/test-00000-of-00002.tar
 editions/<name>/<version>/plan.parquet      a link to the table of requests, if there is one
+editions/<name>/<version>/listings/         links to the tables that its generator draws up over the whole edition
 editions/<name>/<version>/source.txt        place of the data when the edition was last made; in no digest
 editions/<name>/<version>/current.json      the current release
 """
@@ -33,6 +34,7 @@ from variorum.schemas.secrets import shown
 
 SOURCE = "source.txt"
 PLAN = "plan.parquet"
+LISTINGS = "listings"
 MOST_LISTED = 20
 """Names of editions in an error."""
 LINKS = 10
@@ -188,8 +190,8 @@ def files_of(manifest: Manifest) -> list[tuple[ShardInfo, str]]:
 
 
 def tables_of(manifest: Manifest) -> list[ShardInfo]:
-    """Every parquet file that a manifest names: rows, requests and, for a release, the tables of its ledger."""
-    own = [*manifest.rows, *([manifest.plan] if manifest.plan else [])]
+    """Every parquet file that a manifest names: rows, requests, listings and, for a release, its ledger's tables."""
+    own = [*manifest.rows, *([manifest.plan] if manifest.plan else []), *manifest.listings.values()]
     return own if manifest.ledger is None else [*own, *manifest.ledger.tables()]
 
 
@@ -326,12 +328,13 @@ def readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
         for group, shards in manifest.shards.items()
         for number, info in enumerate(shards)
     }
-    return wanted | ({PLAN: (manifest.plan, ".parquet")} if manifest.plan else {})
+    listings = {f"{LISTINGS}/{name}.parquet": (info, ".parquet") for name, info in sorted(manifest.listings.items())}
+    return {**wanted, **({PLAN: (manifest.plan, ".parquet")} if manifest.plan else {}), **listings}
 
 
 def _readable_found(folder: str, store: Store) -> set[str]:
     """Readable names found in an edition's folder, whether or not they belong there."""
-    data = {str(path)[len(folder) + 1 :] for path in store.fs.find(f"{folder}/data")}
+    data = {str(path)[len(folder) + 1 :] for part in ("data", LISTINGS) for path in store.fs.find(f"{folder}/{part}")}
     return data | ({PLAN} if store.fs.exists(f"{folder}/{PLAN}") else set())
 
 

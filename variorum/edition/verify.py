@@ -157,6 +157,8 @@ def _verify_numbers(manifest: Manifest, store: Store) -> list[str]:
     step = manifest.recipe.get("samples_per_shard")
     if step and -(-manifest.sources // step) != len(manifest.units):
         problems.append(f"the manifest has {len(manifest.units)} units of {step}, and says {manifest.sources} sources")
+    if manifest.listings:
+        problems += _verify_listings(manifest, store)
     if manifest.plan:
         import pyarrow.compute as pc
 
@@ -171,6 +173,20 @@ def _verify_numbers(manifest: Manifest, store: Store) -> list[str]:
                 f"the plan asks for {unknown} pictures of which no table has a row; it is of another edition"
             )
     return problems
+
+
+def _verify_listings(manifest: Manifest, store: Store) -> Iterator[str]:
+    """A listing's column `id` names accepted pictures, each of which has a row."""
+    import pyarrow.compute as pc
+
+    rows = read_table(store, manifest.rows, ["id", "status"])
+    accepted = rows.column("id").filter(pc.equal(rows.column("status"), "accepted")).combine_chunks()
+    for name, info in manifest.listings.items():
+        named = read_part(store, info, lambda schema: [one for one in schema.names if one == "id"])
+        with reading(store, info):
+            check_columns(named)
+        if named.num_columns and (odd := pc.sum(pc.invert(pc.is_in(named["id"], value_set=accepted))).as_py()):
+            yield f"the listing {name} has {odd} rows about pictures that aren't accepted; it is of another edition"
 
 
 def _verify_recipe(seen: Seen) -> Iterator[str]:

@@ -8,6 +8,7 @@
     view.html                                     a page to look at a sample of the pictures, which nobody needs to pull
     LICENSE.md                                    the pictures' licences, where no single one covers all
     data/<config>/<split>-00000-of-00002.tar      the shards, as beside the manifest
+    listings/<name>.parquet                       tables that the generator draws up over the whole edition
     tables/<sha256>.parquet                       the rows of the units, so that the edition can be opened again
 
 A release's tables of measurements, scores and verdicts aren't published.
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from variorum.edition.editions import PLAN, read_beside, readable
+from variorum.edition.editions import LISTINGS, PLAN, read_beside, readable
 from variorum.edition.store import Store
 from variorum.schemas.manifest import Manifest, ShardInfo
 
@@ -43,7 +44,7 @@ SHOWN = re.compile(r"\]\(([A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.png)\)")
 """A picture that a card shows."""
 OURS = re.compile(
     rf"(?:{'|'.join(map(re.escape, (*BESIDE, PLAN)))}|contact_sheet\.c2pa|view\.html|[A-Za-z0-9][A-Za-z0-9_.-]*\.png"
-    rf"|data/(?:[^/]+/)?[a-z]+-[0-9]{{5}}-of-[0-9]{{5}}\.tar|{TABLES}/[0-9a-f]{{64}}\.parquet)"
+    rf"|data/(?:[^/]+/)?[a-z]+-[0-9]{{5}}-of-[0-9]{{5}}\.tar|{TABLES}/[0-9a-f]{{64}}\.parquet|{LISTINGS}/[a-z][a-z0-9_]{{0,63}}\.parquet)"
 )
 """Paths that this layout gives out; any other file of a repository is somebody else's, and stays."""
 
@@ -74,7 +75,7 @@ class Entry:
 
 
 def objects(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
-    """By path in the repository, the objects of the store, with their suffixes: shards, plan, rows.
+    """By path in the repository, the objects of the store, with their suffixes: shards, plan, listings, rows.
 
     This needs only the manifest, so whoever pulls a repository reads `manifest.json` first and knows from it which
     object each file is.

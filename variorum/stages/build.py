@@ -40,6 +40,7 @@ from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Sha
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
 from variorum.stages.job import Job, check_models, installed_version, reopened
+from variorum.stages.listings import with_listings
 from variorum.stages.plan import Unit
 from variorum.stages.splits import check_configs, check_side, check_value, config_of_sample, in_splits
 
@@ -304,7 +305,8 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
         licences=licences(table),
     )
     check_configs(recipe.configs, manifest)
-    manifest = seal(manifest, store)
+    maker = recipe.generate[-1] if recipe.generate else None
+    manifest = seal(with_listings(manifest, maker, job.judging, store), store)
     note_source(manifest, recipe.source, store)
     return manifest
 

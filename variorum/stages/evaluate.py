@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from variorum.edition.editions import folder_of, read_beside, write_beside
@@ -19,6 +20,7 @@ from variorum.schemas.safety import UNREAD
 from variorum.schemas.table import Table
 from variorum.stages.decide import check_classes, only_propose
 from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
+from variorum.stages.listings import read_listings
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,8 @@ def put_figures(
                 rows = rows.append_column(SET, pa.array([reference] * len(rows), pa.string()))
             tables.append(rows)
     table = joined(f"evaluate.{name}", tables) if tables else pa.table({})
-    figures = figures_of(evaluation, Table(table, name), job.judging)
+    ctx = replace(job.judging, listings=read_listings(manifest, job.store))
+    figures = figures_of(evaluation, Table(table, name), ctx)
     record = {
         "edition": manifest.digest(),
         "key": evaluation_key(evaluation, manifest, job),

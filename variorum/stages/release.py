@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,9 +249,23 @@ def release_fingerprint(manifest: Manifest, ledger: Ledger) -> str:
 
 
 def seal_release(
-    manifest: Manifest, number: int, ledger: Ledger, receipts: Sequence[Receipt], store: Store
+    manifest: Manifest,
+    number: int,
+    ledger: Ledger,
+    receipts: Sequence[Receipt],
+    store: Store,
+    listed: Callable[[Manifest], Manifest] = lambda released: released,
 ) -> Manifest:
-    """Seal a release from its units' receipts, in the edition's order, and make it the current one."""
+    """Seal a release from its units' receipts, in the edition's order, and make it the current one.
+
+    Args:
+        manifest: the edition.
+        number: of the ledger.
+        ledger: says what changes.
+        receipts: of the release's units.
+        store: has the tables.
+        listed: gives the release its own listings in place of the edition's, which name pictures that may be gone.
+    """
     rows = [receipt.rows for receipt in receipts]
     table, name = read_table(store, rows, COUNTED), f"{manifest.dataset}@{manifest.version}"
     shards = grouped(receipts, manifest.format)
@@ -267,13 +281,14 @@ def seal_release(
             "units": [receipt.unit for receipt in receipts],
             "shards": shards,
             "rows": rows,
+            "listings": {},
             "ledger": ledger,
             "counts": counts(table),
             "sources_edited": sources_edited(table),
             "licences": licences(table),
         }
     )
-    released = seal(released, store)
+    released = seal(listed(released), store)
     set_current(manifest, number, store)
     return released
 
@@ -296,7 +311,10 @@ def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Man
             "%s has %s that a later release withholds", name, "a picture" if back == 1 else f"{back:,} pictures"
         )
     receipts = [make_unit(unit, manifest, ledger, store) for unit in release_units(manifest, ledger, store)]
-    return seal_release(manifest, number, ledger, receipts, store)
+    made = releases(manifest, store)[number].listings
+    return seal_release(
+        manifest, number, ledger, receipts, store, lambda one: one.model_copy(update={"listings": made})
+    )
 
 
 def _shown_again(manifest: Manifest, number: int, ledger: Ledger, store: Store) -> int:
