@@ -17,7 +17,8 @@ import resource, sys
 from variorum import pipeline
 from variorum.edition.editions import resolve
 from variorum.schemas.recipe import Recipe
-from variorum.stages.measure import Measure, edition_pieces
+from variorum.stages.measure import Measure
+from variorum.stages.pieces import edition_pieces
 from variorum.stages.stage import complete
 recipe = Recipe.parse({"dataset": "d", "version": "1.0.0", "samples_per_shard": 250,
                        "source": {"name": "image_folder", "path": sys.argv[1]},

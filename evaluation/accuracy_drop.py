@@ -7,7 +7,7 @@ percentage points. It is paired by source picture, so a picture whose edit was r
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -25,6 +25,9 @@ from variorum.schemas.lookup import cut
 from variorum.schemas.plot import Bin, IntervalPlot, Plot, Point, ReliabilityPlot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    from variorum.arrays import Singles
 
 __all__ = ["ORIGINAL", "UNSCORED", "AccuracyDrop", "Resamples", "label_index", "ratio_means", "reference", "roots"]
 
@@ -66,34 +69,23 @@ class AccuracyDrop(Evaluation):
             RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its
                 outputs are.
         """
-        images = [sample.image for sample in samples]
-        occurring = {label for sample in samples for label in sample.labels}
-        for alias in self.classifiers:
-            model = ctx.models.get(alias)
-            if hasattr(model, "knows"):
-                raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
-            outputs_of(alias, model, ctx, occurring)  # refused before it sees a picture
-            probabilities = model(images)
-            outputs = probabilities.shape[1]
-            output_of = outputs_of(alias, model, ctx, occurring, outputs)
-            for sample, row in zip(samples, probabilities, strict=True):
-                labels = label_indices(sample.labels) if output_of is None else known(sample.labels, output_of)
-                top1 = int(row.argmax())
-                yield {
-                    "id": sample.id,
-                    "parent": sample.parent,
-                    "variant": sample.variant,
-                    "reference": reference(sample),
-                    "classifier": alias,
-                    "label": labels[0] if labels else UNSCORED,
-                    "labels": len(labels),
-                    "top1": top1,
-                    "correct": top1 in labels,
-                    "confidence": float(row[top1]),
-                    "p_label": float(row[list(labels)].sum()) if labels else None,
-                    "outputs": outputs,
-                    "preprocessing": str(getattr(model, "preprocessing", "")),
-                }
+        for sample, alias, model, labels, row in answers(samples, self.classifiers, ctx):
+            top1 = int(row.argmax())
+            yield {
+                "id": sample.id,
+                "parent": sample.parent,
+                "variant": sample.variant,
+                "reference": reference(sample),
+                "classifier": alias,
+                "label": labels[0] if labels else UNSCORED,
+                "labels": len(labels),
+                "top1": top1,
+                "correct": top1 in labels,
+                "confidence": float(row[top1]),
+                "p_label": float(row[list(labels)].sum()) if labels else None,
+                "outputs": len(row),
+                "preprocessing": str(getattr(model, "preprocessing", "")),
+            }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Accuracies in percent and drops in percentage points, by classifier and variant.
@@ -166,6 +158,45 @@ class AccuracyDrop(Evaluation):
             title = "Accuracy against confidence" + ("" if len(sets) > 1 else ", on the edits")
             found["reliability"] = ReliabilityPlot(title, curves)
         return found
+
+
+class Answer(NamedTuple):
+    """What a classifier says of a picture.
+
+    Attributes:
+        sample: the picture.
+        alias: of the classifier.
+        model: the classifier.
+        labels: the outputs that are right; empty if the classifier knows none of the picture's labels.
+        probabilities: `[outputs]`.
+    """
+
+    sample: Sample
+    alias: str
+    model: Any
+    labels: tuple[int, ...]
+    probabilities: Singles
+
+
+def answers(samples: Sequence[Sample], classifiers: Sequence[str], ctx: Context) -> Iterator[Answer]:
+    """What each classifier says of each picture of a batch, classifier by classifier.
+
+    Raises:
+        RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its outputs
+            are.
+    """
+    images = [sample.image for sample in samples]
+    occurring = {label for sample in samples for label in sample.labels}
+    for alias in classifiers:
+        model = ctx.models.get(alias)
+        if hasattr(model, "knows"):
+            raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
+        outputs_of(alias, model, ctx, occurring)  # refused before it sees a picture
+        probabilities = model(images)
+        output_of = outputs_of(alias, model, ctx, occurring, probabilities.shape[1])
+        for sample, row in zip(samples, probabilities, strict=True):
+            labels = label_indices(sample.labels) if output_of is None else known(sample.labels, output_of)
+            yield Answer(sample, alias, model, labels, row)
 
 
 def point(interval: Mapping[str, Any] | None) -> Point | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -28,6 +28,9 @@ from variorum.schemas.verdict import Verdict, Verdicts
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 Row: TypeAlias = Mapping[str, Any]
 """What is measured on one picture, by column: floats, ints, booleans, strings, bytes, or 1-D arrays.
@@ -44,6 +47,12 @@ class Models(Protocol):
 
     def pin(self, alias: str) -> str:
         """What exactly the alias stands for, `name@sha256` or `repo@revision`; enters the unit keys."""
+
+    def read_weights(self, alias: str, read: Callable[[Path], T]) -> T:
+        """What `read` makes of the verified file or folder with an alias's weights. Raises ModelUnavailable."""
+
+    def licence(self, alias: str) -> str:
+        """The licence of an alias's weights."""
 
     def check(self, aliases: Iterable[str]) -> None:
         """Raise ModelUnavailable, with a line for each, unless all of these can be had here; asked before work."""
@@ -75,7 +84,8 @@ class Context:
         source: the recipe's source, for a generator that needs more of its pictures; None for all other components.
         classes: the source's classes in index order, for detectors, deciders and evaluations.
         splits: the recipe's shares by split, for a generator that makes one picture of several photographs.
-        listings: the edition's listings by name, each with its columns, for an evaluation's `figures`.
+        listings: the edition's listings by name, each with its columns, for an evaluation's `chosen` and `figures`.
+        chosen: what an evaluation's `chosen` said of the pictures in its `measure`, by id; empty if it takes all.
     """
 
     seed: int
@@ -85,6 +95,7 @@ class Context:
     classes: tuple[ClassInfo, ...] = ()
     splits: Mapping[Split, float] = field(default_factory=dict)
     listings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    chosen: Mapping[str, int] = field(default_factory=dict)
 
     def seed_for(self, component: str, sample_id: str, purpose: str = "") -> int:
         """A seed in [0, 2^63) for one purpose on one sample."""
@@ -451,10 +462,27 @@ class Evaluation(Component):
     """Fields that `measure` doesn't read: changing them measures nothing again."""
     needs_objects: ClassVar[bool] = False
     """Whether it can't work on an edition without objects."""
+    judges: ClassVar[bool] = True
+    """Whether its figures say how well its models do. Such models may not have decided what was accepted, because the
+    edition would flatter them. False for an evaluation that only describes the pictures."""
 
     def references(self) -> Mapping[str, Source]:
         """Sources of pictures to compare the edition with, by name. They are measured as the edition is."""
         return {}
+
+    def chosen(self, table: Table, ctx: Context) -> NDArray[np.int64] | None:
+        """Which of the edition's pictures `measure` gets; None for all. References are always measured whole.
+
+        Args:
+            table: a row per accepted picture, with the columns that detectors get: `id`, `source`, `photograph`,
+                `variant`, `label` and so on.
+            ctx: for the seed, the classes and the listings.
+
+        Returns:
+            A number for each row: 0 leaves the picture out. `measure` finds the others in `ctx.chosen`, by id, so
+            different numbers can ask for different measurements.
+        """
+        return None
 
     @abstractmethod
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterable[Row]:

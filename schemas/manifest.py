@@ -45,6 +45,8 @@ from variorum.schemas.verdict import Action
 FORMAT: Literal[4] = 4
 """Of the editions that are made now. Those of format 3 can be read, verified, curated and released."""
 QUARANTINE = "quarantine"
+MOST_LISTINGS = 100
+"""Of an edition."""
 Dataset = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 Version = Annotated[str, StringConstraints(pattern=rf"^{VERSION.pattern}(-r[0-9]{{1,9}})?$")]
 Status = Annotated[
@@ -207,7 +209,7 @@ class Manifest(BaseModel):
     rows: list[ShardInfo]
     plan: ShardInfo | None = None
     """Table of the requested pictures, one row each; None if the generator doesn't plan."""
-    listings: dict[Listing, ShardInfo] = Field(default={}, max_length=100)
+    listings: dict[Listing, ShardInfo] = Field(default={}, max_length=MOST_LISTINGS)
     """Tables that the last generator draws up over all accepted pictures, such as `episodes`."""
     ledger: Ledger | None = None
     """The ledger behind a release; `ledger.edition` is the digest of the edition that it was made from."""

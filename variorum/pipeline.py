@@ -27,7 +27,8 @@ from variorum.stages.decide import check_labels, curation_key, decide
 from variorum.stages.evaluate import check_judges, check_references, kept_figures, no_objects, put_figures
 from variorum.stages.job import Job
 from variorum.stages.listings import with_listings
-from variorum.stages.measure import Measure, Measurer, edition_pieces, measures, reference_pieces
+from variorum.stages.measure import Measure, measures
+from variorum.stages.pieces import Measurer, edition_pieces, reference_pieces
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
 from variorum.stages.requests import keep_requests
 from variorum.stages.score import Columns, Score, picture_table, scores

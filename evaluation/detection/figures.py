@@ -91,8 +91,8 @@ def of_detector(
     for variant in views:
         pictures, photograph = judged.of(variant)
         matches = originals if variant == ORIGINAL else match(pictures, ids, ignore)
-        maps[variant] = _map(matches, weights[:, photograph])
-        figures = {"map": _interval(maps[variant], tails, SHARE), **_averages(pictures, matches)}
+        maps[variant] = map_of(matches, weights[:, photograph])
+        figures = {"map": interval(maps[variant], tails, SHARE), **_averages(pictures, matches)}
         if variant != ORIGINAL and len(base):
             alike, dropped = with_the_same_objects(base, of_base, pictures, photograph, ignore)
             compared = match(alike, ids, ignore) if dropped else originals
@@ -120,7 +120,7 @@ def _averages(pictures: Sequence[Picture], matches: Matches) -> dict[str, Json]:
     }
 
 
-def _map(matches: Matches, weights: Floats) -> Floats:
+def map_of(matches: Matches, weights: Floats) -> Floats:
     """The mAP in [0, 1], and that of each resample, `[1 + B]`; NaN where it isn't defined."""
     value = summary(matches)["map"]
     return np.append(np.nan if value is None else value, resampled_map(matches, weights))
@@ -165,19 +165,19 @@ def _paired(
 
     def over(part: Matches, of: Ints) -> Floats:
         kept: Bools = np.isin(of, shared)
-        return _map(part if kept.all() else part.only(kept), weights[:, of])
+        return map_of(part if kept.all() else part.only(kept), weights[:, of])
 
     return Measured(over(matches, photograph), over(originals, of_base))
 
 
 def _compared(both: Measured, view: str, tails: tuple[float, float], slope: float) -> dict[str, Json]:
     found = {
-        "original_map": _interval(both.original, tails, SHARE),
-        "drop": _interval(both.original - both.shifted, tails),
-        "relative_drop": _interval(relative_drop(both.shifted, both.original), tails, (-np.inf, 1)),
+        "original_map": interval(both.original, tails, SHARE),
+        "drop": interval(both.original - both.shifted, tails),
+        "relative_drop": interval(relative_drop(both.shifted, both.original), tails, (-np.inf, 1)),
     }
     if view != ISOLATED:
-        found["effective_robustness"] = _interval(effective_robustness(both.shifted, both.original, slope), tails)
+        found["effective_robustness"] = interval(effective_robustness(both.shifted, both.original, slope), tails)
     return found
 
 
@@ -202,7 +202,7 @@ def _over_domains(
         mean: dict[str, Json] = {
             "view": view,
             "domains": list(domains),
-            "map": _interval(_nanmean([maps[name] for name in domains]), tails, SHARE),
+            "map": interval(_nanmean([maps[name] for name in domains]), tails, SHARE),
         }
         pairs = [measured[name] for name in domains if name in measured]
         if len(pairs) == len(domains) and all(np.isfinite([one.shifted[0], one.original[0]]).all() for one in pairs):
@@ -220,7 +220,7 @@ def _nanmean(parts: Sequence[Floats]) -> Floats:
     return np.where(there.any(axis=0), total / np.maximum(there.sum(axis=0), 1), np.nan)
 
 
-def _interval(values: Floats, tails: tuple[float, float], limits: tuple[float, float] = (-np.inf, np.inf)) -> Json:
+def interval(values: Floats, tails: tuple[float, float], limits: tuple[float, float] = (-np.inf, np.inf)) -> Json:
     """`value`, `low` and `high` in percent of a value and its resamples; None for a value that isn't defined.
 
     The interval is the spread of the resamples about their own mean, put at the value. mAP is higher on resamples, as

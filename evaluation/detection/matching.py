@@ -83,13 +83,19 @@ class Matches:
         return sum(len(one.objects) for (_, area), one in self.cells.items() if area == 0)
 
 
-def match(pictures: Sequence[Picture], ids: Sequence[int], ignore: Collection[Check] = ()) -> Matches:
+def match(
+    pictures: Sequence[Picture],
+    ids: Sequence[int],
+    ignore: Collection[Check] = (),
+    ranges: Sequence[Sequence[float]] = PARAMS.areaRng,
+) -> Matches:
     """The matches of detections and objects.
 
     Args:
         pictures: their records.
         ids: id of each class; categories are taken in the order of these.
         ignore: objects with these checks are ignored, as crowds are.
+        ranges: of areas, the least and the largest of each; those of `AREAS` by default.
     """
     order = sorted(range(len(ids)), key=lambda one: ids[one])
     place = {one: number for number, one in enumerate(order)}
@@ -97,7 +103,7 @@ def match(pictures: Sequence[Picture], ids: Sequence[int], ignore: Collection[Ch
     collected: dict[tuple[int, int], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     for picture, category in judge.pairs():
         judge.ious[picture, category] = judge.computeIoU(picture, category)
-        for area, limits in enumerate(judge.params.areaRng):
+        for area, limits in enumerate(ranges):
             one = judge.evaluateImg(picture, category, limits, judge.params.maxDets[-1])
             collected[category, area].append((picture, one))
     return Matches(len(pictures), len(ids), {key: _cell(found) for key, found in collected.items()})

@@ -30,11 +30,14 @@ class Resamples:
         confidence: level of the percentile intervals (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
             ch. 13).
         seed: seed of the resampling.
+
+    Attributes:
+        tails: the two quantiles that are the ends of an interval.
     """
 
     def __init__(self, n: int, draws: int, confidence: float, seed: int) -> None:
         self._n, self._draws, self._seed = n, draws, seed
-        self._tails = (1 - confidence) / 2, (1 + confidence) / 2
+        self.tails = (1 - confidence) / 2, (1 + confidence) / 2
 
     def mean_of_ratios(self, top: Floats, bottom: Floats) -> dict[str, Json]:
         """Mean over columns of sum(top) / sum(bottom), with its interval: `value`, `low`, `high` in percent.
@@ -64,7 +67,7 @@ class Resamples:
         sums = np.stack(columns, axis=1)
         values = _means(sums.sum(axis=0)[None], places)[:, 0]
         parts = [_means(part.astype(np.float64) @ sums, places) for part in self.weights()]
-        lows, highs = np.nanquantile(np.concatenate(parts, axis=1), self._tails, axis=1)
+        lows, highs = np.nanquantile(np.concatenate(parts, axis=1), self.tails, axis=1)
         return [
             {"value": percent(value), "low": percent(low), "high": percent(high)}
             for value, low, high in zip(values, lows, highs, strict=True)

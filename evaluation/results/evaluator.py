@@ -25,7 +25,8 @@ from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.job import Job
 from variorum.stages.job import models as table_of
-from variorum.stages.measure import Measure, edition_pieces
+from variorum.stages.measure import Measure
+from variorum.stages.pieces import edition_pieces
 from variorum.stages.stage import Runner, complete
 
 if TYPE_CHECKING:

@@ -20,6 +20,11 @@ BOX = 7
 """Side in pixels of the window that SSIM compares."""
 SAMPLE = BOX**2 / (BOX**2 - 1)
 """From the variance of a window's values to the estimate from a sample."""
+FLOOR = 2.0
+"""Grey levels added to a window's deviation before the luminance is divided by it, so that noise isn't taken for
+structure."""
+SAME = 0.03**2
+"""Keeps the comparison of structure finite where neither picture has any."""
 STEADY = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 """Keep SSIM finite where a window is black or flat (Wang et al., IEEE TIP 2004)."""
 
@@ -47,6 +52,24 @@ class Before:
             "mean_level": round(float(np.mean(cv2.mean(image)[:3])), 3),
             "clipped": round(float(ends) / image.size, 6),
         }
+
+    def structure(self, image: Pixels) -> float:
+        """SSIM of the luminance, normalised in windows of 7 x 7 pixels, so that brightness and contrast don't count.
+
+        From each window its mean is subtracted, and the rest is divided by its deviation; then the SSIM of two windows
+        is twice their covariance over the sum of their variances. 1 means that edges and textures are as before, 0 that
+        nothing of them is left. The mean over windows is weighted by how much of each is structure in either picture.
+        """
+        light, mean, variance = _windows(np.ascontiguousarray(image))
+        covariance = _inner(cv2.boxFilter(cv2.multiply(self._light, light, dtype=cv2.CV_32F), -1, (BOX, BOX)))
+        covariance = (covariance - cv2.multiply(self._mean, mean)) * np.float32(SAMPLE)
+        first, second = (cv2.sqrt(np.maximum(one, 0)) for one in (self._variance, variance))
+        scales = first + np.float32(FLOOR), second + np.float32(FLOOR)
+        shares = cv2.divide(first, scales[0]), cv2.divide(second, scales[1])
+        total = shares[0] * shares[0] + shares[1] * shares[1]
+        both = cv2.divide(covariance, scales[0] * scales[1])
+        found = cv2.divide(2 * both + np.float32(SAME), total + np.float32(SAME))
+        return float((found * total).sum() / max(float(total.sum()), 1e-9)) if total.any() else 1.0
 
     def _ssim(self, image: Pixels) -> float:
         light, mean, variance = _windows(image)

@@ -61,8 +61,13 @@ def usable(sample: Sample, side: int = MIN_SIDE) -> Pixels:
     return sample.image
 
 
-def framed(sample: Sample, frame: int | None) -> Framed:
+def framed(sample: Sample, frame: int | None, *, larger: float = LARGER) -> Framed:
     """A sample's picture in a square frame of this side, or at its own size for None.
+
+    Args:
+        sample: with a decoded picture.
+        frame: side in pixels.
+        larger: short side before the frame is cut from its middle, as a share of the frame.
 
     Raises:
         Unusable: there is no picture, it is too small or too long, or its mask doesn't fit it.
@@ -84,7 +89,7 @@ def framed(sample: Sample, frame: int | None) -> Framed:
         raise Unusable("size_mismatch", f"mask.png is {list(mask.shape[:2])}, the picture {list(size)}")
     if frame is None:
         return Framed(image, mask, sample.annotations)
-    short = round(frame * LARGER)
+    short = round(frame * larger)
     high, wide = (short if side == min(size) else int(short * side / min(size)) for side in size)
     if high * wide > MAX_PIXELS:
         raise Unusable("too_long", f"{width} x {height} pixels; resized to {wide} x {high}, the limit is {MAX_PIXELS}")

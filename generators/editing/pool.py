@@ -26,6 +26,62 @@ TRIED = 64
 
 
 @dataclass
+class Lenders:
+    """The pictures of a source that may lend something to others: for each split the same ones for the whole edition.
+
+    Attributes:
+        ctx: `ctx.source` has the pictures.
+        wanted: how many pictures of a split there are to be.
+    """
+
+    ctx: Context
+    wanted: int
+    _positions: dict[str, list[int]] = field(default_factory=dict)
+    _samples: dict[int, Sample | None] = field(default_factory=dict)
+
+    def of(self, split: str) -> list[int]:
+        """Positions of the pictures of this split, `""` for any; none without a source."""
+        if self.ctx.source is None:
+            return []
+        if split not in self._positions:
+            self._positions[split] = self._gathered(split)
+        return self._positions[split]
+
+    def sample(self, position: int) -> Sample | None:
+        """The picture at this position without its pixels; None if there is none."""
+        if position not in self._samples:
+            assert self.ctx.source is not None
+            sample = next(iter(self.ctx.source.outline(position, position + 1, self.ctx)), None)
+            if sample is not None:
+                split = split_of(photograph_of(sample), sample.split, self.ctx.splits)
+                sample = replace(sample, extras={}, split=split)
+            self._samples[position] = sample
+        return self._samples[position]
+
+    def _gathered(self, split: str) -> list[int]:
+        """Kept in the memo, as a rare split may need many pictures to be looked at."""
+        source, ctx = self.ctx.source, self.ctx
+        assert source is not None
+        size = source.size(ctx)
+        count = min(size, self.wanted)
+
+        def compute() -> dict[str, np.ndarray]:
+            found: list[int] = []
+            for position in pool_order(size, ctx.seed, TRIED * count):
+                sample = self.sample(position)
+                if sample is not None and split in ("", sample.split):
+                    found.append(position)
+                if len(found) == count:
+                    break
+            return {"positions": np.array(found, np.int64)}
+
+        shares: Json = {str(name): share for name, share in ctx.splits.items()}
+        key = digest(["pool", source.fingerprint(), source.pin(ctx), shares, split, ctx.seed, count])
+        positions: list[int] = ctx.memo(key, compute)["positions"].tolist()
+        return positions
+
+
+@dataclass
 class Pool:
     """Plates of other pictures, made as they are asked for.
 
@@ -41,23 +97,20 @@ class Pool:
     setup: Setup
     ctx: Context
     wanted: int
-    _positions: dict[str, list[int]] = field(default_factory=dict)
-    _samples: dict[int, Sample | None] = field(default_factory=dict)
     _scenes: dict[int, Scene | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._lenders = Lenders(self.ctx, self.wanted)
 
     def draw(self, sample: Sample, scene: Scene, index: int | None, rng: np.random.Generator) -> Scene | None:
         """The scene of another picture whose plate is clean and doesn't show this sample's class.
 
         The pool of the sample's split is tried in an order drawn by `rng`, pictures with a label of this sample last.
         """
-        if self.ctx.source is None:
-            return None
-        if sample.split not in self._positions:
-            self._positions[sample.split] = self._gathered(sample.split)
-        positions = self._positions[sample.split]
+        positions = self._lenders.of(sample.split)
         akin = []
         for place in rng.permutation(len(positions)):
-            partner = self._sample(positions[place])
+            partner = self._lenders.sample(positions[place])
             if partner is None or partner.id in (sample.id, sample.parent):
                 continue
             if set(partner.labels) & set(sample.labels):
@@ -66,39 +119,6 @@ class Pool:
                 return found
         usable = (found for at in akin if (found := self._scene(at)) is not None and self._usable(found, scene, index))
         return next(usable, None)
-
-    def _gathered(self, split: str) -> list[int]:
-        """Positions of the split's pool, kept in the memo, as a rare split may need many pictures to be looked at."""
-        source, ctx = self.ctx.source, self.ctx
-        assert source is not None
-        size = source.size(ctx)
-        count = min(size, self.wanted)
-
-        def compute() -> dict[str, np.ndarray]:
-            found: list[int] = []
-            for position in pool_order(size, ctx.seed, TRIED * count):
-                sample = self._sample(position)
-                if sample is not None and split in ("", sample.split):
-                    found.append(position)
-                if len(found) == count:
-                    break
-            return {"positions": np.array(found, np.int64)}
-
-        shares: Json = {str(name): share for name, share in ctx.splits.items()}
-        key = digest(["pool", source.fingerprint(), source.pin(ctx), shares, split, ctx.seed, count])
-        positions: list[int] = ctx.memo(key, compute)["positions"].tolist()
-        return positions
-
-    def _sample(self, position: int) -> Sample | None:
-        """The picture at this position without its pixels; None if there is none."""
-        if position not in self._samples:
-            assert self.ctx.source is not None
-            sample = next(iter(self.ctx.source.outline(position, position + 1, self.ctx)), None)
-            if sample is not None:
-                split = split_of(photograph_of(sample), sample.split, self.ctx.splits)
-                sample = replace(sample, extras={}, split=split)
-            self._samples[position] = sample
-        return self._samples[position]
 
     def _scene(self, position: int) -> Scene | None:
         """The scene of the picture at this position; None if others can't get its plate."""

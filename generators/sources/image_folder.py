@@ -52,14 +52,15 @@ class ImageFolder(Source):
     """Where labels come from: the picture's folder, the wnid at the start of its file name, or nowhere.
 
     `auto` takes the column `label` of metadata files, and no labels if these have no such column, as `datasets` does.
-    Without metadata files, or with captions alone, it is `folder` when every picture lies in one, else `wnid` when
-    every file name starts with one, else `none`.
+    Without metadata files, or with captions and groups alone, it is `folder` when every picture lies in one, else
+    `wnid` when every file name starts with one, else `none`.
     """
     splits: Literal["auto", "none"] = "auto"
     """`auto` takes the topmost folders for splits, not classes, if all of them have the name of one (`train`, `val`,
     `test` ...)."""
     metadata: Literal["auto", "none"] = "auto"
-    """`auto` reads `metadata.csv`, `.jsonl` and `.parquet`, `labels.csv` and `captions.csv`, in any folder."""
+    """`auto` reads `metadata.csv`, `.jsonl` and `.parquet`, `labels.csv`, `captions.csv` and `groups.csv`, in any
+    folder."""
     box_format: BoxFormat = "xywh"
     """What `bbox` holds in the column `objects` of metadata files."""
     clip: bool = False
@@ -179,7 +180,7 @@ class ImageFolder(Source):
             raise SourceError(f"image_folder: labels is folder, but {flat} lies in no folder of a class")
         if self.labels != "auto":
             return self.labels
-        if self._metadata and not self._metadata.only_captions:
+        if self._metadata and not self._metadata.leaves_classes:
             if not self._metadata.labelled and len({_folder(path) for path, _ in inner}) > 1:
                 log.warning(
                     "image_folder: no metadata file of %s has labels, so its pictures have none; set labels to folder "

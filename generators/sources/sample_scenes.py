@@ -22,13 +22,14 @@ import numpy as np
 from pydantic import Field
 
 from variorum.generators.sources.reading.composites import Cutout, compose
+from variorum.generators.sources.reading.counted_objects import sentence
 from variorum.generators.sources.reading.cutouts import PLATES, package_file, stamps_folder, stamps_there
 from variorum.generators.sources.reading.packaged_photographs import Photograph, objects, outlines, photographs
 from variorum.machine.file_hashes import pin_files
 from variorum.machine.steady import Pinned, check_pinned, read_pinned, steady
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import encode_png, open_header
-from variorum.schemas.annotations import Annotations, Object
+from variorum.schemas.annotations import Annotations, Object, Text
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
@@ -55,6 +56,13 @@ class SampleScenes(Source):
     """Whether to include photographs that aren't composites."""
     composites: int = Field(24, ge=0)
     """Number of composites."""
+    captions: bool = False
+    """Whether pictures have captions: photographs one that was written by hand, composites a list of what is there."""
+
+    def identity(self) -> dict[str, Json]:
+        """Without `captions` where it is false."""
+        found = super().identity()
+        return found if self.captions else {key: found[key] for key in found if key != "captions"}
 
     def pin(self, ctx: Context) -> str:
         """Digest of the files that the pictures are made from, and of the outlines."""
@@ -63,7 +71,8 @@ class SampleScenes(Source):
             for item in self._photographs
         ]
         stamps: list[Json] = [[path, category] for path, category in self._stamps.items()]
-        return digest([drawn, stamps, [pinned.sha256 for pinned in self._pins.values()]])
+        captions: list[Json] = [[item.caption for item in self._photographs]] if self.captions else []
+        return digest([drawn, stamps, [pinned.sha256 for pinned in self._pins.values()], *captions])
 
     def size(self, ctx: Context) -> int:
         """Number of photographs and composites."""
@@ -82,6 +91,10 @@ class SampleScenes(Source):
     def annotated(self, ctx: Context) -> bool:
         """Always."""
         return True
+
+    def captioned(self, ctx: Context) -> bool:
+        """If there are captions."""
+        return self.captions
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples with objects; the labels are the categories that are present, the largest area first.
@@ -117,7 +130,7 @@ class SampleScenes(Source):
             _present(found),
             origin=item.origin,
             licence=item.licence,
-            annotations=Annotations(found),
+            annotations=Annotations(found, self._texts(item.caption)),
             metadata={"credit": item.credit},
             digital_source_type=CAPTURED,
         )
@@ -142,10 +155,13 @@ class SampleScenes(Source):
             origin=origin,
             licence=" AND ".join(("GPL-2.0-or-later", *licences)),
             variant="cartoon" if drawn else "original",
-            annotations=Annotations(found),
+            annotations=Annotations(found, self._texts(sentence(found, drawn=drawn))),
             metadata=metadata,
             digital_source_type=COMPOSITE,
         )
+
+    def _texts(self, caption: str) -> tuple[Text, ...]:
+        return (Text(caption),) if self.captions else ()
 
     def _choose(self, rng: np.random.Generator) -> list[str]:
         """Paths of a composite's stamps. Each category is as likely as another."""

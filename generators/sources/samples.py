@@ -161,27 +161,37 @@ def stamp_table() -> Mapping[str, str]:
         return dict(sorted((row["path"], row["wnid"]) for row in csv.DictReader(file)))
 
 
-def compose(stamp: Pixels, key: str) -> tuple[Pixels, Pixels, Pixels, str]:
-    """A cut-out on a plate; scale, place and plate depend on the key alone.
+def compose(
+    stamp: Pixels,
+    key: str,
+    *,
+    seed: str = "samples",
+    side: int = FRAME,
+    scale: tuple[float, float] = SCALE,
+) -> tuple[Pixels, Pixels, Pixels, str]:
+    """A cut-out on a plate; scale, place and plate depend on the seed and the key alone.
 
     Args:
         stamp: RGBA `[h, w, 4]` uint8.
-        key: seeds the choices.
+        key: seeds the choices, together with `seed`.
+        seed: name of the source.
+        side: of the picture, in pixels.
+        scale: least and largest length of the object's longer side, as a share of `side`.
 
     Returns:
-        Picture `[FRAME, FRAME, 3]`, mask `[FRAME, FRAME]` (alpha, 0 to 255), plate, and the plate's licence.
+        Picture `[side, side, 3]`, mask `[side, side]` (alpha, 0 to 255), plate, and the plate's licence.
     """
-    rng = np.random.default_rng(derive_seed("samples", key))
+    rng = np.random.default_rng(derive_seed(seed, key))
     cut = cut_out(stamp)
     longer = max(cut.shape[:2])
-    low, high = (share * FRAME for share in SCALE)
+    low, high = (share * side for share in scale)
     cut = resized(cut, rng.uniform(low, max(low, min(high, ENLARGE * longer))))
     height, width = cut.shape[:2]
-    top, left = (int(rng.integers(0, FRAME - side + 1)) for side in (height, width))
+    top, left = (int(rng.integers(0, side - length + 1)) for length in (height, width))
     which = PLATES[int(rng.integers(len(PLATES)))]
-    plate = plate_crop(which, (FRAME, FRAME), rng, "samples")
-    alpha = np.zeros((FRAME, FRAME, 1), np.float32)
-    colour = np.zeros((FRAME, FRAME, 3), np.float32)
+    plate = plate_crop(which, (side, side), rng, seed)
+    alpha = np.zeros((side, side, 1), np.float32)
+    colour = np.zeros((side, side, 3), np.float32)
     alpha[top : top + height, left : left + width] = cut[..., 3:]
     colour[top : top + height, left : left + width] = cut[..., :3]
     picture = as_bytes(colour + (1 - alpha) * (plate.astype(np.float32) / 255))

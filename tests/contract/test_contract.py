@@ -19,7 +19,8 @@ from variorum.schemas.recipe import Recipe
 from variorum.schemas.safety import Labeler
 from variorum.schemas.sample import Sample
 from variorum.schemas.watermark import Attack, Mark
-from variorum.stages.measure import measures, table_keys
+from variorum.stages.measure import measures
+from variorum.stages.pieces import table_keys
 from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
 COMPONENTS = [(part, name) for part in KINDS for name in component_names(part)]
@@ -47,6 +48,7 @@ EXAMPLES = {
     "remote": {"url": "https://api.example.org/v1/chat/completions", "model": "eyes"},
     "corrupted": {"of": {"name": "image_folder", "path": "photos"}},
     "concatenated": {"of": [{"name": "image_folder", "path": "photos"}, {"name": "image_folder", "path": "more"}]},
+    "group_disparity": {"groups": ["region"]},
     "generated_set": {
         "train": {"name": "image_folder", "path": "photos"},
         "test": {"name": "fashion_mnist", "part": "test", "path": "elsewhere"},
@@ -285,6 +287,7 @@ def test_a_shipped_recipe_parses_and_its_models_are_known(name):
     assert Recipe.parse(recipe.dump()) == recipe
     assert recipe.dataset == name
     assert not recipe.version.endswith("-dev")
+    assert "intrinsic_properties" in [evaluation.component_name() for evaluation in recipe.evaluate]
     for component in recipe.components():
         for alias in component.aliases():
             assert models("hub" if name in HUB else "embedded").pin(alias)

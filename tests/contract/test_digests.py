@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,15 +42,26 @@ FOLDER = ["source.name=image_folder", "source.path=photos"]
 CLOTHES = ["source.name=image_folder", "source.path=clothes", "samples_per_shard=6"]
 STYLES = "generate.domain_stylization.styles={sketch: [pencil], weather: [fog]}"
 UNSEEN = ["generate.domain_stylization.detector=null", "evaluate=[]"]
+EPISODES = ["way=2", "shot=[1]", "queries=1", "episodes=4", "frame=64"]
+TILES = ("windows=1", "tile=64", "most_uneven=9")
 SHORT = {
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
+    "cnn_filters": (["source.models=[judge]"], 4),
     "coco_o": ([*FOLDER, "generate.domain_stylization.domains=[sketch, weather]", STYLES, *UNSEEN], 2),
+    "content_dilution": (["source.name=image_folder", "source.path=told"], 3),
+    "cue_conflict": ([*FOLDER], 2),
     "imagenet_c": ([*FOLDER], 1),
     "imagenet_e": ([*FOLDER], 4),
+    "few_shot": ([*FOLDER, *[f"generate.few_shot_episodes.{one}" for one in EPISODES]], 6),
     "curate_folder": ([*FOLDER, "samples_per_shard=4", "curate.features.encoder=encoder"], 12),
     "imagenet_e_guided": ([*FOLDER, "generate.attribute_edit.frame=64"], 2),
     "imagenet_g": ([*CLOTHES, "curate.leakage.trained_on=null"], 12),
+    "low_light": ([*FOLDER], 2),
+    "natural_transformation": ([*FOLDER], 2),
+    "tileable_texture": ([*FOLDER, *(f"generate.tileable_texture.{field}" for field in TILES)], 4),
+    "box_noise": (["source.name=image_folder", "source.path=boxed"], 3),
+    "translation": ([*FOLDER, "generate.translation.frame=128"], 2),
     "unsafebench": ([*FOLDER], 2),
     "watermark": ([*FOLDER, "generate.watermark.frame=128"], 1),
     "watermark_generative": (["samples_per_shard=3"], 3),
@@ -78,7 +90,7 @@ def machine() -> dict[str, str]:
 
 
 def folders(root: Path) -> None:
-    """Two folders of bitmaps, whose bytes no encoder decides: crops of photographs inside scikit-image."""
+    """Folders of bitmaps, whose bytes no encoder decides: crops of scikit-image's photographs, some with captions."""
     import skimage.data
     from PIL import Image
 
@@ -90,6 +102,19 @@ def folders(root: Path) -> None:
             for number in range(4):
                 x, y = 40 * number, 30 * number
                 image.crop((x, y, x + 192, y + 160)).save(place / f"{number}.bmp")
+    told = root / "told"
+    told.mkdir(exist_ok=True)
+    for name in ("astronaut", "chelsea", "coffee"):
+        shutil.copy(root / "photos" / name / "0.bmp", told / f"{name}.bmp")
+    lines = [f"{name}.bmp,A part of the photograph {name}." for name in ("astronaut", "chelsea", "coffee")]
+    boxed = root / "boxed"
+    boxed.mkdir(exist_ok=True)
+    for name in ("astronaut", "chelsea", "coffee"):
+        shutil.copy(root / "photos" / name / "0.bmp", boxed / f"{name}.bmp")
+    boxes = {"bbox": [[20, 30, 60, 40], [100, 90, 50, 60]], "category": ["left", "right"]}
+    rows = [json.dumps({"file_name": f"{name}.bmp", "objects": boxes}) for name in ("astronaut", "chelsea", "coffee")]
+    (boxed / "metadata.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (told / "metadata.csv").write_text("\n".join(["file_name,text", *lines]) + "\n", encoding="utf-8")
 
 
 def job(name: str, root: Path, short: bool) -> Job:
@@ -161,6 +186,14 @@ def test_the_fingerprint_of_a_recipe_for_a_gpu(name, root):
         pytest.param("curate_folder", marks=pytest.mark.slow),
         "ai_detection",
         "ai_detection_clothes",
+        "box_noise",
+        "cnn_filters",
+        "content_dilution",
+        "few_shot",
+        "low_light",
+        "natural_transformation",
+        "tileable_texture",
+        "translation",
         "unsafebench",
         "watermark",
         pytest.param("watermark_generative", marks=pytest.mark.slow),

@@ -24,7 +24,7 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.stages.evaluate import check_judges, check_references
 from variorum.stages.job import Job
-from variorum.stages.measure import reference_pieces
+from variorum.stages.pieces import reference_pieces
 from variorum.stages.recipe_files import load_recipe
 
 NAMES = ("ant", "bee", "cat", "dog")

@@ -21,7 +21,7 @@ FEW = (
 def test_the_detector_that_is_measured_had_no_say():
     recipe = load_recipe("coco_o", ["generate.domain_stylization.detector=detector_gate"])
     table = ModelTable("embedded")
-    (generator,), (evaluation,) = recipe.generate, recipe.evaluate
+    (generator,), (evaluation, *_) = recipe.generate, recipe.evaluate
     deciding = {weights_of(table.pin(alias)) for alias in generator.filters()}
     assert deciding
     assert not deciding & {weights_of(table.pin(alias)) for alias in evaluation.aliases()}
@@ -30,7 +30,7 @@ def test_the_detector_that_is_measured_had_no_say():
 def test_only_the_diffusion_recipe_refuses_pictures_for_what_a_detector_loses():
     found = {}
     for name in ("coco_o", "coco_o_diffusion"):
-        (generator,), (evaluation,) = (part := load_recipe(name)).generate, part.evaluate
+        (generator,), (evaluation, *_) = (part := load_recipe(name)).generate, part.evaluate
         found[name] = generator.least_confirmed, evaluation.ignore
     assert found == {"coco_o": (0, ()), "coco_o_diffusion": (0.8, ("missing",))}
 

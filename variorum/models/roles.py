@@ -97,6 +97,13 @@ class PictureScore(Protocol):
         """A probability `[N]` for each picture, which depends on that picture alone."""
 
 
+class TileabilityScorer(Protocol):
+    """Alias `tileability_scorer`: how well textures can be repeated side by side."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Singles:
+        """A score `[N]` in (0, 1) for each picture, higher for more tileable ones; NaN for one that isn't square."""
+
+
 class EmbeddingHead(Protocol):
     """Aliases `q16`, `multiheaded`, `nsfw_head`: scores of unsafe content from the embedding of one encoder."""
 
@@ -479,6 +486,13 @@ class StyleTransfer(Protocol):
         """Each picture in the style of its vector, at its own size; `longest` as in `StyleNetwork`."""
 
 
+class LowLightEnhancer(Protocol):
+    """Alias `low_light_enhancer`: makes dark pictures brighter. What they show stays where it is."""
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Pixels]:
+        """Each picture at its own size. It depends on that picture alone."""
+
+
 class Filled(NamedTuple):
     """A picture with its hole filled, and the method that filled it (`patches`, or a fallback's name)."""
 
@@ -560,3 +574,27 @@ class Denoiser(Protocol):
 
     def decode(self, state: Any) -> list[Pixels]:
         """The pictures of a clean state; non-finite values become black."""
+
+
+class LatentPictures(Protocol):
+    """Alias `gan`: makes pictures of codes, as StyleGAN does of w. No profile has one; bring it by `module:`."""
+
+    size: int
+    """Side of its square pictures in pixels."""
+    device: Any
+    """The PyTorch device that its tensors are on."""
+    style: Singles
+    """Weight `[out, d]` of the first layer that turns a code into a style; its singular vectors are directions."""
+
+    def codes(self, seeds: Sequence[int]) -> Singles:
+        """Codes `[N, d]` of random pictures, each from its seed."""
+
+    def __call__(self, codes: Any) -> Any:
+        """RGB tensors `[N, 3, size, size]` in about [0, 1] of codes `[N, d]`; differentiable."""
+
+
+class Inverter(Protocol):
+    """Alias `inverter`: guesses the code of a picture; a search starts there. Bring it with the `gan`."""
+
+    def __call__(self, pictures: Any) -> Any:
+        """Codes `[N, d]` of RGB tensors `[N, 3, size, size]` in [0, 1]."""

@@ -6,10 +6,10 @@ import copy
 import logging
 import shutil
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
@@ -23,6 +23,7 @@ from variorum.models.table_entries import Entry, read_table
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _LOADED: dict[tuple[str, str, Path], Any] = {}
@@ -137,13 +138,42 @@ class ModelTable:
         if path is None:
             return find_loader(entry.loader).load(entry, None, used)
         with weights.untouched(path):
-            if weights.damaged(entry, path):
-                raise ModelUnavailable(self.status(alias).problem)
-            if self._pin(alias) != self.pin(alias):
-                raise ModelUnavailable(
-                    f"model {alias!r}: {path} has changed since this run took its pin; put it back, or start again"
-                )
+            self._refuse_changed(alias, entry, path)
             return find_loader(entry.loader).load(entry, path, used)
+
+    def _refuse_changed(self, alias: str, entry: Entry, path: Path) -> None:
+        """Raise ModelUnavailable unless the weights at this path are those of the pin."""
+        if weights.damaged(entry, path):
+            raise ModelUnavailable(self.status(alias).problem)
+        if self._pin(alias) != self.pin(alias):
+            raise ModelUnavailable(
+                f"model {alias!r}: {path} has changed since this run took its pin; put it back, or start again"
+            )
+
+    def read_weights(self, alias: str, read: Callable[[Path], T]) -> T:
+        """What `read` makes of the file or folder with an alias's weights, which are verified first.
+
+        Raises:
+            RecipeError: no such alias.
+            ModelUnavailable: the weights aren't here or aren't the pinned ones, or there is no file of them.
+            TemporaryError: somebody changed them while they were read.
+        """
+        if self._brought.knows(alias):
+            return self._brought.read_weights(alias, read)
+        entry = self.entry(alias)
+        status = self._mended(alias, {})
+        if status.state != "ready":
+            raise ModelUnavailable(status.problem)
+        path = weights.locate(entry, self.cache)
+        if path is None:
+            raise ModelUnavailable(f"model {alias!r} ({entry.name}) is a method without weights; name another model")
+        with weights.untouched(path):
+            self._refuse_changed(alias, entry, path)
+            return read(path)
+
+    def licence(self, alias: str) -> str:
+        """The licence of an alias's weights, `unknown` for a brought model. Raises RecipeError for no such alias."""
+        return "unknown" if self._brought.knows(alias) else self.entry(alias).licence
 
     def check(self, aliases: Iterable[str]) -> None:
         """Check before work begins that all of these models can be loaded; loads none.

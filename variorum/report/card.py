@@ -23,7 +23,6 @@ from variorum.report.contents import Contents, contents, formats, split_table, t
 from variorum.report.croissant import write_croissant
 from variorum.report.figures import Row, Shown, flat_figures, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, worst
-from variorum.report.geometry import SUBSETS, K, geometry_of
 from variorum.report.hub_types import front_matter, record
 from variorum.report.licences import terms_of
 from variorum.report.limits import limits
@@ -41,6 +40,8 @@ from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
 
+PROPERTIES = "intrinsic_properties"
+"""The evaluation that every card has, or says that it lacks."""
 FINDINGS = "findings"
 """A step's figure that is a list of sentences."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -109,7 +110,9 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         formats=formats(manifest),
         fields=list(record(manifest)),
         since=since(manifest, store),
-        evaluations=own(render_evaluations(recipe, manifest, store) + render_leaderboard(manifest, store)),
+        evaluations=own(
+            render_evaluations(recipe, manifest, store) + render_leaderboard(manifest, store) + not_measured(recipe)
+        ),
         curation=own(render_curation(manifest, rows, store)),
         made_by=own(made),
         fence="`" * max(3, *(len(run) + 1 for run in re.findall("`+", made + text.citation) or [""])),
@@ -201,9 +204,6 @@ def render_curation(manifest: Manifest, rows: Any, store: Store) -> str:
         ],
         findings=[line for _, line in findings(manifest.ledger)],
         figures=step_figures(manifest.ledger),
-        geometry=geometry_of(manifest.ledger, rows, store),
-        neighbours=K,
-        subsets=SUBSETS,
     )
 
 
@@ -240,6 +240,14 @@ def render_detectors(manifest: Manifest) -> str:
 def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     """The evaluations' figures as Markdown, by their templates in data_cards/ or as plain tables."""
     return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store))
+
+
+def not_measured(recipe: Recipe) -> str:
+    """A line that says that the recipe doesn't ask for intrinsic dimension and label sharpness; `""` if it does."""
+    if any(evaluation.component_name() == PROPERTIES for evaluation in recipe.evaluate):
+        return ""
+    ask = f"`- name: {PROPERTIES}` under `evaluate` in the recipe"
+    return f"\nIntrinsic dimension and label sharpness weren't measured; {ask} asks for them.\n"
 
 
 def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[Shown]:

@@ -1,4 +1,4 @@
-"""The embeddings that curation measured of an edition's pictures, for the page's map and the card's figures."""
+"""The embeddings that curation measured of an edition's pictures, for the page's map."""
 
 from __future__ import annotations
 

@@ -25,13 +25,15 @@ LABELS = "labels.json"
 """Member that the detector `consensus` adds."""
 SAFETY = "safety.json"
 """Member that the detector `safety` adds."""
+BOXES = "boxes.json"
+"""Member that the generator `box_noise` adds."""
 RECORD = ("id", "sha256", "parent", "variant", "labels", "origin", "licence", "reason", "ops")
 """Fields of a record of format 3."""
 
 
 def features(manifest: Manifest) -> Any:
     """`datasets.Features` of a sample: one column per member (`jpg`, `mask.png`, `txt`, `cls`, `json`)."""
-    from datasets import ClassLabel, Features, Image, Value
+    from datasets import ClassLabel, Features, Image, List, Value
 
     columns: dict[str, Any] = {}
     for member in manifest.members:
@@ -43,12 +45,16 @@ def features(manifest: Manifest) -> Any:
             columns[member] = label_set_types()
         elif member == SAFETY:
             columns[member] = safety_types()
+        elif member == BOXES:
+            columns[member] = box_types()
         elif member == "cls":
             columns[member] = ClassLabel(names=[name for _, name in manifest.classes])
         elif member in PICTURES or member.endswith(".png"):
             columns[member] = Image()
-        elif member == "txt":
+        elif member == "txt" or member.endswith(".txt"):
             columns[member] = Value("string")
+        elif member.endswith(".npy"):  # `datasets` decodes it to an array, here of numbers `[n, d]`
+            columns[member] = List(List(Value("float32")))
         else:
             columns[member] = Value("binary")
     return Features(columns)
@@ -117,6 +123,21 @@ def safety_types() -> dict[str, Any]:
         **dict.fromkeys(("yes", "unclear", "no", "people"), List(Value("int32"))),
         **dict.fromkeys(("policy_only", "needs_human"), Value("bool")),
     }
+
+
+def box_types() -> dict[str, Any]:
+    """The types of the `boxes.json` member: the noise, and true and noisy boxes, null for a dropped object."""
+    from datasets import List, Value
+
+    text, number, flag = Value("string"), Value("float32"), Value("bool")
+    objects = {
+        **dict.fromkeys(("id", "label", "noisy_label", "bin"), List(text)),
+        **dict.fromkeys(("gt", "noisy"), List(List(number))),
+        **dict.fromkeys(("area", "iou"), List(number)),
+        **dict.fromkeys(("crowd", "duplicate", "kept"), List(flag)),
+        "redraws": List(Value("int32")),
+    }
+    return {"kind": text, "law": text, "level": number, "seed": Value("int32"), "objects": objects}
 
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def curation_key(job: Job, manifest: Manifest, *, force: bool) -> str:
 def decide(
     job: Job, manifest: Manifest, columns: Columns, *, force: bool = False, table: Any = None
 ) -> tuple[int, Ledger]:
-    """Verdicts and figures from all columns, kept as a numbered ledger.
+    """Verdicts and figures from all columns, kept as a numbered ledger; none for an edition without a picture.
 
     Raises:
         RecipeError: no picture would be left, unless forced; or a decider judged an unknown picture.
@@ -56,7 +56,7 @@ def decide(
     check_drops(settled, len(table), force=force)
     counts, figures = action_counts(settled), {}
     del settled
-    for step in steps:
+    for step in steps if len(table) else ():
         name = step.component_name()
         if found := figures_of(step, Table(seen.get(name, table), name, said=said.get(name)), ctx):
             figures[name] = found
@@ -98,7 +98,8 @@ def only_propose(steps: Sequence[Detector | Decider]) -> list[Detector]:
 
 def decided(decider: Decider, table: Table, ctx: Context) -> Any:
     """A decider's verdicts as a table. Raises RecipeError for anything else, and for an action that doesn't exist."""
-    given, where = decider.decide(table, ctx), f"curate.{decider.component_name()}"
+    where = f"curate.{decider.component_name()}"
+    given: object = decider.decide(table, ctx) if len(table) else ()  # without pictures, detectors gave no columns
     found: list[Any] = list(given) if isinstance(given, Iterable) else [given]
     for verdict in found:
         if not isinstance(verdict, Verdict | Verdicts):

@@ -41,7 +41,8 @@ def check_references(job: Job) -> None:
     check_classes(job)
     filters = [ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()]
     for evaluation in recipe.evaluate:
-        refuse_filters(pins(evaluation, ctx), filters)
+        if evaluation.judges:
+            refuse_filters(pins(evaluation, ctx), filters)
         made = any(generator.annotated for generator in recipe.generate)
         if evaluation.needs_objects and not (recipe.source.classes(ctx) and (made or recipe.source.annotated(ctx))):
             raise no_objects(f"source {recipe.source.component_name()} has no objects with classes", evaluation)
@@ -61,7 +62,9 @@ def no_objects(what: str, evaluation: Evaluation) -> RecipeError:
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
-    """Raise RecipeError if the evaluation asks a model or a labeler that decided which pictures are in the edition."""
+    """Raise RecipeError if the evaluation judges a model or labeler that decided which pictures are in the edition."""
+    if not evaluation.judges:
+        return
     refuse_filters(pins(evaluation, job.ctx), manifest.filters)
     if manifest.ledger is None:
         return

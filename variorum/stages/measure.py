@@ -1,73 +1,38 @@
 """Measuring: detectors and evaluations look at pictures, one piece at a time.
 
-A piece is a shard of the edition, or a range of samples of a reference. It is read and decoded once for all components
-that haven't measured it yet. The results are stored by everything that they depend on.
+A piece is read and decoded once for all components that haven't measured it yet. The results are stored by everything
+that they depend on.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 from variorum.edition.samples import decoded, picture_pixels, read_sample
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import check_names, columns_of, keep_columns, keep_rows
-from variorum.machine.prefetch import batched, prefetch
+from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
-from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Component, Context, Detector, Evaluation, Row, Source
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError
 from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import Manifest, ShardInfo, Tables
+from variorum.schemas.manifest import ShardInfo, Tables
 from variorum.schemas.sample import Failure, Sample
-from variorum.stages.job import Job, check_models, pins
+from variorum.stages.job import Job, check_models
+from variorum.stages.pieces import Measurer, Piece
 
 log = logging.getLogger(__name__)
 
 BATCH = 32
 """Samples that `measure` gets at a time. Fixed, because the last bits of a model's floats depend on the batch."""
-PIECE = 1000
-"""Samples of a reference in a piece."""
 AHEAD = 8
 """Samples decoded ahead of the models."""
-
-Measurer = Detector | Evaluation
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Pictures that are measured together.
-
-    Attributes:
-        content: identity of the pictures: a shard's sha256, or a source's digest with the positions.
-        samples: number of pictures.
-        keys: key of the table, by component.
-        shard: of the edition; None for a reference.
-        owner: name of the component that has the reference.
-        reference: name of the reference; `""` for the edition.
-        start: position of the first sample in the reference.
-    """
-
-    content: Json
-    samples: int
-    keys: Mapping[str, str]
-    shard: ShardInfo | None = None
-    owner: str = ""
-    reference: str = ""
-    start: int = 0
-
-    @property
-    def key(self) -> str:
-        """Digest of the tables' keys."""
-        return digest(dict(self.keys))
-
-    def __str__(self) -> str:
-        return f"shard {self.shard.sha256[:12]}" if self.shard else f"{self.reference} from {self.start}"
 
 
 class Measure:
@@ -150,22 +115,35 @@ class Measure:
             advance(part.samples)
             return Tables(tables=kept)
         rows: dict[str, list[Row]] = {name: [] for name in todo}
+        waiting: dict[str, list[Sample]] = {name: [] for name in todo}
         pictures: list[tuple[str, str]] = []
-        with closing(prefetch(self._samples(part, advance), AHEAD)) as samples:
-            for batch in batched(samples, BATCH):
-                pictures += [(sample.id, sha256) for sample, sha256 in batch]
-                for name, measurer in todo.items():
-                    rows[name] += _measured_or_named(measurer, [sample for sample, _ in batch], ctx)
+
+        def look(name: str) -> None:
+            asking = replace(ctx, chosen=part.chosen.get(name, {}))
+            rows[name] += _measured_or_named(todo[name], waiting[name], asking)
+            waiting[name] = []
+
+        with closing(prefetch(self._samples(part, part.wanted(todo), advance), AHEAD)) as samples:
+            for sample, sha256 in samples:
+                pictures.append((sample.id, sha256))
+                for name in todo:
+                    if name not in part.chosen or sample.id in part.chosen[name]:
+                        waiting[name].append(sample)
+                        if len(waiting[name]) == BATCH:
+                            look(name)
+        for name in todo:
+            if waiting[name]:
+                look(name)
         for name, measurer in todo.items():
             info = _keep(measurer, rows[name], pictures, self.job)
             store.put_table(part.keys[name], info)
             kept[name] = info
         return Tables(tables=kept)
 
-    def _samples(self, part: Piece, advance: Advance) -> Iterator[tuple[Sample, str]]:
+    def _samples(self, part: Piece, wanted: Collection[str] | None, advance: Advance) -> Iterator[tuple[Sample, str]]:
         if part.shard:
             keyed = any(isinstance(measurer, Detector) for measurer in self.measurers.values())
-            return shard_samples(part.shard, self.shards or self.job.store, advance, check=keyed)
+            return shard_samples(part.shard, self.shards or self.job.store, advance, check=keyed, wanted=wanted)
         source = self.job.component(part.owner, self.kind).references()[part.reference]
         stop = part.start + part.samples
         found = source_pictures(part.reference, source, part.start, stop, self.job.ctx, advance)
@@ -177,44 +155,13 @@ def measures(step: object) -> TypeGuard[Measurer]:
     return isinstance(step, Evaluation) or (isinstance(step, Detector) and type(step).measure is not Detector.measure)
 
 
-def edition_pieces(manifest: Manifest, measurers: Sequence[Measurer], job: Job) -> list[Piece]:
-    """The edition's shards of accepted pictures, unit by unit."""
-    shards = [shard for _, shard in manifest.accepted()]
-    keys = table_keys([shard.sha256 for shard in shards], measurers, job.judging)
-    return [Piece(shard.sha256, shard.samples, own, shard) for shard, own in zip(shards, keys, strict=True)]
-
-
-def reference_pieces(owner: Measurer, name: str, measurers: Sequence[Measurer], job: Job) -> list[Piece]:
-    """One of a component's references in ranges of `PIECE` samples. Raises SourceError if it is missing."""
-    source = owner.references()[name]
-    held, size = digest([source.fingerprint(), source.pin(job.ctx)]), source.size(job.ctx)
-    starts = range(0, size, PIECE)
-    contents: list[Json] = [[held, start, min(start + PIECE, size)] for start in starts]
-    keys = table_keys(contents, measurers, job.judging)
-    return [
-        Piece(content, min(PIECE, size - start), own, None, owner.component_name(), name, start)
-        for start, content, own in zip(starts, contents, keys, strict=True)
-    ]
-
-
-def table_keys(contents: Sequence[Json], measurers: Sequence[Measurer], ctx: Context) -> list[dict[str, str]]:
-    """For each content, the keys of the tables by component: digests of all that decides the measurement.
-
-    All fields count except those declared `late`. The seed, the classes and the models always count. A detector and an
-    evaluation of one name have different keys.
-    """
-    classes: list[Json] = [[one.id, one.name] for one in ctx.classes]
-    common: dict[str, list[Json]] = {}
-    for measurer in measurers:
-        fields = {name: value for name, value in measurer.identity().items() if name not in measurer.late}
-        kind: list[Json] = ["evaluate"] if isinstance(measurer, Evaluation) else []
-        common[measurer.component_name()] = [fields, measurer.revision, ctx.seed, classes, pins(measurer, ctx), *kind]
-    shared = {name: digest(parts) for name, parts in common.items()}
-    return [{name: digest(["measure", part, content]) for name, part in shared.items()} for content in contents]
-
-
 def shard_samples(
-    shard: ShardInfo, store: Store, advance: Advance = lambda _: None, *, check: bool = True
+    shard: ShardInfo,
+    store: Store,
+    advance: Advance = lambda _: None,
+    *,
+    check: bool = True,
+    wanted: Collection[str] | None = None,
 ) -> Iterator[tuple[Sample, str]]:
     """The shard's samples with decoded pixels and encoded extras, each with the sha256 of its picture.
 
@@ -223,9 +170,16 @@ def shard_samples(
         store: has it.
         advance: called with 1 for each sample.
         check: whether each picture is hashed too, because its sha256 becomes a key.
+        wanted: ids of the pictures to read; None for all. The shard isn't touched if it is empty.
     """
+    if wanted is not None and not wanted:
+        advance(shard.samples)
+        return
     path = store.path(shard)
     for key, members in read_shard(path):
+        if wanted is not None and key not in wanted:
+            advance(1)
+            continue
         sample, sha256 = read_sample(f"{path}, sample {key}", members, check=check)
         yield replace(sample, image=picture_pixels(f"{path}, sample {key}", sample.image)), sha256
         advance(1)

@@ -105,8 +105,9 @@ class Score:
             name: Table(reference_table(f"curate.{self.detector}.{name}", tables, store), self.detector)
             for name, tables in self.columns.references.get(self.detector, {}).items()
         }
+        own = Table(table, self.detector, references)
         with threadpool_limits(1, user_api="blas"):  # the number of threads changes sums of floats, so the digest
-            found = detector.score(Table(table, self.detector, references), self.job.judging)
+            found = detector.score(own, self.job.judging) if len(own) else {}  # nothing was measured
         if not isinstance(found, Mapping):
             kind = type(found).__name__
             raise RecipeError(

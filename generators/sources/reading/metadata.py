@@ -1,9 +1,9 @@
 """What metadata files say of the pictures of a folder.
 
 `metadata.csv`, `metadata.jsonl` and `metadata.parquet` are read as Hugging Face's `imagefolder` reads them: in the
-folder or in any folder below, with paths relative to the file. `labels.csv` and `captions.csv` are simpler forms; a
-picture may have any number of rows in `captions.csv`. A name may write `ü` as one character and the folder as two, as
-files from a Mac do, or the other way round.
+folder or in any folder below, with paths relative to the file. `labels.csv`, `captions.csv` and `groups.csv` are
+simpler forms; a picture may have any number of rows in `captions.csv`, and all columns of `groups.csv` are metadata. A
+name may write `ü` as one character and the folder as two, as files from a Mac do, or the other way round.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANY = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-LABELS, TEXTS = "labels.csv", "captions.csv"
-FILES = (*ANY, LABELS, TEXTS)
+LABELS, TEXTS, GROUPS = "labels.csv", "captions.csv", "groups.csv"
+FILES = (*ANY, LABELS, TEXTS, GROUPS)
+BESIDE = (TEXTS, GROUPS)
+"""Files that a picture may do without, and that leave the classes to the folders."""
 NAME, LABEL, OBJECTS = "file_name", "label", "objects"
 CAPTIONS = ("text", "caption", "captions")
 LICENCES = ("licence", "license")
@@ -104,7 +106,7 @@ class Metadata:
         paths = {shown: root / name for shown, name in names}
         pins = pin_files(root / "metadata of", [path.absolute() for path in paths.values()], listed=True)
         self.pins: Mapping[str, Pinned] = dict(zip(paths, pins, strict=True))
-        rowed = [shown for shown in paths if _last(shown) != TEXTS]  # a picture may do without a caption
+        rowed = [shown for shown in paths if _last(shown) not in BESIDE]
         self._folders = {_folder_of(shown) for shown in rowed}
         try:
             files = _read(paths, self.pins)
@@ -129,9 +131,11 @@ class Metadata:
         named = [Picture(key, root / os.fsdecode(key.encode())) for key in self.missing]
         self.pictures = tuple(sorted([*pictures, *named], key=attrgetter("key"))) if named else tuple(pictures)
         places = {picture.key: position for position, picture in enumerate(self.pictures)}
-        parts = [[file for file in files if _last(file.shown) in kind] for kind in (ANY, (LABELS,), (TEXTS,))]
+        parts = [
+            [file for file in files if _last(file.shown) in kind] for kind in (ANY, (LABELS,), (GROUPS,), (TEXTS,))
+        ]
         rows = [Rows(part, [keys[file.shown] for file in part], places) for part in parts]
-        self._single, self._texts = rows[:2], rows[2]
+        self._single, self._texts = rows[:3], rows[3]
         self._files = files
         for one in self._single:
             if twice := one.twice():
@@ -176,9 +180,9 @@ class Metadata:
         return any(name in file.columns for file in self._files for name in CAPTIONS)
 
     @property
-    def only_captions(self) -> bool:
-        """Whether there is nothing but `captions.csv`, which leaves the classes to the folders."""
-        return all(_last(shown) == TEXTS for shown in self.pins)
+    def leaves_classes(self) -> bool:
+        """Whether there is nothing but files that leave the classes to the folders."""
+        return all(_last(shown) in BESIDE for shown in self.pins)
 
     @property
     def labelled(self) -> bool:
@@ -244,10 +248,12 @@ def _check(files: Sequence[MetadataFile]) -> None:
                 raise SourceError(f"{file.shown}: no column caption; there are: {', '.join(file.columns)}")
             if other := sorted(set(file.columns) - set(CAPTIONS)):
                 log.warning("%s: not read: %s; put them into metadata.csv", file.shown, ", ".join(other))
-    for labels in files:
-        for file in files if _last(labels.shown) == LABELS else ():
-            if _last(file.shown) in ANY and (both := sorted(set(file.columns) & set(labels.columns))):
-                raise SourceError(f"{labels.shown} and {file.shown} both have the column {both[0]}; keep one")
+        if name == GROUPS and (own := sorted(set(file.columns) & set(OWN))):
+            raise SourceError(f"{file.shown}: the column {own[0]} is no group; put it into metadata.csv")
+    for simple in files:
+        for file in files if _last(simple.shown) in (LABELS, GROUPS) else ():
+            if _last(file.shown) in ANY and (both := sorted(set(file.columns) & set(simple.columns))):
+                raise SourceError(f"{simple.shown} and {file.shown} both have the column {both[0]}; keep one")
 
 
 def keys_of(file: MetadataFile) -> list[str]:

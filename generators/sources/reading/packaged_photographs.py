@@ -1,8 +1,8 @@
 """Photographs inside packages, with objects that were outlined by hand.
 
-`sample_scenes_photographs.csv` lists them with licence and credit. A region is cut out and shrunk; a photograph without
-one is taken as it is. `sample_scenes_objects.csv` has the outlines in pixels of the result: two corners are a box, more
-are a polygon.
+`sample_scenes_photographs.csv` lists them with licence, credit and a caption. A region is cut out and shrunk; a
+photograph without one is taken as it is. `sample_scenes_objects.csv` has the outlines in pixels of the result: two
+corners are a box, more are a polygon.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Photograph(NamedTuple):
         region: left, top, right and bottom of what is cut out, in pixels of the file; empty for all of it.
         licence: SPDX id.
         credit: who made it.
+        caption: what it shows, in a sentence written by hand.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Photograph(NamedTuple):
     region: tuple[int, ...]
     licence: str
     credit: str
+    caption: str
 
     @property
     def origin(self) -> str:
@@ -90,6 +92,7 @@ def photographs() -> Mapping[str, Photograph]:
                 tuple(map(int, row["region"].split())),
                 row["licence"],
                 row["credit"],
+                row["caption"],
             )
             for row in csv.DictReader(file)
         }

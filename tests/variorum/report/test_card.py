@@ -415,7 +415,7 @@ def evaluated(photos, tmp_path, *evaluations):
 
 def test_figures_without_a_template_stand_as_a_plain_table(photos, tmp_path):
     job, manifest = evaluated(photos, tmp_path, "brightness")
-    assert "## Evaluations" not in write_card(job.recipe, manifest, job.store)  # there are no figures yet
+    assert "### brightness" not in write_card(job.recipe, manifest, job.store)  # there are no figures yet
     assert evaluation_tables(job.recipe, manifest, job.store) == []
     figures = evaluate(job, manifest)["brightness"]
     text = write_card(job.recipe, manifest, job.store)

@@ -22,7 +22,7 @@ from variorum.machine.steady import hash_content
 from variorum.pipeline import Job, Threads, build, curate, run
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.recipe import Recipe
-from variorum.stages.measure import edition_pieces
+from variorum.stages.pieces import edition_pieces
 from variorum.stages.score import picture_table
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -222,7 +222,7 @@ def test_a_columns_type_may_not_change_from_shard_to_shard(channel, store, monke
 
 
 def test_references_are_measured_as_the_edition_is_and_kept(channel, photos, store, monkeypatch):
-    monkeypatch.setattr("variorum.stages.measure.PIECE", 3)
+    monkeypatch.setattr("variorum.stages.pieces.PIECE", 3)
     coffee, chelsea = ({"name": "image_folder", "path": str(photos / name)} for name in ("coffee", "chelsea"))
     figures, asked = evaluated(channel(real=coffee), store)
     assert figures["rows"] == 2 * (12 + 4)

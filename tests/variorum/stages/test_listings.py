@@ -100,9 +100,14 @@ def test_one_about_other_pictures_is_found(photos, tmp_path):
 @pytest.mark.parametrize(
     ("listing", "message"),
     [
-        ('{"../pairs": {"id": table["id"]}}', "'../pairs' is no table"),
+        ('{"../pairs": {"id": table["id"]}}', "'../pairs' has no valid name"),
         ('{"pairs": {"id": table["id"], "n": [1]}}', "'pairs' is no table"),
         ('{"pairs": {"at": [b"x"] * len(order)}}', "holds binary"),
+        ('{"pairs": {"at": [2**70]}}', "'pairs' is no table"),
+        ('{"pairs": {1: table["id"]}}', "'pairs' is no table: give its columns by name"),
+        ('{"pairs": None}', "'pairs' is no table: give its columns by name"),
+        ('{"pairs": {"id": order}}', "'id' must hold the id of an accepted picture in each row"),
+        ('{"pairs": {"id": [None, *table["id"]]}}', "'id' must hold the id of an accepted picture in each row"),
     ],
 )
 def test_what_is_no_table_is_refused(photos, tmp_path, listing, message):
@@ -111,6 +116,30 @@ def test_what_is_no_table_is_refused(photos, tmp_path, listing, message):
         build(one)
     assert message in str(error.value)
     assert read_manifest("paired", "1.0.0", one.store) is None
+
+
+@pytest.mark.parametrize(
+    ("listing", "message"),
+    [
+        ("[1]", "pairs: listings gave list, not tables by name"),
+        ('{f"t{k}": {"n": [k]} for k in range(101)}', "pairs: 101 listings, and an edition has at most 100"),
+    ],
+)
+def test_what_is_no_tables_by_name_is_refused(photos, tmp_path, listing, message):
+    one = job(photos, tmp_path, listing=listing)
+    with pytest.raises(RecipeError, match=message):
+        build(one)
+    assert read_manifest("paired", "1.0.0", one.store) is None
+
+
+def test_one_without_rows_keeps_its_columns(photos, tmp_path):
+    columns = '"id": [], "name": table["variant"][:0], "n": np.arange(0), "p": np.zeros(0)'
+    one = job(photos, tmp_path, listing='{"pairs": {' + columns + ', "on": np.zeros(0, bool)}}')
+    manifest = build(one)
+    assert verify(manifest, one.store) == []
+    found = pq.read_table(f"{folder_of(manifest, one.store)}/listings/pairs.parquet")
+    assert len(found) == 0
+    assert [str(field.type) for field in found.schema] == ["string", "string", "int64", "double", "bool"]
 
 
 def test_a_generator_without_one_changes_nothing(photos, tmp_path):

@@ -15,10 +15,12 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component, component_class, component_names
 from variorum.schemas.recipe import Recipe
 from variorum.stages.job import open_context
-from variorum.stages.measure import BATCH, Measure, edition_pieces, measures, reference_pieces, table_keys
+from variorum.stages.measure import BATCH, Measure, measures
+from variorum.stages.pieces import edition_pieces, reference_pieces, table_keys
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 REQUIRED = {
+    "group_disparity": {"groups": ["region"]},
     "generated_set": {"train": {"name": "samples"}, "test": {"name": "samples"}},
     "policy": {"rules": [{"when": [{"column": "variant", "equals": "plate"}], "action": "drop", "reason": "plate"}]},
     "opt_out": {"list": "opt_out.txt"},
@@ -237,7 +239,7 @@ def test_what_a_detector_compares_with_is_measured_once_and_kept(photos, store, 
     scores = []
     kept = Leakage.score
     monkeypatch.setattr(Leakage, "score", lambda self, table, ctx: scores.append(self) or kept(self, table, ctx))
-    monkeypatch.setattr("variorum.stages.measure.PIECE", 3)  # the reference is measured in two pieces
+    monkeypatch.setattr("variorum.stages.pieces.PIECE", 3)  # the reference is measured in two pieces
     first = open_job(leaking(photos, photos / "coffee", cosine=0.999))
     manifest = build(first)
     ledger = curate(first, manifest)[1]
@@ -256,7 +258,7 @@ def test_what_a_detector_compares_with_is_measured_once_and_kept(photos, store, 
 
 
 def test_a_piece_of_a_reference_that_is_lost_is_measured_again(photos, store, open_job, models, monkeypatch):
-    monkeypatch.setattr("variorum.stages.measure.PIECE", 3)
+    monkeypatch.setattr("variorum.stages.pieces.PIECE", 3)
     job = open_job(leaking(photos, photos / "coffee"))
     manifest = build(job)
     ledger = curate(job, manifest)[1]

@@ -16,7 +16,8 @@ from variorum.schemas.errors import ModelUnavailable, StoreError, TemporaryError
 from variorum.schemas.manifest import Tables
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build
-from variorum.stages.measure import Measure, edition_pieces, reference_pieces
+from variorum.stages.measure import Measure
+from variorum.stages.pieces import edition_pieces, reference_pieces
 from variorum.stages.release import Release
 from variorum.stages.score import Columns, Score
 from variorum.stages.stage import complete

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from variorum.models.brought.found import Found, NotFetched, pin_of
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import is_brought, load, look_up
 from variorum.models.memory import running_out
 from variorum.models.status import State, Status
+from variorum.models.weights import untouched
 from variorum.schemas.errors import ModelUnavailable
 
+T = TypeVar("T")
 _LOADED: dict[tuple[str, str], BroughtModel] = {}
 """By name and pin; each model is loaded once per process."""
 _LOCK = threading.RLock()
@@ -73,6 +76,24 @@ class BroughtModels:
                 with running_out(f"model {name!r} doesn't fit"):
                     _LOADED[key] = load(self._look_up(name))
             return _LOADED[key]
+
+    def read_weights(self, name: str, read: Callable[[Path], T]) -> T:
+        """What `read` makes of the file or folder with a model's weights.
+
+        Raises:
+            RecipeError: there can't be such a model.
+            ModelUnavailable: it isn't here, it has no file of weights, or they aren't those of the pin any more.
+            TemporaryError: they changed while they were read.
+        """
+        found = None if name in self.given or name.startswith("module:") else self._look_up(name)
+        if found is None or found.path is None:
+            raise ModelUnavailable(f"model {name!r}: its weights are in no file that can be read apart from it")
+        with untouched(found.path):
+            if look_up(name).revision != found.revision:
+                raise ModelUnavailable(
+                    f"model {name!r}: {found.path} has changed since this run took its pin; put it back, or start again"
+                )
+            return read(found.path)
 
     def problems(self, names: Iterable[str]) -> list[str]:
         """One line for each of these models that isn't available; missing ones are downloaded first.

@@ -18,6 +18,7 @@ from variorum.models.loaders.embeddings import IMAGE_EMBEDDING, PERCEPTUAL
 from variorum.models.loaders.faces import CENTERFACE, FACE_AGE
 from variorum.models.loaders.learned_watermark import LEARNED_WATERMARK
 from variorum.models.loaders.loader import Loader
+from variorum.models.loaders.noise_regression import NOISE_REGRESSION
 from variorum.models.loaders.nsfw import NSFW_SCORE
 from variorum.models.loaders.nude_parts import NUDE_PARTS
 from variorum.models.loaders.patch_completion import PATCH_COMPLETION
@@ -28,6 +29,7 @@ from variorum.models.loaders.stable_diffusion import CONTROL_NETWORK, DIFFUSION,
 from variorum.models.loaders.style_networks import MULTI_STYLE, STYLE_TRANSFER, STYLE_VECTOR
 from variorum.models.loaders.text_detection import TEXT_DETECTION
 from variorum.models.loaders.text_reading import TEXT_READING
+from variorum.models.loaders.textile import TEXTILE
 from variorum.models.loaders.trustmark import TRUSTMARK
 from variorum.models.loaders.vision_language import VISION_LANGUAGE, ZERO_SHOT
 from variorum.schemas.errors import ModelUnavailable
@@ -54,6 +56,7 @@ LOADERS: Mapping[str, Loader] = {
     "learned_watermark": LEARNED_WATERMARK,
     "multi_style": MULTI_STYLE,
     "nanodet": NANODET,
+    "noise_regression": NOISE_REGRESSION,
     "nsfw_score": NSFW_SCORE,
     "nude_parts": NUDE_PARTS,
     "patch_completion": PATCH_COMPLETION,
@@ -68,6 +71,7 @@ LOADERS: Mapping[str, Loader] = {
     "style_vector": STYLE_VECTOR,
     "text_detection": TEXT_DETECTION,
     "text_reading": TEXT_READING,
+    "textile": TEXTILE,
     "tiny_autoencoder": TINY_AUTOENCODER,
     "trustmark": TRUSTMARK,
     "u2net": U2NET,

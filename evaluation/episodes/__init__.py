@@ -1,0 +1,1 @@
+"""Few-shot episodes: reading them, and scoring them all at once."""

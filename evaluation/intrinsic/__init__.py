@@ -1,0 +1,1 @@
+"""Intrinsic dimension and label sharpness of a set of pictures, as functions of vectors and labels."""

@@ -1,0 +1,1 @@
+"""Statistics of the filters of convolutional networks: of a layer, and of networks beside each other."""

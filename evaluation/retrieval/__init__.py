@@ -1,0 +1,1 @@
+"""Retrieval of pictures by embeddings: ranks of what is relevant, and figures of many queries."""

@@ -1,0 +1,1 @@
+"""Boxes of objects with noise whose law is known."""

@@ -1,0 +1,1 @@
+"""Stimuli that separate shape, texture and detail, as plain functions."""

@@ -1,0 +1,104 @@
+"""A sample made ready for stimuli: in a square frame, with the mask of its object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from variorum.annotations import check_masks, moved
+from variorum.generators.corruptions.frames import Unusable, usable
+from variorum.generators.cues.gates import Limits, mask_gates
+from variorum.generators.editing import compositing, framing, plates
+from variorum.generators.editing.gates import first_failed
+from variorum.pixels import UndecodableImage, decode_mask
+from variorum.schemas.annotations import Annotations
+from variorum.schemas.component import Context
+from variorum.schemas.sample import Gate, Sample
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A picture in its frame.
+
+    Attributes:
+        image: RGB `[S, S, 3]` uint8.
+        alpha: opacity of its object `[S, S]` uint8; None without a mask.
+        mask_source: `member`, the segmenter's alias, or `""`.
+        gates: of the mask.
+        annotations: the sample's, moved along.
+        models: alias to pin of the models that were used.
+    """
+
+    image: Pixels
+    alpha: Pixels | None
+    mask_source: str
+    gates: Mapping[str, Gate]
+    annotations: Annotations
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def refusal(self) -> tuple[str, str]:
+        """Why its object can't stand alone, in a word and in a sentence; twice `""` if it can."""
+        if self.alpha is None:
+            return "no_mask", "there is no mask.png and no segmenter is named"
+        bad = first_failed(self.gates)
+        if not bad:
+            return "", ""
+        found = self.gates[bad]
+        return bad, f"{bad} is {found['value']:.3g} and must be {found['limit']}"
+
+
+def ready(sample: Sample, frame: int, segmenter: str | None, limits: Limits, ctx: Context) -> Ready:
+    """A sample with decoded pixels in a square frame that slides along the long side to hold the object.
+
+    The mask is the member `mask.png`, or else the segmenter's.
+
+    Args:
+        sample: the picture.
+        frame: side in pixels.
+        segmenter: alias; None for no masks but the given ones.
+        limits: thresholds.
+        ctx: with models and memo.
+
+    Raises:
+        Unusable: the picture or its mask can't be used.
+    """
+    image = usable(sample)
+    mask = _given(sample, image)
+    models: dict[str, str] = {}
+    source = "" if mask is None else "member"
+    if mask is None and segmenter is not None:
+        (seen,) = plates.segmented([image], segmenter, ctx)
+        models = {segmenter: ctx.models.pin(segmenter)}
+        mask, source = compositing.soft_alpha(seen["mask"]), segmenter
+    height, width = image.shape[:2]
+    at = framing.window(height, width, mask)
+    alpha = None if mask is None else framing.crop(mask, at, frame)
+    return Ready(
+        framing.crop(image, at, frame),
+        alpha,
+        source,
+        {} if alpha is None else mask_gates(alpha, limits),
+        moved(sample.annotations, framing.matrix(at, frame), (height, width), (frame, frame)),
+        models,
+    )
+
+
+def _given(sample: Sample, image: Pixels) -> Pixels | None:
+    """The member `mask.png`, which must fit."""
+    mask = sample.extras.get("mask.png")
+    try:
+        mask = decode_mask(mask) if isinstance(mask, bytes) else mask
+        check_masks(sample.annotations, *image.shape[:2])
+    except UndecodableImage as error:
+        raise Unusable(error.reason, f"mask.png: {error}") from None
+    except ValueError as error:
+        raise Unusable("bad_mask", str(error)) from None
+    if mask is not None and mask.shape[:2] != image.shape[:2]:
+        detail = f"mask.png is {list(mask.shape[:2])}, the picture {list(image.shape[:2])}"
+        raise Unusable("size_mismatch", detail)
+    return mask

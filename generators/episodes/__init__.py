@@ -1,0 +1,1 @@
+"""Pictures and episodes of few-shot sets."""

@@ -1,0 +1,296 @@
+"""The whole generator on real photographs: difficulties, bad input, listings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import skimage.data
+from PIL import Image
+
+from variorum.annotations import encode_mask
+from variorum.edition.editions import folder_of
+from variorum.edition.tables import read_table
+from variorum.generators.editing.camouflage import difference
+from variorum.generators.few_shot_episodes import FewShotEpisodes
+from variorum.pipeline import Job, Threads, build
+from variorum.schemas.annotations import Annotations, Object
+from variorum.schemas.canonical import canonical_json
+from variorum.schemas.component import ClassInfo, Context, Source
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import build_component
+from variorum.schemas.manifest import Manifest
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import CAPTURED, COMPOSITE, ENHANCED, Failure, Sample, source_id
+from variorum.schemas.table import Table
+
+CTX = Context(3, None, None)
+SIDE = 160
+NO_OBJECTS = ("clean", "blurred", "low_light", "shrunk")
+
+
+def composed(radius: int = 40) -> Sample:
+    """A piece of a cat on gravel, with its mask and its plate."""
+    plate = cv2.resize(np.repeat(skimage.data.gravel()[..., None], 3, axis=2), (SIDE, SIDE))
+    cat = cv2.resize(skimage.data.chelsea()[:300, 60:360], (SIDE, SIDE))
+    y, x = np.indices((SIDE, SIDE))
+    alpha = (np.clip(radius - np.hypot(x - 90, y - 80), 0, 1) * 255).astype(np.uint8)
+    cover = alpha[..., None] / 255
+    picture = np.rint(plate * (1 - cover) + cat * cover).astype(np.uint8)
+    mask = alpha > 127
+    box = (90.0 - radius, 80.0 - radius, 2.0 * radius, 2.0 * radius)
+    return Sample(
+        source_id("test", f"cat {radius}"),
+        picture,
+        ("cat",),
+        extras={"mask.png": alpha, "plate.png": plate},
+        annotations=Annotations((Object(box, "cat", mask=encode_mask(mask)),)),
+        digital_source_type=COMPOSITE,
+    )
+
+
+def made(sample: Sample, **fields: Any) -> dict[str, Sample | Failure]:
+    maker = FewShotEpisodes(frame=SIDE, **fields)
+    return {item.variant: item for item in maker.generate([sample], CTX)}
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Sample | Failure]:
+    return made(composed())
+
+
+# ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_picture_in_every_difficulty(whole):
+    assert list(whole) == ["clean", "camouflaged", "small", "blurred", "low_light"]
+    for item in whole.values():
+        assert isinstance(item, Sample), item
+        assert item.reason == "", (item.variant, item.ops[-1]["gates"])
+        assert item.image.shape == (SIDE, SIDE, 3)
+        assert item.labels == ("cat",)
+        assert item.extras["mask.png"].shape == (SIDE, SIDE)
+        canonical_json(item.ops[-1])
+    np.testing.assert_array_equal(whole["clean"].image, composed().image)
+    assert len({item.id for item in whole.values()}) == 5
+    kinds = {name: item.digital_source_type for name, item in whole.items()}
+    assert kinds == {name: COMPOSITE if name in ("clean", "small") else ENHANCED for name in whole}
+
+
+def test_a_camouflaged_object_comes_near_its_ground(whole):
+    item, alpha = whole["camouflaged"], composed().extras["mask.png"]
+    achieved = item.ops[-1]["achieved"]
+    assert achieved["delta_e"] == pytest.approx(difference(item.image, alpha), abs=1e-3)
+    assert achieved["delta_e"] <= 0.5 * achieved["delta_e_before"]
+    assert item.ops[-1]["gates"]["camouflage"]["passed"]
+    np.testing.assert_array_equal(item.image[alpha == 0], whole["clean"].image[alpha == 0])
+    hidden = replace(composed(), image=item.image, extras={**composed().extras})
+    again = made(hidden, difficulties=("clean", "camouflaged"))["camouflaged"]
+    assert isinstance(again, Sample)
+    assert again.reason == "camouflage"  # it was near already, so the difference doesn't halve
+
+
+def test_a_small_object_has_at_most_half_its_area_on_its_own_plate(whole):
+    item, plate = whole["small"], composed().extras["plate.png"]
+    mask = item.extras["mask.png"]
+    achieved = item.ops[-1]["achieved"]
+    assert (mask > 127).mean() == pytest.approx(achieved["target"], rel=0.06)
+    assert achieved["target"] in (0.05, 0.02)
+    np.testing.assert_array_equal(item.image[mask == 0], plate[mask == 0])
+    (found,) = item.annotations.objects
+    assert found.area == pytest.approx((mask > 127).sum(), rel=0.15)
+    tiny = made(composed(16), difficulties=("clean", "small"))["small"]
+    assert isinstance(tiny, Failure)
+    assert (tiny.status, tiny.reason) == ("ineligible", "small_already")
+
+
+def test_blur_and_low_light_say_what_was_drawn(whole):
+    blurred, dark, clean = (whole[name] for name in ("blurred", "low_light", "clean"))
+    assert blurred.ops[-1]["requested"]["kind"] in ("motion_blur", "defocus_blur")
+    sharpness = [cv2.Laplacian(item.image, cv2.CV_64F).std() for item in (clean, blurred)]
+    assert sharpness[1] < 0.5 * sharpness[0]
+    assert dark.image.mean() < 0.4 * clean.image.mean()
+    assert {"shot", "read", "snr_db", "psnr", "ssim", "mean_level", "clipped"} <= set(dark.ops[-1]["achieved"])
+    shrunk = made(composed(), difficulties=("clean", "shrunk"))["shrunk"]
+    assert isinstance(shrunk, Sample)
+    middle = slice(SIDE * 3 // 8, SIDE * 5 // 8)
+    small = cv2.resize(clean.image, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(shrunk.image[middle, middle], small)
+    (before,), (after,) = clean.annotations.objects, shrunk.annotations.objects
+    assert after.area == pytest.approx(np.pi * 40**2 / 16, rel=0.1)
+    assert after.box[2] == pytest.approx(before.box[2] / 4, abs=2)
+
+
+def test_bytes_depend_on_seed_and_picture_not_on_the_company():
+    one, two = composed(), composed(35)
+    maker = FewShotEpisodes(frame=SIDE)
+    together = list(maker.generate([two, one], CTX))
+    alone = list(maker.generate([one], CTX))
+    for first, second in zip(together[5:], alone, strict=True):
+        assert first.id == second.id
+        np.testing.assert_array_equal(first.image, second.image)
+    other = list(maker.generate([one], replace(CTX, seed=4)))
+    assert [item.id for item in other][:2] == [item.id for item in alone][:2]
+    assert not np.array_equal(other[-1].image, alone[-1].image)
+
+
+def photographs(folder: Path, good: int = 5) -> Path:
+    """A grey, a transparent, a 16-bit, a tiny and a blank PNG, and some good photographs of another class."""
+    image = skimage.data.coffee()[:120, :160]
+    for name in ("bad", "good"):
+        (folder / name).mkdir(parents=True)
+    Image.fromarray(image[..., 0]).save(folder / "bad" / "grey.png")
+    Image.fromarray(np.dstack([image, np.full(image.shape[:2], 90, np.uint8)])).save(folder / "bad" / "alpha.png")
+    Image.fromarray(image[..., 1].astype(np.uint16) * 257).save(folder / "bad" / "deep.png")
+    Image.fromarray(image[:31, :60]).save(folder / "bad" / "tiny.png")
+    Image.fromarray(np.full((64, 64, 3), 7, np.uint8)).save(folder / "bad" / "blank.png")
+    for number in range(good):
+        crop = Image.fromarray(np.roll(image, 20 * number, axis=1))
+        crop.save(folder / "good" / f"{number}.png")
+    return folder
+
+
+def job(folder: Path, store: Path, **fields: Any) -> Job:
+    recipe = {
+        "dataset": "episodes",
+        "version": "1.0.0",
+        "samples_per_shard": 3,
+        "source": {"name": "image_folder", "path": str(folder)},
+        "generate": [
+            {
+                "name": "few_shot_episodes",
+                "frame": 64,
+                "way": 2,
+                "shot": [1, 2],
+                "queries": 1,
+                "episodes": 3,
+                "difficulties": list(NO_OBJECTS),
+                **fields,
+            }
+        ],
+    }
+    return Job(Recipe.parse(recipe), str(store))
+
+
+def rows_of(manifest: Manifest, work: Job) -> list[dict[str, Any]]:
+    return list(read_table(work.store, manifest.rows).to_pylist())
+
+
+def test_bad_pictures_are_rows_and_too_few_photographs_are_listed(tmp_path):
+    folder = photographs(tmp_path / "photos")
+    work = job(folder, tmp_path / "store")
+    manifest = build(work, Threads(2))
+    rows = rows_of(manifest, work)
+    outcome = {Path(row["origin"]).stem: (row["status"], row["reason"]) for row in rows if row["variant"] == "blurred"}
+    assert outcome["tiny"] == ("ineligible", "too_small")
+    assert outcome["alpha"] == ("ineligible", "alpha")
+    assert outcome["blank"] == ("failed", "unchanged")
+    assert outcome["grey"] == outcome["deep"] == outcome["0"] == ("accepted", "")
+    blank = {row["variant"]: row["reason"] for row in rows if "blank.png" in row["origin"]}
+    assert blank["clean"] == "blank"
+    assert blank["low_light"] in ("blank", "unchanged")
+    listings = Path(folder_of(manifest, work.store)) / "listings"
+    classes = pq.read_table(listings / "episode_classes.parquet").to_pylist()
+    assert [(row["class"], row["photographs"], row["status"]) for row in classes] == [
+        ("bad", 2, "too_few"),
+        ("good", 5, "used"),
+    ]
+    assert not (listings / "episodes.parquet").exists()  # one usable class, and an episode has two
+
+
+def test_the_same_seed_gives_the_same_episodes_whatever_the_units(photos, tmp_path):
+    one, two = job(photos, tmp_path / "one"), job(photos, tmp_path / "two")
+    first, second = build(one, Threads(2)), build(two)
+    assert first.listings["episodes"].sha256 == second.listings["episodes"].sha256
+    listing = pq.read_table(Path(folder_of(first, one.store)) / "listings" / "episodes.parquet").to_pylist()
+    assert {row["difficulty"] for row in listing} == set(NO_OBJECTS)
+    assert len(listing) == 3 * 2 * (2 + 4)
+
+
+def test_episodes_are_of_the_test_split_alone():
+    ids = [f"{label}{number}" for label in range(2) for number in range(8)]
+    table = Table(
+        pa.table(
+            {
+                "id": ids,
+                "parent": ids,
+                "photograph": ids,
+                "variant": ["clean"] * 16,
+                "label": [0] * 8 + [1] * 8,
+                "labels": [["a"]] * 8 + [["b"]] * 8,
+                "split": ["train"] * 3 + ["test"] * 5 + ["train"] * 4 + ["test"] * 4,
+            }
+        )
+    )
+    maker = FewShotEpisodes(way=2, shot=(1,), queries=3, episodes=5, difficulties=("clean",))
+    ctx = replace(CTX, classes=(ClassInfo("a", "a"), ClassInfo("b", "b")))
+    found = maker.listings(table, ctx)
+    tested = {identity for identity, split in zip(ids, table["split"], strict=True) if split == "test"}
+    assert set(found["episodes"]["id"]) <= tested
+    assert found["episode_classes"]["photographs"] == [5, 4]
+    assert "episodes" not in replace_fields(maker, queries=4).listings(table, ctx)
+
+
+def replace_fields(maker: FewShotEpisodes, **fields: Any) -> FewShotEpisodes:
+    return FewShotEpisodes(**{**maker.model_dump(), **fields})
+
+
+# ── fields ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_too_few_classes_are_an_error_before_any_work(photos):
+    source = build_component("source", {"name": "image_folder", "path": str(photos)}, "here")
+    assert isinstance(source, Source)
+    ctx = replace(CTX, source=source)
+    FewShotEpisodes(way=3, shot=(1,), queries=3).check(ctx)
+    with pytest.raises(RecipeError, match="way is 4, and 3 of 3 classes have the 4 photographs"):
+        FewShotEpisodes(way=4, shot=(1,), queries=3).check(ctx)
+    with pytest.raises(RecipeError, match=r"0 of 3 .* has 4, .*lower queries, shot or way, or merge classes"):
+        FewShotEpisodes(way=3, shot=(1,), queries=4).check(ctx)
+    flat = build_component("source", {"name": "image_folder", "path": str(photos), "labels": "none"}, "here")
+    with pytest.raises(RecipeError, match="no classes"):
+        FewShotEpisodes().check(replace(CTX, source=flat))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"way": 51}, "way"),
+        ({"shot": []}, "one or more"),
+        ({"shot": [5, 5]}, "each once"),
+        ({"difficulties": ["small"]}, "must have clean"),
+        ({"difficulties": ["clean", "rainy"]}, "difficulties"),
+        ({"sizes": [0.05, 1.5]}, "shares of the frame"),
+        ({"blur": 6}, "severity 6"),
+        ({"episodes": 10_000}, "4,000,000 rows"),
+    ],
+)
+def test_what_cannot_be_is_said(fields, message):
+    with pytest.raises(RecipeError, match=message):
+        build_component("generate", {"name": "few_shot_episodes", **fields}, "here")
+
+
+def test_models_are_asked_for_only_where_an_object_must_be_known():
+    assert FewShotEpisodes().aliases() == ("segmenter", "inpainter")
+    assert FewShotEpisodes(difficulties=NO_OBJECTS).aliases() == ()
+    assert FewShotEpisodes().filters() == ()
+
+
+@pytest.mark.slow
+def test_bad_pictures_are_rows_where_models_take_them_apart_too(tmp_path):
+    folder = photographs(tmp_path / "photos", good=3)
+    work = job(folder, tmp_path / "store", difficulties=["clean", "camouflaged", "small"])
+    manifest = build(work, Threads(2))
+    rows = rows_of(manifest, work)
+    assert len(rows) == 3 * 8
+    outcome = {(Path(row["origin"]).stem, row["variant"]): row["reason"] for row in rows}
+    assert outcome["tiny", "small"] == "too_small"
+    assert outcome["alpha", "camouflaged"] == "alpha"
+    assert outcome["blank", "camouflaged"]
+    assert CAPTURED not in {row["digital_source_type"] for row in rows if row["variant"] == "camouflaged"}
