@@ -40,7 +40,10 @@ CALL = 32
 
 
 def photographs(folder: Path | None) -> Iterator[tuple[Pixels, int]]:
-    """Frames with the index of their ImageNet class: of files whose name begins with a wnid, or of packages."""
+    """Frames with the index of their ImageNet class: of files whose name begins with a wnid, or of packages.
+
+    Pictures of other classes are left out, as the classifier doesn't know them.
+    """
     if folder is None:
         source, ctx = Samples(masks=False), Context(0, None, None)  # type: ignore[arg-type]
         found = [item for item in source.read(0, source.size(ctx), ctx) if isinstance(item, Sample)]
@@ -48,8 +51,10 @@ def photographs(folder: Path | None) -> Iterator[tuple[Pixels, int]]:
         files = sorted(item for item in folder.iterdir() if re.match(r"n\d{8}", item.name))
         found = [Sample(source_id("x", one.name), decode(one.read_bytes()), (one.name[:9],)) for one in files]
     for sample in found:
+        if (index := index_of(sample.labels[0])) is None:
+            continue
         image = decode(sample.image) if isinstance(sample.image, bytes) else sample.image
-        yield framed(replace(sample, image=image), SIDE).image, int(index_of(sample.labels[0]) or 0)
+        yield framed(replace(sample, image=image), SIDE).image, index
 
 
 def enhancer(folder: Path, padding: str) -> Callable[[Pixels], Pixels]:

@@ -50,15 +50,10 @@ def usable(sample: Sample, side: int = MIN_SIDE) -> Pixels:
         Unusable: `no_picture`, `too_small`, or `alpha`: its file has transparent pixels, and what is behind them isn't
             known. A reader lays them over white.
     """
-    if isinstance(sample.image, bytes):
-        raise Unusable("no_picture", "there are no pixels to change")
-    height, width = sample.image.shape[:2]
-    if min(height, width) < side:
-        raise Unusable("too_small", f"{width} x {height} pixels, the shorter side must be {side}")
-    kept = sample.encoded
-    if kept is not None and kept.pixels is sample.image and kept.ending != "jpg" and transparent(kept.data):
+    image, kept = _large(sample, side), sample.encoded
+    if kept is not None and kept.pixels is image and kept.ending != "jpg" and transparent(kept.data):
         raise Unusable("alpha", "the file has transparent pixels; lay it over a ground of your choice first")
-    return sample.image
+    return image
 
 
 def framed(sample: Sample, frame: int | None, *, larger: float = LARGER) -> Framed:
@@ -72,12 +67,8 @@ def framed(sample: Sample, frame: int | None, *, larger: float = LARGER) -> Fram
     Raises:
         Unusable: there is no picture, it is too small or too long, or its mask doesn't fit it.
     """
-    if isinstance(sample.image, bytes):
-        raise Unusable("no_picture", "there are no pixels to corrupt")
-    image, mask = sample.image, sample.extras.get("mask.png")
+    image, mask = _large(sample, MIN_SIDE), sample.extras.get("mask.png")
     height, width = size = image.shape[:2]
-    if min(size) < MIN_SIDE:
-        raise Unusable("too_small", f"{width} x {height} pixels, the shorter side must be {MIN_SIDE}")
     try:
         mask = decode_mask(mask) if isinstance(mask, bytes) else mask
         check_masks(sample.annotations, height, width)
@@ -102,3 +93,13 @@ def framed(sample: Sample, frame: int | None, *, larger: float = LARGER) -> Fram
 
     objects = moved(sample.annotations, matrix, (height, width), (frame, frame))
     return Framed(cut(image), None if mask is None else cut(mask), objects)
+
+
+def _large(sample: Sample, side: int) -> Pixels:
+    """The picture, if there is one and its shorter side has so many pixels; else raise Unusable."""
+    if isinstance(sample.image, bytes):
+        raise Unusable("no_picture", "there are no pixels to change")
+    height, width = sample.image.shape[:2]
+    if min(height, width) < side:
+        raise Unusable("too_small", f"{width} x {height} pixels, the shorter side must be {side}")
+    return sample.image

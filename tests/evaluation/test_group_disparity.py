@@ -332,6 +332,8 @@ def test_the_card_shows_gaps_and_says_what_groups_are(planted):
     assert "by Holm's method: 1 of 1." in text
     assert "| north − south | +30.0 |" in text
     assert "Too few to compare: west (5)." in text
+    assert "Intervals of drops come from resamples and are too narrow for groups of fewer than about 50" in text
+    assert "Intervals of drops" not in card(figures([one for one in planted if one["variant"] == "original"]))
     assert "Originals that say nothing under this key: 1." in text
 
 

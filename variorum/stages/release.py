@@ -294,7 +294,9 @@ def seal_release(
 
 
 def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Manifest:
-    """Make an older release of an edition the current one. Missing files are rebuilt from its ledger.
+    """Make an older release of an edition the current one.
+
+    Missing files are rebuilt from its ledger, but for its listings, which only the generator can draw up again.
 
     Args:
         manifest: the edition, not a release of it.
@@ -303,6 +305,7 @@ def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Man
 
     Raises:
         StoreError: no such release, or the edition has changed since it was made.
+        CorruptShard: a listing is missing or damaged; a run of the recipe draws it up again.
     """
     number, ledger = read_ledger(manifest, store, earlier_release(manifest, store, number))
     if back := _shown_again(manifest, number, ledger, store):

@@ -44,7 +44,7 @@ def load_noise_regression(
     with state_of(file, "a state dict of two convolutions"):
         state = load_file(file)
         first, last, bias = (np.asarray(state[name], np.float32) for name in (FIRST, LAST, BIAS))
-    hidden = first.shape[0]
+    hidden = first.size // 27
     if (first.shape, last.shape, bias.shape) != ((hidden, 3, 3, 3), (3, hidden, 3, 3), (3,)) or len(state) != 3:
         shapes = {name: list(value.shape) for name, value in state.items()}
         raise ModelUnavailable(f"{entry.name}: {file} isn't a network of two 3 x 3 convolutions: {shapes}")
