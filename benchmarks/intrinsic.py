@@ -96,7 +96,7 @@ def main() -> None:
         "ratio_to_peer": round((estimate + twonn) / mine, 2),
         "ratio_to_limit": round(mine / limit, 2),
         "estimates": {
-            "ours": [figures["dimension"], figures["two_nearest"]],
+            "ours": [figures["dimension"]["value"], figures["dimension"]["two_nearest"]],
             "peer": [round(float(peer.dimension_), 2), round(float(other.dimension_), 2)],
         },
         "known": known(options.repeats),

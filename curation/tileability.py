@@ -11,14 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from variorum.curation.pictures.seams import border_step, evenness, repetition, seam_ratio
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
 from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
+    from variorum.arrays import Floats, Pixels
     from variorum.schemas.table import Table
 
 MEASURED = ("seam_ratio", "low_frequency", "repetition", "unevenness")
@@ -39,6 +42,12 @@ class Tileability(Detector):
     scorer: str | None = None
     """Alias of a model that gives the column `textile`, such as `tileability_scorer`; null for none."""
 
+    @model_validator(mode="after")
+    def _mirror_below_seam(self) -> Tileability:
+        if self.mirror >= self.seam:
+            raise ValueError(f"mirror is {self.mirror:g}; it must be below seam, which is {self.seam:g}")
+        return self
+
     def aliases(self) -> tuple[str, ...]:
         """The scorer."""
         return (self.scorer,) if self.scorer else ()
@@ -49,15 +58,28 @@ class Tileability(Detector):
         return column_kinds(numbers=" ".join(MEASURED) + " score" + textile, texts="issue", flags="flag mirrored")
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """The measures of `curation/pictures/seams.py`; `textile` is null where the scorer takes no such picture."""
+        """The measures of `curation/pictures/seams.py`; `textile` is null where the scorer takes no such picture.
+
+        Raises:
+            RecipeError: the scorer is another kind of model.
+        """
         images = [sample.image for sample in samples if not isinstance(sample.image, bytes)]
-        scores = ctx.models.get(self.scorer)(images) if self.scorer else [None] * len(images)
-        for image, score in zip(images, scores, strict=True):
+        scores = self._scores(images, ctx) if self.scorer else None
+        for number, image in enumerate(images):
             measures = (seam_ratio(image), border_step(image), repetition(image), evenness(image).unevenness)
             row: dict[str, Any] = dict(zip(MEASURED, measures, strict=True))
-            if self.scorer:
-                row["textile"] = None if np.isnan(score) else float(score)
+            if scores is not None:
+                row["textile"] = None if np.isnan(scores[number]) else float(scores[number])
             yield row
+
+    def _scores(self, images: Sequence[Pixels], ctx: Context) -> Floats:
+        scores = np.asarray(ctx.models.get(str(self.scorer))(images))
+        if scores.shape != (len(images),) or scores.dtype.kind not in "fiu":
+            raise RecipeError(
+                f"curate.tileability: scorer {cut(repr(self.scorer))} doesn't give one number for each picture; name a "
+                "model that does, such as tileability_scorer"
+            )
+        return scores.astype(np.float64)
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """`score` is how far the worse of seam ratio and light exceeds its threshold, as a share of it.

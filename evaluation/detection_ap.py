@@ -169,14 +169,14 @@ def known_classes(alias: str, model: Any, names: Sequence[str]) -> list[bool]:
         RecipeError: there are no classes, it knows none of them, or it is no detector.
     """
     if not names:
-        raise RecipeError("detection_ap: the edition has no classes, which detectors look for")
+        raise RecipeError("the edition has no classes, which detectors look for")
     if not hasattr(model, "knows"):
-        raise RecipeError(f"detection_ap: {cut(alias)!r} is no detector; name an alias such as detector")
+        raise RecipeError(f"{cut(repr(alias))} is no detector; name an alias such as detector")
     known: list[bool] = model.knows(names)
     if not any(known):
         listed = cut(", ".join(names[:6])) + ("" if len(names) <= 6 else f" and {len(names) - 6} more")
         raise RecipeError(
-            f"detection_ap: detector {cut(alias)!r} knows none of the edition's classes: {listed}; name a detector "
+            f"detector {cut(alias)!r} knows none of the edition's classes: {listed}; name a detector "
             "that takes any text, or give the classes names that this one knows"
         )
     return known

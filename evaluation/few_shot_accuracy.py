@@ -70,8 +70,8 @@ class FewShotAccuracy(Evaluation):
 
         Each has `value`, `low` and `high` over resampled classes, and `usual`, the half width that is usually reported:
         1.96 standard deviations over the root of the number of episodes, for a confidence of 0.95. A drop is that of
-        the queries that have both pictures. `shared` counts episodes with a photograph in two places, `queries` the queries
-        by difficulty, and `classes_asked` the classes that these are of.
+        the queries that have both pictures. `shared` counts episodes with a photograph in two places. `queries` counts
+        the queries by difficulty, and `classes_asked` the classes that they are of.
         """
         listing = ctx.listings.get(LISTING)
         common: dict[str, Json] = {

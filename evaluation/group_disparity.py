@@ -86,7 +86,7 @@ class GroupDisparity(Evaluation):
         """
         first = TOP[self.metric]
         for sample, alias, model, labels, row in answers(samples, self.classifiers, ctx):
-            if len(row) <= first > 1:
+            if first > 1 and len(row) <= first:
                 raise RecipeError(
                     f"{cut(repr(alias))} has {len(row)} outputs, so top5 is always right; set metric to top1"
                 )

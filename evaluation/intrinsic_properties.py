@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from variorum.evaluation.intrinsic.spaces import dimensions, least_number, sharpness, too_few
+from variorum.evaluation.intrinsic.spaces import FEWEST, dimensions, sharpness
 from variorum.evaluation.predicted.pairing import ORIGINAL
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Evaluation, Row
@@ -24,7 +24,7 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Ints, Pixels
+    from variorum.arrays import Ints, Pixels
 
 SIDE = 224
 """Side in pixels at which the paper compares pictures for the label sharpness."""
@@ -32,6 +32,8 @@ COUNTED, MEASURED, COMPARED = 1, 2, 3
 """What is done with a picture: it is counted only, since there are too few; it is measured; it is also kept at `SIDE`,
 for the sharpness of pixels."""
 LEVELS = 255.0
+LARGEST = 1e15
+"""Larger coordinates have no squares in single precision."""
 
 
 class IntrinsicProperties(Evaluation):
@@ -65,7 +67,7 @@ class IntrinsicProperties(Evaluation):
         """One picture of each photograph, and what is done with it."""
         numbers = np.zeros(len(table), np.int64)
         rows = one_each(table)
-        if len(rows) < least_number(self.k):
+        if len(rows) < FEWEST:
             numbers[rows] = COUNTED
             return numbers
         ids = table["id"]
@@ -96,42 +98,36 @@ class IntrinsicProperties(Evaluation):
             yield row
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
-        """By space, `pixels` and `embeddings`, its `dimension` and its `sharpness`, or `why_not` each.
+        """By space, `pixels` and `embeddings`, its `dimension` and its `sharpness`; `why_not` for what is missing.
 
         `photographs` is the number of those that were looked at, `drawn` says whether there were more.
         """
         n = len(table)
         common: dict[str, Json] = {"k": self.k, "encoder": self.encoder, "photographs": n, "drawn": n == self.most}
-        if why := too_few(n, self.k):
-            return {**common, "why_not": why, "spaces": {}}
+        if n < FEWEST:
+            return {**common, "why_not": f"{n} photographs are too few; it takes {FEWEST}", "spaces": {}}
         labels = [tuple(json.loads(text)) for text in table["labels"]]
-        spaces: dict[str, Json] = {"pixels": self._pixels(table, labels, ctx.seed)}
+        spaces = {"pixels": self._space(table, labels, "pixels", ctx.seed)}
         if self.encoder:
             why = ctx.models.why_unavailable(self.encoder)
             lacking: dict[str, Json] = {"why_not": f"{self.encoder} is unavailable: {why}"}
-            spaces["embeddings"] = lacking if "embedding" not in table else self._embeddings(table, labels, ctx.seed)
+            held = "embedding" in table
+            spaces["embeddings"] = self._space(table, labels, "embedding", ctx.seed) if held else lacking
         return {**common, "pixels_side": self.pixels_side, "side": SIDE, "spaces": spaces}
 
-    def _pixels(self, table: Table, labels: Sequence[tuple[str, ...]], seed: int) -> dict[str, Json]:
-        points = table["pixels"].astype(np.float32) / np.float32(LEVELS)
-        found, kept = dimensions(points, self.k, self.subsample, seed)
-        if "why_not" in found:
-            return found
-        pictures = table["picture"][kept]
-        compared = np.array([picture is not None for picture in pictures])
-        held = np.stack([np.frombuffer(picture, np.uint8) for picture in pictures[compared]])
-        return {**found, "sharpness": sharpness(held, _at(labels, kept[compared]), 1 / LEVELS)}
-
-    def _embeddings(self, table: Table, labels: Sequence[tuple[str, ...]], seed: int) -> dict[str, Json]:
-        every = table["embedding"].astype(np.float32)
-        usable = np.flatnonzero(np.isfinite(every).all(axis=1))
-        found, kept = dimensions(every[usable], self.k, self.subsample, seed)
-        found = {**found, "left_out": len(every) - len(usable)}
-        if "why_not" in found:
-            return found
+    def _space(self, table: Table, labels: Sequence[tuple[str, ...]], column: str, seed: int) -> dict[str, Json]:
+        """Figures of one space; `left_out` counts points with a coordinate that isn't finite or exceeds `LARGEST`."""
+        points, pictures = table[column].astype(np.float32), table["picture"]
+        usable = np.flatnonzero(np.abs(points).max(axis=1) <= LARGEST)
+        found, kept = dimensions(points[usable], self.k, self.subsample, seed)
         rows = usable[kept]
-        compared = rows[[picture is not None for picture in table["picture"][rows]]]
-        return {**found, "sharpness": sharpness(every[compared], _at(labels, compared))}
+        rows = rows[[pictures[row] is not None for row in rows.tolist()]]
+        compared, scale = points[rows], 1.0
+        if column == "pixels":
+            compared = np.array([np.frombuffer(pictures[row], np.uint8) for row in rows.tolist()])
+            scale = 1 / LEVELS
+        unlike = sharpness(compared, [labels[row] for row in rows.tolist()], scale)
+        return {**found, "left_out": len(points) - len(usable), "sharpness": unlike}
 
 
 def one_each(table: Table) -> Ints:
@@ -154,7 +150,3 @@ def square(image: Pixels, side: int) -> Pixels:
     height, width = image.shape[:2]
     how = cv2.INTER_AREA if height * width > side * side else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (side, side), interpolation=how), np.uint8)
-
-
-def _at(labels: Sequence[tuple[str, ...]], rows: Ints | Bools) -> list[tuple[str, ...]]:
-    return [labels[row] for row in rows.tolist()]

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from variorum.curation.labels.matching import columns
 from variorum.evaluation.accuracy_drop import label_indices, outputs_of, point
-from variorum.evaluation.predicted.cues import Answers
+from variorum.evaluation.predicted.cues import Answers, in_order
 from variorum.evaluation.predicted.drops import Results
 from variorum.evaluation.predicted.pairing import roots
 from variorum.evaluation.predicted.resamples import Resamples
@@ -38,10 +38,10 @@ IMAGENET = 1000
 class ShapeBias(Evaluation):
     """Decisions for shape, texture or neither, with bootstrap intervals over the photographs.
 
-    It reads editions of the generator `cue_conflict`: a picture has two cues if its last operation names a shape and a
-    texture. A classifier decides twice: among sixteen categories, by the mean probability over each category's classes
-    of ImageNet, and among all of its outputs. The first is asked of pictures whose two classes belong to different
-    categories, the second of all.
+    It reads editions of the generator `cue_conflict`: a picture has two cues if one of its operations names a shape and
+    a texture. A classifier decides twice: among sixteen categories, by the mean probability over each category's
+    classes of ImageNet, and among all of its outputs. The first is asked of pictures whose two classes belong to
+    different categories, the second of all.
 
     Attributes:
         classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
@@ -75,7 +75,7 @@ class ShapeBias(Evaluation):
             return
         categories = tuple(category_classes())
         # a folder called `cat` has a category, and need be no output
-        occurring = {label for _, cues in asked for label in cues} - {"", *categories}
+        occurring = {label for _, cues in asked for label in cues if category_of(label) != label.casefold()}
         for alias in self.classifiers:
             model = ctx.models.get(alias)
             if hasattr(model, "knows"):
@@ -142,8 +142,8 @@ class ShapeBias(Evaluation):
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`sixteen`: how often the decision among sixteen categories is right, by variant and classifier."""
-        given = figures["classifiers"]
-        rows = tuple(dict.fromkeys(variant for one in given.values() for variant in one["accuracies"]))
+        given = {name: figures["classifiers"][name] for name in figures["names"] if name in figures["classifiers"]}
+        rows = tuple(in_order({variant for one in given.values() for variant in one["accuracies"]}))
         if not rows:
             return {}
         series = {
@@ -158,10 +158,10 @@ def cues_of(sample: Sample) -> tuple[str, str] | None:
 
     None for a picture that isn't asked about: it has neither two cues nor a class in a category.
     """
-    asked = sample.ops[-1]["requested"] if sample.ops else {}
-    shape, texture = asked.get("shape_label"), asked.get("texture_label")
-    if isinstance(shape, str) and isinstance(texture, str) and shape and texture:
-        return shape, texture
+    for op in reversed(sample.ops):  # what was done to it afterwards, such as fog, leaves both
+        shape, texture = (op["requested"].get(name) for name in ("shape_label", "texture_label"))
+        if isinstance(shape, str) and isinstance(texture, str) and shape and texture:
+            return shape, texture
     if len(sample.labels) == 1 and category_of(sample.labels[0]):
         return sample.labels[0], ""
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,15 +19,13 @@ from variorum.evaluation.predicted.crop_selection import REACH, select
 from variorum.evaluation.predicted.drops import Results
 from variorum.evaluation.predicted.moves import Answers, Intervals, agreement, cosines, moves, of_moves
 from variorum.evaluation.predicted.resamples import Resamples
+from variorum.generators.editing.windows import BORDERS
 from variorum.models.preprocessing import View, view_of
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
 from variorum.schemas.plot import IntervalPlot, Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-
-BORDERS = ("photograph", "cyclic", "zero")
-"""In the order of figures."""
 
 
 class TranslationConsistency(Evaluation):
@@ -116,17 +115,7 @@ class TranslationConsistency(Evaluation):
         original, whole = table["variant"] == ORIGINAL, table["left"] < 0
         p_label = np.asarray(table["p_label"], np.float64)
         answers = Answers(table["top1"], table["label"], table["correct"], p_label)
-
-        def of(rows: Any) -> dict[str, Any]:
-            """The moves among some rows, as rows of the whole table."""
-            at = np.flatnonzero(rows)
-            found = moves(photograph[at], table["border"][at], shift[at], original[at])
-            ordered = sorted(found, key=BORDERS.index)
-            return {
-                name: replace(found[name], original=at[found[name].original], moved=at[found[name].moved])
-                for name in ordered
-            }
-
+        of = partial(moves, photograph=photograph, border=table["border"], shift=shift, original=original)
         classifiers: dict[str, Json] = {}
         for alias in names:
             mine = table["classifier"] == alias
@@ -188,7 +177,8 @@ def shift_of(sample: Sample) -> dict[str, Any]:
     asked = sample.ops[-1]["requested"] if sample.ops else {}
     x, y, border, at = (asked.get(name) for name in ("dx", "dy", "border", "at"))
     size = {"height": int(height), "width": int(width)}
-    if isinstance(x, int) and isinstance(y, int) and border in BORDERS and at in ("frame", "source"):
+    known = border in BORDERS and at in ("frame", "source")
+    if known and all(isinstance(step, int) and abs(step) <= max(size.values()) for step in (x, y)):
         return {"dx": x, "dy": y, "border": border, "at": at, **size}
     return {"dx": 0, "dy": 0, "border": "", "at": "", **size}
 

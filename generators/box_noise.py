@@ -19,7 +19,7 @@ from variorum.generators.boxes.noise import LAWS, placed, size_of
 from variorum.generators.boxes.truth import FIELDS, RATE, TRUTH, name_of
 from variorum.generators.corruptions.frames import Unusable, usable
 from variorum.generators.editing.gates import recorded
-from variorum.report.coco_objects import inside
+from variorum.report.coco_objects import area_of, inside
 from variorum.schemas.annotations import Box, Object
 from variorum.schemas.canonical import Json, canonical_json
 from variorum.schemas.component import Context, Generator
@@ -49,7 +49,7 @@ class Noise(NamedTuple):
 
     @property
     def purpose(self) -> str:
-        """Of its random numbers, which all levels share, so that they differ in strength alone."""
+        """Purpose of its random numbers. All levels share them, so that they differ in strength alone."""
         return f"{self.kind} {self.seed}"
 
 
@@ -76,8 +76,9 @@ class BoxNoise(Generator):
     @field_validator("kinds", "target_iou", "relative", "absolute", "rates")
     @classmethod
     def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("must have each value once")
+        named = [one if isinstance(one, str) else f"{one:g}" for one in value]
+        if twice := next((name for place, name in enumerate(named) if name in named[:place]), ""):
+            raise ValueError(f"has {twice} twice, in the six digits that variants are named by; give each value once")
         return value
 
     @model_validator(mode="after")
@@ -118,8 +119,9 @@ class BoxNoise(Generator):
         classes = [] if of.ctx.source is None else [one.id for one in of.ctx.source.classes(of.ctx)]
         classes = classes or sorted({item.label for item in objects if item.label})
         for one in self._noises():
-            if not true:
-                yield of.skipped("no_objects", "there is no box", variant=one.variant, requested=one._asdict())
+            if all(entry["crowd"] for entry in true):
+                detail = "no object has a box that can be changed"
+                yield of.skipped("no_objects", detail, variant=one.variant, requested=one._asdict())
                 continue
             found, entries = list[Object](), list[dict[str, Json]]()
             streams = of.rng(one.purpose).spawn(len(objects))
@@ -151,7 +153,7 @@ def changed(
     """What becomes of an object, and the records of it.
 
     A box that left the picture each time stays the true one, with the record `kept`. An object with a noisy box has no
-    mask, which would give the truth away.
+    mask, which would give the truth away. One without a class gets no other class.
 
     Args:
         item: the object.
@@ -177,20 +179,20 @@ def changed(
         return [item, replace(_at(item, box, spot.box), id="")], [record, _entry(item, box, spot.box, duplicate=True)]
     others = [name for name in classes if name != item.label]
     if not others or not item.label:
-        return [item], [_entry(item, box, box, kept=True)]
+        return [item], [_entry(item, box, box)]
     label = others[int(rng.integers(len(others)))]
     return [replace(item, label=label, origin=NAME)], [_entry(item, box, box, noisy_label=label)]
 
 
 def _at(item: Object, true: Box, box: Box) -> Object:
     """The object with a noisy box. Its area changes as its box does."""
-    area = item.area and round(item.area * box[2] * box[3] / (true[2] * true[3]), DIGITS)
+    area = item.area and round(area_of(item, true) * box[2] * box[3] / (true[2] * true[3]), DIGITS)
     return replace(item, box=box, area=area, mask="", origin=NAME)
 
 
 def _entry(item: Object, box: Box, noisy: Box | None, **more: Json) -> dict[str, Json]:
     """The record of an object: its true box and the noisy one."""
-    area = item.area if item.area and np.isfinite(item.area) else box[2] * box[3]
+    area = area_of(item, box)
     return {
         "id": item.id,
         "label": item.label,

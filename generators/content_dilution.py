@@ -1,9 +1,9 @@
 """Pictures with captions, and the same with sentences added to the caption that are on topic or beside it.
 
 After cross-modal dilutions (Verma et al., EMNLP 2022, arXiv 2211.02646): a classifier of pictures with texts should see
-the same in a picture whose text has a sentence more. There a language model writes the sentences against a classifier;
-here they come from keywords and frames, or from a language model, and no classifier is attacked. Addresses as dilutions
-are Ribeiro et al.'s (CheckList, ACL 2020).
+the same in a picture whose text has a sentence more. The paper's language model writes sentences that mislead a
+classifier; here they come from keywords and frames, or from a language model, and no classifier is attacked. Addresses
+as dilutions are Ribeiro et al.'s (CheckList, ACL 2020).
 """
 
 from __future__ import annotations
@@ -93,12 +93,13 @@ class ContentDilution(Generator):
 
     def filters(self) -> tuple[str, ...]:
         """The same: what they see and write decides which texts there are."""
-        needed = {
-            self.classifier: {"image_keywords", "both"},
-            self.encoder: {"nearest_caption"},
-            self.writer: {"text_keywords", "image_keywords", "both"},
-        }
-        return tuple(alias for alias, sources in needed.items() if alias is not None and sources & set(self.sources))
+        needed = (
+            (self.classifier, {"image_keywords", "both"}),
+            (self.encoder, {"nearest_caption"}),
+            (self.writer, {"text_keywords", "image_keywords", "both"}),
+        )
+        found = (alias for alias, sources in needed if alias is not None and sources & set(self.sources))
+        return tuple(dict.fromkeys(found))
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError for a source without captions."""
@@ -239,7 +240,9 @@ class _Work:
             return mine
         alias = self._settings.classifier
         found = seen(alias, of.model(alias), image)
-        found = [name for name in found if words(name) and not new_labels(name, text, self._labels)]
+        room = self._settings.max_words + 1 - min(len(frame.split()) for frame in usable_frames(self._labels))
+        found = [name for name in found if words(name) and len(name.split()) <= room]
+        found = [name for name in found if not new_labels(name, text, self._labels)]
         if variant == "image_keywords":
             return found[:most]
         known = words(text)

@@ -155,7 +155,7 @@ class FewShotEpisodes(Generator):
             f"few_shot_episodes: way is {self.way}, and {enough} of {len(counts)} classes have the "
             f"{self._needed()} photographs{' of the split test' if len(splits) > 1 else ''} that {max(self.shot)} "
             f"supports and {self.queries} queries need{f' ({named})' if named else ''}; lower queries, shot or way, or "
-            f"merge classes{f'. Left out: {several} pictures with several labels' if several else ''}"
+            f"merge classes{f' (left out for having several labels: {several})' if several else ''}"
         )
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
@@ -185,8 +185,8 @@ class FewShotEpisodes(Generator):
         listed: dict[str, Mapping[str, Any]] = {"episodes": drawn} if len(drawn["episode"]) else {}
         if not listed:
             log.warning(
-                "few_shot_episodes: no episodes, as way is %d and %d of %d classes have the %d accepted photographs that "
-                "an episode needs",
+                "few_shot_episodes: no episodes, as way is %d and %d of %d classes have the %d accepted photographs "
+                "that an episode needs",
                 self.way,
                 classes["status"].count(USED),
                 len(classes["class"]),
@@ -201,7 +201,9 @@ class FewShotEpisodes(Generator):
         return bool(OF_OBJECTS & set(self.difficulties))
 
     def _stock(self, table: Table, ctx: Context) -> Stock:
-        columns = [table[name].tolist() for name in ("id", "parent", "photograph", "variant", "label", "labels", "split")]
+        columns = [
+            table[name].tolist() for name in ("id", "parent", "photograph", "variant", "label", "labels", "split")
+        ]
         tested = "test" in columns[-1]
         return stock(
             [

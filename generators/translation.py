@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
 PREFIX: dict[Border, str] = {"photograph": "shift", "cyclic": "cyclic", "zero": "zero"}
-"""Of the variants' names, by border."""
+"""Prefix of a variant's name, by border."""
 STILL: Shift = (0, 0)
 
 

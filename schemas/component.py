@@ -112,7 +112,7 @@ class Component(BaseModel, ABC):
     """One entry of a recipe. Its fields are its configuration and, with `revision`, its identity."""
 
     # defaults are validated, so that `scale: float = 1` is 1.0 in every process that reads the recipe
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     revision: ClassVar[int] = 1
     """Raise it when the same fields start to give other results, so that nothing old is taken for new."""
@@ -312,7 +312,8 @@ class Generator(Component):
 
         They are drawn up when an edition or a release is sealed, from its accepted pictures alone, and are part of it:
         `listings/<name>.parquet`. No model is loaded. Only the last generator of a recipe is asked. A name has
-        lowercase letters, digits and underscores; a column holds numbers, texts or booleans.
+        lowercase letters, digits and underscores; a column holds numbers, texts or booleans, and `id` the id of an
+        accepted picture in each row. There are 100 tables at most, and a table may have no rows.
 
         Args:
             table: a row per accepted picture, in the edition's order, with the columns that detectors get: `id`,
@@ -397,7 +398,8 @@ class Detector(Component):
         """Columns over the whole edition: arrays `[N]` or `[N, d]`, or lists, in the table's order.
 
         The table has one row per accepted picture: the edition's own columns, what this detector measured, and the
-        columns of those that it `needs`.
+        columns of those that it `needs`. An edition without an accepted picture is neither scored nor judged, and its
+        curation has no figures.
         """
         raise NotImplementedError
 
@@ -470,7 +472,7 @@ class Evaluation(Component):
         """Sources of pictures to compare the edition with, by name. They are measured as the edition is."""
         return {}
 
-    def chosen(self, table: Table, ctx: Context) -> NDArray[np.int64] | None:
+    def chosen(self, table: Table, ctx: Context) -> NDArray[np.int64] | NDArray[np.bool_] | None:
         """Which of the edition's pictures `measure` gets; None for all. References are always measured whole.
 
         Args:
@@ -479,8 +481,8 @@ class Evaluation(Component):
             ctx: for the seed, the classes and the listings.
 
         Returns:
-            A number for each row: 0 leaves the picture out. `measure` finds the others in `ctx.chosen`, by id, so
-            different numbers can ask for different measurements.
+            A whole number or a truth value `[N]` for each row: 0 leaves the picture out. `measure` finds the others in
+            `ctx.chosen`, by id, so different numbers can ask for different measurements.
         """
         return None
 

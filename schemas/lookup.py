@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import pkgutil
 import sys
 import traceback
@@ -147,6 +148,8 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
         raise RecipeError(explain(error, where, cls)) from None
     except RecipeError as error:  # of a component that a field holds
         raise RecipeError(f"{where}.{error}") from error.__cause__
+    if odd := _not_finite(component.config(), where):  # in options that a field holds
+        raise RecipeError(odd)
     if secret := component.stored_secrets():
         raise RecipeError(f"{where}.{secret[0]}: {SECRET}")
     for hook in ("aliases", "filters", "needs"):
@@ -154,6 +157,14 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
         if callable(method) and isinstance(value := method(), str):
             raise RecipeError(f"{where}: {hook} of {cls.__name__} must return a tuple of names: ({value!r},)")
     return component
+
+
+def _not_finite(value: object, where: str) -> str:
+    """A line on the first number in a value that is infinite or not a number; `""` if there is none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{where}: input should be a finite number (got {value})"
+    named = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return next((found for name, one in named if (found := _not_finite(one, f"{where}.{name}"))), "")
 
 
 def _nested_source(value: Any, info: ValidationInfo) -> Any:

@@ -86,7 +86,7 @@ class Rule(BaseModel):
     chance: float | str | None = None
     """For `review`: the chance in [0, 1] that people find something wrong, as a number or a column. Questions whose
     answer is worth more come first."""
-    worth: float = Field(default=1, ge=0)
+    worth: float = Field(default=1.0, ge=0)
     """For `review`: how much it is worth to find that, divided by the time that an answer takes. Only ratios matter."""
     guarded: bool = True
     """Whether `min_class_size` and `max_share_per_class` limit it. Turn it off for what is certain: copies, damage.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
 
 SIGMA = 1.5
-"""Pixels. What a Gaussian of this width leaves of a picture is its finest structure."""
+"""Pixels. A picture minus its blur by a Gaussian of this width is its finest structure."""
 REACH = 6
 """Pixels that the Gaussian reads on either side. Signs start this far inside of a crop, so nothing outside counts."""
 SEED = 2404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ LEAST = 10
 """Decisions for one of the two cues below which the same is true."""
 SIXTEEN, ALL = "sixteen", "all"
 """Decisions among sixteen categories, and among all outputs."""
+
+
+def in_order(variants: Iterable[str]) -> list[str]:
+    """The originals first, then the variants by name, each once."""
+    return sorted(set(variants), key=lambda name: (name != ORIGINAL, name))
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Answers:
         said, category, variants = (self._texts(name) for name in ("sixteen", "shape_category", "variant"))
         asked = (self._texts("texture_label") == "") & (said != "") & (category != "")
         found: dict[str, Json] = {}
-        for variant in sorted(set(variants[asked].tolist()), key=lambda name: (name != ORIGINAL, name)):
+        for variant in in_order(variants[asked].tolist()):
             mine = asked & (variants == variant)
             found[variant] = {"n": int(mine.sum()), "accuracy": self._share(mine & (said == category), mine)}
         return found

@@ -14,6 +14,7 @@ import numpy as np
 
 from variorum.evaluation.predicted.drops import Results
 from variorum.evaluation.predicted.pairing import UNSCORED
+from variorum.generators.editing.windows import BORDERS
 from variorum.schemas.canonical import Json
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Moves:
         photograph: number of each, `[n]`.
         original: row of its original, `[n]`.
         moved: row of each of its shifts, `[n, K]`.
-        left_out: photographs that lack a shift or the original.
+        left_out: number of photographs that lack the original or a shift.
     """
 
     shifts: Ints
@@ -42,28 +43,30 @@ class Moves:
     left_out: int
 
 
-def moves(photograph: Ints, border: Array, shift: Ints, original: Bools) -> dict[str, Moves]:
-    """The moves of a table by border.
+def moves(rows: Bools, photograph: Ints, border: Array, shift: Ints, original: Bools) -> dict[str, Moves]:
+    """The moves among some rows of a table, by border.
 
     Args:
+        rows: which ones, `[N]`; each photograph has at most one original and one row of each shift and border.
         photograph: number of each row's, `[N]`.
         border: of each row, `""` for a picture that wasn't moved, `[N]`.
         shift: to the right and down, `[N, 2]`.
         original: whether it is a photograph's original, `[N]`.
     """
     size = int(photograph.max(initial=-1)) + 1
-    first = np.full(size, -1)
-    first[photograph[original]] = np.flatnonzero(original)
-    found = {}
-    for name in dict.fromkeys(border[border != ""].tolist()):
-        mine = np.flatnonzero(border == name)
+    first, unmoved = np.full(size, -1), np.flatnonzero(rows & original)
+    first[photograph[unmoved]] = unmoved
+    found: dict[str, Moves] = {}
+    for name in BORDERS:
+        mine = np.flatnonzero(rows & (border == name))
+        if not len(mine):
+            continue
         shifts, which = np.unique(shift[mine], axis=0, return_inverse=True)
-        rows = np.full((size, len(shifts)), -1)
-        rows[photograph[mine], which.reshape(-1)] = mine
-        whole = (first >= 0) & (rows >= 0).all(axis=1)
-        there = whole | (rows >= 0).any(axis=1)
-        kept = np.flatnonzero(whole)
-        found[name] = Moves(shifts, kept, first[kept], rows[kept], int(there.sum() - len(kept)))
+        moved = np.full((size, len(shifts)), -1)
+        moved[photograph[mine], which.reshape(-1)] = mine
+        there = (first >= 0) | (moved >= 0).any(axis=1)
+        kept = np.flatnonzero((first >= 0) & (moved >= 0).all(axis=1))
+        found[name] = Moves(shifts, kept, first[kept], moved[kept], int(there.sum()) - len(kept))
     return found
 
 

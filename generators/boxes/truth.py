@@ -14,7 +14,7 @@ from variorum.schemas.lookup import cut
 from variorum.schemas.sample import Sample
 
 TRUTH = "boxes.json"
-"""Its file ending."""
+"""File ending of the member."""
 FIELDS = (
     "id",
     "label",
@@ -29,9 +29,11 @@ FIELDS = (
     "redraws",
     "kept",
 )
-"""Of its objects; each is a list with an entry per object, the same in all pictures, as loaders need it."""
+"""Fields of its objects. Each is a list with an entry per object, the same in all pictures, as loaders need it."""
 ORDER = ("original", "shift", "scale", "aspect", "drop", "duplicate", "label")
-"""Of noises in figures, by the first word of their names."""
+"""Order of noises in figures, by the first word of their names."""
+MOST = 1e9
+"""Above every level."""
 RATE = "rate"
 """The law of kinds that hit a share of the objects."""
 
@@ -62,7 +64,7 @@ def truth_of(sample: Sample) -> list[Original]:
         rows = zip(*(columns[name] for name in FIELDS), strict=True)
         entries = [dict(zip(FIELDS, row, strict=True)) for row in rows]
         return [_read(one) for one in entries if one["duplicate"] is False]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         said = cut(f"{type(error).__name__}: {error}")
         raise RecipeError(f"sample {sample.id}: {TRUTH} isn't what box_noise writes ({said})") from None
 
@@ -71,9 +73,9 @@ def noise_of(sample: Sample) -> str:
     """What was done to the boxes of a picture, whatever the seed: `shift_iou_0.7`; its variant if it isn't known."""
     asked = sample.ops[-1]["requested"] if sample.ops else {}
     kind, law, level = (asked.get(name) for name in ("kind", "law", "level"))
-    if not (isinstance(kind, str) and isinstance(law, str) and isinstance(level, int | float)):
-        return sample.variant
-    return name_of(kind, law, level)
+    if isinstance(kind, str) and isinstance(law, str) and isinstance(level, int | float) and 0 <= level < MOST:
+        return name_of(kind, law, level)
+    return sample.variant
 
 
 def ordered(noises: Iterable[str]) -> list[str]:
@@ -89,7 +91,7 @@ def ordered(noises: Iterable[str]) -> list[str]:
 
 
 def name_of(kind: str, law: str, level: float) -> str:
-    """Of a noise: `shift_iou_0.7`, `drop_0.1`."""
+    """The name of a noise: `shift_iou_0.7`, `drop_0.1`."""
     return f"{kind}_{level:g}" if law == RATE else f"{kind}_{law}_{level:g}"
 
 

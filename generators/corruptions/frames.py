@@ -67,17 +67,9 @@ def framed(sample: Sample, frame: int | None, *, larger: float = LARGER) -> Fram
     Raises:
         Unusable: there is no picture, it is too small or too long, or its mask doesn't fit it.
     """
-    image, mask = _large(sample, MIN_SIDE), sample.extras.get("mask.png")
+    image = _large(sample, MIN_SIDE)
     height, width = size = image.shape[:2]
-    try:
-        mask = decode_mask(mask) if isinstance(mask, bytes) else mask
-        check_masks(sample.annotations, height, width)
-    except UndecodableImage as error:
-        raise Unusable(error.reason, f"mask.png: {error}") from None
-    except ValueError as error:
-        raise Unusable("bad_mask", str(error)) from None
-    if mask is not None and mask.shape[:2] != size:
-        raise Unusable("size_mismatch", f"mask.png is {list(mask.shape[:2])}, the picture {list(size)}")
+    mask = given_mask(sample, height, width)
     if frame is None:
         return Framed(image, mask, sample.annotations)
     short = round(frame * larger)
@@ -93,6 +85,25 @@ def framed(sample: Sample, frame: int | None, *, larger: float = LARGER) -> Fram
 
     objects = moved(sample.annotations, matrix, (height, width), (frame, frame))
     return Framed(cut(image), None if mask is None else cut(mask), objects)
+
+
+def given_mask(sample: Sample, height: int, width: int) -> Pixels | None:
+    """A sample's `mask.png`, `[height, width]`; None without one.
+
+    Raises:
+        Unusable: it can't be read, or it or the mask of an object doesn't fit a picture of this size.
+    """
+    mask = sample.extras.get("mask.png")
+    try:
+        mask = decode_mask(mask) if isinstance(mask, bytes) else mask
+        check_masks(sample.annotations, height, width)
+    except UndecodableImage as error:
+        raise Unusable(error.reason, f"mask.png: {error}") from None
+    except ValueError as error:
+        raise Unusable("bad_mask", str(error)) from None
+    if mask is not None and mask.shape[:2] != (height, width):
+        raise Unusable("size_mismatch", f"mask.png is {list(mask.shape[:2])}, the picture {[height, width]}")
+    return mask
 
 
 def _large(sample: Sample, side: int) -> Pixels:

@@ -36,11 +36,14 @@ def _categories() -> Mapping[str, str]:
 
 
 def category_of(label: str) -> str:
-    """The category of a class: of a wnid or a name of ImageNet, or the category's own name; `""` if it has none."""
-    index = index_of(label)
+    """The category of a class: of a wnid or a name of ImageNet, or the category's own name; `""` if it has none.
+
+    Case is ignored, and `sports_car` is `sports car`, as folders are often called.
+    """
+    name = " ".join(label.replace("_", " ").split()).casefold()
+    index = index_of(name)
     if index is not None:
         return _categories().get(table()[index].wnid, "")
-    name = label.strip().casefold()
     return name if name in category_classes() else ""
 
 

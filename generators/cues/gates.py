@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from variorum.curation.pictures.seams import Evenness
 from variorum.generators.editing import gates as editing
@@ -31,7 +31,7 @@ LOW, HIGH = 50, 120
 class Limits(BaseModel):
     """Thresholds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     least_area: float = Field(default=0.05, gt=0, le=1, description="of the object, of the picture")
     most_area: float = Field(default=0.6, gt=0, le=1)
@@ -42,6 +42,12 @@ class Limits(BaseModel):
     least_contrast: float = Field(default=4.0, ge=0, description="grey levels within parts of a texture")
     least_patch: float = Field(default=0.14, gt=0, le=1, description="a texture's side, of the picture's side")
     least_deviation: float = Field(default=0.5, ge=0, description="grey levels; below it a picture is blank")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.least_area > self.most_area:
+            raise ValueError(f"least_area is {self.least_area:g}, and must be at most most_area, {self.most_area:g}")
+        return self
 
 
 def mask_gates(alpha: Pixels, limits: Limits) -> dict[str, Gate]:
@@ -79,7 +85,7 @@ def patch_side(side: int, frame: int, limits: Limits) -> Gate:
 def contour_kept(image: Pixels, alpha: Pixels, limits: Limits) -> Gate:
     """`contour_kept`: F1 of a picture's edges along the outline of an object, within 3 pixels on either side of it.
 
-    A white texture on a white ground leaves no outline. A surface without the shape has about 0.4 by chance.
+    A white texture on a white ground leaves no outline. A surface without the shape has about 0.3 by chance.
 
     Args:
         image: RGB `[H, W, 3]`.
@@ -104,5 +110,5 @@ def contour_kept(image: Pixels, alpha: Pixels, limits: Limits) -> Gate:
 
 
 def blank(image: Pixels, limits: Limits) -> Gate:
-    """`blank`: the standard deviation over all pixels and channels."""
-    return at_least(float(cv2.meanStdDev(image.reshape(-1, 1))[1][0, 0]), limits.least_deviation)
+    """`blank`: the largest standard deviation of a channel, so that a picture of one colour is blank too."""
+    return at_least(float(cv2.meanStdDev(image)[1].max()), limits.least_deviation)

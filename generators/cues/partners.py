@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -22,11 +23,15 @@ from variorum.generators.editing.pool import Lenders
 from variorum.generators.stylization.tiling import even_windows
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context
+from variorum.schemas.lookup import cut
 from variorum.schemas.sample import Gate, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
+GROUP = re.compile(r"\([^()]*\)")
+AND = re.compile(r" AND (?![^()]*\))")
+"""Outside brackets."""
 Categories: TypeAlias = Literal["label", "sixteen"]
 """What two cues in conflict differ in: the class, or the class and one of the sixteen categories."""
 
@@ -63,9 +68,25 @@ def in_conflict(first: str, second: str, categories: Categories) -> bool:
     return bool(first) and bool(second) and first != second and (not all(known) or known[0] != known[1])
 
 
+def refused(sample: Sample, found: Ready, categories: Categories) -> tuple[str, str]:
+    """Why a picture's object gets no texture of another class, in a word and in a sentence; twice `""` if it may."""
+    shape = label_of(sample)
+    if any(found.refusal):
+        return found.refusal
+    if not shape:
+        return "no_label", f"it has {len(sample.labels)} labels, and a shape has one"
+    if categories == "sixteen" and not category_of(shape):
+        return "no_category", f"{cut(shape)} belongs to none of the sixteen categories"
+    return "", ""
+
+
 def both_licences(first: str, second: str) -> str:
     """The terms of a picture made of two, as an SPDX expression that names each of them once."""
-    return " AND ".join(dict.fromkeys([*first.split(" AND "), *second.split(" AND ")]))
+    if first == second:
+        return first
+    # AND binds closer than OR
+    whole = (f"({one})" if " OR " in GROUP.sub("", one) else one or "unknown" for one in (first, second))
+    return " AND ".join(dict.fromkeys(part for one in whole for part in AND.split(one)))
 
 
 @dataclass

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from variorum.annotations import check_masks, moved
-from variorum.generators.corruptions.frames import Unusable, usable
+import numpy as np
+
+from variorum.annotations import box_iou, box_of, moved
+from variorum.generators.corruptions.frames import given_mask, usable
+from variorum.generators.cues import outlines
 from variorum.generators.cues.gates import Limits, mask_gates
 from variorum.generators.editing import compositing, framing, plates
 from variorum.generators.editing.gates import first_failed
-from variorum.pixels import UndecodableImage, decode_mask
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Gate, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
+
+SAME_OBJECT = 0.5
+"""IoU with the mask's box above which an object's box is that of the object that is left."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,23 @@ class Ready:
         found = self.gates[bad]
         return bad, f"{bad} is {found['value']:.3g} and must be {found['limit']}"
 
+    @property
+    def mask(self) -> Pixels:
+        """The member `mask.png`: the object's opacity, empty without one."""
+        return np.zeros(self.image.shape[:2], np.uint8) if self.alpha is None else self.alpha
+
+    def ground(self, *, own: bool) -> Pixels:
+        """What its object lies on: the photograph itself, or white."""
+        return self.image if own else outlines.blank_ground(self.image)
+
+    def shown(self, *, own: bool) -> Annotations:
+        """The annotations of what is there: on white, only those of the object."""
+        box = box_of(self.mask > 127)
+        if own or box is None:
+            return self.annotations
+        mine = [item for item in self.annotations.objects if box_iou(item.box, box) >= SAME_OBJECT]
+        return replace(self.annotations, objects=tuple(mine))
+
 
 def ready(sample: Sample, frame: int, segmenter: str | None, limits: Limits, ctx: Context) -> Ready:
     """A sample with decoded pixels in a square frame that slides along the long side to hold the object.
@@ -68,14 +90,14 @@ def ready(sample: Sample, frame: int, segmenter: str | None, limits: Limits, ctx
         Unusable: the picture or its mask can't be used.
     """
     image = usable(sample)
-    mask = _given(sample, image)
+    height, width = image.shape[:2]
+    mask = given_mask(sample, height, width)
     models: dict[str, str] = {}
     source = "" if mask is None else "member"
     if mask is None and segmenter is not None:
         (seen,) = plates.segmented([image], segmenter, ctx)
         models = {segmenter: ctx.models.pin(segmenter)}
         mask, source = compositing.soft_alpha(seen["mask"]), segmenter
-    height, width = image.shape[:2]
     at = framing.window(height, width, mask)
     alpha = None if mask is None else framing.crop(mask, at, frame)
     return Ready(
@@ -86,19 +108,3 @@ def ready(sample: Sample, frame: int, segmenter: str | None, limits: Limits, ctx
         moved(sample.annotations, framing.matrix(at, frame), (height, width), (frame, frame)),
         models,
     )
-
-
-def _given(sample: Sample, image: Pixels) -> Pixels | None:
-    """The member `mask.png`, which must fit."""
-    mask = sample.extras.get("mask.png")
-    try:
-        mask = decode_mask(mask) if isinstance(mask, bytes) else mask
-        check_masks(sample.annotations, *image.shape[:2])
-    except UndecodableImage as error:
-        raise Unusable(error.reason, f"mask.png: {error}") from None
-    except ValueError as error:
-        raise Unusable("bad_mask", str(error)) from None
-    if mask is not None and mask.shape[:2] != image.shape[:2]:
-        detail = f"mask.png is {list(mask.shape[:2])}, the picture {list(image.shape[:2])}"
-        raise Unusable("size_mismatch", detail)
-    return mask

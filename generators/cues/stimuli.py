@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from variorum.generators.cues import bands, outlines
 
@@ -24,16 +24,9 @@ Stimulus = Literal[
     "texture_fill",
     "style_transfer",
 ]
-STIMULI: tuple[Stimulus, ...] = (
-    "grey",
-    "low_pass",
-    "high_pass",
-    "scrambled",
-    "edges",
-    "silhouette",
-    "object",
-    "texture_fill",
-)
+EVERY: tuple[Stimulus, ...] = get_args(Stimulus)
+"""All, in the order in which they are made. The network's come last, as a record names all models used before it."""
+STIMULI: tuple[Stimulus, ...] = EVERY[:-1]
 """What is made by default. Classifiers hardly ever answer with a texture that `style_transfer` brings."""
 ALONE: tuple[Stimulus, ...] = ("silhouette", "object")
 """Stimuli that need a mask."""
@@ -47,11 +40,17 @@ Grid = Annotated[int, Field(ge=2, le=32)]
 class Edges(BaseModel):
     """Canny's edges: sigma of the blur in pixels at a frame of 224, and the two thresholds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     sigma: Sigma = 1.4
     low: float = Field(default=50, gt=0)
     high: float = Field(default=120, gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low:g}, and must be at most high, {self.high:g}")
+        return self
 
 
 def changed(image: Pixels, stimulus: str, *, sigma: float, edges: Edges, order: Sequence[int]) -> Pixels:

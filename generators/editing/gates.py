@@ -54,8 +54,8 @@ class Gates(BaseModel):
     max_partner_p: float = Field(default=0.1, gt=0, le=1, description="as max_plate_p, for plates used by others")
 
     # Whether the edit came out as asked.
-    min_psnr_kept: float = Field(default=40, description="dB inside the object, background edits")
-    min_psnr_moved: float = Field(default=30, description="dB inside the object after mapping back, geometric edits")
+    min_psnr_kept: float = Field(default=40.0, description="dB inside the object, background edits")
+    min_psnr_moved: float = Field(default=30.0, description="dB inside the object after mapping back, geometric edits")
     min_visible: float = Field(default=0.98, ge=0, le=1, description="share of the object's alpha in the frame")
     size_tolerance: float = Field(default=0.05, gt=0, le=1, description="relative error of the achieved size")
     max_scale: float = Field(default=3.0, gt=1, description="magnification above which the object is mostly blur")

@@ -157,9 +157,12 @@ def resized(cutout: Cutout, rate: float, margin: int, tolerance: float) -> Place
     The scale is sqrt(target / area), corrected once if rasterising a small mask misses by over half the tolerance.
 
     Raises:
-        CannotEdit: `too_large` when it doesn't fit at this size; `null_edit` when it has this size already.
+        CannotEdit: `too_large` when it doesn't fit at this size; `null_edit` when it has this size already;
+            `no_pixel` when this size is less than a pixel.
     """
     wanted = rate * cutout.rgba.shape[0] * cutout.rgba.shape[1]
+    if wanted < 1:
+        raise CannotEdit("no_pixel", f"the object would have {wanted:.3g} pixels")
     scale = math.sqrt(wanted / cutout.area)
     _not_null(scale)
     placed = _scaled(cutout, scale, margin)

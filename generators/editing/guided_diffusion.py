@@ -52,7 +52,7 @@ class Guidance(BaseModel):
     """How many of them, the least noisy ones, are run: how far a background may depart from where it starts."""
     clamp: float | None = Field(default=0.2, gt=0)
     """The largest shift of a cell, as a share of the predicted noise's RMS; None for the toolkit's unlimited form."""
-    range_weight: float = Field(default=50, ge=0)
+    range_weight: float = Field(default=50.0, ge=0)
     """r: keeps pixels near [-1, 1]; ignored for latents, which have no such range."""
     coarse_to_fine: bool = False
     """Whether noisy timesteps also keep the surroundings of the object."""

@@ -6,7 +6,7 @@ repeat the window at the other side, or show black.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Border = Literal["photograph", "cyclic", "zero"]
 """What enters at the edge: the photograph, the window's other side, or black."""
+BORDERS: tuple[Border, ...] = get_args(Border)
+"""In the order of figures."""
 Steps = Literal["square", "axes"]
 """The eight directions, or the four along the axes."""
 Shift = tuple[int, int]

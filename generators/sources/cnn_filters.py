@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from variorum.generators.sources.reading.filter_sheets import sheet
+from variorum.machine.steady import changed
 from variorum.models.convolutions import Convolution, read_convolutions
 from variorum.models.weights import tree_sha256, untouched
 from variorum.pixels import encode_png
@@ -87,7 +88,7 @@ class CnnFilters(Source):
     def pin(self, ctx: Context) -> str:
         """Digest of the models' pins and of the files."""
         pins: list[Json] = [[alias, ctx.models.pin(alias)] for alias in self.models]
-        files: list[Json] = [[file.name, _hashed(file)] for file in self.files]
+        files: list[Json] = [[file.name, self._sha256(file)] for file in self.files]
         return digest([pins, files])
 
     def size(self, ctx: Context) -> int:
@@ -132,6 +133,18 @@ class CnnFilters(Source):
         """Networks by name and pin."""
         return {}
 
+    @cached_property
+    def _pins(self) -> dict[Path, str]:
+        """sha256 of each file when it was first looked at."""
+        return {}
+
+    def _sha256(self, file: Path) -> str:
+        """sha256 of a file. Raises SourceChanged if it was another one before."""
+        found = _hashed(file)
+        if self._pins.setdefault(file, found) != found:
+            raise changed(file, "other content")
+        return found
+
     def _alias(self, alias: str, ctx: Context) -> Network:
         key = alias, ctx.models.pin(alias)
         if key not in self._read:
@@ -143,7 +156,7 @@ class CnnFilters(Source):
         return self._read[key]
 
     def _file(self, file: Path) -> Network:
-        key = file.name, _hashed(file)
+        key = file.name, self._sha256(file)
         if key not in self._read:
             try:
                 with untouched(file):

@@ -15,14 +15,13 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import numpy as np
 from pydantic import Field
 
-from variorum.generators.sources.reading.cutouts import PLATES, package_file, stamps_folder, stamps_there
+from variorum.generators.sources.reading.cutouts import PLATES, package_file, read_stamp, stamps_folder, stamps_there
 from variorum.generators.sources.samples import compose
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, read_pinned
-from variorum.pixels import encode_png, open_header
+from variorum.machine.steady import Pinned, check_pinned
+from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
@@ -86,8 +85,7 @@ class SampleGroups(Source):
             identity, file, labels = source_id("sample_groups", key), self._root / key, (self._stamps[key],)
             origin = f"tuxpaint-stamps {key}"
             try:
-                image = open_header(read_pinned(file, self._pins[file], file), 1)
-                stamp = np.asarray(image.convert("RGBA"))
+                stamp = read_stamp(file, self._pins[file])
             except (OSError, ValueError, SyntaxError) as error:
                 yield Failure(identity, "", "failed", "unreadable", labels=labels, origin=origin, detail=str(error))
                 continue

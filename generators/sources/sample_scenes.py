@@ -16,14 +16,14 @@ import csv
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from variorum.generators.sources.reading.composites import Cutout, compose
 from variorum.generators.sources.reading.counted_objects import sentence
-from variorum.generators.sources.reading.cutouts import PLATES, package_file, stamps_folder, stamps_there
+from variorum.generators.sources.reading.cutouts import PLATES, package_file, read_stamp, stamps_folder, stamps_there
 from variorum.generators.sources.reading.packaged_photographs import Photograph, objects, outlines, photographs
 from variorum.machine.file_hashes import pin_files
 from variorum.machine.steady import Pinned, check_pinned, read_pinned, steady
@@ -34,9 +34,6 @@ from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE, Failure, Sample, source_id
-
-if TYPE_CHECKING:
-    from variorum.arrays import Pixels
 
 MOST = 4
 """Cut-outs of a composite."""
@@ -143,9 +140,13 @@ class SampleScenes(Source):
         chosen = self._choose(rng)
         origin = "tuxpaint-stamps " + ", ".join(chosen)
         try:
-            cutouts = [Cutout(self._stamp(path), self._stamps[path], f"tuxpaint-stamps {path}") for path in chosen]
+            stamps = [read_stamp(self._root / path, self._pins[self._root / path]) for path in chosen]
         except (OSError, ValueError, SyntaxError) as error:
             return Failure(identity, "", "failed", "unreadable", origin=origin, detail=str(error))
+        cutouts = [
+            Cutout(stamp, self._stamps[path], f"tuxpaint-stamps {path}")
+            for stamp, path in zip(stamps, chosen, strict=True)
+        ]
         picture, found, licences = compose(cutouts, rng, drawn=drawn)
         metadata: dict[str, Json] = {"domain": "cartoon", "synthetic": False} if drawn else {}
         return Sample(
@@ -174,13 +175,6 @@ class SampleScenes(Source):
             paths = by_category[categories[which]]
             chosen.append(paths[int(rng.integers(len(paths)))])
         return chosen
-
-    def _stamp(self, path: str) -> Pixels:
-        file = self._root / path
-        stamp = np.asarray(open_header(read_pinned(file, self._pins[file], file), 1).convert("RGBA"))
-        if not stamp[..., 3].any():
-            raise ValueError(f"{path} is transparent")
-        return stamp
 
     @cached_property
     def _photographs(self) -> tuple[Photograph, ...]:

@@ -25,13 +25,14 @@ from variorum.generators.sources.reading.cutouts import (
     cut_out,
     package_file,
     plate_crop,
+    read_stamp,
     resized,
     stamps_folder,
     stamps_there,
 )
 from variorum.machine.file_hashes import pin_files
 from variorum.machine.steady import Pinned, check_pinned, read_pinned
-from variorum.pixels import encode_png, open_header
+from variorum.pixels import encode_png
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.sample import CAPTURED, COMPOSITE, Failure, Sample, source_id
@@ -107,8 +108,7 @@ class Samples(Source):
             file = self._root / key
             origin = f"tuxpaint-stamps {key}"
             try:
-                image = open_header(read_pinned(file, self._pins[file], file), 1)
-                stamp = np.asarray(image.convert("RGBA"))
+                stamp = read_stamp(file, self._pins[file])
             except (OSError, ValueError, SyntaxError) as error:
                 yield Failure(identity, "", "failed", "unreadable", labels=(wnid,), origin=origin, detail=str(error))
                 continue

@@ -6,12 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import skimage.data
+from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
 from variorum.curation.pictures.seams import border_step, evenness, evenness_at, repetition, seam_ratio
 from variorum.curation.pictures.thumbnails import luma
 from variorum.curation.tileability import Tileability
 from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample, source_id
 from variorum.schemas.table import Table
 
@@ -43,6 +45,12 @@ def test_the_seam_ratio_by_hand():
     assert seam_ratio(grey(np.full((1, 1), 7))) == 0
 
 
+def test_a_seam_is_compared_with_eight_pairs_on_either_side():
+    steps = [1, 1, 1] + [10] * 5 + [0] * 4 + [10] * 5 + [1, 1, 1]
+    row = np.concatenate([[0], np.cumsum(steps)])
+    assert seam_ratio(grey(np.tile(row, (4, 1)))) == pytest.approx(row[-1] / 10)
+
+
 def test_light_that_falls_off_jumps_at_the_border():
     ramp = np.linspace(0, 60, 96)
     lit, even = grey(SMOOTH + ramp), grey(SMOOTH)
@@ -59,6 +67,12 @@ def test_repetition_of_a_pattern_of_noise_and_of_a_flat_picture():
     assert repetition(grey(np.full((64, 64), 7))) == 0
     assert repetition(grey(np.full((1, 1), 7))) == 0
     assert repetition(np.tile(GRASS[:60, :60], (4, 4, 1))) > 0.8
+    noise = np.random.default_rng(1).normal(0, 20, (128, 128))
+    assert repetition(grey(128 + noise + np.roll(noise, 20, axis=1))) > 0.4  # once more, 20 pixels to the right
+    assert repetition(grey(128 + noise + np.roll(noise, 5, axis=1))) < 0.2  # too near
+    slow = 20 * np.sin(np.arange(128) * 2 * np.pi / 64)
+    assert repetition(grey(128 + noise + slow)) < 0.25
+    assert repetition(np.tile(grey(128 + noise[:6, :6]), (40, 40, 1))) > 0.8  # is still seen at the size it works on
 
 
 def test_a_texture_is_even_and_a_scene_is_not():
@@ -74,10 +88,11 @@ def test_a_texture_is_even_and_a_scene_is_not():
 
 
 class Scorer:
-    """Stands for a model: the score is the width in thousandths, and only of squares."""
+    """Stands for models: the score is the width in thousandths, and only of squares; all others are classifiers."""
 
     def get(self, alias):
-        assert alias == "tileability_scorer"
+        if alias != "tileability_scorer":
+            return lambda images: np.full((len(images), 3), 1 / 3)
         return lambda images: [
             image.shape[1] / 1000 if image.shape[0] == image.shape[1] else np.nan for image in images
         ]
@@ -123,6 +138,17 @@ def test_what_is_flagged_and_why():
     assert measured([WAVES[:90]], seam=100)[2]["issue"] == [""]
 
 
+def test_light_alone_is_enough_even_with_equal_borders():
+    lit = SMOOTH + np.linspace(0, 20, 96)
+    equal = np.tile(np.linspace(60, 140, 96), (96, 1))
+    equal[:, [0, -1]] = 100
+    _, table, found, _ = measured([grey(lit), grey(equal)])
+    assert table["seam_ratio"][0] < 1.5
+    assert table["seam_ratio"][1] == 0
+    assert found["issue"] == ["not_tileable", "not_tileable"]
+    assert not found["mirrored"].any()
+
+
 def test_a_scorer_gives_a_column_and_no_value_for_a_picture_that_is_not_square():
     detector, table, _, _ = measured([WAVES, WAVES[:90]], scorer="tileability_scorer")
     assert detector.aliases() == ("tileability_scorer",)
@@ -131,3 +157,13 @@ def test_a_scorer_gives_a_column_and_no_value_for_a_picture_that_is_not_square()
     assert "textile" in detector.known_columns()
     assert "textile" not in Tileability().known_columns()
     assert Tileability().aliases() == ()
+
+
+def test_another_model_is_no_scorer():
+    with pytest.raises(RecipeError, match=r"^curate.tileability: scorer 'classifier' doesn't give one number for each"):
+        measured([WAVES], scorer="classifier")
+
+
+def test_thresholds_in_the_wrong_order_are_refused():
+    with pytest.raises(ValidationError, match=r"mirror is 2; it must be below seam, which is 1.5"):
+        Tileability(mirror=2)

@@ -20,7 +20,9 @@ from variorum.pipeline import Job, Threads, build, evaluate
 from variorum.report.card import render_card
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import build_component
 from variorum.schemas.plot import IntervalPlot
+from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.stages.recipe_files import load_recipe
 
@@ -133,6 +135,51 @@ def test_a_drop_is_that_of_the_queries_that_have_both_pictures():
     assert one["drops"]["small"]["value"] == pytest.approx(0, abs=1.5)
 
 
+def test_accuracies_and_drops_are_means_over_episodes_of_the_queries_that_there_are():
+    rng = np.random.default_rng(2)
+    rows = [one for one in pictures() if one.difficulty == "clean" or rng.random() < 0.4]
+    data, columns = table(rows, {"clean": 2.0, "small": 4.0}), listing(rows, shot=(1,))
+    figures = FewShotAccuracy(bootstrap=100).figures(data, replace(CTX, listings={"episodes": columns}))
+    episodes = read_episodes(columns, data["id"])
+    vectors = unit(np.asarray(data["embedding"], np.float32))
+    flat = np.moveaxis(episodes.queries, 0, 1).reshape(40, -1)
+    taken = predictions(vectors, episodes.supports, flat, 1.0)["ridge"].reshape(40, 2, 4, -1)
+    accuracies, drops = [], []
+    for asked, answers in zip(np.moveaxis(episodes.queries, 0, 1), taken, strict=True):
+        right, there = answers == np.arange(4)[:, None], asked[1] != MISSING
+        if there.any():
+            accuracies.append(100 * right[1][there].mean())
+            drops.append(100 * (right[0][there].astype(float) - right[1][there]).mean())
+    one = figures["methods"]["ridge"]["1"]
+    for cell, by_episode in ((one["accuracies"]["small"], accuracies), (one["drops"]["small"], drops)):
+        assert cell["value"] == pytest.approx(np.mean(by_episode), abs=0.01)
+        assert cell["usual"] == pytest.approx(1.96 * np.std(by_episode, ddof=1) / len(by_episode) ** 0.5, abs=0.01)
+
+
+def test_a_picture_is_measured_with_the_photograph_that_it_is_of():
+    class Encoders:
+        def get(self, alias: str) -> Any:
+            return lambda images: np.array([[image.mean(), 1] for image in images])
+
+    image = np.full((2, 2, 3), 7, np.uint8)
+    samples = [
+        Sample("0" * 32, image, parent="p", photograph="one"),
+        Sample("1" * 32, image, parent="q"),
+    ]
+    rows = list(FewShotAccuracy().measure(samples, Context(0, Encoders(), None)))
+    assert [(row["id"][0], row["photograph"]) for row in rows] == [("0", "one"), ("1", "q")]
+    np.testing.assert_array_equal(rows[0]["embedding"], [7, 1])
+
+
+def test_classes_that_have_no_query_of_a_difficulty_are_counted():
+    rows = [one for one in pictures() if one.difficulty == "clean" or one.label == "c1"]
+    data = table(rows, {"clean": 1.0, "small": 4.0})
+    found = FewShotAccuracy(bootstrap=100).figures(data, replace(CTX, listings={"episodes": listing(rows)}))
+    assert found["classes_asked"] == {"clean": 6, "small": 1}
+    cell = found["methods"]["ridge"]["1"]["accuracies"]["small"]
+    assert cell["low"] == cell["value"] == cell["high"]
+
+
 def test_a_photograph_on_both_sides_is_counted():
     rows = pictures()
     data = table(rows, {"clean": 1.0, "small": 1.0})
@@ -153,9 +200,20 @@ def test_rows_in_another_order_and_lost_queries_are_read():
     order = np.random.default_rng(0).permutation(len(columns["id"]))
     one, other = (read_episodes(each, data["id"]) for each in (columns, {k: v[order] for k, v in columns.items()}))
     np.testing.assert_array_equal(one.supports, other.supports)
-    swap = [other.difficulties.index(name) for name in one.difficulties]
-    np.testing.assert_array_equal(one.queries, other.queries[swap])
+    np.testing.assert_array_equal(one.queries, other.queries)
     assert (one.queries != MISSING).all()
+
+
+def test_difficulties_have_one_order_whatever_queries_are_lost():
+    rows = [replace(one, difficulty=name) for name in ("clean", "blurred", "mist", "small") for one in pictures()[::2]]
+    rows = [replace(one, id=f"{one.parent}.{one.difficulty}") for one in rows]
+    columns = listing(rows, difficulties=("clean", "small", "blurred", "mist"))
+    kept = (columns["difficulty"] != "small") | (columns["episode"] > 0)
+    ids = np.array([one.id for one in rows])
+    found = read_episodes({name: values[kept] for name, values in columns.items()}, ids)
+    assert found.difficulties == ("clean", "small", "blurred", "mist")
+    there = {str(ids[row]).rpartition(".")[2] for row in found.queries[2].ravel()}
+    assert there == {"blurred"}
 
 
 def test_without_episodes_there_is_nothing_to_score_and_that_is_said():
@@ -167,6 +225,8 @@ def test_without_episodes_there_is_nothing_to_score_and_that_is_said():
     assert "no episodes" in found["why_none"]
     assert found["too_few"] == [{"class": "c0", "photographs": 3, "needed": 7}]
     assert FewShotAccuracy().plots(found) == {}
+    assert not FewShotAccuracy().chosen(data, ctx).any()  # so that no embedding is computed
+    assert FewShotAccuracy().chosen(data, replace(CTX, listings={"episodes": {}})) is None
 
 
 def test_a_listing_about_other_pictures_is_refused():
@@ -178,6 +238,16 @@ def test_a_listing_about_other_pictures_is_refused():
     fewer = {name: values[1:] for name, values in columns.items()}
     with pytest.raises(RecipeError, match="same number of supports"):
         FewShotAccuracy().figures(table(rows, {"clean": 1.0, "small": 1.0}), replace(CTX, listings={"episodes": fewer}))
+    foreign = {name: values for name, values in columns.items() if name not in ("way", "number")}
+    with pytest.raises(RecipeError, match="no column way, number"):
+        FewShotAccuracy().figures(data, replace(CTX, listings={"episodes": foreign}))
+
+
+@pytest.mark.parametrize("field", ["ridge", "confidence"])
+@pytest.mark.parametrize("value", [0, 1e-30, float("inf"), float("nan")])
+def test_a_penalty_or_a_level_that_cannot_be_computed_is_refused(field, value):
+    with pytest.raises(RecipeError, match=field):
+        build_component("evaluate", {"name": "few_shot_accuracy", field: value}, "here")
 
 
 def test_embeddings_that_are_no_numbers_point_nowhere():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import math
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 from safetensors.torch import save_file
 
 from variorum.edition.editions import resolve
@@ -24,9 +26,9 @@ from variorum.pipeline import Job, Threads, run
 from variorum.pixels import decode
 from variorum.report.hub_types import features, read_back
 from variorum.schemas.component import Context
-from variorum.schemas.errors import ModelUnavailable, SourceError
+from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceChanged, SourceError
 from variorum.schemas.recipe import Recipe
-from variorum.schemas.sample import Failure
+from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.stages.job import models
 
 RNG = np.random.default_rng(7)
@@ -61,6 +63,9 @@ def test_zeroed_filters_are_counted_exactly():
     filters[gone[:30]] = 1e-3 * np.abs(filters).max()
     assert sparse_filters(filters).sum() == 137
     assert sparse_filters(np.zeros((4, 9), np.float32)).all()
+    tiny = np.zeros((4, 9), np.float32)
+    tiny[0] = 1e-44  # a hundredth of it is 0 in float32
+    assert sparse_filters(tiny).tolist() == [False, True, True, True]
 
 
 def test_orthogonality_of_known_rows():
@@ -159,6 +164,29 @@ def test_quantised_weights_are_dequantised_and_marked(tmp_path):
     assert sample.metadata["quantised"] is True
 
 
+@pytest.mark.parametrize(
+    ("operator", "inputs", "factor"),
+    [
+        ("QLinearConv", ["x", "one", "zero", "w_quantized", "w_scale", "w_zero"], 0.5),
+        ("ConvInteger", ["x", "w_quantized", "zero", "w_zero"], 0.5),
+        ("ConvInteger", ["x", "bare", "zero", "w_zero"], 1),  # its scale has another name
+    ],
+)
+def test_whole_numbers_of_other_operators_are_scaled_too(tmp_path, operator, inputs, factor):
+    stored = RNG.integers(0, 255, (4, 3, 3, 3)).astype(np.uint8)
+    one, zero = np.ones((), np.float32), np.zeros((), np.uint8)
+    tensors = {"w_quantized": stored, "bare": stored, "w_scale": one / 2, "w_zero": zero + np.uint8(9), "one": one}
+    node = helper.make_node(operator, inputs, ["y"], group=-7)
+    onnx.save(
+        graph({**{name: np.asarray(each) for name, each in tensors.items()}, "zero": zero}, [node]),
+        str(tmp_path / "q.onnx"),
+    )
+    (layer,) = read_convolutions(tmp_path / "q.onnx")
+    assert layer.quantised
+    assert layer.groups == 0  # no such number of groups
+    np.testing.assert_allclose(layer.weights, (stored.astype(np.float32) - 9) * factor)
+
+
 class Code:
     """Writes a file when it is unpickled."""
 
@@ -191,6 +219,92 @@ def test_weights_in_another_file_are_refused(files, tmp_path):
     onnx.save(model, str(tmp_path / "out.onnx"), save_as_external_data=True, location="out.bin", size_threshold=0)
     with pytest.raises(ModelUnavailable, match="in another file"):
         read_convolutions(tmp_path / "out.onnx")
+    constant = numpy_helper.from_array(np.ones((2, 3, 3, 3), np.float32))
+    external_data_helper.set_external_data(constant, "../../etc/hostname")
+    constant.ClearField("raw_data")
+    nodes = [helper.make_node("Constant", [], ["w"], value=constant), helper.make_node("Conv", ["x", "w"], ["y"])]
+    (tmp_path / "constant.onnx").write_bytes(graph({}, nodes).SerializeToString())
+    with pytest.raises(ModelUnavailable, match="in another file"):
+        read_convolutions(tmp_path / "constant.onnx")
+
+
+def damaged(kind: str, path: Path) -> None:
+    """An ONNX file whose one layer can't be read."""
+    w = numpy_helper.from_array(RNG.standard_normal((4, 3, 3, 3)).astype(np.float32), "w")
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    if kind == "cut":
+        w.raw_data = w.raw_data[:50]
+    elif kind == "huge":
+        w.dims[:] = [10**6, 10**6, 3, 3]
+    elif kind == "negative":
+        w.dims[:] = [-4, 3, 3, 3]
+    elif kind == "type":
+        w.data_type = 99
+    elif kind == "text":
+        w = helper.make_tensor("w", TensorProto.STRING, [1, 1, 3, 3], [b"a"] * 9)
+    elif kind == "inputs":
+        nodes = [helper.make_node("QLinearConv", ["x", "s", "z", "w"], ["y"])]
+    else:
+        nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["v"], axis=0), *nodes]
+        nodes[1].input[1] = "v"
+    model = graph({"s": np.ones(7, np.float32)}, nodes)
+    model.graph.initializer.append(w)
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("kind", ["cut", "huge", "negative", "type", "text", "inputs", "scales"])
+def test_layers_that_cannot_be_read_are_one_line(tmp_path, kind):
+    damaged(kind, tmp_path / "bad.onnx")
+    with pytest.raises(SourceError, match=r"cnn_filters: bad\.onnx (isn't valid ONNX|has a layer)") as caught:
+        CnnFilters(models=(), files=(tmp_path / "bad.onnx",)).size(Context(0, None, None))
+    assert "\n" not in str(caught.value)
+
+
+def compressed(source: Path, target: Path) -> None:
+    """The same archive with compressed members, the first tensor's being very long."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name.replace(source.stem, target.stem), bytes(10**7) if "data/0" in name else old.read(name))
+
+
+class Long:
+    """More bytes than any machine has, when it is unpickled."""
+
+    def __reduce__(self):
+        return bytearray, (10**15,)
+
+
+def test_state_dicts_that_declare_more_than_they_hold_are_refused(files, tmp_path):
+    whole = torch.ones(4, 3, 3, 3)
+    torch.save({"w": torch.zeros(1).expand(10**5, 10**5, 3, 3)}, tmp_path / "repeated.pth")
+    torch.save({"w": whole.to("meta")}, tmp_path / "meta.pth")
+    torch.save({"w": Long()}, tmp_path / "long.pth")
+    compressed(files / "state.pth", tmp_path / "bomb.pth")
+    why = {
+        "repeated": "w declares more numbers than the file holds",
+        "meta": "w isn't an ordinary tensor",
+        "long": "more than fits into memory",
+        "bomb": "members are larger than the file",
+    }
+    for name, text in why.items():
+        with pytest.raises(ModelUnavailable, match=text):
+            read_convolutions(tmp_path / f"{name}.pth")
+    torch.save({"w": torch.nn.Parameter(whole)}, tmp_path / "parameter.pth")
+    assert read_convolutions(tmp_path / "parameter.pth")[0].weights.shape == (4, 3, 3, 3)
+
+
+def test_layers_have_names_of_their_own_and_shared_weights_are_there_once(tmp_path):
+    w = RNG.standard_normal((4, 4, 3, 3)).astype(np.float32)
+    twice = [helper.make_node("Conv", ["x", "w"], ["a"]), helper.make_node("Conv", ["a", "w"], ["y"])]
+    onnx.save(graph({"w": w}, twice), str(tmp_path / "shared.onnx"))
+    assert [layer.layer for layer in read_convolutions(tmp_path / "shared.onnx")] == ["w"]
+    torch.save(dict.fromkeys(("a", "a.weight", "b\n\ud800", "c" * 999), torch.tensor(w)), tmp_path / "names.pth")
+    found = read_convolutions(tmp_path / "names.pth")
+    assert [layer.layer for layer in found] == ["a", "a (2)", "b??", "c" * 200]
+    save_file({"s": torch.tensor(w)}, str(tmp_path / "one.safetensors"))
+    assert [layer.layer for layer in read_convolutions(tmp_path)] == ["s"]  # a folder with three forms
+    with pytest.raises(ValueError, match="isn't printable text"):
+        CnnFilters(models=(), files=(tmp_path / "a\nb.pth",))
 
 
 # ── the source ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,9 +322,14 @@ def test_a_sample_a_layer(files):
         weights = network()[layer].weight.detach().numpy()
         np.testing.assert_array_equal(filters, weights.reshape(-1, weights.shape[-1] ** 2))
         assert min(decode(sample.image).shape[:2]) >= LEAST
+        np.testing.assert_array_equal(decode(sample.image), sheet(filters, sample.metadata["kernel"]))
+        assert sample.metadata["groups"] in (8, None)
     only = CnnFilters(models=(), files=(files / "state.pth",), kernels=(5,))
     assert only.size(ctx) == 1
     assert only.fingerprint() != source.fingerprint()
+    for odd in (1, 12):
+        with pytest.raises(ValueError, match=f"{odd} isn't a side of 2 to 11 weights"):
+            CnnFilters(kernels=(odd,))
 
 
 def test_a_network_without_such_filters_is_a_row_and_none_at_all_is_refused(files, tmp_path):
@@ -225,6 +344,35 @@ def test_a_network_without_such_filters_is_a_row_and_none_at_all_is_refused(file
     assert len(found) == 4
     with pytest.raises(SourceError, match=r"no layer of flat\.safetensors has filters of 3 x 3, 5 x 5"):
         CnnFilters(models=(), files=(tmp_path / "flat.safetensors",)).size(ctx)
+
+
+def test_files_that_change_are_another_source_or_an_error(tmp_path):
+    ctx, path = Context(0, None, None), tmp_path / "mine.safetensors"
+    source = CnnFilters(models=(), files=(path,))
+    save_file({"w": torch.ones(4, 3, 3, 3)}, str(path))
+    first = source.pin(ctx)
+    assert source.size(ctx) == 1
+    save_file({"w": torch.ones(5, 3, 3, 3)}, str(path))
+    for look in (source.pin, source.size, lambda ctx: list(source.read(0, 1, ctx))):
+        with pytest.raises(SourceChanged, match="has changed since the run began"):
+            look(ctx)
+    assert CnnFilters(models=(), files=(path,)).pin(ctx) != first
+
+
+def test_layers_with_odd_numbers_are_rows(tmp_path):
+    fine = torch.ones(4, 3, 3, 3)
+    odd = {"nan": fine * math.nan, "inf": fine.clone(), "large": fine.double() * 1e300}
+    odd["inf"][0, 0, 0, 0] = math.inf
+    torch.save({**odd, "none": torch.zeros(0, 3, 3, 3), "fine": fine}, tmp_path / "odd.pth")
+    source, ctx = CnnFilters(models=(), files=(tmp_path / "odd.pth",)), Context(0, None, None)
+    *rows, last = source.read(0, source.size(ctx), ctx)
+    assert [(row.reason, row.origin, row.detail.split()[0]) for row in rows] == [
+        ("not_finite", "odd.pth nan", "108"),
+        ("not_finite", "odd.pth inf", "1"),
+        ("not_finite", "odd.pth large", "108"),
+    ]
+    assert len({row.id for row in (*rows, last)}) == 4
+    assert last.metadata["n"] == 12
 
 
 def test_a_model_that_a_user_brings_is_read(files, tmp_path):
@@ -254,7 +402,12 @@ def test_a_sheet_shows_empty_filters_as_grey():
     assert picture[2 + 12, 2 + 12, 0] == 255
     assert abs(int(picture[2 + 12, 28 + 12, 0]) - 128) <= 1
     assert min(sheet(filters[:1, :4], 2).shape[:2]) == LEAST
-    assert max(sheet(np.ones((5000, 25), np.float32), 5).shape) == 32 * 42 + 2
+    many = np.zeros((5000, 25), np.float32)
+    many[-1] = 1
+    picture = sheet(many, 5)  # 32 x 32 of them, from the first to the last one
+    assert max(picture.shape) == 32 * 42 + 2
+    assert (picture[-42:-2, -42:-2] == 255).all()
+    assert (picture[2:42, 2:42] == 128).all()
 
 
 # ── through the pipeline ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -306,6 +459,29 @@ def test_datasets_reads_the_filters_of_an_edition(files, tmp_path):
     run(job, Threads(1))
     folder = str(tmp_path / "store" / "editions" / "filters" / "1.0.0")
     assert "3 rows" in read_back(folder, resolve("filters@1.0.0", job.store))
+
+
+@pytest.mark.parametrize(
+    ("filters", "changed"),
+    [
+        (np.ones((4, 8), np.float32), {}),
+        (np.ones((4, 9), np.float64), {}),
+        (np.ones((5, 9), np.float32), {}),
+        (np.full((4, 9), np.nan, np.float32), {}),
+        (np.ones((4, 9), np.float32), {"outputs": "many"}),
+        (np.ones((4, 9), np.float32), {"outputs": 0}),
+        (np.ones((4, 9), np.float32), {"alias": None}),
+        (np.array([{}], object), {}),
+    ],
+)
+def test_what_is_not_a_layer_is_one_line(filters, changed):
+    member = io.BytesIO()
+    np.save(member, filters)
+    told = {"alias": "a", "layer": "l", "depth_norm": 0, "depthwise": False, "quantised": False, "outputs": 2}
+    told = {name: value for name, value in {**told, "kernel": 3, **changed}.items() if value is not None}
+    odd = Sample(source_id("t", "x"), b"", metadata=told, extras={"filters.npy": member.getvalue()}, origin="here")
+    with pytest.raises(RecipeError, match=r"filters\.npy of here isn't a layer's filters"):
+        list(FilterStatistics().measure([odd], Context(0, None, None)))
 
 
 def test_other_editions_have_no_figures():

@@ -195,6 +195,17 @@ def test_rates_gaps_drops_and_what_is_not_compared(planted):
     assert compared(planted, least=5)["groups"].keys() == {"north", "south", "west"}
 
 
+def test_variants_of_few_edits_weigh_as_much_in_a_drop_and_baselines_nothing():
+    found = []
+    for n in range(20):
+        for group in ("north", "south"):
+            name = f"{group}{n:02}"
+            found += [row(name, group, right=True), row(name, group, right=False, variant="control")]
+            found.append(row(name, group, right=n >= 2, variant="fog"))  # costs 10 points
+            found += [row(name, group, right=n >= 5, variant="snow")] if n < 10 else []  # costs 50
+    assert compared(found)["groups"]["south"]["drop"]["value"] == 30
+
+
 def test_classes_that_differ_by_group_explain_a_gap():
     """In the north there are more pictures of the easier class; each class is as easy as in the south."""
     found = []
@@ -280,6 +291,9 @@ def test_groups_come_from_a_file_beside_the_pictures_and_top5_from_the_first_fiv
         assert [json.loads(one["groups"]) for one in rows] == [["north", "1"], ["south", ""], ["", ""]]
         assert [one["household"] for one in rows] == ["1", "", ""]
         assert {one["correct"] for one in rows} == {right}
+    alone = GroupDisparity(groups=("region",), classifiers=("c",))
+    same = [Sample(one.id, one.image, one.labels, photograph="one", metadata=one.metadata) for one in samples]
+    assert [one["household"] for one in alone.measure(same, ctx)] == ["one"] * 3
     few = from_function(
         lambda images: np.full((len(images), 5), 0.2), classes=[one.id for one in class_infos()[279:284]]
     )
@@ -293,6 +307,10 @@ def test_a_file_of_groups_says_nothing_else(tmp_path):
     (tmp_path / "groups.csv").write_text("file_name,label\na.png,cat\n")
     with pytest.raises(SourceError, match=r"groups.csv: the column label is no group; put it into metadata.csv"):
         ImageFolder(path=tmp_path).size(context())
+    for names in ("file_name", "file_name,"):
+        (tmp_path / "groups.csv").write_text(f"{names}\n{names.replace('file_name', 'a.png')}\n")
+        with pytest.raises(SourceError, match=r"groups.csv: no column with a name beside file_name"):
+            ImageFolder(path=tmp_path).size(context())
     (tmp_path / "groups.csv").write_text("file_name,region\na.png,north\n")
     (tmp_path / "metadata.csv").write_text("file_name,region\na.png,south\n")
     with pytest.raises(SourceError, match=r"groups.csv and metadata.csv both have the column region; keep one"):

@@ -1,6 +1,7 @@
 """The evaluation on editions of pictures of every kind, through the real pipeline."""
 
 import json
+import re
 from dataclasses import replace
 
 import cv2
@@ -13,12 +14,12 @@ from PIL import Image
 from variorum.edition.store import Store
 from variorum.evaluation.intrinsic_properties import COMPARED, COUNTED, MEASURED, IntrinsicProperties, one_each, square
 from variorum.pipeline import Job, build, evaluate
-from variorum.report.card import render_card
+from variorum.report.card import _render, render_card
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
-from variorum.stages.evaluate import check_judges
+from variorum.stages.evaluate import check_judges, check_references
 from variorum.stages.pieces import edition_pieces
 
 ODD = 4
@@ -87,7 +88,8 @@ def test_figures_of_pixels_and_embeddings(evaluated):
     for space in ("pixels", "embeddings"):
         found = figures["spaces"][space]
         assert (found["n"], found["copies"]) == (123, 1)
-        assert 1 < found["subsamples"]["low"] <= found["subsamples"]["median"] <= found["subsamples"]["high"] < 100
+        part = found["dimension"]["subsamples"]
+        assert 1 < part["low"] <= part["median"] <= part["high"] < 100
         assert found["sharpness"]["n"] == 123
         assert found["sharpness"]["value"] > found["sharpness"]["high"] > 0
 
@@ -116,7 +118,7 @@ def test_late_fields_look_at_nothing_again_and_company_changes_nothing(evaluated
     again = job.recipe.model_copy(update={"evaluate": (IntrinsicProperties(k=10),)})
     found = evaluate(Job(again, job.store), manifest)["intrinsic_properties"]
     assert found["k"] == 10
-    assert found["spaces"]["pixels"]["dimension"] != figures["spaces"]["pixels"]["dimension"]
+    assert found["spaces"]["pixels"]["dimension"]["value"] != figures["spaces"]["pixels"]["dimension"]["value"]
 
 
 def test_an_evaluation_changes_no_edition(crops, tmp_path):
@@ -130,10 +132,67 @@ def test_too_few_photographs_are_counted_and_not_measured(photos, tmp_path):
     manifest = build(job)
     found = evaluate(job, manifest)["intrinsic_properties"]
     assert (found["photographs"], found["spaces"]) == (12, {})
-    assert found["why_not"] == "12 photographs are too few; it takes 100"
+    assert found["why_not"] == "12 photographs are too few; it takes 20"
     (piece,) = edition_pieces(manifest, job.recipe.evaluate, job)
     assert set(piece.chosen["intrinsic_properties"].values()) == {COUNTED}
-    assert "Not measured: 12 photographs are too few; it takes 100." in render_card(job.recipe, manifest, job.store)
+    assert "Not measured: 12 photographs are too few; it takes 20." in render_card(job.recipe, manifest, job.store)
+
+
+def test_between_20_and_100_photographs_have_a_label_sharpness(crops, tmp_path):
+    job = Job(recipe(crops, generate=(), limit=61, samples_per_shard=40), str(tmp_path))
+    manifest = build(job)
+    found = evaluate(job, manifest)["intrinsic_properties"]["spaces"]
+    for space in found.values():
+        assert space["dimension"] == {"why_not": "61 photographs are too few; it takes 100"}
+        assert (space["sharpness"]["n"], space["sharpness"]["pairs"]) == (61, 60)
+    card = render_card(job.recipe, manifest, job.store)
+    assert re.search(r"\| pixels \| 61 \| 60 \| 0\.00\d+ \| 0\.00\d+ \|", card)
+    assert "The intrinsic dimension isn't given: 61 photographs are too few; it takes 100." in card
+    assert "it grows with the number of photographs: compare it only among as many" in card
+    assert "*Dimension*" not in card
+
+
+@pytest.mark.parametrize(
+    ("spaces", "lines"),
+    [
+        ({"pixels": ("few", "few"), "embeddings": ("few", "few")}, ["dimension isn't given: few", "sharpness isn't"]),
+        ({"pixels": ("few", ""), "embeddings": ("fewer", "")}, ["of pixels isn't given: few", "of embeddings isn't"]),
+        ({"pixels": ("", ""), "embeddings": None}, ["Embeddings aren't measured: &lt;none&gt;."]),
+    ],
+)
+def test_the_card_says_why_a_figure_is_missing(spaces, lines):
+    """By space, why the dimension and the sharpness are missing."""
+    dimension = {"value": 5, "two_nearest": None, "gaussian": 4, "subsamples": dict.fromkeys(("size", "median"), 6)}
+    dimension["subsamples"] |= {"low": 4, "high": 6}
+    unlike = {"value": 0.5, "high": 0.1, "pairs": 9, "n": 50}
+    found = {}
+    for name, whys in spaces.items():
+        found[name] = {"why_not": "<none>"}
+        if whys:
+            one, other = (
+                {"why_not": why} if why else given for why, given in zip(whys, (dimension, unlike), strict=True)
+            )
+            found[name] = {"n": 120, "copies": 3, "left_out": 2, "dimension": one, "sharpness": other}
+    figures = {"k": 20, "encoder": "encoder", "photographs": 125, "drawn": False, "pixels_side": 32, "side": 224}
+    shown = {"models": {"encoder": "net@sha256:" + "a" * 64}, "order": [], "plots": {}, "counts": []}
+    text = _render("_intrinsic_properties", figures={**figures, "spaces": found}, **shown)
+    for line in lines:
+        assert text.count(line) == 1
+    assert text.count("isn't given") == len([line for line in lines if "isn't" in line])
+    assert ("| pixels | 120 | 3 | 5.0 | 6.0 [4.0, 6.0], n = 6 | 4.0 | – |" in text) == (spaces["pixels"][0] == "")
+    assert ("| pixels | 50 | 9 | 0.5 | 0.1 |" in text) == (spaces["pixels"][1] == "")
+    assert "2 photographs without finite pixels are left out." in text
+
+
+def test_a_model_that_will_filter_may_describe_but_not_judge(crops, tmp_path):
+    made = [{"name": "attribute_edit", "classifier": "classifier_gate"}]
+    describing, judging = (
+        Job(Recipe.parse({**recipe(crops, [{"name": name}]).dump(), "generate": made}), str(tmp_path))
+        for name in ("intrinsic_properties", "retrieval_robustness")
+    )
+    check_references(describing)
+    with pytest.raises(RecipeError, match="can't judge the result"):
+        check_references(judging)
 
 
 def test_a_model_that_filtered_may_describe_but_not_judge(evaluated):
@@ -143,18 +202,6 @@ def test_a_model_that_filtered_may_describe_but_not_judge(evaluated):
     judge = recipe("x", [{"name": "accuracy_drop", "classifiers": ["classifier_gate"]}]).evaluate[0]
     with pytest.raises(RecipeError, match="can't judge the result"):
         check_judges(judge, filtered, job)
-
-
-def test_a_choice_that_is_no_number_for_each_picture_is_refused(evaluated):
-    job, manifest, _ = evaluated
-
-    class Choosy(IntrinsicProperties):
-        def chosen(self, table, ctx):
-            return np.ones(len(table)) if self.k == 20 else np.ones(3, np.int64)
-
-    for evaluation in (Choosy(), Choosy(k=5)):
-        with pytest.raises(RecipeError, match="chosen must give one whole number for each of 247 pictures"):
-            edition_pieces(manifest, [evaluation], job)
 
 
 # ── which pictures count ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -224,7 +271,7 @@ def test_unlabelled_pictures_and_those_of_one_class_have_no_sharpness():
         found = figures_of(rows_of(130, labels), k=5)["spaces"]
         for space in ("pixels", "embeddings"):
             assert found[space]["sharpness"] == {"why_not": "there are no two pictures with different labels"}
-            assert found[space]["dimension"] > 0
+            assert found[space]["dimension"]["value"] > 0
 
 
 def test_sharpness_is_of_the_pictures_that_are_compared():
@@ -236,23 +283,26 @@ def test_embeddings_that_are_not_finite_are_left_out_and_counted():
     rows = rows_of(130, lambda number: [str(number % 2)])
     rows[3]["embedding"] = np.full(6, np.nan, np.float32)
     rows[70]["embedding"] = np.full(6, np.inf, np.float32)
+    rows[71]["embedding"] = np.full(6, -1e20, np.float32)
     found = figures_of(rows, k=5)["spaces"]["embeddings"]
-    assert (found["n"], found["left_out"], found["sharpness"]["n"]) == (128, 2, 59)
+    assert (found["n"], found["left_out"], found["sharpness"]["n"]) == (127, 3, 59)
     for row in rows:
         row["embedding"] = np.full(6, np.nan, np.float32)
     found = figures_of(rows, k=5)["spaces"]["embeddings"]
-    assert found == {"n": 0, "copies": 0, "left_out": 130, "why_not": "0 photographs are too few; it takes 100"}
+    assert (found["n"], found["copies"], found["left_out"]) == (0, 0, 130)
+    assert found["dimension"] == {"why_not": "0 photographs are too few; it takes 100"}
+    assert found["sharpness"] == {"why_not": "there are no two pictures with different labels"}
 
 
 def test_an_unavailable_encoder_is_said_to_be():
     found = figures_of(rows_of(130, lambda _: ["a"], embedding=False), k=5)["spaces"]
     assert found["embeddings"] == {"why_not": "encoder is unavailable: it isn't fetched"}
-    assert found["pixels"]["dimension"] > 0
+    assert found["pixels"]["dimension"]["value"] > 0
 
 
 def test_no_pictures_at_all():
     found = IntrinsicProperties().figures(Table(pa.table({})), CTX)
-    assert found["why_not"] == "0 photographs are too few; it takes 100"
+    assert found["why_not"] == "0 photographs are too few; it takes 20"
 
 
 def test_a_square_keeps_the_mean_of_a_large_picture_and_the_corners_of_a_small_one():

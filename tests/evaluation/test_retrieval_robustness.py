@@ -99,6 +99,8 @@ def test_distractors_make_the_gallery_harder():
     # the last is the third original itself: they share the first two ranks
     assert found["clean"]["mrr"] == pytest.approx(100 * (1 + 1 + 2 / 3) / 3, abs=0.01)
     assert found["kinds"]["fog"]["recall_1"] == 0
+    # they are in the edited gallery too: 0 finds 2 at 2.5, 40 finds 79 at 4.5 and 80 finds 81 at 2.5
+    assert found["kinds"]["fog"]["corpus"]["mrr"] == pytest.approx(100 * (1 / 2.5 + 1 / 4.5 + 1 / 2.5) / 3, abs=0.01)
 
 
 def test_what_cannot_be_measured_is_said():

@@ -13,7 +13,7 @@ import pytest
 import skimage.data
 
 from variorum.evaluation.predicted.crop_selection import scores, select
-from variorum.evaluation.translation_consistency import TranslationConsistency
+from variorum.evaluation.translation_consistency import TranslationConsistency, shift_of
 from variorum.generators.corruptions.frames import framed
 from variorum.generators.editing.windows import shifts, window
 from variorum.generators.sources.imagenet import class_infos
@@ -100,12 +100,44 @@ def test_shares_of_photographs_by_hand():
     assert found["classifiers"]["c"]["hidden"] == 16
     plot = TranslationConsistency(classifiers=("c",)).plots(found)["changed"]
     assert plot.rows == ("photograph, 1 px", "photograph, 2 px")
+    text = _render("_translation_consistency", figures=found, models={"c": "c@1"}, order=[], plots={})
+    assert "Photographs left out: 1 with the border photograph." in text
+    assert "that the classifier knows" not in text
+
+
+def test_a_pixel_of_the_photograph_is_none_of_the_classifier():
+    found = figures([row(0), row(0, (1, 0), at="source")])
+    assert (found["classifiers"]["c"]["scale"], found["classifiers"]["c"]["one_pixel"]) == (1, False)
+    text = _render("_translation_consistency", figures=found, models={"c": "c@1"}, order=[], plots={})
+    assert "they were resized after the shift" in text
 
 
 def test_without_labels_changes_count_and_accuracies_do_not():
     rows = [row(0, label=-1, labels=0, p=None), row(0, (1, 0), WRONG, label=-1, labels=0, p=None)]
-    one = figures(rows)["classifiers"]["c"]["whole"]["photograph"]
+    found = figures(rows)
+    one = found["classifiers"]["c"]["whole"]["photograph"]
+    text = _render("_translation_consistency", figures=found, models={"c": "c@1"}, order=[], plots={})
+    assert "of the photographs with a class that the classifier knows (c, photograph: 0)" in text
     assert (one["changed"]["value"], one["labelled"], one["accuracy"], one["p_change"]) == (100, 0, None, None)
+
+
+def test_photographs_without_any_shift_are_left_out():
+    rows = [row(0), row(0, (1, 0)), row(1), row(2, (1, 0))]
+    one = figures(rows)["classifiers"]["c"]["whole"]["photograph"]
+    assert (one["n"], one["left_out"]) == (1, 2)
+    alone = figures([row(0), row(1, (1, 0))])["classifiers"]["c"]["whole"]["photograph"]
+    assert (alone["n"], alone["left_out"], alone["changed"]) == (0, 2, None)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"dx": 10**30}, {"dx": 0.5}, {"border": "grass"}, {"border": ["zero"]}, {"at": None}]
+)
+def test_a_strange_request_is_no_shift(asked):
+    picture = Sample(source_id("test", "x"), np.zeros((40, 60, 3), np.uint8))
+    right = {"dx": 1, "dy": 0, "border": "zero", "at": "frame"}
+    op = {"name": "translation", "requested": right}
+    assert shift_of(replace(picture, ops=(op,))) == {**right, "height": 40, "width": 60}
+    assert shift_of(replace(picture, ops=({**op, "requested": {**right, **asked}},)))["border"] == ""
 
 
 def test_nothing_that_moved():
@@ -128,9 +160,12 @@ def test_agreement_of_crops_and_cosines():
 
 
 class Own:
-    """A classifier that looks at one corner alone, and says what it does to pictures."""
+    """A classifier that looks at one corner alone, and says what it does to pictures; and an encoder, `long`."""
 
     def get(self, alias):
+        if alias == "long":  # its vectors are too long for float16; all but the first point elsewhere
+            return lambda images: np.array([[9e5, 0]] + [[0.6e5, 0.8e5]] * (len(images) - 1), np.float32)
+
         def corner(images):
             bright = np.array([image[:40, :40].mean() / 255 for image in images])
             return np.eye(1000)[(bright * 999).astype(int)] * 0.5 + 0.5 / 1000
@@ -146,7 +181,7 @@ def test_an_edition_is_measured_and_its_card_says_what_one_pixel_is():
     ctx = context(Own())
     sample = Sample(source_id("test", "cat"), skimage.data.chelsea(), labels=("n02123045",))
     found = [one for one in Translation(frame=128, steps="axes").generate([sample], ctx) if isinstance(one, Sample)]
-    step = TranslationConsistency(classifiers=("own",), crop_selection=9)
+    step = TranslationConsistency(classifiers=("own",), encoder="long", crop_selection=9)
     rows = list(step.measure(found, ctx))
     assert len(rows) == 2 * 5
     measured = step.figures(Table(pa.Table.from_pylist(rows), "translation_consistency"), ctx)
@@ -155,6 +190,7 @@ def test_an_edition_is_measured_and_its_card_says_what_one_pixel_is():
     assert own["crop_scale"] == pytest.approx(64 / 120, abs=1e-4)
     assert own["whole"]["photograph"]["n"] == own["selected"]["photograph"]["n"] == 1
     assert set(measured["agreement"]["photograph"]) == {"straight", "diagonal"}
+    assert measured["cosine"]["photograph"] == pytest.approx({"mean": 0.6, "least": 0.6}, abs=1e-3)
     still = [replace(one, image=found[0].image) for one in found]  # a shift by 0 pixels
     rows = list(TranslationConsistency(classifiers=("own",)).measure(still, ctx))
     nothing = step.figures(Table(pa.Table.from_pylist(rows), "translation_consistency"), ctx)["classifiers"]["own"]
@@ -176,6 +212,7 @@ def test_an_edition_is_measured_and_its_card_says_what_one_pixel_is():
         (LITE0.replace("224", "240").replace("256", "272"), 272, View(1, 16)),
         (sentence(shorter_side(256, "bilinear"), centre(224, 224), normalised([0.5], [0.5])), 256, View(1, 16)),
         (sentence(shorter_side(232, "bicubic"), centre(224, 224)), 464, View(0.5, 8)),
+        (sentence(centre(224, 224)), 200, View(1, 0)),
         (sentence(stretched(384, 384, "bicubic"), by="ConvNextImageProcessor"), 256, View(1.5, 0)),
         (sentence(stretched(224, 192, "bicubic")), 256, None),
         (sentence("longer side to 256 px (bilinear), padded with the mean", centre(224, 224)), 256, None),
@@ -187,6 +224,11 @@ def test_what_a_network_sees_of_a_frame(told, frame, view):
     found = view_of(told, frame, frame)
     assert (found is None) == (view is None)
     assert view is None or found == pytest.approx(view)
+
+
+def test_the_nearest_edge_counts():
+    told = sentence(shorter_side(256, "bilinear"), centre(224, 224))
+    assert view_of(told, 256, 320) == view_of(told, 320, 256) == View(1, 16)
 
 
 # ── the chosen crop ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -211,6 +253,17 @@ def test_the_score_of_a_crop_is_one_of_the_crop_alone(fields):
     assert found[top, left] == found.max()
     with pytest.raises(ValueError, match="too few"):
         select(picture[:40, :40], 32)
+
+
+def test_slow_changes_of_brightness_hardly_count():
+    """A score that changes smoothly from crop to crop is highest at the edge, where crops leave."""
+    wave = 128 + 100 * np.sin(np.arange(200) * 2 * np.pi / 80)
+    noise = np.random.default_rng(0).normal(128, wave.std(), (200, 200))
+    smooth, rough = (
+        np.repeat(np.broadcast_to(one, (200, 200)).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        for one in (wave, noise)
+    )
+    assert scores(smooth, 16).std() < 0.02 * scores(rough, 16).std()
 
 
 def test_the_chosen_crop_moves_along(fields):

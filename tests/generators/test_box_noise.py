@@ -146,6 +146,8 @@ def test_boxes_stay_in_the_picture_or_are_given_up():
     assert sum(one.box is not None for one in corner) > 190
     assert max(one.redraws for one in corner) > 1
     assert placed((0.0, 0.0, 60.0, 60.0), "shift", "iou", 0.9, (60, 60), rng) == (None, REDRAWS)
+    thin = [placed((30.0, 30.0, 1.2, 9.0), "scale", "iou", 0.5, (60, 60), rng).box for _ in range(20)]
+    assert all(box is not None and box[2] >= 1 for box in thin)
     assert [size_of(area) for area in (1023, 1024, 9215, 9216)] == ["small", "medium", "medium", "large"]
 
 
@@ -166,6 +168,8 @@ def test_one_picture_per_kind_law_level_and_seed(whole):
         assert item.digital_source_type == CAPTURED
         assert (item.labels, item.annotations.texts) == (("cat",), (Text("a cat"),))
     assert whole["original"].annotations.objects == OBJECTS
+    odd = replace(PHOTOGRAPH, variant="odd", ops=({"requested": {"kind": "shift", "law": "iou", "level": 10**400}},))
+    assert noise_of(odd) == "odd"
     assert noise_of(whole["shift_iou_0.7_2"]) == name_of("shift", "iou", 0.7) == "shift_iou_0.7"
     names = ["drop_1", "other", "shift_absolute_12", "shift_absolute_8", "shift_iou_0.7", "original"]
     assert ordered(names) == ["original", "shift_absolute_8", "shift_absolute_12", "shift_iou_0.7", "drop_1", "other"]
@@ -184,6 +188,8 @@ def test_the_objects_are_the_noisy_ones_and_the_member_has_the_true_ones(whole):
         assert [one["gt"] for one in told] == [list(one.box) for one in OBJECTS[:4]]
         assert [one["bin"] for one in told] == ["medium", "small", "large", "medium"]
         assert [one["kept"] for one in told] == [False, False, True, False]
+        assert [one.iou == pytest.approx(level, abs=0.01) for one in truth_of(item)] == [True, True, False, False]
+        assert np.isnan(truth_of(item)[2].iou)
         achieved = item.ops[-1]["achieved"]
         assert (achieved["objects"], achieved["kept"]) == (3, 1)
         assert achieved["redraws"] >= REDRAWS
@@ -202,6 +208,9 @@ def test_objects_are_dropped_doubled_and_mistaken(whole):
     labels = [one.label for one in whole["label_1_1"].annotations.objects]
     assert all(after != before.label for after, before in zip(labels[:3], OBJECTS, strict=False))
     assert labels[3:] == ["dog", "dog"]
+    mistaken = made(kinds=("label",), rates=(1.0,), seeds=12)
+    drawn = {item.annotations.objects[0].label for name, item in mistaken.items() if name != "original"}
+    assert drawn == {"dog", "bird"}
 
 
 def test_levels_share_their_directions_and_seeds_do_not(whole):
@@ -216,16 +225,39 @@ def test_levels_share_their_directions_and_seeds_do_not(whole):
 
 
 def test_without_boxes_there_is_nothing_to_change():
-    found = made(replace(PHOTOGRAPH, annotations=Annotations()), kinds=("shift",), target_iou=(0.7,), seeds=1)
-    assert found["original"].reason == ""
-    assert (found["shift_iou_0.7_1"].status, found["shift_iou_0.7_1"].reason) == ("ineligible", "no_objects")
+    for objects in ((), OBJECTS[3:]):  # none; a crowd, and a box smaller than a pixel
+        sample = replace(PHOTOGRAPH, annotations=Annotations(objects))
+        found = made(sample, kinds=("shift",), target_iou=(0.7,), seeds=1)
+        assert found["original"].reason == ""
+        assert (found["shift_iou_0.7_1"].status, found["shift_iou_0.7_1"].reason) == ("ineligible", "no_objects")
     tiny = made(replace(PHOTOGRAPH, image=PHOTOGRAPH.image[:20]), kinds=("drop",), rates=(0.5,))
     assert {item.reason for item in tiny.values()} == {"too_small"}
 
 
+def test_an_area_is_that_of_the_part_in_the_picture():
+    """Half of the first box is to the left of the picture; the second one has no class to mistake."""
+    objects = (Object((-50.0, 100.0, 100.0, 40.0), "cat", 4000.0, id="a"), Object((60.0, 60.0, 50.0, 50.0), id="b"))
+    sample = replace(PHOTOGRAPH, annotations=Annotations(objects))
+    found = made(sample, kinds=("scale", "label"), target_iou=(0.5,), rates=(1.0,), seeds=4)
+    for item in found.values():
+        assert [one["area"] for one in entries(item)] == [2000, 2500]
+    areas = {found[f"scale_iou_0.5_{seed}"].annotations.objects[0].area for seed in range(1, 5)}
+    assert any(area == pytest.approx(2000 * 0.502, abs=1) for area in areas)
+    labelled = found["label_1_1"]
+    assert labelled.annotations.objects[0].label != "cat"
+    assert labelled.annotations.objects[1] == objects[1]
+    assert [one["kept"] for one in entries(labelled)] == [False, False]
+
+
 def test_fields_say_what_they_take():
     wrong = ({"target_iou": (1.0,)}, {"relative": (0.0,)}, {"absolute": (2000.0,)}, {"rates": (1.5,)}, {"rates": ()})
-    for fields in (*wrong, {"kinds": ()}, {"kinds": ("shift",), "target_iou": ()}, {"kinds": ("drop", "drop")}):
+    for fields in (
+        *wrong,
+        {"target_iou": (0.3333333, 0.33333334)},
+        {"kinds": ()},
+        {"kinds": ("shift",), "target_iou": ()},
+        {"kinds": ("drop", "drop")},
+    ):
         with pytest.raises(ValidationError):
             BoxNoise(**fields)
     with pytest.raises(RecipeError, match="pets has fewer than 2 classes; leave label out of kinds"):
@@ -244,6 +276,7 @@ def test_fields_say_what_they_take():
         columns(gt=[[1, 2, 3, 4]] * 2),
         columns(label=[3]),
         columns(kept=[None]),
+        columns(area=[10**400]),
     ],
 )
 def test_a_strange_member_is_one_line(data):

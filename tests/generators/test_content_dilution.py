@@ -19,6 +19,7 @@ from variorum.edition.editions import tables_of
 from variorum.edition.samples import photograph_of
 from variorum.edition.tables import read_table
 from variorum.generators.content_dilution import SOURCES, ContentDilution
+from variorum.generators.dilution.asking import answered
 from variorum.generators.dilution.measures import bleu, keyword_recall, share_new
 from variorum.generators.dilution.sentences import address, frames, joined, usable_frames, written
 from variorum.generators.dilution.words import contains, keywords, latin, new_labels, words
@@ -30,7 +31,7 @@ from variorum.models.coco import CATEGORIES
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, Object, Text
-from variorum.schemas.component import Context
+from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, Failure, Sample, source_id
@@ -89,6 +90,10 @@ def test_keywords_are_runs_between_stop_words():
     assert keywords("See https://t.co/dogs and @cats: 300 houses in Kathmandu", 4) == ["houses", "kathmandu"]
     assert keywords("NASA's rover", 4) == ["NASA's rover"]
     assert keywords("It is what it is.", 4) == []
+    assert keywords("e\u0301cole", 4) == ["école"]
+    assert keywords("a big old red wooden cup", 1) == ["red wooden cup"]
+    assert keywords("lamp, cup, tree, door, sofa, old bird, wet bird", 1) == ["lamp"]  # early counts more than often
+    assert keywords("lamp, old bird, wet bird", 1) == ["old bird"]
     assert keywords("", 4) == []
 
 
@@ -106,6 +111,7 @@ def test_alphabets():
     assert latin(CAPTION)
     assert latin("Żółw è über 12 !")
     assert latin("12 !")
+    assert latin("a cat named Кот")
     assert not latin("Два кота на диване")
     assert not latin("赤いカップ cat")
 
@@ -115,6 +121,18 @@ def test_names_of_classes_that_are_new():
     assert new_labels("the buses", "a bus", LABELS) == []
     assert new_labels("he cares and carps", "", LABELS) == []
     assert new_labels("Two Glasses of wine", "", LABELS) == []
+    for text, label in {
+        "two people": "person",
+        "three mice": "mouse",
+        "many knives": "knife",
+        "the cat's ears": "cat",
+        "a cat-shaped thing": "cat",
+        "t-shirts": "t shirt",
+        "one ski": "skis",
+        "four mosquitoes": "mosquito",
+    }.items():
+        assert new_labels(text, "", (*LABELS, "t shirt", "mosquito")) == [label]
+        assert new_labels(text, label, LABELS) == []
     assert new_labels("a tench", "", ("tench, Tinca tinca",)) == ["tench, Tinca tinca"]
 
 
@@ -164,6 +182,12 @@ def test_texts_are_joined_as_sentences():
     assert joined("A cat!", "It sleeps.", append=True) == "A cat! It sleeps."
     assert joined("A cat", "https://www.example.org/x", append=True) == "A cat https://www.example.org/x"
     assert joined("A cat", "It sleeps.", append=False) == "It sleeps. A cat"
+    assert joined("A cat\n", "It sleeps.", append=True) == "A cat\nIt sleeps."
+    assert joined("一只猫。", "It sleeps.", append=True) == "一只猫。 It sleeps."
+    assert answered('"one two three"', 2) == "one two"
+    given = ["red cup", "old table", "silver spoon", "brown chair"]
+    fitting = written(given, 1, 8, ("A {list}.",), np.random.default_rng(0))
+    assert fitting == ("A red cup, old table and silver spoon.", given[:3])
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert address(np.random.default_rng(0)).startswith("https://www.example.org/")
@@ -237,6 +261,41 @@ def test_the_nearest_caption_is_of_another_photograph_and_names_no_other_class()
     assert (alone.status, alone.reason) == ("ineligible", "no_neighbour")
 
 
+class Telling:
+    """A source of pictures with these captions, the nearest one first."""
+
+    def __init__(self, *captions: str) -> None:
+        self.captions = captions
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        return (ClassInfo("cup", "cup"),)
+
+    def fingerprint(self) -> str:
+        return ""
+
+    pin = size = lambda self, ctx: len(self.captions)
+
+    def read(self, start: int, stop: int, ctx: Context) -> list[Sample]:
+        pixels = np.full((32, 32, 3), (250, 9, 9 * start), np.uint8)
+        text = Annotations(texts=(Text(self.captions[start]),))
+        return [Sample(source_id("told", str(start)), pixels, annotations=text, photograph=str(start))]
+
+
+def test_nearest_captions_with_other_letters_are_passed_over():
+    ctx = context(Telling("Чашка на столе", "two cups and a lamp", "a lamp"))
+    given = replace(sample("red thing", np.full((32, 32, 3), (250, 9, 0), np.uint8)), split="test")
+    item = made(given, ctx, sources=("nearest_caption",))["nearest_caption"]
+    assert item.annotations.caption() == "red thing. a lamp"
+    assert item.ops[-1]["achieved"]["passed_over"] == 2
+    same = context(Telling("red thing", "a lamp", "a bed"))
+    item = made(replace(given, photograph="1"), same, sources=("nearest_caption",))["nearest_caption"]
+    assert item.annotations.caption() == "red thing. a bed"
+    assert item.ops[-1]["achieved"]["passed_over"] == 0
+    assert item.ops[-1]["requested"] == {"source": "nearest_caption", "position": "append", "max_words": 25}
+    long = made(given, context(Telling("lamp " * 30 + "cup")), sources=("nearest_caption",), max_words=12)
+    assert long["nearest_caption"].ops[-1]["achieved"]["words_added"] == 12
+
+
 class Writing(Seeing):
     """With a writer that answers what it is told to."""
 
@@ -266,9 +325,40 @@ def test_a_language_model_may_write_the_sentences():
     assert found["random_url"].ops[-1]["models"] == {}
     astray = made(sample(), context(models=Writing("I can't see that.")), **given)["text_keywords"]
     assert astray.reason == "keyword_recall"
+    named = Writing("The red cup of espresso, the saucer and the spoon are for two people.")
+    wrong = made(sample(), context(SampleScenes(stamps="none", captions=True), named), **given)["text_keywords"]
+    assert wrong.reason == "label_words"
+    assert wrong.ops[-1]["achieved"]["new_labels"] == ["person"]
     silent = made(sample(), context(models=Writing(" ... ")), **given)["text_keywords"]
     assert (silent.status, silent.reason) == ("failed", "no_answer")
     assert ContentDilution(**given).aliases() == ContentDilution(**given).filters() == ("vlm",)
+
+
+class Other(Seeing):
+    """With a classifier whose outputs are others than ImageNet's."""
+
+    def __init__(self, outputs: int, classes: tuple[str, ...] = ()) -> None:
+        self.outputs = outputs
+        self.classes = classes
+
+    def get(self, alias: str) -> Any:
+        return self
+
+    def __call__(self, images: list[np.ndarray]) -> np.ndarray:
+        return np.full((len(images), self.outputs), 1 / self.outputs, np.float32)
+
+
+def test_names_are_those_of_the_classifier_and_never_guessed():
+    given = {"sources": ("image_keywords",), "keywords": 12}
+    found = made(sample(), context(models=Other(3, ("n02123045", "zebra (animal)", "old_hat, cap"))), **given)
+    assert found["image_keywords"].ops[-1]["achieved"]["keywords"] == ["old hat", "zebra", "tabby cat"]
+    wordy = Other(2, (" ".join(["long"] * 9), "short"))
+    found = made(sample(), context(models=wordy), **given, max_words=12)
+    assert found["image_keywords"].ops[-1]["achieved"]["keywords"] == ["short"]
+    with pytest.raises(RecipeError, match="'classifier_gate' isn't a classifier whose classes have names"):
+        made(sample(), context(models=Other(2)), **given)
+    with pytest.raises(RecipeError, match="the writer 'vlm' isn't a vision-language model"):
+        made(sample(), context(models=Other(2)), sources=("text_keywords",), writer="vlm")
 
 
 @pytest.mark.slow
@@ -317,6 +407,7 @@ def test_a_source_without_captions_is_refused():
         ContentDilution().check(context(SampleScenes(stamps="none")))
     ContentDilution().check(context(SampleScenes(stamps="none", captions=True)))
     assert ContentDilution(sources=("random_url",)).aliases() == ()
+    assert ContentDilution(sources=("both",), classifier="a", encoder="a").aliases() == ("a",)
     assert set(ContentDilution().aliases()) == {"classifier_gate", "encoder_gate"}
     assert ContentDilution().sources == SOURCES
 

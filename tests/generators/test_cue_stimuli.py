@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from variorum.curation.pictures.seams import evenness
 from variorum.generators.cues import bands, outlines, textures
 from variorum.generators.cues.categories import category_classes, category_of, category_probabilities
-from variorum.generators.cues.gates import Limits, contour_kept, mask_gates, textured
+from variorum.generators.cues.gates import Limits, blank, contour_kept, mask_gates, patch_side, textured
 from variorum.generators.cues.partners import patch_of
 from variorum.generators.cues.pictures import Ready
 from variorum.generators.editing.gates import first_failed
@@ -61,6 +61,7 @@ def test_a_class_right_below_a_category_belongs_to_it():
 
 def test_a_category_is_found_by_wnid_by_name_and_by_its_own_name():
     assert category_of("n02690373") == category_of("Airliner") == category_of("airplane") == "airplane"
+    assert category_of("sports_car") == category_of("Sports car ") == category_of("CAR") == "car"
     assert category_of("n01440764") == category_of("tench") == category_of("") == ""
 
 
@@ -88,6 +89,7 @@ def test_both_bands_together_are_the_picture():
         both = bands.low_pass(CAT, sigma).astype(float) + bands.high_pass(CAT, sigma) - bands.MIDDLE
         assert np.abs(both - CAT).max() <= 1.5
     assert bands.high_pass(CAT, 0.7).std() < bands.high_pass(CAT, 3).std() < CAT.std()
+    assert (bands.high_pass(np.full((8, 8, 3), 30, np.uint8), 2) == 128).all()
     grey = bands.grey(CAT)
     assert (grey == grey[..., :1]).all()
 
@@ -113,6 +115,8 @@ def test_edges_and_silhouettes_show_the_shape():
     assert set(np.unique(drawn)) == {0, 255}
     rows, columns = np.nonzero(drawn == 0)
     assert np.abs(np.hypot(rows - 56, columns - 56) - 40).max() < 3
+    fine, coarse = ((outlines.edges(CAT, sigma, 50, 120) == 0).mean() for sigma in (0.7, 3))
+    assert coarse < 0.5 * fine
     np.testing.assert_array_equal(outlines.laid(CAT, DISK, white)[DISK > 0], CAT[DISK > 0])
     half = outlines.laid(np.zeros_like(white), np.full((112, 112), 51, np.uint8), white)
     assert (half == 204).all()
@@ -156,6 +160,8 @@ def test_a_covered_surface_has_no_seams(offset):
     assert surface.shape == (130, 100, 3)
     rows = np.abs(np.diff(surface.astype(int), axis=0)).sum(axis=(1, 2))
     assert [place % 40 for place in np.flatnonzero(rows == 0)] == [(offset[0] - 1) % 40] * 3  # the mirrors' edges meet
+    columns = np.abs(np.diff(surface.astype(int), axis=1)).sum(axis=(0, 2))
+    assert {place % 40 for place in np.flatnonzero(columns == 0)} == {(offset[1] - 1) % 40}
     assert {tuple(pixel) for pixel in surface.reshape(-1, 3)} <= {tuple(pixel) for pixel in patch.reshape(-1, 3)}
 
 
@@ -168,6 +174,13 @@ def test_gravel_is_a_texture_and_a_traffic_light_is_none():
         for patch in (GRAVEL, traffic_light(), np.full((50, 50, 3), 200, np.uint8))
     ]
     assert seen == ["", "textured", "texture_contrast"]
+
+
+def test_a_picture_of_one_colour_is_blank():
+    teal = np.full((32, 32, 3), (0, 90, 120), np.uint8)
+    assert not blank(teal, LIMITS)["passed"]
+    teal[::2] += 2
+    assert blank(teal, LIMITS)["passed"]
 
 
 def test_masks_that_are_no_shape_are_refused():
@@ -189,6 +202,13 @@ def test_a_white_texture_on_white_loses_its_outline():
     assert not contour_kept(noise, DISK, LIMITS)["passed"]
 
 
+@pytest.mark.parametrize(("side", "passed"), [(224, False), (448, True)])
+def test_an_outline_may_be_missed_by_more_pixels_in_a_larger_frame(side, passed):
+    middle, ground = (side // 2, side // 2), np.full((side, side, 3), 255, np.uint8)
+    alpha, wider = (cv2.circle(np.zeros((side, side), np.uint8), middle, radius, 255, -1) for radius in (70, 72))
+    assert contour_kept(outlines.silhouette(wider, ground), alpha, LIMITS)["passed"] is passed
+
+
 def test_a_patch_is_the_most_even_part_of_an_object():
     """A square of which one quarter is gravel and the rest shows big disks."""
     image = np.full((224, 224, 3), 60, np.uint8)
@@ -202,5 +222,7 @@ def test_a_patch_is_the_most_even_part_of_an_object():
     assert (half.shape, whole.shape) == ((80, 80, 3), (199, 199, 3))
     assert evenness(half).unevenness < 0.8 * evenness(whole).unevenness
     assert abs(half.astype(float).std() - GRAVEL.std()) < 10
+    assert patch_of(found, 0.1, LIMITS).shape == (32, 32, 3)  # no smaller one passes
+    assert [patch_side(side, 224, LIMITS)["passed"] for side in (31, 32)] == [False, True]
     assert patch_of(replace(found, alpha=None), 0.5, LIMITS).size == 0
     assert patch_of(replace(found, alpha=np.zeros_like(alpha)), 0.5, LIMITS).size == 0

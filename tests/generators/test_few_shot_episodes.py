@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from variorum.annotations import encode_mask
+from variorum.annotations import box_of, encode_mask
 from variorum.edition.editions import folder_of
 from variorum.edition.tables import read_table
+from variorum.evaluation.few_shot_accuracy import FewShotAccuracy
+from variorum.generators.corruptions.kinds import corrupt
 from variorum.generators.editing.camouflage import difference
+from variorum.generators.episodes.difficulties import View, blurred
 from variorum.generators.few_shot_episodes import FewShotEpisodes
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object
@@ -29,6 +33,7 @@ from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, COMPOSITE, ENHANCED, Failure, Sample, source_id
 from variorum.schemas.table import Table
+from variorum.stages.pieces import edition_pieces
 
 CTX = Context(3, None, None)
 SIDE = 160
@@ -111,11 +116,12 @@ def test_a_small_object_has_at_most_half_its_area_on_its_own_plate(whole):
 
 
 def test_blur_and_low_light_say_what_was_drawn(whole):
-    blurred, dark, clean = (whole[name] for name in ("blurred", "low_light", "clean"))
-    assert blurred.ops[-1]["requested"]["kind"] in ("motion_blur", "defocus_blur")
-    sharpness = [cv2.Laplacian(item.image, cv2.CV_64F).std() for item in (clean, blurred)]
+    hazy, dark, clean = (whole[name] for name in ("blurred", "low_light", "clean"))
+    assert hazy.ops[-1]["requested"]["kind"] in ("motion_blur", "defocus_blur")
+    sharpness = [cv2.Laplacian(item.image, cv2.CV_64F).std() for item in (clean, hazy)]
     assert sharpness[1] < 0.5 * sharpness[0]
     assert dark.image.mean() < 0.4 * clean.image.mean()
+    assert len(np.unique(dark.image)) > 16  # as a converter of 12 bits gives, and one of 4 bits doesn't
     assert {"shot", "read", "snr_db", "psnr", "ssim", "mean_level", "clipped"} <= set(dark.ops[-1]["achieved"])
     shrunk = made(composed(), difficulties=("clean", "shrunk"))["shrunk"]
     assert isinstance(shrunk, Sample)
@@ -125,6 +131,30 @@ def test_blur_and_low_light_say_what_was_drawn(whole):
     (before,), (after,) = clean.annotations.objects, shrunk.annotations.objects
     assert after.area == pytest.approx(np.pi * 40**2 / 16, rel=0.1)
     assert after.box[2] == pytest.approx(before.box[2] / 4, abs=2)
+
+
+def test_a_mask_that_does_not_fit_fails_in_every_difficulty():
+    misfit = replace(composed(), extras={**composed().extras, "mask.png": np.zeros((10, 10), np.uint8)})
+    outcome = {(item.status, item.reason) for item in made(misfit).values() if isinstance(item, Failure)}
+    assert outcome == {("failed", "size_mismatch")}
+    assert {item.reason for item in made(misfit, difficulties=NO_OBJECTS).values()} == {"size_mismatch"}
+
+
+def test_masks_and_boxes_follow_where_motion_blur_moves_the_object():
+    disc = composed(30)
+    view = View(disc.image, disc.extras["mask.png"], disc.annotations, None, COMPOSITE)
+    (before,) = disc.annotations.objects
+    found = blurred(view, "motion_blur", 5, np.random.default_rng(1))
+    (after,) = found.annotations.objects
+    assert found.mask is not None
+    assert after.box == box_of(found.mask > 127)
+    assert np.hypot(after.box[0] - before.box[0], after.box[1] - before.box[1]) > 2
+    alone = np.repeat(disc.extras["mask.png"][..., None], 3, axis=2)
+    smeared = blurred(replace(view, image=alone), "motion_blur", 5, np.random.default_rng(1)).image[..., 0]
+    middles = [np.average(np.indices(one.shape), axis=(1, 2), weights=one) for one in (smeared, found.mask)]
+    np.testing.assert_allclose(*middles, atol=1)
+    expected = corrupt(disc.image, "motion_blur", 5, np.random.default_rng(1), scale=SIDE / 224).image
+    np.testing.assert_array_equal(found.image, expected)  # lengths that look the same in every frame
 
 
 def test_bytes_depend_on_seed_and_picture_not_on_the_company():
@@ -202,6 +232,8 @@ def test_bad_pictures_are_rows_and_too_few_photographs_are_listed(tmp_path):
         ("good", 5, "used"),
     ]
     assert not (listings / "episodes.parquet").exists()  # one usable class, and an episode has two
+    pieces = edition_pieces(manifest, [FewShotAccuracy()], work)
+    assert {str(piece.chosen) for piece in pieces} == {"{'few_shot_accuracy': {}}"}  # so no embedding is computed
 
 
 def test_the_same_seed_gives_the_same_episodes_whatever_the_units(photos, tmp_path):
@@ -211,9 +243,10 @@ def test_the_same_seed_gives_the_same_episodes_whatever_the_units(photos, tmp_pa
     listing = pq.read_table(Path(folder_of(first, one.store)) / "listings" / "episodes.parquet").to_pylist()
     assert {row["difficulty"] for row in listing} == set(NO_OBJECTS)
     assert len(listing) == 3 * 2 * (2 + 4)
+    assert not any(piece.chosen for piece in edition_pieces(first, [FewShotAccuracy()], one))  # all are measured
 
 
-def test_episodes_are_of_the_test_split_alone():
+def test_episodes_are_of_the_test_split_alone(caplog):
     ids = [f"{label}{number}" for label in range(2) for number in range(8)]
     table = Table(
         pa.table(
@@ -234,7 +267,23 @@ def test_episodes_are_of_the_test_split_alone():
     tested = {identity for identity, split in zip(ids, table["split"], strict=True) if split == "test"}
     assert set(found["episodes"]["id"]) <= tested
     assert found["episode_classes"]["photographs"] == [5, 4]
+    assert caplog.text == ""
     assert "episodes" not in replace_fields(maker, queries=4).listings(table, ctx)
+    assert "way is 2 and 1 of 2 classes have the 5 accepted photographs" in caplog.text
+
+
+def test_a_picture_with_several_labels_is_in_no_episode():
+    ids = [f"{label}{number}" for label in "ab" for number in range(4)]
+    labels = [[identity[0]] for identity in ids]
+    labels[2] = ["a", "b"]
+    photographs = [*ids[:4], "p", "p", *ids[6:]]
+    columns = {"id": ids, "parent": ids, "photograph": photographs}
+    rows = {**columns, "variant": ["clean"] * 8, "label": [0] * 4 + [1] * 4, "labels": labels, "split": ["test"] * 8}
+    maker = FewShotEpisodes(way=2, shot=(1,), queries=2, episodes=20, difficulties=("clean",))
+    ctx = replace(CTX, classes=(ClassInfo("a", "a"), ClassInfo("b", "b")))
+    found = maker.listings(Table(pa.table(rows)), ctx)
+    assert found["episode_classes"]["photographs"] == [3, 3]  # two pictures of b are of one photograph
+    assert set(found["episodes"]["id"]) == set(ids) - {"a2"}
 
 
 def replace_fields(maker: FewShotEpisodes, **fields: Any) -> FewShotEpisodes:
@@ -258,6 +307,42 @@ def test_too_few_classes_are_an_error_before_any_work(photos):
         FewShotEpisodes().check(replace(CTX, source=flat))
 
 
+class Listed(Source):
+    """Pictures by class, split and further labels, without pixels, of so many photographs."""
+
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+    photographs: int = 100
+
+    def pin(self, ctx: Context) -> str:
+        return "0"
+
+    def size(self, ctx: Context) -> int:
+        return len(self.rows)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        return (ClassInfo("a", "a"), ClassInfo("b", "b"))
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
+        for place, (label, split, more) in enumerate(self.rows):
+            photograph = str(place % self.photographs)
+            yield Sample(f"{place:032x}", b"", (label, *more), split=split, photograph=photograph)
+
+
+def test_what_episodes_cannot_have_is_not_counted_before_work():
+    maker = FewShotEpisodes(way=2, shot=(1,), queries=2)
+    few = tuple((label, split, ()) for label in "ab" for split in ("test", "", "train", "train", "train"))
+    with pytest.raises(RecipeError, match=r"0 of 2 .* the 3 photographs of the split test that .*b has 2, a has 2"):
+        maker.check(replace(CTX, source=Listed(rows=few)))
+    maker.check(replace(CTX, source=Listed(rows=few), splits={"test": 0.5}))  # a recipe's shares come first
+    maker.check(replace(CTX, source=Listed(rows=tuple((label, "train", more) for label, _, more in few))))
+    enough = (*few, ("a", "test", ()), ("b", "test", ()))
+    maker.check(replace(CTX, source=Listed(rows=enough)))
+    with pytest.raises(RecipeError, match=r"0 of 2 .*b has 2"):
+        maker.check(replace(CTX, source=Listed(rows=enough, photographs=2)))
+    with pytest.raises(RecipeError, match=r"1 of 2 .*left out for having several labels: 1"):
+        maker.check(replace(CTX, source=Listed(rows=(*enough[:-1], ("b", "test", ("a",))))))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -267,6 +352,7 @@ def test_too_few_classes_are_an_error_before_any_work(photos):
         ({"difficulties": ["small"]}, "must have clean"),
         ({"difficulties": ["clean", "rainy"]}, "difficulties"),
         ({"sizes": [0.05, 1.5]}, "shares of the frame"),
+        ({"sizes": [0.05, 0.05]}, "each once"),
         ({"blur": 6}, "severity 6"),
         ({"episodes": 10_000}, "4,000,000 rows"),
     ],

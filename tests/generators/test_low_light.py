@@ -23,6 +23,7 @@ from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import Context
+from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
@@ -78,7 +79,11 @@ def test_records_say_what_was_asked_for_and_what_came_of_it(whole):
         assert {"psnr", "ssim", "clipped"} <= set(achieved)
     ratios = [whole[name].ops[-1]["achieved"]["snr_db"] for name in EXPOSURES]
     assert ratios == sorted(ratios, reverse=True)
+    assert ratios[0] > ratios[-1] + 10
     assert len({whole[name].ops[-1]["achieved"]["shot"] for name in EXPOSURES}) == 1
+    assert {item.ops[-1]["seed"] for item in whole.values() if item.variant != "original"} == {
+        Edit(LowLight(), SAMPLES[0], CTX).seed("sensor")
+    }
     assert "snr_db" not in whole["noiseless_4"].ops[-1]["achieved"]
     assert whole["noiseless_4"].ops[-1]["achieved"]["psnr"] > op["achieved"]["psnr"]
     np.testing.assert_array_equal(whole["noiseless_2"].image, made(noise="none", enhancers=())["low_light_2"].image)
@@ -143,7 +148,7 @@ def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):
     photo.convert("P").save(folder / "palette.png")
     Image.fromarray((np.asarray(photo.convert("L")).astype(np.uint16)) * 257).save(folder / "sixteen.png")
     photo.resize((20, 20)).save(folder / "tiny.png")
-    photo.point(lambda value: value // 8).save(folder / "dark.png")
+    photo.point(lambda value: value // 4).save(folder / "dark.png")
     Image.new("RGB", (64, 64), (90, 90, 90)).save(folder / "flat.png")
     halves = np.full((64, 64, 3), 255, np.uint8)
     halves[:45] = 0

@@ -111,6 +111,9 @@ def test_a_record_says_what_was_asked_for_and_what_is_measured(whole):
 def test_strengths_share_what_is_drawn(whole):
     for name, drawn in (("light_direction", "drawn_angle"), ("shadow", "share"), ("shadow", "penumbra")):
         assert len({whole[f"{name}_{one}"].ops[-1]["achieved"][drawn] for one in ("0.33", "0.67", "1")}) == 1
+    seeds = {name: {whole[f"{name}_{one}"].ops[-1]["seed"] for one in ("0.33", "0.67", "1")} for name in KINDS}
+    assert all(len(found) == 1 for found in seeds.values())
+    assert len(set.union(*seeds.values())) == len(KINDS)
     alone = made(attributes=("shadow",), strengths=(1,))["shadow_1"]
     np.testing.assert_array_equal(alone.image, whole["shadow_1"].image)
     other = made(ctx=replace(CTX, seed=4), attributes=("shadow",), strengths=(1,))["shadow_1"]
@@ -167,10 +170,11 @@ def test_black_stays_black_and_is_said_to_be_unchanged():
 
 
 def test_what_is_burnt_out_is_quarantined():
-    bright = (150 + IMAGE.astype(int) * 100 // 255).astype(np.uint8)
+    bright = (120 + IMAGE.astype(int) * 130 // 255).astype(np.uint8)
     found = made(replace(SAMPLE, image=bright), attributes=("exposure",))
+    assert 0.7 < found["brighter_1"].ops[-1]["gates"]["structure"]["value"] < 0.8
     assert found["brighter_1"].reason == "structure"
-    assert found["darker_1"].reason == ""
+    assert found["brighter_0.67"].reason == found["darker_1"].reason == ""
 
 
 def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):
@@ -268,7 +272,11 @@ def test_without_a_gan_one_line_says_so_before_any_work(tmp_path):
         ('"1", 32, torch', '"1", 8, torch', "ValueError: size is 8; it must be a whole number from 32 to 4096"),
         ("zeros(len(pictures), 8)", "zeros(len(pictures), 7)", r"ValueError: the inverter gave the shape \[1, 7\]"),
         ("size=32", "size=16", r"ValueError: the GAN gave the shape \[1, 3, 16, 16\], not \[1, 3, 32, 32\]"),
-        ("standard_normal(8", "standard_normal(9", r"ValueError: codes has the shape \[2000, 9\]; it must be \[2000, 8\]"),
+        (
+            "standard_normal(8",
+            "standard_normal(9",
+            r"ValueError: codes has the shape \[2000, 9\]; it must be \[2000, 8\]",
+        ),
         ("rough = ", "rough = 1 / 0 * ", r"ZeroDivisionError: division by zero \(.*gan.py:\d+\)"),
     ],
 )
@@ -280,7 +288,10 @@ def test_a_gan_that_does_not_work_is_one_line(right, wrong, message, tmp_path):
 
 
 def test_codes_move_along_directions(latent):
-    found = made(route="latent", latent={**latent, "least_ssim": 0}, strengths=(0.33, 1))
+    there = Annotations((Object((30, 20, 60, 60), "cat"),))
+    sample = replace(SAMPLE, annotations=there, extras={"mask.png": np.zeros(IMAGE.shape[:2], np.uint8)})
+    found = made(sample, route="latent", latent={**latent, "least_ssim": 0}, strengths=(0.33, 1))
+    assert len(found["original"].annotations.objects) == 1
     assert list(found)[:2] == ["original", "inverted"]
     moves = [f"direction_{number}_{sigmas}" for number in (0, 1) for sigmas in ("+1", "-1", "+3", "-3")]
     assert list(found)[2:] == moves
@@ -289,6 +300,8 @@ def test_codes_move_along_directions(latent):
         assert isinstance(item, Sample), item
         assert item.image.shape == (32, 32, 3)
         assert item.digital_source_type == GENERATED
+        assert not item.annotations.objects
+        assert not item.extras
         assert "structure" in item.ops[-1]["achieved"]
         assert item.ops[-1]["gates"]["inversion"]["passed"]
     assert found["direction_0_+3"].ops[-1]["requested"]["reference"] == "inverted"
@@ -332,12 +345,15 @@ def test_directions_are_the_strongest_first():
         size, device = 32, None
 
         def codes(self, seeds):
-            return ((np.random.default_rng(1).standard_normal((len(seeds), 6)) * scales) @ turn.T).astype(np.float32)
+            return ((np.random.default_rng(1).standard_normal((len(seeds), 6)) * scales) @ turn.T + 7).astype(
+                np.float32
+            )
 
         def __call__(self, codes):
             raise NotImplementedError
 
     found = directions(Known(), "ganspace", 3)
+    assert (np.take_along_axis(found["vectors"], np.abs(found["vectors"]).argmax(axis=1)[:, None], axis=1) > 0).all()
     assert np.abs(np.sum(found["vectors"] * turn.T[:3], axis=1)).min() > 0.99
     np.testing.assert_allclose(found["deviations"], scales[:3], rtol=0.05)
     sefa = directions(Known(), "sefa", 2)["vectors"]

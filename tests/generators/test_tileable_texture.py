@@ -55,6 +55,7 @@ def test_seamless_tiles_continue_as_the_window_does():
         # beyond the fade a tile is the window, and it ends where the window goes on at its beginning
         np.testing.assert_array_equal(tile[32:, 32:], WINDOW[32:128, 32:128])
     assert np.abs(crossfaded(WINDOW, 128)[32:, 0].astype(int) - WINDOW[32:128, 128]).mean() < 2
+    np.testing.assert_array_equal(cut_least(WINDOW, 128)[0, 32:], WINDOW[128, 32:128])  # no cut at the border itself
     mirror = mirrored(WINDOW, 128)
     np.testing.assert_array_equal(mirror, mirror[::-1, ::-1])
     assert seam_ratio(mirror) == 0
@@ -91,6 +92,7 @@ def test_even_windows_are_those_of_the_texture():
     places = [first, *others]
     assert all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) >= 48 for i, a in enumerate(places) for b in places[:i])
     assert even_windows(picture[:96, :96], 96, 4) == [(0, 0)]
+    assert len(even_windows(skimage.data.grass()[:32, :128], 32, 9)) >= 4  # two may share a half
 
 
 # ── the generator ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,6 +117,14 @@ def test_both_truths_of_a_window_with_their_checks():
     np.testing.assert_array_equal(found["crop"].image, GRAVEL[top : top + 128, left : left + 128])
     assert 32 <= found["shifted_seam"].ops[-1]["achieved"]["shift"] <= 96
     assert 32 <= found["ramp"].ops[-1]["achieved"]["levels"] <= 64
+
+
+def test_light_that_jumps_at_the_border_of_a_tileable_picture_is_ambiguous():
+    gates = [
+        TileableTexture()._gates(WINDOW, WINDOW, {"seam_ratio": 1.0, "low_frequency": step}, tileable=True)
+        for step in (8.0, 8.1)
+    ]
+    assert [one["light"]["passed"] for one in gates] == [True, False]
 
 
 def test_windows_differ_and_bytes_depend_on_the_seed_alone():

@@ -99,6 +99,7 @@ def test_an_original_and_one_picture_per_shift_and_border(whole):
             shift = op["requested"]["dx"], op["requested"]["dy"]
             assert apart(base, item.image, shift) == op["gates"]["exact"]["value"] == 0
             assert op["achieved"]["pixels"] == max(map(abs, shift))
+    assert whole["original"].ops[-1]["achieved"]["scale"] == pytest.approx(260 / 300, abs=1e-6)
     assert whole["original"].digital_source_type == CAPTURED
     assert whole["shift_+1_0"].digital_source_type == ENHANCED
     assert whole["shift_+2_0"].ops[-1]["gates"]["margin"] == {"value": 0, "limit": ">= 0", "passed": True}
@@ -113,6 +114,7 @@ def test_a_shift_of_the_photograph_is_less_than_a_pixel_of_the_frame():
     moved = found["shift_+1_0"]
     side = PHOTOGRAPH.image.shape[0] - 2
     assert moved.ops[-1]["achieved"]["pixels"] == pytest.approx(128 / side, abs=1e-6)
+    assert moved.ops[-1]["achieved"]["scale"] == moved.ops[-1]["achieved"]["pixels"]  # of one pixel
     assert set(moved.ops[-1]["gates"]) == {"margin", "blank"}
     difference = np.abs(moved.image.astype(int) - found["original"].image).mean()
     whole = made(frame=128, steps="axes")
@@ -134,6 +136,14 @@ def test_objects_and_the_mask_move_along(border, at):
             assert (said & green).sum() / (said | green).sum() > 0.97
         columns = np.flatnonzero(green.any(axis=0))
         assert item.annotations.objects[1].box[0] == pytest.approx(columns[0], abs=1.6)
+
+
+def test_a_window_of_the_photograph_has_32_pixels():
+    sizes = {side: replace(PHOTOGRAPH, image=PHOTOGRAPH.image[:side, :200]) for side in (35, 36)}
+    found = {side: made(sample, at="source", radius=2, steps="axes", frame=64) for side, sample in sizes.items()}
+    assert {item.reason for item in found[35].values()} == {"too_small"}
+    assert "200 x 35 pixels, the shorter side must be 36" in found[35]["shift_+2_0"].detail
+    assert {item.reason for item in found[36].values()} == {""}
 
 
 def test_fields_say_what_they_take():

@@ -51,7 +51,7 @@ def test_what_was_trained_is_loaded_in_place_of_the_packaged(tmp_path):
 def test_it_trains_in_a_minute_of_cpu_time_and_makes_dark_pictures_bright(tmp_path):
     report = trained(tmp_path, hidden=noiser.HIDDEN, steps=2000)
     assert report["cpu_seconds"] < 60
-    assert report["loss"] < 0.8
+    assert 0.7 < report["loss"] < 0.8  # black gives 0.87; noise of another deviation gives less
     dark = np.random.default_rng(0).integers(0, 30, (64, 64, 3), dtype=np.uint8)
     (found,) = NOISE_REGRESSION.load(ModelTable("embedded").entry("low_light_enhancer"), tmp_path, {})([dark])
     assert found.mean() == pytest.approx(127, abs=10)

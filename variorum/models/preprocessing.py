@@ -62,8 +62,8 @@ def view_of(preprocessing: str, height: int, width: int) -> View | None:
     hidden = [0.0, 0.0]
 
     def cut(wide: int, high: int) -> tuple[int, int]:
-        hidden[0] += (width - wide) / 2 / across
-        hidden[1] += (height - high) / 2 / down
+        hidden[0] += max(width - wide, 0) / 2 / across  # a larger crop has a border around the picture
+        hidden[1] += max(height - high, 0) / 2 / down
         return wide, high
 
     for step in (steps[:1].lower() + steps[1:]).split(", "):

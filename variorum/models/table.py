@@ -104,6 +104,8 @@ class ModelTable:
         entry = self.entry(alias)
         if entry.needs_commit:
             raise ModelUnavailable(f"model {alias!r} ({entry.location}) is unpinned: {weights.PIN}")
+        if entry.local and not weights.local_path(entry.local).exists():
+            raise ModelUnavailable(self.status(alias).problem)
         pin = f"{entry.name}@{weights.content_pin(entry)}+{entry.loader}.{find_loader(entry.loader).revision}"
         if entry.options:
             pin += f";{canonical_json(entry.options).decode()}"

@@ -75,7 +75,7 @@ def marked(
         elif (box := inside(item.box, height, width)) is None:
             left_out[TOO_SMALL] += 1
         else:
-            found.append(Marked(replace(item, box=box, area=_area(item, box)), index[item.label]))
+            found.append(Marked(replace(item, box=box, area=area_of(item, box)), index[item.label]))
     return found, left_out
 
 
@@ -90,8 +90,8 @@ def inside(box: Box, height: int, width: int) -> Box | None:
     return found if found and found[2] >= LEAST and found[3] >= LEAST else None
 
 
-def _area(item: Object, box: Box) -> float:
-    """Of the object's region; of its box if that isn't known. A box that was cut keeps the share that is left."""
+def area_of(item: Object, box: Box) -> float:
+    """Square pixels of an object's region; of its box if that isn't known. A box that was cut keeps the share left."""
     if item.area is None or not (0 < item.area < math.inf):
         return box[2] * box[3]
     return item.area if item.mask else item.area * (box[2] * box[3] / (item.box[2] * item.box[3]))

@@ -127,17 +127,18 @@ class Build:
             "captioned": recipe.source.captioned(ctx),
             "annotated": recipe.source.annotated(ctx) or any(one.annotated for one in recipe.generate),
         }
+        unused: list[Failure] = []  # of the generators' thread: one list for both would say who is faster
         failures: list[Failure] = []
         roots: dict[str, str] = {}
         read = decoded(recipe.source.read(part.start, part.stop, ctx), advance)
         pictures = prefetch(in_splits(read, recipe.splits), AHEAD)
         items: Iterator[Sample | Failure] = pictures
         for generator in recipe.generate:
-            items = generator.generate(_samples(items, failures, roots), making)
+            items = generator.generate(_samples(items, unused, roots), making)
         made_ids: set[str] = set()
         values: dict[str, Json] = {}
         with (
-            used.cleared_if(lambda: any(one.status == "withheld" for one in failures)),
+            used.cleared_if(lambda: any(one.status == "withheld" for one in (*unused, *failures))),
             Shards(store) as shards,
             closing(pictures),  # if a generator raises, its traceback would keep this open
             closing(prefetch(items, AHEAD) if recipe.generate else pictures) as made_items,
@@ -153,6 +154,7 @@ class Build:
                 check_value(recipe.configs, config, value, values)
                 group = QUARANTINE if item.reason else group_of(config, item.split)
                 shards.write(group, item.id, members, {**row, "config": config, "source": _root(item, roots)})
+            failures = unused + failures
             check_failures(recipe, part, failures, roots)
             kept, rows, endings = shards.kept()
         rows.extend({**failure_row(failure, index), "source": _root(failure, roots)} for failure in failures)

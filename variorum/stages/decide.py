@@ -72,7 +72,9 @@ def decide(
         verdicts=keep_verdicts(everything, store),
         members=added_members(steps, columns, store),
         copies=[
-            f"{step.component_name()}.{step.copies}" for step in steps if isinstance(step, Detector) and step.copies
+            f"{step.component_name()}.{step.copies}"
+            for step in steps
+            if isinstance(step, Detector) and step.copies and len(table)
         ],
         counts=counts,
         figures=figures,

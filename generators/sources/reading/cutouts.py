@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from variorum.machine.steady import stamp_of, steady
-from variorum.pixels import decode
+from variorum.machine.steady import Pinned, read_pinned, stamp_of, steady
+from variorum.pixels import decode, open_header
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -83,6 +83,19 @@ def package_file(package: str, path: str, source: str) -> Path:
         if (file := Path(folder) / path).is_file():
             return file
     raise SourceError(f"{source}: the installed {package} has no {path}; reinstall it")
+
+
+def read_stamp(file: Path, pinned: Pinned) -> Pixels:
+    """A stamp `[h, w, 4]` uint8.
+
+    Raises:
+        OSError, ValueError, SyntaxError: it is no picture, or nothing of it can be seen.
+        SourceChanged: the file isn't what was pinned.
+    """
+    stamp = np.asarray(open_header(read_pinned(file, pinned, file), 1).convert("RGBA"))
+    if not stamp[..., 3].any():
+        raise ValueError(f"{file.name} is transparent")
+    return stamp
 
 
 def cut_out(stamp: Pixels) -> Singles:

@@ -250,6 +250,8 @@ def _check(files: Sequence[MetadataFile]) -> None:
                 log.warning("%s: not read: %s; put them into metadata.csv", file.shown, ", ".join(other))
         if name == GROUPS and (own := sorted(set(file.columns) & set(OWN))):
             raise SourceError(f"{file.shown}: the column {own[0]} is no group; put it into metadata.csv")
+        if name == GROUPS and not all(file.columns or ("",)):
+            raise SourceError(f"{file.shown}: no column with a name beside {NAME}; give it one for each kind of group")
     for simple in files:
         for file in files if _last(simple.shown) in (LABELS, GROUPS) else ():
             if _last(file.shown) in ANY and (both := sorted(set(file.columns) & set(simple.columns))):

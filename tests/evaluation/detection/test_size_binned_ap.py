@@ -18,7 +18,8 @@ from pycocotools.cocoeval import COCOeval
 
 from variorum.evaluation.detection.matching import match
 from variorum.evaluation.detection.precision import summary
-from variorum.evaluation.detection.sized import coco_ranges, only_range, quantile_ranges
+from variorum.evaluation.detection.records import FOUND
+from variorum.evaluation.detection.sized import coco_ranges, only_range, quantile_ranges, weights_of
 from variorum.evaluation.size_binned_ap import SizeBinnedAp
 from variorum.generators.box_noise import BoxNoise
 from variorum.report.card import _render
@@ -130,6 +131,24 @@ def test_the_same_detections_against_noisy_boxes(figures):
     assert mine["drop_1"]["ranges"]["all"]["map"] is None
 
 
+def test_objects_that_keep_their_box_and_those_with_a_score():
+    frame = Object((0.0, 0.0, 360.0, 260.0), "square", id="frame", score=0.25)
+    sample = replace(picture(0, 24), annotations=Annotations((frame,)))
+    made = list(BoxNoise(kinds=("shift",), target_iou=(0.8,), seeds=1).generate([sample], CTX))
+    step = SizeBinnedAp(bootstrap=20)
+    rows = list(step.measure(made, CTX))
+    assert np.frombuffer(rows[1]["found"], FOUND)["score"].tolist() == [0.25]
+    found = step.figures(Table(pa.Table.from_pylist(rows), "size_binned_ap"), CTX)["judges"]["boxes"]["shift_iou_0.8"]
+    assert (found["kept"], found["mean_iou"]["all"], found["ranges"]["all"]["map"]["value"]) == (1, None, 100)
+
+
+def test_pictures_of_a_photograph_are_drawn_together():
+    weights = weights_of(np.array([0, 0, 1]), 2, 50, 1)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 0] + weights[:, 2] == 2).all()
+    assert set(weights[:, 0].tolist()) == {0, 1, 2}
+
+
 def test_the_card_and_the_plots(figures):
     plots = SizeBinnedAp(detectors=("mine",)).plots(figures)
     assert list(plots) == ["map_0", "map_1"]
@@ -154,3 +173,7 @@ def test_quantiles_and_editions_without_true_boxes():
         "q2": (4, 100),
     }
     assert step.figures(Table(pa.table({}), "size_binned_ap"), CTX)["judges"] == {}
+    nobody = SizeBinnedAp(bootstrap=20)
+    none = nobody.figures(Table(pa.Table.from_pylist(list(nobody.measure(samples, CTX))), "size_binned_ap"), CTX)
+    text = _render("_size_binned_ap", figures=none, models={}, order=[], plots=nobody.plots(none))
+    assert "no noisy boxes, and no detector judged it, so nothing was measured" in text

@@ -5,7 +5,7 @@ import pytest
 
 from variorum.evaluation.intrinsic.dimension import distinct, maximum_likelihood, neighbours, two_nearest
 from variorum.evaluation.intrinsic.sharpness import label_sharpness
-from variorum.evaluation.intrinsic.spaces import dimensions, least_number, sharpness
+from variorum.evaluation.intrinsic.spaces import FEWEST, dimensions, sharpness
 
 
 def on_a_plane(n, flat, ambient=64, seed=0):
@@ -41,6 +41,12 @@ def test_the_dimension_by_hand():
     assert two_nearest(distances) == pytest.approx((x @ y) / (x @ x))
 
 
+def test_two_nearest_leaves_out_a_tenth():
+    ratios = np.array([1.1, 1.2, 1.3, 1.5, 1.8, 2.0, 2.5, 3.0, 4.0, 1000.0])
+    x, y = np.log(ratios[:9]), -np.log(1 - np.arange(1, 10) / 10)
+    assert two_nearest(np.stack([np.full(10, 2.0), 2 * ratios], axis=1)) == pytest.approx((x @ y) / (x @ x))
+
+
 def test_neighbours_far_from_the_origin_are_those_near_it():
     points = on_a_plane(300, 5)
     found, distances = neighbours(points + 1000, 10)
@@ -60,23 +66,44 @@ def test_all_figures_of_a_set():
     plain, _ = dimensions(on_a_plane(300, 6), 20, 1000, 0)
     assert (found["n"], found["copies"], kept.tolist()) == (300, 50, list(range(300)))
     assert {**found, "copies": 0} == plain
-    part = found["subsamples"]
+    dimension, part = found["dimension"], found["dimension"]["subsamples"]
     assert part["size"] == 150
-    assert part["low"] < part["median"] < part["high"] < found["dimension"] < 6
-    assert abs(found["gaussian"] - found["dimension"]) < 0.5  # of a Gaussian of 5 or 6 dimensions
+    assert part["low"] < part["median"] < part["high"] < dimension["value"] < 6
+    assert abs(dimension["gaussian"] - dimension["value"]) < 0.5  # of a Gaussian of 5 or 6 dimensions
 
 
 @pytest.mark.parametrize(("n", "k", "least"), [(99, 20, 100), (20, 20, 100), (1, 5, 100), (160, 80, 161)])
 def test_too_few_photographs_give_a_reason_and_no_figures(n, k, least):
     found, _ = dimensions(on_a_plane(n, 3), k, 1000, 0)
-    assert found == {"n": n, "copies": 0, "why_not": f"{n} photographs are too few; it takes {least}"}
-    assert least_number(k) == least
-    assert "dimension" in dimensions(on_a_plane(least, 3), k, 1000, 0)[0]
+    why = f"{n} photographs are too few; it takes {least}"
+    assert found == {"n": n, "copies": 0, "dimension": {"why_not": why}}
+    assert "value" in dimensions(on_a_plane(least, 3), k, 1000, 0)[0]["dimension"]
+
+
+@pytest.mark.parametrize("n", [2, 15, 20, 21, 60])
+def test_copies_are_found_among_few_points_too(n):
+    points = on_a_plane(n, 3)
+    found, kept = dimensions(np.concatenate([points, points[1:2] * (1 + 1e-6)]), 20, 1000, 0)
+    assert (found["n"], found["copies"], kept.tolist()) == (n, 1, list(range(n)))
+
+
+def test_copies_that_leave_too_few():
+    found, _ = dimensions(np.concatenate([on_a_plane(99, 3)] * 2), 20, 1000, 0)
+    assert (found["n"], found["copies"]) == (99, 99)
+    assert found["dimension"] == {"why_not": "99 photographs are too few; it takes 100"}
+    assert dimensions(np.ones((150, 3), np.float32), 20, 1000, 0)[0]["n"] == 1
+
+
+def test_points_whose_two_nearest_are_equally_far_away_have_no_two_nearest_estimate():
+    grid = np.stack(np.meshgrid(*[np.arange(15, dtype=np.float32)] * 2), axis=-1).reshape(-1, 2)
+    found = dimensions(grid, 20, 1000, 0)[0]["dimension"]
+    assert found["two_nearest"] is None
+    assert 1.5 < found["value"] < 3
 
 
 def test_points_that_are_equally_far_apart_have_no_dimension():
     found, _ = dimensions(np.eye(200, dtype=np.float32), 20, 1000, 0)
-    assert found["why_not"] == "all pictures are equally far apart"
+    assert found["dimension"] == {"why_not": "all pictures are equally far apart"}
 
 
 # ── label sharpness ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -113,3 +140,11 @@ def test_pictures_that_share_a_label_are_alike_and_unlabelled_ones_do_not_count(
     assert label_sharpness(points, [A, A, A, ()]) is None
     assert label_sharpness(points[:0], []) is None
     assert sharpness(points, [A] * 4) == {"why_not": "there are no two pictures with different labels"}
+
+
+def test_sharpness_takes_twenty_labelled_points():
+    points = np.arange(40.0)[:, None]
+    few = [A, B, *[A] * (FEWEST - 3), *[()] * 21]
+    assert sharpness(points, few) == {"why_not": "19 labelled photographs are too few; it takes 20"}
+    found = sharpness(points, [*few[:-1], A])
+    assert (found["n"], found["pairs"], found["value"]) == (20, 19, 1)

@@ -24,6 +24,11 @@ def test_measures_by_hand():
     assert precision.tolist() == [1, 0.5, 2 / 3, 0]
 
 
+def test_the_first_five_count_for_recall():
+    ranks = np.arange(1, 13)[None]
+    assert [int(measures(ranks, ranks == rank)[2][0]) for rank in (1, 5, 6)] == [1, 1, 0]
+
+
 def test_beyond_rank_ten_nothing_counts_for_mrr():
     ranks = np.arange(1, 13)[None]
     for rank, expected in ((10, 0.1), (11, 0)):

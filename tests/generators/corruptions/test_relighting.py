@@ -162,6 +162,31 @@ def test_haze_hides_more_towards_the_top_and_brings_everything_towards_the_air()
     assert relighting.air_of(np.zeros((40, 40, 3), np.float32)) == relighting.AIR[0]
 
 
+def test_the_air_is_as_bright_as_the_brightest_twentieth():
+    for light in LIGHTS:
+        assert relighting.air_of(light) == pytest.approx(np.quantile(luminance(light), 0.95), abs=0.02)
+
+
+def test_shadows_fall_anywhere():
+    masks = [relighting.shadow_of(60, 60, 4, np.random.default_rng(seed)) for seed in range(60)]
+    across = np.arange(60) / 60
+    middles = [float((mask.mean(axis=0) * across).sum() / mask.mean(axis=0).sum()) for mask in masks]
+    assert np.histogram(middles, (0, 0.4, 0.6, 1))[0].min() >= 10
+
+
+def test_what_was_drawn_is_recorded():
+    flat, rng = np.full((120, 160, 3), 0.5, np.float32), np.random.default_rng(0)
+    image = to_srgb(flat)
+    shadow = KINDS["shadow"].apply(flat, {"left": 0.5}, rng, True)
+    found = shadow.achieved(image, to_srgb(shadow.light))
+    assert found["share"] == pytest.approx(1 - (shadow.light.mean() - 0.25) / 0.25, abs=1e-4)
+    assert 4 <= found["penumbra"] <= 12
+    haze = KINDS["haze"].apply(np.zeros_like(flat), {"beta": 0.8}, rng, True)
+    found = haze.achieved(image, to_srgb(haze.light))
+    assert found["air"] == relighting.AIR[0]
+    assert found["through"] == pytest.approx(1 - haze.light.mean() / 0.1, abs=1e-4)
+
+
 # ── kinds and structure ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -169,8 +194,8 @@ def test_what_strengths_ask_for():
     asked = {name: [kind.asks(strength) for strength in (0.33, 0.67, 1)] for name, kind in KINDS.items()}
     assert [one["ev"] for one in asked["brighter"]] == [0.5, 1, 1.5]
     assert [one["ev"] for one in asked["darker"]] == [-0.5, -1, -1.5]
-    assert asked["warmer"][-1] == {"kelvin": 3000}
-    assert asked["cooler"][-1] == {"kelvin": 9000}
+    assert [one["kelvin"] for one in asked["warmer"]] == [4690, 3650, 3000]
+    assert [one["kelvin"] for one in asked["cooler"]] == [7160, 7990, 9000]
     assert asked["light_direction"][-1] == {"amount": 0.6}
     assert [round(one["left"], 2) for one in asked["shadow"]] == [0.6, 0.47, 0.35]
     assert asked["haze"][-1] == {"beta": 0.8}

@@ -4,7 +4,7 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.editing.camouflage import CONTRAST, camouflaged, difference, ring
+from variorum.generators.editing.camouflage import CONTRAST, MOST, camouflaged, difference, ring
 from variorum.generators.editing.geometry import CannotEdit
 
 GRASS = np.repeat(skimage.data.grass()[:128, :128, None], 3, axis=2) // np.array([1, 1, 2], np.uint8)
@@ -44,6 +44,29 @@ def test_any_object_comes_nearer_to_its_ground(radius, colour):
     picture, alpha = scene(radius, colour)
     before, after = difference(picture, alpha), difference(camouflaged(picture, alpha), alpha)
     assert after < max(before, 12)
+
+
+def test_a_pixel_changes_as_far_as_the_object_covers_it():
+    picture, alpha = scene()
+    whole, half = (np.where(alpha > 127, level, 0).astype(np.uint8) for level in (255, 128))
+    full, part = (camouflaged(picture, one).astype(float) - picture for one in (whole, half))
+    np.testing.assert_allclose(part, full * 128 / 255, atol=1)
+
+
+@pytest.mark.parametrize(("radius", "width"), [(30, 11), (8, 6)])
+def test_a_ring_is_as_wide_as_a_fifth_of_the_object_and_keeps_off_its_edge(radius, width):
+    distances = np.hypot(X - 60, Y - 66)[ring(disc(radius))] - radius
+    assert distances.min() == pytest.approx(2.5, abs=1)
+    assert distances.max() == pytest.approx(2.5 + width, abs=1)
+
+
+@pytest.mark.parametrize(("rough", "spread", "gain"), [(60, 4, MOST), (3, 0.4, 1)])
+def test_the_noise_of_a_flat_object_is_not_made_a_texture(rough, spread, gain):
+    rng, alpha = np.random.default_rng(0), disc(40)
+    grey = np.where(alpha > 0, 120 + spread * rng.standard_normal(alpha.shape), 128 + rough * np.sin(X + Y))
+    picture = np.rint(np.repeat(grey[..., None], 3, axis=2)).astype(np.uint8)
+    before, after = (one[alpha == 255].astype(float).std() for one in (picture, camouflaged(picture, alpha)))
+    assert after == pytest.approx(gain * before, rel=0.35)
 
 
 def test_a_grey_picture_stays_grey():

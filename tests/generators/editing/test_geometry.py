@@ -175,6 +175,14 @@ def test_upstream_returned_an_object_of_451_per_mille_untouched_for_5_per_cent()
     assert geometry.mask_area(placed) / SIDE**2 == pytest.approx(0.05, rel=0.02)
 
 
+def test_an_object_of_less_than_a_pixel_is_refused() -> None:
+    cutout = textured(ellipse(128, 128, 30, 40))
+    geometry.resized(cutout, 1.01 / SIDE**2, MARGIN, TOLERANCE)
+    for rate in (0.99 / SIDE**2, 1e-9, 1e-300):  # OpenCV would crash on the grid that the last ones need
+        with pytest.raises(CannotEdit, match="no_pixel"):
+            geometry.resized(cutout, rate, MARGIN, TOLERANCE)
+
+
 def test_an_object_that_has_the_size_already_is_refused() -> None:
     cutout = textured(ellipse(120, 130, 34, 27, 0))
     with pytest.raises(CannotEdit, match="null_edit"):

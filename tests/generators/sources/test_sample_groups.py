@@ -7,7 +7,7 @@ from variorum.generators.sources.sample_groups import FRAME, NAMES, SampleGroups
 from variorum.pixels import decode, decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
-from variorum.schemas.sample import COMPOSITE, Failure, source_id
+from variorum.schemas.sample import COMPOSITE, Failure, Sample, source_id
 
 CTX = Context(0, None, None)
 
@@ -60,12 +60,16 @@ def test_a_picture_is_the_plate_outside_its_mask(tmp_path, monkeypatch):
 
 
 def test_a_damaged_stamp_is_a_row_and_a_missing_folder_is_said(tmp_path, monkeypatch):
-    first = next(iter(stamp_table()))
-    stamped(tmp_path, monkeypatch, [first])
+    first, second, third = list(stamp_table())[:3]
+    stamped(tmp_path, monkeypatch, [first, second, third])
     (tmp_path / first).write_bytes(b"no picture")
-    (one,) = SampleGroups().read(0, 1, CTX)
+    Image.fromarray(np.zeros((9, 9, 4), np.uint8)).save(tmp_path / second)
+    one, other, good = SampleGroups().read(0, 3, CTX)
     assert isinstance(one, Failure)
-    assert one.reason == "unreadable"
+    assert isinstance(other, Failure)
+    assert one.reason == other.reason == "unreadable"
+    assert "is transparent" in other.detail
+    assert isinstance(good, Sample)
     monkeypatch.setenv("VARIORUM_STAMPS", str(tmp_path / "nowhere"))
     with pytest.raises(SourceError, match="install tuxpaint-stamps-default"):
         SampleGroups().size(CTX)

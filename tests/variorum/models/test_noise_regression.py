@@ -74,7 +74,7 @@ def test_it_computes_what_the_network_that_was_trained_does(enhancer, dark):
     assert np.abs(enhancer(dark[:1])[0] - found).max() < 0.51
 
 
-@pytest.mark.parametrize("change", ["missing", "shape", "more", "text"])
+@pytest.mark.parametrize("change", ["missing", "shape", "scalar", "more", "text"])
 def test_another_file_is_refused_in_one_line(tmp_path, change):
     shutil.copytree(FOLDER, tmp_path / "copy")
     file = tmp_path / "copy" / WEIGHTS
@@ -83,6 +83,8 @@ def test_another_file_is_refused_in_one_line(tmp_path, change):
         del state["3.bias"]
     elif change == "shape":
         state["3.weight"] = state["3.weight"][:, :5].copy()
+    elif change == "scalar":
+        state["0.weight"] = np.ones((), np.float32)
     elif change == "more":
         state["0.bias"] = np.zeros(18, np.float32)
     save_file(state, file)

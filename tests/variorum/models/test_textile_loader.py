@@ -79,3 +79,9 @@ def test_a_file_with_all_weights_of_the_whole_network_loads(tmp_path):
     scorer = load_textile(entry(path), path, None, {})
     assert sum(one.numel() for one in scorer._model.parameters()) > 100_000_000
     assert not any(one.requires_grad for one in scorer._model.parameters())
+
+
+def test_weights_that_are_not_there_are_asked_for_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelUnavailable, match=r"model 'tileability_scorer' .* doesn't exist; download https://"):
+        ModelTable("hub").pin("tileability_scorer")

@@ -191,6 +191,20 @@ def test_workers_and_the_order_of_receipts_do_not_matter(photos, tmp_path):
     assert tree(stores[0].url) == tree(stores[1].url) == tree(stores[2].url)
 
 
+@pytest.mark.parametrize("seconds", ["0", "0.02"])
+def test_the_order_of_rows_does_not_say_which_thread_was_faster(photos, tmp_path, store, monkeypatch, seconds):
+    """The generators' thread finds what the source couldn't read while another thread writes what they made."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, file in enumerate(sorted(photos.rglob("*.jpg"))[:3]):
+        (folder / f"{number}.jpg").write_bytes(file.read_bytes())
+        (folder / f"{number}_empty.jpg").write_bytes(b"")
+    monkeypatch.setenv("PROBE_SECONDS", seconds)
+    manifest = made(recipe(folder, {"ineligible": ".jpg"}, samples_per_shard=6, max_failure_rate=1), store)
+    left_out = [row["variant"] for row in rows(manifest, store) if row["status"] != "accepted"]
+    assert left_out == ["original"] * 3 + ["negative_0"] * 3
+
+
 def test_the_shard_size_does_not_change_a_picture(photos, tmp_path):
     one, other = Store(str(tmp_path / "one")), Store(str(tmp_path / "other"))
     small = rows(made(recipe(photos, {}, samples_per_shard=1), one), one)

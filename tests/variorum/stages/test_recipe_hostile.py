@@ -190,3 +190,12 @@ def test_overrides_of_nonsense(file, override):
 @pytest.mark.parametrize("name", ["x" * 5000, "\x1b[31m", "~nobody_here/x.py", "x" * 5000 + ".py"])
 def test_component_names_of_nonsense(file, name):
     line(file(yaml.safe_dump({**BASE, "generate": [{"name": name}]})))
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+def test_a_number_that_is_none_is_refused_in_every_component(file, value):
+    said = line(file(f"{TEXT}\ncurate: [{{name: tileability, seam: {value}}}]"))
+    assert f"curate.0.seam: input should be a finite number (got {value.replace('.', '')})" in said
+    rule = f"{{when: [{{column: variant, above: {value}}}], action: drop, reason: x}}"
+    said = line(file(f"{TEXT}\ncurate: [{{name: policy, rules: [{rule}]}}]"))
+    assert f"curate.0.rules.0.when.0.above: input should be a finite number (got {value.replace('.', '')})" in said

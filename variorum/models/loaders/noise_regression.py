@@ -1,6 +1,6 @@
 """Loader `noise_regression`: a network of two convolutions that brightens dark pictures.
 
-It is small enough to run on OpenCV's filters, in a third of PyTorch's time, and each result depends on its picture
+It is small enough to run on OpenCV's filters, in half of PyTorch's time, and each result depends on its picture
 alone, whatever the batch and the number of threads.
 """
 
