@@ -273,7 +273,7 @@ class FewShotEpisodes(Generator):
         except CannotEdit as error:
             return skipped(error.reason, error.detail)
         if difficulty != CLEAN and np.array_equal(made.image, view.image):
-            return skipped("unchanged", "every pixel is that of the clean picture", status="failed")
+            return skipped("unchanged", "every pixel is that of the clean picture")
         checks = {**made.gates, "blank": gates.blank(made.image, self.gates)}
         op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
             name=self.component_name(),

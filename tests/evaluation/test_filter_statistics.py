@@ -90,6 +90,41 @@ def test_the_same_filters_are_not_apart_and_other_ones_are():
     assert divergence(shares[0], shares[2], common.shares) > 1
 
 
+@pytest.mark.parametrize("side", [3, 5])
+def test_a_row_is_what_plain_numpy_says(side):
+    filters = RNG.standard_normal((24, side * side)).astype(np.float32)
+    filters[3] = 0
+    filters[5] *= 0.015 * np.abs(filters).max() / np.abs(filters[5]).max()  # small, and above the limit
+    member = io.BytesIO()
+    np.save(member, filters)
+    told = {"alias": "a", "layer": "l", "depth_norm": 0, "depthwise": False, "quantised": False, "outputs": 6}
+    told |= {"kernel": side}
+    given = Sample(source_id("t", "x"), b"", metadata=told, extras={"filters.npy": member.getvalue()})
+    (row,) = FilterStatistics().measure([given], Context(0, None, None))
+    kept = np.delete(filters, 3, axis=0).astype(np.float64)
+    shares = np.linalg.eigvalsh(np.cov(kept.T))
+    shares = shares[shares > 1e-12] / shares.sum()
+    rows = [one / np.linalg.norm(one) for one in filters.reshape(6, -1).astype(np.float64)]
+    angles = [abs(one @ other) for place, one in enumerate(rows) for other in rows[:place]]
+    assert row["sparse"] == 1
+    assert row["entropy"] == pytest.approx(-(shares * np.log10(shares)).sum(), abs=1e-6)
+    assert row["orthogonality"] == pytest.approx(1 - np.mean(angles), abs=1e-6)
+    assert math.isnan(row["threshold"]) == (side != 3)
+    drawn = np.frombuffer(row["drawn"], np.float32).reshape(-1, side * side)
+    np.testing.assert_allclose(drawn, kept / np.abs(kept).max(axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_directions_and_histograms_of_known_filters():
+    one = normalised((RNG.standard_normal((500, 9)) * np.arange(1, 10)).astype(np.float32))
+    assert np.abs(one).max(axis=1) == pytest.approx(1)
+    common = directions(one)
+    spread = ((one - common.mean) @ common.axes.T).var(axis=0)
+    np.testing.assert_allclose(spread / spread.sum(), common.shares, atol=1e-6)
+    shares = histograms(one[:1], common, bin_edges(one, common))
+    assert shares.shape == (9, 64)
+    assert sorted(set(shares.round(9).ravel())) == pytest.approx([0.5 / 33, 1.5 / 33])  # half a count in each bin
+
+
 # ── files of weights ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -220,7 +220,7 @@ def test_bad_pictures_are_rows_and_too_few_photographs_are_listed(tmp_path):
     outcome = {Path(row["origin"]).stem: (row["status"], row["reason"]) for row in rows if row["variant"] == "blurred"}
     assert outcome["tiny"] == ("ineligible", "too_small")
     assert outcome["alpha"] == ("ineligible", "alpha")
-    assert outcome["blank"] == ("failed", "unchanged")
+    assert outcome["blank"] == ("ineligible", "unchanged")
     assert outcome["grey"] == outcome["deep"] == outcome["0"] == ("accepted", "")
     blank = {row["variant"]: row["reason"] for row in rows if "blank.png" in row["origin"]}
     assert blank["clean"] == "blank"

@@ -161,7 +161,7 @@ def test_black_stays_black_and_is_said_to_be_unchanged():
     found = made(replace(SAMPLE, image=np.zeros((40, 40, 3), np.uint8)), attributes=("exposure", "shadow", "haze"))
     assert found["original"].reason == "blank"
     for name in ("brighter_1", "darker_1", "shadow_1"):
-        assert (found[name].status, found[name].reason) == ("failed", "unchanged")
+        assert (found[name].status, found[name].reason) == ("ineligible", "unchanged")
     assert isinstance(found["haze_1"], Sample)
     white = made(replace(SAMPLE, image=np.full((40, 40, 3), 255, np.uint8)), attributes=("exposure", "light_direction"))
     assert white["brighter_1"].reason == "unchanged"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from variorum.generators.attribute_edit import AttributeEdit
+from variorum.generators.editing.pool import Lenders
 from variorum.pixels import encode_png
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.sample import Failure, Sample, source_id
@@ -142,6 +143,17 @@ def test_the_positions_are_found_once_for_all_units() -> None:
     assert len(READ) <= 2 * EDIT.plate_pool
     for n in (1, 2, 3):
         assert READ.count(n) <= 2
+
+
+def test_a_memo_keeps_pools_of_other_seeds_and_splits_apart() -> None:
+    memo = Memo()
+    pools = [
+        tuple(Lenders(context(memo=memo, **more), 6).of("train"))
+        for more in ({}, {"seed": 4}, {"splits": {"test": 0.5, "train": 0.5}}, {})
+    ]
+    assert len(set(pools)) == 3
+    assert pools[0] == pools[3]
+    assert {0, 10, 20, 30} <= {*Lenders(context(memo=memo), 6).of("test")}  # all, though they are few
 
 
 @pytest.mark.parametrize("seed", range(4))
