@@ -168,7 +168,7 @@ def test_without_a_model_of_nudity_no_work_begins(monkeypatch, tmp_path, photos)
             "generate": [{"name": "safety_gate"}],
         }
     )
-    with pytest.raises(ModelUnavailable, match="nowhere: no such file or folder"):
+    with pytest.raises(ModelUnavailable, match="nowhere doesn't exist; put it there"):
         build(Job(recipe, store))
     assert not list(Path(store.root).glob("objects/*"))
 
