@@ -8,6 +8,7 @@ from variorum.edition.editions import folder_of, read_manifest
 from variorum.edition.verify import verify
 from variorum.hub.layout import OURS, objects
 from variorum.pipeline import Job, Threads, build, curate, evaluate, release, rollback
+from variorum.report.card import render_card
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 
@@ -67,6 +68,7 @@ def test_an_edition_and_its_release_have_their_own(photos, tmp_path):
     assert len(table) == manifest.pictures() == 2 * manifest.sources
     assert table["id"].to_pylist() == sorted(table["id"].to_pylist())
     assert evaluate(one, manifest)["counts"] == {"rows": len(table), "flipped": len(table) // 2}
+    assert f"`listings/pairs.parquet` ({len(table)} rows)" in render_card(one.recipe, manifest, one.store)
 
     released = release(one, manifest, *curate(one, manifest))
     assert verify(released, one.store) == []
