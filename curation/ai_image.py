@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector, column_kinds
+from variorum.schemas.component import Context, Detector, Role, column_kinds
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -39,6 +39,7 @@ class AiImage(Detector):
     late: ClassVar[frozenset[str]] = frozenset(
         {"real_variants", "strata", "sharpness_bins", "min_stratum", "false_positives"}
     )
+    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str = "encoder"
     """Alias of the encoder. The paper uses DINOv2 ViT-L/14; validate any other."""

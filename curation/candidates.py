@@ -20,7 +20,7 @@ from variorum.curation.panel.accuracy import collapsed_classes
 from variorum.curation.panel.candidates import Cells, candidate_cells
 from variorum.generators.prompting.prompts import PHOTO
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector, column_kinds
+from variorum.schemas.component import Context, Detector, Role, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -42,6 +42,7 @@ class Candidates(Detector):
     )
     late: ClassVar[frozenset[str]] = frozenset({"columns", "least", "cap", "collapsed"})
     proposes_only: ClassVar[bool] = True
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     classifiers: tuple[str, ...] = ("classifier_small", "classifier")
     """Aliases of classifiers for ImageNet or for classes of their own; the more they differ, the better."""

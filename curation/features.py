@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from variorum.schemas.component import Context, Detector, column_kinds
+from variorum.schemas.component import Context, Detector, Role, column_kinds
 from variorum.schemas.sample import Sample
 
 
@@ -19,6 +19,7 @@ class Features(Detector):
 
     gives: ClassVar[Mapping[str, str]] = column_kinds(others="embedding", texts="encoder")
     revision: ClassVar[int] = 2
+    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str = "encoder"
     """Alias of the model."""

@@ -19,7 +19,7 @@ from variorum.evaluation.predicted.resamples import Resamples, ratio_means
 from variorum.generators.sources.imagenet import index_of
 from variorum.models.brought import BroughtModel
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Role, Row
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import Bin, IntervalPlot, Plot, Point, ReliabilityPlot
@@ -49,6 +49,7 @@ class AccuracyDrop(Evaluation):
 
     revision = 2
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)

@@ -20,7 +20,7 @@ from variorum.evaluation.predicted.pairing import paired
 from variorum.evaluation.predicted.resamples import Resamples
 from variorum.generators.sources.imagenet import table as imagenet
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import ClassInfo, Context, Evaluation, Row
+from variorum.schemas.component import ClassInfo, Context, Evaluation, Role, Row
 from variorum.schemas.plot import IntervalPlot, Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -44,6 +44,7 @@ class CorruptionError(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"norm", "bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     norm: Literal["alexnet", "none"] = "alexnet"

@@ -20,7 +20,7 @@ from variorum.evaluation.episodes.scoring import METHODS, predictions, unit
 from variorum.evaluation.episodes.tables import Episodes, read_episodes, shared
 from variorum.evaluation.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Role, Row
 from variorum.schemas.plot import IntervalPlot, Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -37,6 +37,7 @@ class FewShotAccuracy(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"ridge", "bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str = "encoder"
     """Alias of the model whose embeddings are compared, scaled to length 1."""

@@ -20,7 +20,7 @@ from variorum.evaluation.sets.pictures import Pictures, ranks
 from variorum.generators.sources.imagenet import is_wnid, name_of
 from variorum.generators.sources.imagenet import table as imagenet
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Source
+from variorum.schemas.component import Context, Evaluation, Role, Row, Source
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -33,6 +33,7 @@ class GeneratedSet(Evaluation):
     late: ClassVar[frozenset[str]] = frozenset(
         {"train", "test", "shifted", "neighbours", "fractions", "most", "bootstrap", "confidence"}
     )
+    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder", "judge": "classifier"}
 
     train: NestedSource | None = None
     """Real pictures to compare the sets with and to train heads on; null for no comparison."""

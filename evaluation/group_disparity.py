@@ -21,7 +21,7 @@ from variorum.evaluation.predicted.groups import alike, answers_of, cells_of, eq
 from variorum.evaluation.predicted.pairing import Paired, paired
 from variorum.evaluation.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed, digest
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Role, Row
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot
@@ -56,6 +56,7 @@ class GroupDisparity(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"least", "bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     groups: tuple[str, ...] = Field(min_length=1)
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)

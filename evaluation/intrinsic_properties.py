@@ -8,7 +8,7 @@ other. They measure pixels; here the embeddings of an encoder are measured too. 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ from pydantic import Field
 from variorum.evaluation.intrinsic.spaces import FEWEST, dimensions, sharpness
 from variorum.evaluation.predicted.pairing import ORIGINAL
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Role, Row
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -45,6 +45,7 @@ class IntrinsicProperties(Evaluation):
 
     judges: ClassVar[bool] = False
     late: ClassVar[frozenset[str]] = frozenset({"k", "subsample", "most"})
+    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str | None = "encoder"
     """Alias of the model that embeds the pictures; null for pixels only. Where it is unavailable, figures of embeddings

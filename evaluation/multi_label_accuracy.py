@@ -22,7 +22,7 @@ from variorum.evaluation.accuracy_drop import point
 from variorum.evaluation.predicted.by_class import Shares, shares
 from variorum.evaluation.predicted.drops import pairs
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import ClassInfo, Context, Evaluation, Row
+from variorum.schemas.component import ClassInfo, Context, Evaluation, Role, Row
 from variorum.schemas.plot import IntervalPlot, Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -40,6 +40,7 @@ class MultiLabelAccuracy(Evaluation):
     """Top-1, multi-label and ReaL accuracy by picture and by class, and people's word on the mistakes."""
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "collapsed"})
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     """Aliases of classifiers, or names of models that a user brings; none may have decided what is in the edition."""

@@ -20,7 +20,7 @@ from variorum.evaluation.predicted.resamples import Resamples
 from variorum.evaluation.retrieval.editions import DISTRACTORS, edition_of, robustness
 from variorum.evaluation.retrieval.figures import Relevance
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Source
+from variorum.schemas.component import Context, Evaluation, Role, Row, Source
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.plot import IntervalPlot, Plot
 from variorum.schemas.sample import Sample
@@ -35,6 +35,7 @@ class RetrievalRobustness(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"relevance", "distractors", "bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str = "encoder"
     """Alias of the model that is judged by its embeddings; it may not have filtered the edition."""

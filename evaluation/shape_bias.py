@@ -21,7 +21,7 @@ from variorum.evaluation.predicted.resamples import Resamples
 from variorum.generators.cues.categories import category_classes, category_of, category_probabilities
 from variorum.generators.sources.imagenet import class_infos
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Role, Row
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot
@@ -50,6 +50,7 @@ class ShapeBias(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)

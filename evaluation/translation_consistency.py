@@ -22,7 +22,7 @@ from variorum.evaluation.predicted.resamples import Resamples
 from variorum.generators.editing.windows import BORDERS
 from variorum.models.preprocessing import View, view_of
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Role, Row
 from variorum.schemas.plot import IntervalPlot, Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -35,6 +35,7 @@ class TranslationConsistency(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier", "encoder": "encoder"}
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     """Aliases of classifiers, or names of models that a user brings; none may have filtered the edition."""

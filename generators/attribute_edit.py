@@ -23,7 +23,7 @@ from variorum.generators.editing.pool import Pool
 from variorum.generators.editing.scenes import BadInput, Scene, Setup, label_index, scenes
 from variorum.machine.prefetch import batched
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Role
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import COMPOSITE, Failure, Op, Sample
 
@@ -49,6 +49,7 @@ class AttributeEdit(Generator):
     revision: ClassVar[int] = 3
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = COMPOSITE
+    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
 
     frame: int = Field(default=256, ge=64, le=1024)
     framing: Framing = "object"

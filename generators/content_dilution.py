@@ -24,7 +24,7 @@ from variorum.generators.dilution.sentences import address, joined, usable_frame
 from variorum.generators.dilution.words import contains, keywords, latin, new_labels, words
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Role
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Sample
@@ -69,6 +69,7 @@ class ContentDilution(Generator):
     """
 
     keeps_objects: ClassVar[bool] = True
+    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier", "encoder": "encoder"}
 
     sources: tuple[Source, ...] = Field(default=SOURCES, min_length=1)
     keywords: int = Field(default=4, ge=1, le=12)

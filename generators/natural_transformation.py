@@ -25,7 +25,7 @@ from variorum.generators.latent.directions import directions
 from variorum.generators.latent.inversion import inverted, pictured
 from variorum.generators.latent.route import FARTHEST, Latent, asking, check_models, gan_of, played
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Role
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import ENHANCED, GENERATED, Failure, Gate, Sample
 
@@ -69,6 +69,7 @@ class NaturalTransformation(Generator):
 
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
+    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
 
     attributes: tuple[Attribute, ...] = ATTRIBUTES
     """What changes. `exposure` makes pictures brighter and darker, `white_balance` warmer and cooler."""

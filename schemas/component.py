@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 T = TypeVar("T")
+Role: TypeAlias = Literal["classifier", "encoder"]
+"""What a model does with pictures: probabilities of classes, or embeddings."""
 
 Row: TypeAlias = Mapping[str, Any]
 """What is measured on one picture, by column: floats, ints, booleans, strings, bytes, or 1-D arrays.
@@ -53,6 +55,9 @@ class Models(Protocol):
 
     def licence(self, alias: str) -> str:
         """The licence of an alias's weights."""
+
+    def role(self, alias: str) -> str | None:
+        """`classifier` or `encoder` for a model that is one, `""` for any other; None for one that a user brings."""
 
     def check(self, aliases: Iterable[str]) -> None:
         """Raise ModelUnavailable, with a line for each, unless all of these can be had here; asked before work."""
@@ -118,6 +123,8 @@ class Component(BaseModel, ABC):
     """Raise it when the same fields start to give other results, so that nothing old is taken for new."""
     location: ClassVar[frozenset[str]] = frozenset()
     """Fields that say where data lies, not what it is: kept out of every digest and every manifest."""
+    roles: ClassVar[Mapping[str, Role]] = {}
+    """Fields that hold aliases, with the role that their models must play; another model is refused before any work."""
     file: ClassVar[Path | None] = None
     """The Python file that a recipe named; None for an installed component."""
     file_sha256: ClassVar[str] = ""

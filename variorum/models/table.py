@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
@@ -110,6 +112,21 @@ class ModelTable:
         if entry.options:
             pin += f";{canonical_json(entry.options).decode()}"
         return pin + "".join(f";{used}={self.pin(used)}" for used in entry.uses)
+
+    def role(self, alias: str) -> str | None:
+        """`classifier` or `encoder` for a model that is one, `""` for any other; None for a brought model.
+
+        Raises:
+            RecipeError: no such alias.
+        """
+        if self._brought.knows(alias):
+            return None
+        entry = self.entry(alias)
+        loader = find_loader(entry.loader)
+        try:
+            return loader.role(loader.options.model_validate(entry.options))
+        except ValidationError:
+            return None  # `check` says what is wrong with the options
 
     def get(self, alias: str) -> Any:
         """The model behind an alias. Each model is loaded once per process, for all aliases and tables.

@@ -20,6 +20,7 @@ from variorum.models import ModelTable
 from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
 from variorum.stages.plan import Plan, optional_pins, plan
@@ -99,8 +100,27 @@ def open_context(recipe: Recipe, profile: Profile) -> Context:
 
 
 def check_models(components: Iterable[Component], ctx: Context) -> None:
-    """Raise ModelUnavailable, with one line each, if models that the components ask for are unavailable here."""
-    ctx.models.check({alias for component in components for alias in component.aliases()})
+    """Raise ModelUnavailable, with one line each, if models that the components ask for are unavailable here.
+
+    Raises:
+        RecipeError: a model doesn't play the role that a component's field needs.
+    """
+    asking = list(components)
+    for component in asking:
+        check_roles(component, ctx)
+    ctx.models.check({alias for component in asking for alias in component.aliases()})
+
+
+def check_roles(component: Component, ctx: Context) -> None:
+    """Raise RecipeError if a field names a model of another role than the component's `roles` say."""
+    for name, role in component.roles.items():
+        value = getattr(component, name)
+        for alias in (value,) if isinstance(value, str) else value or ():
+            if ctx.models.role(alias) not in (role, None):
+                where, other = f"{component.component_name()}.{name}", cut(repr(alias))
+                example = "encoder" if role == "encoder" else "classifier_small"
+                article = "an" if role == "encoder" else "a"
+                raise RecipeError(f"{where}: the model {other} isn't {article} {role}; name one, such as {example}")
 
 
 def figures_of(component: Detector | Decider | Evaluation, table: Table, ctx: Context) -> dict[str, Json]:

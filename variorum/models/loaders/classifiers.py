@@ -170,6 +170,7 @@ IMAGE_CLASSIFICATION = Loader(
     make=load_image_classification,
     options=ImageClassificationOptions,
     packages=("transformers", "torch"),
+    role=lambda _: "classifier",
 )
 
 
@@ -280,5 +281,10 @@ def grey_input(image: Pixels, size: int) -> Singles:
 
 
 GREY_CNN = Loader(
-    revision=1, make=load_grey_cnn, options=GreyCNNOptions, packages=("safetensors", "torch"), obstacle=no_obstacle
+    revision=1,
+    make=load_grey_cnn,
+    options=GreyCNNOptions,
+    packages=("safetensors", "torch"),
+    obstacle=no_obstacle,
+    role=lambda options: "encoder" if options.output == "embedding" else "classifier",
 )

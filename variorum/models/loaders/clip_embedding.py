@@ -68,5 +68,9 @@ class ClipEmbedding:
 
 
 CLIP_EMBEDDING = Loader(
-    revision=1, make=load_clip_embedding, options=ClipEmbeddingOptions, packages=("transformers", "diffusers", "torch")
+    revision=1,
+    make=load_clip_embedding,
+    options=ClipEmbeddingOptions,
+    packages=("transformers", "diffusers", "torch"),
+    role=lambda _: "encoder",
 )

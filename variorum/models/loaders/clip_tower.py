@@ -200,4 +200,5 @@ CLIP_TOWER = Loader(
     options=ClipTowerOptions,
     packages=("onnxruntime", "onnx"),
     obstacle=no_obstacle,
+    role=lambda _: "encoder",
 )

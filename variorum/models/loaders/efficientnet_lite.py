@@ -213,4 +213,5 @@ EFFICIENTNET_LITE = Loader(
     options=EfficientNetLiteOptions,
     packages=("onnxruntime",),
     obstacle=no_obstacle,
+    role=lambda options: {"logits": "classifier", "embedding": "encoder"}.get(options.output, ""),
 )

@@ -76,7 +76,11 @@ class ImageEmbedding:
 
 
 IMAGE_EMBEDDING = Loader(
-    revision=1, make=load_image_embedding, options=ImageEmbeddingOptions, packages=("transformers", "torch")
+    revision=1,
+    make=load_image_embedding,
+    options=ImageEmbeddingOptions,
+    packages=("transformers", "torch"),
+    role=lambda _: "encoder",
 )
 
 
@@ -219,4 +223,5 @@ PERCEPTUAL = Loader(
     options=PerceptualOptions,
     packages=("torch", "torchvision"),
     obstacle=alexnet_missing,
+    role=lambda _: "encoder",
 )

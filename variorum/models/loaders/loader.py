@@ -31,6 +31,7 @@ class Loader:
         packages: Python packages that it needs.
         obstacle: what else keeps an entry with these options from running on this machine, as a line; `""` if nothing.
         has_weights: False for a method without weights.
+        role: `classifier` or `encoder`, for a model with these options that is one; `""` for all others.
     """
 
     revision: int
@@ -39,6 +40,7 @@ class Loader:
     packages: tuple[str, ...] = ()
     obstacle: Callable[[Entry, Any], str] = lambda entry, _: float16_without_gpu(entry)
     has_weights: bool = True
+    role: Callable[[Any], str] = lambda _: ""
 
     def problem(self, entry: Entry) -> str:
         """Why this entry can't run here, as a line; `""` if it can."""
