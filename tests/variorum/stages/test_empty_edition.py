@@ -19,6 +19,9 @@ class Unasked:
     def pin(self, alias):
         return f"{alias}@0"
 
+    def role(self, alias):
+        return None
+
     def why_unavailable(self, alias):
         return ""
 

@@ -207,6 +207,9 @@ class Corners:
     def pin(self, alias):
         return f"corners@{alias}"
 
+    def role(self, alias):
+        return None
+
     def check(self, aliases):
         pass
 
