@@ -108,19 +108,24 @@ def apart(kind: str, pictures: list[Pixels]) -> dict[str, float]:
     return {"levels": round(float(np.mean(differences)), 3)}
 
 
+def crops(folder: Path, number: int, side: int) -> None:
+    """Write square crops of the photographs as JPEGs of this side, in a folder for each photograph."""
+    pictures, rng = photographs(), np.random.default_rng(0)
+    for index in range(number):
+        picture = pictures[index % len(pictures)]
+        length = min(picture.shape[:2]) * 3 // 4
+        top, left = (int(rng.integers(whole - length + 1)) for whole in picture.shape[:2])
+        place = folder / str(index % len(pictures))
+        place.mkdir(parents=True, exist_ok=True)
+        crop = Image.fromarray(picture[top : top + length, left : left + length])
+        crop.resize((side, side), Image.Resampling.LANCZOS).save(place / f"{index}.jpg", quality=92)
+
+
 def edition(sources: int) -> dict[str, float]:
     """CPU seconds of building all 19 kinds at 5 severities from crops of the photographs, PNGs and hashes included."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        pictures, rng = photographs(), np.random.default_rng(0)
-        for number in range(sources):
-            picture = pictures[number % len(pictures)]
-            side = min(picture.shape[:2]) * 3 // 4
-            top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
-            place = root / "photos" / str(number % len(pictures))
-            place.mkdir(parents=True, exist_ok=True)
-            crop = Image.fromarray(picture[top : top + side, left : left + side])
-            crop.resize((375, 375), Image.Resampling.LANCZOS).save(place / f"{number}.jpg", quality=92)
+        crops(root / "photos", sources, 375)
         recipe = Recipe.parse(
             {
                 "dataset": "corruptions",

@@ -23,8 +23,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from corruptions import milliseconds, photographs, squares
-from PIL import Image
+from corruptions import crops, milliseconds, squares
 
 from variorum.arrays import Pixels
 from variorum.generators.corruptions.change import Before
@@ -105,15 +104,7 @@ def edition(sources: int) -> dict[str, float]:
     """CPU seconds of building all variants of crops of photographs, PNGs and hashes included, without a classifier."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        pictures, rng = photographs(), np.random.default_rng(0)
-        for number in range(sources):
-            picture = pictures[number % len(pictures)]
-            side = min(picture.shape[:2]) * 3 // 4
-            top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
-            place = root / "photos" / str(number % len(pictures))
-            place.mkdir(parents=True, exist_ok=True)
-            crop = Image.fromarray(picture[top : top + side, left : left + side])
-            crop.resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(place / f"{number}.jpg", quality=92)
+        crops(root / "photos", sources, SIDE)
         recipe = Recipe.parse(
             {
                 "dataset": "relit",

@@ -9,8 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from variorum.curation.pictures.seams import Evenness
-from variorum.generators.editing import gates as editing
-from variorum.generators.editing.gates import at_least, at_most, gate
+from variorum.generators.editing.gates import alone_gates, at_least, at_most, gate
 from variorum.schemas.sample import Gate
 
 if TYPE_CHECKING:
@@ -55,17 +54,14 @@ def mask_gates(alpha: Pixels, limits: Limits) -> dict[str, Gate]:
 
     An object that the frame cuts off has lost part of its shape, and one in many pieces has none of its own.
     """
-    found = editing.moving_gates(
+    found = alone_gates(
         alpha,
-        editing.Gates(
-            min_area=limits.least_area,
-            max_area=limits.most_area,
-            max_border=limits.most_border,
-            min_main_part=limits.least_main_part,
-        ),
+        least_area=limits.least_area,
+        most_area=limits.most_area,
+        most_border=limits.most_border,
+        least_main_part=limits.least_main_part,
     )
-    names = {"mask_area": "mask_area", "truncated": "border_touch", "mask_components": "scattered"}
-    return {new: found[old] for old, new in names.items() if old in found}
+    return {"scattered" if name == "mask_components" else name: one for name, one in found.items()}
 
 
 def textured(found: Evenness, limits: Limits) -> dict[str, Gate]:

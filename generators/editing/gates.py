@@ -129,6 +129,19 @@ def moving_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
     return found
 
 
+def alone_gates(
+    mask: Pixels, *, least_area: float, most_area: float, most_border: float, least_main_part: float
+) -> dict[str, Gate]:
+    """Whether an object can stand on an empty ground: `mask_area`, `border_touch` and `mask_components`.
+
+    One that the frame cuts off would end in a straight edge there. The arguments are shares, as in `Gates`.
+    """
+    limits = Gates(min_area=least_area, max_area=most_area, max_border=most_border, min_main_part=least_main_part)
+    found = moving_gates(mask, limits)
+    names = {"mask_area": "mask_area", "truncated": "border_touch", "mask_components": "mask_components"}
+    return {new: found[old] for old, new in names.items() if old in found}
+
+
 def as_given(found: Mapping[str, Gate]) -> dict[str, Gate]:
     """The same gates for a given mask, whose parts and holes belong to the object and are only recorded."""
     shape = ("mask_components", "mask_holes")

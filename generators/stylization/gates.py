@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from variorum.generators.editing import gates as editing
-from variorum.generators.editing.gates import at_least, at_most, gate
+from variorum.generators.editing.gates import alone_gates, at_least, at_most, gate
 from variorum.generators.stylization.domains import Domain
 from variorum.schemas.annotations import Box
 from variorum.schemas.sample import Gate
@@ -55,21 +55,14 @@ class Limits(BaseModel):
 
 
 def subject_gates(mask: Pixels, limits: Limits) -> dict[str, Gate]:
-    """Whether an object can stand alone: `mask_area`, `border_touch` and `mask_components`.
-
-    One that the frame cuts off would end in a straight edge in the middle of its empty ground.
-    """
-    found = editing.moving_gates(
+    """Whether an object can stand alone: `mask_area`, `border_touch` and `mask_components`."""
+    return alone_gates(
         mask,
-        editing.Gates(
-            min_area=limits.least_area,
-            max_area=limits.most_area,
-            max_border=limits.most_border,
-            min_main_part=limits.least_main_part,
-        ),
+        least_area=limits.least_area,
+        most_area=limits.most_area,
+        most_border=limits.most_border,
+        least_main_part=limits.least_main_part,
     )
-    names = {"mask_area": "mask_area", "truncated": "border_touch", "mask_components": "mask_components"}
-    return {new: found[old] for old, new in names.items() if old in found}
 
 
 # ── legibility ───────────────────────────────────────────────────────────────────────────────────────────────────────
