@@ -12,6 +12,7 @@ import skimage.data
 from annotated_set import ANNOTATED
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_pictures import write_odd_pictures
 from PIL import Image
 from pydantic import ValidationError
 
@@ -289,15 +290,9 @@ def test_a_strange_member_is_one_line(data):
 def test_odd_pictures_are_rows_with_a_reason(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    picture = Image.fromarray(skimage.data.chelsea()).resize((96, 64))
-    picture.convert("L").save(folder / "grey.png")
-    Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
-    glassy = picture.convert("RGBA")
-    glassy.putalpha(128)
-    glassy.save(folder / "alpha.png")
-    picture.resize((40, 20)).save(folder / "tiny.png")
-    Image.new("RGB", (80, 80), (9, 9, 9)).save(folder / "level.png")
-    boxes = {"bbox": [[5, 5, 20, 12]], "category": ["cat"]}
+    write_odd_pictures(folder, np.asarray(Image.fromarray(skimage.data.chelsea()).resize((96, 64))))
+    (folder / "cut.jpg").unlink()  # it can't be read, so it has no box
+    boxes = {"bbox": [[5, 5, 12, 12]], "category": ["cat"]}
     lines = [json.dumps({"file_name": file.name, "objects": boxes}) for file in sorted(folder.glob("*.png"))]
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     recipe = {
@@ -313,9 +308,10 @@ def test_odd_pictures_are_rows_with_a_reason(tmp_path):
         found.setdefault(row["origin"].rpartition("/")[2], set()).add(row["reason"])
     assert found == {
         "alpha.png": {"alpha"},
-        "deep.png": {""},
+        "flat.png": {""},
         "grey.png": {""},
-        "level.png": {""},
+        "palette.png": {""},
+        "sixteen.png": {""},
         "tiny.png": {"too_small"},
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import skimage.data
+from odd_pictures import write_odd_pictures
 from PIL import Image
 
 from variorum.annotations import encode_mask, region
@@ -366,16 +367,8 @@ def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):
     folder.mkdir(parents=True)
     (tmp_path / "photos" / "dog").mkdir()
     photo = Image.fromarray(skimage.data.chelsea()[:120, :160])
-    alpha = photo.copy()
-    alpha.putalpha(100)
-    alpha.save(folder / "alpha.png")
-    photo.convert("L").save(folder / "grey.png")
-    photo.convert("P").save(folder / "palette.png")
-    Image.fromarray((np.asarray(photo.convert("L")).astype(np.uint16)) * 257).save(folder / "sixteen.png")
-    photo.resize((20, 20)).save(folder / "tiny.png")
-    Image.new("RGB", (64, 64), (90, 90, 90)).save(folder / "flat.png")
+    write_odd_pictures(folder, np.asarray(photo))
     photo.save(tmp_path / "photos" / "dog" / "photo.png")
-    (folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     stimuli = ["grey", "low_pass", "scrambled", "edges", "texture_fill"]
     generate = {"name": "cue_conflict", "stimuli": stimuli, "low_pass": [3], "grids": [4], "frame": 64}
     recipe = Recipe.parse(

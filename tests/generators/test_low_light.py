@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
+from odd_pictures import write_odd_pictures
 from PIL import Image
 
 from variorum.annotations import encode_mask
@@ -141,19 +142,11 @@ def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):
     folder = tmp_path / "photos" / "a"
     folder.mkdir(parents=True)
     photo = Image.fromarray(skimage.data.chelsea()[:120, :160])
-    seen = photo.copy()
-    seen.putalpha(Image.fromarray(np.tile(np.arange(160, dtype=np.uint8), (120, 1))))
-    seen.save(folder / "alpha.png")
-    photo.convert("L").save(folder / "grey.png")
-    photo.convert("P").save(folder / "palette.png")
-    Image.fromarray((np.asarray(photo.convert("L")).astype(np.uint16)) * 257).save(folder / "sixteen.png")
-    photo.resize((20, 20)).save(folder / "tiny.png")
+    write_odd_pictures(folder, np.asarray(photo))
     photo.point(lambda value: value // 4).save(folder / "dark.png")
-    Image.new("RGB", (64, 64), (90, 90, 90)).save(folder / "flat.png")
     halves = np.full((64, 64, 3), 255, np.uint8)
     halves[:45] = 0
     Image.fromarray(halves).save(folder / "black.png")
-    (folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     generator = {"name": "low_light", "exposures": [1, 4], "noise": "none", "frame": 64, "bits": 8}
     recipe = Recipe.parse(
         {

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import skimage.data
+from odd_pictures import write_odd_pictures
 from PIL import Image
 
 from variorum.annotations import encode_mask
@@ -181,18 +182,8 @@ def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):
     folder = tmp_path / "photos" / "a"
     folder.mkdir(parents=True)
     photo = Image.fromarray(IMAGE)
-    alpha = Image.new("L", photo.size, 0)
-    alpha.paste(255, (40, 30, 120, 90))
-    seen = photo.copy()
-    seen.putalpha(alpha)
-    seen.save(folder / "alpha.png")
     photo.save(folder / "colour.png")
-    photo.convert("L").save(folder / "grey.png")
-    photo.convert("P").save(folder / "palette.png")
-    Image.fromarray((np.asarray(photo.convert("L")).astype(np.uint16)) * 257).save(folder / "sixteen.png")
-    Image.new("RGB", (64, 64), (90, 90, 90)).save(folder / "flat.png")
-    photo.resize((20, 20)).save(folder / "tiny.png")
-    (folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    write_odd_pictures(folder, IMAGE)
     recipe = Recipe.parse(
         {
             "dataset": "mixed",

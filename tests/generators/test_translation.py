@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_pictures import write_odd_pictures
 from PIL import Image
 from pydantic import ValidationError
 
@@ -155,17 +155,7 @@ def test_fields_say_what_they_take():
 def test_odd_pictures_are_rows_with_a_reason(tmp_path):
     folder = tmp_path / "photos" / "cat"
     folder.mkdir(parents=True)
-    picture = Image.fromarray(skimage.data.chelsea()).resize((96, 64))
-    picture.convert("L").save(folder / "a_grey.png")
-    Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257).save(folder / "b_deep.png")
-    glassy = picture.convert("RGBA")
-    glassy.putalpha(128)
-    glassy.save(folder / "c_alpha.png")
-    picture.resize((40, 20)).save(folder / "d_tiny.png")
-    Image.new("RGB", (80, 80), (9, 9, 9)).save(folder / "e_level.png")
-    whole = io.BytesIO()
-    picture.save(whole, "PNG")
-    (folder / "f_cut.png").write_bytes(whole.getvalue()[:400])
+    write_odd_pictures(folder, np.asarray(Image.fromarray(skimage.data.chelsea()).resize((96, 64))))
     recipe = {
         "dataset": "odd",
         "version": "1.0.0",
@@ -178,11 +168,12 @@ def test_odd_pictures_are_rows_with_a_reason(tmp_path):
     for row in table:
         found.setdefault(row["origin"].rpartition("/")[2], set()).add(row["reason"])
     assert found == {
-        "a_grey.png": {""},
-        "b_deep.png": {""},
-        "c_alpha.png": {"alpha"},
-        "d_tiny.png": {"too_small"},
-        "e_level.png": {"blank", "unchanged"},
-        "f_cut.png": {"truncated"},
+        "alpha.png": {"alpha"},
+        "cut.jpg": {"truncated"},
+        "flat.png": {"blank", "unchanged"},
+        "grey.png": {""},
+        "palette.png": {""},
+        "sixteen.png": {""},
+        "tiny.png": {"too_small"},
     }
     assert {row["status"] for row in table if row["reason"] == "unchanged"} == {"ineligible"}
