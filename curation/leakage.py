@@ -1,8 +1,8 @@
 """Finds pictures that would let a model see its test data in training.
 
-A picture leaks if it is a training picture with a copy in a test split, if it is on a list of hashes of somebody's
-benchmark, or if a generator memorised it: a generated picture that is a copy of one that the generator was trained on,
-or of an original other than its own. The side to leave out of training is flagged.
+A picture leaks if it is a training picture with a copy in a test split, or is made of a picture there; if it is on a
+list of hashes of somebody's benchmark; or if a generator memorised it: a generated picture that is a copy of one that
+the generator was trained on, or of an original other than its own. The side to leave out of training is flagged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, Source, column_kinds
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import NestedSource
-from variorum.schemas.sample import SPLITS
+from variorum.schemas.sample import MADE_OF, SPLITS
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Ints, Singles
@@ -107,7 +107,8 @@ class Leakage(Detector):
         leaks: dict[str, Near] = {}
         known = np.zeros(len(exact), np.int8)
         for name in self._tests(side):
-            leaks[name] = nearest(side == self.train, side == name, exact, links, prints)
+            found = nearest(side == self.train, side == name, exact, links, prints)
+            leaks[name] = with_lenders(found, side == self.train, side == name, table)
             known += nearest(side == name, side == self.train, exact, links, prints).layer
         if self.originals:
             original = table["variant"] == "original"
@@ -246,6 +247,21 @@ def nearest(
     asked, link, copy = asked[copy >= 0], link[copy >= 0], copy[copy >= 0]
     kind = np.where(prints.sha256[asked] == prints.sha256[copy], FILE, layer[link]).astype(np.int8)
     return _least(len(exact), asked, kind, distance[link], copy, prints.rank[copy])
+
+
+def with_lenders(found: Near, side: Bools, other: Bools, table: Table) -> Near:
+    """The same, and for a picture on one side that is made of one on the other, that one: it has some of its pixels."""
+    lent = np.flatnonzero(side & (found.layer == 0))
+    if MADE_OF not in table or not len(lent):
+        return found
+    rows, names = np.flatnonzero(other), dict[str, int]()
+    for column in ("id", "source", "photograph"):
+        names |= dict(zip(table[column][rows], rows.tolist(), strict=True))
+    for row, keys in zip(lent, table[MADE_OF][lent], strict=True):
+        place = next((names[key] for key in keys or () if key in names), None)
+        if place is not None:
+            found.layer[row], found.distance[row], found.other[row] = PIXELS, 0, place
+    return found
 
 
 def strongest(leaks: Mapping[str, Near], n: int) -> tuple[list[str], Near]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from variorum.edition.lenders import OF_ONE_FILE, made_of_those
+from variorum.edition.verdicts import MADE_OF_WITHHELD
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Decider
 from variorum.schemas.errors import SourceError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, str] = {"sha256": "[0-9a-f]{64}", "photograph": ".+", "id": "[0-9a-f]{32}", "origin": ".+"}
 """Columns that an entry can be found in, and what an entry looks like."""
-COPY, PHOTOGRAPH = "duplicates.copy_of", re.compile(KINDS["sha256"])
+COPY = "duplicates.copy_of"
 LONGEST = 4096
 """Characters of an entry."""
 
@@ -45,14 +47,17 @@ class OptOut(Decider):
         read_list(self.list)
 
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdicts]:
-        """Verdicts on the listed pictures, on those of the same photograph, and on copies that `duplicates` proves.
+        """Verdicts on the listed pictures, others of their photographs, proved copies, and all that is made of them.
 
         Raises:
             SourceError: the list can't be read.
         """
-        rows = np.flatnonzero(_with_family(table, _listed(table, read_list(self.list))))
-        if len(rows):
-            yield table.verdicts(rows, "withhold", "opt_out")
+        wanted = read_list(self.list)
+        found = _with_family(table, _listed(table, wanted))
+        made = made_of_those(table.arrow, found, set().union(*wanted.values())) & ~found
+        for rows, reason in ((np.flatnonzero(found), "opt_out"), (np.flatnonzero(made), MADE_OF_WITHHELD)):
+            if len(rows):
+                yield table.verdicts(rows, "withhold", reason)
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """How many pictures are taken out; not which, and nothing of the list."""
@@ -138,7 +143,7 @@ def _with_family(table: Table, found: Bools) -> Bools:
     links: Any = [table["source"]]
     if "photograph" in table:
         photographs = table["photograph"]
-        links.append(np.where([PHOTOGRAPH.fullmatch(one) is not None for one in photographs], photographs, ""))
+        links.append(np.where([OF_ONE_FILE.fullmatch(one) is not None for one in photographs], photographs, ""))
     if COPY in table:
         links.append(np.where(table[COPY] == "", table["id"], table[COPY]))
     while True:

@@ -46,7 +46,7 @@ class AttributeEdit(Generator):
     the picture to compare with in `requested["reference"]`.
     """
 
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = COMPOSITE
     roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
@@ -207,4 +207,5 @@ class AttributeEdit(Generator):
             reason=gates.first_failed(draft.gates),
             annotations=draft.annotations,
             digital_source_type=draft.source_type,
+            made_of=draft.made_of,
         )

@@ -27,7 +27,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Role
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.sample import Failure, Gate, Sample
+from variorum.schemas.sample import Failure, Gate, Lender, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -44,11 +44,12 @@ ORIGINAL = "original.txt"
 
 
 class Diluted(NamedTuple):
-    """A text to add: its keywords, and what else is recorded of it."""
+    """A text to add: its keywords, what else is recorded of it, and the picture whose words it has."""
 
     added: str
     keywords: tuple[str, ...]
     told: Mapping[str, Json]
+    made_of: tuple[Lender, ...] = ()
 
 
 class ContentDilution(Generator):
@@ -68,6 +69,7 @@ class ContentDilution(Generator):
         writer: alias of a vision-language model that writes the sentences around keywords; null for frames.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier", "encoder": "encoder"}
 
@@ -196,6 +198,7 @@ class _Work:
             purpose=variant,
             annotations=_annotated(sample, whole),
             digital_source_type=sample.digital_source_type,
+            made_of=found.made_of,
         )
 
     def _text(self, of: Edit, image: Pixels, text: str, variant: str) -> Diluted:
@@ -216,7 +219,8 @@ class _Work:
                 raise Unusable(
                     "no_neighbour", "none of the most similar pictures has a caption that names no other class"
                 )
-            return Diluted(_cut(near[0], most), (), {"similarity": round(near[1], 4), "passed_over": near[2]})
+            told: dict[str, Json] = {"similarity": round(near.similarity, 4), "passed_over": near.passed_over}
+            return Diluted(_cut(near.caption, most), (), told, near.made_of)
         chosen = self._keywords(of, image, text, variant)
         if not chosen:
             what = "the caption has no keywords" if variant == "text_keywords" else "the classifier is sure of nothing"

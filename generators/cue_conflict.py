@@ -20,7 +20,7 @@ from variorum.generators.corruptions.frames import Unusable
 from variorum.generators.cues import bands, outlines, textures
 from variorum.generators.cues.categories import category_of
 from variorum.generators.cues.gates import Limits, blank, contour_kept
-from variorum.generators.cues.partners import Categories, Partners, Texture, both_licences, label_of, refused
+from variorum.generators.cues.partners import Categories, Partners, Texture, label_of, refused
 from variorum.generators.cues.pictures import Ready, ready
 from variorum.generators.cues.stimuli import (
     ALONE,
@@ -63,6 +63,7 @@ class CueConflict(Generator):
     `mask.png` of the source, or else the segmenter's; every picture has one, empty where none was found.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 
@@ -256,7 +257,7 @@ class CueConflict(Generator):
         cues: dict[str, Json] = {
             "shape_label": label_of(of.sample),
             "texture_label": texture.label,
-            "texture_id": texture.id,
+            "texture_id": texture.made_of[0]["id"],
         }
         ground = found.ground(own=own)
         if stimulus == "texture_fill":
@@ -268,7 +269,7 @@ class CueConflict(Generator):
             surface = self._repainted(of, outlines.laid(found.image, found.alpha, ground), texture)
             kind = PARTLY_GENERATED
         image = outlines.laid(surface, found.alpha, ground)
-        made = of.made(
+        return of.made(
             image,
             variant=stimulus,
             requested={**requested, **cues},
@@ -283,8 +284,8 @@ class CueConflict(Generator):
             purpose=purpose,
             annotations=found.shown(own=own),
             digital_source_type=kind,
+            made_of=texture.made_of,
         )
-        return replace(made, licence=both_licences(of.sample.licence, texture.licence))
 
     def _repainted(self, of: Edit, content: Pixels, texture: Texture) -> Pixels:
         """A picture in the style of a surface covered with the texture."""

@@ -86,7 +86,9 @@ class Context:
         seed: the recipe's seed.
         models: aliases to models.
         memo: keeps costly intermediates (masks, plates) across units, processes and restarts.
-        source: the recipe's source, for a generator that needs more of its pictures; None for all other components.
+        source: for a generator that uses other pictures than the one at hand: those of the recipe's source, decoded, as
+            the generators before it let them through. In a generator's `check`, the recipe's source itself. None for
+            all other components.
         classes: the source's classes in index order, for detectors, deciders and evaluations.
         splits: the recipe's shares by split, for a generator that makes one picture of several photographs.
         listings: the edition's listings by name, each with its columns, for an evaluation's `chosen` and `figures`.

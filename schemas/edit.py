@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.sample import Failure, Gate, Op, Sample, child_id
+from variorum.schemas.sample import Failure, Gate, Lender, Op, Sample, child_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,7 @@ class Edit:
         purpose: str = "",
         annotations: Annotations | None = None,
         digital_source_type: str | None = None,
+        made_of: Sequence[Lender] = (),
     ) -> Sample:
         """The sample that results.
 
@@ -81,6 +82,8 @@ class Edit:
             annotations: its own; by default the sample's, without the objects unless the generator `keeps_objects`.
                 `variorum.annotations.moved` moves boxes and masks along with the pixels.
             digital_source_type: of this picture, if it differs from the generator's.
+            made_of: what other pictures lent to it, pixels or words: `other.lent()`. It gets their licences too, and
+                what becomes of them happens to it.
         """
         op = Op(
             name=self.generator.component_name(),
@@ -104,6 +107,7 @@ class Edit:
             reason=reason or failed,
             annotations=annotations,
             digital_source_type=kind,
+            made_of=made_of,
         )
 
     def skipped(

@@ -6,13 +6,14 @@ the sample is written, says what the picture is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, cast, get_args
 
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json, check_json, short_digest
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.licences import all_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,31 @@ class Op(TypedDict):
     models: Mapping[str, str]
     seed: int
 
+
+class Lender(TypedDict):
+    """Another picture whose pixels or words are in a sample. The op that used it has it in `achieved["made_of"]`.
+
+    Attributes:
+        id: of the picture that lent something.
+        source: id of the source's sample that it comes from.
+        photograph: as in `Sample`.
+        origin: as in `Sample`, to name its author.
+        licence: its terms, which hold for what is made of it.
+        handling: `restricted` if it may not leave the machine, then the steps that made it, such as `face_blur`.
+    """
+
+    id: str
+    source: str
+    photograph: str
+    origin: str
+    licence: str
+    handling: list[str]
+
+
+MADE_OF = "made_of"
+"""In an op's `achieved`: the lenders."""
+RESTRICTED = "restricted"
+"""In the metadata: the picture may not leave this machine. It holds for all that is made of it."""
 
 NOTHING = Annotations()
 """The annotations of a picture without any."""
@@ -107,6 +133,7 @@ class Sample:
         digital_source_type: a term of IPTC's vocabulary, such as `digitalCapture`; `""` if unknown.
         credentials: whether the source's file had content credentials (C2PA). They are about that file, so they are
             never copied to a picture made of it.
+        source: id of the source's sample that it comes from; `""` until a run reads it.
         encoded: while `image` holds the pixels of a source's picture, its bytes as they came.
     """
 
@@ -127,7 +154,34 @@ class Sample:
     metadata: Mapping[str, Json] = field(default_factory=dict)
     digital_source_type: str = ""
     credentials: bool = False
+    source: str = ""
     encoded: Encoded | None = None
+
+    @property
+    def root(self) -> str:
+        """Id of the source's sample that it comes from."""
+        return self.source or self.id
+
+    @property
+    def restricted(self) -> bool:
+        """Whether its metadata say that it may not leave this machine."""
+        return bool(self.metadata.get(RESTRICTED))
+
+    def made_of(self) -> tuple[Lender, ...]:
+        """The other pictures whose pixels or words are in it."""
+        return tuple(one for op in self.ops for one in cast("list[Lender]", op["achieved"].get(MADE_OF, [])))
+
+    def lent(self) -> tuple[Lender, ...]:
+        """What a sample that uses its pixels or words is made of: this picture, and all that is in it."""
+        itself = Lender(
+            id=self.id,
+            source=self.root,
+            photograph=self.photograph,
+            origin=self.origin,
+            licence=self.licence,
+            handling=[*([RESTRICTED] if self.restricted else []), *(op["name"] for op in self.ops)],
+        )
+        return (itself, *self.made_of())
 
     def child(
         self,
@@ -140,6 +194,7 @@ class Sample:
         reason: str = "",
         annotations: Annotations | None = None,
         digital_source_type: str = "",
+        made_of: Sequence[Lender] = (),
     ) -> Sample:
         """The sample made from this one by `op` of a component with this fingerprint.
 
@@ -152,17 +207,27 @@ class Sample:
             reason: why it is quarantined.
             annotations: its own. By default texts and labels stay and objects go, because where they are is unknown.
             digital_source_type: what the step makes, such as `composite`; `""` if unknown.
+            made_of: what other pictures lent to it, from their `lent()`. Their licences and restrictions hold for it.
 
         Raises:
             RecipeError: the op has a missing, unknown or wrongly typed key, or a value that JSON can't hold.
         """
         check_op(op)
+        lenders: dict[str, Lender] = {one["id"]: one for one in made_of}
+        metadata = self.metadata
+        if lenders:
+            op = {**op, "achieved": {**op["achieved"], MADE_OF: cast("list[Json]", [*lenders.values()])}}
+        if any(RESTRICTED in one["handling"] for one in lenders.values()):
+            metadata = {**metadata, RESTRICTED: True}
         return replace(
             self,
             id=child_id(self.id, fingerprint, variant, op["requested"]),
             image=image,
             parent=self.id,
+            source=self.root,
             variant=variant,
+            licence=all_of(self.licence, *(one["licence"] for one in lenders.values())),
+            metadata=metadata,
             reason=reason,
             extras=dict(extras or {}),
             ops=(*self.ops, op),
@@ -270,10 +335,23 @@ def check_op(op: Op) -> None:
         raise RecipeError(f"{name}: wrong type in its op: {', '.join(wrong)}; `of.made(...)` in `edit` sets all keys")
     if unknown := sorted(op.keys() - kinds.keys()):
         raise RecipeError(f"{name}: unknown key {unknown[0]!r} in its op; put it into `requested` or `achieved`")
+    lenders = op["achieved"].get(MADE_OF, [])
+    if not isinstance(lenders, list) or not all(map(_is_lender, lenders)):
+        raise RecipeError(
+            f"{name}: `made_of` in its op isn't what `lent()` of other samples gives; pass it to `of.made`"
+        )
     try:
         check_json(op)
     except TypeError as error:
         raise RecipeError(f"{name}: in its op, {str(error).lstrip('.')}") from None
+
+
+def _is_lender(value: object) -> bool:
+    kinds = {name: list if name == "handling" else str for name in Lender.__annotations__}
+    if not isinstance(value, Mapping) or value.keys() != kinds.keys():
+        return False
+    fits = all(isinstance(value[name], kind) for name, kind in kinds.items())
+    return fits and all(isinstance(one, str) for one in value["handling"])
 
 
 def source_id(source: str, key: str) -> str:

@@ -137,11 +137,14 @@ class Attacked(NamedTuple):
         drawn: what was drawn at random or measured, by name, such as the angle of a turn in degrees.
         origins: where each pixel comes from if pixels moved: (x, y) in the picture before, `[H, W, 2]`, in pixels from
             the first pixel's centre, as `cv2.remap` takes them; None if nothing moved.
+        used: which of the attacker's photographs are in the picture, by their place; None for all that the attack asks
+            for, as in a mean of them.
     """
 
     image: Pixels
     drawn: Mapping[str, Json] = {}
     origins: Singles | None = None
+    used: Sequence[int] | None = None
 
 
 class Refused(NamedTuple):

@@ -28,6 +28,7 @@ class CopiedResidual(Attack):
     picture its own key.
     """
 
+    revision: ClassVar[int] = 2
     family: ClassVar[str] = "spoofing"
     goal: ClassVar[Goal] = "spoofing"
     access: ClassVar[Access] = "black box"
@@ -70,5 +71,6 @@ class CopiedResidual(Attack):
         for image, rng in zip(images, rngs, strict=True):
             number = int(rng.integers(len(residuals)))
             change = np.float32(self.times * strength) * residuals[number]
-            found.append(Attacked(added(image, change), {"residual": number}))
+            used = (number,) if self.originals else None
+            found.append(Attacked(added(image, change), {"residual": number}, used=used))
         return found

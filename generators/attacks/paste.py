@@ -32,6 +32,7 @@ class Paste(Attack):
     Objects keep what is left of them, and those that are covered in full go.
     """
 
+    revision: ClassVar[int] = 2
     family: ClassVar[str] = "tampering"
     goal: ClassVar[Goal] = "tampering"
     access: ClassVar[Access] = "none"
@@ -67,7 +68,7 @@ class Paste(Attack):
             drawn: dict[str, Json] = {"photograph": number, "covered": round(float(cover.mean()), 4)}
             origins = np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
             origins[cover > 0.5] = OUTSIDE
-            found.append(Attacked(np.asarray(np.rint(made), np.uint8), drawn, origins))
+            found.append(Attacked(np.asarray(np.rint(made), np.uint8), drawn, origins, (number,)))
         return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -12,7 +11,6 @@ import numpy as np
 
 from variorum.curation.pictures.seams import evenness
 from variorum.curation.pictures.thumbnails import luma
-from variorum.edition.samples import decoded
 from variorum.generators.corruptions.frames import Unusable
 from variorum.generators.cues import gates, textures
 from variorum.generators.cues.categories import category_of
@@ -24,14 +22,11 @@ from variorum.generators.stylization.tiling import even_windows
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import Gate, Sample
+from variorum.schemas.sample import Gate, Lender, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
-GROUP = re.compile(r"\([^()]*\)")
-AND = re.compile(r" AND (?![^()]*\))")
-"""Outside brackets."""
 Categories: TypeAlias = Literal["label", "sixteen"]
 """What two cues in conflict differ in: the class, or the class and one of the sixteen categories."""
 
@@ -42,16 +37,14 @@ class Texture:
 
     Attributes:
         patch: RGB `[n, n, 3]` uint8, without shading.
-        id: of the picture.
-        label: its class.
-        licence: its terms, which hold for what is made of it.
+        label: class of the picture that it is of.
+        made_of: that picture, and what is in it.
         gates: that it passed.
     """
 
     patch: Pixels
-    id: str
     label: str
-    licence: str
+    made_of: tuple[Lender, ...]
     gates: Mapping[str, Gate]
 
 
@@ -80,15 +73,6 @@ def refused(sample: Sample, found: Ready, categories: Categories) -> tuple[str, 
     return "", ""
 
 
-def both_licences(first: str, second: str) -> str:
-    """The terms of a picture made of two, as an SPDX expression that names each of them once."""
-    if first == second:
-        return first
-    # AND binds closer than OR
-    whole = (f"({one})" if " OR " in GROUP.sub("", one) else one or "unknown" for one in (first, second))
-    return " AND ".join(dict.fromkeys(part for one in whole for part in AND.split(one)))
-
-
 @dataclass
 class Partners:
     """Textures of a source's pictures, cut out as they are asked for.
@@ -99,7 +83,7 @@ class Partners:
         limits: thresholds.
         categories: what makes a conflict.
         patch: side of a texture, as a share of that of the largest square inside an object.
-        ctx: `ctx.source` has the pictures.
+        ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         wanted: how many pictures of a split may lend their textures.
     """
 
@@ -117,14 +101,10 @@ class Partners:
 
     def drawn(self, sample: Sample, rng: np.random.Generator) -> Iterator[Texture]:
         """Textures of pictures of other classes and of the sample's split, in an order drawn by `rng`."""
-        positions = self._lenders.of(sample.split)
         mine = label_of(sample)
-        for place in rng.permutation(len(positions)):
-            partner = self._lenders.sample(positions[place])
-            if partner is None or partner.id in (sample.id, sample.parent):
-                continue
+        for position, partner in self._lenders.to(sample, rng):
             if in_conflict(mine, label_of(partner), self.categories):
-                texture = self._texture(positions[place])
+                texture = self._texture(position)
                 if texture is not None:
                     yield texture
 
@@ -136,19 +116,16 @@ class Partners:
 
     def _cut(self, position: int) -> Texture | None:
         source, ctx = self.ctx.source, self.ctx
-        sample = self._lenders.sample(position)
+        sample = self._lenders.read(position)
         assert source is not None
         assert sample is not None
 
         def compute() -> dict[str, np.ndarray]:
-            found = next(decoded(source.read(position, position + 1, ctx), lambda _: None), None)
-            if isinstance(found, Sample):
-                try:
-                    framed = ready(found, self.frame, self.segmenter, self.limits, ctx)
-                    return {"patch": patch_of(framed, self.patch, self.limits)}
-                except Unusable:
-                    pass
-            return {"patch": np.zeros((0, 0, 3), np.uint8)}
+            try:
+                framed = ready(sample, self.frame, self.segmenter, self.limits, ctx)
+            except Unusable:
+                return {"patch": np.zeros((0, 0, 3), np.uint8)}
+            return {"patch": patch_of(framed, self.patch, self.limits)}
 
         pin = ctx.models.pin(self.segmenter) if self.segmenter else ""
         where: list[Json] = [source.fingerprint(), source.pin(ctx), position]
@@ -157,7 +134,7 @@ class Partners:
         checks = {"texture_side": gates.patch_side(len(patch), self.frame, self.limits)}
         if checks["texture_side"]["passed"]:
             checks |= gates.textured(evenness(patch), self.limits)
-        return None if first_failed(checks) else Texture(patch, sample.id, label_of(sample), sample.licence, checks)
+        return None if first_failed(checks) else Texture(patch, label_of(sample), sample.lent(), checks)
 
 
 def patch_of(found: Ready, share: float, limits: Limits) -> Pixels:

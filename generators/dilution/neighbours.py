@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from variorum.edition.samples import photograph_of
-from variorum.generators.editing.pool import pool_order
-from variorum.pixels import decode
+from variorum.generators.editing.pool import Lenders, pool_order
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context
-from variorum.schemas.sample import Sample
-from variorum.stages.splits import split_of
+from variorum.schemas.sample import Lender, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
@@ -26,6 +24,22 @@ NEAREST = 10
 """Pictures whose captions are tried, the most similar one first."""
 
 
+class Near(NamedTuple):
+    """A caption of another picture.
+
+    Attributes:
+        caption: its text.
+        similarity: cosine of the angle between the embeddings of the two pictures.
+        passed_over: how many pictures that are more similar have no caption that fits.
+        made_of: the picture whose caption it is, and what is in that.
+    """
+
+    caption: str
+    similarity: float
+    passed_over: int
+    made_of: tuple[Lender, ...]
+
+
 @dataclass
 class Neighbours:
     """Pictures with captions, by how similar their embeddings are.
@@ -33,7 +47,7 @@ class Neighbours:
     They are the same for the whole edition, whatever the units, and are embedded once: the memo keeps them.
 
     Attributes:
-        ctx: `ctx.source` has the pictures.
+        ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         encoder: alias of the encoder.
         wanted: how many pictures of the source are looked at.
     """
@@ -41,38 +55,45 @@ class Neighbours:
     ctx: Context
     encoder: str
     wanted: int
-    _kept: tuple[Singles, list[Mapping[str, str]]] | None = field(default=None, init=False)
+    _kept: tuple[Singles, list[Mapping[str, Any]]] | None = field(default=None, init=False)
 
-    def nearest(
-        self, sample: Sample, image: Pixels, caption: str, fits: Callable[[str], bool]
-    ) -> tuple[str, float, int] | None:
+    def __post_init__(self) -> None:
+        self._lenders = Lenders(self.ctx, self.wanted)
+
+    def nearest(self, sample: Sample, image: Pixels, caption: str, fits: Callable[[str], bool]) -> Near | None:
         """The caption of the most similar picture of which `fits` is true; None if it is true of none of the nearest.
 
-        It is of the same split, and neither of the same photograph nor with the same caption. With it come the cosine
-        of the two pictures' angle, and how many more similar ones were passed over.
+        It is of the same split, and neither of the same photograph nor with the same caption; nor is it of a restricted
+        picture, unless the sample is restricted too.
         """
         vectors, told = self._pictures()
         photograph = photograph_of(sample)
         allowed = [
             place
             for place, one in enumerate(told)
-            if one["split"] == sample.split and one["photograph"] != photograph and one["caption"] != caption
+            if one["split"] == sample.split
+            and one["photograph"] != photograph
+            and one["caption"] != caption
+            and (sample.restricted or not one["restricted"])
         ]
         if not allowed:
             return None
         similar = vectors[allowed] @ _directions(self.ctx.models.get(self.encoder)([image]))[0]
         for passed, place in enumerate((-similar).argsort(kind="stable")[:NEAREST].tolist()):
-            if fits(found := told[allowed[place]]["caption"]):
-                return found, float(similar[place]), passed
+            found = told[allowed[place]]
+            if fits(found["caption"]):
+                return Near(found["caption"], float(similar[place]), passed, tuple(found["made_of"]))
         return None
 
-    def _pictures(self) -> tuple[Singles, list[Mapping[str, str]]]:
-        """Directions `[n, d]`, and for each picture its caption, photograph and split."""
+    def _pictures(self) -> tuple[Singles, list[Mapping[str, Any]]]:
+        """Directions `[n, d]`, and for each picture its caption, photograph, split, and what it lends."""
         source, ctx = self.ctx.source, self.ctx
         if self._kept is None and source is not None:
             shares: Json = {str(name): share for name, share in ctx.splits.items()}
             pin = ctx.models.pin(self.encoder)
-            key = digest(["neighbours", source.fingerprint(), source.pin(ctx), shares, ctx.seed, self.wanted, pin])
+            key = digest(
+                ["neighbours' captions", source.fingerprint(), source.pin(ctx), shares, ctx.seed, self.wanted, pin]
+            )
             found = ctx.memo(key, self._compute)
             self._kept = np.asarray(found["vectors"], np.float32), json.loads(found["told"].tobytes())
         return self._kept or (np.zeros((0, 1), np.float32), [])
@@ -82,20 +103,15 @@ class Neighbours:
         assert source is not None
         images: list[Pixels] = []
         vectors: list[Singles] = []
-        told: list[dict[str, str]] = []
+        told: list[dict[str, Any]] = []
         encoder = ctx.models.get(self.encoder)
         for position in sorted(pool_order(source.size(ctx), ctx.seed, self.wanted)):
-            sample = next(iter(source.read(position, position + 1, ctx)), None)
-            if not isinstance(sample, Sample) or not (caption := caption_of(sample)):
+            sample = self._lenders.read(position)
+            if sample is None or isinstance(sample.image, bytes) or not (caption := caption_of(sample)):
                 continue
-            try:
-                image = decode(sample.image) if isinstance(sample.image, bytes) else sample.image
-            except (OSError, ValueError, SyntaxError):
-                continue
-            photograph = photograph_of(sample)
-            split = split_of(photograph, sample.split, ctx.splits)
-            told.append({"caption": caption, "photograph": photograph, "split": split})
-            images.append(image)
+            said = {"caption": caption, "photograph": sample.photograph, "split": sample.split}
+            told.append({**said, "restricted": sample.restricted, "made_of": sample.lent()})
+            images.append(sample.image)
             if len(images) == BATCH:
                 vectors.append(_directions(encoder(images)))
                 images = []

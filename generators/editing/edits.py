@@ -18,7 +18,7 @@ from variorum.generators.editing.scenes import Scene, label_index
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import COMPOSITE, ENHANCED, Gate, made_type
+from variorum.schemas.sample import COMPOSITE, ENHANCED, Gate, Lender, made_type
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -85,6 +85,7 @@ class Draft:
         source_type: IPTC's term for how the picture was made.
         gates: checks by name.
         models: alias to pin, besides the scene's own.
+        made_of: the pictures whose plate it has.
     """
 
     subject: Subject
@@ -95,6 +96,7 @@ class Draft:
     source_type: str
     gates: dict[str, Gate] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    made_of: tuple[Lender, ...] = ()
 
 
 # ── baselines and backgrounds ────────────────────────────────────────────────────────────────────────────────────────
@@ -122,12 +124,14 @@ def control(subject: Subject) -> Draft:
 
 def random_plate(subject: Subject) -> Draft:
     """The object on another picture's plate."""
-    partner = subject.pool.draw(subject.of.sample, subject.scene, subject.index, subject.of.rng(RANDOM_PLATE))
-    if partner is None or partner.plate is None:
+    drawn = subject.pool.draw(subject.of.sample, subject.scene, subject.index, subject.of.rng(RANDOM_PLATE))
+    if drawn is None or drawn[0].plate is None:
         raise CannotEdit("no_other_plate", "no other picture of its split has a clean plate without this class")
+    partner, lenders = drawn
     facts: dict[str, Json] = {"plate": partner.method, "plate_sample": partner.sample}
     kind = made_type(partner.source_type, partner.plate_type)
-    draft = on_plate(subject, partner.plate, facts, kind, own=False)
+    draft = on_plate(subject, drawn[0].plate, facts, kind, own=False)
+    draft.made_of = lenders
     measure_background(draft)
     return draft
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from variorum.edition.samples import photograph_of
 from variorum.generators.editing import gates
 from variorum.generators.editing.scenes import BadInput, Scene, Setup, label_index, scenes
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import Context
-from variorum.schemas.sample import Sample
-from variorum.stages.splits import split_of
+from variorum.schemas.sample import Lender, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -30,7 +29,7 @@ class Lenders:
     """The pictures of a source that may lend something to others: for each split the same ones for the whole edition.
 
     Attributes:
-        ctx: `ctx.source` has the pictures.
+        ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         wanted: how many pictures of a split there are to be.
     """
 
@@ -38,6 +37,7 @@ class Lenders:
     wanted: int
     _positions: dict[str, list[int]] = field(default_factory=dict)
     _samples: dict[int, Sample | None] = field(default_factory=dict)
+    _last: tuple[int, Sample | None] = (-1, None)
 
     def of(self, split: str) -> list[int]:
         """Positions of the pictures of this split, `""` for any; none without a source."""
@@ -47,16 +47,33 @@ class Lenders:
             self._positions[split] = self._gathered(split)
         return self._positions[split]
 
+    def to(self, borrower: Sample, rng: np.random.Generator) -> Iterator[tuple[int, Sample]]:
+        """Pictures of the borrower's split without pixels, and their positions, in an order drawn by `rng`.
+
+        Neither the borrower itself is among them nor, unless it is restricted too, a restricted picture.
+        """
+        positions = self.of(borrower.split)
+        for place in rng.permutation(len(positions)):
+            found = self.sample(positions[place])
+            if found is None or found.root in (borrower.root, borrower.id, borrower.parent):
+                continue
+            if borrower.restricted or not found.restricted:
+                yield positions[place], found
+
     def sample(self, position: int) -> Sample | None:
         """The picture at this position without its pixels; None if there is none."""
         if position not in self._samples:
-            assert self.ctx.source is not None
-            sample = next(iter(self.ctx.source.outline(position, position + 1, self.ctx)), None)
-            if sample is not None:
-                split = split_of(photograph_of(sample), sample.split, self.ctx.splits)
-                sample = replace(sample, extras={}, split=split)
-            self._samples[position] = sample
+            found = self.read(position)
+            self._samples[position] = None if found is None else replace(found, image=b"", extras={}, encoded=None)
         return self._samples[position]
+
+    def read(self, position: int) -> Sample | None:
+        """The picture at this position; None if there is none that may be used."""
+        if self._last[0] != position:
+            assert self.ctx.source is not None
+            found = self.ctx.source.read(position, position + 1, self.ctx)
+            self._last = position, next((item for item in found if isinstance(item, Sample)), None)
+        return self._last[1]
 
     def _gathered(self, split: str) -> list[int]:
         """Kept in the memo, as a rare split may need many pictures to be looked at."""
@@ -76,7 +93,7 @@ class Lenders:
             return {"positions": np.array(found, np.int64)}
 
         shares: Json = {str(name): share for name, share in ctx.splits.items()}
-        key = digest(["pool", source.fingerprint(), source.pin(ctx), shares, split, ctx.seed, count])
+        key = digest(["lenders", source.fingerprint(), source.pin(ctx), shares, split, ctx.seed, count])
         positions: list[int] = ctx.memo(key, compute)["positions"].tolist()
         return positions
 
@@ -90,7 +107,7 @@ class Pool:
 
     Attributes:
         setup: how the other pictures are taken apart.
-        ctx: `ctx.source` has the pictures.
+        ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         wanted: how many pictures of a split may lend their plates.
     """
 
@@ -102,31 +119,29 @@ class Pool:
     def __post_init__(self) -> None:
         self._lenders = Lenders(self.ctx, self.wanted)
 
-    def draw(self, sample: Sample, scene: Scene, index: int | None, rng: np.random.Generator) -> Scene | None:
-        """The scene of another picture whose plate is clean and doesn't show this sample's class.
+    def draw(
+        self, sample: Sample, scene: Scene, index: int | None, rng: np.random.Generator
+    ) -> tuple[Scene, tuple[Lender, ...]] | None:
+        """The scene of another picture whose plate is clean and doesn't show this sample's class, and whose it is.
 
         The pool of the sample's split is tried in an order drawn by `rng`, pictures with a label of this sample last.
         """
-        positions = self._lenders.of(sample.split)
         akin = []
-        for place in rng.permutation(len(positions)):
-            partner = self._lenders.sample(positions[place])
-            if partner is None or partner.id in (sample.id, sample.parent):
-                continue
+        for position, partner in self._lenders.to(sample, rng):
             if set(partner.labels) & set(sample.labels):
-                akin.append(positions[place])
-            elif (found := self._scene(positions[place])) is not None and self._usable(found, scene, index):
-                return found
-        usable = (found for at in akin if (found := self._scene(at)) is not None and self._usable(found, scene, index))
-        return next(usable, None)
+                akin.append((position, partner))
+            elif (found := self._scene(position)) is not None and self._usable(found, scene, index):
+                return found, partner.lent()
+        for position, partner in akin:
+            if (found := self._scene(position)) is not None and self._usable(found, scene, index):
+                return found, partner.lent()
+        return None
 
     def _scene(self, position: int) -> Scene | None:
         """The scene of the picture at this position; None if others can't get its plate."""
         if position not in self._scenes:
             self._scenes[position] = None
-            assert self.ctx.source is not None
-            sample = next(iter(self.ctx.source.read(position, position + 1, self.ctx)), None)
-            if isinstance(sample, Sample):
+            if (sample := self._lenders.read(position)) is not None:
                 scene = scenes([sample], self.setup, self.ctx)[0]
                 if not isinstance(scene, BadInput) and self._clean(scene, label_index(sample)):
                     self._scenes[position] = scene

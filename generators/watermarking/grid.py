@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +23,7 @@ from variorum.generators.watermarking.checked import attacked
 from variorum.generators.watermarking.keys import Keys, read_keys
 from variorum.generators.watermarking.quality import Reference
 from variorum.generators.watermarking.subjects import About, Subject, area, by_mark
-from variorum.generators.watermarking.target import Service
+from variorum.generators.watermarking.target import Service, attackers_photographs
 from variorum.pixels import UndecodableImage, decode_mask
 from variorum.schemas.canonical import Json, canonical_json, digest
 from variorum.schemas.edit import Edit
@@ -96,6 +98,7 @@ class Grid:
         self.own = {mark.called: mark for mark in marks}
         self.material, self.keys = material, keys
         self._services: dict[bytes, Service] = {}
+        self._photographs: dict[int | None, Iterator[tuple[Sample, Pixels]]] = {}
         self._measured = PERCEPTUAL if not self._lacking(PERCEPTUAL) else ""
         self._embeddings: dict[str, np.ndarray[Any, Any]] = {}
 
@@ -142,7 +145,7 @@ class Grid:
                     yield self._refused(cell, subject, found)
                 else:
                     before = references.get(subject.sample.id) or Reference(subject.pixels)
-                    yield self._made(cell, subject, before, found)
+                    yield self._made(cell, subject, before, found, service)
 
     def _applied(self, cell: Cell, same: Sequence[Subject], service: Service) -> Sequence[Attacked | Refused]:
         """What the attack makes of pictures of one size, kept in the memo if that takes long."""
@@ -169,9 +172,11 @@ class Grid:
         data: Json = [source.fingerprint(), source.pin(self.ctx)] if wants and source else []
         hashes: Json = [[list(one.shape), hashlib.sha256(one.tobytes()).hexdigest()] for one in images]
         said: Json = [part.fingerprint() for part in parts]
-        return digest(["attacked", said, pins, data, service.keys.id, service.frame, cell.strength, seeds, hashes])
+        return digest(
+            ["attacked pictures", said, pins, data, service.keys.id, service.frame, cell.strength, seeds, hashes]
+        )
 
-    def _made(self, cell: Cell, subject: Subject, before: Reference, found: Attacked) -> Sample:
+    def _made(self, cell: Cell, subject: Subject, before: Reference, found: Attacked, service: Service) -> Sample:
         of, sample = Edit(self.generator, subject.sample, self.ctx), subject.sample
         for alias in cell.attack.aliases():
             of.model(alias)  # records its pin
@@ -194,6 +199,7 @@ class Grid:
             purpose=cell.purpose,
             annotations=annotations,
             digital_source_type=cell.attack.digital_source_type,
+            made_of=service.lent(found.used),
         )
 
     def _refused(self, cell: Cell, subject: Subject, why: tuple[str, str]) -> Failure:
@@ -216,7 +222,10 @@ class Grid:
             if about is not None:
                 mark, keys = self._mark(about), read_keys(self.keys)
                 self._need(mark)
-            self._services[key] = Service(mark, attack, keys, self.ctx, frame, self.material)
+            if frame not in self._photographs:
+                (self._photographs[frame],) = tee(attackers_photographs(self.material, frame, self.ctx), 1)
+            stream = copy(self._photographs[frame])
+            self._services[key] = Service(mark, attack, keys, self.ctx, frame, self.material, stream)
         return self._services[key]
 
     def _mark(self, about: About) -> Mark:
@@ -261,7 +270,12 @@ def _refusal(sample: Sample) -> tuple[str, str] | None:
 
 def _packed(found: Sequence[Attacked | Refused], images: Sequence[Pixels]) -> Arrays:
     """A cell's pictures as arrays for the memo."""
-    said: list[Json] = [list(one) if isinstance(one, Refused) else dict(one.drawn) for one in found]
+    said: list[Json] = [
+        list(one)
+        if isinstance(one, Refused)
+        else {"drawn": dict(one.drawn), "used": None if one.used is None else [*one.used]}
+        for one in found
+    ]
     arrays: dict[str, np.ndarray[Any, Any]] = {"said": np.frombuffer(canonical_json(said), np.uint8)}
     for place, one in enumerate(found):
         if isinstance(one, Attacked):
@@ -275,7 +289,7 @@ def _unpacked(arrays: Arrays) -> list[Attacked | Refused]:
     return [
         Refused(*one)
         if isinstance(one, list)
-        else Attacked(arrays[f"image{place}"], one, arrays.get(f"origins{place}"))
+        else Attacked(arrays[f"image{place}"], one["drawn"], arrays.get(f"origins{place}"), one["used"])
         for place, one in enumerate(json.loads(arrays["said"].tobytes()))
     ]
 

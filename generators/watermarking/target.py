@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.edition.samples import decoded
 from variorum.generators.corruptions.frames import Unusable, framed
 from variorum.generators.watermarking.checked import embedded
+from variorum.generators.watermarking.subjects import subject_of
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.sample import Sample
+from variorum.schemas.sample import Lender, Sample
 from variorum.schemas.watermark import Attack, Mark
+from variorum.stages.lending import let_through
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -45,9 +46,10 @@ class Service:
         mark: the mark that is attacked, or None for an attack that doesn't depend on it.
         attack: whose photographs and preparations these are.
         keys: of the edition.
-        ctx: `ctx.source` is the recipe's source.
+        ctx: `ctx.source` has the recipe's pictures, as the generators before this one let them through.
         frame: side of the square that the edition's pictures are cut to, or None.
         material: the attacker's source; None for half of the recipe's.
+        stream: what `attackers_photographs` gives; its own by default. Services of one unit share what was read.
     """
 
     mark: Mark | None
@@ -56,6 +58,7 @@ class Service:
     ctx: Context
     frame: int | None = None
     material: Source | None = None
+    stream: Iterator[tuple[Sample, Pixels]] | None = None
 
     def marked(self, images: Sequence[Pixels]) -> list[Pixels]:
         """These pictures, marked by the service; a picture's key depends on the picture alone."""
@@ -81,6 +84,12 @@ class Service:
         if len(found) < number:
             raise RecipeError(_too_few(self.attack, number, len(found), self.material))
         return [image for _, image in found[:number]]
+
+    def lent(self, used: Sequence[int] | None) -> list[Lender]:
+        """What the attacker's photographs in a picture lend to it; None for all that the attack asks for."""
+        wanted = self.attack.own_photographs()
+        self._draw(wanted)
+        return [one for place in (range(wanted) if used is None else used) for one in self._drawn[place][0].lent()]
 
     def prepared(self, purpose: str, compute: Callable[[], Arrays]) -> Arrays:
         """The arrays that `compute` gives, kept in the memo."""
@@ -108,7 +117,7 @@ class Service:
         if self.material is None and attackers(picture, self.ctx.seed):
             return OWN, "it is in the half of the source that belongs to the attacker"
         self._draw(wanted)
-        if sample.photograph and sample.photograph in {photograph for photograph, _ in self._drawn[:wanted]}:
+        if sample.photograph and sample.photograph in {one.photograph for one, _ in self._drawn[:wanted]}:
             return OWN, "the attacker has a copy of this photograph"
         return None
 
@@ -120,13 +129,15 @@ class Service:
         return found
 
     @cached_property
-    def _drawn(self) -> list[tuple[str, Pixels]]:
-        """The photographs that were drawn so far: what they have in common with copies, and pixels."""
+    def _drawn(self) -> list[tuple[Sample, Pixels]]:
+        """The photographs that were drawn so far, without pixels, and their pixels in the frame."""
         return []
 
     @cached_property
-    def _stream(self) -> Iterator[tuple[str, Pixels]]:
-        return _photographs(self._source, self.material is None, self.frame, self.mark, self.ctx)
+    def _stream(self) -> Iterator[tuple[Sample, Pixels]]:
+        """Those that the mark can be put into."""
+        stream = self.stream or attackers_photographs(self.material, self.frame, self.ctx)
+        return (one for one in stream if self.mark is None or self.mark.refusal(one[1]) is None)
 
     def _draw(self, number: int) -> None:
         """Draw until there are so many, or no more."""
@@ -166,25 +177,29 @@ def _too_few(attack: Attack, wanted: int, there: int, material: Source | None) -
     return f"{attack.called}: wants {wanted} photographs and {where} has {there}; {way_out}, or let it use fewer"
 
 
-def _photographs(
-    source: Source, halved: bool, frame: int | None, mark: Mark | None, ctx: Context
-) -> Iterator[tuple[str, Pixels]]:
-    """A source's photographs that can be used, each once, in an order drawn by the seed."""
-    size, seen = source.size(ctx), set[str]()
-    order = np.random.default_rng(derive_seed(ctx.seed, "attackers order")).permutation(size)
+def attackers_photographs(material: Source | None, frame: int | None, ctx: Context) -> Iterator[tuple[Sample, Pixels]]:
+    """The attacker's photographs without marks, each once, in an order drawn by the seed; arguments as in `Service`.
+
+    Yields:
+        The sample without its pixels, and its pixels in the frame.
+    """
+    source, seen = let_through(material, ()) if material else ctx.source, set[str]()
+    if source is None:
+        return
+    order = np.random.default_rng(derive_seed(ctx.seed, "attackers order")).permutation(source.size(ctx))
     for position in order.tolist():
-        for sample in decoded(source.read(position, position + 1, ctx), lambda _: None):
+        for sample in source.read(position, position + 1, ctx):
             if not isinstance(sample, Sample) or sample.photograph in seen:
                 continue
-            if halved and not attackers(sample.id, ctx.seed):
+            subject = subject_of(sample)
+            if subject.mark or (material is None and not attackers(subject.photograph, ctx.seed)):
                 continue
             try:
                 image = framed(sample, frame).image
             except Unusable:
                 continue
-            if mark is None or mark.refusal(image) is None:
-                seen.add(sample.photograph)
-                yield sample.photograph, image
+            seen.add(sample.photograph)
+            yield replace(sample, image=b"", extras={}, encoded=None), image
 
 
 def _alike(images: Sequence[Pixels]) -> Iterator[list[int]]:

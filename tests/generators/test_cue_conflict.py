@@ -16,16 +16,18 @@ from variorum.edition.editions import tables_of
 from variorum.edition.tables import read_table
 from variorum.generators.cue_conflict import CueConflict
 from variorum.generators.cues.bands import low_pass
-from variorum.generators.cues.partners import both_licences, in_conflict
+from variorum.generators.cues.partners import in_conflict
 from variorum.generators.cues.stimuli import STIMULI
 from variorum.models import ModelTable
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.licences import all_of
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, COMPOSITE, ENHANCED, PARTLY_GENERATED, Failure, Sample, source_id
+from variorum.stages.lending import let_through
 
 CAT, AIRLINER, ELEPHANT, KNIFE, TENCH = "n02123045", "n02690373", "n02504013", "n03041632", "n01440764"
 SIDE = 200
@@ -93,7 +95,7 @@ class Pictures(Source):
 
 
 def made(sample: Sample, *others: Sample, seed: int = 3, **fields: Any) -> list[Sample | Failure]:
-    ctx = Context(seed, None, lambda key, compute: compute(), source=Pictures(sample, *others))
+    ctx = Context(seed, None, lambda key, compute: compute(), source=let_through(Pictures(sample, *others), ()))
     return list(CueConflict(segmenter=None, **fields).generate([sample], ctx))
 
 
@@ -213,7 +215,7 @@ def test_the_part_of_an_object_that_is_a_texture_can_be_chosen():
             kept[key] = compute()
         return kept[key]
 
-    ctx = Context(3, None, memo, source=Pictures(ELLIPSE, GRAVEL))
+    ctx = Context(3, None, memo, source=let_through(Pictures(ELLIPSE, GRAVEL), ()))
     sides = {}
     for share in (0.5, 1):
         *_, found = CueConflict(segmenter=None, stimuli=("texture_fill",), patch=share).generate([ELLIPSE], ctx)
@@ -311,11 +313,11 @@ def test_conflicts_are_between_classes_and_categories():
     assert not in_conflict("", CAT, "label")
     *_, found = made(replace(ELLIPSE, labels=(TENCH,)), GRAVEL, stimuli=("texture_fill",), categories="sixteen")
     assert found.reason == "no_category"
-    assert both_licences("A AND B", "B") == both_licences("A", "A AND B") == "A AND B"
-    assert both_licences("A OR B", "C AND A") == "(A OR B) AND C AND A"
-    assert both_licences("(A AND B) OR C", "") == "((A AND B) OR C) AND unknown"
-    assert both_licences("(A OR B) AND C", "(A OR B)") == "(A OR B) AND C"
-    assert both_licences("A OR B", "A OR B") == "A OR B"
+    assert all_of("A AND B", "B") == all_of("A", "A AND B") == "A AND B"
+    assert all_of("A OR B", "C AND A") == "(A OR B) AND C AND A"
+    assert all_of("(A AND B) OR C", "") == "((A AND B) OR C) AND unknown"
+    assert all_of("(A OR B) AND C", "(A OR B)") == "(A OR B) AND C"
+    assert all_of("A OR B", "A OR B") == "A OR B"
 
 
 @pytest.mark.parametrize(

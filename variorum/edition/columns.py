@@ -19,7 +19,7 @@ from variorum.schemas.errors import VariorumError
 from variorum.schemas.fields import CONFIG
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import ShardInfo
-from variorum.schemas.sample import SPLITS, Status
+from variorum.schemas.sample import MADE_OF, SPLITS, Status
 
 EDITION_COLUMNS = (
     "id",
@@ -57,7 +57,7 @@ JUDGED = ("action", "by", "why", "value", "given")
 MAY_LACK = ("detail",)
 """Columns of `EDITION_COLUMNS` that may be null."""
 STATUSES = (*get_args(Status), "dropped")
-WITHHELD = ("width", "height", "objects", "captions", "states", "annotated", "credentials", "config")
+WITHHELD = ("width", "height", "objects", "captions", "states", "annotated", "credentials", "config", MADE_OF)
 """Columns that say more of a picture than may be known of a withheld one; null there."""
 LARGE, SWOLLEN = 1 << 30, 1000
 """A table that takes more memory than both this many bytes and this many times its file is a bomb."""
@@ -74,7 +74,7 @@ def column_kinds() -> Mapping[str, Any]:
     kinds: dict[str, Any] = dict.fromkeys((*EDITION_COLUMNS, *NEW, *JUDGED), pa.string())
     kinds |= {"label": whole, "start": whole, "credentials": pa.bool_(), "value": pa.float64()}
     kinds |= dict.fromkeys(("width", "height", "objects", "captions", "states"), pa.int32())
-    return kinds | dict.fromkeys(("labels", "given"), pa.list_(pa.string()))
+    return kinds | dict.fromkeys(("labels", "given", MADE_OF), pa.list_(pa.string()))
 
 
 @contextmanager
@@ -125,8 +125,8 @@ def check_columns(table: Any) -> None:
             raise ValueError(f"column {name!r} is of type {cut(str(column.type))}, not {kind}")
         if name in EDITION_COLUMNS and name not in MAY_LACK and column.null_count:
             raise ValueError(f"column {name!r} lacks values")
-        if name in ("labels", "given") and any(chunk.flatten().null_count for chunk in column.chunks):
-            raise ValueError(f"column {name!r} lacks labels")
+        if name in ("labels", "given", MADE_OF) and any(chunk.flatten().null_count for chunk in column.chunks):
+            raise ValueError(f"column {name!r} lacks values")
 
 
 def check_values(table: Any, classes: int) -> None:
@@ -165,6 +165,6 @@ def _check_withheld(table: Any) -> None:
         **dict.fromkeys(WITHHELD, lambda value: value is None),
     }
     for name, fits in tests.items() if len(rows) else ():
-        found = rows.column(name).unique().to_pylist() if name in rows.column_names else ()
+        found = rows.column(name).to_pylist() if name in rows.column_names else ()
         if odd := [value for value in found if not fits(value)]:
             raise ValueError(f"column {name!r} of a withheld picture has {cut(ascii(odd[0]))}")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from variorum.edition.lenders import keys_of
 from variorum.edition.shards import KEY, PICTURES
 from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
@@ -17,7 +18,7 @@ from variorum.schemas.annotations import CHECKS, STATES, Annotations, LabelState
 from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import SPLITS, Encoded, Failure, Sample, check_op
+from variorum.schemas.sample import MADE_OF, SPLITS, Encoded, Failure, Sample, check_op
 
 ANNOTATIONS = "annotations.json"
 """Member with objects, texts and the states of labels, in editions whose source or generators have annotations."""
@@ -148,7 +149,7 @@ def encode_sample(
     if captioned:
         members.setdefault(CAPTION, sample.annotations.caption().encode())
     gates = sample.ops[-1]["gates"] if sample.ops else {}
-    row = {
+    row: dict[str, Any] = {
         **{name: record[name] for name in TABLED},
         "label": label,
         "status": "quarantined" if sample.reason else "accepted",
@@ -158,6 +159,8 @@ def encode_sample(
         "states": len(sample.annotations.labels),
         "annotated": annotation_digest(members) if sample.annotations else "",
     }
+    if lenders := sample.made_of():
+        row[MADE_OF] = keys_of(lenders)
     return members, row | _gate_columns(gates)
 
 

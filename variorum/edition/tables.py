@@ -37,7 +37,7 @@ from variorum.machine.steady import hash_content
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import BASELINES, MADE_OF
 
 KEYS = ("id", "sha256")
 """Columns that identify a row's picture."""
@@ -54,7 +54,7 @@ HIDDEN = ("ops", "detail", "start", "width", "height", "captions", "states", "an
 def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     """The table of a unit: fixed columns first, then one column per gate, `gate.<name>`, sorted by name.
 
-    A released unit with verdicts has columns for them too.
+    A unit in which a picture is made of others has a column for that, a released unit with verdicts some for these.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -62,6 +62,8 @@ def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     kinds = column_kinds()
     fixed = {name: kinds[name] for name in (EDITION_COLUMNS if format == 3 else (*EDITION_COLUMNS, *NEW))}
     gates = sorted({name for row in rows for name in row if name.startswith("gate.")})
+    if any(row.get(MADE_OF) for row in rows):
+        fixed[MADE_OF] = kinds[MADE_OF]
     if any("action" in row for row in rows):
         fixed |= {name: kinds[name] for name in JUDGED}
     schema = pa.schema([*fixed.items(), *((name, pa.float64()) for name in gates)])

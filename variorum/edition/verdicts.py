@@ -12,6 +12,7 @@ import numpy as np
 
 from variorum.arrays import Floats, Ints
 from variorum.edition.columns import check_columns, reading
+from variorum.edition.lenders import made_of_those
 from variorum.edition.store import Store
 from variorum.edition.tables import keep_file, read_part
 from variorum.schemas.errors import RecipeError
@@ -38,6 +39,8 @@ STRENGTH: Mapping[Action, int] = {
 }
 """The stronger action wins if deciders differ. Nothing undoes `withhold`. Review beats relabel, but not drop: damaged
 pictures need no review."""
+MADE_OF_WITHHELD = "made_of_withheld"
+"""Reason why a picture is withheld that is made of a withheld one."""
 OUT: tuple[Action, ...] = ("withhold", "drop")
 """Actions that leave a picture out of a release."""
 
@@ -167,12 +170,12 @@ def settle(said: Any) -> Any:
     return pa.table({name: new.get(name, found[name]) for name in found.column_names}, schema=found.schema)
 
 
-def with_same_content(said: Any, pictures: Any) -> Any:
-    """The verdicts, and a `withhold` for every picture that has the bytes of one that is withheld.
+def with_what_follows(said: Any, pictures: Any) -> Any:
+    """The verdicts, and a `withhold` for every picture that has the bytes of a withheld one or is made of it.
 
     Args:
         said: all verdicts, as `verdict_table` gives them.
-        pictures: the edition's table, which has `id` and `sha256`.
+        pictures: the edition's table, with a row for each picture.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -180,6 +183,23 @@ def with_same_content(said: Any, pictures: Any) -> Any:
     first = said.filter(pc.equal(said["action"], "withhold"))
     if not len(first):
         return said
+    said = _with_same_content(said, pictures)
+    for by in pc.unique(first["by"]).to_pylist():
+        mine = said.filter(pc.and_(pc.equal(said["action"], "withhold"), pc.equal(said["by"], by)))
+        gone = pc.is_in(pictures["id"], value_set=mine["id"].combine_chunks()).to_numpy()
+        rows = np.flatnonzero(made_of_those(pictures, gone) & ~gone)
+        missing = np.full(len(rows), np.nan)
+        follow = Verdicts(rows, "withhold", by, MADE_OF_WITHHELD, None, missing, missing)
+        said = pa.concat_tables([said, _of_many(follow, pictures)])
+    return said
+
+
+def _with_same_content(said: Any, pictures: Any) -> Any:
+    """Without what is made of others: a caption that is another picture's may belong to pixels that may be shown."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first = said.filter(pc.and_(pc.equal(said["action"], "withhold"), pc.not_equal(said["reason"], MADE_OF_WITHHELD)))
     alike = pc.is_in(pictures["sha256"], value_set=first["sha256"].combine_chunks())
     judged = pc.is_in(pictures["id"], value_set=first["id"].combine_chunks())
     others = {name: pictures[name].filter(pc.and_not(alike, judged)) for name in ("id", "sha256")}

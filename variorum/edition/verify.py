@@ -14,6 +14,7 @@ from typing import Any
 
 from variorum.edition.columns import WITHHELD, check_columns, reading
 from variorum.edition.editions import check_data, files_of, folder_of, read_beside, tables_of
+from variorum.edition.lenders import ITSELF, NAMING, keys_of, names_of
 from variorum.edition.pulled import without
 from variorum.edition.samples import (
     ANNOTATIONS,
@@ -28,15 +29,20 @@ from variorum.edition.shards import PICTURES, read_shard, stored_size
 from variorum.edition.store import Store
 from variorum.edition.tables import COUNTED, counts, licences, read_part, read_table, read_unit
 from variorum.edition.tables import sources_edited as edited
-from variorum.edition.units import edition_units, row_groups
-from variorum.edition.verdicts import OUT, read_verdicts, settle
+from variorum.edition.units import edition_units, row_groups, with_splits
+from variorum.edition.verdicts import MADE_OF_WITHHELD, OUT, read_verdicts, settle
 from variorum.machine.progress import Advance
 from variorum.schemas.canonical import digest as digest_of
 from variorum.schemas.errors import CorruptShard
+from variorum.schemas.licences import all_of
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, config_of, ordered, split_of
-from variorum.schemas.sample import NOTHING, Sample
+from variorum.schemas.sample import MADE_OF, NOTHING, RESTRICTED, Sample
 
-COLUMNS = ("id", "sha256", "annotated", "status", "start", "config", "split", "label", "labels", "variant", "licence")
+COLUMNS = (
+    *("id", "sha256", "annotated", "status", "start", "config", "split", "label", "labels", "variant", "licence"),
+    MADE_OF,
+)
 NO_ANNOTATIONS = encode_record(annotation_fields(NOTHING, {}))
 DIGEST = re.compile(rb"digest[ \n]+`?([0-9a-f]{64})")
 """The digest that a card names, in its header and in its text."""
@@ -54,6 +60,8 @@ class Seen:
     index: dict[str, int]
     withheld: frozenset[str] = frozenset()
     """sha256 of the pictures that may lie in no shard."""
+    not_lent: frozenset[str] = frozenset()
+    """Keys of the pictures that no accepted one may be made of; see `lenders.keys_of`."""
     accepted: set[str] = field(default_factory=set)
     quarantined: set[str] = field(default_factory=set)
 
@@ -62,7 +70,8 @@ def verify(manifest: Manifest, store: Store, advance: Advance = lambda _: None, 
     """Check an edition; returns the problems, one line each.
 
     Checked are: each shard and table against its name; each picture, its record, class and annotations against each
-    other and its row; that each unit's rows and shards have the same pictures, in the same order, places, splits and
+    other and its row; that no accepted picture is made of a withheld one, and that each has the terms of those that it
+    is made of; that each unit's rows and shards have the same pictures, in the same order, places, splits and
     configurations; that no shard has a withheld picture; whatever the manifest says that its parts say too; and the
     files beside it: `data/`, which users load, the card, and the current release.
 
@@ -97,7 +106,7 @@ def verify_files(manifest: Manifest, store: Store, advance: Advance = lambda _: 
         problems += _verify_release(manifest, store, absent)
         passed = dict.fromkeys(manifest.shards, 0)
         index = {name: place for place, (name, _) in enumerate(manifest.classes)}
-        seen = Seen(manifest, index, _withheld(manifest, store))
+        seen = Seen(manifest, index, *_withheld(manifest, store))
         for unit in units:
             rows, order = _rows(unit.rows, seen, store)
             if manifest.format > 3 and order != ordered(order):
@@ -275,15 +284,30 @@ def _verify_beside(manifest: Manifest, store: Store) -> Iterator[str]:
         yield f"{folder}/current.json: it names a release of another edition; delete it, or release again"
 
 
-def _withheld(manifest: Manifest, store: Store) -> frozenset[str]:
-    """Hashes of the edition's withheld pictures. Raises CorruptShard if one of their rows isn't as it must be."""
+def _withheld(manifest: Manifest, store: Store) -> tuple[frozenset[str], frozenset[str]]:
+    """The edition's withheld pictures: their hashes, and by what they are named in a picture that is made of them.
+
+    Raises:
+        CorruptShard: one of their rows isn't as it must be.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = set[str]()
+    wanted = (*NAMING, "split", "status", "sha256", "reason", "start", "ops", "action")
+    found, named = set[str](), set[str]()
     for info in manifest.rows:
-        table = read_unit(store, info, ("status", "sha256", "reason", "start", "ops", *WITHHELD).__contains__)
-        found.update(table.filter(pc.equal(table["status"], "withheld"))["sha256"].to_pylist())
-    return frozenset(found)
+        table = with_splits(read_unit(store, info, {*wanted, *WITHHELD}.__contains__))
+        table = table.filter(pc.equal(table["status"], "withheld"))
+        # pixels of which only the words are another picture's may be shown elsewhere
+        found.update(table.filter(pc.not_equal(table["reason"], MADE_OF_WITHHELD))["sha256"].to_pylist())
+        judged = (
+            pc.is_valid(table["action"])
+            if "action" in table.column_names
+            else pa.array([False] * len(table), pa.bool_())
+        )
+        for rows, shown in ((judged, ITSELF), (pc.invert(judged), ())):
+            named.update(names_of(table.filter(rows), shown).to_pylist())
+    return frozenset(found), frozenset(named)
 
 
 def _rows(info: ShardInfo, seen: Seen, store: Store) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
@@ -311,6 +335,8 @@ def _verify_shard(group: str, info: ShardInfo, rows: list[dict[str, Any]], seen:
                 yield from (f"{name}: {why}" for why in _verify_sample(group, key, sample, members, row, seen.index))
                 if row["sha256"] in seen.withheld:
                     yield f"{name}: picture {key} has the bytes of one that is withheld"
+                if group != QUARANTINE:
+                    yield from (f"{name}: picture {key} {why}" for why in _verify_lenders(sample, row, seen))
                 if row["start"] != start:
                     yield f"{name}: picture {key} begins at byte {start}, and its row says {row['start']}"
                 elif row["place"] != samples:
@@ -347,6 +373,20 @@ def _verify_sample(
         yield f"the annotations of {key} aren't those that its row names"
     if not _same_categories(members, index):
         yield f"the categories in the annotations of {key} aren't those of their labels"
+
+
+def _verify_lenders(sample: Sample, row: dict[str, Any], seen: Seen) -> Iterator[str]:
+    """Check that a picture may be made of the others that it is made of, and has their terms."""
+    lenders = sample.made_of()
+    if keys_of(lenders) != (row.get(MADE_OF) or []):
+        yield "is made of other pictures than its row names"
+    for one in lenders:
+        if seen.not_lent & {one["id"], one["source"], one["photograph"]}:
+            yield f"is made of {one['id']}, which is withheld"
+        if all_of(sample.licence, one["licence"]) != all_of(sample.licence):
+            yield f"is made of {one['id']}, whose licence {cut(one['licence'])} isn't part of its own"
+        if RESTRICTED in one["handling"] and not sample.restricted:
+            yield f"is made of {one['id']}, which is restricted, and isn't restricted itself"
 
 
 def _same_categories(members: dict[str, bytes], index: dict[str, int]) -> bool:

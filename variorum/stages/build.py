@@ -88,8 +88,13 @@ class Build:
             ModelUnavailable: a model is missing; those of later components count too.
         """
         recipe = self.job.recipe
-        if not recipe.warning and (said := recipe.source.warning(self.job.ctx)):
-            raise RecipeError(f"warning: the source's pictures have one, so the recipe needs one too: {cut(said)}")
+        lending = (source for one in recipe.generate for source in one.references().values())
+        for source in (recipe.source, *lending):
+            if not recipe.warning and (said := source.warning(self.job.ctx)):
+                name = source.component_name()
+                raise RecipeError(
+                    f"warning: pictures of the source {name} have one, so the recipe needs one too: {cut(said)}"
+                )
         check_models((recipe.source, *recipe.generate, *self.then), self.job.ctx)
 
     def make(self, part: Unit, advance: Advance) -> Receipt:
@@ -133,8 +138,8 @@ class Build:
         read = decoded(recipe.source.read(part.start, part.stop, ctx), advance)
         pictures = prefetch(in_splits(read, recipe.splits), AHEAD)
         items: Iterator[Sample | Failure] = pictures
-        for generator in recipe.generate:
-            items = generator.generate(_samples(items, unused, roots), making)
+        for generator, others in zip(recipe.generate, self.job.lending, strict=True):
+            items = generator.generate(_samples(items, unused, roots), replace(making, source=others))
         made_ids: set[str] = set()
         values: dict[str, Json] = {}
         with (

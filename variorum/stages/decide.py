@@ -9,7 +9,7 @@ from typing import Any
 from variorum.edition.ledgers import put_ledger, put_queue
 from variorum.edition.store import Store
 from variorum.edition.tables import filled_rows, read_table
-from variorum.edition.verdicts import OUT, STRENGTH, keep_verdicts, settle, verdict_table, with_same_content
+from variorum.edition.verdicts import OUT, STRENGTH, keep_verdicts, settle, verdict_table, with_what_follows
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Decider, Detector
 from variorum.schemas.errors import RecipeError
@@ -149,10 +149,10 @@ def below_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -
 
 
 def all_of(said: Mapping[str, Any], table: Any) -> Any:
-    """The verdicts of several deciders in one table; see `with_same_content`."""
+    """The verdicts of several deciders in one table; see `with_what_follows`."""
     import pyarrow as pa
 
-    return with_same_content(pa.concat_tables([verdict_table([], table), *said.values()]), table)
+    return with_what_follows(pa.concat_tables([verdict_table([], table), *said.values()]), table)
 
 
 def check_classes(job: Job) -> None:

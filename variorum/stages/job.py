@@ -18,11 +18,12 @@ from variorum.machine.memo import DiskMemo
 from variorum.machine.steady import hash_content
 from variorum.models import ModelTable
 from variorum.schemas.canonical import Json, check_json
-from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation
+from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
+from variorum.stages.lending import let_through
 from variorum.stages.plan import Plan, optional_pins, plan
 
 Profile = Literal["embedded", "hub"]
@@ -67,6 +68,12 @@ class Job:
     def plan(self) -> Plan:
         """Units and identity of the edition, computed once. Raises the errors of `stages.plan.plan`."""
         return plan(self.recipe, self.ctx)
+
+    @cached_property
+    def lending(self) -> list[Source]:
+        """For each generator, the other pictures that it may use: what those before it let through of the source's."""
+        made = self.recipe.generate
+        return [let_through(self.recipe.source, made[:place]) for place in range(len(made))]
 
     def component(self, name: str, kind: type[Component] = Component) -> Any:
         """The recipe's detector, decider or evaluation of this name, or the first of them that is of a kind."""

@@ -6,6 +6,7 @@ and names. Where the recipe has `splits`, photographs that turned out to be copi
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ from variorum.machine.progress import Advance
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import CorruptShard, StoreError
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest, Receipt, ShardInfo, group_of, ordered
+from variorum.schemas.sample import MADE_OF
 from variorum.schemas.verdict import Action, Verdict
 from variorum.stages.build import Shards, grouped
 from variorum.stages.job import Job
@@ -119,12 +121,15 @@ def release_units(manifest: Manifest, ledger: Ledger, store: Store) -> list[Rele
     for receipt in edition_units(manifest, store):
         mine, moving = {}, dict[str, str]()
         pictures = _pictures(receipt.rows, store)
-        for sample_id, sha256, photograph in pictures:
+        for picture in pictures:
+            sample_id, photograph = picture["id"], picture["photograph"]
             if found := waiting.pop(sample_id, None):
                 mine[sample_id] = found
-                changed += [sample_id] if found.sha256 != sha256 else []
+                changed += [sample_id] if found.sha256 != picture["sha256"] else []
             if photograph in moves:
                 moving[photograph] = moves[photograph]
+            if moves and _parted(picture, moves) and (found is None or found.action not in OUT):
+                mine[sample_id] = Verdict(sample_id, picture["sha256"], "drop", "splits", "made_of_another_split")
         key, accepted = receipt.unit, [group for group in receipt.shards if group != QUARANTINE]
         if mine or moving or (ledger.members and accepted):
             said: list[Json] = [_said(mine[name]) for name in sorted(mine)]
@@ -379,7 +384,7 @@ def releases(manifest: Manifest, store: Store) -> dict[int, Manifest]:
 def added_content(ledger: Ledger, part: ReleaseUnit, store: Store) -> dict[str, dict[str, bytes]]:
     """Content of added members by ending and id, for the samples of one unit."""
     found: dict[str, dict[str, bytes]] = {}
-    pictures = [(name, sha256) for name, sha256, _ in _pictures(part.receipt.rows, store)]
+    pictures = [(one["id"], one["sha256"]) for one in _pictures(part.receipt.rows, store)]
     sizes = [info.samples for group, info in part.receipt.shards.items() if group != QUARANTINE]
     for ending, column in ledger.members.items() if pictures else ():
         step = column.partition(".")[0]
@@ -409,11 +414,24 @@ def _parts(ledger: Ledger, step: str) -> list[ShardInfo]:
     return [*ledger.measured.get(step, []), *([ledger.scored[step]] if step in ledger.scored else [])]
 
 
-def _pictures(rows: ShardInfo, store: Store) -> list[tuple[str, str, str]]:
-    """Id, sha256 and photograph of a unit's accepted pictures, in the order of its shards."""
-    names = ("id", "sha256", "photograph", "status")
+def _pictures(rows: ShardInfo, store: Store) -> list[dict[str, Any]]:
+    """A unit's accepted pictures, in the order of its shards."""
+    import pyarrow.compute as pc
+
+    names = ("id", "sha256", "photograph", "status", "split", MADE_OF)
     table = read_unit(store, rows, names.__contains__)
     if "photograph" not in table.column_names:
         table = table.append_column("photograph", [[""] * len(table)])
-    columns = (table.column(name).to_pylist() for name in names)
-    return [tuple(row[:3]) for row in zip(*columns, strict=True) if row[3] == "accepted"]
+    if MADE_OF in table.column_names:  # the steps are long texts, and only say more about these
+        table = read_unit(store, rows, (*names, "ops").__contains__)
+    found: list[dict[str, Any]] = table.filter(pc.equal(table["status"], "accepted")).to_pylist()
+    return found
+
+
+def _parted(row: Mapping[str, Any], moves: Mapping[str, str]) -> bool:
+    """Whether a picture and one that it is made of end in different splits, as one of them moves."""
+    if not row.get(MADE_OF):
+        return False
+    lenders = (one for op in json.loads(row["ops"]) for one in op["achieved"].get(MADE_OF, ()))
+    split = moves.get(row["photograph"], row["split"])
+    return any(moves.get(one["photograph"], row["split"]) != split for one in lenders)

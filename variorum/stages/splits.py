@@ -46,7 +46,7 @@ def drawn_split(shares: Mapping[Split, float], photograph: str) -> Split:
 
 
 def in_splits(items: Iterable[Sample | Failure], shares: Mapping[Split, float]) -> Iterator[Sample | Failure]:
-    """A source's samples, each with its split.
+    """A source's samples, each with its split and its own id as `source`.
 
     Raises:
         RecipeError: the source gives a split that loaders don't know.
@@ -60,7 +60,11 @@ def in_splits(items: Iterable[Sample | Failure], shares: Mapping[Split, float]) 
                 f"{', '.join(SPLITS)}, or nothing"
             )
         else:
-            yield replace(item, split=split_of(item.photograph, item.split, shares))
+            split = split_of(item.photograph, item.split, shares)
+            if isinstance(item, Sample):
+                yield replace(item, split=split, source=item.id)
+            else:
+                yield replace(item, split=split)
 
 
 def check_side(sample: Sample) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class AveragingAttack(Attack):
     """What both attacks by averaging share: the pattern and its strength."""
 
+    revision: ClassVar[int] = 2
     family: ClassVar[str] = "averaging"
     access: ClassVar[Access] = "black box"
     about_mark: ClassVar[bool] = True

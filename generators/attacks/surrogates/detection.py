@@ -98,7 +98,8 @@ class SurrogateAttack(Attack):
                 gradient = detector.towards(way)
                 made = budgets.ascend(image, levels, gradient, rng, steps=self.steps, step=0.25)
             answers: dict[str, Json] = {"before": round(before, 3), "after": round(detector.answer(made), 3)}
-            found.append(Attacked(made, {"surrogate_auroc": round(float(kept["auroc"]), 4), "surrogate": answers}))
+            said: dict[str, Json] = {"surrogate_auroc": round(float(kept["auroc"]), 4), "surrogate": answers}
+            found.append(Attacked(made, said, used=()))  # a detector has learned from photographs, and holds none
         return found
 
     def _common_change(self, levels: int, way: int, detector: Detector, size: str, target: Target) -> Singles:

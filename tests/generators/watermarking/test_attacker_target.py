@@ -85,7 +85,7 @@ def test_a_copy_of_the_attackers_photograph_is_not_attacked(folder, tmp_path):
         shutil.copy(file, file.with_name(f"again_{file.name}"))
     target = service(copies, tmp_path / "memo")
     every = samples(copies, target)
-    drawn = {photograph for photograph, _ in _drawn(target, 6)}
+    drawn = {one.photograph for one, _ in _drawn(target, 6)}
     attacked = [sample for sample in every if target.refusal(sample, sample.id) is None]
     assert attacked
     assert not drawn & {sample.photograph for sample in attacked}
@@ -97,7 +97,7 @@ def test_a_source_of_its_own_leaves_all_to_be_attacked(folder, others, tmp_path)
     target = service(folder, tmp_path, material=others)
     assert not any(target.refusal(sample, sample.id) for sample in samples(folder, target))
     theirs = samples(others, target)
-    pictures = {photograph for photograph, _ in _drawn(target, 6)}
+    pictures = {one.photograph for one, _ in _drawn(target, 6)}
     assert pictures <= {sample.photograph for sample in theirs}
     taken = next(sample for sample in theirs if sample.photograph in pictures)
     assert target.refusal(replace(taken, id="0" * 32), "0" * 32)[0] == "attackers_own"
@@ -229,8 +229,8 @@ def _drawn(target, number):
 def test_a_sample_that_is_drawn_is_a_sample(folder, tmp_path):
     target = service(folder, tmp_path, mark=None)
     every = {sample.photograph: sample for sample in samples(folder, target) if isinstance(sample, Sample)}
-    for photograph, image in _drawn(target, 6):
-        assert image.mean() == pytest.approx(every[photograph].image.mean(), abs=12)
+    for one, image in _drawn(target, 6):
+        assert image.mean() == pytest.approx(every[one.photograph].image.mean(), abs=12)
 
 
 def test_an_edition_with_attackers(folder, tmp_path):

@@ -53,7 +53,7 @@ TEXT = pa.array(["x"] * 3)
             for name in ("id", "label", "labels", "start", "config")
         ),
         ({"labels": TEXT}, "'labels' is of type string"),
-        ({"labels": pa.array([["a"], [None], []], pa.list_(pa.string()))}, "'labels' lacks labels"),
+        ({"labels": pa.array([["a"], [None], []], pa.list_(pa.string()))}, "'labels' lacks values"),
         ({"origin": pa.array(["a", None, "b"])}, "'origin' lacks values"),
         ({"status": pa.array(["burnt"] * 3)}, "'status' has 'burnt'"),
         ({"split": pa.array(["../x"] * 3)}, "'split' has"),

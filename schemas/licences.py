@@ -1,0 +1,21 @@
+"""Joins the licences of what a picture is made of into one SPDX expression."""
+
+from __future__ import annotations
+
+import re
+
+GROUP = re.compile(r"\([^()]*\)")
+AND = re.compile(r" AND (?![^()]*\))")
+"""Outside brackets."""
+
+
+def all_of(first: str, *others: str) -> str:
+    """The terms of a picture made of several, as an SPDX expression that names each licence once.
+
+    A licence alone stays as it is; `""` beside another one is `unknown`.
+    """
+    if all(one == first for one in others):
+        return first
+    # AND binds closer than OR
+    whole = (f"({one})" if " OR " in GROUP.sub("", one) else one or "unknown" for one in (first, *others))
+    return " AND ".join(dict.fromkeys(part for one in whole for part in AND.split(one)))
