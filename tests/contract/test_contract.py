@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from variorum.pipeline import Job
 from variorum.schemas.component import Component, Context, Decider, Detector, Generator, Source
+from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import KINDS, build_component, component_class, component_names
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.safety import Labeler
@@ -300,7 +301,12 @@ def test_a_shipped_recipe_plans(name, tmp_path):
 
     job = Job(load_recipe(name), str(tmp_path), "hub" if name in HUB else "embedded")
     assert isinstance(job.ctx, Context)
-    assert job.plan.units
+    try:
+        assert job.plan.units
+    except SourceError as error:
+        if "install Debian's package" not in str(error):
+            raise
+        pytest.skip(str(error))
     assert plan(job.recipe, job.ctx) == job.plan
 
 

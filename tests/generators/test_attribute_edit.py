@@ -29,6 +29,7 @@ from variorum.schemas.sample import (
     Sample,
     source_id,
 )
+from variorum.stages.lending import let_through
 
 SIDE = 256
 VARIANTS = [
@@ -118,7 +119,7 @@ def models() -> Models:
 
 @pytest.fixture(scope="module")
 def ctx(models: Models) -> Context:
-    return Context(seed=5, models=models, memo=forgetful, source=Given())
+    return Context(seed=5, models=models, memo=forgetful, source=let_through(Given(), ()))
 
 
 BARE = AttributeEdit(classifier=None)
@@ -295,9 +296,9 @@ def test_a_partner_of_the_same_class_is_the_last_resort(ctx: Context) -> None:
                 yield replace(item, labels=("n1",) if self.alike else labels.get(item.id, ("n1",)))
 
     def partners(source: Source) -> set[Any]:
-        drawn = set()
+        drawn, others = set(), let_through(source, ())
         for seed in range(8):
-            item = by_variant(BARE, sample, replace(ctx, seed=seed, source=source))["background_random"]
+            item = by_variant(BARE, sample, replace(ctx, seed=seed, source=others))["background_random"]
             assert isinstance(item, Sample)
             drawn.add(item.ops[-1]["achieved"]["plate_sample"])
         return drawn
@@ -319,9 +320,9 @@ def test_a_partner_is_of_the_same_split(ctx: Context) -> None:
                 yield replace(item, split="test" if place in (0, len(SAMPLES) - 1) else "train")
 
     def partners(split: str, **more: Any) -> set[Any]:
-        sample, drawn = replace(SAMPLES[1], split=split), set()
+        sample, drawn, others = replace(SAMPLES[1], split=split), set(), let_through(Divided(), ())
         for seed in range(8):
-            item = by_variant(BARE, sample, replace(ctx, seed=seed, source=Divided(), **more))["background_random"]
+            item = by_variant(BARE, sample, replace(ctx, seed=seed, source=others, **more))["background_random"]
             drawn.add(item.ops[-1]["achieved"]["plate_sample"] if isinstance(item, Sample) else item.reason)
         return drawn
 
@@ -387,7 +388,7 @@ def test_a_plate_of_a_model_s_picture_makes_any_picture_the_model_s_in_part(ctx:
                 yield replace(item, digital_source_type=GENERATED)
 
     photograph = replace(SAMPLES[1], digital_source_type=CAPTURED)
-    found = by_variant(BARE, photograph, replace(ctx, source=Drawn()))["background_random"]
+    found = by_variant(BARE, photograph, replace(ctx, source=let_through(Drawn(), ())))["background_random"]
     assert isinstance(found, Sample)
     assert found.digital_source_type == PARTLY_GENERATED
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tarfile
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,10 +32,11 @@ from variorum.models.coco import CATEGORIES
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, Object, Text
-from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, Failure, Sample, source_id
+from variorum.stages.lending import let_through
 
 LABELS = tuple(item.name for item in CATEGORIES)
 CAPTION = "A red cup of espresso on a saucer with a spoon, on a wooden table."
@@ -60,7 +62,7 @@ class Seeing:
 
 
 def context(source: Any = None, models: Any = None) -> Context:
-    return Context(8, models or Seeing(), lambda key, compute: compute(), source)
+    return Context(8, models or Seeing(), lambda key, compute: compute(), source and let_through(source, ()))
 
 
 def sample(caption: str = CAPTION, image: np.ndarray | None = None) -> Sample:
@@ -261,28 +263,28 @@ def test_the_nearest_caption_is_of_another_photograph_and_names_no_other_class()
     assert (alone.status, alone.reason) == ("ineligible", "no_neighbour")
 
 
-class Telling:
+class Telling(Source):
     """A source of pictures with these captions, the nearest one first."""
 
-    def __init__(self, *captions: str) -> None:
-        self.captions = captions
+    captions: tuple[str, ...]
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         return (ClassInfo("cup", "cup"),)
 
-    def fingerprint(self) -> str:
+    def pin(self, ctx: Context) -> str:
         return ""
 
-    pin = size = lambda self, ctx: len(self.captions)
+    def size(self, ctx: Context) -> int:
+        return len(self.captions)
 
-    def read(self, start: int, stop: int, ctx: Context) -> list[Sample]:
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         pixels = np.full((32, 32, 3), (250, 9, 9 * start), np.uint8)
         text = Annotations(texts=(Text(self.captions[start]),))
-        return [Sample(source_id("told", str(start)), pixels, annotations=text, photograph=str(start))]
+        yield Sample(source_id("told", str(start)), pixels, annotations=text, photograph=str(start))
 
 
 def test_nearest_captions_with_other_letters_are_passed_over():
-    ctx = context(Telling("Чашка на столе", "two cups and a lamp", "a lamp"))
+    ctx = context(Telling(captions=("Чашка на столе", "two cups and a lamp", "a lamp")))
     given = replace(sample("red thing", np.full((32, 32, 3), (250, 9, 0), np.uint8)), split="test")
     item = made(given, ctx, sources=("nearest_caption",))["nearest_caption"]
     assert item.annotations.caption() == "red thing. a lamp"

@@ -407,7 +407,9 @@ def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):
 @pytest.mark.slow
 def test_a_network_repaints_an_object_that_the_segmenter_found():
     coffee = Sample(source_id("test", "coffee"), skimage.data.coffee(), ("n07920052",), digital_source_type=CAPTURED)
-    ctx = Context(3, ModelTable("embedded"), lambda key, compute: compute(), source=Pictures(coffee, GRAVEL))
+    ctx = Context(
+        3, ModelTable("embedded"), lambda key, compute: compute(), source=let_through(Pictures(coffee, GRAVEL), ())
+    )
     limits = {"most_area": 0.9, "most_border": 1, "least_main_part": 0}
     generator = CueConflict(stimuli=("object", "style_transfer"), gates=limits)
     found = {item.variant: item for item in generator.generate([coffee], ctx)}

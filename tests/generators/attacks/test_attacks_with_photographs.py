@@ -15,6 +15,7 @@ from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component
 from variorum.stages.job import models
+from variorum.stages.lending import let_through
 
 SIDE = 128
 SPREAD, STDM, SVD = ({"name": name, "keyed": "shared"} for name in ("spread_spectrum", "stdm", "dwt_dct_svd"))
@@ -60,7 +61,7 @@ def pictures():
 def target(material, memo):
     def made(attack, mark=SPREAD):
         source = build_component("source", {"name": "image_folder", "path": str(material)}, "here")
-        ctx = Context(1, models("embedded"), DiskMemo(memo), source)
+        ctx = Context(1, models("embedded"), DiskMemo(memo), let_through(source, ()))
         mark, attack = build_component("marks", mark, "here"), build_component("attacks", attack, "here")
         return Service(mark, attack, read_keys(None), ctx, SIDE, source)
 

@@ -16,6 +16,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.stages.job import models
+from variorum.stages.lending import let_through
 
 SIDE = 64
 STDM = {"name": "stdm", "keyed": "shared"}
@@ -56,7 +57,7 @@ def pictures():
 def target(material, memo):
     def made(attack, mark=STDM, source=material, frame=SIDE):
         source = build_component("source", {"name": "image_folder", "path": str(source)}, "here")
-        ctx = Context(1, models("embedded"), DiskMemo(memo), source)
+        ctx = Context(1, models("embedded"), DiskMemo(memo), let_through(source, ()))
         mark, attack = build_component("marks", mark, "here"), build_component("attacks", attack, "here")
         return Service(mark, attack, read_keys(None), ctx, frame, source)
 

@@ -18,6 +18,7 @@ from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Sample
 from variorum.stages.job import models
+from variorum.stages.lending import let_through
 from variorum.stages.plan import plan
 
 STDM = {"name": "stdm", "decibels": 38, "keyed": "shared"}
@@ -51,7 +52,7 @@ def source(path):
 
 
 def service(folder, memo, *, mark=STDM, material=None, attack=None, seed=1, frame=FRAME):
-    ctx = Context(seed, models("embedded"), DiskMemo(memo), source(folder))
+    ctx = Context(seed, models("embedded"), DiskMemo(memo), let_through(source(folder), ()))
     mark = mark and build_component("marks", mark, "here")
     attack = build_component("attacks", attack or {"name": "averaging", "photographs": 6}, "here")
     return Service(mark, attack, read_keys(None), ctx, frame, material and source(material))
@@ -70,7 +71,7 @@ def test_half_of_the_source_is_the_attackers_and_is_never_attacked(folder, tmp_p
     assert {why[0] for why in refused if why} == {"attackers_own"}
     own = {sample.photograph for sample, why in zip(every, refused, strict=True) if why}
     there = sum(why is not None for why in refused)
-    assert {photograph for photograph, _ in _drawn(target, there)} == own
+    assert {one.photograph for one, _ in _drawn(target, there)} == own
     assert {image.shape for image in target.photographs(there)} == {(FRAME, FRAME, 3)}
 
 
@@ -208,7 +209,7 @@ def test_the_attackers_data_is_part_of_the_keys_of_units(folder, others, tmp_pat
                          {"name": "watermark_attack", "attacks": [{"name": "averaging", "photographs": 6}],
                           "material": {"name": "image_folder", "path": str(material)}}],
         })  # fmt: skip
-        ctx = Context(1, models("embedded"), DiskMemo(tmp_path / "memo"), recipe.source)
+        ctx = Context(1, models("embedded"), DiskMemo(tmp_path / "memo"), let_through(recipe.source, ()))
         return plan(recipe, ctx).units[0].key
 
     more = shutil.copytree(others, tmp_path / "more")
@@ -243,7 +244,7 @@ def test_an_edition_with_attackers(folder, tmp_path):
                       "attacks": [{"name": "averaging", "photographs": 4}, {"name": "paste", "photographs": 4},
                                   {"name": "copied_residual", "photographs": 4}]}],
     })  # fmt: skip
-    ctx = Context(1, models("embedded"), DiskMemo(tmp_path / "memo"), recipe.source)
+    ctx = Context(1, models("embedded"), DiskMemo(tmp_path / "memo"), let_through(recipe.source, ()))
     items = decoded(recipe.source.read(0, 8, ctx), lambda _: None)
     for generator in recipe.generate:
         items = generator.generate([item for item in items if isinstance(item, Sample)], ctx)
