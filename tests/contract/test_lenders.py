@@ -45,13 +45,12 @@ class Pictures(Source):
 
     restricted: bool = False
     licence: str = "CC0-1.0"
-    size_: int = 14
 
     def pin(self, ctx):
         return "1"
 
     def size(self, ctx):
-        return self.size_
+        return 14
 
     def classes(self, ctx):
         return tuple(ClassInfo(name, name) for name in THINGS)
@@ -61,11 +60,12 @@ class Pictures(Source):
 
     def read(self, start, stop, ctx):
         for n in range(start, stop):
-            odd, rng, thing = n % 2, np.random.default_rng(n), THINGS[n % 3]
-            wall = rng.integers(0, 60, (SIDE, SIDE, 3))
-            wall[..., 0 if odd else 2] += 180
-            wall[..., 1] += 26 * (n // 2)
-            plate = cv2.GaussianBlur(wall.astype(np.uint8), (0, 0), 1)
+            odd, thing = n % 2, THINGS[n % 3]
+            photograph = getattr(skimage.data, ("coffee", "chelsea", "astronaut")[n % 3])().mean(axis=2)
+            wall = np.repeat(photograph[12 * n :, 24 * n :][:SIDE, :SIDE, None] * 0.4, 3, axis=2)
+            wall[..., 0 if odd else 2] += 120
+            wall[..., 1] += 18 * (n // 2)
+            plate = wall.clip(0, 255).astype(np.uint8)
             mask = cv2.circle(np.zeros((SIDE, SIDE), np.uint8), (48, 48), 32, 255, -1)
             inside = getattr(skimage.data, thing)()[40 * n // 2 :][:SIDE, 30 * n // 2 :][:, :SIDE, None] // 2 + 60
             inside = inside * np.array([1, 0.2, 0.2] if odd else [0.2, 0.2, 1])
@@ -114,6 +114,25 @@ class Blend(Generator):
                 yield of.made(mean, variant="blend", requested={}, extras=sample.extras, made_of=other.lent())
                 return
 '''
+PROVED = '''
+import numpy as np
+
+from variorum.schemas.component import Detector
+
+
+class Proved(Detector):
+    """Says that of two photographs in different splits, which lend their plates, one is a copy of the other."""
+
+    copies = "copy_of"
+
+    def score(self, table, ctx):
+        lenders = {key for keys in table["made_of"] for key in keys or ()}
+        rows = [n for n, name in enumerate(table["source"]) if name in lenders and table["variant"][n] == "original"]
+        other = next(n for n in rows if table["split"][n] != table["split"][rows[0]])
+        copy_of = [""] * len(table)
+        copy_of[other] = table["id"][rows[0]]
+        return {"copy_of": copy_of}
+'''
 EDITS = {"frame": 96, "attributes": ["background"], "backgrounds": ["random"], "classifier": None, "plate_pool": 14}
 CUES = {"frame": 96, "segmenter": None, "stimuli": ["texture_fill"]}
 ATTACKS = [
@@ -139,12 +158,14 @@ USES = re.compile(r"\.source\.(read|outline)\(|source\.read\(|Lenders\(|Pool\(")
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lending")
-    for name, text in (("pictures", SOURCE), ("gate", GATE), ("blend", GUEST)):
+    for name, text in (("pictures", SOURCE), ("gate", GATE), ("blend", GUEST), ("proved", PROVED)):
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
     return folder
 
 
-def job(files: Path, store: Path, lending: str, *, gate: bool = False, curate: Any = (), **source: Any) -> Job:
+def job(
+    files: Path, store: Path, lending: str, *, gate: bool = False, curate: Any = (), splits: Any = None, **source: Any
+) -> Job:
     steps = [dict(step) for step in LENDING[lending]]
     for step in steps:
         step["name"] = str(files / step["name"]) if step["name"].endswith(".py") else step["name"]
@@ -157,6 +178,7 @@ def job(files: Path, store: Path, lending: str, *, gate: bool = False, curate: A
         "source": {"name": str(files / "pictures.py"), **source},
         "generate": [*gates, *steps],
         "curate": list(curate),
+        "splits": splits or {},
     }
     return Job(Recipe.parse(recipe), str(store))
 
@@ -236,6 +258,20 @@ def test_who_opts_out_is_in_no_picture(lending: str, files: Path, tmp_path: Path
         keys = {sample.id for sample in others if photograph["id"] not in {one["id"] for one in sample.made_of()}}
         assert {sample.id for sample in left} == keys, number
         assert verify(released, work.store) == []
+
+
+def test_where_a_lender_moves_to_another_split_it_is_in_no_picture_of_this_one(files: Path, tmp_path: Path) -> None:
+    proved = [{"name": str(files / "proved.py")}]
+    work = job(files, tmp_path / "store", "attribute_edit", curate=proved, splits={"test": 0.5})
+    manifest = build(work)
+    released = release(work, manifest, *curate(work, manifest))
+    left = accepted(released, work.store)
+    split = {sample.photograph: sample.split for sample in left}
+    moved = {one.photograph for one in accepted(manifest, work.store) if split[one.photograph] != one.split}
+    assert len(moved) == 1
+    assert all(split[one["photograph"]] == sample.split for sample in left for one in sample.made_of())
+    assert released.counts["background_random"]["dropped:made_of_another_split"]
+    assert verify(released, work.store) == []
 
 
 def test_every_generator_that_uses_other_pictures_is_tested() -> None:

@@ -289,12 +289,12 @@ def test_nearest_captions_with_other_letters_are_passed_over():
     item = made(given, ctx, sources=("nearest_caption",))["nearest_caption"]
     assert item.annotations.caption() == "red thing. a lamp"
     assert item.ops[-1]["achieved"]["passed_over"] == 2
-    same = context(Telling("red thing", "a lamp", "a bed"))
+    same = context(Telling(captions=("red thing", "a lamp", "a bed")))
     item = made(replace(given, photograph="1"), same, sources=("nearest_caption",))["nearest_caption"]
     assert item.annotations.caption() == "red thing. a bed"
     assert item.ops[-1]["achieved"]["passed_over"] == 0
     assert item.ops[-1]["requested"] == {"source": "nearest_caption", "position": "append", "max_words": 25}
-    long = made(given, context(Telling("lamp " * 30 + "cup")), sources=("nearest_caption",), max_words=12)
+    long = made(given, context(Telling(captions=("lamp " * 30 + "cup",))), sources=("nearest_caption",), max_words=12)
     assert long["nearest_caption"].ops[-1]["achieved"]["words_added"] == 12
 
 
