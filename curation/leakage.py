@@ -113,6 +113,7 @@ class Leakage(Detector):
         if self.originals:
             original = table["variant"] == "original"
             leaks["originals"] = nearest(~original, original, exact, links, prints, apart=True)
+            drop_lenders(leaks["originals"], table)
         for listed in lists:
             layer, distance = matches(prints, exact, head, listed, cut.cosine)
             leaks[listed.name] = Near(layer, distance, np.full(len(layer), -1))
@@ -262,6 +263,17 @@ def with_lenders(found: Near, side: Bools, other: Bools, table: Table) -> Near:
         if place is not None:
             found.layer[row], found.distance[row], found.other[row] = PIXELS, 0, place
     return found
+
+
+def drop_lenders(found: Near, table: Table) -> None:
+    """Leave out copies of a picture that they are made of: a composite is like its plate, and nobody memorised that."""
+    if MADE_OF not in table:
+        return
+    hits = np.flatnonzero(found.layer)
+    named = zip(table[MADE_OF][hits], table["id"][found.other[hits]], table["source"][found.other[hits]], strict=True)
+    for row, (keys, picture, source) in zip(hits, named, strict=True):
+        if {picture, source} & set(keys or ()):
+            found.layer[row], found.distance[row], found.other[row] = 0, np.nan, -1
 
 
 def strongest(leaks: Mapping[str, Near], n: int) -> tuple[list[str], Near]:

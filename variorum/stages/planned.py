@@ -48,7 +48,7 @@ class Planned:
     """What a run would do. No picture is made for it, and no model is loaded.
 
     Attributes:
-        edition: its name, `imagenet_e@1.2.0`.
+        edition: its name, `imagenet_e@2.0.0`.
         source: name of the source.
         samples: number of source samples that are read.
         classes: their number.

@@ -89,7 +89,7 @@ class Where:
 
 
 def name_of(manifest: Manifest) -> str:
-    """`imagenet_e@1.2.0-r1`."""
+    """`imagenet_e@2.0.0-r1`."""
     return f"{manifest.dataset}@{manifest.version}"
 
 
