@@ -142,5 +142,10 @@ def test_words_about_secrets_are_none(monkeypatch):
     """A licence may speak of passwords, and short values of variables occur everywhere."""
     monkeypatch.setenv("TEST_PASSWORD", "test")
     monkeypatch.setenv("DB_PASSWORD", "postgres")
-    for text in ("Ask the authors for the password; a test of postgres.", "max_tokens=77", "token = letter", "sig=1.25"):
+    for text in (
+        "Ask the authors for the password; a test of postgres.",
+        "max_tokens=77",
+        "token = letter",
+        "sig=1.25",
+    ):
         assert not holds_secret(text)

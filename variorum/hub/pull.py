@@ -22,7 +22,7 @@ from variorum.edition.store import Store
 from variorum.edition.verify import verify_files
 from variorum.hub.layout import MANIFEST, objects
 from variorum.hub.pull_beside import write_beside_pulled
-from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, unfinished
+from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, in_units, unfinished
 from variorum.hub.pull_places import Place, on_the_hub, place_of
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.schemas.errors import SourceError, StoreError, VersionDrift
@@ -189,8 +189,8 @@ def _check_space(missing: Mapping[str, tuple[ShardInfo, str]], store: Store) -> 
     needed, free = sum(info.size for info, _ in missing.values()), shutil.disk_usage(store.local).free
     if needed + SPARE > free:
         raise StoreError(
-            f"{store}: {needed / 1e9:.1f} GB are to be fetched, and {free / 1e9:.1f} GB are free; nothing was fetched: "
-            f"free some, or choose another place with --store"
+            f"{store}: {in_units(needed)} are to be fetched, {in_units(free)} are free, and {in_units(SPARE)} must "
+            "stay free; nothing was fetched: free some, or choose another place with --store"
         )
 
 

@@ -12,6 +12,7 @@ import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pyarrow as pa
@@ -262,9 +263,15 @@ def test_another_digest_than_the_author_told(made, store):
 def test_more_than_the_disk_holds(made, store, tmp_path):
     other = copied(made, tmp_path)
     rewrite(other / "manifest.json", lambda content: first(content).update(size=2**52))
-    with pytest.raises(StoreError, match="are free; nothing was fetched"):
+    with pytest.raises(StoreError, match=r"4,503\.6 TB are to be fetched, .* are free, and 67\.1 MB must stay free"):
         pulled(other, store)
     assert store.listed("objects/*") == []
+
+
+def test_a_disk_with_little_left(made, store, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=12_300_000))
+    with pytest.raises(StoreError, match=r" kB are to be fetched, 12\.3 MB are free"):
+        pulled(made / EDITION, store)
 
 
 def first(content):
