@@ -193,10 +193,14 @@ def test_a_host_that_is_busy_is_asked_again(made, store, quick):
 
 
 def test_a_network_that_is_gone(made, store, quick):
+    def gone(handler, data):
+        handler.close_connection = True
+        return True
+
     with serving(made) as web:
-        found = edition_at(f"{web.url}/{EDITION}")
-    with pytest.raises(TemporaryError, match="run the same command again"):
-        pull(f"{web.url}/{EDITION}", *found, store)
+        web.faults = {".tar": gone, ".parquet": gone}
+        with pytest.raises(TemporaryError, match="run the same command again"):
+            pulled(f"{web.url}/{EDITION}", store)
     assert empty(store)
     # what a pull has begun is kept from gc: its manifest lies in the edition's folder, but not as such
     assert store.listed("editions/street/1.0.0/pulling.json")
