@@ -9,7 +9,7 @@ import typer
 
 from variorum.edition.opening import existing
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.options import CONFIDENCE, AsJson, Confidence, Edition, StoreUrl, examples
+from variorum.flows.options import CONFIDENCE, AsJson, Confidence, Edition, Issuer, SignedBy, StoreUrl, examples
 
 commands = typer.Typer()
 
@@ -192,28 +192,45 @@ def verify(
     digest: Annotated[
         str, typer.Option("--digest", metavar="HEX", help="The digest that it must have, as its author told you.")
     ] = "",
+    signed_by: SignedBy = "",
+    issuer: Issuer = "",
     load: Annotated[bool, typer.Option("--load", help="Also load it with datasets, as its users will.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute every hash of an edition; exits with 1 if anything doesn't match."""
+    """Recompute every hash of an edition, and check who signed it; exits with 1 if anything doesn't match."""
     from variorum.edition.editions import find, folder_of
+    from variorum.hub import signatures
     from variorum.report.hub_types import read_back
     from variorum.report.verified import verify_edition
+    from variorum.schemas.errors import SourceError
 
+    signer = signatures.Signer.named(signed_by, issuer) if signed_by else None
     where = existing(store)
     manifest = find(edition, where)
     shards = [shard for split in manifest.shards.values() for shard in split]
     with terminal.progress("bytes") as progress:
         problems = verify_edition(manifest, where, progress, digest)
+    who = ""
+    try:
+        who = signatures.signer_of(signatures.kept(manifest, where), manifest, signer)[0]
+    except SourceError as error:
+        problems.append(str(error))
+    except signatures.Unchecked as error:
+        if signer:
+            raise
+        typer.secho(terminal.plain(f"its signature isn't checked: {error}"), fg="yellow", err=True)
     name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
     if as_json:
-        terminal.print_json({"edition": name, "shards": len(shards), "pictures": pictures, "problems": problems})
+        terminal.print_json(
+            {"edition": name, "shards": len(shards), "pictures": pictures, "signed_by": who, "problems": problems}
+        )
     for problem in () if as_json else problems:
         typer.secho(terminal.plain(problem), fg="red", err=True)
     if problems:
         raise typer.Exit(1)
     if not as_json:
-        terminal.say(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes")
+        signed = f", signed by {who}" if who else ""
+        terminal.say(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes{signed}")
     if load:
         terminal.say(read_back(folder_of(manifest, where), manifest), err=as_json)
 

@@ -105,6 +105,19 @@ Force = Annotated[bool, typer.Option("--force", help="Allow verdicts that drop e
 Confidence = Annotated[
     float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals between models.")
 ]
+SignedBy = Annotated[
+    str,
+    typer.Option(
+        "--signed-by",
+        metavar="WHO",
+        help="Who must have signed it: a file with public SSH keys, a key's fingerprint SHA256:…, or an e-mail address "
+        "or URL.",
+    ),
+]
+Issuer = Annotated[
+    str,
+    typer.Option("--issuer", metavar="URL", help="Who vouches for that address: https://accounts.google.com"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 

@@ -31,7 +31,7 @@ class Gated(StrEnum):
 @commands.command(
     epilog=examples(
         "variorum publish imagenet_e my-lab/imagenet-e --dry-run",
-        "variorum publish imagenet_e@1.0.0 my-lab/imagenet-e --private",
+        "variorum publish imagenet_e@1.0.0 my-lab/imagenet-e --private --sign ~/.ssh/id_ed25519",
     )
 )
 def publish(
@@ -58,6 +58,14 @@ def publish(
             "--licences-checked",
             metavar="TEXT",
             help="Who found out, and how, that pictures with unknown licences may be redistributed.",
+        ),
+    ] = "",
+    sign: Annotated[
+        str,
+        typer.Option(
+            "--sign",
+            metavar="KEY|sigstore",
+            help="Sign the edition with an SSH key (ssh-keygen -t ed25519), or as yourself through sigstore.",
         ),
     ] = "",
     sign_key: Annotated[
@@ -95,6 +103,7 @@ def publish(
         replace=replace,
         checked=checked.strip(),
         sign=(sign_key, sign_cert) if sign_key and sign_cert else None,
+        signed=sign,
     )
     with terminal.progress("bytes") as progress:
         done = send(manifest, where, repo, terms, dry_run=dry_run, progress=progress)

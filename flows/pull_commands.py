@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.options import AsJson, StoreUrl, Workers, examples
+from variorum.flows.options import AsJson, Issuer, SignedBy, StoreUrl, Workers, examples
 
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.hub.pull_places import Place
+    from variorum.hub.signatures import Signer
     from variorum.schemas.manifest import Manifest
 
 commands = typer.Typer()
@@ -20,6 +21,7 @@ commands = typer.Typer()
 @commands.command(
     epilog=examples(
         "variorum pull org/street --revision 1.2.0 --digest 98b9f7a7…",
+        "variorum pull org/street --revision 1.2.0 --signed-by author.pub",
         "variorum pull https://example.org/store/editions/street/1.2.0",
         "variorum pull org/some-webdataset --as theirs@1.0.0",
         "variorum pull 'https://example.org/train-{000..009}.tar' --as theirs",
@@ -44,6 +46,8 @@ def pull(
     digest: Annotated[
         str, typer.Option("--digest", metavar="HEX", help="The digest that it must have, from its author.")
     ] = "",
+    signed_by: SignedBy = "",
+    issuer: Issuer = "",
     only_fetch: Annotated[
         bool, typer.Option("--only-fetch", help="Only download other people's tars and write the recipe.")
     ] = False,
@@ -58,16 +62,28 @@ def pull(
     """
     from variorum.edition.store import Store
     from variorum.hub.pull import edition_at
+    from variorum.hub.signatures import Signer
 
+    signer = Signer.named(signed_by, issuer) if signed_by else None
     found = edition_at(source, revision)
     if found:
-        _pull_edition(source, *found, Store(store), named, digest, as_json=as_json)
+        _pull_edition(source, *found, Store(store), named, digest, signer, as_json=as_json)
     else:
+        if signer:
+            raise typer.BadParameter("--signed-by is for editions, and no edition lies there")
         _pull_tars(source, revision, Store(store), named, digest, workers, only_fetch=only_fetch, as_json=as_json)
 
 
 def _pull_edition(
-    source: str, manifest: Manifest, place: Place, store: Store, named: str, digest: str, *, as_json: bool
+    source: str,
+    manifest: Manifest,
+    place: Place,
+    store: Store,
+    named: str,
+    digest: str,
+    signer: Signer | None,
+    *,
+    as_json: bool,
 ) -> None:
     from variorum.hub.pull import pull as pull_edition
 
@@ -77,16 +93,21 @@ def _pull_edition(
             f"name; for a name of your own use it as the source `edition` of a recipe"
         )
     with terminal.progress("bytes") as progress:
-        got = pull_edition(source, manifest, place, store, progress, digest=digest)
+        got = pull_edition(source, manifest, place, store, progress, digest=digest, signer=signer)
     if as_json:
         come = {"place": place.name, "revision": place.revision, "fetched": got.fetched, "kept": got.kept}
         summary = terminal_editions.summary(manifest, store)
-        terminal.print_json({**summary, **come, "tables_without": got.without, "card": got.card})
+        terminal.print_json(
+            {**summary, **come, "tables_without": got.without, "card": got.card, "signed_by": got.signed_by}
+        )
         return
     terminal.say(f"{manifest.dataset}@{manifest.version} from {place.name}: {_amounts(got.fetched, got.kept)}")
     terminal.say(
         f"digest {manifest.digest()}{', as expected' if digest else '; compare it with the one that its author gives'}"
     )
+    if got.signed_by:
+        asked = ", as asked" if signer else "; whose that is, nobody has checked: --signed-by insists on a signer"
+        terminal.say(f"signed by {got.signed_by}{asked}")
     if got.without:
         terminal.say(f"{got.without} tables of its ledger aren't published; nothing but a review of them needs these")
     terminal_editions.print_summary(manifest, store)

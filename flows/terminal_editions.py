@@ -53,6 +53,7 @@ def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
     return {
         "edition": f"{manifest.dataset}@{manifest.version}",
         "digest": manifest.digest(),
+        "signed_by": signed_by(manifest, store),
         "folder": folder_of(manifest, store),
         "variants": summary_rows(manifest),
         "splits": manifest.splits(),
@@ -64,6 +65,14 @@ def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
         "verdicts": manifest.ledger.counts if manifest.ledger else None,
         "figures": manifest.ledger.figures if manifest.ledger else None,
     }
+
+
+def signed_by(manifest: Manifest, store: Store) -> str:
+    """Who signed an edition that was pulled; `""` if nobody did."""
+    from variorum.edition.pulled import read_pulled
+
+    pulled = read_pulled(manifest, store)
+    return pulled.signed_by if pulled else ""
 
 
 def print_summary(manifest: Manifest, store: Store) -> None:
@@ -125,6 +134,8 @@ def print_paths(manifest: Manifest, store: Store) -> None:
     for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
         if read_beside(manifest, name, store) is not None:
             say(f"{what}: {place}/{name}")
+    if who := signed_by(manifest, store):
+        say(f"signed by {who}")
     if manifest.warning:
         say("content warning: pictures are shown blurred; on the Hub, switch on access requests before you upload them")
     if not store.local:
@@ -247,6 +258,7 @@ def version_record(one: Version) -> dict[str, Any]:
         "current": one.current,
         "base": one.base,
         "since": {"version": since.before, **rank_fields(since.rank), "counts": since.counts} if since else None,
+        "signed_by": one.signed_by,
         "problem": one.problem,
     }
 
@@ -274,6 +286,8 @@ def print_versions(found: list[Version], total: int, *, compared: bool) -> None:
     print_table(head[:shown], [row[:shown] for row in rows])
     say(f"{total / 1e6:,.1f} MB in all; * is what the dataset's name alone means")
     for one in found:
+        if one.signed_by:
+            say(f"{one.dataset}@{one.version} is signed by {one.signed_by}")
         if one.since and one.since.rank.fits is False:
             rank = one.since.rank
             say(f"warning: {one.dataset}@{one.version} is a {rank.step} step and a {rank.rank} change", err=True)

@@ -143,11 +143,10 @@ class Recipe(BaseModel):
             recipe = cls(**fields)
         except ValidationError as error:
             raise RecipeError(explain(error, "", cls)) from None
-        for name, text in recipe.card:
-            if holds_secret(text):
-                raise RecipeError(f"card.{name}: {SECRET}")
-        if recipe.warning and holds_secret(recipe.warning):
-            raise RecipeError(f"warning: {SECRET}")
+        texts = {f"card.{name}": text for name, text in recipe.card}
+        for name, value in {**texts, **recipe.model_dump(exclude={*COMPONENT_FIELDS, "card"})}.items():
+            if holds_secret(value):
+                raise RecipeError(f"{name}: {SECRET}")
         return recipe
 
     def components(self) -> tuple[Component, ...]:

@@ -40,6 +40,8 @@ VARIABLE = re.compile(
 )
 SHORTEST = 6
 """Characters of a secret that is searched for everywhere; a shorter one would be found in any text."""
+LEAST = 12
+"""Characters of a secret of the environment for which something is refused; a shorter one may occur by chance."""
 
 
 _remembered: set[str] = set()
@@ -103,12 +105,18 @@ def cleaned(value: object) -> object:
 
 
 def holds_secret(value: object) -> bool:
-    """Whether a JSON value has a text with a token, or a URL with a secret in it."""
+    """Whether a JSON value has a text with a secret: what looks like one, `password=...`, or one of the environment."""
     if isinstance(value, str):
-        return _urls_without(value) != value or bool(TOKEN.search(value))
+        known = any(len(secret) >= LEAST and secret in value for secret in _environment())
+        return known or looks_secret(value) or any(sign.search(value) for sign in (ASSIGNED, BEARER))
     if isinstance(value, Mapping):
-        return any(holds_secret(item) for item in value.values())
+        return any(map(holds_secret, (*value, *value.values())))
     return isinstance(value, list | tuple) and any(map(holds_secret, value))
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text has a token, or a URL with a secret in it."""
+    return _urls_without(text) != text or bool(TOKEN.search(text))
 
 
 def _urls_without(text: str) -> str:

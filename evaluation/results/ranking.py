@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from variorum.evaluation.results.figures import Given, differences, figures
@@ -11,6 +11,7 @@ from variorum.report.result_files import Content, figures_differ, parse_result
 from variorum.report.results import EditionName, Figures, Method, Result, digest_of
 from variorum.report.standing import MOST, Entry, Leaderboard, LeftOut
 from variorum.schemas.errors import SourceError
+from variorum.schemas.looks import look
 
 if TYPE_CHECKING:
     from variorum.schemas.manifest import Manifest
@@ -22,18 +23,19 @@ def edition_name(manifest: Manifest) -> EditionName:
 
 
 def leaderboard_of(
-    edition: EditionName, pictures: Pictures, files: Mapping[str, Content], method: Method
+    edition: EditionName, pictures: Pictures, files: Mapping[str, Content], method: Method, own: Collection[str] = ()
 ) -> Leaderboard:
     """The leaderboard of these files.
 
-    A file is left out, with the reason, if it can't be read, is of another edition, or states figures that don't
-    match its answers. A file that is there twice counts once.
+    A file is left out, with the reason, if it can't be read, is of another edition, states figures that don't match its
+    answers, or has a model whose name looks like another one's. A file that is there twice counts once.
 
     Args:
         edition: name and digest.
         pictures: of the edition.
         files: content by name; of two with the same model, the first counts.
         method: how intervals are computed, for all models alike.
+        own: names of the files whose models were run here.
 
     Raises:
         SourceError: there are too many files.
@@ -41,6 +43,7 @@ def leaderboard_of(
     if len(files) > MOST:
         raise SourceError(f"{len(files)} results are more than the {MOST} of a leaderboard; name fewer files")
     taken: dict[str, Result] = {}
+    names: dict[str, str] = {}
     left_out: list[LeftOut] = []
     answered: list[Answered] = []
     for name, data in files.items():
@@ -49,17 +52,21 @@ def leaderboard_of(
             if isinstance(data, SourceError):
                 raise data
             result = parse_result(name, data)
-            given, own = checked(result, edition, pictures)
+            given, stated = checked(result, edition, pictures)
+            model = result.model.name
+            if (known := names.setdefault(look(model), model)) != model:
+                raise SourceError(f"its model {model!a} looks like {known!a}; give it a name of its own")
             before = taken.setdefault(result.model.pin(), result)
             if before is not result and before.answers != result.answers:
-                raise SourceError(f"{name}: another result of {result.model.name} has other answers; keep one of them")
+                raise SourceError(f"{name}: another result of {model} has other answers; keep one of them")
         except SourceError as error:
             why = str(error)[len(name) + 2 :] if str(error).startswith(f"{name}: ") else str(error)
             left_out.append(LeftOut(file=label, why=_line(why)))
             continue
         if before is result:
             alike = method.draws() == result.evaluation.draws()
-            answered.append(Answered(result, given, own if alike else figures(pictures, given, method)))
+            found = stated if alike else figures(pictures, given, method)
+            answered.append(Answered(result, given, found, own=name in own))
     return ranked(edition, pictures, answered, method, left_out)
 
 
@@ -91,11 +98,12 @@ def checked(result: Result, edition: EditionName, pictures: Pictures) -> tuple[G
 
 
 class Answered(NamedTuple):
-    """A model with its answers and the figures that they have by the leaderboard's method."""
+    """A model with its answers, the figures that they have by the leaderboard's method, and whether it was run here."""
 
     result: Result
     given: Given
     figures: Figures
+    own: bool = True
 
 
 def ranked(
@@ -109,8 +117,15 @@ def ranked(
     found = sorted(answered, key=lambda one: (-_accuracy(one.figures), one.result.model.name, one.result.model.pin()))
     behind = differences(pictures, found[0].given, [one.given for one in found[1:]], method) if found else []
     entries = [
-        Entry(rank=place, model=result.model, scored=int(given.scored.sum()), figures=own, behind=distance)
-        for place, ((result, given, own), distance) in enumerate(zip(found, [None, *behind], strict=False), 1)
+        Entry(
+            rank=place,
+            model=one.result.model,
+            scored=int(one.given.scored.sum()),
+            figures=one.figures,
+            behind=distance,
+            brought=not one.own,
+        )
+        for place, (one, distance) in enumerate(zip(found, [None, *behind], strict=False), 1)
     ]
     return Leaderboard(
         edition=edition, pictures=len(pictures), method=method, entries=tuple(entries), left_out=tuple(left_out)

@@ -112,3 +112,40 @@ def test_a_place_of_data_may_have_secrets_and_nothing_else():
     base = {"dataset": "d", "version": "1.0.0", "source": {"name": "samples"}}
     with pytest.raises(RecipeError, match=r"card\.summary: holds a password or a token"):
         Recipe.parse({**base, "card": {"summary": f"see {url}"}})
+
+
+@pytest.mark.parametrize("secret", ["password=hunter22", "Bearer hunter22hunter22", "by hunter22-of-the-environment"])
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        ({"source": {"name": "image_folder", "path": "x", "licence": ...}}, "source.licence"),
+        ({"card": {"citation": ...}}, "card.citation"),
+        ({"warning": ...}, "warning"),
+        ({"source": {"name": "huggingface", "dataset": "parquet", "data_files": [...]}}, "source.data_files"),
+    ],
+)
+def test_a_stored_field_with_a_secret_is_refused(monkeypatch, secret, field, path):
+    monkeypatch.setenv("LAB_API_KEY", "hunter22-of-the-environment")
+    given = {"dataset": "d", "version": "1.0.0", "source": {"name": "samples"}, **_filled(field, secret)}
+    with pytest.raises(RecipeError, match=rf"{path}: holds a password or a token") as caught:
+        Recipe.parse(given)
+    assert SECRET not in str(caught.value)
+
+
+def _filled(value, secret):
+    if isinstance(value, dict):
+        return {name: _filled(one, secret) for name, one in value.items()}
+    return [_filled(one, secret) for one in value] if isinstance(value, list) else secret if value is ... else value
+
+
+def test_words_about_secrets_are_none(monkeypatch):
+    """A licence may speak of passwords, and short values of variables occur everywhere."""
+    monkeypatch.setenv("TEST_PASSWORD", "test")
+    monkeypatch.setenv("DB_PASSWORD", "postgres")
+    for text in (
+        "Ask the authors for the password; a test of postgres.",
+        "max_tokens=77",
+        "token = letter",
+        "sig=1.25",
+    ):
+        assert not holds_secret(text)

@@ -134,7 +134,7 @@ def evaluate(
     if save:
         for result in results.files.values():
             write_result(result, manifest, tables)
-        board = board_of(manifest, where, results_beside(manifest, tables))
+        board = board_of(manifest, where, results_beside(manifest, tables), {})
         write_beside(manifest, FILE, board.to_bytes(), tables)  # the card shows it
     return results
 

@@ -121,8 +121,9 @@ def leaderboard(
 ) -> Ranking:
     """Compare the results of an edition: those beside its manifest, and others.
 
-    All figures are recomputed from the answers. Files that can't be read, are of another edition, or state figures that
-    don't match their answers are left out with the reason.
+    All figures are recomputed from the answers. Files that can't be read, are of another edition, state figures that
+    don't match their answers, or have a model whose name looks like another one's are left out with the reason. Models
+    whose files don't lie beside the manifest are marked: nobody ran them here.
 
     Args:
         edition: an edition, or its name in `store`.
@@ -145,16 +146,22 @@ def leaderboard(
     found = opened(edition, store)
     listed = [files] if isinstance(files, str | os.PathLike) or not isinstance(files, Iterable) else files
     paths = result_files([path_of("files", one) for one in listed])
-    contents = results_beside(found.manifest, found.store)
-    contents |= {str(path): content_of(path) for path in paths}
-    return Ranking(board_of(found.manifest, found.store, contents, confidence))
+    own = results_beside(found.manifest, found.store)
+    return Ranking(
+        board_of(found.manifest, found.store, own, {str(path): content_of(path) for path in paths}, confidence)
+    )
 
 
 def board_of(
-    manifest: Manifest, store: Store, files: Mapping[str, Content], confidence: float = CONFIDENCE
+    manifest: Manifest,
+    store: Store,
+    own: Mapping[str, Content],
+    brought: Mapping[str, Content],
+    confidence: float = CONFIDENCE,
 ) -> Leaderboard:
-    """The leaderboard of an edition from the content of result files, by name."""
-    return leaderboard_of(edition_name(manifest), pictures_of(manifest, store), files, method_of(manifest, confidence))
+    """The leaderboard of an edition from the content of result files, by name: of its own models, and others'."""
+    pictures, method = pictures_of(manifest, store), method_of(manifest, confidence)
+    return leaderboard_of(edition_name(manifest), pictures, {**own, **brought, **own}, method, own)
 
 
 def method_of(manifest: Manifest, confidence: float = CONFIDENCE) -> Method:

@@ -25,7 +25,9 @@ import glob
 import hashlib
 import logging
 import os
+import pwd
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +62,8 @@ ONE_SLASH = re.compile(r"(s3a?|gs|gcs|https?|sftp):(?!//|.*://)")
 """What would be a folder and is meant as a URL."""
 PROBE = ".probe"
 """An empty file of a remote store, by which a writable one is known."""
+ALLOWED = "VARIORUM_STORES"
+"""The variable with folders in which stores of other users may be written, separated as in `PATH`."""
 LONG = 1 << 30
 """Bytes from which hashing is worth a progress report."""
 
@@ -69,11 +73,11 @@ class Store:
 
     Args:
         url: the store's folder or URL; a writable store is created if missing.
-        writable: False for a store that is only read, which may be on a read-only disk.
+        writable: False for a store that is only read, which may be on a read-only disk, or be another user's.
         trust: whether objects count as intact when they have the right size, without hashing them.
 
     Raises:
-        StoreError: it can't be created or written. Checked here rather than after the work.
+        StoreError: it can't be created or written, or is another user's. Checked here rather than after the work.
     """
 
     def __init__(self, url: str, *, writable: bool = True, trust: bool = False) -> None:
@@ -110,6 +114,8 @@ class Store:
         self.scratch = (self.local or cache_dir() / "stores" / here) / "tmp"
         self._inside: set[Path] = set()
         """Folders that are known to lie in the store."""
+        self._refused = _whose(self.local) if self.local else ""
+        """Why a store of another user isn't written."""
         if not writable:
             return
         try:
@@ -146,7 +152,7 @@ class Store:
 
     def can_write(self) -> bool:
         """Whether this process may write here, as far as known without trying."""
-        return not self.local or os.access(self.local, os.W_OK)
+        return not self.local or (not self._refused and os.access(self.local, os.W_OK))
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -499,6 +505,8 @@ class Store:
             self.fs.makedirs(folder, exist_ok=True)
 
     def _check_inside(self, folder: Path) -> None:
+        if self._refused:
+            raise StoreError(f"{self}: {self._refused}")
         if folder in self._inside:
             return
         root = self.scratch.parent
@@ -551,6 +559,31 @@ def hash_stream(file: IO[bytes], advance: Advance = lambda _: None) -> str:
         digest.update(piece)
         advance(len(piece))
     return digest.hexdigest()
+
+
+def _whose(folder: Path) -> str:
+    """Why a folder isn't written, if it belongs to another user, as its content may be planted; `""` if it may be.
+
+    Folders of root, and under `sudo` of the user who called it, count as one's own.
+    """
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return ""
+    own, called = os.geteuid(), os.environ.get("SUDO_UID", "")
+    if owner in (0, own) or (own == 0 and called == str(owner)):
+        return ""
+    here = folder.resolve()
+    if any(here.is_relative_to(Path(one).resolve()) for one in os.environ.get(ALLOWED, "").split(os.pathsep) if one):
+        return ""
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    return (
+        f"it belongs to the user {name}, so it is only read; if you trust everybody who writes to it, allow it once, "
+        f"in ~/.profile: export {ALLOWED}={shlex.quote(str(here))}; or choose another place with --store"
+    )
 
 
 def _missing(error: Exception) -> bool:

@@ -4,6 +4,7 @@
 `load_dataset("org/name", revision="1.2.0")` reads it. Publishing writes this layout, and pulling reads it.
 
     README.md, manifest.json, croissant.json, index.parquet, recipe.yaml, plan.parquet
+    edition.sig, edition.sigstore.json            who published the edition, if it is signed
     *.png                                         the pictures that the card shows
     view.html                                     a page to look at a sample of the pictures, which nobody needs to pull
     LICENSE.md                                    the pictures' licences, where no single one covers all
@@ -33,6 +34,9 @@ INDEX = "index.parquet"
 RECIPE = "recipe.yaml"
 BESIDE = (CARD, MANIFEST, CROISSANT, INDEX, RECIPE)
 """Small files of an edition's folder that are published."""
+SIGNED_BY_KEY, SIGNED_BY_IDENTITY = "edition.sig", "edition.sigstore.json"
+SIGNATURES = (SIGNED_BY_KEY, SIGNED_BY_IDENTITY)
+"""Files of an edition that was pulled, which are published with it."""
 NEEDED = (CARD, MANIFEST)
 """Those of them without which nothing is published."""
 PAGE = "view.html"
@@ -43,7 +47,8 @@ TABLES = "tables"
 SHOWN = re.compile(r"\]\(([A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.png)\)")
 """A picture that a card shows."""
 OURS = re.compile(
-    rf"(?:{'|'.join(map(re.escape, (*BESIDE, PLAN)))}|contact_sheet\.c2pa|view\.html|[A-Za-z0-9][A-Za-z0-9_.-]*\.png"
+    rf"(?:{'|'.join(map(re.escape, (*BESIDE, *SIGNATURES, PLAN)))}|contact_sheet\.c2pa|view\.html"
+    rf"|[A-Za-z0-9][A-Za-z0-9_.-]*\.png"
     rf"|data/(?:[^/]+/)?[a-z]+-[0-9]{{5}}-of-[0-9]{{5}}\.tar|{TABLES}/[0-9a-f]{{64}}\.parquet|{LISTINGS}/[a-z][a-z0-9_]{{0,63}}\.parquet)"
 )
 """Paths that this layout gives out; any other file of a repository is somebody else's, and stays."""
@@ -92,7 +97,7 @@ def layout(manifest: Manifest, store: Store, more: Mapping[str, bytes] | None = 
         store: its store.
         more: content by path, in place of the file beside the manifest or in addition to it.
     """
-    small = {name: data for name in BESIDE if (data := read_beside(manifest, name, store)) is not None}
+    small = {name: data for name in (*BESIDE, *SIGNATURES) if (data := read_beside(manifest, name, store)) is not None}
     small |= more or {}
     for name in SHOWN.findall(small.get(CARD, b"").decode(errors="replace")):
         data = small.get(name) or read_beside(manifest, name, store)

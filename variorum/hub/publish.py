@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from variorum.edition.editions import read_beside
 from variorum.edition.store import Store
-from variorum.hub import checks, credentials
+from variorum.hub import checks, credentials, signatures
 from variorum.hub.checks import MAIN
 from variorum.hub.commit import Change, changes, commit
-from variorum.hub.layout import CARD, CROISSANT, LICENCE, PAGE, Entry, in_memory, layout
+from variorum.hub.layout import CARD, CROISSANT, LICENCE, PAGE, SIGNATURES, SIGNED_BY_IDENTITY, Entry, in_memory, layout
 from variorum.hub.published import (
     LICENSED,
     OWN_LICENCE,
@@ -25,6 +26,7 @@ from variorum.hub.published import (
 )
 from variorum.hub.remote import BRANCH, LOG_IN, REPOSITORY, Remote, explained, hub, look, manifest_at, read
 from variorum.hub.secret_bytes import needles
+from variorum.hub.signatures import SIGSTORE
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.page.preview import preview
 from variorum.schemas.errors import StoreError, VersionDrift
@@ -44,6 +46,7 @@ class Terms:
         replace: whether all other files in the repository are deleted, such as those of another dataset.
         checked: who found out, and how, that pictures of unknown licences may be passed on.
         sign: files with the private key and the certificates for content credentials; see `variorum.hub.credentials`.
+        signed: the file of a key, or `sigstore`, with which the edition is signed; see `variorum.hub.signatures`.
     """
 
     private: bool = False
@@ -52,6 +55,7 @@ class Terms:
     replace: bool = False
     checked: str = ""
     sign: tuple[Path, Path] | None = None
+    signed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,8 @@ def publish(
     tagged = _tagged(api, manifest, remote, tag)
     checks.refuse_damage(manifest, store, progress)
     checks.refuse_quarantine(manifest, store, terms.checked)
-    maker = _Maker(api, manifest, store, terms)
+    signature = _signature(api, manifest, remote, tagged, "" if dry_run and terms.signed == SIGSTORE else terms.signed)
+    maker = _Maker(api, manifest, store, terms, signature)
     entries = maker(remote)
     checks.refuse_contents(manifest, store, entries, needles(), progress)
     url = f"{api.endpoint}/datasets/{repo}"
@@ -167,6 +172,7 @@ class _Maker:
     manifest: Manifest
     store: Store
     terms: Terms
+    signature: Mapping[str, bytes]
     made: dict[str, Entry] | None = None
     described: bytes | None = None
     signed: dict[str, bytes] | None = None
@@ -184,6 +190,7 @@ class _Maker:
             found[CROISSANT] = in_memory(CROISSANT, said)
         found |= {path: in_memory(path, data) for path, data in self._licence(remote).items()}
         found |= {path: in_memory(path, data) for path, data in self._signed(remote).items()}
+        found |= {path: in_memory(path, data) for path, data in self.signature.items()}
         return [found[path] for path in sorted(found)]
 
     def _first(self, repo: str) -> list[Entry]:
@@ -222,6 +229,26 @@ class _Maker:
         if self.signed is None:
             self.signed = credentials.sidecars(self.manifest, self.store, *self.terms.sign, sheet=sheet)
         return self.signed
+
+
+def _signature(api: Any, manifest: Manifest, remote: Remote, tagged: str, way: str) -> dict[str, bytes]:
+    """The signatures of the edition: those that are there, and a new one if that is asked for.
+
+    Raises:
+        StoreError: the key can't sign, or the tag is there without this signature.
+    """
+    same = remote.manifest is not None and remote.manifest.digest() == manifest.digest()
+    at = tagged or (remote.head if same else "")
+    there = {name: data for name in SIGNATURES if at and (data := read(api, remote.repo, name, at))}
+    if not way or (way == SIGSTORE and SIGNED_BY_IDENTITY in there):  # each signing would give another one
+        return there
+    made = signatures.sign(manifest, way)
+    if tagged and not made.items() <= there.items():
+        raise StoreError(
+            f"{remote.repo}: {manifest.version} is published already without this signature, and its tag never moves; "
+            f"sign the next version as you publish it"
+        )
+    return there | made
 
 
 def refuse_no_token(repo: str) -> None:

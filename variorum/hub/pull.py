@@ -7,6 +7,7 @@ beside it is written here, from the manifest. Until then the store has objects t
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import threading
@@ -20,15 +21,19 @@ from variorum.edition.pulled import Pulled, put_pulled, read_pulled
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.store import Store
 from variorum.edition.verify import verify_files
-from variorum.hub.layout import MANIFEST, objects
+from variorum.hub import signatures
+from variorum.hub.layout import MANIFEST, SIGNATURES, objects
 from variorum.hub.pull_beside import write_beside_pulled
-from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, unfinished
+from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, in_units, unfinished
 from variorum.hub.pull_places import Place, on_the_hub, place_of
+from variorum.hub.signatures import Signer
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.schemas.errors import SourceError, StoreError, VersionDrift
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.recipe import VERSION
+
+log = logging.getLogger(__name__)
 
 LARGEST = 64 << 20
 """Bytes of a manifest; one of half a million files has as many."""
@@ -55,6 +60,7 @@ class Got:
         kept: bytes of its files that were in the store already.
         without: tables of its ledger that weren't published.
         card: where the card's text comes from: `author` or `manifest`.
+        signed_by: who signed it; `""` if nobody did, or nobody that could be checked.
     """
 
     manifest: Manifest
@@ -63,6 +69,7 @@ class Got:
     kept: int
     without: int
     card: str
+    signed_by: str = ""
 
 
 def edition_at(source: str, revision: str = "") -> tuple[Manifest, Place] | None:
@@ -107,7 +114,14 @@ def read_published(place: Place) -> Manifest | None:
 
 
 def pull(
-    source: str, manifest: Manifest, place: Place, store: Store, progress: Progress = QUIET, *, digest: str = ""
+    source: str,
+    manifest: Manifest,
+    place: Place,
+    store: Store,
+    progress: Progress = QUIET,
+    *,
+    digest: str = "",
+    signer: Signer | None = None,
 ) -> Got:
     """Bring an edition into a store. What is there already isn't fetched again, so the same command continues.
 
@@ -118,16 +132,18 @@ def pull(
         store: the edition's new store.
         progress: receives the bytes.
         digest: the one that the edition must have, from a trusted source.
+        signer: who must have signed it.
 
     Raises:
-        SourceError: a file is missing there, is another one, or doesn't fit the rest.
+        SourceError: a file is missing there, is another one, or doesn't fit the rest; or it isn't signed as it must be.
         VersionDrift: the store has another edition of this name and version.
         StoreError: the store can't be written, or is too small.
         TemporaryError: the host or the network failed; the same command continues.
     """
     name = f"{manifest.dataset}@{manifest.version}"
     _check_digest(manifest, digest)
-    here = _check_here(manifest, store)
+    signed_by, signature = _check_signature(manifest, place, signer)
+    here = _check_here(manifest, place, store)
     wanted = {info.sha256 + suffix: (info, suffix) for info, suffix in files_of(manifest)}
     there = store.sound(wanted.values(), progress)
     missing = {file: wanted[file] for file in wanted if file not in there}
@@ -142,20 +158,42 @@ def pull(
     ledger = {info.sha256 for info in manifest.ledger.tables()} if manifest.ledger else set()
     absent = _fetch_all(todo, store, place.name, ledger, progress.advance)
     if here is None:
-        put_pulled(manifest, Pulled(place=place.name, revision=place.revision, without=sorted(absent)), store)
+        origin = Pulled(place=place.name, revision=place.revision, tag=place.tag, without=sorted(absent))
+        put_pulled(manifest, origin, store)
     progress.start("checking", sum(info.size for info, _ in wanted.values() if info.sha256 not in absent))
     if problems := verify_files(manifest, store, progress.advance):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise SourceError(f"{place.name}: {cut(problems[0])}{more}; nothing was sealed")
     card = "author"
-    if here is None or read_pulled(manifest, store):
+    if known := read_pulled(manifest, store):
         card = write_beside_pulled(manifest, place, store)
+        if signature or here is None:
+            signatures.keep(manifest, signature, store)
+            put_pulled(manifest, known.model_copy(update={"signed_by": signed_by}), store)
     seal(manifest, store)
     with suppress(FileNotFoundError):
         store.fs.rm_file(f"{store.root}/{beside(manifest, MARK)}")
     fetched = sum(info.size for info, _ in missing.values() if info.sha256 not in absent)
     kept = sum(info.size for info, _ in wanted.values()) - sum(info.size for info, _ in missing.values())
-    return Got(manifest, place, fetched, kept, len(absent), card)
+    return Got(manifest, place, fetched, kept, len(absent), card, signed_by)
+
+
+def _check_signature(manifest: Manifest, place: Place, signer: Signer | None) -> tuple[str, dict[str, bytes]]:
+    """Who signed the edition, and the signatures that were checked."""
+    there: dict[str, bytes] = {}
+    for name in SIGNATURES:
+        with suppress(FileNotFoundError):
+            there[name] = fetch_small(place.open(name), Wanted(f"{place.name}/{name}", signatures.LARGEST))
+    try:
+        signed_by, file = signatures.signer_of(there, manifest, signer)
+    except SourceError as error:
+        raise SourceError(f"{error}; nothing was sealed") from None
+    except signatures.Unchecked as error:
+        if signer:
+            raise
+        log.warning("the signature of %s@%s isn't checked: %s", manifest.dataset, manifest.version, error)
+        return "", {}
+    return signed_by, {file: there[file]} if file else {}
 
 
 def _check_digest(manifest: Manifest, digest: str) -> None:
@@ -168,14 +206,30 @@ def _check_digest(manifest: Manifest, digest: str) -> None:
         )
 
 
-def _check_here(manifest: Manifest, store: Store) -> Manifest | None:
+def _check_here(manifest: Manifest, place: Place, store: Store) -> Manifest | None:
     """The same edition in the store, if it is there. Raises VersionDrift for another one of its name and version."""
     there = read_manifest(manifest.dataset, manifest.version, store)
+    before = read_pulled(manifest, store)
+    at, same_place = (
+        place.name.partition("@")[0],
+        before and before.place.partition("@")[0] == place.name.partition("@")[0],
+    )
+    moved = ""
+    if before and same_place and place.tag == before.tag == manifest.version and place.revision != before.revision:
+        moved = f"the tag {place.tag} has moved from the commit {before.revision[:12]} to {place.revision[:12]}"
     if there is None or there.digest() == manifest.digest():
+        if moved:
+            log.warning("%s: %s since it was pulled; the edition there is still the same", at, moved)
         return there
     if manifest.version.endswith("-dev") and read_pulled(there, store):
         check_version(manifest.dataset, manifest.version, manifest.fingerprint, store)
         return None  # a -dev version may move, and nobody has worked on this one here
+    if before and same_place:
+        raise VersionDrift(
+            f"{at}: {moved or 'the edition there has changed'} since it was pulled, and the digest from "
+            f"{there.digest()[:12]} to {manifest.digest()[:12]}; a published version never changes, so ask its author; "
+            f"to look at the new one, pull it into a store of its own: --store OTHER"
+        )
     raise VersionDrift(
         f"{manifest.dataset}@{manifest.version} is in {store} with the digest {there.digest()[:12]}, and the one to "
         f"pull has {manifest.digest()[:12]}; a name is part of its edition's digest, so pull it into a store of its "
@@ -189,8 +243,8 @@ def _check_space(missing: Mapping[str, tuple[ShardInfo, str]], store: Store) -> 
     needed, free = sum(info.size for info, _ in missing.values()), shutil.disk_usage(store.local).free
     if needed + SPARE > free:
         raise StoreError(
-            f"{store}: {needed / 1e9:.1f} GB are to be fetched, and {free / 1e9:.1f} GB are free; nothing was fetched: "
-            f"free some, or choose another place with --store"
+            f"{store}: {in_units(needed)} are to be fetched, {in_units(free)} are free, and {in_units(SPARE)} must "
+            "stay free; nothing was fetched: free some, or choose another place with --store"
         )
 
 

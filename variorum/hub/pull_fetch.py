@@ -171,6 +171,14 @@ class _Arrived:
         self.advance(len(piece))
 
 
+def in_units(size: int) -> str:
+    """Bytes in the largest unit of which there is one: `512 bytes`, `1.5 MB`."""
+    for unit, bytes_of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= bytes_of:
+            return f"{size / bytes_of:,.1f} {unit}"
+    return f"{size} bytes"
+
+
 def _patiently(attempt: Callable[[], object], arrived: Callable[[], int], what: str) -> None:
     """Call `attempt` until it succeeds, with pauses that grow as long as little arrives."""
     pauses, most = list(WAITS), arrived()

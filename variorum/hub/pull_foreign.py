@@ -27,7 +27,7 @@ import yaml
 
 from variorum.edition.store import Store
 from variorum.generators.sources.reading.tars.shards import find_shards
-from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, unfinished
+from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, in_units, unfinished
 from variorum.hub.pull_places import Place, note_secrets, on_the_hub, place_of, stored_place
 from variorum.hub.pull_terms import TERMS, class_names, licence_of
 from variorum.hub.pull_web import web_file
@@ -270,7 +270,7 @@ def _check_space(missing: Sequence[Tar], folder: Path, store: Store) -> None:
     needed = sum(tar.size or 0 for tar in missing) * (2 if store.local else 1)
     if missing and needed > (free := shutil.disk_usage(folder).free):
         raise StoreError(
-            f"{store}: tars and edition need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; nothing was "
+            f"{store}: tars and edition need {in_units(needed)}, and {in_units(free)} are free; nothing was "
             f"fetched: free some, or choose another place with --store"
         )
 

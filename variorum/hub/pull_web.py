@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import netrc
 import re
+import socket
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache, partial
-from http.client import HTTPException, HTTPResponse, InvalidURL
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
 from typing import Any
 from urllib import request
 from urllib.error import HTTPError, URLError
@@ -24,7 +26,7 @@ from variorum.schemas.errors import SourceError
 from variorum.schemas.secrets import shown
 
 PATIENCE = 60.0
-"""Seconds without any byte after which a host counts as gone."""
+"""Seconds without any byte, or without the end of the headers, after which a host counts as gone."""
 SLOWEST = 100
 """Bytes a second; a host that sends fewer over more than `PATIENCE` seconds counts as gone, too."""
 RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
@@ -54,7 +56,8 @@ def web_file(url: str, headers: Mapping[str, str] | None = None, way: str = "") 
 def _open_web(url: str, headers: Mapping[str, str], way: str, start: int) -> Body:
     asked = request.Request(url, headers={**headers, **({"Range": f"bytes={start}-"} if start else {})})  # noqa: S310
     try:
-        answer: HTTPResponse = _opener().open(asked, timeout=PATIENCE)
+        with _Clock() as clock:
+            answer: HTTPResponse = _opener(clock).open(asked, timeout=PATIENCE)
     except HTTPError as error:
         error.close()
         raise _refusal(error, url, way) from None
@@ -145,15 +148,70 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or {"https": 443}.get(parts.scheme, 80)
 
 
-@cache
-def _opener() -> request.OpenerDirector:
+class _Clock:
+    """Ends the connections of a request whose headers, redirects included, don't come in `PATIENCE` seconds.
+
+    A time limit of a socket begins anew with each byte, so it doesn't end headers that drip.
+    """
+
+    def __init__(self) -> None:
+        self.late = False
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(PATIENCE, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Clock:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        for one in self._sockets:
+            one.close()
+        if self.late:
+            raise TimeoutError(f"its headers didn't come in {PATIENCE:g} seconds") from None
+
+    def connect(self, *arguments: Any) -> socket.socket:
+        """A new connection that ends in time."""
+        found = socket.create_connection(*arguments)
+        self._sockets.append(found.dup())  # TLS takes over the other one
+        return found
+
+    def _end(self) -> None:
+        self.late = True
+        for one in self._sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+class _Web(request.HTTPHandler, request.HTTPSHandler):
+    """Connects to web servers under a clock."""
+
+    def __init__(self, clock: _Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def http_open(self, req: request.Request) -> HTTPResponse:
+        """The answer of an open connection."""
+        return self.do_open(partial(self._connection, HTTPConnection), req)
+
+    def https_open(self, req: request.Request) -> HTTPResponse:
+        """The answer of an encrypted connection."""
+        return self.do_open(partial(self._connection, HTTPSConnection), req)
+
+    def _connection(self, kind: type[HTTPConnection], host: str, **options: Any) -> HTTPConnection:
+        found = kind(host, **options)
+        found._create_connection = self.clock.connect  # type: ignore[attr-defined]  # the hook of `http.client`
+        return found
+
+
+def _opener(clock: _Clock) -> request.OpenerDirector:
     """Opens addresses of web servers and nothing else: the usual one also opens files and FTP."""
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler,
         request.UnknownHandler,
-        request.HTTPHandler,
-        request.HTTPSHandler,
+        partial(_Web, clock),
         request.HTTPDefaultErrorHandler,
         _Redirects,
         request.HTTPErrorProcessor,

@@ -15,17 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from variorum.generators.watermarking.keys import own_file
-from variorum.schemas.secrets import VARIABLE, holds_secret
+from variorum.schemas.secrets import LEAST, VARIABLE, looks_secret
 
-LEAST = 12
-"""Characters of a secret of the environment that is looked for; a shorter one may occur by chance."""
 LARGEST = 4096
 """Bytes that are read of a file of keys."""
 MAY_BE = re.compile(
     rb"hf_[A-Za-z0-9]{16}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20}|github_pat_|glpat-|xox[abeprs]-|AIza"
     rb"|sk-[A-Za-z0-9_\-]{20}|PRIVATE KEY-----|://"
 )
-"""Without one of these a text holds nothing that `holds_secret` finds."""
+"""Without one of these a text holds nothing that `looks_secret` finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,6 @@ def found_in(content: bytes, known: Sequence[Needle]) -> str:
 
 def suspicious(content: bytes) -> str:
     """What in a text looks like a secret; `""` if nothing does."""
-    if not MAY_BE.search(content) or not holds_secret(content.decode(errors="replace")):
+    if not MAY_BE.search(content) or not looks_secret(content.decode(errors="replace")):
         return ""
     return "what looks like a token, or a URL with a password"

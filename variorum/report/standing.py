@@ -22,6 +22,7 @@ RULE = (
     "Ranked by accuracy over the edits, averaged over the variants without baselines; where an edition has no edits, "
     "by accuracy on the originals. Ties are ordered by name."
 )
+NOT_RUN = "not run here"
 TIE = "≈"
 """Marks a model whose distance to the best may be chance: its interval includes 0."""
 MOST = 5_000
@@ -38,6 +39,7 @@ class Entry(Part):
         figures: computed from its answers.
         behind: how much better the best model is, over the pictures that both were scored on; None for the best, and
             where there is no such picture.
+        brought: whether the answers come from a file that was made elsewhere, so that nobody ran the model here.
     """
 
     rank: Annotated[int, Field(ge=1, le=MOST, strict=True)]
@@ -45,6 +47,7 @@ class Entry(Part):
     scored: Count
     figures: Figures
     behind: Interval | None = None
+    brought: bool = False
 
     @property
     def ties(self) -> bool:
@@ -100,6 +103,11 @@ class Leaderboard(Part):
             for entry in self.entries
             if entry.scored < self.pictures
         ]
+        if any(entry.brought for entry in self.entries):
+            said.append(
+                f"Models marked as {NOT_RUN} have answers from files that were made elsewhere. Their figures fit these "
+                f"answers; whether the model gave them, nobody has checked."
+            )
         unknown = [entry.model.name for entry in self.entries if not entry.model.revision]
         if unknown:
             said.append(f"Models of unknown revision: {', '.join(unknown)}.")
@@ -134,7 +142,7 @@ def standing(board: Leaderboard) -> Shown:
     """The main table."""
     rows: list[Row] = [
         (
-            f"{entry.rank}. {entry.model.name}",
+            f"{entry.rank}. {entry.model.name}{f' ({NOT_RUN})' if entry.brought else ''}",
             fixed(entry.figures.accuracy, 1),
             fixed(entry.figures.original_accuracy, 1),
             ends(entry.figures.average_drop),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from variorum.edition.editions import base_of, beside, editions, files_of, find, read_manifest, release_number
+from variorum.edition.pulled import read_pulled
 from variorum.edition.store import Store
 from variorum.report.diff import diff
 from variorum.report.ranks import Rank, rank_of
@@ -49,6 +50,7 @@ class Version:
         current: whether the dataset's name alone means this edition.
         base: for a release, the version that it was made from, if that is in the store as it was.
         since: what it changes against the version before it, if that was asked for.
+        signed_by: who signed it, for one that was pulled; `""` if nobody did.
         problem: why its manifest can't be read; `""` if it can.
     """
 
@@ -62,6 +64,7 @@ class Version:
     current: bool = False
     base: str = ""
     since: Since | None = None
+    signed_by: str = ""
     problem: str = ""
 
 
@@ -91,7 +94,7 @@ def _line(dataset: str, version: str, current: str, store: Store, compare: bool)
         return Version(dataset, version, problem=str(error))
     if manifest is None:
         return Version(dataset, version, problem="its manifest is gone")
-    base = base_of(manifest, store)
+    base, pulled = base_of(manifest, store), read_pulled(manifest, store)
     return Version(
         dataset=dataset,
         version=version,
@@ -103,6 +106,7 @@ def _line(dataset: str, version: str, current: str, store: Store, compare: bool)
         current=version == current,
         base=base.version if base else "",
         since=since(manifest, store) if compare else None,
+        signed_by=pulled.signed_by if pulled else "",
     )
 
 

@@ -34,7 +34,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables with the number of CPU threads of a library, which reads them once."""
 TRAVELLING = (
     *("VARIORUM_MODELS", "VARIORUM_LOCK", "VARIORUM_KEYS", "VARIORUM_SEND_PICTURES_TO"),
-    *("VARIORUM_STAMPS", "VARIORUM_BACKGROUNDS"),
+    *("VARIORUM_STAMPS", "VARIORUM_BACKGROUNDS", "VARIORUM_STORES"),
 )
 """Variables that workers get from the command, also on other machines: paths and hosts, no secrets."""
 OFTEN = 0.2

@@ -9,11 +9,9 @@ import unicodedata
 from sqlalchemy import Engine, insert, select, update
 
 from variorum.schemas.errors import VariorumError
+from variorum.schemas.looks import look
 from variorum.votes.checks import NAME, unfit_character
 from variorum.votes.database import panels, reading, reviewers, writing
-
-BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe0e\ufe0f\uffa0"
-"""Invisible letters and marks, beside all characters of the category Cf."""
 
 
 class NameRefused(VariorumError):
@@ -41,13 +39,13 @@ def join(engine: Engine, panel: str, name: str, now: float, *, again: bool = Fal
     name = " ".join(unicodedata.normalize("NFC", name).split())
     if not name or len(name) > NAME:
         raise NameRefused(f"the name has {len(name)} characters; it has 1 to {NAME}")
-    if not (look := _look(name)):
+    if not (seen := look(name)):
         raise NameRefused("the name has no character that can be seen")
     secret = secrets.token_urlsafe(32)
     with writing(engine, panel) as connection:
         here = reviewers.c.panel == panel, reviewers.c.reviewer == name
         every = connection.scalars(select(reviewers.c.reviewer).where(reviewers.c.panel == panel))
-        alike = {one for one in every if _look(one) == look}
+        alike = {one for one in every if look(one) == seen}
         if alike and not (again and name in alike):
             taken = name if name in alike else min(alike)
             raise NameRefused(f"{taken} has joined already; choose another name, or ask the organiser for a new link")
@@ -97,12 +95,6 @@ def is_paused(engine: Engine, panel: str, reviewer: str | None = None) -> bool:
             return True
         here = reviewers.c.panel == panel, reviewers.c.reviewer == reviewer
         return reviewer is not None and bool(connection.scalar(select(reviewers.c.paused).where(*here)))
-
-
-def _look(name: str) -> str:
-    """What names have in common that nobody could tell apart: all but case, width, spaces and what can't be seen."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return "".join(one for one in folded if unicodedata.category(one) != "Cf" and one not in BLANK and one != " ")
 
 
 def _digest(secret: str) -> str:

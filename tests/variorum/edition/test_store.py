@@ -595,3 +595,75 @@ def test_a_manifest_cannot_name_a_file_outside_the_store(store):
     store.put("editions/d/1.0.0/manifest.json", json.dumps(foreign).encode())
     with pytest.raises(CorruptShard, match=r"manifest\.json: not a manifest \(rows\.0\.sha256: .*; delete it"):
         resolve("d@1.0.0", store)
+
+
+# ── somebody else's store ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def theirs(tmp_path, monkeypatch) -> Path:
+    """A store of another user, with an edition."""
+    sealed = Store(str(tmp_path / "theirs"))
+    seal(manifest(sealed), sealed)
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.delenv("VARIORUM_STORES", raising=False)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "theirs", 54321, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    return tmp_path / "theirs"
+
+
+def files_in(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def test_another_users_store_is_only_read(theirs):
+    before = files_in(theirs)
+    with pytest.raises(
+        StoreError, match=r"belongs to the user \w+, so it is only read.*export VARIORUM_STORES="
+    ) as told:
+        Store(str(theirs))
+    assert "\n" not in str(told.value)
+    store = Store(str(theirs), writable=False)
+    found = resolve("d@1.0.0", store)
+    assert whole(found, store)
+    assert not store.can_write()
+    for write in (
+        lambda: store.put("x.json", b"{}"),
+        lambda: store.put_if_absent("x.json", b"{}"),
+        lambda: store.keep_bytes(b"x", ".parquet", samples=1),
+        lambda: store.make_folder(f"{theirs}/new"),
+        lambda: write_beside(found, "README.md", b"x", store),
+        lambda: link_data(found, store),
+    ):
+        with pytest.raises(StoreError, match="belongs to the user"):
+            write()
+    assert files_in(theirs) == before
+
+
+@pytest.mark.parametrize("allowed", [".", "..", "../elsewhere:."])
+def test_another_users_store_that_is_allowed(theirs, monkeypatch, allowed):
+    folders = os.pathsep.join(str(theirs / one) for one in allowed.split(":"))
+    monkeypatch.setenv("VARIORUM_STORES", folders)
+    assert Store(str(theirs)).can_write()
+
+
+def test_what_is_allowed_is_no_beginning_of_a_name(theirs, monkeypatch):
+    monkeypatch.setenv("VARIORUM_STORES", f"{theirs}x{os.pathsep}{str(theirs)[:-1]}{os.pathsep}")
+    with pytest.raises(StoreError, match="belongs to the user"):
+        Store(str(theirs))
+
+
+def test_a_link_to_another_users_store(theirs, tmp_path):
+    (tmp_path / "mine").symlink_to(theirs)
+    with pytest.raises(StoreError, match="belongs to the user"):
+        Store(str(tmp_path / "mine"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is called by sudo")
+def test_under_sudo_the_callers_store_is_ones_own(theirs, monkeypatch):
+    monkeypatch.setenv("SUDO_UID", "54321")
+    assert Store(str(theirs)).can_write()
+    monkeypatch.setenv("SUDO_UID", "5432")
+    assert not Store(str(theirs), writable=False).can_write()

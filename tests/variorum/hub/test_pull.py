@@ -12,6 +12,7 @@ import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pyarrow as pa
@@ -192,10 +193,14 @@ def test_a_host_that_is_busy_is_asked_again(made, store, quick):
 
 
 def test_a_network_that_is_gone(made, store, quick):
+    def gone(handler, data):
+        handler.close_connection = True
+        return True
+
     with serving(made) as web:
-        found = edition_at(f"{web.url}/{EDITION}")
-    with pytest.raises(TemporaryError, match="run the same command again"):
-        pull(f"{web.url}/{EDITION}", *found, store)
+        web.faults = {".tar": gone, ".parquet": gone}
+        with pytest.raises(TemporaryError, match="run the same command again"):
+            pulled(f"{web.url}/{EDITION}", store)
     assert empty(store)
     # what a pull has begun is kept from gc: its manifest lies in the edition's folder, but not as such
     assert store.listed("editions/street/1.0.0/pulling.json")
@@ -262,9 +267,15 @@ def test_another_digest_than_the_author_told(made, store):
 def test_more_than_the_disk_holds(made, store, tmp_path):
     other = copied(made, tmp_path)
     rewrite(other / "manifest.json", lambda content: first(content).update(size=2**52))
-    with pytest.raises(StoreError, match="are free; nothing was fetched"):
+    with pytest.raises(StoreError, match=r"4,503\.6 TB are to be fetched, .* are free, and 67\.1 MB must stay free"):
         pulled(other, store)
     assert store.listed("objects/*") == []
+
+
+def test_a_disk_with_little_left(made, store, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=12_300_000))
+    with pytest.raises(StoreError, match=r" kB are to be fetched, 12\.3 MB are free"):
+        pulled(made / EDITION, store)
 
 
 def first(content):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -149,6 +150,61 @@ def test_a_host_that_sends_next_to_nothing(web, tmp_path, monkeypatch):
     with pytest.raises(TemporaryError, match=r"it sent [0-9]+ bytes in 0 seconds"):
         fetched(web, tmp_path)
     assert len(web.asked) == 3
+
+
+def dripping(handler, _):
+    """Headers that never end, a byte at a time."""
+    handler.close_connection = True
+    with suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Slow: ")
+        for _ in range(500):
+            handler.wfile.write(b"a")
+            handler.wfile.flush()
+            time.sleep(0.02)
+    return True
+
+
+def always_on(handler, _):
+    """`100 Continue` again and again."""
+    handler.close_connection = True
+    with suppress(OSError):
+        for _ in range(500):
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.02)
+    return True
+
+
+def leading_to_drips(handler, _):
+    handler.answer(302, b"", {"Location": "/drips"})
+    return True
+
+
+@pytest.mark.parametrize("fault", [dripping, always_on, leading_to_drips])
+def test_headers_that_never_end(web, tmp_path, monkeypatch, fault):
+    monkeypatch.setattr(pull_web, "PATIENCE", 0.3)
+    web.faults |= {"file": fault, "drips": dripping}
+    with pytest.raises(TemporaryError, match=r"its headers didn't come in 0.3 seconds"):
+        fetched(web, tmp_path)
+    assert web.paths().count("/file") == 3
+
+
+def test_a_handshake_that_never_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(pull_fetch, "WAITS", ())
+    monkeypatch.setattr(pull_web, "PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            with suppress(OSError), server.accept()[0] as connection:
+                connection.sendall(b"\x16\x03\x03\x20\x00")
+                for _ in range(500):
+                    connection.sendall(b"a")
+                    time.sleep(0.02)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(TemporaryError, match="its headers didn't come"):
+            fetch_small(web_file(f"https://127.0.0.1:{server.getsockname()[1]}/file"), wanted())
+        thread.join()
 
 
 def test_the_rest_of_a_file(web, tmp_path):

@@ -105,6 +105,20 @@ def test_other_peoples_files_join_and_bad_ones_are_listed(shots, board, tmp_path
     assert list(found.left_out) == ["bad.json"]
     assert "bad.json" in leaderboard_page(found.board)
     assert "Left out: bad.json" in to_markdown(found.board)
+    assert {entry.model.name for entry in found.board.entries if entry.brought} == {"their cat"}
+    for text in (leaderboard_page(found.board), to_markdown(found.board)):
+        assert "not run here" in text
+    assert "not run here" not in to_markdown(board)
+
+
+@pytest.mark.parametrize("name", ["c\u200bat", "c\u0430t", "\uff23at", "CAT"])
+def test_a_name_that_looks_like_another_models(shots, board, tmp_path, name):
+    (mine,) = [path for path in (shots.path / "results").iterdir() if path.name.startswith("cat")]
+    model = json.loads(mine.read_bytes())["model"]
+    (tmp_path / "a.json").write_bytes(forged(mine.read_bytes(), model={**model, "name": name}))
+    found = va.leaderboard(shots, tmp_path / "a.json")
+    assert set(found.models) == {"warm", "cat", "cup"}
+    assert found.left_out == {"a.json": f"its model {name!a} looks like 'cat'; give it a name of its own"}
 
 
 def test_what_cannot_be_read_hides_no_other_result(shots, board):
