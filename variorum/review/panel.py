@@ -203,7 +203,13 @@ def publish(
         counts=counts(table),
     )
     store.put(_questions(record), data)
-    store.put(f"{folder(manifest, name)}/{RECORD}", to_json(record))
+    path = f"{folder(manifest, name)}/{RECORD}"
+    if there is not None:
+        store.put(path, to_json(record))
+    elif not store.put_if_absent(
+        path, to_json(record)
+    ):  # somebody else was first: go on with theirs, if it is the same
+        return publish(manifest, store, settings, name=name, gold=gold, number=number, progress=progress)
     return record
 
 

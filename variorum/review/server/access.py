@@ -230,7 +230,7 @@ class Attempts:
     _all: deque[float] = field(default_factory=deque)
     _lock: Lock = field(default_factory=Lock)
 
-    def allowed(self, who: str, *, count: bool = True) -> bool:
+    def allowed(self, who: str) -> bool:
         """Whether there haven't been too many attempts from an address, or in all; if so, count another one."""
         now = time.monotonic()
         with self._lock:
@@ -241,9 +241,8 @@ class Attempts:
                     times.popleft()
             if len(mine) >= self.each or len(self._all) >= self.every:
                 return False
-            if count:
-                mine.append(now)
-                self._all.append(now)
+            mine.append(now)
+            self._all.append(now)
             while len(self._by_address) > KNOWN:
                 self._by_address.popitem(last=False)
             return True

@@ -284,10 +284,11 @@ class _Server:
             raise HTTPException(403, "the request doesn't come from a page of this server")
 
     def _right(self, request: Request, right: bool) -> bool:
-        """Whether a key or a secret is right. Wrong ones are counted, where others than this machine can try them."""
-        if self.access.place.loopback:
-            return right
-        if not self.access.attempts.allowed(_address(request), count=not right):
+        """Whether a key or a secret is right. Only wrong ones wait, where others than this machine can try them.
+
+        So nobody is locked out by somebody else behind the same proxy. What we make can't be guessed at any speed.
+        """
+        if not right and not self.access.place.loopback and not self.access.attempts.allowed(_address(request)):
             raise HTTPException(429, TOO_MANY)
         return right
 
