@@ -70,9 +70,11 @@ def votes(
     if images and not (to and to.suffix == ".json"):
         raise typer.BadParameter("--images goes with --to FILE.json")
     remember(database)
-    where = existing(store, writable=True)
+    where = existing(store, writable=bool(source))
     with terminal.progress() as progress:
-        panel = open_panel(resolve(edition, where), where, name=name, database=database, progress=progress)
+        panel = open_panel(
+            resolve(edition, where), where, name=name, database=database, writable=bool(source), progress=progress
+        )
     if to:
         _write(panel, to, images, as_json)
     elif source:

@@ -236,7 +236,13 @@ def published(manifest: Manifest, store: Store, *, name: str = "main") -> PanelR
 
 
 def open_panel(
-    manifest: Manifest, store: Store, *, name: str = "main", database: str | None = None, progress: Progress = QUIET
+    manifest: Manifest,
+    store: Store,
+    *,
+    name: str = "main",
+    database: str | None = None,
+    writable: bool = True,
+    progress: Progress = QUIET,
 ) -> Panel:
     """A published panel with its database, into which its questions are loaded unless they are there.
 
@@ -245,6 +251,7 @@ def open_panel(
         store: has the panel.
         name: of the panel.
         database: URL of a database or path of a SQLite file; by default a file in the panel's folder.
+        writable: False if votes are only read; then the file may be on a read-only disk.
         progress: hears of the loading.
 
     Raises:
@@ -261,7 +268,7 @@ def open_panel(
             f"variorum review {manifest.dataset}@{manifest.version} --name {name} --publish-only"
         )
     _check_edition(record, manifest)
-    engine = open_database(database or default_database(record, store))
+    engine = open_database(database or default_database(record, store), writable=writable)
     load(engine, record, lambda: read_questions(record, store), progress)
     return Panel(manifest, store, record, engine)
 
