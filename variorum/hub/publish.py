@@ -43,6 +43,7 @@ class Terms:
         branch: the branch; `main` has the newest version.
         replace: whether all other files in the repository are deleted, such as those of another dataset.
         checked: who found out, and how, that pictures of unknown licences may be passed on.
+        positions: whether pictures may say where they were taken.
         sign: files with the private key and the certificates for content credentials; see `variorum.hub.credentials`.
     """
 
@@ -51,6 +52,7 @@ class Terms:
     branch: str = MAIN
     replace: bool = False
     checked: str = ""
+    positions: bool = False
     sign: tuple[Path, Path] | None = None
 
 
@@ -65,6 +67,7 @@ class Published:
         tag: `""` for a -dev version.
         changes: of files, sorted by path.
         new: whether anything has been done, or would be.
+        positions: number of pictures that say where they were taken.
     """
 
     repo: str
@@ -73,6 +76,7 @@ class Published:
     tag: str
     changes: list[Change]
     new: bool
+    positions: int = 0
 
     def size(self, action: str) -> int:
         """Bytes of the files that are uploaded, kept or deleted."""
@@ -129,15 +133,15 @@ def publish(
     checks.refuse_quarantine(manifest, store, terms.checked)
     maker = _Maker(api, manifest, store, terms)
     entries = maker(remote)
-    checks.refuse_contents(manifest, store, entries, needles(), progress)
+    placed = checks.refuse_contents(manifest, store, entries, needles(), progress, positions=terms.positions)
     url = f"{api.endpoint}/datasets/{repo}"
     todo = changes(entries, remote, store, everything=terms.replace)
     moved_on = bool(tagged) and remote.manifest is not None and remote.manifest.digest() != manifest.digest()
     if moved_on or ((tagged or not tag) and all(change.action == "keep" for change in todo)):
         _settings(remote, terms, dry_run)
-        return Published(repo, url, tagged or remote.head, tag, [] if moved_on else todo, new=False)
+        return Published(repo, url, tagged or remote.head, tag, [] if moved_on else todo, new=False, positions=placed)
     if dry_run:
-        return Published(repo, url, "", tag, todo, new=True)
+        return Published(repo, url, "", tag, todo, new=True, positions=placed)
     _prepare(remote, terms)
     message = f"{manifest.dataset} {manifest.version}, digest {manifest.digest()[:16]}"
     made, todo = commit(
@@ -153,7 +157,7 @@ def publish(
     )
     if tag and not tagged:
         _tag(manifest, repo, made, tag)
-    return Published(repo, url, made, tag, todo, new=True)
+    return Published(repo, url, made, tag, todo, new=True, positions=placed)
 
 
 @dataclass(slots=True)
