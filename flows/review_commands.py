@@ -319,7 +319,7 @@ def _serve(
             if place.loopback and not no_open:
                 open_address(joined)
             Thread(target=served.warm, daemon=True).start()
-            serve(app, taken)
+            serve(app, taken, proxied=bool(place.addresses))
     terminal.say(_so_far(panel))
 
 
