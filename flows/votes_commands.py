@@ -165,7 +165,7 @@ def _show(panel: Panel, as_json: bool) -> None:
             _figure(one.agreement, 2),
             f"{one.gold.right}/{one.gold.of}" if one.gold.of else "",
             _figure(one.bits, 2),
-            ", ".join(word for word, is_so in (("paused", one.paused), ("suspect", one.suspect)) if is_so),
+            ", ".join(name for name in ("waiting", "paused", "suspect") if getattr(one, name)),
         )
         for one in people
     ]
@@ -174,6 +174,8 @@ def _show(panel: Panel, as_json: bool) -> None:
     for one in people:
         if one.suspect:
             terminal.say(f"{one.reviewer}: {one.why}")
+        if one.beside:
+            terminal.say(f"{one.reviewer}: joined from the same address as {', '.join(one.beside)}")
 
 
 def _figure(value: float | None, digits: int) -> str:

@@ -110,6 +110,16 @@ reviewers = Table(
     Column("gold", Integer, nullable=False, default=0),  # those of them whose answer is known
 )
 
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("panel", String(200), primary_key=True),
+    Column("reviewer", String(100), primary_key=True),
+    Column("address", String(64), nullable=False),  # that they joined from; "" where all have the same one
+    Column("waiting", Boolean, nullable=False),  # for somebody to confirm them
+)
+"""How reviewers came who joined by the link for all. Others were invited, or came before this was kept."""
+
 cursors = Table(
     "cursors",
     metadata,
