@@ -16,7 +16,20 @@ from trials import RESULTS
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
-THEMES = ("kills", "prefect", "races", "s3", "damage", "faults", "inputs", "limits", "hostile", "foreign", "sizes")
+THEMES = (
+    "kills",
+    "prefect",
+    "races",
+    "s3",
+    "damage",
+    "faults",
+    "inputs",
+    "limits",
+    "hostile",
+    "foreign",
+    "review",
+    "sizes",
+)
 """Order of the tables; each is a module `test_<theme>.py`."""
 BEGIN, END = "<!-- written by tests/campaign/report.py -->", "<!-- end -->"
 
