@@ -76,8 +76,8 @@ def join(
             row = {"panel": panel, "reviewer": name, "secret": _digest(secret), "joined": now}
             connection.execute(insert(reviewers), row)
             if address or waiting:
-                came = {"panel": panel, "reviewer": name, "address": address, "waiting": waiting}
-                connection.execute(insert(arrivals), came)
+                arrival = {"panel": panel, "reviewer": name, "address": address, "waiting": waiting}
+                connection.execute(insert(arrivals), arrival)
     return name, secret
 
 
