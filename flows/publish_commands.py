@@ -68,6 +68,10 @@ def publish(
             help="Sign the edition with an SSH key (ssh-keygen -t ed25519), or as yourself through sigstore.",
         ),
     ] = "",
+    with_positions: Annotated[
+        bool,
+        typer.Option("--with-positions", help="Also publish pictures that say where they were taken (GPS)."),
+    ] = False,
     sign_key: Annotated[
         Path | None,
         typer.Option(
@@ -102,6 +106,7 @@ def publish(
         branch=branch,
         replace=replace,
         checked=checked.strip(),
+        positions=with_positions,
         sign=(sign_key, sign_cert) if sign_key and sign_cert else None,
         signed=sign,
     )
@@ -119,6 +124,8 @@ def publish(
         for action, word in (COUNTED if dry_run else DONE).items()
         if (number := sum(change.action == action for change in done.changes))
     )
+    if done.positions:
+        terminal.say(f"{done.positions} pictures say where they were taken")
     place = f"{done.url}/tree/{done.tag or branch}"
     if not done.new:
         terminal.say(f"{name} is published already: {place}; nothing to do")
@@ -137,5 +144,6 @@ def record(done: Published, *, dry_run: bool) -> dict[str, Any]:
         "tag": done.tag,
         "dry_run": dry_run,
         "new": done.new,
+        "positions": done.positions,
         "files": [{"path": one.path, "action": one.action, "bytes": one.size} for one in done.changes],
     }

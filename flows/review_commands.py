@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +21,15 @@ from variorum.schemas.secrets import remember
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.review.panel import Panel, PanelRecord, Settings
-    from variorum.review.server.access import Place
+    from variorum.review.server.access import Joining, Place
+    from variorum.review.server.served import Served
     from variorum.schemas.manifest import Manifest
 
 EXAMPLES = examples(
     "variorum review curate_folder",
     "variorum review street --kind label --kind box --votes 5 --budget 2000 --gold known.csv",
     "variorum review street --host 0.0.0.0 --address https://review.example.org",
+    "variorum review street --host 0.0.0.0 --invited names.txt",
     "variorum review street --publish-only",
 )
 PORT = 8765
@@ -175,6 +178,25 @@ def review(
             rich_help_panel=_OF_THE_SERVER,
         ),
     ] = None,
+    invited: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--invited",
+            metavar="NAME|FILE",
+            help="Only these people take part, each by a personal link, which is printed. A name, or a file with a name "
+            "in each line. May be repeated.",
+            rich_help_panel=_OF_THE_SERVER,
+        ),
+    ] = None,
+    confirm: Annotated[
+        bool | None,
+        typer.Option(
+            "--confirm/--no-confirm",
+            help="Whether you confirm everybody who joins before they see anything; by default if other machines can "
+            "join.",
+            rich_help_panel=_OF_THE_SERVER,
+        ),
+    ] = None,
     no_open: Annotated[
         bool, typer.Option("--no-open", help="Don't open the page in a browser.", rich_help_panel=_OF_THE_SERVER)
     ] = False,
@@ -188,6 +210,8 @@ def review(
     from variorum.edition.editions import resolve
     from variorum.review.panel import published
 
+    if invited and (key or confirm is not None):
+        raise typer.BadParameter("--invited goes with neither --key nor --confirm: nobody can join")
     remember(database)
     where = existing(store, writable=True)
     manifest = resolve(edition, where)
@@ -207,7 +231,12 @@ def review(
     if publish_only:
         asked.publish()
         return
-    _serve(asked, _place(host, port, addresses or ()), database, key, definitions, no_open)
+    people = _names(invited or ())
+    place = _place(host, port, addresses or ())
+    joining: Joining = "open" if place.loopback else "confirmed"
+    if confirm is not None:
+        joining = "confirmed" if confirm else "open"
+    _serve(asked, place, database, key, definitions, "invited" if people else joining, people, no_open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +312,45 @@ def _place(host: str, port: int, addresses: Any) -> Place:
     return Place(host, port, tuple(map(address, addresses)))
 
 
+def _names(given: Sequence[str]) -> list[str]:
+    """The names that are given, and those in files."""
+    from variorum.schemas.errors import SourceError
+
+    found = list[str]()
+    for one in given:
+        if not (one.endswith(".txt") or "/" in one or Path(one).is_file()):
+            found.append(one)
+            continue
+        try:
+            found += filter(None, map(str.strip, Path(one).read_text(encoding="utf-8-sig").splitlines()))
+        except (OSError, ValueError) as error:
+            raise SourceError(f"--invited {one}: a name, or a file with a name in each line ({error})") from None
+    if given and not found:
+        raise SourceError(f"--invited {given[0]}: it has no name; write one in each line")
+    return list(dict.fromkeys(found))
+
+
+def _invite(served: Served, place: Place, people: Sequence[str]) -> None:
+    """Print a personal link for everybody who has none."""
+    from variorum.votes.reviewers import NameTaken
+
+    for one in people:
+        try:
+            name, secret = served.join(one)
+            typer.echo(f"{terminal.plain(name)}: {place.url}/as?secret={secret}")  # `say` would hide the secret
+        except NameTaken:
+            terminal.say(f"{one}: has a link already; you can make another one on the administration page")
+
+
 def _serve(
-    asked: _Panel, place: Place, database: str | None, key: str | None, definitions: Path | None, no_open: bool
+    asked: _Panel,
+    place: Place,
+    database: str | None,
+    key: str | None,
+    definitions: Path | None,
+    joining: Joining,
+    people: Sequence[str],
+    no_open: bool,
 ) -> None:
     """Serve a panel until Ctrl-C, and say how far it has got. What can be wrong is checked before any work."""
     from dataclasses import replace
@@ -297,7 +363,7 @@ def _serve(
     from variorum.review.server.served import Served
     from variorum.votes.reviewers import by_secret
 
-    join_key = check_key(key) if key else "" if place.loopback else new_key()
+    join_key = check_key(key) if key else "" if place.loopback or people else new_key()
     admin_key = new_key()
     texts = find_definitions(dict(asked.manifest.classes), definitions)
     with listening(place.host, place.port) as taken:
@@ -306,20 +372,25 @@ def _serve(
         panel = asked.open(database)
         served = Served.of(panel, texts)
         find = partial(by_secret, panel.engine, panel.key)
-        app = create_app(served, Access(panel.key, place, join_key, admin_key, find))
+        app = create_app(served, Access(panel.key, place, join_key, admin_key, find, joining))
         joined = f"{place.url}/?key={join_key}" if join_key else f"{place.url}/"
-        terminal.say(f"reviewers:      {joined}")
+        terminal.say(f"reviewers:      {joined}{' (only by the personal links below)' if people else ''}")
         terminal.say(f"administration: {place.url}/admin?key={admin_key}")
-        if join_key:
-            terminal.say("Anybody with the first link can join. Keep the second one secret: it can pause everything.")
+        if joining == "confirmed":
+            terminal.say("Whoever joins waits until you confirm them on the administration page (or: --no-confirm).")
+        elif join_key:
+            terminal.say("Anybody with the first link can join and vote.")
+        if not place.loopback:
+            terminal.say("Keep the address of the administration secret: it can pause everything.")
+        _invite(served, place, people)
         if not place.loopback and not place.url.startswith("https:"):
             terminal.say("This server doesn't encrypt: use it in a network that you trust, or behind a proxy with TLS.")
         with suppress(KeyboardInterrupt):
             terminal.say("Ctrl-C stops the server; all votes are kept.")
-            if place.loopback and not no_open:
+            if place.loopback and not people and not no_open:
                 open_address(joined)
             Thread(target=served.warm, daemon=True).start()
-            serve(app, taken)
+            serve(app, taken, proxied=bool(place.addresses))
     terminal.say(_so_far(panel))
 
 

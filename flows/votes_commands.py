@@ -70,9 +70,11 @@ def votes(
     if images and not (to and to.suffix == ".json"):
         raise typer.BadParameter("--images goes with --to FILE.json")
     remember(database)
-    where = existing(store, writable=True)
+    where = existing(store, writable=bool(source))
     with terminal.progress() as progress:
-        panel = open_panel(resolve(edition, where), where, name=name, database=database, progress=progress)
+        panel = open_panel(
+            resolve(edition, where), where, name=name, database=database, writable=bool(source), progress=progress
+        )
     if to:
         _write(panel, to, images, as_json)
     elif source:
@@ -163,7 +165,7 @@ def _show(panel: Panel, as_json: bool) -> None:
             _figure(one.agreement, 2),
             f"{one.gold.right}/{one.gold.of}" if one.gold.of else "",
             _figure(one.bits, 2),
-            ", ".join(word for word, is_so in (("paused", one.paused), ("suspect", one.suspect)) if is_so),
+            ", ".join(name for name in ("waiting", "paused", "suspect") if getattr(one, name)),
         )
         for one in people
     ]
@@ -172,6 +174,8 @@ def _show(panel: Panel, as_json: bool) -> None:
     for one in people:
         if one.suspect:
             terminal.say(f"{one.reviewer}: {one.why}")
+        if one.beside:
+            terminal.say(f"{one.reviewer}: joined from the same address as {', '.join(one.beside)}")
 
 
 def _figure(value: float | None, digits: int) -> str:

@@ -8,13 +8,22 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from PIL import Image, ImageCms, JpegImagePlugin, TiffImagePlugin
+from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, TiffImagePlugin
 
-from variorum.pixels import MAX_CHUNKS, open_header, orientation, png_chunks, upright_size_of
+from variorum.pixels import (
+    MAX_CHUNKS,
+    UndecodableImage,
+    open_header,
+    orientation,
+    png_chunks,
+    quiet,
+    upright_size_of,
+)
 
 ENDINGS = {
     "JPEG": "jpg",
@@ -59,6 +68,12 @@ MAX_XMP = 1 << 20
 """Bytes of XMP that are read; more hold copies of other files' metadata."""
 MAX_PROFILE_NAME = 80
 
+MAX_EXIF = 1 << 16
+"""Bytes of a block of EXIF: that of a JPEG's segment."""
+
+_EXIF, _GPS_NAMES = b"Exif\0\0", (b"GPSLatitude", b"GPSLongitude")
+_PNG_TEXTS = frozenset((b"eXIf", b"iTXt", b"tEXt", b"zTXt"))
+_GPS_TAGS = frozenset((2, 4, 20, 22))  # latitudes and longitudes, of the camera and of what it was pointed at
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
 _STORE = bytes.fromhex("6332706100110010800000AA00389B71")  # type of the JUMBF box that C2PA's manifests are in
@@ -106,6 +121,41 @@ def picture_facts(data: bytes) -> PictureFacts:
         _has_credentials(image, data),
         _source_type(_xmp(image, data)),
     )
+
+
+def has_position(data: bytes) -> bool:
+    """Whether a file says where its picture was taken, in EXIF or XMP; also in a further picture within the file.
+
+    EXIF that can't be read counts as none, and so does a file that is no picture, unless it has XMP as text.
+    """
+    if any(name in data for name in _GPS_NAMES):  # of XMP, as a rule
+        return True
+    blocks, start = list[Image.Exif](), data.find(_EXIF)
+    while start >= 0 and len(blocks) < MAX_CHUNKS:
+        block = Image.Exif()
+        with suppress(Exception), quiet():  # broken EXIF raises many kinds of errors
+            block.load(data[start : start + MAX_EXIF])
+            blocks.append(block)
+        start = data.find(_EXIF, start + len(_EXIF))
+    with suppress(UndecodableImage):
+        image = open_header(data, 1)
+        if image.format == "PNG":
+            if _PNG_TEXTS.isdisjoint(kind for kind, _ in png_chunks(data)):
+                return False
+            with suppress(Exception), quiet():
+                image.load()  # what comes after the pixels
+        texts = (text.encode() if isinstance(text, str) else text for text in image.info.values())
+        if any(name in text for text in texts if isinstance(text, bytes) for name in _GPS_NAMES):
+            return True
+        with suppress(Exception), quiet():
+            blocks.append(image.getexif())
+    return any(map(_names_position, blocks))
+
+
+def _names_position(exif: Image.Exif) -> bool:
+    with suppress(Exception), quiet():
+        return not _GPS_TAGS.isdisjoint(exif.get_ifd(ExifTags.IFD.GPSInfo))
+    return False
 
 
 @lru_cache(maxsize=64)

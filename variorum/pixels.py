@@ -12,6 +12,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,6 +65,14 @@ SPREAD = 4
 """Pixels along the side of a patch, at least, so that small pictures are blurred too."""
 
 _quiet = threading.Lock()  # catch_warnings changes global state, so only one thread may use it at a time
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow warns about odd metadata; here it doesn't."""
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class UndecodableImage(ValueError):
@@ -265,8 +274,7 @@ def open_header(data: bytes, min_side: int) -> Image.Image:
     """
     if not data:
         raise UndecodableImage("empty", "no bytes")
-    with _quiet, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about odd metadata, which is dropped anyway
+    with quiet():
         try:
             image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:
@@ -290,8 +298,7 @@ def open_header(data: bytes, min_side: int) -> Image.Image:
 
 def orientation(image: Image.Image) -> int:
     """How the picture is to be turned, as EXIF counts: 1 for not at all, see `TURNS`."""
-    with _quiet, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             value: Any = image.getexif().get(ORIENTATION, 1)
         except Exception:  # broken EXIF raises many kinds of errors, and the picture is usable without it

@@ -28,6 +28,7 @@ THEMES = (
     "hostile",
     "foreign",
     "hub",
+    "review",
     "sizes",
 )
 """Order of the tables; each is a module `test_<theme>.py`."""

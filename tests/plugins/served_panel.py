@@ -19,7 +19,7 @@ from variorum.edition.store import Store
 from variorum.pipeline import Job, run
 from variorum.review.dispatch import Task, next_tasks
 from variorum.review.panel import Panel, Settings, open_panel, publish
-from variorum.review.server.access import Access, Place
+from variorum.review.server.access import Access, Joining, Place
 from variorum.review.server.app import create_app
 from variorum.review.server.serve import listening
 from variorum.review.server.served import Served
@@ -78,7 +78,12 @@ def write_gold(path: Path, number: int = 12) -> Path:
 
 @contextmanager
 def serving(
-    manifest: Manifest, store: Store, settings: Settings, name: str = "main", gold: Path | None = None
+    manifest: Manifest,
+    store: Store,
+    settings: Settings,
+    name: str = "main",
+    gold: Path | None = None,
+    joining: Joining = "open",
 ) -> Iterator[Serving]:
     """Publish a panel and serve it on this machine, on any free port."""
     publish(manifest, store, settings, name=name, gold=gold)
@@ -89,7 +94,7 @@ def serving(
 
     with listening("127.0.0.1", 0) as taken:
         place = Place("127.0.0.1", taken.getsockname()[1])
-        app = create_app(Served.of(panel, DEFINITIONS), Access(panel.key, place, "", ADMIN_KEY, find))
+        app = create_app(Served.of(panel, DEFINITIONS), Access(panel.key, place, "", ADMIN_KEY, find, joining))
         config = uvicorn.Config(app, access_log=False, log_config=None, lifespan="off", ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})

@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -356,3 +358,36 @@ def test_settings_that_cannot_be():
     for fields in ({"kinds": ()}, {"kinds": ("label", "label")}, {"kinds": ("problem",)}, {"votes": 0}, {"gold": 0.5}):
         with pytest.raises(ValueError, match=r"kinds|votes|gold"):
             Settings(**fields)
+
+
+class BothLookFirst(Store):
+    """A store in which two organisers have both seen that there is no panel before either publishes one."""
+
+    looked = threading.Barrier(2)
+
+    def read(self, name):
+        found = super().read(name)
+        if name.endswith("panel.json") and found is None:
+            self.looked.wait(30)
+        return found
+
+
+@pytest.mark.parametrize("votes", [(2, 3), (2, 2)])
+def test_of_two_organisers_who_publish_at_once_one_hears_of_the_other(store, votes):
+    stores = [BothLookFirst(store.root) for _ in votes]
+
+    def ask(place):
+        try:
+            return publish(resolve("small@1.0.0", stores[place]), stores[place], Settings(votes=votes[place]))
+        except StoreError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(ask, range(2)))
+    record = published(resolve("small@1.0.0", store), store)
+    assert record in ended
+    if votes[0] == votes[1]:
+        assert ended == [record, record]
+    else:
+        (said,) = (one for one in ended if one != record)
+        assert f"votes {5 - record.settings.votes} instead of {record.settings.votes}" in said

@@ -13,11 +13,12 @@ import pytest
 from annotated_set import ANNOTATED
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from small_store import GENERATOR
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
+from variorum.picture_facts import has_position
 from variorum.pipeline import Job, run
 from variorum.pixels import decode
 from variorum.review.server.classes import Classes, definitions
@@ -92,6 +93,27 @@ def test_pictures_that_browsers_show_are_sent_as_they_are(pictures, rows):
         same = hashlib.sha256(file.data).hexdigest() == row["sha256"]
         assert same or file.kind == "image/png"  # a bitmap
     assert kinds == {"image/jpeg", "image/png", "image/webp"}
+
+
+def test_nobody_is_sent_where_a_picture_was_taken(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist], exif[ExifTags.Base.Orientation] = "Ann", 6
+    exif[ExifTags.IFD.GPSInfo] = {1: "N", 2: (48.0, 8.0, 14.0), 3: "E", 4: (11.0, 34.0, 31.0)}
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    noise = np.random.default_rng(3).integers(0, 255, (40, 64, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photos" / "cat" / "a.jpg", exif=exif)
+    source = {"name": "image_folder", "path": str(tmp_path / "photos")}
+    fields = {"dataset": "taken", "version": "1.0.0", "masters": "original", "source": source}
+    job = Job(Recipe.parse(fields), str(tmp_path / "store"))
+    pictures = Pictures(run(job), job.store)
+    sent, stored = pictures.picture(0), pictures._sample(0).image
+    assert has_position(stored)
+    assert b"Ann" in stored
+    assert sent.kind == "image/jpeg"
+    assert not has_position(sent.data)
+    assert b"Ann" not in sent.data
+    assert np.array_equal(decode(sent.data), decode(stored))
+    assert pictures.described(0)["width"] == 40  # it is shown upright
 
 
 def test_a_bitmap_is_sent_as_png_with_the_same_pixels(edition, pictures, rows):

@@ -61,7 +61,7 @@ def serving(store, *more) -> Iterator[tuple[subprocess.Popen, str, list[str]]]:
                     break
             else:
                 pytest.fail("".join(lines))
-            yield one, re.search(r"reviewers:\s+http://([^/\s]+)/", "".join(lines))[1], lines
+            yield one, re.search(r"reviewers:\s+https?://([^/\s]+)/", "".join(lines))[1], lines
         finally:
             one.kill()
 

@@ -101,6 +101,21 @@ def test_sqlite_is_flushed_before_a_vote_is_acknowledged(tmp_path):
     engine.dispose()
 
 
+@pytest.mark.parametrize("before", [None, 0o644, 0o660])
+def test_only_the_owner_may_read_the_votes(tmp_path, before):
+    path = tmp_path / "votes.sqlite"
+    if before is not None:
+        open_database(str(path)).dispose()
+        path.chmod(before)
+    engine = open_database(str(path))
+    with writing(engine, PANEL) as connection:
+        make_row = {"panel": PANEL, "edition": "e", "questions": "q", "paused": False, "made": NOW}
+        connection.execute(insert(panels), make_row)
+    modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+    engine.dispose()
+    assert modes == dict.fromkeys(("votes.sqlite", "votes.sqlite-wal", "votes.sqlite-shm"), 0o600)
+
+
 def test_databases_that_are_none(tmp_path):
     (tmp_path / "text.sqlite").write_text("this is no database, and long enough to be looked at " * 40)
     for url, said in [

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from served_panel import make_edition
 
+from variorum.edition.store import Store
 from variorum.flows.cli import main
 from variorum.review.panel import Settings, open_panel, publish
 from variorum.votes.ballots import pause, recount
@@ -125,3 +129,44 @@ def test_wrong_use_ends_in_one_line(say, words, code, said):
     assert found == code
     assert said in " ".join(err.split())
     assert "hidden" not in err
+
+
+@pytest.mark.parametrize("state", ["closed", "killed"])
+def test_a_read_only_store_shows_and_exports_its_votes(edition, tmp_path, state):
+    """After a kill the last votes are in the log beside the database alone."""
+    manifest, store = edition[1:]
+    live, disk, source = (tmp_path / name for name in ("live", "disk", "new.csv"))
+    shutil.copytree(store.local, live, symlinks=True, ignore=shutil.ignore_patterns("votes.sqlite*"))
+    panel = open_panel(manifest, Store(str(live)))
+    source.write_text(f"id,label,answer,reviewer\n{_one_picture(panel)},chelsea,yes,zoe\n")
+    if state == "closed":
+        panel.engine.dispose()
+
+    def call(where, *words):
+        command = [sys.executable, "-c", "from variorum.flows.cli import main; main()", "votes", "served", *words]
+        done = subprocess.run([*command, "--store", str(where)], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = call(live, "--from", str(source))
+    assert code == 0, said
+    shutil.copytree(live, disk, symlinks=True)
+    panel.engine.dispose()
+    assert [path.stat().st_size > 0 for path in disk.rglob("votes.sqlite-wal")] == [True] * (state == "killed")
+    if subprocess.run(["mount", "--bind", disk, disk], capture_output=True).returncode:
+        pytest.skip("mounting isn't allowed here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)
+        for words, says in (((), "zoe"), (("--to", str(tmp_path / "votes.csv")), "1 votes")):
+            code, said = call(disk, *words)
+            assert (code, says in said) == (0, True), said
+        code, said = call(disk, "--from", str(source))
+        assert (code, "can't be written" in said) == (1, True), said
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert (tmp_path / "votes.csv").stat().st_mode & 0o777 == 0o600
+
+
+def _one_picture(panel) -> str:
+    from variorum.review.panel import read_questions
+
+    return next(row["id"] for row in read_questions(panel, panel.store).to_pylist() if row["subject"] == "chelsea")

@@ -21,6 +21,7 @@ from variorum.hub.published import SHEET
 from variorum.hub.remote import Remote
 from variorum.hub.secret_bytes import Needle, found_in, suspicious
 from variorum.machine.progress import QUIET, Progress
+from variorum.picture_facts import has_position
 from variorum.report.class_plot import FILE as CLASSES
 from variorum.report.hub_types import configurations, features
 from variorum.report.licences import combined, terms_of
@@ -137,8 +138,10 @@ def refuse_contents(
     entries: Sequence[Entry],
     needles: Sequence[Needle],
     progress: Progress = QUIET,
-) -> None:
-    """Raise StoreError if a file holds a secret, a restricted picture or a picture of unknown origin.
+    *,
+    positions: bool = False,
+) -> int:
+    """Raise StoreError if a file holds a secret, a restricted picture or a position; how many pictures hold one.
 
     Args:
         manifest: the edition.
@@ -146,7 +149,9 @@ def refuse_contents(
         entries: the files that would go up.
         needles: secrets of this machine that are looked for.
         progress: receives the bytes read.
+        positions: whether pictures may say where they were taken.
     """
+    placed = dict[str, None]()
     name = f"{manifest.dataset}@{manifest.version}"
     if manifest.warning:
         for entry in entries:
@@ -157,9 +162,16 @@ def refuse_contents(
                 )
     progress.start("looking for secrets", sum(entry.size for entry in entries))
     for entry in entries:
-        if why := next(iter(_problems(entry, store, needles)), ""):
+        if why := next(iter(_problems(entry, store, needles, placed)), ""):
             raise StoreError(f"{name}: {cut(entry.path)} {why}")
         progress.advance(entry.size)
+    if placed and not positions:
+        raise StoreError(
+            f"{name}: {len(placed)} of its pictures say where they were taken (GPS in EXIF or XMP), such as "
+            f"{', '.join(list(placed)[:3])}; make the edition with `masters: png`, which drops metadata, take the "
+            f"positions out of the source's files (exiftool -gps:all= -xmp:gps*=), or publish them: --with-positions"
+        )
+    return len(placed)
 
 
 def _is_plot(path: str, manifest: Manifest, store: Store) -> bool:
@@ -171,19 +183,20 @@ def _is_plot(path: str, manifest: Manifest, store: Store) -> bool:
     )
 
 
-def _problems(entry: Entry, store: Store, needles: Sequence[Needle]) -> Iterator[str]:
+def _problems(entry: Entry, store: Store, needles: Sequence[Needle], placed: dict[str, None]) -> Iterator[str]:
+    """What is wrong with a file; pictures that say where they were taken are added to `placed`, by their origin."""
     if entry.data is not None:
         if entry.path.endswith(".parquet"):
             yield from _in_table(entry.data, needles)
         else:
             yield from _secrets([entry.data], needles, texts=entry.path.endswith(TEXTS))
     elif entry.info and entry.suffix == ".tar":
-        yield from _in_shard(entry.info, store, needles)
+        yield from _in_shard(entry.info, store, needles, placed)
     elif entry.info:
         yield from _in_table(store.path(entry.info, entry.suffix, check=False).read_bytes(), needles)
 
 
-def _in_shard(info: ShardInfo, store: Store, needles: Sequence[Needle]) -> Iterator[str]:
+def _in_shard(info: ShardInfo, store: Store, needles: Sequence[Needle], placed: dict[str, None]) -> Iterator[str]:
     for key, members in read_shard(store.path(info, check=False)):
         record = members.get("json", b"{}")
         if b"restricted" in record and _restricted(record):
@@ -193,6 +206,8 @@ def _in_shard(info: ShardInfo, store: Store, needles: Sequence[Needle]) -> Itera
             )
         for ending, content in members.items():
             texts = ending in ("txt", "cls") or ending.endswith("json")
+            if not texts and has_position(content):
+                placed[str(strict_json(record).get("origin") or key)] = None
             yield from (f"({key}.{ending}) {why}" for why in _secrets([content], needles, texts=texts))
 
 

@@ -45,6 +45,7 @@ class Terms:
         branch: the branch; `main` has the newest version.
         replace: whether all other files in the repository are deleted, such as those of another dataset.
         checked: who found out, and how, that pictures of unknown licences may be passed on.
+        positions: whether pictures may say where they were taken.
         sign: files with the private key and the certificates for content credentials; see `variorum.hub.credentials`.
         signed: the file of a key, or `sigstore`, with which the edition is signed; see `variorum.hub.signatures`.
     """
@@ -54,6 +55,7 @@ class Terms:
     branch: str = MAIN
     replace: bool = False
     checked: str = ""
+    positions: bool = False
     sign: tuple[Path, Path] | None = None
     signed: str = ""
 
@@ -69,6 +71,7 @@ class Published:
         tag: `""` for a -dev version.
         changes: of files, sorted by path.
         new: whether anything has been done, or would be.
+        positions: number of pictures that say where they were taken.
     """
 
     repo: str
@@ -77,6 +80,7 @@ class Published:
     tag: str
     changes: list[Change]
     new: bool
+    positions: int = 0
 
     def size(self, action: str) -> int:
         """Bytes of the files that are uploaded, kept or deleted."""
@@ -134,15 +138,15 @@ def publish(
     signature = _signature(api, manifest, remote, tagged, "" if dry_run and terms.signed == SIGSTORE else terms.signed)
     maker = _Maker(api, manifest, store, terms, signature)
     entries = maker(remote)
-    checks.refuse_contents(manifest, store, entries, needles(), progress)
+    placed = checks.refuse_contents(manifest, store, entries, needles(), progress, positions=terms.positions)
     url = f"{api.endpoint}/datasets/{repo}"
     todo = changes(entries, remote, store, everything=terms.replace)
     moved_on = bool(tagged) and remote.manifest is not None and remote.manifest.digest() != manifest.digest()
     if moved_on or ((tagged or not tag) and all(change.action == "keep" for change in todo)):
         _settings(remote, terms, dry_run)
-        return Published(repo, url, tagged or remote.head, tag, [] if moved_on else todo, new=False)
+        return Published(repo, url, tagged or remote.head, tag, [] if moved_on else todo, new=False, positions=placed)
     if dry_run:
-        return Published(repo, url, "", tag, todo, new=True)
+        return Published(repo, url, "", tag, todo, new=True, positions=placed)
     _prepare(remote, terms)
     message = f"{manifest.dataset} {manifest.version}, digest {manifest.digest()[:16]}"
     made, todo = commit(
@@ -158,7 +162,7 @@ def publish(
     )
     if tag and not tagged:
         _tag(manifest, repo, made, tag)
-    return Published(repo, url, made, tag, todo, new=True)
+    return Published(repo, url, made, tag, todo, new=True, positions=placed)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ panels/<dataset>/<version>/<name>/votes-<hash>.parquet     the votes that count,
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +79,12 @@ def keep_votes(panel: Panel) -> Path:
         data = path.read_bytes()
     place = f"{folder_of(panel.record)}/{name}"
     panel.store.put_if_absent(place, data)
-    if panel.store.local is not None:
-        return panel.store.local / place
-    copy = cache_dir() / "votes" / name
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.write_bytes(data)
-    return copy
+    if panel.store.local is None:
+        kept = cache_dir() / "votes" / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(data)
+    else:
+        kept = panel.store.local / place
+    with suppress(PermissionError):  # somebody else's, with the same votes
+        kept.chmod(0o600)
+    return kept

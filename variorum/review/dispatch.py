@@ -28,6 +28,9 @@ __all__ = ["Task", "disputed", "disputed_left", "next_tasks", "open_subjects", "
 
 LEASE = 900.0
 """Seconds that a claim lasts unless it is renewed."""
+LATEST = LEASE + 60.0
+"""Seconds from now that a claim can end at most, with a minute for clocks that are corrected. One that ends later was
+made before the clock was set back, and has ended."""
 MOST = 200
 """Tasks that one call hands out at most."""
 LOOK = 64
@@ -246,6 +249,11 @@ class _Desk:
         return and_(claims.c.panel == self.panel, claims.c.reviewer == self.reviewer)
 
     @cached_property
+    def live(self) -> ColumnElement[bool]:
+        """Claims of anybody that haven't ended."""
+        return and_(claims.c.until > self.now, claims.c.until <= self.now + LATEST)
+
+    @cached_property
     def voted(self) -> ColumnElement[bool]:
         """Questions that they have answered."""
         return self._answered(questions.c.question, self.reviewer).correlate(questions)
@@ -265,7 +273,7 @@ class _Desk:
                 claims.c.panel == self.panel,
                 claims.c.task == questions.c.task,
                 claims.c.reviewer != self.reviewer,
-                or_(claims.c.done, claims.c.until > self.now, answered),
+                or_(claims.c.done, self.live, answered),
             )
             .correlate(questions)
             .scalar_subquery()
@@ -294,11 +302,11 @@ class _Desk:
 
     def expired(self, number: int) -> list[int]:
         """Tasks that were theirs and were left, those left longest ago first."""
-        return self._claimed(number, claims.c.until.between(0, self.now), claims.c.until)
+        return self._claimed(number, and_(claims.c.until >= 0, not_(self.live)), claims.c.until)
 
     def left_behind(self, number: int, besides: Iterable[Task]) -> list[int]:
         """Tasks that are still theirs but that the page doesn't hold: it was closed, or another one holds them."""
-        return self._claimed(number, claims.c.until > self.now, claims.c.until, besides)
+        return self._claimed(number, self.live, claims.c.until, besides)
 
     def skipped(self, number: int, besides: Iterable[Task]) -> list[int]:
         """Tasks that they skipped, the first one first."""
@@ -345,7 +353,7 @@ class _Desk:
         answered = self._answered(siblings.c.question, self.reviewer).correlate(siblings)
         of_task = siblings.c.panel == self.panel, siblings.c.task == claims.c.task
         begun = exists().where(*of_task, answered).correlate(claims)
-        held = exists().where(self.mine, same, claims.c.until > self.now, not_(begun)).correlate(questions)
+        held = exists().where(self.mine, same, self.live, not_(begun)).correlate(questions)
         ahead = select(questions.c.task).select_from(questions.join(tasks, at))
         ahead = ahead.where(*asked, *about, not_(self.voted), not_(past)).order_by(questions.c.task)
         first = self._move(lane, start, self.connection.scalar(ahead.where(questions.c.task >= start).limit(1)))

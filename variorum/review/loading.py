@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from variorum.machine.progress import Progress
 from variorum.schemas.errors import StoreError
 from variorum.votes.columns import question_keys as keys_of
-from variorum.votes.database import ADDED, cursors, panels, questions, reading, tasks, writing
+from variorum.votes.database import ADDED, cursors, is_read_only, panels, questions, reading, tasks, writing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
@@ -48,8 +48,12 @@ def load(engine: Engine, record: PanelRecord, read: Callable[[], Any], progress:
         last = connection.execute(select(func.max(tasks.c.task)).where(*mine)).scalar()
     if there is not None and there["questions"] == record.questions and there["edition"] == record.edition:
         return
+    if there is None and is_read_only(engine):
+        raise StoreError(f"database {engine.url.database} has no votes of panel {record.key}, and can't be written")
     if there is not None and (there["edition"] != record.edition or there["questions"] not in record.earlier):
         raise _other(engine, record)
+    if is_read_only(engine):  # it has the questions of an earlier ledger, and their votes
+        return
     table = read()
     done = 0 if last is None else int(np.searchsorted(table["task"].to_numpy(), last, side="right"))
     progress.start("loading questions", len(table), done)

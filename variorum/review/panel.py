@@ -203,7 +203,13 @@ def publish(
         counts=counts(table),
     )
     store.put(_questions(record), data)
-    store.put(f"{folder(manifest, name)}/{RECORD}", to_json(record))
+    path = f"{folder(manifest, name)}/{RECORD}"
+    if there is not None:
+        store.put(path, to_json(record))
+    elif not store.put_if_absent(
+        path, to_json(record)
+    ):  # somebody else was first: go on with theirs, if it is the same
+        return publish(manifest, store, settings, name=name, gold=gold, number=number, progress=progress)
     return record
 
 
@@ -230,7 +236,13 @@ def published(manifest: Manifest, store: Store, *, name: str = "main") -> PanelR
 
 
 def open_panel(
-    manifest: Manifest, store: Store, *, name: str = "main", database: str | None = None, progress: Progress = QUIET
+    manifest: Manifest,
+    store: Store,
+    *,
+    name: str = "main",
+    database: str | None = None,
+    writable: bool = True,
+    progress: Progress = QUIET,
 ) -> Panel:
     """A published panel with its database, into which its questions are loaded unless they are there.
 
@@ -239,6 +251,7 @@ def open_panel(
         store: has the panel.
         name: of the panel.
         database: URL of a database or path of a SQLite file; by default a file in the panel's folder.
+        writable: False if votes are only read; then the file may be on a read-only disk.
         progress: hears of the loading.
 
     Raises:
@@ -255,7 +268,7 @@ def open_panel(
             f"variorum review {manifest.dataset}@{manifest.version} --name {name} --publish-only"
         )
     _check_edition(record, manifest)
-    engine = open_database(database or default_database(record, store))
+    engine = open_database(database or default_database(record, store), writable=writable)
     load(engine, record, lambda: read_questions(record, store), progress)
     return Panel(manifest, store, record, engine)
 

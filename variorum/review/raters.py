@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -24,12 +24,15 @@ from variorum.curation.panel.raters import Verdict, agreement_with_others, click
 from variorum.review.progress import KEPT, RECENT, kept, votes_of
 from variorum.schemas.vote import ANSWERS, BLIND, KINDS
 from variorum.votes.database import panels, questions, reading, reviewers, tasks, votes
+from variorum.votes.reviewers import arrived
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints
 
 SAMPLE = 1 << 16
 """Votes that agreement and information are found from, about, in a panel with more of them."""
+BESIDE = 5
+"""Names that are told of those who joined from one address."""
 POOLING = 10.0
 """Weight of the mean rater in a rater's table of answers, in answers: some have given few."""
 
@@ -59,6 +62,8 @@ class Rater:
         bits: information in one answer about the truth, by Dawid and Skene's model: 0 for somebody who guesses.
         suspect: whether their answers on gold look as if they don't look at the pictures.
         why: a sentence that explains `suspect`, or `""`.
+        waiting: whether they have joined and have to be confirmed.
+        beside: others who joined from the same address, `BESIDE` at most.
     """
 
     reviewer: str
@@ -70,6 +75,8 @@ class Rater:
     bits: float | None
     suspect: bool
     why: str
+    waiting: bool = False
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +121,15 @@ def raters(engine: Engine, panel: str) -> list[Rater]:
         here = select(reviewers.c.reviewer, reviewers.c.paused).where(reviewers.c.panel == panel)
         people = dict(tuple(row) for row in connection.execute(here.order_by(reviewers.c.reviewer)))
         version, seconds = _version(connection, panel)
+        came = arrived(connection, panel)
         judged = kept(engine, ("raters", panel), lambda: _judged(connection, engine, panel), version, seconds)
     nobody = Rater("", False, 0, Gold(0, 0, 0, 0.0, 1.0), None, None, None, False, "")
-    fields = [name for name in Rater.__slots__ if name not in ("reviewer", "paused")]
-    return [
-        Rater(name, paused, *(getattr(judged.get(name, nobody), field) for field in fields))
-        for name, paused in {**people, **{name: False for name in judged if name not in people}}.items()
-    ]
+    found = list[Rater]()
+    for name, paused in {**people, **{name: False for name in judged if name not in people}}.items():
+        waiting, beside = came.get(name, (False, []))
+        mine = judged.get(name, nobody)
+        found.append(replace(mine, reviewer=name, paused=paused, waiting=waiting, beside=tuple(beside[:BESIDE])))
+    return found
 
 
 def agreement(engine: Engine, panel: str) -> Agreement:

@@ -10,7 +10,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -109,6 +110,16 @@ reviewers = Table(
     Column("gold", Integer, nullable=False, default=0),  # those of them whose answer is known
 )
 
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("panel", String(200), primary_key=True),
+    Column("reviewer", String(100), primary_key=True),
+    Column("address", String(64), nullable=False),  # that they joined from; "" where all have the same one
+    Column("waiting", Boolean, nullable=False),  # for somebody to confirm them
+)
+"""How reviewers came who joined by the link for all. Others were invited, or came before this was kept."""
+
 cursors = Table(
     "cursors",
     metadata,
@@ -163,8 +174,14 @@ votes = Table(
 )
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, *, writable: bool = True) -> Engine:
     """The database behind a URL, or a SQLite file by its path, with its tables made if they are missing.
+
+    Only its owner may read a SQLite file, whatever its permissions were before.
+
+    Args:
+        url: of the database, or path of a SQLite file.
+        writable: False for a database that is only read; then a SQLite file may be on a read-only disk.
 
     Raises:
         StoreError: no such database, no driver for it, or it can't be used.
@@ -172,6 +189,8 @@ def open_database(url: str) -> Engine:
     """
     try:
         where = _place(url)
+        if where.drivername == "sqlite" and not writable and not _may_write(Path(str(where.database))):
+            return _read_only(where)
         options = {"connect_timeout": 10} if where.drivername == POSTGRESQL else {}
         engine = create_engine(
             where,
@@ -186,6 +205,7 @@ def open_database(url: str) -> Engine:
             "extra `postgres` installed"
         ) from None
     if engine.dialect.name == "sqlite":
+        _keep_private(str(where.database))
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_at_once)
     with _errors(engine), engine.begin() as connection:
@@ -222,6 +242,44 @@ def _place(url: str) -> URL:
     if where.drivername == "sqlite" and (where.query or where.database in (None, "", ":memory:")):
         raise ValueError("votes are kept in a file, which is given by its path alone")
     return where
+
+
+def is_read_only(engine: Engine) -> bool:
+    """Whether nothing can be written to a database, because it is on a read-only disk."""
+    return bool(engine.get_execution_options().get("variorum_reads"))
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _read_only(where: URL) -> Engine:
+    """A SQLite file on a read-only disk, where SQLite can't make the files that it keeps beside one in WAL mode."""
+    path = Path(str(where.database)).absolute()
+    if not path.exists():
+        raise StoreError(f"database {path}: no such file, and none can be made on a read-only disk; nobody has voted")
+    log = path.with_name(f"{path.name}-wal")  # has the last votes after a crash, and while a server runs
+    how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    engine = create_engine(
+        where,
+        creator=lambda: sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, check_same_thread=False),
+        execution_options={"variorum_reads": True},
+    )
+    event.listen(engine, "connect", _set_up_reader)
+    event.listen(engine, "begin", _begin_at_once)
+    with reading(engine) as connection:
+        connection.exec_driver_sql("SELECT 1 FROM sqlite_master")
+    return engine
+
+
+def _keep_private(path: str) -> None:
+    """Make a SQLite file if it is missing, and take it and those beside it from everybody but their owner."""
+    with suppress(OSError):  # SQLite says what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        with suppress(FileNotFoundError, PermissionError):  # somebody else's, who lets us
+            if (mode := os.stat(name).st_mode) & 0o077:
+                os.chmod(name, mode & 0o700)
 
 
 @contextmanager
@@ -285,6 +343,10 @@ def _explained(error: DBAPIError, engine: Engine) -> VariorumError:
 
 def _name(engine: Engine) -> str:
     return engine.url.database or "" if engine.dialect.name == "sqlite" else shown(str(engine.url))
+
+
+def _set_up_reader(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:

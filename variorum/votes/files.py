@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import os
 import re
 import secrets
 from collections import Counter
@@ -98,14 +99,14 @@ def write_votes(table: Any, path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name once all is written.
+    """A file that appears under its name once all is written, and that only its owner may read: it names people.
 
     Raises:
         StoreError: it can't be written.
     """
     try:
         name = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
-        with name.open("xb") as file:  # with the permissions that new files have here
+        with open(name, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
             try:
                 yield file
                 file.close()

@@ -173,3 +173,29 @@ def test_it_is_accessible_on_a_desk_and_a_phone(voted, opened, check, width, sch
     wait_for(lambda: page.evaluate("document.documentElement.scrollWidth <= innerWidth"), True)
     line(page, "Ada").get_by_role("button", name="Resume").click()
     line(page, "Ada").get_by_role("button", name="Pause").wait_for()
+
+
+def test_whoever_joins_waits_until_the_organiser_confirms_them(edition, opened):
+    with serving(*edition, Settings(votes=3, gold=0.0), "waiting", joining="confirmed") as found:
+        page = opened(found.url)
+        page.get_by_label("Your name").fill(HOSTILE)
+        page.get_by_role("button", name="Join").click()
+        expect(page.get_by_role("status").filter(has_text="The organiser lets you in")).to_be_visible()
+        admin = signed_in(opened, found)
+        expect(line(admin, HOSTILE).locator(".badge")).to_have_text("waits")
+        admin.get_by_role("button", name=f"Confirm {HOSTILE}").click()
+        expect(line(admin, HOSTILE).get_by_role("button")).to_have_text("Pause")
+        page.wait_for_selector("#modes:not([hidden])")
+
+
+def test_only_invited_people_are_let_in(edition, opened):
+    with serving(*edition, Settings(votes=3, gold=0.0), "invited", joining="invited") as found:
+        page = opened(found.url)
+        expect(page.locator("#work")).to_contain_text("This review is for invited people.")
+        expect(page.get_by_label("Your name")).to_have_count(0)
+        admin = opened(f"{found.url}/admin?key={ADMIN_KEY}")
+        admin.get_by_label("Name of the new reviewer").fill("Ann")
+        admin.get_by_role("button", name="Add a reviewer").click()
+        page.goto(admin.get_by_label("Link of Ann, for them alone").first.input_value())
+        page.wait_for_selector("#modes:not([hidden])")
+        expect(admin.get_by_label("Invitation for anybody")).to_have_count(0)

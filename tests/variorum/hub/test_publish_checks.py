@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from published_set import made, opened
 
 from variorum.edition.editions import beside, folder_of
@@ -161,6 +161,27 @@ def test_secrets_are_found_in_texts_shards_and_tables_and_never_quoted(edition, 
     harmless = json.dumps({"metadata": json.dumps({"restricted": False})}).encode()
     checks.refuse_contents(manifest, store, [*layout(manifest, store), shard("txt", b"a cat", harmless)], known)
     assert repr(Needle("what", b"secret")) == "Needle(what='what')"
+
+
+def test_pictures_that_say_where_they_were_taken_are_counted_and_need_an_option(edition):
+    manifest, store = edition
+    with store.temporary(".tar") as path:
+        with ShardWriter(path) as writer:
+            for number, placed in enumerate((True, False, True, True, True)):
+                exif = Image.Exif()
+                exif[ExifTags.Base.Artist] = "Ann"
+                if placed:
+                    exif[ExifTags.IFD.GPSInfo] = {1: "N", 2: (48.0, 8.0, 14.0), 3: "E", 4: (11.0, 34.0, 31.0)}
+                packed = io.BytesIO()
+                Image.new("RGB", (8, 8)).save(packed, "JPEG", exif=exif)
+                record = json.dumps({"origin": f"photo{number}.jpg"}).encode()
+                writer.write(f"key{number}", {"json": record, "jpg": packed.getvalue()})
+        info = store.keep(path, sha256=writer.sha256, samples=5)
+    shard = Entry("data/test-00000-of-00001.tar", info.sha256, info.size, info=info, suffix=".tar")
+    with pytest.raises(StoreError, match=r"4 of its pictures .* photo0\.jpg, photo2\.jpg, photo3\.jpg; .*--with-posi"):
+        checks.refuse_contents(manifest, store, [shard], ())
+    assert checks.refuse_contents(manifest, store, [shard], (), positions=True) == 4
+    assert checks.refuse_contents(manifest, store, layout(manifest, store), ()) == 0
 
 
 def test_the_files_of_a_repository(edition):

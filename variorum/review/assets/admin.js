@@ -46,12 +46,14 @@
     at("pause").hidden = false;
     facts(raters, coverage, agreement);
     at("coverage").replaceChildren(...coverageBar(byVotes(coverage), panel.votes));
-    const focused = document.activeElement?.dataset?.for;
+    const { for: focused, does } = document.activeElement?.dataset ?? {};
     at("raters").replaceChildren(
-      raters.length ? raterTable(raters, pause) : element("p", { class: "muted", text: "Nobody has joined yet." }),
+      raters.length ? raterTable(raters, pause, admit) : element("p", { class: "muted", text: "Nobody has joined yet." }),
     );
     if (focused !== undefined)
-      [...at("raters").querySelectorAll("button")].find((one) => one.dataset.for === focused)?.focus();
+      [...at("raters").querySelectorAll("button")]
+        .find((one) => one.dataset.for === focused && one.dataset.does === does)
+        ?.focus();
     invite(links.join);
   }
 
@@ -98,6 +100,11 @@
   /** Pause or resume a reviewer; without one, the panel. */
   async function pause(reviewer, paused) {
     await act(() => server.post("/api/admin/pause", { reviewer, paused }, { once: true }));
+  }
+
+  /** Confirm somebody who waits, or refuse them. */
+  async function admit(reviewer, admitted) {
+    await act(() => server.post("/api/admin/admit", { reviewer, admitted }, { once: true }));
   }
 
   async function add(event) {

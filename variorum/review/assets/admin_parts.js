@@ -95,8 +95,9 @@
 
   const COLUMNS = ["Reviewer", "Answers", "Gold", "Agreement", "Pace", "Information", ""];
 
-  /** The table of reviewers; `pause(reviewer, paused)` is called by the buttons. */
-  function raterTable(raters, pause) {
+  /** The table of reviewers, those first who wait; the buttons call `pause(reviewer, yes)` and `admit(reviewer, yes)`. */
+  function raterTable(raters, pause, admit) {
+    const sorted = [...raters.filter(({ waiting }) => waiting), ...raters.filter(({ waiting }) => !waiting)];
     const head = COLUMNS.map((name) =>
       name
         ? element("th", { scope: "col", text: name })
@@ -106,25 +107,35 @@
       "table",
       {},
       element("thead", {}, element("tr", {}, ...head)),
-      element("tbody", {}, ...raters.map((rater) => raterLine(rater, pause))),
+      element("tbody", {}, ...sorted.map((rater) => raterLine(rater, pause, admit))),
     );
   }
 
-  function raterLine(rater, pause) {
+  function raterLine(rater, pause, admit) {
     const name = seen(rater.reviewer, 100);
     const cell = (label, ...children) => element("td", { "data-label": label }, ...children);
     const bits = Number.isFinite(rater.bits) ? rater.bits.toFixed(2) : "–";
     const marks = [
+      rater.waiting ? element("span", { class: "badge warn", text: "waits" }) : null,
       rater.paused ? element("span", { class: "badge", text: "paused" }) : null,
       rater.suspect ? element("span", { class: "badge warn", text: "⚠ suspect" }) : null,
     ];
-    const button = element("button", {
-      type: "button",
-      text: rater.paused ? "Resume" : "Pause",
-      "aria-label": `${rater.paused ? "Resume" : "Pause"} ${name}`,
-      "data-for": rater.reviewer,
-      click: () => pause(rater.reviewer, !rater.paused),
-    });
+    const beside = (rater.beside ?? []).map((one) => seen(one, 100)).join(", ");
+    const button = (text, click) =>
+      element("button", {
+        type: "button",
+        text,
+        "aria-label": `${text} ${name}`,
+        "data-for": rater.reviewer,
+        "data-does": text,
+        click,
+      });
+    const buttons = rater.waiting
+      ? [
+          button("Confirm", () => admit(rater.reviewer, true)),
+          button("Refuse", () => admit(rater.reviewer, false)),
+        ]
+      : [button(rater.paused ? "Resume" : "Pause", () => pause(rater.reviewer, !rater.paused))];
     return element(
       "tr",
       { class: rater.paused ? "paused" : null },
@@ -132,6 +143,7 @@
         "th",
         { scope: "row" },
         element("div", { class: "who" }, element("bdi", { text: name }), ...marks),
+        beside ? element("p", { class: "small reason", text: `Same address as ${beside}` }) : null,
         rater.why ? element("p", { class: "small reason", text: seen(rater.why, 400) }) : null,
       ),
       cell("Answers", figure(rater.answers)),
@@ -139,7 +151,7 @@
       cell("Agreement", percent(rater.agreement)),
       cell("Pace", Number.isFinite(rater.seconds_per_answer) ? `${rater.seconds_per_answer.toFixed(1)} s` : "–"),
       cell("Information", `${bits}${bits === "–" ? "" : " bits"}`),
-      element("td", { class: "act" }, button),
+      element("td", { class: "act" }, ...buttons),
     );
   }
 

@@ -18,6 +18,7 @@
     Saved,
     makeVote,
     joinForm,
+    waitingRoom,
     showPanel,
     showProgress,
     showModes,
@@ -27,6 +28,7 @@
     themeButton,
   } = Variorum;
   const at = (id) => document.getElementById(id);
+  const INVITED = "This review is for invited people. Open the link that the organiser has made for you.";
   const UNDO = 30; // casts that can be taken back
   const shelf = new Shelf(() => localStorage);
   const session = new Shelf(() => sessionStorage);
@@ -124,7 +126,9 @@
         return await server.get("/api/me");
       } catch (error) {
         if (error.status !== 401) throw error;
-        await joinForm(server, root, { ...error.told, message });
+        if (error.told.waiting) await waitingRoom(root, error.told);
+        else if (error.told.invited) throw new Error(INVITED);
+        else await joinForm(server, root, { ...error.told, message });
       }
     }
   }

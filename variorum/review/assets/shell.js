@@ -1,7 +1,8 @@
 /* What surrounds the questions: joining, the head with progress, modes, messages, and whether all is saved. */
 {
-  const { element, seen, figure } = Variorum;
+  const { element, seen, figure, pause } = Variorum;
   const at = (id) => document.getElementById(id);
+  const ASK_AGAIN = 4; // seconds until somebody who waits asks whether they are in
   const PACED = 10; // answers from which on a pace is shown
 
   /** The form to join a panel. The promise is kept when the server knows the person. */
@@ -56,6 +57,15 @@
       root.replaceChildren(form);
       form.elements.name.focus();
     });
+  }
+
+  /** What somebody sees who has joined and has to be confirmed; the promise is kept when it is time to ask again. */
+  function waitingRoom(root, { title, waiting }) {
+    at("title").textContent = seen(title || "Review", 200);
+    const text = `You have joined as ${seen(waiting, 100)}. The organiser lets you in; this page then goes on by itself.`;
+    if (root.firstChild?.textContent !== text)
+      root.replaceChildren(element("p", { class: "empty", role: "status", text }));
+    return pause(ASK_AGAIN);
   }
 
   /** The panel's title and edition. */
@@ -166,5 +176,5 @@
     if (list.childElementCount > 3) list.firstChild.remove();
   }
 
-  Object.assign(Variorum, { joinForm, showPanel, showProgress, showModes, showKinds, showNotice, Saved });
+  Object.assign(Variorum, { joinForm, waitingRoom, showPanel, showProgress, showModes, showKinds, showNotice, Saved });
 }

@@ -5,7 +5,8 @@
 - What changes something needs the `Origin` of this server, and a token that only a page of ours can read.
 - A reviewer is known by a secret in a cookie that scripts can't read and that other sites' pages don't send. The
   database has its digest only.
-- Off this machine, joining needs a key. Whoever runs the panel has another one. Only digests of both stay in memory.
+- Off this machine, joining needs a key, and somebody who confirms it; or nobody joins who wasn't invited. Whoever runs
+  the panel has another key. Only digests of both stay in memory.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Literal
 from urllib.parse import urlsplit
 
 from variorum.schemas.errors import RecipeError
@@ -35,6 +37,9 @@ ATTEMPTS, ATTEMPTS_ALL, WINDOW = 20, 200, 60.0
 """Wrong keys from one address and from all of them, in so many seconds. As many as from all may join, from one address
 too: behind a proxy, all have the same."""
 YEAR = 365 * 24 * 3600
+
+Joining = Literal["open", "confirmed", "invited"]
+"""Who takes part: whoever joins, whoever joins and is confirmed, or whoever has a personal link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +148,19 @@ class Access:
         join_key: needed to join; `""` if nobody needs one.
         admin_key: of whoever runs the panel.
         find: from a secret to the reviewer's name, None if nobody has it.
+        joining: who takes part.
     """
 
     def __init__(
-        self, panel: str, place: Place, join_key: str, admin_key: str, find: Callable[[str], str | None]
+        self,
+        panel: str,
+        place: Place,
+        join_key: str,
+        admin_key: str,
+        find: Callable[[str], str | None],
+        joining: Joining = "open",
     ) -> None:
-        self.place, self._find = place, find
+        self.place, self._find, self.joining = place, find, joining
         short = hashlib.sha256(panel.encode()).hexdigest()[:8]
         self.cookie, self.admin_cookie, self.key_cookie = (
             f"variorum_{short}_{what}" for what in ("as", "admin", "key")
@@ -230,7 +242,7 @@ class Attempts:
     _all: deque[float] = field(default_factory=deque)
     _lock: Lock = field(default_factory=Lock)
 
-    def allowed(self, who: str, *, count: bool = True) -> bool:
+    def allowed(self, who: str) -> bool:
         """Whether there haven't been too many attempts from an address, or in all; if so, count another one."""
         now = time.monotonic()
         with self._lock:
@@ -241,9 +253,8 @@ class Attempts:
                     times.popleft()
             if len(mine) >= self.each or len(self._all) >= self.every:
                 return False
-            if count:
-                mine.append(now)
-                self._all.append(now)
+            mine.append(now)
+            self._all.append(now)
             while len(self._by_address) > KNOWN:
                 self._by_address.popitem(last=False)
             return True
@@ -258,6 +269,17 @@ def from_here(origin: str | None, fetch_site: str | None, allowed: Iterable[str 
         allowed: origins of this server.
     """
     return origin is not None and origin in set(allowed) and fetch_site in (None, "same-origin")
+
+
+def network(address: str) -> str:
+    """What addresses of one connection to the internet have in common: all of IPv4, the first half of IPv6."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = getattr(found, "ipv4_mapped", None) or found
+    alone = mapped.version == 4 or mapped.is_link_local
+    return str(mapped) if alone else str(ipaddress.ip_network((mapped, 64), strict=False))
 
 
 def _split(host: str) -> tuple[str, int]:

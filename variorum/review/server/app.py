@@ -19,10 +19,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from variorum.review.server.access import YEAR, Access, from_here, same, token_of
+from variorum.review.server.access import YEAR, Access, from_here, network, same, token_of
 from variorum.review.server.guard import Guard
 from variorum.review.server.pictures import File
 from variorum.review.server.requests import (
+    Admit,
     Body,
     Join,
     Next,
@@ -105,6 +106,7 @@ class _Server:
             Route("/api/skip", self.told(Skip, served.skip), methods=["POST"]),
             Route("/api/admin", self.admin),
             Route("/api/admin/reviewer", self.governed(Person, self._add), methods=["POST"]),
+            Route("/api/admin/admit", self.governed(Admit, self._admit), methods=["POST"]),
             Route("/api/admin/pause", self.governed(Pause, served.pause), methods=["POST"]),
             Route("/api/admin/export", self.export),
         ]
@@ -147,10 +149,15 @@ class _Server:
         key = body.key if body.key is not None else request.cookies.get(self.access.key_cookie, "")
         if not self._right(request, self.access.may_join(key)):
             raise HTTPException(403, "joining needs the panel's key; ask the organiser for the link")
+        if self.access.joining == "invited":
+            raise HTTPException(403, "only invited people take part; ask the organiser for a link of your own")
         if not self.access.place.loopback and not self.access.joins.allowed(_address(request)):
             raise HTTPException(429, TOO_MANY)
-        name, secret = await run_in_threadpool(self.served.join, body.name)
-        return self._with_cookie(_json({"reviewer": name}), self.access.cookie, secret)
+        waiting = self.access.joining == "confirmed"
+        shared = self.access.place.loopback or self.access.place.addresses  # then all have one address
+        address = "" if shared else network(_address(request))
+        name, secret = await run_in_threadpool(self.served.join, body.name, address=address, waiting=waiting)
+        return self._with_cookie(_json({"reviewer": name, "waiting": waiting}), self.access.cookie, secret)
 
     async def leave(self, request: Request) -> Response:
         """Forgets the reviewer's cookie in this browser."""
@@ -185,14 +192,20 @@ class _Server:
     # ── reviewers ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def me(self, request: Request) -> Response:
-        """What the page needs to know at first; who hasn't joined learns whether that needs a key."""
+        """What the page needs to know at first; who hasn't joined learns how they can, or that they wait."""
         secret = request.cookies.get(self.access.cookie, "")
         name = await run_in_threadpool(self.access.reviewer, secret)
         if name is None:
             has_key = self.access.may_join(request.cookies.get(self.access.key_cookie, ""))
-            return _json(
-                {"error": UNSIGNED, "key": not has_key, "title": self.served.title, "warning": self.served.warning}, 401
-            )
+            told = {
+                "error": UNSIGNED,
+                "key": not has_key,
+                "invited": self.access.joining == "invited",
+                "waiting": await run_in_threadpool(self.served.waiting, secret) if secret else None,
+                "title": self.served.title,
+                "warning": self.served.warning,
+            }
+            return _json(told, 401)
         found = await run_in_threadpool(self.served.me, name)
         return _json({**found, "csrf": token_of(secret)})
 
@@ -226,7 +239,8 @@ class _Server:
         """Reviewers, coverage and agreement."""
         secret = self._admin(request)
         found = await run_in_threadpool(self.served.admin)
-        return _json({**found, "links": {"join": self.access.place.url + "/"}, "csrf": token_of(secret)})
+        join = None if self.access.joining == "invited" else self.access.place.url + "/"
+        return _json({**found, "links": {"join": join}, "csrf": token_of(secret)})
 
     def governed(self, kind: type[B], do: Callable[[B], Answer]) -> Callable[[Request], Awaitable[Response]]:
         """An address that the administrator tells something."""
@@ -243,6 +257,11 @@ class _Server:
         name, secret = self.served.join(body.name, again=True)
         self.access.forget()
         return {"reviewer": name, "link": f"{self.access.place.url}/as?secret={secret}"}
+
+    def _admit(self, body: Admit) -> Answer:
+        done = self.served.admit(body)
+        self.access.forget()
+        return done
 
     async def export(self, request: Request) -> Response:
         """The votes that count, as a file."""
@@ -284,10 +303,11 @@ class _Server:
             raise HTTPException(403, "the request doesn't come from a page of this server")
 
     def _right(self, request: Request, right: bool) -> bool:
-        """Whether a key or a secret is right. Wrong ones are counted, where others than this machine can try them."""
-        if self.access.place.loopback:
-            return right
-        if not self.access.attempts.allowed(_address(request), count=not right):
+        """Whether a key or a secret is right. Only wrong ones wait, where others than this machine can try them.
+
+        So nobody is locked out by somebody else behind the same proxy. What we make can't be guessed at any speed.
+        """
+        if not right and not self.access.place.loopback and not self.access.attempts.allowed(_address(request)):
             raise HTTPException(429, TOO_MANY)
         return right
 

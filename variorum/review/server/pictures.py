@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from variorum.arrays import Array, Bools, Ints
+from variorum.bare_pictures import without_metadata
 from variorum.edition.pictures import stored_sample
 from variorum.edition.samples import picture_pixels
 from variorum.edition.store import Store
@@ -44,7 +45,7 @@ SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"RIFF", "image/webp"),
 )
-"""How files begin that browsers get as they are. Pictures of other formats are sent as PNG."""
+"""How files begin that browsers show. Pictures of other formats are sent as PNG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +164,14 @@ class Pictures:
         ]
 
     def picture(self, row: int) -> File:
-        """The picture as it is stored, or as PNG where browsers don't show its format.
+        """The picture without its metadata, or as PNG where browsers don't show its format.
 
         Raises:
             CorruptShard: it is damaged.
         """
         data = self._sample(row).image
         assert isinstance(data, bytes)
-        if kind := _kind(data):
-            return File(data, kind)
-        return File(encode_png(picture_pixels(self._named(row), data)), "image/png")
+        return _as_stored(data) or File(encode_png(picture_pixels(self._named(row), data)), "image/png")
 
     def thumbnail(self, row: int) -> File:
         """A small JPEG version, from memory if it has been asked for lately.
@@ -224,9 +223,10 @@ class Pictures:
         data = self._sample(row).extras.get(MASK) if self._masks else None
         if data is None:
             return None
-        if not isinstance(data, bytes) or _kind(data) != "image/png":
-            data = encode_png(picture_pixels(self._named(row), data, mask=True))
-        return File(data, "image/png")
+        stored = _as_stored(data) if isinstance(data, bytes) else None
+        if stored is None or stored.kind != "image/png":
+            stored = File(encode_png(picture_pixels(self._named(row), data, mask=True)), "image/png")
+        return stored
 
     def _sample(self, row: int) -> Sample:
         where: Mapping[str, Any] = {
@@ -289,8 +289,15 @@ class Recent:
         return made
 
 
+def _as_stored(data: bytes) -> File | None:
+    """A picture with its stored pixels and nothing else; None if browsers don't show its format, or it is damaged."""
+    kind = _kind(data)
+    bare = without_metadata(data) if kind else None
+    return None if bare is None else File(bare, kind)
+
+
 def _kind(data: bytes) -> str:
-    """The media type of a picture that browsers get as it is; `""` for others."""
+    """The media type of a picture whose pixels browsers get as they are stored; `""` for others."""
     found = next((kind for start, kind in SIGNATURES if data.startswith(start)), "")
     return found if found != "image/webp" or data[8:12] == b"WEBP" else ""
 

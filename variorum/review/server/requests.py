@@ -138,6 +138,13 @@ class Person(Body):
     name: Annotated[str, Field(max_length=1000)]
 
 
+class Admit(Body):
+    """A person who has joined and waits is confirmed, or refused."""
+
+    reviewer: Annotated[str, Field(max_length=100)]
+    admitted: bool
+
+
 class Pause(Body):
     """A reviewer who is paused or goes on; the whole panel if the name is null."""
 

@@ -12,11 +12,14 @@ from contextlib import closing, contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from variorum.review.server.connections import AT_ONCE, limited, most_connections
 from variorum.schemas.errors import StoreError, TemporaryError
 from variorum.schemas.lookup import cut
 
 KEEP_ALIVE = 60
 """Seconds that a connection of a browser stays open without a request."""
+WAITING = 512
+"""Connections that wait to be accepted."""
 LAST_ANSWERS = 5
 """Seconds that requests have to end in, when the server is stopped."""
 
@@ -40,7 +43,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind(where)
-            found.listen(512)  # who asks meanwhile waits
+            found.listen(WAITING)  # who asks meanwhile waits
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise TemporaryError(
@@ -56,13 +59,21 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield found
 
 
-def serve(app: Starlette, on: socket.socket) -> None:
+def serve(app: Starlette, on: socket.socket, *, proxied: bool = False) -> None:
     """Answer requests until the process is told to stop (Ctrl-C, SIGTERM); returns or raises KeyboardInterrupt then.
 
     Requests aren't logged: an address may hold a key.
+
+    Args:
+        app: the application.
+        on: a socket that listens.
+        proxied: whether all connections may come from one address, that of a proxy. Otherwise, one address has half of
+            them at most.
     """
+    most = most_connections()
     config = uvicorn.Config(
         app,
+        http=limited(most, most if proxied else most // 2),
         access_log=False,
         log_config=None,
         log_level="warning",
@@ -70,7 +81,15 @@ def serve(app: Starlette, on: socket.socket) -> None:
         ws="none",
         server_header=False,
         proxy_headers=False,
+        backlog=AT_ONCE,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_ANSWERS,
     )
-    uvicorn.Server(config).run(sockets=[on])
+    _Server(config).run(sockets=[on])
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for one in sockets or ():  # asyncio has one number for those that wait and those that it accepts at once
+            one.listen(WAITING)

@@ -26,13 +26,13 @@ from variorum.review.panel import Panel, newest_ledger, read_questions
 from variorum.review.server.casting import Casting
 from variorum.review.server.classes import Classes
 from variorum.review.server.pictures import Pictures
-from variorum.review.server.requests import Next, Pause, Skip, Votes, Withdraw
+from variorum.review.server.requests import Admit, Next, Pause, Skip, Votes, Withdraw
 from variorum.review.unsafe import category_names
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.verdict import Action
 from variorum.schemas.vote import Vote, question_key
 from variorum.votes.ballots import Result, cast, counted, is_paused, pause, pause_panel, withdraw_all
-from variorum.votes.reviewers import join
+from variorum.votes.reviewers import admit, join, waiting_by_secret
 
 DISCUSSED = 20
 """Disputed tasks in one answer."""
@@ -117,10 +117,16 @@ class Served:
 
     # ── reviewers ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def join(self, name: str, *, again: bool = False) -> tuple[str, str]:
-        """Name and secret of a new reviewer, or a new secret of one; raises NameRefused."""
+    def join(self, name: str, *, again: bool = False, address: str = "", waiting: bool = False) -> tuple[str, str]:
+        """Name and secret of a new reviewer, or a new secret of one; raises NameRefused. See `votes.reviewers.join`."""
         with self._turn:
-            return join(self.panel.engine, self.panel.key, name, time.time(), again=again)
+            return join(
+                self.panel.engine, self.panel.key, name, time.time(), again=again, address=address, waiting=waiting
+            )
+
+    def waiting(self, secret: str) -> str | None:
+        """Name of the person with this secret who has to be confirmed; None if there is none."""
+        return waiting_by_secret(self.panel.engine, self.panel.key, secret)
 
     def me(self, reviewer: str) -> Answer:
         """What a page needs to know at first."""
@@ -271,6 +277,12 @@ class Served:
             "coverage": _plain(coverage(engine, key, record.settings.gold)),
             "agreement": _plain(agreement(engine, key)),
         }
+
+    def admit(self, asks: Admit) -> Answer:
+        """Confirm or refuse somebody who waits."""
+        if not admit(self.panel.engine, self.panel.key, asks.reviewer, asks.admitted):
+            raise HTTPException(404, "nobody of this name waits")
+        return {"admitted": asks.admitted}
 
     def pause(self, asks: Pause) -> Answer:
         """Stop or go on with a reviewer, or with the whole panel."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, not_, select
 
 from variorum.votes.database import questions, reading, reviewers, votes
+from variorum.votes.reviewers import waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class State:
 
     Attributes:
         votes: that count.
-        reviewers: who have joined.
+        reviewers: who have joined, and don't wait to be confirmed.
         questions: all but gold, which is never complete.
         complete: those of them that have all their votes.
     """
@@ -35,5 +36,7 @@ def state(engine: Engine, panel: str) -> State:
             for more in ((), (questions.c.open,))
         )
         kept = connection.scalar(select(func.count()).select_from(votes).where(votes.c.panel == panel, votes.c.counts))
-        people = connection.scalar(select(func.count()).select_from(reviewers).where(reviewers.c.panel == panel))
+        people = connection.scalar(
+            select(func.count()).select_from(reviewers).where(reviewers.c.panel == panel, not_(waits()))
+        )
     return State(kept or 0, people or 0, every, every - still_open)
