@@ -183,7 +183,7 @@ def review(
         typer.Option(
             "--invited",
             metavar="NAME|FILE",
-            help="Only these people take part, each by a personal link, which is printed. A name, or a file with a name "
+            help="Only these people take part, each by a personal link, which is printed. A name, or a file with one "
             "in each line. May be repeated.",
             rich_help_panel=_OF_THE_SERVER,
         ),
