@@ -20,6 +20,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms, UnidentifiedImageError, features
 
+from variorum.avif import largest_frame
+
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
@@ -277,10 +279,17 @@ def open_header(data: bytes, min_side: int) -> Image.Image:
         except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error) as error:
             raise UndecodableImage("corrupt", str(error)) from None
     width, height = image.size
+    if image.format == "AVIF" and width * height <= MAX_PIXELS:
+        try:
+            width, height = max(image.size, largest_frame(data), key=lambda size: size[0] * size[1])
+        except ValueError as error:
+            raise UndecodableImage("corrupt", str(error)) from None
     if width * height > MAX_PIXELS:
         raise UndecodableImage("bomb", f"{width} x {height} pixels, the limit is {MAX_PIXELS}")
-    if min(width, height) < min_side:
-        raise UndecodableImage("too_small", f"{width} x {height} pixels, the shorter side must be {min_side}")
+    if min(image.size) < min_side:
+        raise UndecodableImage(
+            "too_small", f"{image.width} x {image.height} pixels, the shorter side must be {min_side}"
+        )
     if image.format == "PNG":
         for kind, body in png_chunks(data):
             if kind == b"eXIf":  # it may come after the pixels, which Pillow hasn't read yet
