@@ -164,7 +164,7 @@ def read_parquet(file: Any) -> Any:
 
     try:
         check_pages(file)
-        table = pq.read_table(file)
+        table = pq.read_table(file, use_threads=False)  # Arrow's threads and a file of Python's can wait for each other
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"these aren't a panel's questions ({str(error).splitlines()[0]})") from None

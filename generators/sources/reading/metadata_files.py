@@ -283,7 +283,7 @@ def _parquet_table(file: Path) -> pa.Table:
     with open_file(file) as opened:
         check_pages(opened)
         with pyarrow.parquet.ParquetFile(opened, page_checksum_verification=True) as parquet:
-            table = parquet.read()
+            table = parquet.read(use_threads=False)
     table.validate(full=True)  # texts that aren't UTF-8
     held = [(one.name, one.type.value_type if pa.types.is_dictionary(one.type) else one.type) for one in table.schema]
     return table.cast(pa.schema(held, table.schema.metadata))
