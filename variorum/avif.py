@@ -98,8 +98,8 @@ def _deep(data: memoryview) -> Iterator[Box]:
 
 def _kinds(box: memoryview) -> Iterator[tuple[int, bytes]]:
     """The kind of each item."""
-    for kind, one in _boxes(box[8 if box[:1] != b"\0" else 6 :]):
-        wide = 4 if one[:1] == b"\3" else 2
+    for kind, one in _boxes(box[8 if box[0] else 6 :]):
+        wide = 4 if one[0] == 3 else 2
         if kind == b"infe":
             yield _number(one[4 : 4 + wide]), bytes(one[6 + wide : 10 + wide])
 

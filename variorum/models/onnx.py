@@ -95,7 +95,6 @@ def _tensors(message: Any, place: str) -> Iterator[tuple[Any, str]]:
     Messages lie in each other 100 deep at most: protobuf refuses others.
     """
     import onnx
-    from google.protobuf.message import Message
 
     if isinstance(message, onnx.TensorProto):
         yield message, place
@@ -105,7 +104,7 @@ def _tensors(message: Any, place: str) -> Iterator[tuple[Any, str]]:
         if field.message_type is None:
             continue
         value = getattr(message, field.name)
-        if not isinstance(value, Message):
+        if not hasattr(value, "DESCRIPTOR"):  # a list of messages
             for part in value:
                 yield from _tensors(part, place)
         elif message.HasField(field.name):
