@@ -236,7 +236,7 @@ def test_a_manifest_that_was_changed_without_its_digest_is_not_even_read(store):
 def test_only_a_digest_from_elsewhere_tells_an_edition_from_one_that_was_rewritten_to_fit(store):
     name = "small@1.0.0"
     known = resolve(name, Store(str(store), writable=False)).digest()
-    rewrite(manifest_of(store, name), lambda m: m["classes"][0].__setitem__(1, "a cat"), restate=True)
+    rewrite(manifest_of(store, name), lambda m: m["classes"][0].__setitem__(1, "a cat"))
     opened = Store(str(store), writable=False)
     manifest = resolve(name, opened)
     card = manifest_of(store, name).with_name("README.md")
@@ -405,7 +405,7 @@ def test_no_text_of_a_manifest_leads_out_of_the_store(store, work, path):
     kept, opened = place.read_text(), Store(str(store), writable=False)
     said = list[str]()
     for where in strings(json.loads(kept)):
-        rewrite(place, at(*where, to=path), restate=True)
+        rewrite(place, at(*where, to=path))
         try:
             manifest = resolve("small@1.0.0-r1", opened)
         except VariorumError as error:
