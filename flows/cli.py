@@ -96,3 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BaseException as error:
         code = endings.say(error, debug=debug)
     sys.exit(code)
+
+
+def command() -> NoReturn:
+    """`main` as a process of its own: the script `variorum`."""
+    try:
+        main()
+    except SystemExit as ended:
+        endings.leave(ended.code if isinstance(ended.code, int) else endings.ERROR)

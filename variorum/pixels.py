@@ -21,6 +21,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms, UnidentifiedImageError, features
 
+from variorum.avif import largest_frame
+
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
@@ -63,6 +65,12 @@ BLURRED = 6
 """Patches along the longer side of a blurred picture. With twelve one still sees that there is a person, or a cup."""
 SPREAD = 4
 """Pixels along the side of a patch, at least, so that small pictures are blurred too."""
+
+DAMAGED = (
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, RuntimeError),
+    *(struct.error, zlib.error),
+)
+"""What Pillow raises for files that are damaged."""
 
 _quiet = threading.Lock()  # catch_warnings changes global state, so only one thread may use it at a time
 
@@ -119,7 +127,11 @@ def shows_more(data: bytes) -> bool:
         UndecodableImage: with a `Reason`.
     """
     image = open_header(data, 1)
-    return getattr(image, "n_frames", 1) > 1 or _transparent(image)
+    try:
+        frames = getattr(image, "n_frames", 1)
+    except DAMAGED:  # what follows the first one can't be read, but is there
+        return True
+    return frames > 1 or _transparent(image)
 
 
 def transparent(data: bytes) -> bool:
@@ -259,7 +271,7 @@ def _loaded(image: Image.Image) -> Image.Image:
     """The first frame, upright, its pixels loaded."""
     try:
         image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError, struct.error, zlib.error) as error:
+    except DAMAGED as error:
         cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
         raise UndecodableImage("truncated" if cut else "corrupt", str(error) or type(error).__name__) from None
     turn = TURNS.get(orientation(image))
@@ -282,13 +294,20 @@ def open_header(data: bytes, min_side: int) -> Image.Image:
         except UnidentifiedImageError:
             reason: Reason = "truncated" if data.startswith(MAGIC) else "not_an_image"
             raise UndecodableImage(reason, f"{len(data)} bytes starting {data[:8]!r} hold no picture") from None
-        except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error) as error:
+        except DAMAGED as error:
             raise UndecodableImage("corrupt", str(error)) from None
     width, height = image.size
+    if image.format == "AVIF" and width * height <= MAX_PIXELS:
+        try:
+            width, height = max(image.size, largest_frame(data), key=lambda size: size[0] * size[1])
+        except ValueError as error:
+            raise UndecodableImage("corrupt", str(error)) from None
     if width * height > MAX_PIXELS:
         raise UndecodableImage("bomb", f"{width} x {height} pixels, the limit is {MAX_PIXELS}")
-    if min(width, height) < min_side:
-        raise UndecodableImage("too_small", f"{width} x {height} pixels, the shorter side must be {min_side}")
+    if min(image.size) < min_side:
+        raise UndecodableImage(
+            "too_small", f"{image.width} x {image.height} pixels, the shorter side must be {min_side}"
+        )
     if image.format == "PNG":
         for kind, body in png_chunks(data):
             if kind == b"eXIf":  # it may come after the pixels, which Pillow hasn't read yet

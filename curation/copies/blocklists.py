@@ -17,6 +17,7 @@ from variorum.curation.copies.grouping import EMBEDDING, FILE, HASH, PIXELS
 from variorum.curation.copies.join import cosine_join, hamming_join
 from variorum.curation.copies.pdq import LEAST_QUALITY
 from variorum.curation.copies.shipped import or_shipped
+from variorum.machine.parquet_pages import check_pages
 from variorum.schemas.errors import SourceError
 from variorum.schemas.table import Table
 
@@ -72,9 +73,10 @@ class Blocklist:
         if not path.is_file():
             raise SourceError(f"blocklist {path}: no such file; make it with `variorum blocklist`, {or_shipped()}")
         try:
+            check_pages(path)
             with pq.ParquetFile(path) as file:
                 schema, rows = file.schema_arrow, file.metadata.num_rows
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, ValueError) as error:
             raise SourceError(f"blocklist {path} can't be read as parquet: {error}") from None
         known = ("sha256", *WIDTHS, "embedding")
         if not set(known) & set(schema.names):

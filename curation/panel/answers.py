@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.curation.panel.agreement import answer_counts, krippendorff_alpha
+from variorum.machine.parquet_pages import check_pages
 from variorum.schemas.errors import SourceError
 from variorum.schemas.vote import TOGETHER
 
@@ -68,6 +69,7 @@ def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[s
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
+            check_pages(path)
             table = pq.read_table(path)
             names, rows = table.column_names, list(table.to_pylist())
         else:

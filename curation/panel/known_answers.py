@@ -9,6 +9,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from variorum.machine.parquet_pages import check_pages
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.secrets import shown
@@ -84,6 +85,7 @@ def _rows(path: Path, name: str) -> Any:
         if not path.is_file():  # opening a pipe could wait forever
             raise FileNotFoundError("no such file")
         if path.suffix == ".parquet":
+            check_pages(path)
             return pq.read_table(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

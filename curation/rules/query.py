@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -23,6 +24,8 @@ PICTURES = "pictures"
 WHERE = "curate.sql.query"
 MEMORY = "1GiB"
 """What DuckDB may hold; it writes what is beyond that to the cache folder."""
+SHARE = 0.5
+"""Of the free space there that it may fill."""
 THREADS = 4
 """At most, as each thread needs a share of the memory."""
 
@@ -81,8 +84,12 @@ def opened() -> Iterator[Any]:
         "autoload_known_extensions": False,
         "python_enable_replacements": False,  # a table's name never stands for a Python variable
     }
+    room = f"{MEMORY} of memory"
     with suppress(OSError):  # then it can't write there, and says so if it has to
         cache_dir().mkdir(parents=True, exist_ok=True)
+        most = int(shutil.disk_usage(cache_dir()).free * SHARE)
+        config["max_temp_directory_size"] = f"{most}B"
+        room += f" and {most / 1e9:.1f} GB of disk, half of what was free"
     base = duckdb.connect(":memory:", config=config)
     try:
         threads = int(base.execute("SELECT current_setting('threads')").fetchall()[0][0])
@@ -92,8 +99,7 @@ def opened() -> Iterator[Any]:
         base.execute("SET lock_configuration = true")
         yield base
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        room = f"{MEMORY} of memory and the disk at {cache_dir() / 'duckdb'}"
-        raise TemporaryError(f"curate.sql: the query needs more than {room}: {_said(error)}") from error
+        raise TemporaryError(f"curate.sql: the query needs more than {room} ({cache_dir()}): {_said(error)}") from error
     except duckdb.Error as error:
         raise RecipeError(f"{WHERE}: {_said(error)}") from None
     finally:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from variorum.generators.sources.reading import arrow
+from variorum.generators.sources.reading.arrow import Unread
 from variorum.generators.sources.reading.folder import mask_trouble
 from variorum.generators.sources.reading.objects import BoxFormat
 from variorum.generators.sources.reading.parquet_files import ParquetFiles
@@ -98,15 +99,15 @@ class Parquet(Source):
         rows = self._table.rows(start, stop, list(dict.fromkeys(wanted)))
         for (file, number), row in zip(self._table.places(start, stop), rows, strict=True):
             sample = self._bare(file, number)
-            yield sample.failure("unreadable", row) if isinstance(row, str) else self._pictured(sample, row)
+            yield sample.failure(*row) if isinstance(row, Unread) else self._pictured(sample, row)
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         """The samples without pictures and objects; the other columns are read."""
         columns = self._columns.needed(objects=False)
-        rows = self._table.rows(start, stop, columns) if columns else ("" for _ in range(start, stop))
+        rows = self._table.rows(start, stop, columns) if columns else ({} for _ in range(start, stop))
         for (file, number), row in zip(self._table.places(start, stop), rows, strict=False):
             sample = self._bare(file, number)
-            yield sample if isinstance(row, str) else described(sample, self._columns.values(row), self._label_names)
+            yield sample if isinstance(row, Unread) else described(sample, self._columns.values(row), self._label_names)
 
     def place(self) -> str:
         """The paths in full, and URLs without what may be a secret in them."""

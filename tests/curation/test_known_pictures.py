@@ -312,7 +312,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_in_little_memory(tmp_
     before = pa.default_memory_pool().max_memory()
     with pytest.raises(SourceError, match="hashes must have 64 bytes, one has 16777216"):
         Blocklist.read(tmp_path / "bomb.parquet")
-    assert pa.default_memory_pool().max_memory() < max(before, 256 << 20)
+    assert pa.default_memory_pool().max_memory() <= max(before, 256 << 20)
 
 
 def test_rows_without_a_hash_are_left_out(tmp_path):

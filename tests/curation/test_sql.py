@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from variorum.curation.rules.query import named_columns, opened
 from variorum.curation.sql import Sql
 from variorum.edition.verdicts import verdict_table
 from variorum.schemas.component import FLAGS, NUMBERS, TEXTS, Context
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import RecipeError, TemporaryError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import check_curation
 from variorum.schemas.table import Table
@@ -152,6 +153,14 @@ def test_the_verdicts_are_the_same_bytes_whatever_the_threads_and_the_memory(mon
         assert any(spilled) == (memory == TIGHT)
     assert len(found[0]) > 1000
     assert all(same(one, found[0]) for one in found[1:])
+    assert not any(own_cache.rglob("*.tmp"))
+
+
+def test_what_does_not_fit_memory_and_half_of_the_free_disk_ends_in_one_line(monkeypatch, own_cache):
+    monkeypatch.setattr(query, "MEMORY", TIGHT)
+    monkeypatch.setattr(query.shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000_000))
+    with pytest.raises(TemporaryError, match=r"more than 40MiB of memory and 0\.0 GB of disk, half of what was free"):
+        verdicts(ORDERED, edition(120_000, 200))
     assert not any(own_cache.rglob("*.tmp"))
 
 

@@ -75,8 +75,8 @@ def make(folder: Path) -> Path:
     return folder / "store"
 
 
-def rewrite(path: Path, change: Callable[[Any], Any], *, restate: bool = False) -> None:
-    """Change a JSON record. It then states no digest, as those of older versions, or the one of what it has become."""
+def rewrite(path: Path, change: Callable[[Any], Any], *, restate: bool = True) -> None:
+    """Change a JSON record. It then states the digest of what it has become, or none, as those of older versions."""
     content = json.loads(path.read_text())
     content.pop("digest", None)
     change(content)

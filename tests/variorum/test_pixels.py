@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
-from variorum.pixels import MAX_PIXELS, UndecodableImage, decode, decode_mask, encode_png, need_memory, upright_size
+from variorum.pixels import (
+    MAX_PIXELS,
+    UndecodableImage,
+    decode,
+    decode_mask,
+    encode_png,
+    need_memory,
+    shows_more,
+    upright_size,
+)
 
 
 def saved(image: Image.Image, format: str, **options) -> bytes:
@@ -247,3 +256,16 @@ def test_memory_that_is_not_there_is_said_before_a_library_crashes():
     need_memory(1 << 20)
     with pytest.raises(MemoryError):
         need_memory(1 << 60)
+
+
+@pytest.mark.parametrize("format", ["GIF", "TIFF"])
+def test_a_damaged_second_frame_is_more_than_is_shown(format):
+    """The first one is the picture, whatever follows."""
+    first, second = (Image.new("L", (20, 10), shade) for shade in (9, 200))
+    data = saved(first, format, save_all=True, append_images=[second])
+    damaged = {
+        "GIF": data[: data.rfind(b"\x2c") + 9],  # it ends in the second frame's size
+        "TIFF": b"\xff\xff\x04".join(data.rsplit(b"\x00\x01\x04", 1)),  # the second frame has no width
+    }[format]
+    assert decode(damaged).shape == (10, 20, 3)
+    assert shows_more(damaged)

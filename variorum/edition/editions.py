@@ -22,7 +22,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from variorum.edition import remote
-from variorum.edition.records import to_json
+from variorum.edition.records import BARE, to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
 from variorum.machine.together import each
@@ -101,7 +101,7 @@ def find(name: str, store: Store) -> Manifest:
 
 def current(manifest: Manifest, store: Store) -> Manifest:
     """The current release of an edition; the edition itself if it has none, or has changed since the release."""
-    pointer = store.read_record(beside(manifest, "current.json"), Current)
+    pointer = store.read_record(beside(manifest, "current.json"), Current, bare=manifest.format == BARE)
     if pointer is None:
         return manifest
     released = resolve(f"{manifest.dataset}@{release_version(manifest, pointer.release)}", store)

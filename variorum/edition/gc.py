@@ -208,7 +208,7 @@ def _readable(store: Store, name: str) -> bytes:
     kind = Manifest if parts[-1] == "manifest.json" else Ledger if parts[-2] == "ledgers" else None
     if kind:
         try:
-            parse(data, kind)
+            parse(data, kind, bare=True)
         except BadRecord as error:
             raise StoreError(
                 f"{store}: {name} can't be read ({error}), so the files that it names aren't known; nothing is "

@@ -12,7 +12,7 @@ import re
 from pydantic import BaseModel
 
 from variorum.edition.editions import beside
-from variorum.edition.records import to_json
+from variorum.edition.records import BARE, to_json
 from variorum.edition.store import Store
 from variorum.schemas.errors import StoreError
 from variorum.schemas.fields import Number, Sha256
@@ -101,4 +101,4 @@ def _queue_name(manifest: Manifest, number: int) -> str:
 
 
 def _read(manifest: Manifest, number: int, store: Store) -> Ledger | None:
-    return store.read_record(_name(manifest, number), Ledger)
+    return store.read_record(_name(manifest, number), Ledger, bare=manifest.format == BARE)

@@ -421,14 +421,18 @@ class Store:
         """Store a record as a small JSON file."""
         self.put(name, to_json(record))
 
-    def read_record(self, name: str, kind: type[M]) -> M | None:
-        """A small JSON file under the store's root as a model, or None. Raises CorruptShard for other content."""
+    def read_record(self, name: str, kind: type[M], *, bare: bool = False) -> M | None:
+        """A small JSON file under the store's root as a model, or None. `bare` ones may lack a digest.
+
+        Raises:
+            CorruptShard: for other content.
+        """
         path = f"{self.root}/{name}"
         data = self.read(name)
         if data is None:
             return None
         try:
-            return parse(data, kind)
+            return parse(data, kind, bare=bare)
         except BadRecord as error:
             raise CorruptShard(f"{path}: {error}; delete it and run the recipe again") from None
 

@@ -33,6 +33,7 @@ from variorum.edition.columns import (
 )
 from variorum.edition.shards import naming
 from variorum.edition.store import Store
+from variorum.machine.parquet_pages import check_pages
 from variorum.machine.steady import hash_content
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -156,6 +157,7 @@ def _opened(path: Path, info: ShardInfo) -> Iterator[Any]:
     """A table's file, checked as far as it can be before its columns are read."""
     import pyarrow.parquet as pq
 
+    check_pages(path)
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         check_claims(file.metadata, info)
         check_names_once(file.schema_arrow.names)
@@ -249,6 +251,7 @@ def _contents(path: str) -> tuple[Any, list[int]]:
     """A parquet file's metadata and the ends of its row groups; cached, because it may be long and never changes."""
     import pyarrow.parquet as pq
 
+    check_pages(Path(path))
     contents = pq.read_metadata(path)
     return contents, list(accumulate(contents.row_group(place).num_rows for place in range(contents.num_row_groups)))
 

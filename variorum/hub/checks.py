@@ -224,7 +224,7 @@ def _in_table(data: bytes, needles: Sequence[Needle]) -> Iterator[str]:
 
     with pq.ParquetFile(pa.BufferReader(data)) as file:
         yield from _secrets([data[-65536:]], needles, texts=False)
-        for part in file.iter_batches(batch_size=4096):
+        for part in file.iter_batches(batch_size=4096, use_threads=False):
             for column in part.columns:
                 values = _texts(column)
                 yield from _secrets(values, needles, texts=True)

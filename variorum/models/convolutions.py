@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from variorum.models.brought.tensors import read_state
+from variorum.models.onnx import read_model
 from variorum.models.pretrained import state_of
 from variorum.schemas.errors import ModelUnavailable
 from variorum.schemas.lookup import cut
@@ -114,26 +115,15 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _of_graph(path: Path) -> list[Convolution]:
-    import onnx
-
     if path.stat().st_size >= LARGEST:
         raise ModelUnavailable(f"{path.name} isn't an ONNX file: those have less than 2 GiB")
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except Exception as error:  # protobuf's own classes
-        raise ModelUnavailable(f"{path.name} isn't an ONNX file: {cut(str(error))}") from None
+    graph = read_model(path.read_bytes(), path.name).graph
     try:
         return list(_Graph(graph).convolutions())
-    except _Elsewhere:
-        raise ModelUnavailable(f"{path.name} keeps weights in another file; save it with them inside") from None
     except LookupError:  # an operator without its inputs, or numbers of an unknown kind
         raise ModelUnavailable(f"{path.name} isn't valid ONNX") from None
     except (ValueError, TypeError, ArithmeticError) as error:
         raise ModelUnavailable(f"{path.name} has a layer whose weights can't be read: {cut(str(error))}") from None
-
-
-class _Elsewhere(Exception):
-    """The numbers of a tensor aren't in the file."""
 
 
 class _Graph:
@@ -203,11 +193,9 @@ class _Graph:
 
 
 def _numbers(tensor: Any) -> Array:
-    """A stored tensor. Raises `_Elsewhere` if its numbers are in another file, ValueError if they don't fit it."""
-    from onnx import external_data_helper, numpy_helper
+    """A stored tensor. Raises ValueError if its numbers don't fit it."""
+    from onnx import numpy_helper
 
-    if external_data_helper.uses_external_data(tensor):
-        raise _Elsewhere
     if any(length < 0 for length in tensor.dims):
         raise ValueError(f"{tensor.name} has a negative length")
     found: Array = numpy_helper.to_array(tensor)

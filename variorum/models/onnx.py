@@ -11,7 +11,7 @@ import glob
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,7 @@ from variorum.machine.workplace import workplace
 from variorum.models.weights import replace_with
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import ModelUnavailable
+from variorum.schemas.lookup import cut
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def open_session(model: Path | bytes, threads: int, name: object = "") -> Any:
         name: of the model, for errors; by default its path.
 
     Raises:
-        ModelUnavailable: ONNX Runtime can't read the model.
+        ModelUnavailable: ONNX Runtime can't read the model, or it has weights in other files.
     """
     import onnxruntime
 
@@ -50,13 +51,64 @@ def open_session(model: Path | bytes, threads: int, name: object = "") -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "session.load_model_format", "ONNX"
+    )  # what was read is what runs, not ORT's format
     options.log_severity_level = 3
-    source = str(model) if isinstance(model, Path) else model
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        content = model.read_bytes() if isinstance(model, Path) else model
+        read_model(content, name or model)
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except ModelUnavailable:
+        raise
     except Exception as error:  # its own classes, which have no common base
         why = " ".join(str(error).split())[:300]
         raise ModelUnavailable(f"{name or model} can't be opened as ONNX: {why}") from error
+
+
+def read_model(content: bytes, name: object) -> Any:
+    """The parsed content of an ONNX file, all of whose weights lie inside it. Every such file is read here.
+
+    Others could name any file of the working folder, which the hash of this one doesn't cover.
+
+    Raises:
+        ModelUnavailable: it isn't ONNX, or a tensor anywhere in it is stored in another file.
+    """
+    import onnx
+
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's own classes
+        raise ModelUnavailable(f"{name} can't be opened as ONNX: {cut(str(error))}") from error
+    for tensor, place in _tensors(model, "the graph"):
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ModelUnavailable(
+                f"{name} keeps weights in another file (the tensor {cut(tensor.name)!r} of {place}); save it with them "
+                "inside: onnx.save(onnx.load(FILE), FILE, save_as_external_data=False)"
+            )
+    return model
+
+
+def _tensors(message: Any, place: str) -> Iterator[tuple[Any, str]]:
+    """Every tensor in a message of ONNX, whatever field holds it, and the node that it belongs to.
+
+    Messages lie in each other 100 deep at most: protobuf refuses others.
+    """
+    import onnx
+
+    if isinstance(message, onnx.TensorProto):
+        yield message, place
+    elif isinstance(message, onnx.NodeProto):
+        place = f"the node {cut(message.name or message.op_type)!r}"
+    for field in message.DESCRIPTOR.fields:
+        if field.message_type is None:
+            continue
+        value = getattr(message, field.name)
+        if not hasattr(value, "DESCRIPTOR"):  # a list of messages
+            for part in value:
+                yield from _tensors(part, place)
+        elif message.HasField(field.name):
+            yield from _tensors(value, place)
 
 
 def exported(weights: Path, made_of: Mapping[str, Json], export: Callable[[Path], None]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from variorum.edition.columns import check_claims
 from variorum.edition.editions import folder_of, read_beside, readable, write_beside
 from variorum.edition.samples import strict_json
 from variorum.edition.store import Store
+from variorum.machine.parquet_pages import check_pages
 from variorum.report.index_table import FILE as INDEX
 from variorum.report.index_table import encode_index, index_table
 from variorum.report.licences import address
@@ -134,8 +136,9 @@ def _same(data: bytes, wanted: Any) -> bool:
     import pyarrow.parquet as pq
 
     try:
+        check_pages(io.BytesIO(data))
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
             check_claims(file.metadata, ShardInfo(sha256="0" * 64, size=len(data), samples=len(wanted)))
-            return bool(file.read().equals(wanted))
+            return bool(file.read(use_threads=False).equals(wanted))
     except (OSError, ValueError, TypeError, NotImplementedError):
         return False

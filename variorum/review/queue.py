@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.edition.store import Store
+from variorum.machine.parquet_pages import check_pages
 from variorum.machine.progress import QUIET, Progress
 from variorum.review.asks import WHY, Asks, table_of
 from variorum.review.controls import Known
@@ -162,9 +163,10 @@ def read_parquet(file: Any) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
+        check_pages(file)
+        table = pq.read_table(file, use_threads=False)  # Arrow's threads and a file of Python's can wait for each other
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"these aren't a panel's questions ({str(error).splitlines()[0]})") from None
     if not table.schema.equals(schema()):
         raise StoreError(f"these aren't a panel's questions, which have the columns {', '.join(COLUMNS)}")

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from variorum.machine.parquet_pages import check_pages
+
 LONGEST = 1 << 14
 """Bytes of a text. The longest that can be right, a comment of 2000 characters, has at most 8000."""
-LARGE, SWOLLEN = 1 << 30, 1000
-"""A file that takes more memory than both this many bytes and this many times its size is a bomb."""
 NUMBERS = 16
 """Values in a cell at most, on average; a box has four."""
 
@@ -26,10 +26,9 @@ def open_parquet(path: Path) -> Any:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    check_pages(path)
     file = pq.ParquetFile(path)
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-    if sum(abs(group.total_byte_size) for group in groups) > max(LARGE, SWOLLEN * path.stat().st_size):
-        raise ValueError(f"its content is more than {SWOLLEN} times as large as the file")
     for group in groups:
         for column in map(group.column, range(group.num_columns)):
             if column.num_values > NUMBERS * max(group.num_rows, 1):

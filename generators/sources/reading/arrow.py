@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from variorum.generators.sources.reading.tars.bytes import LARGEST_VALUE
 from variorum.generators.sources.reading.texts import NoValue
+
+
+class Unread(NamedTuple):
+    """In place of a row that isn't read: a word for its `Failure`, and a sentence."""
+
+    reason: str
+    detail: str
 
 
 def features(schema: pa.Schema) -> Mapping[str, Any]:
@@ -20,8 +29,17 @@ def features(schema: pa.Schema) -> Mapping[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """The rows of a batch. The texts of a column that has one that isn't UTF-8 are bytes, so that no row is lost."""
+def rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Unread]:
+    """The rows of a batch, but for those whose values besides bytes take more than `LARGEST_VALUE`.
+
+    The texts of a column that has one that isn't UTF-8 are bytes, so that no row is lost.
+    """
+    if (size := sum(map(_size, batch.columns))) > LARGEST_VALUE:
+        if len(batch) == 1:
+            yield Unread("too_large", f"its texts and numbers take {size} bytes, more than can be read at once")
+        for number in range(len(batch) if len(batch) > 1 else 0):
+            yield from rows(batch.slice(number, 1))
+        return
     columns = [_values(column) for column in batch.columns]
     for row in zip(*columns, strict=True):
         yield dict(zip(batch.schema.names, row, strict=True))
@@ -36,6 +54,18 @@ def leaves(array: pa.Array) -> Iterator[pa.Array]:
             yield from leaves(part)
     else:
         yield array
+
+
+def _size(array: pa.Array) -> int:
+    """Bytes of all values but bytes, unfolded."""
+    total = 0
+    for part in leaves(array):
+        if pa.types.is_dictionary(part.type) and is_text(part.type.value_type):
+            lengths = pc.binary_length(part.dictionary.cast(pa.large_string()))
+            total += pc.sum(lengths.take(part.indices)).as_py() or 0
+        elif not _is_bytes(part.type):
+            total += (part.cast(pa.large_string()) if pa.types.is_string_view(part.type) else part).nbytes
+    return total
 
 
 def kind_of_label(given: pa.DataType) -> str:

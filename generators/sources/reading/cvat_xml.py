@@ -13,6 +13,9 @@ import numpy as np
 from variorum.generators.sources.reading.regions import LARGEST, UNREADABLE, runs_of
 from variorum.schemas.errors import SourceError
 
+LONGEST, PIECE = 16 << 20, 1 << 20
+"""Bytes of a tag with its attributes, and bytes that are parsed at a time. Expat before 2.6 reads a tag that hasn't
+ended again with each piece."""
 SHAPES = ("box", "mask", "polygon")
 RUNS = re.compile(r"[0-9]{1,9}(\s*,\s*[0-9]{1,9})*")
 
@@ -61,7 +64,7 @@ def read_cvat(data: bytes, where: str) -> tuple[tuple[str, ...], list[CvatImage]
         where: what errors begin with.
 
     Raises:
-        SourceError: it is no such file, or has a document type.
+        SourceError: it is no such file, has a document type, or a tag of more than `LONGEST` bytes.
     """
     reader = _Reader(where)
     parser = expat.ParserCreate()
@@ -72,7 +75,11 @@ def read_cvat(data: bytes, where: str) -> tuple[tuple[str, ...], list[CvatImage]
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
     try:
-        parser.Parse(data, True)
+        for start in range(0, len(data), PIECE):
+            parser.Parse(piece := data[start : start + PIECE], False)
+            if start + len(piece) - parser.CurrentByteIndex > LONGEST:  # it is still at the start of a tag
+                raise SourceError(f"{where} has a tag or a comment of more than {LONGEST} bytes; split or remove it")
+        parser.Parse(b"", True)
     except (expat.ExpatError, ValueError) as error:  # the latter for encodings that it doesn't know
         raise SourceError(f"{where} can't be read as XML: {error}") from None
     return tuple(dict.fromkeys(reader.labels)), reader.images
@@ -156,7 +163,7 @@ class _Reader:
         return {"bbox": box, "segmentation": Runs(said.get("rle", ""), (left, top, wide, high), image.size)}
 
 
-def with_region(item: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_region(item: Mapping[str, Any], _picture: bytes = b"") -> Mapping[str, Any]:
     """An object with its mask as an RLE of the whole picture, if it is still as the file has it."""
     mask = item.get("segmentation")
     return {**item, "segmentation": _region(mask)} if isinstance(mask, Runs) else item

@@ -263,8 +263,8 @@ class ParquetTable:
         found = self._table.rows(start, stop, wanted) if wanted else ({} for _ in range(start, stop))
         for (file, number), row in zip(self._table.places(start, stop), found, strict=True):
             key = f"{file.name}/{number}"
-            if isinstance(row, str):
-                yield Row(key, file.split, {}, problem=("unreadable", row))
+            if isinstance(row, arrow.Unread):
+                yield Row(key, file.split, {}, problem=row)
                 continue
             image = _stored(row.pop(IMAGE, None)) if pictures else b""
             missing = ("no_picture", f"column {IMAGE} is empty") if pictures and not image else None

@@ -25,6 +25,7 @@ import pyarrow.parquet
 from variorum.generators.sources.reading import arrow
 from variorum.generators.sources.reading.metadata import CAPTIONS, LABEL, LICENCES, NAME, OBJECTS
 from variorum.generators.sources.reading.rows import categories_of, category_names, label_names
+from variorum.machine.parquet_pages import check_pages
 from variorum.machine.steady import Pinned, check_pinned, gone, open_file, steady
 from variorum.schemas.errors import SourceError
 
@@ -191,7 +192,7 @@ def read_metadata_file(file: Path, shown: str, pinned: Pinned, names: Sequence[s
     """
     try:
         return steady(partial(_opened, file, shown, pinned, names), file)
-    except (OSError, pa.ArrowException, csv.Error) as error:
+    except (OSError, pa.ArrowException, csv.Error, ValueError) as error:
         problem = (str(error).splitlines() or [type(error).__name__])[0]
         hint = "; a text with commas must stand in quotes" if "Expected" in problem else ""
         raise SourceError(f"{shown}: {problem}{hint}") from None
@@ -279,8 +280,10 @@ def _typed(name: str, column: pa.ChunkedArray, texts: Sequence[str]) -> pa.Chunk
 
 
 def _parquet_table(file: Path) -> pa.Table:
-    with open_file(file) as opened, pyarrow.parquet.ParquetFile(opened, page_checksum_verification=True) as parquet:
-        table = parquet.read()
+    with open_file(file) as opened:
+        check_pages(opened)
+        with pyarrow.parquet.ParquetFile(opened, page_checksum_verification=True) as parquet:
+            table = parquet.read(use_threads=False)
     table.validate(full=True)  # texts that aren't UTF-8
     held = [(one.name, one.type.value_type if pa.types.is_dictionary(one.type) else one.type) for one in table.schema]
     return table.cast(pa.schema(held, table.schema.metadata))

@@ -193,13 +193,16 @@ def _box(value: Any, name: str, box_format: BoxFormat, size: tuple[int, int]) ->
     if not four or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in value):
         raise BadObjects("bad_box", f"the box of {name} is {short(value)}; it must be four numbers")
     a, b, c, d = map(as_float, value)
+    finite = all(map(math.isfinite, (a, b, c, d)))
     if box_format.endswith("_relative"):
         height, width = size
         a, b, c, d = a * width, b * height, c * width, d * height
     if box_format.startswith("xyxy"):
-        return a, b, c - a, d - b
-    if box_format.startswith("cxcywh"):
-        return a - c / 2, b - d / 2, c, d
+        c, d = c - a, d - b
+    elif box_format.startswith("cxcywh"):
+        a, b = a - c / 2, b - d / 2
+    if finite and not all(map(math.isfinite, (a, b, c, d, c * d))):
+        raise BadObjects("bad_box", f"the box of {name} is {short(value)}; numbers of this size have no area")
     return a, b, c, d
 
 

@@ -1,7 +1,8 @@
 """Parquet files, here or behind a URL, as one table whose rows are read by position.
 
 Only the columns that are asked for are read, a few rows at a time. Memory is bounded by a page of the file, not by its
-row groups. To reach a row, those before it in its row group are read too, unless the last read ended there.
+row groups, and pages that are large only when they are unpacked are refused. To reach a row, those before it in its row
+group are read too, unless the last read ended there.
 """
 
 from __future__ import annotations
@@ -12,25 +13,27 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from variorum.generators.sources.reading import arrow, hosts
+from variorum.generators.sources.reading.arrow import Unread
 from variorum.generators.sources.reading.hosts import host_may_pass, patiently, refused
 from variorum.generators.sources.reading.parquet_open import File, find_files
 from variorum.generators.sources.reading.pinned import PinnedFiles, guarded
 from variorum.generators.sources.reading.rows import CATEGORIES
 from variorum.generators.sources.reading.urls import one_line
+from variorum.machine.parquet_pages import LARGEST, Chunk, TooLarge, largest_page, read_chunks
 from variorum.machine.steady import changed
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
 from variorum.schemas.secrets import shown
 
-BATCH = 32
-"""Rows that are read at a time."""
+BATCH, LABELS = 32, 1 << 16
+"""Rows that are read at a time, of all columns and of labels alone. They are fewer where pages are large."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,8 @@ class ParquetFiles:
         for file, low, high in self._ranges(start, stop):
             yield from ((file, number) for number in range(low, high))
 
-    def rows(self, start: int, stop: int, columns: Sequence[str]) -> Iterator[dict[str, Any] | str]:
-        """Rows `start` to `stop - 1`; for a row that can't be read, a sentence that says why.
+    def rows(self, start: int, stop: int, columns: Sequence[str]) -> Iterator[dict[str, Any] | Unread]:
+        """Rows `start` to `stop - 1`; for a row that can't be read, why.
 
         Raises:
             SourceChanged: a file isn't the one that was pinned, or is gone.
@@ -161,8 +164,9 @@ class ParquetFiles:
         found: set[Any] = set()
         for file in self.files:
             self._check(file)
+            size = partial(self._batch, file, range(len(file.groups)), most=LABELS)
             try:
-                found |= patiently(partial(_distinct, file, column, CATEGORIES if within else ()))
+                found |= patiently(partial(_distinct, file, column, CATEGORIES if within else (), size))
             except Exception as error:  # file systems have their own errors
                 self._check(file)
                 if host_may_pass(error):
@@ -181,7 +185,7 @@ class ParquetFiles:
             if file.rows:
                 yield file, max(0, start - first), min(stop - first, file.rows)
 
-    def _file_rows(self, file: File, low: int, high: int, columns: Sequence[str]) -> Iterator[dict[str, Any] | str]:
+    def _file_rows(self, file: File, low: int, high: int, columns: Sequence[str]) -> Iterator[dict[str, Any] | Unread]:
         first = 0
         for group, size in enumerate(file.groups):
             at, end = max(low - first, 0), min(high - first, size)
@@ -189,32 +193,56 @@ class ParquetFiles:
             if at >= end:
                 continue
             place = file.name, group, tuple(columns)
-            waits = list(hosts.WAITS)
-            reading = self._paused.pop((*place, at), None) or _group_rows(file, group, at, columns)
+            waits, batch = list(hosts.WAITS), partial(self._batch, file, [group], most=BATCH)
+            reading = self._paused.pop((*place, at), None) or _group_rows(file, group, at, columns, batch)
             while at < end:
                 try:
                     for row in islice(reading, end - at):
                         at += 1
                         yield row
                     if at < end:
-                        yield from [f"row group {group} of {file.name} has only {at} of its {size} rows"] * (end - at)
+                        short = f"row group {group} of {file.name} has only {at} of its {size} rows"
+                        yield from [Unread("unreadable", short)] * (end - at)
                         at = size
                 except Exception as error:  # file systems have their own errors
                     if host_may_pass(error) and waits:
                         time.sleep(waits.pop(0))
-                        reading = _group_rows(file, group, at, columns)
+                        reading = _group_rows(file, group, at, columns, batch)
                     elif host_may_pass(error) or not is_content(error):
                         self._check(file)
                         raise refused(error, file.place, pinned=True) from None
                     else:
-                        yield from [f"row group {group} of {file.name} can't be read: {one_line(error)}"] * (end - at)
+                        reason = "too_large" if isinstance(error, TooLarge) else "unreadable"
+                        problem = f"row group {group} of {file.name} can't be read: {one_line(error)}"
+                        yield from [Unread(reason, problem)] * (end - at)
                         at = size
             if at < size:
                 self._paused.clear()
                 self._paused[(*place, at)] = reading
 
+    def _batch(self, file: File, groups: Sequence[int], columns: Sequence[str], most: int) -> int:
+        """Rows that are read at a time, so that they take no more memory than the largest page that is read.
+
+        Of a file elsewhere only the pages of texts and numbers are looked at: a request for each picture takes long.
+
+        Raises:
+            ValueError: as `read_chunks` and `largest_page`.
+        """
+        with file.stored() as stored:
+            if file.name not in self._chunks:
+                self._chunks[file.name] = read_chunks(stored)
+            chunks = chain.from_iterable(self._chunks[file.name][group] for group in groups)
+            wanted = (one for one in chunks if any(_leads_to(one.path, column, ()) for column in columns))
+            largest = largest_page(stored, (one for one in wanted if file.local or not one.binary))
+        return max(1, min(most, LARGEST // max(largest, 1)))
+
     @cached_property
-    def _paused(self) -> dict[tuple[str, int, tuple[str, ...], int], Iterator[dict[str, Any]]]:
+    def _chunks(self) -> dict[str, list[list[Chunk]]]:
+        """Where the columns lie, by the name of each file that was read."""
+        return {}
+
+    @cached_property
+    def _paused(self) -> dict[tuple[str, int, tuple[str, ...], int], Iterator[dict[str, Any] | Unread]]:
         """The last row group that was left before its end, by the place where it goes on.
 
         Sources are mostly read from start to end, in parts. Without this, each part would read its row group anew.
@@ -231,23 +259,25 @@ def is_content(error: Exception) -> bool:
     return isinstance(error, pa.ArrowException | ValueError | OverflowError | RecursionError)
 
 
-def _distinct(file: File, column: str, within: Sequence[str]) -> set[Any]:
-    """The values of a column, or of the parts of it with these names."""
+def _distinct(file: File, column: str, within: Sequence[str], size: Callable[[Sequence[str]], int]) -> set[Any]:
+    """The values of a column, or of the parts of it with these names. `size` says how many rows are read at a time."""
     found: set[Any] = set()
     with file.open() as opened:
         paths = [opened.schema.column(leaf).path for leaf in range(len(opened.schema))]
         wanted = [path for path in paths if _leads_to(path, column, within)]
-        for batch in opened.iter_batches(columns=wanted) if wanted else ():
+        for batch in opened.iter_batches(size(wanted), columns=wanted) if wanted else ():
             for values in arrow.leaves(batch.column(column)):
                 found.update(values.unique().to_pylist())
     return found
 
 
-def _group_rows(file: File, group: int, start: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of a row group from `start` on."""
+def _group_rows(
+    file: File, group: int, start: int, columns: Sequence[str], size: Callable[[Sequence[str]], int]
+) -> Iterator[dict[str, Any] | Unread]:
+    """The rows of a row group from `start` on. `size` says how many are read at a time."""
     first = 0
     with file.open() as opened:
-        for batch in opened.iter_batches(BATCH, row_groups=[group], columns=list(columns), use_threads=False):
+        for batch in opened.iter_batches(size(columns), row_groups=[group], columns=list(columns), use_threads=False):
             if start < first + len(batch):
                 yield from arrow.rows(batch.slice(max(start - first, 0)))
             first += len(batch)

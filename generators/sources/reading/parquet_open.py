@@ -85,6 +85,10 @@ class File:
         """Where it is, for messages: its path or its URL."""
         return self.path if self.local else str(self.system.unstrip_protocol(self.path))
 
+    def stored(self) -> Any:
+        """The bytes of the file, to be read at any place. Raises any error of its file system."""
+        return open_file(Path(self.path)) if self.local else self.system.open(self.path, block_size=BUFFER)
+
     @contextmanager
     def open(self) -> Iterator[pq.ParquetFile]:
         """The file, ready to be read. Raises any error of its file system."""

@@ -87,7 +87,7 @@ class ToldPictures:
         licence: of pictures for which none is given.
         box_format: of all objects.
         clip: whether boxes that leave their picture are clipped.
-        finish: costly work on an object, done when its picture is read.
+        finish: costly work on an object, done when its picture is read, which is given too.
     """
 
     where: str
@@ -98,7 +98,7 @@ class ToldPictures:
     licence: str = "unknown"
     box_format: BoxFormat = "xywh"
     clip: bool = False
-    finish: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    finish: Callable[[Mapping[str, Any], bytes], Mapping[str, Any]] = lambda item, _: item
 
     def __len__(self) -> int:
         return len(self.told)
@@ -146,7 +146,8 @@ class ToldPictures:
             if isinstance(item, Failure):
                 yield item
                 continue
-            objects = [self.finish(part) for part in one.objects]
+            assert isinstance(item.image, bytes)
+            objects = [self.finish(part, item.image) for part in one.objects]
             yield with_objects(item, objects, None, self._known, self.box_format, clip=self.clip)
 
     def outline(self, start: int, stop: int) -> Iterator[Sample]:

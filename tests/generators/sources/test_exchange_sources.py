@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tracemalloc
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 
 from variorum.annotations import decode_mask
 from variorum.edition.samples import encode_sample, read_record
-from variorum.generators.sources.reading import regions
+from variorum.generators.sources.reading import cvat_xml, regions
 from variorum.generators.sources.reading.cvat_xml import read_cvat, with_region
 from variorum.generators.sources.waves import place_of_path
 from variorum.schemas.errors import SourceError
@@ -110,6 +112,27 @@ def test_what_is_no_file_of_cvat(text, said):
         read_cvat(text.encode(), "x")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(
+    "long", ['<image name="a.png" id="{}"/>', "<image name='a.png'><tag label='{}'/></image>", "<!--{}-->"]
+)
+def test_a_tag_of_megabytes_is_refused_before_it_is_read_over_and_over(encoding, long):
+    """Parsers before expat 2.6 take the square of its length in time."""
+    for size, ends in ((cvat_xml.LONGEST // 4, True), (cvat_xml.LONGEST + 3 * cvat_xml.PIECE, False)):
+        text = images('<image name="b.png"/>', long.format("x" * size))
+        data = text.encode(encoding)
+        if ends:
+            assert read_cvat(data, "x")[1]
+        else:
+            with pytest.raises(SourceError, match="x has a tag or a comment of more than 16777216 bytes"):
+                read_cvat(data, "x")
+
+
+def test_a_long_file_of_short_tags_is_read():
+    found = read_cvat(images(*('<image name="a.png"/>' + " " * 99 for _ in range(200_000))).encode(), "x")[1]
+    assert len(found) == 200_000
+
+
 def test_shapes_of_cvat(folder):
     (folder / "annotations.xml").write_text(
         images(
@@ -185,6 +208,22 @@ def test_masks_of_fiftyone(folder):
     assert np.array_equal(region, wanted)
 
 
+@pytest.mark.parametrize("metadata", [None, {}, {"width": WIDTH}, {"width": "x", "height": 0}, [1]])
+def test_masks_of_samples_that_do_not_say_their_size(folder, metadata):
+    """They refer to the picture as it is shown."""
+    with Image.open(folder / "images" / "a.png") as image:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(folder / "images" / "a.png", exif=exif)
+    given = detection(packed(np.ones((3, 3), bool)))
+    given["metadata"] = metadata
+    (folder / "samples.json").write_text(samples(given))
+    _, (one,) = come_back("fiftyone", path=folder)
+    (item,) = one.annotations.objects
+    assert item.box == pytest.approx((0.1 * HEIGHT, 0.25 * WIDTH, 0.2 * HEIGHT, 0.5 * WIDTH))
+    assert decode_mask(item, WIDTH, HEIGHT).sum() == 8 * (round(0.75 * WIDTH) - round(0.25 * WIDTH))
+
+
 def bomb() -> str:
     header = (
         b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|b1', 'fortran_order': False, 'shape': (4000000000, 4000000000), }"
@@ -201,6 +240,14 @@ def bomb() -> str:
         packed(np.array([[{"a": 1}]], object)),
         packed(np.zeros((2, 2, 2), bool)),
         packed(np.zeros((0, 2), bool)),
+        packed(np.zeros((2, 2), bool))[:-9] + "=",
+        packed(np.zeros((2, 2))),
+        packed(np.zeros((2, 2), "m8[s]")),
+        {"$binary": "x"},
+        {"$binary": {"base64": 7}},
+        [1, 0],
+        7,
+        "",
         bomb(),
     ],
 )
@@ -210,10 +257,31 @@ def test_masks_that_are_none_cost_their_picture(folder, mask):
     assert one.reason == "bad_mask"
 
 
+def region_of(array: np.ndarray, side: int) -> object:
+    """The region of a mask that covers a whole picture."""
+    mask = regions.packed(packed(array), {"height": side, "width": side})
+    return regions.with_region({"bbox": [0, 0, 1, 1], "segmentation": mask}, b"")["segmentation"]
+
+
 def test_a_mask_is_unpacked_only_so_far(monkeypatch):
     monkeypatch.setattr(regions, "LARGEST", 1000)
-    mask = regions.packed(packed(np.ones((50, 50), bool)), {"height": 50, "width": 50})
-    assert regions.with_region({"bbox": [0, 0, 1, 1], "segmentation": mask})["segmentation"] == regions.UNREADABLE
+    assert region_of(np.ones((50, 50), bool), 50) == regions.UNREADABLE
+
+
+def test_a_long_mask_of_one_row_takes_no_more_than_its_picture():
+    tracemalloc.start()
+    found = region_of(np.ones((1, 1 << 20), bool), 2000)  # 2000 rows of a million would be 2 GB
+    assert found == {"size": [2000, 2000], "counts": [0, 4_000_000]}
+    assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    tracemalloc.stop()
+
+
+def test_masks_in_other_orders_and_types_are_the_same():
+    array = np.arange(12).reshape(3, 4) % 3
+    wanted = region_of(array > 0, 12)
+    for kind in ("u1", ">u8", "?"):
+        for order in ("C", "F"):
+            assert region_of(np.asarray(array, kind, order=order), 12) == wanted
 
 
 # ── Label Studio ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -267,6 +335,57 @@ def test_a_number_that_is_no_float_costs_its_picture(folder, where):
     (folder / "tasks.json").write_text(tasks({"image": "images/a.png"}, predictions=[{"result": [region]}]))
     _, (found,) = come_back("label_studio", path=folder)
     assert found.reason == {"x": "box_empty", "score": "bad_objects", "meta": ""}[where]
+
+
+@pytest.mark.parametrize(
+    ("sides", "reason"),
+    [
+        ((-1e308, 1, 1e308, 50), "bad_box"),  # finite, but not its area
+        ((1e308, 1e308, 1e308, 1e308), "bad_box"),
+        ((-1e200, 1, 1e200, 50), "box_outside"),
+        ((-1e400, 1, 1e400, 50), "box_empty"),
+        ((1, float("nan"), 1, 50), "box_empty"),
+    ],
+)
+@pytest.mark.parametrize("name", ["label_studio", "fiftyone", "cvat", "coco"])
+def test_one_bad_box_costs_its_picture_alone(folder, name, sides, reason):
+    left, top, wide, high = sides
+    if name == "label_studio":
+        values = dict(zip(("x", "y", "width", "height"), sides, strict=True))
+        regions_of = [[box("cat", **values)], [box("cat")]]
+        text = json.dumps([{"data": {"image": "a.png"}, "annotations": [{"result": one}]} for one in regions_of])
+        (folder / "tasks.json").write_text(text)
+    elif name == "fiftyone":
+        bad, good = detection(None), detection(None)
+        bad["objects"]["detections"][0]["bounding_box"] = sides
+        (folder / "samples.json").write_text(samples(bad, good))
+    elif name == "cvat":
+        shape = '<image name="a.png"><box label="cat" xtl="{}" ytl="{}" xbr="{}" ybr="{}"/></image>'
+        bad = shape.format(left, top, left + wide, top + high)
+        (folder / "annotations.xml").write_text(images(bad, shape.format(1, 2, 3, 4)))
+    else:
+        Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "images" / "b.png")
+        (folder / "b.json").write_text(
+            json.dumps(
+                {
+                    "images": [
+                        {"id": number, "file_name": f"{name}.png", "width": WIDTH, "height": HEIGHT}
+                        for number, name in ((1, "a"), (2, "b"))
+                    ],
+                    "annotations": [
+                        {"id": 1, "image_id": 1, "category_id": 1, "bbox": sides},
+                        {"id": 2, "image_id": 2, "category_id": 1, "bbox": [1, 2, 3, 4]},
+                    ],
+                    "categories": [{"id": 1, "name": "cat"}],
+                }
+            )
+        )
+    places = {"annotations": folder / "b.json", "pictures": folder / "images"} if name == "coco" else {"path": folder}
+    _, (one, other) = come_back(name, **places)
+    assert other.reason == ""
+    assert one.reason in (reason, "box_empty", "box_outside")  # a box of two corners loses its size
+    for item in (one, other):
+        encode_sample(replace(item, labels=()), {}, annotated=True)
 
 
 def test_metadata_that_no_record_can_hold_costs_its_picture(folder):

@@ -483,3 +483,42 @@ def test_descriptions_that_are_no_descriptions(tmp_path, ctx):
         table = pa.table({"image": [png(1)], "label": [1]}).replace_schema_metadata({"huggingface": text})
         path = write(tmp_path / f"{number}.parquet", table)
         assert classes(Parquet(files=path, label="label"), ctx) == ["1"]
+
+
+# ── files that are small only as long as they are packed ─────────────────────────────────────────────────────────────
+
+
+def bomb(path, column, value):
+    """A row that takes 140 MB once it is unpacked, among others."""
+    table = pa.table({"image": [png(number) for number in range(3)], column: ["a", value, "b"]})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, row_group_size=2)
+    assert path.stat().st_size < 40_000
+    return str(path)
+
+
+def test_a_huge_text_that_is_packed_well_is_never_unpacked(tmp_path, ctx):
+    file = bomb(tmp_path / "a.parquet", "caption", "x" * 140_000_000)
+    before = pa.total_allocated_bytes()
+    source = Parquet(files=file, caption="caption")
+    first, second, third = source.read(0, 3, ctx)
+    assert [first.reason, second.reason, third.reason] == ["too_large", "too_large", ""]
+    assert "column caption has a page of" in second.detail
+    assert pa.total_allocated_bytes() - before < 10**7
+    with pytest.raises(
+        SourceError, match=r"column 'caption' of a\.parquet can't be read: TooLarge: column caption has a"
+    ):
+        Parquet(files=file, label="caption").classes(ctx)
+
+
+@pytest.mark.parametrize("kind", ["text", "list", "dictionary"])
+def test_a_row_with_a_longer_text_than_other_sources_take_is_too_large(tmp_path, ctx, kind):
+    long = "x" * (17 << 20)
+    column = {
+        "text": pa.array(["a", long, "b"]),
+        "list": pa.array([["a"], ["b"] * 5 + [long], []]),
+        "dictionary": pa.DictionaryArray.from_arrays(pa.array([0, 1, 0], pa.int32()), pa.array(["a", long])),
+    }[kind]
+    file = write(tmp_path / "a.parquet", {"image": [png(number) for number in range(3)], "caption": column})
+    found = read(Parquet(files=file, caption="caption"), ctx)
+    assert [item.reason for item in found] == ["", "too_large", ""]
+    assert [isinstance(item, Sample) for item in found] == [True, False, True]

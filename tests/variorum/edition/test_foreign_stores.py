@@ -18,7 +18,7 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.edition.verify import verify
 from variorum.flows.cli import app
-from variorum.schemas.errors import VariorumError
+from variorum.schemas.errors import CorruptShard, VariorumError
 
 PROGRAM = get_command(app)
 PATHS = ("../../../precious", "/etc/passwd", "..", "a/../../../precious", "precious\0", "~/precious")
@@ -213,9 +213,18 @@ def test_a_manifest_that_was_tampered_with_is_noticed(store, name, change, says,
     except TypeError:
         pytest.skip("such a value has no digest")
     found = problems(store, name)
+    says = says if restate else f"{says}|states no digest of its content"
     assert any(re.search(says, line) for line in found), found
     assert all(one_line(line) for line in found)
     assert any("digest" in line or "manifest.json" in line for line in problems(store, name, known))
+
+
+def test_a_record_without_a_digest_is_refused(store):
+    """Only those of format 3 never had one."""
+    path = manifest_of(store, "small@1.0.0")
+    rewrite(path, lambda _: None, restate=False)
+    with pytest.raises(CorruptShard, match=r"manifest\.json: this manifest states no digest of its content"):
+        resolve("small@1.0.0", Store(str(store), writable=False))
 
 
 def test_a_manifest_that_was_changed_without_its_digest_is_not_even_read(store):
@@ -227,7 +236,7 @@ def test_a_manifest_that_was_changed_without_its_digest_is_not_even_read(store):
 def test_only_a_digest_from_elsewhere_tells_an_edition_from_one_that_was_rewritten_to_fit(store):
     name = "small@1.0.0"
     known = resolve(name, Store(str(store), writable=False)).digest()
-    rewrite(manifest_of(store, name), lambda m: m["classes"][0].__setitem__(1, "a cat"), restate=True)
+    rewrite(manifest_of(store, name), lambda m: m["classes"][0].__setitem__(1, "a cat"))
     opened = Store(str(store), writable=False)
     manifest = resolve(name, opened)
     card = manifest_of(store, name).with_name("README.md")
@@ -396,7 +405,7 @@ def test_no_text_of_a_manifest_leads_out_of_the_store(store, work, path):
     kept, opened = place.read_text(), Store(str(store), writable=False)
     said = list[str]()
     for where in strings(json.loads(kept)):
-        rewrite(place, at(*where, to=path), restate=True)
+        rewrite(place, at(*where, to=path))
         try:
             manifest = resolve("small@1.0.0-r1", opened)
         except VariorumError as error:

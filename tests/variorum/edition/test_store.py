@@ -28,6 +28,7 @@ from variorum.edition.editions import (
 from variorum.edition.shards import ShardWriter, read_shard
 from variorum.edition.store import Store
 from variorum.machine.steady import hash_content
+from variorum.schemas.canonical import digest
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
 from variorum.schemas.manifest import Manifest, Receipt, Shard, ShardInfo
 
@@ -592,7 +593,7 @@ def test_a_manifest_cannot_name_a_file_outside_the_store(store):
     sealed = seal(manifest(store), store)
     foreign = sealed.model_dump(mode="json")
     foreign["rows"][0]["sha256"] = "../../../precious"
-    store.put("editions/d/1.0.0/manifest.json", json.dumps(foreign).encode())
+    store.put("editions/d/1.0.0/manifest.json", json.dumps({"digest": digest(foreign), **foreign}).encode())
     with pytest.raises(CorruptShard, match=r"manifest\.json: not a manifest \(rows\.0\.sha256: .*; delete it"):
         resolve("d@1.0.0", store)
 

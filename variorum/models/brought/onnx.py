@@ -80,8 +80,7 @@ def _classes(facts: Facts, folder: Path, name: str) -> tuple[str, ...]:
 
 def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tuple[str, ...]) -> BroughtModel:
     content = path.read_bytes()  # what was hashed is what is opened
-    _refuse_other_files(content, name, path)
-    session = open_session(content, len(os.sched_getaffinity(0)), path)
+    session = open_session(content, len(os.sched_getaffinity(0)), f"model {name!r}: {path.name}")
     if facts is None and (kept := _metadata(session)):
         facts = _facts(kept, f"the metadata of {path.name}", name)
         classes = _classes(facts, path.parent, name)
@@ -141,18 +140,3 @@ def _metadata(session: Any) -> dict[str, Any]:
             except (ValueError, RecursionError):
                 found[key] = value
     return found
-
-
-def _refuse_other_files(content: bytes, name: str, path: Path) -> None:
-    """Raise ModelUnavailable for a file that isn't ONNX, or has weights in others, which its hash doesn't cover."""
-    import onnx
-
-    try:
-        graph = onnx.load_model_from_string(content).graph
-    except Exception as error:  # protobuf's own classes
-        raise ModelUnavailable(f"model {name!r}: {path.name} isn't an ONNX file: {cut(str(error))}") from None
-    if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in graph.initializer):
-        raise ModelUnavailable(
-            f"model {name!r}: {path.name} keeps weights in another file; save it with them inside: "
-            "onnx.save(onnx.load(FILE), FILE, save_as_external_data=False)"
-        )

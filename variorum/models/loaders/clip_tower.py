@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import Field
 
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.onnx import open_session
+from variorum.models.onnx import open_session, read_model
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
@@ -45,12 +45,7 @@ def load_clip_tower(entry: Entry, file: Path, options: ClipTowerOptions, _used: 
     Raises:
         ModelUnavailable: the file isn't ONNX, has quantised products of another form, or isn't an image tower.
     """
-    import onnx
-
-    try:
-        model = onnx.load(file)
-    except Exception as error:  # protobuf's own class
-        raise ModelUnavailable(f"{file} can't be opened as ONNX: {error}") from error
+    model = read_model(file.read_bytes(), file)
     dequantise(model)
     content = model.SerializeToString()
     del model  # a third of a gigabyte

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.loaders.text_detection import MULTIPLE, working_size
-from variorum.models.onnx import open_session
+from variorum.models.onnx import open_session, read_model
 from variorum.models.roles import Faces
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -76,19 +76,14 @@ def of_any_size(file: Path) -> bytes:
     Raises:
         ModelUnavailable: the file can't be read as ONNX.
     """
-    import onnx
-
-    try:
-        model = onnx.load_model_from_string(file.read_bytes())
-        kept = {item.name for item in model.graph.initializer}
-        for item in [*model.graph.input, *model.graph.output]:
-            if item.name not in kept:
-                for axis, side in enumerate(item.type.tensor_type.shape.dim):
-                    if axis != 1:
-                        side.dim_param = f"{item.name}_{axis}"
-        content: bytes = model.SerializeToString()
-    except Exception as error:  # protobuf's own classes, which have no common base
-        raise ModelUnavailable(f"{file} can't be read as ONNX: {' '.join(str(error).split())[:200]}") from error
+    model = read_model(file.read_bytes(), file)
+    kept = {item.name for item in model.graph.initializer}
+    for item in [*model.graph.input, *model.graph.output]:
+        if item.name not in kept:
+            for axis, side in enumerate(item.type.tensor_type.shape.dim):
+                if axis != 1:
+                    side.dim_param = f"{item.name}_{axis}"
+    content: bytes = model.SerializeToString()
     return content
 
 

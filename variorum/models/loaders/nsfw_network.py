@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from variorum.models.onnx import read_model
 from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -92,11 +93,10 @@ def read_layers(file: Path) -> Layers:
     Raises:
         ModelUnavailable: it is no such file.
     """
-    import onnx
     from onnx.numpy_helper import to_array
 
     try:
-        graph = onnx.load(str(file)).graph
+        graph = read_model(file.read_bytes(), file).graph
         constants = {item.name: to_array(item) for item in graph.initializer}
         constants |= {
             node.output[0]: constants[node.input[0]]

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.onnx import open_session
+from variorum.models.onnx import open_session, read_model
 from variorum.models.roles import StyleVector
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -194,14 +194,10 @@ def dequantised(file: Path) -> bytes:
     Raises:
         ModelUnavailable: the file isn't ONNX.
     """
-    import onnx
     from onnx.helper import make_node
     from onnx.numpy_helper import from_array, to_array
 
-    try:
-        model = onnx.load(file)
-    except Exception as error:  # protobuf's own class
-        raise ModelUnavailable(f"{file} can't be opened as ONNX: {error}") from error
+    model = read_model(file.read_bytes(), file)
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     instead: dict[str, str] = {}
