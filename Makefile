@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+PART ?= 1/1
 # Browsers and servers on a busy machine get one more try; the summary names the tests that needed it.
 AGAIN := --reruns 1 -rR
 # Lines of constraints.txt, by a condition of awk. Two releases have no wheels: they are built, with pinned tools.
@@ -76,7 +77,7 @@ demo: setup ## the main job on real photographs: build, evaluate, card, read bac
 	$(BIN)/variorum run imagenet_e --store store --workers $(WORKERS)
 	$(BIN)/variorum verify imagenet_e --store store --load
 
-test: setup postgres ## the default tests (CPU, offline, a few minutes)
+test: setup postgres fashion ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-browser: setup chromium ## the tests of pages in a real browser
@@ -89,10 +90,10 @@ test-servers: setup olah ## the slow tests of the machinery: servers, kills, dig
 test-slow: setup olah ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
 
-test-fire: setup ## kills, races, faults, hostile files (15 minutes on two cores); WRITE=--write puts the figures into the docs
-	rm -rf .cache/fire
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m fire tests/campaign && held=0 || held=$$?; \
-	$(BIN)/python tests/campaign/report.py $(WRITE); exit $$held
+test-fire: setup ## kills, races, faults, hostile files, for half an hour; PART=1/4 runs a quarter; WRITE=--write puts the figures into the docs
+	$(BIN)/python tests/campaign/report.py begin $(PART)
+	FIRE_PART=$(PART) $(BIN)/python -m pytest -n 2 --dist worksteal -m fire tests/campaign && held=0 || held=$$?; \
+	$(BIN)/python tests/campaign/report.py end $(PART) $(WRITE); exit $$held
 
 check: setup ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -47,7 +47,9 @@ def judged(found: list[dict[str, Any]], reasons: dict[str, str]) -> tuple[list[s
                 used |= known
                 continue
             mended = ", ".join(flaw["fix_versions"]) or "no release"
-            said.append(f"{one['name']} {one['version']}: {' '.join([flaw['id'], *flaw['aliases']])}, mended in {mended}")
+            said.append(
+                f"{one['name']} {one['version']}: {' '.join([flaw['id'], *flaw['aliases']])}, mended in {mended}"
+            )
     if not skipped:
         said += [f"{REASONS.name}: {name} isn't found any more: remove it" for name in sorted(reasons.keys() - used)]
     if skipped:

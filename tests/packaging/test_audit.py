@@ -24,7 +24,12 @@ LOST = {"name": "torch", "skip_reason": "not found"}
         ([CLEAN, BAD], {"CVE-2026-2": "no fonts here"}, "2 packages: no published flaw, but for 1", 0),
         ([CLEAN, BAD], {}, "pillow 9.0: PYSEC-2026-1 CVE-2026-2, mended in 12.3", FLAWED),
         ([CLEAN], {"CVE-2026-2": "no fonts here"}, "CVE-2026-2 isn't found any more", FLAWED),
-        ([CLEAN, LOST], {"CVE-2026-2": "no fonts here"}, "NOT AUDITED: 1 of 2 packages, torch the first: not found", UNKNOWN),
+        (
+            [CLEAN, LOST],
+            {"CVE-2026-2": "no fonts here"},
+            "NOT AUDITED: 1 of 2 packages, torch the first: not found",
+            UNKNOWN,
+        ),
         ([LOST, BAD], {}, "pillow 9.0: PYSEC-2026-1", FLAWED),
     ],
 )
