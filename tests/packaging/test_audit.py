@@ -1,4 +1,4 @@
-"""What `make audit` makes of pip-audit's answers. pip-audit itself says "no known vulnerabilities" if it knows nothing."""
+"""What `make audit` makes of answers of pip-audit, which says "no known vulnerabilities" also if it knows nothing."""
 
 from __future__ import annotations
 
