@@ -89,9 +89,6 @@ def test_a_hundred_thousand_pictures(scene, trials):
     def attack(case: tuple[str, int]) -> str:
         name, seconds = case
         took = cost(scene, commands[name])
-        import sys
-
-        print(name, took, file=sys.stderr, flush=True)
         return str(took) if took.seconds > seconds or took.megabytes > 1000 else ""
 
     trials(attack, [("build", 300), ("curate", 600), ("release", 300)], longest=3000)

@@ -64,9 +64,8 @@ def judged(found: list[dict[str, Any]], reasons: dict[str, str]) -> tuple[list[s
 def main() -> int:
     """Print what is found, and return the exit code."""
     packages = installed()
-    found = looked_up(packages[:1])
-    if "skip_reason" not in found[0]:  # a database is within reach
-        found = looked_up(packages)
+    found = looked_up(packages[:1])  # is a database within reach?
+    found = [{"name": one, **found[0]} for one in packages] if "skip_reason" in found[0] else looked_up(packages)
     said, code = judged(found, tomllib.loads(REASONS.read_text()))
     sys.stdout.write("\n".join([*said, ""]))
     return code
