@@ -8,10 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from report import costs, part_of
 from scene import Scene
 from trials import Trials
 
 sys.path.append(str(Path(__file__).parents[1] / "generators" / "sources"))  # hostile_files
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the marked tests that aren't in the part that FIRE_PART names, as 2/4."""
+    number, _, count = os.environ.get("FIRE_PART", "1/1").partition("/")
+    marked = {item: item.originalname for item in items if item.get_closest_marker("fire")}
+    part = part_of(marked.values(), costs(), int(count))
+    others = [item for item, name in marked.items() if part[name] != int(number)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import fcntl
 import functools
 import io
 import os
 import resource
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +32,24 @@ def killed_at(number: int, after: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     _at_each_step(**{"after" if after else "before": kill})
+
+
+def power_fails(disk: Path) -> None:
+    """Stop an ext4 at once, as if the power failed: all that isn't on the disk yet is lost, its journal included."""
+    descriptor = os.open(disk, os.O_RDONLY)
+    fcntl.ioctl(descriptor, 0x8004587D, struct.pack("I", 2))  # EXT4_IOC_SHUTDOWN, and nothing is flushed
+    os.close(descriptor)
+
+
+def power_fails_at(number: int, after: bool, disk: Path) -> None:
+    """`power_fails` before or after the process's step of this number, and the process ends with it."""
+
+    def fail(step: int) -> None:
+        if step == number:
+            power_fails(disk)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _at_each_step(**{"after" if after else "before": fail})
 
 
 def slowed_at(number: int, seconds: float) -> None:

@@ -1,13 +1,18 @@
 """The figures of the attacks: prints those of the last `make test-fire`, and with --write puts them into the docs.
 
 The rows are the marked tests. A test's docstring says what is guaranteed, in its first line, and how it is attacked.
+A run can be cut into parts, `make test-fire PART=1/4` and so on. Figures of one commit add up, and are written into the
+docs when all parts are there; so are the tests' seconds into `costs.json`, by which the next run is cut.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,12 @@ from trials import RESULTS
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
+COSTS = HERE / "costs.json"
+"""Seconds of each marked test in the last run whose figures were written."""
+NEW = 60.0
+"""Seconds that a test counts that isn't in `COSTS`."""
+PARTS = RESULTS / "parts.json"
+"""The commit of the run that is going on, in how many parts, and which have been run."""
 THEMES = (
     "kills",
     "prefect",
@@ -92,9 +103,12 @@ def tables(found: dict[str, dict[str, Any]]) -> str:
 
 
 def total(found: dict[str, dict[str, Any]]) -> str:
-    """All trials of a run, and how long it took, in a sentence."""
+    """All trials of a run, and how long it took without the time between its parts, in a sentence."""
     tried, held = (sum(one[name] for one in found.values()) for name in ("tried", "held"))
-    took = max(one["began"] + one["seconds"] for one in found.values()) - min(one["began"] for one in found.values())
+    took, until = 0.0, 0.0
+    for began, ended in sorted((one["began"], one["began"] + one["seconds"]) for one in found.values()):
+        took += max(0.0, ended - max(began, until))
+        until = max(until, ended)
     return f"In all, {tried} trials in {took / 60:.0f} minutes: {held} held, {tried - held} fell."
 
 
@@ -108,16 +122,57 @@ def summary(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, total(found) if found else "nothing was tried", ""])
 
 
+def part_of(tests: Iterable[str], costs: dict[str, float], count: int) -> dict[str, int]:
+    """Which part each test is in, from 1: the most costly first, each into the part that costs least so far."""
+    took, placed = [0.0] * count, {}
+    for test in sorted(set(tests), key=lambda name: (-costs.get(name, NEW), name)):
+        part = took.index(min(took))
+        took[part] += costs.get(test, NEW)
+        placed[test] = part + 1
+    return placed
+
+
+def costs() -> dict[str, float]:
+    """Seconds by test."""
+    return dict(json.loads(COSTS.read_text())) if COSTS.exists() else {}
+
+
+def begin(part: str) -> None:
+    """Remove the figures of other runs: of another commit, cut otherwise, or of the whole."""
+    count = int(part.partition("/")[2])
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True)
+    run = {"commit": asked.stdout.strip(), "count": count, "done": []}
+    before = json.loads(PARTS.read_text()) if PARTS.exists() else {}
+    if count == 1 or before | {"done": []} != run:
+        shutil.rmtree(RESULTS, ignore_errors=True)
+        RESULTS.mkdir(parents=True)
+        PARTS.write_text(json.dumps(run))
+
+
+def missing(part: str) -> list[str]:
+    """Note that a part has been run; those that haven't."""
+    run = json.loads(PARTS.read_text())
+    run["done"] = sorted({*run["done"], int(part.partition("/")[0])})
+    PARTS.write_text(json.dumps(run))
+    return [f"{number}/{run['count']}" for number in range(1, run["count"] + 1) if number not in run["done"]]
+
+
 def main(arguments: list[str]) -> None:
-    """Print the figures, write them as one JSON file, and with --write into the docs."""
+    """`begin 1/4` before a part. `end 1/4` prints all figures, writes a JSON file, and with --write into the docs."""
+    step, part, *options = arguments
+    if step == "begin":
+        begin(part)
+        return
     found = figures()
     sys.stdout.write(summary(found))
-    RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "figures.json").write_text(json.dumps(list(found.values()), indent=1))
-    if "--write" in arguments:
+    if left := missing(part):
+        sys.stdout.write(f"not run yet: PART={', PART='.join(left)}\n")
+    elif "--write" in options:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         after = rest.partition(END)[2]
         PAGE.write_text(f"{before}{BEGIN}\n\n{tables(found)}\n\n{END}{after}")
+        COSTS.write_text(json.dumps({name: found[name]["seconds"] for name in sorted(found)}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
-from faults import counted, killed_at
-from scene import STEPS, Scene, cold_cache, differs, words
+from faults import counted, killed_at, power_fails, power_fails_at
+from scene import STEPS, Scene, cold_cache, differs, stopped, words
 
 COMMANDS = ("run", *STEPS)
 RNG = random.Random(11)
@@ -131,3 +133,67 @@ def test_killed_with_a_cold_cache(trials, tmp_path):
         partial(attack, scene, tmp_path),
         [Kill("k", "run", seconds=seconds, cold=True) for seconds in spread(took, 3)],
     )
+
+
+class Disk:
+    """An ext4 in a file, mounted so that it keeps as little as it may: no order of data, no flush by rename or time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.image, self.place = folder / f"disk-{time.monotonic_ns()}.img", folder / "disk"
+        self.place.mkdir(exist_ok=True)
+        with self.image.open("wb") as file:
+            file.truncate(200 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(self.image)], check=True)
+
+    def plugged_in(self) -> None:
+        """Mount it."""
+        options = "loop,noauto_da_alloc,data=writeback,commit=300"
+        subprocess.run(["mount", "-o", options, str(self.image), str(self.place)], check=True)
+
+    def unplugged(self) -> None:
+        """Unmount it."""
+        subprocess.run(["umount", str(self.place)], check=True)
+
+
+@pytest.mark.fire
+def test_the_power_fails(scene, trials, tmp_path):
+    """A power loss costs nothing that a command had finished, and the same command completes the rest.
+
+    An ext4 that loses all that wasn't synced, at single steps and random moments of a run, and right after its end.
+    """
+    if os.geteuid() or not shutil.which("mkfs.ext4"):
+        pytest.skip("no right to mount a disk")
+    cases: list[tuple[str, int | float | None]] = [("q", None), ("k", None)]
+    for recipe, at_steps, moments in (("q", 16, 4), ("k", 8, 4)):
+        scene.whole(recipe, "run")
+        cases += [(recipe, int(step)) for step in spread(steps(scene, recipe, "run", tmp_path), at_steps)]
+        cases += [(recipe, seconds) for seconds in spread(duration(scene, recipe, "run", tmp_path), moments)]
+
+    def attack(case: tuple[str, int | float | None]) -> str:
+        recipe, when = case
+        whole, disk = scene.whole(recipe, "run"), Disk(tmp_path)
+        disk.plugged_in()
+        store = disk.place / "store"
+        asked = words("run", scene.recipe(recipe), store)
+        try:
+            at_step = isinstance(when, int)
+            fault = partial(power_fails_at, when // 2, bool(when % 2), disk.place) if at_step else None
+            run = scene.start(asked, fault=fault)
+            with stopped([run]):
+                if when is None:
+                    run.ended()
+                if isinstance(when, float):
+                    time.sleep(when)
+                if not at_step:
+                    power_fails(disk.place)
+            run.ended()
+            disk.unplugged()
+            disk.plugged_in()
+            if when is None and (lost := differs(store, whole)):
+                return f"lost after its end: {lost}"
+            return scene.run(asked).wrong() or differs(store, whole)
+        finally:
+            disk.unplugged()
+            disk.image.unlink()
+
+    trials(attack, cases)

@@ -2,7 +2,7 @@
 
 import re
 
-from report import BEGIN, END, HERE, PAGE, THEMES, rows, summary, tables, title
+from report import BEGIN, END, HERE, NEW, PAGE, THEMES, part_of, rows, summary, tables, title, total
 
 
 def test_every_module_with_marked_tests_is_a_theme():
@@ -43,3 +43,22 @@ def test_figures_are_counted():
     assert text.endswith("In all, 3 trials in 0 minutes: 2 held, 1 fell.\n")
     row = next(row for row in rows("limits") if row.test == "test_signals")
     assert f"{row.start} 3 | 2 |" in tables(found)
+
+
+def test_a_run_is_cut_into_parts_that_cost_alike():
+    tests = [f"test_{number}" for number in range(40)]
+    costs = {name: float(number) for number, name in enumerate(tests) if number < 38}
+    placed = part_of(tests, costs, 4)
+    assert placed == part_of(reversed(tests), costs, 4)
+    assert sorted(placed) == sorted(tests)
+    sums = [sum(costs.get(name, NEW) for name in tests if placed[name] == part) for part in (1, 2, 3, 4)]
+    assert max(sums) - min(sums) < 38, sums
+
+
+def test_the_time_between_parts_doesnt_count():
+    one = {"tried": 1, "held": 1}
+    found = {"a": one | {"began": 0.0, "seconds": 120.0}, "b": one | {"began": 60.0, "seconds": 120.0}}
+    assert (
+        total(found | {"c": one | {"began": 9000.0, "seconds": 60.0}})
+        == "In all, 3 trials in 4 minutes: 3 held, 0 fell."
+    )

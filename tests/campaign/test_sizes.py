@@ -14,7 +14,7 @@ from scene import COMMAND, STEPS, Scene, words
 RECIPE = """\
 dataset: large
 version: 1.0.0
-samples_per_shard: 64
+samples_per_shard: UNIT
 source: {name: image_folder, path: PHOTOS}
 curate: [{name: quality}, {name: duplicates, embedding: false}]
 """
@@ -42,20 +42,20 @@ def cost(scene: Scene, arguments: list[str]) -> Cost:
     return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def large(scene: Scene, count: int) -> list[list[str]]:
+def large(scene: Scene, count: int, side: int = 40, unit: int = 64) -> list[list[str]]:
     """The commands on a folder of so many small pictures, parts of one photograph."""
     import skimage.data
 
     image, folder = skimage.data.astronaut(), scene.folder / f"large-{count}"
     rng = np.random.default_rng(count)
     for number in range(count):
-        left, top = rng.integers(0, 512 - 40, 2)
+        left, top = rng.integers(0, 512 - side, 2)
         place = folder / f"class_{number % 10}"
         place.mkdir(parents=True, exist_ok=True)
-        crop = Image.fromarray(image[top : top + 40, left : left + 40])
+        crop = Image.fromarray(image[top : top + side, left : left + side])
         crop.save(place / f"{number}.jpg", quality=85)
     recipe = scene.folder / f"large-{count}.yaml"
-    recipe.write_text(RECIPE.replace("PHOTOS", str(folder)))
+    recipe.write_text(RECIPE.replace("PHOTOS", str(folder)).replace("UNIT", str(unit)))
     return [words(step, recipe, scene.folder / f"store-{count}") for step in STEPS[:3]]
 
 
@@ -76,3 +76,19 @@ def test_four_times_as_many_pictures(scene, trials):
         return ""
 
     trials(attack, [(f"{name}{again}", place) for place, name in enumerate(STEPS[:3]) for again in ("", " again")])
+
+
+@pytest.mark.fire
+def test_a_hundred_thousand_pictures(scene, trials):
+    """A hundred thousand pictures are built, curated and released in a few minutes of one core and 1 GB of memory.
+
+    Pictures of 32 pixels, 1000 a unit, with the detectors that need no model; limits on CPU seconds and peak memory.
+    """
+    commands = dict(zip(STEPS[:3], large(scene, 100_000, side=32, unit=1000), strict=True))
+
+    def attack(case: tuple[str, int]) -> str:
+        name, seconds = case
+        took = cost(scene, commands[name])
+        return str(took) if took.seconds > seconds or took.megabytes > 1000 else ""
+
+    trials(attack, [("build", 150), ("curate", 300), ("release", 60)], longest=1800)

@@ -48,7 +48,7 @@ class Trials:
         self.found: list[dict[str, str]] = []
         self.began = time.time()
 
-    def __call__(self, attack: Callable[[Case], str], cases: Iterable[Case]) -> None:
+    def __call__(self, attack: Callable[[Case], str], cases: Iterable[Case], longest: int = LONGEST) -> None:
         """Attack once for each case. `attack` returns what fell in a few words, or ""; a trial that raises fell too.
 
         All cases are tried, but no more after two that hang; then the test fails if any fell.
@@ -56,7 +56,7 @@ class Trials:
         hanging = 0
         for case in cases:
             try:
-                with at_most(LONGEST):
+                with at_most(longest):
                     why = attack(case)
             except Exception as error:
                 why = f"{type(error).__name__}: {error}"
