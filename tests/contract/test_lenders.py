@@ -21,10 +21,11 @@ from variorum.edition.tables import rows_to_parquet
 from variorum.edition.verify import verify, verify_files
 from variorum.pipeline import Job, build, curate, release
 from variorum.pixels import decode
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.licences import all_of
 from variorum.schemas.manifest import QUARANTINE, Manifest
 from variorum.schemas.recipe import Recipe
-from variorum.schemas.sample import Sample
+from variorum.schemas.sample import Lender, Sample, check_op
 
 SOURCE = '''
 import cv2
@@ -272,6 +273,35 @@ def test_where_a_lender_moves_to_another_split_it_is_in_no_picture_of_this_one(f
     assert all(split[one["photograph"]] == sample.split for sample in left for one in sample.made_of())
     assert released.counts["background_random"]["dropped:made_of_another_split"]
     assert verify(released, work.store) == []
+
+
+def test_pictures_with_a_content_warning_lend_nothing_without_one_in_the_recipe(files: Path, tmp_path: Path) -> None:
+    warned = SOURCE.replace(
+        "    def captioned", '    def warning(self, ctx):\n        return "Blood."\n\n    def captioned'
+    )
+    (tmp_path / "warned.py").write_text(warned, encoding="utf-8")
+    recipe = job(files, tmp_path / "store", "watermark_attack").recipe.dump()
+    recipe["generate"][-1]["material"] = {"name": str(tmp_path / "warned.py")}
+    with pytest.raises(RecipeError, match="pictures of the source warned have one, so the recipe needs one too: Blood"):
+        build(Job(Recipe.parse(recipe), str(tmp_path / "store")))
+    assert not list((tmp_path / "store").rglob("*.tar"))
+
+
+@pytest.mark.parametrize(
+    "odd", ["a.png", [{"id": "a"}], [{**dict.fromkeys(Lender.__annotations__, ""), "handling": ""}]]
+)
+def test_a_record_of_lenders_that_is_none_is_refused(odd: Any) -> None:
+    op = {
+        "name": "mine",
+        "revision": 1,
+        "requested": {},
+        "achieved": {"made_of": odd},
+        "gates": {},
+        "models": {},
+        "seed": 0,
+    }
+    with pytest.raises(RecipeError, match="mine: `made_of` in its op isn't what"):
+        check_op(op)
 
 
 def test_every_generator_that_uses_other_pictures_is_tested() -> None:

@@ -221,6 +221,26 @@ def test_the_own_source_does_not_hide_another_one():
     assert columns(found, "flag", "neighbour") == [[False, False, True], ["", "", table.column("id")[1].as_py()]]
 
 
+def of_others(table, *made_of):
+    """The table with what its pictures are made of."""
+    return table.append_column("made_of", pa.array(made_of, pa.list_(pa.string())))
+
+
+def test_a_copy_of_a_picture_that_it_is_made_of_is_no_leak():
+    pictures = [render(1), render(2), copy(render(1), "blur"), copy(render(2), "blur")]
+    table = edition(pictures, source=["s", "t", "t", "s"], variant=["original", "original", "control", "control"])
+    flags = columns(scored(Leakage(embedding=False), of_others(table, None, None, ["s", "an.png"], ["u"])), "flag")
+    assert flags == [[False, False, False, True]]
+
+
+def test_a_training_picture_made_of_a_test_picture_leaks():
+    names, split = ["s", "t", "u"], ["train", "train", "test"]
+    table = edition([render(k) for k in range(3)], source=names, photograph=names, split=split)
+    found = scored(Leakage(embedding=False), of_others(table, ["u"], ["t"], ["s"]))
+    assert columns(found, "flag", "against", "layer") == [[True, False, False], ["test", "", ""], ["pixels", "", ""]]
+    assert columns(found, "neighbour") == [[table.column("id")[2].as_py(), "", ""]]
+
+
 # ── blocklists ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
