@@ -36,7 +36,7 @@ models; and private keys in PEM."""
 MARKS = ("_", "-", "KIA", "SIA", "AIza")
 """Parts of every such text."""
 VARIABLE = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|CREDENTIAL|VARIORUM_NOTIFY"
+    r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|AUTH_STRING|CREDENTIAL|VARIORUM_NOTIFY"
 )
 SHORTEST = 6
 """Characters of a secret that is searched for everywhere; a shorter one would be found in any text."""

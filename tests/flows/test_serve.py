@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prefect_places import COMMAND, Watched, gone, server_of, until
+from prefect_places import COMMAND, Watched, gone, password_of, server_of, until
 from watched_sockets import addresses, watch
 
 from variorum.edition.editions import find
@@ -55,6 +55,7 @@ class Serving(Watched):
         words = ["serve", "recipe.yaml", "wrong.yaml", "--every", "1h", "--at-once", "3", "--port", str(self.port)]
         self.process = self.start([*COMMAND, *words], "serve")
         self.server = until(lambda: server_of(self.process.pid), 60, lambda: self.said("serve"))
+        self.password = until(lambda: password_of(self.server), 10)
         until(self.answers, 180, lambda: self.said("serve"))
 
     def listen(self) -> str:
