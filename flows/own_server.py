@@ -230,6 +230,12 @@ def start() -> OwnServer:
         return launch(listener)
 
 
+def leave_to_end() -> None:
+    """Let our own server end by itself, after this process, which then needn't wait for it."""
+    if start.cache_info().currsize:
+        atexit.unregister(start().stop)
+
+
 def launch(listener: socket.socket, *, whole: bool = False) -> OwnServer:
     """Start a server on a listening socket, which it takes over, and wait until it answers.
 
