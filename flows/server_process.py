@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 GRACE = 3.0
 """Seconds that the server gets to end by itself."""
@@ -27,9 +27,12 @@ NAMES = ("localhost", "127.0.0.1", "[::1]")
 GUARDED = ("/api", "/docs", "/redoc", "/openapi.json")
 """Beginnings of all paths that aren't files of the web pages."""
 
+POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'"
+"""Of Prefect's pages, which would send what people do to others."""
+
 
 class Door:
-    """Refuses requests from other origins, and those without the password.
+    """Refuses requests from other origins, and those without the password; its pages send nothing to other hosts.
 
     Prefect itself leaves some of its API open. The files of its pages hold no data, and ask for the password. Browsers
     can't send it with a WebSocket; Prefect expects it in the first message there.
@@ -46,13 +49,19 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
+        from starlette.datastructures import MutableHeaders
         from starlette.responses import PlainTextResponse
+
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
+            await send(message)
 
         if scope["type"] != "lifespan" and (refused := self.refusal(scope)):
             code, why = refused
             await PlainTextResponse(why, code)(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_with_policy)
 
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
         """The status and the reason with which a request is refused; None for one that may go on."""
