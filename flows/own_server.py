@@ -16,6 +16,7 @@ import logging
 import os
 import queue
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -24,16 +25,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from prefect.client.orchestration import get_client
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_HOME,
+    PREFECT_SERVER_API_AUTH_STRING,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     get_current_settings,
     temporary_settings,
@@ -41,7 +45,7 @@ from prefect.settings import (
 
 from variorum.flows import server_process
 from variorum.schemas.errors import TemporaryError, VariorumError
-from variorum.schemas.secrets import shown, without_secrets
+from variorum.schemas.secrets import remember_values, shown, without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +67,20 @@ WHOLE = {
 
 @dataclass(frozen=True, slots=True)
 class OwnServer:
-    """A server that this process started."""
+    """A server that this process started. Only this process and its runs know the password, through `settings`."""
 
     process: subprocess.Popen[bytes]
     url: str
     log: IO[bytes]
+    password: str = field(repr=False)
+
+    def settings(self) -> dict[Any, Any]:
+        """Prefect's settings with which a client can use it."""
+        return {
+            PREFECT_API_URL: self.url,
+            PREFECT_API_AUTH_STRING: self.password,
+            PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: True,
+        }
 
     def stop(self) -> None:
         """End the server and its children, within a few seconds."""
@@ -103,19 +116,19 @@ def api() -> Iterator[str]:
         reach()
         yield server_name()
         return
-    with temporary_settings({PREFECT_API_URL: start().url, PREFECT_CLIENT_MAX_RETRIES: RETRIES}):
+    with temporary_settings({**start().settings(), PREFECT_CLIENT_MAX_RETRIES: RETRIES}):
         yield ""
 
 
 @contextmanager
-def served(port: int) -> Iterator[str]:
+def served(port: int) -> Iterator[tuple[str, str]]:
     """Inside, Prefect has a server with web pages that starts scheduled runs: the configured one, or our own.
 
     Args:
         port: of our own, on this machine's loopback address.
 
     Yields:
-        the server's URL without secrets.
+        the server's URL without secrets, and the password of our own; `""` for one that the user has set.
 
     Raises:
         TemporaryError: the configured server doesn't answer, or ours doesn't start.
@@ -123,7 +136,7 @@ def served(port: int) -> Iterator[str]:
     """
     if get_current_settings().api.url:
         reach()
-        yield server_name()
+        yield server_name(), ""
         return
     home()
     try:
@@ -136,8 +149,8 @@ def served(port: int) -> Iterator[str]:
         ) from None
     server = launch(listener, whole=True)
     try:
-        with temporary_settings({PREFECT_API_URL: server.url}):
-            yield server.url
+        with temporary_settings(server.settings()):
+            yield server.url, "" if PREFECT_SERVER_API_AUTH_STRING.value() else server.password
     finally:
         server.stop()
 
@@ -217,6 +230,12 @@ def start() -> OwnServer:
         return launch(listener)
 
 
+def leave_to_end() -> None:
+    """Let our own server end by itself, after this process, which then needn't wait for it."""
+    if start.cache_info().currsize:
+        atexit.unregister(start().stop)
+
+
 def launch(listener: socket.socket, *, whole: bool = False) -> OwnServer:
     """Start a server on a listening socket, which it takes over, and wait until it answers.
 
@@ -227,7 +246,9 @@ def launch(listener: socket.socket, *, whole: bool = False) -> OwnServer:
     Raises:
         TemporaryError: it doesn't start.
     """
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+    origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    password = str(PREFECT_SERVER_API_AUTH_STRING.value() or secrets.token_urlsafe(24))
+    remember_values(password)
     log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server
     words = [str(listener.fileno()), str(os.getpid()), *(["whole"] if whole else [])]
     process = subprocess.Popen(  # noqa: S603
@@ -236,6 +257,9 @@ def launch(listener: socket.socket, *, whole: bool = False) -> OwnServer:
             **(WHOLE if whole else {}),
             **os.environ,
             **get_current_settings().to_environment_variables(exclude_unset=True),
+            "PREFECT_SERVER_API_AUTH_STRING": password,
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,
+            "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         },
         pass_fds=[listener.fileno()],
         stdin=subprocess.DEVNULL,
@@ -244,7 +268,7 @@ def launch(listener: socket.socket, *, whole: bool = False) -> OwnServer:
         start_new_session=True,  # Ctrl-C of a terminal goes to all of a session, but the end of a run is recorded
     )
     listener.close()
-    server = OwnServer(process, url, log)
+    server = OwnServer(process, f"{origin}/api", log, password)
     atexit.register(server.stop)  # Prefect's threads have sent what they know by then
     wait_for(server)
     return server
@@ -254,7 +278,7 @@ def wait_for(server: OwnServer) -> None:
     """Wait until the server answers. Raises TemporaryError if it ends before, or takes too long."""
     seconds = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
     end = time.monotonic() + seconds
-    with temporary_settings({PREFECT_API_URL: server.url}):
+    with temporary_settings(server.settings()):
         while trouble := trouble_with_server():
             if server.process.poll() is not None:
                 why = without_secrets(server.last_words())

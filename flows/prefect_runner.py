@@ -11,8 +11,10 @@ import variorum.flows.settings  # noqa: F401 - before Prefect reads its settings
 # isort: split
 
 import base64
+import ctypes
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,6 +30,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TagsContext
 from prefect.futures import as_completed
+from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
@@ -39,7 +42,7 @@ from variorum.machine.progress import QUIET, Progress
 from variorum.pipeline import Job
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
 from variorum.schemas.manifest import Ledger, Manifest
-from variorum.schemas.secrets import cleaned, shown
+from variorum.schemas.secrets import cleaned, cleaned_errors, shown
 from variorum.stages.job import Profile
 from variorum.stages.stage import P, R, Runner, Stage
 
@@ -60,6 +63,42 @@ reporting: ContextVar[Progress] = ContextVar("reporting", default=QUIET)
 """Receives the progress of this process; tasks on threads inherit it."""
 broken: ContextVar[list[StoreError]] = ContextVar("broken")
 """Receives the errors of the store; after the first, such as a full disk, parts that haven't begun fail at once."""
+at_work: ContextVar[AtWork] = ContextVar("at_work")
+"""The tasks of this `map`."""
+STOPPED = "Stopped by Ctrl-C."
+
+
+class Stopped(BaseException):
+    """The flow of this task has ended."""
+
+
+class AtWork:
+    """Threads that make parts, which a flow ends when it ends before them: a pool would wait until they have finished.
+
+    On Ctrl-C, Python raises KeyboardInterrupt in the main thread only; `stop` does the same in these.
+    """
+
+    def __init__(self) -> None:
+        self._threads: set[int] = set()
+        self._lock = threading.Lock()
+        self._over = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._over:
+                raise Stopped
+            self._threads.add(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads.discard(threading.get_ident())
+
+    def stop(self) -> None:
+        """Raise Stopped in them, as soon as they execute Python."""
+        with self._lock:
+            self._over = True
+            for thread in self._threads:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Stopped))
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
@@ -79,15 +118,18 @@ def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
 )
 def part_task(stage: Stage[Any, Any], part: Any, label: str) -> Any:
     """Make one part of a stage, in a GPU slot if the stage uses models."""
-    with gpu_slot(stage.uses_models):
-        errors = broken.get([])
-        if errors:
-            raise errors[0]
-        try:
-            return stage.make(part, reporting.get().advance)
-        except StoreError as error:
-            errors.append(error)
-            raise
+    try:
+        with cleaned_errors(), gpu_slot(stage.uses_models), at_work.get():
+            errors = broken.get([])
+            if errors:
+                raise errors[0]
+            try:
+                return stage.make(part, reporting.get().advance)
+            except StoreError as error:
+                errors.append(error)
+                raise
+    except Stopped:
+        return Cancelled(message=STOPPED)
 
 
 class PrefectRunner:
@@ -98,16 +140,20 @@ class PrefectRunner:
         if stage.uses_models:
             ensure_gpu_limit()
         submit: Any = part_task.with_options(name=stage.name).submit
-        token, stop = reporting.set(progress), broken.set([])
+        token, stop, working = reporting.set(progress), broken.set([]), at_work.set(tasks := AtWork())
         try:
             futures: list[Any] = [submit(quote(stage), quote(part), str(part)) for part in parts]
             key = ARTIFACTS.get(stage.name, "shards")
             artifact: Any = create_progress_artifact(0.0, key=key, description=f"{len(futures)} to do")
             for finished, _ in enumerate(as_completed(futures), 1):
                 update_progress_artifact(artifact, 100 * finished / len(futures))
+        except BaseException:
+            tasks.stop()
+            raise
         finally:
             reporting.reset(token)
             broken.reset(stop)
+            at_work.reset(working)
         results = [future.result(raise_on_failure=False) for future in futures]
         if errors := [result for result in results if isinstance(result, BaseException)]:
             raise errors[0]
@@ -127,14 +173,20 @@ def in_flow(
         workers: number of tasks at the same time.
     """
 
+    @cleaned_errors()
     def pipeline(recipe: dict[str, Any], profile: Profile, store: str) -> Any:  # the parameters are only shown
         stale_runs.claim(tag)
-        with TagsContext(current_tags=outside):  # for each tag of a task, Prefect asks the server for a slot
-            result = work(job, PrefectRunner(), progress)
-            if not inside:
-                draw(result, job)
+        try:
+            with TagsContext(current_tags=outside):  # for each tag of a task, Prefect asks the server for a slot
+                result = work(job, PrefectRunner(), progress)
+                if not inside:
+                    draw(result, job)
+        except KeyboardInterrupt as error:
+            stopped.append(error)
+            return Cancelled(message=STOPPED)
         return quote(result)
 
+    stopped: list[KeyboardInterrupt] = []
     outside, inside = TagsContext.get().current_tags, FlowRunContext.get() is not None
     pool: Any = ThreadPoolTaskRunner(max_workers=workers)
     title = f"{job.recipe.dataset} {job.recipe.version}"
@@ -145,7 +197,10 @@ def in_flow(
         try:
             result = run_it(cleaned(job.recipe.dump()), job.profile, shown(job.store.url))
         except BaseException as error:
-            own_server.check_still_there(error)
+            own_server.check_still_there(stopped[0] if stopped else error)
+            if stopped:
+                own_server.leave_to_end()
+                raise stopped[0] from None
             raise
         if inside:  # people look for artifacts on the page of the outer run
             draw(result.unquote(), job)

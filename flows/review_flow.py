@@ -30,6 +30,7 @@ from variorum.pipeline import run
 from variorum.review.collected import Standing, keep_votes, standing
 from variorum.review.panel import Panel, Settings
 from variorum.schemas.errors import RecipeError, TemporaryError
+from variorum.schemas.secrets import cleaned_errors
 from variorum.stages.job import Profile
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Resume(RunInput):
 
 
 @flow(name="review", flow_run_name="{recipe} {panel}")
+@cleaned_errors()
 def review_flow(
     recipe: str,
     store: str = "store",

@@ -32,6 +32,7 @@ from variorum.pipeline import Job, build, check, curate, release, run
 from variorum.runners.chosen import chosen
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.secrets import cleaned_errors
 from variorum.stages.consent import check_all
 from variorum.stages.job import Profile
 from variorum.stages.recipe_files import load_recipe
@@ -46,6 +47,7 @@ Work = Callable[[Job, Runner, Progress], Manifest]
 
 
 @flow(name="scheduled", flow_run_name="{recipe} {until}", on_failure=[tell], on_crashed=[tell])
+@cleaned_errors()
 def scheduled(
     recipe: str,
     until: Until = "everything",
@@ -89,6 +91,7 @@ def scheduled(
 
 
 @flow(name="published", flow_run_name="{edition} publish", on_failure=[tell], on_crashed=[tell])
+@cleaned_errors()
 def published(
     edition: str,
     repo: str | None = None,

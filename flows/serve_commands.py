@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,8 @@ QUIET = "CRITICAL"
 """The level of Prefect's log that the command line sets for a run with progress."""
 CAPACITY = "(at capacity)"
 """Part of what Prefect logs every few seconds while a run waits for others."""
+CHOSEN = "PREFECT_SERVER_API_AUTH_STRING"
+"""Prefect's variable with the password of a server."""
 LEAST = 10
 """Minimum number of seconds between two runs; the server looks for runs that are due every few seconds."""
 
@@ -83,10 +86,14 @@ def serve(
     options: dict[str, Any] = {"store": store, "profile": profile.value, "overrides": overrides or [], "limit": limit}
     options |= {"workers": workers, "trust": trust}
     chosen = _chosen(recipes or (), options, cron, every)
-    with _server(port) as address:
+    with _server(port) as (address, password):
         for one in chosen:
             terminal.say(f"{one.name}: {one.said()}")
         terminal.say(f"Prefect's pages: {address}; Ctrl-C ends")
+        if password and sys.stdout.isatty():
+            typer.echo(f"their password, until then: {password}")
+        elif password:
+            terminal.say(f"their password is shown on terminals only; to choose one, set {CHOSEN}")
         _serve_until_stopped(chosen, at_once)
     terminal.say("stopped; finished work is kept")
 
@@ -129,8 +136,11 @@ def _chosen(recipes: Sequence[str], options: dict[str, Any], cron: str | None, e
 
 
 @contextmanager
-def _server(port: int) -> Iterator[str]:
-    """Prefect's server: the configured one, or our own with its pages on this port; gives the address of the pages.
+def _server(port: int) -> Iterator[tuple[str, str]]:
+    """Prefect's server: the configured one, or our own with its pages on this port.
+
+    Yields:
+        the address of the pages, and their password; `""` if the user has set it.
 
     Raises:
         TemporaryError: it doesn't answer, or doesn't start.
@@ -138,9 +148,9 @@ def _server(port: int) -> Iterator[str]:
     """
     from variorum.flows import own_server, stale_runs
 
-    with own_server.served(port) as server:
+    with own_server.served(port) as (server, password):
         stale_runs.mark_killed(server)
-        yield server.removesuffix("/api")
+        yield server.removesuffix("/api"), password
 
 
 def _serve_until_stopped(chosen: Sequence[Deployment], at_once: int) -> None:

@@ -1,20 +1,81 @@
 """Prefect's server as a process of its own that ends soon after its parent, even if the parent is killed.
 
 `own_server` starts this file with the number of a listening socket and the parent's process id, and `whole` for a
-server with web pages, schedules and all other services.
+server with web pages, schedules and all other services. Whoever may use the API can run commands as its user, so
+nothing is answered without the password, which comes in the environment.
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import os
 import signal
 import socket
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 GRACE = 3.0
 """Seconds that the server gets to end by itself."""
+NAMES = ("localhost", "127.0.0.1", "[::1]")
+"""Hosts in requests, with any port, as through a tunnel. By another name a stranger's page asks (DNS rebinding)."""
+GUARDED = ("/api", "/docs", "/redoc", "/openapi.json")
+"""Beginnings of all paths that aren't files of the web pages."""
+
+POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'"
+"""Of Prefect's pages, which would send what people do to others."""
+
+
+class Door:
+    """Refuses requests from other origins, and those without the password; its pages send nothing to other hosts.
+
+    Prefect itself leaves some of its API open. The files of its pages hold no data, and ask for the password. Browsers
+    can't send it with a WebSocket; Prefect expects it in the first message there.
+
+    Args:
+        app: that is guarded.
+        password: of its API.
+        pages: whether the files of web pages are given to anybody.
+    """
+
+    def __init__(self, app: ASGIApp, password: str, *, pages: bool) -> None:
+        self.app, self.pages = app, pages
+        self.expected = b"Basic " + base64.b64encode(password.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        from starlette.datastructures import MutableHeaders
+        from starlette.responses import PlainTextResponse
+
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
+            await send(message)
+
+        if scope["type"] != "lifespan" and (refused := self.refusal(scope)):
+            code, why = refused
+            await PlainTextResponse(why, code)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send_with_policy)
+
+    def refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """The status and the reason with which a request is refused; None for one that may go on."""
+        from starlette.datastructures import Headers
+
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is not None and origin.lower().partition("://")[2] != headers["host"].lower():
+            return 403, "Another origin"
+        file = self.pages and scope.get("method") in ("GET", "HEAD") and not scope["path"].startswith(GUARDED)
+        given = headers.get("authorization", "").encode("latin-1")
+        if file or scope["type"] == "websocket" or hmac.compare_digest(given, self.expected):
+            return None
+        return 401, "The password is missing or wrong"
 
 
 def serve(descriptor: int, parent: int, *, whole: bool = False) -> None:
@@ -28,9 +89,13 @@ def serve(descriptor: int, parent: int, *, whole: bool = False) -> None:
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
+    from prefect.settings import PREFECT_SERVER_API_AUTH_STRING
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = create_app(ephemeral=not whole, final=True)
-    settings = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1)
+    door = Door(app, str(PREFECT_SERVER_API_AUTH_STRING.value()), pages=whole)
+    guarded = TrustedHostMiddleware(door, NAMES, www_redirect=False)
+    settings = uvicorn.Config(guarded, log_level="error", lifespan="on", timeout_graceful_shutdown=1)
     uvicorn.Server(settings).run(sockets=[socket.socket(fileno=descriptor)])
 
 

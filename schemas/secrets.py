@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 HIDDEN = "***"
@@ -36,7 +37,7 @@ models; and private keys in PEM."""
 MARKS = ("_", "-", "KIA", "SIA", "AIza")
 """Parts of every such text."""
 VARIABLE = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|CREDENTIAL|VARIORUM_NOTIFY"
+    r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|AUTH_STRING|CREDENTIAL|VARIORUM_NOTIFY"
 )
 SHORTEST = 6
 """Characters of a secret that is searched for everywhere; a shorter one would be found in any text."""
@@ -102,6 +103,40 @@ def cleaned(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: cleaned(item) for name, item in value.items()}
     return [cleaned(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@contextmanager
+def cleaned_errors() -> Iterator[None]:
+    """Inside, what is raised loses the secrets in its texts, before an engine keeps it."""
+    try:
+        yield
+    except Exception as error:
+        plain = cleaned_error(error)
+        if plain is error:
+            raise
+        raise plain from plain.__cause__
+
+
+def cleaned_error(error: BaseException, seen: frozenset[int] = frozenset()) -> BaseException:
+    """An exception, changed in place, whose texts and causes have gone through `without_secrets`.
+
+    It is a RuntimeError with its type and text if its class makes a text that can't be changed.
+    """
+    error.args = tuple(without_secrets(one) if isinstance(one, str) else one for one in error.args)
+    kept = ("filename", "filename2", "strerror") if isinstance(error, OSError) else ()
+    for name in (*kept, *getattr(error, "__dict__", ())):
+        if isinstance(text := getattr(error, name, None), str) and (clean := without_secrets(text)) != text:
+            setattr(error, name, clean)
+    if notes := getattr(error, "__notes__", ()):
+        error.__notes__ = [without_secrets(one) for one in notes]
+    text, cause, context = str(error), error.__cause__, error.__context__
+    clean, seen = without_secrets(text), seen | {id(error)}
+    plain = error if clean == text else RuntimeError(f"{type(error).__name__}: {clean}")
+    plain.__context__ = context and (cleaned_error(context, seen) if id(context) not in seen else None)
+    if cause and id(cause) not in seen:
+        plain.__cause__ = plain.__context__ if cause is context else cleaned_error(cause, seen)
+    plain.__suppress_context__ = error.__suppress_context__
+    return plain.with_traceback(error.__traceback__)
 
 
 def holds_secret(value: object) -> bool:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
+import stat
 import tarfile
+import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -168,3 +171,41 @@ def test_prefect_learns_no_secret(address, tmp_path):
     assert "y.tar" in text
     assert (tmp_path / "left" / "prefect" / "prefect.db").exists()
     assert check_files(tmp_path) > 30
+
+
+RUNNERS = {
+    "threads": "sys",
+    "prefect": "sys",
+    "processes": "sys",
+    "ray": "ray",
+    "dask": "distributed",
+    "slurm": "submitit",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_exceptions_are_kept_without_secrets(runner, photos, tmp_path):
+    """Engines log, pickle and store what a component raises: Prefect in its database, others in files."""
+    pytest.importorskip(RUNNERS[runner])
+    source = {"name": "image_folder", "path": str(photos)}
+    recipe = {"dataset": "d", "version": "1.0.0", "samples_per_shard": 4, "source": source}
+    (tmp_path / "recipe.yaml").write_text(
+        yaml.safe_dump({**recipe, "generate": [{"name": str(PLUGINS / "telling.py")}]})
+    )
+    with tempfile.TemporaryDirectory() as short:  # Ray's sockets need a short path
+        own = {"TMPDIR": str(tmp_path / "left"), "RAY_TMPDIR": short, "PREFECT_LOGGING_LEVEL": "DEBUG"}
+        (tmp_path / "left").mkdir()
+        words = ["run", "recipe.yaml", "--runner", runner, "--workers", "2", "--store", "left/store"]
+        words += ["--runner-set", "cluster=local"] if runner == "slurm" else []
+        text = hidden(call(tmp_path, *words, **own), 70)
+        assert "refused with ***" in text
+        assert "the token is ***" in text
+        shutil.copytree(
+            short, tmp_path / "left" / "ray", symlinks=True, ignore=lambda place, names: sockets(place, names)
+        )
+    assert check_files(tmp_path) > 3
+
+
+def sockets(place: str, names: list[str]) -> list[str]:
+    return [name for name in names if stat.S_ISSOCK((Path(place) / name).lstat().st_mode)]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from functools import cache
@@ -145,3 +146,32 @@ def test_ctrl_c_ends_the_workers(place):
     assert place.process.wait(10) == 130
     assert "stopped; finished work is kept" in (place.folder / "said").read_text()
     assert not any(Path(f"/proc/{process}").exists() for process, _, _ in place.made())
+
+
+def stop_raylets(folder: str) -> list[int]:
+    """Stop the processes in which Ray's nodes with this folder start, and give their ids."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if words.partition(b"\0")[0].endswith(b"/raylet") and folder.encode() in words:
+            os.kill(int(entry.name), signal.SIGSTOP)
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("runner", ["ray", "dask"])
+def test_a_cluster_that_starts_too_late_is_an_error_for_now(place, runner):
+    pytest.importorskip(PACKAGES[runner])
+    with tempfile.TemporaryDirectory() as folder:  # with a short path, as Ray's sockets lie there
+        place.start(runner, RAY_TMPDIR=folder, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1ms")
+        if runner == "ray":
+            found: list[int] = []
+            until(lambda: found.extend(stop_raylets(folder)) or found)
+        code = place.process.wait(120)
+        said = (place.folder / "said").read_text().splitlines()
+        assert code == 75, said
+        assert said[-1].startswith(f"error: {runner.capitalize()} can't start on this machine (")
+        assert said[-1].endswith("or use --runner processes")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prefect_places import COMMAND, Watched, gone, server_of, until
+from prefect_places import COMMAND, Watched, gone, password_of, server_of, until
 from watched_sockets import addresses, watch
 
 from variorum.edition.editions import find
@@ -55,6 +55,7 @@ class Serving(Watched):
         words = ["serve", "recipe.yaml", "wrong.yaml", "--every", "1h", "--at-once", "3", "--port", str(self.port)]
         self.process = self.start([*COMMAND, *words], "serve")
         self.server = until(lambda: server_of(self.process.pid), 60, lambda: self.said("serve"))
+        self.password = until(lambda: password_of(self.server), 10)
         until(self.answers, 180, lambda: self.said("serve"))
 
     def listen(self) -> str:
@@ -184,6 +185,10 @@ def test_prefects_pages_show_card_counts_sheet_and_parameters(tmp_path, photos, 
                 return str(page.inner_text("body"))
 
             SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            page.goto(address)
+            page.locator("input").fill(place.password)
+            page.keyboard.press("Enter")
+            page.get_by_text("Flow Runs").first.wait_for()
             assert "negative_0" in show(f"/artifacts/artifact/{ids['counts']}", "quarantined", "counts")
             card = show(f"/artifacts/artifact/{ids['card']}", "d@1.0.0-r1", "card")
             assert "task_categories" not in card
@@ -195,6 +200,9 @@ def test_prefects_pages_show_card_counts_sheet_and_parameters(tmp_path, photos, 
             form = show(f"/deployments/deployment/{deployment['id']}/run", "number of parts that are worked on", "form")
             assert "build makes the edition" in form
             assert "Finished in state Completed" in show(f"/runs/flow-run/{run}", "Finished in state", "run")
+            page.goto(f"{address}/deployments/deployment/{deployment['id']}/run")
+            page.get_by_role("button", name="Submit").click()
+            until(lambda: len(place.runs("d", "COMPLETED")) == 2, 60, lambda: place.said("serve"))
             assert hosts == {f"127.0.0.1:{place.port}"}
         assert place.stop(signal.SIGTERM) == 0
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -86,7 +87,9 @@ class Place:
 
 
 class Watched(Place):
-    """The same with a server that stays, on a port of its own, which is asked through its API."""
+    """The same with a server that stays, on a port of its own, which is asked through its API with its password."""
+
+    password = ""
 
     def __init__(self, folder: Path, photos: Path, **environment: str) -> None:
         with socket.socket() as probe:
@@ -98,7 +101,7 @@ class Watched(Place):
     def ask(self, path: str, what: object = None) -> Any:
         """The answer of the server's API; a request with a body is a POST. It is repeated while SQLite is busy."""
         body = None if what is None else json.dumps(what).encode()
-        request = urllib.request.Request(f"{self.address}{path}", body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(f"{self.address}{path}", body, self.headers(changing=body is not None))
         for attempt in range(5):
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:
@@ -108,6 +111,15 @@ class Watched(Place):
                     raise
                 time.sleep(1)
         return None
+
+    def headers(self, *, changing: bool) -> dict[str, str]:
+        """What a client with the password sends."""
+        known = base64.b64encode(self.password.encode()).decode()
+        found = {"Content-Type": "application/json", "Authorization": f"Basic {known}"}
+        if changing:
+            found["Prefect-Csrf-Client"] = "tests"
+            found["Prefect-Csrf-Token"] = self.ask("/csrf-token?client=tests")["token"]
+        return found
 
     def answers(self) -> bool:
         try:
@@ -138,13 +150,15 @@ class Watched(Place):
 
 
 class Deployed(Watched):
-    """One deployment of prefect.yaml on that server, with another recipe."""
+    """One deployment of prefect.yaml on that server, with another recipe; it has a password."""
 
-    name = "imagenet_e-release"
+    name, password = "imagenet_e-release", "variorum:shakennotstirred"
 
     def __init__(self, folder: Path, photos: Path) -> None:
         super().__init__(folder, photos)
         self.environment["PREFECT_API_URL"] = self.address
+        self.environment |= dict.fromkeys(("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"), self.password)
+        self.environment["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] = "true"
         given = yaml.safe_load((ROOT / "prefect.yaml").read_text())
         deployment = next(one for one in given["deployments"] if one["name"] == self.name)
         deployment["parameters"] |= {"recipe": "recipe.yaml", "store": "store"}
@@ -182,6 +196,12 @@ def server_of(parent: int) -> int:
         if "server_process.py" in words and int(state.rpartition(")")[2].split()[1]) == parent:
             return int(entry.name)
     return 0
+
+
+def password_of(server: int) -> str:
+    """The password of a server, from its environment, which only its user can read."""
+    variables = (Path("/proc") / str(server) / "environ").read_text().split("\0")
+    return next(one for one in variables if one.startswith("PREFECT_SERVER_API_AUTH_STRING=")).partition("=")[2]
 
 
 def gone(process: int) -> bool:

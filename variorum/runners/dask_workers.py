@@ -106,7 +106,7 @@ class Tasks:
             if not address:
                 self._cluster = own_cluster(self.setup, self.workers)
             self._client = distributed.Client(self._cluster or address, timeout=PATIENCE, set_as_default=False)
-        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever Dask raises
             raise unreachable("Dask", address, "dask scheduler", error) from error
 
 

@@ -124,7 +124,7 @@ class Actors:
                 configure_logging=True,
                 ignore_reinit_error=True,
             )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises a plain Exception where a node starts too late
             raise unreachable("Ray", address, "ray start --head", error) from error
         self._started = True
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from variorum.schemas.errors import StoreError, causes
+from variorum.schemas.secrets import cleaned_error, without_secrets
 
 Message = tuple[int, str, Any]
 """Number within its part, kind and content: a number of `steps`, or name, level and text of a `log` line."""
@@ -225,8 +226,9 @@ def loaded(content: bytes) -> Any:
 
 
 def packed(error: BaseException) -> tuple[Packed, ...]:
-    """An error and its causes, ready to be sent."""
+    """An error and its causes, ready to be sent, without secrets: engines log and keep what they send."""
     found: list[Packed] = []
+    error = cleaned_error(error)
     for one in islice(causes(error), LONGEST):
         words = "".join(traceback.format_exception_only(one)).strip()
         one.frames_there = list(traceback.extract_tb(one.__traceback__))  # type: ignore[attr-defined]
@@ -268,6 +270,7 @@ def _reporting(report: Report) -> Iterator[None]:
 
 def _say_log(said: tuple[str, int, str]) -> None:
     """Add a log line to the part in work, or write it to stderr if there is none."""
+    said = (said[0], said[1], without_secrets(said[2]))
     reports = list(_reports)
     if reports:
         reports[-1].say("log", said)

@@ -1,0 +1,296 @@
+"""Prefect servers that commands start answer only the command, its runs and whoever has the password.
+
+Strangers are pages of other origins, names that lead to this machine, and its other users. `VARIORUM_KNOCK=600` has
+them try every route for ten minutes.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import logging
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import knocking
+import pytest
+from prefect_places import COMMAND, Watched, password_of, server_of, until
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from variorum.flows.server_process import Door
+
+log = logging.getLogger(__name__)
+
+SECONDS = float(os.environ.get("VARIORUM_KNOCK", "0"))
+SOME = "01a22b02-f005-79e9-a5e4-22b00a7b13fb"
+SOCKETS = ["/api/events/in", "/api/events/out", "/api/logs/out", "/api/task_runs/subscriptions/scheduled"]
+SOCKETS += [f"/api/work_pools/{SOME}/workers/connect"]
+ELSEWHERE = [
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/docs/oauth2-redirect",
+    "/api",
+    "/api/",
+    "/api/docs",
+    "/api/openapi.json",
+]
+REFUSED = {"400", "401", "403", knocking.CLOSED}
+USERS = {"this user": [], "another user": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]}
+PYTHON = "/usr/bin/python3"
+"""An interpreter that other users can run too."""
+
+
+def test_the_door_opens_for_the_password_on_this_machine_alone():
+    client = TestClient(Door(PlainTextResponse("open"), "secret", pages=False), "http://localhost:9")
+    right = {"Authorization": "Basic c2VjcmV0"}
+
+    def ask(path: str = "/api/x", **headers: str) -> int:
+        return client.post(path, headers=headers).status_code
+
+    assert ask(**right) == 200
+    assert ask(**right, Origin="http://localhost:9") == 200
+    for origin in (
+        "http://evil.example",
+        "http://localhost",
+        "http://localhost:99",
+        "http://localhost:9.evil",
+        "null",
+        "",
+    ):
+        assert ask(**right, Origin=origin) == 403
+    for given in ({}, {"Authorization": ""}, {"Authorization": "Basic c2VjcmVU"}, {"Authorization": "secret"}):
+        assert ask(**given) == 401
+        assert ask("/assets/x.js", **given) == 401
+    assert client.post("/", headers={"Authorization": b"Basic \xff"}).status_code == 401
+
+
+def test_files_of_the_pages_need_no_password():
+    client = TestClient(Door(PlainTextResponse("open"), "secret", pages=True), "http://localhost:9")
+    assert {client.get(path).status_code for path in ("/", "/assets/x.js", "/ui-settings")} == {200}
+    assert client.post("/").status_code == 401
+    for path in ("/api", "/api/health", "/api/../api/health", "/docs", "/openapi.json", "/redoc"):
+        assert client.get(path).status_code == 401
+
+
+class Guarded(Watched):
+    """A command with a server of its own, of which only its process tells the port and the password."""
+
+    process: subprocess.Popen[bytes]
+    server: int
+
+    def find(self) -> None:
+        """Wait for the server."""
+        self.server = until(lambda: server_of(self.process.pid), 60, self.said)
+        self.password = password_of(self.server)
+        self.port = until(lambda: port_of(self.server), 60, self.said)
+        self.address = f"http://127.0.0.1:{self.port}/api"
+        until(self.answers, 180, self.said)
+        until(self.known, 60, self.said)
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Method and path of all that the server knows, with some value for each part in braces."""
+        schema = self.ask("/openapi.json")
+        found = [
+            (method.upper(), "/api" + re.sub(r"{[^}]*}", SOME, path))
+            for path, methods in schema["paths"].items()
+            for method in methods
+        ]
+        assert len(found) > 150
+        assert {("POST", "/api/deployments/filter"), ("GET", "/api/health"), ("GET", "/api/ready")} <= set(found)
+        return [*found, *(("GET", path) for path in ELSEWHERE), *(("WS", path) for path in SOCKETS)]
+
+    def known(self) -> list[Any]:
+        """All deployments, with what strangers could change, and all runs that nobody has scheduled."""
+        deployments = self.ask("/deployments/filter", {})
+        runs = self.ask("/flow_runs/filter", {})
+        same = ("id", "name", "pull_steps", "parameters", "schedules", "entrypoint", "job_variables", "paused")
+        return [{name: one[name] for name in same} for one in deployments] + [
+            one["id"] for one in runs if not one["auto_scheduled"]
+        ]
+
+    def end(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)  # the server ends by itself
+        self.process.wait()
+
+
+class Idle(Guarded):
+    """`variorum serve` on a terminal, of a recipe that isn't due."""
+
+    def __init__(self, folder: Path, photos: Path) -> None:
+        super().__init__(folder, photos)
+        ours, theirs = pty.openpty()
+        words = ["serve", "recipe.yaml", "--cron", "0 0 29 2 *", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*COMMAND, *words], cwd=folder, env=self.environment, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        threading.Thread(target=self.listen, args=(ours,), daemon=True).start()
+        self.find()
+
+    def listen(self, terminal: int) -> None:
+        with (self.folder / "log").open("wb") as log, suppress(OSError):  # the terminal ends with the command
+            while text := os.read(terminal, 4096):
+                log.write(text)
+                log.flush()
+        os.close(terminal)
+
+
+class Running(Guarded):
+    """`variorum run` under Prefect, which waits before its first picture."""
+
+    def __init__(self, folder: Path, photos: Path) -> None:
+        hold = folder / "hold"
+        hold.touch()
+        super().__init__(folder, photos, PROBE_HOLD=str(hold))
+        self.process = self.run()
+        self.find()
+
+
+def port_of(server: int) -> int:
+    """The port on which a process listens, or 0."""
+    inodes = set()
+    for link in (Path("/proc") / str(server) / "fd").iterdir():
+        with suppress(OSError):
+            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    for line in (Path("/proc") / str(server) / "net" / "tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if words[3] == "0A" and words[9] in inodes:
+            return int(words[1].partition(":")[2], 16)
+    return 0
+
+
+@pytest.fixture(scope="module", params=[Idle, Running], ids=["serve", "run"])
+def guarded(request, tmp_path_factory, photos) -> Iterator[Guarded]:
+    place = request.param(tmp_path_factory.mktemp("guarded"), photos)
+    try:
+        yield place
+    finally:
+        place.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("user", USERS)
+def test_strangers_get_nothing_from_any_route(guarded, user):
+    if USERS[user] and (os.getuid() or not shutil.which("setpriv") or not Path(PYTHON).exists()):
+        pytest.skip("only root can be another user")
+    before, routes = guarded.known(), guarded.routes()
+    words = [PYTHON if USERS[user] else sys.executable, "-c", Path(knocking.__file__).read_text()]
+    done = subprocess.run(
+        [*USERS[user], *words, str(guarded.port), str(SECONDS)],
+        input=json.dumps(routes), capture_output=True, text=True, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    counts = Counter(json.loads(done.stdout))
+    log.info("%s: %d routes, %d requests: %s", user, len(routes), counts.total(), dict(counts))
+    assert counts.total() >= len(routes) * len(knocking.WAYS)
+    assert {one.partition(": ")[2] for one in counts} <= REFUSED, counts
+    assert guarded.known() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("headers", [{}, {"Origin": "http://evil.example"}, {"Host": "evil.example"}], ids=str)
+def test_strangers_run_no_command(guarded, headers, tmp_path):
+    """The requests with which any web page could once run a command."""
+    before, known = guarded.known(), guarded.headers(changing=True)
+    step = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {tmp_path}/here"}}
+    some = next((one["id"] for one in before if isinstance(one, dict)), SOME)
+    for method, path, body in (
+        ("POST", "/deployments/filter", {}),
+        ("PATCH", f"/deployments/{some}", {"pull_steps": [step]}),
+        ("POST", f"/deployments/{some}/create_flow_run", {"state": {"type": "SCHEDULED"}}),
+    ):
+        given = {**(known if headers else {"Content-Type": "application/json"}), **headers}  # even with the password
+        request = urllib.request.Request(guarded.address + path, json.dumps(body).encode(), given, method=method)
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request)
+        assert raised.value.code == {"Origin": 403, "Host": 400}.get(next(iter(headers), ""), 401)
+        assert "Access-Control-Allow-Origin" not in raised.value.headers
+        raised.value.close()
+    assert guarded.known() == before
+
+
+@pytest.mark.slow
+def test_the_password_is_shown_once_and_kept_nowhere(guarded):
+    said, password = guarded.said(), guarded.password
+    assert len(password) >= 32
+    if isinstance(guarded, Idle):
+        assert f"their password, until then: {password}" in said
+    assert said.count(password) == isinstance(guarded, Idle)
+    for path in guarded.folder.rglob("*"):
+        assert path.name == "log" or not path.is_file() or password.encode() not in path.read_bytes(), path
+    for words in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            assert password.encode() not in words.read_bytes(), words
+
+
+ELSEWHERE_PAGE = """
+<img src="API/health"><form method="post" action="API/deployments/filter" target="frame"></form><iframe name="frame">
+</iframe><script>
+const found = [], path = "API/deployments/", body = JSON.stringify({pull_steps: []})
+const ways = [{}, {method: "POST", body: "{}"}, {method: "POST", body: "{}", mode: "no-cors"},
+  {method: "PATCH", body, headers: {"Content-Type": "application/json"}},
+  {method: "POST", body: "{}", headers: {"Content-Type": "application/json", Authorization: "Basic YTpi"}}]
+function socket(place) {
+  return new Promise(done => {
+    const one = new WebSocket("API".replace("http", "ws") + place, "prefect")
+    one.onopen = () => done("open")
+    one.onerror = () => done("refused")
+  })
+}
+async function all() {
+  document.forms[0].submit()
+  for (const way of ways)
+    for (const place of ["filter", "SOME", "SOME/create_flow_run"])
+      found.push(await fetch(path + place, way).then(answer => `${answer.type} ${answer.status}`, () => "refused"))
+  for (const place of ["/events/in", "/events/out", "/logs/out"]) found.push(await socket(place))
+  return found
+}
+</script>
+"""
+
+
+@pytest.mark.browser
+def test_a_page_of_another_origin_can_do_nothing(tmp_path, photos, browser):
+    place = Idle(tmp_path, photos)
+    before = place.known()
+    html = ELSEWHERE_PAGE.replace("API", place.address).replace("SOME", before[0]["id"]).encode()
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(html)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with browser.new_context() as context:
+            page = context.new_page()
+            page.goto(f"http://127.0.0.1:{server.server_port}/")
+            found = page.evaluate("all()")
+            assert set(found) == {"refused", "opaque 0"}
+            assert found.count("opaque 0") == 3  # sent without asking first; the page sees no answer
+        assert place.known() == before
+    finally:
+        server.shutdown()
+        server.server_close()
+        place.end()
