@@ -90,7 +90,7 @@ test-servers: setup olah ## the slow tests of the machinery: servers, kills, dig
 test-slow: setup olah ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
 
-test-fire: setup ## kills, races, faults, hostile files, for half an hour; PART=1/4 runs a quarter; WRITE=--write puts the figures into the docs
+test-fire: setup olah ## kills, races, faults, hostile files, for half an hour; PART=1/4 runs a quarter; WRITE=--write puts the figures into the docs
 	$(BIN)/python tests/campaign/report.py begin $(PART)
 	FIRE_PART=$(PART) $(BIN)/python -m pytest -n 2 --dist worksteal -m fire tests/campaign && held=0 || held=$$?; \
 	$(BIN)/python tests/campaign/report.py end $(PART) $(WRITE); exit $$held
