@@ -10,12 +10,14 @@ AND = re.compile(r" AND (?![^()]*\))")
 
 
 def all_of(first: str, *others: str) -> str:
-    """The terms of a picture made of several, as an SPDX expression that names each licence once.
+    """The terms of a picture made of several, as an SPDX expression that names each licence once, sorted.
 
-    A licence alone stays as it is; `""` beside another one is `unknown`.
+    The first stays as it is if the others add nothing; `""` beside another one is `unknown`.
     """
     if all(one == first for one in others):
         return first
     # AND binds closer than OR
-    whole = (f"({one})" if " OR " in GROUP.sub("", one) else one or "unknown" for one in (first, *others))
-    return " AND ".join(dict.fromkeys(part for one in whole for part in AND.split(one)))
+    whole = [f"({one})" if " OR " in GROUP.sub("", one) else one or "unknown" for one in (first, *others)]
+    mine, *theirs = ({*AND.split(one)} for one in whole)
+    added = set[str]().union(*theirs) - mine
+    return " AND ".join(sorted(mine | added)) if added else first

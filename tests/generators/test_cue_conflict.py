@@ -314,7 +314,7 @@ def test_conflicts_are_between_classes_and_categories():
     *_, found = made(replace(ELLIPSE, labels=(TENCH,)), GRAVEL, stimuli=("texture_fill",), categories="sixteen")
     assert found.reason == "no_category"
     assert all_of("A AND B", "B") == all_of("A", "A AND B") == "A AND B"
-    assert all_of("A OR B", "C AND A") == "(A OR B) AND C AND A"
+    assert all_of("A OR B", "C AND A") == "(A OR B) AND A AND C"
     assert all_of("(A AND B) OR C", "") == "((A AND B) OR C) AND unknown"
     assert all_of("(A OR B) AND C", "(A OR B)") == "(A OR B) AND C"
     assert all_of("A OR B", "A OR B") == "A OR B"

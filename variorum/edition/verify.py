@@ -383,7 +383,7 @@ def _verify_lenders(sample: Sample, row: dict[str, Any], seen: Seen) -> Iterator
     for one in lenders:
         if seen.not_lent & {one["id"], one["source"], one["photograph"]}:
             yield f"is made of {one['id']}, which is withheld"
-        if all_of(sample.licence, one["licence"]) != all_of(sample.licence):
+        if all_of(sample.licence, one["licence"]) != sample.licence:
             yield f"is made of {one['id']}, whose licence {cut(one['licence'])} isn't part of its own"
         if RESTRICTED in one["handling"] and not sample.restricted:
             yield f"is made of {one['id']}, which is restricted, and isn't restricted itself"
