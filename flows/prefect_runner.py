@@ -173,11 +173,11 @@ def in_flow(
         workers: number of tasks at the same time.
     """
 
-    @cleaned_errors()
     def pipeline(recipe: dict[str, Any], profile: Profile, store: str) -> Any:  # the parameters are only shown
         stale_runs.claim(tag)
         try:
-            with TagsContext(current_tags=outside):  # for each tag of a task, Prefect asks the server for a slot
+            # for each tag of a task, Prefect would ask the server for a slot
+            with cleaned_errors(), TagsContext(current_tags=outside):
                 result = work(job, PrefectRunner(), progress)
                 if not inside:
                     draw(result, job)

@@ -43,7 +43,6 @@ class Resume(RunInput):
 
 
 @flow(name="review", flow_run_name="{recipe} {panel}")
-@cleaned_errors()
 def review_flow(
     recipe: str,
     store: str = "store",
@@ -90,27 +89,36 @@ def review_flow(
         TemporaryError: `timeout_seconds` have passed.
         VariorumError: whatever else can't work.
     """
-    asking = Asking(
-        recipe, store, profile, tuple(overrides or ()), settings, panel, Path(gold) if gold else None, database, trust
-    )
-    if wait == "suspend" and not deployment.id:
-        raise RecipeError(
-            "wait: suspend needs a deployment, from which the run is started again when it is resumed; deploy the "
-            "flow, or use wait: poll"
+    with cleaned_errors():
+        asking = Asking(
+            recipe,
+            store,
+            profile,
+            tuple(overrides or ()),
+            settings,
+            panel,
+            Path(gold) if gold else None,
+            database,
+            trust,
         )
-    asking.check()
-    with own_server.api() as server, stale_runs.lease(server) as tag:
-        stale_runs.claim(tag)
-        manifest = in_flow("ask", asking.ask, asking.job(), workers=workers)
-        opened = asking.open(manifest)
-        if wait == "poll":
-            poll(opened, page, poll_seconds, complete, timeout_seconds)
-        else:
-            suspend(opened, page, complete, timeout_seconds)
+        if wait == "suspend" and not deployment.id:
+            raise RecipeError(
+                "wait: suspend needs a deployment, from which the run is started again when it is resumed; deploy the "
+                "flow, or use wait: poll"
+            )
+        asking.check()
+        with own_server.api() as server, stale_runs.lease(server) as tag:
             stale_runs.claim(tag)
-        votes = keep_votes(opened)
-        opened.engine.dispose()
-        return in_flow("run", run, asking.job(votes), workers=workers).digest()
+            manifest = in_flow("ask", asking.ask, asking.job(), workers=workers)
+            opened = asking.open(manifest)
+            if wait == "poll":
+                poll(opened, page, poll_seconds, complete, timeout_seconds)
+            else:
+                suspend(opened, page, complete, timeout_seconds)
+                stale_runs.claim(tag)
+            votes = keep_votes(opened)
+            opened.engine.dispose()
+            return in_flow("run", run, asking.job(votes), workers=workers).digest()
 
 
 def poll(

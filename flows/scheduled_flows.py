@@ -47,7 +47,6 @@ Work = Callable[[Job, Runner, Progress], Manifest]
 
 
 @flow(name="scheduled", flow_run_name="{recipe} {until}", on_failure=[tell], on_crashed=[tell])
-@cleaned_errors()
 def scheduled(
     recipe: str,
     until: Until = "everything",
@@ -81,17 +80,17 @@ def scheduled(
         RecipeError: the recipe can't work, or a parameter holds a secret.
         VariorumError: the run fails otherwise.
     """
-    refuse_secrets(store, *(overrides or ()), *(runner_settings or ()))
-    settle()
-    job = Job(load_recipe(recipe, overrides or (), limit), store, profile, trust=trust)
-    if runner == "prefect":
-        return in_flow(until, WORK[until], job, workers=workers).digest()
-    with chosen(runner, workers, runner_settings or ()) as engine:
-        return in_flow(until, lambda job, _, progress: WORK[until](job, engine, progress), job).digest()
+    with cleaned_errors():
+        refuse_secrets(store, *(overrides or ()), *(runner_settings or ()))
+        settle()
+        job = Job(load_recipe(recipe, overrides or (), limit), store, profile, trust=trust)
+        if runner == "prefect":
+            return in_flow(until, WORK[until], job, workers=workers).digest()
+        with chosen(runner, workers, runner_settings or ()) as engine:
+            return in_flow(until, lambda job, _, progress: WORK[until](job, engine, progress), job).digest()
 
 
 @flow(name="published", flow_run_name="{edition} publish", on_failure=[tell], on_crashed=[tell])
-@cleaned_errors()
 def published(
     edition: str,
     repo: str | None = None,
@@ -120,24 +119,25 @@ def published(
         StoreError: there is no such edition, it may not be published, or no repository is given.
         VariorumError: the upload fails otherwise.
     """
-    refuse_secrets(store)
-    settle()
-    manifest, where = open_edition(edition, store)
-    org = os.environ.get(ORG, "").strip()
-    if not repo and not org:
-        raise StoreError(f"{edition}: no repository is given; set repo, or {ORG} in the environment of the run")
-    with own_server.api() as server, stale_runs.lease(server) as tag:
-        stale_runs.claim(tag)
-        done = publish(
-            manifest,
-            where,
-            repo or f"{org}/{manifest.dataset}",
-            Terms(private=private, gated=gated, checked=checked),
-            dry_run=dry_run,
-        )
-        said = "would be published" if dry_run else "is published" if done.new else "was published already"
-        create_link_artifact(done.url, key="published", description=f"{manifest.dataset}@{manifest.version} {said}")
-    return done.url
+    with cleaned_errors():
+        refuse_secrets(store)
+        settle()
+        manifest, where = open_edition(edition, store)
+        org = os.environ.get(ORG, "").strip()
+        if not repo and not org:
+            raise StoreError(f"{edition}: no repository is given; set repo, or {ORG} in the environment of the run")
+        with own_server.api() as server, stale_runs.lease(server) as tag:
+            stale_runs.claim(tag)
+            done = publish(
+                manifest,
+                where,
+                repo or f"{org}/{manifest.dataset}",
+                Terms(private=private, gated=gated, checked=checked),
+                dry_run=dry_run,
+            )
+            said = "would be published" if dry_run else "is published" if done.new else "was published already"
+            create_link_artifact(done.url, key="published", description=f"{manifest.dataset}@{manifest.version} {said}")
+        return done.url
 
 
 def settle() -> None:

@@ -1,6 +1,7 @@
 """Secrets are taken out of URLs and texts, and everything else stays."""
 
 import pickle
+import traceback
 
 import pytest
 
@@ -8,7 +9,7 @@ from variorum.schemas import secrets
 from variorum.schemas.errors import RecipeError, SourceError, VariorumError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
-from variorum.schemas.secrets import cleaned, holds_secret, remember, shown, without_secrets
+from variorum.schemas.secrets import cleaned, cleaned_errors, holds_secret, remember, shown, without_secrets
 
 SECRET = "hunter22"
 
@@ -92,6 +93,36 @@ def test_errors_lose_their_secrets_and_survive_pickling():
     assert str(error) == "https://h/x: gone"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert VariorumError().args == ()
+
+
+HELD = "shakennotstirred"
+
+
+class Answered(Exception):
+    """Makes its text from what it holds."""
+
+    def __str__(self) -> str:
+        return f"answered {self.args}"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError(f"with {HELD}"), RuntimeError),
+        (FileNotFoundError(2, "missing", f"/{HELD}"), FileNotFoundError),
+        (Answered({"token": HELD}), RuntimeError),
+    ],
+)
+def test_an_error_its_causes_and_its_notes_are_cleaned(error, kind, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", HELD)
+    error.add_note(f"noted {HELD}")
+    outer = ValueError(f"outer {HELD}")
+    outer.__cause__ = error
+    with pytest.raises(ValueError, match=r"outer \*\*\*") as raised, cleaned_errors():
+        raise outer
+    assert HELD not in "".join(traceback.format_exception(raised.value))
+    assert type(raised.value.__cause__) is kind
+    assert str(raised.value.__cause__).count("***") == 1
 
 
 def test_a_place_of_data_may_have_secrets_and_nothing_else():
