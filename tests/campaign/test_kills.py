@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
+from engine_place import Place, until
 from faults import counted, killed_at, power_fails, power_fails_at
 from scene import STEPS, Scene, cold_cache, differs, stopped, words
 
@@ -197,3 +199,38 @@ def test_the_power_fails(scene, trials, tmp_path):
             disk.image.unlink()
 
     trials(attack, cases)
+
+
+@pytest.mark.fire
+def test_workers_are_killed_at_work(trials, photos, tmp_path):
+    """A worker that is killed costs its part, whatever the engine: the run goes on, to the same digest.
+
+    `kill -9` of the process that makes a picture, at random moments of it: of processes, Ray, Dask and Slurm's jobs.
+    """
+
+    def place(name: str) -> Place:
+        (tmp_path / name).mkdir()
+        return Place(tmp_path / name, photos)
+
+    whole = place("threads")
+    whole.start("threads")
+    digest = whole.finish()
+
+    def kill(case: tuple[str, int]) -> str:
+        runner, number = case
+        run = place(f"{runner} {number}")
+        run.start(runner, TALLY_SECONDS="0.4")
+        try:
+            until(lambda: len(run.made()) > number)
+            time.sleep(RNG.uniform(0, 0.3))
+            worker = run.made()[-1][0]
+            os.kill(int(worker), signal.SIGKILL)
+            if run.finish() != digest:
+                return "another digest"
+            times = Counter(picture for _, _, picture in run.made())
+            return "" if len(times) == 12 and sum(times.values()) <= 14 else f"made more than once: {times}"
+        finally:
+            if run.process and run.process.poll() is None:
+                run.process.kill()
+
+    trials(kill, [(runner, number) for runner in ("processes", "ray", "dask", "slurm") for number in (1, 5)])

