@@ -39,7 +39,7 @@ THEMES = (
     "hostile",
     "foreign",
     "hub",
-    "review",
+    "voting",
     "sizes",
 )
 """Order of the tables; each is a module `test_<theme>.py`."""

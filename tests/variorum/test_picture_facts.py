@@ -297,12 +297,12 @@ def test_an_avif_without_a_part_is_corrupt(part):
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
-def test_an_avif_with_broken_pixels_has_facts_and_is_corrupt():
+def test_an_avif_with_broken_pixels_is_corrupt():
     data = saved("AVIF")
     data = data[: data.index(b"mdat") + 6].ljust(len(data), b"\0")
-    assert picture_facts(data).ending == "avif"
-    with pytest.raises(UndecodableImage, match="corrupt: "):
-        decode(data)
+    for read in (decode, picture_facts):  # its size isn't known without them
+        with pytest.raises(UndecodableImage, match="corrupt: "):
+            read(data)
 
 
 @settings(max_examples=200, deadline=None)

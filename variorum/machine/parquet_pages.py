@@ -103,7 +103,11 @@ def _pages(file: BinaryIO, chunk: Chunk) -> Iterator[int]:
     at, seen = chunk.start, 0
     while seen < chunk.values and at < chunk.end:
         header, length = _header(file, at)
-        unpacked, packed = header.get(2, -1), header.get(3, -1)
+        try:  # data of version 1 or 2
+            unpacked, packed = int(header[2]), int(header[3])
+            values = sum(max(int(header[kind].get(1, 0)), 0) for kind in (5, 8) if kind in header)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise ValueError(f"column {chunk.path[:200]} has a page with a damaged header") from None
         if unpacked < 0 or packed < 0:
             raise ValueError(f"column {chunk.path[:200]} has a page without a size")
         if unpacked > max(LARGEST, SWOLLEN * packed):
@@ -111,7 +115,7 @@ def _pages(file: BinaryIO, chunk: Chunk) -> Iterator[int]:
                 f"column {chunk.path[:200]} has a page of {packed} bytes that would take {unpacked} in memory"
             )
         yield unpacked
-        seen += sum(max(header[kind].get(1, 0), 0) for kind in (5, 8) if kind in header)  # data of version 1 or 2
+        seen += values
         at += length + packed
 
 

@@ -36,13 +36,15 @@ OLD = 30 * 24 * 3600
 def open_session(model: Path | bytes, threads: int, name: object = "") -> Any:
     """An ONNX Runtime session on the CPU whose idle threads sleep.
 
+    A model of somebody else goes through `read_model` before; pinned ones are known by their hash.
+
     Args:
         model: a file's path or content.
         threads: that compute one picture.
         name: of the model, for errors; by default its path.
 
     Raises:
-        ModelUnavailable: ONNX Runtime can't read the model, or it has weights in other files.
+        ModelUnavailable: ONNX Runtime can't read the model.
     """
     import onnxruntime
 
@@ -57,17 +59,14 @@ def open_session(model: Path | bytes, threads: int, name: object = "") -> Any:
     options.log_severity_level = 3
     try:
         content = model.read_bytes() if isinstance(model, Path) else model
-        read_model(content, name or model)
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except ModelUnavailable:
-        raise
     except Exception as error:  # its own classes, which have no common base
         why = " ".join(str(error).split())[:300]
         raise ModelUnavailable(f"{name or model} can't be opened as ONNX: {why}") from error
 
 
 def read_model(content: bytes, name: object) -> Any:
-    """The parsed content of an ONNX file, all of whose weights lie inside it. Every such file is read here.
+    """The parsed content of an ONNX file, all of whose weights lie inside it.
 
     Others could name any file of the working folder, which the hash of this one doesn't cover.
 

@@ -129,7 +129,7 @@ def at_the_secret(tmp_path, monkeypatch):
 def test_no_part_of_a_model_reads_another_file(at_the_secret, name):
     content = CASES[name].SerializeToString()
     with pytest.raises(ModelUnavailable, match=r"m keeps weights in another file \(the tensor 'hidden' of the "):
-        open_session(content, 1, "m")
+        read_model(content, "m")
 
 
 def test_the_node_is_named(at_the_secret, tmp_path):

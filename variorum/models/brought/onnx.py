@@ -20,7 +20,7 @@ from variorum.models.brought.function import checked_classes
 from variorum.models.brought.model import BATCH, BroughtModel
 from variorum.models.brought.onnx_facts import Facts, Preparation, preparation
 from variorum.models.brought.places import local, read_json
-from variorum.models.onnx import open_session
+from variorum.models.onnx import open_session, read_model
 from variorum.models.weights import tree_sha256
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import ModelUnavailable, RecipeError
@@ -80,7 +80,8 @@ def _classes(facts: Facts, folder: Path, name: str) -> tuple[str, ...]:
 
 def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tuple[str, ...]) -> BroughtModel:
     content = path.read_bytes()  # what was hashed is what is opened
-    session = open_session(content, len(os.sched_getaffinity(0)), f"model {name!r}: {path.name}")
+    read_model(content, where := f"model {name!r}: {path.name}")
+    session = open_session(content, len(os.sched_getaffinity(0)), where)
     if facts is None and (kept := _metadata(session)):
         facts = _facts(kept, f"the metadata of {path.name}", name)
         classes = _classes(facts, path.parent, name)
