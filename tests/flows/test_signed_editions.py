@@ -3,9 +3,12 @@
 import json
 import shutil
 import subprocess
+import time
 
 import pytest
 from hub_server import environment
+
+from variorum.schemas.canonical import digest
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,24 +76,25 @@ def test_a_signed_edition_and_who_pulls_it(variorum, hub, shots, keys):
 
 
 def test_a_tag_that_moves_is_told(variorum, hub, shots, keys):
-    store = ("--store", shots / "store")
-    variorum("publish", "shots@1.0.0", "lab/moving", *store)
-    first = hub.head("lab/moving", "1.0.0")
-    variorum("pull", "lab/moving@1.0.0")
-    assert "has moved" not in variorum("pull", "lab/moving@1.0.0")
+    store, repo = ("--store", shots / "store"), f"lab/moving-{time.time_ns()}"  # a second try has the same hub
+    variorum("publish", "shots@1.0.0", repo, *store)
+    first = hub.head(repo, "1.0.0")
+    variorum("pull", f"{repo}@1.0.0")
+    assert "has moved" not in variorum("pull", f"{repo}@1.0.0")
 
-    second = hub.commit("lab/moving", "main", {"NOTES.md": b"only a note"}, [], "a note")
-    hub.git("lab/moving", "tag", "-f", "1.0.0", second)
-    said = variorum("pull", "lab/moving@1.0.0")
+    second = hub.commit(repo, "main", {"NOTES.md": b"only a note"}, [], "a note")
+    hub.git(repo, "tag", "-f", "1.0.0", second)
+    said = variorum("pull", f"{repo}@1.0.0")
     assert f"the tag 1.0.0 has moved from the commit {first[:12]} to {second[:12]}" in said
     assert "still the same" in said
 
-    manifest = json.loads(hub.git("lab/moving", "show", "1.0.0:manifest.json"))
+    manifest = json.loads(hub.git(repo, "show", "1.0.0:manifest.json"))
     manifest.pop("digest")
     manifest["sources_edited"] = 1
-    third = hub.commit("lab/moving", "main", {"manifest.json": json.dumps(manifest).encode()}, [], "another edition")
-    hub.git("lab/moving", "tag", "-f", "1.0.0", third)
-    said = variorum("pull", "lab/moving@1.0.0", code=1)
+    manifest = {"digest": digest(manifest), **manifest}
+    third = hub.commit(repo, "main", {"manifest.json": json.dumps(manifest).encode()}, [], "another edition")
+    hub.git(repo, "tag", "-f", "1.0.0", third)
+    said = variorum("pull", f"{repo}@1.0.0", code=1)
     assert f"the tag 1.0.0 has moved from the commit {first[:12]} to {third[:12]} since it was pulled" in said
     assert "--store OTHER" in said
     assert len(said.strip().splitlines()) == 1

@@ -15,6 +15,8 @@ from typing import TypeVar
 T = TypeVar("T")
 LONGEST = 30.0
 """Seconds that a thread gets to begin."""
+GIVEN_UP = 2.0
+"""Seconds that the thread gets to end after Ctrl-C."""
 
 
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
@@ -50,17 +52,26 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     thread = threading.Thread(target=produce, name="prefetch", daemon=True)
     thread._started = Begun()  # type: ignore[attr-defined]  # there is no public way
     thread.start()
+    patience: float | None = None
     try:
         while True:
-            item, error, last = ready.get()
+            try:
+                item, error, last = ready.get(timeout=0.5)
+            except queue.Empty:  # in between, what another thread raises in this one arrives
+                continue
             if error is not None:
                 raise error
             if last:
                 return
             yield item  # type: ignore[misc]
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException:  # Ctrl-C: the item at work may take minutes
+        patience = GIVEN_UP
+        raise
     finally:
         stopped.set()
-        thread.join()
+        thread.join(patience)
 
 
 class Begun(threading.Event):
