@@ -299,8 +299,6 @@ def test_a_shipped_recipe_parses_and_its_models_are_known(name):
 def test_a_shipped_recipe_plans(name, tmp_path):
     from variorum.stages.plan import plan
 
-    if name == "ai_detection_clothes" and not Path("/usr/share/datasets/fashion-mnist").exists():
-        pytest.skip("its pictures are Debian's dataset-fashion-mnist")
     job = Job(load_recipe(name), str(tmp_path), "hub" if name in HUB else "embedded")
     assert isinstance(job.ctx, Context)
     try:

@@ -120,7 +120,7 @@ def release_units(manifest: Manifest, ledger: Ledger, store: Store) -> list[Rele
     parts, changed, shard, row = [], [], 0, 0
     for receipt in edition_units(manifest, store):
         mine, moving = {}, dict[str, str]()
-        pictures = _pictures(receipt.rows, store)
+        pictures = _pictures(receipt.rows, store, lenders=bool(moves))
         for picture in pictures:
             sample_id, photograph = picture["id"], picture["photograph"]
             if found := waiting.pop(sample_id, None):
@@ -414,15 +414,15 @@ def _parts(ledger: Ledger, step: str) -> list[ShardInfo]:
     return [*ledger.measured.get(step, []), *([ledger.scored[step]] if step in ledger.scored else [])]
 
 
-def _pictures(rows: ShardInfo, store: Store) -> list[dict[str, Any]]:
-    """A unit's accepted pictures, in the order of its shards."""
+def _pictures(rows: ShardInfo, store: Store, *, lenders: bool = False) -> list[dict[str, Any]]:
+    """A unit's accepted pictures, in the order of its shards; with `lenders`, also the steps that name them."""
     import pyarrow.compute as pc
 
     names = ("id", "sha256", "photograph", "status", "split", MADE_OF)
     table = read_unit(store, rows, names.__contains__)
     if "photograph" not in table.column_names:
         table = table.append_column("photograph", [[""] * len(table)])
-    if MADE_OF in table.column_names:  # the steps are long texts, and only say more about these
+    if lenders and MADE_OF in table.column_names:  # the steps are long texts, so they aren't read otherwise
         table = read_unit(store, rows, (*names, "ops").__contains__)
     found: list[dict[str, Any]] = table.filter(pc.equal(table["status"], "accepted")).to_pylist()
     return found
