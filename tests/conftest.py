@@ -28,7 +28,15 @@ sys.path.append(str(TESTS / "plugins"))  # installs the package acme-components,
 
 from watermark_keys import use_own_keys  # noqa: E402 - found there
 
+from variorum.schemas import secrets  # noqa: E402
+
 use_own_keys()
+
+
+@pytest.fixture(autouse=True)
+def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test gives as a password isn't hidden in the messages of the next."""
+    monkeypatch.setattr(secrets, "_remembered", set(secrets._remembered))
 
 
 @pytest.fixture(scope="session")
