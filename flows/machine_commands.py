@@ -14,9 +14,21 @@ from variorum.schemas.errors import ModelUnavailable
 commands = typer.Typer()
 
 
-@commands.command(epilog=examples("variorum components", "variorum components --json"))
-def components(as_json: AsJson = False) -> None:
-    """List the components that recipes can name, with one line each and where they come from."""
+@commands.command(epilog=examples("variorum components", "variorum components quality", "variorum components --json"))
+def components(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Show all of this one: fields, columns, models.")] = "",
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FOLDER", help="Write the reference there, as Markdown.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the components that recipes can name, with one line each and where they come from; or show one."""
+    if name or write:
+        from variorum.flows import reference
+
+        for line in reference.entry(name).splitlines() if name else map(str, reference.write(write or Path())):
+            terminal.say(line)
+        return
     from variorum.schemas.catalogue import catalogue
     from variorum.schemas.lookup import KINDS, OWN, broken_plugins
 

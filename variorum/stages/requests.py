@@ -48,6 +48,27 @@ COLUMNS: Mapping[str, str] = {
     "reason": "string",
 }
 """Columns of the table, null if the generator has no such setting. `reason` says why a picture can't be made."""
+MEANINGS: Mapping[str, str] = {
+    "id": "that of the picture or failure that results",
+    "source": "id of the source's sample",
+    "origin": "where the source's sample comes from",
+    "route": "the generator's way of making pictures",
+    "class": "id of the class that is asked for",
+    "k": "number among the pictures of one sample",
+    "variant": "name to group by",
+    "template": "the prompt's template",
+    "group": "of pictures that share their noise or their prompt",
+    "prompt": "the prompt in full",
+    "negative": "the negative prompt",
+    "guidance": "weight of the prompt or the class",
+    "strength": "how much of the picture is replaced by noise, from 0 to 1",
+    "steps": "number of denoising steps",
+    "size": "width and height in pixels",
+    "sampler": "how noise is removed",
+    "seed": "of this picture",
+    "reason": "why it can't be made",
+}
+"""What the columns hold."""
 
 
 def keep_requests(recipe: Recipe, ctx: Context, store: Store, progress: Progress = QUIET) -> ShardInfo | None:
