@@ -37,4 +37,7 @@ def readme() -> str:
 
 
 if __name__ == "__main__":
+    from variorum.flows.reference import write
+
     (ROOT / "README.md").write_text(readme(), encoding="utf-8")
+    write(ROOT / "docs" / "reference")

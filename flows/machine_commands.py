@@ -26,8 +26,11 @@ def components(
     if name or write:
         from variorum.flows import reference
 
-        for line in reference.entry(name).splitlines() if name else map(str, reference.write(write or Path())):
-            terminal.say(line)
+        if write:
+            for path in reference.write(write):
+                terminal.say(str(path))
+        if name:
+            terminal.print_markdown(reference.entry(name))
         return
     from variorum.schemas.catalogue import catalogue
     from variorum.schemas.lookup import KINDS, OWN, broken_plugins

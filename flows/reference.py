@@ -208,7 +208,7 @@ def _value(value: Any) -> str:
 
 def _meaning(cls: type[Component], field: str, text: str) -> str:
     marks = [mark for mark, names in (("late", getattr(cls, "late", ())), ("location", cls.location)) if field in names]
-    text = text[:1].upper() + text[1:]
+    text = text[:1].upper() + text[1:] if re.match("[a-z]{2}", text) else text
     return " ".join(
         [text if not text or text.endswith((".", ")", "`")) else f"{text}.", *(f"*{mark}*" for mark in marks)]
     ).strip()

@@ -52,23 +52,35 @@ class AttributeEdit(Generator):
     roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
 
     frame: int = Field(default=256, ge=64, le=1024)
+    """Side in pixels of the square pictures."""
     framing: Framing = "object"
+    """Which square is cut out: one around the object, or the centre of the photograph."""
     attributes: tuple[Attribute, ...] = ("background", "size", "position", "direction")
+    """What is edited."""
     backgrounds: tuple[Background, ...] = ("random", "texture_up", "texture_down")
+    """Other backgrounds: another photograph's plate, finer or weaker texture, or by guided diffusion."""
     sizes: tuple[Literal["full"] | Rate, ...] = ("full", 0.1, 0.08, 0.05)
+    """Shares of the frame that the object gets; `full` is as large as fits."""
     base_size: Rate | None = 0.05
+    """Size from which `position` and `direction` start, one of `sizes`; null for the object's own."""
     position: Strategy = "random"
+    """Where the object may move to."""
     angles: tuple[float, ...] = (-135, -90, -60, -45, -30, -15, 15, 30, 45, 60, 90, 135, 180)
+    """Degrees of `direction`; one is drawn for each object."""
     margin: int = Field(default=2, ge=0, description="pixels between the object and the frame's border")
     texture_up: tuple[float, ...] = Field(
         default=(2.5, 2.5, 1.5), description="gain of each band of detail, finest first"
     )
     texture_down: tuple[float, ...] = (0.0, 0.25, 0.6)
+    """Gain of each band of detail, finest first."""
     guidance: Guidance = Field(default=Guidance(), description="of guided backgrounds; no effect without them")
     plate_pool: int = Field(default=64, ge=2, description="pictures of a split whose plates others may get")
     gates: Gates = Gates()
+    """Limits of the checks."""
     segmenter: str = "segmenter"
+    """Alias of the model that finds objects without a mask."""
     inpainter: str = "inpainter"
+    """Alias of the model that fills the hole of a plate."""
     classifier: str | None = Field(
         default="classifier_gate", description="judges plates and records label_p; None for neither"
     )

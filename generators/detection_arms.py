@@ -75,6 +75,7 @@ class DetectionArms(Generator):
     digital_source_type: ClassVar[str] = GENERATED
 
     arms: tuple[Arm, ...] = Field(default_factory=_arms)
+    """The versions of each photograph."""
     class_conditional: str | None = None
     """Alias of a model that makes pictures of the source's classes; null for none."""
     guidance: float = Field(default=1.5, ge=1)

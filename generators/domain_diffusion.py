@@ -77,9 +77,11 @@ class DomainDiffusion(Route):
     digital_source_type: ClassVar[str] = PARTLY_GENERATED
 
     route: By = "image_to_image"
+    """What a picture starts from: the photograph, its edges, or its boxes."""
     model: str = ""
     """Alias of the model; by default that of the route's name."""
     domains: Annotated[tuple[Domain, ...], Field(min_length=1), AfterValidator(all_different)] = DOMAINS
+    """Which of the six are made."""
     captions: bool = True
     """Whether captions say what a picture shows; otherwise its objects do."""
     strength: Some = (0.6,)

@@ -52,13 +52,17 @@ class DomainStylization(Generator):
     digital_source_type: ClassVar[str] = ENHANCED
 
     domains: tuple[Domain, ...] = Field(default=DOMAINS, min_length=1)
+    """Which of the six are made."""
     styles: dict[Domain, tuple[str, ...]] = Field(default={}, description="to choose from; by default all of a domain")
     views: tuple[View, ...] = Field(default=VIEWS, min_length=1)
+    """`scene` is the whole photograph, `isolated` one object on an empty ground."""
     size: int | None = Field(default=512, ge=64, le=8192, description="longest short side in pixels; None for any")
     per_domain: int | Literal["all"] = Field(default=1, description="styles per photograph, domain and view")
     segmenter: str | None = Field(default="segmenter", description="finds masks where there are none; None for no more")
     gates: Limits = Limits()
+    """Limits of the checks."""
     detector: str | None = None
+    """Alias of a detector that must find the objects again; null for none."""
     least_confirmed: float = Field(
         default=0.8,
         ge=0,

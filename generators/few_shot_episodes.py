@@ -62,6 +62,7 @@ class FewShotEpisodes(Generator):
     queries: int = Field(default=15, ge=1, le=100)
     """Of each class."""
     episodes: int = Field(default=600, ge=1, le=10_000)
+    """Number of episodes."""
     difficulties: tuple[Difficulty, ...] = DEFAULT
     """`clean`, `camouflaged`, `small`, `blurred`, `low_light`, and `shrunk`, which needs no mask, on demand."""
     frame: int = Field(default=256, ge=64, le=1024)
@@ -77,8 +78,11 @@ class FewShotEpisodes(Generator):
     stops: float = Field(default=4.0, gt=0, le=8)
     """Of light that is missing in low light."""
     gates: Gates = Gates()
+    """Limits of the checks."""
     segmenter: str = "segmenter"
+    """Alias of the model that finds objects without a mask."""
     inpainter: str = "inpainter"
+    """Alias of the model that fills the hole of a plate."""
     batch: int = Field(default=4, ge=1)
     """Pictures for which the models are called together."""
 

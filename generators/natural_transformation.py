@@ -79,7 +79,7 @@ class NaturalTransformation(Generator):
     route: Literal["closed_form", "latent"] = "closed_form"
     """`closed_form` computes the light. `latent` moves codes of a GAN; `attributes` have no effect there, as nobody
     knows what a direction changes."""
-    latent: Latent = Latent()
+    latent: Latent = Field(default=Latent(), description="changes in the latent space of a GAN")
     classifier: str | None = "classifier_gate"
     """Alias of a classifier; the probability that it gives the picture's class is recorded, and decides nothing."""
 

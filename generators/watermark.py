@@ -49,6 +49,7 @@ class Watermark(Generator):
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
 
     marks: tuple[NestedMark, ...] = (Stdm(),)
+    """The marks, each with its own variant."""
     frame: int | None = Field(default=256, ge=MIN_SIDE, le=2048)
     """Side of the square that the middle of a picture is cut to; null keeps the whole picture at its size."""
     keys: Path | None = None

@@ -35,6 +35,7 @@ class WatermarkAttack(Generator):
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
 
     attacks: tuple[NestedAttack, ...] = Field(default_factory=lambda: _distortions("jpeg", "blur"), min_length=1)
+    """The attacks, each at its own strengths."""
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     """Relative, above 0 and at most 1; an attack says what they mean in absolute terms."""
     marks: tuple[NestedMark, ...] = ()

@@ -35,8 +35,11 @@ class Card(BaseModel):
     template: str = "default"
     """File name in data_cards/ without `.md.j2`."""
     title: str = ""
+    """The card's heading."""
     summary: str = ""
+    """What the set is and what it doesn't say, in a paragraph."""
     citation: str = ""
+    """How to cite it, such as a BibTeX entry."""
 
 
 class Recipe(BaseModel):
@@ -48,8 +51,11 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
+    """Name: lower-case letters, digits and underscores."""
     version: str
+    """`1.2.3` never changes once sealed; `1.2.3-dev` may."""
     seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
+    """All randomness follows from it."""
     samples_per_shard: int = Field(default=32, ge=1, le=100_000, strict=True)
     """Number of source samples per unit; a unit writes one shard per split."""
     max_failure_rate: float = Field(default=0.5, ge=0, le=1, strict=True)
@@ -69,10 +75,15 @@ class Recipe(BaseModel):
     """What people may not want to see in the pictures, in a sentence. With one, contact sheets, pages and notebooks
     show blurred pictures only, reviewers see a picture when they ask for it, and the Hub asks for agreement first."""
     source: SerializeAsAny[Source]
+    """Where the pictures come from: a component with its fields."""
     generate: tuple[SerializeAsAny[Generator], ...] = ()
+    """Generators; each works on the output of the one before it."""
     curate: tuple[SerializeAsAny[Detector] | SerializeAsAny[Decider], ...] = ()
+    """Detectors and deciders, in their order; they lead to a ledger, and a ledger to a release."""
     evaluate: tuple[SerializeAsAny[Evaluation], ...] = ()
+    """Measures of models on the edition, or of the edition itself."""
     card: Card = Card()
+    """What people write in the data card."""
 
     @field_validator("dataset")
     @classmethod

@@ -52,6 +52,7 @@ class InstructionEdit(Attack):
     guidance: float = Field(default=7.5, ge=1, le=50)
     """Weight of the instruction."""
     steps: int = Field(default=50, ge=1, le=1000)
+    """Denoising steps."""
     size: int | None = Field(default=None, ge=8, le=4096)
     """Pixels to which the shorter side of a smaller picture is enlarged for the model; null is the side that it was
     trained at."""

@@ -100,8 +100,11 @@ class Route(Generator):
 
     model: str
     steps: int = Field(default=50, ge=1, le=1000)
+    """Denoising steps."""
     per_sample: int = Field(default=1, ge=1)
+    """Pictures made for each sample."""
     safety: Safety = Safety()
+    """The check for unsafe pictures."""
     scorer: str | None = None
     """A zero-shot model (`zero_shot`) whose opinion of class and prompt is recorded; it decides nothing."""
     batch: int = Field(default=8, ge=1)

@@ -56,6 +56,7 @@ class Tiled(Mark):
     visible: ClassVar[bool] = True
 
     content: Literal["text", "logo"] = "text"
+    """What is repeated over the picture."""
     words: str = Field(default="© ", pattern=r"^[^\p{Cc}]{0,24}$")
     """Before the code of a text."""
     opacity: float = Field(default=0.25, gt=0, le=1)

@@ -29,7 +29,9 @@ class Corrupted(Source):
     of: NestedSource
     """The source: a mapping with its name and fields."""
     kind: str = "gaussian_noise"
+    """Kind of corruption, one of those of the generator `corruption`."""
     severity: int = Field(default=3, ge=1, le=5)
+    """From 1 to 5."""
     scale: Literal["frame", "absolute"] = "frame"
     """`frame` multiplies lengths such as radii by the picture's shorter side over that of ImageNet-C's pictures, 224
     (CIFAR-10-C's, 32, for pictures under 64 pixels), so that a severity looks the same at any size; `absolute` leaves
