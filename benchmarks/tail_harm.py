@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from variorum.curation.confident_learning import suspects
+from variorum.curation.labels.confident_learning import suspects
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "curation"))
 from long_tail import COLUMNS, harm, long_tail, out_of_fold

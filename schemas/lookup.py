@@ -58,13 +58,13 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "source": Kind("variorum.generators.sources", (Source,), "source", ("read",)),
+    "source": Kind("variorum.sources", (Source,), "source", ("read",)),
     "generate": Kind("variorum.generators", (Generator,), "generator", ("edit", "generate")),
     "curate": Kind("variorum.curation", (Detector, Decider), "detector or decider", ("measure", "score", "decide")),
     "evaluate": Kind("variorum.evaluation", (Evaluation,), "evaluation", ("measure",)),
-    "marks": Kind("variorum.generators.marks", (Mark,), "mark", ("embed",)),
-    "attacks": Kind("variorum.generators.attacks", (Attack,), "attack", ("apply",)),
-    "labelers": Kind("variorum.curation.labelers", (Labeler,), "labeler", ("opinions",)),
+    "marks": Kind("variorum.generators.watermark.marks", (Mark,), "mark", ("embed",)),
+    "attacks": Kind("variorum.generators.watermark.attacks", (Attack,), "attack", ("apply",)),
+    "labelers": Kind("variorum.curation.safety.labelers", (Labeler,), "labeler", ("opinions",)),
 }
 """By the recipe's key. Marks and attacks are fields of the generators `watermark` and `watermark_attack`, labelers of
 the detector and the evaluation `safety`."""

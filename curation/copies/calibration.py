@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.curation.embeddings.rows import normalised
+from variorum.kit.embeddings.rows import normalised
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints

@@ -248,7 +248,7 @@ def test_pictures_are_made_at_all(name):
     children = made(generator, MASKS)
     assert any(len(child.annotations.objects) == 2 for child in children)
     if name == "attribute_edit":
-        from variorum.generators.attribute_edit import AttributeEdit
+        from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
 
         assert isinstance(generator, AttributeEdit)
         of = Edit(generator, MASKS, CTX)

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from variorum.curation.copies.pdq import pdq
+from variorum.kit.copies.pdq import pdq
 from variorum.pixels import decode
 
 CLASSES = (

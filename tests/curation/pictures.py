@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from variorum.arrays import Pixels, Reals, arrow_column
-from variorum.curation.duplicates import Duplicates
+from variorum.curation.copies.duplicates import Duplicates
 from variorum.pixels import encode_png
 from variorum.schemas.component import Context, Detector
 from variorum.schemas.sample import Sample

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from variorum.arrays import arrow_column
-from variorum.curation.ai_image import (
+from variorum.curation.ai_detection.ai_image import (
     IMAGENET_STD,
     POOLED,
     AiImage,
@@ -22,7 +22,7 @@ from variorum.curation.ai_image import (
     pool_small,
     sharpness_strata,
 )
-from variorum.curation.quality import Quality
+from variorum.curation.quality.quality import Quality
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample, source_id
 

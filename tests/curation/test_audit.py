@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from variorum.arrays import class_tiers
-from variorum.curation.audit import Audit
-from variorum.curation.panel.sampling import draw_order
+from variorum.curation.people.audit import Audit
+from variorum.curation.people.panel.sampling import draw_order
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component

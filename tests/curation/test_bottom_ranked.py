@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from variorum.curation.bottom_ranked import BottomRanked
+from variorum.curation.rules.bottom_ranked import BottomRanked
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from variorum.curation.candidates import Candidates, best_classes, edition_probabilities
+from variorum.curation.labels.candidates import Candidates, best_classes, edition_probabilities
 from variorum.edition.editions import resolve
 from variorum.edition.verify import verify
 from variorum.models import refuse_filters
+from variorum.people.panel.panel import Settings, newest_ledger, publish, read_questions
 from variorum.pipeline import Job, build, curate, release
-from variorum.review.panel import Settings, newest_ledger, publish, read_questions
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe

@@ -5,7 +5,7 @@ from long_tail import COLUMNS, harm, long_tail, out_of_fold
 from noise import asymmetric, digits, symmetric
 from sklearn.metrics import f1_score, roc_auc_score
 
-from variorum.curation.confident_learning import ConfidentLearning, guarded, suspects
+from variorum.curation.labels.confident_learning import ConfidentLearning, guarded, suspects
 from variorum.curation.labels.pruning import prune_by_noise_rate
 from variorum.schemas.errors import RecipeError
 

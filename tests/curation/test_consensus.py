@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reviewed_set import CLASSES, CONTEXT, PEOPLE, SAID, C, E, columns, kept, picture, table, vote, votes
 
-from variorum.curation.consensus import Consensus
-from variorum.curation.panel.counted import cells_of
-from variorum.curation.panel.label_sets import LabelSet, Reviewed, read_label_set, worst
-from variorum.curation.panel.weighing import CORRECT, UNCLEAR, WRONG, Weighing, probabilities, states
+from variorum.curation.people.consensus import Consensus
+from variorum.curation.people.panel.label_sets import LabelSet, Reviewed, read_label_set, worst
+from variorum.curation.people.panel.weighing import CORRECT, UNCLEAR, WRONG, Weighing, probabilities, states
+from variorum.kit.raters.counted import cells_of
+from variorum.people.votes.tables import of_votes
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError
 from variorum.schemas.table import Table
-from variorum.votes.tables import of_votes
 
 METHODS = ["dawid_skene", "majority"]
 

@@ -18,8 +18,8 @@ from variorum.curation.copies.calibration import (
     negative_pairs,
     recall,
 )
-from variorum.curation.copies.join import RADIUS, cosine_pairs
-from variorum.curation.copies.pdq import LEAST_QUALITY, pdq
+from variorum.kit.copies.join import RADIUS, cosine_pairs
+from variorum.kit.copies.pdq import LEAST_QUALITY, pdq
 from variorum.stages.job import models
 
 

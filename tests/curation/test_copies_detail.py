@@ -5,7 +5,7 @@ from pictures import copy, crops, jpeg, render
 from PIL import Image
 
 from variorum.curation.copies.detail import FLOOR, detail, entropy, line_bits
-from variorum.curation.pictures.thumbnails import luma
+from variorum.kit.pictures.thumbnails import luma
 
 INTERPOLATIONS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.curation.copies.evidence import Prints, near_links
-from variorum.curation.copies.grouping import (
+from variorum.kit.copies.evidence import Prints, near_links
+from variorum.kit.copies.grouping import (
     EMBEDDING,
     FILE,
     HASH,
@@ -18,7 +18,7 @@ from variorum.curation.copies.grouping import (
     keepers,
     leak_rate,
 )
-from variorum.curation.copies.join import CROWD, Pairs
+from variorum.kit.copies.join import CROWD, Pairs
 
 
 @st.composite

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.curation.copies import join
-from variorum.curation.copies.join import (
+from variorum.kit.copies import join
+from variorum.kit.copies.join import (
     CROWD,
     RADIUS,
     Pairs,

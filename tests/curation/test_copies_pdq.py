@@ -3,8 +3,8 @@ import pdqhash
 import pytest
 from pictures import SIDE, TRANSFORMS, copy, crops, render
 
-from variorum.curation.copies.join import RADIUS, hamming_pairs
-from variorum.curation.copies.pdq import LEAST_QUALITY, pdq, pixel_digest, thumbnail
+from variorum.kit.copies.join import RADIUS, hamming_pairs
+from variorum.kit.copies.pdq import LEAST_QUALITY, pdq, pixel_digest, thumbnail
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 from pictures import CONTEXT, copy, crops, edition, figures, render, scored
 
-from variorum.curation.copies.pdq import LEAST_QUALITY, pdq
-from variorum.curation.duplicates import Duplicates, conflicts, cut_from
+from variorum.curation.copies.duplicates import Duplicates, conflicts, cut_from
+from variorum.kit.copies.pdq import LEAST_QUALITY, pdq
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table

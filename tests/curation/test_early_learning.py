@@ -3,8 +3,8 @@ import pytest
 from embedded import CTX, edition, scored, scores
 from noise import digits, symmetric
 
-from variorum.curation.early_learning import EarlyLearning, against_targets
-from variorum.curation.training_dynamics import TrainingDynamics
+from variorum.curation.labels.early_learning import EarlyLearning, against_targets
+from variorum.curation.labels.training_dynamics import TrainingDynamics
 from variorum.schemas.errors import RecipeError
 
 

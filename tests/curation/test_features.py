@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from variorum.curation.embeddings.rows import normalised, standardised
-from variorum.curation.features import Features
+from variorum.curation.quality.features import Features
+from variorum.kit.embeddings.rows import normalised, standardised
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample

@@ -6,12 +6,12 @@ import pytest
 from embedded import edition, scores
 from sklearn.model_selection import StratifiedGroupKFold
 
-from variorum.curation.labels.folds import deal, dealt_folds
-from variorum.curation.linear_separation import LinearSeparation
-from variorum.curation.multi_label import MultiLabel
-from variorum.curation.out_of_distribution import OutOfDistribution
-from variorum.curation.probabilities import Probabilities
-from variorum.curation.representation_calibration import RepresentationCalibration
+from variorum.curation.labels.linear_separation import LinearSeparation
+from variorum.curation.labels.probabilities import Probabilities
+from variorum.curation.labels.representation_calibration import RepresentationCalibration
+from variorum.curation.people.multi_label import MultiLabel
+from variorum.curation.quality.out_of_distribution import OutOfDistribution
+from variorum.kit.labels.folds import deal, dealt_folds
 from variorum.schemas.table import Table
 
 

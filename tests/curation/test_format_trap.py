@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from variorum.curation.format_trap import FormatTrap, at_equal, auroc, by_chance, separations, traces
-from variorum.generators.corruptions.digital import as_jpeg
+from variorum.curation.quality.format_trap import FormatTrap, at_equal, auroc, by_chance, separations, traces
+from variorum.kit.corrupt.digital import as_jpeg
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table

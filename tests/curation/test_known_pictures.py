@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 from pictures import CONTEXT, copy, crops, edition, render, scored
 from PIL import Image
 
-from variorum.curation.copies import blocklists, known_index, parts
+from variorum.curation.copies import known_index, parts
 from variorum.curation.copies.banded import NONE, bands, nearest
-from variorum.curation.copies.blocklists import Blocklist, blocklist, list_bytes
 from variorum.curation.copies.known import edition_part, folder_part, list_part, look_up
 from variorum.curation.copies.known_index import KnownIndex
-from variorum.curation.copies.looked_at import Looked, look, look_at
+from variorum.curation.copies.leakage import Leakage
 from variorum.curation.copies.parts import About, Part
-from variorum.curation.copies.pdq import pdq, pixel_digest
-from variorum.curation.copies.shipped import list_path, shipped_lists
-from variorum.curation.leakage import Leakage
+from variorum.kit.copies import blocklists
+from variorum.kit.copies.blocklists import Blocklist, blocklist, list_bytes
+from variorum.kit.copies.looked_at import Looked, look, look_at
+from variorum.kit.copies.pdq import pdq, pixel_digest
+from variorum.kit.copies.shipped import list_path, shipped_lists
 from variorum.pixels import encode_png
 from variorum.schemas.errors import SourceError, StoreError
 from variorum.schemas.table import Table

@@ -8,11 +8,11 @@ from pictures import CONTEXT, copy, edition, figures, measured, render, scored
 from PIL import Image
 from pydantic import ValidationError
 
-from variorum.curation.copies.blocklists import Blocklist, blocklist
-from variorum.curation.copies.grouping import grouped_folds, leak_rate
-from variorum.curation.duplicates import Duplicates
-from variorum.curation.features import Features
-from variorum.curation.leakage import Leakage, list_hashes, side_of
+from variorum.curation.copies.duplicates import Duplicates
+from variorum.curation.copies.leakage import Leakage, list_hashes, side_of
+from variorum.curation.quality.features import Features
+from variorum.kit.copies.blocklists import Blocklist, blocklist
+from variorum.kit.copies.grouping import grouped_folds, leak_rate
 from variorum.pipeline import Job, build, curate
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError

@@ -9,9 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from variorum.curation.labels.classes import less_class_median
-from variorum.curation.labels.folds import deal
-from variorum.curation.linear_separation import (
+from variorum.curation.labels.linear_separation import (
     LinearSeparation,
     compare,
     cross_fitted,
@@ -23,6 +21,8 @@ from variorum.curation.linear_separation import (
     ranks,
     weights,
 )
+from variorum.kit.labels.classes import less_class_median
+from variorum.kit.labels.folds import deal
 
 STAMPS = Path(__file__).with_name("data") / "stamps_efficientnet_lite0.npz"
 RNG = np.random.default_rng
@@ -72,8 +72,8 @@ def losses(x, y, seed=0):
 
 def training(x, y, k, epochs=60, learning_rate=1e-4):
     """Losses `[N, epochs]` of a head trained on the given labels."""
-    from variorum.curation.dynamics.training import train
-    from variorum.curation.embeddings.rows import normalised, standardised
+    from variorum.curation.labels.training import train
+    from variorum.kit.embeddings.rows import normalised, standardised
 
     inputs = standardised(normalised(x), np.ones(len(x), dtype=bool))
     return train(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reviewed_set import PEOPLE, kept
 
-from variorum.curation.major_errors import MajorErrors
+from variorum.curation.people.major_errors import MajorErrors
 from variorum.edition.shards import read_shard
 from variorum.edition.tables import read_table
 from variorum.models import ModelTable

@@ -7,7 +7,7 @@ import pytest
 from pictures import measured
 
 from variorum.arrays import arrow_column
-from variorum.curation.mask_noise import MaskNoise, disagreement, mean_where, redrawn
+from variorum.curation.masks.mask_noise import MaskNoise, disagreement, mean_where, redrawn
 from variorum.pixels import decode_mask, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component

@@ -9,7 +9,7 @@ from sklearn.kernel_approximation import RBFSampler
 from sklearn.metrics import roc_auc_score
 
 from variorum.arrays import arrow_column
-from variorum.curation.multi_label import MultiLabel, indicator, out_of_fold_cells
+from variorum.curation.people.multi_label import MultiLabel, indicator, out_of_fold_cells
 from variorum.schemas.errors import RecipeError
 
 

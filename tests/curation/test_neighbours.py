@@ -5,10 +5,10 @@ from long_tail import COLUMNS, harm, long_tail
 from noise import asymmetric, digits, symmetric
 from sklearn.metrics import f1_score, roc_auc_score
 
-from variorum.curation.embeddings.rows import normalised
-from variorum.curation.graph.nearest import nearest
-from variorum.curation.graph.transition import estimate_transition
-from variorum.curation.neighbours import Neighbours, least_supported, vote_on
+from variorum.curation.labels.nearest import nearest
+from variorum.curation.labels.neighbours import Neighbours, least_supported, vote_on
+from variorum.curation.labels.transition import estimate_transition
+from variorum.kit.embeddings.rows import normalised
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 

@@ -7,10 +7,9 @@ from noise import symmetric
 from scipy.special import softmax
 from scipy.stats import binomtest, kstest
 
-from variorum.curation.embeddings.rows import normalised
-from variorum.curation.graph.nearest import nearest
-from variorum.curation.neighbours import Neighbours
-from variorum.curation.new_label import (
+from variorum.curation.labels.nearest import nearest
+from variorum.curation.labels.neighbours import Neighbours
+from variorum.curation.labels.new_label import (
     TRIED,
     WRONG,
     NewLabel,
@@ -22,6 +21,7 @@ from variorum.curation.new_label import (
     verdicts,
     vote_share,
 )
+from variorum.kit.embeddings.rows import normalised
 
 K = 8
 

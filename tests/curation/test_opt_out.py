@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from variorum.curation.opt_out import OptOut, read_list
+from variorum.curation.copies.opt_out import OptOut, read_list
 from variorum.edition.editions import read_manifest
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify

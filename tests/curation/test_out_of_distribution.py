@@ -10,8 +10,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.linalg import solve_triangular
 from sklearn.metrics import roc_auc_score
 
-from variorum.curation.embeddings.rows import thinned
-from variorum.curation.gaussians.classes import (
+from variorum.curation.quality.across_folds import neighbours_across_folds
+from variorum.curation.quality.conformal import benjamini_hochberg, conformal_p_values, least_discoveries
+from variorum.curation.quality.out_of_distribution import OutOfDistribution, distances, hardest, judged, principal_axes
+from variorum.kit.embeddings.classes import (
     covariance_factor,
     fit_gaussians,
     nearest_class,
@@ -19,10 +21,8 @@ from variorum.curation.gaussians.classes import (
     squared_distances,
     two_least,
 )
-from variorum.curation.gaussians.conformal import benjamini_hochberg, conformal_p_values, least_discoveries
-from variorum.curation.graph.across_folds import neighbours_across_folds
-from variorum.curation.labels.folds import deal
-from variorum.curation.out_of_distribution import OutOfDistribution, distances, hardest, judged, principal_axes
+from variorum.kit.embeddings.rows import thinned
+from variorum.kit.labels.folds import deal
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.curation.policy import Policy
 from variorum.curation.rules.guard import guard
+from variorum.curation.rules.policy import Policy
 from variorum.curation.rules.rule import Condition
 from variorum.edition.verdicts import verdict_table, verdicts_of
 from variorum.schemas.component import Context

@@ -4,7 +4,7 @@ from embedded import CTX, edition, scored, scores
 from noise import digits, symmetric
 from sklearn.metrics import roc_auc_score
 
-from variorum.curation.probabilities import (
+from variorum.curation.labels.probabilities import (
     Probabilities,
     calibration_error,
     out_of_fold_logits,

@@ -18,10 +18,10 @@ from PIL import Image
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from variorum.curation.harms import endpoint
-from variorum.curation.harms.asking import ask
-from variorum.curation.harms.categories import unsafebench
-from variorum.curation.labelers.remote import Remote
+from variorum.curation.safety.harms import endpoint
+from variorum.curation.safety.harms.asking import ask
+from variorum.curation.safety.harms.categories import unsafebench
+from variorum.curation.safety.labelers.remote import Remote
 from variorum.flows.cli import app
 from variorum.machine.memo import DiskMemo
 from variorum.pipeline import Job, build, curate, run

@@ -9,9 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
-from variorum.curation.gaussians.classes import class_means, fit_gaussians, nearest_class, presumed_clean
-from variorum.curation.labels.folds import deal
-from variorum.curation.representation_calibration import (
+from variorum.curation.labels.representation_calibration import (
     RepresentationCalibration,
     balanced_accuracy,
     calibrated,
@@ -19,6 +17,8 @@ from variorum.curation.representation_calibration import (
     optimal_sharing,
     shared_means,
 )
+from variorum.kit.embeddings.classes import class_means, fit_gaussians, nearest_class, presumed_clean
+from variorum.kit.labels.folds import deal
 from variorum.schemas.errors import RecipeError
 
 STAMPS = Path(__file__).with_name("data") / "stamps_efficientnet_lite0.npz"

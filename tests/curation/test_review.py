@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.curation.review import ENOUGH, Review, calibrate
+from variorum.curation.people.review import ENOUGH, Review, calibrate
 from variorum.edition.verdicts import settle, verdict_table, verdicts_of
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError

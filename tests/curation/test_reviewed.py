@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from reviewed_set import CONTEXT, PEOPLE, C, columns, kept, picture, table, vote, votes
 
-from variorum.curation.consensus import Consensus
-from variorum.curation.panel.answers import match_answers, read_answers
-from variorum.curation.review import Review
-from variorum.curation.reviewed import Reviewed
+from variorum.curation.people.consensus import Consensus
+from variorum.curation.people.panel.answers import match_answers, read_answers
+from variorum.curation.people.review import Review
+from variorum.curation.people.reviewed import Reviewed
 from variorum.edition.editions import folder_of
 from variorum.edition.shards import read_shard
 from variorum.edition.tables import read_table

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from variorum.curation.harms.answers import many_verdicts, one_verdict
-from variorum.curation.harms.categories import unsafebench
-from variorum.curation.harms.prompts import HARMLESS, Questions, shuffled
-from variorum.curation.harms.wording import WORDS
+from variorum.curation.safety.harms.answers import many_verdicts, one_verdict
+from variorum.curation.safety.harms.categories import unsafebench
+from variorum.curation.safety.harms.prompts import HARMLESS, Questions, shuffled
+from variorum.curation.safety.harms.wording import WORDS
 from variorum.schemas.canonical import digest
 from variorum.schemas.safety import ANY, CONTROL, HEARD, Category
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from labelers_that_say import THREE
 
-from variorum.curation.harms.asking import PAUSES, ask
+from variorum.curation.safety.harms.asking import PAUSES, ask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError, TemporaryError
 from variorum.schemas.safety import ANY, Labeler, Opinion

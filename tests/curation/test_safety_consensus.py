@@ -8,10 +8,10 @@ import pytest
 from labelers_that_say import AD, BLUE, GREEN, NAN, THREE, Models, Says, drawn, judged, kept, says, table, vote
 from pydantic import ValidationError
 
-from variorum.curation.harms.opinions import answer, family
-from variorum.curation.harms.weighing import STATES, Weighing, weighed
-from variorum.curation.policy import Policy
-from variorum.curation.safety import Safety
+from variorum.curation.rules.policy import Policy
+from variorum.curation.safety.harms.opinions import answer, family
+from variorum.curation.safety.harms.weighing import STATES, Weighing, weighed
+from variorum.curation.safety.safety import Safety
 from variorum.report.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError

@@ -10,18 +10,18 @@ import pytest
 import yaml
 from coloured_shapes import recipe, shapes
 
-from variorum.curation.harms import asking
+from variorum.curation.safety.harms import asking
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
+from variorum.people.panel.panel import newest_ledger
 from variorum.pipeline import Job, build, curate
-from variorum.review.panel import newest_ledger
 from variorum.schemas.errors import TemporaryError
 from variorum.schemas.recipe import Recipe
 
 PICTURES, BATCH = 40, 8
 LABELERS = [{"label": "a", "batch": BATCH}, {"label": "b", "batch": BATCH, "speaks": ["red"], "threshold": 0.4}]
 COMMAND = """
-import variorum.curation.harms.asking as asking
+import variorum.curation.safety.harms.asking as asking
 asking.PAUSES = (0.0,)
 from variorum.flows.cli import main
 main()

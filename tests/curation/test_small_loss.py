@@ -4,9 +4,9 @@ from embedded import CTX, edition, scored, scores, with_columns
 from noise import asymmetric, digits, symmetric
 from sklearn.metrics import roc_auc_score
 
-from variorum.curation.dynamics.training import train
-from variorum.curation.small_loss import SmallLoss, below_fake, rank, suspicion, upper_mode
-from variorum.curation.training_dynamics import with_fake_class
+from variorum.curation.labels.small_loss import SmallLoss, below_fake, rank, suspicion, upper_mode
+from variorum.curation.labels.training import train
+from variorum.curation.labels.training_dynamics import with_fake_class
 from variorum.schemas.errors import RecipeError
 
 SETTINGS = {"epochs": 50, "hidden": 128, "batch": 64, "learning_rate": 2e-3}

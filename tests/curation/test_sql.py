@@ -12,10 +12,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from variorum.curation import sql
-from variorum.curation.rules import query
+from variorum.curation.rules import query, sql
 from variorum.curation.rules.query import named_columns, opened
-from variorum.curation.sql import Sql
+from variorum.curation.rules.sql import Sql
 from variorum.edition.verdicts import verdict_table
 from variorum.schemas.component import FLAGS, NUMBERS, TEXTS, Context
 from variorum.schemas.errors import RecipeError, TemporaryError
@@ -344,7 +343,7 @@ def test_the_page_lists_what_is_allowed_and_its_query_works():
 
 def test_without_duckdb_it_says_what_to_install():
     code = (
-        "import sys; sys.modules['duckdb'] = None\nfrom variorum.curation.sql import Sql\n"
+        "import sys; sys.modules['duckdb'] = None\nfrom variorum.curation.rules.sql import Sql\n"
         "try: Sql(query='SELECT 1').needs()\nexcept Exception as error: print(type(error).__name__, error)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

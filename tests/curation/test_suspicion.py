@@ -7,10 +7,10 @@ from noise import symmetric
 from scipy.special import softmax
 from sklearn.metrics import average_precision_score
 
-from variorum.curation.embeddings.rows import normalised
-from variorum.curation.graph.nearest import nearest
-from variorum.curation.new_label import NewLabel
-from variorum.curation.suspicion import LEVELS, Suspicion, chances, findings, highest, suspicion, wrong_labels
+from variorum.curation.labels.nearest import nearest
+from variorum.curation.labels.new_label import NewLabel
+from variorum.curation.labels.suspicion import LEVELS, Suspicion, chances, findings, highest, suspicion, wrong_labels
+from variorum.kit.embeddings.rows import normalised
 
 K = 8
 

@@ -9,9 +9,9 @@ import skimage.data
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
-from variorum.curation.pictures.seams import border_step, evenness, evenness_at, repetition, seam_ratio
-from variorum.curation.pictures.thumbnails import luma
-from variorum.curation.tileability import Tileability
+from variorum.curation.tileable_texture.tileability import Tileability
+from variorum.kit.pictures.seams import border_step, evenness, evenness_at, repetition, seam_ratio
+from variorum.kit.pictures.thumbnails import luma
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample, source_id

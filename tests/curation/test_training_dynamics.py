@@ -6,9 +6,9 @@ from embedded import CTX, edition, scored, scores
 from noise import asymmetric, digits, symmetric
 from sklearn.metrics import roc_auc_score
 
-from variorum.curation.dynamics.training import train
-from variorum.curation.early_learning import against_targets
-from variorum.curation.training_dynamics import TrainingDynamics, columns, rank_in_class, with_fake_class
+from variorum.curation.labels.early_learning import against_targets
+from variorum.curation.labels.training import train
+from variorum.curation.labels.training_dynamics import TrainingDynamics, columns, rank_in_class, with_fake_class
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 

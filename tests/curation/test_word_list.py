@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.curation.harms.word_list import FILE, Phrase, found_in, read_list, weighed
+from variorum.curation.safety.harms.word_list import FILE, Phrase, found_in, read_list, weighed
 from variorum.schemas.errors import RecipeError
 
 HEADER = "category,words,weight,language\n"

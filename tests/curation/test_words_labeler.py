@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from variorum.curation.harms.asking import ask
-from variorum.curation.harms.categories import unsafebench
-from variorum.curation.labelers.nudenet import EXPOSED, Nudenet
-from variorum.curation.labelers.open_nsfw import OpenNsfw
-from variorum.curation.labelers.words import LONGEST, Words
+from variorum.curation.safety.harms.asking import ask
+from variorum.curation.safety.harms.categories import unsafebench
+from variorum.curation.safety.labelers.nudenet import EXPOSED, Nudenet
+from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
+from variorum.curation.safety.labelers.words import LONGEST, Words
 from variorum.models import ModelTable
 from variorum.models.roles import Line, Parts
 from variorum.schemas.component import Context

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from variorum.evaluation.accuracy_drop import (
+from variorum.evaluation.classifiers.accuracy_drop import (
     UNSCORED,
     AccuracyDrop,
     Resamples,

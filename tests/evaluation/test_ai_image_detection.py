@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from variorum.evaluation.ai_image_detection import AiImageDetection
-from variorum.evaluation.generated_pictures import features
-from variorum.evaluation.generated_pictures.judging import ORIGINAL, Judging, parts_of, thresholds
+from variorum.evaluation.ai_detection import features
+from variorum.evaluation.ai_detection.ai_image_detection import AiImageDetection
+from variorum.evaluation.ai_detection.judging import ORIGINAL, Judging, parts_of, thresholds
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample, source_id

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from variorum.evaluation.background_complexity import BackgroundComplexity
-from variorum.generators.editing import complexity
+from variorum.evaluation.imagenet_e.background_complexity import BackgroundComplexity
+from variorum.kit.pictures import complexity
 from variorum.models import ModelTable
 from variorum.pixels import encode_png
 from variorum.schemas.component import Context

@@ -6,11 +6,10 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from variorum.evaluation.corruption_error import CorruptionError, corruption_of
-from variorum.evaluation.predicted.corrupted import ALEXNET, ALEXNET_CLEAN
-from variorum.generators.corruption import Corruption
-from variorum.generators.corruptions.kinds import COMMON
-from variorum.generators.sources.imagenet import class_infos
+from variorum.evaluation.imagenet_c.corruption_error import CorruptionError, corruption_of
+from variorum.generators.imagenet_c.corruption import Corruption
+from variorum.kit.corrupt.kinds import COMMON
+from variorum.kit.predicted.corrupted import ALEXNET, ALEXNET_CLEAN
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.report.card import _render
@@ -18,6 +17,7 @@ from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.sources.imagenet import class_infos
 
 RIGHT, WRONG = 3, 7
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from detecting import OwnModels, ShapeDetector, by_pycocotools, edition
 
-from variorum.evaluation.detection.records import FOUND, MOST, pack_found, unpacked
-from variorum.evaluation.detection_ap import DetectionAp
-from variorum.evaluation.predicted.resamples import percent
+from variorum.evaluation.detectors.detection_ap import DetectionAp
 from variorum.exchange.coco.export import export_coco
 from variorum.exchange.coco.parts import ANNOTATIONS, PICTURES
+from variorum.kit.detection.records import FOUND, MOST, pack_found, unpacked
+from variorum.kit.predicted.resamples import percent
 from variorum.models.roles import Detected
 from variorum.pipeline import Job, evaluate
 from variorum.pixels import decode

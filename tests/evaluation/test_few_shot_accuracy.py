@@ -11,11 +11,10 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 
-from variorum.evaluation.episodes.scoring import predictions, unit
-from variorum.evaluation.episodes.tables import MISSING, read_episodes, shared
-from variorum.evaluation.few_shot_accuracy import FewShotAccuracy
-from variorum.generators.episodes.drawing import Picture, draw, stock
-from variorum.generators.sources.reading.cutouts import stamps_folder
+from variorum.evaluation.few_shot.few_shot_accuracy import FewShotAccuracy
+from variorum.evaluation.few_shot.scoring import predictions, unit
+from variorum.evaluation.few_shot.tables import MISSING, read_episodes, shared
+from variorum.generators.few_shot.drawing import Picture, draw, stock
 from variorum.pipeline import Job, Threads, build, evaluate
 from variorum.report.card import render_card
 from variorum.schemas.component import Context
@@ -24,6 +23,7 @@ from variorum.schemas.lookup import build_component
 from variorum.schemas.plot import IntervalPlot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.sources.exports.cutouts import stamps_folder
 from variorum.stages.recipe_files import load_recipe
 
 NAMES = ("clean", "small")

@@ -16,11 +16,9 @@ from onnx import TensorProto, external_data_helper, helper, numpy_helper
 from safetensors.torch import save_file
 
 from variorum.edition.editions import resolve
-from variorum.evaluation.filter_statistics import FilterStatistics
-from variorum.evaluation.kernels.layers import orthogonality, random_entropy, sparse_filters, variance_entropy
-from variorum.evaluation.kernels.shift import bin_edges, directions, divergence, histograms, normalised
-from variorum.generators.sources.cnn_filters import CnnFilters
-from variorum.generators.sources.reading.filter_sheets import LEAST, sheet
+from variorum.evaluation.cnn_filters.filter_statistics import FilterStatistics
+from variorum.evaluation.cnn_filters.layers import orthogonality, random_entropy, sparse_filters, variance_entropy
+from variorum.evaluation.cnn_filters.shift import bin_edges, directions, divergence, histograms, normalised
 from variorum.models.convolutions import read_convolutions
 from variorum.pipeline import Job, Threads, run
 from variorum.pixels import decode
@@ -29,6 +27,8 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceChanged, SourceError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.sources.cnn_filters import CnnFilters
+from variorum.sources.tables.filter_sheets import LEAST, sheet
 from variorum.stages.job import models
 
 RNG = np.random.default_rng(7)

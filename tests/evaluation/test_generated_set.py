@@ -12,7 +12,7 @@ import pytest
 from variorum import pipeline
 from variorum.arrays import arrow_column
 from variorum.edition.store import Store
-from variorum.evaluation.generated_set import GeneratedSet
+from variorum.evaluation.imagenet_g.generated_set import GeneratedSet
 from variorum.models import ModelTable
 from variorum.models.filters import weights_of
 from variorum.report.card import _render, render_card
@@ -278,7 +278,7 @@ def test_the_card_shows_which_classes_lost_diversity():
 
 
 def test_a_thousand_classes_are_ten_rows_and_a_pointer():
-    from variorum.generators.sources.imagenet import table
+    from variorum.sources.imagenet import table
 
     names = tuple(item.wnid for item in table()[:30])
     centres = np.random.default_rng(0).normal(0, 1, (30, WIDTH))

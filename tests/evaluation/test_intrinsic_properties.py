@@ -12,7 +12,14 @@ import skimage.data
 from PIL import Image
 
 from variorum.edition.store import Store
-from variorum.evaluation.intrinsic_properties import COMPARED, COUNTED, MEASURED, IntrinsicProperties, one_each, square
+from variorum.evaluation.intrinsic.intrinsic_properties import (
+    COMPARED,
+    COUNTED,
+    MEASURED,
+    IntrinsicProperties,
+    one_each,
+    square,
+)
 from variorum.pipeline import Job, build, evaluate
 from variorum.report.card import _render, render_card
 from variorum.schemas.component import Context

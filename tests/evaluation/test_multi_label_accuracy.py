@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reviewed_set import CLASSES, CONTEXT, GIVEN, PREDICTED, kept, picture, table, votes
 
-from variorum.curation.consensus import Consensus
-from variorum.curation.panel.accuracy import multi_label_accuracy, real_accuracy
-from variorum.curation.panel.label_sets import LabelSet, Reviewed
-from variorum.evaluation.multi_label_accuracy import MEASURES, MultiLabelAccuracy
-from variorum.evaluation.predicted.by_class import shares
+from variorum.curation.people.consensus import Consensus
+from variorum.curation.people.panel.label_sets import LabelSet, Reviewed
+from variorum.evaluation.people.by_class import shares
+from variorum.evaluation.people.multi_label_accuracy import MEASURES, MultiLabelAccuracy
+from variorum.kit.raters.accuracy import multi_label_accuracy, real_accuracy
 from variorum.models import ModelTable
 from variorum.models.brought.model import BroughtModel
 from variorum.report.card import _render

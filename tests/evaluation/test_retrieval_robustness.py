@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from variorum.edition.store import Store
-from variorum.evaluation.retrieval_robustness import RetrievalRobustness
+from variorum.evaluation.content_dilution.retrieval_robustness import RetrievalRobustness
 from variorum.pipeline import Job, run
 from variorum.report.card import _render
 from variorum.schemas.component import Context

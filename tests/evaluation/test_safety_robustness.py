@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from variorum.evaluation.attacked.attacks import KINDS, attempts, deepfool, pgd, quantised, slope_of
-from variorum.evaluation.attacked.withstood import WORST
-from variorum.evaluation.safety_robustness import SafetyRobustness
+from variorum.evaluation.safety.attacks import KINDS, attempts, deepfool, pgd, quantised, slope_of
+from variorum.evaluation.safety.safety_robustness import SafetyRobustness
+from variorum.evaluation.safety.withstood import WORST
 from variorum.report.card import _render
 from variorum.schemas.annotations import Annotations, LabelState
 from variorum.schemas.component import Context
@@ -250,7 +250,7 @@ def test_pictures_of_unknown_truth_are_left_alone_unless_presumed_safe():
 def test_open_nsfw_is_fooled_by_its_gradients_and_not_by_noise():
     import skimage.data
 
-    from variorum.curation.labelers.open_nsfw import OpenNsfw
+    from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
     from variorum.stages.job import models
 
     ctx = Context(seed=0, models=models("embedded"), memo=lambda key, compute: compute())

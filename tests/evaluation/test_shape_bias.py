@@ -5,9 +5,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from variorum.evaluation.shape_bias import ShapeBias, cues_of
-from variorum.generators.cues.categories import category_classes
-from variorum.generators.sources.imagenet import class_infos, index_of
+from variorum.evaluation.cue_conflict.shape_bias import ShapeBias, cues_of
+from variorum.generators.cue_conflict.categories import category_classes
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.report.card import _render
@@ -15,6 +14,7 @@ from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Op, Sample
 from variorum.schemas.table import Table
+from variorum.sources.imagenet import class_infos, index_of
 
 CAT, SIAMESE, AIRLINER, ELEPHANT, TENCH = "n02123045", "n02123597", "n02690373", "n02504013", "n01440764"
 

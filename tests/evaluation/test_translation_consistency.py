@@ -12,12 +12,11 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from variorum.evaluation.predicted.crop_selection import scores, select
-from variorum.evaluation.translation_consistency import TranslationConsistency, shift_of
-from variorum.generators.corruptions.frames import framed
-from variorum.generators.editing.windows import shifts, window
-from variorum.generators.sources.imagenet import class_infos
-from variorum.generators.translation import Translation
+from variorum.evaluation.translation.crop_selection import scores, select
+from variorum.evaluation.translation.translation_consistency import TranslationConsistency, shift_of
+from variorum.generators.translation.translation import Translation
+from variorum.generators.translation.windows import shifts, window
+from variorum.kit.corrupt.frames import framed
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.models.preprocessing import View, centre, normalised, sentence, shorter_side, stretched, view_of
@@ -25,6 +24,7 @@ from variorum.report.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample, source_id
 from variorum.schemas.table import Table
+from variorum.sources.imagenet import class_infos
 
 LITE0 = (
     "Centre square of 224/256 of the shorter side, resized to 224 × 224 px (area, or bicubic where that enlarges), "

@@ -6,15 +6,15 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from variorum.evaluation.watermark_detection import WatermarkDetection
-from variorum.evaluation.watermarks.detecting import subject_of
-from variorum.generators.attacks.distortion import Distortion
-from variorum.generators.attacks.overwrite import Overwrite
-from variorum.generators.marks.spread_spectrum import SpreadSpectrum
-from variorum.generators.marks.stdm import Stdm
-from variorum.generators.watermark import Watermark
-from variorum.generators.watermark_attack import WatermarkAttack
-from variorum.generators.watermarking.keys import new_keys, read_keys
+from variorum.evaluation.watermark.detecting import subject_of
+from variorum.evaluation.watermark.watermark_detection import WatermarkDetection
+from variorum.generators.watermark.attacks.distortion import Distortion
+from variorum.generators.watermark.attacks.overwrite import Overwrite
+from variorum.generators.watermark.marks.spread_spectrum import SpreadSpectrum
+from variorum.generators.watermark.marks.stdm import Stdm
+from variorum.generators.watermark.watermark import Watermark
+from variorum.generators.watermark.watermark_attack import WatermarkAttack
+from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
 from variorum.models import ModelTable
 from variorum.report.card import _render
 from variorum.schemas.component import Context
@@ -129,7 +129,7 @@ def test_lost_keys_and_foreign_keys_are_refused_in_a_line(pictures, tmp_path):
 def test_a_mark_of_ones_own_is_named_again(pictures, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
-        '"""A mark."""\nfrom variorum.generators.marks import stdm\n\n'
+        '"""A mark."""\nfrom variorum.generators.watermark.marks import stdm\n\n'
         'class Mine(stdm.Stdm):\n    """Of my own."""\n\n    loud: int = 1\n'
     )
     mark = build_component("marks", {"name": str(file)}, "here")
@@ -152,7 +152,7 @@ def test_a_mark_whose_model_is_missing_is_passed_over_unless_it_is_in_a_picture(
     assert list(WatermarkDetection().measure([unmarked], missing)) == []
     asked = {"mark": "r", **settings}
     key = read_keys(None).of("r", op["achieved"]["picture"])
-    from variorum.generators.watermarking.keys import key_hash
+    from variorum.generators.watermark.watermarking.keys import key_hash
 
     op = {**op, "requested": asked, "achieved": {"picture": op["achieved"]["picture"], "key": key_hash(key)}}
     with pytest.raises(ModelUnavailable, match="not here"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.attribute_edit import AttributeEdit
+from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
 from variorum.models import ModelTable
 from variorum.pixels import encode_png
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from variorum.annotations import box_iou, encode_mask
 from variorum.edition.editions import tables_of
 from variorum.edition.tables import read_table
-from variorum.generators.box_noise import BoxNoise
-from variorum.generators.boxes.noise import KINDS, REDRAWS, noisy, placed, shift_dice, shift_iou, size_of
-from variorum.generators.boxes.truth import FIELDS, TRUTH, name_of, noise_of, ordered, truth_of
+from variorum.generators.box_noise.box_noise import BoxNoise
+from variorum.generators.box_noise.noise import KINDS, REDRAWS, noisy, placed, shift_dice, shift_iou, size_of
+from variorum.generators.box_noise.truth import FIELDS, TRUTH, name_of, noise_of, ordered, truth_of
 from variorum.models import ModelTable
 from variorum.pipeline import Job, Threads, build
 from variorum.report.hub_types import features

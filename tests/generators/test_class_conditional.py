@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.generators.class_conditional import ClassConditional
-from variorum.generators.sources.class_names import ClassNames
+from variorum.generators.imagenet_g.class_conditional import ClassConditional
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.pipeline import build
@@ -22,6 +21,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import GENERATED, Failure, Sample
+from variorum.sources.class_names import ClassNames
 from variorum.stages.job import Job
 
 # NumPy 2 deprecates a call in diffusers' DPM-Solver++
@@ -169,7 +169,7 @@ class Only:
 def test_out_of_memory_halves_the_batch_and_says_so(ctx, caplog):
     samples = planned(ctx, 10)
     small = Small(ctx.models.get("class_conditional"), 3)
-    with caplog.at_level(logging.WARNING, "variorum.generators.diffusion.windows"):
+    with caplog.at_level(logging.WARNING, "variorum.kit.diffusion.windows"):
         children = made(samples, Context(7, Only(small, ctx.models), ctx.memo), steps=2, batch=8)
     assert sorted(small.asked, reverse=True) == [8, 8, 4, 2, 2, 2, 2, 2]
     assert [child.parent for child in children] == [sample.id for sample in samples]

@@ -19,15 +19,12 @@ from PIL import Image
 from variorum.edition.editions import tables_of
 from variorum.edition.samples import photograph_of
 from variorum.edition.tables import read_table
-from variorum.generators.content_dilution import SOURCES, ContentDilution
-from variorum.generators.dilution.asking import answered
-from variorum.generators.dilution.measures import bleu, keyword_recall, share_new
-from variorum.generators.dilution.sentences import address, frames, joined, usable_frames, written
-from variorum.generators.dilution.words import contains, keywords, latin, new_labels, words
-from variorum.generators.prompting.subjects import listed
-from variorum.generators.sources.imagenet import table as imagenet
-from variorum.generators.sources.reading.counted_objects import sentence
-from variorum.generators.sources.sample_scenes import SampleScenes
+from variorum.generators.content_dilution.asking import answered
+from variorum.generators.content_dilution.content_dilution import SOURCES, ContentDilution
+from variorum.generators.content_dilution.measures import bleu, keyword_recall, share_new
+from variorum.generators.content_dilution.sentences import address, frames, joined, usable_frames, written
+from variorum.generators.content_dilution.words import contains, keywords, latin, new_labels, words
+from variorum.kit.prompts.subjects import listed
 from variorum.models.coco import CATEGORIES
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode
@@ -36,6 +33,9 @@ from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, Failure, Sample, source_id
+from variorum.sources.exports.counted_objects import sentence
+from variorum.sources.imagenet import table as imagenet
+from variorum.sources.sample_scenes import SampleScenes
 from variorum.stages.lending import let_through
 
 LABELS = tuple(item.name for item in CATEGORIES)

@@ -17,10 +17,10 @@ from PIL import Image
 from variorum.annotations import encode_mask, region
 from variorum.edition.editions import tables_of
 from variorum.edition.tables import read_table
-from variorum.generators.corruption import Corruption
-from variorum.generators.corruptions.digital import as_jpeg
-from variorum.generators.corruptions.frames import framed
-from variorum.generators.corruptions.kinds import COMMON, KINDS
+from variorum.generators.imagenet_c.corruption import Corruption
+from variorum.kit.corrupt.digital import as_jpeg
+from variorum.kit.corrupt.frames import framed
+from variorum.kit.corrupt.kinds import COMMON, KINDS
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, Object, Text

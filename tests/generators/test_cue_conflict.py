@@ -14,10 +14,10 @@ from PIL import Image
 from variorum.annotations import encode_mask, region
 from variorum.edition.editions import tables_of
 from variorum.edition.tables import read_table
-from variorum.generators.cue_conflict import CueConflict
-from variorum.generators.cues.bands import low_pass
-from variorum.generators.cues.partners import in_conflict
-from variorum.generators.cues.stimuli import STIMULI
+from variorum.generators.cue_conflict.bands import low_pass
+from variorum.generators.cue_conflict.cue_conflict import CueConflict
+from variorum.generators.cue_conflict.partners import in_conflict
+from variorum.generators.cue_conflict.stimuli import STIMULI
 from variorum.models import ModelTable
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object

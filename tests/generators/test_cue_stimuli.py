@@ -9,15 +9,15 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.curation.pictures.seams import evenness
-from variorum.generators.cues import bands, outlines, textures
-from variorum.generators.cues.categories import category_classes, category_of, category_probabilities
-from variorum.generators.cues.gates import Limits, blank, contour_kept, mask_gates, patch_side, textured
-from variorum.generators.cues.partners import patch_of
-from variorum.generators.cues.pictures import Ready
-from variorum.generators.editing.gates import first_failed
-from variorum.generators.sources.imagenet import is_wnid, table
+from variorum.generators.cue_conflict import bands, outlines, textures
+from variorum.generators.cue_conflict.categories import category_classes, category_of, category_probabilities
+from variorum.generators.cue_conflict.gates import Limits, blank, contour_kept, mask_gates, patch_side, textured
+from variorum.generators.cue_conflict.partners import patch_of
+from variorum.generators.cue_conflict.pictures import Ready
+from variorum.kit.gates.gates import first_failed
+from variorum.kit.pictures.seams import evenness
 from variorum.schemas.annotations import Annotations
+from variorum.sources.imagenet import is_wnid, table
 
 LIMITS = Limits()
 CAT = cv2.resize(skimage.data.chelsea()[:300, 80:380], (112, 112), interpolation=cv2.INTER_AREA)

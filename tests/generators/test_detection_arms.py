@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from variorum.generators.detection_arms import DetectionArms
+from variorum.generators.ai_detection.detection_arms import DetectionArms
 from variorum.schemas.component import Context
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
@@ -59,7 +59,7 @@ def test_arms_show_the_photograph_and_differ_from_it(made):
 
 def test_all_arms_end_in_the_same_jpeg(ctx, photograph):
     """What the last step gives is what compressing the finished picture gives: nothing comes after it."""
-    from variorum.generators.corruptions.digital import as_jpeg
+    from variorum.kit.corrupt.digital import as_jpeg
 
     generator = DetectionArms(frame=128, jpeg_quality=60)
     for one in generator.edit(photograph, Edit(generator, photograph, ctx)):

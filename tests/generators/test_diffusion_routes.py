@@ -18,11 +18,9 @@ from tiny_pipelines import models_table, save_checker
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.generators.image_to_image import ImageToImage
-from variorum.generators.image_variation import ImageVariation
-from variorum.generators.sources.class_names import ClassNames
-from variorum.generators.sources.image_folder import ImageFolder
-from variorum.generators.text_to_image import TextToImage
+from variorum.generators.imagenet_g.image_to_image import ImageToImage
+from variorum.generators.imagenet_g.image_variation import ImageVariation
+from variorum.generators.imagenet_g.text_to_image import TextToImage
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.pipeline import build
@@ -32,6 +30,8 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import GENERATED, PARTLY_GENERATED, Failure, Sample
+from variorum.sources.class_names import ClassNames
+from variorum.sources.image_folder import ImageFolder
 from variorum.stages.job import Job, open_context
 from variorum.stages.plan import plan
 
@@ -202,7 +202,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     kind, samples, ctx = route
     name = kind.component_name()
     small = Small(ctx.models.get(name), 1)
-    with caplog.at_level(logging.WARNING, "variorum.generators.diffusion.windows"):
+    with caplog.at_level(logging.WARNING, "variorum.kit.diffusion.windows"):
         children = run(kind, samples, Context(7, Instead(ctx.models, name, small), ctx.memo, ctx.source), batch=5)
     assert sorted(small.asked, reverse=True) == [5, 5, 2, 1, 1, 1, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
@@ -522,7 +522,7 @@ def test_a_collision_fails_the_plan(name, ctx):
 
 
 def test_the_plan_warns_of_templates_that_leak(ctx, caplog):
-    with caplog.at_level(logging.WARNING, "variorum.generators.diffusion.route"):
+    with caplog.at_level(logging.WARNING, "variorum.kit.diffusion.route"):
         TextToImage(templates="neutral").check(ctx)
         assert not caplog.records
         TextToImage(templates="clip80").check(ctx)

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from tiny_pipelines import models_table, save_conditioned
 
 from variorum.annotations import decode_mask, encode_mask
-from variorum.generators.domain_diffusion import SETTINGS, DomainDiffusion
-from variorum.generators.prompting.domain_prompts import PROMPTS
-from variorum.generators.stylization.domains import DOMAINS
+from variorum.generators.coco_o.domain_diffusion import SETTINGS, DomainDiffusion
+from variorum.generators.coco_o.prompting.domain_prompts import PROMPTS
+from variorum.generators.coco_o.stylization.domains import DOMAINS
 from variorum.models import ModelTable
 from variorum.models.roles import Detected
 from variorum.pixels import decode
@@ -371,7 +371,7 @@ def test_a_size_that_the_model_cannot_make_is_one_line(ctx):
 
 
 def test_photographs_of_a_source_are_repainted(ctx, photos):
-    from variorum.generators.sources.image_folder import ImageFolder
+    from variorum.sources.image_folder import ImageFolder
 
     source = ImageFolder(path=photos)
     other = Context(3, ctx.models, ctx.memo, source)

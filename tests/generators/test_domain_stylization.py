@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from variorum.annotations import decode_mask, encode_mask, region
-from variorum.generators.domain_stylization import DomainStylization
-from variorum.generators.stylization.domains import DOMAINS, STYLES
+from variorum.generators.coco_o.domain_stylization import DomainStylization
+from variorum.generators.coco_o.stylization.domains import DOMAINS, STYLES
 from variorum.models import ModelTable, refuse_filters
 from variorum.models.roles import Detected
 from variorum.pixels import encode_png

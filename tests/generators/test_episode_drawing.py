@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.episodes.drawing import QUERY, SUPPORT, Picture, class_rows, draw, stock
+from variorum.generators.few_shot.drawing import QUERY, SUPPORT, Picture, class_rows, draw, stock
 
 NAMES = ("clean", "small", "blurred")
 

@@ -11,7 +11,7 @@ import skimage.data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.generators.face_blur import ROUNDS, FaceBlur, blurred, unblurred
+from variorum.generators.safety.face_blur import ROUNDS, FaceBlur, blurred, unblurred
 from variorum.models import ModelTable
 from variorum.models.roles import Faces
 from variorum.schemas.annotations import Annotations, Object

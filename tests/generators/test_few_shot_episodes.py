@@ -18,11 +18,11 @@ from PIL import Image
 from variorum.annotations import box_of, encode_mask
 from variorum.edition.editions import folder_of
 from variorum.edition.tables import read_table
-from variorum.evaluation.few_shot_accuracy import FewShotAccuracy
-from variorum.generators.corruptions.kinds import corrupt
-from variorum.generators.editing.camouflage import difference
-from variorum.generators.episodes.difficulties import View, blurred
-from variorum.generators.few_shot_episodes import FewShotEpisodes
+from variorum.evaluation.few_shot.few_shot_accuracy import FewShotAccuracy
+from variorum.generators.few_shot.camouflage import difference
+from variorum.generators.few_shot.difficulties import View, blurred
+from variorum.generators.few_shot.few_shot_episodes import FewShotEpisodes
+from variorum.kit.corrupt.kinds import corrupt
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.canonical import canonical_json

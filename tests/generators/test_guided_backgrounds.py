@@ -12,9 +12,10 @@ import skimage.data
 import torch
 from pydantic import ValidationError
 
-from variorum.generators.attribute_edit import AttributeEdit
-from variorum.generators.editing import guided_backgrounds, plates
-from variorum.generators.editing.guided_backgrounds import KINDS
+from variorum.generators.imagenet_e import guided_backgrounds
+from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
+from variorum.generators.imagenet_e.guided_backgrounds import KINDS
+from variorum.kit.pictures import plates
 from variorum.models import ModelTable
 from variorum.models.filters import refuse_filters
 from variorum.schemas.annotations import Annotations, Object

@@ -16,11 +16,11 @@ from PIL import Image
 from variorum.annotations import encode_mask
 from variorum.edition.editions import tables_of
 from variorum.edition.tables import read_table
-from variorum.generators.corruptions.natural import KINDS
-from variorum.generators.latent.directions import directions, principal
-from variorum.generators.latent.inversion import pictured
-from variorum.generators.latent.route import played
-from variorum.generators.natural_transformation import NaturalTransformation
+from variorum.generators.natural_transformation.directions import directions, principal
+from variorum.generators.natural_transformation.inversion import pictured
+from variorum.generators.natural_transformation.natural import KINDS
+from variorum.generators.natural_transformation.natural_transformation import NaturalTransformation
+from variorum.generators.natural_transformation.route import played
 from variorum.models import ModelTable
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object

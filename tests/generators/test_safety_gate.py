@@ -15,11 +15,11 @@ from PIL import Image
 from pixel_search import found
 from pydantic import ValidationError
 
-from variorum.curation.copies.pdq import pdq, pixel_digest
 from variorum.edition.samples import encode_sample
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.generators.safety_gate import TOGETHER, SafetyGate
+from variorum.generators.safety.safety_gate import TOGETHER, SafetyGate
+from variorum.kit.copies.pdq import pdq, pixel_digest
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.models.roles import Faces

@@ -10,11 +10,11 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from variorum.curation.pictures.seams import border_step, seam_ratio
 from variorum.edition.editions import tables_of
 from variorum.edition.tables import read_table
-from variorum.generators.sources.sample_textures import TEXTURES, SampleTextures
-from variorum.generators.stylization.tiling import (
+from variorum.generators.tileable_texture.tileable_texture import TileableTexture
+from variorum.kit.pictures.seams import border_step, seam_ratio
+from variorum.kit.pictures.tiling import (
     crossfaded,
     cut_least,
     even_windows,
@@ -24,7 +24,6 @@ from variorum.generators.stylization.tiling import (
     ring_cut,
     tiled,
 )
-from variorum.generators.tileable_texture import TileableTexture
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode
 from variorum.schemas.component import Context
@@ -32,6 +31,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, ENHANCED, Failure, Sample, source_id
+from variorum.sources.sample_textures import TEXTURES, SampleTextures
 
 CTX = Context(3, None, None)
 GRAVEL = np.repeat(skimage.data.gravel()[..., None], 3, axis=2)

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from variorum.annotations import encode_mask, region
 from variorum.edition.editions import tables_of
 from variorum.edition.tables import read_table
-from variorum.generators.corruptions.frames import framed
-from variorum.generators.editing.windows import apart, margin, shifts, shown, window
-from variorum.generators.translation import Translation
+from variorum.generators.translation.translation import Translation
+from variorum.generators.translation.windows import apart, margin, shifts, shown, window
+from variorum.kit.corrupt.frames import framed
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.canonical import canonical_json

@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.marks.stdm import Stdm
-from variorum.generators.watermark import Watermark
-from variorum.generators.watermarking import keys as key_files
-from variorum.generators.watermarking.keys import key_hash, keys_id, new_keys, own_keys, payload_hash, read_keys
-from variorum.generators.watermarking.quality import psnr
+from variorum.generators.watermark.marks.stdm import Stdm
+from variorum.generators.watermark.watermark import Watermark
+from variorum.generators.watermark.watermarking import keys as key_files
+from variorum.generators.watermark.watermarking.keys import (
+    key_hash,
+    keys_id,
+    new_keys,
+    own_keys,
+    payload_hash,
+    read_keys,
+)
+from variorum.generators.watermark.watermarking.quality import psnr
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError

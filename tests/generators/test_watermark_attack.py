@@ -12,11 +12,11 @@ import pytest
 import skimage.data
 
 from variorum.annotations import encode_mask, region
-from variorum.generators.watermark import Watermark
-from variorum.generators.watermark_attack import WatermarkAttack
-from variorum.generators.watermarking.keys import new_keys
-from variorum.generators.watermarking.quality import Reference
-from variorum.generators.watermarking.subjects import BATCH, Subject, batches, subject_of
+from variorum.generators.watermark.watermark import Watermark
+from variorum.generators.watermark.watermark_attack import WatermarkAttack
+from variorum.generators.watermark.watermarking.keys import new_keys
+from variorum.generators.watermark.watermarking.quality import Reference
+from variorum.generators.watermark.watermarking.subjects import BATCH, Subject, batches, subject_of
 from variorum.machine.memo import DiskMemo
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object, Text

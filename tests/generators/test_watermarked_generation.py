@@ -13,15 +13,14 @@ from tiny_pipelines import models_table
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.generators.attacks.distortion import Distortion
-from variorum.generators.marks.gaussian_shading import GaussianShading
-from variorum.generators.marks.stdm import Stdm
-from variorum.generators.marks.tree_ring import TreeRing
-from variorum.generators.sources.class_names import ClassNames
-from variorum.generators.watermark import Watermark
-from variorum.generators.watermark_attack import WatermarkAttack
-from variorum.generators.watermarked_generation import WatermarkedGeneration
-from variorum.generators.watermarking.keys import key_hash, new_keys, own_file, payload_hash, read_keys
+from variorum.generators.watermark.attacks.distortion import Distortion
+from variorum.generators.watermark.marks.gaussian_shading import GaussianShading
+from variorum.generators.watermark.marks.stdm import Stdm
+from variorum.generators.watermark.marks.tree_ring import TreeRing
+from variorum.generators.watermark.watermark import Watermark
+from variorum.generators.watermark.watermark_attack import WatermarkAttack
+from variorum.generators.watermark.watermarked_generation import WatermarkedGeneration
+from variorum.generators.watermark.watermarking.keys import key_hash, new_keys, own_file, payload_hash, read_keys
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.pipeline import build
@@ -30,6 +29,7 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import GENERATED, Sample
+from variorum.sources.class_names import ClassNames
 from variorum.stages.job import Job
 
 STEPS = 6

@@ -9,13 +9,13 @@ from annotated_set import ANNOTATED
 from small_store import GENERATOR
 from starlette.testclient import TestClient
 
+from variorum.people.panel.panel import Panel, Settings, open_panel, publish
+from variorum.people.server.access import Access, Place
+from variorum.people.server.app import create_app
+from variorum.people.server.served import Served
+from variorum.people.votes.reviewers import by_secret
 from variorum.pipeline import Job, run
-from variorum.review.panel import Panel, Settings, open_panel, publish
-from variorum.review.server.access import Access, Place
-from variorum.review.server.app import create_app
-from variorum.review.server.served import Served
 from variorum.schemas.recipe import Recipe
-from variorum.votes.reviewers import by_secret
 
 PLACE = Place("127.0.0.1", 8765)
 ORIGIN = "http://127.0.0.1:8765"

@@ -14,15 +14,15 @@ from PIL import Image
 
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
+from variorum.people.panel.collected import keep_votes, standing
+from variorum.people.panel.dispatch import next_tasks
+from variorum.people.panel.panel import Settings, newest_ledger, open_panel, publish
+from variorum.people.votes.ballots import cast, counted, join
 from variorum.pipeline import Job, build, run
-from variorum.review.collected import keep_votes, standing
-from variorum.review.dispatch import next_tasks
-from variorum.review.panel import Settings, newest_ledger, open_panel, publish
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.vote import Vote
 from variorum.stages.score import curated_table
-from variorum.votes.ballots import cast, counted, join
 
 KINDS = ("label", "copy", "edit", "box", "safe")
 PEOPLE = ("ann", "bob", "cem")

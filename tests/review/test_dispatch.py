@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import insert, select
 
-from variorum.curation.panel.raters import LEAST
-from variorum.review.dispatch import (
+from variorum.curation.people.panel.raters import LEAST
+from variorum.people.panel.dispatch import (
     LEASE,
     disputed,
     disputed_left,
@@ -21,11 +21,11 @@ from variorum.review.dispatch import (
     progress,
     release_task,
 )
-from variorum.review.gold import FIRST, FIRST_SHARE, gold_target, is_gold_due, order_of, pool_of
+from variorum.people.panel.gold import FIRST, FIRST_SHARE, gold_target, is_gold_due, order_of, pool_of
+from variorum.people.votes.ballots import cast, join, pause, pause_panel, recount, withdraw
+from variorum.people.votes.database import claims, open_database, panels, questions, reading, tasks, votes, writing
 from variorum.schemas.errors import StoreError
 from variorum.schemas.vote import Vote, question_key
-from variorum.votes.ballots import cast, join, pause, pause_panel, recount, withdraw
-from variorum.votes.database import claims, open_database, panels, questions, reading, tasks, votes, writing
 
 PANEL = "panel@1.0.0/main"
 NOW = 1_000_000.0

@@ -10,11 +10,11 @@ from served_panels import ADMIN_KEY, JOIN_KEY, Browser, application, make_editio
 from sqlalchemy import text
 from test_server_process import ends, serving, words
 
-from variorum.review.panel import read_questions
-from variorum.review.raters import BESIDE, raters
-from variorum.review.server.access import Place, network
-from variorum.review.server.state import state
-from variorum.votes.ballots import counted
+from variorum.people.panel.panel import read_questions
+from variorum.people.panel.raters import BESIDE, raters
+from variorum.people.server.access import Place, network
+from variorum.people.server.state import state
+from variorum.people.votes.ballots import counted
 
 LAB = Place("0.0.0.0", 8765)
 ORIGIN = "http://10.0.0.1:8765"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from variorum.review.kinds import ASKED, CATEGORIES, FLAWS, PROBLEMS, SEVERITIES
+from variorum.people.panel.kinds import ASKED, CATEGORIES, FLAWS, PROBLEMS, SEVERITIES
 from variorum.schemas import vote
 
 

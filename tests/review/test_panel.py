@@ -25,15 +25,15 @@ from sqlalchemy import func, insert, select
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
+from variorum.people.panel import loading
+from variorum.people.panel.dispatch import next_tasks
+from variorum.people.panel.panel import Settings, newest_ledger, open_panel, publish, published, read_questions
+from variorum.people.votes.ballots import cast, join
+from variorum.people.votes.database import ADDED, panels, questions, reading, tasks, writing
 from variorum.pipeline import Job, run
-from variorum.review import loading
-from variorum.review.dispatch import next_tasks
-from variorum.review.panel import Settings, newest_ledger, open_panel, publish, published, read_questions
 from variorum.schemas.errors import RecipeError, SourceError, StoreError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.vote import Vote, question_key
-from variorum.votes.ballots import cast, join
-from variorum.votes.database import ADDED, panels, questions, reading, tasks, writing
 
 ALL = Settings(kinds=("label", "copy", "edit", "box", "safe"))
 
@@ -277,9 +277,9 @@ import sys
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
-from variorum.review import loading
-from variorum.review.dispatch import next_tasks
-from variorum.review.panel import open_panel
+from variorum.people.panel import loading
+from variorum.people.panel.dispatch import next_tasks
+from variorum.people.panel.panel import open_panel
 
 class Slow(Progress):
     def advance(self, steps):

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, select
 
-from variorum.curation.panel.agreement import krippendorff_alpha
-from variorum.curation.panel.dawid_skene import dawid_skene
-from variorum.review.dispatch import next_tasks
-from variorum.review.raters import agreement, coverage, raters
+from variorum.kit.raters.agreement import krippendorff_alpha
+from variorum.kit.raters.dawid_skene import dawid_skene
+from variorum.people.panel.dispatch import next_tasks
+from variorum.people.panel.raters import agreement, coverage, raters
+from variorum.people.votes.ballots import cast, counted, join, pause, withdraw
+from variorum.people.votes.database import open_database, panels, questions, reading, tasks, writing
 from variorum.schemas.vote import ANSWERS, Vote, question_key
-from variorum.votes.ballots import cast, counted, join, pause, withdraw
-from variorum.votes.database import open_database, panels, questions, reading, tasks, writing
 
 PANEL = "panel@1.0.0/main"
 NOW = 1_000_000.0
@@ -200,7 +200,7 @@ def test_what_is_added_up_is_what_a_count_of_all_votes_gives(database):
 
 
 def test_a_large_panel_is_judged_on_a_sample_of_its_questions(panel, monkeypatch):
-    from variorum.review import raters as module
+    from variorum.people.panel import raters as module
 
     whole = agreement(panel, PANEL)
     everybody = {one.reviewer: one for one in raters(panel, PANEL)}

@@ -13,13 +13,13 @@ from served_panels import ADMIN_KEY, JOIN_KEY, Browser, application, make_editio
 
 from variorum.edition.store import Store
 from variorum.flows.cli import main
-from variorum.review.panel import open_panel
-from variorum.review.server.access import Place
-from variorum.review.server.casting import Casting
-from variorum.review.server.classes import definitions
+from variorum.people.panel.panel import open_panel
+from variorum.people.server.access import Place
+from variorum.people.server.casting import Casting
+from variorum.people.server.classes import definitions
+from variorum.people.votes.ballots import counted
 from variorum.schemas.errors import StoreError, TemporaryError
 from variorum.schemas.vote import Vote
-from variorum.votes.ballots import counted
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from served_panels import ADMIN_KEY, JOIN_KEY, ORIGIN, Browser, application, make_edition, make_panel, vote_on
 
-from variorum.review.server.access import Place
-from variorum.review.server.requests import LARGEST
+from variorum.people.server.access import Place
+from variorum.people.server.requests import LARGEST
+from variorum.people.votes.ballots import counted, recount
 from variorum.schemas.vote import question_key
-from variorum.votes.ballots import counted, recount
 
 numbers = count()
 
@@ -668,7 +668,7 @@ def test_all_answers_have_the_headers_that_bind_browsers(shared):
 def test_a_database_that_does_not_answer_is_not_the_end(app, panel, monkeypatch):
     import sqlite3
 
-    from variorum.votes import database
+    from variorum.people.votes import database
 
     ann = Browser(app, "ann")
     (task,) = ann.next(kind="label")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.review.server.access import (
+from variorum.people.server.access import (
     ATTEMPTS,
     ATTEMPTS_ALL,
     Access,
@@ -26,7 +26,7 @@ from variorum.review.server.access import (
     same,
     token_of,
 )
-from variorum.review.server.shell import PAGES, shell
+from variorum.people.server.shell import PAGES, shell
 from variorum.schemas.errors import RecipeError
 
 HERE = Place("127.0.0.1", 8765)

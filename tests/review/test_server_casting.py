@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from variorum.review.server.casting import MOST, Casting
+from variorum.people.server.casting import MOST, Casting
+from variorum.people.votes.ballots import Result
 from variorum.schemas.errors import StoreError
 from variorum.schemas.vote import Vote
-from variorum.votes.ballots import Result
 
 
 def vote(name: str) -> Vote:

@@ -18,11 +18,11 @@ from small_store import GENERATOR
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
+from variorum.people.server.classes import Classes, definitions
+from variorum.people.server.pictures import Pictures, Recent
 from variorum.picture_facts import has_position
 from variorum.pipeline import Job, run
 from variorum.pixels import decode
-from variorum.review.server.classes import Classes, definitions
-from variorum.review.server.pictures import Pictures, Recent
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError
 from variorum.schemas.recipe import Recipe
 

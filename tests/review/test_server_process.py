@@ -22,8 +22,8 @@ from served_panels import make_edition
 
 from variorum.edition.editions import resolve
 from variorum.flows.cli import main
-from variorum.review.panel import open_panel
-from variorum.votes.ballots import counted
+from variorum.people.panel.panel import open_panel
+from variorum.people.votes.ballots import counted
 
 VARIORUM = str(Path(sys.executable).with_name("variorum"))
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}

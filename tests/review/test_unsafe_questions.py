@@ -11,21 +11,21 @@ from coloured_shapes import recipe, shapes
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
+from variorum.people.panel.controls import read_gold
+from variorum.people.panel.dispatch import next_tasks
+from variorum.people.panel.panel import Settings, open_panel, publish, read_questions
+from variorum.people.panel.queue import questions_of
+from variorum.people.panel.unsafe import category_names
+from variorum.people.server.requests import Next
+from variorum.people.server.served import Served
+from variorum.people.votes.ballots import cast, counted, join
+from variorum.people.votes.files import write_votes
+from variorum.people.votes.label_studio import write_table
 from variorum.pipeline import Job, build, curate, release
-from variorum.review.controls import read_gold
-from variorum.review.dispatch import next_tasks
-from variorum.review.panel import Settings, open_panel, publish, read_questions
-from variorum.review.queue import questions_of
-from variorum.review.server.requests import Next
-from variorum.review.server.served import Served
-from variorum.review.unsafe import category_names
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.vote import Vote
 from variorum.stages.score import curated_table
-from variorum.votes.ballots import cast, counted, join
-from variorum.votes.files import write_votes
-from variorum.votes.label_studio import write_table
 
 UNSAFE = Settings(kinds=("unsafe",), gold=0, agreed=0)
 

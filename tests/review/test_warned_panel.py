@@ -9,8 +9,8 @@ from PIL import Image
 from served_panels import Browser, application, make_panel
 
 from variorum.edition.store import Store
+from variorum.people.panel.kinds import ASKED, VEILED
 from variorum.pipeline import Job, build
-from variorum.review.kinds import ASKED, VEILED
 from variorum.schemas.recipe import Recipe
 
 WARNING = "Some pictures show spiders."

@@ -19,7 +19,7 @@ def engine(database):
     """The database, open, with one small panel: see `small_panels.make_panel`."""
     from small_panels import make_panel
 
-    from variorum.votes.database import open_database
+    from variorum.people.votes.database import open_database
 
     opened = open_database(database)
     make_panel(opened)

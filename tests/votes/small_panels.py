@@ -7,8 +7,8 @@ from collections import defaultdict
 
 from sqlalchemy import insert, select
 
+from variorum.people.votes.database import claims, panels, questions, reading, tasks, votes, writing
 from variorum.schemas.vote import Vote, question_key
-from variorum.votes.database import claims, panels, questions, reading, tasks, votes, writing
 
 PANEL = "birds@1.0.0/main"
 CLASSES = ("heron", "stork", "crane", "ibis")

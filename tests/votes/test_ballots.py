@@ -26,8 +26,7 @@ from small_panels import (
 )
 from sqlalchemy import insert, select
 
-from variorum.schemas.errors import StoreError
-from variorum.votes.ballots import (
+from variorum.people.votes.ballots import (
     NameRefused,
     by_secret,
     cast,
@@ -39,7 +38,18 @@ from variorum.votes.ballots import (
     recount,
     withdraw,
 )
-from variorum.votes.database import ADDED, claims, cursors, open_database, questions, reading, reviewers, votes, writing
+from variorum.people.votes.database import (
+    ADDED,
+    claims,
+    cursors,
+    open_database,
+    questions,
+    reading,
+    reviewers,
+    votes,
+    writing,
+)
+from variorum.schemas.errors import StoreError
 
 
 def states(results):

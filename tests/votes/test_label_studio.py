@@ -10,11 +10,11 @@ import pytest
 from small_panels import CLASSES, NOW, PANEL, ballot, make_panel, question
 from test_vote_files import same
 
+from variorum.people.votes.ballots import cast, counted, recount
+from variorum.people.votes.database import open_database
+from variorum.people.votes.files import import_votes, read_votes, write_votes
+from variorum.people.votes.label_studio import candidates, read_export, write_export
 from variorum.schemas.errors import SourceError, StoreError
-from variorum.votes.ballots import cast, counted, recount
-from variorum.votes.database import open_database
-from variorum.votes.files import import_votes, read_votes, write_votes
-from variorum.votes.label_studio import candidates, read_export, write_export
 
 DATA = Path(__file__).parent / "data"
 IMAGES = "https://pictures.example/{id}.png?v={sha256}"

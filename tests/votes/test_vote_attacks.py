@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from small_panels import NOW, PANEL, ballot, make_panel
 
+from variorum.people.votes.ballots import cast, counted
+from variorum.people.votes.database import open_database, reading
+from variorum.people.votes.files import by_origin, read_votes
+from variorum.people.votes.parquet_file import LONGEST
+from variorum.people.votes.reviewers import NameRefused, join
 from variorum.schemas.errors import SourceError, StoreError, TemporaryError
-from variorum.votes.ballots import cast, counted
-from variorum.votes.database import open_database, reading
-from variorum.votes.files import by_origin, read_votes
-from variorum.votes.parquet_file import LONGEST
-from variorum.votes.reviewers import NameRefused, join
 
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -102,7 +102,7 @@ def test_a_vote_is_not_kept_in_a_file_that_is_gone(tmp_path, replaced):
 
 
 def test_the_name_of_a_file_does_not_say_what_its_trouble_is(tmp_path, monkeypatch):
-    monkeypatch.setattr("variorum.votes.database.BUSY_SECONDS", 0)
+    monkeypatch.setattr("variorum.people.votes.database.BUSY_SECONDS", 0)
     path = tmp_path / "no such, readonly" / "votes.sqlite"
     path.parent.mkdir()
     engine, other = open_database(str(path)), open_database(str(path))

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_panels import picture
 
+from variorum.people.votes import files
+from variorum.people.votes.columns import Doubtful
+from variorum.people.votes.files import read_votes
 from variorum.schemas.errors import SourceError
-from variorum.votes import files
-from variorum.votes.columns import Doubtful
-from variorum.votes.files import read_votes
 
 ODD = ["", " ", "\x07", "\u2028", "\u202e", "'=1", "é" * 101, "maybe", "nan", "1", "2", "-1", "1e3", "inf", "x\x1fy"]
 COLUMNS = {

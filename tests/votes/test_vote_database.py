@@ -15,10 +15,10 @@ from postgres_server import PASSWORD
 from small_panels import NOW, PANEL, ballot, counted_again, counters, make_panel
 from sqlalchemy import insert, select, text, update
 
+from variorum.people.votes import database as votes_database
+from variorum.people.votes.ballots import cast, counted, recount
+from variorum.people.votes.database import open_database, panels, reading, votes, writing
 from variorum.schemas.errors import StoreError, TemporaryError
-from variorum.votes import database as votes_database
-from variorum.votes.ballots import cast, counted, recount
-from variorum.votes.database import open_database, panels, reading, votes, writing
 
 
 def in_threads(number: int, work) -> list:

@@ -16,13 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_panels import CLASSES, NOW, PANEL, ballot, counted_again, counters, make_panel, picture
 
+from variorum.people.votes.ballots import cast, counted, recount, withdraw
+from variorum.people.votes.checks import fault
+from variorum.people.votes.database import open_database
+from variorum.people.votes.files import import_votes, read_votes, write_votes
+from variorum.people.votes.tables import COLUMNS, of_votes, schema, to_votes, with_place
 from variorum.schemas.errors import SourceError, StoreError
 from variorum.schemas.vote import ANSWERS, CATEGORIES, KINDS, REASONS, SEVERITIES, Vote
-from variorum.votes.ballots import cast, counted, recount, withdraw
-from variorum.votes.checks import fault
-from variorum.votes.database import open_database
-from variorum.votes.files import import_votes, read_votes, write_votes
-from variorum.votes.tables import COLUMNS, of_votes, schema, to_votes, with_place
 
 TRAPS = [
     "",

@@ -15,8 +15,8 @@ from served_panel import make_edition
 
 from variorum.edition.store import Store
 from variorum.flows.cli import main
-from variorum.review.panel import Settings, open_panel, publish
-from variorum.votes.ballots import pause, recount
+from variorum.people.panel.panel import Settings, open_panel, publish
+from variorum.people.votes.ballots import pause, recount
 
 PAGE = (Path(__file__).parents[2] / "docs" / "votes.md").read_text()
 COMMANDS = re.findall(r"^variorum votes .*$", PAGE, re.MULTILINE)
@@ -167,6 +167,6 @@ def test_a_read_only_store_shows_and_exports_its_votes(edition, tmp_path, state)
 
 
 def _one_picture(panel) -> str:
-    from variorum.review.panel import read_questions
+    from variorum.people.panel.panel import read_questions
 
     return next(row["id"] for row in read_questions(panel, panel.store).to_pylist() if row["subject"] == "chelsea")

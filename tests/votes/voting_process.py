@@ -6,8 +6,8 @@ import uuid
 
 from small_panels import CLASSES, PANEL, ballot
 
-from variorum.votes.ballots import cast
-from variorum.votes.database import open_database
+from variorum.people.votes.ballots import cast
+from variorum.people.votes.database import open_database
 
 engine = open_database(sys.argv[1])
 for number in range(1_000_000):

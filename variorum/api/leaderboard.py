@@ -13,10 +13,10 @@ from variorum.api.edition import Edition, opened
 from variorum.api.results import notebook, text
 from variorum.edition.editions import folder_of, write_beside
 from variorum.edition.store import Store
-from variorum.evaluation.accuracy_drop import AccuracyDrop
-from variorum.evaluation.results.evaluator import seed_of
-from variorum.evaluation.results.pictures import pictures_of
-from variorum.evaluation.results.ranking import edition_name, leaderboard_of
+from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
+from variorum.evaluation.classifiers.evaluator import seed_of
+from variorum.evaluation.classifiers.pictures import pictures_of
+from variorum.evaluation.classifiers.ranking import edition_name, leaderboard_of
 from variorum.report.leaderboard import leaderboard_page
 from variorum.report.result_files import Content, content_of, result_files, results_beside
 from variorum.report.results import Method

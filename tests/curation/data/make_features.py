@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from variorum.arrays import Pixels
-from variorum.generators.sources.samples import stamps_folder
 from variorum.models import ModelTable
+from variorum.sources.samples import stamps_folder
 
 TARGET = Path(__file__).with_name("stamps_efficientnet_lite0.npz")
 

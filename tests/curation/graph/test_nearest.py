@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.curation.embeddings.rows import normalised
-from variorum.curation.graph import nearest as module
-from variorum.curation.graph.nearest import nearest
+from variorum.curation.labels import nearest as module
+from variorum.curation.labels.nearest import nearest
+from variorum.kit.embeddings.rows import normalised
 
 
 def clusters(n, d, seed=0):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from variorum.curation.graph.transition import estimate_transition, trust
+from variorum.curation.labels.transition import estimate_transition, trust
 from variorum.schemas.errors import RecipeError
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from variorum.curation.graph.votes import count_votes, plain_votes, similarity_votes
+from variorum.curation.labels.votes import count_votes, plain_votes, similarity_votes
 
 
 def test_shares_by_hand():

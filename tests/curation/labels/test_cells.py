@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold
 from sklearn.neural_network import MLPClassifier
 
-from variorum.curation.labels.cells import cell_scores, picture_scores, pictures_with_issues
+from variorum.curation.people.cells import cell_scores, picture_scores, pictures_with_issues
 from variorum.schemas.errors import RecipeError
 
 

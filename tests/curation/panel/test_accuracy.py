@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from variorum.curation.panel.accuracy import COLLAPSED, multi_label_accuracy, real_accuracy
-from variorum.curation.panel.mistakes import Mistake, read_mistakes, read_panel_labels
+from variorum.curation.people.panel.mistakes import Mistake, read_mistakes, read_panel_labels
+from variorum.kit.raters.accuracy import COLLAPSED, multi_label_accuracy, real_accuracy
 from variorum.schemas.errors import SourceError
 
 # picture: given label, prediction, correct, unclear, wrong

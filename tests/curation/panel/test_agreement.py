@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from variorum.curation.panel.agreement import answer_counts, cohen_kappa, gwet_ac1, krippendorff_alpha, wilson_interval
+from variorum.kit.raters.agreement import answer_counts, cohen_kappa, gwet_ac1, krippendorff_alpha, wilson_interval
 from variorum.schemas.errors import SourceError
 
 # Krippendorff's own example: 4 observers, 12 units, answers 1 to 5, 0 for none

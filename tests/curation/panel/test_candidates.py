@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from variorum.curation.panel.candidates import Cells, candidate_cells, queue_order
+from variorum.kit.raters.candidates import Cells, candidate_cells, queue_order
 from variorum.schemas.errors import SourceError
 
 TOP = np.array([[[3, 5], [1, 2]], [[3, 6], [2, 1]]])  # two models, two pictures, two guesses

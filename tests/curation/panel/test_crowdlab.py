@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from tests.curation.noise import digits
-from variorum.curation.panel.crowdlab import crowdlab
+from variorum.curation.people.panel.crowdlab import crowdlab
 from variorum.schemas.errors import SourceError
 
 K = 10

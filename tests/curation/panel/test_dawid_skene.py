@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from variorum.curation.panel.dawid_skene import dawid_skene, label_sets, model_votes, vote_share
+from variorum.kit.raters.dawid_skene import dawid_skene, label_sets, model_votes, vote_share
 from variorum.schemas.errors import SourceError
 
 CAREFUL = np.array([[0.94, 0.04, 0.02], [0.10, 0.20, 0.70]])

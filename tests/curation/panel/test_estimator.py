@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import hypergeom
 
 from tests.curation.noise import asymmetric, digits
-from variorum.curation.panel.estimator import (
+from variorum.curation.people.panel.estimator import (
     Strata,
     agresti_coull,
     allocate,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from variorum.curation.panel.raters import (
+from variorum.curation.people.panel.raters import (
     BOUND,
     HABITS,
     HONEST,

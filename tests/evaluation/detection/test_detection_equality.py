@@ -11,9 +11,9 @@ from detecting import by_pycocotools, coco_files, scenes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.evaluation.detection.matching import match
-from variorum.evaluation.detection.precision import AVERAGES, accumulated, summary
-from variorum.evaluation.detection.records import FOUND, THERE, Picture
+from variorum.kit.detection.matching import match
+from variorum.kit.detection.precision import AVERAGES, accumulated, summary
+from variorum.kit.detection.records import FOUND, THERE, Picture
 from variorum.schemas.annotations import CHECKS
 
 IDS = (18, 1, 90, 44)

@@ -7,10 +7,10 @@ from detecting import by_pycocotools, coco_files, scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.evaluation.detection.matching import match
-from variorum.evaluation.detection.precision import summary
-from variorum.evaluation.detection.resampled import resampled_map
-from variorum.evaluation.detection.robustness import effective_robustness, relative_drop
+from variorum.kit.detection.matching import match
+from variorum.kit.detection.precision import summary
+from variorum.kit.detection.resampled import resampled_map
+from variorum.kit.detection.robustness import effective_robustness, relative_drop
 
 IDS = (1, 2, 3, 4)
 

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from variorum.evaluation.detection.matching import match
-from variorum.evaluation.detection.precision import summary
-from variorum.evaluation.detection.records import FOUND
-from variorum.evaluation.detection.sized import coco_ranges, only_range, quantile_ranges, weights_of
-from variorum.evaluation.size_binned_ap import SizeBinnedAp
-from variorum.generators.box_noise import BoxNoise
+from variorum.evaluation.box_noise.size_binned_ap import SizeBinnedAp
+from variorum.evaluation.box_noise.sized import coco_ranges, only_range, quantile_ranges, weights_of
+from variorum.generators.box_noise.box_noise import BoxNoise
+from variorum.kit.detection.matching import match
+from variorum.kit.detection.precision import summary
+from variorum.kit.detection.records import FOUND
 from variorum.report.card import _render
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import ClassInfo, Context

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.evaluation.predicted.calibration import (
+from variorum.kit.predicted.calibration import (
     BINS,
     bin_of,
     error_by_chance,

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from variorum.evaluation.accuracy_drop import AccuracyDrop, Resamples, ratio_means
-from variorum.evaluation.predicted.drops import MOST_PAIRS, pairs
-from variorum.evaluation.predicted.pairing import UNSCORED, paired, roots
+from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop, Resamples, ratio_means
+from variorum.kit.predicted.drops import MOST_PAIRS, pairs
+from variorum.kit.predicted.pairing import UNSCORED, paired, roots
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table
 
@@ -187,7 +187,7 @@ def test_resamples_that_are_kept_are_those_that_would_be_drawn(monkeypatch):
     kept = Resamples(40, 300, 0.9, seed=11).mean_of_ratios(*ratio)
     assert Resamples(40, 300, 0.9, seed=11).mean_of_ratios(*ratio) == kept
     assert Resamples(40, 300, 0.9, seed=12).mean_of_ratios(*ratio) != kept
-    monkeypatch.setattr("variorum.evaluation.predicted.resamples.KEPT", 0)
+    monkeypatch.setattr("variorum.kit.predicted.resamples.KEPT", 0)
     assert Resamples(40, 300, 0.9, seed=11).mean_of_ratios(*ratio) == kept
 
 

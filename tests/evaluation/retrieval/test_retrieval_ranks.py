@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from variorum.evaluation.retrieval.figures import Pictures, summary, worst_of_each
-from variorum.evaluation.retrieval.ranks import Answers, answers, mean_ranks, measures
+from variorum.evaluation.content_dilution.figures import Pictures, summary, worst_of_each
+from variorum.evaluation.content_dilution.ranks import Answers, answers, mean_ranks, measures
 
 
 def test_ties_have_their_mean_rank():
@@ -77,7 +77,7 @@ def test_blocks_of_queries_give_the_same(monkeypatch):
         return same, np.zeros_like(same)
 
     whole = answers(rows, rows, relevance)
-    monkeypatch.setattr("variorum.evaluation.retrieval.ranks.AT_ONCE", 150)
+    monkeypatch.setattr("variorum.evaluation.content_dilution.ranks.AT_ONCE", 150)
     parts = answers(rows, rows, relevance)
     for name in Answers.__slots__:
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))

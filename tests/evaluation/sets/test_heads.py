@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from variorum.evaluation.sets.accuracy_score import difference, rights, share
-from variorum.evaluation.sets.pictures import Pictures, matched, part_of, ranks
-from variorum.evaluation.sets.robustness import above_line, effective_robustness, logit
+from variorum.evaluation.imagenet_g.robustness import above_line, effective_robustness, logit
+from variorum.kit.sets.accuracy_score import difference, rights, share
+from variorum.kit.sets.pictures import Pictures, matched, part_of, ranks
 
 
 def pictures(x, y, seed=0):

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from variorum.evaluation.sets.diversity import spread, vendi_score
-from variorum.evaluation.sets.frechet import frechet_distance, too_few
-from variorum.evaluation.sets.kernel import kernel_distance
-from variorum.evaluation.sets.manifold import manifold, radii
+from variorum.evaluation.imagenet_g.diversity import spread, vendi_score
+from variorum.evaluation.imagenet_g.frechet import frechet_distance, too_few
+from variorum.evaluation.imagenet_g.kernel import kernel_distance
+from variorum.evaluation.imagenet_g.manifold import manifold, radii
 
 
 def gaussians():
@@ -185,8 +185,8 @@ def test_one_far_real_picture_upsets_precision_but_not_density():
 
 def test_blocks_change_nothing(monkeypatch):
     whole = manifold(*gaussians()), kid(*gaussians())
-    monkeypatch.setattr("variorum.evaluation.sets.manifold.BLOCK", 37)
-    monkeypatch.setattr("variorum.evaluation.sets.kernel.BLOCK", 37)
+    monkeypatch.setattr("variorum.evaluation.imagenet_g.manifold.BLOCK", 37)
+    monkeypatch.setattr("variorum.evaluation.imagenet_g.kernel.BLOCK", 37)
     assert manifold(*gaussians()) == whole[0]
     assert kid(*gaussians())[0] == pytest.approx(whole[1][0])
 

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from variorum.evaluation.watermarks.bound import VACUOUS, distance_of, least_errors, linear_schedule
-from variorum.evaluation.watermarks.identification import by_bits, by_p_values
-from variorum.evaluation.watermarks.trading import quality_at, ranked
+from variorum.evaluation.watermark.bound import VACUOUS, distance_of, least_errors, linear_schedule
+from variorum.evaluation.watermark.identification import by_bits, by_p_values
+from variorum.evaluation.watermark.trading import quality_at, ranked
 
 
 @pytest.mark.parametrize(("psnr", "distance"), [(38, 11), (44, 5.6), (30, 28)])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from variorum.evaluation.watermarks.separation import Draws, Separation
+from variorum.kit.resampling.separation import Draws, Separation
 
 
 def separation(marked, unmarked):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.evaluation.watermarks.thresholds import (
+from variorum.kit.resampling.thresholds import (
     binomial,
     empirical_threshold,
     false_positive_rate,

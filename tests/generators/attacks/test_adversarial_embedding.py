@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.attacks.adversarial_embedding import AdversarialEmbedding, Away
-from variorum.generators.attacks.random_signs import RandomSigns
+from variorum.generators.watermark.attacks.adversarial_embedding import AdversarialEmbedding, Away
+from variorum.generators.watermark.attacks.random_signs import RandomSigns
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError

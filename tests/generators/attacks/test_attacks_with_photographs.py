@@ -6,10 +6,10 @@ import skimage.data
 from PIL import Image
 
 from variorum.annotations import resampled
-from variorum.generators.attacks.surrogates.pictures import at_rms, common_energy, fitted
-from variorum.generators.watermarking.keys import read_keys
-from variorum.generators.watermarking.quality import Reference
-from variorum.generators.watermarking.target import Service
+from variorum.generators.watermark.attacks.surrogates.pictures import at_rms, common_energy, fitted
+from variorum.generators.watermark.watermarking.keys import read_keys
+from variorum.generators.watermark.watermarking.quality import Reference
+from variorum.generators.watermark.watermarking.target import Service
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import Context

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
-from variorum.generators.attacks.adversarial_embedding import AdversarialEmbedding
-from variorum.generators.attacks.random_signs import RandomSigns
-from variorum.generators.watermarking.budgets import ascend, inside, random_signs, whole_levels
+from variorum.generators.watermark.attacks.adversarial_embedding import AdversarialEmbedding
+from variorum.generators.watermark.attacks.random_signs import RandomSigns
+from variorum.kit.fitting.budgets import ascend, inside, random_signs, whole_levels
 from variorum.schemas.errors import RecipeError
 
 PICTURES = arrays(np.uint8, (4, 5, 3))

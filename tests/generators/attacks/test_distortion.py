@@ -9,12 +9,12 @@ import skimage.data
 from PIL import Image, ImageEnhance, ImageFilter
 
 from variorum.annotations import resampled_mask
-from variorum.generators.attacks.codec import Codec
-from variorum.generators.attacks.combined_distortion import CombinedDistortion
-from variorum.generators.attacks.denoising import Denoising
-from variorum.generators.attacks.distortion import Distortion
-from variorum.generators.watermarking.distortions import GROUPS, KINDS, followed
-from variorum.generators.watermarking.quality import linf, psnr
+from variorum.generators.watermark.attacks.codec import Codec
+from variorum.generators.watermark.attacks.combined_distortion import CombinedDistortion
+from variorum.generators.watermark.attacks.denoising import Denoising
+from variorum.generators.watermark.attacks.distortion import Distortion
+from variorum.generators.watermark.watermarking.distortions import GROUPS, KINDS, followed
+from variorum.generators.watermark.watermarking.quality import linf, psnr
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.watermark import Watermark
-from variorum.generators.watermark_attack import WatermarkAttack
-from variorum.generators.watermarking.grid import takes_long
+from variorum.generators.watermark.watermark import Watermark
+from variorum.generators.watermark.watermark_attack import WatermarkAttack
+from variorum.generators.watermark.watermarking.arms import takes_long
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import Context

@@ -11,9 +11,9 @@ import skimage.data
 import torch
 from skimage.metrics import peak_signal_noise_ratio as psnr
 
-from variorum.generators.attacks.purification import Purification
-from variorum.generators.marks.stdm import Stdm
-from variorum.generators.watermarking.regenerating import fitted, purified, restored
+from variorum.generators.watermark.attacks.purification import Purification
+from variorum.generators.watermark.marks.stdm import Stdm
+from variorum.generators.watermark.watermarking.regenerating import fitted, purified, restored
 from variorum.models import ModelTable
 from variorum.models.roles import Denoised
 from variorum.schemas.component import Context

@@ -14,10 +14,10 @@ import skimage.data
 from pydantic import ValidationError
 from tiny_pipelines import save_conditioned, save_vision_language
 
-from variorum.generators.attacks.instruction_edit import INSTRUCTIONS, InstructionEdit
-from variorum.generators.attacks.purification import Purification
-from variorum.generators.attacks.regeneration import Regeneration
-from variorum.generators.attacks.vae_regeneration import VaeRegeneration
+from variorum.generators.watermark.attacks.instruction_edit import INSTRUCTIONS, InstructionEdit
+from variorum.generators.watermark.attacks.purification import Purification
+from variorum.generators.watermark.attacks.regeneration import Regeneration
+from variorum.generators.watermark.attacks.vae_regeneration import VaeRegeneration
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component

@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from variorum.generators.attacks.surrogates.network import Detector, train
-from variorum.generators.watermarking import budgets
-from variorum.generators.watermarking.keys import read_keys
-from variorum.generators.watermarking.target import Service
+from variorum.generators.watermark.watermarking.keys import read_keys
+from variorum.generators.watermark.watermarking.target import Service
+from variorum.kit.fitting import budgets
+from variorum.kit.fitting.network import Detector, train
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
@@ -186,7 +186,9 @@ def test_what_marked_photographs_are_set_apart_from(against, target):
 
 def test_one_detector_for_removal_and_spoofing(target, monkeypatch):
     applied(target({"name": "surrogate", **QUICK, "photographs": 11}, SPREAD), crops("coffee", (150,), (200,)))
-    monkeypatch.setattr("variorum.generators.attacks.surrogates.detection.train", None)  # nothing is trained again
+    monkeypatch.setattr(
+        "variorum.generators.watermark.attacks.surrogates.detection.train", None
+    )  # nothing is trained again
     applied(target({"name": "surrogate_spoofing", **QUICK, "photographs": 11}, SPREAD), crops("coffee", (150,), (200,)))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.corruptions.bar import BAR
+from variorum.kit.corrupt.bar import BAR
 
 
 def rng(seed=0):

@@ -13,7 +13,7 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.corruptions.kinds import (
+from variorum.kit.corrupt.kinds import (
     COMMON,
     EXTRA,
     KINDS,

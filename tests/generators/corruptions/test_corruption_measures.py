@@ -12,8 +12,8 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from variorum.annotations import encode_mask, region
-from variorum.generators.corruptions.change import MAX_DB, Before
-from variorum.generators.corruptions.frames import Unusable, framed
+from variorum.kit.corrupt.change import MAX_DB, Before
+from variorum.kit.corrupt.frames import Unusable, framed
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.sample import Sample
 

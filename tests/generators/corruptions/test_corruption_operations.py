@@ -14,9 +14,9 @@ import skimage.data
 import skimage.filters
 from PIL import Image
 
-from variorum.generators.corruptions import blur
-from variorum.generators.corruptions.kinds import KINDS, corrupt
-from variorum.generators.corruptions.noise import normal, random_bits
+from variorum.kit.corrupt import blur
+from variorum.kit.corrupt.kinds import KINDS, corrupt
+from variorum.kit.corrupt.noise import normal, random_bits
 
 PHOTO = cv2.resize(skimage.data.coffee(), (224, 224), interpolation=cv2.INTER_AREA)
 WIDE = cv2.resize(skimage.data.astronaut(), (200, 130), interpolation=cv2.INTER_AREA)

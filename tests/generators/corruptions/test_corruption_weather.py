@@ -7,9 +7,9 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.corruptions import frost as windows
-from variorum.generators.corruptions.kinds import KINDS
-from variorum.generators.corruptions.weather import fog, frost, plasma, snow
+from variorum.kit.corrupt import frost as windows
+from variorum.kit.corrupt.kinds import KINDS
+from variorum.kit.corrupt.weather import fog, frost, plasma, snow
 
 WEATHER = {"snow": snow, "frost": frost, "fog": fog}
 

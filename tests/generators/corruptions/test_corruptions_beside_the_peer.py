@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.corruptions.kinds import corrupt
+from variorum.kit.corrupt.kinds import corrupt
 
 pytestmark = pytest.mark.slow
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"

@@ -9,8 +9,8 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.corruptions import low_light
-from variorum.generators.corruptions.linear_light import to_linear
+from variorum.kit.corrupt import low_light
+from variorum.kit.corrupt.linear_light import to_linear
 
 PHOTOGRAPHS = [getattr(skimage.data, name)()[:256, :256] for name in ("chelsea", "coffee", "astronaut")]
 

@@ -9,10 +9,10 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.corruptions import exposure, relighting
-from variorum.generators.corruptions.change import Before
-from variorum.generators.corruptions.linear_light import luminance, to_linear, to_srgb
-from variorum.generators.corruptions.natural import ATTRIBUTES, KINDS
+from variorum.generators.natural_transformation import exposure, relighting
+from variorum.generators.natural_transformation.natural import ATTRIBUTES, KINDS
+from variorum.kit.corrupt.change import Before
+from variorum.kit.corrupt.linear_light import luminance, to_linear, to_srgb
 
 PHOTOGRAPHS = [
     np.ascontiguousarray(

@@ -4,8 +4,8 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.editing.camouflage import CONTRAST, MOST, camouflaged, difference, ring
-from variorum.generators.editing.geometry import CannotEdit
+from variorum.generators.few_shot.camouflage import CONTRAST, MOST, camouflaged, difference, ring
+from variorum.kit.pictures.geometry import CannotEdit
 
 GRASS = np.repeat(skimage.data.grass()[:128, :128, None], 3, axis=2) // np.array([1, 1, 2], np.uint8)
 Y, X = np.indices((128, 128))

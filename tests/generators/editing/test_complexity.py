@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.editing import complexity
+from variorum.kit.pictures import complexity
 
 SIDE = 256
 COFFEE = cv2.resize(skimage.data.coffee()[:400, 100:500], (SIDE, SIDE), interpolation=cv2.INTER_AREA)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.editing import compositing, geometry
+from variorum.kit.pictures import compositing, geometry
 
 SIDE = 128
 PHOTO = cv2.resize(skimage.data.coffee()[:400, 100:500], (SIDE, SIDE), interpolation=cv2.INTER_AREA)

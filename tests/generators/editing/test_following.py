@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from variorum.annotations import box_of, decode_mask, encode_mask, region
-from variorum.generators.editing import complexity, following
-from variorum.generators.editing.compositing import soft_alpha
-from variorum.generators.editing.following import Layers
-from variorum.generators.editing.gates import Gates
-from variorum.generators.editing.scenes import Scene
+from variorum.kit.gates.gates import Gates
+from variorum.kit.pictures import complexity, following
+from variorum.kit.pictures.compositing import soft_alpha
+from variorum.kit.pictures.following import Layers
+from variorum.kit.pictures.scenes import Scene
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
 
 SIDE = 64

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.editing import compositing, gates, geometry
-from variorum.generators.editing.gates import Gates
+from variorum.kit.gates import gates
+from variorum.kit.gates.gates import Gates
+from variorum.kit.pictures import compositing, geometry
 
 SIDE = 128
 FRAME = SIDE, SIDE

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from variorum.generators.editing import compositing, geometry
-from variorum.generators.editing.geometry import CannotEdit, Cutout, Placed
+from variorum.kit.pictures import compositing, geometry
+from variorum.kit.pictures.geometry import CannotEdit, Cutout, Placed
 
 SIDE = 256
 FRAME = SIDE, SIDE

@@ -12,9 +12,9 @@ import torch
 from diffusers import DDPMScheduler
 from pydantic import ValidationError
 
-from variorum.generators.editing.guided_diffusion import Guidance, Wish, clamped, diffused, guided
-from variorum.generators.editing.objectives import objective
-from variorum.generators.editing.timesteps import timesteps
+from variorum.generators.imagenet_e.guided_diffusion import Guidance, Wish, clamped, diffused, guided
+from variorum.generators.imagenet_e.objectives import objective
+from variorum.generators.imagenet_e.timesteps import timesteps
 from variorum.models.diffusion.images import to_tensor
 from variorum.models.diffusion.schedule import Schedule
 from variorum.models.loaders.denoisers import LATENT_DENOISER, PIXEL_DENOISER, TINY_AUTOENCODER, PixelDenoiser

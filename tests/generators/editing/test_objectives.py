@@ -8,8 +8,8 @@ import pytest
 import skimage.data
 import torch
 
-from variorum.generators.editing import complexity
-from variorum.generators.editing.objectives import adm_compat, objective
+from variorum.generators.imagenet_e.objectives import adm_compat, objective
+from variorum.kit.pictures import complexity
 
 
 def photo(name, height, width):

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.generators.editing import framing, plates
-from variorum.generators.editing.pool import pool_order
+from variorum.kit.pictures import framing, plates
+from variorum.kit.pictures.pool import pool_order
 
 SIDE = 128
 

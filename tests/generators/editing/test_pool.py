@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from variorum.generators.attribute_edit import AttributeEdit
-from variorum.generators.editing.pool import Lenders
+from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
+from variorum.kit.pictures.pool import Lenders
 from variorum.pixels import encode_png
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.sample import Failure, Sample, source_id

@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from variorum.generators.marks.dwt_dct import DwtDct
-from variorum.generators.marks.dwt_dct_svd import DwtDctSvd
-from variorum.generators.marks.spread_spectrum import SpreadSpectrum
-from variorum.generators.marks.stdm import Stdm
-from variorum.generators.watermarking.chance import bits_p_values
-from variorum.generators.watermarking.quality import psnr
+from variorum.generators.watermark.marks.dwt_dct import DwtDct
+from variorum.generators.watermark.marks.dwt_dct_svd import DwtDctSvd
+from variorum.generators.watermark.marks.spread_spectrum import SpreadSpectrum
+from variorum.generators.watermark.marks.stdm import Stdm
+from variorum.generators.watermark.watermarking.chance import bits_p_values
+from variorum.generators.watermark.watermarking.quality import psnr
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component
 from variorum.schemas.watermark import Mark, payload_of, random_of

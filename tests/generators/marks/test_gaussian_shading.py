@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from variorum.generators.marks.gaussian_shading import GaussianShading
+from variorum.generators.watermark.marks.gaussian_shading import GaussianShading
 
 MARK = GaussianShading()
 

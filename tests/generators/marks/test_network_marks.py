@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from variorum.generators.marks.learned import Learned
-from variorum.generators.marks.rivagan import Rivagan
-from variorum.generators.marks.trustmark import Trustmark
-from variorum.generators.watermark import Watermark
+from variorum.generators.watermark.marks.learned import Learned
+from variorum.generators.watermark.marks.rivagan import Rivagan
+from variorum.generators.watermark.marks.trustmark import Trustmark
+from variorum.generators.watermark.watermark import Watermark
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Failure, Sample

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from variorum.generators.marks.tree_ring import TreeRing
+from variorum.generators.watermark.marks.tree_ring import TreeRing
 
 PATTERNS = pytest.mark.parametrize("pattern", ["rings", "free"])
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from variorum.generators.marks.logo import Logo
-from variorum.generators.marks.text_mark import TextMark
-from variorum.generators.marks.tiled import Tiled
-from variorum.generators.watermark import Watermark
-from variorum.generators.watermarking.drawing import ALPHABET, code_of, letter_bits, text
-from variorum.generators.watermarking.text_finder import line_score
+from variorum.generators.watermark.marks.logo import Logo
+from variorum.generators.watermark.marks.text_mark import TextMark
+from variorum.generators.watermark.marks.tiled import Tiled
+from variorum.generators.watermark.watermark import Watermark
+from variorum.generators.watermark.watermarking.drawing import ALPHABET, code_of, letter_bits, text
+from variorum.generators.watermark.watermarking.text_finder import line_score
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample

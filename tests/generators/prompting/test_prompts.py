@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from variorum.generators.prompting.prompts import (
+from variorum.kit.prompts.prompts import (
     Template,
     Wording,
     Words,
@@ -19,12 +19,12 @@ from variorum.generators.prompting.prompts import (
     prompt_for,
     template_set,
 )
-from variorum.generators.sources.class_names import ClassNames
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
+from variorum.sources.class_names import ClassNames
 
 
 @pytest.fixture

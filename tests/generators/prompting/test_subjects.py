@@ -6,10 +6,10 @@ from string import Formatter
 
 import pytest
 
-from variorum.generators.prompting.domain_prompts import PROMPTS
-from variorum.generators.prompting.prompts import articled
-from variorum.generators.prompting.subjects import clause, counted, enumeration, listed, plural, subject
-from variorum.generators.stylization.domains import DOMAINS
+from variorum.generators.coco_o.prompting.domain_prompts import PROMPTS
+from variorum.generators.coco_o.stylization.domains import DOMAINS
+from variorum.kit.prompts.prompts import articled
+from variorum.kit.prompts.subjects import clause, counted, enumeration, listed, plural, subject
 from variorum.models.coco import CATEGORIES
 from variorum.schemas.annotations import Annotations, Object, Text
 

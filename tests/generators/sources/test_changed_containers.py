@@ -16,17 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from variorum.generators.sources.coco import Coco
-from variorum.generators.sources.edition import Edition
-from variorum.generators.sources.huggingface import HuggingFace
-from variorum.generators.sources.parquet import Parquet
-from variorum.generators.sources.reading import hosts
-from variorum.generators.sources.webdataset import Webdataset
 from variorum.machine import steady
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import SourceChanged, SourceError, TemporaryError
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources.coco import Coco
+from variorum.sources.edition import Edition
+from variorum.sources.huggingface import HuggingFace
+from variorum.sources.parquet import Parquet
+from variorum.sources.web import hosts
+from variorum.sources.webdataset import Webdataset
 from variorum.stages.job import models
 
 COUNT = 4
@@ -258,8 +258,8 @@ def test_a_missing_picture_of_an_annotation_file_must_stay_missing(tmp_path, ctx
 
 def test_an_index_is_kept_only_for_the_content_that_it_was_made_of(tmp_path, ctx, monkeypatch):
     """A file that is replaced between the hash and the index would else give every later run a wrong index."""
-    from variorum.generators.sources.reading.coco import file as coco_file
-    from variorum.generators.sources.reading.tars import set as tar_set
+    from variorum.sources.coco_files import file as coco_file
+    from variorum.sources.tars import set as tar_set
 
     source, file = made("tar", tmp_path)
     whole, first = file.read_bytes(), tar_set.build_index
@@ -456,7 +456,7 @@ def test_names_that_are_no_utf8_are_read(kind, tmp_path, ctx):
 def test_patterns_find_what_glob_finds(tmp_path, ctx):
     import glob
 
-    from variorum.generators.sources.reading.patterns import matching_files
+    from variorum.sources.folders.patterns import matching_files
 
     for name in ("a.tar", "b/c.tar", "b/.d.tar", ".e/f.tar", "b/g/h.tar", "[x]/i.tar", "j.tgz", "b/g/k/l.tar"):
         path = tmp_path / "x" / name

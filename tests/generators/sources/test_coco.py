@@ -16,16 +16,16 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
 from variorum.annotations import decode_mask
-from variorum.generators.sources.coco import Coco
-from variorum.generators.sources.reading.coco import entries as coco_entries
-from variorum.generators.sources.reading.coco import index as coco_index
-from variorum.generators.sources.reading.coco.file import CocoFile
-from variorum.generators.sources.reading.rle import encoded
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceChanged, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.sources.coco import Coco
+from variorum.sources.coco_files import entries as coco_entries
+from variorum.sources.coco_files import index as coco_index
+from variorum.sources.coco_files.file import CocoFile
+from variorum.sources.exports.rle import encoded
 from variorum.stages.job import models
 
 SIZE = (30, 40)

@@ -9,13 +9,13 @@ import pytest
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.generators.sources.concatenated import Concatenated
-from variorum.generators.sources.image_folder import ImageFolder
 from variorum.pipeline import Job, build
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
+from variorum.sources.concatenated import Concatenated
+from variorum.sources.image_folder import ImageFolder
 
 
 @pytest.fixture

@@ -24,15 +24,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from variorum.edition.shards import ShardWriter
-from variorum.generators.sources.coco import Coco
-from variorum.generators.sources.parquet import Parquet
-from variorum.generators.sources.reading import hosts
-from variorum.generators.sources.webdataset import Webdataset
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources.coco import Coco
+from variorum.sources.parquet import Parquet
+from variorum.sources.web import hosts
+from variorum.sources.webdataset import Webdataset
 from variorum.stages.job import models
 
 TIMES = int(os.environ.get("VARIORUM_FUZZ", "1"))

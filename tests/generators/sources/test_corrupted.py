@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from annotated_set import ANNOTATED
 
-from variorum.generators.corruptions.kinds import KINDS, corrupt, scale_of
-from variorum.generators.sources.corrupted import Corrupted
-from variorum.generators.sources.image_folder import ImageFolder
+from variorum.kit.corrupt.kinds import KINDS, corrupt, scale_of
 from variorum.models import ModelTable
 from variorum.pixels import decode
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import CAPTURED, ENHANCED, GENERATED, Failure
+from variorum.sources.corrupted import Corrupted
+from variorum.sources.image_folder import ImageFolder
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

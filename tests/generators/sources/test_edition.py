@@ -5,10 +5,10 @@ import pytest
 
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
-from variorum.generators.sources.edition import Edition
 from variorum.pipeline import build
 from variorum.schemas.errors import CorruptShard, SourceError, StoreError
 from variorum.schemas.recipe import Recipe
+from variorum.sources.edition import Edition
 from variorum.stages.job import Job, open_context
 
 pytestmark = pytest.mark.usefixtures("own_cache")

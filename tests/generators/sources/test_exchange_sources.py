@@ -17,11 +17,11 @@ from PIL import Image
 
 from variorum.annotations import decode_mask
 from variorum.edition.samples import encode_sample, read_record
-from variorum.generators.sources.reading import cvat_xml, regions
-from variorum.generators.sources.reading.cvat_xml import read_cvat, with_region
-from variorum.generators.sources.waves import place_of_path
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure
+from variorum.sources.exports import cvat_xml, regions
+from variorum.sources.exports.cvat_xml import read_cvat, with_region
+from variorum.sources.waves import place_of_path
 
 HEIGHT, WIDTH = 40, 70
 HOSTILE = ("../secret.png", "/etc/passwd", "images/../../secret.png", "link.png", "out/secret.png", "", "a\0b.png")
@@ -438,7 +438,7 @@ def test_what_cannot_be_read_is_said(folder, name, file, text, said):
 
 
 def test_a_file_that_is_too_large_is_not_read(folder, monkeypatch):
-    from variorum.generators.sources.reading import told
+    from variorum.sources.exports import told
 
     monkeypatch.setattr(told.read_file_of, "__defaults__", (10,))
     (folder / "tasks.json").write_text(tasks({"image": "a.png"}))

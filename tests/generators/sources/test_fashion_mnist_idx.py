@@ -4,12 +4,12 @@ import struct
 import numpy as np
 import pytest
 
-from variorum.generators.sources.fashion_mnist import FashionMnist
-from variorum.generators.sources.reading.idx import read_idx
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import ENHANCED
+from variorum.sources.fashion_mnist import FashionMnist
+from variorum.sources.folders.idx import read_idx
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

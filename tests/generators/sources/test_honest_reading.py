@@ -22,13 +22,6 @@ from PIL import Image
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.generators.sources import fashion_mnist, samples
-from variorum.generators.sources.class_names import ClassNames
-from variorum.generators.sources.fashion_mnist import FashionMnist
-from variorum.generators.sources.image_folder import ImageFolder
-from variorum.generators.sources.imagenet import ImageNet
-from variorum.generators.sources.reading import metadata_files
-from variorum.generators.sources.samples import Samples
 from variorum.machine import steady
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
@@ -37,6 +30,13 @@ from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import SourceChanged, SourceError, TemporaryError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources import fashion_mnist, samples
+from variorum.sources.class_names import ClassNames
+from variorum.sources.fashion_mnist import FashionMnist
+from variorum.sources.folders import metadata_files
+from variorum.sources.image_folder import ImageFolder
+from variorum.sources.imagenet import ImageNet
+from variorum.sources.samples import Samples
 from variorum.stages.job import models
 
 CHANGED = "it has changed since the run began"

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from variorum.generators.sources.parquet import Parquet
-from variorum.generators.sources.reading import hosts
-from variorum.generators.sources.webdataset import Webdataset
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import SourceChanged, SourceError, TemporaryError, VariorumError
+from variorum.sources.parquet import Parquet
+from variorum.sources.web import hosts
+from variorum.sources.webdataset import Webdataset
 from variorum.stages.job import models
 
 SECRET = "geheim1234567890"
@@ -209,7 +209,7 @@ def test_a_host_without_ranges_and_versions_gives_the_whole_file_which_is_hashed
     assert images(source, ctx) == [png(value) for value in range(4)]
     other = planned(host, "tar", ctx)
     host.data = tar([9, 1, 2, 3])
-    from variorum.generators.sources.reading.tars import remote
+    from variorum.sources.tars import remote
 
     remote._copy.cache_clear()
     assert "another content" in raised(SourceChanged, other, ctx)

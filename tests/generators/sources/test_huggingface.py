@@ -3,13 +3,13 @@ import shutil
 import numpy as np
 import pytest
 
-from variorum.generators.sources.huggingface import HuggingFace
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.sources.huggingface import HuggingFace
 from variorum.stages.job import models
 
 

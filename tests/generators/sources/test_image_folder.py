@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from variorum.generators.sources.image_folder import ImageFolder
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode_mask, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources.image_folder import ImageFolder
 from variorum.stages.job import models
 
 

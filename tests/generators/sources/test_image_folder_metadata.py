@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from variorum.generators.sources.image_folder import ImageFolder
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources.image_folder import ImageFolder
 from variorum.stages.job import models
 
 

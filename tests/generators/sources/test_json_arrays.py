@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.generators.sources.reading.coco import json_arrays
-from variorum.generators.sources.reading.coco.json_arrays import elements
 from variorum.schemas.errors import SourceError
+from variorum.sources.coco_files import json_arrays
+from variorum.sources.coco_files.json_arrays import elements
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -22,12 +22,12 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
-from variorum.generators.sources.image_folder import ImageFolder
-from variorum.generators.sources.reading.listing import key_of, list_files
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.sources.folders.listing import key_of, list_files
+from variorum.sources.image_folder import ImageFolder
 from variorum.stages.job import models
 
 BUILD = """

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.generators.sources.parquet import Parquet
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode_mask, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources.parquet import Parquet
 from variorum.stages.job import models
 
 
@@ -166,7 +166,7 @@ def test_reads_one_after_another_do_not_disturb_each_other(shards, ranges, early
 
 
 def test_parts_in_order_read_each_row_once(tmp_path, ctx, monkeypatch):
-    from variorum.generators.sources.reading import arrow
+    from variorum.sources.tables import arrow
 
     path = write(tmp_path / "a.parquet", {"image": [png(n, (1, 1)) for n in range(200)]})
     source, decoded = Parquet(files=path), []

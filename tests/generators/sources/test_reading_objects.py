@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from variorum.annotations import decode_mask
-from variorum.generators.sources.reading.objects import BadObjects, checked, read_objects, rle_of
 from variorum.schemas.annotations import Annotations, Object, Text
 from variorum.schemas.sample import Sample
+from variorum.sources.exports.objects import BadObjects, checked, read_objects, rle_of
 
 SIZE = (40, 100)
 """Height and width."""

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from variorum.generators.sources.reading.cutouts import stamps_folder
-from variorum.generators.sources.sample_groups import FRAME, NAMES, SampleGroups, stamp_table
 from variorum.pixels import decode, decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import COMPOSITE, Failure, Sample, source_id
+from variorum.sources.exports.cutouts import stamps_folder
+from variorum.sources.sample_groups import FRAME, NAMES, SampleGroups, stamp_table
 
 CTX = Context(0, None, None)
 

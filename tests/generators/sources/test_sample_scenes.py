@@ -5,16 +5,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from variorum.annotations import box_of, decode_mask
-from variorum.generators.sources.reading.composites import HIDDEN, WIDTHS, Cutout, compose
-from variorum.generators.sources.reading.cutouts import PLATES, stamps_folder
-from variorum.generators.sources.reading.packaged_photographs import objects, outlines, photographs
-from variorum.generators.sources.sample_scenes import SampleScenes, stamp_table
 from variorum.machine.memo import DiskMemo
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE
+from variorum.sources.exports.composites import HIDDEN, WIDTHS, Cutout, compose
+from variorum.sources.exports.cutouts import PLATES, stamps_folder
+from variorum.sources.folders.packaged_photographs import objects, outlines, photographs
+from variorum.sources.sample_scenes import SampleScenes, stamp_table
 from variorum.stages.job import models
 
 NAMES = {item.name for item in CATEGORIES}

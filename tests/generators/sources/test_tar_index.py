@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webdataset import tariterators
 
-from variorum.generators.sources.reading.tars.bytes import LocalTar, StreamedTar, read_members
-from variorum.generators.sources.reading.tars.headers import NotTar
-from variorum.generators.sources.reading.tars.index import (
+from variorum.sources.tars.bytes import LocalTar, StreamedTar, read_members
+from variorum.sources.tars.headers import NotTar
+from variorum.sources.tars.index import (
     CUT,
     DUPLICATE,
     MORE,
@@ -19,7 +19,7 @@ from variorum.generators.sources.reading.tars.index import (
     build_index,
     key_and_ending,
 )
-from variorum.generators.sources.reading.tars.tables import Texts, map_arrays, save_arrays
+from variorum.sources.tars.tables import Texts, map_arrays, save_arrays
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 

@@ -1,8 +1,8 @@
 import datasets.data_files
 import pytest
 
-from variorum.generators.sources.reading.texts import SPLIT_NAMES, BadText, read_texts, split_name
 from variorum.schemas.annotations import Text
+from variorum.sources.exports.texts import SPLIT_NAMES, BadText, read_texts, split_name
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from variorum.generators.sources.unsafebench import WARNING, Unsafebench, slug
 from variorum.machine.memo import DiskMemo
 from variorum.pipeline import Job, build
 from variorum.pixels import encode_png
@@ -18,6 +17,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import GENERATED, Failure
+from variorum.sources.unsafebench import WARNING, Unsafebench, slug
 from variorum.stages.job import models
 
 ROWS = [

@@ -19,10 +19,6 @@ import yaml
 from PIL import Image
 
 from variorum.edition.shards import ShardWriter
-from variorum.generators.sources.reading import hosts
-from variorum.generators.sources.reading.tars import remote as tar_remote
-from variorum.generators.sources.reading.tars import set as tar_set
-from variorum.generators.sources.webdataset import Webdataset
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import encode_png
 from variorum.schemas.annotations import Object
@@ -30,6 +26,10 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceChanged, SourceError, TemporaryError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources.tars import remote as tar_remote
+from variorum.sources.tars import set as tar_set
+from variorum.sources.web import hosts
+from variorum.sources.webdataset import Webdataset
 from variorum.stages.job import models
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.stylization.flow import average, edge_flow, follow
+from variorum.kit.pictures.flow import average, edge_flow, follow
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles

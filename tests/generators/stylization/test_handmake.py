@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.stylization import handmake
-from variorum.generators.stylization.flow import edge_flow
-from variorum.generators.stylization.mosaic import tiled
-from variorum.generators.stylization.palettes import quantised
-from variorum.generators.stylization.scene import Scene
+from variorum.generators.coco_o.stylization import handmake
+from variorum.generators.coco_o.stylization.mosaic import tiled
+from variorum.generators.coco_o.stylization.palettes import quantised
+from variorum.kit.pictures.flow import edge_flow
+from variorum.kit.pictures.scene import Scene
 
 STYLES = tuple(handmake.STYLES)
 

@@ -13,13 +13,13 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.stylization import cartoon, sketch, tattoo
-from variorum.generators.stylization.scene import Scene
-from variorum.generators.stylization.tattoo import stipple
+from variorum.generators.coco_o.stylization import cartoon, sketch, tattoo
+from variorum.generators.coco_o.stylization.tattoo import stipple
+from variorum.kit.pictures.scene import Scene
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
-    from variorum.generators.stylization.style import Style
+    from variorum.generators.coco_o.stylization.style import Style
 
 STYLES = {
     **{f"sketch_{name}": style for name, style in sketch.STYLES.items()},

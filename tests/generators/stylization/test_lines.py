@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.stylization.lines import (
+from variorum.generators.coco_o.stylization.lines import (
     attention,
     edge_response,
     emphasis,
@@ -17,7 +17,7 @@ from variorum.generators.stylization.lines import (
     soft_lines,
     without_specks,
 )
-from variorum.generators.stylization.scene import Scene
+from variorum.kit.pictures.scene import Scene
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels

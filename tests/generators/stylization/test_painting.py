@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from variorum.generators.stylization import networks as painters
-from variorum.generators.stylization import painting
-from variorum.generators.stylization.flow import edge_flow
-from variorum.generators.stylization.kuwahara import kuwahara
-from variorum.generators.stylization.materials import clouds, on_ground, relief, spread, tone, weave
-from variorum.generators.stylization.scene import Scene
-from variorum.generators.stylization.strokes import MOST_FINE, laid
+from variorum.generators.coco_o.stylization import networks as painters
+from variorum.generators.coco_o.stylization import painting
+from variorum.generators.coco_o.stylization.kuwahara import kuwahara
+from variorum.generators.coco_o.stylization.materials import clouds, on_ground, relief, spread, tone, weave
+from variorum.generators.coco_o.stylization.strokes import MOST_FINE, laid
+from variorum.kit.pictures.flow import edge_flow
+from variorum.kit.pictures.scene import Scene
 from variorum.models import ModelTable
 from variorum.schemas.errors import ModelUnavailable
 

@@ -11,10 +11,9 @@ import skimage.data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.generators.editing.gates import first_failed
-from variorum.generators.stylization import gates
-from variorum.generators.stylization.domains import DOMAINS
-from variorum.generators.stylization.gates import (
+from variorum.generators.coco_o.stylization import gates
+from variorum.generators.coco_o.stylization.domains import DOMAINS
+from variorum.generators.coco_o.stylization.gates import (
     RANGES,
     STATISTICS,
     Limits,
@@ -23,6 +22,7 @@ from variorum.generators.stylization.gates import (
     statistics,
     subject_gates,
 )
+from variorum.kit.gates.gates import first_failed
 
 
 def photo(name: str, short: int = 240) -> np.ndarray:

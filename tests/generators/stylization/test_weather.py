@@ -11,10 +11,10 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.generators.stylization.air import plasma
-from variorum.generators.stylization.gates import domain_gates, legibility, slopes
-from variorum.generators.stylization.scene import Scene
-from variorum.generators.stylization.weather import STYLES
+from variorum.generators.coco_o.stylization.gates import domain_gates, legibility, slopes
+from variorum.generators.coco_o.stylization.weather import STYLES
+from variorum.kit.corrupt.air import plasma
+from variorum.kit.pictures.scene import Scene
 
 
 def reduced(picture: np.ndarray, short: int = 160) -> np.ndarray:

@@ -9,8 +9,8 @@ import skimage.data
 from PIL import Image
 
 from variorum.edition.samples import decoded
-from variorum.generators.watermarking.keys import read_keys
-from variorum.generators.watermarking.target import Service, attackers, check_material
+from variorum.generators.watermark.watermarking.keys import read_keys
+from variorum.generators.watermark.watermarking.target import Service, attackers, check_material
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from variorum.generators.watermarking.checked import detected, embedded
+from variorum.generators.watermark.watermarking.checked import detected, embedded
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component

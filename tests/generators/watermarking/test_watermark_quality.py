@@ -10,8 +10,7 @@ import skimage.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.generators.corruptions.digital import as_jpeg
-from variorum.generators.watermarking.quality import (
+from variorum.generators.watermark.watermarking.quality import (
     ANCHORS,
     MAX_DB,
     Reference,
@@ -23,6 +22,7 @@ from variorum.generators.watermarking.quality import (
     ssim,
     ssim_rgb,
 )
+from variorum.kit.corrupt.digital import as_jpeg
 
 PHOTOGRAPHS = [
     np.ascontiguousarray(getattr(skimage.data, name)()[40:296, 60:300]) for name in ("chelsea", "coffee", "rocket")

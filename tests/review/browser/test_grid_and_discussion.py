@@ -13,8 +13,8 @@ from playwright.sync_api import expect
 from served_panel import BOTH, Serving, join_page, kept_votes, serving
 from waiting import tap, wait_for
 
-from variorum.review.collected import standing
-from variorum.review.panel import Settings, read_questions
+from variorum.people.panel.collected import standing
+from variorum.people.panel.panel import Settings, read_questions
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -16,7 +16,7 @@ from served_panel import join_page, kept_votes
 from shapes_to_review import Running, make_shapes, running
 from waiting import tap, wait_for
 
-from variorum.review.server.requests import MOST_TASKS
+from variorum.people.server.requests import MOST_TASKS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -891,7 +891,7 @@ def test_a_double_click_answers_once(panel, opened):
 
 
 def test_a_vote_that_is_refused_is_told(panel, opened):
-    from variorum.votes.ballots import pause_panel
+    from variorum.people.votes.ballots import pause_panel
 
     page = enter(opened(panel.url))
     found = settled(page)

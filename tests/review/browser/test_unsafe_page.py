@@ -13,10 +13,10 @@ from shapes_to_review import Running
 from waiting import wait_for
 
 from variorum.edition.store import Store
+from variorum.people.panel.panel import Settings, open_panel, publish
+from variorum.people.votes.ballots import counted
 from variorum.pipeline import Job, build, curate
-from variorum.review.panel import Settings, open_panel, publish
 from variorum.schemas.recipe import Recipe
-from variorum.votes.ballots import counted
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
