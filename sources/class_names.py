@@ -15,12 +15,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.machine.steady import read_file, steady
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
-from variorum.sources.imagenet import class_infos
 
 CAPTION = "txt"
 """Member with the class's name; WebDataset readers look for a caption there."""

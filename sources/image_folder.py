@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from variorum.kit.labels.imagenet_classes import class_infos, is_wnid
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample
@@ -27,7 +28,6 @@ from variorum.sources.folders.folder import (
 )
 from variorum.sources.folders.listing import Listing
 from variorum.sources.folders.metadata import FILES, Metadata
-from variorum.sources.imagenet import class_infos, is_wnid
 from variorum.sources.tables.rows import RowValues, described, with_objects
 
 log = logging.getLogger(__name__)

@@ -1,24 +1,19 @@
-"""ImageNet-1k, as a tree of wnid folders or as a `datasets` dataset, and the table of its thousand classes.
-
-The table (`imagenet_classes.csv`) has a unique, unambiguous name for every class; its origin and licences stand in
-`imagenet_classes.licence.txt`. Class ids are wnids, and indices are ImageNet's.
-"""
+"""ImageNet-1k, as a tree of wnid folders or as a `datasets` dataset."""
 
 from __future__ import annotations
 
-import csv
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import model_validator
 
+from variorum.kit.labels.imagenet_classes import class_infos, is_wnid, table
 from variorum.pixels import UndecodableImage, decode, encode_png
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
@@ -40,7 +35,6 @@ from variorum.sources.web.hub import HubDataset, HubTable
 if TYPE_CHECKING:
     from variorum.arrays import Array
 
-WNID = re.compile(r"n\d{8}")
 
 MERGED: Mapping[str, str] = {
     "n04356056": "n04355933",  # sunglasses into sunglass
@@ -53,55 +47,6 @@ MERGED: Mapping[str, str] = {
 
 IGNORE = 1000
 """ImageNet-S's value for pixels of unclear class."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageNetClass:
-    """One of the thousand: its index, WordNet id, unique English name, and WordNet's definition and hypernym."""
-
-    index: int
-    wnid: str
-    name: str
-    gloss: str
-    hypernym: str
-
-
-@lru_cache(maxsize=1)
-def table() -> tuple[ImageNetClass, ...]:
-    """The classes in index order."""
-    with Path(__file__).with_name("imagenet_classes.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(
-            ImageNetClass(int(row["index"]), row["wnid"], row["name"], row["gloss"], row["hypernym"])
-            for row in csv.DictReader(file)
-        )
-
-
-@lru_cache(maxsize=1)
-def class_infos() -> tuple[ClassInfo, ...]:
-    """The classes as `Source.classes` returns them."""
-    return tuple(ClassInfo(item.wnid, item.name) for item in table())
-
-
-@lru_cache(maxsize=1)
-def _indices() -> Mapping[str, int]:
-    return {key: item.index for item in table() for key in (item.wnid, item.name.casefold())}
-
-
-def index_of(label: str) -> int | None:
-    """ImageNet's index of a wnid or of a name in the table (case is ignored); None for anything else."""
-    return _indices().get(label.strip().casefold())
-
-
-def is_wnid(text: str) -> bool:
-    """Whether this is the wnid of one of the thousand classes."""
-    return WNID.fullmatch(text) is not None and text in _indices()
-
-
-def name_of(wnid: str) -> str:
-    """The unique name of a class. Raises KeyError for anything but a wnid of ImageNet-1k."""
-    if not is_wnid(wnid):
-        raise KeyError(f"{wnid!r} is no wnid of ImageNet-1k")
-    return table()[_indices()[wnid]].name
 
 
 class ImageNet(Source):

@@ -6,6 +6,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.schemas.component import ClassInfo, Context, place_of
 from variorum.schemas.errors import SourceError
 from variorum.sources.exports.told import (
@@ -19,7 +20,6 @@ from variorum.sources.exports.told import (
 from variorum.sources.exports.told_source import ToldSource
 from variorum.sources.folders.folder import is_picture
 from variorum.sources.folders.listing import key_of
-from variorum.sources.imagenet import class_infos
 
 LARGEST = 64 << 20
 """Bytes of the file with the labels."""

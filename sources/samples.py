@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.machine.file_hashes import pin_files
 from variorum.machine.steady import Pinned, check_pinned, read_pinned
 from variorum.pixels import encode_png
@@ -35,7 +36,6 @@ from variorum.sources.exports.cutouts import (
     stamps_folder,
     stamps_there,
 )
-from variorum.sources.imagenet import class_infos
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels

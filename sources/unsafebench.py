@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from variorum.curation.safety.harms.categories import Categories, unsafebench
+from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.schemas.annotations import Annotations, LabelState
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source, place_of

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.curation.safety.harms.categories import unsafebench
 from variorum.edition.samples import decoded
 from variorum.evaluation.safety.truths import CONTRADICTED, truth_of
+from variorum.kit.harms.categories import unsafebench
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.prefetch import batched

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.curation.copies.calibration import FALLBACK
 from variorum.curation.copies.detail import detail
+from variorum.kit.copies.calibration import FALLBACK
 from variorum.kit.copies.evidence import Prints, likeness, near_links
 from variorum.kit.copies.grouping import LAYERS, groups, keepers
 from variorum.kit.copies.pdq import pdq, pixel_digest

@@ -14,12 +14,12 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from variorum.kit.labels.classes import most_flagged
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.kit.prompts.prompts import PHOTO, Template, Words, check_templates
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Detector, column_kinds
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-from variorum.sources.imagenet import class_infos
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from variorum.curation.safety.harms.asking import ask
-from variorum.curation.safety.harms.categories import Categories, unsafebench
 from variorum.curation.safety.harms.figures import safety_figures
 from variorum.curation.safety.harms.judging import SAFETY, columns, overall
 from variorum.curation.safety.harms.people import GOLD, VOTES, People, read_people
 from variorum.curation.safety.harms.weighing import Method, Weighed, Weighing, weighed
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
+from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.kit.raters.counted import read
 from variorum.kit.raters.known_answers import read_known
 from variorum.schemas.canonical import Json

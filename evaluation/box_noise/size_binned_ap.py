@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from variorum.evaluation.classifiers.accuracy_drop import point
-from variorum.evaluation.detectors.detection_ap import DetectionAp, known_classes
 from variorum.generators.box_noise.truth import TRUTH, noise_of, ordered, truth_of
+from variorum.kit.detection.answers import detections, known_classes
 from variorum.kit.detection.records import FOUND, THERE, Picture, pack_objects, unpacked
 from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.report.coco_objects import Marked, categories, marked
 from variorum.schemas.annotations import Check
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
-from variorum.schemas.plot import IntervalPlot, Plot
+from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -86,7 +85,7 @@ class SizeBinnedAp(Evaluation):
         names = [one.name for one in ctx.classes]
         for alias in dict.fromkeys(self.detectors if shown else ()):
             known = np.array(known_classes(alias, ctx.models.get(alias), names), bool).tobytes()
-            for found in DetectionAp(detectors=(alias,)).measure(shown, ctx):
+            for found in detections(shown, (alias,), ctx):
                 yield {**named[found["id"]], "judge": alias, "found": found["found"], "known": known}
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from variorum.evaluation.classifiers.accuracy_drop import UNSCORED, answers, point, reference
 from variorum.evaluation.classifiers.group_gaps import disparity, pairs, resampled, scored
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares, gathered
-from variorum.kit.predicted.pairing import Paired, paired
+from variorum.kit.predicted.answers import answers, reference
+from variorum.kit.predicted.pairing import UNSCORED, Paired, paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import Context, Evaluation, Role, Row
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.plot import IntervalPlot, Plot
+from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import BASELINES, Sample
 from variorum.schemas.table import Table
 

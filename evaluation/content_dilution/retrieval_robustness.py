@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.evaluation.classifiers.accuracy_drop import point
 from variorum.evaluation.content_dilution.editions import DISTRACTORS, edition_of, robustness
 from variorum.evaluation.content_dilution.figures import Relevance
 from variorum.kit.predicted.drops import Results
@@ -22,7 +21,7 @@ from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Role, Row, Source
 from variorum.schemas.lookup import NestedSource
-from variorum.schemas.plot import IntervalPlot, Plot
+from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 

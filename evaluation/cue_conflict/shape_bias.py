@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.evaluation.classifiers.accuracy_drop import label_indices, outputs_of, point
 from variorum.evaluation.cue_conflict.cues import Answers, in_order
 from variorum.generators.cue_conflict.categories import category_classes, category_of, category_probabilities
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.kit.labels.matching import columns
+from variorum.kit.predicted.answers import label_indices, outputs_of
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.pairing import roots
 from variorum.kit.predicted.resamples import Resamples
@@ -23,10 +24,9 @@ from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Role, Row
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.plot import IntervalPlot, Plot
+from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-from variorum.sources.imagenet import class_infos
 
 if TYPE_CHECKING:
     from variorum.arrays import Singles

@@ -15,13 +15,12 @@ import numpy as np
 from pydantic import Field
 
 from variorum.arrays import Bools, Floats, Ints
-from variorum.evaluation.classifiers.accuracy_drop import point
 from variorum.evaluation.few_shot.scoring import METHODS, predictions, unit
 from variorum.evaluation.few_shot.tables import Episodes, read_episodes, shared
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Role, Row
-from variorum.schemas.plot import IntervalPlot, Plot
+from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 

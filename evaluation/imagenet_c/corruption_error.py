@@ -13,17 +13,17 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop, point
+from variorum.kit.labels.imagenet_classes import table as imagenet
+from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.corrupted import FRAME, OUTPUTS, Cells, errors
 from variorum.kit.predicted.drops import Results, unpaired
 from variorum.kit.predicted.pairing import paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import ClassInfo, Context, Evaluation, Role, Row
-from variorum.schemas.plot import IntervalPlot, Plot
+from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-from variorum.sources.imagenet import table as imagenet
 
 LONGEST = 4
 """Models that have a plot of their own; with more, only their means are drawn."""
@@ -65,7 +65,7 @@ class CorruptionError(Evaluation):
             RecipeError: a picture's class is no output of a classifier that says what its outputs are.
         """
         corruptions = {sample.id: corruption_of(sample) for sample in samples}
-        for row in AccuracyDrop(classifiers=self.classifiers).measure(samples, ctx):
+        for row in predictions(samples, self.classifiers, ctx):
             yield {**row, **corruptions[str(row["id"])]}
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:

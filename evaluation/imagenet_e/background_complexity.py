@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.evaluation.classifiers.accuracy_drop import ORIGINAL, reference, roots
 from variorum.kit.pictures import complexity
+from variorum.kit.predicted.answers import reference
+from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.pixels import decode_mask
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Evaluation, Row

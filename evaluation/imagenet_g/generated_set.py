@@ -14,16 +14,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from variorum.evaluation.classifiers.accuracy_drop import UNSCORED, label_index
 from variorum.evaluation.imagenet_g.figures import Comparison
+from variorum.kit.labels.imagenet_classes import is_wnid, name_of
+from variorum.kit.labels.imagenet_classes import table as imagenet
+from variorum.kit.predicted.answers import label_index
+from variorum.kit.predicted.pairing import UNSCORED
 from variorum.kit.sets.pictures import Pictures, ranks
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Role, Row, Source
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-from variorum.sources.imagenet import is_wnid, name_of
-from variorum.sources.imagenet import table as imagenet
 
 
 class GeneratedSet(Evaluation):

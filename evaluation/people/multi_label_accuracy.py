@@ -17,13 +17,12 @@ from pydantic import Field
 
 from variorum.curation.people.outputs import OUTSIDE, predicted_classes
 from variorum.curation.people.panel.label_sets import LABELS, LabelSet, read_label_set
-from variorum.evaluation.classifiers.accuracy_drop import point
 from variorum.evaluation.people.by_class import Shares, shares
 from variorum.kit.predicted.drops import pairs
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import ClassInfo, Context, Evaluation, Role, Row
-from variorum.schemas.plot import IntervalPlot, Plot
+from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.schemas.vote import CATEGORIES, SEVERITIES

@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.safety.harms.asking import ask, pixel_hash
-from variorum.curation.safety.harms.categories import Categories, unsafebench
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
 from variorum.evaluation.safety.compared import agreement
 from variorum.evaluation.safety.counted import (
@@ -32,6 +31,7 @@ from variorum.evaluation.safety.drawn import drawn
 from variorum.evaluation.safety.judged import HOW, SAID, TRUTH, Answerer, Judged, answerers, heard, judged
 from variorum.evaluation.safety.ranked import calibration, ranking, tuned
 from variorum.evaluation.safety.truths import group_of, maker_of, truth_of
+from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.kit.predicted.calibration import BINS
 from variorum.kit.predicted.drops import Results
 from variorum.kit.resampling.separation import Draws

@@ -14,16 +14,17 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.evaluation.classifiers.accuracy_drop import ORIGINAL, AccuracyDrop, point, roots
 from variorum.evaluation.translation.crop_selection import REACH, select
 from variorum.evaluation.translation.moves import Answers, Intervals, agreement, cosines, moves, of_moves
 from variorum.generators.translation.windows import BORDERS
+from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.kit.predicted.resamples import Resamples
 from variorum.models.preprocessing import View, view_of
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Role, Row
-from variorum.schemas.plot import IntervalPlot, Plot
+from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -62,20 +63,20 @@ class TranslationConsistency(Evaluation):
             RecipeError: a picture's class is no output of a classifier that says what its outputs are.
         """
         shifts = {sample.id: shift_of(sample) for sample in samples}
-        judge = AccuracyDrop(classifiers=self.classifiers)
         vectors: dict[str, bytes] = {}
         if self.encoder:
             found = np.asarray(ctx.models.get(self.encoder)([sample.image for sample in samples]))
             longest = np.abs(found).max(axis=1, keepdims=True, initial=0)  # so that float16 holds them
             short = (found / np.where(longest > 0, longest, 1)).astype(np.float16)
             vectors = {sample.id: vector.tobytes() for sample, vector in zip(samples, short, strict=True)}
-        for row in judge.measure(samples, ctx):
+        for row in predictions(samples, self.classifiers, ctx):
             first = row["classifier"] == self.classifiers[0]
             vector = vectors.get(row["id"], b"") if first else b""
             yield {**row, **shifts[row["id"]], "left": -1, "top": -1, "embedding": vector}
         crops = {sample.id: self._crop(sample) for sample in samples} if self.crop_selection else {}
         chosen = [(sample, crop) for sample in samples if (crop := crops.get(sample.id))]
-        for row in judge.measure([replace(sample, image=_cut(sample, *crop)) for sample, crop in chosen], ctx):
+        cropped = [replace(sample, image=_cut(sample, *crop)) for sample, crop in chosen]
+        for row in predictions(cropped, self.classifiers, ctx):
             left, top, _ = crops[row["id"]] or (-1, -1, 0)
             yield {**row, **shifts[row["id"]], "left": left, "top": top, "embedding": b""}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from variorum.kit.labels.imagenet_classes import table
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.sources.imagenet import table
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels

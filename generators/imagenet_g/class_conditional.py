@@ -16,12 +16,12 @@ from pydantic import Field
 
 from variorum.kit.diffusion.drawing import Request, Safety
 from variorum.kit.diffusion.route import Route, Variant, Weights
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import GENERATED, Failure, Sample
 from variorum.sources.class_names import CAPTION
-from variorum.sources.imagenet import class_infos
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels

@@ -29,6 +29,7 @@ from variorum.generators.watermark.watermarking.keys import (
 from variorum.generators.watermark.watermarking.latents.noise_mark import NoiseMark
 from variorum.kit.diffusion.drawing import Request, Safety
 from variorum.kit.diffusion.route import Route, Size, Variant, Weight
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.kit.prompts.prompts import Templates, Wording, wording_for
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context
@@ -36,7 +37,6 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import NestedMark
 from variorum.schemas.sample import GENERATED, Failure, Sample
 from variorum.schemas.watermark import Mark, told_apart
-from variorum.sources.imagenet import class_infos
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels

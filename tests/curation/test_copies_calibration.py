@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import copy, crops, render
 
-from variorum.curation.copies.calibration import (
+from variorum.kit.copies.calibration import (
     FALLBACK,
     FLOOR,
     Cut,

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 from variorum.curation.safety.harms import endpoint
 from variorum.curation.safety.harms.asking import ask
-from variorum.curation.safety.harms.categories import unsafebench
 from variorum.curation.safety.labelers.remote import Remote
 from variorum.flows.cli import app
+from variorum.kit.harms.categories import unsafebench
 from variorum.machine.memo import DiskMemo
 from variorum.pipeline import Job, build, curate, run
 from variorum.schemas.component import Context

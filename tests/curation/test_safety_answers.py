@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from variorum.curation.safety.harms.answers import many_verdicts, one_verdict
-from variorum.curation.safety.harms.categories import unsafebench
 from variorum.curation.safety.harms.prompts import HARMLESS, Questions, shuffled
 from variorum.curation.safety.harms.wording import WORDS
+from variorum.kit.harms.categories import unsafebench
 from variorum.schemas.canonical import digest
 from variorum.schemas.safety import ANY, CONTROL, HEARD, Category
 

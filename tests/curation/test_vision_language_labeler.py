@@ -9,8 +9,8 @@ import pytest
 from tiny_pipelines import save_vision_language
 
 from variorum.curation.safety.harms.asking import ask
-from variorum.curation.safety.harms.categories import unsafebench
 from variorum.curation.safety.labelers.vision_language import VisionLanguage
+from variorum.kit.harms.categories import unsafebench
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.pipeline import Job, build, curate

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from variorum.curation.safety.harms.asking import ask
-from variorum.curation.safety.harms.categories import unsafebench
 from variorum.curation.safety.labelers.nudenet import EXPOSED, Nudenet
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
 from variorum.curation.safety.labelers.words import LONGEST, Words
+from variorum.kit.harms.categories import unsafebench
 from variorum.models import ModelTable
 from variorum.models.roles import Line, Parts
 from variorum.schemas.component import Context

@@ -4,15 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from variorum.evaluation.classifiers.accuracy_drop import (
-    UNSCORED,
-    AccuracyDrop,
-    Resamples,
-    label_index,
-    ratio_means,
-    reference,
-    roots,
-)
+from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
+from variorum.kit.predicted.answers import label_index, reference
+from variorum.kit.predicted.pairing import UNSCORED, roots
+from variorum.kit.predicted.resamples import Resamples, ratio_means
 from variorum.models import ModelTable
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError

@@ -14,6 +14,7 @@ from scipy.stats import chi2_contingency
 from variorum.evaluation.classifiers.group_disparity import GroupDisparity, said
 from variorum.evaluation.classifiers.group_gaps import holm, pairs, scored
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.pixels import decode
@@ -24,7 +25,6 @@ from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Sample
 from variorum.schemas.table import Table
 from variorum.sources.image_folder import ImageFolder
-from variorum.sources.imagenet import class_infos
 
 
 def context(models=None):

@@ -7,6 +7,7 @@ import pytest
 
 from variorum.evaluation.cue_conflict.shape_bias import ShapeBias, cues_of
 from variorum.generators.cue_conflict.categories import category_classes
+from variorum.kit.labels.imagenet_classes import class_infos, index_of
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.report.card import _render
@@ -14,7 +15,6 @@ from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Op, Sample
 from variorum.schemas.table import Table
-from variorum.sources.imagenet import class_infos, index_of
 
 CAT, SIAMESE, AIRLINER, ELEPHANT, TENCH = "n02123045", "n02123597", "n02690373", "n02504013", "n01440764"
 

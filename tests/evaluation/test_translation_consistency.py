@@ -17,6 +17,7 @@ from variorum.evaluation.translation.translation_consistency import TranslationC
 from variorum.generators.translation.translation import Translation
 from variorum.generators.translation.windows import shifts, window
 from variorum.kit.corrupt.frames import framed
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.models.preprocessing import View, centre, normalised, sentence, shorter_side, stretched, view_of
@@ -24,7 +25,6 @@ from variorum.report.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample, source_id
 from variorum.schemas.table import Table
-from variorum.sources.imagenet import class_infos
 
 LITE0 = (
     "Centre square of 224/256 of the shorter side, resized to 224 × 224 px (area, or bicubic where that enlarges), "

@@ -24,6 +24,7 @@ from variorum.generators.content_dilution.content_dilution import SOURCES, Conte
 from variorum.generators.content_dilution.measures import bleu, keyword_recall, share_new
 from variorum.generators.content_dilution.sentences import address, frames, joined, usable_frames, written
 from variorum.generators.content_dilution.words import contains, keywords, latin, new_labels, words
+from variorum.kit.labels.imagenet_classes import table as imagenet
 from variorum.kit.prompts.subjects import listed
 from variorum.models.coco import CATEGORIES
 from variorum.pipeline import Job, Threads, build
@@ -34,7 +35,6 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, Failure, Sample, source_id
 from variorum.sources.exports.counted_objects import sentence
-from variorum.sources.imagenet import table as imagenet
 from variorum.sources.sample_scenes import SampleScenes
 from variorum.stages.lending import let_through
 

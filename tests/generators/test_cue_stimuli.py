@@ -15,9 +15,9 @@ from variorum.generators.cue_conflict.gates import Limits, blank, contour_kept, 
 from variorum.generators.cue_conflict.partners import patch_of
 from variorum.generators.cue_conflict.pictures import Ready
 from variorum.kit.gates.gates import first_failed
+from variorum.kit.labels.imagenet_classes import is_wnid, table
 from variorum.kit.pictures.seams import evenness
 from variorum.schemas.annotations import Annotations
-from variorum.sources.imagenet import is_wnid, table
 
 LIMITS = Limits()
 CAT = cv2.resize(skimage.data.chelsea()[:300, 80:380], (112, 112), interpolation=cv2.INTER_AREA)

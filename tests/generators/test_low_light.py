@@ -15,10 +15,10 @@ from PIL import Image
 from variorum.annotations import encode_mask
 from variorum.edition.editions import tables_of
 from variorum.edition.tables import read_table
-from variorum.evaluation.classifiers.accuracy_drop import reference
 from variorum.generators.low_light.low_light import LowLight
 from variorum.kit.corrupt import low_light
 from variorum.kit.corrupt.frames import framed
+from variorum.kit.predicted.answers import reference
 from variorum.models import ModelTable
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from variorum.curation.safety.harms.answers import many_verdicts, one_verdict
-from variorum.curation.safety.harms.categories import unsafebench
+from variorum.kit.harms.categories import unsafebench
 from variorum.schemas.canonical import derive_seed
 from variorum.schemas.safety import ANY, CONTROL, Category, Opinion
 

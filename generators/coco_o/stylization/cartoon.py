@@ -13,15 +13,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from variorum.generators.coco_o.stylization.lines import (
-    attention,
-    edge_response,
-    outline,
-    smooth_step,
-    soft_lines,
-    without_specks,
-)
+from variorum.generators.coco_o.stylization.lines import attention, edge_response, outline, soft_lines, without_specks
 from variorum.generators.coco_o.stylization.style import Drawn, Style
+from variorum.kit.pictures.scene import smooth_step
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Pixels, Singles

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from variorum.kit.pictures.scene import smooth_step
+
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
     from variorum.kit.pictures.scene import Scene
@@ -120,9 +122,3 @@ def fineness(scene: Scene) -> Singles:
     local = cv2.GaussianBlur(small.astype(np.float32), (0, 0), max(0.5, 6 * unit * small.shape[0] / scene.shape[0]))
     share = smooth_step((local - np.float32(DETAILED[0])) * np.float32(1 / (DETAILED[1] - DETAILED[0])))
     return np.asarray(cv2.resize(share, scene.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def smooth_step(values: Singles) -> Singles:
-    """3 v² − 2 v³ of values clipped to [0, 1]."""
-    clipped = np.clip(values, 0, 1)
-    return clipped * clipped * (np.float32(3) - np.float32(2) * clipped)

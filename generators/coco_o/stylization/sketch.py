@@ -19,11 +19,11 @@ from variorum.generators.coco_o.stylization.lines import (
     emphasis,
     fineness,
     outline,
-    smooth_step,
     soft_lines,
     without_specks,
 )
 from variorum.generators.coco_o.stylization.style import Drawn, Style
+from variorum.kit.pictures.scene import smooth_step
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from variorum.generators.coco_o.stylization.lines import edge_response, outline, smooth_step, soft_lines
+from variorum.generators.coco_o.stylization.lines import edge_response, outline, soft_lines
 from variorum.generators.coco_o.stylization.sketch import darkness, hatching, noise
 from variorum.generators.coco_o.stylization.style import Drawn, Style
+from variorum.kit.pictures.scene import smooth_step
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from variorum.kit.labels.imagenet_classes import class_infos, table
 from variorum.kit.labels.matching import columns, in_imagenets_order, numbered, plain
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import RecipeError
-from variorum.sources.imagenet import class_infos, table
 
 NAMES = ("cat", "dog", "wild boar", "killer whale", "T-shirt")
 

@@ -4,9 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop, Resamples, ratio_means
+from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.kit.predicted.drops import MOST_PAIRS, pairs
 from variorum.kit.predicted.pairing import UNSCORED, paired, roots
+from variorum.kit.predicted.resamples import Resamples, ratio_means
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table
 

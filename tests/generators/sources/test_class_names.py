@@ -1,11 +1,11 @@
 import pytest
 
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.sources.class_names import ClassNames, read_classes
-from variorum.sources.imagenet import class_infos
 
 
 @pytest.fixture

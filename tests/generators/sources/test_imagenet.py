@@ -3,13 +3,14 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of, table
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure
 from variorum.sources import imagenet
-from variorum.sources.imagenet import MERGED, ImageNet, index_of, is_wnid, name_of, table
+from variorum.sources.imagenet import MERGED, ImageNet
 from variorum.stages.job import models
 
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from variorum.kit.labels.imagenet_classes import is_wnid
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode, decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE
-from variorum.sources.imagenet import is_wnid
 from variorum.sources.samples import FRAME, PLATES, Samples, compose, stamp_table, stamps_folder
 from variorum.stages.job import models
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.curation.copies.calibration import Cut, edition_cut
+from variorum.kit.copies.calibration import Cut, edition_cut
 from variorum.kit.copies.grouping import EMBEDDING, HASH, Links, fold_groups, groups
 from variorum.kit.copies.join import CROWD, Pairs, cosine_pairs, hamming_pairs, usable_rows
 from variorum.kit.copies.pdq import LEAST_QUALITY, TURNS

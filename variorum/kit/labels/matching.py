@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
+from variorum.kit.labels.imagenet_classes import table as imagenet
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.sources.imagenet import index_of, is_wnid, name_of
-from variorum.sources.imagenet import table as imagenet
 
 if TYPE_CHECKING:
     from variorum.arrays import Ints

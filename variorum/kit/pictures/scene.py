@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from variorum.annotations import box_iou, box_of
-from variorum.generators.coco_o.stylization.lines import smooth_step
 from variorum.kit.pictures.flow import Flow, Path, average, edge_flow, follow
 
 if TYPE_CHECKING:
@@ -166,3 +165,9 @@ class Scene:
     def unit(self) -> float:
         """Length in pixels of what is one pixel in a picture whose short side is 320."""
         return min(self.shape) / 320
+
+
+def smooth_step(values: Singles) -> Singles:
+    """3 v² − 2 v³ of values clipped to [0, 1]."""
+    clipped = np.clip(values, 0, 1)
+    return clipped * clipped * (np.float32(3) - np.float32(2) * clipped)

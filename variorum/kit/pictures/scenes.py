@@ -14,13 +14,13 @@ import numpy as np
 from variorum.annotations import check_masks, moved
 from variorum.kit.gates import gates
 from variorum.kit.gates.gates import Gates
+from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
 from variorum.kit.pictures import compositing, framing, geometry, plates
 from variorum.kit.pictures.following import Layers
 from variorum.pixels import UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context
 from variorum.schemas.sample import COMPOSITE, PARTLY_GENERATED, Gate, Sample
-from variorum.sources.imagenet import index_of, is_wnid, name_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels, Singles

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.curation.safety.harms.categories import unsafebench
+from variorum.kit.harms.categories import unsafebench
 from variorum.people.panel.asks import Plain
 from variorum.people.panel.pictures import Pictures
 from variorum.schemas.errors import CorruptShard, RecipeError
