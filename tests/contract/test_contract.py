@@ -315,4 +315,5 @@ def test_every_detector_and_decider_is_documented(name):
     cls = component_class("curate", name)
     assert issubclass(cls, Detector) != issubclass(cls, Decider)
     if Path(str(sys.modules[cls.__module__].__file__)).resolve().is_relative_to(ROOT / "curation"):
-        assert (ROOT / "docs" / "curation" / f"{name}.md").is_file()
+        pages = (page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "reference")
+        assert any(f"`{name}`" in page.read_text(encoding="utf-8") for page in pages)
