@@ -2,7 +2,7 @@
 
 A component is its configuration: frozen pydantic fields, no weights. What it needs at work (models, seeds, a cache)
 comes in through the `Context`. One file defines one component, and the file's name is its name in recipes:
-`generators/attribute_edit.py` is `attribute_edit`. docs/write_a_technique.md has an example of each kind.
+`generators/attribute_edit.py` is `attribute_edit`. docs/start/technique.md has an example of each kind.
 """
 
 from __future__ import annotations
