@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from variorum.machine.steady import changed
+from variorum.machine.retrying import changed
 from variorum.schemas.annotations import Object
 from variorum.sources.coco_files.file import CocoFile
 from variorum.sources.exports.objects import BadObjects, read_objects

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from variorum.machine.file_hashes import forget_hash, pin_files
-from variorum.machine.steady import Pinned, changed, read_pinned, why
+from variorum.machine.retrying import Pinned, changed, read_pinned, why
 from variorum.pixels import UndecodableImage, open_header, orientation, upright_size_of
 from variorum.schemas.annotations import Text
 from variorum.schemas.canonical import Json, digest

@@ -24,7 +24,7 @@ from variorum.edition.ledgers import ledger_numbers, read_ledger
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.people.panel.kinds import ASKED
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import RecipeError, SourceError, StoreError

@@ -22,7 +22,7 @@ import numpy as np
 from variorum.arrays import Bools, Floats, Ints, Reals
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.kit.raters.candidates import Cells, queue_order
-from variorum.people.panel.pictures import Pictures
+from variorum.people.panel.askable import Pictures
 
 if TYPE_CHECKING:
     from variorum.people.panel.panel import Settings

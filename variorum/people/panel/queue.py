@@ -14,11 +14,11 @@ import numpy as np
 from variorum.edition.store import Store
 from variorum.machine.parquet_pages import check_pages
 from variorum.machine.progress import QUIET, Progress
+from variorum.people.panel.askable import Pictures
 from variorum.people.panel.asks import WHY, Asks, table_of
 from variorum.people.panel.controls import Known
 from variorum.people.panel.labels import NOTHING, Answers, Labels
 from variorum.people.panel.other_kinds import Refused, plain_questions, refused, with_controls
-from variorum.people.panel.pictures import Pictures
 from variorum.people.panel.proposals import label_cells
 from variorum.schemas.canonical import derive_seed
 from variorum.schemas.errors import StoreError
