@@ -22,7 +22,7 @@ from variorum.schemas.vote import Kind
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 PROVED = ("file", "pixels")
 """Layers of `duplicates` that nobody doubts: the same bytes, the same pixels."""

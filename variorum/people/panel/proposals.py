@@ -25,7 +25,7 @@ from variorum.kit.raters.candidates import Cells, queue_order
 from variorum.people.panel.askable import Pictures
 
 if TYPE_CHECKING:
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 SURE = 0.9
 """Share of the sources above which a label counts as agreed on."""

@@ -26,7 +26,7 @@ from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.vote import Kind
 
 if TYPE_CHECKING:
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 COLUMNS = ("task", "kind", "id", "sha256", "subject", "why", "truth", "worth", "presumed")
 """Of a table of questions: the task, which is the order of asking; the question (see `schemas.vote.Kind`); why it is
