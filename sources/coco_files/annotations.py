@@ -8,8 +8,9 @@ from typing import Any
 
 from variorum.machine.retrying import changed
 from variorum.schemas.annotations import Object
+from variorum.schemas.errors import BadObjects
 from variorum.sources.coco_files.file import CocoFile
-from variorum.sources.exports.objects import BadObjects, read_objects
+from variorum.sources.exports.objects import read_objects
 
 
 def present(names: Sequence[str], areas: Sequence[float]) -> tuple[str, ...]:
