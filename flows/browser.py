@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def has_display() -> bool:
-    """Whether a user can see a browser: the output is a terminal, and there is a display."""
+    """Return whether a user can see a browser: the output is a terminal, and there is a display."""
     if not sys.stdout.isatty():
         return False
     if sys.platform in ("darwin", "win32"):

@@ -242,11 +242,11 @@ class Source(Component):
         """The dataset's classes in index order; empty when unlabelled. Raises SourceError if two share a name."""
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether its samples have captions; then each sample of the edition has a `txt` member with the first one."""
+        """Return whether its samples have captions; then each sample of the edition has a `txt` member."""
         return False
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether its samples have annotations; then each sample of the edition has a member `annotations.json`."""
+        """Return whether its samples have annotations; then each sample of the edition has `annotations.json`."""
         return self.captioned(ctx)
 
     def warning(self, ctx: Context) -> str:

@@ -229,7 +229,7 @@ def _sequence(bits: _Bits) -> Sequence:
 
 
 def _own_size(bits: _Bits, sequence: Sequence) -> bool:
-    """Whether a frame has a size of its own, by the start of its `uncompressed_header`."""
+    """Return whether a frame has a size of its own, by the start of its `uncompressed_header`."""
     if bits(1):  # shows a frame that is there
         return False
     kind, shown = bits(2), bits(1)

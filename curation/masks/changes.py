@@ -75,7 +75,7 @@ def correct_class(
 
 
 def runs_away(changed: Sequence[float], factor: float = 2.0, least: int = 3) -> bool:
-    """Whether the share of changed pixels just jumped: its last step exceeds `factor` times the median earlier step.
+    """Return whether the last step of the share of changed pixels exceeds `factor` times the median earlier step.
 
     Args:
         changed: share of pixels that differ from the given masks, after each update for the same classes.

@@ -71,7 +71,7 @@ class Parts:
 
     @property
     def enough(self) -> bool:
-        """Whether there is something to fit on."""
+        """Return whether there is something to fit on."""
         generated, real = (int((self.fitted & part).sum()) for part in (self.generated, ~self.generated))
         return min(generated, real) >= LEAST
 

@@ -207,7 +207,7 @@ class GroupDisparity(Evaluation):
         return {**result, "groups": groups, "gaps": found, **more}
 
     def _enough(self, bottom: Floats, cells: Cells) -> bool:
-        """Whether a figure is about at least `least` households in each group."""
+        """Return whether a figure is about at least `least` households in each group."""
         held = np.bincount(cells.group[bottom > 0], minlength=len(cells.names))
         return bool((held >= self.least).all())
 

@@ -60,7 +60,7 @@ class Edition:
         return {"size": originals + distractors, "originals": originals, "distractors": distractors}
 
     def usable(self) -> bool:
-        """Whether there are originals, and edits to ask with."""
+        """Return whether there are originals, and edits to ask with."""
         return bool(self.original.any() and (~self.original & ~self.extra).any())
 
 

@@ -212,7 +212,7 @@ class Target(NamedTuple):
 
 
 def _right(score: float | None, labeler: Labeler, truth: float) -> bool | None:
-    """Whether a labeler's decision is the truth; None if it abstains."""
+    """Return whether a labeler's decision is the truth; None if it abstains."""
     return None if score is None else (score >= labeler.threshold) == (truth == UNSAFE)
 
 

@@ -37,11 +37,11 @@ class ToldSource(Source):
         return self._pictures.classes
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether any picture has captions."""
+        """Return whether any picture has captions."""
         return self._pictures.captioned
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether any picture has captions or objects."""
+        """Return whether any picture has captions or objects."""
         return self._pictures.annotated
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:

@@ -42,7 +42,7 @@ class Shard:
 
     @property
     def remote(self) -> bool:
-        """Whether it lies at a URL."""
+        """Return whether it lies at a URL."""
         return "://" in self.place
 
     @property

@@ -130,7 +130,7 @@ class Curated:
 
     @cached_property
     def _released(self) -> tuple[Bools, list[str]]:
-        """Whether each picture is in the release, and its label there."""
+        """Return whether each picture is in the release, and its label there."""
         rows = edition_rows(self.release.manifest, self.release.store, ("id", "labels"))
         found = {
             name: labels[0] if labels else ""

@@ -185,7 +185,7 @@ def _together(parts: tuple[str, ...], changed: bool) -> frozenset[str]:
 
 
 def _carries(name: str, asked: set[str]) -> bool:
-    """Whether adaptations under a licence keep the restrictions on use that a picture has."""
+    """Return whether adaptations under a licence keep the restrictions on use that a picture has."""
     facts = facts_of(name)
     return facts is not None and {NON_COMMERCIAL, USES} & asked <= facts.conditions
 

@@ -72,7 +72,7 @@ class LabelSet:
 
     @property
     def reviewed(self) -> bool:
-        """Whether people judged a given label, called another one right or unclear, or the picture problematic.
+        """Return whether people judged a given label, called another one right or unclear, or the picture problematic.
 
         That a class which nobody proposed is wrong, as controls ask, says nothing of the picture's labels.
         """

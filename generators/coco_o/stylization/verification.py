@@ -38,7 +38,7 @@ def asked(detector: Detector, annotations: Annotations, names: Mapping[str, str]
 
 
 def found(seen: Detected, objects: Sequence[Object], texts: Sequence[str], names: Mapping[str, str]) -> list[bool]:
-    """Whether each object is found: each detection, the surest first, stands for the box of its class that fits best.
+    """Return whether each object is found; each detection, surest first, stands for the best box of its class.
 
     Args:
         seen: in one picture.

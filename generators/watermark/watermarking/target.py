@@ -149,7 +149,7 @@ class Service:
 
 
 def attackers(picture: str, seed: int) -> bool:
-    """Whether a sample of the recipe's source, given by id, is in the half that belongs to the attacker."""
+    """Return whether a sample of the recipe's source, given by id, is in the half that belongs to the attacker."""
     return derive_seed(seed, "attackers half", picture) % 2 == 0
 
 

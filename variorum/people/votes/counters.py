@@ -49,7 +49,7 @@ class _State:
         return len(voters), row.why == "gold" or len(voters | self.problem) < self.task.wanted
 
     def whole(self) -> tuple[bool, bool]:
-        """Whether a question of the task is open, and whether it is disputed."""
+        """Return whether a question of the task is open, and whether it is disputed."""
         is_open = any(self.question(row)[1] for row in self.questions)
         split = (len(set(self.blind[row.question].values())) > 1 for row in self.questions)
         undecided = (row.question not in self.decided for row in self.questions)
