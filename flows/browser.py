@@ -1,4 +1,4 @@
-"""Whether a page is opened in a browser, and opening it."""
+"""Open a page in the browser, where there is a display."""
 
 from __future__ import annotations
 

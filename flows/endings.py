@@ -1,4 +1,4 @@
-"""How the command ends: every error becomes one line that says what to do, and an exit code.
+"""End the command: every error becomes one line that says what to do, and an exit code.
 
 0    done
 1    an error: a wrong recipe, missing data, a damaged or full store

@@ -1,4 +1,4 @@
-"""What a recipe is made of: sources, generators, detectors, deciders and evaluations.
+"""Define the parts of a recipe: sources, generators, detectors, deciders and evaluations.
 
 A component is its configuration: frozen pydantic fields, no weights. What it needs at work (models, seeds, a cache)
 comes in through the `Context`. One file defines one component, and the file's name is its name in recipes:

@@ -1,4 +1,4 @@
-"""How large the frames of an AVIF file are, read from the AV1 data before anything is decoded.
+"""Read the frame sizes of an AVIF file from the AV1 data, before anything is decoded.
 
 The size that such a file states outside of that data is one more claim: a file of two kilobytes that says 8 × 8 can
 hold a frame of 16,384 × 16,384, which the decoder makes before it is shrunk.

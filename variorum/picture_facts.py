@@ -1,4 +1,4 @@
-"""What the file of a picture says about the picture: its format, upright size, colour profile and provenance.
+"""Read a picture file's facts: format, upright size, colour profile and provenance.
 
 Only the header and the list of the file's parts are read, never pixels, so a photograph costs some 0.1 ms.
 """

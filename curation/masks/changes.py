@@ -1,4 +1,4 @@
-"""Which pixels of masks may change to a network's predictions, how many, and when to stop."""
+"""Choose the mask pixels that take a network's predictions, and the epoch at which to stop."""
 
 from __future__ import annotations
 

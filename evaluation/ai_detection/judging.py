@@ -1,4 +1,4 @@
-"""Which pictures detectors are fitted on and which they are judged on, thresholds, and the figures of a detector."""
+"""Split pictures for fitting and judging detectors, and compute thresholds and figures of a detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much more often classifiers are right for some groups of pictures than for others, such as regions or incomes.
+"""Compare a classifier's accuracy between groups of pictures, such as regions or incomes.
 
 Groups are what the data says of its pictures: a column of a metadata file, or a key of a dataset's records. None is
 guessed from pixels. The question is that of De Vries et al., Does Object Recognition Work for Everyone? (CVPR Workshops

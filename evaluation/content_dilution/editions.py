@@ -1,4 +1,4 @@
-"""What an edition's originals and edits find of each other."""
+"""Retrieve an edition's originals and edits from each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What labelers' scores are worth at other thresholds than their own: ranking, calibration, and a tuned threshold."""
+"""Rank and calibrate labelers' scores, and tune a threshold for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a picture before any labeler sees it: is it unsafe in a category, and who or what made it."""
+"""Read the truth about a picture before any labeler sees it: is it unsafe in a category, and who or what made it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sources of other tools' files have in common: everything but how the file is read."""
+"""Base class of the sources that read other tools' files."""
 
 from __future__ import annotations
 

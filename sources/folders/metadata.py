@@ -1,4 +1,4 @@
-"""What metadata files say of the pictures of a folder.
+"""Read metadata of a folder's pictures: labels, captions, objects.
 
 `metadata.csv`, `metadata.jsonl` and `metadata.parquet` are read as Hugging Face's `imagefolder` reads them: in the
 folder or in any folder below, with paths relative to the file. `labels.csv`, `captions.csv` and `groups.csv` are

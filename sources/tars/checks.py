@@ -1,4 +1,4 @@
-"""Whether tars have the members that a recipe names, and what to say of a sample that has no picture."""
+"""Check that tars have the members that a recipe names, and explain samples without a picture."""
 
 from __future__ import annotations
 

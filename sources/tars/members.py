@@ -1,4 +1,4 @@
-"""What the members of a sample say: paths into JSON members, labels, captions, licences and metadata."""
+"""Read the members of a sample: paths into JSON members, labels, captions, licences and metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tars a recipe means by paths, globs, brace ranges and URLs, each with a name that doesn't say where it lies."""
+"""Find the tars of a recipe by paths, globs, brace ranges and URLs, each with a name that doesn't say where it lies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call of `curate` found: verdicts, labels and pictures in the order in which they were given."""
+"""Return the result of `curate`: verdicts, labels and pictures in the order in which they were given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model behind an alias must be able to do: one protocol per role.
+"""Define the roles of models: one protocol for each, with what a model behind an alias must do.
 
 Pictures are RGB uint8 `[H, W, 3]`; models resize and normalise them themselves. A model that generates pictures draws
 the noise of each one from that picture's seed alone. Out of memory, it raises PyTorch's `OutOfMemoryError` and can be

@@ -1,4 +1,4 @@
-"""What people said of a picture's labels, as a record: the member `labels.json` of a release.
+"""Record people's answers about a picture's labels: the member `labels.json` of a release.
 
 Every picture of a release has one with the same fields, so loaders can read it as typed columns.
 """

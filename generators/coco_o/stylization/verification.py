@@ -1,4 +1,4 @@
-"""What a detector says of the objects in redrawn pictures, by what it says of them in the photograph."""
+"""Check with a detector that a redrawn picture still shows the objects of the photograph."""
 
 from __future__ import annotations
 

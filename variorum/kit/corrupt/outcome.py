@@ -1,4 +1,4 @@
-"""What a kind of corruption is, and what it gives."""
+"""Define a kind of corruption and its result."""
 
 from __future__ import annotations
 

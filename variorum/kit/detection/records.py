@@ -1,4 +1,4 @@
-"""What a detector found in a picture and what is there, as bytes of one table cell each."""
+"""Pack a picture's detections and objects as bytes of one table cell each."""
 
 from __future__ import annotations
 

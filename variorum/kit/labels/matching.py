@@ -1,4 +1,4 @@
-"""Which output of a classifier is which class of an edition.
+"""Match a classifier's outputs to the classes of an edition.
 
 A model says what its outputs are: wnids, names, indices, or nothing, which means ImageNet's order if it has a thousand
 of them. An edition has ids and names of classes. Texts are compared in four ways, closest first:

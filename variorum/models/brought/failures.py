@@ -1,4 +1,4 @@
-"""What went wrong inside a model, in one line with the user's own line of code."""
+"""Explain what went wrong inside a user's model, in one line with the user's own line of code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the votes of a panel add up to: which questions are open, what is disputed, who has finished which task.
+"""Count the votes of a panel: open questions, disputes, finished tasks by reviewer.
 
 The counters are kept beside the votes, so that nobody has to count a million votes to find the next question. They are
 written in the transaction that writes the votes, and `recount` finds them again from the votes alone.
