@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from label_noise import digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from tests.curation.noise import digits
 
 from variorum.curation.people.panel.crowdlab import crowdlab
 from variorum.schemas.errors import SourceError

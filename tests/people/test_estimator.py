@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from label_noise import asymmetric, digits
 from scipy.stats import hypergeom
-from tests.curation.noise import asymmetric, digits
 
 from variorum.curation.people.panel.estimator import (
     Strata,

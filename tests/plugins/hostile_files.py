@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import socket
 import struct
@@ -20,6 +21,8 @@ from PIL import Image, ImageCms, features
 
 ACCEPTED, ROW, ANY, COUNTED, SILENT = "accepted", "row", "any", "counted", "silent"
 """A picture; a row with some reason; one of both, as decoders differ; a part of a warning; neither, as a README."""
+COUNTS = re.compile(r"^image_folder: (\d+) [a-z ]+ in ")
+"""A warning with the number of files that are no pictures."""
 
 
 def hostile_files(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import hypothesis
 import hypothesis.strategies as st
 import pytest
-from hostile_files import ACCEPTED, ANY, COUNTED, ROW, SILENT, encoded, hostile_files, nobody
+from hostile_files import ACCEPTED, ANY, COUNTED, COUNTS, ROW, SILENT, encoded, hostile_files, nobody
 from PIL import Image
 
 from variorum.edition.editions import resolve
@@ -42,7 +42,6 @@ recipe = {
 }
 print({"build": build, "run": run}[sys.argv[3]](Job(Recipe.parse(recipe), sys.argv[2])).digest())
 """
-COUNTS = re.compile(r"^image_folder: (\d+) [a-z ]+ in ")
 
 
 @pytest.fixture
