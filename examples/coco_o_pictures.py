@@ -1,4 +1,4 @@
-"""The pictures of docs/coco_o.md: twelve pictures of packaged photographs in each of the six domains, with their boxes.
+"""The pictures of docs/datasets/coco_o.md: twelve pictures of packaged photographs in each of the six domains, with their boxes.
 
     python examples/coco_o_pictures.py docs
 

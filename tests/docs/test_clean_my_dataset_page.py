@@ -1,4 +1,4 @@
-"""The Python code on the page docs/clean_my_dataset.md works as it stands."""
+"""The Python code on the page docs/start/clean.md works as it stands."""
 
 import re
 import shutil

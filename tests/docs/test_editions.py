@@ -1,4 +1,4 @@
-"""The code on the page docs/editions.md works as it stands, on an edition with everything."""
+"""The code on the page docs/guides/editions.md works as it stands, on an edition with everything."""
 
 import gc
 import re

@@ -1,4 +1,4 @@
-"""Everything on the pages docs/add_a_labeler.md and docs/label_a_folder_for_safety.md works as it stands."""
+"""Everything on the pages docs/guides/labelers.md and docs/guides/labelers.md works as it stands."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""docs/labelers.md lists every labeler, and the categories that those with one model or list speak of."""
+"""docs/guides/labelers.md lists every labeler, and the categories that those with one model or list speak of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The code on the page docs/python.md works as it stands, and prints what the page says."""
+"""The code on the page docs/start/python.md works as it stands, and prints what the page says."""
 
 import re
 import shutil

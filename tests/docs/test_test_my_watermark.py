@@ -1,4 +1,4 @@
-"""Everything on the page docs/test_my_watermark.md works as it stands."""
+"""Everything on the page docs/guides/test_my_watermark.md works as it stands."""
 
 from __future__ import annotations
 

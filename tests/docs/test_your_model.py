@@ -1,4 +1,4 @@
-"""The code and the commands on the page docs/your_model.md work as they stand."""
+"""The code and the commands on the page docs/start/your_model.md work as they stand."""
 
 import re
 import shlex
