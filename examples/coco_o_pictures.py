@@ -170,4 +170,4 @@ def save(path: Path, pictures: list[np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/datasets"))

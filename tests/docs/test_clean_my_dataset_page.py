@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[2] / "docs" / "clean_my_dataset.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "start" / "clean.md").read_text()
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
