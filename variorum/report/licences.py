@@ -219,7 +219,8 @@ def _why(refused: Mapping[str, str], licences: Mapping[str, int]) -> str:
     others = len(refused) - 1
     more = f" (and {others} other licence{'s' if others > 1 else ''})" if others else ""
     name = repr(cut(licence)) if licence.strip() else "no licence"
-    ways = f"leave them out with a rule on the column `licence` (docs/guides/licences.md){LIFTS if reason in LIFTABLE else ''}"
+    lifts = LIFTS if reason in LIFTABLE else ""
+    ways = f"leave them out with a rule on the column `licence` (docs/guides/licences.md){lifts}"
     return f"{number} picture{'s' if number != 1 else ''} with {name}: {BLOCKING[reason]}{more}; {ways}"
 
 
