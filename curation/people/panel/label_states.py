@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from variorum.curation.people.panel.label_sets import Reviewed, worst
 from variorum.curation.people.panel.weighing import NAMES, WRONG, unanimous
-from variorum.kit.raters.counted import Cells, Counted
+from variorum.kit.raters.valid_votes import Cells, Counted
 from variorum.schemas.vote import BLIND, PROBLEMS, TOGETHER
 
 if TYPE_CHECKING:

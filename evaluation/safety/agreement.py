@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from variorum.evaluation.safety.judged import Answerer
+from variorum.evaluation.safety.truth_arrays import Answerer
 from variorum.kit.raters.agreement import cohen_kappa, krippendorff_alpha
 from variorum.schemas.canonical import Json
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.evaluation.safety.judged import Answerer, Judged
+from variorum.evaluation.safety.truth_arrays import Answerer, Judged
 from variorum.evaluation.safety.truths import MODELS, PHOTOGRAPHS, SAFE, UNSAFE
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.resamples import Ratio, mean_ratio, percent

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.sample import Failure, Sample
-from variorum.sources.exports.told import ToldPictures
+from variorum.sources.exports.annotated_folder import ToldPictures
 
 
 class ToldSource(Source):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from variorum.machine.file_hashes import forget_hash, pin_files
-from variorum.machine.steady import Pinned, read_pinned
+from variorum.machine.retrying import Pinned, read_pinned
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import SourceChanged, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id

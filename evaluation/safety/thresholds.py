@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.evaluation.safety.counted import counted, difference
-from variorum.evaluation.safety.judged import Answerer, Judged
+from variorum.evaluation.safety.precision_recall import counted, difference
+from variorum.evaluation.safety.truth_arrays import Answerer, Judged
 from variorum.evaluation.safety.truths import SAFE, UNSAFE
 from variorum.kit.predicted.calibration import Bins, error_by_chance, expected_calibration_error, reliability
 from variorum.kit.predicted.resamples import percent
