@@ -94,7 +94,7 @@ class Consensus(Detector):
         return self if kept == self.models else self.model_copy(update={"models": kept})
 
     def check(self, ctx: Context) -> None:
-        """Whether votes and known answers can be read."""
+        """Return whether votes and known answers can be read."""
         if self.votes:
             read(self.votes, "curate.consensus.votes")
         if self.gold:

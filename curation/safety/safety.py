@@ -111,7 +111,7 @@ class Safety(Detector):
         return sent_by(self.labelers, self.categories)
 
     def check(self, ctx: Context) -> None:
-        """Whether every labeler speaks of a category that is asked about, and votes and known answers can be read."""
+        """Check that labelers speak of every category asked about, and that votes and known answers can be read."""
         asked = {*(one.id for one in self.categories), ANY}
         for place, one in enumerate(self.labelers):
             spoken = {name for prompt in one.prompts(self.categories) for name in one.speaks_of(prompt)}

@@ -1,4 +1,4 @@
-"""How often labelers are right: precision, recall, F1 and coverage by category and group, means, and drops.
+"""Compute precision, recall, F1 and coverage of labelers by category and group, their means and drops.
 
 All intervals are percentiles of the same resamples of photographs, so that differences are paired.
 """

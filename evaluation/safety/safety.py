@@ -1,4 +1,4 @@
-"""How often labelers of unsafe pictures are right, by category and source, and how far they agree.
+"""Measure how often labelers of unsafe pictures are right, by category and source, and how far they agree.
 
 After UnsafeBench (Qu et al., CCS 2025, arXiv 2405.03486). A labeler is judged in the categories that it speaks of and
 on the pictures that it answers, with the share of those beside every figure.

@@ -1,4 +1,4 @@
-"""What the annotations of one picture say: its objects as far as they can be read, and the names that it shows."""
+"""Read the annotations of one picture: its objects as far as they can be read, and the names that it shows."""
 
 from __future__ import annotations
 

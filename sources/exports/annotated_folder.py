@@ -121,12 +121,12 @@ class ToldPictures:
 
     @property
     def captioned(self) -> bool:
-        """Whether any picture has captions."""
+        """Return whether any picture has captions."""
         return any(one.captions for one in self.told)
 
     @property
     def annotated(self) -> bool:
-        """Whether any picture has captions or objects."""
+        """Return whether any picture has captions or objects."""
         return any(one.captions or one.objects for one in self.told)
 
     def read(self, start: int, stop: int) -> Iterator[Sample | Failure]:

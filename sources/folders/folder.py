@@ -60,7 +60,7 @@ class Pins:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file is a picture by the ending of its name."""
+    """Return whether a file is a picture by the ending of its name."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 

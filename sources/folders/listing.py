@@ -205,7 +205,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _leads_away(link: Path, inside: str, wanted: bool) -> bool:
-    """Whether a link leads to a folder, or out of the folder that it lies in if its name is wanted."""
+    """Return whether a link leads to a folder, or out of the folder that it lies in if its name is wanted."""
     if os.path.isdir(link):
         return True
     return wanted and not Path(os.path.realpath(link)).is_relative_to(inside)

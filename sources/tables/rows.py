@@ -1,4 +1,4 @@
-"""What a row of a data set says of its picture: class, captions, objects, licence and metadata.
+"""Read a dataset's row: class, captions, objects, licence and metadata of its picture.
 
 Sources find the values; here they become parts of a sample. A value that can't be used costs no picture: the sample is
 quarantined, with the reason.

@@ -1,4 +1,4 @@
-"""Which tars a recipe means by paths, globs, brace ranges and URLs, each with a name that doesn't say where it lies."""
+"""Find the tars of a recipe by paths, globs, brace ranges and URLs, each with a name that doesn't say where it lies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Shard:
 
     @property
     def remote(self) -> bool:
-        """Whether it lies at a URL."""
+        """Return whether it lies at a URL."""
         return "://" in self.place
 
     @property

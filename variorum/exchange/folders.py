@@ -146,7 +146,7 @@ def _there(folder: Path, note: Mapping[str, Any]) -> list[Exported] | None:
 
 
 def _intact(folder: Path, one: Exported) -> bool:
-    """Whether a part has as many files as it had, and the same tables."""
+    """Return whether a part has as many files as it had, and the same tables."""
     place = folder / one.folder
     return _files(place) == one.files and all(
         hash_content(place / name) == sha256 for name, sha256 in one.tables.items()

@@ -1,4 +1,4 @@
-"""What is refused before anything leaves this machine: one line each, with the thing, the value and the way out.
+"""Refuse what must not be published, before anything leaves this machine: one line each, with the way out.
 
 Terms come first (version, licence, content warning, repository), then everything is read once more: the edition and
 its card as `variorum verify` does it, the first rows as `datasets` loads them, and every file that would go up, for

@@ -1,4 +1,4 @@
-"""What needs a network: downloading weights, and looking up the commits that a table leaves open.
+"""Download weights, and look up the commits that a table leaves open. Nothing else here needs a network.
 
 Only `variorum doctor --fetch` and `--pin` fetch what was never here, so no run downloads a model by surprise; weights
 that were damaged later are fetched again by the run that finds them. A repository's `main`

@@ -121,7 +121,7 @@ class Score:
 
 
 def scores(step: object) -> TypeGuard[Detector]:
-    """Whether a component is a detector that gives columns for the whole edition."""
+    """Return whether a component is a detector that gives columns for the whole edition."""
     return isinstance(step, Detector) and type(step).score is not Detector.score
 
 

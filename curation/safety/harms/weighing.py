@@ -204,7 +204,7 @@ def _share(codes: Codes, weights: Floats, people: Ints) -> Floats:
 
 
 def _enough(one: Weighed, place: int, people: Cells | None) -> bool:
-    """Whether Dawid–Skene can tell who is right about a category."""
+    """Return whether Dawid–Skene can tell who is right about a category."""
     times = one.times()
     given = times @ (one.codes > NONE)
     raters = float(one.weights[given >= ENOUGH].sum())

@@ -101,7 +101,7 @@ class Scene:
 
     @cached_property
     def moving(self) -> Mapping[str, Gate]:
-        """Whether the object may be moved."""
+        """Return whether the object may be moved."""
         found = gates.moving_gates(self.alpha, self.limits)
         return gates.as_given(found) if self.mask_source == "given" else found
 
@@ -112,7 +112,7 @@ class Scene:
 
     @cached_property
     def bare(self) -> Mapping[str, Gate]:
-        """Whether the plate may be shown without the object on it. A given plate isn't checked."""
+        """Return whether the plate may be shown without the object on it. A given plate isn't checked."""
         if self.plate is None or self.hole is None:
             return {}
         return gates.plate_gates(self.plate, self.hole, self.limits)

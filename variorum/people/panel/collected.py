@@ -1,4 +1,4 @@
-"""How far a panel has come, and its votes as a file that is never changed, which a recipe can name.
+"""Keep a panel's votes in a file that is never changed, which a recipe can name, and say how far the panel has come.
 
 panels/<dataset>/<version>/<name>/votes-<hash>.parquet     the votes that count, at the time of asking
 """

@@ -1,4 +1,4 @@
-"""Which labels of a picture people are asked about, and how much each of them is in doubt.
+"""Propose the labels of a picture that people are asked about, with the doubt on each.
 
 Everybody who has an opinion counts as one source: the given labels, each model and detector that proposes a class, and
 the ledger's verdicts. A cell is one label of one picture, and

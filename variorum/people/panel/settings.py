@@ -1,4 +1,4 @@
-"""What a panel asks, and the record of a published one."""
+"""Define a panel's settings, and the record of a published panel."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Served:
 
     @property
     def blur(self) -> bool:
-        """Whether all pictures are blurred until somebody asks to see them."""
+        """Return whether all pictures are blurred until somebody asks to see them."""
         return self.panel.record.settings.blur or bool(self.warning)
 
     def warm(self) -> None:

@@ -258,7 +258,7 @@ def _originals(sources: Sequence[str], variants: Sequence[str]) -> list[int]:
 
 
 def _idle(one: dict[str, Json]) -> bool:
-    """Whether a column says nothing: no value, one text for all, or a 0 or False for all."""
+    """Return whether a column says nothing: no value, one text for all, or a 0 or False for all."""
     values: Any = one["values"]
     return uninformative(one) or (one["kind"] != "text" and not any(values))
 

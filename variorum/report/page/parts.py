@@ -1,4 +1,4 @@
-"""What a page is made of, and what the page of an edition and that of a difference have in common."""
+"""Assemble pages: the parts that the page of an edition and that of a difference share."""
 
 from __future__ import annotations
 
