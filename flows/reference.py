@@ -95,7 +95,8 @@ def _component(part: str, name: str) -> str:
     kind = next(base.__name__.lower() for base in KINDS[part].classes if issubclass(cls, base))
     thing = cls.__module__.split(".")[2:-1]
     recipes = [f"`{recipe}`" for recipe in _used().get((part, name), ())]
-    facts = [kind.capitalize(), *(f"of `{one}`" for one in thing[:1]), *([f"in {_and(recipes)}"] if recipes else [])]
+    facts = " ".join([kind.capitalize(), *(f"of `{one}`" for one in thing[:1])])
+    facts += f"; used by {_and(recipes)}" if recipes else ""
     texts = [prose(sys.modules[cls.__module__].__doc__), prose(cls.__doc__)]
     if texts[0].partition("\n")[0] in texts[1]:
         texts = texts[1:]
@@ -106,7 +107,7 @@ def _component(part: str, name: str) -> str:
     said = [f"**{head}.** {text}" for head, hooks in SAID.items() if (text := _said(cls, hooks))]
     whole = [
         f"## {cls.component_name()}",
-        f"*{', '.join(facts)}.*",
+        f"*{facts}.*",
         *texts,
         _table("field|type|default|what it does", rows),
     ]
