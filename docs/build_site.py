@@ -1,7 +1,7 @@
 """Builds the documentation as a site: search, the printed reference, and the page of a small edition to click through.
 
-`make docs` calls it after `docs/printed.py`. The pages are copied into .cache/site/pages, where each keeps its place in the
-repository, so that every relative link leads where it leads on disk. The navigation is that of docs/index.md.
+`make docs` calls it after `docs/printed.py`. The pages are copied into .cache/site/pages, where each keeps its place in
+the repository, so that every relative link leads where it leads on disk. The navigation is that of docs/index.md.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ STYLE = """.md-typeset table:not([class]) { font-size: .7rem; }
 WIDE = "---\nhide: [navigation]\n---\n"
 DEMO = f"""{WIDE}# Click through an edition
 
-This is the page that `variorum view imagenet_e` writes: one file with every picture and its record, filters and plots. Here it
-shows a small edition of photographs from inside packages, built with these pages. [Open it on a page of its own](view.html).
+This is the page that `variorum view imagenet_e` writes: one file with every picture and its record, filters and plots.
+Here it shows a small edition of photographs from inside packages, built with these pages. [Open it on a page of its
+own](view.html).
 
 <iframe src="view.html" title="The page of a small edition"></iframe>
 """

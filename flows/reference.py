@@ -152,11 +152,15 @@ def _needs(cls: type[Component]) -> Iterator[str]:
         one = cls()
     except (ValidationError, RecipeError):  # a field has no default
         return
-    for head, hook in (("Needs before it", "needs"), ("Models", "aliases"), ("Models if there", "optional_aliases")):
-        if names := getattr(one, hook, tuple)():
+    for head, hook in (
+        ("Needs before it", "needs"),
+        ("Models", "aliases"),
+        ("Models if there", "optional_aliases"),
+        ("Models that may not judge the edition", "filters"),
+    ):
+        names: tuple[str, ...] = getattr(one, hook, tuple)()
+        if names:
             yield f"**{head}.** {', '.join(f'`{name}`' for name in names)}"
-    if names := getattr(one, "filters", tuple)():
-        yield f"**Models that may not judge the edition:** {', '.join(f'`{name}`' for name in names)}"
 
 
 @cache
@@ -260,12 +264,12 @@ def _files() -> Iterator[str]:
         "## plan.parquet\n\nA row for each requested picture, null where a generator has no such setting.\n\n"
         + _table("column|type|what it holds", planned)
     )
-    for name, cls in (
+    for name, kept in (
         ("manifest.json", manifest.Manifest),
         ("ledger.json", manifest.Ledger),
         ("A unit's receipt", manifest.Receipt),
     ):
-        yield f"## {name}\n\n{_model(cls, '')}"
+        yield f"## {name}\n\n{_model(kept, '')}"
     formats = {
         "manifests": manifest.FORMAT,
         "units": plan.FORMAT,

@@ -7,8 +7,8 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -57,10 +57,11 @@ def bounds(field: FieldInfo) -> str:
     return ", ".join(f"{SIGNS[name]} {value}" for name, value in given if value is not None)
 
 
+@cache
 def _below(cls: type) -> dict[str, str]:
     """The texts that stand below fields and class variables in a class's code."""
-    tree: Any = _tree(cls.__module__)
-    bodies = [node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == cls.__name__]
+    tree = ast.parse(inspect.getsource(sys.modules[cls.__module__]))
+    bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls.__name__]
     return {
         one.target.id: text.value.value
         for body in bodies
@@ -68,10 +69,6 @@ def _below(cls: type) -> dict[str, str]:
         if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
     }
-
-
-def _tree(module: str) -> ast.Module:
-    return ast.parse(inspect.getsource(sys.modules[module]))
 
 
 def _attributes(text: str) -> dict[str, str]:
