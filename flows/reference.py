@@ -20,7 +20,7 @@ from variorum.schemas.catalogue import type_name
 from variorum.schemas.component import Component
 from variorum.schemas.described import bounds, described_fields, descriptions, prose
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import KINDS, OWN, component_class, component_names, component_origin
+from variorum.schemas.lookup import KINDS, OWN, component_class, component_names, component_origin, cut
 
 PAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "sources": ("Sources", ("source",)),
@@ -62,7 +62,7 @@ def entry(name: str) -> str:
     """The entry of the components with this name. Raises RecipeError if there are none."""
     parts = [part for part in KINDS if name in component_names(part)]
     if not parts and not name.endswith(".py"):
-        raise RecipeError(f"no component {name!r}; `variorum components` lists all")
+        raise RecipeError(f"no component {cut(name)!r}; `variorum components` lists all")
     return "\n".join(_component(part, name) for part in parts or _parts_of(name))
 
 
@@ -356,10 +356,17 @@ def _and(words: Sequence[str]) -> str:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write the pages into a folder, which is made if it is missing; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the pages into a folder, which is made if it is missing; returns their paths.
+
+    Raises:
+        RecipeError: the folder can't be written.
+    """
     found = []
-    for name, text in pages().items():
-        (folder / name).write_text(text, encoding="utf-8")
-        found.append(folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages().items():
+            (folder / name).write_text(text, encoding="utf-8")
+            found.append(folder / name)
+    except OSError as error:
+        raise RecipeError(f"{cut(str(folder))} can't be written: {error.strerror}; give another folder") from None
     return found
