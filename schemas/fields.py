@@ -78,7 +78,7 @@ def _check_size(value: Any, levels: int) -> None:
             _check_size(item, levels - 1)
 
 
-# A count in a pattern, such as {1,4096}, takes longer to compile than all else that a command imports: hence max_length.
+# A count in a pattern, such as {1,4096}, takes longer to compile than all that a command imports: hence max_length.
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A digest. It becomes a file's name, and can't be a path."""
 Count = Annotated[int, BeforeValidator(whole), Field(ge=0, lt=MOST)]

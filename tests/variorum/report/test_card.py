@@ -22,6 +22,7 @@ from variorum.report.card_plots import plots_of
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.figures import Shown, flat_figures, inert, markdown, table_cell
 from variorum.report.hub_types import check_header, read_back
+from variorum.report.templates import check_template
 from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.plot import CurvePlot, CurvePoint, RadarPlot
