@@ -18,7 +18,13 @@ from variorum.pipeline import Job, finished, run
 from variorum.schemas.recipe import Recipe
 
 HEAVY = ("prefect", "torch", "jinja2")
-WATCHED = f"import sys, json\ntry:\n    {MAIN}\nfinally:\n    print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+WATCHED = f"""
+import json, sys
+try:
+    {MAIN}
+finally:
+    print(json.dumps([name for name in {HEAVY} if name in sys.modules]))
+"""
 
 
 @pytest.fixture

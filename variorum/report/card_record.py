@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from variorum.edition.editions import before, read_beside
 from variorum.edition.store import Store
 from variorum.machine.steady import hash_content
-from variorum.schemas.canonical import digest
+from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.fields import Sha256
 from variorum.schemas.manifest import Manifest
@@ -64,5 +64,6 @@ def _hash(data: bytes | None) -> str:
 def _code() -> str:
     """Digest of the code and the templates of cards."""
     templates = Path(str(importlib.resources.files("variorum.data_cards")))
-    files = sorted([*Path(__file__).parent.glob("*.py"), *templates.rglob("*.j2")])
-    return digest([installed_version("variorum"), *([file.name, hash_content(file)] for file in files)])
+    files = [*Path(__file__).parent.glob("*.py"), *templates.rglob("*.j2")]
+    contents: list[Json] = [[file.name, hash_content(file)] for file in sorted(files)]
+    return digest([installed_version("variorum"), contents])
