@@ -74,7 +74,17 @@ class Duplicates(Detector):
             }
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """Groups, the picture of each that stays, the evidence for the others, and groups with conflicting labels."""
+        """Groups, the picture of each that stays, the evidence for the others, and groups with conflicting labels.
+
+        - `group`, `group_size`: a group is named by the position of its first id among all ids; `conflict`: it has two
+          labels;
+        - `keep`, `flag`: stays, can go; `copies`: pictures that this one stands for, 0 if it can go;
+        - `keeper`, `layer`, `distance`: the id that stays instead, the strongest evidence, and 0, bits or 1 - cosine;
+        - `copy_of`: the id that it is proved a copy of, by file, pixels or hash; a release with `splits` brings the two
+          to one side;
+        - `score`: the evidence, 1, 1 - bits / 256 or the cosine; 0 if the picture stays;
+        - `cosine_cut`, `cosine_false_rate`: the cut, and the share of pairs of different pictures beyond it, or NaN.
+        """
         if not len(table):
             return {}
         prints = Prints.read(table, embedding=self.embedding)
@@ -105,7 +115,7 @@ class Duplicates(Detector):
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """How many pictures can go and why, group sizes, conflicting labels, and the embeddings' cut with its cost."""
+        """Count pictures that can go and why, group sizes, conflicting labels; give the embeddings' cut and cost."""
         n = len(table)
         if not n:
             return {"pictures": 0}
@@ -130,14 +140,14 @@ class Duplicates(Detector):
 
 
 def cut_from(cosine: float, rate: float) -> str:
-    """What a calibrated cut rests on. An unknown rate means that at least one kind of pair is too rare."""
+    """Describe what a calibrated cut rests on. An unknown rate means that at least one kind of pair is too rare."""
     if not np.isnan(rate):
         return "own pairs"
     return "default" if cosine <= FALLBACK else "own pairs of one kind"
 
 
 def conflicts(group: Ints, y: Ints) -> Bools:
-    """Which pictures `[N]` are in a group with two labels. Unlabelled pictures (-1) don't conflict with any label."""
+    """Return which pictures `[N]` are in a group with two labels. Unlabelled pictures (-1) conflict with no label."""
     low, high = np.full(len(y), np.iinfo(np.int64).max), np.full(len(y), -1)
     labelled = y >= 0
     np.minimum.at(low, group[labelled], y[labelled])

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from variorum.edition.editions import before, read_beside
 from variorum.edition.store import Store
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.fields import Sha256
