@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from variorum.edition.editions import beside
@@ -54,17 +54,18 @@ def funnel_plot(manifest: Manifest, rows: Any) -> Json:
 
 def evaluation_plots(manifest: Manifest, store: Store) -> Iterator[Json]:
     """The plots of the evaluations whose figures lie beside the manifest; those that can't be drawn are left out."""
-    order = variants(manifest)
     for name in evaluated(manifest, store):
-        kept = read_figures(name, manifest, store)
-        if kept is None:
+        if (kept := read_figures(name, manifest, store)) is None:
             continue
         try:
-            drawn = _drawn(name, kept["figures"], order)
+            kind = component_class("evaluate", name)
+            assert issubclass(kind, Evaluation)
+            # its fields aren't known here, and plots are made of figures
+            found = plots_of(kind.model_construct(), kept["figures"], variants(manifest))
         except VariorumError as error:
             log.warning("%s isn't drawn: %s", name, error)
             continue
-        yield from drawn
+        yield from filter(None, map(as_json, found.values()))
 
 
 def evaluated(manifest: Manifest, store: Store) -> list[str]:
@@ -110,20 +111,10 @@ def leaderboard_plots(board: Leaderboard) -> Iterator[Json]:
         for name, figures in ranked[:SERIES]
     }
     title = f"Leaderboard: drop averaged over the edits, {len(ranked)} of {len(board.entries)} models"
-    for plot in (
-        IntervalPlot(title, UNIT, tuple(name for name, _ in ranked), {"average drop": average}),
-        IntervalPlot("Leaderboard: drop by variant", UNIT, rows, drops),
-    ):
-        if (found := as_json(plot)) is not None:
-            yield found
+    by_model = IntervalPlot(title, UNIT, tuple(name for name, _ in ranked), {"average drop": average})
+    by_variant = IntervalPlot("Leaderboard: drop by variant", UNIT, rows, drops)
+    yield from filter(None, map(as_json, (by_model, by_variant)))
 
 
 def _point(found: Interval | None) -> Point | None:
     return None if found is None else Point(found.value, found.low, found.high)
-
-
-def _drawn(name: str, figures: Mapping[str, Any], order: Sequence[str]) -> list[dict[str, Json]]:
-    kind = component_class("evaluate", name)
-    assert issubclass(kind, Evaluation)
-    evaluation = kind.model_construct()  # its fields aren't known here, and plots are made of figures
-    return [one for plot in plots_of(evaluation, figures, order).values() if (one := as_json(plot)) is not None]

@@ -134,8 +134,6 @@
       const gates = data.numbers.filter((one) => one.name.startsWith("gate."));
       this.left = new Map(data.numbers.filter((one) => !gates.includes(one)).map((one) => [one.name, one]));
       this.pick = element("select", { "aria-label": "Add a histogram", change: () => this.#more(this.pick.value) });
-      const spans = (plot) => plot.element.classList.contains("wide-plot"); // these come first, so that no gaps are left
-      fixed.sort((a, b) => spans(b) - spans(a));
       place.append(
         element("h2", { class: "away", text: "Plots" }),
         element("div", { class: "plots" }, ...fixed.map((plot) => plot.element)),
