@@ -113,7 +113,7 @@ def _intervals(plot: IntervalPlot, width: int) -> Any:
     cut = [f"{count} more {what}" for count, what in zip(left, ("rows", "series"), strict=True) if count]
     axes.set_yticks(range(len(rows)), [_fit(label, LABEL, width) for label in rows])
     axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
-    axes.set_xlabel(_fit(plot.unit, 70, width) + (f" ({' and '.join(cut)} not shown)" if cut else ""))
+    axes.set_xlabel(_unit(plot.unit, 70, " and ".join(cut), width))
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labeltop=len(rows) > LONG)
@@ -252,9 +252,7 @@ def _radar(plot: RadarPlot, width: int) -> Any:
             zorder=3,
         )
     left = len(plot.axes) - len(labels)
-    figure.supxlabel(
-        _fit(plot.unit, 80, width) + (f" ({left} more axes not shown)" if left else ""), fontsize=points(TEXT)
-    )
+    figure.supxlabel(_unit(plot.unit, 80, f"{left} more axes" if left else "", width), fontsize=points(TEXT))
     return _named(figure, plot, names, width)
 
 
@@ -292,6 +290,12 @@ def _columns(names: Sequence[str], width: int) -> int:
 
 def _lines(names: Sequence[str], width: int) -> int:
     return -(-len(names) // _columns(names, width))
+
+
+def _unit(unit: str, most: int, left_out: str, width: int) -> str:
+    """A unit in at most so many characters, and what isn't shown, in a narrow plot in a line of its own."""
+    gap = " " if width == WIDTH else "\n"
+    return _fit(unit, most, width) + (f"{gap}({left_out} not shown)" if left_out else "")
 
 
 def _fit(text: str, most: int, width: int) -> str:
