@@ -210,7 +210,7 @@ def plain_loop(policy: Policy, table: pa.Table) -> list[str]:
 
 
 def opened(folder: Path) -> tuple[Job, Manifest, Columns]:
-    """What another process left in the folder."""
+    """Read what another process left in the folder."""
     job = Job(load_recipe("curate_folder"), str(folder / "store"), trust=True)
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     ledger = Ledger.model_validate_json((folder / "columns.json").read_text())

@@ -189,7 +189,7 @@ class _Expands(Exception):
 
 
 class _Limited(io.RawIOBase):
-    """What a stream gives, up to a number of bytes; then `_Expands`."""
+    """Pass on a stream up to a number of bytes; then raise `_Expands`."""
 
     def __init__(self, stream: Any, most: int) -> None:
         self._stream, self._left = stream, most
