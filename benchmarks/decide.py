@@ -54,7 +54,7 @@ BLOCK = 1 << 20
 SHARE = 100
 """The plain loop takes one row in so many."""
 SCORED = ("quality", "small_loss")
-"""Detectors that are timed too. All others read vectors, see docs/scale.md."""
+"""Detectors that are timed too. All others read vectors, see docs/operate/scale.md."""
 OWN = ("source", "photograph")
 """Columns that are the id: every picture is a photograph of its own."""
 

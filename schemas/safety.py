@@ -1,6 +1,6 @@
 """Categories of unsafe pictures, and labelers: components that score pictures by category, or abstain.
 
-The detector `safety` and the evaluation `safety` hold labelers. One file defines one; docs/add_a_labeler.md has an
+The detector `safety` and the evaluation `safety` hold labelers. One file defines one; docs/guides/labelers.md has an
 example. A labeler that says nothing of a category abstains: that is never taken for "safe".
 """
 

@@ -1,8 +1,8 @@
 """Watermarks and attacks on them, as components that the generators `watermark` and `watermark_attack` hold.
 
 A mark hides bits in pictures with a secret key, and finds them again. An attack changes a picture so that the mark is
-lost, or so that an unmarked one seems marked. One file defines one mark or attack; docs/test_my_watermark.md has one of
-each.
+lost, or so that an unmarked one seems marked. One file defines one mark or attack; docs/guides/test_my_watermark.md
+has one of each.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python -m training.safety_probe --edition judged@1.0.0 --store store --encoder encoder --out checkpoints/probe
 
 Pictures of the split `test` measure the result once, and all others are learned from. The same data give the same file,
-to the byte on one kind of machine. docs/train_a_safety_probe.md says how to use it as a labeler.
+to the byte on one kind of machine. docs/guides/labelers.md says how to use it as a labeler.
 """
 
 from __future__ import annotations
