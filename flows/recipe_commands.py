@@ -43,29 +43,18 @@ def run(asked: Asked, force: Force = False) -> None:
         _show(asked, job, manifest)
 
 
-@commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json --prices prices.toml"))
+@commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
 @on_recipe(works=False)
-def plan(
-    asked: Asked,
-    prices: Annotated[
-        Path | None,
-        typer.Option("--prices", envvar="VARIORUM_PRICES", metavar="FILE", help="Your table of prices, in TOML."),
-    ] = None,
-) -> None:
-    """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded.
-
-    With a table of prices it also says what building costs.
-    """
+def plan(asked: Asked) -> None:
+    """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from variorum.edition.store import Store
     from variorum.pipeline import check
     from variorum.stages.planned import planned
-    from variorum.stages.price import read_prices
 
-    table = read_prices(prices)
     job = asked.job(Store(asked.store, writable=False))
     check(job)
     with terminal.progress() as progress:
-        found = planned(job, progress, prices=table)
+        found = planned(job, progress)
     if asked.as_json:
         terminal.print_json(found.as_json())
         return
