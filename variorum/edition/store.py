@@ -99,7 +99,7 @@ class Store:
         self._intact: set[str] = set()
         """Names of objects whose content this process has hashed or written."""
         self._gone: set[str] = set()
-        """Names of remote objects that a listing had and that couldn't be read: they are asked for one by one."""
+        """Listed objects that turned out missing; checked individually."""
         self._conditional = True
         """Whether a remote store writes a file only if there is none."""
         try:
