@@ -51,7 +51,7 @@ class Darker(Generator):
 
 
 def seconds(code: str, processes: int = 5) -> float:
-    """The shortest time of so many processes that run the code."""
+    """The shortest time of this many processes that run the code."""
     found = []
     for _ in range(processes):
         began = time.perf_counter()

@@ -58,7 +58,7 @@ File = tuple[ShardInfo, str]
 """An object and its suffix, `.tar` or `.parquet`."""
 
 FEW = 16
-"""Up to so many objects are looked up one by one; a listing takes as long as the store is large."""
+"""Up to this many objects are looked up one by one; a listing takes as long as the store is large."""
 ONE_SLASH = re.compile(r"(s3a?|gs|gcs|https?|sftp):(?!//|.*://)")
 """What would be a folder and is meant as a URL."""
 PROBE = ".probe"

@@ -293,13 +293,13 @@ def _lines(names: Sequence[str], width: int) -> int:
 
 
 def _unit(unit: str, most: int, left_out: str, width: int) -> str:
-    """A unit in at most so many characters, and what isn't shown, in a narrow plot in a line of its own."""
+    """A unit in at most this many characters, and what isn't shown, in a narrow plot in a line of its own."""
     gap = " " if width == WIDTH else "\n"
     return _fit(unit, most, width) + (f"{gap}({left_out} not shown)" if left_out else "")
 
 
 def _fit(text: str, most: int, width: int) -> str:
-    """Text in one line of at most so many characters, in a narrow plot fewer."""
+    """Text in one line of at most this many characters, in a narrow plot fewer."""
     return short(text, most if width == WIDTH else 2 * most // 3)
 
 
