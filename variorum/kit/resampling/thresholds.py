@@ -46,7 +46,7 @@ def empirical_threshold(unmarked: Floats, rate: float) -> float | None:
 
 
 def allowed(count: int, rate: float) -> int:
-    """Return how many of `number` unmarked pictures may be taken for marked ones."""
+    """Return how many of `count` unmarked pictures may be taken for marked ones."""
     return min(count - 1, math.floor(count * rate + 1e-9))
 
 
