@@ -60,7 +60,7 @@ MEANINGS: Mapping[str, str] = {
     "parent": "id of the picture that it was made from",
     "source": "id of the source's picture",
     "variant": "name to group by: `original`, `size_0.05`",
-    "status": "`accepted`, `quarantined` (failed a check), `ineligible` (can't be made), `failed`, `withheld` or `dropped`",
+    "status": "`accepted`, `quarantined` (failed a check), `ineligible`, `failed`, `withheld` or `dropped`",
     "reason": "one word for every other status than `accepted`",
     "detail": "a sentence about the reason",
     "label": "index of the first label in the class list; -1 without one",
