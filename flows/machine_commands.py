@@ -18,7 +18,7 @@ commands = typer.Typer()
 def components(as_json: AsJson = False) -> None:
     """List the components that recipes can name, with one line each and where they come from."""
     from variorum.schemas.catalogue import catalogue
-    from variorum.schemas.lookup import KINDS, OWN, broken_plugins
+    from variorum.schemas.lookup import OWN, broken_plugins, kinds
 
     rows = [
         {"part": one.part, "name": one.name, "kind": one.kind, "about": one.about, "from": one.origin}
@@ -29,7 +29,7 @@ def components(as_json: AsJson = False) -> None:
         terminal.print_json({"components": rows, "broken": broken})
         return
     width = terminal.console().width
-    for part in KINDS:
+    for part in kinds():
         typer.secho(f"{part}:", bold=True)
         for row in (row for row in rows if row["part"] == part):
             origin = "" if row["from"] == OWN else f"  ({row['from']})"

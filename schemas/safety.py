@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from variorum.schemas.component import Component, Context
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import Nested
 from variorum.schemas.sending import Sending
 
 if TYPE_CHECKING:
@@ -190,6 +191,10 @@ def told_apart(labelers: tuple[Labeler, ...]) -> tuple[Labeler, ...]:
     if taken := next((name for name in names if name in SUMMED_UP), ""):
         raise ValueError(f"no labeler can be called {taken!r}, as columns have that name; give it another label")
     return labelers
+
+
+Labelers = Annotated[tuple[Annotated[Labeler, Nested("labelers")], ...], AfterValidator(told_apart)]
+"""Type of a field that holds labelers; there is at least one, and no two are called alike."""
 
 
 def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:

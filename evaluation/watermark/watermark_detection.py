@@ -25,10 +25,10 @@ from variorum.generators.watermark.watermarking.keys import keys_id
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row
-from variorum.schemas.lookup import NestedMark
 from variorum.schemas.plot import Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.schemas.watermark import NestedMark
 
 
 class WatermarkDetection(Evaluation):

@@ -21,9 +21,8 @@ from variorum.kit.corrupt.frames import MIN_SIDE, Framed, Unusable, framed
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.edit import Edit
-from variorum.schemas.lookup import NestedMark
 from variorum.schemas.sample import ENHANCED, Failure, Sample
-from variorum.schemas.watermark import Mark, told_apart
+from variorum.schemas.watermark import Mark, NestedMark, told_apart
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels

@@ -18,9 +18,9 @@ from variorum.generators.watermark.watermarking.subjects import batches, subject
 from variorum.generators.watermark.watermarking.target import check_material
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Source
-from variorum.schemas.lookup import NestedAttack, NestedMark, NestedSource
+from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import ENHANCED, Failure, Sample
-from variorum.schemas.watermark import Attack, Mark
+from variorum.schemas.watermark import Attack, Mark, NestedAttack, NestedMark
 
 
 class WatermarkAttack(Generator):

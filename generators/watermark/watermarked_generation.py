@@ -34,9 +34,8 @@ from variorum.kit.prompts.prompts import Templates, Wording, wording_for
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import NestedMark
 from variorum.schemas.sample import GENERATED, Failure, Sample
-from variorum.schemas.watermark import Mark, told_apart
+from variorum.schemas.watermark import Mark, NestedMark, told_apart
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
