@@ -20,7 +20,9 @@ from variorum.evaluation.watermark.drawn import plots_of
 from variorum.evaluation.watermark.grid import mark_figures
 from variorum.evaluation.watermark.identification import USERS
 from variorum.evaluation.watermark.looks import Looks
+from variorum.evaluation.watermark.mark_results import mark_results
 from variorum.evaluation.watermark.trading import ranked
+from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.keys import keys_id
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
@@ -40,6 +42,8 @@ class WatermarkDetection(Evaluation):
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "false_positive_rates"})
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
+    card_pictures = staticmethod(mark_strips)
+    files = staticmethod(mark_results)
 
     marks: tuple[NestedMark, ...] = ()
     """Marks of the edition that are files of your own; all others are built from what the edition says."""

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from variorum.generators.watermark.marks.stdm import Stdm
+from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.checked import detected, embedded
 from variorum.generators.watermark.watermarking.keys import Keys, key_hash, keys_id, own_keys, payload_hash, read_keys
 from variorum.generators.watermark.watermarking.quality import psnr, ssim
@@ -46,6 +47,7 @@ class Watermark(Generator):
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
+    card_pictures = staticmethod(mark_strips)
 
     marks: tuple[NestedMark, ...] = (Stdm(),)
     frame: int | None = Field(default=256, ge=MIN_SIDE, le=2048)

@@ -23,14 +23,12 @@ from variorum.report.contents import Contents, contents, formats, split_table, t
 from variorum.report.croissant import write_croissant
 from variorum.report.figures import Row, Shown, flat_figures, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, worst
+from variorum.report.given import Sealed, given_files, given_pictures
 from variorum.report.hub_types import front_matter, record
 from variorum.report.licences import terms_of
 from variorum.report.limits import limits
-from variorum.report.mark_results import EVALUATION, write_mark_results
 from variorum.report.rows import edition_rows, variants
 from variorum.report.standing import render_leaderboard
-from variorum.report.strips import FILE as STRIPS
-from variorum.report.strips import mark_strips, strips_text
 from variorum.report.templates import own, showable, template_names
 from variorum.report.templates import render as _render
 from variorum.report.versions import since
@@ -50,20 +48,18 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     """Write the card, which it returns, and all that belongs to it beside the manifest.
 
-    These are contact sheet, recipe, plots, a release's funnel, the index of the pictures and `croissant.json`.
+    These are contact sheet, recipe, plots, a release's funnel, what components give, the index of the pictures and
+    `croissant.json`.
     """
     rows = edition_rows(manifest, store)
     made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
     write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
-    if (strips := mark_strips(manifest, store, rows)) is not None:
-        write_beside(manifest, STRIPS, strips, store)
+    found, edition = evaluations(recipe, manifest, store), Sealed(manifest, rows, store)
+    given = given_pictures(edition, recipe.evaluate) | given_files(recipe.evaluate, found, edition)
+    for name, data in given.items():
+        write_beside(manifest, name, data, store)
     write_beside(manifest, "recipe.yaml", made, store)
-    found = evaluations(recipe, manifest, store)
     write_plots(recipe.evaluate, found, manifest, store)
-    if marked := found.get(EVALUATION):
-        photographs = rows.column("photograph").to_pylist() if "photograph" in rows.column_names else []
-        with showable(f"figures of {EVALUATION}"):
-            write_mark_results(manifest, marked["figures"], photographs, store)
     if (classes := class_plot(class_counts(manifest, rows))) is not None:
         write_beside(manifest, CLASSES, classes, store)
     if manifest.ledger:
@@ -104,7 +100,6 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         summary=own(text.summary),
         citation=own(text.citation),
         sheet=own(f"![{table_cell(sheet_text(manifest))}](contact_sheet.png)"),
-        strips=own(f"![{table_cell(strips_text(manifest))}]({STRIPS})"),
         **_facts(manifest, rows),
         generate=recipe.generate,
         formats=formats(manifest),
