@@ -496,6 +496,15 @@ class SealedEdition(Protocol):
 
 
 @runtime_checkable
+class HasSecrets(Protocol):
+    """A generator with secrets on this machine, which nothing that is published may hold."""
+
+    @staticmethod
+    def machine_secrets() -> Mapping[str, bytes]:
+        """The secrets, by what an error calls them; looked for as they are, in hexadecimal digits and in base64."""
+
+
+@runtime_checkable
 class GivesPictures(Protocol):
     """A generator that draws pictures for the card of its editions."""
 
