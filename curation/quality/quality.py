@@ -93,7 +93,12 @@ class Quality(Detector):
     `greyscale` have no degrees: each picture is a fault. 1 turns this off."""
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """The measurements of `measures_of`."""
+        """`darkness`, `lightness`, `entropy`, `blurriness` (low is blurred), `acutance`, shape, size and others.
+
+        `darkness` and `lightness` are the 99th and 5th percentile of perceived brightness in [0, 1], `entropy` is in
+        tenths of a bit, `span` the grey levels of the widest channel, `odd_aspect` the short side over the long one,
+        and `acutance` about 1 for edges one pixel wide.
+        """
         for sample in samples:
             assert not isinstance(sample.image, bytes)
             yield measures_of(sample.image)

@@ -1,1 +1,1 @@
-"""Copies."""
+"""Commands about known pictures."""

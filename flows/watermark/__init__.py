@@ -1,1 +1,1 @@
-"""Watermark."""
+"""Commands about keys of watermarks."""

@@ -1,7 +1,7 @@
 """The queue of a panel: which questions are asked about an edition, in which order, with which controls among them.
 
 It depends on the edition, its ledger, the settings and the known answers, and on nothing else: neither on the order of
-a table nor on who asks. docs/review_queue.md says what is asked and why.
+a table nor on who asks. docs/people/run_a_panel.md says what is asked and why.
 """
 
 from __future__ import annotations
