@@ -7,7 +7,8 @@ citation are the author's own Markdown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -29,7 +30,7 @@ from variorum.report.licences import terms_of
 from variorum.report.limits import limits
 from variorum.report.rows import edition_rows, variants
 from variorum.report.standing import render_leaderboard
-from variorum.report.templates import own, showable, template_names
+from variorum.report.templates import ENDING, check_file, own, showable, templates
 from variorum.report.templates import render as _render
 from variorum.report.versions import since
 from variorum.report.warned import TAG, gate
@@ -72,10 +73,22 @@ def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
 
 
 def check_template(recipe: Recipe) -> None:
-    """Raise RecipeError if the recipe's card template is missing; called before any work."""
-    names = [name for name in template_names() if not name.startswith("_")]
-    if recipe.card.template not in names:
+    """Raise RecipeError if the recipe's card template is missing, or one of its own is none; called before any work."""
+    names = sorted(name for name in templates() if not name.startswith("_"))
+    if not recipe.card.template.endswith(ENDING) and recipe.card.template not in names:
         raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
+    for file in (_card_template(recipe), *_templates(recipe).values()):
+        if isinstance(file, Path):
+            check_file(file)
+
+
+def _card_template(recipe: Recipe) -> str | Path:
+    name = recipe.card.template
+    return Path(name).expanduser() if name.endswith(ENDING) else name
+
+
+def _templates(recipe: Recipe) -> Mapping[str, str | Path]:
+    return templates((*recipe.curate, *recipe.evaluate))
 
 
 def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = None) -> str:
@@ -88,13 +101,13 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         rows: its `edition_rows`, if read already.
 
     Raises:
-        RecipeError: the template is missing in data_cards/.
+        RecipeError: the template is missing.
     """
     check_template(recipe)
     rows = edition_rows(manifest, store) if rows is None else rows
     made, text = _made_text(made_by(recipe, manifest)), recipe.card
     return _render(
-        recipe.card.template,
+        _card_template(recipe),
         header=own(header_text(card_header(recipe, manifest, contents(rows)))),
         title=own(text.title or manifest.dataset),
         summary=own(text.summary),
@@ -108,7 +121,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         evaluations=own(
             render_evaluations(recipe, manifest, store) + render_leaderboard(manifest, store) + not_measured(recipe)
         ),
-        curation=own(render_curation(manifest, rows, store)),
+        curation=own(render_curation(manifest, rows, store, _templates(recipe))),
         made_by=own(made),
         fence="`" * max(3, *(len(run) + 1 for run in re.findall("`+", made + text.citation) or [""])),
     )
@@ -144,12 +157,12 @@ def render_figures(manifest: Manifest, store: Store, rows: Any, evaluated: Seque
     Raises:
         CorruptShard: figures of a ledger or an evaluation can't be shown.
     """
-    names = sorted({*evaluated, *(name[1:] for name in template_names() if name.startswith("_"))})
+    names = sorted({*evaluated, *(name[1:] for name in templates() if name.startswith("_"))})
     found = {name: kept for name in names if (kept := read_figures(name, manifest, store))}
-    curation = own(render_curation(manifest, rows, store))
+    curation = own(render_curation(manifest, rows, store, templates()))
     made = own(_made_text({**manifest.recipe, **_curated(manifest)}))
     text = _render("parts/figures", **_facts(manifest, rows), curation=curation, made_by=made)
-    return "\n".join([text, *(text for text, _ in _shown_evaluations(found, {}, manifest))])
+    return "\n".join([text, *(text for text, _ in _shown_evaluations(found, {}, manifest, templates()))])
 
 
 def header_text(header: dict[str, Any]) -> str:
@@ -170,14 +183,14 @@ def _made_text(made: dict[str, Any]) -> str:
     return yaml.safe_dump(made, sort_keys=False, width=100, default_flow_style=None).strip()
 
 
-def render_curation(manifest: Manifest, rows: Any, store: Store) -> str:
-    """The effect of curation on a release, as Markdown; `""` for other editions."""
+def render_curation(manifest: Manifest, rows: Any, store: Store, known: Mapping[str, str | Path]) -> str:
+    """The effect of curation on a release, as Markdown; `""` for other editions. `known` has the templates of steps."""
     if manifest.ledger is None:
         return ""
     number = release_number(manifest.version)
     base = manifest.version.removesuffix(f"-r{number}")
     found = funnel(manifest, rows)
-    stages, figures, known = dict(found.stages), manifest.ledger.figures, template_names()
+    stages, figures = dict(found.stages), manifest.ledger.figures
     return _render(
         "_curation",
         manifest=manifest,
@@ -193,12 +206,12 @@ def render_curation(manifest: Manifest, rows: Any, store: Store) -> str:
         },
         detectors=own(render_detectors(manifest)),
         steps=[
-            own(_render(f"_{step}", figures=figures[step], manifest=manifest))
+            own(_render(known[f"_{step}"], figures=figures[step], manifest=manifest))
             for step in figures
             if f"_{step}" in known
         ],
         findings=[line for _, line in findings(manifest.ledger)],
-        figures=step_figures(manifest.ledger),
+        figures=step_figures(manifest.ledger, known),
     )
 
 
@@ -208,13 +221,12 @@ def findings(ledger: Ledger) -> list[tuple[str, str]]:
     return [(step, str(line)) for step, lines in found if isinstance(lines, list) for line in lines]
 
 
-def step_figures(ledger: Ledger) -> list[Row]:
-    """(step, figure, value) of the detectors and deciders that have no template in data_cards/."""
-    known = template_names()
+def step_figures(ledger: Ledger, known: Collection[str] = ()) -> list[Row]:
+    """(step, figure, value) of the detectors and deciders that have no template; `known` has the templates."""
     return [
         (step, name.replace("_", " "), value)
         for step, found in ledger.figures.items()
-        if f"_{step}" not in known
+        if f"_{step}" not in (known or templates())
         for name, value in flat_figures({name: found[name] for name in found if name != FINDINGS}, most=6)
     ]
 
@@ -233,7 +245,7 @@ def render_detectors(manifest: Manifest) -> str:
 
 
 def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
-    """The evaluations' figures as Markdown, by their templates in data_cards/ or as plain tables."""
+    """The evaluations' figures as Markdown, by their templates or as plain tables."""
     return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store))
 
 
@@ -253,21 +265,22 @@ def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[
 
 def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store) -> Iterator[tuple[str, list[Shown]]]:
     found = evaluations(recipe, manifest, store)
-    return _shown_evaluations(found, evaluation_plots(recipe.evaluate, found, variants(manifest)), manifest)
+    drawn = evaluation_plots(recipe.evaluate, found, variants(manifest))
+    return _shown_evaluations(found, drawn, manifest, _templates(recipe))
 
 
 def _shown_evaluations(
-    found: Mapping[str, Any], drawn: Mapping[str, Any], manifest: Manifest
+    found: Mapping[str, Any], drawn: Mapping[str, Any], manifest: Manifest, known: Mapping[str, str | Path]
 ) -> Iterator[tuple[str, list[Shown]]]:
     """Text and tables of each evaluation, by its template or as a plain table."""
-    known, order = template_names(), variants(manifest)
+    order = variants(manifest)
     for name, kept in found.items():
         tables: list[Shown] = []
         plots = {plot: own(text) for plot, text in shown(name, drawn.get(name, {})).items()}
         if f"_{name}" in known:
             values = {"figures": kept["figures"], "models": kept["models"], "order": order, "plots": plots}
             values["counts"] = summary_rows(manifest)
-            yield _render(f"_{name}", tables, **values), tables
+            yield _render(known[f"_{name}"], tables, **values), tables
         else:
             flat = Shown(name, ("figure", "value"), flat_figures(kept["figures"]))
             parts = [f"### {name}", *plots.values(), markdown(flat.head, flat.rows)]
