@@ -62,7 +62,7 @@ DESIGNS = {
 
 
 def figures(right: ArrayLike, household: Ints, group: Ints, groups: int) -> tuple[bool, Rates]:
-    """Whether a pair is significant, and the rates."""
+    """Return whether a pair is significant, and the rates."""
     cells, cell = cells_of(household, group, [f"g{number}" for number in range(groups)])
     answers = answers_of(np.asarray(right, np.float64), np.ones(len(group)), cell, cells)
     correlations = alike(answers, cells)

@@ -1,4 +1,4 @@
-"""What the command line shows of plans, editions, ledgers and differences."""
+"""Print plans, editions, ledgers and differences on the terminal."""
 
 from __future__ import annotations
 

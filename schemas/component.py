@@ -1,4 +1,4 @@
-"""What a recipe is made of: sources, generators, detectors, deciders and evaluations.
+"""Define the parts of a recipe: sources, generators, detectors, deciders and evaluations.
 
 A component is its configuration: frozen pydantic fields, no weights. What it needs at work (models, seeds, a cache)
 comes in through the `Context`. One file defines one component, and the file's name is its name in recipes:
@@ -256,11 +256,11 @@ class Source(Component):
         """The dataset's classes in index order; empty when unlabelled. Raises SourceError if two share a name."""
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether its samples have captions; then each sample of the edition has a `txt` member with the first one."""
+        """Return whether its samples have captions; then each sample of the edition has a `txt` member."""
         return False
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether its samples have annotations; then each sample of the edition has a member `annotations.json`."""
+        """Return whether its samples have annotations; then each sample of the edition has `annotations.json`."""
         return self.captioned(ctx)
 
     def warning(self, ctx: Context) -> str:

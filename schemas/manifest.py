@@ -57,7 +57,7 @@ Status = Annotated[
 
 
 def is_dev(version: str) -> bool:
-    """Whether it is a -dev version or a release of one (`1.0.0-dev-r1`), which may be made anew with other content."""
+    """Return whether it is a -dev version or a release of one, `1.0.0-dev-r1`, which may change its content."""
     return "-dev" in version
 
 

@@ -164,7 +164,7 @@ class Sample:
 
     @property
     def restricted(self) -> bool:
-        """Whether its metadata say that it may not leave this machine."""
+        """Return whether its metadata say that it may not leave this machine."""
         return bool(self.metadata.get(RESTRICTED))
 
     def made_of(self) -> tuple[Lender, ...]:

@@ -1,4 +1,4 @@
-"""What a component sends to other machines, so that people can agree to it before it happens."""
+"""Declare what a component sends to other machines, so that people can agree to it before it happens."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Unsafebench(Source):
         return tuple(infos.values())
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether the table has texts."""
+        """Return whether the table has texts."""
         return bool(self._text)
 
     def annotated(self, ctx: Context) -> bool:

@@ -86,7 +86,7 @@ class Leakage(Detector):
         return {**super().identity(), "against": [list(pair) for pair in list_hashes(self.against)]}
 
     def check(self, ctx: Context) -> None:
-        """Whether each list can be read and has a column of hashes or embeddings."""
+        """Return whether each list can be read and has a column of hashes or embeddings."""
         for path in self.against:
             Blocklist.columns(list_path(path))
 

@@ -43,7 +43,7 @@ class OptOut(Decider):
     """Text with one entry a line, or a CSV with some of the columns `sha256`, `photograph`, `id` and `origin`."""
 
     def check(self, ctx: Context) -> None:
-        """Whether the list can be read."""
+        """Return whether the list can be read."""
         read_list(self.list)
 
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdicts]:

@@ -120,7 +120,7 @@ class Part:
         return self.text[start : int(self.ends[row])].tobytes().decode("utf-8", "replace")
 
     def same(self, name: str, asked: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], Ints]:
-        """Whether each hash `[N, width]` is in a column, and the picture that has it; -1 for none.
+        """Return whether each hash `[N, width]` is in a column, and the picture that has it; -1 for none.
 
         Args:
             name: `files` or `pixels`.

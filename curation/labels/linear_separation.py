@@ -144,7 +144,7 @@ class Comparison(NamedTuple):
 
     @property
     def informs(self) -> bool:
-        """Whether large losses lie on the foreign side of hyperplanes that haven't seen them."""
+        """Return whether large losses lie on the foreign side of hyperplanes that haven't seen them."""
         return self.precision >= PRECISION and self.chance <= CHANCE
 
     @property

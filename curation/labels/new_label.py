@@ -201,7 +201,7 @@ def verdicts(y: Ints, found: Readings) -> tuple[Bools, Bools]:
 
 
 def near(y: Ints, proposed: Ints) -> Bools:
-    """Whether each candidate `[N]` is of two near classes: so many *others* are labelled i and proposed as j too.
+    """Return whether each candidate `[N]` is of two near classes, which many *others* swap, too.
 
     With n_ij - 1 others and an even share e, the mean n_ij over all i != j, it is if (n_ij - 1/2) / (e + 1/2) is above
     `OFTEN`. A single candidate says nothing of its pair. `proposed` is -1 for other pictures.

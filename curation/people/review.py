@@ -68,13 +68,13 @@ class Review(Decider):
         return self.model_copy(update={"chance": ""}) if set(self.needs()) & set(steps) else self
 
     def check(self, ctx: Context) -> None:
-        """Whether the column is a detector's or the edition's, and whether the answers can be read."""
+        """Return whether the column is a detector's or the edition's, and whether the answers can be read."""
         check_columns(filter(None, (self.chance,)), "curate.review.chance")
         if self.answers:
             read_answers(self.answers, "curate.review.answers")
 
     def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Whether the detector gives the column, and it holds numbers."""
+        """Return whether the detector gives the column, and it holds numbers."""
         if (found := kind_of(self.chance, known, "curate.review.chance")) not in (None, NUMBERS):
             raise RecipeError(f"curate.review.chance: {self.chance} holds {found}, not {NUMBERS}; name another column")
 

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.quality.measures import measures_of
-from variorum.curation.quality.stand_out import absolute, counted, relative, said
+from variorum.curation.quality.outlying import absolute, counted, relative, said
 from variorum.kit.labels.classes import most_flagged
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -25,7 +25,7 @@ from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
-    from variorum.curation.quality.stand_out import Found
+    from variorum.curation.quality.outlying import Found
     from variorum.schemas.table import Table
 
 Check = Literal[

@@ -1,4 +1,4 @@
-"""What `policy` and `sql` do with what they found: hold guarded actions back, and say the rest as verdicts."""
+"""Hold back guarded actions of `policy` and `sql`, and give the other ones as verdicts."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ class Policy(Decider):
         return self.model_copy(update={"rules": rules}) if rules else None
 
     def check(self, ctx: Context) -> None:
-        """Whether each column is a detector's or the edition's."""
+        """Return whether each column is a detector's or the edition's."""
         for number, rule in enumerate(self.rules):
             check_columns(rule.columns(), f"curate.policy.rules.{number}")
 
     def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Whether the detectors give the columns, and these hold what the rules test."""
+        """Return whether the detectors give the columns, and these hold what the rules test."""
         found = {
             name: kind_of(name, known, f"curate.policy.rules.{number}")
             for number, rule in enumerate(self.rules)

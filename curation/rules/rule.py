@@ -43,7 +43,7 @@ class Condition(BaseModel):
         return self
 
     def orders(self) -> bool:
-        """Whether it compares by size."""
+        """Return whether it compares by size."""
         return any(bound is not None for bound in (self.above, self.at_least, self.below, self.at_most))
 
     def columns(self) -> list[str]:
@@ -132,7 +132,7 @@ class Rule(BaseModel):
         return chance * self.worth
 
     def drops_copies(self) -> bool:
-        """Whether it drops pictures because a copy of them stays."""
+        """Return whether it drops pictures because a copy of them stays."""
         return self.action == "drop" and any(name.startswith(f"{COPIES}.") for name in self.columns())
 
 

@@ -70,7 +70,7 @@ class Sql(Decider):
         return tuple(dict.fromkeys(step for step, dot, _ in steps if dot and step != "gate"))
 
     def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Whether the query works on columns of these kinds, and gives what a verdict is made of."""
+        """Return whether the query works on columns of these kinds, and gives what a verdict is made of."""
         import pyarrow as pa
 
         kinds = {NUMBERS: pa.float64(), TEXTS: pa.string(), FLAGS: pa.bool_()}

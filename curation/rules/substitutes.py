@@ -1,4 +1,4 @@
-"""Which copy stays instead when the picture that it is a copy of is dropped."""
+"""Choose the copy that stays when the picture that it is a copy of is dropped."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from variorum.curation.safety.harms.people import GOLD, VOTES, People, read_peop
 from variorum.curation.safety.harms.weighing import Method, Weighed, Weighing, weighed
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
 from variorum.kit.harms.categories import Categories, unsafebench
-from variorum.kit.raters.counted import read
 from variorum.kit.raters.known_answers import read_known
+from variorum.kit.raters.valid_votes import read
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -110,7 +110,7 @@ class Safety(Detector):
         return sent_by(self.labelers, self.categories)
 
     def check(self, ctx: Context) -> None:
-        """Whether every labeler speaks of a category that is asked about, and votes and known answers can be read."""
+        """Check that labelers speak of every category asked about, and that votes and known answers can be read."""
         asked = {*(one.id for one in self.categories), ANY}
         for place, one in enumerate(self.labelers):
             spoken = {name for prompt in one.prompts(self.categories) for name in one.speaks_of(prompt)}

@@ -1,4 +1,4 @@
-"""How much more often classifiers are right for some groups of pictures than for others, such as regions or incomes.
+"""Compare a classifier's accuracy between groups of pictures, such as regions or incomes.
 
 Groups are what the data says of its pictures: a column of a metadata file, or a key of a dataset's records. None is
 guessed from pixels. The question is that of De Vries et al., Does Object Recognition Work for Everyone? (CVPR Workshops
@@ -207,7 +207,7 @@ class GroupDisparity(Evaluation):
         return {**result, "groups": groups, "gaps": found, **more}
 
     def _enough(self, bottom: Floats, cells: Cells) -> bool:
-        """Whether a figure is about at least `least` households in each group."""
+        """Return whether a figure is about at least `least` households in each group."""
         held = np.bincount(cells.group[bottom > 0], minlength=len(cells.names))
         return bool((held >= self.least).all())
 

@@ -1,4 +1,4 @@
-"""How varied, how empty and how different from each other the filters of one layer are.
+"""Measure the filters of one layer: variety, emptiness, orthogonality.
 
 The measures of CNN Filter DB (Gavrikov & Keuper, CVPR 2022, arXiv 2203.15331), from their formulas. The entropy
 is that of the filters that aren't sparse, a direction without variance adds nothing to it, and a measure that doesn't

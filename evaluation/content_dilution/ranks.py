@@ -1,4 +1,4 @@
-"""How high relevant pictures rank when a gallery is sorted by similarity to a query."""
+"""Rank a gallery by similarity to each query, and find the rank of the relevant pictures."""
 
 from __future__ import annotations
 

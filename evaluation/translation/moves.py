@@ -1,4 +1,4 @@
-"""How a classifier's answers change when a photograph moves, with intervals over the photographs.
+"""Compute how a classifier's answers change when a photograph moves, with intervals over the photographs.
 
 Consistency and robustness as in Shifman & Weiss, ECCV 2024 (arXiv 2404.07153): a photograph counts as changed at radius
 r if its top-1 class changes for some shift of at most r pixels in both directions, among the shifts that there are.

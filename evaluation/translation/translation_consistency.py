@@ -1,4 +1,4 @@
-"""How often classifiers change their answer when a photograph moves by a pixel.
+"""Measure how often classifiers change their answer when a photograph moves by a pixel.
 
 The measures of Shifman & Weiss, Lost in Translation, ECCV 2024 (arXiv 2404.07153), and their remedy, which classifies a
 crop that moves along with the photograph.

@@ -181,7 +181,7 @@ def _facts(mark: Mark, label: str, subjects: Sequence[Subject], ctx: Context) ->
 
 
 def _can_have(mark: Mark, subject: Subject) -> bool:
-    """Whether a picture is marked, or could be: one that is too small for a mark says nothing of it."""
+    """Return whether a picture is marked, or could be: one that is too small for a mark says nothing of it."""
     return bool(subject.mark) or mark.refusal(_pixels(subject.sample)) is None
 
 

@@ -1,4 +1,4 @@
-"""What a vision-language model is asked for, and what of its answer is a text to add."""
+"""Ask a vision-language model for a text to add, and read its answer."""
 
 from __future__ import annotations
 

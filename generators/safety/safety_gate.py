@@ -183,7 +183,7 @@ def _as_seen(sample: Sample) -> Sample:
 
 
 def _listed(batch: Sequence[tuple[Sample, Pixels]], known: Blocklist | None) -> Bools:
-    """Whether each picture `[N]` is on a list, by its bytes, its pixels or its PDQ hash in any orientation."""
+    """Return whether each picture `[N]` is on a list, by its bytes, its pixels or its PDQ hash in any orientation."""
     found = np.zeros(len(batch), bool)
     if known is None:
         return found

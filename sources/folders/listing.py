@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from variorum.machine.steady import gone, may_pass, printable, steady, why
+from variorum.machine.retrying import gone, may_pass, printable, steady, why
 
 LOOKS_ESCAPED = re.compile(rb"\\(?=x5c|x[89a-f][0-9a-f])")
 """A backslash in a name that would be taken for the begin of an escape."""
@@ -205,7 +205,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _leads_away(link: Path, inside: str, wanted: bool) -> bool:
-    """Whether a link leads to a folder, or out of the folder that it lies in if its name is wanted."""
+    """Return whether a link leads to a folder, or out of the folder that it lies in if its name is wanted."""
     if os.path.isdir(link):
         return True
     return wanted and not Path(os.path.realpath(link)).is_relative_to(inside)

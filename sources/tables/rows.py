@@ -1,4 +1,4 @@
-"""What a row of a data set says of its picture: class, captions, objects, licence and metadata.
+"""Read a dataset's row: class, captions, objects, licence and metadata of its picture.
 
 Sources find the values; here they become parts of a sample. A value that can't be used costs no picture: the sample is
 quarantined, with the reason.
@@ -16,10 +16,10 @@ import numpy as np
 
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import BadObjects, SourceError
 from variorum.schemas.fields import LONGEST
 from variorum.schemas.sample import Sample
-from variorum.sources.exports.objects import NAMES, BadObjects, BoxFormat, checked, read_objects
+from variorum.sources.exports.objects import NAMES, BoxFormat, checked, read_objects
 from variorum.sources.exports.texts import BadText, NoValue, is_utf8, read_texts, text_of
 
 DEEPEST = 100

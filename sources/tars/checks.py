@@ -1,4 +1,4 @@
-"""Whether tars have the members that a recipe names, and what to say of a sample that has no picture."""
+"""Check that tars have the members that a recipe names, and explain samples without a picture."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check_members(tars: TarSet, pictures: Sequence[str], fields: Mapping[str, Me
 
 
 def fits(place: tuple[int, int], *, picture: bool = False) -> bool:
-    """Whether a member, by offset and size, is small enough to be read."""
+    """Return whether a member, by offset and size, is small enough to be read."""
     return place[1] <= (LARGEST_PICTURE if picture else LARGEST_VALUE)
 
 

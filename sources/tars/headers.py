@@ -131,7 +131,7 @@ def walk(data: Bytes) -> Iterator[Member]:
 
 
 def _sums_up(header: bytes) -> bool:
-    """Whether the checksum fits: the sum of all bytes, with the checksum's own eight as spaces."""
+    """Return whether the checksum fits: the sum of all bytes, with the checksum's own eight as spaces."""
     try:
         stored = int(header[148:156].strip(b" \0") or b"0", 8)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the members of a sample say: paths into JSON members, labels, captions, licences and metadata."""
+"""Read the members of a sample: paths into JSON members, labels, captions, licences and metadata."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class MemberPath:
 
     @property
     def json(self) -> bool:
-        """Whether the member is JSON."""
+        """Return whether the member is JSON."""
         return self.ending.rpartition(".")[2] == "json"
 
     @property
@@ -104,7 +104,7 @@ class Contents:
         return value
 
     def has(self, path: MemberPath) -> bool:
-        """Whether there is a value other than None, or one that can't be read."""
+        """Return whether there is a value other than None, or one that can't be read."""
         try:
             return self.value(path) is not None
         except BadMember:

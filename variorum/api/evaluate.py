@@ -169,7 +169,7 @@ def _check(job: Job, manifest: Manifest, pictures: Pictures, new: Sequence[str])
 
 
 def classifies(model: Any) -> bool:
-    """Whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
+    """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
     return all(hasattr(model, name) for name in ("classes", "preprocessing"))
 
 

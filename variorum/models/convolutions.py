@@ -54,7 +54,7 @@ class Convolution(NamedTuple):
 
     @property
     def depthwise(self) -> bool:
-        """Whether each filter sees one channel alone."""
+        """Return whether each filter sees one channel alone."""
         return self.groups > 1 and self.weights.shape[1] == 1
 
 

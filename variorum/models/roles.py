@@ -1,4 +1,4 @@
-"""What a model behind an alias must be able to do: one protocol per role.
+"""Define the roles of models: one protocol for each, with what a model behind an alias must do.
 
 Pictures are RGB uint8 `[H, W, 3]`; models resize and normalise them themselves. A model that generates pictures draws
 the noise of each one from that picture's seed alone. Out of memory, it raises PyTorch's `OutOfMemoryError` and can be
@@ -166,7 +166,7 @@ class Detector(Protocol):
     """Aliases `detector`, `detector_gate`: finds what texts name."""
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
-        """Whether the model can find what each text names; nothing is ever found of the others.
+        """Return whether the model can find what each text names; nothing is ever found of the others.
 
         A detector of open vocabulary takes any text. One of fixed categories knows their names, in any case.
         """
@@ -298,7 +298,7 @@ class ReadsPrompts(Protocol):
     """A model with a text encoder."""
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
-        """Whether each prompt is longer than the text encoder reads; the rest has no effect."""
+        """Return whether each prompt is longer than the text encoder reads; the rest has no effect."""
 
 
 class TakesPictures(Protocol):

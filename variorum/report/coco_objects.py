@@ -1,4 +1,4 @@
-"""What of an edition's annotations is an object in COCO's format. Measures on objects use the same rule."""
+"""Select the annotations of an edition that are objects in COCO's format, for exports and measures alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an edition holds, in numbers: pictures by configuration and split, annotations, kinds of pictures.
+"""Count what an edition holds: pictures by configuration and split, annotations, kinds of pictures.
 
 The card and the command line show the same numbers. They come from the manifest and the edition's rows alone.
 """

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from variorum.edition.pictures import stored_sample
+from variorum.edition.read_at import stored_sample
 from variorum.edition.store import Store
 from variorum.report.responsible import step_names
 from variorum.report.templates import showable

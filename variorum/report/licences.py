@@ -1,4 +1,4 @@
-"""What an edition's licences ask of those who pass it on: the licence for its card, obligations, refusals.
+"""Combine an edition's licences: the licence for its card, obligations, refusals.
 
 A licence is a set of conditions, and an edition has the union of those of its pictures, so another licence never
 loosens what is asked. Pictures of different licences may stand beside each other in an edition, because each keeps its
@@ -185,7 +185,7 @@ def _together(parts: tuple[str, ...], changed: bool) -> frozenset[str]:
 
 
 def _carries(name: str, asked: set[str]) -> bool:
-    """Whether adaptations under a licence keep the restrictions on use that a picture has."""
+    """Return whether adaptations under a licence keep the restrictions on use that a picture has."""
     facts = facts_of(name)
     return facts is not None and {NON_COMMERCIAL, USES} & asked <= facts.conditions
 

@@ -1,4 +1,4 @@
-"""How much an edition changes for the readers of another one: major, minor or patch, by rules and never by opinion.
+"""Rank the change between two editions for their readers: major, minor or patch, by rules and never by opinion.
 
 `docs/guides/compare_versions.md` has the rules for readers; `KINDS` and the functions below are them in code.
 """

@@ -147,7 +147,7 @@ class Answers(Part):
         return self
 
     def arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Whether each picture was scored, `[N]`, and whether the answer was right, `[N]`; False where not scored."""
+        """Return whether each picture was scored, `[N]`, and answered right, `[N]`; False where not scored."""
         import numpy as np
 
         scored = unpacked(self.scored, self.pictures)

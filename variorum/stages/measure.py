@@ -151,7 +151,7 @@ class Measure:
 
 
 def measures(step: object) -> TypeGuard[Measurer]:
-    """Whether a component looks at pictures at all."""
+    """Return whether a component looks at pictures at all."""
     return isinstance(step, Evaluation) or (isinstance(step, Detector) and type(step).measure is not Detector.measure)
 
 

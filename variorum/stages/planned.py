@@ -1,4 +1,4 @@
-"""What a run of a job would do, as values that can be shown or printed as JSON."""
+"""Plan a run of a job, as values that can be shown or printed as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which categories each model is scored on, from `alignment.yaml`."""
+"""Read `alignment.yaml`: the categories on which each model is scored."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def host_of(url: str) -> str:
 
 
 def _is_here(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Return whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -214,7 +214,7 @@ def _error(data: bytes) -> Any:
 
 
 def _filtered(data: bytes) -> bool:
-    """Whether an error means that a content filter declined."""
+    """Return whether an error means that a content filter declined."""
     error = _error(data)
     codes = [error.get(key) for key in ("code", "type")] if isinstance(error, dict) else []
     return any(isinstance(code, str) and code in ("content_filter", "content_policy_violation") for code in codes)

@@ -29,7 +29,7 @@ from variorum.kit.raters.dawid_skene import ANSWERS, dawid_skene
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
-    from variorum.kit.raters.counted import Cells
+    from variorum.kit.raters.valid_votes import Cells
     from variorum.schemas.safety import Category, Labeler
     from variorum.schemas.table import Table
 
@@ -204,7 +204,7 @@ def _share(codes: Codes, weights: Floats, people: Ints) -> Floats:
 
 
 def _enough(one: Weighed, place: int, people: Cells | None) -> bool:
-    """Whether Dawid–Skene can tell who is right about a category."""
+    """Return whether Dawid–Skene can tell who is right about a category."""
     times = one.times()
     given = times @ (one.codes > NONE)
     raters = float(one.weights[given >= ENOUGH].sum())

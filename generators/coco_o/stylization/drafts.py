@@ -1,4 +1,4 @@
-"""What is made of one photograph: the pictures that are asked for, and the drafts of them before they are checked."""
+"""Draft the variants of one photograph, before they are checked."""
 
 from __future__ import annotations
 

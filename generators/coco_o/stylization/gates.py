@@ -55,7 +55,7 @@ class Limits(BaseModel):
 
 
 def subject_gates(mask: Pixels, limits: Limits) -> dict[str, Gate]:
-    """Whether an object can stand alone: `mask_area`, `border_touch` and `mask_components`."""
+    """Return whether an object can stand alone: `mask_area`, `border_touch` and `mask_components`."""
     return alone_gates(
         mask,
         least_area=limits.least_area,

@@ -1,4 +1,4 @@
-"""What pictures are made on, and with: noise of several scales, paper, canvas, light that grazes a surface."""
+"""Simulate materials: noise of several scales, paper, canvas, grazing light."""
 
 from __future__ import annotations
 

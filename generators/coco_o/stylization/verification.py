@@ -1,4 +1,4 @@
-"""What a detector says of the objects in redrawn pictures, by what it says of them in the photograph."""
+"""Check with a detector that a redrawn picture still shows the objects of the photograph."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def asked(detector: Detector, annotations: Annotations, names: Mapping[str, str]
 
 
 def found(seen: Detected, objects: Sequence[Object], texts: Sequence[str], names: Mapping[str, str]) -> list[bool]:
-    """Whether each object is found: each detection, the surest first, stands for the box of its class that fits best.
+    """Return whether each object is found; each detection, surest first, stands for the best box of its class.
 
     Args:
         seen: in one picture.

@@ -244,7 +244,7 @@ class Grid:
 
 
 def takes_long(attack: Attack) -> bool:
-    """Whether it has a model or photographs of its own; all others take milliseconds."""
+    """Return whether it has a model or photographs of its own; all others take milliseconds."""
     return bool(attack.aliases() or attack.own_photographs())
 
 

@@ -1,4 +1,4 @@
-"""How often chance alone gives what a detector found.
+"""Compute how often chance alone gives what a detector found.
 
 Over keys these are exact, whatever the picture: what is read from an unmarked picture depends on it and on parts of the
 key that say nothing of the payload, so the payload's bits are coins. With a mark whose key is the same in all pictures

@@ -1,4 +1,4 @@
-"""What marks and attacks give, checked: they may be files of the user's own, and what is wrong must not become data.
+"""Check what marks and attacks return, as they may be a user's own files.
 
 Pictures are handed out read-only, so that a mark that writes into them is noticed where it does so.
 """

@@ -1,4 +1,4 @@
-"""What visible marks in one place have in common: `logo` and `text_mark`."""
+"""Place visible marks; base class of `logo` and `text_mark`."""
 
 from __future__ import annotations
 

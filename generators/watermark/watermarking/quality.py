@@ -1,4 +1,4 @@
-"""How much a picture has lost against another: PSNR, SSIM, normalised mutual information, largest difference, WAVES' Q.
+"""Measure a picture's loss against another: PSNR, SSIM, normalised mutual information, largest difference, WAVES' Q.
 
 Q puts metrics of different kinds on one scale, as in WAVES (An et al., ICML 2024, arXiv 2401.08573): 0.1 is hardly any
 loss and 0.9 a lot. It is a weighted mean; metrics that weren't measured are left out and the other weights grow.

@@ -1,4 +1,4 @@
-"""What is attacked: pictures, what their records say of a mark, and the batches and groups that they come in."""
+"""Collect the pictures to be attacked: what their records say of a mark, their batches and groups."""
 
 from __future__ import annotations
 

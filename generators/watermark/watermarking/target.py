@@ -1,4 +1,4 @@
-"""What an attacker of a watermark has to work with: the service that marks, and photographs of his own.
+"""Give an attacker what he may use: the service that marks, and photographs of his own.
 
 The service marks whatever it is given, as a picture generator with a watermark does. Its keys are those of the edition
 if the mark is `keyed: shared`; otherwise each picture gets a new key, which no picture of the edition has. The
@@ -149,7 +149,7 @@ class Service:
 
 
 def attackers(picture: str, seed: int) -> bool:
-    """Whether a sample of the recipe's source, given by id, is in the half that belongs to the attacker."""
+    """Return whether a sample of the recipe's source, given by id, is in the half that belongs to the attacker."""
     return derive_seed(seed, "attackers half", picture) % 2 == 0
 
 

@@ -1,4 +1,4 @@
-"""How much a picture differs from the one it was made of: PSNR, SSIM, mean level, clipped values.
+"""Measure how much a picture differs from its original: PSNR, SSIM, mean level, clipped values.
 
 Without them a severity means little for pictures of another size or kind.
 """

@@ -49,7 +49,7 @@ def detections(samples: Sequence[Sample], detectors: Sequence[str], ctx: Context
 
 
 def known_classes(alias: str, model: Any, names: Sequence[str]) -> list[bool]:
-    """Whether a detector can find each class.
+    """Return whether a detector can find each class.
 
     Raises:
         RecipeError: there are no classes, it knows none of them, or it is no detector.

@@ -88,7 +88,7 @@ class Drawn:
 
     @property
     def flagged(self) -> bool:
-        """Whether the safety checker objects."""
+        """Return whether the safety checker objects."""
         return self.margin is not None and self.margin > 0
 
 

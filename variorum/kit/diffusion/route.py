@@ -1,4 +1,4 @@
-"""What the four routes of diffusion models have in common: from samples to requests, and on to rows or pictures.
+"""Base class of the four routes of diffusion models: from samples to requests, and on to rows or pictures.
 
 A request follows from the recipe's fields and seed and from the sample's label or caption. So all requests are known
 before a model is loaded, and the table of requests has the same rows that are drawn.

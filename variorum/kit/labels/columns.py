@@ -1,4 +1,4 @@
-"""What can be said of a recipe's column names before any work."""
+"""Check a recipe's column names before any work."""
 
 from __future__ import annotations
 

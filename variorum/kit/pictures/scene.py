@@ -1,4 +1,4 @@
-"""What styles know of a photograph. Each part is computed once, when a style asks for it."""
+"""Analyse a photograph for styles: tone, flow, contrast, borders; each is computed once, on demand."""
 
 from __future__ import annotations
 

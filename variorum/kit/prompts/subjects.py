@@ -1,4 +1,4 @@
-"""What a picture shows, in words for a prompt: its caption, or its objects counted, *two dogs and a bench*."""
+"""Describe a picture for a prompt: by its caption, or by its objects counted, *two dogs and a bench*."""
 
 from __future__ import annotations
 

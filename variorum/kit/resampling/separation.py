@@ -1,4 +1,4 @@
-"""How well scores of marked and unmarked pictures are told apart, with bootstrap intervals over the photographs.
+"""Measure how well scores separate marked from unmarked pictures, with bootstrap intervals over the photographs.
 
 A photograph is drawn with all that was made of it, so a marked picture and its unmarked twin come together.
 """

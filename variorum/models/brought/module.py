@@ -154,7 +154,7 @@ def _modules_in(folder: Path) -> dict[str, ModuleType]:
 
 
 def makes_model(value: Any) -> bool:
-    """Whether a value is a function or class that can be called without arguments."""
+    """Return whether a value is a function or class that can be called without arguments."""
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         return False
     try:

@@ -25,7 +25,7 @@ PREFIXES: Mapping[str, str] = {
 
 
 def is_brought(name: str) -> bool:
-    """Whether a name is one of a brought model and not an alias, which never has a colon."""
+    """Return whether a name is one of a brought model and not an alias, which never has a colon."""
     return ":" in name
 
 

@@ -110,7 +110,7 @@ class CocoDetector:
         self._network, self._threshold = network, threshold
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text names one of the 80 categories."""
+        """Return whether each text names one of the 80 categories."""
         return [category_of(text) is not None for text in texts]
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:

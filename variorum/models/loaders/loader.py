@@ -1,4 +1,4 @@
-"""What a loader is. `variorum.models.loaders` lists them all."""
+"""Define a loader of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a panel has come, and its votes as a file that is never changed, which a recipe can name.
+"""Keep a panel's votes in a file that is never changed, which a recipe can name, and say how far the panel has come.
 
 panels/<dataset>/<version>/<name>/votes-<hash>.parquet     the votes that count, at the time of asking
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import and_, case, func, or_, select
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.people.panel.panel import Panel, folder_of
 from variorum.people.votes.ballots import counted
 from variorum.people.votes.database import questions, reading, tasks

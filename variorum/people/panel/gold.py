@@ -49,7 +49,7 @@ def gold_target(answers: int, share: float) -> float:
 
 
 def is_gold_due(asked: int, gold: int, share: float, seed: str) -> bool:
-    """Whether the next task of a reviewer is gold, after `asked` questions of which `gold` were gold.
+    """Return whether the next task of a reviewer is gold, after `asked` questions of which `gold` were gold.
 
     What is missing is the probability, so that gold doesn't come at places that can be foretold.
     """

@@ -1,4 +1,4 @@
-"""Which labels of a picture people are asked about, and how much each of them is in doubt.
+"""Propose the labels of a picture that people are asked about, with the doubt on each.
 
 Everybody who has an opinion counts as one source: the given labels, each model and detector that proposes a class, and
 the ledger's verdicts. A cell is one label of one picture, and
@@ -22,10 +22,10 @@ import numpy as np
 from variorum.arrays import Bools, Floats, Ints, Reals
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.kit.raters.candidates import Cells, queue_order
-from variorum.people.panel.pictures import Pictures
+from variorum.people.panel.askable import Pictures
 
 if TYPE_CHECKING:
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 SURE = 0.9
 """Share of the sources above which a label counts as agreed on."""

@@ -1,4 +1,4 @@
-"""How good the raters of a panel are, what is left to do, and how far people agree.
+"""Rate the raters of a panel, and compute what is left to do and how far people agree.
 
 Counts are of all votes. Agreement and information, which need all answers to a question, are found from all questions
 of a panel with up to `SAMPLE` votes, and from a random sample of the questions of a larger one. What was found is kept

@@ -1,4 +1,4 @@
-"""What browsers send: how large and how deep it may be, and which fields of which types it has.
+"""Check requests of browsers: size, depth, fields and their types.
 
 Whether a vote makes sense is decided where it is cast. Here it only gets the right shape.
 """

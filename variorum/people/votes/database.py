@@ -245,7 +245,7 @@ def _place(url: str) -> URL:
 
 
 def is_read_only(engine: Engine) -> bool:
-    """Whether nothing can be written to a database, because it is on a read-only disk."""
+    """Return whether nothing can be written to a database, because it is on a read-only disk."""
     return bool(engine.get_execution_options().get("variorum_reads"))
 
 

@@ -1,4 +1,4 @@
-"""What marks in the noise of a diffusion model have in common: they are found in the noise that a picture came from.
+"""Detect marks in the initial noise of a diffusion model; base class of `tree_ring` and `gaussian_shading`.
 
 DDIM turns noise into a picture by steps that can be run backwards (Song et al., ICLR 2021, arXiv 2010.02502). The
 detector runs them without class, prompt or guidance, as it doesn't know them, so it gets an estimate of the noise.

@@ -17,7 +17,7 @@ from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import PREFIXES
-from variorum.models.brought.table import BroughtModels
+from variorum.models.brought.pins import BroughtModels
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status

@@ -34,7 +34,7 @@ class BroughtModels:
         self._pins: dict[str, str] = {}
 
     def knows(self, name: str) -> bool:
-        """Whether a name is one of a brought model: a given one, or any with a colon, which no alias has."""
+        """Return whether a name is one of a brought model: a given one, or any with a colon, which no alias has."""
         return name in self.given or is_brought(name)
 
     def pin(self, name: str) -> str:

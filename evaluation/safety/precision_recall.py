@@ -1,4 +1,4 @@
-"""How often labelers are right: precision, recall, F1 and coverage by category and group, means, and drops.
+"""Compute precision, recall, F1 and coverage of labelers by category and group, their means and drops.
 
 All intervals are percentiles of the same resamples of photographs, so that differences are paired.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.evaluation.safety.judged import Answerer, Judged
+from variorum.evaluation.safety.truth_arrays import Answerer, Judged
 from variorum.evaluation.safety.truths import MODELS, PHOTOGRAPHS, SAFE, UNSAFE
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.resamples import Ratio, mean_ratio, percent

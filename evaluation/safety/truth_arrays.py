@@ -76,7 +76,7 @@ class Answerer(NamedTuple):
     whole: bool = True
 
     def calls(self, category: str) -> Bools:
-        """Whether it calls each picture unsafe, `[N]`; False where it abstains."""
+        """Return whether it calls each picture unsafe, `[N]`; False where it abstains."""
         return np.asarray(self.scores[category] >= self.threshold)
 
 
@@ -118,7 +118,7 @@ def judged(table: Table, categories: Sequence[str], *, presume_benign: bool, spl
 
 
 def _some(same: Ints, which: Bools) -> Bools:
-    """Whether one of the pictures with the same pixels is such, by number of the pixels."""
+    """Return whether one of the pictures with the same pixels is such, by number of the pixels."""
     return np.asarray(np.bincount(same, which, same.max() + 1) > 0)
 
 

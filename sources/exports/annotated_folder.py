@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from variorum.machine.file_hashes import forget_hash, pin_files
-from variorum.machine.steady import Pinned, read_pinned
+from variorum.machine.retrying import Pinned, read_pinned
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import SourceChanged, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
@@ -121,12 +121,12 @@ class ToldPictures:
 
     @property
     def captioned(self) -> bool:
-        """Whether any picture has captions."""
+        """Return whether any picture has captions."""
         return any(one.captions for one in self.told)
 
     @property
     def annotated(self) -> bool:
-        """Whether any picture has captions or objects."""
+        """Return whether any picture has captions or objects."""
         return any(one.captions or one.objects for one in self.told)
 
     def read(self, start: int, stop: int) -> Iterator[Sample | Failure]:

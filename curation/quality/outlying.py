@@ -75,7 +75,7 @@ def relative(excess: Floats, badness: Floats, share: float, worst: float = np.in
 
 
 def too_many(found: Bools, share: float) -> bool:
-    """Whether these are more than the share of all, and more than `LEAST`."""
+    """Return whether these are more than the share of all, and more than `LEAST`."""
     return int(found.sum()) > max(share * len(found), LEAST)
 
 

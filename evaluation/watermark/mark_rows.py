@@ -106,7 +106,7 @@ class Looks:
 
     @property
     def tells_chance(self) -> bool:
-        """Whether the mark gives p-values."""
+        """Return whether the mark gives p-values."""
         return bool(len(self)) and bool(np.isfinite(self.p_value).all())
 
 
@@ -130,7 +130,7 @@ class Threshold:
         """The false positive rate that it has if all is as assumed."""
 
     def found(self, looks: Looks) -> Bools:
-        """Whether each picture counts as marked, `[N]`."""
+        """Return whether each picture counts as marked, `[N]`."""
         if self._score is not None:
             return np.asarray(looks.score > self._score)
         return np.asarray(looks.p_value <= self._rate if self._by_chance else looks.right >= self._least)
