@@ -49,8 +49,6 @@ RESERVED = (CONTROL, ANY)
 """Names that stand in place of a category."""
 BESIDE = ("heard", "text", "tokens")
 """Columns of a labeler beside its scores, so that no category can have such a name."""
-UNREAD = ("label", "threshold", "batch")
-"""Fields of a labeler that decide no opinion: with another threshold nobody is asked again."""
 SUMMED_UP = ("p", "share", "entropy", "state")
 """First parts of the columns with what the answers come to, so that no labeler can have such a name."""
 
@@ -122,6 +120,8 @@ class Labeler(Component):
     batch: int = Field(default=32, ge=1, le=1024)
     """Pictures per call, at most. A call that is answered is never made again."""
 
+    late: ClassVar[frozenset[str]] = frozenset({"label", "threshold", "batch"})
+    """Fields that decide no opinion: with another threshold nobody is asked again."""
     sort: ClassVar[str] = "classifier"
     """In a word or two, for the card: `classifier`, `head`, `text`, `vision-language model`."""
     writes: ClassVar[bool] = False

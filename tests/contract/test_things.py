@@ -33,11 +33,9 @@ NAMES = {name for name in THINGS | COMPONENTS if "_" in name or name in ("waterm
 KNOWN = {
     "flows/deployments.py": {"major_errors", "watermark"},  # recipes that are slow
     "flows/export_commands.py": {"imagenet_e"},  # a format
-    "flows/people/review_steps.py": {"safety"},
     "variorum/exchange/cleanlab.py": {"confident_learning", "out_of_distribution"},
     "variorum/exchange/formats.py": {"imagenet_e"},  # a format
     "variorum/models/loaders/stable_diffusion.py": {"image_to_image", "image_variation", "text_to_image"},  # modes
-    "variorum/report/card.py": {"intrinsic_properties"},
 }
 """By file of the core, the names that it can't do without. This may only become shorter."""
 BESIDE = (

@@ -39,8 +39,6 @@ from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
 
-PROPERTIES = "intrinsic_properties"
-"""The evaluation that every card has, or says that it lacks."""
 FINDINGS = "findings"
 """A step's figure that is a list of sentences."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -119,7 +117,9 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         fields=list(record(manifest)),
         since=since(manifest, store),
         evaluations=own(
-            render_evaluations(recipe, manifest, store) + render_leaderboard(manifest, store) + not_measured(recipe)
+            render_evaluations(recipe, manifest, store)
+            + render_leaderboard(manifest, store)
+            + _render("parts/not_measured", asked=[one.component_name() for one in recipe.evaluate])
         ),
         curation=own(render_curation(manifest, rows, store, _templates(recipe))),
         made_by=own(made),
@@ -247,14 +247,6 @@ def render_detectors(manifest: Manifest) -> str:
 def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     """The evaluations' figures as Markdown, by their templates or as plain tables."""
     return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store))
-
-
-def not_measured(recipe: Recipe) -> str:
-    """A line that says that the recipe doesn't ask for intrinsic dimension and label sharpness; `""` if it does."""
-    if any(evaluation.component_name() == PROPERTIES for evaluation in recipe.evaluate):
-        return ""
-    ask = f"`- name: {PROPERTIES}` under `evaluate` in the recipe"
-    return f"\nIntrinsic dimension and label sharpness weren't measured; {ask} asks for them.\n"
 
 
 def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[Shown]:
