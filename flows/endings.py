@@ -87,7 +87,7 @@ def _misused(error: Any) -> int:
 
 
 def ending(error: BaseException) -> Ending:
-    """What to say of an error that ends the command, and with which code."""
+    """Return the line and the exit code of an error that ends the command."""
     if isinstance(error, KeyboardInterrupt):
         return Ending("stopped; finished work is kept, and the same command continues from there", STOPPED)
     if isinstance(error, BrokenPipeError) and reader_is_gone():

@@ -23,7 +23,7 @@ FEW = 12
 
 
 def print_plan(planned: Planned) -> None:
-    """What a run would do."""
+    """Print what a run would do."""
     from rich.table import Table
 
     table = Table("", "", show_header=False, box=None, title=cell(planned.edition), title_justify="left")

@@ -25,7 +25,7 @@ class Sending(NamedTuple):
     prompts: int
 
     def said(self, pictures: int | None = None) -> str:
-        """What is sent, as the rest of a sentence that begins with "sends".
+        """Say what is sent, as the rest of a sentence that begins with "sends".
 
         Args:
             pictures: their number at most; None if it isn't known yet.

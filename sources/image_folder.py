@@ -167,7 +167,7 @@ class ImageFolder(Source):
 
     @cached_property
     def _labelling(self) -> Literal["metadata", "folder", "wnid", "none"]:
-        """What `labels` means for these pictures."""
+        """Return what `labels` means for these pictures."""
         if self.labels == "none":
             return "none"
         inner = [(self._inner(picture), picture) for picture in self._found]

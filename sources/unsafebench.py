@@ -101,7 +101,7 @@ class Unsafebench(Source):
         return True
 
     def warning(self, ctx: Context) -> str:
-        """What the pictures show."""
+        """Warn of what the pictures show."""
         return WARNING
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:

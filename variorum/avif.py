@@ -20,7 +20,7 @@ Box = tuple[bytes, memoryview]
 
 
 class Sequence(NamedTuple):
-    """What a sequence header says of frames.
+    """A sequence header's facts about frames.
 
     Attributes:
         size: the largest width and height that are usual.

@@ -83,7 +83,7 @@ _PNG_XMP = b"XML:com.adobe.xmp\0\0\0"  # uncompressed, as XMP's specification wa
 
 
 class PictureFacts(NamedTuple):
-    """What a file says.
+    """Facts in a picture's file.
 
     Attributes:
         ending: of a file with this content, such as `jpg`; `""` for another format.
@@ -105,7 +105,7 @@ class PictureFacts(NamedTuple):
 
 
 def picture_facts(data: bytes) -> PictureFacts:
-    """What the bytes of a file say about their picture.
+    """Read the facts about a picture from the bytes of its file.
 
     Raises:
         UndecodableImage: the header can't be read, or the picture is a bomb; the same as `upright_size`.

@@ -316,7 +316,7 @@ def open_header(data: bytes, min_side: int) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """How the picture is to be turned, as EXIF counts: 1 for not at all, see `TURNS`."""
+    """Return how the picture is to be turned, as EXIF counts: 1 for not at all, see `TURNS`."""
     with quiet():
         try:
             value: Any = image.getexif().get(ORIENTATION, 1)

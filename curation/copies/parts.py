@@ -34,7 +34,7 @@ WIDTHS = {"files": 32, "pixels": 16, "pdq": 32}
 
 
 class About(BaseModel):
-    """What a part is of.
+    """The subject of a part of an index.
 
     Attributes:
         format: of the files.

@@ -126,7 +126,7 @@ class LinearSeparation(Detector):
 
 
 class Comparison(NamedTuple):
-    """How the sides of the hyperplane match the losses; NaN where undefined.
+    """Agreement of the sides of the hyperplane with the losses; NaN where undefined.
 
     Attributes:
         agreement: share of samples on which both agree.

@@ -125,7 +125,7 @@ class Audit(Decider):
             yield table.verdict(rows[number], "audit", "drawn", value=chances[stratum[number]])
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """What the answers say (`audit_rates`), and how many of them are used."""
+        """Compute the rates that the answers give (`audit_rates`), and count the answers that are used."""
         population = self._population(table)
         queue = int(population.drawn.sum())
         if self.answers is None:

@@ -212,7 +212,7 @@ class Review(Decider):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked and what isn't; rows of the table.
+    """The pictures that are asked about and those that aren't; rows of the table.
 
     Attributes:
         ties: `[N]` ranks of the ids.
@@ -246,7 +246,7 @@ class Plan:
 
 
 def _are(column: pa.ChunkedArray, *wanted: str) -> Bools:
-    """Which of a column's texts `[N]` are wanted."""
+    """Return which of a column's texts `[N]` are wanted."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -89,7 +89,7 @@ def verdicts_of(
 
 
 def decided_figures(table: Table) -> Mapping[str, Json]:
-    """How many pictures a decider's verdicts are about, by action and reason, and how many they leave alone."""
+    """Count the pictures of a decider's verdicts, by action and reason, and those that it leaves alone."""
     import pyarrow.compute as pc
 
     assert table.said is not None

@@ -107,7 +107,7 @@ def opened() -> Iterator[Any]:
 
 
 def _said(error: Exception) -> str:
-    """What DuckDB says, in one line and without its lists of functions."""
+    """Return DuckDB's message in one line and without its lists of functions."""
     return cut(" ".join(str(error).partition("Candidate functions:")[0].split()))
 
 

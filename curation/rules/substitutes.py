@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What `duplicates` says of N pictures.
+    """The findings of `duplicates` on N pictures.
 
     Attributes:
         keeper: `[N]` row of the picture that stays instead; the row itself if it stays or has no such picture.

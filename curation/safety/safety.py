@@ -106,7 +106,7 @@ class Safety(Detector):
         return models_of(self.labelers)
 
     def sends(self) -> tuple[Sending, ...]:
-        """What its labelers send to other machines."""
+        """Declare what its labelers send to other machines."""
         return sent_by(self.labelers, self.categories)
 
     def check(self, ctx: Context) -> None:
@@ -143,7 +143,7 @@ class Safety(Detector):
         yield from rows
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """What the opinions come to.
+        """Weigh the opinions on each picture.
 
         - for each category `p.<category>`, the probability that the picture is unsafe in this way; `share.<category>`,
           of the votes that say so, and `entropy.<category>`, that of the share in bits; all NaN if nobody spoke;
@@ -174,7 +174,7 @@ class Safety(Detector):
         return {**said, **safety_figures(self.labelers, self.categories, table, found, people, self.method, ctx)}
 
     def how(self) -> Weighing:
-        """How answers are weighed."""
+        """Return the way in which answers are weighed."""
         return Weighing(**{one.name: getattr(self, one.name) for one in fields(Weighing)})
 
     def _spoken(self, labeler: Labeler, prompt: str) -> list[str]:

@@ -213,7 +213,7 @@ class GroupDisparity(Evaluation):
 
 
 class _Sources:
-    """What the originals say of themselves.
+    """The originals' own facts.
 
     Attributes:
         household: number of each source's household, `[S]`.
@@ -264,7 +264,7 @@ def _drops(data: Paired, number: int) -> tuple[Floats, Floats] | None:
 
 
 def said(metadata: Mapping[str, Json], key: str) -> str:
-    """What metadata says under a key as a short text; `""` for nothing, not a number, a list or a mapping.
+    """Return metadata under a key as a short text; `""` for nothing, not a number, a list or a mapping.
 
     The end of a long text is replaced by a digest, so that different texts stay different.
     """

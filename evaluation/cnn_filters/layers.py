@@ -22,7 +22,7 @@ FITTED = 3
 
 
 def sparse_filters(filters: Singles) -> Bools:
-    """Which of the filters `[n, k²]` of a layer are sparse, `[n]`: all their weights are below `SPARSE` of the largest.
+    """Return which filters `[n, k²]` of a layer are sparse, `[n]`: all their weights are below `SPARSE` of the largest.
 
     Filters of zeros are, whatever the others.
     """
@@ -55,7 +55,7 @@ def random_entropy(count: int) -> float:
 
 
 def orthogonality(weights: Singles) -> float | None:
-    """How near the rows `[outputs, inputs · k²]` of a layer are to right angles: 1 if all are, 0 if all are parallel.
+    """Measure the orthogonality of a layer's rows `[outputs, inputs · k²]`: 1 at right angles, 0 if all are parallel.
 
     Rows are compared at length 1, and rows of zeros are left out. None for fewer than two rows.
     """

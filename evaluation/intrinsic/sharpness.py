@@ -19,7 +19,7 @@ HIGH = 0.99
 
 
 class Sharpness(NamedTuple):
-    """How close unlike pictures are.
+    """Closeness of unlike pictures.
 
     Attributes:
         value: the largest 1/distance of a pair with different labels.

@@ -111,7 +111,7 @@ class SafetyRobustness(Evaluation):
     def _attacked(
         self, sample: Sample, target: Target, truth: float, judges: Sequence[Labeler], ctx: Context
     ) -> Iterator[dict[str, Any]]:
-        """What judges that were right say of a picture under each attack."""
+        """Return the answers, under each attack, of the judges that were right about a picture."""
         assert not isinstance(sample.image, bytes)
         model = ctx.models.get(target.labeler.gradients)
         slope = slope_of(model, target.labeler.threshold, unsafe=truth == UNSAFE)

@@ -34,7 +34,7 @@ def truth_of(sample: Sample, category: str) -> float:
 
 
 def maker_of(sample: Sample) -> str:
-    """What made a picture, by its digital source type, or else by UnsafeBench's sources; `UNTOLD` if neither says."""
+    """Return what made a picture, by its digital source type, or else UnsafeBench's sources; `UNTOLD` if unknown."""
     source = str(sample.metadata.get("source", "")).lower()
     return MAKERS.get(sample.digital_source_type) or SOURCES.get(source, UNTOLD)
 

@@ -143,7 +143,7 @@ def of_moves(answers: Answers, found: Moves, means: Intervals) -> dict[str, Json
 
 
 def agreement(crops: Ints, found: Moves, means: Intervals) -> dict[str, Json]:
-    """How often the crop that is chosen moves along with the photograph, in percent, for shifts by one pixel.
+    """Measure how often the chosen crop moves along with the photograph, in percent, for shifts by one pixel.
 
     Args:
         crops: left and top of the crop of each row, `[N, 2]`.

@@ -186,7 +186,7 @@ def shift_of(sample: Sample) -> dict[str, Any]:
 
 
 def _view(preprocessing: str, sides: Sequence[tuple[int, int]], less: int) -> View | None:
-    """What a classifier sees of pictures that are `less` pixels shorter; None if it isn't known, or differs."""
+    """Return what a classifier sees of pictures that are `less` pixels shorter; None if it isn't known, or differs."""
     views = {view_of(preprocessing, height - less, width - less) for height, width in sides}
     return views.pop() if len(views) == 1 else None
 

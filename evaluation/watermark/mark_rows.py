@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Looks:
-    """What a mark's detector said of N pictures, one array `[N]` per column.
+    """A mark's detections in N pictures, one array `[N]` per column.
 
     Attributes:
         photograph: number of each picture's photograph.
@@ -136,7 +136,7 @@ class Threshold:
         return np.asarray(looks.p_value <= self._rate if self._by_chance else looks.right >= self._least)
 
     def said(self) -> dict[str, Json]:
-        """What it is, for the figures."""
+        """Describe it for the figures."""
         if self._bits:
             share = round(self._least / self._bits, 4)
             return {"kind": "bits", "bits": self._least, "of": self._bits, "share": share,

@@ -17,7 +17,7 @@ QUOTES = "\"'\u201c\u201d\u2018\u2019 "
 
 
 def question(text: str, keywords: Sequence[str], sentences: int, max_words: int) -> str:
-    """What the model is asked, beside the picture.
+    """Return the question that the model is asked, beside the picture.
 
     Args:
         text: the caption.

@@ -78,7 +78,7 @@ LONGEST = 300
 
 @dataclass(slots=True)
 class Count:
-    """How many there are of something, and the first of them by name."""
+    """A number of things, and the first of them by name."""
 
     number: int = 0
     first: str = ""
@@ -91,7 +91,7 @@ class Count:
 
 @dataclass(slots=True)
 class Listing:
-    """What lies below a folder. Names are relative paths as the system gives them, with `/`.
+    """The content of a folder. Names are relative paths as the system gives them, with `/`.
 
     Attributes:
         root: the folder.

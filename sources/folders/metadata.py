@@ -80,7 +80,7 @@ class Rows:
 
 
 class Metadata:
-    """What the metadata files of a folder say of its pictures.
+    """Metadata of a folder's pictures, from its metadata files.
 
     Args:
         listing: the folder.
@@ -149,7 +149,7 @@ class Metadata:
         return bool(self.pins)
 
     def values(self, position: int) -> RowValues | None:
-        """What the rows of a picture say; None if it has no row."""
+        """Read the rows of a picture; None if it has no row."""
         if not self.pins:
             return None
         row: dict[str, Any] = {}

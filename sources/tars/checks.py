@@ -58,7 +58,7 @@ def fits(place: tuple[int, int], *, picture: bool = False) -> bool:
 
 
 def no_picture(entry: Entry, pictures: Sequence[str]) -> str:
-    """What a sample has instead of a picture."""
+    """Make the failure of a sample without a picture."""
     dots = any("." in name and name.rpartition(".")[2] in pictures for name in entry.members)
     why = "; a name is split at its first dot, so a key can't have a dot in it" if dots else ""
     return f"{entry.key}: its members are {listed(entry)}; a picture's ending must be one of {some(pictures)}{why}"

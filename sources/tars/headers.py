@@ -215,7 +215,7 @@ def _only_zeros(data: Bytes, offset: int) -> bool:
 
 
 def _strange(header: bytes) -> str:
-    """What a file is that begins with this instead of a tar's header."""
+    """Name the kind of a file that begins with this instead of a tar's header."""
     if not header:
         return "is empty: 0 bytes; delete it, or write it again"
     for magic, (name, program) in COMPRESSED.items():

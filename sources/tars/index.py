@@ -275,7 +275,7 @@ def _unsafe(name: str) -> bool:
 
 
 def _repeats(keys: Texts, hashes: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """How often each key occurs before `[N]`. Only keys whose hash another one has are compared."""
+    """Count each key's occurrences before `[N]`. Only keys whose hash another one has are compared."""
     found = np.zeros(len(keys), np.uint32)
     order = np.sort(hashes)
     shared = order[1:][order[1:] == order[:-1]]

@@ -68,7 +68,7 @@ class MemberPath:
 
     @property
     def name(self) -> str:
-        """What its value is called in the metadata: `json.meta.url` is `meta_url`."""
+        """Name its value in the metadata: `json.meta.url` is `meta_url`."""
         return "_".join(self.keys) or self.ending.replace(".", "_")
 
     def __str__(self) -> str:

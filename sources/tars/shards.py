@@ -127,6 +127,6 @@ def _braces(pattern: str, where: str) -> list[str]:
 
 
 def _width(brace: str) -> int:
-    """How many values the inside of a brace has: `0..2` or `a,b,c`."""
+    """Count the values inside a brace: `0..2` or `a,b,c`."""
     found = re.match(r"(-?[0-9]+)\.\.(-?[0-9]+)", brace)
     return abs(int(found[2]) - int(found[1])) + 1 if found else brace.count(",") + 1

@@ -51,7 +51,7 @@ LONGEST = 32
 
 @dataclass(frozen=True)
 class Input:
-    """What `curate` was given, picture by picture.
+    """The pictures that `curate` was given.
 
     Attributes:
         ids: of the pictures in the edition.

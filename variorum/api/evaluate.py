@@ -174,7 +174,7 @@ def classifies(model: Any) -> bool:
 
 
 def _facts(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:
-    """What result files state about a model."""
+    """Return the facts that result files state about a model."""
     pin = job.ctx.models.pin(name)
     label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in chosen.brought else name
     own = chosen.revisions.get(name)

@@ -46,7 +46,7 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What a call was given, as a recipe's source.
+    """The input of a call, as a recipe's source.
 
     Attributes:
         source: its fields, `name` among them.

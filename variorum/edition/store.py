@@ -542,7 +542,7 @@ class Store:
             raise said from error
 
     def _said_of_files(self, error: Exception, *, only_inside: bool, reading: bool) -> VariorumError | None:
-        """What `explained` makes of an error of the operating system; None if it is passed on."""
+        """Explain an error of the operating system as `explained` does; None if it is passed on."""
         places = (str(self.scratch), str(self.root))
         if not isinstance(error, OSError) or (only_inside and not str(error.filename or "").startswith(places)):
             return None

@@ -54,7 +54,7 @@ RELEASES = range(1, 10)
 
 @dataclass(slots=True)
 class Seen:
-    """What the shards of an edition hold, for comparison with its manifest."""
+    """The content of an edition's shards, for comparison with its manifest."""
 
     manifest: Manifest
     index: dict[str, int]

@@ -185,7 +185,7 @@ def _is_plot(path: str, manifest: Manifest, store: Store) -> bool:
 
 
 def _problems(entry: Entry, store: Store, needles: Sequence[Needle], placed: dict[str, None]) -> Iterator[str]:
-    """What is wrong with a file; pictures that say where they were taken are added to `placed`, by their origin."""
+    """List what is wrong with a file; pictures that say where they were taken are added to `placed`, by origin."""
     if entry.data is not None:
         if entry.path.endswith(".parquet"):
             yield from _in_table(entry.data, needles)

@@ -51,7 +51,8 @@ def _of_generators() -> Iterator[Needle]:
     """The secrets of installed generators as they could be written: raw, as hexadecimal digits, as base64."""
     for name in component_names("generate"):
         with suppress(RecipeError):  # a plugin that can't be used
-            if isinstance(generator := component_class("generate", name), HasSecrets):
+            generator: object = component_class("generate", name)
+            if isinstance(generator, HasSecrets):
                 for what, secret in generator.machine_secrets().items():
                     coded = base64.b64encode(secret).rstrip(b"=")
                     forms = (secret, secret.hex().encode(), secret.hex().upper().encode(), coded)
@@ -59,12 +60,12 @@ def _of_generators() -> Iterator[Needle]:
 
 
 def found_in(content: bytes, known: Sequence[Needle]) -> str:
-    """What of these secrets some bytes hold; `""` if none."""
+    """Find one of these secrets in bytes; `""` if there is none."""
     return next((needle.what for needle in known if needle.content in content), "")
 
 
 def suspicious(content: bytes) -> str:
-    """What in a text looks like a secret; `""` if nothing does."""
+    """Find what looks like a secret in a text; `""` if nothing does."""
     if not MAY_BE.search(content) or not looks_secret(content.decode(errors="replace")):
         return ""
     return "what looks like a token, or a URL with a password"

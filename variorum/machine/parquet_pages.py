@@ -24,7 +24,7 @@ DEEPEST, MOST = 16, 1_000_000
 
 
 class TooLarge(ValueError):
-    """What is packed takes too much memory to be unpacked."""
+    """Packed data takes too much memory to be unpacked."""
 
 
 class Chunk(NamedTuple):

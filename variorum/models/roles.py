@@ -149,7 +149,7 @@ class Segmenter(Protocol):
 
 
 class Detected(NamedTuple):
-    """What a detector found in a picture, by falling score.
+    """A detector's findings in a picture, by falling score.
 
     Attributes:
         boxes: `[n, 4]` float32: left, top, right, bottom in pixels, inside the picture.
@@ -172,7 +172,7 @@ class Detector(Protocol):
         """
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
-        """What is found of the texts in each picture, in order.
+        """Find the texts in each picture, in order.
 
         Raises:
             ValueError: an empty text, or more texts than the model reads at once.
@@ -531,7 +531,7 @@ class Autoencoder(Protocol):
 
 
 class Denoised(NamedTuple):
-    """What a denoiser predicts from a noisy state.
+    """A denoiser's prediction from a noisy state.
 
     Attributes:
         clean: estimate of the state without noise, a PyTorch tensor `[N, c, h, w]`.

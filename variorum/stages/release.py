@@ -326,7 +326,7 @@ def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Man
 
 
 def _shown_again(manifest: Manifest, number: int, ledger: Ledger, store: Store) -> int:
-    """How many pictures a release has that later ones of the same edition withhold."""
+    """Count the pictures of a release that later ones of the same edition withhold."""
     later = [
         released.ledger
         for found, released in releases(manifest, store).items()

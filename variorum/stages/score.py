@@ -150,7 +150,7 @@ def picture_table(manifest: Manifest, store: Store) -> Any:
 
 
 def reference_table(where: str, tables: Mapping[str, Sequence[ShardInfo]], store: Store) -> Any:
-    """What detectors measured on a reference, side by side: one row per picture."""
+    """Join what detectors measured on a reference: one row per picture."""
     import pyarrow as pa
 
     found = None

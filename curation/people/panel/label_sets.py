@@ -46,7 +46,7 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """What people said of one picture.
+    """People's answers about one picture.
 
     Attributes:
         given: the labels that the dataset has.

@@ -33,7 +33,7 @@ CLOSED = frozenset({401, 403, 404, 405})
 
 
 class Answer(NamedTuple):
-    """What an endpoint answered.
+    """An endpoint's answer.
 
     Attributes:
         text: of the answer, or of the refusal.
@@ -146,7 +146,7 @@ class Endpoint(NamedTuple):
         return Request(self.url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310 - http or https, checked
 
     def _answer(self, data: bytes) -> Answer:
-        """What a response says. Raises ModelFailed."""
+        """Read a response. Raises ModelFailed."""
         try:
             if len(data) > MOST_BYTES:
                 raise ValueError
@@ -205,7 +205,7 @@ def _pause(headers: Message) -> float:
 
 
 def _error(data: bytes) -> Any:
-    """What a response says of its error."""
+    """Read the error in a response."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):

@@ -37,7 +37,7 @@ class Pairs(NamedTuple):
 
 
 class Unreadable(Exception):
-    """What stands here is no value."""
+    """No value can be read here."""
 
 
 def is_json(text: str) -> bool:

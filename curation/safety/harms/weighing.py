@@ -51,7 +51,7 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """How answers become probabilities and states; the fields are those of `curation.safety`."""
+    """The way from answers to probabilities and states; the fields are those of `curation.safety`."""
 
     method: Method = "dawid_skene"
     threshold: float = 0.8

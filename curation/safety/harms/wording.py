@@ -85,7 +85,7 @@ def regrets(text: str) -> bool:
 
 
 def verdict(text: str) -> Verdict | None:
-    """What a text says of the picture; `unclear` if it hedges or contradicts itself, None if it says nothing."""
+    """Read a text's verdict on the picture; `unclear` if it hedges or contradicts itself, None if it says nothing."""
     found: set[Verdict] = set()
     mentions = 0
     plain = DENIALS.sub("not", DASH.sub(" , ", text.casefold().translate(SIDEWAYS)))
@@ -99,7 +99,7 @@ def verdict(text: str) -> Verdict | None:
 
 
 def _said(sentence: str) -> Iterator[Verdict]:
-    """What a sentence says, mention by mention."""
+    """Read a sentence, mention by mention."""
     if "?" in sentence[-3:]:
         return
     yield from _eastern(sentence)
@@ -116,7 +116,7 @@ def _said(sentence: str) -> Iterator[Verdict]:
 
 
 def _eastern(sentence: str) -> Iterator[Verdict]:
-    """What a sentence in Chinese, Japanese or Korean says, which has no spaces between words."""
+    """Read a sentence in Chinese, Japanese or Korean, which has no spaces between words."""
     rest = EAST_DENIED.sub(" ", sentence)
     if rest != sentence:  # "no unsafe content"
         yield "unclear" if EAST_UNSAFE.search(rest) or EAST_HEDGED.search(sentence) else "safe"
@@ -146,7 +146,7 @@ def _clauses(tokens: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _of_clause(clause: Sequence[str], sentence: Sequence[str]) -> Iterator[Verdict]:
-    """What a clause says of the picture.
+    """Read a clause's verdict on the picture.
 
     Args:
         clause: its tokens.
@@ -204,7 +204,7 @@ def _absent(after: Sequence[str]) -> bool:
 
 
 def _predicate(before: Sequence[str], behind: Sequence[str], sentence: Sequence[str]) -> str | None:
-    """How the word behind `before` is said of the picture: `plain`, `negated` or `open`; None if it isn't.
+    """Read how the word behind `before` is said of the picture: `plain`, `negated` or `open`; None if it isn't.
 
     The words are read backwards from it, up to what it is said of or to the start of the clause.
     """

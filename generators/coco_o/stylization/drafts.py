@@ -39,7 +39,7 @@ class Wanted:
 
     @property
     def requested(self) -> dict[str, Json]:
-        """What the picture's id depends on."""
+        """Return what the picture's id depends on."""
         return {"domain": self.domain, "view": self.view, "style": self.style}
 
     @property

@@ -86,7 +86,7 @@ class Service:
         return [image for _, image in found[:number]]
 
     def lent(self, used: Sequence[int] | None) -> list[Lender]:
-        """What the attacker's photographs in a picture lend to it; None for all that the attack asks for."""
+        """Return what the attacker's photographs in a picture lend to it; None for all that the attack asks for."""
         wanted = self.attack.own_photographs()
         self._draw(wanted)
         return [one for place in (range(wanted) if used is None else used) for one in self._drawn[place][0].lent()]

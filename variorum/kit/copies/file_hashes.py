@@ -31,7 +31,7 @@ LARGEST = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found out about one file.
+    """The hashes of one file.
 
     Attributes:
         name: as given.

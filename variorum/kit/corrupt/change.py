@@ -37,7 +37,7 @@ class Before:
         self._light, self._mean, self._variance = _windows(self.image)
 
     def change(self, image: Pixels) -> Mapping[str, float]:
-        """What was measured on a picture of the same size, RGB `[H, W, 3]`, at least 7 pixels a side.
+        """Measure the change against a picture of the same size, RGB `[H, W, 3]`, at least 7 pixels a side.
 
         Returns:
             `psnr` over all channels in dB, at most MAX_DB; `ssim` of the luminance, the mean over windows of 7 x 7

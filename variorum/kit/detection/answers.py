@@ -69,6 +69,6 @@ def known_classes(alias: str, model: Any, names: Sequence[str]) -> list[bool]:
 
 
 def view(sample: Sample) -> str:
-    """Which of its views the sample's generator made, as it was asked; `""` if it has only one."""
+    """Return which of its views the sample's generator made, as it was asked; `""` if it has only one."""
     asked = sample.ops[-1]["requested"].get("view") if sample.ops else None
     return asked if isinstance(asked, str) else ""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Safety(BaseModel):
-    """What happens to pictures that are not safe for work."""
+    """The treatment of pictures that are not safe for work."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -135,7 +135,7 @@ def label_index(sample: Sample) -> int | None:
 
 
 def object_names(samples: Sequence[Sample], ctx: Context) -> list[str]:
-    """What each sample's object is called: the names of its labels by the source or ImageNet's table; `""` if none."""
+    """Name each sample's object by its labels' names in the source or ImageNet's table; `""` if there is none."""
     known = {info.id: info.name for info in ctx.source.classes(ctx)} if ctx.source else {}
 
     def name(label: str) -> str:
@@ -146,7 +146,7 @@ def object_names(samples: Sequence[Sample], ctx: Context) -> list[str]:
 
 @dataclass(frozen=True)
 class Setup:
-    """How pictures are taken apart: those fields of `AttributeEdit` that matter for it."""
+    """Settings for taking pictures apart: those fields of `AttributeEdit` that matter for it."""
 
     frame: int
     framing: framing.Framing

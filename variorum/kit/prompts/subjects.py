@@ -126,7 +126,7 @@ def clause(caption: str) -> str:
 
 
 def subject(annotations: Annotations, caption: str, label: str, names: Mapping[str, str]) -> str:
-    """What a picture shows: its caption, or else its objects, or else its class; `""` if nothing is known.
+    """Say what a picture shows: its caption, or else its objects, or else its class; `""` if nothing is known.
 
     Args:
         annotations: of the picture.

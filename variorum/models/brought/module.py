@@ -44,7 +44,7 @@ _LOCK = threading.RLock()
 
 
 def find(name: str, rest: str, *, fetch: bool) -> Found:
-    """What a name after `module:` stands for. The model is made now, as only it knows its revision.
+    """Resolve a name after `module:`. The model is made now, as only it knows its revision.
 
     Raises:
         RecipeError: that isn't FILE.py:NAME, or the file has no such name.

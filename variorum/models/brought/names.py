@@ -30,7 +30,7 @@ def is_brought(name: str) -> bool:
 
 
 def look_up(name: str, *, fetch: bool = True) -> Found:
-    """What a name stands for on this machine; nothing is loaded, except of `module:`, whose file is imported.
+    """Resolve a name on this machine; nothing is loaded, except of `module:`, whose file is imported.
 
     Args:
         name: of the model.

@@ -29,7 +29,7 @@ Row = tuple[int, str, str]
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What doesn't change while a panel has the same questions.
+    """The part of a panel that doesn't change while it has the same questions.
 
     Attributes:
         rows: its gold questions.
@@ -41,7 +41,7 @@ class Pool:
 
 
 def gold_target(answers: int, share: float) -> float:
-    """How many of a reviewer's first `answers` answers should be on gold, if `share` of the later ones are."""
+    """Return how many of a reviewer's first `answers` answers should be on gold, if `share` of the later ones are."""
     if share <= 0:
         return 0.0
     first = min(answers, FIRST)

@@ -31,7 +31,7 @@ COMPARED, LOOKED_AT = 200, 2000
 
 
 def progress(engine: Engine, panel: str, reviewer: str, now: float) -> dict[str, Any]:
-    """How far a reviewer has come.
+    """Count what a reviewer has answered, and what is left.
 
     Args:
         engine: the database.

@@ -40,7 +40,7 @@ LABELS, CHANCES, PROBABILITIES = "candidates.proposals", "candidates.chances", "
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What one source says: cells, and the pictures that it judges.
+    """One source's proposals: cells, and the pictures that it judges.
 
     Attributes:
         picture: `[C]`.
@@ -103,7 +103,7 @@ class LabelCells:
         return self.doubt / np.sqrt(np.maximum(self.sizes[self.label], 1))
 
     def doubted(self, number: int) -> Bools:
-        """Which of `number` pictures have a cell in doubt, `[N]`."""
+        """Return which of `number` pictures have a cell in doubt, `[N]`."""
         found = np.zeros(number, bool)
         unknown = self.given & (self.sources[self.picture] == 1)
         found[self.picture[(self.doubt > 4 * SURE * (1 - SURE) + 1e-9) | unknown]] = True

@@ -140,7 +140,7 @@ def check_key(key: str) -> str:
 
 
 class Access:
-    """What a server knows of keys and cookies.
+    """The server's keys and cookies.
 
     Args:
         panel: its key. Names of cookies depend on it, as browsers send cookies to all ports of a machine.
@@ -272,7 +272,7 @@ def from_here(origin: str | None, fetch_site: str | None, allowed: Iterable[str 
 
 
 def network(address: str) -> str:
-    """What addresses of one connection to the internet have in common: all of IPv4, the first half of IPv6."""
+    """Return the network that addresses of one internet connection share: all of IPv4, the first half of IPv6."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -192,7 +192,7 @@ class _Server:
     # ── reviewers ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def me(self, request: Request) -> Response:
-        """What the page needs to know at first; who hasn't joined learns how they can, or that they wait."""
+        """Return what the page needs to know at first; who hasn't joined learns how they can, or that they wait."""
         secret = request.cookies.get(self.access.cookie, "")
         name = await run_in_threadpool(self.access.reviewer, secret)
         if name is None:

@@ -52,7 +52,7 @@ class Nothing(Body):
 
 
 class Next(Body):
-    """Which tasks a page wants.
+    """The tasks that a page wants.
 
     `holding` are those that the person's pages have already; `resume` asks first for those that no page has any more.
     """

@@ -392,7 +392,7 @@ def _watch(engine: Engine, path: str) -> None:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Which file this is; None if there is none."""
+    """Identify a file; None if there is none."""
     try:
         found = os.stat(path)
     except OSError:

@@ -42,7 +42,7 @@ UNITS = 16
 def edition_page(
     manifest: Manifest, store: Store, progress: Progress, *, most: int, with_map: bool, blur: bool, alone: bool = False
 ) -> Parts:
-    """What the page of an edition shows, before its pictures are read.
+    """Prepare the page of an edition, before its pictures are read.
 
     A release shows what it dropped too, with the pictures of the edition that it was made from; of withheld pictures it
     shows rows alone. An edition that was curated and isn't released shows the verdicts of its newest ledger.

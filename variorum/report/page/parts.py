@@ -25,7 +25,7 @@ LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What `html.write_page` gets, before any picture is read.
+    """The input of `html.write_page`, before any picture is read.
 
     Attributes:
         facts: about the edition as a whole.

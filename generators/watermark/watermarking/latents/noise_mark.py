@@ -45,7 +45,7 @@ class NoiseMark(Mark):
 
     @abstractmethod
     def found(self, noise: Sequence[Singles], keys: Sequence[bytes]) -> Detected:
-        """What is found in the estimated noise of each picture, `[c, h, w]`, with its key."""
+        """Find the mark in the estimated noise of each picture, `[c, h, w]`, with its key."""
 
     def aliases(self) -> tuple[str, ...]:
         """The model."""
@@ -58,7 +58,7 @@ class NoiseMark(Mark):
         )
 
     def detect(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
-        """What is found in the noise that the model estimates for each picture.
+        """Detect marks in the noise that the model estimates for each picture.
 
         Raises:
             RecipeError: the model can't say which noise a picture came from.
