@@ -37,7 +37,7 @@ class Body:
     """An opened file of another machine.
 
     Attributes:
-        read: gives up to so many of the next bytes, as soon as there are some; none at the end.
+        read: gives up to this many of the next bytes, as soon as there are some; none at the end.
         close: ends it.
         start: the first byte that `read` gives.
         size: of the whole file in bytes; None if the host doesn't say.

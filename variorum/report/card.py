@@ -6,6 +6,7 @@ citation are the author's own Markdown.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from variorum.edition.editions import release_number, write_beside
 from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.report.card_plots import evaluation_plots, sheet_text, shown, write_plots
+from variorum.report.card_record import card_key, put_card
 from variorum.report.class_plot import FILE as CLASSES
 from variorum.report.class_plot import class_counts, class_plot, class_text
 from variorum.report.contact_sheet import contact_sheet
@@ -30,11 +32,11 @@ from variorum.report.licences import terms_of
 from variorum.report.limits import limits
 from variorum.report.rows import edition_rows, variants
 from variorum.report.standing import render_leaderboard
-from variorum.report.templates import ENDING, check_file, own, showable, templates
+from variorum.report.templates import card_template, check_template, own, showable, templates, templates_of
 from variorum.report.templates import render as _render
 from variorum.report.versions import since
 from variorum.report.warned import TAG, gate
-from variorum.schemas.errors import CorruptShard, RecipeError
+from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
@@ -50,43 +52,30 @@ def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     These are contact sheet, recipe, plots, a release's funnel, what components give, the index of the pictures and
     `croissant.json`.
     """
+    key, files = card_key(recipe, manifest, store), dict[str, str]()
+
+    def write(name: str, data: bytes) -> None:
+        files[name] = hashlib.sha256(data).hexdigest()
+        write_beside(manifest, name, data, store)
+
     rows = edition_rows(manifest, store)
-    made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
-    write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
     found, edition = evaluations(recipe, manifest, store), Sealed(manifest, rows, store)
+    write("contact_sheet.png", contact_sheet(manifest, store, rows))
     given = given_pictures(edition, recipe.evaluate) | given_files(recipe.evaluate, found, edition)
     for name, data in given.items():
-        write_beside(manifest, name, data, store)
-    write_beside(manifest, "recipe.yaml", made, store)
-    write_plots(recipe.evaluate, found, manifest, store)
+        write(name, data)
+    write("recipe.yaml", yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode())
+    write_plots(recipe.evaluate, found, manifest, store, write)
     if (classes := class_plot(class_counts(manifest, rows))) is not None:
-        write_beside(manifest, CLASSES, classes, store)
+        write(CLASSES, classes)
     if manifest.ledger:
-        write_beside(manifest, "funnel.png", plot(funnel(manifest, rows)), store)
+        write("funnel.png", plot(funnel(manifest, rows)))
     said = [line for _, line in findings(manifest.ledger)] if manifest.ledger else []
-    write_croissant(recipe.card, manifest, store, rows, said)
+    write_croissant(recipe.card, manifest, rows, said, write)
     text = render_card(recipe, manifest, store, rows)
-    write_beside(manifest, "README.md", text.encode(), store)
+    write("README.md", text.encode())
+    put_card(key, files, store)
     return text
-
-
-def check_template(recipe: Recipe) -> None:
-    """Raise RecipeError if the recipe's card template is missing, or one of its own is none; called before any work."""
-    names = sorted(name for name in templates() if not name.startswith("_"))
-    if not recipe.card.template.endswith(ENDING) and recipe.card.template not in names:
-        raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
-    for file in (_card_template(recipe), *_templates(recipe).values()):
-        if isinstance(file, Path):
-            check_file(file)
-
-
-def _card_template(recipe: Recipe) -> str | Path:
-    name = recipe.card.template
-    return Path(name).expanduser() if name.endswith(ENDING) else name
-
-
-def _templates(recipe: Recipe) -> Mapping[str, str | Path]:
-    return templates((*recipe.curate, *recipe.evaluate))
 
 
 def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = None) -> str:
@@ -105,7 +94,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
     rows = edition_rows(manifest, store) if rows is None else rows
     made, text = _made_text(made_by(recipe, manifest)), recipe.card
     return _render(
-        _card_template(recipe),
+        card_template(recipe),
         header=own(header_text(card_header(recipe, manifest, contents(rows)))),
         title=own(text.title or manifest.dataset),
         summary=own(text.summary),
@@ -121,7 +110,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
             + render_leaderboard(manifest, store)
             + _render("parts/not_measured", asked=[one.component_name() for one in recipe.evaluate])
         ),
-        curation=own(render_curation(manifest, rows, store, _templates(recipe))),
+        curation=own(render_curation(manifest, rows, store, templates_of(recipe))),
         made_by=own(made),
         fence="`" * max(3, *(len(run) + 1 for run in re.findall("`+", made + text.citation) or [""])),
     )
@@ -258,7 +247,7 @@ def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[
 def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store) -> Iterator[tuple[str, list[Shown]]]:
     found = evaluations(recipe, manifest, store)
     drawn = evaluation_plots(recipe.evaluate, found, variants(manifest))
-    return _shown_evaluations(found, drawn, manifest, _templates(recipe))
+    return _shown_evaluations(found, drawn, manifest, templates_of(recipe))
 
 
 def _shown_evaluations(

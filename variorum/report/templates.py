@@ -18,6 +18,7 @@ from variorum.report.funnel import why
 from variorum.schemas.component import Component
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
+from variorum.schemas.recipe import Recipe
 
 ENDING = ".md.j2"
 CARDS = Path(str(importlib.resources.files("variorum"))) / "data_cards"
@@ -60,6 +61,27 @@ def check_file(file: Path) -> None:
         raise RecipeError(f"template {file}, line {error.lineno}: {error.message}") from None
     except (OSError, ValueError) as error:
         raise RecipeError(f"template {file}: can't be read: {error}") from None
+
+
+def card_template(recipe: Recipe) -> str | Path:
+    """The template of the recipe's card, as `render` takes it."""
+    name = recipe.card.template
+    return Path(name).expanduser() if name.endswith(ENDING) else name
+
+
+def templates_of(recipe: Recipe) -> Mapping[str, str | Path]:
+    """`templates` for the steps and evaluations of a recipe."""
+    return templates((*recipe.curate, *recipe.evaluate))
+
+
+def check_template(recipe: Recipe) -> None:
+    """Raise RecipeError if the recipe's card template is missing, or one of its own is none; called before any work."""
+    chosen, names = card_template(recipe), sorted(name for name in templates() if not name.startswith("_"))
+    if not isinstance(chosen, Path) and chosen not in names:
+        raise RecipeError(f"card.template: no {chosen!r} in data_cards/; there are: {', '.join(names)}")
+    for file in (chosen, *templates_of(recipe).values()):
+        if isinstance(file, Path):
+            check_file(file)
 
 
 def own(text: str) -> str:
