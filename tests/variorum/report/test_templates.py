@@ -85,6 +85,9 @@ def test_templates_beside_a_recipe_and_its_components_make_the_card(load):
     assert "Dark rows: 2." in card
     assert "### brightness" not in card
     assert check_card(manifest, job.store, edition_rows(manifest, job.store)) == []
+    job = load(**{**own, "_darkness.md.j2": "Dark: {{ figures.rows }}."})
+    run(job)
+    assert "Dark: 2." in read_beside(manifest, "README.md", job.store).decode()
 
 
 @pytest.mark.parametrize(
