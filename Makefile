@@ -84,7 +84,7 @@ test-browser: setup chromium ## the tests of pages in a real browser
 	$(BIN)/python -m pytest -m browser $(AGAIN)
 
 test-servers: setup olah ## the slow tests of the machinery: servers, kills, digests, the wheel
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/review tests/variorum tests/votes tests/contract tests/packaging tests/docs tests/examples \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
 test-slow: setup olah ## all slow tests, the published figures of the methods among them

@@ -28,7 +28,7 @@ from timing import Timing, measure, peak_mb
 
 from variorum import pipeline
 from variorum.arrays import Ints, Pixels, scalar_columns
-from variorum.curation.policy import Policy
+from variorum.curation.rules.policy import Policy
 from variorum.curation.rules.rule import Condition
 from variorum.edition.editions import read_beside
 from variorum.edition.store import Store

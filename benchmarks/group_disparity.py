@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from variorum.arrays import Floats, Ints
-from variorum.evaluation.predicted.group_gaps import Rates, pairs, resampled, scored
-from variorum.evaluation.predicted.groups import alike, answers_of, cells_of, equal_shares, gathered
-from variorum.evaluation.predicted.resamples import Resamples
+from variorum.evaluation.classifiers.group_gaps import Rates, pairs, resampled, scored
+from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares, gathered
+from variorum.kit.predicted.resamples import Resamples
 
 LEVEL = 0.95
 EASY = (0.95, 0.8, 0.5)

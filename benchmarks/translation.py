@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 
 from variorum.arrays import Pixels
-from variorum.evaluation.predicted.crop_selection import select
-from variorum.generators.corruptions.frames import framed
-from variorum.generators.editing.windows import shifts, window
+from variorum.evaluation.translation.crop_selection import select
+from variorum.generators.translation.windows import shifts, window
+from variorum.kit.corrupt.frames import framed
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode, encode_png
 from variorum.schemas.recipe import Recipe

@@ -20,15 +20,15 @@ import simplejpeg
 from PIL import Image, ImageFont
 
 from variorum.annotations import decode_mask
-from variorum.generators.sources.sample_scenes import SampleScenes
-from variorum.generators.stylization.domains import DOMAINS, STYLES
-from variorum.generators.stylization.scene import Scene
+from variorum.generators.coco_o.stylization.domains import DOMAINS, STYLES
+from variorum.kit.pictures.scene import Scene
 from variorum.machine.memo import DiskMemo
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import decode
 from variorum.report.boxes import draw_boxes
 from variorum.schemas.annotations import Object
 from variorum.schemas.component import Context
+from variorum.sources.sample_scenes import SampleScenes
 from variorum.stages.job import models
 
 PHOTOGRAPHS = (

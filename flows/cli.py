@@ -21,12 +21,11 @@ from variorum.flows import (
     publish_commands,
     pull_commands,
     recipe_commands,
-    review_commands,
     serve_commands,
     terminal,
     versions_commands,
-    votes_commands,
 )
+from variorum.flows.people import review_commands, votes_commands
 from variorum.schemas.secrets import remember
 
 DEBUG = "--debug"

@@ -13,8 +13,8 @@ from variorum.flows.options import AsJson, StoreUrl, examples
 if TYPE_CHECKING:
     from variorum.curation.copies.known import Match
     from variorum.curation.copies.known_index import KnownIndex
-    from variorum.curation.copies.looked_at import Looked
     from variorum.curation.copies.parts import Part
+    from variorum.kit.copies.looked_at import Looked
     from variorum.machine.progress import Progress
 
 commands = typer.Typer()
@@ -26,7 +26,7 @@ SHOWN = 40
 
 
 def _shipped(incomplete: str) -> list[str]:
-    from variorum.curation.copies.shipped import shipped_lists
+    from variorum.kit.copies.shipped import shipped_lists
 
     return [name for name in shipped_lists() if name.startswith(incomplete)]
 
@@ -78,8 +78,8 @@ def known(
     """
     from variorum.curation.copies.known import look_up
     from variorum.curation.copies.known_index import KnownIndex
-    from variorum.curation.copies.looked_at import look_at
-    from variorum.curation.copies.shipped import shipped_lists
+    from variorum.kit.copies.looked_at import look_at
+    from variorum.kit.copies.shipped import shipped_lists
 
     given = [*(blocklists or ()), *(editions or ()), *(folders or ())]
     if not paths and index is None:
@@ -111,10 +111,10 @@ def _files(path: Path) -> dict[str, Path]:
     Raises:
         SourceError: there is no such file, or the folder can't be listed.
     """
-    from variorum.generators.sources.reading.folder import EXTENSIONS
-    from variorum.generators.sources.reading.listing import key_of, list_files
     from variorum.machine.steady import printable, why
     from variorum.schemas.errors import SourceError
+    from variorum.sources.folders.folder import EXTENSIONS
+    from variorum.sources.folders.listing import key_of, list_files
 
     if not path.exists():
         raise SourceError(f"{printable(path)}: no such file or folder")
@@ -137,8 +137,8 @@ def _parts(blocklists: list[str], editions: list[str], store: str) -> list[Part]
 
 def _lists(blocklists: list[str]) -> list[Path]:
     """The files of the lists. Raises SourceError for two of one name, or one that isn't there or is no list."""
-    from variorum.curation.copies.blocklists import Blocklist
-    from variorum.curation.copies.shipped import list_path
+    from variorum.kit.copies.blocklists import Blocklist
+    from variorum.kit.copies.shipped import list_path
     from variorum.schemas.errors import SourceError
 
     paths = list(dict.fromkeys(list_path(one) for one in blocklists))
@@ -152,7 +152,7 @@ def _lists(blocklists: list[str]) -> list[Path]:
 
 def _folder(folder: Path, progress: Progress) -> list[Part]:
     from variorum.curation.copies.known import folder_part
-    from variorum.curation.copies.looked_at import look_at
+    from variorum.kit.copies.looked_at import look_at
 
     files = _files(folder)
     progress.start("hashing pictures", len(files))

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from variorum.arrays import Array, Floats
-from variorum.curation.harms.alignment import alignment
+from variorum.curation.safety.harms.alignment import alignment
 from variorum.models import ModelTable
 from variorum.models.loaders.embedding_head import HeadHeader, encoder_id, save_head
 from variorum.schemas.errors import ModelUnavailable, VariorumError

@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.curation.harms.categories import unsafebench
 from variorum.edition.samples import decoded
-from variorum.evaluation.harms.truths import CONTRADICTED, truth_of
-from variorum.generators.sources.edition import Edition
-from variorum.generators.sources.unsafebench import Unsafebench
+from variorum.evaluation.safety.truths import CONTRADICTED, truth_of
+from variorum.kit.harms.categories import unsafebench
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.prefetch import batched
@@ -30,6 +28,8 @@ from variorum.models.loaders.embedding_head import FILE, HeadHeader, encoder_id,
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import SourceError, VariorumError
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources.edition import Edition
+from variorum.sources.unsafebench import Unsafebench
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Singles

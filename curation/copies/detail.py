@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.curation.pictures.thumbnails import luma
+from variorum.kit.pictures.thumbnails import luma
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Pixels, Singles

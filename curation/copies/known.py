@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.curation.copies.blocklists import Blocklist
-from variorum.curation.copies.evidence import Prints
-from variorum.curation.copies.grouping import FILE, HASH, LAYERS, PIXELS
-from variorum.curation.copies.join import RADIUS
-from variorum.curation.copies.looked_at import Hashes, Looked
 from variorum.curation.copies.parts import WIDTHS, About, Part
+from variorum.kit.copies.blocklists import Blocklist
+from variorum.kit.copies.evidence import Prints
+from variorum.kit.copies.grouping import FILE, HASH, LAYERS, PIXELS
+from variorum.kit.copies.join import RADIUS
+from variorum.kit.copies.looked_at import Hashes, Looked
 from variorum.machine.steady import hash_content
 from variorum.schemas.errors import SourceError
 

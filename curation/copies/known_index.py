@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from variorum.curation.copies.known import folder_part, merged
-from variorum.curation.copies.looked_at import Looked, look_at
 from variorum.curation.copies.parts import ABOUT, About, Part
+from variorum.kit.copies.looked_at import Looked, look_at
 from variorum.machine.file_hashes import file_hashes
 from variorum.machine.prefetch import batched
 from variorum.machine.progress import QUIET, Progress

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from variorum.curation.copies.banded import BUCKETS, NONE, Bands, bands, nearest
-from variorum.curation.copies.join import hamming_join
+from variorum.kit.copies.join import hamming_join
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from warm_command import run_command
 
 import variorum as va
 from variorum.edition.tables import read_table
+from variorum.people.votes.files import write_votes
+from variorum.people.votes.tables import of_votes
 from variorum.schemas.vote import Vote
-from variorum.votes.files import write_votes
-from variorum.votes.tables import of_votes
 
 DOCS = Path(__file__).parents[2] / "docs"
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -26,7 +26,6 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from variorum.edition.store import Store
-from variorum.generators.sources.reading.tars.shards import find_shards
 from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, in_units, unfinished
 from variorum.hub.pull_places import Place, note_secrets, on_the_hub, place_of, stored_place
 from variorum.hub.pull_terms import TERMS, class_names, licence_of
@@ -38,6 +37,7 @@ from variorum.schemas.errors import SourceError, StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import NAME, VERSION
 from variorum.schemas.secrets import shown
+from variorum.sources.tars.shards import find_shards
 
 LARGEST = 4 << 20
 """Bytes of a README."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from variorum.generators.watermarking.keys import own_file
+from variorum.generators.watermark.watermarking.keys import own_file
 from variorum.schemas.secrets import LEAST, VARIABLE, looks_secret
 
 LARGEST = 4096

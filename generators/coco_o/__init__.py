@@ -1,0 +1,6 @@
+"""What the generators with diffusion models share."""
+
+COMPONENTS = (
+    "domain_diffusion",
+    "domain_stylization",
+)
