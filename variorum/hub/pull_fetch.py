@@ -37,14 +37,14 @@ class Body:
     """An opened file of another machine.
 
     Attributes:
-        read: gives up to so many of the next bytes, as soon as there are some; none at the end.
+        pieces: its bytes, as they come.
         close: ends it.
-        start: the first byte that `read` gives.
+        start: the first byte that comes.
         size: of the whole file in bytes; None if the host doesn't say.
         version: a text that changes with the file, such as its ETag; `""` if the host has none.
     """
 
-    read: Callable[[int], bytes]
+    pieces: Iterator[bytes]
     close: Callable[[], object]
     start: int = 0
     size: int | None = None
@@ -86,7 +86,7 @@ def fetch_small(open_at: Open, wanted: Wanted) -> bytes:
         received.clear()
         with _opened(open_at, 0) as body:
             _check_size(body, wanted)
-            while piece := body.read(PIECE):
+            for piece in body.pieces:
                 received.extend(piece)
                 _check_room(len(received), wanted)
             _check_end(len(received), body, wanted)
@@ -158,7 +158,7 @@ class _Arrived:
             if body.start != self.count:
                 raise ConnectionError(f"the answer begins at byte {body.start}")
             self.version = body.version
-            while piece := body.read(PIECE):
+            for piece in body.pieces:
                 _check_room(self.count + len(piece), self.wanted)
                 self.file.write(piece)
                 self.file.flush()  # what has arrived outlives a killed process
