@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,12 +20,10 @@ from typing import IO
 from variorum.machine.progress import Advance
 from variorum.machine.workplace import SUFFIX
 from variorum.schemas.errors import SourceError, VariorumError
-from variorum.sources.web.hosts import host_may_pass, refused
+from variorum.sources.web.hosts import patiently, refused
 
 WAITS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds between attempts that brought little. After one that brought `ENOUGH` they begin anew."""
-ENOUGH = 1 << 16
-"""Bytes."""
+"""Seconds between attempts that brought little."""
 PIECE = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of the disk that a file is written to."""
@@ -181,23 +178,14 @@ def in_units(size: int) -> str:
 
 def _patiently(attempt: Callable[[], object], arrived: Callable[[], int], what: str) -> None:
     """Call `attempt` until it succeeds, with pauses that grow as long as little arrives."""
-    pauses, most = list(WAITS), arrived()
-    while True:
-        try:
-            attempt()
-            return
-        except (VariorumError, FileNotFoundError):
+    try:
+        patiently(attempt, waits=WAITS, arrived=arrived)
+    except (VariorumError, FileNotFoundError):
+        raise
+    except Exception as error:  # hosts' errors have no common base
+        if isinstance(error, OSError) and error.errno in FULL:  # it is this machine's disk
             raise
-        except Exception as error:  # hosts' errors have no common base
-            if isinstance(error, OSError) and error.errno in FULL:  # it is this machine's disk
-                raise
-            if not host_may_pass(error):
-                raise refused(error, what) from None
-            if arrived() >= most + ENOUGH:
-                pauses, most = list(WAITS), arrived()
-            if not pauses:
-                raise refused(error, what) from None
-            time.sleep(pauses.pop(0))
+        raise refused(error, what) from None
 
 
 @contextmanager
