@@ -84,7 +84,7 @@ def _answer(client: httpx2.Client, request: httpx2.Request, login: httpx2.Auth |
             return answer
         answer.close()
         old, following, login = request.url, answer.next_request, None
-        place = following.url.scheme if following else answer.headers["Location"]
+        place = following.url.scheme if following else answer.headers["Location"].partition(":")[0]
         if following is None or place not in ("http", "https") or (old.scheme, place) == ("https", "http"):
             raise SourceError(f"{shown(str(old))}: it redirects to {place[:20]!a}, where nothing is read")
         if following.url.origin != old.origin:
