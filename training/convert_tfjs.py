@@ -142,7 +142,8 @@ class Converter:
             parts = [name, *(f"{name}:{number}" for number in range(1, len(known(1))))]
             self.add("Split", [inputs[0], self.keep(known(1))], parts, axis=int(known(2)))
         elif op == "StridedSlice":
-            self._slice(name, inputs[0], *(known(number).astype(np.int64) for number in (1, 2, 3)), attr)
+            begin, end, step = (known(number).astype(np.int64) for number in (1, 2, 3))
+            self._slice(name, inputs[0], begin, end, step, attr)
         elif op == "TopKV2":
             self.add("TopK", [inputs[0], self.keep([int(known(1))])], [name, f"{name}/places"])
             self.add("Cast", [f"{name}/places"], f"{name}:1", to=TensorProto.INT32)
