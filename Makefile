@@ -15,7 +15,7 @@ BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps fashion chromium postgres olah peers demo test test-browser test-servers test-slow test-fire check format audit constraints bench clean
+.PHONY: help setup stamps fashion chromium postgres olah peers demo test test-browser test-servers test-slow thing test-fire check format audit constraints bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -89,6 +89,9 @@ test-servers: setup olah ## the slow tests of the machinery: servers, kills, dig
 
 test-slow: setup olah ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
+
+thing: setup ## the files of one thing, its tests, types and digests: make thing T=few_shot
+	@$(BIN)/python tests/contract/thing.py $(T)
 
 test-fire: setup olah ## kills, races, faults, hostile files, for half an hour; PART=1/4 runs a quarter; WRITE=--write puts the figures into the docs
 	$(BIN)/python tests/campaign/report.py begin $(PART)

@@ -31,10 +31,10 @@ from variorum.arrays import Ints, Pixels, scalar_columns
 from variorum.curation.rules.policy import Policy
 from variorum.curation.rules.rule import Condition
 from variorum.edition.editions import read_beside
+from variorum.edition.lazy_columns import WideTable
 from variorum.edition.store import Store
 from variorum.edition.tables import keep_file
 from variorum.edition.verdicts import read_verdicts
-from variorum.edition.wide import WideTable
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
 from variorum.stages.decide import decide
 from variorum.stages.job import Job

@@ -16,7 +16,6 @@ from variorum.flows import (
     edition_commands,
     endings,
     export_commands,
-    known_commands,
     machine_commands,
     publish_commands,
     pull_commands,
@@ -25,6 +24,7 @@ from variorum.flows import (
     terminal,
     versions_commands,
 )
+from variorum.flows.copies import known_commands
 from variorum.flows.people import review_commands, votes_commands
 from variorum.schemas.secrets import remember
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 import typer
 
 from variorum.flows import terminal
-from variorum.machine.steady import may_pass
+from variorum.machine.retrying import may_pass
 from variorum.schemas.errors import TemporaryError, VariorumError, causes
 from variorum.schemas.lookup import cut
 

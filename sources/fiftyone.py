@@ -10,10 +10,10 @@ from typing import Any
 
 from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
+from variorum.sources.exports.annotated_folder import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
+from variorum.sources.exports.annotated_source import ToldSource
 from variorum.sources.exports.regions import packed, with_region
 from variorum.sources.exports.texts import split_name
-from variorum.sources.exports.told import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
-from variorum.sources.exports.told_source import ToldSource
 
 SAMPLES, METADATA = "samples.json", "metadata.json"
 OWN = frozenset({"id", "filepath", "metadata", "tags", "created_at", "last_modified_at"})

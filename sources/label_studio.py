@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
+from variorum.sources.exports.annotated_folder import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
+from variorum.sources.exports.annotated_source import ToldSource
 from variorum.sources.exports.objects import as_float
-from variorum.sources.exports.told import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
-from variorum.sources.exports.told_source import ToldSource
 from variorum.sources.folders.folder import is_picture
 from variorum.sources.folders.listing import key_of
 

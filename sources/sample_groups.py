@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import Field
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned
+from variorum.machine.retrying import Pinned, check_pinned
 from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of

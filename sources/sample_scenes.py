@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, read_pinned, steady
+from variorum.machine.retrying import Pinned, check_pinned, read_pinned, steady
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import encode_png, open_header
 from variorum.schemas.annotations import Annotations, Object, Text

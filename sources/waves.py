@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.sources.exports.told import Told, ToldPictures, listed, provenance, with_provenance
-from variorum.sources.exports.told_source import ToldSource
+from variorum.sources.exports.annotated_folder import Told, ToldPictures, listed, provenance, with_provenance
+from variorum.sources.exports.annotated_source import ToldSource
 from variorum.sources.folders.folder import is_picture
 from variorum.sources.folders.listing import key_of
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from variorum.kit.copies.blocklists import list_bytes
-from variorum.kit.copies.looked_at import Looked, look
+from variorum.kit.copies.file_hashes import Looked, look
 from variorum.kit.copies.pdq import LEAST_QUALITY, pdq, pixel_digest
 from variorum.kit.copies.shipped import FOLDER, HERE
 from variorum.sources.fashion_mnist import DEBIAN, FILES

@@ -74,7 +74,17 @@ class Duplicates(Detector):
             }
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """Groups, the picture of each that stays, the evidence for the others, and groups with conflicting labels."""
+        """Groups, the picture of each that stays, the evidence for the others, and groups with conflicting labels.
+
+        - `group`, `group_size`: a group is named by the position of its first id among all ids; `conflict`: it has two
+          labels;
+        - `keep`, `flag`: stays, can go; `copies`: pictures that this one stands for, 0 if it can go;
+        - `keeper`, `layer`, `distance`: the id that stays instead, the strongest evidence, and 0, bits or 1 - cosine;
+        - `copy_of`: the id that it is proved a copy of, by file, pixels or hash; a release with `splits` brings the two
+          to one side;
+        - `score`: the evidence, 1, 1 - bits / 256 or the cosine; 0 if the picture stays;
+        - `cosine_cut`, `cosine_false_rate`: the cut, and the share of pairs of different pictures beyond it, or NaN.
+        """
         if not len(table):
             return {}
         prints = Prints.read(table, embedding=self.embedding)

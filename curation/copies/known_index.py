@@ -16,11 +16,11 @@ from pathlib import Path
 
 from variorum.curation.copies.known import folder_part, merged
 from variorum.curation.copies.parts import ABOUT, About, Part
-from variorum.kit.copies.looked_at import Looked, look_at
+from variorum.kit.copies.file_hashes import Looked, look_at
 from variorum.machine.file_hashes import file_hashes
 from variorum.machine.prefetch import batched
 from variorum.machine.progress import QUIET, Progress
-from variorum.machine.steady import may_pass, passing, why
+from variorum.machine.retrying import may_pass, passing, why
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import SourceError, StoreError
 

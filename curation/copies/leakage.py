@@ -91,7 +91,13 @@ class Leakage(Detector):
             Blocklist.columns(list_path(path))
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """What each picture leaks into and the evidence; for test pictures, the evidence that training has a copy."""
+        """What each picture leaks into and the evidence; for test pictures, the evidence that training has a copy.
+
+        - `flag`, `score`: leaks, and the evidence in [0, 1], 0 for none;
+        - `against`: the side, a list's file name, `originals` or `trained_on`, by the strongest evidence;
+        - `layer`, `distance`, `neighbour`: the evidence, and the id of the copy, empty for one outside the edition;
+        - `side`: the split that counts, empty for none; `known_by`: the strongest layer by which training has a copy.
+        """
         if not len(table):
             return {}
         prints = Prints.read(table, embedding=self.embedding)

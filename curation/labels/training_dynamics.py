@@ -54,7 +54,14 @@ class TrainingDynamics(Detector):
         return ("features",)
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """The columns of `columns`, and `fake_margin` with `fake_class`; NaN and -1 for pictures that aren't judged.
+        """What was recorded of each picture; NaN and -1 for pictures that aren't judged.
+
+        - `loss_history` `[N, E]` float16, the loss after each epoch; `mean_loss` over the epochs, in nats;
+          `rank_in_class` of `mean_loss`, in (0, 1); `aum`, the mean margin (Pleiss et al., NeurIPS 2020);
+        - `learning_time`: the first epoch that predicts the given label, E if none does; `forgets`: how often it is
+          predicted and then lost (Toneva et al., ICLR 2019); `agreement`: share of epochs that predict it;
+        - `elr_target` `[N, K]` float16 with `elr`: the running mean of the predictions;
+        - `fake_margin` with `fake_class`: margins of the pictures that were moved to the made-up class.
 
         Raises:
             RecipeError: no picture has a label.
@@ -105,14 +112,7 @@ class TrainingDynamics(Detector):
 
 
 def columns(dynamics: Dynamics, y: Ints, *, elr: bool) -> dict[str, Array]:
-    """The columns that other detectors read, from the dynamics of N labelled samples.
-
-    Returns:
-        `loss_history` `[N, E]` float16, `mean_loss` (over the epochs, in nats), `rank_in_class` (of `mean_loss`, in
-        (0, 1)), `aum` (mean margin), `learning_time` (first epoch that predicts the given label, E if none does),
-        `forgets` (how often it is predicted and then lost: Toneva et al., ICLR 2019, arXiv 1812.05159), `agreement`
-        (share of epochs that predict it), and with `elr` the `elr_target` `[N, K]` float16.
-    """
+    """Computes the columns of `TrainingDynamics.score` but `fake_margin` for N labelled samples."""
     mean_loss = dynamics.loss.mean(axis=1)
     got = dynamics.agrees
     found: dict[str, Array] = {

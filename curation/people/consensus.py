@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from variorum.curation.people.panel.judged import judged_labels, problematic
 from variorum.curation.people.panel.label_sets import LABELS, LabelSet
+from variorum.curation.people.panel.label_states import judged_labels, problematic
 from variorum.curation.people.panel.model_raters import model_answers, single_columns
 from variorum.curation.people.panel.panel_figures import Outcome, panel_figures
 from variorum.curation.people.panel.weighing import Method, Weighing, probabilities, states
-from variorum.kit.raters.counted import (
+from variorum.kit.raters.known_answers import read_known
+from variorum.kit.raters.valid_votes import (
     Cells,
     Counted,
     cells_of,
@@ -32,7 +33,6 @@ from variorum.kit.raters.counted import (
     read,
     read_gold,
 )
-from variorum.kit.raters.known_answers import read_known
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError

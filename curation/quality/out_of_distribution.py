@@ -89,6 +89,13 @@ class OutOfDistribution(Detector):
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """The two scores and their p-values, what was tested against what, and the flags; all `[N]`.
 
+        - `score`: `relative` or `mahalanobis`, higher is more foreign; `to_given_label`: distance to the label's class;
+        - `neighbour_distance`: mean cosine distance to the ten nearest confirmed pictures, in [0, 2];
+        - `p_value`, `neighbour_p_value`: of the two scores, also of pictures that aren't tested;
+        - `flag`, `likely`: rejected at `fdr`, at twice the rate;
+        - `label_share`: the label's share of the neighbours' votes; `agrees`: the nearest class is the label;
+        - `tested`, `peer`: whether it is tested, and whether others are compared with it.
+
         Raises:
             RecipeError: no picture is of the `reference` variant.
         """

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.quality.measures import measures_of
-from variorum.curation.quality.stand_out import absolute, counted, relative, said
+from variorum.curation.quality.outlying import absolute, counted, relative, said
 from variorum.kit.labels.classes import most_flagged
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -25,7 +25,7 @@ from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
-    from variorum.curation.quality.stand_out import Found
+    from variorum.curation.quality.outlying import Found
     from variorum.schemas.table import Table
 
 Check = Literal[
@@ -93,7 +93,12 @@ class Quality(Detector):
     `greyscale` have no degrees: each picture is a fault. 1 turns this off."""
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """The measurements of `measures_of`."""
+        """`darkness`, `lightness`, `entropy`, `blurriness` (low is blurred), `acutance`, shape, size and others.
+
+        `darkness` and `lightness` are the 99th and 5th percentile of perceived brightness in [0, 1], `entropy` is in
+        tenths of a bit, `span` the grey levels of the widest channel, `odd_aspect` the short side over the long one,
+        and `acutance` about 1 for edges one pixel wide.
+        """
         for sample in samples:
             assert not isinstance(sample.image, bytes)
             yield measures_of(sample.image)

@@ -214,4 +214,4 @@ def _bare(tree: Any) -> Any:
 
 
 def _refused(why: str) -> RecipeError:
-    return RecipeError(f"{WHERE}: {cut(why)}. docs/curation/sql.md lists what is allowed")
+    return RecipeError(f"{WHERE}: {cut(why)}. docs/curation/rules.md lists what is allowed")

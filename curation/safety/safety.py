@@ -22,8 +22,8 @@ from variorum.curation.safety.harms.people import GOLD, VOTES, People, read_peop
 from variorum.curation.safety.harms.weighing import Method, Weighed, Weighing, weighed
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
 from variorum.kit.harms.categories import Categories, unsafebench
-from variorum.kit.raters.counted import read
 from variorum.kit.raters.known_answers import read_known
+from variorum.kit.raters.valid_votes import read
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from variorum.curation.safety.harms.asking import ask, pixel_hash
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
-from variorum.evaluation.safety.compared import agreement
-from variorum.evaluation.safety.counted import (
+from variorum.evaluation.safety.agreement import agreement
+from variorum.evaluation.safety.plots import drawn
+from variorum.evaluation.safety.precision_recall import (
     ALL,
     Counted,
     alarm_rate,
@@ -27,9 +28,8 @@ from variorum.evaluation.safety.counted import (
     means,
     rows_of,
 )
-from variorum.evaluation.safety.drawn import drawn
-from variorum.evaluation.safety.judged import HOW, SAID, TRUTH, Answerer, Judged, answerers, heard, judged
-from variorum.evaluation.safety.ranked import calibration, ranking, tuned
+from variorum.evaluation.safety.thresholds import calibration, ranking, tuned
+from variorum.evaluation.safety.truth_arrays import HOW, SAID, TRUTH, Answerer, Judged, answerers, heard, judged
 from variorum.evaluation.safety.truths import group_of, maker_of, truth_of
 from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.kit.predicted.calibration import BINS

@@ -16,8 +16,8 @@ from pydantic import Field, field_validator
 from variorum.curation.safety.harms.asking import ask
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
 from variorum.evaluation.safety.attacks import KINDS, Attempt, Kind, attempts, slope_of
+from variorum.evaluation.safety.robust_accuracy import CLEAN, Rows, of_labeler, results_of
 from variorum.evaluation.safety.truths import SAFE, UNSAFE, group_of, truth_of
-from variorum.evaluation.safety.withstood import CLEAN, Rows, of_labeler, results_of
 from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.models.device import one_thread
 from variorum.schemas.canonical import Json, derive_seed

@@ -11,7 +11,7 @@ import numpy as np
 
 from variorum.evaluation.watermark.bound import VACUOUS, distance_of, least_errors, linear_schedule
 from variorum.evaluation.watermark.identification import USERS, by_bits, by_p_values
-from variorum.evaluation.watermark.looks import Looks, Threshold
+from variorum.evaluation.watermark.mark_rows import Looks, Threshold
 from variorum.evaluation.watermark.trading import LEVELS, quality_at
 from variorum.generators.watermark.watermarking.quality import q
 from variorum.kit.resampling.separation import Draws, Separation

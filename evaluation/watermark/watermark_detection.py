@@ -16,10 +16,10 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from variorum.evaluation.watermark.detecting import rows
-from variorum.evaluation.watermark.drawn import plots_of
 from variorum.evaluation.watermark.grid import mark_figures
 from variorum.evaluation.watermark.identification import USERS
-from variorum.evaluation.watermark.looks import Looks
+from variorum.evaluation.watermark.mark_rows import Looks
+from variorum.evaluation.watermark.plots import plots_of
 from variorum.evaluation.watermark.trading import ranked
 from variorum.generators.watermark.watermarking.keys import keys_id
 from variorum.kit.resampling.separation import Draws

@@ -1,1 +1,1 @@
-"""Orchestration: the only folder that imports Prefect, and the command line on top of it."""
+"""Commands and flows that ask people."""

@@ -27,7 +27,8 @@ from variorum.flows import own_server, stale_runs
 from variorum.flows.people.review_steps import Asking
 from variorum.flows.prefect_runner import in_flow
 from variorum.people.panel.collected import Standing, keep_votes, standing
-from variorum.people.panel.panel import Panel, Settings
+from variorum.people.panel.panel import Panel
+from variorum.people.panel.settings import Settings
 from variorum.pipeline import run
 from variorum.schemas.errors import RecipeError, TemporaryError
 from variorum.schemas.secrets import cleaned_errors

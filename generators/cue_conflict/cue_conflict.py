@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 
 from variorum.generators.cue_conflict import bands, outlines, textures
 from variorum.generators.cue_conflict.categories import category_of
+from variorum.generators.cue_conflict.framed import Ready, ready
 from variorum.generators.cue_conflict.gates import Limits, blank, contour_kept
 from variorum.generators.cue_conflict.partners import Categories, Partners, Texture, label_of, refused
-from variorum.generators.cue_conflict.pictures import Ready, ready
 from variorum.generators.cue_conflict.stimuli import (
     ALONE,
     CONFLICTS,

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from variorum.machine.steady import changed
+from variorum.machine.retrying import changed
 from variorum.schemas.annotations import Object
+from variorum.schemas.errors import BadObjects
 from variorum.sources.coco_files.file import CocoFile
-from variorum.sources.exports.objects import BadObjects, read_objects
+from variorum.sources.exports.objects import read_objects
 
 
 def present(names: Sequence[str], areas: Sequence[float]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from variorum.machine.steady import open_file, steady, why
+from variorum.machine.retrying import open_file, steady, why
 from variorum.schemas.errors import SourceError
 
 BLOCK = 1 << 20

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from variorum.schemas.errors import BadObjects
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.sources.coco_files.annotations import present
-from variorum.sources.exports.objects import NAMES, BadObjects, BoxFormat, read_objects
+from variorum.sources.exports.objects import NAMES, BoxFormat, read_objects
 from variorum.sources.tables.rows import (
     categories_of,
     category_names,

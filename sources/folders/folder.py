@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from variorum.machine.file_hashes import forget_hash, pin_files
-from variorum.machine.steady import Pinned, read_pinned, steady, why
+from variorum.machine.retrying import Pinned, read_pinned, steady, why
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceChanged, SourceError

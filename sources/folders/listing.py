@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from variorum.machine.steady import gone, may_pass, printable, steady, why
+from variorum.machine.retrying import gone, may_pass, printable, steady, why
 
 LOOKS_ESCAPED = re.compile(rb"\\(?=x5c|x[89a-f][0-9a-f])")
 """A backslash in a name that would be taken for the begin of an escape."""

@@ -21,7 +21,7 @@ from unicodedata import normalize
 import numpy as np
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned
+from variorum.machine.retrying import Pinned, check_pinned
 from variorum.schemas.errors import SourceError
 from variorum.sources.folders.folder import Picture
 from variorum.sources.folders.listing import Listing, key_of

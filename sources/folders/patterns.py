@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
-from variorum.machine.steady import KINDS, printable, steady, why
+from variorum.machine.retrying import KINDS, printable, steady, why
 from variorum.sources.folders.listing import ORDINARY, SHOWN
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, printable, steady
+from variorum.machine.retrying import Pinned, check_pinned, printable, steady
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample
 from variorum.sources.exports.texts import split_name, split_of_path

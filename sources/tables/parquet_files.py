@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from variorum.machine.parquet_pages import LARGEST, Chunk, TooLarge, largest_page, read_chunks
-from variorum.machine.steady import changed
+from variorum.machine.retrying import changed
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
 from variorum.schemas.secrets import shown

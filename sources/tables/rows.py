@@ -16,10 +16,10 @@ import numpy as np
 
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import BadObjects, SourceError
 from variorum.schemas.fields import LONGEST
 from variorum.schemas.sample import Sample
-from variorum.sources.exports.objects import NAMES, BadObjects, BoxFormat, checked, read_objects
+from variorum.sources.exports.objects import NAMES, BoxFormat, checked, read_objects
 from variorum.sources.exports.texts import BadText, NoValue, is_utf8, read_texts, text_of
 
 DEEPEST = 100

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from variorum.sources.tars.bytes import LARGEST_VALUE
 from variorum.sources.tars.headers import Bytes, Kind, walk
-from variorum.sources.tars.tables import Arrays, Texts
+from variorum.sources.tars.mapped_arrays import Arrays, Texts
 
 log = logging.getLogger(__name__)
 

@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import changed, gone
+from variorum.machine.retrying import changed, gone
 from variorum.schemas.errors import SourceError
 from variorum.sources.folders.pinned import PinnedFiles, guarded
 from variorum.sources.tars.bytes import LocalTar, Readable
 from variorum.sources.tars.facts import FactPaths, Facts, FactsBuilder
 from variorum.sources.tars.headers import Bytes, NotTar
 from variorum.sources.tars.index import FORMAT, TarIndex, build_index
+from variorum.sources.tars.mapped_arrays import map_arrays, save_arrays, save_bytes
 from variorum.sources.tars.members import Label
-from variorum.sources.tars.remote import RangedTar, check_remote, describe, streamed
+from variorum.sources.tars.ranges import RangedTar, check_remote, describe, streamed
 from variorum.sources.tars.shards import Shard
-from variorum.sources.tars.tables import map_arrays, save_arrays, save_bytes
 from variorum.sources.web.hosts import ask
 
 T = TypeVar("T")

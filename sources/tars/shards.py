@@ -12,14 +12,14 @@ from itertools import islice
 from math import prod
 from urllib.parse import urlsplit
 
-from variorum.machine.steady import printable
+from variorum.machine.retrying import printable
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.secrets import shown
 from variorum.sources.exports.texts import split_name, split_of_path
 from variorum.sources.folders.listing import key_of
 from variorum.sources.folders.patterns import file_kind, matching_files
-from variorum.sources.tars.remote import matching_urls
+from variorum.sources.tars.ranges import matching_urls
 
 MOST = 1_000_000
 """Tars that one pattern may stand for."""

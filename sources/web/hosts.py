@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from variorum.machine.steady import changed, may_pass, passing
+from variorum.machine.retrying import changed, may_pass, passing
 from variorum.schemas.errors import SourceError, VariorumError, causes
 from variorum.schemas.secrets import shown
 from variorum.sources.web.urls import one_line

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from variorum.machine.steady import printable
+from variorum.machine.retrying import printable
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError, VariorumError
 from variorum.schemas.secrets import shown

@@ -109,7 +109,7 @@ def test_a_query_says_what_rules_say(small):
     assert same(mine.sort_by("id"), policy.sort_by("id"))
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "curation" / "sql.md"
+PAGE = Path(__file__).parents[2] / "docs" / "curation" / "rules.md"
 OTHERS = ("suspicion", "out_of_distribution")
 """Detectors that the page's query reads, besides `quality`."""
 TIGHT = "40MiB"
@@ -332,7 +332,7 @@ def test_the_page_lists_what_is_allowed_and_its_query_works():
     page = PAGE.read_text()
     for name in query.SCALARS | query.AGGREGATES | query.SUMS | query.PLACES:
         assert f"`{name}`" in page or not re.search("[a-z]", name) or name == "count_star", name
-    (step,) = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    (step,) = yaml.safe_load(page.partition("## sql")[2].partition("```yaml\n")[2].partition("```")[0])
     parts = [build_component("curate", {"name": name}, "here") for name in ("quality", *OTHERS)]
     known = {part.component_name(): part.known_columns() for part in parts}
     assert None not in known.values()

@@ -1,7 +1,6 @@
 import hashlib
 import io
 import json
-import re
 import shutil
 import tarfile
 import threading
@@ -15,7 +14,6 @@ import fsspec
 import numpy as np
 import pytest
 import webdataset as wds
-import yaml
 from PIL import Image
 
 from variorum.edition.shards import ShardWriter
@@ -26,7 +24,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceChanged, SourceError, TemporaryError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
-from variorum.sources.tars import remote as tar_remote
+from variorum.sources.tars import ranges as tar_remote
 from variorum.sources.tars import set as tar_set
 from variorum.sources.web import hosts
 from variorum.sources.webdataset import Webdataset
@@ -205,14 +203,6 @@ def test_threads_may_share_a_source(tmp_path, ctx):
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda start: list(source.read(start, start + 4, ctx)), range(0, 60, 4)))
     assert [item for part in parts for item in part] == expected
-
-
-def test_the_recipes_of_the_page_are_valid():
-    page = (Path(__file__).parents[2] / "docs" / "sources" / "webdataset.md").read_text()
-    recipes = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
-    assert len(recipes) == 3
-    for fields in recipes:
-        assert isinstance(Recipe.parse({"dataset": "d", "version": "1.0.0", **fields}).source, Webdataset)
 
 
 # ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ import numpy as np
 
 from variorum.api.arguments import from_here, whole_number
 from variorum.edition.verdicts import read_verdicts, rows_of, settle
-from variorum.machine.steady import printable
+from variorum.machine.retrying import printable
 from variorum.report.card import findings
 from variorum.report.rows import edition_rows
 from variorum.schemas.errors import RecipeError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from variorum.api.edition import Edition
-    from variorum.api.shown import Picture
+    from variorum.api.notebook_pictures import Picture
     from variorum.arrays import Bools
 
 ORDER = ("relabel", "review", "drop", "withhold", "weight", "unasked", "audit", "keep", "note")

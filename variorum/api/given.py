@@ -22,7 +22,7 @@ from variorum.api.arguments import path_of
 from variorum.api.labels import Labels, read_labels
 from variorum.api.one_picture import WHAT, array_of, kind_of, picture
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import why
+from variorum.machine.retrying import why
 from variorum.machine.workplace import workplace
 from variorum.pixels import encode_png
 from variorum.schemas.errors import SourceChanged, SourceError, StoreError

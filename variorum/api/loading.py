@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any
 
-from variorum.edition import remote
+from variorum.edition import bucket as remote
 from variorum.edition.editions import folder_of, readable
 from variorum.edition.store import Store
 from variorum.report.hub_types import ALL, configurations, features

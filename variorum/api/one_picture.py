@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.machine.steady import printable, read_file, why
+from variorum.machine.retrying import printable, read_file, why
 from variorum.pixels import MIN_SIDE
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut

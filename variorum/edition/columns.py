@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, get_args
 
 from variorum.edition.store import Store
-from variorum.machine.steady import may_pass, passing
+from variorum.machine.retrying import may_pass, passing
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.fields import CONFIG
 from variorum.schemas.lookup import cut

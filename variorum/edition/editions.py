@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from variorum.edition import remote
+from variorum.edition import bucket as remote
 from variorum.edition.records import BARE, to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress

@@ -26,7 +26,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from variorum.edition import remote
+from variorum.edition import bucket as remote
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
 from variorum.machine.together import AT_ONCE, each

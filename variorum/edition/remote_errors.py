@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from variorum.machine.steady import may_pass, passing
+from variorum.machine.retrying import may_pass, passing
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError, causes
 from variorum.schemas.lookup import cut
 

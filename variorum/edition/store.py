@@ -15,7 +15,7 @@ completes the store.
 A disk may damage what was written well. So each process hashes an object before it relies on it for the first time.
 
 At a URL there are no renames: a file appears when its upload is complete, and a receipt is written under the condition
-that there is none. `variorum.edition.remote` has these operations.
+that there is none. `variorum.edition.bucket` has these operations.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from variorum.edition import remote, remote_errors
+from variorum.edition import bucket as remote
+from variorum.edition import remote_errors
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.shards import naming
 from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Advance, Progress
-from variorum.machine.steady import hash_content, may_pass, passing
+from variorum.machine.retrying import hash_content, may_pass, passing
 from variorum.machine.workplace import sweep, workplace
 from variorum.schemas.errors import CorruptShard, StoreError, VariorumError
 from variorum.schemas.lookup import cut

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.machine.workplace import workplace
 from variorum.schemas.errors import StoreError
 

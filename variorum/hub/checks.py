@@ -18,7 +18,7 @@ from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.hub.layout import NEEDED, Entry
 from variorum.hub.published import SHEET
-from variorum.hub.remote import Remote
+from variorum.hub.repository import Remote
 from variorum.hub.secret_bytes import Needle, found_in, suspicious
 from variorum.machine.progress import QUIET, Progress
 from variorum.picture_facts import has_position

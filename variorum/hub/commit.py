@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from variorum.edition.store import Store
 from variorum.hub.layout import OURS, Entry
-from variorum.hub.remote import Remote, explained, files_at, look, status_of
+from variorum.hub.repository import Remote, explained, files_at, look, status_of
 from variorum.machine.progress import QUIET, Progress
 from variorum.schemas.errors import CorruptShard, StoreError, TemporaryError
 

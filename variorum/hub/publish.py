@@ -24,7 +24,7 @@ from variorum.hub.published import (
     published_croissant,
     with_licence,
 )
-from variorum.hub.remote import BRANCH, LOG_IN, REPOSITORY, Remote, explained, hub, look, manifest_at, read
+from variorum.hub.repository import BRANCH, LOG_IN, REPOSITORY, Remote, explained, hub, look, manifest_at, read
 from variorum.hub.secret_bytes import needles
 from variorum.hub.signatures import SIGSTORE
 from variorum.machine.progress import QUIET, Progress

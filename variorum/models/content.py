@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import stamp_of, steady
+from variorum.machine.retrying import stamp_of, steady
 from variorum.machine.workplace import workplace
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import TemporaryError

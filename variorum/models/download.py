@@ -24,7 +24,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.machine.workplace import workplace
 from variorum.models.table_entries import Entry, HubFile, HubRepo, Locked, Npm, Wheel, lock_path, read_lock
 from variorum.models.weights import PIN, blob_of, blob_verified, cached_file, damaged, locate, npm_folder, replace_with

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from variorum.machine.steady import stamp_of
+from variorum.machine.retrying import stamp_of
 from variorum.models.content import Kind, content_hash
 from variorum.models.table_entries import Entry, HubRepo, Local, Npm, Wheel
 from variorum.schemas.canonical import digest

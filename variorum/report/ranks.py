@@ -1,6 +1,6 @@
 """How much an edition changes for the readers of another one: major, minor or patch, by rules and never by opinion.
 
-`docs/versions.md` has the rules for readers; `KINDS` and the functions below are them in code.
+`docs/guides/compare_versions.md` has the rules for readers; `KINDS` and the functions below are them in code.
 """
 
 from __future__ import annotations

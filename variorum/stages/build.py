@@ -28,7 +28,7 @@ from variorum.edition.tables import (
 from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance
-from variorum.machine.steady import changed
+from variorum.machine.retrying import changed
 from variorum.machine.together import each
 from variorum.models.device import gpu_used
 from variorum.models.memory import running_out

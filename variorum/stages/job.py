@@ -15,7 +15,7 @@ from typing import Any, Literal
 from variorum.edition.store import Store
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.models import ModelTable
 from variorum.schemas.canonical import Json, check_json
 from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation, Source

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from variorum.edition.remote import PART
+from variorum.edition.bucket import PART
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Receipt, ShardInfo

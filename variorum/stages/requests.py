@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.errors import RecipeError

@@ -9,10 +9,10 @@ from typing import Any, TypeGuard
 from threadpoolctl import threadpool_limits
 
 from variorum.arrays import scalar_columns
+from variorum.edition.lazy_columns import detector_parts, edition_parts
 from variorum.edition.store import Store
 from variorum.edition.tables import KEYS, check_names, joined, keep_columns, read_part
 from variorum.edition.units import with_splits
-from variorum.edition.wide import detector_parts, edition_parts
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json, digest

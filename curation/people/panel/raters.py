@@ -41,7 +41,7 @@ ReaL (Beyer et al. 2020, arXiv 2006.07159), who says yes to half of what is righ
 REVERSED = "the wrong way round"
 """Somebody who looks and takes yes for no, such as by the wrong key: an honest rater's tables, swapped."""
 BOUND = 2.0
-"""Bayes factor above which a rater is suspect, chosen by simulation; docs/run_a_panel.md shows what it finds."""
+"""Bayes factor above which a rater is suspect, chosen by simulation; docs/people/run_a_panel.md shows what it finds."""
 LEAST = 20
 """Gold answers that it needs. With fewer, an unlucky honest rater looks like a coin too often."""
 

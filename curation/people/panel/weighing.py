@@ -9,8 +9,8 @@ import numpy as np
 
 from variorum.curation.people.panel.crowdlab import crowdlab
 from variorum.kit.raters.agreement import answer_counts
-from variorum.kit.raters.counted import Cells
 from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, vote_share
+from variorum.kit.raters.valid_votes import Cells
 from variorum.schemas.annotations import State
 
 if TYPE_CHECKING:

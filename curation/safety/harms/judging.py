@@ -15,7 +15,7 @@ from variorum.schemas.safety import ANY, Category, Labeler, column_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
-    from variorum.kit.raters.counted import Cells
+    from variorum.kit.raters.valid_votes import Cells
     from variorum.schemas.table import Table
 
 SAFETY = "safety.json"

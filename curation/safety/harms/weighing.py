@@ -29,7 +29,7 @@ from variorum.kit.raters.dawid_skene import ANSWERS, dawid_skene
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
-    from variorum.kit.raters.counted import Cells
+    from variorum.kit.raters.valid_votes import Cells
     from variorum.schemas.safety import Category, Labeler
     from variorum.schemas.table import Table
 

@@ -566,7 +566,7 @@ def test_another_mode_asks_nothing_twice(panel, opened):
 
 def test_help_and_guide_list_the_same_keys(panel, opened):
     page = enter(opened(panel.url))
-    guide = (DOCS / "reviewers_guide.md").read_text(encoding="utf-8")
+    guide = (DOCS / "people" / "reviewers_guide.md").read_text(encoding="utf-8")
     for mode, place in (("Pictures", ".many"), ("One by one", ".single")):
         page.get_by_role("link", name=mode).click()
         page.wait_for_selector(place)

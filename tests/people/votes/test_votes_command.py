@@ -1,4 +1,4 @@
-"""`variorum votes` and the page docs/votes.md, on a real small edition with a panel."""
+"""`variorum votes` and the page docs/people/votes.md, on a real small edition with a panel."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from served_panel import make_edition
 
 from variorum.edition.store import Store
 from variorum.flows.cli import main
-from variorum.people.panel.panel import Settings, open_panel, publish
+from variorum.people.panel.panel import open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.people.votes.ballots import pause, recount
 
-PAGE = (Path(__file__).parents[3] / "docs" / "votes.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "people" / "votes.md").read_text()
 COMMANDS = re.findall(r"^variorum votes .*$", PAGE, re.MULTILINE)
 
 

@@ -22,7 +22,7 @@ from variorum.schemas.errors import SourceError
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.kit.copies.looked_at import Looked
+    from variorum.kit.copies.file_hashes import Looked
 
 WIDTHS = {"pixels": 16, "pdq": 32}
 """Bytes per hash, by column."""

@@ -16,7 +16,7 @@ from variorum.kit.gates import gates
 from variorum.kit.gates.gates import Gates
 from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
 from variorum.kit.pictures import compositing, framing, geometry, plates
-from variorum.kit.pictures.following import Layers
+from variorum.kit.pictures.object_geometry import Layers
 from variorum.pixels import UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context

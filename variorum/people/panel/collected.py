@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import and_, case, func, or_, select
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.people.panel.panel import Panel, folder_of
 from variorum.people.votes.ballots import counted
 from variorum.people.votes.database import questions, reading, tasks

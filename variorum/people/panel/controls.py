@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.kit.raters.known_answers import TRUTHS, read_known
+from variorum.people.panel.askable import Pictures
 from variorum.people.panel.asks import AGREED, ASKED, GOLD, NO, YES, Asks
-from variorum.people.panel.pictures import Pictures
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.secrets import shown

@@ -22,10 +22,10 @@ import numpy as np
 from variorum.arrays import Bools, Floats, Ints, Reals
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.kit.raters.candidates import Cells, queue_order
-from variorum.people.panel.pictures import Pictures
+from variorum.people.panel.askable import Pictures
 
 if TYPE_CHECKING:
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 SURE = 0.9
 """Share of the sources above which a label counts as agreed on."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.kit.harms.categories import unsafebench
+from variorum.people.panel.askable import Pictures
 from variorum.people.panel.asks import Plain
-from variorum.people.panel.pictures import Pictures
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.manifest import Ledger
 

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from variorum.people.server.access import YEAR, Access, from_here, network, same, token_of
 from variorum.people.server.guard import Guard
-from variorum.people.server.pictures import File
+from variorum.people.server.images import File
 from variorum.people.server.requests import (
     Admit,
     Body,

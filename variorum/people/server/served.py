@@ -34,7 +34,7 @@ from variorum.people.panel.panel import Panel, newest_ledger, read_questions
 from variorum.people.panel.unsafe import category_names
 from variorum.people.server.casting import Casting
 from variorum.people.server.classes import Classes
-from variorum.people.server.pictures import Pictures
+from variorum.people.server.images import Pictures
 from variorum.people.server.requests import Admit, Next, Pause, Skip, Votes, Withdraw
 from variorum.people.votes.ballots import Result, cast, counted, is_paused, pause, pause_panel, withdraw_all
 from variorum.people.votes.reviewers import admit, join, waiting_by_secret

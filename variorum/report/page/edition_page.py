@@ -19,10 +19,10 @@ from variorum.machine.progress import Progress
 from variorum.report.page.choice import choose
 from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
-from variorum.report.page.judged import Said, detector_columns, read_said
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
-from variorum.report.page.pictures import Entry
+from variorum.report.page.picture_records import Entry
 from variorum.report.page.table import column, numbers, texts, uninformative
+from variorum.report.page.verdict_rows import Said, detector_columns, read_said
 from variorum.report.rows import COLUMNS, edition_rows
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import StoreError

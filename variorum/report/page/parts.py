@@ -10,7 +10,7 @@ from typing import Any
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
 from variorum.report.figures import seen
-from variorum.report.page.pictures import Entry, Place, pictures_and_records
+from variorum.report.page.picture_records import Entry, Place, pictures_and_records
 from variorum.report.page.table import distinct
 from variorum.report.page.thumbnails import thumbnail_side
 from variorum.schemas.canonical import Json
