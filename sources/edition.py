@@ -106,11 +106,11 @@ class Edition(Source):
         return self._opened[1]
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether its samples have a member with a caption."""
+        """Return whether its samples have a member with a caption."""
         return CAPTION in self._manifest.members
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether its samples have annotations."""
+        """Return whether its samples have annotations."""
         return ANNOTATIONS in self._manifest.members
 
     def warning(self, ctx: Context) -> str:

@@ -140,7 +140,7 @@ def _objects(value: Any, metadata: Any) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> bool:
-    """Whether a field is a text, a number or a list of such, which metadata can hold."""
+    """Return whether a field is a text, a number or a list of such, which metadata can hold."""
     if isinstance(value, list):
         return all(isinstance(one, str | int | float) for one in value)
     return isinstance(value, str | int | float) and value != ""

@@ -169,6 +169,6 @@ def _by_end(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _ends(path: str) -> list[str]:
-    """What a path ends with, the longest first: `a/b/c.png`, `b/c.png`, `c.png`."""
+    """List the ends of a path, the longest first: `a/b/c.png`, `b/c.png`, `c.png`."""
     parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     return ["/".join(parts[start:]) for start in range(max(0, len(parts) - 4), len(parts))]

@@ -134,7 +134,7 @@ class SampleGroups(Source):
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
-        """What the pictures are made from."""
+        """Pin the files that the pictures are made from."""
         files = [*(self._root / path for path in self._stamps), *self._plates]
         return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))
 

@@ -207,7 +207,7 @@ class SampleScenes(Source):
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
-        """What the pictures are made from."""
+        """Pin the files that the pictures are made from."""
         files = [item.file() for item in self._photographs] + [self._root / path for path in self._stamps]
         files += self._plates
         return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))

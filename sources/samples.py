@@ -148,7 +148,7 @@ class Samples(Source):
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
-        """What the samples are made from."""
+        """Pin the files that the samples are made from."""
         files = [_photograph(key) for key in self._photographs] + [self._root / key for key in self._stamps]
         files += self._plates
         return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))

@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def looked(one: Set) -> Iterator[Looked]:
-    """What is in the pictures of a set; those of an IDX file have no files of their own."""
+    """Hash the pictures of a set; those of an IDX file have no files of their own."""
     if one.place.endswith(".gz"):
         for number, grey in enumerate(read_idx(Path(one.place))):
             pixels = np.repeat(grey[..., None], 3, axis=2)

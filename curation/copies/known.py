@@ -1,4 +1,4 @@
-"""Whether pictures are known: on lists of hashes, in editions, or in folders.
+"""Find known pictures: on lists of hashes, in editions, or in folders.
 
 The evidence is that of `duplicates` without embeddings: the same file, the same pixels, or PDQ hashes at most 31 bits
 apart in any of eight orientations.

@@ -73,7 +73,7 @@ class KnownIndex:
         return [part for _, part in self._parts()]
 
     def has(self, about: About) -> bool:
-        """Whether the list or edition is in it, with this content."""
+        """Return whether the list or edition is in it, with this content."""
         return (self._at(about) / ABOUT).is_file()
 
     def add(self, part: Part) -> bool:

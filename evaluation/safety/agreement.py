@@ -1,4 +1,4 @@
-"""How far labelers agree beyond chance, whoever is right."""
+"""Compute how far labelers agree beyond chance."""
 
 from __future__ import annotations
 

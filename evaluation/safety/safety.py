@@ -1,4 +1,4 @@
-"""How often labelers of unsafe pictures are right, by category and source, and how far they agree.
+"""Measure how often labelers of unsafe pictures are right, by category and source, and how far they agree.
 
 After UnsafeBench (Qu et al., CCS 2025, arXiv 2405.03486). A labeler is judged in the categories that it speaks of and
 on the pictures that it answers, with the share of those beside every figure.
@@ -78,7 +78,7 @@ class Safety(Evaluation):
         return models_of(self.labelers)
 
     def sends(self) -> tuple[Sending, ...]:
-        """What its labelers send to other machines."""
+        """Declare what its labelers send to other machines."""
         return sent_by(self.labelers, self.categories)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
@@ -165,7 +165,7 @@ class Safety(Evaluation):
         }
 
     def _answers(self, table: Table, labeler: Labeler, prompts: Sequence[str], ctx: Context) -> dict[str, Json]:
-        """How a labeler's answers were understood, and why it measured nothing, if so."""
+        """Count how a labeler's answers were understood, and say why it measured nothing, if so."""
         how = heard(table, labeler, prompts)
         absent = why_absent(labeler, ctx) if set(how) == {"unavailable"} else ""
         usable = how.get("ok", 0) + how.get("repaired", 0)

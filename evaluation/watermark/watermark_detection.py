@@ -1,4 +1,4 @@
-"""Whether watermarks are found: in marked and unmarked pictures, under every attack, at thresholds that stay.
+"""Measure whether watermarks are found: in marked and unmarked pictures, under every attack, at fixed thresholds.
 
 It reads editions of `watermark` and `watermark_attack`, or of any generators that record the same. The measures are
 those of WAVES (An et al., ICML 2024, arXiv 2401.08573) and Saberi et al. (ICLR 2024, arXiv 2310.00076). It has nothing

@@ -151,7 +151,7 @@ def poll(
 
 
 def look(panel: Panel, before: Standing) -> Standing:
-    """How far the panel has come; what was true before, as long as the database can't be reached."""
+    """Look how far the panel has come; repeat the last answer while the database can't be reached."""
     try:
         return standing(panel)
     except TemporaryError as error:

@@ -149,7 +149,7 @@ class _Work:
             yield self._diluted(sample, image, text, variant, asked)
 
     def _asked(self, source: str) -> dict[str, Json]:
-        """What decides the text of a source."""
+        """Return what decides the text of a source."""
         settings = self._settings
         asked: dict[str, Json] = {"source": source, "position": settings.position}
         if source != "random_url":

@@ -1,4 +1,4 @@
-"""What classifiers look at: the texture of one thing in the shape of another, and each of the two alone.
+"""Make cue-conflict pictures: the texture of one thing in the shape of another, and each of the two alone.
 
 After Geirhos et al., ICLR 2019 (arXiv 1811.12231). Theirs are 1200 pictures by iterative style transfer; `texture_fill`
 is another stimulus: a silhouette covered with a piece of another object, without shading. Results on the one say little

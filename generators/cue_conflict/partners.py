@@ -54,7 +54,7 @@ def label_of(sample: Sample) -> str:
 
 
 def in_conflict(first: str, second: str, categories: Categories) -> bool:
-    """Whether two classes can be told apart by a decision: they differ, and so do their categories."""
+    """Return whether two classes can be told apart by a decision: they differ, and so do their categories."""
     known = category_of(first), category_of(second)
     if categories == "sixteen" and not all(known):
         return False

@@ -1,4 +1,4 @@
-"""What the annotations of one picture say: its objects as far as they can be read, and the names that it shows."""
+"""Read the annotations of one picture: its objects as far as they can be read, and the names that it shows."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def annotation(file: CocoFile, box: Any) -> Mapping[str, Any]:
 
 
 def unread(error: UnicodeDecodeError | RecursionError) -> str:
-    """What is wrong with a value of the file, after its name."""
+    """Explain what is wrong with a value of the file, after its name."""
     return f"is not UTF-8: {error.reason}" if isinstance(error, UnicodeDecodeError) else "is nested too deep"

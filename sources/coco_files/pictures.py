@@ -249,7 +249,7 @@ class CocoPictures:
 
     @property
     def _cache(self) -> Path:
-        """What the cache of hashes is called; one of its own, as other sources may read others of the folder."""
+        """Name the cache of hashes; it is its own, as other sources may read other pictures of the folder."""
         return self.annotations.path / "pictures"
 
     @cached_property

@@ -49,7 +49,7 @@ class CocoRows:
 
     @property
     def local(self) -> bool:
-        """Whether the data lies on this machine rather than on the Hub."""
+        """Return whether the data lies on this machine rather than on the Hub."""
         return self.table.local
 
     def __len__(self) -> int:

@@ -240,7 +240,7 @@ def _inside(box: Box, size: tuple[int, int], name: str, slack: float) -> Box:
 
 
 def _name(number: int, identity: str) -> str:
-    """What a message calls an object."""
+    """Name an object in a message."""
     return f"object {number}" + (f" (id {identity[:40]})" if identity else "")
 
 

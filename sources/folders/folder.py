@@ -60,7 +60,7 @@ class Pins:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file is a picture by the ending of its name."""
+    """Return whether a file is a picture by the ending of its name."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
@@ -220,5 +220,5 @@ def _read(file: Path, pinned: Pinned, root: Path) -> bytes:
 
 
 def _masks_of(root: Path) -> Path:
-    """What the cache of hashes calls the folder of masks, which may be the folder itself."""
+    """Name the folder of masks in the cache of hashes; it may be the folder itself."""
     return root / "masks of"

@@ -23,7 +23,7 @@ Entry = tuple[str, bool]
 
 
 def file_kind(path: str | os.PathLike[str]) -> tuple[Kind, str]:
-    """What lies at a path, links followed; for what is odd also words that say what it is, after its name.
+    """Return the kind of a path, links followed; for odd ones also words that describe it, after its name.
 
     Raises:
         TemporaryError: the disk, the network or the machine failed.

@@ -65,7 +65,7 @@ class Row(NamedTuple):
 
 
 class LabelledTable(Protocol):
-    """What the three kinds of tables have in common. All raise SourceError, SourceChanged and TemporaryError."""
+    """Base class of the three kinds of tables. All raise SourceError, SourceChanged and TemporaryError."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ class FolderTable:
 
     @cached_property
     def _numbers(self) -> list[int]:
-        """How many rows before each row name the same picture."""
+        """Count the rows before each row that name the same picture."""
         seen: Counter[str] = Counter()
         numbers = []
         for *_, key in self._places:

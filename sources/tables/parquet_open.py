@@ -55,7 +55,7 @@ class File:
 
     @property
     def local(self) -> bool:
-        """Whether it lies on this machine."""
+        """Return whether it lies on this machine."""
         from fsspec.implementations.local import LocalFileSystem
 
         return isinstance(self.system, LocalFileSystem)

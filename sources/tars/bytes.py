@@ -24,7 +24,7 @@ LARGEST_VALUE = 1 << 24
 
 
 class Readable(Protocol):
-    """What pictures are read from."""
+    """A file that pictures are read from."""
 
     name: str
     """For messages."""

@@ -45,7 +45,7 @@ OPEN = 64
 
 
 class Known(NamedTuple):
-    """What is known of one tar without its index."""
+    """One tar's facts, known without its index."""
 
     sha256: str
     size: int
@@ -55,13 +55,13 @@ class Known(NamedTuple):
 
     @classmethod
     def of(cls, sha256: str, size: int, index: TarIndex, version: str = "") -> Known:
-        """What is known of a tar with this index."""
+        """Summarise a tar with this index."""
         return cls(sha256, size, version, len(index), index.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What is known of all tars together.
+    """The facts of all tars together.
 
     Attributes:
         sha256s: of each tar.
@@ -97,7 +97,7 @@ class TarSet:
         self._facts = lru_cache(maxsize=OPEN)(self._load_facts)
 
     def summary(self) -> Summary:
-        """What is known of all tars. At first use each is hashed and indexed, unless the cache knows it.
+        """Summarise all tars. At first use each is hashed and indexed, unless the cache knows it.
 
         Raises:
             SourceError: a tar can't be read, is compressed, or is none.

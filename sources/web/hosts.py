@@ -88,7 +88,7 @@ def patiently(
 
 
 def host_may_pass(error: BaseException) -> bool:
-    """Whether an error of a file system, on a network or here, may be gone at the next attempt."""
+    """Return whether an error of a file system, on a network or here, may be gone at the next attempt."""
     chain = list(causes(error))
     if any(mark in type(one).__name__ or OFFLINE in str(one) for one in chain for mark in LASTING):
         return False

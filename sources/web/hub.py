@@ -56,7 +56,7 @@ class HubDataset:
 
     @property
     def local(self) -> bool:
-        """Whether the data lies on this machine rather than on the Hub."""
+        """Return whether the data lies on this machine rather than on the Hub."""
         builder = self.data_files is not None and "/" not in self.name
         return builder or os.path.exists(os.path.expanduser(self.name))
 
@@ -149,7 +149,7 @@ class HubTable:
 
     @property
     def local(self) -> bool:
-        """Whether the data lies on this machine rather than on the Hub."""
+        """Return whether the data lies on this machine rather than on the Hub."""
         return self.dataset.local
 
     @property

@@ -19,7 +19,7 @@ HUB = "hf://"
 
 
 class HubFiles:
-    """What is known of the files. Those on the Hub have a commit in their URL, so they can't change."""
+    """Files of the Hub or of a disk. Those on the Hub have a commit in their URL, so they can't change."""
 
     def __init__(self) -> None:
         self._pins: dict[str, Pinned] = {}

@@ -1,4 +1,4 @@
-"""What a call of `curate` found: verdicts, labels and pictures in the order in which they were given."""
+"""Return the result of `curate`: verdicts, labels and pictures in the order in which they were given."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LONGEST = 32
 
 @dataclass(frozen=True)
 class Input:
-    """What `curate` was given, picture by picture.
+    """The pictures that `curate` was given.
 
     Attributes:
         ids: of the pictures in the edition.
@@ -130,7 +130,7 @@ class Curated:
 
     @cached_property
     def _released(self) -> tuple[Bools, list[str]]:
-        """Whether each picture is in the release, and its label there."""
+        """Return whether each picture is in the release, and its label there."""
         rows = edition_rows(self.release.manifest, self.release.store, ("id", "labels"))
         found = {
             name: labels[0] if labels else ""

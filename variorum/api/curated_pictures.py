@@ -69,7 +69,7 @@ def words(found: Curated, verdict: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def as_html(found: Curated) -> str:
-    """What was found, with thumbnails: a fragment of HTML without scripts and without links."""
+    """Show the findings with thumbnails: a fragment of HTML without scripts and without links."""
     rows = [
         (action, reason.replace("_", " "), number)
         for action, reasons in found.counts().items()

@@ -1,4 +1,4 @@
-"""What a unit's table holds, and the checks of tables that somebody else may have written.
+"""Define the columns of a unit's table, and check tables that somebody else may have written.
 
 What a table says of itself is checked before it is read, and its columns before they are used. Whatever is wrong with
 it becomes one CorruptShard.

@@ -179,7 +179,7 @@ def sealed(dataset: str, version: str, fingerprint: str, store: Store, progress:
 
 
 def whole(manifest: Manifest, store: Store, progress: Progress = QUIET) -> bool:
-    """Whether every file that the manifest names is there as it was written."""
+    """Return whether every file that the manifest names is there as it was written."""
     return store.whole(files_of(manifest), progress)
 
 

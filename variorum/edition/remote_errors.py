@@ -99,7 +99,7 @@ def explained(store: object, root: str, error: Exception, *, reading: bool = Fal
 
 
 def _answered(store: object, root: str, error: Any, *, reading: bool) -> VariorumError:
-    """What a server's answer means."""
+    """Translate a server's answer."""
     said, status = error.response.get("Error", {}), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code, bucket = str(said.get("Code", "")), root.partition("/")[0]
     if code in FULL:

@@ -33,7 +33,7 @@ KEPT = (".gitattributes", ".gitignore")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happens to one file of a repository."""
+    """A change of one file of a repository."""
 
     path: str
     action: Action
@@ -49,7 +49,7 @@ Plan = Callable[[Remote], list[Entry]]
 
 
 def changes(entries: Sequence[Entry], remote: Remote, store: Store, *, everything: bool = False) -> list[Change]:
-    """What turns a branch into these files, sorted by path.
+    """List the changes that turn a branch into these files, sorted by path.
 
     Args:
         entries: the files.

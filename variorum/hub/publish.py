@@ -37,7 +37,7 @@ from variorum.schemas.recipe import VERSION
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How an edition is published.
+    """The terms on which an edition is published.
 
     Attributes:
         private: whether the repository is made private.
@@ -62,7 +62,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was published, or would be.
+    """The files that were published, or would be.
 
     Attributes:
         repo: `org/name`.

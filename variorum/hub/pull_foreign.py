@@ -151,7 +151,7 @@ def _hub_tars(place: Place, repository: str, pattern: str) -> Tars:
 
 
 def _means(pattern: str, path: str) -> bool:
-    """Whether a file is one of those that a pattern stands for; without one, and for a folder, all are."""
+    """Return whether a file is one of those that a pattern stands for; without one, and for a folder, all are."""
     if not pattern:
         return True
     from braceexpand import braceexpand

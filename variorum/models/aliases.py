@@ -86,7 +86,7 @@ class ModelTable:
         return self._table[alias][0]
 
     def pin(self, alias: str) -> str:
-        """What an alias stands for: `name@content+loader.revision`, then the options and the pins of what it uses.
+        """Pin an alias: `name@content+loader.revision`, then the options and the pins of what it uses.
 
         It needs neither the weights nor a network. Two aliases of one model have the same pin. It is fixed when it is
         first asked for: one table never has two pins for an alias, even if somebody changes local weights.
@@ -170,7 +170,7 @@ class ModelTable:
             )
 
     def read_weights(self, alias: str, read: Callable[[Path], T]) -> T:
-        """What `read` makes of the file or folder with an alias's weights, which are verified first.
+        """Return the result of `read` on the file or folder with an alias's weights, which are verified first.
 
         Raises:
             RecipeError: no such alias.

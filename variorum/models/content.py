@@ -75,7 +75,7 @@ def content_hash(path: Path, *, kind: Kind = "sha256", thorough: bool = False) -
 
 
 def _unchanging(path: Path, read: Callable[[BufferedReader], T]) -> tuple[Stamp, T]:
-    """What `read` gives of the open file, and the file's state, which was the same before and after."""
+    """Return the result of `read` on the open file, and the file's state, which was the same before and after."""
 
     def attempt() -> tuple[Stamp, T]:
         with path.open("rb") as file:

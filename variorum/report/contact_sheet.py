@@ -50,7 +50,7 @@ Group = dict[str, Record]
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What is drawn on, and what all cells have in common.
+    """The canvas of a contact sheet, and what all its cells share.
 
     Attributes:
         image: a Pillow image.

@@ -81,7 +81,7 @@ class Build:
         return self.job.store.receipt(part.key)
 
     def check(self) -> None:
-        """Whether all can be made.
+        """Return whether all can be made.
 
         Raises:
             RecipeError: the source's pictures have a content warning, and the recipe has none.

@@ -58,7 +58,7 @@ class Job:
 
     @cached_property
     def judging(self) -> Context:
-        """What detectors, deciders and evaluations may use: the source's classes but not the source.
+        """Return the context of detectors, deciders and evaluations: the source's classes but not the source.
 
         No key of theirs covers its pictures.
         """

@@ -102,7 +102,7 @@ def requests_key(recipe: Recipe, ctx: Context) -> str:
 
 
 def makes_requests(generator: Generator) -> bool:
-    """Whether a generator lists its pictures before it makes them."""
+    """Return whether a generator lists its pictures before it makes them."""
     return type(generator).requests is not Generator.requests
 
 

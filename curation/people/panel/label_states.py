@@ -1,4 +1,4 @@
-"""What the answers say of each picture: the states of its labels, the kinds of mistakes, whether it can be judged."""
+"""Sum up the answers on each picture: states of its labels, kinds of mistakes, whether it can be judged."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NAMES: tuple[State, ...] = ("unchecked", "wrong", "unclear", "correct")
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """How answers become probabilities and states; the fields are those of `curation.consensus`."""
+    """The way from answers to probabilities and states; the fields are those of `curation.consensus`."""
 
     method: Method = "dawid_skene"
     threshold: float = 0.8

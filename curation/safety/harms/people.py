@@ -19,7 +19,7 @@ VOTES, GOLD = "curate.safety.votes", "curate.safety.gold"
 
 
 class People(NamedTuple):
-    """What people say.
+    """The answers of people.
 
     Attributes:
         counted: the votes that count; None without a file.

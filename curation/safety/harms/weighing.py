@@ -51,7 +51,7 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """How answers become probabilities and states; the fields are those of `curation.safety`."""
+    """The way from answers to probabilities and states; the fields are those of `curation.safety`."""
 
     method: Method = "dawid_skene"
     threshold: float = 0.8
@@ -204,7 +204,7 @@ def _share(codes: Codes, weights: Floats, people: Ints) -> Floats:
 
 
 def _enough(one: Weighed, place: int, people: Cells | None) -> bool:
-    """Whether Dawid–Skene can tell who is right about a category."""
+    """Return whether Dawid–Skene can tell who is right about a category."""
     times = one.times()
     given = times @ (one.codes > NONE)
     raters = float(one.weights[given >= ENOUGH].sum())

@@ -31,7 +31,7 @@ LARGEST = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found out about one file.
+    """The hashes of one file.
 
     Attributes:
         name: as given.
@@ -49,7 +49,7 @@ class Looked:
 
     @property
     def flat(self) -> bool:
-        """Whether it shows so little that only its bytes and pixels can be compared."""
+        """Return whether it shows so little that only its bytes and pixels can be compared."""
         return bool(self.pixels) and self.turns is None
 
 

@@ -1,4 +1,4 @@
-"""What a panel asks, and the record of a published one."""
+"""Define a panel's settings, and the record of a published panel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 
 
 class Settings(BaseModel):
-    """What a panel asks, and how often."""
+    """Settings of a panel: what it asks, and how often."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

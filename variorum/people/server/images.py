@@ -50,7 +50,7 @@ SIGNATURES = (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What is sent: content and its media type."""
+    """A file to send: content and its media type."""
 
     data: bytes
     kind: str

@@ -25,7 +25,7 @@ LABELS = 20
 
 
 def diff_page(one: tuple[Manifest, Store], other: tuple[Manifest, Store], *, most: int, blur: bool) -> Parts:
-    """What the page of the differences between two editions shows, before pictures are read.
+    """Prepare the page of the differences between two editions, before pictures are read.
 
     Raises:
         CorruptShard: a table is damaged, or a shard is missing.

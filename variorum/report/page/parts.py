@@ -1,4 +1,4 @@
-"""What a page is made of, and what the page of an edition and that of a difference have in common."""
+"""Assemble pages: the parts that the page of an edition and that of a difference share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What `html.write_page` gets, before any picture is read.
+    """The input of `html.write_page`, before any picture is read.
 
     Attributes:
         facts: about the edition as a whole.
