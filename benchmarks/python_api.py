@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from decide import hexes, tiles
+from rules_decide import hexes, tiles
 from timing import measure, median, peak_mb, ratio, rounds
 
 import variorum as va
