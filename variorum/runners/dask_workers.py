@@ -57,7 +57,6 @@ class Tasks:
     settings: Settings
     setup: Setup
     workers: int
-    keeps: ClassVar = False
     waiting: ClassVar = "the Dask cluster has no free worker for them"
     _client: Any = None
     _cluster: Any = None

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from variorum.machine.progress import Progress
-from variorum.runners.worker import Outcome, Sent, Setup, attempt, loaded, unpacked
+from variorum.runners.worker import Outcome, Setup, attempt, loaded, unpacked
 from variorum.schemas.errors import TemporaryError, VariorumError
 from variorum.schemas.lookup import cut
 from variorum.stages.stage import STOPS, P, R, Runner, Stage, Threads
@@ -36,10 +36,6 @@ class Engine(Protocol):
     @property
     def setup(self) -> Setup:
         """Of every worker."""
-
-    @property
-    def keeps(self) -> bool:
-        """Whether an executor has one process for all its calls, which keeps the stage."""
 
     @property
     def waiting(self) -> str:
@@ -68,8 +64,6 @@ class OnWorkers:
         self.number = number
         self._workers: dict[int, Executor] = {}
         self._free: set[int] = set()
-        self._has: dict[int, str] = {}
-        """By lane, the token of the stage that its worker keeps."""
         self._asked: dict[Future[bytes], tuple[int, int | None]] = {}
         """By future, the lane and the place of its part; None for the first call, which waits for the worker."""
         self._failed: Counter[int] = Counter()
@@ -81,13 +75,14 @@ class OnWorkers:
         if len(parts) == 1 and not stage.uses_models:
             return Threads().map(stage, parts, progress)
         work = Work(stage.name, parts, progress)
-        sent = Sent(uuid.uuid4().hex, pickle.dumps(stage))
+        sent = pickle.dumps((uuid.uuid4().hex, stage))  # workers keep it until another comes
         try:
             if parts:
                 self._start([lane for lane in range(min(self.number, len(parts))) if lane not in self._workers])
             while work.waiting or any(place is not None for _, place in self._asked.values()):
                 while work.waiting and self._free:
-                    self._give(self._free.pop(), sent, work)
+                    place = work.waiting.popleft()
+                    self._ask(self._free.pop(), place, sent, pickle.dumps(parts[place]))
                 news = wait(self._asked, PATIENCE, FIRST_COMPLETED).done
                 if not news:
                     self._warn()
@@ -98,16 +93,10 @@ class OnWorkers:
             raise
         return work.results()
 
-    def _give(self, lane: int, sent: Sent, work: Work) -> None:
-        """Have the worker of a lane make the next part."""
-        place = work.waiting.popleft()
-        has = self.engine.keeps and self._has.get(lane) == sent.token
-        self._has[lane] = sent.token
-        self._ask(lane, place, Sent(sent.token, b"") if has else sent, pickle.dumps(work.parts[place]))
-
-    def _ask(self, lane: int, place: int | None, sent: Sent, part: bytes = b"") -> None:
+    def _ask(self, lane: int, place: int | None, stage: bytes = b"", part: bytes = b"") -> None:
+        """Have the worker of a lane make a part, or without one answer when it is set up."""
         try:
-            future = self._workers[lane].submit(attempt, self.engine.setup, sent, part)
+            future = self._workers[lane].submit(attempt, self.engine.setup, stage, part)
         except Exception as error:  # the engine says at once that the worker is lost
             future = Future()
             future.set_exception(error)
@@ -148,8 +137,7 @@ class OnWorkers:
         if lanes:
             self._workers.update(zip(lanes, self.engine.start(lanes), strict=True))
             for lane in lanes:
-                self._has.pop(lane, None)
-                self._ask(lane, None, Sent("", b""))
+                self._ask(lane, None)
 
     def _warn(self) -> None:
         starting = sum(place is None for _, place in self._asked.values())

@@ -63,7 +63,6 @@ class Processes:
 
     setup: Setup
     devices: tuple[str, ...] = ()
-    keeps: ClassVar = True
     waiting: ClassVar = "this machine is busy"
 
     def start(self, lanes: Sequence[int]) -> list[Process]:

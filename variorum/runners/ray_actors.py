@@ -63,7 +63,6 @@ class Actors:
     settings: Settings
     setup: Setup
     workers: int
-    keeps: ClassVar = True
     waiting: ClassVar = "the Ray cluster has no free CPUs or GPUs for them"
     _started: bool = False
 

@@ -83,7 +83,6 @@ class Jobs:
 
     settings: Settings
     setup: Setup
-    keeps: ClassVar = True
     _folder: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _over: threading.Event = field(default_factory=threading.Event)

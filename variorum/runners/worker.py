@@ -14,9 +14,9 @@ import sys
 import threading
 import traceback
 import warnings
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,8 +38,6 @@ TRAVELLING = (
 """Variables that workers get from the command, also on other machines: paths and hosts, no secrets."""
 LONGEST = 5
 """Errors of a chain of causes that are sent."""
-KEPT = 2
-"""Stages that a worker keeps open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +68,6 @@ class Setup:
         return cls(run, os.getcwd(), tuple(sys.path), variables, threads, level)
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A stage as it is sent.
-
-    Attributes:
-        token: its id; a worker that has the stage needs no content.
-        content: the pickled stage.
-    """
-
-    token: str
-    content: bytes
-
-
 class Outcome(NamedTuple):
     """How a part ended.
 
@@ -111,7 +96,6 @@ class _Forward(logging.Handler):
 
 
 _setup: Setup | None = None
-_stages: OrderedDict[str, Any] = OrderedDict()
 _lines: dict[int, list[Line]] = {}
 """Of each part in work, what was logged."""
 _lock = threading.Lock()
@@ -147,19 +131,19 @@ def prepare(setup: Setup) -> None:
             root.addHandler(_Forward())
         root.setLevel(setup.level)
         warnings.showwarning = _warn
-        _stages.clear()
+        _stage.cache_clear()
         from variorum.stages.job import reopened
 
         reopened.cache_clear()
         _setup = setup
 
 
-def attempt(setup: Setup, sent: Sent, part: bytes) -> bytes:
+def attempt(setup: Setup, stage: bytes, part: bytes) -> bytes:
     """Make a part, and return the pickled `Outcome`. Errors are part of it; only what ends the process is raised.
 
     Args:
         setup: of this worker; on a cluster, another command may have used the process since.
-        sent: the stage; its content may be empty if this process has it.
+        stage: pickled, with an id.
         part: pickled; empty to only set the worker up.
     """
     result, errors, steps, lines = None, tuple[Packed, ...](), list[int](), list[Line]()
@@ -167,7 +151,7 @@ def attempt(setup: Setup, sent: Sent, part: bytes) -> bytes:
     try:
         prepare(setup)
         if part:
-            result = stage(sent).make(loaded(part), steps.append)
+            result = _stage(stage).make(loaded(part), steps.append)
     except Exception as error:
         errors = packed(error)
     finally:
@@ -175,14 +159,9 @@ def attempt(setup: Setup, sent: Sent, part: bytes) -> bytes:
     return pickle.dumps(Outcome(result, errors, sum(steps), tuple(lines)))
 
 
-def stage(sent: Sent) -> Any:
-    """The stage, unpickled once."""
-    with _lock:
-        if sent.token not in _stages:
-            _stages[sent.token] = loaded(sent.content)
-            while len(_stages) > KEPT:
-                _stages.popitem(last=False)
-        return _stages[sent.token]
+@lru_cache(maxsize=2)
+def _stage(content: bytes) -> Any:
+    return loaded(content)[1]
 
 
 def loaded(content: bytes) -> Any:

@@ -35,7 +35,7 @@ class Numbers:
 class Here:
     """An engine: results are squares, and each lane's worker meets the end that a number has in `ends`."""
 
-    setup, keeps, waiting = None, True, "they have no shoes"
+    setup, waiting = None, "they have no shoes"
 
     def __init__(self, **ends) -> None:
         self.lost, self.fails, self.starts = ends.get("lost", {}), ends.get("fails", {}), ends.get("starts", True)
@@ -51,13 +51,11 @@ class Here:
     def stop(self):
         self.stopped = True
 
-    def attempt(self, worker, sent, part):
+    def attempt(self, part):
         if not self.starts:
             raise OSError("it has no legs")
         if not part:
             return pickle.dumps(Outcome(None, (), 0, ()))
-        worker.stages |= {sent.token} if sent.content else set()
-        assert sent.token in worker.stages
         value = pickle.loads(part).value
         with self.lock:
             self.made.append(value)
@@ -75,10 +73,10 @@ class One(ThreadPoolExecutor):
 
     def __init__(self, engine) -> None:
         super().__init__(1)
-        self.engine, self.stages = engine, set()
+        self.engine = engine
 
-    def submit(self, function, setup, sent, part):
-        return super().submit(self.engine.attempt, self, sent, part)
+    def submit(self, function, setup, stage, part):
+        return super().submit(self.engine.attempt, part)
 
     def shutdown(self, wait=True, **more):
         self.engine.ended += 1

@@ -12,7 +12,7 @@ from tallied import Odd
 
 from variorum.machine.steady import may_pass
 from variorum.runners import worker
-from variorum.runners.worker import Outcome, Sent, Setup, attempt, loaded, packed, prepare, unpacked
+from variorum.runners.worker import Outcome, Setup, attempt, loaded, packed, prepare, unpacked
 from variorum.schemas.errors import CorruptShard, ModelUnavailable, StoreError, TemporaryError
 
 
@@ -77,14 +77,14 @@ def prepared(tmp_path, monkeypatch):
     yield Setup("run", str(tmp_path), ("/somewhere/else",), {"VARIORUM_KEYS": "mine"}, 1, logging.WARNING)
     root.handlers[:], root.level = handlers, level
     worker.sys.path.remove("/somewhere/else")
-    worker._stages.clear()
+    worker._stage.cache_clear()
 
 
 def test_a_stage_arrives_once_for_all_its_parts(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(Doubling, "unpickled", 0)
-    content = pickle.dumps(Doubling())
+    content = pickle.dumps(("id", Doubling()))
     for part in (1, 2):
-        outcome = loaded(attempt(prepared, Sent("token", content if part == 1 else b""), pickle.dumps(part)))
+        outcome = loaded(attempt(prepared, content, pickle.dumps(part)))
         assert outcome == Outcome(2 * part, (), 5, (("somewhere", logging.WARNING, f"part {part}"),))
     assert Doubling.unpickled == 1
     assert (os.getcwd(), os.environ["VARIORUM_KEYS"], os.environ["OMP_NUM_THREADS"]) == (str(tmp_path), "mine", "1")
