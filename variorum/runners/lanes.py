@@ -108,7 +108,7 @@ class OnWorkers:
         try:
             outcome: Outcome = loaded(future.result())
         except Exception as error:  # of the engine: `attempt` returns those of the part
-            self._replace(lane, place, cut(str(error)), work)
+            self._replace(lane, place, cut(str(error) or type(error).__name__), work)
             return
         if place is None and outcome.errors:
             self._end(lane)
