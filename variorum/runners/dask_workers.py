@@ -63,7 +63,8 @@ class Tasks:
 
     def start(self, lanes: Sequence[int]) -> list[Executor]:
         """An executor for each lane, on all workers. Raises TemporaryError if no scheduler answers."""
-        if self._client is None:
+        if self._client is None or self._client.status != "running":  # it calls for a lost scheduler, which may be back
+            self.stop()
             self._connect()
         resources = {"resources": {self.settings.resource: 1}} if self.settings.resource else {}
         return [self._client.get_executor(pure=False, **resources) for _ in lanes]
@@ -78,8 +79,8 @@ class Tasks:
 
     def _connect(self) -> None:
         distributed = _distributed()
-        for name in ("distributed", "distributed.worker", "distributed.nanny", "distributed.scheduler"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        for name in ("", ".client", ".worker", ".nanny", ".scheduler"):
+            logging.getLogger(f"distributed{name}").setLevel(logging.CRITICAL)
         address = self.settings.address or os.environ.get("DASK_SCHEDULER_ADDRESS", "")
         try:
             if not address:

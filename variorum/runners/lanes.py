@@ -126,6 +126,8 @@ class OnWorkers:
             work.lost(place, how)
         else:
             self._failed[lane] += 1
+        if work.stopped:
+            return
         try:
             if self._failed[lane] >= MOST_LOSSES:
                 raise TemporaryError(f"no worker can be started ({how}); run the same command again")
@@ -178,7 +180,7 @@ class Work:
         self._results: dict[int, Any] = {}
         self._errors: list[Exception] = []
         self._losses: Counter[int] = Counter()
-        self._stopped = False
+        self.stopped = False
 
     def done(self, place: int, outcome: Outcome) -> None:
         """Take a part's result or error, and log what its worker logged."""
@@ -200,14 +202,14 @@ class Work:
         if self._losses[place] == MOST_LOSSES:
             more = "if the machine is short of memory, use fewer --workers; then run the same command again"
             self.stop(TemporaryError(f"{lost}, for the {MOST_LOSSES}rd time; {more}"))
-        elif not self._stopped:
+        elif not self.stopped:
             log.warning("%s; another makes it again", lost)
             self.waiting.appendleft(place)
 
     def stop(self, error: Exception) -> None:
         """Note an error after which no other part begins."""
         self._fail(error)
-        self._stopped = True
+        self.stopped = True
         self.waiting.clear()
 
     def _fail(self, error: Exception) -> None:
