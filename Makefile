@@ -15,7 +15,7 @@ BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps fashion chromium postgres olah peers demo test test-browser test-servers test-slow test-fire check format audit constraints bench clean
+.PHONY: help setup stamps fashion chromium postgres olah peers demo test test-browser test-servers test-slow thing test-fire check format audit constraints bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -84,11 +84,14 @@ test-browser: setup chromium ## the tests of pages in a real browser
 	$(BIN)/python -m pytest -m browser $(AGAIN)
 
 test-servers: setup olah ## the slow tests of the machinery: servers, kills, digests, the wheel
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/review tests/variorum tests/votes tests/contract tests/packaging tests/docs tests/examples \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
 test-slow: setup olah ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
+
+thing: setup ## the files of one thing, its tests, types and digests: make thing T=few_shot
+	@$(BIN)/python tests/contract/thing.py $(T)
 
 test-fire: setup olah ## kills, races, faults, hostile files, for half an hour; PART=1/4 runs a quarter; WRITE=--write puts the figures into the docs
 	$(BIN)/python tests/campaign/report.py begin $(PART)

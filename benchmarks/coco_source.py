@@ -92,7 +92,7 @@ def thing(rng: np.random.Generator, corners: int, *, crowd: bool) -> dict[str, A
 
 def ours(folder: Path) -> Any:
     """The source, opened: with its index made if there is none."""
-    from variorum.generators.sources.coco import Coco
+    from variorum.sources.coco import Coco
 
     source = Coco(annotations=folder / "instances_train.json", pictures=folder / "pictures")
     source.size(None)  # type: ignore[arg-type]  # it doesn't use the context
@@ -148,7 +148,7 @@ def alone(name: str, folder: Path) -> dict[str, float]:
 def only(name: str, folder: Path) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # pycocotools prints
         if name == "bare":
-            import variorum.generators.sources.reading.coco.pictures  # noqa: F401
+            import variorum.sources.coco_files.pictures  # noqa: F401
         data: Any = peer(folder) if name == "read_peer" else None
         if name in ("read", "labels"):
             data = ours(folder)

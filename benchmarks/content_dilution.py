@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from variorum.generators.content_dilution import ContentDilution
-from variorum.generators.dilution.words import keywords
-from variorum.generators.sources.imagenet import class_infos
+from variorum.generators.content_dilution.content_dilution import ContentDilution
+from variorum.generators.content_dilution.words import keywords
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.sample import Sample, source_id
@@ -45,7 +45,7 @@ class Classes:
 def sentences() -> list[str]:
     """Sentences of the documentation, in the order of its files."""
     found: list[str] = []
-    for page in sorted((Path(__file__).parents[1] / "docs").glob("*.md")):
+    for page in sorted((Path(__file__).parents[1] / "docs").rglob("*.md")):
         plain = re.sub(r"```.*?```|`[^`]*`|\||[*#\[\]]|\(http\S*\)", " ", page.read_text("utf-8"), flags=re.DOTALL)
         found += [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s", plain)]
     return [text for text in found if 6 <= len(text.split()) <= 40][:TEXTS]

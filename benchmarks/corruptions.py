@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from variorum.arrays import Pixels
-from variorum.generators.corruptions.kinds import COMMON, EXTRA, corrupt
+from variorum.kit.corrupt.kinds import COMMON, EXTRA, corrupt
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode
 from variorum.schemas.recipe import Recipe

@@ -22,12 +22,12 @@ import numpy as np
 import skimage.data
 import skimage.feature
 
-from variorum.curation.pictures.seams import evenness
-from variorum.generators.corruptions.change import Before
-from variorum.generators.cues import bands, outlines, textures
-from variorum.generators.cues.gates import Limits, contour_kept, mask_gates
-from variorum.generators.cues.partners import patch_of
-from variorum.generators.cues.pictures import Ready
+from variorum.generators.cue_conflict import bands, outlines, textures
+from variorum.generators.cue_conflict.framed import Ready
+from variorum.generators.cue_conflict.gates import Limits, contour_kept, mask_gates
+from variorum.generators.cue_conflict.partners import patch_of
+from variorum.kit.corrupt.change import Before
+from variorum.kit.pictures.seams import evenness
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import encode_png
 from variorum.schemas.annotations import Annotations

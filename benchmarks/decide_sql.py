@@ -21,11 +21,11 @@ import pyarrow as pa
 from decide import columns_of, cost, make, opened
 from timing import measure, peak_mb
 
-from variorum.curation.policy import Policy
 from variorum.curation.rules import query
+from variorum.curation.rules.policy import Policy
 from variorum.curation.rules.rule import Condition, Rule
-from variorum.curation.sql import Sql
-from variorum.edition.wide import WideTable
+from variorum.curation.rules.sql import Sql
+from variorum.edition.lazy_columns import WideTable
 from variorum.machine.cache import cache_dir
 from variorum.schemas.table import Table
 from variorum.stages.decide import decided

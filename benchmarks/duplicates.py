@@ -26,8 +26,8 @@ from png import photographs
 
 from variorum.arrays import Array, Pixels
 from variorum.curation.copies.detail import detail
-from variorum.curation.copies.join import CROWD, RADIUS, band_recall, hamming_pairs
-from variorum.curation.copies.pdq import pdq, pixel_digest
+from variorum.kit.copies.join import CROWD, RADIUS, band_recall, hamming_pairs
+from variorum.kit.copies.pdq import pdq, pixel_digest
 
 PLANTED = (10, 20, 31)
 """Numbers of differing bits of the planted pairs."""

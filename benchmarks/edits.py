@@ -17,7 +17,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from variorum.generators.attribute_edit import AttributeEdit
+from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
 from variorum.pixels import encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample

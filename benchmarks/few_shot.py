@@ -22,9 +22,9 @@ from sklearn.neighbors import NearestCentroid
 from threadpoolctl import threadpool_limits
 
 from variorum.arrays import Ints, Singles
-from variorum.evaluation.episodes.scoring import METHODS, predictions, unit
-from variorum.evaluation.few_shot_accuracy import FewShotAccuracy
-from variorum.generators.episodes.drawing import Picture, draw, stock
+from variorum.evaluation.few_shot.few_shot_accuracy import FewShotAccuracy
+from variorum.evaluation.few_shot.scoring import METHODS, predictions, unit
+from variorum.generators.few_shot.drawing import Picture, draw, stock
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table
 

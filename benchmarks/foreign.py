@@ -27,14 +27,14 @@ import cv2
 import numpy as np
 
 from variorum.arrays import Array, Bools, Ints, Pixels
-from variorum.curation.gaussians.classes import class_means, nearest_class, presumed_clean
-from variorum.curation.gaussians.conformal import benjamini_hochberg
-from variorum.curation.labels.folds import deal
-from variorum.curation.out_of_distribution import FOLDS, judged
-from variorum.generators.sources.fashion_mnist import DEBIAN, idx_files
-from variorum.generators.sources.reading.idx import read_idx
+from variorum.curation.quality.conformal import benjamini_hochberg
+from variorum.curation.quality.out_of_distribution import FOLDS, judged
+from variorum.kit.embeddings.classes import class_means, nearest_class, presumed_clean
+from variorum.kit.labels.folds import deal
 from variorum.models import ModelTable
 from variorum.pixels import decode
+from variorum.sources.fashion_mnist import DEBIAN, idx_files
+from variorum.sources.folders.idx import read_idx
 
 Part = Literal["train", "test"]
 Pool = dict[str, tuple[Array, Ints]]

@@ -23,8 +23,8 @@ import numpy as np
 from timing import peak_mb
 
 from variorum.arrays import Array
-from variorum.curation.copies.join import RADIUS, hamming_join
 from variorum.curation.copies.parts import WIDTHS, About, Part
+from variorum.kit.copies.join import RADIUS, hamming_join
 
 NEAR = (10, 20, 31)
 """Bits between a query and the known picture that it is a copy of."""

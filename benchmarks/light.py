@@ -26,9 +26,9 @@ import numpy as np
 from corruptions import crops, milliseconds, squares
 
 from variorum.arrays import Pixels
-from variorum.generators.corruptions.change import Before
-from variorum.generators.corruptions.linear_light import to_linear, to_srgb
-from variorum.generators.corruptions.natural import KINDS
+from variorum.generators.natural_transformation.natural import KINDS
+from variorum.kit.corrupt.change import Before
+from variorum.kit.corrupt.linear_light import to_linear, to_srgb
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import encode_png
 from variorum.schemas.recipe import Recipe
@@ -62,7 +62,7 @@ def changed_only(name: str) -> Callable[[Pixels], Pixels]:
 
 
 def prepared(picture: Pixels) -> None:
-    """What all variants of one picture share."""
+    """Prepare what all variants of one picture share."""
     to_linear(picture)
     Before(picture)
 

@@ -28,9 +28,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # for the folder `tra
 from training.evaluate_noiser import enhancer
 from training.noiser import HIDDEN, train
 from variorum.arrays import Pixels
-from variorum.generators.corruptions import low_light
-from variorum.generators.corruptions.change import Before
-from variorum.generators.corruptions.linear_light import encoded, to_linear
+from variorum.kit.corrupt import low_light
+from variorum.kit.corrupt.change import Before
+from variorum.kit.corrupt.linear_light import encoded, to_linear
 from variorum.models import ModelTable
 from variorum.models.weights import PACKAGED
 from variorum.pixels import encode_png

@@ -20,8 +20,8 @@ import faiss
 import numpy as np
 from timing import measure
 
-from variorum.curation.embeddings.rows import normalised
-from variorum.curation.graph.nearest import BLOCK, nearest
+from variorum.curation.labels.nearest import BLOCK, nearest
+from variorum.kit.embeddings.rows import normalised
 
 K, MOST_TIMES_PEER = 10, 1.0
 

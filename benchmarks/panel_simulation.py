@@ -33,13 +33,13 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sqlalchemy import Engine, insert
 
 from variorum.arrays import Floats, Ints
-from variorum.curation.panel.crowdlab import crowdlab
-from variorum.curation.panel.dawid_skene import dawid_skene, model_votes
-from variorum.curation.panel.raters import BOUND, LEAST, evidence_of_clicking
-from variorum.review.dispatch import next_tasks
+from variorum.curation.people.panel.crowdlab import crowdlab
+from variorum.curation.people.panel.raters import BOUND, LEAST, evidence_of_clicking
+from variorum.kit.raters.dawid_skene import dawid_skene, model_votes
+from variorum.people.panel.dispatch import next_tasks
+from variorum.people.votes.ballots import cast, counted, join
+from variorum.people.votes.database import open_database, panels, questions, tasks, writing
 from variorum.schemas.vote import Vote, question_key
-from variorum.votes.ballots import cast, counted, join
-from variorum.votes.database import open_database, panels, questions, tasks, writing
 
 PANEL, NOW, K = "digits@1.0.0/main", 1_000_000.0, 10
 COLUMNS = "majority", "majority_model_ties", "dawid_skene_of_classes", "model", "crowdlab", "auroc", "auroc_agreement"

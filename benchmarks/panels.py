@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from variorum.arrays import Bools, Floats, Ints
-from variorum.curation.panel.agreement import answer_counts, gwet_ac1, krippendorff_alpha
-from variorum.curation.panel.dawid_skene import ANSWERS, Consensus, dawid_skene, label_sets, vote_share
-from variorum.curation.panel.mistakes import Mistake, read_mistakes
+from variorum.curation.people.panel.mistakes import Mistake, read_mistakes
+from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha
+from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, label_sets, vote_share
 
 NEEDED = (
     "imagenet-mistakes/vit3b_mistakes.json",

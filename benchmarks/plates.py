@@ -25,10 +25,10 @@ import skimage.data
 from sklearn.datasets import load_sample_image
 
 from variorum.edition.tables import read_table
-from variorum.generators.attribute_edit import AttributeEdit
-from variorum.generators.editing import gates
-from variorum.generators.editing.scenes import BadInput, Scene, Setup, label_index, scenes
-from variorum.generators.sources.imagenet import is_wnid
+from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
+from variorum.kit.gates import gates
+from variorum.kit.labels.imagenet_classes import is_wnid
+from variorum.kit.pictures.scenes import BadInput, Scene, Setup, label_index, scenes
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.pixels import decode, encode_png
@@ -166,7 +166,7 @@ def built(folder: Path, number: int, place: Path) -> dict[str, Any]:
 
 
 def accepted(rows: Sequence[dict[str, Any]], number: int) -> dict[str, Any]:
-    """How many photographs have an accepted edit, accepted pictures by variant, and reasons of the others."""
+    """Count photographs with an accepted edit, accepted pictures by variant, and reasons of the others."""
     good = [row for row in rows if row["status"] == "accepted"]
     edits = [row for row in good if row["variant"] not in BASELINES]
     bad = Counter(f"{row['variant']}: {row['reason']}" for row in rows if row["status"] != "accepted")
@@ -214,7 +214,7 @@ class Kept(dict[str, Any]):
     """A memo for one photograph."""
 
     def __call__(self, key: str, compute: Callable[[], Any]) -> Any:
-        """What is kept under the key, computed first if nothing is."""
+        """Return the value kept under the key; compute it first if there is none."""
         if key not in self:
             self[key] = compute()
         return self[key]

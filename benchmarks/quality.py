@@ -21,8 +21,8 @@ from cleanvision import Imagelab
 from PIL import Image
 from timing import Work, median, ratio, rounds
 
-from variorum.curation.duplicates import Duplicates
-from variorum.curation.quality import Quality
+from variorum.curation.copies.duplicates import Duplicates
+from variorum.curation.quality.quality import Quality
 from variorum.models import ModelTable
 from variorum.pixels import decode
 from variorum.schemas.component import Context

@@ -35,15 +35,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route
 
+from variorum.people.panel.panel import Panel, open_panel, publish
+from variorum.people.panel.settings import Settings
+from variorum.people.server.access import Access, Place
+from variorum.people.server.app import create_app
+from variorum.people.server.serve import listening
+from variorum.people.server.served import Served
+from variorum.people.votes.database import questions, tasks, writing
+from variorum.people.votes.reviewers import by_secret
 from variorum.pipeline import Job, run
-from variorum.review.panel import Panel, Settings, open_panel, publish
-from variorum.review.server.access import Access, Place
-from variorum.review.server.app import create_app
-from variorum.review.server.serve import listening
-from variorum.review.server.served import Served
 from variorum.schemas.recipe import Recipe
-from variorum.votes.database import questions, tasks, writing
-from variorum.votes.reviewers import by_secret
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]

@@ -21,15 +21,16 @@ import pyarrow as pa
 from timing import measure, peak_mb
 
 from variorum.arrays import arrow_column
-from variorum.curation.panel.candidates import candidate_cells
+from variorum.kit.raters.candidates import candidate_cells
 from variorum.machine.progress import QUIET
-from variorum.review.loading import load
-from variorum.review.panel import PanelRecord, Settings, parquet_of
-from variorum.review.pictures import Pictures
-from variorum.review.proposals import SURE
-from variorum.review.queue import counts, questions_of
+from variorum.people.panel.askable import Pictures
+from variorum.people.panel.loading import load
+from variorum.people.panel.panel import parquet_of
+from variorum.people.panel.proposals import SURE
+from variorum.people.panel.queue import counts, questions_of
+from variorum.people.panel.settings import PanelRecord, Settings
+from variorum.people.votes.database import open_database
 from variorum.schemas.table import Table
-from variorum.votes.database import open_database
 
 CLASSES = 1000
 RIGHT = (0.8, 0.85, 0.75, 0.8, 0.9)

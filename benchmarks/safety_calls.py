@@ -24,7 +24,7 @@ from decide import photographs, tiles
 from timing import median, ratio, rounds
 
 from variorum.arrays import Pixels, Singles
-from variorum.curation.harms.asking import ask
+from variorum.curation.safety.harms.asking import ask
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.safety import Category, Labeler, Opinion, Shown

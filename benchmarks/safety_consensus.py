@@ -24,9 +24,9 @@ import pyarrow as pa
 from timing import median, peak_mb, ratio, rounds
 
 from variorum.arrays import Bools
-from variorum.curation.harms.categories import unsafebench
-from variorum.curation.harms.weighing import Weighing, weighed
-from variorum.curation.safety import Safety
+from variorum.curation.safety.harms.weighing import Weighing, weighed
+from variorum.curation.safety.safety import Safety
+from variorum.kit.harms.categories import unsafebench
 from variorum.schemas.component import Context
 from variorum.schemas.safety import Category, Labeler, Opinion, Shown
 from variorum.schemas.table import Table

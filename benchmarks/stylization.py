@@ -20,10 +20,10 @@ import numpy as np
 from timing import Work, median, ratio, rounds
 
 from variorum.arrays import Pixels
-from variorum.generators.domain_stylization import DomainStylization
-from variorum.generators.stylization.domains import STYLES, Domain
-from variorum.generators.stylization.scene import Scene
-from variorum.generators.stylization.style import Style
+from variorum.generators.coco_o.domain_stylization import DomainStylization
+from variorum.generators.coco_o.stylization.domains import STYLES, Domain
+from variorum.generators.coco_o.stylization.style import Style
+from variorum.kit.pictures.scene import Scene
 from variorum.models import ModelTable
 from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from variorum.curation.confident_learning import suspects
+from variorum.curation.labels.confident_learning import suspects
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "curation"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "plugins"))
 from long_tail import COLUMNS, harm, long_tail, out_of_fold
 
 MOST_HARM, WHERE_DEFAULT_HAS = 0.07, 0.13

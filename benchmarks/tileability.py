@@ -25,9 +25,9 @@ from skimage.graph import route_through_array
 from sklearn.metrics import roc_auc_score
 
 from variorum.arrays import Floats, Pixels
-from variorum.curation.pictures.seams import border_step, evenness, repetition, seam_ratio
-from variorum.generators.stylization.tiling import cut_least, ring_cut, tiled
-from variorum.generators.tileable_texture import made
+from variorum.generators.tileable_texture.tileable_texture import made
+from variorum.kit.pictures.seams import border_step, evenness, repetition, seam_ratio
+from variorum.kit.pictures.tiling import cut_least, ring_cut, tiled
 from variorum.models.loaders.textile import Textile, network
 from variorum.pixels import decode, encode_png
 

@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 
 from variorum.arrays import Pixels
-from variorum.evaluation.predicted.crop_selection import select
-from variorum.generators.corruptions.frames import framed
-from variorum.generators.editing.windows import shifts, window
+from variorum.evaluation.translation.crop_selection import select
+from variorum.generators.translation.windows import shifts, window
+from variorum.kit.corrupt.frames import framed
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode, encode_png
 from variorum.schemas.recipe import Recipe
@@ -109,7 +109,7 @@ def views_of(file: Path) -> list[Pixels]:
 
 
 def agreement(folder: Path, n: int) -> dict[str, float]:
-    """How often the content that is chosen stays the same after a shift by one pixel."""
+    """Measure how often the chosen content stays the same after a shift by one pixel."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg", ".png"})
     same: dict[str, list[bool]] = {"straight": [], "diagonal": []}
     for file in files:

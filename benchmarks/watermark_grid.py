@@ -31,9 +31,9 @@ from skimage import metrics
 from timing import median, ratio, rounds
 
 from variorum.arrays import Pixels
-from variorum.generators.watermarking.distortions import KINDS
-from variorum.generators.watermarking.keys import new_keys
-from variorum.generators.watermarking.quality import Reference
+from variorum.generators.watermark.watermarking.distortions import KINDS
+from variorum.generators.watermark.watermarking.keys import new_keys
+from variorum.generators.watermark.watermarking.quality import Reference
 from variorum.pipeline import Job, Threads, build, evaluate
 from variorum.pixels import encode_png
 from variorum.schemas.recipe import Recipe

@@ -19,11 +19,11 @@ from corruptions import photographs
 from timing import Work, median, ratio, rounds
 
 from variorum.arrays import Pixels
-from variorum.generators.marks.dwt_dct import DwtDct
-from variorum.generators.marks.dwt_dct_svd import DwtDctSvd
-from variorum.generators.marks.spread_spectrum import SpreadSpectrum
-from variorum.generators.marks.stdm import Stdm
-from variorum.generators.watermarking.quality import psnr
+from variorum.generators.watermark.marks.dwt_dct import DwtDct
+from variorum.generators.watermark.marks.dwt_dct_svd import DwtDctSvd
+from variorum.generators.watermark.marks.spread_spectrum import SpreadSpectrum
+from variorum.generators.watermark.marks.stdm import Stdm
+from variorum.generators.watermark.watermarking.quality import psnr
 from variorum.pixels import encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.watermark import Mark, random_of

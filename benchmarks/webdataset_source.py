@@ -38,10 +38,10 @@ def main() -> None:
 
 
 def compare(path: Path, number: int, size: int) -> dict[str, object]:
-    from variorum.generators.sources.reading.tars.bytes import LocalTar
-    from variorum.generators.sources.reading.tars.index import build_index
-    from variorum.generators.sources.webdataset import Webdataset
     from variorum.schemas.component import Context
+    from variorum.sources.tars.bytes import LocalTar
+    from variorum.sources.tars.index import build_index
+    from variorum.sources.webdataset import Webdataset
 
     noise = os.urandom(size + 4096)
     with webdataset.TarWriter(str(path), encoder=False) as writer:

@@ -16,17 +16,16 @@ from variorum.flows import (
     edition_commands,
     endings,
     export_commands,
-    known_commands,
     machine_commands,
     publish_commands,
     pull_commands,
     recipe_commands,
-    review_commands,
     serve_commands,
     terminal,
     versions_commands,
-    votes_commands,
 )
+from variorum.flows.copies import known_commands
+from variorum.flows.people import review_commands, votes_commands
 from variorum.schemas.secrets import remember
 
 DEBUG = "--debug"

@@ -248,9 +248,9 @@ def blocklist(
     embedding: Annotated[bool, typer.Option("--embedding", help="Include embeddings.")] = False,
 ) -> None:
     """Write an edition's perceptual hashes, without pictures and labels, for `leakage` to check other data against."""
-    from variorum.curation.copies.blocklists import blocklist as hashes
     from variorum.edition.editions import resolve
     from variorum.edition.ledgers import read_ledger
+    from variorum.kit.copies.blocklists import blocklist as hashes
     from variorum.stages.score import curated_table
 
     where = existing(store)

@@ -105,7 +105,7 @@ def keys(
 
     Editions hold the id of their keys, which says nothing of the secret. Keep the file: without it no mark is found.
     """
-    from variorum.generators.watermarking.keys import new_keys, read_keys
+    from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
 
     found = read_keys(file) if check else new_keys(file)
     if as_json:

@@ -58,13 +58,13 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "source": Kind("variorum.generators.sources", (Source,), "source", ("read",)),
+    "source": Kind("variorum.sources", (Source,), "source", ("read",)),
     "generate": Kind("variorum.generators", (Generator,), "generator", ("edit", "generate")),
     "curate": Kind("variorum.curation", (Detector, Decider), "detector or decider", ("measure", "score", "decide")),
     "evaluate": Kind("variorum.evaluation", (Evaluation,), "evaluation", ("measure",)),
-    "marks": Kind("variorum.generators.marks", (Mark,), "mark", ("embed",)),
-    "attacks": Kind("variorum.generators.attacks", (Attack,), "attack", ("apply",)),
-    "labelers": Kind("variorum.curation.labelers", (Labeler,), "labeler", ("opinions",)),
+    "marks": Kind("variorum.generators.watermark.marks", (Mark,), "mark", ("embed",)),
+    "attacks": Kind("variorum.generators.watermark.attacks", (Attack,), "attack", ("apply",)),
+    "labelers": Kind("variorum.curation.safety.labelers", (Labeler,), "labeler", ("opinions",)),
 }
 """By the recipe's key. Marks and attacks are fields of the generators `watermark` and `watermark_attack`, labelers of
 the detector and the evaluation `safety`."""
@@ -78,7 +78,7 @@ class Found:
     load: Callable[[], ModuleType]
 
     def fits(self, part: str) -> bool:
-        """Whether it holds a component of this part; a module that can't be imported doesn't."""
+        """Return whether it holds a component of this part; a module that can't be imported doesn't."""
         try:
             return self.origin == OWN or bool(_components(part, self.load()))
         except Exception:  # a broken plugin is named when a recipe asks for it, and by `variorum components`
@@ -227,12 +227,21 @@ def _installed(part: str) -> dict[str, list[Found]]:
     """By name, this project's components of a part and all plugins, whose part shows when they are imported."""
     package = KINDS[part].package
     found: dict[str, list[Found]] = {}
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if not module.ispkg:
-            found[module.name] = [Found(OWN, partial(importlib.import_module, f"{package}.{module.name}"))]
+    for name in _own_modules(package):
+        found.setdefault(name.rpartition(".")[2], []).append(Found(OWN, partial(importlib.import_module, name)))
     for point in _entry_points():
         found.setdefault(point.name, []).append(Found(_package(point), partial(_module, point)))
     return found
+
+
+def _own_modules(package: str) -> Iterator[str]:
+    """Modules of a package, and those that the `COMPONENTS` of a folder right below it name."""
+    for one in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        where = f"{package}.{one.name}"
+        if one.ispkg:
+            yield from (f"{where}.{name}" for name in getattr(importlib.import_module(where), "COMPONENTS", ()))
+        else:
+            yield where
 
 
 @cache

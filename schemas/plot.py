@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Point(NamedTuple):
@@ -102,3 +102,8 @@ class RadarPlot:
 
 Plot = IntervalPlot | ReliabilityPlot | CurvePlot | RadarPlot
 KINDS = (IntervalPlot, ReliabilityPlot, CurvePlot, RadarPlot)
+
+
+def point(interval: Mapping[str, Any] | None) -> Point | None:
+    """A figure with its interval, for a plot."""
+    return Point(interval["value"], interval["low"], interval["high"]) if interval else None

@@ -20,15 +20,15 @@ import torch
 from safetensors.torch import load_file
 
 from training.noiser import network
-from variorum.generators.corruptions import low_light
-from variorum.generators.corruptions.frames import framed
-from variorum.generators.sources.imagenet import index_of
-from variorum.generators.sources.samples import Samples
+from variorum.kit.corrupt import low_light
+from variorum.kit.corrupt.frames import framed
+from variorum.kit.labels.imagenet_classes import index_of
 from variorum.models import ModelTable
 from variorum.models.loaders.noise_regression import FIRST, WEIGHTS
 from variorum.pixels import decode
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample, source_id
+from variorum.sources.samples import Samples
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels
@@ -73,7 +73,7 @@ def enhancer(folder: Path, padding: str) -> Callable[[Pixels], Pixels]:
 
 
 def right(pictures: Sequence[Pixels], labels: Sequence[int]) -> Bools:
-    """Which pictures the classifier gets right."""
+    """Return which pictures the classifier gets right."""
     judge = ModelTable("embedded").get(JUDGE)
     parts = [judge(pictures[start : start + CALL]).argmax(axis=1) for start in range(0, len(pictures), CALL)]
     return np.asarray(np.concatenate(parts) == np.asarray(labels))

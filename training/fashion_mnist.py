@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from variorum.generators.sources.fashion_mnist import DEBIAN, idx_files
-from variorum.generators.sources.reading.idx import read_idx
+from variorum.sources.fashion_mnist import DEBIAN, idx_files
+from variorum.sources.folders.idx import read_idx
 
 if TYPE_CHECKING:
     from variorum.arrays import Ints, Pixels

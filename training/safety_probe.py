@@ -4,7 +4,7 @@
     python -m training.safety_probe --edition judged@1.0.0 --store store --encoder encoder --out checkpoints/probe
 
 Pictures of the split `test` measure the result once, and all others are learned from. The same data give the same file,
-to the byte on one kind of machine. docs/train_a_safety_probe.md says how to use it as a labeler.
+to the byte on one kind of machine. docs/guides/labelers.md says how to use it as a labeler.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.curation.harms.categories import unsafebench
 from variorum.edition.samples import decoded
-from variorum.evaluation.harms.truths import CONTRADICTED, truth_of
-from variorum.generators.sources.edition import Edition
-from variorum.generators.sources.unsafebench import Unsafebench
+from variorum.evaluation.safety.truths import CONTRADICTED, truth_of
+from variorum.kit.harms.categories import unsafebench
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.prefetch import batched
@@ -30,6 +28,8 @@ from variorum.models.loaders.embedding_head import FILE, HeadHeader, encoder_id,
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import SourceError, VariorumError
 from variorum.schemas.sample import Failure, Sample
+from variorum.sources.edition import Edition
+from variorum.sources.unsafebench import Unsafebench
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Singles
@@ -62,7 +62,7 @@ class Data(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of one category.
+    """The result of one category.
 
     Attributes:
         why: why there is no probe; `""` if there is one.
@@ -161,7 +161,7 @@ def _fitted(x: Floats, y: Floats, fitted: Bools, held: Bools, test: Bools) -> Re
 
 
 def figures(logits: Floats, truths: Floats) -> dict[str, float]:
-    """What logits are worth on unseen pictures; empty unless there are safe and unsafe ones."""
+    """Measure logits on unseen pictures; empty unless there are safe and unsafe ones."""
     from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
     counts = {"safe": float((truths == 0).sum()), "unsafe": float((truths == 1).sum())}
@@ -231,7 +231,7 @@ def card(results: Mapping[str, Result], *, encoder: str, about: str) -> str:
 
 
 def truths_of(sample: Sample, categories: Sequence[str]) -> Floats:
-    """What is known of a picture by category: 1 unsafe, 0 safe, NaN for not judged, or judged both ways."""
+    """Return the truth about a picture by category: 1 unsafe, 0 safe, NaN for not judged, or judged both ways."""
     found = np.array([truth_of(sample, name) for name in categories])
     return np.where(found == CONTRADICTED, np.nan, found)
 

@@ -2,7 +2,7 @@
 
     python -m training.shipped_blocklists
 
-It writes `curation/copies/lists/` and `lists.toml` beside it. The packages of `SETS` must be installed; the same
+It writes `variorum/kit/copies/lists/` and `lists.toml` beside it. The packages of `SETS` must be installed; the same
 packages give the same files.
 """
 
@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from variorum.curation.copies.blocklists import list_bytes
-from variorum.curation.copies.looked_at import Looked, look
-from variorum.curation.copies.pdq import LEAST_QUALITY, pdq, pixel_digest
-from variorum.curation.copies.shipped import FOLDER, HERE
-from variorum.generators.sources.fashion_mnist import DEBIAN, FILES
-from variorum.generators.sources.reading.folder import EXTENSIONS
-from variorum.generators.sources.reading.idx import read_idx
+from variorum.kit.copies.blocklists import list_bytes
+from variorum.kit.copies.file_hashes import Looked, look
+from variorum.kit.copies.pdq import LEAST_QUALITY, pdq, pixel_digest
+from variorum.kit.copies.shipped import FOLDER, HERE
+from variorum.sources.fashion_mnist import DEBIAN, FILES
+from variorum.sources.folders.folder import EXTENSIONS
+from variorum.sources.folders.idx import read_idx
 
 
 class Set(NamedTuple):
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def looked(one: Set) -> Iterator[Looked]:
-    """What is in the pictures of a set; those of an IDX file have no files of their own."""
+    """Hash the pictures of a set; those of an IDX file have no files of their own."""
     if one.place.endswith(".gz"):
         for number, grey in enumerate(read_idx(Path(one.place))):
             pixels = np.repeat(grey[..., None], 3, axis=2)

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from variorum.arrays import Ints, Pixels
-from variorum.generators.sources.fashion_mnist import DEBIAN, idx_files
-from variorum.generators.sources.reading.idx import read_idx
 from variorum.pixels import decode
+from variorum.sources.fashion_mnist import DEBIAN, idx_files
+from variorum.sources.folders.idx import read_idx
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 SIDE = 96

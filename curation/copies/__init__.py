@@ -1,1 +1,7 @@
 """Perceptual hashes and embeddings compared at scale: copies and leakage."""
+
+COMPONENTS = (
+    "duplicates",
+    "leakage",
+    "opt_out",
+)

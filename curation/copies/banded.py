@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.curation.copies.join import BAND, BANDS, RADIUS
+from variorum.kit.copies.join import BAND, BANDS, RADIUS
 
 if TYPE_CHECKING:
     from variorum.arrays import Ints

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from variorum.curation.copies.banded import BUCKETS, NONE, Bands, bands, nearest
-from variorum.curation.copies.join import hamming_join
+from variorum.kit.copies.join import hamming_join
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ WIDTHS = {"files": 32, "pixels": 16, "pdq": 32}
 
 
 class About(BaseModel):
-    """What a part is of.
+    """The subject of a part of an index.
 
     Attributes:
         format: of the files.
@@ -120,7 +120,7 @@ class Part:
         return self.text[start : int(self.ends[row])].tobytes().decode("utf-8", "replace")
 
     def same(self, name: str, asked: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], Ints]:
-        """Whether each hash `[N, width]` is in a column, and the picture that has it; -1 for none.
+        """Return whether each hash `[N, width]` is in a column, and the picture that has it; -1 for none.
 
         Args:
             name: `files` or `pixels`.

@@ -1,1 +1,16 @@
 """Label noise: classes, folds, pruning, scores for pictures with several labels."""
+
+COMPONENTS = (
+    "candidates",
+    "class_agreement",
+    "confident_learning",
+    "early_learning",
+    "linear_separation",
+    "neighbours",
+    "new_label",
+    "probabilities",
+    "representation_calibration",
+    "small_loss",
+    "suspicion",
+    "training_dynamics",
+)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.curation.labels.classes import by_class
+from variorum.kit.labels.classes import by_class
 from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:

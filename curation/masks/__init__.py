@@ -1,1 +1,3 @@
 """Correction of noisy segmentation masks."""
+
+COMPONENTS = ("mask_noise",)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 from report import costs, part_of
 from scene import Scene
 from trials import Trials
-
-sys.path.append(str(Path(__file__).parents[1] / "generators" / "sources"))  # hostile_files
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -125,5 +125,5 @@ def test_random_changes_of_containers(trials, tmp_path):
 
     Random changes of bytes, headers, footers and JSON values; the number is that of the examples.
     """
-    found = ran(tmp_path, "generators/sources/test_container_fuzz.py", times=3)
+    found = ran(tmp_path, "sources/test_container_fuzz.py", times=3)
     trials(found.__getitem__, found)

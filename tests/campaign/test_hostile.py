@@ -10,9 +10,8 @@ from pathlib import Path
 import mutants
 import pytest
 from hostile_arguments import CASES, Case, closed_port, prepare
-from hostile_files import ACCEPTED, ANY, COUNTED, ROW, SILENT, hostile_files
+from hostile_files import ACCEPTED, ANY, COUNTED, COUNTS, ROW, SILENT, hostile_files
 from scene import words
-from test_odd_files import COUNTS
 
 from variorum.pixels import FORMATS
 

@@ -28,7 +28,8 @@ def panel(store: Path, name: str, **settings: Any) -> None:
     """Publish a panel about the edition of the store."""
     from variorum.edition.editions import resolve
     from variorum.edition.store import Store
-    from variorum.review.panel import Settings, publish
+    from variorum.people.panel.panel import publish
+    from variorum.people.panel.settings import Settings
 
     where = Store(str(store))
     publish(resolve("large@1.0.0", where), where, Settings(gold=0.0, agreed=0.0, **settings), name=name)
@@ -71,9 +72,9 @@ class Votes:
         """What is wrong with the votes that are stored, or ""."""
         from variorum.edition.editions import resolve
         from variorum.edition.store import Store
-        from variorum.review.panel import open_panel, read_questions
-        from variorum.votes.ballots import counted
-        from variorum.votes.columns import question_keys
+        from variorum.people.panel.panel import open_panel, read_questions
+        from variorum.people.votes.ballots import counted
+        from variorum.people.votes.columns import question_keys
 
         where = Store(str(store))
         found = open_panel(resolve("large@1.0.0", where), where, name=name)

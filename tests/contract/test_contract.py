@@ -1,6 +1,7 @@
 """What holds for every component that is installed, plugins included, and for every recipe that is shipped."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -315,4 +316,5 @@ def test_every_detector_and_decider_is_documented(name):
     cls = component_class("curate", name)
     assert issubclass(cls, Detector) != issubclass(cls, Decider)
     if Path(str(sys.modules[cls.__module__].__file__)).resolve().is_relative_to(ROOT / "curation"):
-        assert (ROOT / "docs" / "curation" / f"{name}.md").is_file()
+        pages = [page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "reference"]
+        assert any(re.search(rf"`{name}`|^#+ {name}\b", page.read_text("utf-8"), re.MULTILINE) for page in pages)

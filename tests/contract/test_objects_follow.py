@@ -140,7 +140,7 @@ def corners(box: tuple[float, ...]) -> tuple[float, ...]:
 @lru_cache
 def texture(name: str, height: int, width: int) -> np.ndarray:
     """A grey photograph of a surface from near by: coarse, as `attribute_edit` repeats fine ones instead of amplifying
-    them, which tests/generators/test_following.py looks at."""
+    them, which tests/kit/test_following.py looks at."""
     grey = cv2.resize(getattr(skimage.data, name)()[:48, :48], (width, height), interpolation=cv2.INTER_CUBIC)
     return np.repeat((64 + grey // 2)[..., None], 3, axis=2)
 
@@ -248,7 +248,7 @@ def test_pictures_are_made_at_all(name):
     children = made(generator, MASKS)
     assert any(len(child.annotations.objects) == 2 for child in children)
     if name == "attribute_edit":
-        from variorum.generators.attribute_edit import AttributeEdit
+        from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
 
         assert isinstance(generator, AttributeEdit)
         of = Edit(generator, MASKS, CTX)

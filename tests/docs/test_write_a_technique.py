@@ -21,12 +21,12 @@ from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verdicts import read_verdicts, verdicts_of
-from variorum.generators.sources.samples import stamps_folder
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Sample
+from variorum.sources.samples import stamps_folder
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "write_a_technique.md").read_text()

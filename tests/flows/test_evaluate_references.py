@@ -35,7 +35,7 @@ def recipe(photos, train):
 
 
 def test_a_flow_finds_what_threads_find(server, photos, tmp_path, monkeypatch):
-    from variorum.evaluation.generated_set import GeneratedSet
+    from variorum.evaluation.imagenet_g.generated_set import GeneratedSet
     from variorum.flows.prefect_runner import in_flow
 
     what = recipe(photos, {"name": "corrupted", "of": {"name": "image_folder", "path": str(photos)}})

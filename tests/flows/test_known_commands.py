@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from variorum.curation.copies.blocklists import list_bytes
-from variorum.curation.copies.looked_at import look
+from variorum.kit.copies.blocklists import list_bytes
+from variorum.kit.copies.file_hashes import look
 from variorum.pipeline import Job, run
 from variorum.schemas.recipe import Recipe
 

@@ -20,16 +20,17 @@ from planted_labels import ACCURACY, PLANTED, decide_disputes, plant, truth, vot
 from variorum.edition.editions import current, folder_of, resolve
 from variorum.edition.ledgers import ledger_numbers
 from variorum.edition.store import Store
-from variorum.flows.review_steps import Asking
+from variorum.flows.people.review_steps import Asking
+from variorum.people.panel.collected import keep_votes, standing
+from variorum.people.panel.panel import Panel, open_panel
+from variorum.people.panel.settings import Settings
+from variorum.people.votes.ballots import withdraw
+from variorum.people.votes.files import read_votes
 from variorum.pipeline import Job, build, curate, run
-from variorum.review.collected import keep_votes, standing
-from variorum.review.panel import Panel, Settings, open_panel
 from variorum.schemas.errors import RecipeError, TemporaryError
 from variorum.schemas.manifest import Manifest
 from variorum.stages.recipe_files import load_recipe
 from variorum.stages.score import picture_table
-from variorum.votes.ballots import withdraw
-from variorum.votes.files import read_votes
 
 pytestmark = [
     pytest.mark.usefixtures("own_cache"),
@@ -129,7 +130,7 @@ def test_votes_of_a_store_elsewhere_are_copied_here(asking, panel, tmp_path):
 def test_what_cant_work_is_said_before_any_work(asking, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from variorum.flows.review_flow import review_flow
+    from variorum.flows.people.review_flow import review_flow
 
     given = yaml.safe_load(Path(asking.recipe).read_text())
     given["curate"] = given["curate"][:1]
@@ -151,7 +152,7 @@ def test_what_cant_work_is_said_before_any_work(asking, tmp_path, monkeypatch):
 
 
 def test_a_flow_polls_until_the_votes_are_in(server, asking, tmp_path):
-    from variorum.flows.review_flow import review_flow
+    from variorum.flows.people.review_flow import review_flow
 
     def people() -> None:
         """They find the panel when it is there, as those at the page do."""
@@ -222,7 +223,7 @@ class Place:
 
     def flow(self, call: str) -> subprocess.Popen[bytes]:
         """A process that calls the flow or one of its methods, such as `review_flow.serve(…)`."""
-        program = f"from variorum.flows.review_flow import review_flow\nprint('digest', {call}, flush=True)"
+        program = f"from variorum.flows.people.review_flow import review_flow\nprint('digest', {call}, flush=True)"
         return self.start("-c", program)
 
     def kill(self) -> None:

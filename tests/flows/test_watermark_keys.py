@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from variorum.generators.watermarking.keys import read_keys
+from variorum.generators.watermark.watermarking.keys import read_keys
 from variorum.schemas.watermark import payload_of
 
 RECIPE = """

@@ -60,7 +60,7 @@ def test_it_runs_beside_others_who_use_the_names_of_our_folders(python, tmp_path
     for name in ("schemas", "recipes", "generators", "curation", "flows"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('this is the user\\'s own')\n")
-    code = "import variorum.schemas.sample, variorum.generators.attribute_edit as a; print(a.__file__)"
+    code = "import variorum.schemas.sample, variorum.generators.imagenet_e.attribute_edit as a; print(a.__file__)"
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(tmp_path)}
     assert str(python.parents[1]) in call(python, "-c", code, cwd=tmp_path, env=environment).stdout
     command = python.parent / "variorum"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from variorum.arrays import arrow_column
-from variorum.review.pictures import Pictures
+from variorum.people.panel.askable import Pictures
 from variorum.schemas.table import Table
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from variorum.evaluation.detection.records import FOUND, THERE, Picture
+from variorum.kit.detection.records import FOUND, THERE, Picture
 from variorum.models.roles import Detected
 from variorum.pipeline import Job, run
 from variorum.schemas.component import Context

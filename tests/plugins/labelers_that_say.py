@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from variorum.arrays import arrow_column
-from variorum.curation.safety import Safety
+from variorum.curation.safety.safety import Safety
+from variorum.people.votes.files import write_votes
+from variorum.people.votes.tables import of_votes
 from variorum.schemas.canonical import short_digest
 from variorum.schemas.component import Context
 from variorum.schemas.safety import Category, Labeler, Opinion, Shown
 from variorum.schemas.table import Table
 from variorum.schemas.vote import Vote
-from variorum.votes.files import write_votes
-from variorum.votes.tables import of_votes
 
 BLUE = Category(id="blue", name="blue shapes", definition="a shape that is blue")
 GREEN = Category(id="green", name="green shapes", definition="a shape that is green")

@@ -10,11 +10,11 @@ import skimage.data
 import yaml
 from PIL import Image
 
-from variorum.review.dispatch import Task, disputed, next_tasks
-from variorum.review.panel import Panel
+from variorum.people.panel.dispatch import Task, disputed, next_tasks
+from variorum.people.panel.panel import Panel
+from variorum.people.votes.ballots import cast, join
 from variorum.schemas.vote import Vote
 from variorum.stages.score import picture_table
-from variorum.votes.ballots import cast, join
 
 CLASSES = ("astronaut", "chelsea", "coffee")
 EACH = 8

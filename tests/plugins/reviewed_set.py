@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from variorum.people.votes.files import write_votes
+from variorum.people.votes.tables import of_votes
 from variorum.schemas.canonical import short_digest
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.table import Table
 from variorum.schemas.vote import Vote
-from variorum.votes.files import write_votes
-from variorum.votes.tables import of_votes
 
 C, E = "n03642806", "n03832673"
 """ImageNet's two classes of portable computers."""

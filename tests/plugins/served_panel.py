@@ -16,18 +16,19 @@ import uvicorn
 from PIL import Image
 
 from variorum.edition.store import Store
+from variorum.people.panel.dispatch import Task, next_tasks
+from variorum.people.panel.panel import Panel, open_panel, publish
+from variorum.people.panel.settings import Settings
+from variorum.people.server.access import Access, Joining, Place
+from variorum.people.server.app import create_app
+from variorum.people.server.serve import listening
+from variorum.people.server.served import Served
+from variorum.people.votes.ballots import cast
+from variorum.people.votes.reviewers import by_secret, join
 from variorum.pipeline import Job, run
-from variorum.review.dispatch import Task, next_tasks
-from variorum.review.panel import Panel, Settings, open_panel, publish
-from variorum.review.server.access import Access, Joining, Place
-from variorum.review.server.app import create_app
-from variorum.review.server.serve import listening
-from variorum.review.server.served import Served
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.vote import Vote
-from variorum.votes.ballots import cast
-from variorum.votes.reviewers import by_secret, join
 
 CLASSES = ("chelsea", "coffee")
 ADMIN_KEY = "the administrator's key of the tests"
@@ -111,7 +112,7 @@ def kept_votes(panel: Panel) -> list[dict[str, Any]]:
     """Rows of the votes that count, in the order in which they came."""
     from sqlalchemy import select
 
-    from variorum.votes.database import reading, votes
+    from variorum.people.votes.database import reading, votes
 
     asked = select(votes).where(votes.c.panel == panel.key, votes.c.counts).order_by(votes.c.number)
     with reading(panel.engine) as connection:

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from variorum.people.panel.panel import Panel, open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.pipeline import Job, build, curate
-from variorum.review.panel import Panel, Settings, open_panel, publish
 from variorum.schemas.recipe import Recipe
 
 SHAPES = '''
@@ -129,11 +130,11 @@ class Running:
         """Start, at the same port as before."""
         import uvicorn
 
-        from variorum.review.server.access import Access, Place
-        from variorum.review.server.app import create_app
-        from variorum.review.server.serve import listening
-        from variorum.review.server.served import Served
-        from variorum.votes.reviewers import by_secret
+        from variorum.people.server.access import Access, Place
+        from variorum.people.server.app import create_app
+        from variorum.people.server.serve import listening
+        from variorum.people.server.served import Served
+        from variorum.people.votes.reviewers import by_secret
 
         panel = self.panel
         self._listening = listening("127.0.0.1", self.port)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from training.perspective_vision import SAFE, Judged, conversation, main, training_set
-from variorum.curation.harms.categories import unsafebench
+from variorum.kit.harms.categories import unsafebench
 from variorum.pixels import encode_png
 from variorum.schemas.errors import SourceError
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from training.safety_probe import Data, fit, main, save
-from variorum.curation.labelers.head import Head
-from variorum.generators.sources.unsafebench import Unsafebench
+from variorum.curation.safety.labelers.head import Head
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.pipeline import Job, build, evaluate
@@ -19,6 +18,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.safety import Shown
+from variorum.sources.unsafebench import Unsafebench
 
 COLOURS = {"violence": (220, 30, 30), "health": (30, 60, 220)}
 """A disc of this colour stands for "unsafe" in a category, a green square for "safe"."""

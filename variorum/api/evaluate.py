@@ -14,17 +14,17 @@ from variorum.api.progress import shown
 from variorum.api.results import Results
 from variorum.edition.editions import write_beside
 from variorum.edition.store import Store
-from variorum.evaluation.accuracy_drop import outputs_of
-from variorum.evaluation.results.evaluator import (
+from variorum.evaluation.classifiers.evaluator import (
     Evaluator,
     job_on,
     known_models,
     store_for_tables,
     temporary_store,
 )
-from variorum.evaluation.results.figures import Given, figures
-from variorum.evaluation.results.pictures import Pictures, pictures_of
-from variorum.evaluation.results.ranking import Answered, edition_name, ranked
+from variorum.evaluation.classifiers.figures import Given, figures
+from variorum.evaluation.classifiers.pictures import Pictures, pictures_of
+from variorum.evaluation.classifiers.ranking import Answered, edition_name, ranked
+from variorum.kit.predicted.answers import outputs_of
 from variorum.machine.progress import Progress
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.filters import weights_of
@@ -169,12 +169,12 @@ def _check(job: Job, manifest: Manifest, pictures: Pictures, new: Sequence[str])
 
 
 def classifies(model: Any) -> bool:
-    """Whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
+    """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
     return all(hasattr(model, name) for name in ("classes", "preprocessing"))
 
 
 def _facts(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:
-    """What result files state about a model."""
+    """Return the facts that result files state about a model."""
     pin = job.ctx.models.pin(name)
     label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in chosen.brought else name
     own = chosen.revisions.get(name)

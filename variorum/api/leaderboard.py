@@ -13,16 +13,15 @@ from variorum.api.edition import Edition, opened
 from variorum.api.results import notebook, text
 from variorum.edition.editions import folder_of, write_beside
 from variorum.edition.store import Store
-from variorum.evaluation.accuracy_drop import AccuracyDrop
-from variorum.evaluation.results.evaluator import seed_of
-from variorum.evaluation.results.pictures import pictures_of
-from variorum.evaluation.results.ranking import edition_name, leaderboard_of
+from variorum.evaluation.classifiers.evaluator import seed_of
+from variorum.evaluation.classifiers.pictures import pictures_of
+from variorum.evaluation.classifiers.ranking import edition_name, leaderboard_of
 from variorum.report.leaderboard import leaderboard_page
 from variorum.report.result_files import Content, content_of, result_files, results_beside
 from variorum.report.results import Method
 from variorum.report.standing import Leaderboard, standing, to_markdown
 from variorum.schemas.errors import SourceError, StoreError
-from variorum.schemas.lookup import cut
+from variorum.schemas.lookup import component_class, cut
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -165,10 +164,10 @@ def board_of(
 
 
 def method_of(manifest: Manifest, confidence: float = CONFIDENCE) -> Method:
-    """How a leaderboard's intervals are computed: with the recipe's seed, for all models alike."""
+    """Return the method of a leaderboard's intervals: with the recipe's seed, for all models alike."""
     return Method(
         name="accuracy_drop",
-        revision=AccuracyDrop.revision,
+        revision=component_class("evaluate", "accuracy_drop").revision,
         confidence=confidence,
         bootstrap=BOOTSTRAP,
         seed=seed_of(manifest),

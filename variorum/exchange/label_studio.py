@@ -5,7 +5,7 @@
 <folder>/images/<id>.png
 
 The JSON is the one documented at https://labelstud.io/guide/task_format. The votes of a panel have an export of their
-own, see `variorum.votes.label_studio`.
+own, see `variorum.people.votes.label_studio`.
 """
 
 from __future__ import annotations

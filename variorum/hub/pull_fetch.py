@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from variorum.generators.sources.reading.hosts import host_may_pass, refused
 from variorum.machine.progress import Advance
 from variorum.machine.workplace import SUFFIX
 from variorum.schemas.errors import SourceError, VariorumError
+from variorum.sources.web.hosts import host_may_pass, refused
 
 WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds between attempts that brought little. After one that brought `ENOUGH` they begin anew."""

@@ -26,18 +26,18 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from variorum.edition.store import Store
-from variorum.generators.sources.reading.tars.shards import find_shards
 from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, in_units, unfinished
 from variorum.hub.pull_places import Place, note_secrets, on_the_hub, place_of, stored_place
 from variorum.hub.pull_terms import TERMS, class_names, licence_of
 from variorum.hub.pull_web import web_file
 from variorum.machine.progress import QUIET, Advance, Progress
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.machine.strict_yaml import NotYaml, read_yaml
 from variorum.schemas.errors import SourceError, StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import NAME, VERSION
 from variorum.schemas.secrets import shown
+from variorum.sources.tars.shards import find_shards
 
 LARGEST = 4 << 20
 """Bytes of a README."""
@@ -151,7 +151,7 @@ def _hub_tars(place: Place, repository: str, pattern: str) -> Tars:
 
 
 def _means(pattern: str, path: str) -> bool:
-    """Whether a file is one of those that a pattern stands for; without one, and for a folder, all are."""
+    """Return whether a file is one of those that a pattern stands for; without one, and for a folder, all are."""
     if not pattern:
         return True
     from braceexpand import braceexpand

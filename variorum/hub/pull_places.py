@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from variorum.hub.pull_fetch import Body, Open
 from variorum.hub.pull_web import web_file
-from variorum.machine.steady import open_file
+from variorum.machine.retrying import open_file
 from variorum.schemas.errors import SourceError
 from variorum.schemas.secrets import remember, shown
 
@@ -156,7 +156,7 @@ def hub_place(repository: str, revision: str = "") -> Place:
     from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    from variorum.generators.sources.reading.hosts import patiently
+    from variorum.sources.web.hosts import patiently
 
     name = f"hf://datasets/{repository}"
     try:
@@ -204,7 +204,7 @@ def _way(repository: str) -> str:
 
 def _hub_refusal(error: Exception, repository: str, revision: str) -> Exception:
     """The error to raise for one of the Hub's client."""
-    from variorum.generators.sources.reading.hosts import refused
+    from variorum.sources.web.hosts import refused
 
     kind, name = type(error).__name__, f"hf://datasets/{repository}{f'@{revision}' if revision else ''}"
     status = getattr(getattr(error, "response", None), "status_code", None)

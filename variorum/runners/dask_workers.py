@@ -1,4 +1,4 @@
-"""Dask workers: those of a running cluster, or processes on this machine that end with the command.
+"""Makes parts on Dask workers: of a running cluster, or processes on this machine that end with the command.
 
 Matthew Rocklin, "Dask: Parallel Computation with Blocked algorithms and Task Scheduling", SciPy 2015.
 """

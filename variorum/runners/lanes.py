@@ -1,4 +1,4 @@
-"""The runner of all engines: one executor for each worker, which gets one part after another as futures.
+"""Distributes parts to the workers of any engine: each worker is an executor that gets one part after another.
 
 A lost worker, one that was killed or whose machine went away, costs only the part that it was making: a new worker
 makes that part again, and the others go on. Finished work is in the store, so nothing else is repeated.

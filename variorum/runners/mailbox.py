@@ -1,4 +1,4 @@
-"""The files in which a command and its jobs write to each other, in a folder that both see.
+"""Exchanges calls and answers between a command and its jobs by files, in a folder that both see.
 
 Each job has a folder of its own, its box. The command writes `call-3`, and the job writes the answer to `answer-3`.
 Both sides touch a file now and then, and each takes the other for dead when that stops.
@@ -27,14 +27,14 @@ SILENCE = 120.0
 
 @dataclass(slots=True)
 class Pulse:
-    """Whether the other side still touches a file. Only this machine's clock counts, as clocks may differ."""
+    """Watches whether the other side still touches a file. Only this machine's clock counts, as clocks may differ."""
 
     file: Path
     _last: int = -1
     _at: float = field(default_factory=time.monotonic)
 
     def silent(self, seconds: float) -> bool:
-        """Whether the file hasn't been touched for so long."""
+        """Return whether the file hasn't been touched for so long."""
         with suppress(OSError):
             if (now := self.file.stat().st_mtime_ns) != self._last:
                 self._last, self._at = now, time.monotonic()

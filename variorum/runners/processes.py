@@ -1,4 +1,4 @@
-"""Workers that are processes of this machine, each with a share of the CPU threads and a GPU of its own.
+"""Makes parts in processes of this machine, each with a share of the CPU threads and a GPU of its own.
 
 A worker is a program of its own: it isn't forked and doesn't import the caller's main module, so scripts and notebooks
 can start workers too. It reads calls from a socket, and ends when the socket closes, however the command has ended.

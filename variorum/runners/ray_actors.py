@@ -1,4 +1,4 @@
-"""Ray actors as workers, in a running cluster or in one on this machine that ends with the command.
+"""Makes parts in Ray actors, in a running cluster or in one on this machine that ends with the command.
 
 Philipp Moritz et al., "Ray: A Distributed Framework for Emerging AI Applications", OSDI 2018, arXiv:1712.05889.
 """

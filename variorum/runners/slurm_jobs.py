@@ -1,4 +1,4 @@
-"""Slurm jobs as workers, submitted as one array. They and the command write files to each other, see `mailbox`.
+"""Makes parts in Slurm jobs, submitted as one array. They and the command write files to each other, see `mailbox`.
 
 A job makes parts until the command ends, so it loads its models once.
 """
@@ -209,7 +209,7 @@ class Queue:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def has(self, job: str, since: float) -> bool:
-        """Whether a job waits or runs. True if Slurm doesn't answer, or hasn't been asked since it was submitted.
+        """Return whether a job waits or runs; True if Slurm doesn't answer or hasn't been asked since it was submitted.
 
         Args:
             job: its id.

@@ -18,11 +18,11 @@ from variorum.api import progress
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.flows.cli import main
-from variorum.generators.sources.image_folder import ImageFolder
 from variorum.pipeline import Job
 from variorum.pipeline import run as whole_pipeline
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
+from variorum.sources.image_folder import ImageFolder
 from variorum.stages.recipe_files import load_recipe
 from variorum.stages.recipe_values import recipe_of
 

@@ -19,12 +19,12 @@ from variorum.edition.ledgers import read_ledger
 from variorum.edition.store import Store
 from variorum.edition.units import edition_units
 from variorum.edition.verify import verify
-from variorum.generators.sources.edition import Edition
 from variorum.pipeline import rollback
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.diff import change_counts, diff
 from variorum.report.hub_types import front_matter, read_back
 from variorum.schemas.manifest import Manifest
+from variorum.sources.edition import Edition
 
 RELEASE = "98b9f7a7911f474a27fd3b355e358f12fa42d8512b40edf0137916318d956389"
 

@@ -30,7 +30,6 @@ from variorum.edition.store import Store
 from variorum.edition.tables import filled_rows
 from variorum.edition.verify import verify
 from variorum.flows import terminal_editions
-from variorum.generators.sources.edition import Edition
 from variorum.machine.progress import QUIET
 from variorum.report.card import render_card
 from variorum.report.contact_sheet import contact_sheet
@@ -45,6 +44,7 @@ from variorum.schemas.canonical import digest
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
+from variorum.sources.edition import Edition
 from variorum.stages.recipe_files import load_recipe
 from variorum.stages.release import added_content, release_units
 from variorum.stages.score import curated_table

@@ -22,7 +22,7 @@ from variorum.schemas.recipe import Recipe
 
 SOURCE = """
 from dataclasses import replace
-from variorum.generators.sources.image_folder import ImageFolder
+from variorum.sources.image_folder import ImageFolder
 from variorum.schemas.annotations import Annotations, Object
 
 class Marked(ImageFolder):

@@ -21,13 +21,13 @@ from variorum.edition.shards import read_shard
 from variorum.exchange.coco.export import IGNORED, export_coco
 from variorum.exchange.coco.parts import ANNOTATIONS, PICTURES, licence_entry
 from variorum.exchange.folders import NOTE, folder_names
-from variorum.generators.sources.coco import Coco
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import decode
 from variorum.report.coco_objects import categories, inside, marked
 from variorum.schemas.annotations import Object
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import StoreError
+from variorum.sources.coco import Coco
 from variorum.stages.job import open_context
 
 
@@ -196,7 +196,7 @@ def open_context_for(source):
     "licence", ["CC-BY-4.0", "CC-BY-NC-SA-2.0", "CC0-1.0", "CC-PDM-1.0", "MIT", "ask | us", "CC-BY-3.0-DE"]
 )
 def test_licences_come_back(licence):
-    from variorum.generators.sources.reading.coco.entries import licence_in
+    from variorum.sources.coco_files.entries import licence_in
 
     ((_, found),) = licence_in({"id": 1, **licence_entry(licence)})
     assert found == licence

@@ -16,7 +16,7 @@ from published_set import made, opened
 from variorum.edition.editions import beside, folder_of
 from variorum.edition.shards import ShardWriter
 from variorum.edition.store import Store
-from variorum.generators.watermarking.keys import own_file, own_keys
+from variorum.generators.watermark.watermarking.keys import own_file, own_keys
 from variorum.hub import checks
 from variorum.hub.commit import changes
 from variorum.hub.layout import BESIDE, OURS, Entry, in_memory, layout, objects
@@ -28,7 +28,7 @@ from variorum.hub.published import (
     published_croissant,
     with_licence,
 )
-from variorum.hub.remote import File, Remote, explained, git_blob
+from variorum.hub.repository import File, Remote, explained, git_blob
 from variorum.hub.secret_bytes import Needle, needles
 from variorum.pipeline import Job, build
 from variorum.schemas.errors import StoreError, TemporaryError

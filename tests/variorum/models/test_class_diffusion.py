@@ -10,8 +10,7 @@ import pytest
 from diffusers import DiffusionPipeline
 from tiny_pipelines import SIDE, offload_by_module, save_transformer
 
-from variorum.generators.class_conditional import ClassConditional
-from variorum.generators.sources.class_names import ClassNames
+from variorum.generators.imagenet_g.class_conditional import ClassConditional
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable, pretrained
 from variorum.models.diffusion import options as pipeline_options
@@ -19,6 +18,7 @@ from variorum.models.loaders.class_conditional import CLASS_DIFFUSION, dit_sched
 from variorum.models.table_entries import Entry
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError
+from variorum.sources.class_names import ClassNames
 
 LEVELS = 1
 SETTINGS = {"guidance": 3.0, "steps": 3, "sampler": "ddim"}

@@ -12,12 +12,12 @@ from safetensors.numpy import load_file, save_file
 from tiny_pipelines import save_checker, save_clip
 
 from training.convert_safety_heads import HEADS, convert
-from variorum.curation.harms.alignment import alignment
-from variorum.curation.harms.categories import unsafebench
-from variorum.curation.labelers.head import Head
-from variorum.curation.labelers.nudenet import Nudenet
-from variorum.curation.labelers.open_nsfw import OpenNsfw
-from variorum.curation.labelers.stable_diffusion_filter import StableDiffusionFilter
+from variorum.curation.safety.harms.alignment import alignment
+from variorum.curation.safety.labelers.head import Head
+from variorum.curation.safety.labelers.nudenet import Nudenet
+from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
+from variorum.curation.safety.labelers.stable_diffusion_filter import StableDiffusionFilter
+from variorum.kit.harms.categories import unsafebench
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.models.loaders.embedding_head import (

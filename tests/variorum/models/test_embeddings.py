@@ -14,7 +14,7 @@ import torch
 from random_models import save_random_resnet
 from safetensors.torch import load_file, save_file
 
-from variorum.evaluation.sets.diversity import apart
+from variorum.evaluation.imagenet_g.diversity import apart
 from variorum.models import ModelTable
 from variorum.models.loaders import embeddings
 from variorum.models.loaders.embeddings import HEADS, PERCEPTUAL, backbone

@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 from safetensors.numpy import load_file, save_file
 
-from variorum.generators.corruptions import low_light
+from variorum.kit.corrupt import low_light
 from variorum.models import ModelTable, weights
 from variorum.models.loaders.noise_regression import NOISE_REGRESSION, WEIGHTS
 from variorum.schemas.errors import ModelUnavailable

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from training import evaluate_photo_denoiser as measure
-from variorum.generators.editing import complexity
-from variorum.generators.editing.guided_diffusion import Guidance, Wish, guided
+from variorum.generators.imagenet_e.guided_diffusion import Guidance, Wish, guided
+from variorum.kit.pictures import complexity
 from variorum.models import ModelTable, doctor, weights
 from variorum.models.loaders.class_conditional import FOLDED_UNET
 from variorum.models.loaders.classifiers import WEIGHTS, grey_input
@@ -83,7 +83,7 @@ def test_a_folder_that_is_gone_is_missing(copied):
 
 
 def test_the_models_know_the_same_classes_as_the_table_of_names():
-    from variorum.generators.sources.class_names import read_classes
+    from variorum.sources.class_names import read_classes
 
     names = tuple(info.id for info in read_classes("fashion_mnist"))
     for alias in ALIASES:

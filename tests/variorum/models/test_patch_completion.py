@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from variorum.generators.editing.gates import Gates, plate_gates
+from variorum.kit.gates.gates import Gates, plate_gates
 from variorum.models.loaders import patch_completion
 from variorum.models.loaders.patch_completion import PatchCompletion, PatchCompletionOptions
 from variorum.models.loaders.patch_completion_blend import blended

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed file",
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
-PAGE = (Path(__file__).parents[3] / "docs" / "croissant.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "guides" / "editions.md").read_text().partition("## Croissant")[2]
 NO_DATE = 'Property "https://schema.org/datePublished" is recommended, but does not exist.'
 NASTY = [
     "</script><script>alert(1)</script>",

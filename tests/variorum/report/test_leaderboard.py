@@ -141,7 +141,7 @@ def test_the_table_for_pandas(shots, board):
 
 
 def test_too_many_files(shots, monkeypatch, tmp_path):
-    monkeypatch.setattr("variorum.evaluation.results.ranking.MOST", 1)
+    monkeypatch.setattr("variorum.evaluation.classifiers.ranking.MOST", 1)
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text("{}")
     with pytest.raises(va.errors.SourceError, match="2 results are more than the 1 of a leaderboard"):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from variorum.edition.store import Store
-from variorum.generators.watermarking.keys import new_keys, read_keys
+from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
 from variorum.pipeline import Job, evaluate, run
 from variorum.report.card import write_card
 from variorum.report.mark_results import FOLDER, parse_mark_result

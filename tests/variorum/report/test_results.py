@@ -17,8 +17,8 @@ from variorum.api.edition import Edition
 from variorum.api.leaderboard import method_of
 from variorum.edition.records import parse
 from variorum.edition.store import Store
-from variorum.evaluation.results.pictures import pictures_of
-from variorum.evaluation.results.ranking import edition_name, leaderboard_of
+from variorum.evaluation.classifiers.pictures import pictures_of
+from variorum.evaluation.classifiers.ranking import edition_name, leaderboard_of
 from variorum.report.leaderboard import leaderboard_page
 from variorum.report.result_files import LARGEST, parse_result, read_file, result_files
 from variorum.report.results import ModelFacts, digest_of, packed, slug, unpacked

@@ -6,7 +6,7 @@ from acme_components.bright import Bright
 from acme_components.bright_rules import BrightRules
 from bright_editions import judged, recipe
 
-from variorum.curation.audit import Audit
+from variorum.curation.people.audit import Audit
 from variorum.edition.store import Store
 from variorum.edition.verdicts import read_verdicts, settle, verdict_table, verdicts_of
 from variorum.edition.verify import verify

@@ -184,7 +184,7 @@ def test_mixed_formats_load(mixed, tmp_path):
 
 ODD = """
 from dataclasses import replace
-from variorum.generators.sources.image_folder import ImageFolder
+from variorum.sources.image_folder import ImageFolder
 
 class Odd(ImageFolder):
     def read(self, start, stop, ctx):

@@ -6,7 +6,7 @@ import pytest
 from acme_components.bright import Bright
 from bright_editions import judged, nothing, recipe
 
-from variorum.curation.leakage import Leakage
+from variorum.curation.copies.leakage import Leakage
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.pipeline import Job, build, curate, run

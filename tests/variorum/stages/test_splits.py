@@ -20,12 +20,12 @@ from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
-from variorum.generators.sources.edition import Edition
 from variorum.pipeline import Job, Threads, build, run
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import QUARANTINE, group_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import SPLITS
+from variorum.sources.edition import Edition
 from variorum.stages.splits import config_name, drawn_split
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -392,7 +392,7 @@ def test_a_split_that_loaders_do_not_know_is_refused(forty, tmp_path):
     file = tmp_path / "odd.py"
     file.write_text(
         "from dataclasses import replace\n"
-        "from variorum.generators.sources.image_folder import ImageFolder as Folder\n"
+        "from variorum.sources.image_folder import ImageFolder as Folder\n"
         "class Odd(Folder):\n"
         "    def read(self, start, stop, ctx):\n"
         "        return (replace(item, split='dev') for item in super().read(start, stop, ctx))\n"

@@ -153,8 +153,8 @@ def pipeline_index(folder: Path) -> Mapping[str, Any]:
         pickles = sorted(path.name for pattern in PICKLES for path in (folder / part).glob(pattern))
         if pickles and not list((folder / part).glob("*.safetensors")):
             raise ModelUnavailable(
-                f"{folder / part} has its weights as a pickle ({pickles[0]}), which is never loaded; docs/models.md "
-                "says how to convert it to safetensors"
+                f"{folder / part} has its weights as a pickle ({pickles[0]}), which is never loaded; "
+                "docs/operate/models.md says how to convert it to safetensors"
             )
     return index
 
@@ -237,7 +237,7 @@ class SafetyChecker:
         self._batch = batch
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
-        """How far each picture is above the nearest limit `[N]`: cosines, rounded to thousandths as in diffusers."""
+        """Return how far each picture is above the nearest limit `[N]`: cosines, in thousandths as in diffusers."""
         parts = [self._margins(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 

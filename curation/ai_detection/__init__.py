@@ -1,0 +1,3 @@
+"""Ai detection."""
+
+COMPONENTS = ("ai_image",)

@@ -1,1 +1,0 @@
-"""Training dynamics of a small network on embeddings."""

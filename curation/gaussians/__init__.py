@@ -1,1 +1,0 @@
-"""Gaussian class models and conformal p-values."""

@@ -1,1 +1,0 @@
-"""Nearest neighbours and what their labels say."""

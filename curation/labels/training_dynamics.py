@@ -1,0 +1,149 @@
+"""Trains a small head on the embeddings and given labels, and records how it learns every picture.
+
+Wrong labels are learned late. The head is regularised towards its early predictions (`curation.dynamics.training`);
+otherwise it would memorise all wrong labels within a few passes, and later epochs would count against the right ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from variorum.curation.labels.training import Dynamics, train
+from variorum.kit.embeddings.rows import normalised, standardised
+from variorum.kit.labels.classes import id_ranks, spread
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Detector, column_kinds
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Bools, Floats, Ints, Reals, Singles
+
+
+class TrainingDynamics(Detector):
+    """Each picture's loss history, margin, early-learning target, and when it was learned."""
+
+    gives: ClassVar[Mapping[str, str]] = column_kinds(
+        numbers="mean_loss rank_in_class aum learning_time forgets agreement fake_margin",
+        others="loss_history elr_target",
+    )
+    revision: ClassVar[int] = 2
+    needs_labels: ClassVar[bool] = True
+
+    epochs: int = Field(default=60, ge=1)
+    """Passes over the labelled pictures."""
+    hidden: int = Field(default=256, ge=1)
+    """Width of the head's two hidden layers."""
+    batch: int = Field(default=128, ge=1)
+    """Pictures per training step."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Learning rate of Adam. A higher one memorises sooner."""
+    elr: float = Field(default=7.0, ge=0)
+    """Strength of early-learning regularisation; 0 trains by cross-entropy alone and leaves out `elr_target`."""
+    elr_momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of the running mean that the regulariser uses."""
+    fake_class: bool = False
+    """Whether to train a second head with some pictures in a made-up class, to calibrate a threshold of margins."""
+
+    def needs(self) -> tuple[str, ...]:
+        """The embeddings."""
+        return ("features",)
+
+    def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
+        """Give each picture what was recorded of it; NaN and -1 for pictures that aren't judged.
+
+        - `loss_history` `[N, E]` float16, the loss after each epoch; `mean_loss` over the epochs, in nats;
+          `rank_in_class` of `mean_loss`, in (0, 1); `aum`, the mean margin (Pleiss et al., NeurIPS 2020);
+        - `learning_time`: the first epoch that predicts the given label, E if none does; `forgets`: how often it is
+          predicted and then lost (Toneva et al., ICLR 2019); `agreement`: share of epochs that predict it;
+        - `elr_target` `[N, K]` float16 with `elr`: the running mean of the predictions;
+        - `fake_margin` with `fake_class`: margins of the pictures that were moved to the made-up class.
+
+        Raises:
+            RecipeError: no picture has a label.
+        """
+        n = len(table)
+        y, classes = table.labels()
+        k = max(len(classes), 1)
+        if n and not len(classes):
+            raise RecipeError(f"curate.{self.component_name()}: no picture has a label; remove it from the recipe")
+        x = normalised(table["features.embedding"]) if n else np.zeros((0, 1), np.float32)
+        y[np.isnan(x[:, 0])] = -1
+        judged = np.flatnonzero(y >= 0)
+        rows = judged[np.argsort(id_ranks(table)[judged])]
+        inputs, labels = standardised(x[rows], np.ones(len(rows), bool)), y[rows]
+        found = columns(self.train(inputs, labels, k, ctx, "head"), labels, elr=self.elr > 0)
+        if self.fake_class:
+            fake, drawn = with_fake_class(labels, k, ctx.rng(self.component_name(), "", "fake class"))
+            margin = self.train(inputs, fake, k + 1, ctx, "head of the fake class").margin
+            found["fake_margin"] = np.where(drawn, margin, np.nan)
+        return {name: spread(values, rows, n) for name, values in found.items()}
+
+    def train(self, x: Singles, y: Ints, k: int, ctx: Context, purpose: str) -> Dynamics:
+        """A head's dynamics with this detector's settings."""
+        return train(
+            x,
+            y,
+            k,
+            seed=ctx.seed_for(self.component_name(), "", purpose),
+            epochs=self.epochs,
+            hidden=self.hidden,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            elr=self.elr,
+            elr_momentum=self.elr_momentum,
+        )
+
+    def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
+        """Numbers judged and never learned, and the mean agreement of the head with the labels."""
+        agreement = table["agreement"]
+        judged = ~np.isnan(agreement)
+        if not judged.any():
+            return {"judged": 0}
+        return {
+            "judged": int(judged.sum()),
+            "mean_agreement": round(float(agreement[judged].mean()), 4),
+            "never_learned": int((agreement[judged] == 0).sum()),
+        }
+
+
+def columns(dynamics: Dynamics, y: Ints, *, elr: bool) -> dict[str, Array]:
+    """Computes the columns of `TrainingDynamics.score` but `fake_margin` for N labelled samples."""
+    mean_loss = dynamics.loss.mean(axis=1)
+    got = dynamics.agrees
+    found: dict[str, Array] = {
+        "loss_history": dynamics.loss.astype(np.float16),
+        "mean_loss": mean_loss,
+        "rank_in_class": rank_in_class(mean_loss, y),
+        "aum": dynamics.margin,
+        "learning_time": np.where(got.any(axis=1), got.argmax(axis=1), got.shape[1]),
+        "forgets": (got[:, :-1] & ~got[:, 1:]).sum(axis=1),
+        "agreement": got.mean(axis=1),
+    }
+    return {**found, "elr_target": dynamics.target.astype(np.float16)} if elr else found
+
+
+def rank_in_class(values: Reals, y: Ints) -> Floats:
+    """Rank `[N]` among the samples with the same label, in (0, 1); 0.5 for a class of one."""
+    from scipy.stats import rankdata
+
+    ranks = np.full(len(y), np.nan)
+    order = np.argsort(y, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(y[order])) + 1):
+        ranks[rows] = (rankdata(values[rows]) - 0.5) / max(len(rows), 1)
+    return ranks
+
+
+def with_fake_class(y: Ints, k: int, rng: np.random.Generator) -> tuple[Ints, Bools]:
+    """The labels with `N / (k + 1)` samples, at least one, moved to class k, and the mask of those samples.
+
+    Their labels are certainly wrong, so their margins show how high a wrong label's margin gets (Pleiss et al.,
+    NeurIPS 2020).
+    """
+    drawn = np.zeros(len(y), dtype=bool)
+    drawn[rng.permutation(len(y))[: max(len(y) // (k + 1), 1)]] = True
+    return np.where(drawn, k, y), drawn

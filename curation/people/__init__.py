@@ -1,0 +1,10 @@
+"""People."""
+
+COMPONENTS = (
+    "audit",
+    "consensus",
+    "major_errors",
+    "multi_label",
+    "review",
+    "reviewed",
+)

@@ -1,0 +1,8 @@
+"""Quality."""
+
+COMPONENTS = (
+    "features",
+    "format_trap",
+    "out_of_distribution",
+    "quality",
+)

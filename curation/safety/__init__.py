@@ -1,0 +1,3 @@
+"""Safety."""
+
+COMPONENTS = ("safety",)

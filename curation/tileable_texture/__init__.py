@@ -1,0 +1,3 @@
+"""Tileable texture."""
+
+COMPONENTS = ("tileability",)

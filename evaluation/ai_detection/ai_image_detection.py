@@ -1,0 +1,219 @@
+"""Measure how well detectors of generated pictures separate an edition's arms from photographs, at fixed false alarms.
+
+Detectors are fitted on one part of the photographs and judged on the others, and on arms that they never saw. RIGID (He
+et al., 2024, arXiv 2405.20112) needs no fitting; its threshold is shown once for all pictures and once by sharpness,
+because blur moves its score more than generation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from variorum.arrays import Array, Bools, Floats, Pixels
+from variorum.curation.ai_detection.ai_image import equalised, mean_cosine, noise_levels, noisy
+from variorum.evaluation.ai_detection import features, fitting
+from variorum.evaluation.ai_detection.judging import LEAST, Judging, parts_of, thresholds
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.plot import IntervalPlot, Plot, Point
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+
+RIGID_SIDE, RIGID_QUALITY, RIGID_DRAWS = 256, 95, 4
+RIGID_STRENGTH = 0.05
+LITE_STD = (0.502, 0.502, 0.502)
+"""EfficientNet-Lite takes (x - 127) / 128; RIGID's noise is added to that."""
+
+
+class AiImageDetection(Evaluation):
+    """AUROC and the share found at a fixed threshold, by detector and arm, with bootstrap intervals over photographs.
+
+    It reads editions of the generator `detection_arms`. Of the photographs in the split `train`, two thirds
+    are fitted on and a third sets the thresholds; all others are judged. Without such a split a hash of the photograph
+    decides.
+
+    Attributes:
+        fit: arms that detectors are fitted on, beside the originals. Other generated arms are held out.
+        rigid: alias of the encoder of RIGID.
+        probes: aliases of encoders; each gets a linear head. One that is missing is left out, with the reason.
+        classifiers: models that say of a picture whether it is generated, each with the class that means it is, such as
+            `{"hf:owner/name@COMMIT": "artificial"}`.
+        network_steps: of the training of a small convolutional network, 32 pictures each; 0 for no network.
+        false_positives: share of the photographs to fit on that may be called generated; it fixes each threshold.
+        bootstrap: number of resamples per interval.
+        confidence: level of the intervals, in (0, 1).
+    """
+
+    late: ClassVar[frozenset[str]] = frozenset({"fit", "network_steps", "false_positives", "bootstrap", "confidence"})
+
+    fit: tuple[str, ...] = Field(default=("regenerated",), min_length=1)
+    rigid: str | None = "encoder"
+    probes: tuple[str, ...] = ("encoder", "encoder_independent")
+    classifiers: dict[str, str] = Field(default_factory=dict)
+    network_steps: int = Field(default=200, ge=0, le=10_000)
+    false_positives: float = Field(default=0.05, gt=0, lt=1)
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+
+    def aliases(self) -> tuple[str, ...]:
+        """The encoder of RIGID and the classifiers."""
+        return tuple(dict.fromkeys([*([self.rigid] if self.rigid else []), *self.classifiers]))
+
+    def optional_aliases(self) -> tuple[str, ...]:
+        """The encoders with linear heads."""
+        return tuple(alias for alias in dict.fromkeys(self.probes) if alias not in self.aliases())
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture: its arm, `truth` and photograph, and what detectors read in it.
+
+        `rigid` is the mean cosine with noisy versions, NaN without an encoder; `embedding_…` those by encoder;
+        `answer_…` the probability of the class that means generated. `middle` holds pixels.
+        """
+        if not samples:
+            return
+        images = [sample.image for sample in samples if not isinstance(sample.image, bytes)]
+        columns: dict[str, Sequence[Any]] = {"rigid": self._rigid(samples, images, ctx)}
+        for alias in self.probes:
+            if not ctx.models.why_unavailable(alias):
+                columns[f"embedding_{alias}"] = list(np.asarray(ctx.models.get(alias)(images), np.float32))
+        for name, meaning in self.classifiers.items():
+            columns[f"answer_{name}"] = _answers(ctx.models.get(name), name, meaning, images).tolist()
+        for place, (sample, image) in enumerate(zip(samples, images, strict=True)):
+            asked = sample.ops[-1]["requested"] if sample.ops else {}
+            part = features.middle(image)
+            yield {
+                "variant": sample.variant,
+                "truth": str(asked.get("truth", "")),
+                "photograph": sample.photograph or sample.parent or sample.id,
+                "split": sample.split,
+                "spectrum": features.spectrum(image),
+                "sharpness": features.sharpness(image),
+                "middle": part.tobytes(),
+                "middle_height": part.shape[0],
+                "middle_width": part.shape[1],
+                **{name: values[place] for name, values in columns.items()},
+            }
+
+    def _rigid(self, samples: Sequence[Sample], images: Sequence[Pixels], ctx: Context) -> Sequence[float]:
+        if not self.rigid:
+            return [float("nan")] * len(samples)
+        levels, pictures = noise_levels(RIGID_STRENGTH, LITE_STD), []
+        for sample, image in zip(samples, images, strict=True):
+            rng = ctx.rng(self.component_name(), sample.id, "rigid")
+            even = equalised(image, RIGID_SIDE, RIGID_QUALITY)
+            pictures += [even, *(noisy(even, levels, rng) for _ in range(RIGID_DRAWS))]
+        found = np.asarray(ctx.models.get(self.rigid)(pictures), np.float64).reshape(len(samples), 1 + RIGID_DRAWS, -1)
+        return [float(value) for value in mean_cosine(found[:, 0], found[:, 1:])]
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """By detector and arm, on the photographs that nothing was fitted on.
+
+        `auroc` compares an arm with the originals; `called` is the percentage that is called generated at the fixed
+        threshold: right answers of a generated arm, false alarms of a real one. `missing` has the reasons for what
+        isn't there. `order` and `names` have arms and detectors in their order.
+        """
+        common: dict[str, Json] = {
+            "confidence": self.confidence,
+            "false_positives": self.false_positives,
+            "fit": list(self.fit),
+        }
+        missing: dict[str, Json] = {alias: why for alias in self.probes if (why := ctx.models.why_unavailable(alias))}
+        empty: dict[str, Json] = {**common, "arms": {}, "detectors": {}, "fitted": 0, "judged": 0, "missing": missing}
+        empty |= {"order": [], "names": []}
+        if not len(table):
+            return empty
+        parts = parts_of(table, self.fit)
+        arms: dict[str, Json] = {
+            arm: {"truth": truth, "n": int((parts.arm(arm) & parts.judged).sum()), "fitted": arm in self.fit}
+            for arm, truth in parts.truths.items()
+        }
+        seed = derive_seed(ctx.seed, "ai_image_detection")
+        judging = Judging(parts, self.bootstrap, self.confidence, seed)
+        detectors: dict[str, Json] = {}
+        unfitted = {"rigid", *self.classifiers}
+        for name, scores in self._scores(table, parts.fitted, parts.generated, parts.enough, seed, missing):
+            if not np.isfinite(scores[parts.known]).all():
+                missing[name] = "it gives no number for some picture"
+                continue
+            limits = thresholds(scores, parts, self.false_positives, was_fitted=name not in unfitted)
+            detectors[name] = judging.of(scores, limits.pooled)
+            if name == "rigid" and limits.by_sharpness is not None:
+                detectors["rigid, by sharpness"] = judging.of(scores, limits.by_sharpness)
+        counts: dict[str, Json] = {"fitted": parts.photographs_fitted, "judged": parts.photographs_judged}
+        order: dict[str, Json] = {"order": list(parts.truths), "names": list(detectors)}
+        return {**common, **counts, **order, "arms": arms, "detectors": detectors, "missing": missing}
+
+    def _scores(
+        self,
+        table: Table,
+        fitted: Bools,
+        generated: Bools,
+        enough: bool,
+        seed: int,
+        missing: dict[str, Json],
+    ) -> Iterator[tuple[str, Floats]]:
+        """Scores `[N]` by detector, higher for generated."""
+        if self.rigid:
+            yield "rigid", -np.asarray(table["rigid"], np.float64)
+        for name in self.classifiers:
+            yield name, np.asarray(table[f"answer_{name}"], np.float64)
+        if not enough:
+            few = f"fewer than {LEAST} originals or pictures of {', '.join(self.fit)} to fit on"
+            wanted = (
+                [f"probe on {alias}" for alias in self.probes] + ["spectrum"] + ["network"] * (self.network_steps > 0)
+            )
+            missing.update(dict.fromkeys(wanted, few))
+            return
+        for alias in self.probes:
+            if alias not in missing:
+                yield f"probe on {alias}", fitting.probe(_rows(table[f"embedding_{alias}"]), generated, fitted)
+        yield "spectrum", fitting.spectral(_rows(table["spectrum"]), generated, fitted)
+        if self.network_steps:
+            pictures = _middles(table)
+            if len({one.shape for one in pictures}) > 1 or min(pictures[0].shape[:2]) < 16:
+                missing["network"] = "the pictures differ in size, or are under 16 pixels"
+                return
+            yield "network", fitting.network(pictures, generated, fitted, seed, self.network_steps)
+
+    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
+        """`called`: share of each arm that is called generated, by detector."""
+        arms, order, detectors = figures["arms"], figures["order"], figures["detectors"]
+        if not detectors:
+            return {}
+        rows = tuple(f"{arm} ({arms[arm]['truth']})" for arm in order)
+        series = {
+            name: tuple(_point(detectors[name]["arms"].get(arm, {}).get("called")) for arm in order)
+            for name in figures["names"]
+        }
+        return {"called": IntervalPlot("Called generated", "percent of the arm's pictures", rows, series)}
+
+
+def _answers(model: Any, name: str, meaning: str, images: Sequence[Pixels]) -> Array:
+    """Probability `[N]` of the class that means generated."""
+    classes = [str(one) for one in getattr(model, "classes", None) or ()]
+    if meaning not in classes:
+        from variorum.schemas.errors import RecipeError
+
+        listed = ", ".join(classes[:10]) or "it names none"
+        raise RecipeError(f"classifiers: {name} has no class {meaning!r}; its classes: {listed}")
+    return np.asarray(model(images), np.float64)[:, classes.index(meaning)]
+
+
+def _rows(column: Array) -> Array:
+    return np.stack([np.asarray(row, np.float32) for row in column])
+
+
+def _middles(table: Table) -> list[Pixels]:
+    shapes = zip(table["middle_height"].tolist(), table["middle_width"].tolist(), strict=True)
+    return [
+        np.frombuffer(data, np.uint8).reshape(height, width, 3)
+        for data, (height, width) in zip(table["middle"], shapes, strict=True)
+    ]
+
+
+def _point(figure: Mapping[str, float] | None) -> Point | None:
+    return Point(figure["value"], figure["low"], figure["high"]) if figure else None

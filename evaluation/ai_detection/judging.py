@@ -1,0 +1,164 @@
+"""Split pictures for fitting and judging detectors, and compute thresholds and figures of a detector."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from variorum.kit.resampling.separation import Draws, Separation
+from variorum.schemas.canonical import Json
+from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Bools, Floats, Ints
+
+ORIGINAL = "original"
+LEAST = 8
+"""Pictures of each kind below which nothing is fitted."""
+SHARPNESS_BINS = 3
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The pictures of an edition with arms, `[N]` each unless said otherwise.
+
+    Attributes:
+        variant: name of the arm.
+        truths: by arm, `real`, `generated` or `enhanced`.
+        photograph: number of the photograph.
+        training: whether the picture's photograph is one to fit on or to set thresholds with.
+        fitted: whether heads are fitted on the picture: originals and the chosen arms of two thirds of those.
+        set_aside: whether thresholds of fitted detectors come from it: the other third. A detector knows the pictures
+            that it was fitted on too well for that.
+        sharpness: log variance of the Laplacian.
+    """
+
+    variant: Array
+    truths: Mapping[str, str]
+    photograph: Ints
+    training: Bools
+    fitted: Bools
+    set_aside: Bools
+    sharpness: Floats
+
+    def arm(self, name: str) -> Bools:
+        """Pictures of an arm."""
+        return np.asarray(self.variant == name)
+
+    @property
+    def known(self) -> Bools:
+        """Pictures of an arm with a truth."""
+        return np.isin(self.variant, list(self.truths))
+
+    @property
+    def judged(self) -> Bools:
+        """Pictures that detectors are judged on."""
+        return np.asarray(~self.training & self.known)
+
+    @property
+    def generated(self) -> Bools:
+        """Pictures that a model made."""
+        return np.isin(self.variant, [arm for arm, truth in self.truths.items() if truth == "generated"])
+
+    @property
+    def real(self) -> Bools:
+        """Photographs, changed ones such as blurred ones among them."""
+        return np.isin(self.variant, [arm for arm, truth in self.truths.items() if truth == "real"])
+
+    @property
+    def enough(self) -> bool:
+        """Return whether there is something to fit on."""
+        generated, real = (int((self.fitted & part).sum()) for part in (self.generated, ~self.generated))
+        return min(generated, real) >= LEAST
+
+    @property
+    def photographs_fitted(self) -> int:
+        """Their number."""
+        return len(np.unique(self.photograph[self.training]))
+
+    @property
+    def photographs_judged(self) -> int:
+        """Their number."""
+        return len(np.unique(self.photograph[self.judged]))
+
+
+class Thresholds(NamedTuple):
+    """Scores above which a picture is called generated, `[N]` each.
+
+    Attributes:
+        pooled: one for all pictures.
+        by_sharpness: of the picture's third by sharpness; None with too few photographs.
+    """
+
+    pooled: Floats
+    by_sharpness: Floats | None
+
+
+def parts_of(table: Table, fit: Sequence[str]) -> Parts:
+    """The parts of an edition's rows. `fit` names the arms that are fitted on."""
+    variant, truth = table["variant"].astype(str), table["truth"].astype(str)
+    truths: dict[str, str] = {}
+    for name, said in zip(variant.tolist(), truth.tolist(), strict=True):
+        if said:
+            truths.setdefault(name, said)
+    names, photograph = np.unique(table["photograph"].astype(str), return_inverse=True)
+    split = table["split"].astype(str)
+    drawn = np.array([list(hashlib.sha256(str(one).encode()).digest()[:2]) for one in names])[photograph]
+    training = split == "train" if (split == "train").any() else drawn[:, 0] % 2 == 0
+    set_aside = training & (drawn[:, 1] % 3 == 0)
+    fitted = training & ~set_aside & np.isin(variant, [ORIGINAL, *fit]) & np.isin(variant, list(truths))
+    order = {arm: truths[arm] for arm in (ORIGINAL, *(one for one in truths if one != ORIGINAL)) if arm in truths}
+    return Parts(variant, order, photograph, training, fitted, set_aside, np.asarray(table["sharpness"], np.float64))
+
+
+def thresholds(scores: Floats, parts: Parts, rate: float, *, was_fitted: bool) -> Thresholds:
+    """The scores that a share `rate` of real pictures exceeds: of all of them, and by sharpness.
+
+    They are the real pictures in training, or for a detector that was fitted those that were set aside. Real arms such
+    as blurred photographs count too.
+    """
+    basis = parts.real & (parts.set_aside if was_fitted else parts.training)
+    if not basis.any():
+        return Thresholds(np.full(len(scores), np.inf), None)
+    pooled = np.full(len(scores), np.quantile(scores[basis], 1 - rate))
+    edges = np.quantile(parts.sharpness[basis], np.arange(1, SHARPNESS_BINS) / SHARPNESS_BINS)
+    place = np.searchsorted(edges, parts.sharpness)
+    limits = np.empty(len(scores))
+    for third in range(SHARPNESS_BINS):
+        inside = basis & (place == third)
+        if inside.sum() * rate < 1:
+            return Thresholds(pooled, None)
+        limits[place == third] = np.quantile(scores[inside], 1 - rate)
+    return Thresholds(pooled, limits)
+
+
+class Judging:
+    """Figures of detectors on the judged pictures, with intervals over their photographs."""
+
+    def __init__(self, parts: Parts, bootstrap: int, confidence: float, seed: int) -> None:
+        self._parts = parts
+        self._photographs = np.unique(parts.photograph[parts.judged])
+        self._draws = Draws(max(len(self._photographs), 1), bootstrap, confidence, seed)
+
+    def of(self, scores: Floats, limits: Floats) -> dict[str, Json]:
+        """By arm: `called`, the percentage above the limits `[N]`, and `auroc` against the originals."""
+        parts, found = self._parts, dict[str, Json]()
+        original = parts.judged & parts.arm(ORIGINAL)
+        for arm in parts.truths:
+            mine = parts.judged & parts.arm(arm)
+            if not mine.any():
+                continue
+            figure: dict[str, Json] = {"called": self._draws.mean((scores > limits)[mine], self._of(mine))}
+            if arm != ORIGINAL and original.any():
+                pair = Separation(scores[mine], scores[original], self._of(mine), self._of(original))
+                figure["auroc"] = pair.resampled_auroc(self._draws)
+            found[arm] = figure
+        return {"arms": found}
+
+    def _of(self, pictures: Bools) -> Ints:
+        """Numbers of the pictures' photographs among the judged ones."""
+        return np.searchsorted(self._photographs, self._parts.photograph[pictures])

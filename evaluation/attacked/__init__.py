@@ -1,1 +1,0 @@
-"""Attacks on a score of a picture that has gradients, and the figures of what withstands them."""

@@ -1,0 +1,6 @@
+"""Classifiers."""
+
+COMPONENTS = (
+    "accuracy_drop",
+    "group_disparity",
+)

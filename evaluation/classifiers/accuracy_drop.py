@@ -1,0 +1,139 @@
+"""Measure the accuracy that classifiers lose on each variant of an edition, compared with the originals.
+
+The measure of ImageNet-E (Li et al., CVPR 2023, arXiv 2303.17096): drop = accuracy(original) - accuracy(edited), in
+percentage points. It is paired by source picture, so a picture whose edit was rejected counts on neither side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from variorum.kit.predicted.answers import predictions
+from variorum.kit.predicted.drops import Results, calibrations, difference, of_classifier, pairs, unpaired
+from variorum.kit.predicted.pairing import paired
+from variorum.kit.predicted.resamples import Resamples
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Evaluation, Role, Row
+from variorum.schemas.plot import Bin, IntervalPlot, Plot, ReliabilityPlot, point
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    pass
+
+IN_TWO = 3
+"""Classifiers whose originals and edits are both in the reliability plot; with more, it has the edits alone."""
+AVERAGE = "average over edits"
+"""The last row of the plot of drops."""
+
+
+class AccuracyDrop(Evaluation):
+    """Top-1 accuracy drops, calibration and differences between classifiers, with bootstrap intervals over the sources.
+
+    Attributes:
+        classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
+            Their outputs are matched to the edition's classes by `curation/labels/matching.py`.
+        bootstrap: number of resamples per interval.
+        confidence: level of the intervals, in (0, 1).
+    """
+
+    revision = 2
+    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
+
+    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+
+    def aliases(self) -> tuple[str, ...]:
+        """The classifiers."""
+        return self.classifiers
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture and classifier.
+
+        `label` and `top1` are outputs of the classifier. With several labels a prediction of any of them is right,
+        `label` is the first one, and `p_label` the sum of their probabilities. A picture without a label that the
+        classifier knows has the label `UNSCORED`.
+
+        Raises:
+            RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its
+                outputs are.
+        """
+        return predictions(samples, self.classifiers, ctx)
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """Accuracies in percent and drops in percentage points, by classifier and variant.
+
+        `unscored` counts pictures that have no label that a classifier knows, `unpaired` edited pictures whose original
+        is missing, `several_labels` pictures with more than one. `average_drop` and `average_accuracy` average over the
+        edits, without the baselines. `drop_vs_reference` is the drop relative to the variant that an edit started from,
+        over the sources that have both. `differences` are those of two classifiers, on the pictures that both scored.
+        All intervals are of the same resamples. `names` and `variants` are in the order of the recipe and the edition.
+        """
+        names = tuple(dict.fromkeys(self.classifiers))
+        common: dict[str, Json] = {"confidence": self.confidence, "unscored": 0, "unpaired": 0, "several_labels": 0}
+        if not len(table):
+            nothing: dict[str, Json] = {alias: {"n": 0, "variants": {}} for alias in names}
+            return {**common, "names": list(names), "variants": [], "classifiers": nothing}
+        data, seed = paired(table, names), derive_seed(ctx.seed, "accuracy_drop")
+        results = Results(Resamples(data.sources, self.bootstrap, self.confidence, seed))
+        classifiers: dict[str, Json] = {}
+        for number, alias in enumerate(names):
+            classifiers[alias] = {
+                "outputs": data.outputs[number],
+                "preprocessing": data.preprocessing[number],
+                **of_classifier(data, number, results),
+                "calibration": calibrations(data, number, seed),
+            }
+        differences: list[Json] = [
+            {"of": [names[one], names[other]], **difference(data, one, other, results)}
+            for one, other in pairs(len(names))
+        ]
+        results.fill()
+        return {
+            **common,
+            "unscored": int((~data.scored).sum(axis=1).max()),
+            "unpaired": max(unpaired(data, number) for number in range(len(names))),
+            "several_labels": len(np.unique(table["id"][table["labels"] > 1])),
+            "names": list(names),
+            "variants": [data.variants[one] for one in data.order],
+            "classifiers": classifiers,
+            "differences": differences,
+        }
+
+    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
+        """`drops` by variant and classifier; `reliability`: accuracy against confidence, on originals and edits."""
+        found: dict[str, Plot] = {}
+        classifiers = {name: figures["classifiers"][name] for name in figures.get("names", figures["classifiers"])}
+        there = {variant for one in classifiers.values() for variant in one["variants"]}
+        rows = [
+            variant for variant in dict.fromkeys([*figures.get("variants", []), *sorted(there)]) if variant in there
+        ]
+        if rows:
+            averaged = any("average_drop" in one for one in classifiers.values())
+            series = {
+                alias: tuple(point(one["variants"].get(variant, {}).get("drop")) for variant in rows)
+                + ((point(one.get("average_drop")),) if averaged else ())
+                for alias, one in classifiers.items()
+            }
+            labels = (*rows, AVERAGE) if averaged else tuple(rows)
+            found["drops"] = IntervalPlot(
+                "Accuracy drop by variant", "accuracy drop in percentage points", labels, series
+            )
+        sets = ("originals", "edits") if len(classifiers) <= IN_TWO else ("edits",)
+        curves = {
+            f"{alias}, {name}" if len(sets) > 1 else alias: tuple(Bin(**one) for one in calibration[name]["bins"])
+            for alias, figure in classifiers.items()
+            for calibration in [figure.get("calibration", {})]
+            for name in sets
+            if name in calibration
+        }
+        if curves:
+            title = "Accuracy against confidence" + ("" if len(sets) > 1 else ", on the edits")
+            found["reliability"] = ReliabilityPlot(title, curves)
+        return found

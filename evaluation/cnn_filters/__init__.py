@@ -1,0 +1,3 @@
+"""Cnn filters."""
+
+COMPONENTS = ("filter_statistics",)

@@ -1,0 +1,108 @@
+"""Measure whether an encoder retrieves a photograph, or one of its class, when the query or the gallery is changed.
+
+After Wu et al., Are Neural Ranking Models Robust? (ACM TOIS 2022, arXiv 2108.05018), who ask it of text retrieval: how
+much the quality varies over queries, what it loses on other queries and on another collection, and what is left against
+an adversary. Here the other queries are an edition's edits, and the adversary picks the worst edit of each photograph.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from variorum.evaluation.content_dilution.editions import DISTRACTORS, edition_of, robustness
+from variorum.evaluation.content_dilution.figures import Relevance
+from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.resamples import Resamples
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Evaluation, Role, Row, Source
+from variorum.schemas.lookup import NestedSource
+from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+
+
+class RetrievalRobustness(Evaluation):
+    """Recall, MRR@10 and mAP of edited queries in a gallery of originals, and of originals in edited galleries.
+
+    Similarity is the cosine of embeddings. The edition must have originals; a gallery of few pictures is easy, so name
+    distractors.
+    """
+
+    late: ClassVar[frozenset[str]] = frozenset({"relevance", "distractors", "bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
+
+    encoder: str = "encoder"
+    """Alias of the model that is judged by its embeddings; it may not have filtered the edition."""
+    relevance: Relevance = "parent"
+    """`parent`: relevant is the original that the query was made from. `label`: relevant are originals of other
+    photographs with a common class."""
+    distractors: NestedSource | None = None
+    """Source of further pictures for every gallery. By `label`, those with the query's class are relevant too."""
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    """Number of resamples of the photographs per interval."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Level of the intervals, in (0, 1)."""
+
+    def aliases(self) -> tuple[str, ...]:
+        """The encoder."""
+        return (self.encoder,)
+
+    def references(self) -> Mapping[str, Source]:
+        """The distractors, if any."""
+        return {DISTRACTORS: self.distractors} if self.distractors is not None else {}
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture: `id`, `parent`, `variant`, `kind`, `labels` as JSON, and `embedding`.
+
+        `kind` is what the last operation was asked for, such as `fog`, or else the variant.
+        """
+        embeddings = np.asarray(ctx.models.get(self.encoder)([sample.image for sample in samples]), np.float32)
+        for sample, embedding in zip(samples, embeddings, strict=True):
+            kind = sample.ops[-1]["requested"].get("kind") if sample.ops else None
+            yield {
+                "id": sample.id,
+                "parent": sample.parent,
+                "variant": sample.variant,
+                "kind": kind if isinstance(kind, str) else sample.variant,
+                "labels": json.dumps(sorted(sample.labels)),
+                "embedding": embedding,
+            }
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """Figures in percent, by `variants`, `kinds` and, for corruptions, `families`.
+
+        `clean` has those of originals in the gallery of originals, `queries` those of all edits, `adversarial` those of
+        each photograph's worst edit. A kind and a family have a `drop_rate` of edited queries, and in `corpus` what
+        originals find among edited pictures. `left_out` counts pictures without a finite embedding.
+        """
+        edition = edition_of(table, with_labels=self.relevance == "label")
+        common: dict[str, Json] = {
+            "encoder": self.encoder,
+            "relevance": self.relevance,
+            "confidence": self.confidence,
+            "gallery": edition.gallery(),
+            "left_out": len(table) - len(edition.variant),
+        }
+        if not edition.usable():
+            return {**common, "why_not": "it takes originals and edits of them", "variants": {}, "kinds": {}}
+        seed = derive_seed(ctx.seed, "retrieval_robustness")
+        results = Results(Resamples(edition.photographs(), self.bootstrap, self.confidence, seed))
+        figures = robustness(edition, self.relevance, results)
+        results.fill()
+        return {**common, **figures}
+
+    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
+        """`kinds`: the drop rates of edited queries and of edited galleries, by kind."""
+        kinds = figures["kinds"]
+        if not kinds:
+            return {}
+        series = {
+            "edited queries": tuple(point(one["drop_rate"]) for one in kinds.values()),
+            "edited gallery": tuple(point(one["corpus"]["drop_rate"]) for one in kinds.values()),
+        }
+        return {"kinds": IntervalPlot("MRR lost, by kind", "drop rate in percent", tuple(kinds), series)}

@@ -1,0 +1,194 @@
+"""Measure shape bias: whether classifiers follow shape or texture where the two are of different classes.
+
+After Geirhos et al., ICLR 2019 (arXiv 1811.12231): of the decisions for either cue, the share for the shape. It means
+little where most decisions are for neither, so the share of decisions for one of the two, the cover, is beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from variorum.evaluation.cue_conflict.cues import Answers, in_order
+from variorum.generators.cue_conflict.categories import category_classes, category_of, category_probabilities
+from variorum.kit.labels.imagenet_classes import class_infos
+from variorum.kit.labels.matching import columns
+from variorum.kit.predicted.answers import label_indices, outputs_of
+from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.pairing import roots
+from variorum.kit.predicted.resamples import Resamples
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Evaluation, Role, Row
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    from variorum.arrays import Singles
+
+IMAGENET = 1000
+"""Outputs of a classifier that doesn't say what they are."""
+
+
+class ShapeBias(Evaluation):
+    """Decisions for shape, texture or neither, with bootstrap intervals over the photographs.
+
+    It reads editions of the generator `cue_conflict`: a picture has two cues if one of its operations names a shape and
+    a texture. A classifier decides twice: among sixteen categories, by the mean probability over each category's
+    classes of ImageNet, and among all of its outputs. The first is asked of pictures whose two classes belong to
+    different categories, the second of all.
+
+    Attributes:
+        classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
+        bootstrap: number of resamples per interval.
+        confidence: level of the intervals, in (0, 1).
+    """
+
+    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
+    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
+
+    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+
+    def aliases(self) -> tuple[str, ...]:
+        """The classifiers."""
+        return self.classifiers
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per classifier and picture that has two cues, or a class in one of the sixteen categories.
+
+        `sixteen` is the category that a classifier decides for, `""` if it doesn't have all sixteen. `all` is its
+        decision among all outputs: `shape`, `texture`, `neither`, or `""` where it lacks one of the classes. The
+        probabilities `p_…` are those of the two classes, and the means over the classes of their categories.
+
+        Raises:
+            RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its
+                outputs are.
+        """
+        asked = [(sample, cues) for sample in samples if (cues := cues_of(sample)) is not None]
+        if not asked:
+            return
+        categories = tuple(category_classes())
+        # a folder called `cat` has a category, and need be no output
+        occurring = {label for _, cues in asked for label in cues if category_of(label) != label.casefold()}
+        for alias in self.classifiers:
+            model = ctx.models.get(alias)
+            if hasattr(model, "knows"):
+                raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
+            probabilities = model([sample.image for sample, _ in asked])
+            outputs = probabilities.shape[1]
+            output_of = outputs_of(alias, model, ctx, occurring, outputs)
+            by_category = _by_category(model, probabilities)
+            for (sample, (shape, texture)), row, means in zip(asked, probabilities, by_category, strict=True):
+                first, second = (_output(label, output_of) for label in (shape, texture))
+                known = category_of(shape), category_of(texture)
+                p_shape, p_texture = (float(row[one]) if one >= 0 else np.nan for one in (first, second))
+                q_shape, q_texture = (float(means[categories.index(one)]) if one else np.nan for one in known)
+                yield {
+                    "id": sample.id,
+                    "parent": sample.parent,
+                    "variant": sample.variant,
+                    "classifier": alias,
+                    "shape_label": shape,
+                    "texture_label": texture,
+                    "shape_category": known[0],
+                    "texture_category": known[1],
+                    "sixteen": categories[int(means.argmax())] if np.isfinite(means).all() else "",
+                    "all": _decision(int(row.argmax()), first, second) if texture else "",
+                    "p_shape": p_shape,
+                    "p_texture": p_texture,
+                    "p_shape_category": q_shape,
+                    "p_texture_category": q_texture,
+                    "outputs": outputs,
+                    "preprocessing": str(getattr(model, "preprocessing", "")),
+                }
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """By classifier: `conflicts`, by stimulus and then by decision, `sixteen` or `all`; and `accuracies`.
+
+        A decision has `n` pictures of `photographs` photographs, of which it was for the shape in `shape`, for the
+        texture in `texture`, and for another class in `neither`. `cover` is the share of the first two, `bias` that of
+        the shape among them, None without any; `few` says that the cover is below 0.3, or that they are fewer than 10.
+        `leaning` is the share of pictures in which the shape's class is more probable than the texture's, whatever the
+        decision. Shares are in percent. `accuracies` has, by variant, how often the decision among sixteen is right on
+        pictures with one cue.
+        """
+        names = tuple(dict.fromkeys(self.classifiers))
+        common: dict[str, Json] = {"confidence": self.confidence, "names": list(names)}
+        classifiers: dict[str, Json] = {}
+        if len(table):
+            texts = {name: table[name].astype(str) for name in ("id", "parent", "classifier")}
+            root = roots(dict(zip(texts["id"], texts["parent"], strict=True)))
+            sources, source = np.unique([root[one] for one in texts["id"]], return_inverse=True)
+            seed = derive_seed(ctx.seed, "shape_bias")
+            results = Results(Resamples(len(sources), self.bootstrap, self.confidence, seed))
+            for name in names:
+                mine = np.flatnonzero(texts["classifier"] == name)
+                if len(mine):
+                    answers = Answers(table, mine, source[mine], len(sources), results)
+                    classifiers[name] = {
+                        "outputs": int(table["outputs"][mine[0]]),
+                        "preprocessing": str(table["preprocessing"][mine[0]]),
+                        "conflicts": answers.conflicts(),
+                        "accuracies": answers.accuracies(),
+                    }
+            results.fill()
+        return {**common, "classifiers": classifiers}
+
+    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
+        """`sixteen`: how often the decision among sixteen categories is right, by variant and classifier."""
+        given = {name: figures["classifiers"][name] for name in figures["names"] if name in figures["classifiers"]}
+        rows = tuple(in_order({variant for one in given.values() for variant in one["accuracies"]}))
+        if not rows:
+            return {}
+        series = {
+            name: tuple(point(one["accuracies"].get(variant, {}).get("accuracy")) for variant in rows)
+            for name, one in given.items()
+        }
+        return {"sixteen": IntervalPlot("Right among sixteen categories", "accuracy in percent", rows, series)}
+
+
+def cues_of(sample: Sample) -> tuple[str, str] | None:
+    """Labels of a picture's shape and texture; `""` for the texture of a picture with one cue.
+
+    None for a picture that isn't asked about: it has neither two cues nor a class in a category.
+    """
+    for op in reversed(sample.ops):  # what was done to it afterwards, such as fog, leaves both
+        shape, texture = (op["requested"].get(name) for name in ("shape_label", "texture_label"))
+        if isinstance(shape, str) and isinstance(texture, str) and shape and texture:
+            return shape, texture
+    if len(sample.labels) == 1 and category_of(sample.labels[0]):
+        return sample.labels[0], ""
+    return None
+
+
+def _by_category(model: Any, probabilities: Singles) -> Singles:
+    """Mean probability over each category's classes, `[N, 16]`, NaN for categories that the model has no class of."""
+    outputs = probabilities.shape[1]
+    texts = tuple(getattr(model, "classes", ()))
+    if not texts and outputs != IMAGENET:
+        return np.full((len(probabilities), len(category_classes())), np.nan, np.float32)
+    places = columns(class_infos(), texts, outputs, needed=()) if texts else np.arange(IMAGENET)
+    ordered = np.where(places >= 0, probabilities[:, np.maximum(places, 0)], np.nan)
+    return category_probabilities(ordered)
+
+
+def _output(label: str, output_of: Mapping[str, int] | None) -> int:
+    """The output of a class; -1 for one that the classifier lacks."""
+    if not label:
+        return -1
+    if output_of is not None:
+        return output_of.get(label, -1)
+    return next(iter(label_indices((label,))), -1)
+
+
+def _decision(top: int, shape: int, texture: int) -> str:
+    if min(shape, texture) < 0:
+        return ""
+    return "shape" if top == shape else "texture" if top == texture else "neither"

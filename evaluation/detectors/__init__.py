@@ -1,0 +1,3 @@
+"""Detectors."""
+
+COMPONENTS = ("detection_ap",)

@@ -1,0 +1,173 @@
+"""Average precision of object detectors on each variant of an edition, and how it compares with the originals.
+
+The measures are those of COCO (Lin et al., ECCV 2014, arXiv 1405.0312) by pycocotools, and the effective robustness of
+COCO-O (Mao et al., ICCV 2023, arXiv 2307.12730). Detectors look for the names of the edition's classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from variorum.kit.detection.answers import detections
+from variorum.kit.detection.records import unpacked
+from variorum.kit.predicted.pairing import roots
+from variorum.report.coco_objects import categories
+from variorum.schemas.annotations import CHECKS, Check
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Ints
+    from variorum.kit.detection.figures import Judged
+
+MEAN = "mean over domains"
+"""Row of the plot."""
+MOST_NAMED = 100
+"""Classes without a detector that the figures name."""
+
+
+class DetectionAp(Evaluation):
+    """AP of detectors by variant, drops, mAP over domains and effective robustness, with bootstrap intervals."""
+
+    revision = 1
+    needs_objects: ClassVar[bool] = True
+    late: ClassVar[frozenset[str]] = frozenset({"ignore", "bootstrap", "confidence", "slope"})
+
+    detectors: tuple[str, ...] = Field(default=("detector",), min_length=1)
+    """Aliases of detectors; none may have decided what is in the edition."""
+    ignore: tuple[Check, ...] = ("missing",)
+    """Objects with these checks count neither for nor against a detector, like crowds."""
+    bootstrap: int = Field(default=200, ge=20, le=10_000)
+    """Number of resamples of the photographs."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Level of the intervals."""
+    slope: float = Field(default=0.45, ge=0, le=1)
+    """mAP under a shift per mAP on the originals, on the line that effective robustness is measured from."""
+
+    def aliases(self) -> tuple[str, ...]:
+        """The detectors."""
+        return self.detectors
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture and detector, with detections and objects as `detection/records.py` packs them.
+
+        Objects of classes that a detector doesn't know are counted and left out.
+
+        Raises:
+            RecipeError: the edition has no classes, or a detector knows none of them or can't take them.
+            ModelFailed: a detector's answer has NaN, or shapes that don't fit.
+        """
+        return detections(samples, self.detectors, ctx)
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """Averages in percent and differences in percentage points, by detector and variant.
+
+        A drop and the effective robustness are over the photographs and the objects that both the variant and the
+        originals have; `other_objects` counts the originals' other objects. Isolated objects have no effective
+        robustness. `checks` has the number of objects by check, if a detector was asked, whatever is ignored.
+        `over_domains` has the unweighted means over the variants of a view, without the baselines. All intervals are
+        of the same resamples of the photographs.
+        """
+        names = list(dict.fromkeys(self.detectors))
+        common: dict[str, Json] = {
+            "names": list(names),
+            "confidence": self.confidence,
+            "bootstrap": self.bootstrap,
+            "slope": self.slope,
+            "ignore": list(self.ignore),
+        }
+        if not len(table):
+            return {**common, "pictures": 0, "variants": [], "checks": {}, "detectors": {}}
+        from variorum.kit.detection.figures import of_detector
+
+        tops = roots(dict(zip(table["id"], table["parent"], strict=True)))
+        photographs, photograph = np.unique([tops[one] for one in table["id"]], return_inverse=True)
+        rng = np.random.default_rng(derive_seed(ctx.seed, "detection_ap"))
+        size = len(photographs)
+        weights = rng.multinomial(size, np.full(size, 1 / size), self.bootstrap).astype(np.float64)
+        tails = (1 - self.confidence) / 2, (1 + self.confidence) / 2
+        ids = categories(ctx.classes)[1]
+        detectors: dict[str, Json] = {}
+        for alias in names:
+            mine = table["detector"] == alias
+            judged = judged_by(table, mine, photograph)
+            detectors[alias] = {
+                **counts(table, mine),
+                **of_detector(judged, ids, self.ignore, weights, tails, self.slope),
+            }
+        variants = list(dict.fromkeys(table["variant"]))
+        return {
+            **common,
+            "pictures": len(set(table["id"])),
+            "variants": variants,
+            "checks": checks(table, table["detector"] == names[0]),
+            "detectors": detectors,
+        }
+
+    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
+        """`map`: the mAP by variant and detector, and the means over the domains."""
+        detectors = figures["detectors"]
+        rows = [name for name in figures["variants"] if any(_map(one, name) for one in detectors.values())]
+        views = list(dict.fromkeys(mean["view"] for one in detectors.values() for mean in one["over_domains"]))
+        if not rows:
+            return {}
+        series = {
+            alias: (
+                *(point(_map(one, name)) for name in rows),
+                *(
+                    point(next((mean["map"] for mean in one["over_domains"] if mean["view"] == view), None))
+                    for view in views
+                ),
+            )
+            for alias, one in detectors.items()
+        }
+        labels = (*rows, *(f"{MEAN}, {view}" if view else MEAN for view in views))
+        return {"map": IntervalPlot("mAP by variant", "mAP in percent", labels, series)}
+
+
+def judged_by(table: Table, rows: Bools, photograph: Ints) -> Judged:
+    """Collect what one detector was shown, from its rows."""
+    from variorum.kit.detection.figures import Judged
+
+    found, there = (table.column(name).filter(rows).to_pylist() for name in ("found", "there"))
+    return Judged(
+        [unpacked(*pair) for pair in zip(found, there, strict=True)],
+        table["variant"][rows].tolist(),
+        table["view"][rows].tolist(),
+        photograph[rows],
+    )
+
+
+def counts(table: Table, rows: Bools) -> dict[str, Json]:
+    """Count the part of the edition that a detector wasn't asked about."""
+    unknown = [json.loads(text) for text in table["unknown"][rows]]
+    blind = [bool(names) and not there for names, there in zip(unknown, table["there"][rows], strict=True)]
+    named = sorted({name for names in unknown for name in names})
+    return {
+        "n": int(rows.sum()),
+        "unknown_classes": list(named[:MOST_NAMED]),
+        "unknown_boxes": int(table["unknown_boxes"][rows].sum()),
+        "only_unknown": sum(blind),
+        "left_out": int(table["left_out"][rows].sum()),
+    }
+
+
+def checks(table: Table, rows: Bools) -> dict[str, Json]:
+    """By variant, the number of objects with each check; only of variants whose objects were checked."""
+    found: dict[str, Counter[str]] = {}
+    for variant, text in zip(table["variant"][rows], table["checks"][rows], strict=True):
+        found.setdefault(variant, Counter()).update(json.loads(text))
+    return {variant: {name: number[name] for name in CHECKS if name} for variant, number in found.items() if number}
+
+
+def _map(figures: Mapping[str, Any], variant: str) -> Any:
+    return figures["variants"].get(variant, {}).get("map")

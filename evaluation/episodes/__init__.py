@@ -1,1 +1,0 @@
-"""Few-shot episodes: reading them, and scoring them all at once."""

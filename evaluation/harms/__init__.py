@@ -1,1 +1,0 @@
-"""Figures of the evaluation `safety`: what labelers say, against what is known of pictures."""

@@ -1,0 +1,3 @@
+"""Imagenet c."""
+
+COMPONENTS = ("corruption_error",)

@@ -1,0 +1,3 @@
+"""Imagenet e."""
+
+COMPONENTS = ("background_complexity",)

@@ -1,0 +1,3 @@
+"""Imagenet g."""
+
+COMPONENTS = ("generated_set",)

@@ -1,0 +1,3 @@
+"""People."""
+
+COMPONENTS = ("multi_label_accuracy",)

@@ -1,1 +1,0 @@
-"""Retrieval of pictures by embeddings: ranks of what is relevant, and figures of many queries."""

@@ -1,0 +1,3 @@
+"""Predictions of classifiers on an edition: calibration, differences between models."""
+
+COMPONENTS = ("translation_consistency",)

@@ -1,0 +1,3 @@
+"""Watermark."""
+
+COMPONENTS = ("watermark_detection",)

@@ -1,0 +1,234 @@
+"""Looking for marks: which mark and key a picture is looked at with, and what the detector says.
+
+A picture's record says which mark is in it, or which marks unmarked pictures are compared with, and how it was
+attacked. Keys come from the secret file. Rows hold numbers and shares; no key, payload or bit is in them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from variorum.generators.watermark.watermarking.checked import detected
+from variorum.generators.watermark.watermarking.keys import Keys, key_hash, own_file, read_keys
+from variorum.schemas.canonical import canonical_json
+from variorum.schemas.component import Context, Row
+from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.lookup import build_component
+from variorum.schemas.sample import Op, Sample
+from variorum.schemas.watermark import Detected, Mark
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Pixels
+
+MEASURES = ("psnr", "ssim", "nmi", "lpips", "linf")
+"""Of an attacked picture against the one before the attack."""
+
+
+class Subject(NamedTuple):
+    """A picture that is looked at.
+
+    Attributes:
+        sample: the picture.
+        picture: id of the source's sample, from which its key is derived.
+        mark: label of the mark in it; `""` for an unmarked one.
+        marks: by label, the mark in it, or all that unmarked pictures are compared with: `settings` and `keyed`.
+        made: what was recorded when it was marked.
+        attack: the step that attacked it; None for none.
+    """
+
+    sample: Sample
+    picture: str
+    mark: str
+    marks: Mapping[str, Mapping[str, Any]]
+    made: Mapping[str, Any]
+    attack: Op | None
+
+
+class Look(NamedTuple):
+    """One look at a picture with one mark and one key."""
+
+    subject: Subject
+    label: str
+    key: bytes
+    wrong: bool
+
+
+def subject_of(sample: Sample) -> Subject | None:
+    """Read a picture's record; None for one that isn't part of a grid of marks and attacks."""
+    ops = list(sample.ops)
+    attack = ops.pop() if ops and "attack" in ops[-1]["requested"] and "strength" in ops[-1]["requested"] else None
+    if not ops or "mark" not in ops[-1]["requested"] or "picture" not in ops[-1]["achieved"]:
+        return None
+    requested, achieved = ops[-1]["requested"], ops[-1]["achieved"]
+    label, picture = requested["mark"], str(achieved["picture"])
+    if isinstance(label, str):
+        marks: Any = {label: {"settings": requested.get("settings", {}), "keyed": requested.get("keyed", "picture")}}
+    else:
+        label, marks = "", achieved.get("marks", {})
+        about = attack["requested"].get("about") if attack else None
+        marks = {name: facts for name, facts in marks.items() if about in (None, name)}
+    return Subject(sample, picture, label, marks, achieved, attack)
+
+
+def looks(subjects: Sequence[Subject], keys: Keys, place: Path | None) -> Iterator[Look]:
+    """The looks at each picture, in order. Marked pictures that weren't attacked are looked at with a wrong key too.
+
+    Raises:
+        SourceError: the keys are those of another edition.
+    """
+    for subject in subjects:
+        for label, facts in subject.marks.items():
+            key = keys.shared(label) if facts["keyed"] == "shared" else keys.of(label, subject.picture)
+            said = subject.made.get("key")
+            if subject.mark and said != key_hash(key):
+                raise SourceError(
+                    f"{place or own_file()}: these keys are not those of this edition, whose {label} has other keys; "
+                    "name the right file: --set evaluate.watermark_detection.keys=FILE"
+                )
+            yield Look(subject, label, key, wrong=False)
+            if subject.mark and subject.attack is None:
+                yield Look(subject, label, keys.wrong(label, subject.picture), wrong=True)
+
+
+def rows(samples: Sequence[Sample], own: Mapping[str, Mark], place: Path | None, ctx: Context) -> list[Row]:
+    """A row for each look at these pictures.
+
+    Args:
+        samples: a batch with decoded pixels.
+        own: marks from files of the user's own, by label.
+        place: the file of keys; None for the user's own file.
+        ctx: has the models.
+
+    Raises:
+        SourceError: the keys are lost, or are those of another edition.
+        RecipeError: a mark can't be built again.
+        ModelUnavailable: a model of a mark that is in a picture is missing.
+    """
+    subjects = [subject for sample in samples if (subject := subject_of(sample)) is not None]
+    if not subjects:
+        return []
+    wanted = [*looks(subjects, read_keys(place), place)]
+    found: dict[int, Row] = {}
+    for label in dict.fromkeys(look.label for look in wanted):
+        mine = [number for number, look in enumerate(wanted) if look.label == label]
+        mark = _mark(label, wanted[mine[0]].subject.marks[label], own)
+        missing = [alias for alias in mark.aliases() if ctx.models.why_unavailable(alias)]
+        if missing:
+            if any(wanted[number].subject.mark for number in mine):
+                ctx.models.check(missing)
+            continue  # then there are no pictures with this mark
+        facts = _facts(mark, label, [wanted[number].subject for number in mine], ctx)
+        able = [number for number in mine if _can_have(mark, wanted[number].subject)]
+        for same in _alike(wanted, able):
+            images = [_pixels(wanted[number].subject.sample) for number in same]
+            secret = [wanted[number].key for number in same]
+            said, payloads = detected(mark, images, secret, ctx), mark.payloads(secret)
+            for place_in, number in enumerate(same):
+                found[number] = _row(wanted[number], facts, said, payloads, place_in)
+    return [found[number] for number in sorted(found)]
+
+
+def _mark(label: str, facts: Mapping[str, Any], own: Mapping[str, Mark]) -> Mark:
+    settings = dict(facts["settings"])
+    if label in own:
+        if own[label].identity() != settings:
+            raise RecipeError(
+                f"watermark_detection.marks: {label} isn't the mark of this edition: its file or its fields have "
+                "changed; mark the pictures again, or bring the old ones back"
+            )
+        return own[label]
+    if settings.pop("file", ""):
+        name = settings.get("name")
+        raise RecipeError(
+            f"the mark {label!r} is from a file of your own, {name}.py; list it in watermark_detection's `marks`"
+        )
+    return _built(canonical_json(settings))
+
+
+@lru_cache(maxsize=64)
+def _built(settings: bytes) -> Mark:
+    mark = build_component("marks", json.loads(settings), "marks")
+    assert isinstance(mark, Mark)
+    return mark
+
+
+def _facts(mark: Mark, label: str, subjects: Sequence[Subject], ctx: Context) -> dict[str, Any]:
+    """Return what all rows of a mark share. Raises RecipeError if it has other models than when it marked."""
+    pins = {alias: ctx.models.pin(alias) for alias in mark.aliases()}
+    for subject in (one for one in subjects if one.mark):
+        before = subject.sample.ops[-2 if subject.attack else -1]["models"]
+        for alias, pin in pins.items():
+            if before.get(alias, pin) != pin:
+                raise RecipeError(
+                    f"{label}: the pictures were marked with {before[alias]}, and {alias} is {pin} now; use the "
+                    "profile that made the edition"
+                )
+    method = {
+        "settings": mark.identity(),
+        "revision": mark.revision,
+        "models": pins,
+        "keyed": mark.keyed,
+        "visible": mark.visible,
+        "made_with": mark.made_with,
+    }
+    return {"mark": label, "method": json.dumps(method, sort_keys=True)}
+
+
+def _can_have(mark: Mark, subject: Subject) -> bool:
+    """Return whether a picture is marked, or could be: one that is too small for a mark says nothing of it."""
+    return bool(subject.mark) or mark.refusal(_pixels(subject.sample)) is None
+
+
+def _alike(wanted: Sequence[Look], numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of looks at pictures of one size."""
+    sizes: dict[tuple[int, ...], list[int]] = {}
+    for number in numbers:
+        sizes.setdefault(_pixels(wanted[number].subject.sample).shape, []).append(number)
+    yield from sizes.values()
+
+
+def _pixels(sample: Sample) -> Pixels:
+    assert not isinstance(sample.image, bytes)
+    return sample.image
+
+
+def _row(look: Look, facts: Mapping[str, Any], said: Detected, payloads: Bools, place: int) -> Row:
+    subject = look.subject
+    sample, attack = subject.sample, subject.attack
+    asked: Mapping[str, Any] = attack["requested"] if attack else {}
+    measured: Mapping[str, Any] = attack["achieved"] if attack else {}
+    bits = 0 if said.bits is None else said.bits.shape[1]
+    right = 0 if said.bits is None else int((said.bits[place] == payloads[place]).sum())
+    return {
+        "id": sample.id,
+        "photograph": sample.photograph or subject.picture,
+        **facts,
+        "marked": bool(subject.mark),
+        "wrong_key": look.wrong,
+        "attack": str(asked.get("attack", "")),
+        "component": str(asked.get("settings", {}).get("name", "")),
+        "strength": float(asked.get("strength", 0)),
+        "amount": json.dumps(asked.get("amount", {}), sort_keys=True),
+        "family": str(asked.get("family", "")),
+        "goal": str(asked.get("goal", "")),
+        "access": str(asked.get("access", "")),
+        "about_mark": asked.get("about") is not None,
+        "score": float(said.scores[place]),
+        "bits": bits,
+        "right": right,
+        "p_value": float("nan") if said.p_values is None else float(said.p_values[place]),
+        "values": int(np.prod(_pixels(sample).shape)),
+        "mark_psnr": _number(subject.made.get("psnr")),
+        "mark_ssim": _number(subject.made.get("ssim")),
+        **{name: _number(measured.get(name)) for name in MEASURES},
+    }
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")

@@ -1,0 +1,126 @@
+"""Measure whether watermarks are found: in marked and unmarked pictures, under every attack, at fixed thresholds.
+
+It reads editions of `watermark` and `watermark_attack`, or of any generators that record the same. The measures are
+those of WAVES (An et al., ICML 2024, arXiv 2401.08573) and Saberi et al. (ICLR 2024, arXiv 2310.00076). It has nothing
+to do with `detection_ap`, which measures detectors of objects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from variorum.evaluation.watermark.detecting import rows
+from variorum.evaluation.watermark.grid import mark_figures
+from variorum.evaluation.watermark.identification import USERS
+from variorum.evaluation.watermark.mark_rows import Looks
+from variorum.evaluation.watermark.plots import plots_of
+from variorum.evaluation.watermark.trading import ranked
+from variorum.generators.watermark.watermarking.keys import keys_id
+from variorum.kit.resampling.separation import Draws
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.lookup import NestedMark
+from variorum.schemas.plot import Plot
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+
+
+class WatermarkDetection(Evaluation):
+    """Errors, AUROC, bits and users found by mark, attack and strength, with bootstrap intervals over the photographs.
+
+    Marked pictures are looked at with their own mark and key, and without an attack with a wrong key too. Unmarked ones
+    are looked at with every mark of the edition. A picture that was changed by anything but an attack isn't looked at.
+    """
+
+    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "false_positive_rates"})
+    location: ClassVar[frozenset[str]] = frozenset({"keys"})
+
+    marks: tuple[NestedMark, ...] = ()
+    """Marks of the edition that are files of your own; all others are built from what the edition says."""
+    keys: Path | None = None
+    """The file of secret keys that the pictures were marked with; null is the user's own file."""
+    false_positive_rates: tuple[float, ...] = (0.01, 0.001)
+    """Rates that thresholds are set for. The first one decides what counts as found."""
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    """Number of resamples per interval."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Level of the intervals."""
+
+    @field_validator("false_positive_rates")
+    @classmethod
+    def _rates(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or len(set(value)) < len(value) or not all(0 < rate < 0.5 for rate in value):
+            raise ValueError("must be one or more different rates above 0 and below 0.5")
+        return value
+
+    @field_validator("marks")
+    @classmethod
+    def _told_apart(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [mark.called for mark in value]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"two marks are called {twice!r}; give one a label")
+        return value
+
+    def identity(self) -> dict[str, Json]:
+        """The fields; the hash of the keys stands for their file."""
+        return {**super().identity(), "keys": keys_id(self.keys)}
+
+    def optional_aliases(self) -> tuple[str, ...]:
+        """The models of the user's own marks. Those of other marks are compared with the edition's records."""
+        return tuple(sorted({alias for mark in self.marks for alias in mark.aliases()}))
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterable[Row]:
+        """A row per picture and mark: score, number of right bits, p-value, how it was attacked, what the attack cost.
+
+        Raises:
+            SourceError: the keys are lost, or are those of another edition.
+            RecipeError: a mark can't be built again, or has other models now.
+        """
+        return rows(samples, {mark.called: mark for mark in self.marks}, self.keys, ctx)
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """By mark: its figures without an attack, and those of each attack at each strength.
+
+        Shares are in percent, AUROC and Q aren't. `found` is the share of marked pictures above the fixed threshold:
+        the analytic one at the first rate, or the empirical one for a mark without. `ranking` has the attacks by the
+        loss of quality at which a mark is lost, the strongest first. `names` and `order` have marks and attacks as the
+        edition has them, as JSON objects are sorted by name.
+        """
+        common: dict[str, Json] = {
+            "confidence": self.confidence,
+            "rates": [f"{rate:g}" for rate in self.false_positive_rates],
+            "users": [str(users) for users in USERS],
+        }
+        if not len(table):
+            return {**common, "photographs": 0, "strengths": [], "names": [], "marks": {}, "ranking": {}}
+        names, photograph = np.unique(table["photograph"].astype(str), return_inverse=True)
+        draws = Draws(len(names), self.bootstrap, self.confidence, derive_seed(ctx.seed, "watermark_detection"))
+        looks, labels = Looks.of(table, photograph.astype(np.int64)), table["mark"].astype(str)
+        methods = dict(zip(labels.tolist(), table["method"].tolist(), strict=True))
+        marks: dict[str, Any] = {}
+        for label in dict.fromkeys(labels[looks.marked & (looks.attack == "")].tolist()):
+            method, mine = json.loads(methods[label]), looks.where(labels == label)
+            marks[label] = mark_figures(mine, method, self.false_positive_rates, draws, self.confidence)
+        ranking: dict[str, Json] = {}
+        for label, one in marks.items():
+            priced = {name: found for name, found in one["attacks"].items() if found.get("mean_p") is not None}
+            ranking[label] = list[Json](ranked(priced))
+        strengths = sorted({float(strength) for strength in looks.strength if strength > 0})
+        return {
+            **common,
+            "photographs": len(names),
+            "strengths": [f"{strength:g}" for strength in strengths],
+            "names": list[Json](marks),
+            "marks": marks,
+            "ranking": ranking,
+        }
+
+    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
+        """`robustness`, a radar; `quality` and `quality_N`, found against quality; `tradeoff_N`, both errors."""
+        return plots_of(figures)

@@ -1,0 +1,1 @@
+"""Commands and flows that ask people."""

@@ -1,0 +1,3 @@
+"""Ai detection."""
+
+COMPONENTS = ("detection_arms",)

@@ -1,1 +1,0 @@
-"""What attackers with photographs of their own share: pictures that fit, residuals, a detector that they train."""

@@ -1,0 +1,3 @@
+"""Box noise."""
+
+COMPONENTS = ("box_noise",)

@@ -1,0 +1,3 @@
+"""Content dilution."""
+
+COMPONENTS = ("content_dilution",)

@@ -1,0 +1,3 @@
+"""Cue conflict."""
+
+COMPONENTS = ("cue_conflict",)

@@ -1,1 +1,0 @@
-"""Stimuli that separate shape, texture and detail, as plain functions."""

@@ -1,1 +1,0 @@
-"""What the generators with diffusion models share."""

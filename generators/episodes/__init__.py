@@ -1,1 +1,0 @@
-"""Pictures and episodes of few-shot sets."""

@@ -1,0 +1,3 @@
+"""Cutting objects out of pictures, moving them, and making backgrounds: functions that `attribute_edit` is made of."""
+
+COMPONENTS = ("few_shot_episodes",)

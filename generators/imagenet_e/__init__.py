@@ -1,0 +1,3 @@
+"""Imagenet e."""
+
+COMPONENTS = ("attribute_edit",)

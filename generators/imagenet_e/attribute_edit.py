@@ -1,0 +1,213 @@
+"""ImageNet-E: the same object with another background, size, place or direction, and nothing else changed.
+
+After Li et al., ImageNet-E, CVPR 2023 (arXiv 2303.17096), with plates by inpainting, geometry in closed form, and
+optional backgrounds by guided diffusion. Every edit is checked. One that fails a check is quarantined under the check's
+name; one that the object rules out becomes a `Failure` with the reason. An unedited picture never gets an edit's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field, field_validator, model_validator
+
+from variorum.generators.imagenet_e import guided_backgrounds
+from variorum.generators.imagenet_e.guided_diffusion import Guidance
+from variorum.kit.gates import gates
+from variorum.kit.gates.gates import Gates
+from variorum.kit.pictures import edits
+from variorum.kit.pictures.edits import Draft, Subject, WantedEdit
+from variorum.kit.pictures.framing import Framing
+from variorum.kit.pictures.geometry import CannotEdit, Strategy
+from variorum.kit.pictures.pool import Pool
+from variorum.kit.pictures.scenes import BadInput, Scene, Setup, label_index, scenes
+from variorum.machine.prefetch import batched
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Generator, Role
+from variorum.schemas.edit import Edit
+from variorum.schemas.sample import COMPOSITE, Failure, Op, Sample
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+
+Attribute = Literal["background", "size", "position", "direction", "mirror"]
+Background = Literal["random", "texture_up", "texture_down", "guided_up", "guided_down", "guided_adversarial"]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Result: TypeAlias = tuple[WantedEdit, Draft] | Failure
+
+
+class AttributeEdit(Generator):
+    """Edits of one attribute at a time, next to three baselines: the `original`, its `plate` and a `control`.
+
+    The plate is the picture without its object: a model that still recognises the class there relies on the background.
+    The control puts the object back in its place on its own plate: it shows the cost of cutting and pasting. Guided
+    backgrounds have a control of their own. The size of an object is its mask's share of the frame's pixels. Position
+    and direction start from the object at `base_size`, as in the paper, or at its own size for None; evaluations find
+    the picture to compare with in `requested["reference"]`.
+    """
+
+    revision: ClassVar[int] = 4
+    keeps_objects: ClassVar[bool] = True
+    digital_source_type: ClassVar[str] = COMPOSITE
+    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
+
+    frame: int = Field(default=256, ge=64, le=1024)
+    framing: Framing = "object"
+    attributes: tuple[Attribute, ...] = ("background", "size", "position", "direction")
+    backgrounds: tuple[Background, ...] = ("random", "texture_up", "texture_down")
+    sizes: tuple[Literal["full"] | Rate, ...] = ("full", 0.1, 0.08, 0.05)
+    base_size: Rate | None = 0.05
+    position: Strategy = "random"
+    angles: tuple[float, ...] = (-135, -90, -60, -45, -30, -15, 15, 30, 45, 60, 90, 135, 180)
+    margin: int = Field(default=2, ge=0, description="pixels between the object and the frame's border")
+    texture_up: tuple[float, ...] = Field(
+        default=(2.5, 2.5, 1.5), description="gain of each band of detail, finest first"
+    )
+    texture_down: tuple[float, ...] = (0.0, 0.25, 0.6)
+    guidance: Guidance = Field(default=Guidance(), description="of guided backgrounds; no effect without them")
+    plate_pool: int = Field(default=64, ge=2, description="pictures of a split whose plates others may get")
+    gates: Gates = Gates()
+    segmenter: str = "segmenter"
+    inpainter: str = "inpainter"
+    classifier: str | None = Field(
+        default="classifier_gate", description="judges plates and records label_p; None for neither"
+    )
+    batch: int = Field(default=4, ge=1, description="source pictures for which the models are called together")
+
+    @field_validator("angles")
+    @classmethod
+    def _turns(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or any(not 15 <= abs(angle) <= 180 for angle in value):
+            raise ValueError("must be angles of 15 to 180 degrees, to either side")
+        return value
+
+    @model_validator(mode="after")
+    def _reference(self) -> AttributeEdit:
+        based = {"position", "direction"} & set(self.attributes)
+        if based and self.base_size is not None and ("size" not in self.attributes or self.base_size not in self.sizes):
+            raise ValueError(f"base_size {self.base_size} must be one of sizes, or null for the object's own size")
+        return self
+
+    @model_validator(mode="after")
+    def _adversary(self) -> AttributeEdit:
+        if "guided_adversarial" in self._guided() and self.guidance.adversary is None:
+            raise ValueError("guided_adversarial needs a guidance.adversary, an alias such as adversary")
+        return self
+
+    def identity(self) -> dict[str, Json]:
+        """The fields; without the guidance where no background is guided, as it has no effect there."""
+        return {name: value for name, value in super().identity().items() if name != "guidance" or self._guided()}
+
+    def aliases(self) -> tuple[str, ...]:
+        """The segmenter, the inpainter, the gate classifier, and the models of guided backgrounds."""
+        guided = guided_backgrounds.aliases(self._guided(), self.guidance)
+        return (self.segmenter, self.inpainter, *dict.fromkeys((*self.filters(), *guided)))
+
+    def filters(self) -> tuple[str, ...]:
+        """The gate classifier and the adversary."""
+        gate = () if self.classifier is None else (self.classifier,)
+        return (*gate, *guided_backgrounds.adversaries(self._guided(), self.guidance))
+
+    def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
+        """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
+        setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
+        pool = Pool(setup, ctx, self.plate_pool)
+        for group in batched(samples, self.batch):
+            results: list[Result] = []
+            found = scenes(group, setup, ctx)
+            backgrounds = self._backgrounds(group, found, ctx)
+            for sample, scene, guided in zip(group, found, backgrounds, strict=True):
+                of = Edit(self, sample, ctx)
+                results += [self._draft(of, scene, wanted, pool, guided) for wanted in self._wanted(of)]
+            yield from self._judged(results, ctx)
+
+    def _wanted(self, of: Edit) -> Iterator[WantedEdit]:
+        """List what is asked for. It depends on fields and seed alone, so ids are known before any picture is."""
+        base = "original" if self.base_size is None else edits.size_name(self.base_size)
+        margin = self.margin
+        yield WantedEdit("original", {}, edits.original)
+        yield WantedEdit("plate", {}, edits.plate)
+        yield WantedEdit("control", {}, edits.control)
+        if "background" in self.attributes:
+            for kind in self.backgrounds:
+                if kind == "random":
+                    yield WantedEdit(edits.RANDOM_PLATE, {"plates": self.plate_pool}, edits.random_plate)
+                elif kind in ("texture_up", "texture_down"):
+                    gains = self.texture_up if kind == "texture_up" else self.texture_down
+                    yield WantedEdit(kind, {"gains": list(gains)}, partial(edits.texture, gains=gains))
+            yield from guided_backgrounds.wanted(self.backgrounds, self.guidance)
+        if "size" in self.attributes:
+            for rate in self.sizes:
+                make = partial(edits.size, rate=None if rate == "full" else rate, margin=margin)
+                yield WantedEdit(edits.size_name(rate), {"rate": rate}, make)
+        if "position" in self.attributes:
+            make = partial(edits.position, strategy=self.position, base_size=self.base_size, margin=margin)
+            yield WantedEdit(edits.POSITION, {"strategy": self.position, "reference": base}, make)
+        if "direction" in self.attributes:
+            angle = float(self.angles[int(of.rng("direction").integers(len(self.angles)))])
+            make = partial(edits.direction, angle=angle, base_size=self.base_size, margin=margin)
+            yield WantedEdit("direction", {"angle": angle, "reference": base}, make)
+        if "mirror" in self.attributes:
+            yield WantedEdit("mirror", {"reference": "control"}, edits.mirror)
+
+    def _guided(self) -> tuple[str, ...]:
+        """The guided kinds among the backgrounds that are asked for."""
+        kinds = self.backgrounds if "background" in self.attributes else ()
+        return tuple(kind for kind in kinds if kind in guided_backgrounds.KINDS)
+
+    def _backgrounds(self, group: list[Sample], found: list[Scene | BadInput], ctx: Context) -> list[dict[str, Pixels]]:
+        seeds = [ctx.seed_for(self.component_name(), sample.id, guided_backgrounds.NOISE) for sample in group]
+        indices = [label_index(sample) for sample in group]
+        wanted = list(guided_backgrounds.wanted(self._guided(), self.guidance))
+        return guided_backgrounds.made(found, seeds, indices, wanted, self.guidance, self.batch, ctx)
+
+    def _draft(
+        self, of: Edit, scene: Scene | BadInput, wanted: WantedEdit, pool: Pool, backgrounds: Mapping[str, Pixels]
+    ) -> Result:
+        skipped = partial(of.skipped, variant=wanted.variant, requested=wanted.requested)
+        if isinstance(scene, BadInput):
+            return skipped(scene.reason, str(scene), status="failed")
+        bad = gates.first_failed(scene.gates)
+        if bad and wanted.variant != "original":
+            return skipped(bad, f"the mask can't be trusted: {scene.gates[bad]}", gates=scene.gates)
+        try:
+            draft = wanted.make(Subject(of, scene, pool, backgrounds))
+        except CannotEdit as error:
+            return skipped(error.reason, error.detail, gates={**scene.gates, **scene.moving})
+        draft.gates["blank"] = gates.blank(draft.picture, self.gates)
+        return wanted, draft
+
+    def _judged(self, results: list[Result], ctx: Context) -> Iterator[Sample | Failure]:
+        """The results as records, with the classifier's opinion of each picture."""
+        drafts = [item[1] for item in results if not isinstance(item, Failure)]
+        if self.classifier is not None and drafts:
+            rows = ctx.models.get(self.classifier)([draft.picture for draft in drafts])
+            for draft, row in zip(drafts, rows, strict=True):
+                draft.gates |= gates.label_gates(row, draft.subject.scene.index(draft.subject.index))
+        for item in results:
+            yield item if isinstance(item, Failure) else self._sample(*item)
+
+    def _sample(self, wanted: WantedEdit, draft: Draft) -> Sample:
+        of, scene = draft.subject.of, draft.subject.scene
+        op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
+            name=self.component_name(),
+            revision=self.revision,
+            requested=wanted.requested,
+            achieved=draft.achieved,
+            gates=draft.gates,
+            models={**scene.models, **draft.models},
+            seed=of.seed(wanted.purpose or wanted.variant),
+        )
+        return of.sample.child(
+            draft.picture,
+            op,
+            variant=wanted.variant,
+            fingerprint=self.fingerprint(),
+            extras={"mask.png": draft.mask},
+            reason=gates.first_failed(draft.gates),
+            annotations=draft.annotations,
+            digital_source_type=draft.source_type,
+            made_of=draft.made_of,
+        )

@@ -1,1 +1,0 @@
-"""Pictures as codes of a GAN: how a code is found, and directions in which codes can move."""

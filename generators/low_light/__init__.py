@@ -1,0 +1,3 @@
+"""Low light."""
+
+COMPONENTS = ("low_light",)

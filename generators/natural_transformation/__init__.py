@@ -1,0 +1,3 @@
+"""Common corruptions of photographs as plain functions: noise, blur, weather, digital faults."""
+
+COMPONENTS = ("natural_transformation",)

@@ -1,0 +1,6 @@
+"""Safety."""
+
+COMPONENTS = (
+    "face_blur",
+    "safety_gate",
+)

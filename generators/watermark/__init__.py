@@ -1,0 +1,7 @@
+"""Watermark."""
+
+COMPONENTS = (
+    "watermark",
+    "watermark_attack",
+    "watermarked_generation",
+)

@@ -1,0 +1,1 @@
+"""Share keys, frames and measures of quality between marks, attacks and their evaluation."""

@@ -1,0 +1,111 @@
+"""Making a picture anew by a generative model: what the attacks by diffusion and by autoencoders have in common.
+
+Pictures go through a model one at a time. A network's sums differ in the last digit between batch sizes, and so would
+the pictures. On a CPU that costs next to nothing; a GPU could make several small pictures in the time of one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from variorum.models.device import one_thread
+from variorum.models.diffusion.images import resized
+from variorum.schemas.errors import RecipeError
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+    from variorum.models.roles import Autoencoder, Denoiser
+
+
+def fitted(image: Pixels, multiple: int, least: int = 1) -> Pixels:
+    """A picture as a model takes it; `restored` undoes it.
+
+    Args:
+        image: RGB `[H, W, 3]` uint8.
+        multiple: of the sides, in pixels; what is missing is mirrored below and to the right.
+        least: pixels that the shorter side must have; a smaller picture is enlarged.
+    """
+    large = resized(image, _inner(image.shape[0], image.shape[1], least))
+    below, beside = (-side % multiple for side in large.shape[:2])
+    return np.asarray(cv2.copyMakeBorder(large, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
+
+
+def restored(made: Pixels, image: Pixels, least: int = 1) -> Pixels:
+    """Return a model's version of a fitted picture, at the size of the picture."""
+    height, width = _inner(image.shape[0], image.shape[1], least)
+    return resized(np.ascontiguousarray(made[:height, :width]), image.shape[:2])
+
+
+def _inner(height: int, width: int, least: int) -> tuple[int, int]:
+    scale = max(1.0, least / min(height, width))
+    return round(height * scale), round(width * scale)
+
+
+def purified(
+    image: Pixels, denoiser: Denoiser, rng: np.random.Generator, *, t: int, steps: int = 1, eta: float = 0.0
+) -> Pixels:
+    """A picture, noised up to a step of the diffusion and denoised again.
+
+    DiffPure (Nie et al., ICML 2022, arXiv 2205.07460) with the steps of DDIM (Song et al., ICLR 2021, arXiv
+    2010.02502).
+
+    Args:
+        image: RGB `[H, W, 3]` uint8.
+        denoiser: the model.
+        rng: of the noise.
+        t: step of the model's training; √ᾱ(t) is the share of the picture that is left.
+        steps: ways back; one is the model's estimate of the clean picture.
+        eta: 0 for a way back without noise, 1 for that of DDPM, which is DiffPure's.
+
+    Raises:
+        RecipeError: the model doesn't know so much noise.
+        ValueError: the model can't work on such a picture.
+    """
+    import torch
+
+    if t >= denoiser.known:
+        raise RecipeError(
+            f"purification: the denoiser knows only the first {denoiser.known} of its {len(denoiser.signal)} steps; "
+            f"t {t} is too much noise, take less than {denoiser.known}"
+        )
+
+    def noise() -> object:
+        return torch.from_numpy(rng.standard_normal(tuple(clean.shape), np.float32)).to(clean)
+
+    path = sorted({round(t * number / steps) for number in range(1, steps + 1)} - {0}, reverse=True)
+    shares = [float(denoiser.signal[step]) for step in path]
+    with one_thread(), torch.inference_mode():
+        clean = denoiser.encode([fitted(image, denoiser.multiple)])
+        state = shares[0] ** 0.5 * clean + (1 - shares[0]) ** 0.5 * noise()
+        for place, (step, share) in enumerate(zip(path, shares, strict=True)):
+            clean = denoiser.predict(state, step).clean
+            if place == len(path) - 1:
+                break
+            after = shares[place + 1]
+            spread = eta * ((1 - after) / (1 - share) * (1 - share / after)) ** 0.5
+            rest = (state - share**0.5 * clean) / (1 - share) ** 0.5
+            state = after**0.5 * clean + (1 - after - spread**2) ** 0.5 * rest + spread * noise()
+        return restored(denoiser.decode(clean)[0], image)
+
+
+def recoded(image: Pixels, autoencoder: Autoencoder, rng: np.random.Generator, noise: float) -> Pixels:
+    """A picture, encoded and decoded again.
+
+    After Zhao et al., Invisible Image Watermarks Are Provably Removable Using Generative AI, NeurIPS 2024, arXiv
+    2306.01953.
+
+    Args:
+        image: RGB `[H, W, 3]` uint8.
+        autoencoder: the model.
+        rng: of the noise.
+        noise: standard deviation of white noise that is added to the latents, which have about 1.
+    """
+    import torch
+
+    with one_thread(), torch.inference_mode():
+        latents = autoencoder.encode([fitted(image, autoencoder.multiple)])
+        drawn = torch.from_numpy(rng.standard_normal(tuple(latents.shape), np.float32)).to(latents)
+        return restored(autoencoder.decode(latents + noise * drawn)[0], image)

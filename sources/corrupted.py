@@ -1,0 +1,95 @@
+"""The pictures of another source with one of ImageNet-C's corruptions: the same data with a distribution shift.
+
+Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261. The generator `corruption` has the same kinds and strengths, and
+makes several pictures of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from variorum.annotations import resampled
+from variorum.edition.samples import decoded
+from variorum.kit.corrupt.kinds import check_kind, corrupt, scale_of
+from variorum.schemas.canonical import digest
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.lookup import NestedSource
+from variorum.schemas.sample import ENHANCED, Failure, Sample, made_type, source_id
+
+
+class Corrupted(Source):
+    """All pictures of the source, with its labels and in its order."""
+
+    revision: ClassVar[int] = 2
+
+    of: NestedSource
+    """The source: a mapping with its name and fields."""
+    kind: str = "gaussian_noise"
+    severity: int = Field(default=3, ge=1, le=5)
+    scale: Literal["frame", "absolute"] = "frame"
+    """`frame` multiplies lengths such as radii by the picture's shorter side over that of ImageNet-C's pictures, 224
+    (CIFAR-10-C's, 32, for pictures under 64 pixels), so that a severity looks the same at any size; `absolute` leaves
+    them as published."""
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        check_kind(value)
+        return value
+
+    def pin(self, ctx: Context) -> str:
+        """Digest of the source's pin."""
+        return digest(["corrupted", self.of.pin(ctx)])
+
+    def size(self, ctx: Context) -> int:
+        """Size of the source."""
+        return self.of.size(ctx)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """Classes of the source."""
+        return self.of.classes(ctx)
+
+    def captioned(self, ctx: Context) -> bool:
+        """As the source."""
+        return self.of.captioned(ctx)
+
+    def annotated(self, ctx: Context) -> bool:
+        """As the source."""
+        return self.of.annotated(ctx)
+
+    def warning(self, ctx: Context) -> str:
+        """As the source."""
+        return self.of.warning(ctx)
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
+        """The source's samples with other pixels and ids. What is random depends on the seed of each picture alone.
+
+        Objects move along where pixels do.
+        """
+        for item in decoded(self.of.read(start, stop, ctx), lambda _: None):
+            if isinstance(item, Failure) or isinstance(item.image, bytes):
+                yield item
+                continue
+            size = item.image.shape[:2]
+            rng = ctx.rng(self.component_name(), item.id, self.kind)
+            scale = scale_of(self.kind, min(size)) if self.scale == "frame" else 1.0
+            image, _, origins = corrupt(item.image, self.kind, self.severity, rng, scale=scale)
+            key = f"{item.id}/{self.kind}/{self.severity}"
+            yield replace(
+                item,
+                id=source_id("corrupted", key),
+                image=image,
+                annotations=item.annotations if origins is None else resampled(item.annotations, origins, size),
+                origin=f"{item.origin} {self.kind} {self.severity}",
+                extras={},
+                digital_source_type=made_type(item.digital_source_type, ENHANCED),
+                encoded=None,
+            )
+
+    def place(self) -> str:
+        """The place of the source."""
+        return place_of(self, ["of"])

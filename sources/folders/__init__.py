@@ -1,0 +1,1 @@
+"""Readers of folders, `datasets` and IDX files for the sources."""

@@ -1,0 +1,111 @@
+"""Asking hosts on a network, which may be busy or away for a while."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from variorum.machine.retrying import changed, may_pass, passing
+from variorum.schemas.errors import SourceError, VariorumError, causes
+from variorum.schemas.secrets import shown
+from variorum.sources.web.urls import one_line
+
+T = TypeVar("T")
+
+WAITS = (1.0, 4.0)
+"""Seconds between attempts."""
+BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+"""Answers below 500 that may be another one later."""
+CLIENTS = {"aiohttp", "httpx", "httpcore", "httpx2", "httpcore2", "requests", "urllib3", "botocore"}
+"""Packages whose errors without an answer of the host come from the connection, but for those that name these:"""
+TEXTS = tuple(os.strerror(number) for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE))
+"""How libraries in C++ name errors of this machine in errors of their own."""
+LASTING = ("InvalidURL", "InvalidUrl", "UnsupportedProtocol", "InvalidSchema", "MissingSchema", "NoCredential")
+OFFLINE = "OfflineModeIsEnabled"
+"""How errors of the Hub's client say that somebody set its offline mode."""
+EXTRAS = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs"}
+"""Packages that fsspec needs for a kind of URL."""
+
+
+def ask(attempt: Callable[[], T], place: str, *, pinned: bool = False, again: Callable[[], object] | None = None) -> T:
+    """What a host says, which is asked up to three times.
+
+    Args:
+        attempt: asks the host.
+        place: the URL.
+        pinned: whether the file was there when the run began.
+        again: called before each further attempt.
+
+    Raises:
+        SourceError: it can't be had.
+        SourceChanged: it can't be had any more.
+        TemporaryError: the host or the network failed.
+    """
+    try:
+        return patiently(attempt, again)
+    except VariorumError:
+        raise
+    except Exception as error:  # hosts' errors have no common base
+        raise refused(error, place, pinned=pinned) from None
+
+
+def patiently(attempt: Callable[[], T], again: Callable[[], object] | None = None) -> T:
+    """The result of `attempt`, as `ask` gets it. Raises the error that stays."""
+    for wait in (*WAITS, None):
+        try:
+            return attempt()
+        except Exception as error:
+            if wait is None or isinstance(error, VariorumError) or not host_may_pass(error):
+                raise
+            time.sleep(wait)
+            if again:
+                again()
+    raise AssertionError("unreachable")
+
+
+def host_may_pass(error: BaseException) -> bool:
+    """Return whether an error of a file system, on a network or here, may be gone at the next attempt."""
+    chain = list(causes(error))
+    if any(mark in type(one).__name__ or OFFLINE in str(one) for one in chain for mark in LASTING):
+        return False
+    for one in chain:
+        status = _status(one)
+        if status is not None:
+            return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in BUSY
+    return any(map(_passes, chain))
+
+
+def refused(error: BaseException, place: str, *, pinned: bool = False) -> VariorumError:
+    """The error, in one line without secrets, for something at a URL that can't be had; arguments as for `ask`."""
+    if host_may_pass(error):
+        return passing(shown(place), RuntimeError(one_line(_first_of(error))))
+    if isinstance(error, ImportError):
+        package = EXTRAS.get(urlsplit(place).scheme, "a package")
+        return SourceError(f"{shown(place)}: {package} is needed to read it: pip install {package}")
+    missing = isinstance(error, FileNotFoundError) and (error.__cause__ is None or _status(error.__cause__) == 404)
+    why = "there is no such file" if missing else f"can't be read: {one_line(_first_of(error))}"
+    return changed(shown(place), why) if pinned else SourceError(f"{shown(place)}: {why}")
+
+
+def _passes(error: BaseException) -> bool:
+    named = isinstance(error, RuntimeError | OSError) and any(text in str(error) for text in TEXTS)
+    return named or may_pass(error) or type(error).__module__.partition(".")[0] in CLIENTS
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """What led to an error; fsspec raises FileNotFoundError for whatever an HTTP host answers, and if there is none."""
+    return error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
+
+
+def _status(error: BaseException) -> int | None:
+    """The number with which an HTTP host answered."""
+    response = getattr(error, "response", None)
+    status = getattr(error, "status", None) or getattr(response, "status_code", None)
+    if isinstance(response, dict):  # botocore
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status if isinstance(status, int) and status >= HTTPStatus.BAD_REQUEST else None

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+from databases import emptied, postgres
+
+__all__ = ["postgres"]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def database(request, tmp_path):
+    """URL of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return str(tmp_path / "votes.sqlite")
+    return emptied(request.getfixturevalue("postgres"))

@@ -1,0 +1,1 @@
+"""Perceptual hashes and embeddings compared at scale: copies and leakage."""

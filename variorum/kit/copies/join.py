@@ -1,0 +1,421 @@
+"""Joins of hashes and of embeddings: finds the near pairs without comparing all of them.
+
+Hashes are cut into 16 bands of 16 bits (multi-index hashing; Norouzi, Punjani & Fleet, CVPR 2012). Two hashes at most
+31 bits apart differ by at most one bit in some band. So an exact join looks up every band as it is and with each bit
+flipped. Looking up the bands only as they are costs a 17th and finds the share `band_recall` of the pairs.
+
+M pictures that are all alike form M²/2 pairs. A join of a set with itself can leave out the pairs of two rows that both
+have many copies before them. That leaves about M · `crowd` pairs, which identify the copies just as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from variorum.kit.embeddings.rows import normalised
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Bools, Ints, Singles
+
+RADIUS = 31
+"""Most bits of 256 by which two hashes of one picture differ, according to PDQ's authors."""
+BAND = 16
+BANDS = 256 // BAND
+EXACT_PAIRS = 4e10
+"""Stored hashes times queries up to which a join is exact: 200,000 pictures with themselves."""
+FEW_PAIRS = 1 << 20
+"""Stored hashes times queries up to which all pairs are compared."""
+CHUNK = 1 << 18
+"""Candidates compared at a time; bounds the memory of a join."""
+EXACT_VECTORS = 50_000
+"""Vectors up to which a cosine join compares all pairs."""
+BLOCK = 1024
+"""Vectors compared or converted at a time."""
+SEARCH = 128
+"""Vectors looked up in an inverted file at a time. Each may find any number of near ones."""
+CROWD = 64
+"""A row with this many copies before it need not be linked to another such row."""
+LARGE_BUCKET = 4 * CROWD
+"""Up to this many hashes with a common band form few pairs, so they aren't searched for crowds."""
+PROBES = 16
+"""Lists of the inverted file searched for each vector."""
+ROUNDING = 1e-4
+"""Largest error of a cosine in single precision."""
+QUANTISING = 0.02
+"""Largest error of a cosine of vectors of 8-bit numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Near pairs, each once, sorted by `i` and `j`.
+
+    Attributes:
+        i: `[P]` row of the first side; in a join of a set with itself, the lower row.
+        j: `[P]` row of the second side.
+        distance: `[P]`, bits or 1 − cosine.
+    """
+
+    i: Ints
+    j: Ints
+    distance: Array
+
+    def __len__(self) -> int:
+        return len(self.i)
+
+
+def hamming_join(
+    queries: NDArray[np.uint8],
+    stored: NDArray[np.uint8],
+    *,
+    radius: int = RADIUS,
+    exact: bool | None = None,
+    partitions: int = 2,
+) -> Pairs:
+    """Pairs of a query and a stored hash at most `radius` bits apart in the query's nearest orientation.
+
+    Args:
+        queries: `[N, T, 32]` uint8, T orientations of each picture.
+        stored: `[M, 32]` uint8.
+        radius: bits; at most 31 for an exact join.
+        exact: whether to find every pair or only those that share a band. None is exact up to `EXACT_PAIRS`.
+        partitions: different ways of cutting hashes into bands, for an inexact join. The cost is proportional.
+
+    Raises:
+        ValueError: an exact join beyond 31 bits.
+    """
+    return _hamming(queries, stored, np.arange(len(queries)), np.arange(len(stored)), radius, exact, partitions)
+
+
+def hamming_pairs(
+    turns: NDArray[np.uint8],
+    *,
+    radius: int = RADIUS,
+    exact: bool | None = None,
+    partitions: int = 2,
+    crowd: int | None = None,
+) -> Pairs:
+    """Near pairs `i < j` within one set. The distance is the least over the orientations of either picture.
+
+    Args:
+        turns: `[N, T, 32]` uint8, each picture's orientations, upright first.
+        radius: bits, as in `hamming_join`.
+        exact: as in `hamming_join`.
+        partitions: as in `hamming_join`.
+        crowd: leave out pairs of two rows that both have this many near ones before them. None leaves out nothing.
+    """
+    rows = np.arange(len(turns))
+    own = np.ascontiguousarray(turns[:, 0])
+    late = crowded(own, crowd, radius) if crowd is not None else np.zeros(len(turns), bool)
+    if exact is None:
+        exact = radius <= RADIUS and len(turns) ** 2 <= EXACT_PAIRS
+    options = (radius, exact, partitions)
+    found = _hamming(turns, own[~late], rows, rows[~late], *options, within=True)
+    if late.any():
+        back = _hamming(turns[~late], own[late], rows[~late], rows[late], *options, within=True)
+        found = _nearest([(found.i, found.j, found.distance), (back.i, back.j, back.distance)], len(turns))
+    return found
+
+
+def crowded(hashes: NDArray[np.uint8], crowd: int, radius: int = RADIUS) -> Bools:
+    """Return which rows `[N]` have at least `crowd` near ones before them. Only rows of a large bucket are compared.
+
+    Args:
+        hashes: `[N, 32]` uint8.
+        crowd: number of near rows, not counting those that are crowded themselves.
+        radius: bits.
+    """
+    late = np.zeros(len(hashes), bool)
+    whole = np.ascontiguousarray(hashes).view(np.uint64).reshape(-1, 4)
+    for keys in _bands(whole, 1):
+        sizes = np.bincount(keys, minlength=1 << BAND)
+        order = np.argsort(keys, kind="stable")
+        order = order[sizes[keys[order]] > LARGE_BUCKET]
+        for bucket in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
+            _mark_crowded(late, whole, bucket[~late[bucket]], crowd, radius)
+    return late
+
+
+def _mark_crowded(late: Bools, whole: NDArray[np.uint64], bucket: Ints, crowd: int, radius: int) -> None:
+    """Compare each row of a bucket with the rows before it that aren't crowded."""
+    early = bucket[:0]
+    for low in range(0, len(bucket), crowd):
+        some = bucket[low : low + crowd]
+        near = np.zeros(len(some), np.int64)
+        for left in range(0, len(early), CHUNK // crowd):
+            others = early[left : left + CHUNK // crowd]
+            near += (_bits(whole[some, None], whole[others]) <= radius).sum(axis=1)
+        late[some] = near >= crowd
+        early = np.concatenate([early, some[~late[some]]])
+
+
+def _hamming(
+    queries: NDArray[np.uint8],
+    stored: NDArray[np.uint8],
+    query_rows: Ints,
+    stored_rows: Ints,
+    radius: int,
+    exact: bool | None,
+    partitions: int,
+    *,
+    within: bool = False,
+) -> Pairs:
+    """`hamming_join` of hashes with these row numbers. `within` one set, `i < j` and no row is paired with itself."""
+    if exact is None:
+        exact = radius <= RADIUS and len(queries) * len(stored) <= EXACT_PAIRS
+    if exact and radius >= 2 * BANDS:
+        raise ValueError(f"bands find all pairs up to {2 * BANDS - 1} bits, not up to {radius}")
+    partitions = 1 if exact else partitions
+    whole = np.ascontiguousarray(stored).view(np.uint64).reshape(-1, 4)
+    few = exact and len(queries) * len(stored) <= FEW_PAIRS
+    stored_bands = [] if few else [*_bands(whole, partitions)]
+    width = int(max([0, *query_rows[-1:], *stored_rows[-1:]])) + 1
+    stored_too = np.zeros(width, bool)
+    stored_too[stored_rows] = True
+    found = Pairs(*_empty())
+    for turn in range(queries.shape[1]):
+        turned = np.ascontiguousarray(queries[:, turn]).view(np.uint64).reshape(-1, 4)
+        if few:
+            near_pairs = _all(turned, whole, radius)
+        else:
+            near_pairs = _bands_join(turned, [*_bands(turned, partitions)], whole, stored_bands, radius, exact)
+        parts = [(found.i, found.j, found.distance)]
+        for i, j, distance in near_pairs:
+            i, j = query_rows[i], stored_rows[j]
+            if within:
+                # upright, a pair of two stored rows is found from both sides; keep it once
+                other = i != j if turn else (i < j) | ~stored_too[i]
+                i, j, distance = np.minimum(i, j)[other], np.maximum(i, j)[other], distance[other]
+            parts.append((i, j, distance))
+        if len(parts) > 1:  # merging after every turn holds a pair at most twice in memory
+            found = _nearest(parts, width)
+    return found
+
+
+def band_recall(bits: int, partitions: int = 1) -> float:
+    """Share of the pairs `bits` apart that an inexact join finds, if all bits differ equally often.
+
+    A partition misses a pair if every band differs, with the probability
+    Σₖ (−1)^k C(16, k) C(256 − 16k, bits) / C(256, bits); all partitions must miss it. One partition finds about
+    1 − (1 − q)^16 with q = (1 − bits/256)^16.
+    """
+    ways = math.comb(256, bits)
+    missed = sum((-1) ** k * math.comb(BANDS, k) * math.comb(256 - BAND * k, bits) for k in range(BANDS + 1)) / ways
+    return float(1 - missed**partitions)
+
+
+def cosine_join(queries: Array, stored: Array, cut: float, *, exact: bool | None = None) -> Pairs:
+    """Pairs of a query and a stored vector with a cosine of at least `cut`; the distance is 1 − cosine.
+
+    Up to `EXACT_VECTORS` vectors all pairs are compared. Beyond, an inverted file of 8-bit vectors proposes pairs
+    (faiss IVF-SQ8, searching 16 of 4√M lists), and their cosine is computed from the original vectors.
+
+    Args:
+        queries: `[N, d]` floats of any length. A row that is zero or not finite has no pairs.
+        stored: `[M, d]`.
+        cut: least cosine, in (−1, 1].
+        exact: whether to compare all pairs; None decides by size.
+    """
+    left, right = np.flatnonzero(usable_rows(queries)), np.flatnonzero(usable_rows(stored))
+    exact = max(len(queries), len(stored)) <= EXACT_VECTORS if exact is None else exact
+    propose = _blocks if exact else _inverted_file
+    found = [
+        _reaching(queries, stored, left[i], right[j], cut)
+        for i, j in propose(_some(queries, left), _some(stored, right), cut)
+    ]
+    return _nearest(found, len(stored))
+
+
+def cosine_pairs(vectors: Array, cut: float, *, exact: bool | None = None, crowd: int | None = None) -> Pairs:
+    """Near pairs `i < j` within one set, found as by `cosine_join`.
+
+    Args:
+        vectors: `[N, d]`.
+        cut: least cosine.
+        exact: whether to compare all pairs; None decides by size.
+        crowd: leave out pairs of two rows that both have this many near ones before them. None leaves out nothing.
+    """
+    rows = np.flatnonzero(usable_rows(vectors))
+    usable = _some(vectors, rows)
+    exact = len(vectors) <= EXACT_VECTORS if exact is None else exact
+    late = np.zeros(len(rows), bool)
+    found: list[tuple[Ints, Ints, Singles]] = []
+    proposed = _blocks(usable, usable, cut, within=late) if exact else _inverted_file(usable, usable, cut)
+    for i, j in proposed:
+        if crowd is not None:
+            before = np.bincount(i[j < i], minlength=len(late))
+            late |= before >= crowd
+        i, j = np.minimum(i, j)[i != j], np.maximum(i, j)[i != j]
+        i, j = i[~late[i]], j[~late[i]]
+        found.append(_reaching(vectors, vectors, rows[i], rows[j], cut))
+    return _nearest(found, len(vectors))
+
+
+def usable_rows(vectors: Array) -> Bools:
+    """Return which rows `[N]` have a direction: finite and not zero."""
+    blocks = (vectors[low : low + BLOCK] for low in range(0, len(vectors), BLOCK))
+    usable = [np.isfinite(block).all(axis=1) & block.any(axis=1) for block in blocks]
+    return np.concatenate([np.empty(0, bool), *usable])
+
+
+def _some(vectors: Array, rows: Ints) -> Array:
+    """These rows. If they are all rows, no copy is made, because the vectors may be large."""
+    return vectors if len(rows) == len(vectors) else vectors[rows]
+
+
+def _reaching(queries: Array, stored: Array, i: Ints, j: Ints, cut: float) -> tuple[Ints, Ints, Singles]:
+    """The proposed pairs that reach the cut, with their distance."""
+    distance = np.empty(len(i), np.float32)
+    near = np.empty(len(i), bool)
+    for low in range(0, len(i), BLOCK):
+        some = slice(low, low + BLOCK)
+        one, other = normalised(queries[i[some]]), normalised(stored[j[some]])
+        # a matrix product would give other last bits depending on the position in the block
+        cosine = np.einsum("pd,pd->p", one.astype(np.float64), other.astype(np.float64))
+        near[some], distance[some] = cosine >= cut, (1 - cosine).clip(0)
+    return i[near], j[near], distance[near]
+
+
+def _bits(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Number of differing bits of 256, over the last axis."""
+    return np.asarray(np.bitwise_count(one ^ other).sum(axis=-1, dtype=np.uint16))
+
+
+def _bands(hashes: NDArray[np.uint64], partitions: int) -> Iterator[NDArray[np.uint16]]:
+    """Keys `[N]` of one band after another. Every further partition permutes the bits first, with a fixed seed."""
+    yield from np.ascontiguousarray(hashes.view(np.uint16).reshape(-1, BANDS).T)
+    for number in range(1, partitions):
+        deal = np.random.default_rng(number).permutation(256)
+        dealt = np.empty((len(hashes), 32), np.uint8)
+        for low in range(0, len(hashes), CHUNK // 16):
+            bits = np.unpackbits(hashes[low : low + CHUNK // 16].view(np.uint8), axis=1)
+            dealt[low : low + CHUNK // 16] = np.packbits(bits[:, deal], axis=1)
+        yield from np.ascontiguousarray(dealt.view(np.uint16).T)
+
+
+def _all(
+    queries: NDArray[np.uint64], stored: NDArray[np.uint64], radius: int
+) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
+    """Near pairs by comparing all."""
+    step = max(1, CHUNK // 4 // max(len(stored), 1))
+    for low in range(0, len(queries), step):
+        bits = _bits(queries[low : low + step, None], stored)
+        i, j = np.nonzero(bits <= radius)
+        yield i + low, j, bits[i, j].astype(np.uint8)
+
+
+def _bands_join(
+    queries: NDArray[np.uint64],
+    bands: list[NDArray[np.uint16]],
+    stored: NDArray[np.uint64],
+    stored_bands: list[NDArray[np.uint16]],
+    radius: int,
+    exact: bool,
+) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
+    """Near pairs, each from the first band that proposes it."""
+    flips = [0, *(1 << bit for bit in range(BAND))] if exact else [0]
+    for number, (keys, stored_keys) in enumerate(zip(bands, stored_bands, strict=True)):
+        for i, j, distance in _bucket_join(queries, keys, stored, stored_keys, flips, radius):
+            for band, stored_band in zip(bands[:number], stored_bands, strict=False):
+                new = np.bitwise_count(band[i] ^ stored_band[j]) > exact
+                i, j, distance = i[new], j[new], distance[new]
+            yield i, j, distance
+
+
+def _bucket_join(
+    queries: NDArray[np.uint64],
+    keys: NDArray[np.uint16],
+    stored: NDArray[np.uint64],
+    stored_keys: NDArray[np.uint16],
+    flips: list[int],
+    radius: int,
+) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
+    """Near pairs whose keys in one band are equal after one of the `flips`."""
+    order, query_order = np.argsort(stored_keys, kind="stable"), np.argsort(keys, kind="stable")
+    keys = keys[query_order]
+    # sorted, so that buckets are contiguous in memory; half of the bits is enough to rule out most pairs
+    half = [(queries[:, word].take(query_order), stored[:, word].take(order)) for word in range(2)]
+    sizes = np.bincount(stored_keys, minlength=1 << BAND)
+    starts = np.cumsum(sizes) - sizes
+    for flip in flips:
+        flipped = keys ^ np.uint16(flip)
+        counts = sizes[flipped]
+        ends = np.cumsum(counts)
+        low = 0
+        while low < len(keys):
+            before = int(ends[low - 1]) if low else 0
+            high = max(low + 1, int(np.searchsorted(ends, before + CHUNK, side="right")))
+            some = counts[low:high]
+            first = np.repeat(starts[flipped[low:high]] - (ends[low:high] - some - before), some)
+            s = np.arange(len(first)) + first
+            bits = np.zeros(len(s), np.uint8)
+            for query, other in half:
+                bits += np.bitwise_count(np.repeat(query[low:high], some) ^ other.take(s))
+            maybe = np.flatnonzero(bits <= radius)
+            if maybe.size:
+                i = query_order[low + np.searchsorted(ends[low:high] - before, maybe, side="right")]
+                j = order[s[maybe]]
+                distance = _bits(queries[i], stored[j])
+                near = distance <= radius
+                yield i[near], j[near], distance[near].astype(np.uint8)
+            low = high
+
+
+def _nearest(found: list[tuple[Ints, Ints, Array]], width: int) -> Pairs:
+    """Each pair once, with its least distance."""
+    i, j, distance = (np.concatenate(part) for part in zip(*found, strict=True)) if found else _empty()
+    key = i * max(width, 1) + j
+    order = np.lexsort((distance, key))
+    key = key[order]
+    first = order[np.concatenate([np.ones(len(key[:1]), bool), key[1:] != key[:-1]])]
+    return Pairs(i[first], j[first], distance[first])
+
+
+def _empty() -> tuple[Ints, Ints, NDArray[np.uint8]]:
+    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8)
+
+
+def _blocks(queries: Array, stored: Array, cut: float, *, within: Bools | None = None) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs that may reach the cut, found by comparing all, one block of queries at a time.
+
+    With `within`, both sides are one set: a query is compared only with rows before it, except those that `within`
+    marks. The caller may mark more rows between blocks.
+    """
+    unit = normalised(stored)
+    for top in range(0, len(queries), BLOCK):
+        block = normalised(queries[top : top + BLOCK])
+        end = len(unit) if within is None else top + len(block)
+        parts = [_empty()[:2]]
+        for left in range(0, end, BLOCK):
+            i, j = np.nonzero(block @ unit[left : left + BLOCK].T >= cut - ROUNDING)
+            i, j = i + top, j + left
+            if within is not None:
+                i, j = i[~within[j] & (j < i)], j[~within[j] & (j < i)]
+            parts.append((i, j))
+        i, j = (np.concatenate(side) for side in zip(*parts, strict=True))
+        yield i, j
+
+
+def _inverted_file(queries: Array, stored: Array, cut: float) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs that may reach the cut according to an inverted file of 8-bit vectors."""
+    import faiss
+
+    n, d = stored.shape
+    lists = max(1, round(4 * math.sqrt(n)))
+    quantizer = faiss.IndexFlatIP(d)
+    index = faiss.IndexIVFScalarQuantizer(
+        quantizer, d, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    )
+    index.cp.min_points_per_centroid = 1
+    index.train(normalised(stored[np.linspace(0, n - 1, min(n, 40 * lists)).astype(np.int64)]))
+    for low in range(0, n, BLOCK):
+        index.add(normalised(stored[low : low + BLOCK]))
+    index.nprobe = min(PROBES, lists)
+    for low in range(0, len(queries), SEARCH):
+        ends, _, found = index.range_search(normalised(queries[low : low + SEARCH]), cut - QUANTISING)
+        yield low + np.repeat(np.arange(len(ends) - 1), (ends[1:] - ends[:-1]).astype(np.int64)), found

@@ -1,0 +1,1 @@
+"""Generate pictures with diffusion models: routes, windows, drawing."""

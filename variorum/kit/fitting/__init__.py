@@ -1,0 +1,1 @@
+"""Fit small networks and distortions to photographs."""

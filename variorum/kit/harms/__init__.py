@@ -1,0 +1,1 @@
+"""Categories of unsafe pictures, which sources, labelers and people share."""

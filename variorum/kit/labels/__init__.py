@@ -1,0 +1,1 @@
+"""Label noise: classes, folds, pruning, scores for pictures with several labels."""

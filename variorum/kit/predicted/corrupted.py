@@ -1,0 +1,201 @@
+"""Errors on corrupted pictures: by kind and severity, by family, and relative to AlexNet's.
+
+The measures of ImageNet-C (Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261). Photographs are paired: a corrupted
+picture counts if its original was scored, and the error without corruption is that of the same photographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from variorum.kit.corrupt.kinds import COMMON, KINDS, SEVERITIES
+from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.pairing import Paired
+from variorum.schemas.canonical import Json
+
+if TYPE_CHECKING:
+    from variorum.arrays import Floats
+
+ALEXNET: Mapping[str, float] = {
+    "gaussian_noise": 0.886428,
+    "shot_noise": 0.894468,
+    "impulse_noise": 0.922640,
+    "defocus_blur": 0.819880,
+    "glass_blur": 0.826268,
+    "motion_blur": 0.785948,
+    "zoom_blur": 0.798360,
+    "snow": 0.866816,
+    "frost": 0.826572,
+    "fog": 0.819324,
+    "brightness": 0.564592,
+    "contrast": 0.853204,
+    "elastic_transform": 0.646056,
+    "pixelate": 0.717840,
+    "jpeg_compression": 0.606500,
+}
+"""AlexNet's mean error over the five severities of each kind of ImageNet-C (github.com/hendrycks/robustness)."""
+ALEXNET_CLEAN = 0.43478
+"""Its error on ImageNet's validation set: torchvision states an accuracy of 56.522 %."""
+FRAME = 224
+"""Side in pixels of the frames that AlexNet saw."""
+OUTPUTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The kinds and severities of an edition, and which variants they are.
+
+    Attributes:
+        keys: (kind, severity), in ImageNet-C's order, then by name.
+        of_variant: `[V, C]`, 1 where a variant is of a cell.
+    """
+
+    keys: tuple[tuple[str, int], ...]
+    of_variant: Floats
+
+    @classmethod
+    def of(cls, variants: Sequence[tuple[str, int]]) -> Cells:
+        """From the kind and severity of each variant; the kind is `""` for a variant that is no corruption."""
+        place = {kind: number for number, kind in enumerate(KINDS)}
+        found = {key for key in variants if key[0]}
+        keys = tuple(sorted(found, key=lambda key: (place.get(key[0], len(place)), key)))
+        where = np.array([[key == one for key in keys] for one in variants], np.float64)
+        return cls(keys, where.reshape(len(variants), len(keys)))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds, in the order of the cells."""
+        return tuple(dict.fromkeys(kind for kind, _ in self.keys))
+
+
+def family_of(kind: str) -> str:
+    """The group that a kind's error is averaged in; `other` for a kind that isn't ours."""
+    return KINDS[kind].family if kind in KINDS else "other"
+
+
+def errors(data: Paired, number: int, cells: Cells, why_not: str, results: Results) -> dict[str, Json]:
+    """Errors of one classifier in percent, with intervals.
+
+    Args:
+        data: answers.
+        number: of the classifier.
+        cells: of the edition.
+        why_not: why AlexNet's errors don't apply; `""` if they do.
+        results: gets the figures.
+    """
+    there, right = data.originals(number)
+    edits = data.edits(number, there)
+    count, correct = (part @ cells.of_variant for part in (data.cells(edits), data.cells(edits, data.right[number])))
+    asked = Asked(count, count - correct, right[:, None] * count - correct, cells, results)
+    if not why_not and (outputs := data.outputs[number]) != OUTPUTS:
+        why_not = f"AlexNet's errors are those of {OUTPUTS} classes; this model has {outputs} outputs"
+    held = [kind for kind in cells.kinds if asked.columns([kind])]
+    kinds: dict[str, Json] = {kind: asked.kind(kind, why_not) for kind in held}
+    families = list(dict.fromkeys(family_of(kind) for kind in held))
+    why_not = why_not or asked.missing()
+    return {
+        "n": int(there.sum()),
+        "clean_error": _clean(there, right, results),
+        "kinds": kinds,
+        "families": {
+            name: asked.error([kind for kind in held if family_of(kind) == name], kinds=_number(held, name))
+            for name in families
+        },
+        "mean_error": asked.error(COMMON),
+        "relative_error": asked.relative_error(COMMON),
+        "mce": None if why_not else asked.ce(COMMON),
+        "relative_mce": None if why_not else asked.relative_ce(COMMON),
+        "why_no_mce": why_not,
+    }
+
+
+def _number(kinds: Sequence[str], family: str) -> int:
+    return sum(family_of(kind) == family for kind in kinds)
+
+
+def _clean(there: Any, right: Any, results: Results) -> dict[str, Json] | None:
+    """Error on the originals; None without any."""
+    if not there.any():
+        return None
+    return results.of((there & ~right)[:, None].astype(np.float64), there[:, None].astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A classifier's answers by photograph and cell, `[S, C]`.
+
+    Attributes:
+        count: number of pictures.
+        wrong: of them, those with a wrong answer.
+        more: by how many more are wrong than if they were originals.
+        cells: kinds and severities.
+        results: gets the figures.
+    """
+
+    count: Floats
+    wrong: Floats
+    more: Floats
+    cells: Cells
+    results: Results
+
+    def columns(self, kinds: Sequence[str]) -> list[int]:
+        """Cells of these kinds that have pictures."""
+        return [
+            place for place, (kind, _) in enumerate(self.cells.keys) if kind in kinds and self.count[:, place].any()
+        ]
+
+    def severities(self, kind: str) -> list[int]:
+        """Those of a kind that have pictures."""
+        return [self.cells.keys[place][1] for place in self.columns([kind])]
+
+    def error(self, kinds: Sequence[str], /, **more: Json) -> dict[str, Json] | None:
+        """Mean over kinds and severities; None without pictures."""
+        return self._mean(self.wrong, kinds, **more)
+
+    def relative_error(self, kinds: Sequence[str]) -> dict[str, Json] | None:
+        """The same above the error on the originals."""
+        return self._mean(self.more, kinds)
+
+    def ce(self, kinds: Sequence[str]) -> dict[str, Json] | None:
+        """Errors as shares of AlexNet's, averaged over the kinds, which have all five severities."""
+        return self._mean(self.wrong / self._alexnet(0), kinds)
+
+    def relative_ce(self, kinds: Sequence[str]) -> dict[str, Json] | None:
+        """The same for what the errors are above those on the originals."""
+        return self._mean(self.more / self._alexnet(ALEXNET_CLEAN), kinds)
+
+    def kind(self, kind: str, why_not: str) -> dict[str, Json]:
+        """Figures of one kind."""
+        by_severity: dict[str, Json] = {}
+        for place in self.columns([kind]):
+            top, bottom = self.wrong[:, [place]], self.count[:, [place]]
+            by_severity[str(self.cells.keys[place][1])] = self.results.of(top, bottom, n=int(bottom.sum()))
+        whole = not why_not and kind in ALEXNET and self.severities(kind) == list(SEVERITIES)
+        return {
+            "family": family_of(kind),
+            "severities": by_severity,
+            "error": self.error([kind]),
+            "ce": self.ce([kind]) if whole else None,
+            "relative_ce": self.relative_ce([kind]) if whole else None,
+        }
+
+    def missing(self) -> str:
+        """Name what an mCE lacks; `""` if nothing."""
+        absent = [kind for kind in ALEXNET if not self.severities(kind)]
+        if absent:
+            return f"mCE is the mean over ImageNet-C's 15 kinds; there is no {', '.join(absent)}"
+        short = [kind for kind in ALEXNET if self.severities(kind) != list(SEVERITIES)]
+        if short:
+            return f"mCE takes all five severities; {', '.join(short)} {'have' if len(short) > 1 else 'has'} fewer"
+        return ""
+
+    def _alexnet(self, less: float) -> Floats:
+        return np.array([ALEXNET.get(kind, np.nan) - less for kind, _ in self.cells.keys])
+
+    def _mean(self, top: Floats, kinds: Sequence[str], /, **more: Json) -> dict[str, Json] | None:
+        places = self.columns(kinds)
+        return self.results.of(top[:, places], self.count[:, places], **more) if places else None

@@ -1,0 +1,1 @@
+"""Prompts and the tables that they are made from."""

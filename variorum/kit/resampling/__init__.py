@@ -1,0 +1,1 @@
+"""Compute thresholds and separation of scores, with bootstrap intervals."""

@@ -1,0 +1,173 @@
+"""Measure how well scores separate marked from unmarked pictures, with bootstrap intervals over the photographs.
+
+A photograph is drawn with all that was made of it, so a marked picture and its unmarked twin come together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from variorum.kit.predicted.resamples import Resamples
+from variorum.kit.resampling.thresholds import allowed
+from variorum.schemas.canonical import Json
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Floats, Ints
+
+AT_ONCE = 4_000_000
+"""Weights of pictures in memory at a time."""
+MOST_POINTS = 41
+"""Of a trade-off curve."""
+
+
+class Draws:
+    """Resamples of the photographs, the same for all figures.
+
+    Args:
+        photographs: their number.
+        bootstrap: number of resamples.
+        confidence: level of the intervals.
+        seed: of the resampling.
+    """
+
+    def __init__(self, photographs: int, bootstrap: int, confidence: float, seed: int) -> None:
+        self.photographs = photographs
+        self._tails = (1 - confidence) / 2, (1 + confidence) / 2
+        self.resamples = Resamples(photographs, bootstrap, confidence, seed)
+
+    def weights(self, at_once: int = AT_ONCE) -> Iterator[Ints]:
+        """Count each photograph in each resample, `[R, photographs]`, in parts of so many rows."""
+        for part in self.resamples.weights():
+            for start in range(0, len(part), at_once):
+                yield part[start : start + at_once].astype(np.int64)
+
+    def interval(self, value: float, samples: Floats, digits: int = 4) -> dict[str, Json]:
+        """A figure with its percentile interval; samples that are NaN don't count."""
+        sure = samples[np.isfinite(samples)]
+        low, high = np.quantile(sure, self._tails) if len(sure) else (value, value)
+        return {"value": round(value, digits), "low": round(float(low), digits), "high": round(float(high), digits)}
+
+    def mean(self, values: Floats | Bools, photographs: Ints, scale: float = 100.0) -> dict[str, Json] | None:
+        """The mean of values `[n]`, times `scale`, with its interval; None without values."""
+        if not len(values):
+            return None
+        scaled = scale * np.asarray(values, np.float64)
+        sums = np.bincount(photographs, scaled, self.photographs)
+        counts = np.bincount(photographs, minlength=self.photographs).astype(np.float64)
+        tops, drawn = (
+            np.concatenate([weights.astype(np.float64) @ column for weights in self.weights()])
+            for column in (sums, counts)
+        )
+        samples = np.divide(tops, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
+        return self.interval(float(scaled.mean()), samples)
+
+
+class Separation:
+    """Scores of P marked and N unmarked pictures; higher means more surely marked.
+
+    Args:
+        marked: `[P]`, at least one.
+        unmarked: `[N]`, at least one.
+        of_marked: number of each marked picture's photograph, `[P]`.
+        of_unmarked: the same for the unmarked ones, `[N]`.
+    """
+
+    def __init__(self, marked: Floats, unmarked: Floats, of_marked: Ints, of_unmarked: Ints) -> None:
+        # at equal scores nothing is told apart, so ties are one place
+        values, places = np.unique(-np.concatenate([marked, unmarked]), return_inverse=True)
+        self._scores = -values
+        self._marked, self._unmarked = places[: len(marked)], places[len(marked) :]
+        self._of_marked, self._of_unmarked = of_marked, of_unmarked
+
+    def auroc(self) -> float:
+        """Compute how often a marked picture scores higher than an unmarked one, in [0, 1]; ties count half."""
+        return float(_auroc(*self._counts())[0])
+
+    def tpr(self, rate: float) -> float:
+        """The share of marked pictures above the score that at most a share `rate` of the unmarked ones exceeds."""
+        return float(_tpr(*self._counts(), rate)[0])
+
+    def resampled_auroc(self, draws: Draws) -> dict[str, Json]:
+        """The AUROC in [0, 1] with its interval."""
+        samples = [_auroc(*some) for some in self._drawn(draws)]
+        return draws.interval(self.auroc(), np.concatenate(samples))
+
+    def average_precision(self) -> float:
+        """Mean precision over the marked pictures, each at its own score as the threshold, in [0, 1]."""
+        return float(_average_precision(*self._counts())[0])
+
+    def resampled_average_precision(self, draws: Draws) -> dict[str, Json]:
+        """The average precision in [0, 1] with its interval."""
+        samples = [_average_precision(*some) for some in self._drawn(draws)]
+        return draws.interval(self.average_precision(), np.concatenate(samples))
+
+    def resampled_tpr(self, rate: float, draws: Draws) -> dict[str, Json]:
+        """The true positive rate in percent with its interval."""
+        samples = [100 * _tpr(*some, rate) for some in self._drawn(draws)]
+        return draws.interval(100 * self.tpr(rate), np.concatenate(samples))
+
+    def tradeoff(self) -> list[list[float]]:
+        """Pairs of spoofing and evasion error in [0, 1] over all thresholds, from strict to lenient, thinned out.
+
+        The evasion error is the share of marked pictures that are missed, the spoofing error that of unmarked ones
+        that are taken for marked.
+        """
+        marked, unmarked = (counts[0] / counts[0].sum() for counts in self._counts())
+        points = np.vstack([[0.0, 1.0], np.stack([np.cumsum(unmarked), 1 - np.cumsum(marked)], axis=1)])
+        kept = np.unique(np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int))
+        return [[round(float(number), 4) + 0.0 for number in point] for point in points[kept]]
+
+    def _counts(self) -> tuple[Ints, Ints]:
+        size = len(self._scores)
+        return (
+            np.bincount(self._marked, minlength=size)[None],
+            np.bincount(self._unmarked, minlength=size)[None],
+        )
+
+    def _drawn(self, draws: Draws) -> Iterator[tuple[Floats, Floats]]:
+        size = len(self._scores)
+        for weights in draws.weights(max(1, AT_ONCE // size)):
+            yield (
+                _by_place(weights[:, self._of_marked], self._marked, size),
+                _by_place(weights[:, self._of_unmarked], self._unmarked, size),
+            )
+
+
+def _by_place(drawn: Ints, places: Ints, size: int) -> Floats:
+    """Weights of pictures `[R, n]`, summed by the place of their score, `[R, size]`."""
+    order = np.argsort(places, kind="stable")
+    present, first = np.unique(places[order], return_index=True)
+    found = np.zeros((len(drawn), size))
+    found[:, present] = np.add.reduceat(drawn[:, order], first, axis=1)
+    return found
+
+
+def _auroc(marked: Ints | Floats, unmarked: Ints | Floats) -> Floats:
+    """From counts by score `[R, size]`, the highest first, `[R]`; NaN where there are none."""
+    below = unmarked.sum(axis=1, keepdims=True) - np.cumsum(unmarked, axis=1)
+    pairs = (marked * (below + unmarked / 2)).sum(axis=1)
+    total = marked.sum(axis=1) * unmarked.sum(axis=1)
+    return np.asarray(np.divide(pairs, total, out=np.full(len(total), np.nan), where=total > 0))
+
+
+def _average_precision(marked: Ints | Floats, unmarked: Ints | Floats) -> Floats:
+    """From counts by score `[R, size]`, the highest first, `[R]`; NaN without marked pictures."""
+    hits = np.cumsum(marked, axis=1)
+    called = hits + np.cumsum(unmarked, axis=1)
+    precision = np.divide(hits, called, out=np.zeros(hits.shape), where=called > 0)
+    total = marked.sum(axis=1)
+    gained = (marked * precision).sum(axis=1)
+    return np.asarray(np.divide(gained, total, out=np.full(len(total), np.nan), where=total > 0))
+
+
+def _tpr(marked: Ints | Floats, unmarked: Ints | Floats, rate: float) -> Floats:
+    counts = unmarked.sum(axis=1)
+    most = np.array([allowed(int(count), rate) if count else 0 for count in counts])
+    inside = (np.cumsum(unmarked, axis=1) <= most[:, None]).sum(axis=1)
+    hits = np.concatenate([np.zeros((len(marked), 1)), np.cumsum(marked, axis=1)], axis=1)
+    found, total = hits[np.arange(len(hits)), inside], marked.sum(axis=1)
+    known = (total > 0) & (counts > 0)
+    return np.asarray(np.divide(found, total, out=np.full(len(total), np.nan), where=known))

@@ -1,0 +1,1 @@
+"""Hold sets of pictures as arrays, and score generated ones."""
