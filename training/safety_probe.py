@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse strengths of the L2 penalty that are tried."""
 HELD_OUT = 4
-"""One photograph in so many chooses the penalty and calibrates; the others are fitted."""
+"""One photograph in this many chooses the penalty and calibrates; the others are fitted."""
 LEAST = 5
 """Unsafe and safe pictures that a category needs among the fitted ones, and two of each among those held out."""
 BATCH = 32

@@ -6,6 +6,7 @@ citation are the author's own Markdown.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from variorum.edition.editions import release_number, write_beside
 from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.report.card_plots import evaluation_plots, sheet_text, shown, write_plots
+from variorum.report.card_record import card_key, put_card
 from variorum.report.class_plot import FILE as CLASSES
 from variorum.report.class_plot import class_counts, class_plot, class_text
 from variorum.report.contact_sheet import contact_sheet
@@ -26,16 +28,17 @@ from variorum.report.funnel import Group, funnel, plot, worst
 from variorum.report.hub_types import front_matter, record
 from variorum.report.licences import terms_of
 from variorum.report.limits import limits
-from variorum.report.mark_results import EVALUATION, write_mark_results
+from variorum.report.mark_results import EVALUATION, mark_results
+from variorum.report.mark_results import FOLDER as MARK_RESULTS
 from variorum.report.rows import edition_rows, variants
 from variorum.report.standing import render_leaderboard
 from variorum.report.strips import FILE as STRIPS
 from variorum.report.strips import mark_strips, strips_text
-from variorum.report.templates import own, showable, template_names
+from variorum.report.templates import check_template, own, showable, template_names
 from variorum.report.templates import render as _render
 from variorum.report.versions import since
 from variorum.report.warned import TAG, gate
-from variorum.schemas.errors import CorruptShard, RecipeError
+from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
@@ -52,34 +55,34 @@ def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
 
     These are contact sheet, recipe, plots, a release's funnel, the index of the pictures and `croissant.json`.
     """
+    key, files = card_key(recipe, manifest, store), dict[str, str]()
+
+    def write(name: str, data: bytes) -> None:
+        files[name] = hashlib.sha256(data).hexdigest()
+        write_beside(manifest, name, data, store)
+
     rows = edition_rows(manifest, store)
-    made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
-    write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
+    write("contact_sheet.png", contact_sheet(manifest, store, rows))
     if (strips := mark_strips(manifest, store, rows)) is not None:
-        write_beside(manifest, STRIPS, strips, store)
-    write_beside(manifest, "recipe.yaml", made, store)
+        write(STRIPS, strips)
+    write("recipe.yaml", yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode())
     found = evaluations(recipe, manifest, store)
-    write_plots(recipe.evaluate, found, manifest, store)
+    write_plots(recipe.evaluate, found, manifest, store, write)
     if marked := found.get(EVALUATION):
         photographs = rows.column("photograph").to_pylist() if "photograph" in rows.column_names else []
         with showable(f"figures of {EVALUATION}"):
-            write_mark_results(manifest, marked["figures"], photographs, store)
+            for result in mark_results(manifest, marked["figures"], photographs):
+                write(f"{MARK_RESULTS}/{result.file_name()}", result.to_bytes())
     if (classes := class_plot(class_counts(manifest, rows))) is not None:
-        write_beside(manifest, CLASSES, classes, store)
+        write(CLASSES, classes)
     if manifest.ledger:
-        write_beside(manifest, "funnel.png", plot(funnel(manifest, rows)), store)
+        write("funnel.png", plot(funnel(manifest, rows)))
     said = [line for _, line in findings(manifest.ledger)] if manifest.ledger else []
-    write_croissant(recipe.card, manifest, store, rows, said)
+    write_croissant(recipe.card, manifest, rows, said, write)
     text = render_card(recipe, manifest, store, rows)
-    write_beside(manifest, "README.md", text.encode(), store)
+    write("README.md", text.encode())
+    put_card(key, files, store)
     return text
-
-
-def check_template(recipe: Recipe) -> None:
-    """Raise RecipeError if the recipe's card template is missing; called before any work."""
-    names = [name for name in template_names() if not name.startswith("_")]
-    if recipe.card.template not in names:
-        raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
 
 
 def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = None) -> str:

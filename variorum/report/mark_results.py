@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from variorum.edition.editions import write_beside
 from variorum.edition.records import BadRecord, parse, to_json
-from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.report.results import EditionName, Name, Note, Part, Percent, slug
 from variorum.schemas.canonical import Json, digest
@@ -175,16 +173,6 @@ def mark_results(manifest: Manifest, figures: Mapping[str, Any], photographs: Se
         "variorum": installed_version("variorum"),
     }
     return [MarkResult(**common, **_mark(name, figures)) for name in figures["names"]]
-
-
-def write_mark_results(
-    manifest: Manifest, figures: Mapping[str, Any], photographs: Sequence[str], store: Store
-) -> list[str]:
-    """Write a file for each mark beside the manifest; returns their paths."""
-    return [
-        write_beside(manifest, f"{FOLDER}/{one.file_name()}", one.to_bytes(), store)
-        for one in mark_results(manifest, figures, photographs)
-    ]
 
 
 def parse_mark_result(name: str, data: bytes) -> MarkResult:

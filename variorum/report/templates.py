@@ -13,14 +13,22 @@ from typing import Any
 
 from variorum.report.figures import Shown, fixed, inert, interval, markdown, table_cell
 from variorum.report.funnel import why
-from variorum.schemas.errors import CorruptShard
+from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
+from variorum.schemas.recipe import Recipe
 
 
 def template_names() -> list[str]:
     """The templates of cards, and with a `_` before it those of evaluations and steps."""
     folder = importlib.resources.files("variorum.data_cards")
     return sorted(item.name.removesuffix(".md.j2") for item in folder.iterdir() if item.name.endswith(".md.j2"))
+
+
+def check_template(recipe: Recipe) -> None:
+    """Raise RecipeError if the recipe's card template is missing; called before any work."""
+    names = [name for name in template_names() if not name.startswith("_")]
+    if recipe.card.template not in names:
+        raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
 
 
 def own(text: str) -> str:

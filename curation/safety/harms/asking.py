@@ -72,7 +72,7 @@ def ask(
         samples: with decoded pixels.
         categories: that are asked about.
         ctx: has the models and the memo.
-        sleep: waits for so many seconds before a call is made again.
+        sleep: waits for this many seconds before a call is made again.
 
     Raises:
         RecipeError: a labeler gives something else than one opinion per picture, with scores from 0 to 1.

@@ -44,7 +44,7 @@ from variorum.stages.score import Columns, Score, Scoring, add_columns, picture_
 MOST_GIB = 8.0
 TILES, SIDE = 25, 96
 WRONG = 5
-"""One tile in so many has the label of the next class."""
+"""One tile in this many has the label of the next class."""
 COPIES = 100
 """Number of copies of each class of the tiles."""
 UNIT = 10_000

@@ -16,7 +16,7 @@ import statistics
 
 import cv2
 import numpy as np
-from corruptions import photographs
+from imagenet_c import photographs
 from PIL import Image
 from timing import Work, median, ratio, rounds
 

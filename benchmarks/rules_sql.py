@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from decide import columns_of, cost, make, opened
+from rules_decide import columns_of, cost, make, opened
 from timing import measure, peak_mb
 
 from variorum.curation.rules import query

@@ -23,7 +23,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from corruptions import crops, milliseconds, squares
+from imagenet_c import crops, milliseconds, squares
 
 from variorum.arrays import Pixels
 from variorum.generators.natural_transformation.natural import KINDS

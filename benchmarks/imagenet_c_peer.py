@@ -1,4 +1,4 @@
-"""imagecorruptions 1.1.2 on current libraries: the peer of `corruptions.py`.
+"""imagecorruptions 1.1.2 on current libraries: the peer of `imagenet_c.py`.
 
 It needs `pkg_resources`, which setuptools no longer has, `scipy.ndimage.interpolation`, `numpy.float_`, and an argument
 that scikit-image has renamed. Its module gets stand-ins, and nothing else is changed. Install it with

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from corruptions import photographs
+from imagenet_c import photographs
 from timing import Work, median, ratio, rounds
 
 from variorum.arrays import Pixels

@@ -96,7 +96,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def make_panel(pictures: Path, store: Path, cells: int) -> dict[str, Any]:
-    """An edition of a folder's pictures, its table repeated, and a panel with so many questions."""
+    """An edition of a folder's pictures, its table repeated, and a panel with this many questions."""
     import hashlib
 
     import pyarrow as pa
