@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
 from variorum.machine.progress import Progress
+from variorum.runners import lanes
 from variorum.runners.lanes import OnWorkers
 from variorum.runners.worker import Outcome, packed
 from variorum.schemas.errors import RecipeError, StoreError, TemporaryError
@@ -147,6 +149,19 @@ def test_when_the_store_or_the_machine_fails_no_further_part_begins(error):
     with pytest.raises(type(error), match="disk full"):
         mapped(engine, range(6))
     assert engine.made == [0, 1]
+
+
+def test_it_is_said_once_why_workers_have_not_started(monkeypatch, caplog):
+    class Late(Here):
+        def attempt(self, part):
+            while not part and not caplog.messages:
+                time.sleep(0.01)
+            return super().attempt(part)
+
+    monkeypatch.setattr(lanes, "PATIENCE", 0.01)
+    assert mapped(Late(), range(3), 2) == ([0, 1, 4], 30)
+    assert caplog.messages[0] == "2 of 2 workers haven't started: they have no shoes"
+    assert len([message for message in caplog.messages if "shoes" in message]) == 1
 
 
 def test_workers_stay_for_the_next_stage():
