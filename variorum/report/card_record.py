@@ -53,7 +53,7 @@ def put_card(key: str, files: dict[str, str], store: Store) -> None:
 
 
 def card_is_kept(recipe: Recipe, manifest: Manifest, store: Store) -> bool:
-    """Whether the card is up to date, and all of its files are as they were written."""
+    """Return whether the card is up to date, and all of its files are as they were written."""
     kept = store.made_record(f"cards/{card_key(recipe, manifest, store)}.json", WrittenCard)
     return kept is not None and all(
         _hash(read_beside(manifest, name, store)) == sha256 for name, sha256 in kept.files.items()

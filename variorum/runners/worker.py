@@ -42,7 +42,7 @@ LONGEST = 5
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker must know before its first part.
+    """The facts that a worker needs before its first part.
 
     Attributes:
         run: id of the command; a worker of the next command opens the data anew.
@@ -69,7 +69,7 @@ class Setup:
 
 
 class Outcome(NamedTuple):
-    """How a part ended.
+    """The end of a part.
 
     Attributes:
         result: a receipt or tables; None after an error.
