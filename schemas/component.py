@@ -12,7 +12,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    runtime_checkable,
+)
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -29,6 +41,8 @@ from variorum.schemas.verdict import Verdict, Verdicts
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from variorum.schemas.manifest import Manifest
 
 T = TypeVar("T")
 Role: TypeAlias = Literal["classifier", "encoder"]
@@ -464,6 +478,52 @@ class Decider(Component):
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Figures for the card; `table.said` has its verdicts. `findings` as for detectors."""
         return {}
+
+
+class SealedEdition(Protocol):
+    """A sealed edition, for components that give files beside its card."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The edition."""
+
+    @property
+    def rows(self) -> Any:
+        """A `pyarrow.Table` with a row per picture, made or not: `id`, `variant`, `status`, `photograph` and so on."""
+
+    def sample(self, row: Mapping[str, Any]) -> Sample:
+        """The stored sample of a row that has a shard (0 or above in its column `shard`). Raises CorruptShard."""
+
+
+@runtime_checkable
+class HasSecrets(Protocol):
+    """A generator with secrets on this machine, which nothing that is published may hold."""
+
+    @staticmethod
+    def machine_secrets() -> Mapping[str, bytes]:
+        """The secrets, by what an error calls them; looked for as they are, in hexadecimal digits and in base64."""
+
+
+@runtime_checkable
+class GivesPictures(Protocol):
+    """A generator that draws pictures for the card of its editions."""
+
+    @staticmethod
+    def card_pictures(edition: SealedEdition) -> Mapping[str, bytes]:
+        """PNG files by name, `strips.png`. Those of an edition with a content warning must be blurred."""
+
+
+@runtime_checkable
+class GivesFiles(Protocol):
+    """An evaluation that gives files of its figures, such as entries for a leaderboard."""
+
+    def files(self, figures: Mapping[str, Any], edition: SealedEdition) -> Mapping[str, bytes]:
+        """Files by name, `x.csv` or `x/y` in a folder of its own. They lie beside the card.
+
+        Args:
+            figures: what `figures` gave, read back from JSON.
+            edition: the edition.
+        """
 
 
 class Evaluation(Component):

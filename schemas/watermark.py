@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from variorum.schemas.component import Component, Context
+from variorum.schemas.lookup import Nested
 from variorum.schemas.sample import BASELINES, ENHANCED
 
 if TYPE_CHECKING:
@@ -116,6 +117,10 @@ class Mark(Component):
         if side < self.least_side:
             return "too_small", f"its shorter side of {side} pixels is below {self.least_side}"
         return None
+
+
+NestedMark = Annotated[Mark, Nested("marks")]
+"""Type of a field that holds a mark, given as a mapping with a name."""
 
 
 def told_apart(marks: Sequence[Mark]) -> None:
@@ -235,3 +240,7 @@ class Attack(Component):
         The pictures have one size. Nothing may depend on which pictures share a call. An `Attacked` says where pixels
         moved to. A `Refused` becomes a row of the edition's table.
         """
+
+
+NestedAttack = Annotated[Attack, Nested("attacks")]
+"""Type of a field that holds an attack, given as a mapping with a name."""

@@ -27,8 +27,7 @@ from variorum.kit.raters.valid_votes import read
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import Labelers
-from variorum.schemas.safety import ANY, RESERVED, Labeler, column_of, models_of, sent_by
+from variorum.schemas.safety import ANY, RESERVED, Labeler, Labelers, column_of, models_of, sent_by
 from variorum.schemas.sample import Sample
 from variorum.schemas.sending import Sending
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from variorum.kit.copies.file_hashes import Looked
     from variorum.machine.progress import Progress
 
+PANEL = "Inspect and manage editions"
 commands = typer.Typer()
 
 KNOWN = 3

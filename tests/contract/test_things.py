@@ -33,16 +33,11 @@ NAMES = {name for name in THINGS | COMPONENTS if "_" in name or name in ("waterm
 KNOWN = {
     "flows/deployments.py": {"major_errors", "watermark"},  # recipes that are slow
     "flows/export_commands.py": {"imagenet_e"},  # a format
-    "flows/people/review_steps.py": {"safety"},
     "variorum/exchange/cleanlab.py": {"confident_learning", "out_of_distribution"},
     "variorum/exchange/formats.py": {"imagenet_e"},  # a format
     "variorum/models/loaders/stable_diffusion.py": {"image_to_image", "image_variation", "text_to_image"},  # modes
-    "variorum/report/card.py": {"intrinsic_properties"},
-    "variorum/report/mark_results.py": {"watermark_detection"},
 }
 """By file of the core, the names that it can't do without. This may only become shorter."""
-IMPORTED = {("flows/machine_commands.py", "watermark"), ("variorum/hub/secret_bytes.py", "watermark")}
-"""The same for imports."""
 BESIDE = (
     "campaign contract curate_folder docs examples flows kit lowest packaging plugins schemas sources training variorum"
 )
@@ -67,7 +62,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
 @pytest.mark.parametrize("folder", [*PARTS.values(), *CORE])
 def test_a_thing_is_imported_under_its_own_name_alone(folder):
     found = {(name, one) for name, tree in python(folder) for one in imported(tree) if one not in name.split("/")}
-    assert found <= IMPORTED
+    assert not found
 
 
 def test_the_core_names_no_thing():

@@ -108,7 +108,7 @@ def shown(evaluation: str, plots: Mapping[str, Plot]) -> dict[str, str]:
 
 
 def sheet_text(manifest: Manifest) -> str:
-    """What the contact sheet shows, as alternative text."""
+    """Describe the contact sheet, as alternative text."""
     names, edition = shown_variants(variants(manifest)), f"{manifest.dataset}@{manifest.version}"
     edition += ", blurred" if manifest.warning else ""
     if len(names) < 2:

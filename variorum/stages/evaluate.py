@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from variorum.schemas.component import Decider, Evaluation
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.fields import plain_json
 from variorum.schemas.manifest import Manifest, ShardInfo
-from variorum.schemas.safety import UNREAD
 from variorum.schemas.table import Table
 from variorum.stages.decide import check_classes, only_propose
 from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
@@ -62,7 +61,7 @@ def no_objects(what: str, evaluation: Evaluation) -> RecipeError:
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
-    """Raise RecipeError if the evaluation judges a model or labeler that decided which pictures are in the edition."""
+    """Raise RecipeError if a model of the evaluation, or a component that it holds, decided what was accepted."""
     if not evaluation.judges:
         return
     refuse_filters(pins(evaluation, job.ctx), manifest.filters)
@@ -70,18 +69,22 @@ def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
         return
     proposing = {one.component_name() for one in only_propose(job.recipe.curate)}
     deciding = [step for step in manifest.ledger.curate if step.get("name") not in proposing]
-    asked = [_read(one) for step in deciding if isinstance(of := step.get("labelers"), list) for one in of]
-    for labeler in getattr(evaluation, "labelers", ()):
-        if _read(labeler.identity()) in asked:
-            raise RecipeError(
-                f"evaluate.{evaluation.component_name()}: labeler {labeler.called} decided what was accepted, so it "
-                "can't judge the result; leave it out, or let no rule use it"
-            )
+    for name, held in evaluation:
+        for one in held if isinstance(held, tuple) else ():
+            if not (late := getattr(one, "late", None)):
+                continue
+            asked = [_read(other, late) for step in deciding if isinstance(of := step.get(name), list) for other in of]
+            if _read(one.identity(), late) in asked:
+                called = getattr(one, "called", one.component_name())
+                raise RecipeError(
+                    f"evaluate.{evaluation.component_name()}.{name}: {called} decided what was accepted, so it "
+                    "can't judge the result; leave it out, or let no rule use it"
+                )
 
 
-def _read(labeler: Any) -> dict[str, Any]:
-    """The fields of a labeler's identity that decide its opinions."""
-    return {name: value for name, value in labeler.items() if name not in UNREAD} if isinstance(labeler, dict) else {}
+def _read(identity: Any, late: Collection[str]) -> dict[str, Any]:
+    """The fields of an identity that decide what the component says."""
+    return {name: value for name, value in identity.items() if name not in late} if isinstance(identity, dict) else {}
 
 
 def evaluation_key(evaluation: Evaluation, manifest: Manifest, job: Job) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError, TemporaryError, VariorumError
-from variorum.schemas.safety import HEARD, RESERVED, UNREAD, Category, Heard, Labeler, Opinion, Shown, why_absent
+from variorum.schemas.safety import HEARD, RESERVED, Category, Heard, Labeler, Opinion, Shown, why_absent
 from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Call(NamedTuple):
         key = digest(
             [
                 "safety call",
-                {name: value for name, value in self.labeler.identity().items() if name not in UNREAD},
+                {name: value for name, value in self.labeler.identity().items() if name not in self.labeler.late},
                 self.labeler.revision,
                 {alias: models.pin(alias) for alias in self.labeler.aliases()},
                 self.prompt,

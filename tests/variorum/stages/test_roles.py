@@ -6,11 +6,11 @@ from variorum.models import ModelTable
 from variorum.pipeline import Job, build
 from variorum.schemas.component import Component
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import KINDS, component_class, component_names
+from variorum.schemas.lookup import component_class, component_names, kinds
 from variorum.schemas.recipe import Recipe
 from variorum.stages.job import check_roles
 
-COMPONENTS = [component_class(part, name) for part in KINDS for name in component_names(part)]
+COMPONENTS = [component_class(part, name) for part in kinds() for name in component_names(part)]
 ASKING = [cls for cls in COMPONENTS if issubclass(cls, Component) and cls.roles]
 
 

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from variorum.edition.read_at import stored_sample
 from variorum.edition.samples import picture_pixels
-from variorum.edition.store import Store
 from variorum.pixels import blurred
 from variorum.report.figures import seen
-from variorum.schemas.manifest import Manifest
+from variorum.schemas.component import SealedEdition
 from variorum.schemas.sample import Sample
 
 FILE = "mark_strips.png"
@@ -35,7 +33,7 @@ CELL, LINE, GAP = 192, 14, 6
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """How a variant of a photograph was made.
+    """The way in which a variant of a photograph was made.
 
     Attributes:
         mark: label of the mark in it; `""` for an unmarked picture.
@@ -50,22 +48,17 @@ class Made:
     family: str = ""
 
 
-def mark_strips(manifest: Manifest, store: Store, table: Any) -> bytes | None:
-    """A PNG with a strip for each of some photographs and marks; None for an edition without marks.
-
-    Args:
-        manifest: the edition.
-        store: its store.
-        table: its rows (`edition_rows`).
+def mark_strips(edition: SealedEdition) -> dict[str, bytes]:
+    """A PNG with a strip for each of some photographs and marks; none for an edition without marks.
 
     Raises:
         CorruptShard: a picture that is shown is damaged, or isn't where its row says.
     """
-    groups = _groups(manifest, table)
-    known = _known(store, groups)
+    groups = _groups(edition)
+    known = _known(edition, groups)
     marks = [*dict.fromkeys(one.mark for one in known.values() if one.mark)][:MARKS]
     if not marks:
-        return None
+        return {}
     attacks = _chosen([one for one in known.values() if one.mark and one.attack])
     variant = {(one.mark, one.attack, one.strength): name for name, one in known.items()}
     bases = [name for name, one in known.items() if not one.mark and not one.attack]
@@ -74,39 +67,30 @@ def mark_strips(manifest: Manifest, store: Store, table: Any) -> bytes | None:
     shown = [group for group in shown if len(group) == most]
     places = sorted({round(place) for place in np.linspace(0, len(shown) - 1, PHOTOGRAPHS)}) if shown else []
     strips = [
-        _strip(store, shown[place], next(name for name in bases if name in shown[place]), mark, attacks, variant)
+        _strip(edition, shown[place], next(name for name in bases if name in shown[place]), mark, attacks, variant)
         for place in places
         for mark in marks
     ]
-    return _drawn([strip for strip in strips if strip], 3 + len(attacks), warned=bool(manifest.warning))
+    kept = [strip for strip in strips if strip]
+    return {FILE: _drawn(kept, 3 + len(attacks), warned=bool(edition.manifest.warning))}
 
 
-def strips_text(manifest: Manifest) -> str:
-    """What the strips show, as alternative text."""
-    return (
-        f"Pictures of {manifest.dataset}@{manifest.version} in strips: the original, the marked picture, what the mark "
-        f"changed enlarged {TIMES} times on grey, and the marked picture after some attacks"
-        f"{', all of them blurred' if manifest.warning else ''}"
-    )
-
-
-def _groups(manifest: Manifest, table: Any) -> list[dict[str, dict[str, Any]]]:
+def _groups(edition: SealedEdition) -> list[dict[str, dict[str, Any]]]:
     """By photograph, its accepted pictures by variant."""
     columns = ["id", "sha256", "source", "variant", "status", "start", "group", "shard"]
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for record in table.select(columns).to_pylist():
+    for record in edition.rows.select(columns).to_pylist():
         if record["status"] == "accepted" and record["shard"] >= 0:
-            record["shard"] = manifest.shards[record["group"]][record["shard"]]
             found.setdefault(record["source"], {}).setdefault(record["variant"], record)
     return list(found.values())
 
 
-def _known(store: Store, groups: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Made]:
+def _known(edition: SealedEdition, groups: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Made]:
     """By variant, how it was made, from the record of its first picture. Stops at a photograph without marks."""
     found: dict[str, Made] = {}
     for group in sorted(groups, key=len, reverse=True)[:PHOTOGRAPHS]:
         for name, record in group.items():
-            if name not in found and (made := _made(_stored(store, record))) is not None:
+            if name not in found and (made := _made(edition.sample(record))) is not None:
                 found[name] = made
         if not any(one.mark for one in found.values()):
             break
@@ -140,7 +124,7 @@ def _chosen(made: Sequence[Made]) -> list[tuple[str, float]]:
 
 
 def _strip(
-    store: Store,
+    edition: SealedEdition,
     group: Mapping[str, Mapping[str, Any]],
     base: str,
     mark: str,
@@ -151,7 +135,7 @@ def _strip(
     record = group.get(variant.get((mark, "", 0.0), ""))
     if record is None:
         return []
-    original, marked = _pixels(_stored(store, group[base])), _stored(store, record)
+    original, marked = _pixels(edition.sample(group[base])), edition.sample(record)
     pixels, quality = _pixels(marked), marked.ops[-1]["achieved"].get("psnr")
     same = isinstance(quality, int | float) and pixels.shape == original.shape
     residual = GREY + TIMES * (pixels.astype(np.int16) - original.astype(np.int16)) if same else None
@@ -165,15 +149,11 @@ def _strip(
     ]
     for name, strength in attacks:
         attacked = group.get(variant.get((mark, name, strength), ""))
-        sample = None if attacked is None else _stored(store, attacked)
+        sample = None if attacked is None else edition.sample(attacked)
         psnr = None if sample is None else sample.ops[-1]["achieved"].get("psnr")
         said = f"{name} {strength:g}" + (f", {psnr:.1f} dB" if isinstance(psnr, int | float) else "")
         strip.append((None if sample is None else _pixels(sample), said))
     return strip
-
-
-def _stored(store: Store, record: Mapping[str, Any]) -> Sample:
-    return stored_sample(store, record["shard"], record)
 
 
 def _pixels(sample: Sample) -> Any:

@@ -8,15 +8,18 @@ import pytest
 from PIL import Image
 
 from variorum.edition.store import Store
+from variorum.evaluation.watermark.mark_results import FOLDER, parse_mark_result
+from variorum.generators.watermark.strips import FILE as STRIPS
+from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
 from variorum.pipeline import Job, evaluate, run
 from variorum.report.card import write_card
-from variorum.report.mark_results import FOLDER, parse_mark_result
-from variorum.report.strips import FILE as STRIPS
+from variorum.report.given import Sealed
+from variorum.report.rows import edition_rows
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
 
-LEADERBOARD = Path(__file__).parents[3] / "leaderboards" / "watermark"
+LEADERBOARD = Path(__file__).parents[2] / "leaderboards" / "watermark"
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +70,12 @@ def test_the_card_has_strips_figures_and_missing_cells(made):
     assert "**Not evaluated against adaptive attacks**" in text
 
 
-def test_an_edition_without_marks_has_no_strips(everything):
-    job, manifest = everything
-    assert not job.store.fs.exists(f"{job.store.root}/editions/{manifest.dataset}/{manifest.version}/{STRIPS}")
+def test_pictures_without_marks_have_no_strips(made):
+    job, manifest, *_ = made
+    rows = edition_rows(manifest, job.store)
+    assert list(mark_strips(Sealed(manifest, rows, job.store))) == [STRIPS]
+    unmarked = rows.filter([variant == "original" for variant in rows["variant"].to_pylist()])
+    assert mark_strips(Sealed(manifest, unmarked, job.store)) == {}
 
 
 def test_a_result_is_written_for_each_mark(made):

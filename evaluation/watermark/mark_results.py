@@ -17,12 +17,12 @@ from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.tables import summary_rows
 from variorum.report.results import EditionName, Name, Note, Part, Percent, slug
 from variorum.schemas.canonical import Json, digest
+from variorum.schemas.component import SealedEdition
 from variorum.schemas.errors import SourceError
 from variorum.schemas.fields import Alias, Count, Line, Sha256, Values, whole
 from variorum.schemas.manifest import Manifest
 from variorum.stages.job import installed_version
 
-EVALUATION = "watermark_detection"
 FOLDER = "mark_results"
 LARGEST = 4 << 20
 """Bytes of a file."""
@@ -152,27 +152,28 @@ class MarkResult(Part):
         return to_json(self) + b"\n"
 
 
-def mark_results(manifest: Manifest, figures: Mapping[str, Any], photographs: Sequence[str]) -> list[MarkResult]:
-    """A result for each mark.
+def mark_results(figures: Mapping[str, Any], edition: SealedEdition) -> dict[str, bytes]:
+    """By name, a result for each mark.
 
     Args:
-        manifest: the edition.
-        figures: those of `watermark_detection` on it.
-        photographs: the `photograph` of each row of the edition.
+        figures: those of `watermark_detection` on the edition.
+        edition: the edition.
     """
+    manifest, there = edition.manifest, edition.rows
     lacking = ("quarantined", "ineligible", "failed", "withheld")
     rows = [row for row in summary_rows(manifest) if any(row.get(name) for name in lacking)]
     missing = tuple(Missing(variant=row["variant"], accepted=row["accepted"], reasons=row["reasons"]) for row in rows)
     common = {
         "edition": EditionName(name=f"{manifest.dataset}@{manifest.version}", digest=manifest.digest()),
-        "grid": grid_of(manifest, photographs),
+        "grid": grid_of(manifest, there["photograph"].to_pylist() if "photograph" in there.column_names else []),
         "confidence": figures["confidence"],
         "rate": float(figures["rates"][0]),
         "photographs": figures["photographs"],
         "missing": missing[:MOST_MISSING],
         "variorum": installed_version("variorum"),
     }
-    return [MarkResult(**common, **_mark(name, figures)) for name in figures["names"]]
+    made = [MarkResult(**common, **_mark(name, figures)) for name in figures["names"]]
+    return {f"{FOLDER}/{one.file_name()}": one.to_bytes() for one in made}
 
 
 def parse_mark_result(name: str, data: bytes) -> MarkResult:
