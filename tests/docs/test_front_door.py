@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from variorum.flows import reference
 from variorum.schemas import manifest
 from variorum.schemas.described import described_fields
-from variorum.schemas.lookup import KINDS, OWN, component_class, component_names, component_origin
+from variorum.schemas.lookup import OWN, component_class, component_names, component_origin, kinds
 from variorum.schemas.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def test_the_reference_is_printed_from_the_code(monkeypatch):
 
 def test_every_field_is_described():
     classes: list[type[BaseModel]] = [Recipe, manifest.Manifest, manifest.Ledger, manifest.Receipt]
-    for part in KINDS:
+    for part in kinds():
         names = [name for name in component_names(part) if component_origin(part, name) == OWN]
         classes += [component_class(part, name) for name in names]
     missing = [f"{cls.__name__}.{name}" for cls in classes for name, _, text in described_fields(cls) if not text]

@@ -117,16 +117,14 @@ def test_the_first_page_ends_with_a_plugin_that_runs():
     assert FIRST.rindex("\n## ") == FIRST.index("\n## Run it")
 
 
-def test_the_template_on_the_page_shows_the_figures(monkeypatch, tmp_path):
-    from variorum.report import templates
+def test_the_template_on_the_page_shows_the_figures(tmp_path):
+    from variorum.report.templates import render
 
     (code,) = (code for language, code in BLOCKS if language == "jinja")
     (tmp_path / "_mean_contrast.md.j2").write_text(code)
-    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
-    templates._environment.cache_clear()
     tables: list = []
-    text = templates.render("_mean_contrast", tables, figures={"original": 42.94}, order=["original", "frost_0.7"])
-    templates._environment.cache_clear()
+    shown = {"figures": {"original": 42.94}, "order": ["original", "frost_0.7"]}
+    text = render(tmp_path / "_mean_contrast.md.j2", tables, **shown)
     assert "| original | 42.9 |" in text
     assert [table.title for table in tables] == ["Contrast"]
 
