@@ -17,7 +17,7 @@ from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.steady import hash_content
 from variorum.models import ModelTable
-from variorum.schemas.canonical import Json, check_json
+from variorum.schemas.canonical import Json, as_json
 from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -137,10 +137,10 @@ def figures_of(component: Detector | Decider | Evaluation, table: Table, ctx: Co
     if not isinstance(found, Mapping):
         raise RecipeError(f"{where}: figures gave {type(found).__name__}; it must return a mapping from name to figure")
     try:
-        check_json(found, "figures")
+        plain: Any = as_json(found, "figures")
     except TypeError as error:
         raise RecipeError(f"{where}: {error}") from None
-    return dict(found)
+    return dict(plain)
 
 
 @cache
