@@ -455,8 +455,8 @@ class Decider(Component):
         """
 
     @abstractmethod
-    def decide(self, table: Table, ctx: Context) -> Iterator[Verdict | Verdicts]:
-        """Verdicts, made by `table.verdict(row, action, reason)`, or by `table.verdicts` for many rows at once.
+    def decide(self, table: Table, ctx: Context) -> Iterable[Verdict | Verdicts]:
+        """Yield or return verdicts: `table.verdict(row, action, reason)`, or `table.verdicts(rows, action, reason)`.
 
         The table has all columns but the vectors.
         """

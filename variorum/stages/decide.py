@@ -106,7 +106,8 @@ def decided(decider: Decider, table: Table, ctx: Context) -> Any:
     for verdict in found:
         if not isinstance(verdict, Verdict | Verdicts):
             kind = type(verdict).__name__
-            raise RecipeError(f"{where}: decide gave {kind}; it must yield `table.verdict(row, action, reason)`")
+            made = "`table.verdict(row, action, reason)` or `table.verdicts(rows, action, reason)`"
+            raise RecipeError(f"{where}: decide gave {kind}; it must yield or return {made}")
         if verdict.action not in STRENGTH:
             raise RecipeError(f"{where}: no action {verdict.action!r}; there are: {', '.join(sorted(STRENGTH))}")
     return verdict_table(found, table.arrow)
