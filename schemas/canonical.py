@@ -22,7 +22,8 @@ def canonical_json(value: Json) -> bytes:
     Raises:
         TypeError: a value has no canonical form; the message gives its path (`.requested.size: numpy.ndarray`).
     """
-    return json.dumps(as_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    plain = as_json(value)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def digest(value: Json) -> str:

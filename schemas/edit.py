@@ -66,6 +66,7 @@ class Edit:
         annotations: Annotations | None = None,
         digital_source_type: str | None = None,
         made_of: Sequence[Lender] = (),
+        models: Mapping[str, str] | None = None,
     ) -> Sample:
         """The sample that results.
 
@@ -84,6 +85,8 @@ class Edit:
             digital_source_type: of this picture, if it differs from the generator's.
             made_of: what other pictures lent to it, pixels or words: `other.lent()`. It gets their licences too, and
                 what becomes of them happens to it.
+            models: pins by alias of further models that made it, for work that the memo may hold: `model` would load
+                them, and nobody asks them anything.
         """
         op = Op(
             name=self.generator.component_name(),
@@ -91,7 +94,7 @@ class Edit:
             requested=requested,
             achieved=dict(achieved or {}),
             gates=dict(gates or {}),
-            models=dict(self._models),
+            models={**self._models, **(models or {})},
             seed=self.seed(purpose),
         )
         failed = next((name for name, gate in op["gates"].items() if not gate["passed"]), "")

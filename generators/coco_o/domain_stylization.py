@@ -23,12 +23,12 @@ from variorum.generators.coco_o.stylization.gates import Limits
 from variorum.generators.coco_o.stylization.photographs import Photograph, alone, photograph
 from variorum.generators.coco_o.stylization.style import Style
 from variorum.kit.gates.gates import Gates as EditGates
-from variorum.kit.gates.gates import blank, first_failed
+from variorum.kit.gates.gates import blank
 from variorum.kit.pictures.scenes import BadInput
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import ENHANCED, PARTLY_GENERATED, Failure, Op, Sample
+from variorum.schemas.sample import ENHANCED, PARTLY_GENERATED, Failure, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -213,24 +213,17 @@ class DomainStylization(Generator):
     def _sample(self, draft: Draft, of: Edit) -> Sample:
         wanted = draft.wanted
         variant, purpose = ("original", "original") if wanted is None else (wanted.variant, wanted.purpose)
-        op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
-            name=self.component_name(),
-            revision=self.revision,
+        painted = wanted is not None and bool(self._styles[wanted.domain][wanted.style].models)
+        kind = PARTLY_GENERATED if painted else self.digital_source_type
+        return of.made(
+            draft.image,
+            variant=variant,
             requested={} if wanted is None else wanted.requested,
             achieved=draft.achieved,
             gates=draft.gates,
             models=draft.models,
-            seed=of.seed(purpose),
-        )
-        painted = wanted is not None and bool(self._styles[wanted.domain][wanted.style].models)
-        kind = PARTLY_GENERATED if painted else self.digital_source_type
-        return of.sample.child(
-            draft.image,
-            op,
-            variant=variant,
-            fingerprint=self.fingerprint(),
+            purpose=purpose,
             extras={"mask.png": draft.mask},
-            reason=first_failed(draft.gates),
             annotations=draft.annotations,
             digital_source_type=of.sample.digital_source_type if wanted is None else kind,
         )

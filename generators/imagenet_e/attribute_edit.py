@@ -27,7 +27,7 @@ from variorum.machine.prefetch import batched
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Role
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import COMPOSITE, Failure, Op, Sample
+from variorum.schemas.sample import COMPOSITE, Failure, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -191,22 +191,15 @@ class AttributeEdit(Generator):
 
     def _sample(self, wanted: WantedEdit, draft: Draft) -> Sample:
         of, scene = draft.subject.of, draft.subject.scene
-        op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
-            name=self.component_name(),
-            revision=self.revision,
+        return of.made(
+            draft.picture,
+            variant=wanted.variant,
             requested=wanted.requested,
             achieved=draft.achieved,
             gates=draft.gates,
             models={**scene.models, **draft.models},
-            seed=of.seed(wanted.purpose or wanted.variant),
-        )
-        return of.sample.child(
-            draft.picture,
-            op,
-            variant=wanted.variant,
-            fingerprint=self.fingerprint(),
+            purpose=wanted.purpose or wanted.variant,
             extras={"mask.png": draft.mask},
-            reason=gates.first_failed(draft.gates),
             annotations=draft.annotations,
             digital_source_type=draft.source_type,
             made_of=draft.made_of,
