@@ -21,7 +21,7 @@ import numpy as np
 from masters import photographs
 from timing import ratio, rounds
 
-from variorum.machine.steady import Pinned, read_pinned
+from variorum.machine.retrying import Pinned, read_pinned
 from variorum.pipeline import Job, build
 from variorum.schemas.recipe import Recipe
 

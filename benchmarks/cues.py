@@ -23,9 +23,9 @@ import skimage.data
 import skimage.feature
 
 from variorum.generators.cue_conflict import bands, outlines, textures
+from variorum.generators.cue_conflict.framed import Ready
 from variorum.generators.cue_conflict.gates import Limits, contour_kept, mask_gates
 from variorum.generators.cue_conflict.partners import patch_of
-from variorum.generators.cue_conflict.pictures import Ready
 from variorum.kit.corrupt.change import Before
 from variorum.kit.pictures.seams import evenness
 from variorum.pipeline import Job, Threads, build

@@ -31,10 +31,10 @@ from variorum.arrays import Ints, Pixels, scalar_columns
 from variorum.curation.rules.policy import Policy
 from variorum.curation.rules.rule import Condition
 from variorum.edition.editions import read_beside
+from variorum.edition.lazy_columns import WideTable
 from variorum.edition.store import Store
 from variorum.edition.tables import keep_file
 from variorum.edition.verdicts import read_verdicts
-from variorum.edition.wide import WideTable
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
 from variorum.stages.decide import decide
 from variorum.stages.job import Job
@@ -210,7 +210,7 @@ def plain_loop(policy: Policy, table: pa.Table) -> list[str]:
 
 
 def opened(folder: Path) -> tuple[Job, Manifest, Columns]:
-    """What another process left in the folder."""
+    """Read what another process left in the folder."""
     job = Job(load_recipe("curate_folder"), str(folder / "store"), trust=True)
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     ledger = Ledger.model_validate_json((folder / "columns.json").read_text())

@@ -25,7 +25,7 @@ from variorum.curation.rules import query
 from variorum.curation.rules.policy import Policy
 from variorum.curation.rules.rule import Condition, Rule
 from variorum.curation.rules.sql import Sql
-from variorum.edition.wide import WideTable
+from variorum.edition.lazy_columns import WideTable
 from variorum.machine.cache import cache_dir
 from variorum.schemas.table import Table
 from variorum.stages.decide import decided

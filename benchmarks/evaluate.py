@@ -64,7 +64,7 @@ def crops(place: Path, number: int) -> va.Edition:
 
 
 def pictures(edition: va.Edition) -> Iterator[np.ndarray]:
-    """What a script of one's own reads: a picture after the other."""
+    """Read an edition as a user's own script does: a picture after the other."""
     for _, shard in edition.manifest.accepted():
         for key, members in read_shard(edition.store.path(shard)):
             yield picture_pixels(key, members[picture_ending(members)])

@@ -62,7 +62,7 @@ DESIGNS = {
 
 
 def figures(right: ArrayLike, household: Ints, group: Ints, groups: int) -> tuple[bool, Rates]:
-    """Whether a pair is significant, and the rates."""
+    """Return whether a pair is significant, and the rates."""
     cells, cell = cells_of(household, group, [f"g{number}" for number in range(groups)])
     answers = answers_of(np.asarray(right, np.float64), np.ones(len(group)), cell, cells)
     correlations = alike(answers, cells)
@@ -99,7 +99,7 @@ def told_apart(design: Design, draws: int) -> dict[str, object]:
 
 
 def with_classes(shares: tuple[tuple[float, ...], ...], households: tuple[int, ...], draws: int) -> dict[str, object]:
-    """What equal weights of classes make of groups that differ in their classes alone."""
+    """Compare groups that differ in their classes alone, with equal weights of classes."""
     low, wide, gaps = [], [], []
     truth = float(np.mean(EASY))
     for number in range(draws):
@@ -124,7 +124,7 @@ def with_classes(shares: tuple[tuple[float, ...], ...], households: tuple[int, .
 
 
 def drops(households: int, lost: float, draws: int) -> dict[str, object]:
-    """How often a group's bootstrap interval has the true drop, where edits cost `lost` and give back a tenth of it."""
+    """Count how often a group's bootstrap interval has the true drop, where edits cost `lost` and give back a tenth."""
     covered = []
     for number in range(draws):
         rng = np.random.default_rng(number)

@@ -62,7 +62,7 @@ def changed_only(name: str) -> Callable[[Pixels], Pixels]:
 
 
 def prepared(picture: Pixels) -> None:
-    """What all variants of one picture share."""
+    """Prepare what all variants of one picture share."""
     to_linear(picture)
     Before(picture)
 

@@ -87,7 +87,7 @@ def truth_of(folder: Path, table: Table) -> tuple[Truth, dict[str, int]]:
 def outcome_of(
     job: Job, manifest: Manifest, number: int, ledger: Ledger, table: Table, classes: dict[str, int]
 ) -> Outcome:
-    """What a ledger does, and in which order people are asked."""
+    """Record what a ledger does, and in which order people are asked."""
     row_of = {name: row for row, name in enumerate(table["id"].tolist())}
     dropped, new = np.zeros(len(row_of), bool), np.full(len(row_of), -1)
     for verdict in settle(read_verdicts(ledger.verdicts, job.store)).to_pylist():

@@ -166,7 +166,7 @@ def built(folder: Path, number: int, place: Path) -> dict[str, Any]:
 
 
 def accepted(rows: Sequence[dict[str, Any]], number: int) -> dict[str, Any]:
-    """How many photographs have an accepted edit, accepted pictures by variant, and reasons of the others."""
+    """Count photographs with an accepted edit, accepted pictures by variant, and reasons of the others."""
     good = [row for row in rows if row["status"] == "accepted"]
     edits = [row for row in good if row["variant"] not in BASELINES]
     bad = Counter(f"{row['variant']}: {row['reason']}" for row in rows if row["status"] != "accepted")
@@ -214,7 +214,7 @@ class Kept(dict[str, Any]):
     """A memo for one photograph."""
 
     def __call__(self, key: str, compute: Callable[[], Any]) -> Any:
-        """What is kept under the key, computed first if nothing is."""
+        """Return the value kept under the key; compute it first if there is none."""
         if key not in self:
             self[key] = compute()
         return self[key]

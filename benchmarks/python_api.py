@@ -171,7 +171,7 @@ def first(folder: Path, turns: int) -> dict[str, Any]:
 
 
 def child(*words: str) -> Any:
-    """What this program prints with these options in a new process."""
+    """Return what this program prints with these options in a new process."""
     command = [sys.executable, __file__, *words]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 

@@ -35,7 +35,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route
 
-from variorum.people.panel.panel import Panel, Settings, open_panel, publish
+from variorum.people.panel.panel import Panel, open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.people.server.access import Access, Place
 from variorum.people.server.app import create_app
 from variorum.people.server.serve import listening

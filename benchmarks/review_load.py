@@ -106,8 +106,9 @@ def make_panel(pictures: Path, store: Path, cells: int) -> dict[str, Any]:
     from variorum.edition.editions import seal
     from variorum.edition.records import to_json
     from variorum.edition.tables import keep_file, read_table
-    from variorum.people.panel.panel import PanelRecord, Settings, folder_of, open_panel, parquet_of
+    from variorum.people.panel.panel import folder_of, open_panel, parquet_of
     from variorum.people.panel.queue import schema
+    from variorum.people.panel.settings import PanelRecord, Settings
     from variorum.pipeline import Job, build
     from variorum.schemas.recipe import Recipe
     from variorum.stages.stage import Threads

@@ -23,11 +23,12 @@ from timing import measure, peak_mb
 from variorum.arrays import arrow_column
 from variorum.kit.raters.candidates import candidate_cells
 from variorum.machine.progress import QUIET
+from variorum.people.panel.askable import Pictures
 from variorum.people.panel.loading import load
-from variorum.people.panel.panel import PanelRecord, Settings, parquet_of
-from variorum.people.panel.pictures import Pictures
+from variorum.people.panel.panel import parquet_of
 from variorum.people.panel.proposals import SURE
 from variorum.people.panel.queue import counts, questions_of
+from variorum.people.panel.settings import PanelRecord, Settings
 from variorum.people.votes.database import open_database
 from variorum.schemas.table import Table
 

@@ -65,7 +65,7 @@ class Dots(Source):
     """Number of classes."""
 
     def pin(self, ctx: Context) -> str:
-        """What the pictures are."""
+        """Pin the pictures."""
         return digest(["dots", self.number])
 
     def size(self, ctx: Context) -> int:
@@ -84,7 +84,7 @@ class Dots(Source):
 
 @dataclass(frozen=True)
 class World:
-    """What is simulated. Durations are in seconds.
+    """The simulated world. Durations are in seconds.
 
     Attributes:
         workers: their number, each with one unit at a time.
@@ -230,7 +230,7 @@ class Seen(Store):
 
 @dataclass
 class Count:
-    """What became of the workers' time, in seconds, and how often."""
+    """Use of the workers' time, in seconds, and numbers of events."""
 
     useful: float = 0.0
     repeated: float = 0.0
@@ -471,7 +471,7 @@ def receipts(store: Store) -> dict[str, bytes]:
 
 
 def cost(world: World, count: Count, makespan: float) -> dict[str, Any]:
-    """How well the workers' time was used."""
+    """Measure how well the workers' time was used."""
     limit = count.useful / world.workers
     return {
         "makespan_s": round(makespan),

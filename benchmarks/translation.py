@@ -109,7 +109,7 @@ def views_of(file: Path) -> list[Pixels]:
 
 
 def agreement(folder: Path, n: int) -> dict[str, float]:
-    """How often the content that is chosen stays the same after a shift by one pixel."""
+    """Measure how often the chosen content stays the same after a shift by one pixel."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg", ".png"})
     same: dict[str, list[bool]] = {"straight": [], "diagonal": []}
     for file in files:

@@ -147,7 +147,7 @@ def write_ours(path: Path, pictures: list[bytes]) -> None:
 
 
 def write_peer(path: Path, pictures: list[bytes]) -> None:
-    """What one would write in ten lines: a grid of lazy images with their names."""
+    """Write a page as one would in ten lines: a grid of lazy images with their names."""
     with path.open("w") as file:
         file.write("<!doctype html><meta charset=utf-8><style>body { display: grid; gap: 12px; ")
         file.write("grid-template-columns: repeat(auto-fill, 170px) } img { width: 170px; height: 170px; ")

@@ -1,4 +1,4 @@
-"""Whether a page is opened in a browser, and opening it."""
+"""Open a page in the browser, where there is a display."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def has_display() -> bool:
-    """Whether a user can see a browser: the output is a terminal, and there is a display."""
+    """Return whether a user can see a browser: the output is a terminal, and there is a display."""
     if not sys.stdout.isatty():
         return False
     if sys.platform in ("darwin", "win32"):

@@ -1,4 +1,4 @@
-"""How the command ends: every error becomes one line that says what to do, and an exit code.
+"""End the command: every error becomes one line that says what to do, and an exit code.
 
 0    done
 1    an error: a wrong recipe, missing data, a damaged or full store
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 import typer
 
 from variorum.flows import terminal
-from variorum.machine.steady import may_pass
+from variorum.machine.retrying import may_pass
 from variorum.schemas.errors import TemporaryError, VariorumError, causes
 from variorum.schemas.lookup import cut
 
@@ -87,7 +87,7 @@ def _misused(error: Any) -> int:
 
 
 def ending(error: BaseException) -> Ending:
-    """What to say of an error that ends the command, and with which code."""
+    """Return the line and the exit code of an error that ends the command."""
     if isinstance(error, KeyboardInterrupt):
         return Ending("stopped; finished work is kept, and the same command continues from there", STOPPED)
     if isinstance(error, BrokenPipeError) and reader_is_gone():
@@ -122,7 +122,7 @@ def ending(error: BaseException) -> Ending:
 
 
 def short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, address space or threads ran out, as far as its kind or its text tells."""
+    """Return whether an error says that memory, address space or threads ran out."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     said = str(error).lower()
@@ -160,7 +160,7 @@ def _shortened(line: str) -> str:
 
 
 def _of_a_url(error: BaseException) -> bool:
-    """Whether an error comes from `fsspec` or a package that talks to other machines."""
+    """Return whether an error comes from `fsspec` or a package that talks to other machines."""
     frames = traceback.walk_tb(error.__traceback__)
     packages = {str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in frames}
     return bool(packages & {*SERVICES, "fsspec"})
@@ -179,7 +179,7 @@ def _place(error: BaseException) -> tuple[str, bool]:
 
 
 def reader_is_gone() -> bool:
-    """Whether the program that reads this one's output has closed it, as `head` does."""
+    """Return whether the program that reads this one's output has closed it, as `head` does."""
     poll = select.poll()
     for stream in (sys.__stdout__, sys.__stderr__):
         try:

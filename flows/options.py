@@ -25,14 +25,14 @@ CONFIDENCE = 0.95
 
 
 class Profile(StrEnum):
-    """Which table of models the aliases refer to."""
+    """The table of models that aliases refer to."""
 
     embedded = "embedded"
     hub = "hub"
 
 
 class Runners(StrEnum):
-    """What does the work of a stage."""
+    """The engine that does the work of a stage."""
 
     prefect = "prefect"
     threads = "threads"

@@ -102,7 +102,7 @@ class AtWork:
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether an error may go away: `TemporaryError`, and what isn't the project's own, such as short memory."""
+    """Return whether an error may go away: `TemporaryError`, and what isn't the project's own, such as short memory."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, TemporaryError) or not isinstance(error, VariorumError)
 

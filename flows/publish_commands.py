@@ -22,7 +22,7 @@ DONE = COUNTED | {"upload": "uploaded", "delete": "deleted"}
 
 
 class Gated(StrEnum):
-    """How people who ask for a gated dataset get it."""
+    """The way in which people get a gated dataset."""
 
     auto = "auto"
     manual = "manual"
@@ -136,7 +136,7 @@ def publish(
 
 
 def record(done: Published, *, dry_run: bool) -> dict[str, Any]:
-    """What was published as JSON values."""
+    """Return what was published as JSON values."""
     return {
         "repo": done.repo,
         "url": done.url,

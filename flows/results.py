@@ -1,4 +1,4 @@
-"""What `variorum evaluate EDITION --model` and `variorum leaderboard` do; `cli` has their options."""
+"""Run `variorum evaluate EDITION --model` and `variorum leaderboard`; `cli` has their options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the command line prints: lines, JSON, tables that fit, progress. Text from data can't command the terminal."""
+"""Print on the terminal: lines, JSON, tables that fit, progress. Text from data can't command the terminal."""
 
 from __future__ import annotations
 

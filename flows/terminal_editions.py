@@ -1,4 +1,4 @@
-"""What the command line shows of plans, editions, ledgers and differences."""
+"""Print plans, editions, ledgers and differences on the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW = 12
 
 
 def print_plan(planned: Planned) -> None:
-    """What a run would do."""
+    """Print what a run would do."""
     from rich.table import Table
 
     table = Table("", "", show_header=False, box=None, title=cell(planned.edition), title_justify="left")

@@ -1,4 +1,4 @@
-"""What is known of a picture besides its class: objects with boxes and masks, texts, and the state of several labels.
+"""Define annotations: objects with boxes and masks, texts, and the state of several labels.
 
 Positions are pixels of the upright picture, with the origin at the outer corner of its first pixel.
 """

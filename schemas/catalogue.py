@@ -1,4 +1,4 @@
-"""What recipes can name here: every installed component with its fields, and the plugins that can't be used."""
+"""List the installed components with their fields, and the plugins that can't be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe is made of: sources, generators, detectors, deciders and evaluations.
+"""Define the parts of a recipe: sources, generators, detectors, deciders and evaluations.
 
 A component is its configuration: frozen pydantic fields, no weights. What it needs at work (models, seeds, a cache)
 comes in through the `Context`. One file defines one component, and the file's name is its name in recipes:
@@ -48,10 +48,10 @@ class Models(Protocol):
         """The model behind an alias, loaded once per process. Raises ModelUnavailable."""
 
     def pin(self, alias: str) -> str:
-        """What exactly the alias stands for, `name@sha256` or `repo@revision`; enters the unit keys."""
+        """Return the pin of an alias, `name@sha256` or `repo@revision`; it enters the unit keys."""
 
     def read_weights(self, alias: str, read: Callable[[Path], T]) -> T:
-        """What `read` makes of the verified file or folder with an alias's weights. Raises ModelUnavailable."""
+        """Return the result of `read` on the verified file or folder of an alias's weights. Raises ModelUnavailable."""
 
     def licence(self, alias: str) -> str:
         """The licence of an alias's weights."""
@@ -80,7 +80,7 @@ class Memo(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a component may use besides its own fields.
+    """The services that a component may use besides its own fields.
 
     Attributes:
         seed: the recipe's seed.
@@ -154,7 +154,7 @@ class Component(BaseModel, ABC):
         return {"name": str(self.file or self.component_name()), **self.model_dump(mode="json")}
 
     def identity(self) -> dict[str, Json]:
-        """What decides the output: `config` without locations, also in components that a field holds."""
+        """Return what decides the output: `config` without locations, also in components that a field holds."""
         nested: dict[str, Json] = {name: held.identity() for name, held in self._held() if isinstance(held, Component)}
         nested |= {name: [one.identity() for one in held] for name, held in self._held() if isinstance(held, tuple)}
         file: dict[str, Json] = {"file": self.file_sha256} if self.file else {}
@@ -194,7 +194,7 @@ class Component(BaseModel, ABC):
         return ()
 
     def sends(self) -> tuple[Sending, ...]:
-        """What it sends to other machines; a run asks for consent before any work. Nothing by default."""
+        """Declare what it sends to other machines; a run asks for consent before any work. Nothing by default."""
         return ()
 
 
@@ -215,7 +215,7 @@ class Source(Component):
 
     @abstractmethod
     def size(self, ctx: Context) -> int:
-        """How many samples there are. Raises SourceError when there are none."""
+        """Count the samples. Raises SourceError when there are none."""
 
     @abstractmethod
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
@@ -242,19 +242,19 @@ class Source(Component):
         """The dataset's classes in index order; empty when unlabelled. Raises SourceError if two share a name."""
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether its samples have captions; then each sample of the edition has a `txt` member with the first one."""
+        """Return whether its samples have captions; then each sample of the edition has a `txt` member."""
         return False
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether its samples have annotations; then each sample of the edition has a member `annotations.json`."""
+        """Return whether its samples have annotations; then each sample of the edition has `annotations.json`."""
         return self.captioned(ctx)
 
     def warning(self, ctx: Context) -> str:
-        """What people may not want to see in its pictures, in a sentence; then the recipe must have a `warning` too."""
+        """Warn of what people may not want to see, in a sentence; then the recipe must have a `warning` too."""
         return ""
 
     def place(self) -> str:
-        """Which data it reads, in a line for people. A -dev version may not move from one place to another.
+        """Name the data that it reads, in a line for people. A -dev version may not move from one place to another.
 
         By default the name and all fields that hold text, a path or another source.
         """
@@ -348,7 +348,7 @@ NUMBERS, TEXTS, FLAGS, OTHERS = "numbers", "texts", "true and false", "something
 
 
 def column_kinds(numbers: str = "", texts: str = "", flags: str = "", others: str = "") -> Mapping[str, str]:
-    """What each column holds, from names separated by spaces; for `Detector.gives`."""
+    """Name the kind of each column, from names separated by spaces; for `Detector.gives`."""
     groups = ((numbers, NUMBERS), (texts, TEXTS), (flags, FLAGS), (others, OTHERS))
     return {name: kind for names, kind in groups for name in names.split()}
 
@@ -482,7 +482,7 @@ class Evaluation(Component):
         return {}
 
     def chosen(self, table: Table, ctx: Context) -> NDArray[np.int64] | NDArray[np.bool_] | None:
-        """Which of the edition's pictures `measure` gets; None for all. References are always measured whole.
+        """Choose the pictures of the edition that `measure` gets; None for all. References are always measured whole.
 
         Args:
             table: a row per accepted picture, with the columns that detectors get: `id`, `source`, `photograph`,

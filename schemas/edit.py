@@ -1,4 +1,4 @@
-"""What a generator's `edit` works with: seeds and models for one sample, and complete records of what comes out."""
+"""Give a generator's `edit` seeds and models for one sample, and make complete records of what comes out."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ Values = Annotated[dict[str, Any], AfterValidator(plain_json)]
 
 
 def why(error: ValidationError) -> str:
-    """What is wrong with a record, in one line that names the first wrong field."""
+    """Explain what is wrong with a record, in one line that names the first wrong field."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     path = ".".join(_cut(text if (text := str(part)).isprintable() else ascii(text)) for part in first["loc"])

@@ -11,6 +11,6 @@ ALIKE = str.maketrans("авекмнорстухіјѕһԁԛԝαβεηικμνο�
 
 
 def look(name: str) -> str:
-    """What names have in common that nobody could tell apart: all but case, width, alphabet and what can't be seen."""
+    """Reduce a name to its look: without case, width, alphabet and invisible signs, so that look-alikes are equal."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).translate(ALIKE)
     return "".join(one for one in folded if unicodedata.category(one) != "Cf" and one not in BLANK and one != " ")

@@ -78,7 +78,7 @@ class Found:
     load: Callable[[], ModuleType]
 
     def fits(self, part: str) -> bool:
-        """Whether it holds a component of this part; a module that can't be imported doesn't."""
+        """Return whether it holds a component of this part; a module that can't be imported doesn't."""
         try:
             return self.origin == OWN or bool(_components(part, self.load()))
         except Exception:  # a broken plugin is named when a recipe asks for it, and by `variorum components`

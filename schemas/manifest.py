@@ -57,7 +57,7 @@ Status = Annotated[
 
 
 def is_dev(version: str) -> bool:
-    """Whether it is a -dev version or a release of one (`1.0.0-dev-r1`), which may be made anew with other content."""
+    """Return whether it is a -dev version or a release of one, `1.0.0-dev-r1`, which may change its content."""
     return "-dev" in version
 
 
@@ -114,7 +114,7 @@ class Receipt(BaseModel):
 
 
 class Tables(BaseModel):
-    """What was measured or scored on a part of an edition: one table per component."""
+    """Measurements or scores of a part of an edition: one table per component."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -253,7 +253,7 @@ class Manifest(BaseModel):
 
     @property
     def warning(self) -> str:
-        """What people may not want to see in the pictures, by the recipe; `""` if it has no warning.
+        """Return the recipe's warning of what people may not want to see in the pictures; `""` without one.
 
         Whoever shows pictures of an edition with a warning blurs them, see `variorum.pixels.blurred`.
         """

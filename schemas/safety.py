@@ -76,7 +76,7 @@ class Category(BaseModel):
 
 
 class Opinion(NamedTuple):
-    """What a labeler says of one picture, in answer to one prompt.
+    """A labeler's answer on one picture to one prompt.
 
     Attributes:
         scores: by category, how certain it is that the picture is unsafe, in [0, 1]; it abstains from
@@ -163,7 +163,7 @@ class Labeler(Component):
         return (self.encoder(),) if self.encoder() else ()
 
     def sends_about(self, categories: Sequence[Category]) -> tuple[Sending, ...]:
-        """What it sends to other machines if it is asked about these; nothing by default."""
+        """Declare what it sends to other machines if it is asked about these; nothing by default."""
         return ()
 
     @abstractmethod
@@ -198,7 +198,7 @@ def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:
 
 
 def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tuple[Sending, ...]:
-    """What all labelers send to other machines if they are asked about these categories.
+    """Declare what all labelers send to other machines if they are asked about these categories.
 
     Raises:
         RecipeError: a remote one doesn't say what it sends, so nobody could consent to it.

@@ -164,7 +164,7 @@ class Sample:
 
     @property
     def restricted(self) -> bool:
-        """Whether its metadata say that it may not leave this machine."""
+        """Return whether its metadata say that it may not leave this machine."""
         return bool(self.metadata.get(RESTRICTED))
 
     def made_of(self) -> tuple[Lender, ...]:
@@ -172,7 +172,7 @@ class Sample:
         return tuple(one for op in self.ops for one in cast("list[Lender]", op["achieved"].get(MADE_OF, [])))
 
     def lent(self) -> tuple[Lender, ...]:
-        """What a sample that uses its pixels or words is made of: this picture, and all that is in it."""
+        """List what a sample is made of that uses its pixels or words: this picture, and all that is in it."""
         itself = Lender(
             id=self.id,
             source=self.root,

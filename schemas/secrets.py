@@ -140,7 +140,7 @@ def cleaned_error(error: BaseException, seen: frozenset[int] = frozenset()) -> B
 
 
 def holds_secret(value: object) -> bool:
-    """Whether a JSON value has a text with a secret: what looks like one, `password=...`, or one of the environment."""
+    """Return whether a text of a JSON value holds a secret: by its look, after `password=`, or of the environment."""
     if isinstance(value, str):
         known = any(len(secret) >= LEAST and secret in value for secret in _environment())
         return known or looks_secret(value) or any(sign.search(value) for sign in (ASSIGNED, BEARER))
@@ -150,7 +150,7 @@ def holds_secret(value: object) -> bool:
 
 
 def looks_secret(text: str) -> bool:
-    """Whether a text has a token, or a URL with a secret in it."""
+    """Return whether a text has a token, or a URL with a secret in it."""
     return _urls_without(text) != text or bool(TOKEN.search(text))
 
 

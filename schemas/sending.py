@@ -1,4 +1,4 @@
-"""What a component sends to other machines, so that people can agree to it before it happens."""
+"""Declare what a component sends to other machines, so that people can agree to it before it happens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Sending(NamedTuple):
     prompts: int
 
     def said(self, pictures: int | None = None) -> str:
-        """What is sent, as the rest of a sentence that begins with "sends".
+        """Say what is sent, as the rest of a sentence that begins with "sends".
 
         Args:
             pictures: their number at most; None if it isn't known yet.

@@ -1,4 +1,4 @@
-"""What detectors, deciders and evaluations read: the columns of an edition, one row per picture, as NumPy arrays."""
+"""Give detectors, deciders and evaluations the columns of an edition as NumPy arrays, one row per picture."""
 
 from __future__ import annotations
 

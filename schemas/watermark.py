@@ -55,7 +55,7 @@ def _stream(key: bytes, purpose: bytes, length: int) -> bytes:
 
 
 class Detected(NamedTuple):
-    """What a mark's detector says of N pictures.
+    """A mark's detections in N pictures.
 
     Attributes:
         scores: `[N]`, higher means more surely marked.
@@ -104,7 +104,7 @@ class Mark(Component):
 
     @abstractmethod
     def detect(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
-        """What is found in each picture with its key. It knows the payload too, as that goes with the key."""
+        """Detect the mark in each picture with its key. It knows the payload too, as that goes with the key."""
 
     def mask(self, image: Pixels, key: bytes) -> Pixels:
         """Where a visible mark lies in a picture of this size, `[H, W]` uint8, 255 where it covers it in full."""
@@ -155,7 +155,7 @@ class Refused(NamedTuple):
 
 
 class Target(Protocol):
-    """What an attacker has to work with besides the picture."""
+    """The means of an attacker besides the picture."""
 
     @property
     def mark(self) -> Mark | None:
@@ -184,7 +184,7 @@ class Target(Protocol):
     def prepared(
         self, purpose: str, compute: Callable[[], Mapping[str, np.ndarray[Any, Any]]]
     ) -> Mapping[str, np.ndarray[Any, Any]]:
-        """What an attacker makes once for all pictures, such as a trained detector; kept across units and restarts.
+        """Return what an attacker makes once for all pictures, such as a trained detector; it is kept across restarts.
 
         `purpose` must name everything that it depends on besides the mark, its keys, the seed, the attacker's
         photographs and the attack's `preparation`, which is its fields unless it says otherwise.
@@ -215,15 +215,15 @@ class Attack(Component):
         return self.label or self.component_name()
 
     def amount(self, strength: float) -> Mapping[str, Json]:
-        """What a relative strength in (0, 1] means in absolute terms, such as `{"quality": 50}`."""
+        """Return the absolute amount of a relative strength in (0, 1], such as `{"quality": 50}`."""
         return {}
 
     def own_photographs(self) -> int:
-        """How many photographs of the attacker's own it asks the target for; 0 for an attack that needs none."""
+        """Return how many photographs of the attacker's own it asks the target for; 0 for an attack that needs none."""
         return 0
 
     def preparation(self) -> Json:
-        """What decides the arrays that it keeps by `Target.prepared`; attacks that return the same share them."""
+        """Return what decides the arrays kept by `Target.prepared`; attacks that return the same share them."""
         return self.fingerprint()
 
     @abstractmethod

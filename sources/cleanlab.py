@@ -12,8 +12,8 @@ from pathlib import Path
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.sources.exports.told import LICENCES, Told, ToldPictures, listed, read_file_of
-from variorum.sources.exports.told_source import ToldSource
+from variorum.sources.exports.annotated_folder import LICENCES, Told, ToldPictures, listed, read_file_of
+from variorum.sources.exports.annotated_source import ToldSource
 
 NAMES = ("file_name", "path", "filepath", "image")
 """Columns that may have the pictures' paths."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from variorum.machine.steady import changed
+from variorum.machine.retrying import changed
 from variorum.models.convolutions import Convolution, read_convolutions
 from variorum.models.weights import tree_sha256, untouched
 from variorum.pixels import encode_png

@@ -100,7 +100,7 @@ class Coco(Source):
         return tuple(ClassInfo(name, name) for name in self._data.names)
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether there is a file with captions."""
+        """Return whether there is a file with captions."""
         return self.captions is not None
 
     def annotated(self, ctx: Context) -> bool:

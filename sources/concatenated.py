@@ -53,11 +53,11 @@ class Concatenated(Source):
         return tuple(ClassInfo(identity, name) for identity, name in names.items())
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether a source has captions."""
+        """Return whether a source has captions."""
         return any(source.captioned(ctx) for source in self.of)
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether a source has annotations."""
+        """Return whether a source has annotations."""
         return any(source.annotated(ctx) for source in self.of)
 
     def warning(self, ctx: Context) -> str:

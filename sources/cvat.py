@@ -7,8 +7,7 @@ from pathlib import Path
 
 from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.sources.exports.cvat_xml import read_cvat, with_region
-from variorum.sources.exports.told import (
+from variorum.sources.exports.annotated_folder import (
     Told,
     ToldPictures,
     listed,
@@ -16,7 +15,8 @@ from variorum.sources.exports.told import (
     read_file_of,
     with_provenance,
 )
-from variorum.sources.exports.told_source import ToldSource
+from variorum.sources.exports.annotated_source import ToldSource
+from variorum.sources.exports.cvat_xml import read_cvat, with_region
 from variorum.sources.folders.listing import key_of
 
 PLACES = ("{name}", "images/{name}", "images/{subset}/{name}")

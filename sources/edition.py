@@ -12,7 +12,7 @@ from variorum.edition.editions import resolve
 from variorum.edition.samples import ANNOTATIONS, CAPTION, read_sample
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
-from variorum.machine.steady import may_pass, passing, why
+from variorum.machine.retrying import may_pass, passing, why
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import CorruptShard, SourceError
@@ -106,11 +106,11 @@ class Edition(Source):
         return self._opened[1]
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether its samples have a member with a caption."""
+        """Return whether its samples have a member with a caption."""
         return CAPTION in self._manifest.members
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether its samples have annotations."""
+        """Return whether its samples have annotations."""
         return ANNOTATIONS in self._manifest.members
 
     def warning(self, ctx: Context) -> str:

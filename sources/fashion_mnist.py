@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, gone, steady
+from variorum.machine.retrying import Pinned, check_pinned, gone, steady
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError

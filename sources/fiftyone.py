@@ -10,10 +10,10 @@ from typing import Any
 
 from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
+from variorum.sources.exports.annotated_folder import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
+from variorum.sources.exports.annotated_source import ToldSource
 from variorum.sources.exports.regions import packed, with_region
 from variorum.sources.exports.texts import split_name
-from variorum.sources.exports.told import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
-from variorum.sources.exports.told_source import ToldSource
 
 SAMPLES, METADATA = "samples.json", "metadata.json"
 OWN = frozenset({"id", "filepath", "metadata", "tags", "created_at", "last_modified_at"})
@@ -140,7 +140,7 @@ def _objects(value: Any, metadata: Any) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> bool:
-    """Whether a field is a text, a number or a list of such, which metadata can hold."""
+    """Return whether a field is a text, a number or a list of such, which metadata can hold."""
     if isinstance(value, list):
         return all(isinstance(one, str | int | float) for one in value)
     return isinstance(value, str | int | float) and value != ""

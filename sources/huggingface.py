@@ -102,11 +102,11 @@ class HuggingFace(Source):
         return tuple(ClassInfo(name, name) for name in self._classes)
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether a column has captions."""
+        """Return whether a column has captions."""
         return self.caption is not None
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether a column has captions or objects."""
+        """Return whether a column has captions or objects."""
         return self.caption is not None or self.objects is not None
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:

@@ -123,11 +123,11 @@ class ImageFolder(Source):
         return self._classes
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether a metadata file has captions."""
+        """Return whether a metadata file has captions."""
         return self._metadata.captioned
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether a metadata file has captions or objects."""
+        """Return whether a metadata file has captions or objects."""
         return self._metadata.captioned or self._metadata.has_objects
 
     def place(self) -> str:
@@ -156,7 +156,7 @@ class ImageFolder(Source):
 
     @cached_property
     def _has_splits(self) -> bool:
-        """Whether the topmost folders are splits."""
+        """Return whether the topmost folders are splits."""
         return self.splits == "auto" and all(
             "/" in picture.key and split_name(picture.key.partition("/")[0]) for picture in self._found
         )
@@ -167,7 +167,7 @@ class ImageFolder(Source):
 
     @cached_property
     def _labelling(self) -> Literal["metadata", "folder", "wnid", "none"]:
-        """What `labels` means for these pictures."""
+        """Return what `labels` means for these pictures."""
         if self.labels == "none":
             return "none"
         inner = [(self._inner(picture), picture) for picture in self._found]

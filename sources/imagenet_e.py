@@ -9,7 +9,7 @@ from pathlib import Path
 from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.schemas.component import ClassInfo, Context, place_of
 from variorum.schemas.errors import SourceError
-from variorum.sources.exports.told import (
+from variorum.sources.exports.annotated_folder import (
     Told,
     ToldPictures,
     listed,
@@ -17,7 +17,7 @@ from variorum.sources.exports.told import (
     read_file_of,
     with_provenance,
 )
-from variorum.sources.exports.told_source import ToldSource
+from variorum.sources.exports.annotated_source import ToldSource
 from variorum.sources.folders.folder import is_picture
 from variorum.sources.folders.listing import key_of
 

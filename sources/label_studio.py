@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
+from variorum.sources.exports.annotated_folder import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
+from variorum.sources.exports.annotated_source import ToldSource
 from variorum.sources.exports.objects import as_float
-from variorum.sources.exports.told import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
-from variorum.sources.exports.told_source import ToldSource
 from variorum.sources.folders.folder import is_picture
 from variorum.sources.folders.listing import key_of
 
@@ -169,6 +169,6 @@ def _by_end(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _ends(path: str) -> list[str]:
-    """What a path ends with, the longest first: `a/b/c.png`, `b/c.png`, `c.png`."""
+    """List the ends of a path, the longest first: `a/b/c.png`, `b/c.png`, `c.png`."""
     parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     return ["/".join(parts[start:]) for start in range(max(0, len(parts) - 4), len(parts))]

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import Field
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned
+from variorum.machine.retrying import Pinned, check_pinned
 from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
@@ -134,7 +134,7 @@ class SampleGroups(Source):
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
-        """What the pictures are made from."""
+        """Pin the files that the pictures are made from."""
         files = [*(self._root / path for path in self._stamps), *self._plates]
         return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))
 

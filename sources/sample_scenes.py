@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, read_pinned, steady
+from variorum.machine.retrying import Pinned, check_pinned, read_pinned, steady
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import encode_png, open_header
 from variorum.schemas.annotations import Annotations, Object, Text
@@ -207,7 +207,7 @@ class SampleScenes(Source):
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
-        """What the pictures are made from."""
+        """Pin the files that the pictures are made from."""
         files = [item.file() for item in self._photographs] + [self._root / path for path in self._stamps]
         files += self._plates
         return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, read_pinned
+from variorum.machine.retrying import Pinned, read_pinned
 from variorum.pixels import decode, encode_png
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of

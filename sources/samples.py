@@ -20,7 +20,7 @@ import numpy as np
 
 from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, read_pinned
+from variorum.machine.retrying import Pinned, check_pinned, read_pinned
 from variorum.pixels import encode_png
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
@@ -148,7 +148,7 @@ class Samples(Source):
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
-        """What the samples are made from."""
+        """Pin the files that the samples are made from."""
         files = [_photograph(key) for key in self._photographs] + [self._root / key for key in self._stamps]
         files += self._plates
         return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))

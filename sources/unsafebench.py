@@ -93,7 +93,7 @@ class Unsafebench(Source):
         return tuple(infos.values())
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether the table has texts."""
+        """Return whether the table has texts."""
         return bool(self._text)
 
     def annotated(self, ctx: Context) -> bool:
@@ -101,7 +101,7 @@ class Unsafebench(Source):
         return True
 
     def warning(self, ctx: Context) -> str:
-        """What the pictures show."""
+        """Warn of what the pictures show."""
         return WARNING
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
-from variorum.sources.exports.told import Told, ToldPictures, listed, provenance, with_provenance
-from variorum.sources.exports.told_source import ToldSource
+from variorum.sources.exports.annotated_folder import Told, ToldPictures, listed, provenance, with_provenance
+from variorum.sources.exports.annotated_source import ToldSource
 from variorum.sources.folders.folder import is_picture
 from variorum.sources.folders.listing import key_of
 
@@ -23,7 +23,7 @@ REAL = "real"
 
 
 class Place(NamedTuple):
-    """What a file's path says.
+    """The meaning of a file's path.
 
     Attributes:
         dataset: the set of photographs.
@@ -90,7 +90,7 @@ class Waves(ToldSource):
 
 
 def place_of_path(path: str) -> Place | None:
-    """What a path from `DATA_DIR` says; None if it isn't one of WAVES."""
+    """Read a path from `DATA_DIR`; None if it isn't one of WAVES."""
     match = MAIN.fullmatch(path) or ATTACKED.fullmatch(path)
     if match is None:
         return None

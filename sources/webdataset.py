@@ -122,12 +122,12 @@ class Webdataset(Source):
         return self._tars.summary().endings
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether the samples have captions."""
+        """Return whether the samples have captions."""
         path = self._paths.caption
         return path is not None and path.ending in self._tars.summary().endings
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether the samples have captions or objects."""
+        """Return whether the samples have captions or objects."""
         return self.objects is not None or self.captioned(ctx)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:

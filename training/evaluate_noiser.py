@@ -73,7 +73,7 @@ def enhancer(folder: Path, padding: str) -> Callable[[Pixels], Pixels]:
 
 
 def right(pictures: Sequence[Pixels], labels: Sequence[int]) -> Bools:
-    """Which pictures the classifier gets right."""
+    """Return which pictures the classifier gets right."""
     judge = ModelTable("embedded").get(JUDGE)
     parts = [judge(pictures[start : start + CALL]).argmax(axis=1) for start in range(0, len(pictures), CALL)]
     return np.asarray(np.concatenate(parts) == np.asarray(labels))

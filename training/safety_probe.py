@@ -62,7 +62,7 @@ class Data(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of one category.
+    """The result of one category.
 
     Attributes:
         why: why there is no probe; `""` if there is one.
@@ -161,7 +161,7 @@ def _fitted(x: Floats, y: Floats, fitted: Bools, held: Bools, test: Bools) -> Re
 
 
 def figures(logits: Floats, truths: Floats) -> dict[str, float]:
-    """What logits are worth on unseen pictures; empty unless there are safe and unsafe ones."""
+    """Measure logits on unseen pictures; empty unless there are safe and unsafe ones."""
     from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
     counts = {"safe": float((truths == 0).sum()), "unsafe": float((truths == 1).sum())}
@@ -231,7 +231,7 @@ def card(results: Mapping[str, Result], *, encoder: str, about: str) -> str:
 
 
 def truths_of(sample: Sample, categories: Sequence[str]) -> Floats:
-    """What is known of a picture by category: 1 unsafe, 0 safe, NaN for not judged, or judged both ways."""
+    """Return the truth about a picture by category: 1 unsafe, 0 safe, NaN for not judged, or judged both ways."""
     found = np.array([truth_of(sample, name) for name in categories])
     return np.where(found == CONTRADICTED, np.nan, found)
 

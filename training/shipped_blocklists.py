@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from variorum.kit.copies.blocklists import list_bytes
-from variorum.kit.copies.looked_at import Looked, look
+from variorum.kit.copies.file_hashes import Looked, look
 from variorum.kit.copies.pdq import LEAST_QUALITY, pdq, pixel_digest
 from variorum.kit.copies.shipped import FOLDER, HERE
 from variorum.sources.fashion_mnist import DEBIAN, FILES
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def looked(one: Set) -> Iterator[Looked]:
-    """What is in the pictures of a set; those of an IDX file have no files of their own."""
+    """Hash the pictures of a set; those of an IDX file have no files of their own."""
     if one.place.endswith(".gz"):
         for number, grey in enumerate(read_idx(Path(one.place))):
             pixels = np.repeat(grey[..., None], 3, axis=2)

@@ -165,7 +165,7 @@ def region(item: Object, height: int, width: int) -> Bools:
 
 
 def cut_box(box: Box, within: Box) -> Box | None:
-    """What two boxes have in common, in DIGITS decimals; None for nothing."""
+    """Return the overlap of two boxes, in DIGITS decimals; None for nothing."""
     left, top = (round(max(box[axis], within[axis]), DIGITS) for axis in (0, 1))
     right, bottom = (round(min(box[axis] + box[axis + 2], within[axis] + within[axis + 2]), DIGITS) for axis in (0, 1))
     if right <= left or bottom <= top:
@@ -196,7 +196,7 @@ def _with_resampled_box(item: Object, origins: Singles, before: tuple[int, int])
 
 
 def _within(box: Box, places: Singles) -> Bools:
-    """Which of the places `[H, W, 2]`, measured from the first pixel's centre, lie in a box."""
+    """Return which of the places `[H, W, 2]`, measured from the first pixel's centre, lie in a box."""
     left, top, wide, high = box
     x, y = places[..., 0] + 0.5, places[..., 1] + 0.5
     return np.asarray((x >= left) & (x < left + wide) & (y >= top) & (y < top + high))

@@ -1,4 +1,4 @@
-"""How large the frames of an AVIF file are, read from the AV1 data before anything is decoded.
+"""Read the frame sizes of an AVIF file from the AV1 data, before anything is decoded.
 
 The size that such a file states outside of that data is one more claim: a file of two kilobytes that says 8 × 8 can
 hold a frame of 16,384 × 16,384, which the decoder makes before it is shrunk.
@@ -20,7 +20,7 @@ Box = tuple[bytes, memoryview]
 
 
 class Sequence(NamedTuple):
-    """What a sequence header says of frames.
+    """A sequence header's facts about frames.
 
     Attributes:
         size: the largest width and height that are usual.
@@ -229,7 +229,7 @@ def _sequence(bits: _Bits) -> Sequence:
 
 
 def _own_size(bits: _Bits, sequence: Sequence) -> bool:
-    """Whether a frame has a size of its own, by the start of its `uncompressed_header`."""
+    """Return whether a frame has a size of its own, by the start of its `uncompressed_header`."""
     if bits(1):  # shows a frame that is there
         return False
     kind, shown = bits(2), bits(1)

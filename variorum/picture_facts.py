@@ -1,4 +1,4 @@
-"""What the file of a picture says about the picture: its format, upright size, colour profile and provenance.
+"""Read a picture file's facts: format, upright size, colour profile and provenance.
 
 Only the header and the list of the file's parts are read, never pixels, so a photograph costs some 0.1 ms.
 """
@@ -83,7 +83,7 @@ _PNG_XMP = b"XML:com.adobe.xmp\0\0\0"  # uncompressed, as XMP's specification wa
 
 
 class PictureFacts(NamedTuple):
-    """What a file says.
+    """Facts in a picture's file.
 
     Attributes:
         ending: of a file with this content, such as `jpg`; `""` for another format.
@@ -105,7 +105,7 @@ class PictureFacts(NamedTuple):
 
 
 def picture_facts(data: bytes) -> PictureFacts:
-    """What the bytes of a file say about their picture.
+    """Read the facts about a picture from the bytes of its file.
 
     Raises:
         UndecodableImage: the header can't be read, or the picture is a bomb; the same as `upright_size`.
@@ -124,7 +124,7 @@ def picture_facts(data: bytes) -> PictureFacts:
 
 
 def has_position(data: bytes) -> bool:
-    """Whether a file says where its picture was taken, in EXIF or XMP; also in a further picture within the file.
+    """Return whether a file says where its picture, or a further one within it, was taken, in EXIF or XMP.
 
     EXIF that can't be read counts as none, and so does a file that is no picture, unless it has XMP as text.
     """
@@ -169,7 +169,7 @@ def _profile_name(profile: bytes) -> str:
 
 
 def _has_credentials(image: Image.Image, data: bytes) -> bool:
-    """Whether there is a manifest store in the place that C2PA's specification gives it in this format (annex A)."""
+    """Return whether there is a manifest store where C2PA's specification puts it in this format (annex A)."""
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         # after ISO 19566-5: JP, the box's number, and that of the segment; each segment repeats the box's header
         return any(kind == "APP11" and part[:2] == b"JP" and _is_store(part[8:]) for kind, part in image.applist)
@@ -185,7 +185,7 @@ def _has_credentials(image: Image.Image, data: bytes) -> bool:
 
 
 def _is_store(box: bytes | memoryview) -> bool:
-    """Whether a JUMBF box (ISO 19566-5) is a C2PA manifest store: a superbox with a description of that type."""
+    """Return whether a JUMBF box (ISO 19566-5) is a C2PA manifest store: a superbox with a description of that type."""
     inner = 16 if box[:4] == b"\0\0\0\1" else 8  # a long box has its length after its type
     return box[4:8] == b"jumb" and box[inner + 4 : inner + 8] == b"jumd" and box[inner + 8 : inner + 24] == _STORE
 

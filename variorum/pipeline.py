@@ -128,7 +128,7 @@ def curate(
 def measure_references(
     job: Job, owner: Measurer, measurers: Sequence[Measurer], runner: Runner, progress: Progress
 ) -> dict[str, dict[str, list[ShardInfo]]]:
-    """What the measurers see in the pictures that a component compares with: by reference and measurer, the tables."""
+    """Measure the pictures that a component compares with: by reference and measurer, the tables."""
     found: dict[str, dict[str, list[ShardInfo]]] = {}
     for reference in owner.references():
         doing = f"measuring {owner.component_name()}.{reference}"

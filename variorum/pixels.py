@@ -121,7 +121,7 @@ def decode(data: bytes, *, min_side: int = MIN_SIDE) -> Pixels:
 
 
 def shows_more(data: bytes) -> bool:
-    """Whether a file has more to show than `decode` returns: further frames, or colours under its transparency.
+    """Return whether a file has more to show than `decode` returns: further frames, or colours under its transparency.
 
     Raises:
         UndecodableImage: with a `Reason`.
@@ -135,7 +135,7 @@ def shows_more(data: bytes) -> bool:
 
 
 def transparent(data: bytes) -> bool:
-    """Whether a file's picture has pixels that aren't opaque.
+    """Return whether a file's picture has pixels that aren't opaque.
 
     Raises:
         UndecodableImage: with a `Reason`.
@@ -316,7 +316,7 @@ def open_header(data: bytes, min_side: int) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """How the picture is to be turned, as EXIF counts: 1 for not at all, see `TURNS`."""
+    """Return how the picture is to be turned, as EXIF counts: 1 for not at all, see `TURNS`."""
     with quiet():
         try:
             value: Any = image.getexif().get(ORIENTATION, 1)

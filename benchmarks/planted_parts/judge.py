@@ -66,7 +66,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done with the N pictures of a set.
+    """The outcome for the N pictures of a set.
 
     Attributes:
         dropped: `[N]`.

@@ -46,7 +46,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class PlantedSet:
-    """How to make one set.
+    """A set with planted faults, and the way to make it.
 
     Attributes:
         what: what its pictures are, in a few words.

@@ -1,4 +1,4 @@
-"""How much a picture shows, to tell the original from its copies. Neither size nor sharpness is enough.
+"""Measure how much detail a picture shows, to tell the original from its copies. Neither size nor sharpness is enough.
 
 An enlargement has more pixels than its original, and a reduced copy has more contrast between neighbouring pixels.
 Neither adds frequencies, counted in waves per picture.

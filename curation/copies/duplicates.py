@@ -115,7 +115,7 @@ class Duplicates(Detector):
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """How many pictures can go and why, group sizes, conflicting labels, and the embeddings' cut with its cost."""
+        """Count pictures that can go and why, group sizes, conflicting labels; give the embeddings' cut and cost."""
         n = len(table)
         if not n:
             return {"pictures": 0}
@@ -140,14 +140,14 @@ class Duplicates(Detector):
 
 
 def cut_from(cosine: float, rate: float) -> str:
-    """What a calibrated cut rests on. An unknown rate means that at least one kind of pair is too rare."""
+    """Describe what a calibrated cut rests on. An unknown rate means that at least one kind of pair is too rare."""
     if not np.isnan(rate):
         return "own pairs"
     return "default" if cosine <= FALLBACK else "own pairs of one kind"
 
 
 def conflicts(group: Ints, y: Ints) -> Bools:
-    """Which pictures `[N]` are in a group with two labels. Unlabelled pictures (-1) don't conflict with any label."""
+    """Return which pictures `[N]` are in a group with two labels. Unlabelled pictures (-1) conflict with no label."""
     low, high = np.full(len(y), np.iinfo(np.int64).max), np.full(len(y), -1)
     labelled = y >= 0
     np.minimum.at(low, group[labelled], y[labelled])

@@ -1,4 +1,4 @@
-"""Whether pictures are known: on lists of hashes, in editions, or in folders.
+"""Find known pictures: on lists of hashes, in editions, or in folders.
 
 The evidence is that of `duplicates` without embeddings: the same file, the same pixels, or PDQ hashes at most 31 bits
 apart in any of eight orientations.
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from variorum.curation.copies.parts import WIDTHS, About, Part
 from variorum.kit.copies.blocklists import Blocklist
 from variorum.kit.copies.evidence import Prints
+from variorum.kit.copies.file_hashes import Hashes, Looked
 from variorum.kit.copies.grouping import FILE, HASH, LAYERS, PIXELS
 from variorum.kit.copies.join import RADIUS
-from variorum.kit.copies.looked_at import Hashes, Looked
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:

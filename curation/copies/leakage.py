@@ -86,12 +86,12 @@ class Leakage(Detector):
         return {**super().identity(), "against": [list(pair) for pair in list_hashes(self.against)]}
 
     def check(self, ctx: Context) -> None:
-        """Whether each list can be read and has a column of hashes or embeddings."""
+        """Return whether each list can be read and has a column of hashes or embeddings."""
         for path in self.against:
             Blocklist.columns(list_path(path))
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """What each picture leaks into and the evidence; for test pictures, the evidence that training has a copy.
+        """Give each picture what it leaks into, and the evidence; for test pictures, that training has a copy.
 
         - `flag`, `score`: leaks, and the evidence in [0, 1], 0 for none;
         - `against`: the side, a list's file name, `originals` or `trained_on`, by the strongest evidence;
@@ -137,7 +137,7 @@ class Leakage(Detector):
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """What was compared, how many pictures leak into what, and the share of each test side that training has."""
+        """Count what was compared, the pictures that leak into what, and the share of each test side in training."""
         n = len(table)
         if not n:
             return {"pictures": 0}

@@ -43,7 +43,7 @@ class OptOut(Decider):
     """Text with one entry a line, or a CSV with some of the columns `sha256`, `photograph`, `id` and `origin`."""
 
     def check(self, ctx: Context) -> None:
-        """Whether the list can be read."""
+        """Return whether the list can be read."""
         read_list(self.list)
 
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdicts]:
@@ -60,7 +60,7 @@ class OptOut(Decider):
                 yield table.verdicts(rows, "withhold", reason)
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """How many pictures are taken out; not which, and nothing of the list."""
+        """Count pictures that are taken out, without naming them or the list."""
         taken = 0 if table.said is None else len(table.said)
         said = f"{taken:,} {'picture was' if taken == 1 else 'pictures were'} taken out because somebody asked for it."
         return {"taken_out": taken, **({"findings": [said]} if taken else {})}
@@ -125,7 +125,7 @@ def _of_text(lines: Any, where: str) -> Iterator[Entries]:
 
 
 def _listed(table: Table, wanted: Mapping[str, set[str]]) -> Bools:
-    """Which pictures `[N]` an entry names."""
+    """Return which pictures `[N]` an entry names."""
     found = np.zeros(len(table), bool)
     for name, values in wanted.items():
         if values and name in table:

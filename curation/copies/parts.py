@@ -34,7 +34,7 @@ WIDTHS = {"files": 32, "pixels": 16, "pdq": 32}
 
 
 class About(BaseModel):
-    """What a part is of.
+    """The subject of a part of an index.
 
     Attributes:
         format: of the files.
@@ -120,7 +120,7 @@ class Part:
         return self.text[start : int(self.ends[row])].tobytes().decode("utf-8", "replace")
 
     def same(self, name: str, asked: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], Ints]:
-        """Whether each hash `[N, width]` is in a column, and the picture that has it; -1 for none.
+        """Return whether each hash `[N, width]` is in a column, and the picture that has it; -1 for none.
 
         Args:
             name: `files` or `pixels`.

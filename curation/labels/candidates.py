@@ -148,7 +148,7 @@ class Candidates(Detector):
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """How many pictures the models agree on with the label, and how many labels are proposed for a picture."""
+        """Count pictures whose label the models agree with, and labels that are proposed for a picture."""
         n = len(table)
         if not n:
             return {"pictures": 0}
@@ -167,7 +167,7 @@ class Candidates(Detector):
 
 
 def knows(alias: str, ctx: Context) -> Bools:
-    """Which of the edition's classes `[K]` a model tells apart."""
+    """Return which of the edition's classes `[K]` a model knows."""
     model = ctx.models.get(alias)
     if hasattr(model, "temperature"):
         return np.ones(len(ctx.classes), bool)
@@ -227,7 +227,7 @@ def class_indices(table: Table, name: str, classes: int) -> Ints:
 
 
 def cell_probabilities(cells: Cells, top: Ints, p: Floats, given: Ints, given_p: Floats, known: Bools) -> Floats:
-    """What each model says of each cell, `[C, M]`: 0 for a class that isn't among its guesses, NaN for an unknown one.
+    """Return each model's probability of each cell, `[C, M]`: 0 for a class it doesn't guess, NaN for an unknown one.
 
     Args:
         cells: C cells.

@@ -75,7 +75,7 @@ class ConfidentLearning(Detector):
 def suspects(
     y: Ints, p: Reals, ties: Ints, min_class_size: int = 30, max_share_per_class: float = 0.5
 ) -> dict[str, Array]:
-    """Which labels are likely wrong, by two rankings of out-of-sample probabilities.
+    """Find labels that are likely wrong, by two rankings of out-of-sample probabilities.
 
     One ranking takes the k samples with the lowest margin, the other the k with the lowest adjusted margin, where k is
     the number that cleanlab's default rule finds. Samples in both are flagged, samples in one are for review.

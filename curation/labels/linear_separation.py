@@ -126,7 +126,7 @@ class LinearSeparation(Detector):
 
 
 class Comparison(NamedTuple):
-    """How the sides of the hyperplane match the losses; NaN where undefined.
+    """Agreement of the sides of the hyperplane with the losses; NaN where undefined.
 
     Attributes:
         agreement: share of samples on which both agree.
@@ -144,7 +144,7 @@ class Comparison(NamedTuple):
 
     @property
     def informs(self) -> bool:
-        """Whether large losses lie on the foreign side of hyperplanes that haven't seen them."""
+        """Return whether large losses lie on the foreign side of hyperplanes that haven't seen them."""
         return self.precision >= PRECISION and self.chance <= CHANCE
 
     @property

@@ -103,7 +103,7 @@ class Neighbours(Detector):
 def vote_on(
     y: Ints, index: NDArray[np.int32], similarity: Reals, classes: int, ties: Ints, method: Method, prior_power: float
 ) -> dict[str, Array]:
-    """What the neighbours vote on the labels.
+    """Return the neighbours' vote on the labels.
 
     Args:
         y: labels `[N]` in 0..K-1.

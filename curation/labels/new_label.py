@@ -102,7 +102,7 @@ class NewLabel(Detector):
 
 
 class Readings(NamedTuple):
-    """What three readings say of N labels.
+    """Three readings of N labels.
 
     Attributes:
         proposed: the class in 0..K-1 that all three propose, -1 if they don't, or if it is the given one.
@@ -152,7 +152,7 @@ def vote_share(label: Ints, knn_index: Array, y: Ints) -> Floats:
 
 
 def resemblance(y: Ints, p: Reals, proposed: Ints, agreed: Bools) -> Floats:
-    """How much each candidate resembles its given class i, as a rank among the pictures of the proposed class j.
+    """Rank how much each candidate resembles its given class i, among the pictures of the proposed class j.
 
     It is (1 + A) / (1 + n), where n pictures are labelled j by all readings, and A of them have a log p_i - log p_j as
     low as the candidate's. If the candidate is a picture of j whose label was drawn at random, it is uniform.
@@ -201,7 +201,7 @@ def verdicts(y: Ints, found: Readings) -> tuple[Bools, Bools]:
 
 
 def near(y: Ints, proposed: Ints) -> Bools:
-    """Whether each candidate `[N]` is of two near classes: so many *others* are labelled i and proposed as j too.
+    """Return whether each candidate `[N]` is of two near classes, which many *others* swap, too.
 
     With n_ij - 1 others and an even share e, the mean n_ij over all i != j, it is if (n_ij - 1/2) / (e + 1/2) is above
     `OFTEN`. A single candidate says nothing of its pair. `proposed` is -1 for other pictures.
@@ -217,12 +217,12 @@ def near(y: Ints, proposed: Ints) -> Bools:
 
 
 def fewest(judged: int) -> int:
-    """How many labels must be nearly certain, or likely, to be wrong before any of them counts."""
+    """Return how many labels must be nearly certain, or likely, to be wrong before any of them counts."""
     return max(FEWEST, int(np.ceil(LEAST_SHARE * judged - 1e-9)))
 
 
 def expected_wrong(changed: int) -> tuple[float, list[Json]]:
-    """How many of so many new labels are expected to be wrong, and its 95 % interval (Clopper and Pearson, 1934).
+    """Estimate how many of these new labels are wrong, with a 95 % interval (Clopper and Pearson, 1934).
 
     It rests on the rule's precision over the sets that it was tried on.
     """

@@ -76,7 +76,7 @@ class SmallLoss(Detector):
         return {"score": rank(loss), "posterior": posterior, "flag": flag}
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """Whether there is evidence of noise, the estimated rate, counts, and the most flagged classes."""
+        """Return whether there is evidence of noise, the estimated rate, counts, and the most flagged classes."""
         judged = ~np.isnan(table["score"])
         if not judged.any():
             return {"judged": 0}

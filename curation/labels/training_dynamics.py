@@ -54,7 +54,7 @@ class TrainingDynamics(Detector):
         return ("features",)
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """What was recorded of each picture; NaN and -1 for pictures that aren't judged.
+        """Give each picture what was recorded of it; NaN and -1 for pictures that aren't judged.
 
         - `loss_history` `[N, E]` float16, the loss after each epoch; `mean_loss` over the epochs, in nats;
           `rank_in_class` of `mean_loss`, in (0, 1); `aum`, the mean margin (Pleiss et al., NeurIPS 2020);

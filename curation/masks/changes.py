@@ -1,4 +1,4 @@
-"""Which pixels of masks may change to a network's predictions, how many, and when to stop."""
+"""Choose the mask pixels that take a network's predictions, and the epoch at which to stop."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def correct_class(
 
 
 def runs_away(changed: Sequence[float], factor: float = 2.0, least: int = 3) -> bool:
-    """Whether the share of changed pixels just jumped: its last step exceeds `factor` times the median earlier step.
+    """Return whether the last step of the share of changed pixels exceeds `factor` times the median earlier step.
 
     Args:
         changed: share of pixels that differ from the given masks, after each update for the same classes.

@@ -115,7 +115,7 @@ def first_rise(iou: Reals) -> int:
 
 
 def find_onset(iou: Reals, ratio: float) -> Onset:
-    """Whether a class is past its onset, from its history so far.
+    """Return whether a class is past its onset, from its history so far.
 
     Args:
         iou: `[T]` with the given masks after epochs 1 to T.

@@ -101,13 +101,13 @@ class Audit(Decider):
         return self.model_copy(update={"flags": flags, **others})
 
     def check(self, ctx: Context) -> None:
-        """Whether each column is a detector's or the edition's, and whether the answers can be read."""
+        """Return whether each column is a detector's or the edition's, and whether the answers can be read."""
         check_columns(filter(None, (*self.flags, self.strata, self.guesses)), "curate.audit")
         if self.answers:
             read_answers(self.answers)
 
     def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Whether the detectors give the columns; `flags` must be true and false, `guesses` numbers."""
+        """Return whether the detectors give the columns; `flags` must be true and false, `guesses` numbers."""
         wanted = [("flags", name, FLAGS) for name in self.flags] + [("guesses", self.guesses, NUMBERS)]
         for field, name, kind in wanted:
             if (found := kind_of(name, known, f"curate.audit.{field}")) not in (None, kind):
@@ -125,7 +125,7 @@ class Audit(Decider):
             yield table.verdict(rows[number], "audit", "drawn", value=chances[stratum[number]])
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """What the answers say (`audit_rates`), and how many of them are used."""
+        """Compute the rates that the answers give (`audit_rates`), and count the answers that are used."""
         population = self._population(table)
         queue = int(population.drawn.sum())
         if self.answers is None:

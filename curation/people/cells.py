@@ -20,7 +20,7 @@ Labels: TypeAlias = Sequence[Sequence[int]]
 
 
 def cell_scores(labels: Labels, p: Reals) -> Reals:
-    """How suspect each cell is, `[N, K]` in [0, 1]: one minus the probability of what the labels say of it.
+    """Score how suspect each cell is, `[N, K]` in [0, 1]: one minus the probability of what the labels say of it.
 
     Args:
         labels: the classes of each picture, in 0..K-1; may be empty.
@@ -35,7 +35,7 @@ def cell_scores(labels: Labels, p: Reals) -> Reals:
 
 
 def picture_scores(labels: Labels, p: Reals) -> Reals:
-    """How suspect each picture is, `[N]` in [0, 1]: an average of its cells in which the worst dominate.
+    """Score how suspect each picture is, `[N]` in [0, 1]: an average of its cells in which the worst dominate.
 
     Arguments and errors as for `cell_scores`.
     """

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from variorum.curation.people.panel.judged import judged_labels, problematic
 from variorum.curation.people.panel.label_sets import LABELS, LabelSet
+from variorum.curation.people.panel.label_states import judged_labels, problematic
 from variorum.curation.people.panel.model_raters import model_answers, single_columns
 from variorum.curation.people.panel.panel_figures import Outcome, panel_figures
 from variorum.curation.people.panel.weighing import Method, Weighing, probabilities, states
-from variorum.kit.raters.counted import (
+from variorum.kit.raters.known_answers import read_known
+from variorum.kit.raters.valid_votes import (
     Cells,
     Counted,
     cells_of,
@@ -32,7 +33,6 @@ from variorum.kit.raters.counted import (
     read,
     read_gold,
 )
-from variorum.kit.raters.known_answers import read_known
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -94,7 +94,7 @@ class Consensus(Detector):
         return self if kept == self.models else self.model_copy(update={"models": kept})
 
     def check(self, ctx: Context) -> None:
-        """Whether votes and known answers can be read."""
+        """Return whether votes and known answers can be read."""
         if self.votes:
             read(self.votes, "curate.consensus.votes")
         if self.gold:
@@ -159,7 +159,7 @@ class Consensus(Detector):
         return columns
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """How well people answer and agree, and what their answers come to; nothing without votes."""
+        """Compute how well people answer and agree, and the outcome of their answers; nothing without votes."""
         if self.votes is None or not len(table):
             return {}
         counted = counted_votes(self.votes, table, "curate.consensus.votes")
@@ -212,7 +212,7 @@ class Consensus(Detector):
         )
 
     def _others(self, counted: Counted) -> Iterator[Other]:
-        """What the votes on questions of another kind come to, in the order of the table."""
+        """Count the votes on questions of another kind, in the order of the table."""
         coded = counted.votes["subject"].dictionary_encode().combine_chunks()
         names = coded.dictionary.to_pylist()
         cells = cells_of(counted.votes, counted.row, coded.indices.to_numpy().astype(np.int64))

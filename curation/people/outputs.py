@@ -1,4 +1,4 @@
-"""Which class of an edition a classifier predicts: the class's id for each of its outputs."""
+"""Map a classifier's outputs to the classes of an edition."""
 
 from __future__ import annotations
 

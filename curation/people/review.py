@@ -68,13 +68,13 @@ class Review(Decider):
         return self.model_copy(update={"chance": ""}) if set(self.needs()) & set(steps) else self
 
     def check(self, ctx: Context) -> None:
-        """Whether the column is a detector's or the edition's, and whether the answers can be read."""
+        """Return whether the column is a detector's or the edition's, and whether the answers can be read."""
         check_columns(filter(None, (self.chance,)), "curate.review.chance")
         if self.answers:
             read_answers(self.answers, "curate.review.answers")
 
     def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Whether the detector gives the column, and it holds numbers."""
+        """Return whether the detector gives the column, and it holds numbers."""
         if (found := kind_of(self.chance, known, "curate.review.chance")) not in (None, NUMBERS):
             raise RecipeError(f"curate.review.chance: {self.chance} holds {found}, not {NUMBERS}; name another column")
 
@@ -212,7 +212,7 @@ class Review(Decider):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked and what isn't; rows of the table.
+    """The pictures that are asked about and those that aren't; rows of the table.
 
     Attributes:
         ties: `[N]` ranks of the ids.
@@ -246,7 +246,7 @@ class Plan:
 
 
 def _are(column: pa.ChunkedArray, *wanted: str) -> Bools:
-    """Which of a column's texts `[N]` are wanted."""
+    """Return which of a column's texts `[N]` are wanted."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -30,7 +30,7 @@ class Reviewed(Decider):
     """What becomes of pictures of which people settled every given label, and called none right, nor another one."""
 
     def needs(self) -> tuple[str, ...]:
-        """What the votes come to."""
+        """Ask for the outcome of the votes."""
         return ("consensus",)
 
     def decide(self, table: Table, ctx: Context) -> Iterator[Verdict | Verdicts]:
@@ -91,7 +91,7 @@ class Reviewed(Decider):
                 yield table.verdict(row, "relabel", reason, labels=new[row], value=float(score[row]))
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """How many pictures people settled, by action and reason; nothing without votes."""
+        """Count pictures that people settled, by action and reason; nothing without votes."""
         assert table.said is not None
         counted = table.said.group_by(["action", "reason"]).aggregate([([], "count_all")]).to_pylist()
         return {f"{row['action']} {row['reason']}": row["count_all"] for row in sorted(counted, key=_place)}

@@ -18,7 +18,7 @@ BLOCK = 256
 
 
 def neighbours_across_folds(features: Array, y: Ints, fold: Ints, own: Bools, k: int = 10) -> tuple[Floats, Floats]:
-    """How far the nearest samples of the classes are, and how many of the nearest labels agree.
+    """Measure the distance to the nearest samples of the classes, and the share of the nearest labels that agree.
 
     Args:
         features: `[N, d]`; a row without a direction gets NaN and is nobody's neighbour.

@@ -33,7 +33,7 @@ def conformal_p_values(scores: Floats, calibration: Bools) -> Floats:
 
 
 def benjamini_hochberg(p: Floats, tested: Bools, fdr: float) -> Bools:
-    """Which of the tested hypotheses `[N]` are rejected at this false discovery rate (Benjamini and Hochberg, 1995)."""
+    """Return which hypotheses `[N]` are rejected at this false discovery rate (Benjamini and Hochberg, 1995)."""
     from scipy.stats import false_discovery_control
 
     flag = np.zeros(len(p), dtype=bool)
@@ -43,5 +43,5 @@ def benjamini_hochberg(p: Floats, tested: Bools, fdr: float) -> Bools:
 
 
 def least_discoveries(tested: int, calibration: int, fdr: float) -> int:
-    """How many pictures must stand out together before any can be flagged: no p-value is below `1 / (1 + n)`."""
+    """Return how many pictures must stand out together before any is flagged: no p-value is below `1 / (1 + n)`."""
     return int(np.ceil(tested / (fdr * (1 + calibration)))) if tested else 0

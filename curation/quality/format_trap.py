@@ -113,7 +113,7 @@ def separations(table: Table, real: Sequence[str]) -> dict[str, dict[str, float 
 
 
 def at_equal(comb: Floats, zeros: Floats) -> Floats:
-    """What is left of `comb [N]` at equally many zeros off the grid.
+    """Return the part of `comb [N]` that remains at equally many zeros off the grid.
 
     That is the log odds of zeros on the grid minus a parabola in those off the grid, fitted to all pictures.
     """
@@ -127,14 +127,14 @@ def at_equal(comb: Floats, zeros: Floats) -> Floats:
 
 
 def auroc(truth: Bools, values: Floats) -> float | None:
-    """How often a value of the true ones is higher than one of the others; None without both."""
+    """Compute the AUROC: how often a value of the true ones is above one of the others; None without both."""
     from sklearn.metrics import roc_auc_score
 
     return round(float(roc_auc_score(truth, values)), 4) if 0 < truth.sum() < len(truth) else None
 
 
 def by_chance(real: int, made: int) -> float:
-    """How far an AUROC of so many pictures lies from 0.5 by chance: two standard errors where nothing differs."""
+    """Compute how far an AUROC of this many pictures lies from 0.5 by chance: two standard errors."""
     return 2 * float(np.sqrt((real + made + 1) / (12 * real * made))) if real and made else 0.5
 
 

@@ -128,7 +128,7 @@ def entropy(counts: Reals) -> float:
 
 
 def is_grey(image: Pixels) -> bool:
-    """Whether the three channels are equal in every pixel."""
+    """Return whether the three channels are equal in every pixel."""
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
 
 

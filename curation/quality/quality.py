@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.quality.measures import measures_of
-from variorum.curation.quality.stand_out import absolute, counted, relative, said
+from variorum.curation.quality.outlying import absolute, counted, relative, said
 from variorum.kit.labels.classes import most_flagged
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -25,7 +25,7 @@ from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
-    from variorum.curation.quality.stand_out import Found
+    from variorum.curation.quality.outlying import Found
     from variorum.schemas.table import Table
 
 Check = Literal[
@@ -147,7 +147,7 @@ class Quality(Detector):
         }
 
     def _found(self, table: Table) -> dict[Check, Found]:
-        """What each check finds in the edition, from its measurements."""
+        """Run each check on the measurements of the edition."""
         size = np.sqrt(np.float64(table["width"]) * table["height"])
         sharp = sharpness(table["blurriness"], table["histogram_std"], self.blur_scale, self.grey_std)
         low, share = partial(found_low, share=self.fault_share), self.fault_share
@@ -167,7 +167,7 @@ class Quality(Detector):
 
 
 def found_low(values: Floats, least: float, share: float, floor: float = 0.0, among: Bools | None = None) -> Found:
-    """What a check finds that wants values `[N]` of at least `least`.
+    """Run a check that wants values `[N]` of at least `least`.
 
     Args:
         values: 0 or more, NaN where there is nothing to measure.
@@ -182,7 +182,7 @@ def found_low(values: Floats, least: float, share: float, floor: float = 0.0, am
 
 
 def sentence_on(check: Check, found: Found) -> str:
-    """What to tell people of a check that finds too many pictures; `""` for `greyscale`, which has to be asked for."""
+    """Explain a check that finds too many pictures; `""` for `greyscale`, which has to be asked for."""
     if check in WORDS:
         return said(found, *WORDS[check])
     if check == "uniform":
@@ -203,7 +203,7 @@ def sharpness(blurriness: Floats, histogram_std: Floats, scale: float, grey_std:
 
 
 def shortfall(values: Floats, least: float) -> Floats:
-    """How far values `[N]` lie below the threshold, as a share of it: above 0 below it, 1 for a value of 0.
+    """Return how far values `[N]` lie below the threshold, as a share of it: above 0 below it, 1 for a value of 0.
 
     -1 for NaN, such as the acutance of a picture of a few pixels.
     """
@@ -211,7 +211,7 @@ def shortfall(values: Floats, least: float) -> Floats:
 
 
 def fence_excess(size: Floats, iqr_factor: float) -> Floats:
-    """How far sizes `[N]` lie beyond Tukey's fences around the quartiles: in (0, 1] outside, at most 0 inside.
+    """Return how far sizes `[N]` lie beyond Tukey's fences around the quartiles: in (0, 1] outside, at most 0 inside.
 
     If the two quartiles are equal the fences meet, and any other size is odd, as in cleanvision.
     """

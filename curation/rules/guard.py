@@ -1,4 +1,4 @@
-"""What `policy` and `sql` do with what they found: hold guarded actions back, and say the rest as verdicts."""
+"""Hold back guarded actions of `policy` and `sql`, and give the other ones as verdicts."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def verdicts_of(
 
 
 def decided_figures(table: Table) -> Mapping[str, Json]:
-    """How many pictures a decider's verdicts are about, by action and reason, and how many they leave alone."""
+    """Count the pictures of a decider's verdicts, by action and reason, and those that it leaves alone."""
     import pyarrow.compute as pc
 
     assert table.said is not None

@@ -51,12 +51,12 @@ class Policy(Decider):
         return self.model_copy(update={"rules": rules}) if rules else None
 
     def check(self, ctx: Context) -> None:
-        """Whether each column is a detector's or the edition's."""
+        """Return whether each column is a detector's or the edition's."""
         for number, rule in enumerate(self.rules):
             check_columns(rule.columns(), f"curate.policy.rules.{number}")
 
     def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Whether the detectors give the columns, and these hold what the rules test."""
+        """Return whether the detectors give the columns, and these hold what the rules test."""
         found = {
             name: kind_of(name, known, f"curate.policy.rules.{number}")
             for number, rule in enumerate(self.rules)
@@ -104,7 +104,7 @@ class Policy(Decider):
                 yield table.verdicts(rows, action, rule.reason, value=rule.values(columns, rows))
 
     def _worth(self, columns: Mapping[str, Array], n: int) -> Floats:
-        """What asking about each picture is worth `[N]`: the most that a rule gives it, NaN if none gives any."""
+        """Return the worth of asking about each picture, `[N]`: the most that a rule gives it, NaN for none."""
         worth = np.full(n, np.nan)
         for rule in self.rules:
             if rule.chance is not None:
@@ -124,13 +124,13 @@ class Policy(Decider):
         return Judged(rule_of, values, held, dropped, dropped & of_copies[rule_of])
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """How many pictures the rules decided, by action and reason, and how many they left alone."""
+        """Count the pictures that the rules decided, by action and reason, and those that they left alone."""
         return decided_figures(table)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the rules say of N rows.
+    """The outcome of the rules for N rows.
 
     Attributes:
         rule_of: the number of the rule that decides, -1 for none.

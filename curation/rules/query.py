@@ -107,7 +107,7 @@ def opened() -> Iterator[Any]:
 
 
 def _said(error: Exception) -> str:
-    """What DuckDB says, in one line and without its lists of functions."""
+    """Return DuckDB's message in one line and without its lists of functions."""
     return cut(" ".join(str(error).partition("Candidate functions:")[0].split()))
 
 
@@ -199,7 +199,7 @@ def _check_function(part: Mapping[str, Any]) -> None:
 
 
 def _by_id(orders: list[Mapping[str, Any]]) -> bool:
-    """Whether rows are sorted by something that ends with the id, which no two rows share."""
+    """Return whether rows are sorted by something that ends with the id, which no two rows share."""
     last = orders[-1]["expression"] if orders else {}
     return bool(last.get("class") == "COLUMN_REF" and last["column_names"][-1] == "id")
 

@@ -43,7 +43,7 @@ class Condition(BaseModel):
         return self
 
     def orders(self) -> bool:
-        """Whether it compares by size."""
+        """Return whether it compares by size."""
         return any(bound is not None for bound in (self.above, self.at_least, self.below, self.at_most))
 
     def columns(self) -> list[str]:
@@ -51,7 +51,7 @@ class Condition(BaseModel):
         return [self.column, *filter(None, (self.same_as,))]
 
     def matches(self, columns: Mapping[str, Array]) -> Bools:
-        """Which rows `[N]` pass."""
+        """Return which rows `[N]` pass."""
         values = columns[self.column]
         found = np.ones(len(values), bool)
         with np.errstate(invalid="ignore"):
@@ -113,7 +113,7 @@ class Rule(BaseModel):
         return [*tested, *filter(None, (self.to, self.value, chance))]
 
     def matches(self, columns: Mapping[str, Array]) -> Bools:
-        """Which rows `[N]` pass all conditions."""
+        """Return which rows `[N]` pass all conditions."""
         return np.asarray(np.logical_and.reduce([condition.matches(columns) for condition in self.when]), dtype=bool)
 
     def values(self, columns: Mapping[str, Array], rows: Ints) -> Floats:
@@ -121,7 +121,7 @@ class Rule(BaseModel):
         return columns[self.value][rows].astype(np.float64) if self.value else np.full(len(rows), math.nan)
 
     def worths(self, columns: Mapping[str, Array], rows: Ints) -> Floats:
-        """What asking about some rows is worth `[m]`, NaN for unknown. Raises RecipeError for a chance that is none."""
+        """Return the worth of asking about rows, `[m]`, NaN for unknown. Raises RecipeError for an invalid chance."""
         if not isinstance(self.chance, str):
             return np.full(len(rows), math.nan if self.chance is None else self.chance * self.worth)
         chance = columns[self.chance][rows].astype(np.float64)
@@ -132,7 +132,7 @@ class Rule(BaseModel):
         return chance * self.worth
 
     def drops_copies(self) -> bool:
-        """Whether it drops pictures because a copy of them stays."""
+        """Return whether it drops pictures because a copy of them stays."""
         return self.action == "drop" and any(name.startswith(f"{COPIES}.") for name in self.columns())
 
 
@@ -199,12 +199,12 @@ def check_kinds(rules: Sequence[Rule], kinds: Mapping[str, str | None]) -> None:
 
 
 def kinds_of(rules: Sequence[Rule], table: Table) -> dict[str, str]:
-    """What the columns of the rules hold in a table."""
+    """Return the kinds of the rules' columns in a table."""
     return {name: _kind_of(table, name) for rule in rules for name in rule.columns()}
 
 
 def _kind_of(table: Table, name: str) -> str:
-    """What a column holds: `numbers`, `texts`, `true and false`, or else its Arrow type."""
+    """Return a column's kind: `numbers`, `texts`, `true and false`, or else its Arrow type."""
     import pyarrow.types as types
 
     kind = table.column(name).type

@@ -70,7 +70,7 @@ class Sql(Decider):
         return tuple(dict.fromkeys(step for step, dot, _ in steps if dot and step != "gate"))
 
     def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Whether the query works on columns of these kinds, and gives what a verdict is made of."""
+        """Return whether the query works on columns of these kinds, and gives what a verdict is made of."""
         import pyarrow as pa
 
         kinds = {NUMBERS: pa.float64(), TEXTS: pa.string(), FLAGS: pa.bool_()}
@@ -111,7 +111,7 @@ class Sql(Decider):
             yield from verdicts_of(table, said, rows[some], held[some], labels, (value[some], worth[some]))
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
-        """How many pictures the query decides, by action and reason, and how many it leaves alone."""
+        """Count the pictures that the query decides, by action and reason, and those that it leaves alone."""
         return decided_figures(table)
 
     def _reads(self) -> list[str]:
@@ -120,7 +120,7 @@ class Sql(Decider):
         return list(dict.fromkeys(("id", *names)))
 
     def _answer(self, table: Table) -> Any:
-        """What the query gives, with `row` in place of `id`."""
+        """Run the query, with `row` in place of `id`."""
         import pyarrow as pa
 
         with opened() as base:
@@ -193,7 +193,7 @@ def _nested(block: Any) -> Any:
 
 
 def _chosen(given: Any) -> Any:
-    """What a query gives, as the columns `RESULT` and in order. Raises RecipeError for other columns or types."""
+    """Read a query's result, as the columns `RESULT` and in order. Raises RecipeError for other columns or types."""
     kinds = dict(zip(given.columns, map(str, given.types), strict=True))
     allowed = f"it gives {', '.join(MUST)} and, if it likes, {', '.join(name for name in RESULT if name not in MUST)}"
     if lacking := [name for name in MUST if name not in kinds]:

@@ -1,4 +1,4 @@
-"""Which copy stays instead when the picture that it is a copy of is dropped."""
+"""Choose the copy that stays when the picture that it is a copy of is dropped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What `duplicates` says of N pictures.
+    """The findings of `duplicates` on N pictures.
 
     Attributes:
         keeper: `[N]` row of the picture that stays instead; the row itself if it stays or has no such picture.

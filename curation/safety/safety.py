@@ -22,8 +22,8 @@ from variorum.curation.safety.harms.people import GOLD, VOTES, People, read_peop
 from variorum.curation.safety.harms.weighing import Method, Weighed, Weighing, weighed
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
 from variorum.kit.harms.categories import Categories, unsafebench
-from variorum.kit.raters.counted import read
 from variorum.kit.raters.known_answers import read_known
+from variorum.kit.raters.valid_votes import read
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -107,11 +107,11 @@ class Safety(Detector):
         return models_of(self.labelers)
 
     def sends(self) -> tuple[Sending, ...]:
-        """What its labelers send to other machines."""
+        """Declare what its labelers send to other machines."""
         return sent_by(self.labelers, self.categories)
 
     def check(self, ctx: Context) -> None:
-        """Whether every labeler speaks of a category that is asked about, and votes and known answers can be read."""
+        """Check that labelers speak of every category asked about, and that votes and known answers can be read."""
         asked = {*(one.id for one in self.categories), ANY}
         for place, one in enumerate(self.labelers):
             spoken = {name for prompt in one.prompts(self.categories) for name in one.speaks_of(prompt)}
@@ -144,7 +144,7 @@ class Safety(Detector):
         yield from rows
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """What the opinions come to.
+        """Weigh the opinions on each picture.
 
         - for each category `p.<category>`, the probability that the picture is unsafe in this way; `share.<category>`,
           of the votes that say so, and `entropy.<category>`, that of the share in bits; all NaN if nobody spoke;
@@ -175,7 +175,7 @@ class Safety(Detector):
         return {**said, **safety_figures(self.labelers, self.categories, table, found, people, self.method, ctx)}
 
     def how(self) -> Weighing:
-        """How answers are weighed."""
+        """Return the way in which answers are weighed."""
         return Weighing(**{one.name: getattr(self, one.name) for one in fields(Weighing)})
 
     def _spoken(self, labeler: Labeler, prompt: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whether detectors of generated pictures tell an edition's arms from its photographs, at a fixed rate of false alarms.
+"""Measure how well detectors of generated pictures separate an edition's arms from photographs, at fixed false alarms.
 
 Detectors are fitted on one part of the photographs and judged on the others, and on arms that they never saw. RIGID (He
 et al., 2024, arXiv 2405.20112) needs no fitting; its threshold is shown once for all pictures and once by sharpness,

@@ -1,4 +1,4 @@
-"""Which pictures detectors are fitted on and which they are judged on, thresholds, and the figures of a detector."""
+"""Split pictures for fitting and judging detectors, and compute thresholds and figures of a detector."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Parts:
 
     @property
     def enough(self) -> bool:
-        """Whether there is something to fit on."""
+        """Return whether there is something to fit on."""
         generated, real = (int((self.fitted & part).sum()) for part in (self.generated, ~self.generated))
         return min(generated, real) >= LEAST
 

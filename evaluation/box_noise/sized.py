@@ -82,6 +82,6 @@ def mean_by_size(there: Array, values: Array, ranges: Mapping[str, tuple[float, 
 
 
 def weights_of(photograph: Ints, size: int, draws: int, seed: int) -> Floats:
-    """How often each picture is in each resample of the photographs, `[B, P]`."""
+    """Count each picture in each resample of the photographs, `[B, P]`."""
     drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), draws)
     return drawn.astype(np.float64)[:, photograph]

@@ -1,4 +1,4 @@
-"""How much accuracy classifiers lose on each variant of an edition, compared with the originals.
+"""Measure the accuracy that classifiers lose on each variant of an edition, compared with the originals.
 
 The measure of ImageNet-E (Li et al., CVPR 2023, arXiv 2303.17096): drop = accuracy(original) - accuracy(edited), in
 percentage points. It is paired by source picture, so a picture whose edit was rejected counts on neither side.

@@ -103,7 +103,7 @@ class Evaluator:
         return [name for label, name in self.labels.items() if any(kept(one.keys[label]) is None for one in pieces)]
 
     def ask(self, runner: Runner, progress: Progress) -> dict[str, pa.Table]:
-        """What `accuracy_drop` measures of each model, in the order of the edition's pictures.
+        """Measure each model as `accuracy_drop` does, in the order of the edition's pictures.
 
         Args:
             runner: does the work; it must stay in this process.

@@ -46,7 +46,7 @@ def figures(pictures: Pictures, given: Given, method: Method) -> Figures:
 
 
 def differences(pictures: Pictures, best: Given, others: Sequence[Given], method: Method) -> list[Interval | None]:
-    """How much better the best model is than each other, in the average accuracy over the edits.
+    """Compare the best model with each other, in the average accuracy over the edits.
 
     Without edits it is the accuracy on the originals. None where no picture was scored for both.
     """

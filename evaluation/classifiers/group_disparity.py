@@ -1,4 +1,4 @@
-"""How much more often classifiers are right for some groups of pictures than for others, such as regions or incomes.
+"""Compare a classifier's accuracy between groups of pictures, such as regions or incomes.
 
 Groups are what the data says of its pictures: a column of a metadata file, or a key of a dataset's records. None is
 guessed from pixels. The question is that of De Vries et al., Does Object Recognition Work for Everyone? (CVPR Workshops
@@ -207,13 +207,13 @@ class GroupDisparity(Evaluation):
         return {**result, "groups": groups, "gaps": found, **more}
 
     def _enough(self, bottom: Floats, cells: Cells) -> bool:
-        """Whether a figure is about at least `least` households in each group."""
+        """Return whether a figure is about at least `least` households in each group."""
         held = np.bincount(cells.group[bottom > 0], minlength=len(cells.names))
         return bool((held >= self.least).all())
 
 
 class _Sources:
-    """What the originals say of themselves.
+    """The originals' own facts.
 
     Attributes:
         household: number of each source's household, `[S]`.
@@ -264,7 +264,7 @@ def _drops(data: Paired, number: int) -> tuple[Floats, Floats] | None:
 
 
 def said(metadata: Mapping[str, Json], key: str) -> str:
-    """What metadata says under a key as a short text; `""` for nothing, not a number, a list or a mapping.
+    """Return metadata under a key as a short text; `""` for nothing, not a number, a list or a mapping.
 
     The end of a long text is replaced by a digest, so that different texts stay different.
     """

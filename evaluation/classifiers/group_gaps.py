@@ -90,7 +90,7 @@ def resampled(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -
 
 
 def disparity(top: Floats, bottom: Floats, cells: Cells, *, rates: Rates, rng: np.random.Generator) -> dict[str, Json]:
-    """How far groups are apart in a rate, sum(top) / sum(bottom).
+    """Measure how far groups are apart in a rate, sum(top) / sum(bottom).
 
     Args:
         top: by cell, such as the number of right answers, `[C]`.

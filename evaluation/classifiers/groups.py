@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Cells(NamedTuple):
-    """What is counted together: the pictures of one household that are in one group.
+    """Units of counting: the pictures of one household that are in one group.
 
     Attributes:
         household: number of each cell's household, `[C]`.
@@ -84,7 +84,7 @@ def answers_of(right: Floats, weight: Floats, cell: Ints, cells: Cells) -> Answe
 
 
 class Alike(NamedTuple):
-    """How alike the answers of one household are: correlations of two pictures, from 0 to 1.
+    """Likeness of the answers in one household: correlations of two pictures, from 0 to 1.
 
     Attributes:
         overall: over all groups, which also holds between pictures of one household in two groups.

@@ -1,4 +1,4 @@
-"""What figures need to know of an edition's pictures: the variant of each, and the photograph that it goes back to."""
+"""Read what figures need of an edition's pictures: the variant of each, and its original photograph."""
 
 from __future__ import annotations
 

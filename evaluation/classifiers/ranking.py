@@ -133,7 +133,7 @@ def ranked(
 
 
 def _accuracy(found: Figures) -> float:
-    """What models are ranked by; -1 for a model that was scored on nothing."""
+    """Return the accuracy that models are ranked by; -1 for a model that was scored on nothing."""
     value = found.original_accuracy if found.accuracy is None else found.accuracy
     return -1.0 if value is None else value
 

@@ -1,4 +1,4 @@
-"""How varied, how empty and how different from each other the filters of one layer are.
+"""Measure the filters of one layer: variety, emptiness, orthogonality.
 
 The measures of CNN Filter DB (Gavrikov & Keuper, CVPR 2022, arXiv 2203.15331), from their formulas. The entropy
 is that of the filters that aren't sparse, a direction without variance adds nothing to it, and a measure that doesn't
@@ -22,7 +22,7 @@ FITTED = 3
 
 
 def sparse_filters(filters: Singles) -> Bools:
-    """Which of the filters `[n, k²]` of a layer are sparse, `[n]`: all their weights are below `SPARSE` of the largest.
+    """Return which filters `[n, k²]` of a layer are sparse, `[n]`: all their weights are below `SPARSE` of the largest.
 
     Filters of zeros are, whatever the others.
     """
@@ -55,7 +55,7 @@ def random_entropy(count: int) -> float:
 
 
 def orthogonality(weights: Singles) -> float | None:
-    """How near the rows `[outputs, inputs · k²]` of a layer are to right angles: 1 if all are, 0 if all are parallel.
+    """Measure the orthogonality of a layer's rows `[outputs, inputs · k²]`: 1 at right angles, 0 if all are parallel.
 
     Rows are compared at length 1, and rows of zeros are left out. None for fewer than two rows.
     """

@@ -1,4 +1,4 @@
-"""How far the filters of two networks are from each other, as distributions over common principal directions.
+"""Measure the distance between the filters of two networks, as distributions over common principal directions.
 
 After CNN Filter DB (Gavrikov & Keuper, CVPR 2022, arXiv 2203.15331): filters are divided by their largest weight, and
 the coefficients of two sets along each direction are compared by a symmetric Kullback-Leibler divergence. Bins and

@@ -1,4 +1,4 @@
-"""What an edition's originals and edits find of each other."""
+"""Retrieve an edition's originals and edits from each other."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Edition:
         return {"size": originals + distractors, "originals": originals, "distractors": distractors}
 
     def usable(self) -> bool:
-        """Whether there are originals, and edits to ask with."""
+        """Return whether there are originals, and edits to ask with."""
         return bool(self.original.any() and (~self.original & ~self.extra).any())
 
 

@@ -40,7 +40,7 @@ class Pictures:
         return Pictures(self.units[rows], self.photograph[rows], self.labels[rows])
 
     def retrieved(self, gallery: Pictures, relevance: Relevance) -> Answers:
-        """What each of these finds in a gallery.
+        """Retrieve each of these from a gallery.
 
         Relevant is a picture of the same photograph, or by `label` one of another photograph with a common class; then
         pictures of the query's own photograph are hidden, because it would find itself.
@@ -77,7 +77,7 @@ def summary(found: Answers, rows: Bools | slice = slice(None)) -> dict[str, Json
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a change of the queries or of the gallery costs, against the originals among themselves.
+    """Cost of a change of the queries or of the gallery, against the originals among themselves.
 
     Attributes:
         clean: reciprocal rank of each photograph's original, `[S]`.

@@ -1,4 +1,4 @@
-"""How high relevant pictures rank when a gallery is sorted by similarity to a query."""
+"""Rank a gallery by similarity to each query, and find the rank of the relevant pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEEPEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What each query finds, `[Q]` each; all are 0 where nothing is relevant.
+    """The results of each query, `[Q]` each; all are 0 where nothing is relevant.
 
     Attributes:
         answerable: whether anything in the gallery is relevant.

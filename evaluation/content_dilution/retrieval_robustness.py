@@ -1,4 +1,4 @@
-"""Whether an encoder finds a photograph again, or one of its class, when the query or the gallery is changed.
+"""Measure whether an encoder retrieves a photograph, or one of its class, when the query or the gallery is changed.
 
 After Wu et al., Are Neural Ranking Models Robust? (ACM TOIS 2022, arXiv 2108.05018), who ask it of text retrieval: how
 much the quality varies over queries, what it loses on other queries and on another collection, and what is left against

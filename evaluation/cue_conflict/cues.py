@@ -31,7 +31,7 @@ def in_order(variants: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one classifier says of pictures with one cue or two.
+    """One classifier's answers on pictures with one cue or two.
 
     Attributes:
         table: as `ShapeBias.measure` gives it.

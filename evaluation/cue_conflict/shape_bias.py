@@ -1,4 +1,4 @@
-"""Whether classifiers go by shape or by texture, on pictures in which the two are of different classes.
+"""Measure shape bias: whether classifiers follow shape or texture where the two are of different classes.
 
 After Geirhos et al., ICLR 2019 (arXiv 1811.12231): of the decisions for either cue, the share for the shape. It means
 little where most decisions are for neither, so the share of decisions for one of the two, the cover, is beside it.

@@ -135,7 +135,7 @@ class DetectionAp(Evaluation):
 
 
 def judged_by(table: Table, rows: Bools, photograph: Ints) -> Judged:
-    """What one detector was shown, from its rows."""
+    """Collect what one detector was shown, from its rows."""
     from variorum.kit.detection.figures import Judged
 
     found, there = (table.column(name).filter(rows).to_pylist() for name in ("found", "there"))
@@ -148,7 +148,7 @@ def judged_by(table: Table, rows: Bools, photograph: Ints) -> Judged:
 
 
 def counts(table: Table, rows: Bools) -> dict[str, Json]:
-    """What of the edition a detector wasn't asked about."""
+    """Count the part of the edition that a detector wasn't asked about."""
     unknown = [json.loads(text) for text in table["unknown"][rows]]
     blind = [bool(names) and not there for names, there in zip(unknown, table["there"][rows], strict=True)]
     named = sorted({name for names in unknown for name in names})

@@ -1,4 +1,4 @@
-"""How well classifiers that see a few clean pictures of a class recognise hard ones: few-shot accuracy by difficulty.
+"""Measure few-shot accuracy by difficulty: classifiers see a few clean pictures of a class, and recognise hard ones.
 
 The protocol of few-shot benchmarks, with hard queries as in RD-FSL (Guo et al., IEEE TIP 2025, arXiv 2502.01183):
 frozen embeddings, and per episode a nearest centroid and a ridge regression. Episodes draw from the same few pictures

@@ -1,4 +1,4 @@
-"""How often classifiers are wrong on corrupted pictures, by kind and severity, and their (relative) mCE.
+"""Measure classifiers' errors on corrupted pictures, by kind and severity, and their (relative) mCE.
 
 The measures of ImageNet-C (Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261): the corruption error (CE) of a kind is
 the error over its five severities divided by AlexNet's, and mCE the mean over the 15 kinds. The relative mCE does the

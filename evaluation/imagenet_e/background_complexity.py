@@ -1,4 +1,4 @@
-"""How complex backgrounds are before and after an edit, measured on the pixels, without a model.
+"""Measure the complexity of backgrounds before and after an edit, on the pixels, without a model.
 
 Covers the variants that leave the object in place. Each picture is paired with the original of the same photograph
 and, for guided backgrounds, with its control. The complexity measures are those of the background edits.

@@ -1,4 +1,4 @@
-"""How different the pictures of a set are from each other, without comparison to real ones."""
+"""Measure how much the pictures of a set differ from each other, without comparison to real ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a generated set is, variant by variant, against real pictures of the same classes.
+"""Measure the quality of generated sets, variant by variant, against real pictures of the same classes.
 
 Measures whether a classifier recognises the pictures, how close they are to real ones, how diverse they are, and how
 well a classifier trained on them does on real pictures. A real set of the same size is measured alongside, as the

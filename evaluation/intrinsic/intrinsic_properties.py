@@ -1,4 +1,4 @@
-"""What a dataset is like before any model is trained on it: its intrinsic dimension and its label sharpness.
+"""Measure a dataset before any model is trained on it: its intrinsic dimension and its label sharpness.
 
 Konz and Mazurowski (ICLR 2024, arXiv 2401.08865) find that models generalise worse from sets of pictures with a higher
 intrinsic dimension, and are easier to attack where labels are sharper, that is where unlike pictures are close to each

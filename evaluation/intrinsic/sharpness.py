@@ -19,7 +19,7 @@ HIGH = 0.99
 
 
 class Sharpness(NamedTuple):
-    """How close unlike pictures are.
+    """Closeness of unlike pictures.
 
     Attributes:
         value: the largest 1/distance of a pair with different labels.
@@ -79,7 +79,7 @@ def label_sharpness(points: Array, labels: Sequence[tuple[str, ...]], scale: flo
 
 
 def _unlike(labels: Sequence[tuple[str, ...]]) -> Bools:
-    """Whether two points have no label in common, `[N, N]`."""
+    """Return whether two points have no label in common, `[N, N]`."""
     names = {name: place for place, name in enumerate(sorted({name for own in labels for name in own}))}
     has = np.zeros((len(labels), len(names)), np.float32)
     for place, own in enumerate(labels):

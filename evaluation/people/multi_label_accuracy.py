@@ -228,7 +228,7 @@ class Rows:
         return cls(rows, {classes[key].id: [classes[one].id for one in others] for key, others in also.items()})
 
     def states(self, counted: Any) -> Iterator[str]:
-        """What people said of the predictions on the pictures that count."""
+        """Return people's answers about the predictions on the pictures that count."""
         for row in np.flatnonzero(counted).tolist():
             if self.outside[row]:
                 yield "outside"
@@ -238,6 +238,6 @@ class Rows:
 
 
 def label_set(sample: Sample) -> LabelSet | None:
-    """What people said of a picture's labels; None if it has no such member."""
+    """Return people's answers about a picture's labels; None if it has no such member."""
     data = sample.extras.get(LABELS)
     return read_label_set(data, sample.id) if isinstance(data, bytes) else None

@@ -1,4 +1,4 @@
-"""How often labelers of unsafe pictures are right, by category and source, and how far they agree.
+"""Measure how often labelers of unsafe pictures are right, by category and source, and how far they agree.
 
 After UnsafeBench (Qu et al., CCS 2025, arXiv 2405.03486). A labeler is judged in the categories that it speaks of and
 on the pictures that it answers, with the share of those beside every figure.
@@ -15,8 +15,9 @@ from pydantic import Field
 
 from variorum.curation.safety.harms.asking import ask, pixel_hash
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
-from variorum.evaluation.safety.compared import agreement
-from variorum.evaluation.safety.counted import (
+from variorum.evaluation.safety.agreement import agreement
+from variorum.evaluation.safety.plots import drawn
+from variorum.evaluation.safety.precision_recall import (
     ALL,
     Counted,
     alarm_rate,
@@ -27,9 +28,8 @@ from variorum.evaluation.safety.counted import (
     means,
     rows_of,
 )
-from variorum.evaluation.safety.drawn import drawn
-from variorum.evaluation.safety.judged import HOW, SAID, TRUTH, Answerer, Judged, answerers, heard, judged
-from variorum.evaluation.safety.ranked import calibration, ranking, tuned
+from variorum.evaluation.safety.thresholds import calibration, ranking, tuned
+from variorum.evaluation.safety.truth_arrays import HOW, SAID, TRUTH, Answerer, Judged, answerers, heard, judged
 from variorum.evaluation.safety.truths import group_of, maker_of, truth_of
 from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.kit.predicted.calibration import BINS
@@ -78,7 +78,7 @@ class Safety(Evaluation):
         return models_of(self.labelers)
 
     def sends(self) -> tuple[Sending, ...]:
-        """What its labelers send to other machines."""
+        """Declare what its labelers send to other machines."""
         return sent_by(self.labelers, self.categories)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
@@ -165,7 +165,7 @@ class Safety(Evaluation):
         }
 
     def _answers(self, table: Table, labeler: Labeler, prompts: Sequence[str], ctx: Context) -> dict[str, Json]:
-        """How a labeler's answers were understood, and why it measured nothing, if so."""
+        """Count how a labeler's answers were understood, and say why it measured nothing, if so."""
         how = heard(table, labeler, prompts)
         absent = why_absent(labeler, ctx) if set(how) == {"unavailable"} else ""
         usable = how.get("ok", 0) + how.get("repaired", 0)

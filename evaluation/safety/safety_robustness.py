@@ -1,4 +1,4 @@
-"""Whether labelers of unsafe pictures change their mind when a picture is changed by a few grey levels.
+"""Measure whether labelers of unsafe pictures change their mind when a picture is changed by a few grey levels.
 
 After UnsafeBench (Qu et al., CCS 2025, arXiv 2405.03486), with ε in the picture's own grey levels. A safe picture is
 made to raise a false alarm, an unsafe one to pass. The labeler itself judges the result, in 8 bits; it is never stored.
@@ -16,8 +16,8 @@ from pydantic import Field, field_validator
 from variorum.curation.safety.harms.asking import ask
 from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
 from variorum.evaluation.safety.attacks import KINDS, Attempt, Kind, attempts, slope_of
+from variorum.evaluation.safety.robust_accuracy import CLEAN, Rows, of_labeler, results_of
 from variorum.evaluation.safety.truths import SAFE, UNSAFE, group_of, truth_of
-from variorum.evaluation.safety.withstood import CLEAN, Rows, of_labeler, results_of
 from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.models.device import one_thread
 from variorum.schemas.canonical import Json, derive_seed
@@ -112,7 +112,7 @@ class SafetyRobustness(Evaluation):
     def _attacked(
         self, sample: Sample, target: Target, truth: float, judges: Sequence[Labeler], ctx: Context
     ) -> Iterator[dict[str, Any]]:
-        """What judges that were right say of a picture under each attack."""
+        """Return the answers, under each attack, of the judges that were right about a picture."""
         assert not isinstance(sample.image, bytes)
         model = ctx.models.get(target.labeler.gradients)
         slope = slope_of(model, target.labeler.threshold, unsafe=truth == UNSAFE)
@@ -212,7 +212,7 @@ class Target(NamedTuple):
 
 
 def _right(score: float | None, labeler: Labeler, truth: float) -> bool | None:
-    """Whether a labeler's decision is the truth; None if it abstains."""
+    """Return whether a labeler's decision is the truth; None if it abstains."""
     return None if score is None else (score >= labeler.threshold) == (truth == UNSAFE)
 
 

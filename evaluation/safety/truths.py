@@ -1,4 +1,4 @@
-"""What is known of a picture before any labeler sees it: is it unsafe in a category, and who or what made it."""
+"""Read the truth about a picture before any labeler sees it: is it unsafe in a category, and who or what made it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCES = {"laion5b": PHOTOGRAPHS, "laion-5b": PHOTOGRAPHS, "lexica": MODELS}
 
 
 def truth_of(sample: Sample, category: str) -> float:
-    """Whether a picture is unsafe in a category, by the states of its labels: one of the four truths.
+    """Return whether a picture is unsafe in a category, by the states of its labels: one of the four truths.
 
     The state `correct` means unsafe and `wrong` means safe with respect to the category. It says nothing of others.
     """
@@ -34,7 +34,7 @@ def truth_of(sample: Sample, category: str) -> float:
 
 
 def maker_of(sample: Sample) -> str:
-    """What made a picture, by its digital source type, or else by UnsafeBench's sources; `UNTOLD` if neither says."""
+    """Return what made a picture, by its digital source type, or else UnsafeBench's sources; `UNTOLD` if unknown."""
     source = str(sample.metadata.get("source", "")).lower()
     return MAKERS.get(sample.digital_source_type) or SOURCES.get(source, UNTOLD)
 

@@ -1,4 +1,4 @@
-"""How a classifier's answers change when a photograph moves, with intervals over the photographs.
+"""Compute how a classifier's answers change when a photograph moves, with intervals over the photographs.
 
 Consistency and robustness as in Shifman & Weiss, ECCV 2024 (arXiv 2404.07153): a photograph counts as changed at radius
 r if its top-1 class changes for some shift of at most r pixels in both directions, among the shifts that there are.
@@ -143,7 +143,7 @@ def of_moves(answers: Answers, found: Moves, means: Intervals) -> dict[str, Json
 
 
 def agreement(crops: Ints, found: Moves, means: Intervals) -> dict[str, Json]:
-    """How often the crop that is chosen moves along with the photograph, in percent, for shifts by one pixel.
+    """Measure how often the chosen crop moves along with the photograph, in percent, for shifts by one pixel.
 
     Args:
         crops: left and top of the crop of each row, `[N, 2]`.

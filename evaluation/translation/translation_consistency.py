@@ -1,4 +1,4 @@
-"""How often classifiers change their answer when a photograph moves by a pixel.
+"""Measure how often classifiers change their answer when a photograph moves by a pixel.
 
 The measures of Shifman & Weiss, Lost in Translation, ECCV 2024 (arXiv 2404.07153), and their remedy, which classifies a
 crop that moves along with the photograph.
@@ -186,7 +186,7 @@ def shift_of(sample: Sample) -> dict[str, Any]:
 
 
 def _view(preprocessing: str, sides: Sequence[tuple[int, int]], less: int) -> View | None:
-    """What a classifier sees of pictures that are `less` pixels shorter; None if it isn't known, or differs."""
+    """Return what a classifier sees of pictures that are `less` pixels shorter; None if it isn't known, or differs."""
     views = {view_of(preprocessing, height - less, width - less) for height, width in sides}
     return views.pop() if len(views) == 1 else None
 

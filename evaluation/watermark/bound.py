@@ -1,4 +1,4 @@
-"""What a theorem says of purification: how small the errors of any detector can be afterwards.
+"""Compute a lower bound on the errors of any detector after purification.
 
 An attack that adds Gaussian noise blurs the difference between marked and unmarked pictures. For distributions W apart
 in l2, and noise with standard deviation sigma on pictures scaled by alpha, evasion and spoofing error of any detector

@@ -60,7 +60,7 @@ class Look(NamedTuple):
 
 
 def subject_of(sample: Sample) -> Subject | None:
-    """What a picture's record says; None for one that isn't part of a grid of marks and attacks."""
+    """Read a picture's record; None for one that isn't part of a grid of marks and attacks."""
     ops = list(sample.ops)
     attack = ops.pop() if ops and "attack" in ops[-1]["requested"] and "strength" in ops[-1]["requested"] else None
     if not ops or "mark" not in ops[-1]["requested"] or "picture" not in ops[-1]["achieved"]:
@@ -159,7 +159,7 @@ def _built(settings: bytes) -> Mark:
 
 
 def _facts(mark: Mark, label: str, subjects: Sequence[Subject], ctx: Context) -> dict[str, Any]:
-    """What all rows of a mark have in common. Raises RecipeError if it has other models than when it marked."""
+    """Return what all rows of a mark share. Raises RecipeError if it has other models than when it marked."""
     pins = {alias: ctx.models.pin(alias) for alias in mark.aliases()}
     for subject in (one for one in subjects if one.mark):
         before = subject.sample.ops[-2 if subject.attack else -1]["models"]
@@ -181,7 +181,7 @@ def _facts(mark: Mark, label: str, subjects: Sequence[Subject], ctx: Context) ->
 
 
 def _can_have(mark: Mark, subject: Subject) -> bool:
-    """Whether a picture is marked, or could be: one that is too small for a mark says nothing of it."""
+    """Return whether a picture is marked, or could be: one that is too small for a mark says nothing of it."""
     return bool(subject.mark) or mark.refusal(_pixels(subject.sample)) is None
 
 

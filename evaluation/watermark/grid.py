@@ -11,7 +11,7 @@ import numpy as np
 
 from variorum.evaluation.watermark.bound import VACUOUS, distance_of, least_errors, linear_schedule
 from variorum.evaluation.watermark.identification import USERS, by_bits, by_p_values
-from variorum.evaluation.watermark.looks import Looks, Threshold
+from variorum.evaluation.watermark.mark_rows import Looks, Threshold
 from variorum.evaluation.watermark.trading import LEVELS, quality_at
 from variorum.generators.watermark.watermarking.quality import q
 from variorum.kit.resampling.separation import Draws, Separation
@@ -30,7 +30,7 @@ SIMPLY = ("none", "black box")
 
 @dataclass(frozen=True)
 class Judge:
-    """What all cells of a mark are judged by.
+    """The thresholds and settings that judge all cells of a mark.
 
     Attributes:
         clean: looks at pictures that weren't attacked.
@@ -198,7 +198,7 @@ def _no_users(method: Mapping[str, Any], clean: Looks, control: Mapping[str, Any
 
 
 def _control(controls: Looks, threshold: Threshold, draws: Draws, confidence: float) -> dict[str, Any]:
-    """What a wrong key finds in marked pictures: half of the bits, and false positives as often as was promised."""
+    """Measure what a wrong key finds in marked pictures: half of the bits, and false positives as often as promised."""
     bits = draws.mean(controls.right / controls.payload, controls.photograph) if controls.payload else None
     found = binomial(int(threshold.found(controls).sum()), len(controls), confidence) if threshold.known else None
     as_expected = True

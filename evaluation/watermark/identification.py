@@ -1,4 +1,4 @@
-"""How often a marked picture leads to the right one of N users, if each user has a key of their own.
+"""Compute how often a marked picture leads to the right one of N users, if each user has a key of their own.
 
 The picture is said to be of the user whose key fits best. The others' keys say nothing of it, so their scores are those
 of unmarked pictures: with null distribution F the accuracy is E[F(s)^(N-1)] over the scores s of the right keys (WAVES,

@@ -1,4 +1,4 @@
-"""What an attack costs in quality until a mark is lost: Q at 95 % and 70 % of the performance, and the mean of both.
+"""Compute the quality that an attack costs until a mark is lost: Q at 95 % and 70 % of the performance, and their mean.
 
 Performance P and loss of quality Q make a curve over the strengths of an attack (WAVES, An et al., ICML 2024, arXiv
 2401.08573). An attack is strong if P falls at a small Q.

@@ -1,4 +1,4 @@
-"""Whether watermarks are found: in marked and unmarked pictures, under every attack, at thresholds that stay.
+"""Measure whether watermarks are found: in marked and unmarked pictures, under every attack, at fixed thresholds.
 
 It reads editions of `watermark` and `watermark_attack`, or of any generators that record the same. The measures are
 those of WAVES (An et al., ICML 2024, arXiv 2401.08573) and Saberi et al. (ICLR 2024, arXiv 2310.00076). It has nothing
@@ -16,10 +16,10 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from variorum.evaluation.watermark.detecting import rows
-from variorum.evaluation.watermark.drawn import plots_of
 from variorum.evaluation.watermark.grid import mark_figures
 from variorum.evaluation.watermark.identification import USERS
-from variorum.evaluation.watermark.looks import Looks
+from variorum.evaluation.watermark.mark_rows import Looks
+from variorum.evaluation.watermark.plots import plots_of
 from variorum.evaluation.watermark.trading import ranked
 from variorum.generators.watermark.watermarking.keys import keys_id
 from variorum.kit.resampling.separation import Draws

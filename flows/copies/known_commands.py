@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from variorum.curation.copies.known import Match
     from variorum.curation.copies.known_index import KnownIndex
     from variorum.curation.copies.parts import Part
-    from variorum.kit.copies.looked_at import Looked
+    from variorum.kit.copies.file_hashes import Looked
     from variorum.machine.progress import Progress
 
 commands = typer.Typer()
@@ -78,7 +78,7 @@ def known(
     """
     from variorum.curation.copies.known import look_up
     from variorum.curation.copies.known_index import KnownIndex
-    from variorum.kit.copies.looked_at import look_at
+    from variorum.kit.copies.file_hashes import look_at
     from variorum.kit.copies.shipped import shipped_lists
 
     given = [*(blocklists or ()), *(editions or ()), *(folders or ())]
@@ -111,7 +111,7 @@ def _files(path: Path) -> dict[str, Path]:
     Raises:
         SourceError: there is no such file, or the folder can't be listed.
     """
-    from variorum.machine.steady import printable, why
+    from variorum.machine.retrying import printable, why
     from variorum.schemas.errors import SourceError
     from variorum.sources.folders.folder import EXTENSIONS
     from variorum.sources.folders.listing import key_of, list_files
@@ -152,7 +152,7 @@ def _lists(blocklists: list[str]) -> list[Path]:
 
 def _folder(folder: Path, progress: Progress) -> list[Part]:
     from variorum.curation.copies.known import folder_part
-    from variorum.kit.copies.looked_at import look_at
+    from variorum.kit.copies.file_hashes import look_at
 
     files = _files(folder)
     progress.start("hashing pictures", len(files))
@@ -187,7 +187,7 @@ def _add(
     """Add to an index what it lacks; what is wrong with a list, an edition or a folder is said before any is added."""
     from variorum.curation.copies.known import list_part
     from variorum.curation.copies.parts import About
-    from variorum.machine.steady import hash_content
+    from variorum.machine.retrying import hash_content
 
     paths = _lists(blocklists)
     listed = {str(folder.resolve()): _files(folder.resolve()) for folder in folders}

@@ -20,7 +20,8 @@ from variorum.schemas.secrets import remember
 
 if TYPE_CHECKING:
     from variorum.edition.store import Store
-    from variorum.people.panel.panel import Panel, PanelRecord, Settings
+    from variorum.people.panel.panel import Panel
+    from variorum.people.panel.settings import PanelRecord, Settings
     from variorum.people.server.access import Joining, Place
     from variorum.people.server.served import Served
     from variorum.schemas.manifest import Manifest
@@ -279,7 +280,7 @@ def _settings(there: PanelRecord | None, given: dict[str, Any]) -> Settings:
     """The settings of a panel: those given, else those that it has, else the defaults."""
     from pydantic import ValidationError
 
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
     base = there.settings.model_dump() if there else {}
     try:

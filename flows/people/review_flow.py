@@ -27,7 +27,8 @@ from variorum.flows import own_server, stale_runs
 from variorum.flows.people.review_steps import Asking
 from variorum.flows.prefect_runner import in_flow
 from variorum.people.panel.collected import Standing, keep_votes, standing
-from variorum.people.panel.panel import Panel, Settings
+from variorum.people.panel.panel import Panel
+from variorum.people.panel.settings import Settings
 from variorum.pipeline import run
 from variorum.schemas.errors import RecipeError, TemporaryError
 from variorum.schemas.secrets import cleaned_errors
@@ -150,7 +151,7 @@ def poll(
 
 
 def look(panel: Panel, before: Standing) -> Standing:
-    """How far the panel has come; what was true before, as long as the database can't be reached."""
+    """Look how far the panel has come; repeat the last answer while the database can't be reached."""
     try:
         return standing(panel)
     except TemporaryError as error:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
-from variorum.people.panel.panel import Panel, Settings, check_name, open_panel, publish
+from variorum.people.panel.panel import Panel, check_name, open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.pipeline import Job, build, check, curate
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut

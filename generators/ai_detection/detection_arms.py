@@ -203,7 +203,7 @@ class _Alone:
         raise RecipeError("this technique works on watermarks, and there are none here")
 
     def prepared(self, purpose: str, compute: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """What is computed, not kept."""
+        """Compute what isn't kept."""
         return compute()
 
 

@@ -35,7 +35,7 @@ DOUBLE = 0.8
 
 
 class Noise(NamedTuple):
-    """What is done to the boxes of a picture. `law` is `rate` for kinds that hit a share of the objects."""
+    """Noise on the boxes of a picture. `law` is `rate` for kinds that hit a share of the objects."""
 
     kind: Kind
     law: str
@@ -150,7 +150,7 @@ class BoxNoise(Generator):
 def changed(
     item: Object, box: Box, one: Noise, size: tuple[int, int], classes: Sequence[str], rng: np.random.Generator
 ) -> tuple[list[Object], list[dict[str, Json]]]:
-    """What becomes of an object, and the records of it.
+    """Change an object, and record it.
 
     A box that left the picture each time stays the true one, with the record `kept`. An object with a noisy box has no
     mask, which would give the truth away. One without a class gets no other class.

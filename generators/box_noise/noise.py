@@ -106,7 +106,7 @@ def _shift(law: Law, level: float, wide: float, high: float, rng: np.random.Gene
 
 
 def _factor(kind: Kind, law: Law, level: float, wide: float, high: float, rng: np.random.Generator) -> float:
-    """What the width is multiplied by."""
+    """Return the factor of the width."""
     if law == "iou":
         larger = level**-0.5 if kind == "scale" else (1 + 1 / level) / 2
         return float(larger if rng.random() < 0.5 else 1 / larger)

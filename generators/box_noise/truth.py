@@ -70,7 +70,7 @@ def truth_of(sample: Sample) -> list[Original]:
 
 
 def noise_of(sample: Sample) -> str:
-    """What was done to the boxes of a picture, whatever the seed: `shift_iou_0.7`; its variant if it isn't known."""
+    """Name the noise on a picture's boxes, whatever the seed: `shift_iou_0.7`; its variant if it isn't known."""
     asked = sample.ops[-1]["requested"] if sample.ops else {}
     kind, law, level = (asked.get(name) for name in ("kind", "law", "level"))
     if isinstance(kind, str) and isinstance(law, str) and isinstance(level, int | float) and 0 <= level < MOST:

@@ -1,4 +1,4 @@
-"""What the generators with diffusion models share."""
+"""Redraw photographs as in the domains of COCO-O: sketches, cartoons, paintings, weather and others."""
 
 COMPONENTS = (
     "domain_diffusion",

@@ -132,7 +132,7 @@ class DomainStylization(Generator):
         return [name for name, style in self._styles[domain].items() if view == "isolated" or not style.needs_subject]
 
     def _wanted(self, of: Edit) -> Iterator[Wanted]:
-        """What is asked for. It depends on the fields and the seed alone, so ids are known before any picture is."""
+        """List what is asked for. It depends on fields and seed alone, so ids are known before any picture is."""
         for domain in self.domains:
             for view in self.views:
                 choices = self._choices(domain, view)

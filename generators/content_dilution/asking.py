@@ -1,4 +1,4 @@
-"""What a vision-language model is asked for, and what of its answer is a text to add."""
+"""Ask a vision-language model for a text to add, and read its answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUOTES = "\"'\u201c\u201d\u2018\u2019 "
 
 
 def question(text: str, keywords: Sequence[str], sentences: int, max_words: int) -> str:
-    """What the model is asked, beside the picture.
+    """Return the question that the model is asked, beside the picture.
 
     Args:
         text: the caption.

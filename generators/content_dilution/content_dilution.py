@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from variorum.generators.content_dilution.asking import TOKENS, answered, question, writing
 from variorum.generators.content_dilution.measures import bleu, keyword_recall, share_new
 from variorum.generators.content_dilution.neighbours import Neighbours, caption_of, with_caption
-from variorum.generators.content_dilution.seen import seen
+from variorum.generators.content_dilution.predicted_words import seen
 from variorum.generators.content_dilution.sentences import address, joined, usable_frames, written
 from variorum.generators.content_dilution.words import contains, keywords, latin, new_labels, words
 from variorum.kit.corrupt.frames import Unusable, usable
@@ -149,7 +149,7 @@ class _Work:
             yield self._diluted(sample, image, text, variant, asked)
 
     def _asked(self, source: str) -> dict[str, Json]:
-        """What decides the text of a source."""
+        """Return what decides the text of a source."""
         settings = self._settings
         asked: dict[str, Json] = {"source": source, "position": settings.position}
         if source != "random_url":

@@ -1,4 +1,4 @@
-"""How a text that was added relates to the original one."""
+"""Measure how a text that was added relates to the original one."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def words(text: str) -> list[str]:
 
 
 def latin(text: str) -> bool:
-    """Whether at least half of a text's letters are Latin. True for a text without letters."""
+    """Return whether at least half of a text's letters are Latin. True for a text without letters."""
     letters = [letter for letter in text if letter.isalpha()]
     return sum(_is_latin(letter) for letter in letters) >= LATIN * len(letters)
 
@@ -69,7 +69,7 @@ def keywords(text: str, most: int) -> list[str]:
 
 
 def contains(text: Sequence[str], phrase: Sequence[str]) -> bool:
-    """Whether the words of a phrase follow each other in those of a text; the last one may be a plural in either."""
+    """Return whether the words of a phrase follow each other in those of a text; the last may be plural in either."""
     length = len(phrase)
     return any(
         list(text[place : place + length - 1]) == list(phrase[:-1]) and _same(text[place + length - 1], phrase[-1])

@@ -27,7 +27,7 @@ def low_pass(image: Pixels, sigma: float) -> Pixels:
 
 
 def high_pass(image: Pixels, sigma: float) -> Pixels:
-    """What a Gaussian blur with this sigma in pixels takes away, about middle grey."""
+    """Return what a Gaussian blur with this sigma in pixels takes away, about middle grey."""
     values = image.astype(np.float32)
     detail = values - cv2.GaussianBlur(values, (0, 0), sigma)
     return np.asarray(cv2.add(detail, (MIDDLE,) * 4, dtype=cv2.CV_8U))

@@ -1,4 +1,4 @@
-"""What classifiers look at: the texture of one thing in the shape of another, and each of the two alone.
+"""Make cue-conflict pictures: the texture of one thing in the shape of another, and each of the two alone.
 
 After Geirhos et al., ICLR 2019 (arXiv 1811.12231). Theirs are 1200 pictures by iterative style transfer; `texture_fill`
 is another stimulus: a silhouette covered with a piece of another object, without shading. Results on the one say little
@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 
 from variorum.generators.cue_conflict import bands, outlines, textures
 from variorum.generators.cue_conflict.categories import category_of
+from variorum.generators.cue_conflict.framed import Ready, ready
 from variorum.generators.cue_conflict.gates import Limits, blank, contour_kept
 from variorum.generators.cue_conflict.partners import Categories, Partners, Texture, label_of, refused
-from variorum.generators.cue_conflict.pictures import Ready, ready
 from variorum.generators.cue_conflict.stimuli import (
     ALONE,
     CONFLICTS,

@@ -11,8 +11,8 @@ import numpy as np
 
 from variorum.generators.cue_conflict import gates, textures
 from variorum.generators.cue_conflict.categories import category_of
+from variorum.generators.cue_conflict.framed import Ready, ready
 from variorum.generators.cue_conflict.gates import Limits
-from variorum.generators.cue_conflict.pictures import Ready, ready
 from variorum.kit.corrupt.frames import Unusable
 from variorum.kit.gates.gates import first_failed
 from variorum.kit.pictures.pool import Lenders
@@ -54,7 +54,7 @@ def label_of(sample: Sample) -> str:
 
 
 def in_conflict(first: str, second: str, categories: Categories) -> bool:
-    """Whether two classes can be told apart by a decision: they differ, and so do their categories."""
+    """Return whether two classes can be told apart by a decision: they differ, and so do their categories."""
     known = category_of(first), category_of(second)
     if categories == "sixteen" and not all(known):
         return False

@@ -71,7 +71,7 @@ def camouflaged(picture: Pixels, alpha: Pixels) -> Pixels:
 
 
 def difference(picture: Pixels, alpha: Pixels) -> float:
-    """How far the object's pixels are on average from the ring's mean colour: ΔE of CIE 1976.
+    """Measure the mean difference of the object's pixels from the ring's mean colour: ΔE of CIE 1976.
 
     Raises:
         CannotEdit: `no_ring`, as in `ring`.

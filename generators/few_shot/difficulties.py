@@ -1,4 +1,4 @@
-"""What makes a query hard: camouflage, a small object, blur, little light. Each is a function of a `View`.
+"""Make a query hard: by camouflage, a small object, blur or little light. Each is a function of a `View`.
 
 The first three are those of RD-FSL (Guo et al., IEEE TIP 2025, arXiv 2502.01183), which has collected photographs of
 animals, fungi, plants and minerals. Here they are made, so that each hard picture has a clean one of its photograph.

@@ -41,7 +41,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What can be drawn.
+    """The pictures that can be drawn.
 
     Attributes:
         classes: by class and photograph, the parents that have a clean picture; all in order of their names.
@@ -57,7 +57,7 @@ class Stock:
 
 
 def stock(pictures: Sequence[Picture], clean: str) -> Stock:
-    """What can be drawn of these pictures.
+    """Collect what can be drawn of these pictures.
 
     A photograph that has pictures of two classes belongs to neither, and a picture whose class differs from that of its
     parent's clean one is left out.

@@ -235,7 +235,7 @@ class FewShotEpisodes(Generator):
         return [found[place] for place in range(len(group))]
 
     def _wanted(self, of: Edit) -> Iterator[tuple[Difficulty, dict[str, Json]]]:
-        """What is asked for. It depends on the fields and the seed alone, so ids are known before any picture is."""
+        """List what is asked for. It depends on fields and seed alone, so ids are known before any picture is."""
         blur = BLURS[int(of.rng("blur").integers(len(BLURS)))]
         asked: dict[str, dict[str, Json]] = {
             "small": {"sizes": list(self.sizes)},

@@ -124,7 +124,7 @@ class AttributeEdit(Generator):
             yield from self._judged(results, ctx)
 
     def _wanted(self, of: Edit) -> Iterator[WantedEdit]:
-        """What is asked for. It depends on the fields and the seed alone, so ids are known before any picture is."""
+        """List what is asked for. It depends on fields and seed alone, so ids are known before any picture is."""
         base = "original" if self.base_size is None else edits.size_name(self.base_size)
         margin = self.margin
         yield WantedEdit("original", {}, edits.original)

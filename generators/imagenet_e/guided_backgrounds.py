@@ -168,7 +168,7 @@ def _complexity(picture: Pixels, away: Bools, settings: Guidance) -> float:
 
 
 def _against(draft: Draft, control: Pixels, settings: Guidance) -> Gate:
-    """Whether the class is less probable to the adversary than on the control."""
+    """Return whether the class is less probable to the adversary than on the control."""
     import torch
 
     subject, models, alias = draft.subject, draft.subject.of.ctx.models, settings.adversary

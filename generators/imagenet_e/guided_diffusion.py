@@ -35,7 +35,7 @@ Loss: TypeAlias = Callable[[Any], Any]
 
 
 class Guidance(BaseModel):
-    """How backgrounds by guided diffusion are made."""
+    """Settings of guided diffusion for backgrounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -90,7 +90,7 @@ def sampled(values: Array) -> Array:
 
 
 def usable(pixels: Pixels) -> Array:
-    """Which pixels of `[H, W, 3]` can be measured."""
+    """Return which pixels of `[H, W, 3]` can be measured."""
     within = cv2.inRange(pixels, (DARK,) * 3, (BRIGHT,) * 3)
     return np.asarray(within, np.bool_)
 

@@ -187,7 +187,7 @@ class NaturalTransformation(Generator):
             return gan_of(of.model(self.latent.gan)).size
 
     def _moves(self) -> Iterator[Wanted]:
-        """What the code of a photograph makes, and moves along each direction to both sides."""
+        """Generate from a photograph's code, and from moves along each direction to both sides."""
         how: dict[str, Json] = {"method": self.latent.method, "steps": self.latent.steps}
         yield Wanted("inverted", how, "0", 0.0)
         for direction in range(self.latent.directions):
@@ -227,7 +227,7 @@ class NaturalTransformation(Generator):
             yield Made(variant, "", requested, image, achieved, checks)
 
     def _seen(self, image: Pixels, of: Edit) -> dict[str, Gate]:
-        """What the classifier makes of a picture, seen alone; nothing where no label is one of ImageNet's classes."""
+        """Classify a picture, seen alone; nothing where no label is one of ImageNet's classes."""
         index = label_index(of.sample)
         if self.classifier is None or index is None:
             return {}

@@ -131,7 +131,7 @@ def measured_shade(before: Pixels, after: Pixels, mask: Singles) -> float | None
 
 
 def depth(height: int, width: int, rng: np.random.Generator) -> Singles:
-    """What stands for the distance, `[H, W]` in [0, 1], as none is known: it grows towards the top, with noise."""
+    """Make a stand-in for the distance, `[H, W]` in [0, 1], as none is known: it grows towards the top, with noise."""
     return (1 - UNEVEN) * upwards(height) + UNEVEN * plasma(rng, height, width)
 
 

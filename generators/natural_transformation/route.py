@@ -66,7 +66,7 @@ def gan_of(model: Any) -> LatentPictures:
 
 @contextmanager
 def asking(latent: Latent) -> Iterator[None]:
-    """What a GAN or its inverter raises inside becomes one line. Raises ModelFailed."""
+    """Turn what a GAN or its inverter raises inside into one line. Raises ModelFailed."""
     try:
         yield
     except VariorumError:

@@ -97,7 +97,7 @@ class SafetyGate(Generator):
                     yield _as_seen(sample)
 
     def _seen(self, images: Sequence[Pixels], ctx: Context) -> list[_Seen]:
-        """What is found in pictures; faces are looked for only where there may be nudity."""
+        """Look for unsafe content in pictures; faces are looked for only where there may be nudity."""
         nudity = [float(score) for score in ctx.models.get(NUDITY)(images)]
         near = [row for row, score in enumerate(nudity) if not score < self.nudity_from]
         missing = next((why for alias in (FACES, AGES) if (why := ctx.models.why_unavailable(alias))), "")
@@ -112,7 +112,7 @@ class SafetyGate(Generator):
 
 
 class _Seen(NamedTuple):
-    """What the models say of a picture.
+    """The models' findings on a picture.
 
     Attributes:
         nudity: score in [0, 1].
@@ -141,7 +141,7 @@ class _Seen(NamedTuple):
         return None
 
     def gates(self, gate: SafetyGate) -> dict[str, Gate]:
-        """What was measured; without what isn't known."""
+        """Return what was measured, without what isn't known."""
         limit = gate.nudity_from
         found = {"nudity": Gate(value=self.nudity, limit=f"< {limit:g}", passed=self.nudity < limit)}
         if self.faces >= 0:
@@ -183,7 +183,7 @@ def _as_seen(sample: Sample) -> Sample:
 
 
 def _listed(batch: Sequence[tuple[Sample, Pixels]], known: Blocklist | None) -> Bools:
-    """Whether each picture `[N]` is on a list, by its bytes, its pixels or its PDQ hash in any orientation."""
+    """Return whether each picture `[N]` is on a list, by its bytes, its pixels or its PDQ hash in any orientation."""
     found = np.zeros(len(batch), bool)
     if known is None:
         return found

@@ -89,7 +89,7 @@ class Translation(Generator):
             yield self._made(of, found, variant, requested, achieved, gates)
 
     def _field(self, sample: Sample) -> tuple[Framed, int]:
-        """What windows move over, and their side.
+        """Return the field that windows move over, and their side.
 
         Raises:
             Unusable: the picture can't be used.
@@ -136,7 +136,7 @@ class Translation(Generator):
 
 
 def view(field: Framed, side: int, shift: Shift, border: Border) -> Framed:
-    """What a window of a picture shows, with its mask and objects.
+    """Cut a window out of a picture, with its mask and objects.
 
     An object that leaves a `cyclic` window at one side enters at the other, and its box is around both parts.
     """

@@ -55,7 +55,7 @@ def margin(field: Array, side: int, shift: Shift) -> int:
 
 
 def shown(field: Array, side: int, shift: Shift, border: Border) -> Array:
-    """What a moved window shows, `[side, side, …]`."""
+    """Cut a moved window, `[side, side, …]`."""
     if border == "photograph":
         return window(field, side, shift)
     base, (x, y) = window(field, side), shift
@@ -67,7 +67,7 @@ def shown(field: Array, side: int, shift: Shift, border: Border) -> Array:
 
 
 def apart(base: Pixels, moved: Pixels, shift: Shift) -> int:
-    """How many values of the content that two windows share differ; the second is the first one moved by the shift."""
+    """Count the values that differ in the content of two windows; the second is the first one moved by the shift."""
     (x, y), (height, width) = shift, base.shape[:2]
     first = base[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
     second = moved[max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)]

@@ -125,7 +125,7 @@ class Watermark(Generator):
         return {mark.called: {"settings": mark.identity(), "keyed": mark.keyed} for mark in self.marks}
 
     def _marked(self, mark: Mark, batch: Sequence[_Subject], keys: Keys, ctx: Context) -> list[Sample | Failure]:
-        """What becomes of each picture with this mark."""
+        """Mark each picture, or say why not."""
         missing = [why for alias in mark.aliases() if (why := ctx.models.why_unavailable(alias))]
         refused = [one.refused(mark, missing) for one in batch]
         images = [one.framed.image for one, why in zip(batch, refused, strict=True) if one.framed and not why]
@@ -198,7 +198,7 @@ class _Subject(NamedTuple):
 def _facts(
     mark: Mark, images: Sequence[Pixels], made: Sequence[Pixels], keys: Sequence[bytes], ctx: Context
 ) -> list[dict[str, Json]]:
-    """What is recorded of each marked picture: hashes, quality, and what the detector finds in it."""
+    """Record facts of each marked picture: hashes, quality, and what the detector finds in it."""
     found, payloads = detected(mark, made, keys, ctx), mark.payloads(keys)
     facts: list[dict[str, Json]] = []
     for place, (image, marked, key) in enumerate(zip(images, made, keys, strict=True)):

@@ -201,7 +201,7 @@ class WatermarkedGeneration(Route):
 
 
 def _picture(request: Request) -> str:
-    """What a picture's keys are derived from: its sample's id, with a number from a sample's second picture on."""
+    """Name the picture that keys are derived from: its sample's id, with a number from the second picture on."""
     return request.of.sample.id + (f"/{request.number}" if request.number else "")
 
 

@@ -1,4 +1,4 @@
-"""What the annotations of one picture say: its objects as far as they can be read, and the names that it shows."""
+"""Read the annotations of one picture: its objects as far as they can be read, and the names that it shows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from variorum.machine.steady import changed
+from variorum.machine.retrying import changed
 from variorum.schemas.annotations import Object
+from variorum.schemas.errors import BadObjects
 from variorum.sources.coco_files.file import CocoFile
-from variorum.sources.exports.objects import BadObjects, read_objects
+from variorum.sources.exports.objects import read_objects
 
 
 def present(names: Sequence[str], areas: Sequence[float]) -> tuple[str, ...]:
@@ -47,5 +48,5 @@ def annotation(file: CocoFile, box: Any) -> Mapping[str, Any]:
 
 
 def unread(error: UnicodeDecodeError | RecursionError) -> str:
-    """What is wrong with a value of the file, after its name."""
+    """Explain what is wrong with a value of the file, after its name."""
     return f"is not UTF-8: {error.reason}" if isinstance(error, UnicodeDecodeError) else "is nested too deep"

@@ -163,7 +163,7 @@ def _single(value: Any) -> Any:
 
 
 def is_id(value: Any) -> TypeGuard[int | str]:
-    """Whether this can be the id of a picture."""
+    """Return whether this can be the id of a picture."""
     return type(value) in (int, str)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import changed, may_pass, open_file, passing, printable, steady, why
+from variorum.machine.retrying import changed, may_pass, open_file, passing, printable, steady, why
 from variorum.schemas.errors import SourceError
 from variorum.sources.coco_files.entries import TROUBLES
 from variorum.sources.coco_files.index import build_index

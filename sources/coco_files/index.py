@@ -186,7 +186,7 @@ def _hashed(identity: Any) -> int:
 
 
 def _repeated(ids: NDArray[np.int64], named: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which annotations have an id that one before them has."""
+    """Return which annotations have an id that one before them has."""
     found = np.zeros(len(ids), bool)
     with_id = np.flatnonzero(named)
     order = with_id[np.argsort(ids[with_id], kind="stable")]

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from variorum.machine.steady import open_file, steady, why
+from variorum.machine.retrying import open_file, steady, why
 from variorum.schemas.errors import SourceError
 
 BLOCK = 1 << 20
@@ -177,7 +177,7 @@ class _Text:
             self._more()
 
     def _may_go_on(self, value: Any, end: int) -> bool:
-        """Whether what follows the window may belong to the value: `1` may be the start of `1.5e+3`, as `1.5e` may."""
+        """Return whether what follows the window may belong to the value, as `1` may be the start of `1.5e+3`."""
         rest = self._text[end : end + LONGEST_REST]
         if len(rest) == LONGEST_REST:
             return False

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from variorum.machine.file_hashes import forget_hash, pin_files
-from variorum.machine.steady import Pinned, changed, read_pinned, why
+from variorum.machine.retrying import Pinned, changed, read_pinned, why
 from variorum.pixels import UndecodableImage, open_header, orientation, upright_size_of
 from variorum.schemas.annotations import Text
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.errors import SourceChanged, SourceError
+from variorum.schemas.errors import BadObjects, SourceChanged, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.sources.coco_files.annotations import annotation, objects_of, present, unread
 from variorum.sources.coco_files.entries import whole
 from variorum.sources.coco_files.file import CocoFile, Entry
-from variorum.sources.exports.objects import BadObjects, checked, short
+from variorum.sources.exports.objects import checked, short
 from variorum.sources.exports.rle import TURNS, turned
 from variorum.sources.exports.texts import BadText, read_texts
 from variorum.sources.folders.patterns import file_kind
@@ -249,7 +249,7 @@ class CocoPictures:
 
     @property
     def _cache(self) -> Path:
-        """What the cache of hashes is called; one of its own, as other sources may read others of the folder."""
+        """Name the cache of hashes; it is its own, as other sources may read other pictures of the folder."""
         return self.annotations.path / "pictures"
 
     @cached_property

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from variorum.schemas.errors import BadObjects
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.sources.coco_files.annotations import present
-from variorum.sources.exports.objects import NAMES, BadObjects, BoxFormat, read_objects
+from variorum.sources.exports.objects import NAMES, BoxFormat, read_objects
 from variorum.sources.tables.rows import (
     categories_of,
     category_names,
@@ -48,7 +49,7 @@ class CocoRows:
 
     @property
     def local(self) -> bool:
-        """Whether the data lies on this machine rather than on the Hub."""
+        """Return whether the data lies on this machine rather than on the Hub."""
         return self.table.local
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What is in a picture, counted and said in a sentence, for pictures whose objects are all known."""
+"""Count the objects of a picture and write them as a sentence, where all objects are known."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from variorum.machine.steady import Pinned, read_pinned, stamp_of, steady
+from variorum.machine.retrying import Pinned, read_pinned, stamp_of, steady
 from variorum.pixels import decode, open_header
 from variorum.schemas.errors import SourceError
 

@@ -86,7 +86,7 @@ def read_cvat(data: bytes, where: str) -> tuple[tuple[str, ...], list[CvatImage]
 
 
 class _Reader:
-    """What the parser has met so far."""
+    """The parser's state."""
 
     def __init__(self, where: str) -> None:
         self.where = where

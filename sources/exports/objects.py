@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from variorum.schemas.annotations import Box, Object
+from variorum.schemas.errors import BadObjects
 from variorum.schemas.sample import Sample
 
 BoxFormat = Literal["xywh", "xyxy", "cxcywh", "xywh_relative", "xyxy_relative", "cxcywh_relative"]
@@ -31,15 +32,6 @@ NAMES = {
 
 SLACK = 1.0
 """Pixels that a box may lie outside of its picture: annotators round, and some count pixels from 1."""
-
-
-class BadObjects(ValueError):
-    """Objects that can't be read. `reason` is a word for the sample, `detail` a sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 def read_objects(
@@ -248,7 +240,7 @@ def _inside(box: Box, size: tuple[int, int], name: str, slack: float) -> Box:
 
 
 def _name(number: int, identity: str) -> str:
-    """What a message calls an object."""
+    """Name an object in a message."""
     return f"object {number}" + (f" (id {identity[:40]})" if identity else "")
 
 

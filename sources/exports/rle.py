@@ -16,7 +16,8 @@ from pycocotools import mask as coco
 
 from variorum.annotations import decode_mask, encode_mask
 from variorum.schemas.annotations import Object
-from variorum.sources.exports.objects import BadObjects, short
+from variorum.schemas.errors import BadObjects
+from variorum.sources.exports.objects import short
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools

@@ -73,7 +73,7 @@ def _splits_in(words: Iterable[str]) -> set[Split]:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can hold a text: it can't hold half of a character that takes two in UTF-16."""
+    """Return whether UTF-8 can hold a text: it can't hold half of a character that takes two in UTF-16."""
     try:
         text.encode()
     except UnicodeEncodeError:

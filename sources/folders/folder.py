@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from variorum.machine.file_hashes import forget_hash, pin_files
-from variorum.machine.steady import Pinned, read_pinned, steady, why
+from variorum.machine.retrying import Pinned, read_pinned, steady, why
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceChanged, SourceError
@@ -60,7 +60,7 @@ class Pins:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file is a picture by the ending of its name."""
+    """Return whether a file is a picture by the ending of its name."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
@@ -220,5 +220,5 @@ def _read(file: Path, pinned: Pinned, root: Path) -> bytes:
 
 
 def _masks_of(root: Path) -> Path:
-    """What the cache of hashes calls the folder of masks, which may be the folder itself."""
+    """Name the folder of masks in the cache of hashes; it may be the folder itself."""
     return root / "masks of"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from variorum.machine.steady import gone, may_pass, printable, steady, why
+from variorum.machine.retrying import gone, may_pass, printable, steady, why
 
 LOOKS_ESCAPED = re.compile(rb"\\(?=x5c|x[89a-f][0-9a-f])")
 """A backslash in a name that would be taken for the begin of an escape."""
@@ -78,7 +78,7 @@ LONGEST = 300
 
 @dataclass(slots=True)
 class Count:
-    """How many there are of something, and the first of them by name."""
+    """A number of things, and the first of them by name."""
 
     number: int = 0
     first: str = ""
@@ -91,7 +91,7 @@ class Count:
 
 @dataclass(slots=True)
 class Listing:
-    """What lies below a folder. Names are relative paths as the system gives them, with `/`.
+    """The content of a folder. Names are relative paths as the system gives them, with `/`.
 
     Attributes:
         root: the folder.
@@ -205,7 +205,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _leads_away(link: Path, inside: str, wanted: bool) -> bool:
-    """Whether a link leads to a folder, or out of the folder that it lies in if its name is wanted."""
+    """Return whether a link leads to a folder, or out of the folder that it lies in if its name is wanted."""
     if os.path.isdir(link):
         return True
     return wanted and not Path(os.path.realpath(link)).is_relative_to(inside)

@@ -1,4 +1,4 @@
-"""What metadata files say of the pictures of a folder.
+"""Read metadata of a folder's pictures: labels, captions, objects.
 
 `metadata.csv`, `metadata.jsonl` and `metadata.parquet` are read as Hugging Face's `imagefolder` reads them: in the
 folder or in any folder below, with paths relative to the file. `labels.csv`, `captions.csv` and `groups.csv` are
@@ -21,7 +21,7 @@ from unicodedata import normalize
 import numpy as np
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned
+from variorum.machine.retrying import Pinned, check_pinned
 from variorum.schemas.errors import SourceError
 from variorum.sources.folders.folder import Picture
 from variorum.sources.folders.listing import Listing, key_of
@@ -80,7 +80,7 @@ class Rows:
 
 
 class Metadata:
-    """What the metadata files of a folder say of its pictures.
+    """Metadata of a folder's pictures, from its metadata files.
 
     Args:
         listing: the folder.
@@ -149,7 +149,7 @@ class Metadata:
         return bool(self.pins)
 
     def values(self, position: int) -> RowValues | None:
-        """What the rows of a picture say; None if it has no row."""
+        """Read the rows of a picture; None if it has no row."""
         if not self.pins:
             return None
         row: dict[str, Any] = {}
@@ -168,7 +168,7 @@ class Metadata:
         return RowValues(row.get(LABEL), captions, row.get(OBJECTS), licence, metadata)
 
     def covers(self, picture: Picture) -> bool:
-        """Whether a file lies in the picture's folder or above it, so that one would expect a row."""
+        """Return whether a file lies in the picture's folder or above it, so that one would expect a row."""
         folder = _folder_of(picture.key)
         while folder and folder not in self._folders:
             folder = _folder_of(folder)
@@ -176,22 +176,22 @@ class Metadata:
 
     @property
     def captioned(self) -> bool:
-        """Whether a file has captions."""
+        """Return whether a file has captions."""
         return any(name in file.columns for file in self._files for name in CAPTIONS)
 
     @property
     def leaves_classes(self) -> bool:
-        """Whether there is nothing but files that leave the classes to the folders."""
+        """Return whether there is nothing but files that leave the classes to the folders."""
         return all(_last(shown) in BESIDE for shown in self.pins)
 
     @property
     def labelled(self) -> bool:
-        """Whether a file has labels."""
+        """Return whether a file has labels."""
         return bool(self._with(LABEL))
 
     @property
     def has_objects(self) -> bool:
-        """Whether a file has objects."""
+        """Return whether a file has objects."""
         return bool(self._with(OBJECTS))
 
     @cached_property

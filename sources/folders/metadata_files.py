@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from variorum.machine.parquet_pages import check_pages
-from variorum.machine.steady import Pinned, check_pinned, gone, open_file, steady
+from variorum.machine.retrying import Pinned, check_pinned, gone, open_file, steady
 from variorum.schemas.errors import SourceError
 from variorum.sources.folders.metadata import CAPTIONS, LABEL, LICENCES, NAME, OBJECTS
 from variorum.sources.tables import arrow

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
-from variorum.machine.steady import KINDS, printable, steady, why
+from variorum.machine.retrying import KINDS, printable, steady, why
 from variorum.sources.folders.listing import ORDINARY, SHOWN
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ Entry = tuple[str, bool]
 
 
 def file_kind(path: str | os.PathLike[str]) -> tuple[Kind, str]:
-    """What lies at a path, links followed; for what is odd also words that say what it is, after its name.
+    """Return the kind of a path, links followed; for odd ones also words that describe it, after its name.
 
     Raises:
         TemporaryError: the disk, the network or the machine failed.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned
+from variorum.machine.retrying import Pinned, check_pinned
 from variorum.schemas.errors import SourceError
 
 T = TypeVar("T")

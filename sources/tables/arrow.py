@@ -104,7 +104,7 @@ def kind_of_metadata(given: pa.DataType) -> str:
 
 
 def is_text(given: pa.DataType) -> bool:
-    """Whether it is a type of texts."""
+    """Return whether it is a type of texts."""
     return bool(pa.types.is_string(given) or pa.types.is_large_string(given) or pa.types.is_string_view(given))
 
 
@@ -114,7 +114,7 @@ def _is_bytes(given: pa.DataType) -> bool:
 
 
 def is_list(given: pa.DataType) -> bool:
-    """Whether it is a type of lists."""
+    """Return whether it is a type of lists."""
     return bool(pa.types.is_list(given) or pa.types.is_large_list(given) or pa.types.is_fixed_size_list(given))
 
 

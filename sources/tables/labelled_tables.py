@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, printable, steady
+from variorum.machine.retrying import Pinned, check_pinned, printable, steady
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample
 from variorum.sources.exports.texts import split_name, split_of_path
@@ -65,7 +65,7 @@ class Row(NamedTuple):
 
 
 class LabelledTable(Protocol):
-    """What the three kinds of tables have in common. All raise SourceError, SourceChanged and TemporaryError."""
+    """Base class of the three kinds of tables. All raise SourceError, SourceChanged and TemporaryError."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ class FolderTable:
 
     @cached_property
     def _numbers(self) -> list[int]:
-        """How many rows before each row name the same picture."""
+        """Count the rows before each row that name the same picture."""
         seen: Counter[str] = Counter()
         numbers = []
         for *_, key in self._places:

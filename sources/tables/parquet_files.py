@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from variorum.machine.parquet_pages import LARGEST, Chunk, TooLarge, largest_page, read_chunks
-from variorum.machine.steady import changed
+from variorum.machine.retrying import changed
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError
 from variorum.schemas.secrets import shown
@@ -252,7 +252,7 @@ class ParquetFiles:
 
 
 def is_content(error: Exception) -> bool:
-    """Whether an error says that what lies in a file is damaged. The others come from its file system."""
+    """Return whether an error says that what lies in a file is damaged. The others come from its file system."""
     if isinstance(error, FileNotFoundError | PermissionError):
         return False
     if isinstance(error, OSError):  # Arrow raises these without a number for damage
@@ -285,7 +285,7 @@ def _group_rows(
 
 
 def _leads_to(path: str, column: str, within: Sequence[str]) -> bool:
-    """Whether a parquet path (`objects.list.element.category`) is of a column, and passes one of these names."""
+    """Return whether a parquet path (`objects.list.element.category`) is of a column, and passes one of these names."""
     return path == column or (
         path.startswith(f"{column}.") and (not within or not set(path[len(column) :].split(".")).isdisjoint(within))
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from variorum.machine.steady import open_file, printable
+from variorum.machine.retrying import open_file, printable
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import SourceError
 from variorum.schemas.secrets import shown
@@ -55,7 +55,7 @@ class File:
 
     @property
     def local(self) -> bool:
-        """Whether it lies on this machine."""
+        """Return whether it lies on this machine."""
         from fsspec.implementations.local import LocalFileSystem
 
         return isinstance(self.system, LocalFileSystem)

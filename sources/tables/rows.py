@@ -1,4 +1,4 @@
-"""What a row of a data set says of its picture: class, captions, objects, licence and metadata.
+"""Read a dataset's row: class, captions, objects, licence and metadata of its picture.
 
 Sources find the values; here they become parts of a sample. A value that can't be used costs no picture: the sample is
 quarantined, with the reason.
@@ -16,10 +16,10 @@ import numpy as np
 
 from variorum.pixels import UndecodableImage, upright_size
 from variorum.schemas.canonical import Json
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import BadObjects, SourceError
 from variorum.schemas.fields import LONGEST
 from variorum.schemas.sample import Sample
-from variorum.sources.exports.objects import NAMES, BadObjects, BoxFormat, checked, read_objects
+from variorum.sources.exports.objects import NAMES, BoxFormat, checked, read_objects
 from variorum.sources.exports.texts import BadText, NoValue, is_utf8, read_texts, text_of
 
 DEEPEST = 100
@@ -51,7 +51,7 @@ class RowValues:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column of a table says what; None for none.
+    """The columns of a table by what they hold; None for none.
 
     Attributes:
         names: class names by integer, of the columns whose type has them; those of the column of objects name its
@@ -71,7 +71,7 @@ class Columns:
         return tuple(dict.fromkeys([*filter(None, single), *self.metadata]))
 
     def values(self, row: Mapping[str, Any]) -> RowValues:
-        """What a row says. Metadata that is a class number becomes the class's name."""
+        """Read the values of a row. Metadata that is a class number becomes the class's name."""
 
         def cell(name: str | None) -> Any:
             return row.get(name) if name else None
@@ -252,7 +252,7 @@ def categories_of(value: Any) -> Iterator[str | int]:
 
 
 def _held(feature: Any) -> Any:
-    """What a list of any depth holds. Old versions of `datasets` write a list of one for it, or `Sequence`."""
+    """Return the element of a list of any depth; old versions of `datasets` write a list of one, or `Sequence`."""
     while True:
         if isinstance(feature, list) and len(feature) == 1:
             feature = feature[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from variorum.machine.steady import changed, open_file, passing, steady
+from variorum.machine.retrying import changed, open_file, passing, steady
 
 WINDOW = 4096
 """Bytes that are read from a file at least: headers and small members lie close together."""
@@ -24,7 +24,7 @@ LARGEST_VALUE = 1 << 24
 
 
 class Readable(Protocol):
-    """What pictures are read from."""
+    """A file that pictures are read from."""
 
     name: str
     """For messages."""

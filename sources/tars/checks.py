@@ -1,4 +1,4 @@
-"""Whether tars have the members that a recipe names, and what to say of a sample that has no picture."""
+"""Check that tars have the members that a recipe names, and explain samples without a picture."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def check_members(tars: TarSet, pictures: Sequence[str], fields: Mapping[str, Me
 
 
 def fits(place: tuple[int, int], *, picture: bool = False) -> bool:
-    """Whether a member, by offset and size, is small enough to be read."""
+    """Return whether a member, by offset and size, is small enough to be read."""
     return place[1] <= (LARGEST_PICTURE if picture else LARGEST_VALUE)
 
 
 def no_picture(entry: Entry, pictures: Sequence[str]) -> str:
-    """What a sample has instead of a picture."""
+    """Make the failure of a sample without a picture."""
     dots = any("." in name and name.rpartition(".")[2] in pictures for name in entry.members)
     why = "; a name is split at its first dot, so a key can't have a dot in it" if dots else ""
     return f"{entry.key}: its members are {listed(entry)}; a picture's ending must be one of {some(pictures)}{why}"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from variorum.sources.tars.mapped_arrays import Arrays, Texts
 from variorum.sources.tars.members import (
     BadMember,
     Contents,
@@ -19,7 +20,6 @@ from variorum.sources.tars.members import (
     categories,
     labels,
 )
-from variorum.sources.tars.tables import Arrays, Texts
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def walk(data: Bytes) -> Iterator[Member]:
 
 
 def _sums_up(header: bytes) -> bool:
-    """Whether the checksum fits: the sum of all bytes, with the checksum's own eight as spaces."""
+    """Return whether the checksum fits: the sum of all bytes, with the checksum's own eight as spaces."""
     try:
         stored = int(header[148:156].strip(b" \0") or b"0", 8)
     except ValueError:
@@ -215,7 +215,7 @@ def _only_zeros(data: Bytes, offset: int) -> bool:
 
 
 def _strange(header: bytes) -> str:
-    """What a file is that begins with this instead of a tar's header."""
+    """Name the kind of a file that begins with this instead of a tar's header."""
     if not header:
         return "is empty: 0 bytes; delete it, or write it again"
     for magic, (name, program) in COMPRESSED.items():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from variorum.sources.tars.bytes import LARGEST_VALUE
 from variorum.sources.tars.headers import Bytes, Kind, walk
-from variorum.sources.tars.tables import Arrays, Texts
+from variorum.sources.tars.mapped_arrays import Arrays, Texts
 
 log = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ class _Builder:
             self.contents = {}
 
     def _lacks_members(self) -> bool:
-        """Whether the last sample lacks a member that the one before it has."""
+        """Return whether the last sample lacks a member that the one before it has."""
         if len(self._firsts) < 2:
             return False
         before, last = self._endings[self._firsts[-2] : self._firsts[-1]], self._endings[self._firsts[-1] :]
@@ -275,7 +275,7 @@ def _unsafe(name: str) -> bool:
 
 
 def _repeats(keys: Texts, hashes: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """How often each key occurs before `[N]`. Only keys whose hash another one has are compared."""
+    """Count each key's occurrences before `[N]`. Only keys whose hash another one has are compared."""
     found = np.zeros(len(keys), np.uint32)
     order = np.sort(hashes)
     shared = order[1:][order[1:] == order[:-1]]

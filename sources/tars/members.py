@@ -1,4 +1,4 @@
-"""What the members of a sample say: paths into JSON members, labels, captions, licences and metadata."""
+"""Read the members of a sample: paths into JSON members, labels, captions, licences and metadata."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class MemberPath:
 
     @property
     def json(self) -> bool:
-        """Whether the member is JSON."""
+        """Return whether the member is JSON."""
         return self.ending.rpartition(".")[2] == "json"
 
     @property
     def name(self) -> str:
-        """What its value is called in the metadata: `json.meta.url` is `meta_url`."""
+        """Name its value in the metadata: `json.meta.url` is `meta_url`."""
         return "_".join(self.keys) or self.ending.replace(".", "_")
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ class Contents:
         return value
 
     def has(self, path: MemberPath) -> bool:
-        """Whether there is a value other than None, or one that can't be read."""
+        """Return whether there is a value other than None, or one that can't be read."""
         try:
             return self.value(path) is not None
         except BadMember:

@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import changed, gone
+from variorum.machine.retrying import changed, gone
 from variorum.schemas.errors import SourceError
 from variorum.sources.folders.pinned import PinnedFiles, guarded
 from variorum.sources.tars.bytes import LocalTar, Readable
 from variorum.sources.tars.facts import FactPaths, Facts, FactsBuilder
 from variorum.sources.tars.headers import Bytes, NotTar
 from variorum.sources.tars.index import FORMAT, TarIndex, build_index
+from variorum.sources.tars.mapped_arrays import map_arrays, save_arrays, save_bytes
 from variorum.sources.tars.members import Label
-from variorum.sources.tars.remote import RangedTar, check_remote, describe, streamed
+from variorum.sources.tars.ranges import RangedTar, check_remote, describe, streamed
 from variorum.sources.tars.shards import Shard
-from variorum.sources.tars.tables import map_arrays, save_arrays, save_bytes
 from variorum.sources.web.hosts import ask
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ OPEN = 64
 
 
 class Known(NamedTuple):
-    """What is known of one tar without its index."""
+    """One tar's facts, known without its index."""
 
     sha256: str
     size: int
@@ -55,13 +55,13 @@ class Known(NamedTuple):
 
     @classmethod
     def of(cls, sha256: str, size: int, index: TarIndex, version: str = "") -> Known:
-        """What is known of a tar with this index."""
+        """Summarise a tar with this index."""
         return cls(sha256, size, version, len(index), index.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What is known of all tars together.
+    """The facts of all tars together.
 
     Attributes:
         sha256s: of each tar.
@@ -97,7 +97,7 @@ class TarSet:
         self._facts = lru_cache(maxsize=OPEN)(self._load_facts)
 
     def summary(self) -> Summary:
-        """What is known of all tars. At first use each is hashed and indexed, unless the cache knows it.
+        """Summarise all tars. At first use each is hashed and indexed, unless the cache knows it.
 
         Raises:
             SourceError: a tar can't be read, is compressed, or is none.

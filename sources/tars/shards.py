@@ -1,4 +1,4 @@
-"""Which tars a recipe means by paths, globs, brace ranges and URLs, each with a name that doesn't say where it lies."""
+"""Find the tars of a recipe by paths, globs, brace ranges and URLs, each with a name that doesn't say where it lies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from itertools import islice
 from math import prod
 from urllib.parse import urlsplit
 
-from variorum.machine.steady import printable
+from variorum.machine.retrying import printable
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.secrets import shown
 from variorum.sources.exports.texts import split_name, split_of_path
 from variorum.sources.folders.listing import key_of
 from variorum.sources.folders.patterns import file_kind, matching_files
-from variorum.sources.tars.remote import matching_urls
+from variorum.sources.tars.ranges import matching_urls
 
 MOST = 1_000_000
 """Tars that one pattern may stand for."""
@@ -42,7 +42,7 @@ class Shard:
 
     @property
     def remote(self) -> bool:
-        """Whether it lies at a URL."""
+        """Return whether it lies at a URL."""
         return "://" in self.place
 
     @property
@@ -127,6 +127,6 @@ def _braces(pattern: str, where: str) -> list[str]:
 
 
 def _width(brace: str) -> int:
-    """How many values the inside of a brace has: `0..2` or `a,b,c`."""
+    """Count the values inside a brace: `0..2` or `a,b,c`."""
     found = re.match(r"(-?[0-9]+)\.\.(-?[0-9]+)", brace)
     return abs(int(found[2]) - int(found[1])) + 1 if found else brace.count(",") + 1

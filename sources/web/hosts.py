@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from variorum.machine.steady import changed, may_pass, passing
+from variorum.machine.retrying import changed, may_pass, passing
 from variorum.schemas.errors import SourceError, VariorumError, causes
 from variorum.schemas.secrets import shown
 from variorum.sources.web.urls import one_line
@@ -69,7 +69,7 @@ def patiently(attempt: Callable[[], T], again: Callable[[], object] | None = Non
 
 
 def host_may_pass(error: BaseException) -> bool:
-    """Whether an error of a file system, on a network or here, may be gone at the next attempt."""
+    """Return whether an error of a file system, on a network or here, may be gone at the next attempt."""
     chain = list(causes(error))
     if any(mark in type(one).__name__ or OFFLINE in str(one) for one in chain for mark in LASTING):
         return False

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from variorum.machine.steady import printable
+from variorum.machine.retrying import printable
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import SourceError, VariorumError
 from variorum.schemas.secrets import shown
@@ -56,7 +56,7 @@ class HubDataset:
 
     @property
     def local(self) -> bool:
-        """Whether the data lies on this machine rather than on the Hub."""
+        """Return whether the data lies on this machine rather than on the Hub."""
         builder = self.data_files is not None and "/" not in self.name
         return builder or os.path.exists(os.path.expanduser(self.name))
 
@@ -149,7 +149,7 @@ class HubTable:
 
     @property
     def local(self) -> bool:
-        """Whether the data lies on this machine rather than on the Hub."""
+        """Return whether the data lies on this machine rather than on the Hub."""
         return self.dataset.local
 
     @property

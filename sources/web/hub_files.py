@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.steady import Pinned, check_pinned, printable, read_pinned
+from variorum.machine.retrying import Pinned, check_pinned, printable, read_pinned
 from variorum.schemas.secrets import shown
 from variorum.sources.folders.folder import is_picture
 from variorum.sources.tars.bytes import LARGEST_PICTURE
-from variorum.sources.tars.remote import check_remote, describe
+from variorum.sources.tars.ranges import check_remote, describe
 from variorum.sources.web.hosts import host_may_pass, patiently, refused
 from variorum.sources.web.urls import one_line
 
@@ -19,7 +19,7 @@ HUB = "hf://"
 
 
 class HubFiles:
-    """What is known of the files. Those on the Hub have a commit in their URL, so they can't change."""
+    """Files of the Hub or of a disk. Those on the Hub have a commit in their URL, so they can't change."""
 
     def __init__(self) -> None:
         self._pins: dict[str, Pinned] = {}

@@ -1,4 +1,4 @@
-"""What sources say of URLs: places without secrets, versions of files, and errors in one line."""
+"""Handle URLs of sources: places without secrets, versions of files, and errors in one line."""
 
 from __future__ import annotations
 

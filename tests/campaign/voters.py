@@ -28,7 +28,8 @@ def panel(store: Path, name: str, **settings: Any) -> None:
     """Publish a panel about the edition of the store."""
     from variorum.edition.editions import resolve
     from variorum.edition.store import Store
-    from variorum.people.panel.panel import Settings, publish
+    from variorum.people.panel.panel import publish
+    from variorum.people.panel.settings import Settings
 
     where = Store(str(store))
     publish(resolve("large@1.0.0", where), where, Settings(gold=0.0, agreed=0.0, **settings), name=name)

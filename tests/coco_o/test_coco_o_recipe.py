@@ -3,8 +3,8 @@
 import pytest
 
 from variorum.edition.store import Store
+from variorum.models.aliases import ModelTable
 from variorum.models.filters import weights_of
-from variorum.models.table import ModelTable
 from variorum.pipeline import Job, run
 from variorum.report.card import render_card
 from variorum.report.rows import edition_rows

@@ -24,7 +24,7 @@ from variorum.curation.copies.leakage import Leakage
 from variorum.curation.copies.parts import About, Part
 from variorum.kit.copies import blocklists
 from variorum.kit.copies.blocklists import Blocklist, blocklist, list_bytes
-from variorum.kit.copies.looked_at import Looked, look, look_at
+from variorum.kit.copies.file_hashes import Looked, look, look_at
 from variorum.kit.copies.pdq import pdq, pixel_digest
 from variorum.kit.copies.shipped import list_path, shipped_lists
 from variorum.pixels import encode_png

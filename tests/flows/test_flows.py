@@ -17,7 +17,7 @@ import yaml
 
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.pipeline import Job, Threads, build, curate, release, run
 from variorum.schemas.errors import StoreError, TemporaryError, TooManyFailures, VariorumError
 from variorum.schemas.recipe import Recipe

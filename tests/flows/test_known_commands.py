@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from variorum.kit.copies.blocklists import list_bytes
-from variorum.kit.copies.looked_at import look
+from variorum.kit.copies.file_hashes import look
 from variorum.pipeline import Job, run
 from variorum.schemas.recipe import Recipe
 

@@ -22,7 +22,8 @@ from variorum.edition.ledgers import ledger_numbers
 from variorum.edition.store import Store
 from variorum.flows.people.review_steps import Asking
 from variorum.people.panel.collected import keep_votes, standing
-from variorum.people.panel.panel import Panel, Settings, open_panel
+from variorum.people.panel.panel import Panel, open_panel
+from variorum.people.panel.settings import Settings
 from variorum.people.votes.ballots import withdraw
 from variorum.people.votes.files import read_votes
 from variorum.pipeline import Job, build, curate, run

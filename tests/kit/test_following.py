@@ -8,9 +8,10 @@ import pytest
 
 from variorum.annotations import box_of, decode_mask, encode_mask, region
 from variorum.kit.gates.gates import Gates
-from variorum.kit.pictures import complexity, following
+from variorum.kit.pictures import complexity
+from variorum.kit.pictures import object_geometry as following
 from variorum.kit.pictures.compositing import soft_alpha
-from variorum.kit.pictures.following import Layers
+from variorum.kit.pictures.object_geometry import Layers
 from variorum.kit.pictures.scenes import Scene
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
 

@@ -15,7 +15,8 @@ from variorum.curation.labels.candidates import Candidates, best_classes, editio
 from variorum.edition.editions import resolve
 from variorum.edition.verify import verify
 from variorum.models import refuse_filters
-from variorum.people.panel.panel import Settings, newest_ledger, publish, read_questions
+from variorum.people.panel.panel import newest_ledger, publish, read_questions
+from variorum.people.panel.settings import Settings
 from variorum.pipeline import Job, build, curate, release
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError

@@ -11,7 +11,7 @@ from reviewed_set import CLASSES, CONTEXT, PEOPLE, SAID, C, E, columns, kept, pi
 from variorum.curation.people.consensus import Consensus
 from variorum.curation.people.panel.label_sets import LabelSet, Reviewed, read_label_set, worst
 from variorum.curation.people.panel.weighing import CORRECT, UNCLEAR, WRONG, Weighing, probabilities, states
-from variorum.kit.raters.counted import cells_of
+from variorum.kit.raters.valid_votes import cells_of
 from variorum.people.votes.tables import of_votes
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError
 from variorum.schemas.table import Table

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from variorum.arrays import arrow_column
-from variorum.people.panel.pictures import Pictures
+from variorum.people.panel.askable import Pictures
 from variorum.schemas.table import Table
 
 

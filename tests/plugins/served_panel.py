@@ -17,7 +17,8 @@ from PIL import Image
 
 from variorum.edition.store import Store
 from variorum.people.panel.dispatch import Task, next_tasks
-from variorum.people.panel.panel import Panel, Settings, open_panel, publish
+from variorum.people.panel.panel import Panel, open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.people.server.access import Access, Joining, Place
 from variorum.people.server.app import create_app
 from variorum.people.server.serve import listening

@@ -9,7 +9,8 @@ from annotated_set import ANNOTATED
 from small_store import GENERATOR
 from starlette.testclient import TestClient
 
-from variorum.people.panel.panel import Panel, Settings, open_panel, publish
+from variorum.people.panel.panel import Panel, open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.people.server.access import Access, Place
 from variorum.people.server.app import create_app
 from variorum.people.server.served import Served

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from variorum.people.panel.panel import Panel, Settings, open_panel, publish
+from variorum.people.panel.panel import Panel, open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.pipeline import Job, build, curate
 from variorum.schemas.recipe import Recipe
 

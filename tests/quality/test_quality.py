@@ -12,8 +12,8 @@ from PIL import Image
 
 from variorum.arrays import arrow_column
 from variorum.curation.quality.measures import acutance, halvings, measures_of, sampling_grid
+from variorum.curation.quality.outlying import LEAST, relative
 from variorum.curation.quality.quality import CHECKS, Quality, fence_excess, sharpness
-from variorum.curation.quality.stand_out import LEAST, relative
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table

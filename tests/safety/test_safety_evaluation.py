@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from coloured_shapes import CATEGORIES, recipe, shapes
 
-from variorum.evaluation.safety.counted import ALL
-from variorum.evaluation.safety.ranked import best_threshold
+from variorum.evaluation.safety.precision_recall import ALL
 from variorum.evaluation.safety.safety import Safety
+from variorum.evaluation.safety.thresholds import best_threshold
 from variorum.pipeline import Job, run
 from variorum.report.card import _render, render_card
 from variorum.schemas.annotations import Annotations, LabelState

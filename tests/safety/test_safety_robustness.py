@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from variorum.evaluation.safety.attacks import KINDS, attempts, deepfool, pgd, quantised, slope_of
+from variorum.evaluation.safety.robust_accuracy import WORST
 from variorum.evaluation.safety.safety_robustness import SafetyRobustness
-from variorum.evaluation.safety.withstood import WORST
 from variorum.report.card import _render
 from variorum.schemas.annotations import Annotations, LabelState
 from variorum.schemas.component import Context

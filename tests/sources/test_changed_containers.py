@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from variorum.machine import steady
+from variorum.machine import retrying as steady
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import SourceChanged, SourceError, TemporaryError

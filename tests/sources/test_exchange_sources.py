@@ -438,7 +438,7 @@ def test_what_cannot_be_read_is_said(folder, name, file, text, said):
 
 
 def test_a_file_that_is_too_large_is_not_read(folder, monkeypatch):
-    from variorum.sources.exports import told
+    from variorum.sources.exports import annotated_folder as told
 
     monkeypatch.setattr(told.read_file_of, "__defaults__", (10,))
     (folder / "tasks.json").write_text(tasks({"image": "a.png"}))

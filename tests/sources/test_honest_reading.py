@@ -22,7 +22,7 @@ from PIL import Image
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
-from variorum.machine import steady
+from variorum.machine import retrying as steady
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
 from variorum.pipeline import Job, build

@@ -209,7 +209,7 @@ def test_a_host_without_ranges_and_versions_gives_the_whole_file_which_is_hashed
     assert images(source, ctx) == [png(value) for value in range(4)]
     other = planned(host, "tar", ctx)
     host.data = tar([9, 1, 2, 3])
-    from variorum.sources.tars import remote
+    from variorum.sources.tars import ranges as remote
 
     remote._copy.cache_clear()
     assert "another content" in raised(SourceChanged, other, ctx)

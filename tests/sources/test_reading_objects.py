@@ -8,8 +8,9 @@ from pycocotools import mask as coco
 
 from variorum.annotations import decode_mask
 from variorum.schemas.annotations import Annotations, Object, Text
+from variorum.schemas.errors import BadObjects
 from variorum.schemas.sample import Sample
-from variorum.sources.exports.objects import BadObjects, checked, read_objects, rle_of
+from variorum.sources.exports.objects import checked, read_objects, rle_of
 
 SIZE = (40, 100)
 """Height and width."""

@@ -19,7 +19,7 @@ from variorum.sources.tars.index import (
     build_index,
     key_and_ending,
 )
-from variorum.sources.tars.tables import Texts, map_arrays, save_arrays
+from variorum.sources.tars.mapped_arrays import Texts, map_arrays, save_arrays
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 

@@ -24,7 +24,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceChanged, SourceError, TemporaryError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
-from variorum.sources.tars import remote as tar_remote
+from variorum.sources.tars import ranges as tar_remote
 from variorum.sources.tars import set as tar_set
 from variorum.sources.web import hosts
 from variorum.sources.webdataset import Webdataset

@@ -24,8 +24,9 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table, rows_to_parquet
 from variorum.edition.verdicts import read_verdicts, settle
 from variorum.edition.verify import verify
-from variorum.people.panel.panel import Settings, open_panel, publish
-from variorum.people.panel.pictures import Pictures
+from variorum.people.panel.askable import Pictures
+from variorum.people.panel.panel import open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.people.server.served import Served
 from variorum.pipeline import Job, Threads, build, curate, release, rollback, run
 from variorum.pixels import decode, encode_png

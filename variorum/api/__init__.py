@@ -1,1 +1,1 @@
-"""What `import variorum as va` offers; the names are loaded when they are first used."""
+"""The Python interface, `import variorum as va`; names are loaded when they are first used."""

@@ -160,7 +160,7 @@ def _check_name(job: Job) -> None:
 
 
 def _input(given: Given, job: Job) -> Input:
-    """What the call was given, picture by picture, with the ids that the pipeline gave them."""
+    """Collect what the call was given, picture by picture, with the ids that the pipeline gave them."""
     source = job.recipe.source
     samples = list(source.outline(0, source.size(job.ctx), job.ctx))
     ids = [sample.id for sample in samples]

@@ -1,4 +1,4 @@
-"""What a call of `curate` found: verdicts, labels and pictures in the order in which they were given."""
+"""Return the result of `curate`: verdicts, labels and pictures in the order in which they were given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from variorum.api.arguments import from_here, whole_number
 from variorum.edition.verdicts import read_verdicts, rows_of, settle
-from variorum.machine.steady import printable
+from variorum.machine.retrying import printable
 from variorum.report.card import findings
 from variorum.report.rows import edition_rows
 from variorum.schemas.errors import RecipeError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from variorum.api.edition import Edition
-    from variorum.api.shown import Picture
+    from variorum.api.notebook_pictures import Picture
     from variorum.arrays import Bools
 
 ORDER = ("relabel", "review", "drop", "withhold", "weight", "unasked", "audit", "keep", "note")
@@ -51,7 +51,7 @@ LONGEST = 32
 
 @dataclass(frozen=True)
 class Input:
-    """What `curate` was given, picture by picture.
+    """The pictures that `curate` was given.
 
     Attributes:
         ids: of the pictures in the edition.
@@ -130,7 +130,7 @@ class Curated:
 
     @cached_property
     def _released(self) -> tuple[Bools, list[str]]:
-        """Whether each picture is in the release, and its label there."""
+        """Return whether each picture is in the release, and its label there."""
         rows = edition_rows(self.release.manifest, self.release.store, ("id", "labels"))
         found = {
             name: labels[0] if labels else ""

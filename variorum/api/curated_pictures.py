@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.api import html
-from variorum.api.shown import Picture
-from variorum.edition.pictures import stored_sample, with_pixels
+from variorum.api.notebook_pictures import Picture
+from variorum.edition.read_at import stored_sample, with_pixels
 from variorum.edition.verdicts import rows_of
 from variorum.pixels import blurred
 from variorum.report.figures import seen
@@ -69,7 +69,7 @@ def words(found: Curated, verdict: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def as_html(found: Curated) -> str:
-    """What was found, with thumbnails: a fragment of HTML without scripts and without links."""
+    """Show the findings with thumbnails: a fragment of HTML without scripts and without links."""
     rows = [
         (action, reason.replace("_", " "), number)
         for action, reasons in found.counts().items()

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.api import html
 from variorum.api.arguments import whole_number
-from variorum.api.rows import edition_table, origin_of
+from variorum.api.columns import edition_table, origin_of
+from variorum.api.notebook_pictures import Picture
 from variorum.api.select import Choice, Places, find_id
-from variorum.api.shown import Picture
 from variorum.edition.editions import editions, folder_of, read_beside, release_number, resolve
 from variorum.edition.opening import open_edition
-from variorum.edition.pictures import stored_sample, with_pixels
+from variorum.edition.read_at import stored_sample, with_pixels
 from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.schemas.errors import StoreError, VariorumError

@@ -169,12 +169,12 @@ def _check(job: Job, manifest: Manifest, pictures: Pictures, new: Sequence[str])
 
 
 def classifies(model: Any) -> bool:
-    """Whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
+    """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
     return all(hasattr(model, name) for name in ("classes", "preprocessing"))
 
 
 def _facts(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:
-    """What result files state about a model."""
+    """Return the facts that result files state about a model."""
     pin = job.ctx.models.pin(name)
     label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in chosen.brought else name
     own = chosen.revisions.get(name)

@@ -22,7 +22,7 @@ from variorum.api.arguments import path_of
 from variorum.api.labels import Labels, read_labels
 from variorum.api.one_picture import WHAT, array_of, kind_of, picture
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import why
+from variorum.machine.retrying import why
 from variorum.machine.workplace import workplace
 from variorum.pixels import encode_png
 from variorum.schemas.errors import SourceChanged, SourceError, StoreError
@@ -46,7 +46,7 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What a call was given, as a recipe's source.
+    """The input of a call, as a recipe's source.
 
     Attributes:
         source: its fields, `name` among them.
@@ -226,7 +226,7 @@ class _Hub:
 
 
 def _of_datasets(pictures: Any) -> bool:
-    """Whether these are rows of the library `datasets`; a column of it, `rows["image"]`, is a sequence of pictures."""
+    """Return whether these are rows or a column of the library `datasets`."""
     library = sys.modules.get("datasets")  # whoever has such rows has imported it
     kinds = ("Dataset", "DatasetDict", "IterableDataset", "IterableDatasetDict")
     return library is not None and isinstance(pictures, tuple(getattr(library, kind) for kind in kinds))

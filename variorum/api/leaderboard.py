@@ -164,7 +164,7 @@ def board_of(
 
 
 def method_of(manifest: Manifest, confidence: float = CONFIDENCE) -> Method:
-    """How a leaderboard's intervals are computed: with the recipe's seed, for all models alike."""
+    """Return the method of a leaderboard's intervals: with the recipe's seed, for all models alike."""
     return Method(
         name="accuracy_drop",
         revision=component_class("evaluate", "accuracy_drop").revision,

@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any
 
-from variorum.edition import remote
+from variorum.edition import bucket as remote
 from variorum.edition.editions import folder_of, readable
 from variorum.edition.store import Store
 from variorum.report.hub_types import ALL, configurations, features
@@ -21,7 +21,7 @@ STREAMED = 12 * 3600
 
 
 def load(manifest: Manifest, store: Store, split: str | None, config: str | None, *, streaming: bool) -> Any:
-    """What `datasets` makes of an edition; see `Edition.dataset`.
+    """Load an edition by `datasets`; see `Edition.dataset`.
 
     A folder is loaded as it is. Shards in a bucket come to this machine first, or are streamed through signed links:
     `datasets` opens no tar at `s3://`.

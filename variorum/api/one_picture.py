@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.machine.steady import printable, read_file, why
+from variorum.machine.retrying import printable, read_file, why
 from variorum.pixels import MIN_SIDE
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
@@ -54,7 +54,7 @@ def picture(item: Any, where: str) -> Pixels | bytes:
 
 
 def array_of(item: Any, where: str) -> Any:
-    """What NumPy makes of an array or a tensor. Raises SourceError if it can't."""
+    """Convert an array or a tensor to NumPy. Raises SourceError if that fails."""
     try:
         return np.asarray(item)
     except (RuntimeError, TypeError) as error:  # a tensor on a GPU, or one with a gradient
@@ -94,7 +94,7 @@ def _of_array(array: Any, where: str) -> Pixels:
 
 
 def _conversion(array: Any) -> str:
-    """How an array becomes uint8."""
+    """Describe how an array becomes uint8."""
     if array.dtype == bool:
         return ": 255 * x.astype('uint8')"
     if not array.size or array.dtype.kind not in "fiu":

@@ -29,7 +29,7 @@ class Page(Written):
 
     @property
     def url(self) -> str:
-        """What a browser opens."""
+        """Return the address that a browser opens."""
         return self.path if "://" in self.path else Path(self.path).as_uri()
 
     def open(self) -> bool:

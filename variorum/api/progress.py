@@ -74,7 +74,7 @@ def shown(progress: bool | Progress = True, unit: str = "") -> Iterator[Progress
 
 
 def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+    """Return whether this process is a notebook's kernel."""
     ipython = sys.modules.get("IPython")
     return hasattr(ipython.get_ipython(), "kernel") if ipython else False
 

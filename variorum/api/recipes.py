@@ -29,7 +29,7 @@ Given = str | os.PathLike[str] | Mapping[str, Any] | Recipe
 
 
 class Planned(planned.Planned):
-    """What a run would do, as notebooks show it."""
+    """The plan of a run, as notebooks show it."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -47,7 +47,7 @@ def plan(
     prices: str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Planned:
-    """What a run would do: pictures, units, size, memory, time, price, models. No picture is made, no model loaded.
+    """Plan a run: pictures, units, size, memory, time, models. No picture is made, no model loaded.
 
     Args:
         recipe: the name of a recipe that comes with the project, the path of a YAML file, a mapping as YAML gives it,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.api import html
 from variorum.api.arguments import path_of
-from variorum.api.shown import Picture
+from variorum.api.notebook_pictures import Picture
 from variorum.report.figures import Shown
 from variorum.report.results import Result
 from variorum.report.standing import Leaderboard, by_variant, standing

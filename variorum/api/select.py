@@ -85,7 +85,7 @@ class Places:
         return self.row(int(self._accepted[place]))
 
     def holds(self, name: str) -> bool:
-        """Whether a picture with this id exists."""
+        """Return whether a picture with this id exists."""
         import pyarrow.compute as pc
 
         found = self._table.filter(pc.equal(self.ids, name))

@@ -1,1 +1,1 @@
-"""What an edition is on disk: the store, shards, tables, ledgers."""
+"""Read and write editions on disk: the store, shards, tables, ledgers."""

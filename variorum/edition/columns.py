@@ -1,4 +1,4 @@
-"""What a unit's table holds, and the checks of tables that somebody else may have written.
+"""Define the columns of a unit's table, and check tables that somebody else may have written.
 
 What a table says of itself is checked before it is read, and its columns before they are used. Whatever is wrong with
 it becomes one CorruptShard.
@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, get_args
 
 from variorum.edition.store import Store
-from variorum.machine.steady import may_pass, passing
+from variorum.machine.retrying import may_pass, passing
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.fields import CONFIG
 from variorum.schemas.lookup import cut

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from variorum.edition import remote
+from variorum.edition import bucket as remote
 from variorum.edition.records import BARE, to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
@@ -179,7 +179,7 @@ def sealed(dataset: str, version: str, fingerprint: str, store: Store, progress:
 
 
 def whole(manifest: Manifest, store: Store, progress: Progress = QUIET) -> bool:
-    """Whether every file that the manifest names is there as it was written."""
+    """Return whether every file that the manifest names is there as it was written."""
     return store.whole(files_of(manifest), progress)
 
 

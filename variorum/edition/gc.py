@@ -26,7 +26,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from variorum.edition import remote
+from variorum.edition import bucket as remote
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
 from variorum.machine.together import AT_ONCE, each
@@ -171,7 +171,7 @@ def _changed(store: Store, name: str) -> float:
 
 
 def _names(store: Store, limit: float | None) -> Names:
-    """What is named now.
+    """List what is named now.
 
     Args:
         store: the store.
@@ -191,7 +191,7 @@ def _names(store: Store, limit: float | None) -> Names:
 
 
 def _named_by(records: Iterator[Unnamed], store: Store) -> set[str]:
-    """What these records name; those of a remote store are read many at a time."""
+    """List what these records name; those of a remote store are read many at a time."""
     found = set[str]()
     while some := list(islice(records, BATCH)):
         read = each(lambda one: _digests(store.read(one.name) or b""), some, at_once=1 if store.local else AT_ONCE)

@@ -25,13 +25,13 @@ NAMING = ("id", "source", "photograph", "parent", "variant")
 
 
 def keys_of(lenders: Iterable[Lender]) -> list[str]:
-    """What a row's `made_of` holds: by what each lender can be found, its ids, its photograph and its origin."""
+    """Return the keys in a row's `made_of`: the ids, photograph and origin by which each lender can be found."""
     found = (key for one in lenders for key in (one["id"], one["source"], one["photograph"], one["origin"]) if key)
     return list(dict.fromkeys(found))
 
 
 def made_of_those(table: Any, gone: Bools, keys: Iterable[str] = ()) -> Bools:
-    """Which pictures `[N]` are made of one of those that are gone, or of one that a further key names.
+    """Return which pictures `[N]` are made of one of those that are gone, or of one that a further key names.
 
     Args:
         table: an edition's, with a row for each picture.

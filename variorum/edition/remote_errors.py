@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from variorum.machine.steady import may_pass, passing
+from variorum.machine.retrying import may_pass, passing
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError, causes
 from variorum.schemas.lookup import cut
 
@@ -99,7 +99,7 @@ def explained(store: object, root: str, error: Exception, *, reading: bool = Fal
 
 
 def _answered(store: object, root: str, error: Any, *, reading: bool) -> VariorumError:
-    """What a server's answer means."""
+    """Translate a server's answer."""
     said, status = error.response.get("Error", {}), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code, bucket = str(said.get("Code", "")), root.partition("/")[0]
     if code in FULL:

@@ -401,7 +401,7 @@ def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sam
 
 
 def photograph_of(sample: Sample) -> str:
-    """What a source's sample has in common with its copies, unless the source says it: a hash of bytes or pixels.
+    """Identify a sample's photograph, which its copies share, unless the source does: by a hash of bytes or pixels.
 
     A sample without a picture has only its id.
     """

@@ -15,7 +15,7 @@ completes the store.
 A disk may damage what was written well. So each process hashes an object before it relies on it for the first time.
 
 At a URL there are no renames: a file appears when its upload is complete, and a receipt is written under the condition
-that there is none. `variorum.edition.remote` has these operations.
+that there is none. `variorum.edition.bucket` has these operations.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from variorum.edition import remote, remote_errors
+from variorum.edition import bucket as remote
+from variorum.edition import remote_errors
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.shards import naming
 from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Advance, Progress
-from variorum.machine.steady import hash_content, may_pass, passing
+from variorum.machine.retrying import hash_content, may_pass, passing
 from variorum.machine.workplace import sweep, workplace
 from variorum.schemas.errors import CorruptShard, StoreError, VariorumError
 from variorum.schemas.lookup import cut
@@ -151,7 +152,7 @@ class Store:
             )
 
     def can_write(self) -> bool:
-        """Whether this process may write here, as far as known without trying."""
+        """Return whether this process may write here, as far as known without trying."""
         return not self.local or (not self._refused and os.access(self.local, os.W_OK))
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,7 +264,7 @@ class Store:
         return CorruptShard(f"{path}: damaged: its content doesn't match its name; run the recipe again to remake it")
 
     def whole(self, files: Iterable[File], progress: Progress = QUIET) -> bool:
-        """Whether all of these objects are there as they were written; see `sound`."""
+        """Return whether all of these objects are there as they were written; see `sound`."""
         wanted = list(files)
         return self.sound(wanted, progress).issuperset(info.sha256 + suffix for info, suffix in wanted)
 
@@ -327,7 +328,7 @@ class Store:
         return found | {path.removeprefix(folder): size for path, size in asked.items()}
 
     def _sound(self, path: Path, info: ShardInfo, suffix: str, *, trust: bool | None = None) -> bool:
-        """Whether a local file is the object. Any other file there is moved aside.
+        """Return whether a local file is the object. Any other file there is moved aside.
 
         Args:
             path: of the file.
@@ -541,7 +542,7 @@ class Store:
             raise said from error
 
     def _said_of_files(self, error: Exception, *, only_inside: bool, reading: bool) -> VariorumError | None:
-        """What `explained` makes of an error of the operating system; None if it is passed on."""
+        """Explain an error of the operating system as `explained` does; None if it is passed on."""
         places = (str(self.scratch), str(self.root))
         if not isinstance(error, OSError) or (only_inside and not str(error.filename or "").startswith(places)):
             return None
@@ -591,7 +592,7 @@ def _whose(folder: Path) -> str:
 
 
 def _missing(error: Exception) -> bool:
-    """Whether a file isn't there, in a bucket that is."""
+    """Return whether a file isn't there, in a bucket that is."""
     return isinstance(error, FileNotFoundError) and remote_errors.code_of(error) != "NoSuchBucket"
 
 

@@ -54,7 +54,7 @@ RELEASES = range(1, 10)
 
 @dataclass(slots=True)
 class Seen:
-    """What the shards of an edition hold, for comparison with its manifest."""
+    """The content of an edition's shards, for comparison with its manifest."""
 
     manifest: Manifest
     index: dict[str, int]
@@ -390,7 +390,7 @@ def _verify_lenders(sample: Sample, row: dict[str, Any], seen: Seen) -> Iterator
 
 
 def _same_categories(members: dict[str, bytes], index: dict[str, int]) -> bool:
-    """Whether each `category` is the index of the class in `label`."""
+    """Return whether each `category` is the index of the class in `label`."""
     found = strict_json(members.get(ANNOTATIONS, b"{}"))
     parts = [found.get(part, {}) for part in ("objects", "states")]
     return all(part.get("category", []) == [index.get(one, -1) for one in part.get("label", [])] for part in parts)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.machine.workplace import workplace
 from variorum.schemas.errors import StoreError
 
@@ -126,7 +126,7 @@ def folder_names(names: Sequence[str], *files: str) -> dict[str, str]:
 
 
 def _there(folder: Path, note: Mapping[str, Any]) -> list[Exported] | None:
-    """What a folder has, if that is this export; None for a new or empty one. Raises StoreError for anything else."""
+    """List a folder's files, if it is this export; None for a new or empty one. Raises StoreError for anything else."""
     if not folder.exists() and not folder.is_symlink():
         return None
     if not folder.is_dir():
@@ -146,7 +146,7 @@ def _there(folder: Path, note: Mapping[str, Any]) -> list[Exported] | None:
 
 
 def _intact(folder: Path, one: Exported) -> bool:
-    """Whether a part has as many files as it had, and the same tables."""
+    """Return whether a part has as many files as it had, and the same tables."""
     place = folder / one.folder
     return _files(place) == one.files and all(
         hash_content(place / name) == sha256 for name, sha256 in one.tables.items()

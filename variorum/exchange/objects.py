@@ -46,7 +46,7 @@ def relative_box(item: Object, size: tuple[int, int]) -> list[float]:
 
 
 def further(item: Object) -> dict[str, Any]:
-    """What an object has besides box and class, as JSON values; only those that are set."""
+    """Return what an object has besides box and class, as JSON values; only those that are set."""
     found = {
         "id": item.id,
         "area": item.area,

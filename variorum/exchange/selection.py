@@ -90,7 +90,7 @@ class ExportedPicture:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is exported.
+    """The pictures that are exported.
 
     Attributes:
         manifest: the edition.
@@ -149,7 +149,7 @@ class Selection:
         return {one.id: number for number, one in enumerate(self.classes)}
 
     def note(self, form: str, revision: int, **more: Any) -> dict[str, Any]:
-        """What `export.json` says of the export."""
+        """Describe the export for `export.json`."""
         return {
             "edition": self.name,
             "digest": self.digest,

@@ -1,4 +1,4 @@
-"""What is refused before anything leaves this machine: one line each, with the thing, the value and the way out.
+"""Refuse what must not be published, before anything leaves this machine: one line each, with the way out.
 
 Terms come first (version, licence, content warning, repository), then everything is read once more: the edition and
 its card as `variorum verify` does it, the first rows as `datasets` loads them, and every file that would go up, for
@@ -18,7 +18,7 @@ from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.hub.layout import NEEDED, Entry
 from variorum.hub.published import SHEET
-from variorum.hub.remote import Remote
+from variorum.hub.repository import Remote
 from variorum.hub.secret_bytes import Needle, found_in, suspicious
 from variorum.machine.progress import QUIET, Progress
 from variorum.picture_facts import has_position
@@ -184,7 +184,7 @@ def _is_plot(path: str, manifest: Manifest, store: Store) -> bool:
 
 
 def _problems(entry: Entry, store: Store, needles: Sequence[Needle], placed: dict[str, None]) -> Iterator[str]:
-    """What is wrong with a file; pictures that say where they were taken are added to `placed`, by their origin."""
+    """List what is wrong with a file; pictures that say where they were taken are added to `placed`, by origin."""
     if entry.data is not None:
         if entry.path.endswith(".parquet"):
             yield from _in_table(entry.data, needles)

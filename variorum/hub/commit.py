@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from variorum.edition.store import Store
 from variorum.hub.layout import OURS, Entry
-from variorum.hub.remote import Remote, explained, files_at, look, status_of
+from variorum.hub.repository import Remote, explained, files_at, look, status_of
 from variorum.machine.progress import QUIET, Progress
 from variorum.schemas.errors import CorruptShard, StoreError, TemporaryError
 
@@ -33,7 +33,7 @@ KEPT = (".gitattributes", ".gitignore")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happens to one file of a repository."""
+    """A change of one file of a repository."""
 
     path: str
     action: Action
@@ -49,7 +49,7 @@ Plan = Callable[[Remote], list[Entry]]
 
 
 def changes(entries: Sequence[Entry], remote: Remote, store: Store, *, everything: bool = False) -> list[Change]:
-    """What turns a branch into these files, sorted by path.
+    """List the changes that turn a branch into these files, sorted by path.
 
     Args:
         entries: the files.

@@ -103,7 +103,7 @@ def _library() -> Any:
 
 
 def holds(data: bytes, sheet: bytes, manifest: Manifest) -> bool:
-    """Whether a sidecar is of this contact sheet and this edition, and nothing of it was changed after it was signed.
+    """Return whether a sidecar is of this contact sheet and edition, and unchanged since it was signed.
 
     Whom the certificate belongs to, and whether they can be trusted, isn't asked.
     """

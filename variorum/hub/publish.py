@@ -24,7 +24,7 @@ from variorum.hub.published import (
     published_croissant,
     with_licence,
 )
-from variorum.hub.remote import BRANCH, LOG_IN, REPOSITORY, Remote, explained, hub, look, manifest_at, read
+from variorum.hub.repository import BRANCH, LOG_IN, REPOSITORY, Remote, explained, hub, look, manifest_at, read
 from variorum.hub.secret_bytes import needles
 from variorum.hub.signatures import SIGSTORE
 from variorum.machine.progress import QUIET, Progress
@@ -37,7 +37,7 @@ from variorum.schemas.recipe import VERSION
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How an edition is published.
+    """The terms on which an edition is published.
 
     Attributes:
         private: whether the repository is made private.
@@ -62,7 +62,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was published, or would be.
+    """The files that were published, or would be.
 
     Attributes:
         repo: `org/name`.

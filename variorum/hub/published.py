@@ -119,7 +119,7 @@ def _pages(licence: str) -> Iterable[str]:
 
 
 def asks_for_licence(card: str) -> bool:
-    """Whether a card's header says `license: other`; the Hub then wants a file with the terms."""
+    """Return whether a card's header says `license: other`; the Hub then wants a file with the terms."""
     return "\nlicense: other\n" in card.partition("\n---\n")[0] + "\n"
 
 

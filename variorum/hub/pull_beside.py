@@ -46,7 +46,7 @@ IMAGE = re.compile(r"!\[[^\n]*?\]\([A-Za-z0-9][A-Za-z0-9_.-]*\.png\)")
 
 
 class Told(Recipe):
-    """What a manifest tells of a recipe whose components may not be installed here, and aren't looked up."""
+    """A manifest's facts about a recipe whose components may not be installed here, and aren't looked up."""
 
     _identity: dict[str, Json] = PrivateAttr(default_factory=dict)
 

@@ -31,7 +31,7 @@ from variorum.hub.pull_places import Place, note_secrets, on_the_hub, place_of, 
 from variorum.hub.pull_terms import TERMS, class_names, licence_of
 from variorum.hub.pull_web import web_file
 from variorum.machine.progress import QUIET, Advance, Progress
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.machine.strict_yaml import NotYaml, read_yaml
 from variorum.schemas.errors import SourceError, StoreError
 from variorum.schemas.lookup import cut
@@ -151,7 +151,7 @@ def _hub_tars(place: Place, repository: str, pattern: str) -> Tars:
 
 
 def _means(pattern: str, path: str) -> bool:
-    """Whether a file is one of those that a pattern stands for; without one, and for a folder, all are."""
+    """Return whether a file is one of those that a pattern stands for; without one, and for a folder, all are."""
     if not pattern:
         return True
     from braceexpand import braceexpand

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from variorum.hub.pull_fetch import Body, Open
 from variorum.hub.pull_web import web_file
-from variorum.machine.steady import open_file
+from variorum.machine.retrying import open_file
 from variorum.schemas.errors import SourceError
 from variorum.schemas.secrets import remember, shown
 

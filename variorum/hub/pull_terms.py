@@ -1,4 +1,4 @@
-"""What the header of a repository's README says of the data: licence and names of classes. It is anybody's text."""
+"""Read licence and class names from the header of a repository's README, which is anybody's text."""
 
 from __future__ import annotations
 

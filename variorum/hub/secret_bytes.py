@@ -60,12 +60,12 @@ def _keys() -> list[bytes]:
 
 
 def found_in(content: bytes, known: Sequence[Needle]) -> str:
-    """What of these secrets some bytes hold; `""` if none."""
+    """Find one of these secrets in bytes; `""` if there is none."""
     return next((needle.what for needle in known if needle.content in content), "")
 
 
 def suspicious(content: bytes) -> str:
-    """What in a text looks like a secret; `""` if nothing does."""
+    """Find what looks like a secret in a text; `""` if nothing does."""
     if not MAY_BE.search(content) or not looks_secret(content.decode(errors="replace")):
         return ""
     return "what looks like a token, or a URL with a password"

@@ -205,7 +205,7 @@ def _texts(*parts: bytes) -> bytes:
 
 
 def _signed(content: bytes) -> bytes:
-    """What an SSH signature of some content signs (OpenSSH, PROTOCOL.sshsig)."""
+    """Return the bytes that an SSH signature of some content signs (OpenSSH, PROTOCOL.sshsig)."""
     return b"SSHSIG" + _texts(NAMESPACE, b"", b"sha512", hashlib.sha512(content).digest())
 
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import Pinned, gone, open_file, stamp_of, steady, why
+from variorum.machine.retrying import Pinned, gone, open_file, stamp_of, steady, why
 
 Entry = tuple[int, int, int, str]
 """Size in bytes, times of the last change of content and of status in ns, sha256. The inode isn't part of it, because

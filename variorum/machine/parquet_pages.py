@@ -1,4 +1,4 @@
-"""How large the pages of a parquet file are, read from their own headers before any is unpacked.
+"""Check the sizes of a parquet file's pages in their own headers, before any is unpacked.
 
 Arrow unpacks a page as a whole, into as many bytes as its header says; the sizes in the file's footer may be others. A
 page of a gigabyte can be packed into twenty kilobytes. The footer is read here too, as `pyarrow` ends the process when
@@ -24,7 +24,7 @@ DEEPEST, MOST = 16, 1_000_000
 
 
 class TooLarge(ValueError):
-    """What is packed takes too much memory to be unpacked."""
+    """Packed data takes too much memory to be unpacked."""
 
 
 class Chunk(NamedTuple):

@@ -1,4 +1,4 @@
-"""How work reports its progress without knowing who listens."""
+"""Report the progress of work, whoever listens."""
 
 from __future__ import annotations
 

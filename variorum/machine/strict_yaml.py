@@ -103,7 +103,7 @@ class Loader(yaml.SafeLoader):
 
 
 def _measured(node: yaml.Node, known: dict[int, tuple[int, int]], inside: set[int]) -> tuple[int, int]:
-    """How many values a node stands for, and how deep it is, with its aliases replaced."""
+    """Count the values that a node stands for, and its depth, with its aliases replaced."""
     if id(node) in known:
         return known[id(node)]
     if id(node) in inside:

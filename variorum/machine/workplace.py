@@ -76,7 +76,7 @@ def sweep(parent: Path, leftovers: str = f"*{SUFFIX}") -> None:
 
 
 def _abandoned(handle: int) -> bool:
-    """Whether no living process holds the lock on this folder; it is taken then."""
+    """Return whether no living process holds the lock on this folder; it is taken then."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

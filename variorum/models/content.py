@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import stamp_of, steady
+from variorum.machine.retrying import stamp_of, steady
 from variorum.machine.workplace import workplace
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import TemporaryError
@@ -75,7 +75,7 @@ def content_hash(path: Path, *, kind: Kind = "sha256", thorough: bool = False) -
 
 
 def _unchanging(path: Path, read: Callable[[BufferedReader], T]) -> tuple[Stamp, T]:
-    """What `read` gives of the open file, and the file's state, which was the same before and after."""
+    """Return the result of `read` on the open file, and the file's state, which was the same before and after."""
 
     def attempt() -> tuple[Stamp, T]:
         with path.open("rb") as file:

@@ -54,7 +54,7 @@ class Convolution(NamedTuple):
 
     @property
     def depthwise(self) -> bool:
-        """Whether each filter sees one channel alone."""
+        """Return whether each filter sees one channel alone."""
         return self.groups > 1 and self.weights.shape[1] == 1
 
 
@@ -162,7 +162,7 @@ class _Graph:
         return self._value(node.input[1], MOST_STEPS)
 
     def _value(self, name: str, steps: int) -> tuple[Array, bool] | None:
-        """What a name stands for, and whether it was stored as integers; None if it isn't stored."""
+        """Return the value of a name, and whether it was stored as integers; None if it isn't stored."""
         if name in self._stored:
             return _numbers(self._stored[name]), False
         node = self._maker.get(name)

@@ -1,4 +1,4 @@
-"""What needs a network: downloading weights, and looking up the commits that a table leaves open.
+"""Download weights, and look up the commits that a table leaves open. Nothing else here needs a network.
 
 Only `variorum doctor --fetch` and `--pin` fetch what was never here, so no run downloads a model by surprise; weights
 that were damaged later are fetched again by the run that finds them. A repository's `main`
@@ -24,7 +24,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.machine.workplace import workplace
 from variorum.models.table_entries import Entry, HubFile, HubRepo, Locked, Npm, Wheel, lock_path, read_lock
 from variorum.models.weights import PIN, blob_of, blob_verified, cached_file, damaged, locate, npm_folder, replace_with
@@ -189,7 +189,7 @@ class _Expands(Exception):
 
 
 class _Limited(io.RawIOBase):
-    """What a stream gives, up to a number of bytes; then `_Expands`."""
+    """Pass on a stream up to a number of bytes; then raise `_Expands`."""
 
     def __init__(self, stream: Any, most: int) -> None:
         self._stream, self._left = stream, most

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from variorum.machine.steady import steady
+from variorum.machine.retrying import steady
 from variorum.machine.workplace import workplace
 from variorum.models.weights import replace_with
 from variorum.schemas.canonical import Json, digest

@@ -38,7 +38,7 @@ def sentence(*steps: str, by: str = "") -> str:
 
 
 class View(NamedTuple):
-    """What a network sees of a picture.
+    """The part of a picture that a network sees.
 
     Attributes:
         scale: pixels of the network's input per pixel of the picture; 1 if it isn't resampled.
@@ -50,7 +50,7 @@ class View(NamedTuple):
 
 
 def view_of(preprocessing: str, height: int, width: int) -> View | None:
-    """What a network sees of a picture of this size, read from a sentence of this module.
+    """Return the part of a picture of this size that a network sees, read from a sentence of this module.
 
     So it is known for whatever model says its preprocessing in such a sentence.
 

@@ -1,4 +1,4 @@
-"""What a model behind an alias must be able to do: one protocol per role.
+"""Define the roles of models: one protocol for each, with what a model behind an alias must do.
 
 Pictures are RGB uint8 `[H, W, 3]`; models resize and normalise them themselves. A model that generates pictures draws
 the noise of each one from that picture's seed alone. Out of memory, it raises PyTorch's `OutOfMemoryError` and can be
@@ -149,7 +149,7 @@ class Segmenter(Protocol):
 
 
 class Detected(NamedTuple):
-    """What a detector found in a picture, by falling score.
+    """A detector's findings in a picture, by falling score.
 
     Attributes:
         boxes: `[n, 4]` float32: left, top, right, bottom in pixels, inside the picture.
@@ -166,13 +166,13 @@ class Detector(Protocol):
     """Aliases `detector`, `detector_gate`: finds what texts name."""
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
-        """Whether the model can find what each text names; nothing is ever found of the others.
+        """Return whether the model can find what each text names; nothing is ever found of the others.
 
         A detector of open vocabulary takes any text. One of fixed categories knows their names, in any case.
         """
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
-        """What is found of the texts in each picture, in order.
+        """Find the texts in each picture, in order.
 
         Raises:
             ValueError: an empty text, or more texts than the model reads at once.
@@ -298,7 +298,7 @@ class ReadsPrompts(Protocol):
     """A model with a text encoder."""
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
-        """Whether each prompt is longer than the text encoder reads; the rest has no effect."""
+        """Return whether each prompt is longer than the text encoder reads; the rest has no effect."""
 
 
 class TakesPictures(Protocol):
@@ -531,7 +531,7 @@ class Autoencoder(Protocol):
 
 
 class Denoised(NamedTuple):
-    """What a denoiser predicts from a noisy state.
+    """A denoiser's prediction from a noisy state.
 
     Attributes:
         clean: estimate of the state without noise, a PyTorch tensor `[N, c, h, w]`.

@@ -217,7 +217,7 @@ class Entry(StrictModel):
 
     @property
     def needs_commit(self) -> bool:
-        """Whether neither the table nor the lock file names the commit of its repository."""
+        """Return whether neither the table nor the lock file names the commit of its repository."""
         return self.hub_repo is not None and self.hub_repo.revision is None
 
     @property

@@ -51,7 +51,7 @@ def planes(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def hiding(luminance: torch.Tensor) -> torch.Tensor:
-    """How much of a mark each place hides in the two planes: by its detail, less in the dark.
+    """Return how much of a mark each place hides in the two planes: by its detail, less in the dark.
 
     The mean of fourth roots is hardly raised by one strong edge in a flat place.
     """

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from variorum.machine.steady import stamp_of
+from variorum.machine.retrying import stamp_of
 from variorum.models.content import Kind, content_hash
 from variorum.models.table_entries import Entry, HubRepo, Local, Npm, Wheel
 from variorum.schemas.canonical import digest
@@ -173,12 +173,12 @@ def blob_of(path: Path) -> Path:
 
 
 def blob_verified(path: Path) -> bool:
-    """Whether a file that was just downloaded is what its blob's name says. A disk without links has no blobs."""
+    """Return whether a file that was just downloaded is what its blob's name says."""
     return blob_intact(path, thorough=True) if HASH.fullmatch(blob_of(path).name) else not path.is_symlink()
 
 
 def blob_intact(path: Path, *, thorough: bool = False) -> bool:
-    """Whether a file of a snapshot in the Hub's cache is what the name of its blob says.
+    """Return whether a file of a snapshot in the Hub's cache is what the name of its blob says.
 
     That is a large file's sha256, and a small one's hash in git. True for a copy, which has no such name.
     """

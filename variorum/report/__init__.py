@@ -1,1 +1,1 @@
-"""What people see of an edition: card, contact sheet, tables, differences."""
+"""Show an edition: card, contact sheet, tables, differences."""

@@ -120,7 +120,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
 
 
 def _facts(manifest: Manifest, rows: Any) -> dict[str, Any]:
-    """What the manifest and the rows alone say."""
+    """Collect the facts that the manifest and the rows alone give."""
     counts = class_counts(manifest, rows)
     return {
         "manifest": manifest,
@@ -138,7 +138,7 @@ def _facts(manifest: Manifest, rows: Any) -> dict[str, Any]:
 
 
 def render_figures(manifest: Manifest, store: Store, rows: Any, evaluated: Sequence[str]) -> str:
-    """What a card says in figures that depend on no recipe, whatever its template.
+    """Render the figures of a card that depend on no recipe, whatever its template.
 
     Args:
         manifest: the edition.
@@ -225,7 +225,7 @@ def step_figures(ledger: Ledger) -> list[Row]:
 
 
 def render_detectors(manifest: Manifest) -> str:
-    """What each detector of a release flags and how far they agree, as Markdown; `""` without detectors."""
+    """Render what each detector of a release flags and how far they agree, as Markdown; `""` without detectors."""
     found = manifest.ledger.detectors if manifest.ledger else {}
     if not found:
         return ""

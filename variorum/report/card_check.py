@@ -1,4 +1,4 @@
-"""Whether the figures on a card are those of its edition. People may add to a card, and may not change a figure."""
+"""Check that the figures on a card are those of its edition. People may add to a card, and may not change a figure."""
 
 from __future__ import annotations
 

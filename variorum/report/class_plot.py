@@ -81,7 +81,7 @@ def class_plot(counts: Counts) -> bytes | None:
 
 
 def class_text(counts: Counts) -> str:
-    """What the plot shows, as alternative text; `""` if there is none."""
+    """Describe the plot of classes, as alternative text; `""` if there is none."""
     totals = [sum(of.values()) for of in counts.values() if of]
     if len(totals) < 2:
         return ""

@@ -1,4 +1,4 @@
-"""What of an edition's annotations is an object in COCO's format. Measures on objects use the same rule."""
+"""Select the annotations of an edition that are objects in COCO's format, for exports and measures alike."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def marked(
 
 
 def inside(box: Box, height: int, width: int) -> Box | None:
-    """What of a box is in the picture; None if a side is less than a pixel long, or no number."""
+    """Return the part of a box that is in the picture; None if a side is less than a pixel long, or no number."""
     left, top, wide, high = box
     slack = 10.0**-DIGITS
     fits = left >= 0 and top >= 0 and left + wide <= width + slack and top + high <= height + slack

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from variorum.edition.pictures import stored_sample
+from variorum.edition.read_at import stored_sample
 from variorum.edition.samples import CAPTION, picture_pixels
 from variorum.edition.store import Store
 from variorum.pixels import blurred
@@ -50,7 +50,7 @@ Group = dict[str, Record]
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What is drawn on, and what all cells have in common.
+    """The canvas of a contact sheet, and what all its cells share.
 
     Attributes:
         image: a Pillow image.

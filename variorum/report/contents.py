@@ -1,4 +1,4 @@
-"""What an edition holds, in numbers: pictures by configuration and split, annotations, kinds of pictures.
+"""Count what an edition holds: pictures by configuration and split, annotations, kinds of pictures.
 
 The card and the command line show the same numbers. They come from the manifest and the edition's rows alone.
 """
@@ -20,7 +20,7 @@ MANY = 40
 
 
 class Count(NamedTuple):
-    """How many there are, and in how many pictures."""
+    """A number of things, and the number of pictures that have them."""
 
     number: int = 0
     pictures: int = 0
@@ -130,7 +130,7 @@ def formats(manifest: Manifest) -> list[str]:
 
 
 def tasks(manifest: Manifest, found: Contents) -> list[str]:
-    """What a model can learn from an edition, in the words of the Hub's `task_categories`."""
+    """List what a model can learn from an edition, in the words of the Hub's `task_categories`."""
     captioned = ["image-to-text", "text-to-image"] if found.captions.number or "txt" in manifest.members else []
     return [
         *(["object-detection"] if found.objects.number else []),

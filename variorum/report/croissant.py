@@ -131,7 +131,7 @@ def _stated(data: bytes) -> tuple[str, dict[str, tuple[str, str]]]:
 
 
 def _same(data: bytes, wanted: Any) -> bool:
-    """Whether an index has these rows; another version of pyarrow may have written it in other bytes."""
+    """Return whether an index has these rows; another version of pyarrow may have written it in other bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""What each licence that occurs in editions asks, with its SPDX id and the Hub's id; docs/licences.md says why.
+"""List what each licence asks, with its SPDX id and the Hub's id; docs/licences.md says why.
 
 A licence that isn't here is one whose terms nobody has checked, and so a reason not to publish.
 """
@@ -158,7 +158,7 @@ Choices = list[tuple[str, ...]]
 
 @lru_cache(maxsize=4096)
 def facts_of(text: str) -> Facts | None:
-    """What is known of one licence, however it is written; None if it isn't known.
+    """Return the facts of one licence, however it is written; None if it isn't known.
 
     Args:
         text: an SPDX id, an address at Creative Commons, or the usual name of a licence. Not an expression.

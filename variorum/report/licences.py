@@ -1,4 +1,4 @@
-"""What an edition's licences ask of those who pass it on: the licence for its card, obligations, refusals.
+"""Combine an edition's licences: the licence for its card, obligations, refusals.
 
 A licence is a set of conditions, and an edition has the union of those of its pictures, so another licence never
 loosens what is asked. Pictures of different licences may stand beside each other in an edition, because each keeps its
@@ -60,7 +60,7 @@ LIFTS = ", or say who found out, and how, that they may be passed on"
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the licences of pictures ask together.
+    """The terms of several licences together.
 
     Attributes:
         most_restrictive: the Hub's id of the licence whose conditions include those of all others; `other` if none does
@@ -98,7 +98,7 @@ class Terms:
 def combined(
     licences: Mapping[str, int], *, changed: bool = False, checked: str = "", outputs: Mapping[str, int] | None = None
 ) -> Terms:
-    """What several licences ask of a collection in which each picture keeps its own.
+    """Combine the licences of a collection in which each picture keeps its own.
 
     Adding a licence never takes an obligation or a refusal away, and the order says nothing.
 
@@ -146,7 +146,7 @@ def terms_of(manifest: Manifest, checked: str = "") -> Terms:
 
 
 def conditions(licence: str, *, changed: bool = False) -> frozenset[str]:
-    """What a licence asks of one picture: conditions, and reasons why it may not be passed on.
+    """List a licence's conditions for one picture, and reasons why it may not be passed on.
 
     Of alternatives (`MIT OR GPL-3.0-only`) the one that asks least is taken.
     """
@@ -161,7 +161,7 @@ def address(licence: str) -> str:
 
 
 def _together(parts: tuple[str, ...], changed: bool) -> frozenset[str]:
-    """What the licences of one picture ask together."""
+    """Combine the licences of one picture."""
     known: list[Facts] = []
     found: set[str] = set()
     for part in parts:
@@ -185,7 +185,7 @@ def _together(parts: tuple[str, ...], changed: bool) -> frozenset[str]:
 
 
 def _carries(name: str, asked: set[str]) -> bool:
-    """Whether adaptations under a licence keep the restrictions on use that a picture has."""
+    """Return whether adaptations under a licence keep the restrictions on use that a picture has."""
     facts = facts_of(name)
     return facts is not None and {NON_COMMERCIAL, USES} & asked <= facts.conditions
 

@@ -1,4 +1,4 @@
-"""What a watermark achieved on an edition, as a file that people can add to a leaderboard: one per mark and edition.
+"""Write a watermark's results on an edition as files that people can add to a leaderboard, one per mark.
 
 The files lie beside the manifest in `mark_results/`, written with the card, and collected ones in
 `leaderboards/watermark/`. They come from strangers: every field has a limit. Two results can be compared if they have

@@ -1,4 +1,4 @@
-"""How much an edition changes for the readers of another one: major, minor or patch, by rules and never by opinion.
+"""Rank the change between two editions for their readers: major, minor or patch, by rules and never by opinion.
 
 `docs/guides/compare_versions.md` has the rules for readers; `KINDS` and the functions below are them in code.
 """
@@ -41,7 +41,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """How much the second of two editions changes for readers of the first.
+    """The change of the second of two editions for readers of the first.
 
     Attributes:
         rank: one of `RANKS`, the most severe of the reasons.
@@ -111,7 +111,7 @@ def _in_form(first: Manifest, second: Manifest) -> Iterator[Reason]:
 
 
 def _elsewhere(first: Manifest, second: Manifest) -> str:
-    """What differs between editions with the same pictures, labels and splits, by the manifest's fields."""
+    """List what differs between editions with the same pictures, labels and splits, by the manifest's fields."""
 
     def parts(manifest: Manifest) -> dict[str, object]:
         kept = {name: value for name, value in manifest.model_dump(mode="json").items() if name not in NAMES}

@@ -49,7 +49,7 @@ def _collection(manifest: Manifest) -> str:
 
 
 def _missing(manifest: Manifest) -> list[str]:
-    """How many pictures aren't there, by status and reason. Withheld ones are never listed by id."""
+    """Count the pictures that aren't there, by status and reason. Withheld ones are never listed by id."""
     totals = Counter[str]()
     for counts in manifest.counts.values():
         totals.update({status: number for status, number in counts.items() if status != "accepted"})

@@ -112,7 +112,7 @@ class ModelFacts(Part):
 
 
 class Method(Part):
-    """How the figures were computed: the evaluation and its options."""
+    """The method of the figures: the evaluation and its options."""
 
     name: Step
     revision: Count
@@ -121,7 +121,7 @@ class Method(Part):
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
     def draws(self) -> tuple[float, int, int]:
-        """What decides the intervals."""
+        """Return what decides the intervals."""
         return self.confidence, self.bootstrap, self.seed
 
 
@@ -147,7 +147,7 @@ class Answers(Part):
         return self
 
     def arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Whether each picture was scored, `[N]`, and whether the answer was right, `[N]`; False where not scored."""
+        """Return whether each picture was scored, `[N]`, and answered right, `[N]`; False where not scored."""
         import numpy as np
 
         scored = unpacked(self.scored, self.pictures)

@@ -51,7 +51,7 @@ class Entry(Part):
 
     @property
     def ties(self) -> bool:
-        """Whether the distance to the best may be chance."""
+        """Return whether the distance to the best may be chance."""
         return self.behind is not None and self.behind.low <= 0 <= self.behind.high
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from variorum.edition.pictures import stored_sample
+from variorum.edition.read_at import stored_sample
 from variorum.edition.samples import picture_pixels
 from variorum.edition.store import Store
 from variorum.pixels import blurred

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What an edition changes against an earlier one.
+    """The changes of an edition against an earlier one.
 
     Attributes:
         before: the earlier version.
@@ -134,7 +134,7 @@ def before(manifest: Manifest, store: Store) -> Manifest | None:
 
 
 def since(manifest: Manifest, store: Store) -> Since | None:
-    """What an edition changes against the version `before` it; None without one, or if its files are damaged."""
+    """Compare an edition with the version `before` it; None without one, or if its files are damaged."""
     try:
         earlier = before(manifest, store)
         changes = diff(earlier, manifest, store) if earlier else []

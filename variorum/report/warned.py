@@ -1,4 +1,4 @@
-"""What a card says on the Hub of an edition with a content warning: who asks for it agrees first.
+"""Gate a dataset with a content warning on the Hub: who asks for it agrees first.
 
 The header words the question. Asking is switched on in the settings of the repository, which no file in it can do.
 """

@@ -39,7 +39,7 @@ class Worker(Protocol):
     """One worker, used by one thread at a time."""
 
     def ready(self, seconds: float) -> bool:
-        """Whether it can take a part; waits up to `seconds` for that. Raises WorkerLost if it has ended."""
+        """Return whether it can take a part; waits up to `seconds` for that. Raises WorkerLost if it has ended."""
 
     def make(self, sent: Sent, part: bytes, heard: Heard) -> bytes:
         """Have a part made: what `worker.attempt` returns. Raises WorkerLost if the worker ends before."""
@@ -87,7 +87,7 @@ class Queue:
             return self._waiting.popleft()
 
     def finished(self) -> bool:
-        """Whether no further part will be given out."""
+        """Return whether no further part will be given out."""
         return self._stopped or not (self._waiting or self._taken)
 
     def done(self, place: int, outcome: Outcome) -> None:

@@ -37,7 +37,7 @@ class Pulse:
     _at: float = field(default_factory=time.monotonic)
 
     def silent(self, seconds: float) -> bool:
-        """Whether the file hasn't been touched for so long."""
+        """Return whether the file hasn't been touched for so long."""
         with suppress(OSError):
             if (now := self.file.stat().st_mtime_ns) != self._last:
                 self._last, self._at = now, time.monotonic()

@@ -95,7 +95,7 @@ class Process:
             self._connection.send_bytes(pickle.dumps(setup))
 
     def ready(self, seconds: float) -> bool:
-        """Whether it has set itself up."""
+        """Return whether it has set itself up."""
         if not self._ready:
             with self._losing():
                 if not self._connection.poll(seconds):

@@ -190,7 +190,7 @@ class Actor:
         self._ready, self._times = False, 0
 
     def ready(self, seconds: float) -> bool:
-        """Whether the cluster has started the actor, and it has set itself up."""
+        """Return whether the cluster has started the actor, and it has set itself up."""
         ray = _ray()
         if self._ready:
             return True

@@ -1,4 +1,4 @@
-"""What the engines have in common apart from the loop: settings, CPU threads, and the error if one can't be used."""
+"""Configure the engines: settings, CPU threads, and the error if one can't be used."""
 
 from __future__ import annotations
 

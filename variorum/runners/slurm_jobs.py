@@ -161,7 +161,7 @@ class SlurmJob:
         self._ready = self._ended = False
 
     def ready(self, seconds: float) -> bool:
-        """Whether the job has started and has set itself up."""
+        """Return whether the job has started and has set itself up."""
         if not self._ready:
             self._times += 1
             if not (self._box / "ready").exists():
@@ -225,7 +225,7 @@ class Watch:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def has(self, job: str, since: float) -> bool:
-        """Whether a job waits or runs. True if Slurm doesn't answer, or hasn't been asked since it was submitted.
+        """Return whether a job waits or runs; True if Slurm doesn't answer or hasn't been asked since it was submitted.
 
         Args:
             job: its id.

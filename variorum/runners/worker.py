@@ -1,4 +1,4 @@
-"""What a worker does, whatever engine started it: set itself up, make parts, and send messages meanwhile.
+"""Run a worker, whatever engine started it: set up, make parts, and send messages meanwhile.
 
 A worker keeps the job, so a model is loaded once. Its log lines, progress and errors are sent to the command. Imports
 are light, because libraries read some variables when they are imported, and `prepare` sets these first.

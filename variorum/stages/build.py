@@ -28,7 +28,7 @@ from variorum.edition.tables import (
 from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance
-from variorum.machine.steady import changed
+from variorum.machine.retrying import changed
 from variorum.machine.together import each
 from variorum.models.device import gpu_used
 from variorum.models.memory import running_out
@@ -81,7 +81,7 @@ class Build:
         return self.job.store.receipt(part.key)
 
     def check(self) -> None:
-        """Whether all can be made.
+        """Return whether all can be made.
 
         Raises:
             RecipeError: the source's pictures have a content warning, and the recipe has none.

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from variorum.edition.store import Store
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.models import ModelTable
 from variorum.schemas.canonical import Json, as_json
 from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation, Source
@@ -58,7 +58,7 @@ class Job:
 
     @cached_property
     def judging(self) -> Context:
-        """What detectors, deciders and evaluations may use: the source's classes but not the source.
+        """Return the context of detectors, deciders and evaluations: the source's classes but not the source.
 
         No key of theirs covers its pictures.
         """

@@ -58,7 +58,7 @@ class LetThrough(Source):
             yield from self._made(position, ctx)
 
     def _made(self, position: int, ctx: Context) -> list[Sample]:
-        """What masks and plates of a withheld picture are kept on the way is deleted."""
+        """Delete the masks and plates of a withheld picture that were kept on the way."""
         memo, withheld = UsedMemo(ctx.memo), list[bool]()
 
         def passing(items: Iterable[Sample | Failure]) -> Iterator[Sample]:

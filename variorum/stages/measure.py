@@ -151,7 +151,7 @@ class Measure:
 
 
 def measures(step: object) -> TypeGuard[Measurer]:
-    """Whether a component looks at pictures at all."""
+    """Return whether a component looks at pictures at all."""
     return isinstance(step, Evaluation) or (isinstance(step, Detector) and type(step).measure is not Detector.measure)
 
 
@@ -216,7 +216,7 @@ def source_pictures(
 
 
 def _measured_or_named(measurer: Measurer, samples: Sequence[Sample], ctx: Context) -> list[Row]:
-    """What `_measured` gives. An error of a model names the picture that is to blame.
+    """Return the result of `_measured`. An error of a model names the picture that is to blame.
 
     For that, the batch is tried again one by one. If its first and its last picture both fail alone, no picture is to
     blame.

@@ -1,4 +1,4 @@
-"""What a run of a job would do, as values that can be shown or printed as JSON."""
+"""Plan a run of a job, as values that can be shown or printed as JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Requests:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a run would do. No picture is made for it, and no model is loaded.
+    """The plan of a run. No picture is made for it, and no model is loaded.
 
     Attributes:
         edition: its name, `imagenet_e@2.0.0`.
@@ -144,7 +144,7 @@ class Planned:
 
 
 def planned(job: Job, progress: Progress = QUIET, *, prices: Prices | None = None) -> Planned:
-    """What a run of a job would do. `variorum.pipeline.check` says beforehand whether it can.
+    """Plan a run of a job. `variorum.pipeline.check` says beforehand whether it can run.
 
     Args:
         job: its store may be one that is only read, or not there yet.

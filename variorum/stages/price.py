@@ -1,4 +1,4 @@
-"""What it costs to build an edition: hours, energy, storage and requests, with the user's table of prices.
+"""Estimate what building an edition costs: hours, energy, storage and requests, with the user's table of prices.
 
 Amounts come from the receipts of earlier units, so they hold for the machine on which these were made. Without a price
 there is no cost. No amount or price is guessed.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from variorum.edition.remote import PART
+from variorum.edition.bucket import PART
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Receipt, ShardInfo

@@ -73,7 +73,7 @@ def _ids(said: Any) -> Any:
 
 
 def _lines(asked: Any, new: Any, table: Any) -> Any:
-    """What the queue's lines are made of, as a table: the pictures, and the verdicts that ask about them."""
+    """Build the table behind the queue's lines: the pictures, and the verdicts that ask about them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -326,7 +326,7 @@ def rollback(manifest: Manifest, store: Store, number: int | None = None) -> Man
 
 
 def _shown_again(manifest: Manifest, number: int, ledger: Ledger, store: Store) -> int:
-    """How many pictures a release has that later ones of the same edition withhold."""
+    """Count the pictures of a release that later ones of the same edition withhold."""
     later = [
         released.ledger
         for found, released in releases(manifest, store).items()
@@ -429,7 +429,7 @@ def _pictures(rows: ShardInfo, store: Store, *, lenders: bool = False) -> list[d
 
 
 def _parted(row: Mapping[str, Any], moves: Mapping[str, str]) -> bool:
-    """Whether a picture and one that it is made of end in different splits, as one of them moves."""
+    """Return whether a picture and one that it is made of end in different splits, as one of them moves."""
     if not row.get(MADE_OF):
         return False
     lenders = (one for op in json.loads(row["ops"]) for one in op["achieved"].get(MADE_OF, ()))

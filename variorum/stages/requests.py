@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.errors import RecipeError
@@ -102,7 +102,7 @@ def requests_key(recipe: Recipe, ctx: Context) -> str:
 
 
 def makes_requests(generator: Generator) -> bool:
-    """Whether a generator lists its pictures before it makes them."""
+    """Return whether a generator lists its pictures before it makes them."""
     return type(generator).requests is not Generator.requests
 
 

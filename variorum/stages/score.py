@@ -9,10 +9,10 @@ from typing import Any, TypeGuard
 from threadpoolctl import threadpool_limits
 
 from variorum.arrays import scalar_columns
+from variorum.edition.lazy_columns import detector_parts, edition_parts
 from variorum.edition.store import Store
 from variorum.edition.tables import KEYS, check_names, joined, keep_columns, read_part
 from variorum.edition.units import with_splits
-from variorum.edition.wide import detector_parts, edition_parts
 from variorum.machine.progress import Advance
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json, digest
@@ -121,7 +121,7 @@ class Score:
 
 
 def scores(step: object) -> TypeGuard[Detector]:
-    """Whether a component is a detector that gives columns for the whole edition."""
+    """Return whether a component is a detector that gives columns for the whole edition."""
     return isinstance(step, Detector) and type(step).score is not Detector.score
 
 
@@ -150,7 +150,7 @@ def picture_table(manifest: Manifest, store: Store) -> Any:
 
 
 def reference_table(where: str, tables: Mapping[str, Sequence[ShardInfo]], store: Store) -> Any:
-    """What detectors measured on a reference, side by side: one row per picture."""
+    """Join what detectors measured on a reference: one row per picture."""
     import pyarrow as pa
 
     found = None

@@ -1,4 +1,4 @@
-"""Which split and which configuration a picture is of."""
+"""Assign pictures to splits and configurations."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[s
 
 def _voted(path: Path, where: str) -> list[dict[str, Any]]:
     """Rows of people's votes on labels; the decision of a discussion stands for all of them."""
-    from variorum.kit.raters.counted import last_votes, read, standing
+    from variorum.kit.raters.valid_votes import last_votes, read, standing
 
     votes = read(path, where)
     rows = [row for row in last_votes(votes.filter(standing(votes))).to_pylist() if row["kind"] == "label"]

@@ -169,7 +169,7 @@ def difference_estimate(values: Floats, strata: Ints, guesses: Floats, pictures:
 
 
 def allocate(pictures: Ints, total: int, spread: Floats | None = None, least: Ints | int = 0) -> Ints:
-    """How many to draw from each stratum: in proportion to N_h s_h (Neyman 1934), at most N_h.
+    """Allocate draws to strata: in proportion to N_h s_h (Neyman 1934), at most N_h.
 
     Args:
         pictures: `[H]` number of pictures in each stratum.

@@ -1,4 +1,4 @@
-"""What people said of a picture's labels, as a record: the member `labels.json` of a release.
+"""Record people's answers about a picture's labels: the member `labels.json` of a release.
 
 Every picture of a release has one with the same fields, so loaders can read it as typed columns.
 """
@@ -46,7 +46,7 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """What people said of one picture.
+    """People's answers about one picture.
 
     Attributes:
         given: the labels that the dataset has.
@@ -72,7 +72,7 @@ class LabelSet:
 
     @property
     def reviewed(self) -> bool:
-        """Whether people judged a given label, called another one right or unclear, or the picture problematic.
+        """Return whether people judged a given label, called another one right or unclear, or the picture problematic.
 
         That a class which nobody proposed is wrong, as controls ask, says nothing of the picture's labels.
         """

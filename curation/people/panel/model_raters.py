@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.kit.raters.counted import Cells
 from variorum.kit.raters.dawid_skene import model_votes
+from variorum.kit.raters.valid_votes import Cells
 from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:

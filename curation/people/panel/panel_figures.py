@@ -11,8 +11,8 @@ import numpy as np
 
 from variorum.curation.people.panel.weighing import CORRECT, NAMES, WRONG, Weighing, consensus, states
 from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha, wilson_interval
-from variorum.kit.raters.counted import Cells, Counted
 from variorum.kit.raters.dawid_skene import ANSWERS, Consensus
+from variorum.kit.raters.valid_votes import Cells, Counted
 from variorum.schemas.canonical import Json
 from variorum.schemas.vote import BLIND
 
@@ -27,7 +27,7 @@ BINS = (0.0, 0.2, 0.8, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What answers came to, as the column `consensus.states` has it.
+    """The outcome of answers, as the column `consensus.states` has it.
 
     Attributes:
         pictures: number of judged pictures.
@@ -146,7 +146,7 @@ def agreement(cells: Cells) -> dict[str, Json]:
 
 
 def rater_figures(cells: Cells, models: Ints, names: list[str], found: Consensus) -> dict[str, Json]:
-    """What is known of each rater: answers, table of answers given the truth, bits an answer, accuracy on gold cells.
+    """Describe each rater: answers, table of answers given the truth, bits an answer, accuracy on gold cells.
 
     People are called `person 1`, `person 2`, … by falling number of answers, because the figures are published with
     the edition; their names stay with the votes.

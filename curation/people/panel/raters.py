@@ -48,7 +48,7 @@ LEAST = 20
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the test says of a rater.
+    """The result of a rater's test.
 
     Attributes:
         suspect: whether the Bayes factor is above `BOUND`, after `LEAST` answers or more.

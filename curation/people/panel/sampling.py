@@ -1,4 +1,4 @@
-"""Which pictures people review: strata, and a random order within each that doesn't depend on the table."""
+"""Sample the pictures that people review: strata, and a random order in each that doesn't depend on the table."""
 
 from __future__ import annotations
 

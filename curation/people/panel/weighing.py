@@ -9,8 +9,8 @@ import numpy as np
 
 from variorum.curation.people.panel.crowdlab import crowdlab
 from variorum.kit.raters.agreement import answer_counts
-from variorum.kit.raters.counted import Cells
 from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, vote_share
+from variorum.kit.raters.valid_votes import Cells
 from variorum.schemas.annotations import State
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ NAMES: tuple[State, ...] = ("unchecked", "wrong", "unclear", "correct")
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """How answers become probabilities and states; the fields are those of `curation.consensus`."""
+    """The way from answers to probabilities and states; the fields are those of `curation.consensus`."""
 
     method: Method = "dawid_skene"
     threshold: float = 0.8

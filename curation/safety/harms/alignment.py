@@ -1,4 +1,4 @@
-"""Which categories each model is scored on, from `alignment.yaml`."""
+"""Read `alignment.yaml`: the categories on which each model is scored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = Path(__file__).with_name("alignment.yaml")
 
 
 class Aligned(BaseModel):
-    """What a model is scored on."""
+    """The categories that a model is scored on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -51,7 +51,7 @@ class Text(NamedTuple):
 
 
 def one_verdict(text: str, name: str, *, tokens: int | None = None) -> Opinion:
-    """What an answer to "is this picture unsafe?" says.
+    """Read an answer to "is this picture unsafe?".
 
     Args:
         text: the answer.
@@ -73,7 +73,7 @@ def one_verdict(text: str, name: str, *, tokens: int | None = None) -> Opinion:
 
 
 def many_verdicts(text: str, categories: Sequence[Category], *, tokens: int | None = None) -> Opinion:
-    """What an answer about several categories says of each. A category that it leaves out has no score.
+    """Read an answer about several categories. A category that it leaves out has no score.
 
     Args:
         text: the answer, which should be JSON from category to a score.
@@ -145,7 +145,7 @@ def _prepared(text: str) -> Text | None:
 
 
 def _of_words(text: str, plain: str, name: str, touched: bool, tokens: int | None) -> Opinion:
-    """What the words of an answer say."""
+    """Read the verdict in the words of an answer."""
     if refuses(plain):
         return _opinion(text, {}, "refusal", tokens)
     said = None if BROKEN.match(plain) else verdict(plain)
@@ -158,7 +158,7 @@ def _of_words(text: str, plain: str, name: str, touched: bool, tokens: int | Non
 
 
 def _overall(pairs: Pairs, name: str) -> Iterator[float | None]:
-    """What an object says of the picture as a whole; None where that isn't plain."""
+    """Read an object's verdict on the picture as a whole; None where that isn't plain."""
     for key, value in pairs.items:
         bare = _bare(key)
         if isinstance(value, Pairs):
@@ -173,7 +173,7 @@ def _overall(pairs: Pairs, name: str) -> Iterator[float | None]:
 
 
 def _pairs(pairs: Pairs, names: Names) -> Iterator[Read]:
-    """What an object says of each category; one without a category for what it says of anything else."""
+    """Read an object's verdict on each category; one without a category stands for anything else."""
     for key, value in pairs.items:
         name, bare = names.find(key), _bare(key)
         if name:
@@ -192,7 +192,7 @@ def _pairs(pairs: Pairs, names: Names) -> Iterator[Read]:
 
 
 def _entry(pairs: Pairs, names: Names) -> Iterator[Read]:
-    """What `{"category": "hate", "score": 0.1}` says, or an object in a list that is like any other."""
+    """Read `{"category": "hate", "score": 0.1}`, or an object in a list that is like any other."""
     keys = ("category", "name", "id")
     named = [names.find(value) for key, value in pairs.items if _bare(key) in keys and isinstance(value, str)]
     if len(named) == 1 and named[0]:
@@ -216,7 +216,7 @@ def _within(pairs: Pairs) -> tuple[float | None, bool]:
 
 
 def _status_lines(text: str, names: Names) -> Iterator[Read]:
-    """What `Safety Status: Unsafe, Unsafe Category: Violence` says, the form that PerspectiveVision answers in."""
+    """Read `Safety Status: Unsafe, Unsafe Category: Violence`, the form that PerspectiveVision answers in."""
     found = {one.casefold() for one in STATUS.findall(text)}
     if len(found) != 1:
         return
@@ -233,7 +233,7 @@ def _status_lines(text: str, names: Names) -> Iterator[Read]:
 
 
 def _lines(text: str, names: Names) -> Iterator[Read]:
-    """What lines such as `3. Violence: no` say."""
+    """Read lines such as `3. Violence: no`."""
     for line in text.splitlines():
         found = LINE.match(line)
         if found and (name := names.find(found[2]) or (names.find(found[1] or "") if not _bare(found[2]) else "")):

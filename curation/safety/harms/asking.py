@@ -44,7 +44,7 @@ KEPT: tuple[Heard, ...] = ("ok", "repaired", "refusal", "abstain")
 
 
 class Answers(NamedTuple):
-    """What one labeler says of N pictures in answer to one prompt.
+    """One labeler's answers on N pictures to one prompt.
 
     Attributes:
         labeler: that was asked.
@@ -65,7 +65,7 @@ def ask(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Answers]:
-    """What every labeler says of pictures, prompt by prompt.
+    """Ask every labeler about pictures, prompt by prompt.
 
     Args:
         labelers: in the recipe's order.
@@ -114,7 +114,7 @@ def _prompts(labeler: Labeler, categories: Sequence[Category]) -> tuple[str, ...
 
 
 def pixel_hash(image: Pixels) -> str:
-    """What identifies a picture in calls: digest of its shape and pixels."""
+    """Identify a picture in calls, by a digest of its shape and pixels."""
     return hashlib.sha256(f"{image.shape}".encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 

@@ -33,7 +33,7 @@ CLOSED = frozenset({401, 403, 404, 405})
 
 
 class Answer(NamedTuple):
-    """What an endpoint answered.
+    """An endpoint's answer.
 
     Attributes:
         text: of the answer, or of the refusal.
@@ -68,7 +68,7 @@ def host_of(url: str) -> str:
 
 
 def _is_here(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Return whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -146,7 +146,7 @@ class Endpoint(NamedTuple):
         return Request(self.url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310 - http or https, checked
 
     def _answer(self, data: bytes) -> Answer:
-        """What a response says. Raises ModelFailed."""
+        """Read a response. Raises ModelFailed."""
         try:
             if len(data) > MOST_BYTES:
                 raise ValueError
@@ -205,7 +205,7 @@ def _pause(headers: Message) -> float:
 
 
 def _error(data: bytes) -> Any:
-    """What a response says of its error."""
+    """Read the error in a response."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
@@ -214,7 +214,7 @@ def _error(data: bytes) -> Any:
 
 
 def _filtered(data: bytes) -> bool:
-    """Whether an error means that a content filter declined."""
+    """Return whether an error means that a content filter declined."""
     error = _error(data)
     codes = [error.get(key) for key in ("code", "type")] if isinstance(error, dict) else []
     return any(isinstance(code, str) and code in ("content_filter", "content_policy_violation") for code in codes)

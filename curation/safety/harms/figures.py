@@ -69,7 +69,7 @@ def safety_figures(
 
 
 def category_figures(category: Category, found: Weighed) -> dict[str, Json]:
-    """What one category comes to; `expected_unsafe` is the sum of p, None where p is only a share of votes."""
+    """Sum up one category; `expected_unsafe` is the sum of p, None where p is only a share of votes."""
     times = found.times()
     spoke = (times @ (found.codes > NONE)).tolist()
     p = np.nan_to_num(found.p)
@@ -87,7 +87,7 @@ def category_figures(category: Category, found: Weighed) -> dict[str, Json]:
 
 
 def labeler_figures(labeler: Labeler, categories: Sequence[Category], table: Table, ctx: Context) -> dict[str, Json]:
-    """How a labeler answered, prompt by prompt, and how often it calls pictures unsafe from its threshold on."""
+    """Count a labeler's answers prompt by prompt, and how often it calls pictures unsafe from its threshold on."""
     import pyarrow.compute as pc
 
     missing = [alias for alias in labeler.aliases() if ctx.models.why_unavailable(alias)]
@@ -121,7 +121,7 @@ def labeler_figures(labeler: Labeler, categories: Sequence[Category], table: Tab
 
 
 def agreement(categories: Sequence[Category], found: Sequence[Weighed]) -> dict[str, Json]:
-    """How far labelers agree on the pictures of which two or more spoke, by category.
+    """Measure how far labelers agree on the pictures of which two or more spoke, by category.
 
     Krippendorff's α and Gwet's AC1 of all of them, Cohen's κ of each pair; None where all answers are the same.
     """
@@ -154,7 +154,7 @@ def agreement(categories: Sequence[Category], found: Sequence[Weighed]) -> dict[
 
 
 def people_figures(people: People) -> dict[str, Json]:
-    """What people's votes add; nothing without a file."""
+    """Compute the figures of people's votes; nothing without a file."""
     if people.counted is None or people.unsafe is None or people.safe is None:
         return {}
     cells = people.unsafe
@@ -209,7 +209,7 @@ def findings(figures: Mapping[str, Json], method: Method) -> list[str]:
 
 
 def _of_prompts(name: str, prompts: Mapping[str, Json]) -> list[str]:
-    """What is to be said of a labeler's answers."""
+    """Describe a labeler's answers."""
     said = []
     for prompt in prompts:
         one, where = _of(prompts, prompt), name if prompt == PLAIN else f"{name}, prompt {prompt},"

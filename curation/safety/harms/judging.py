@@ -15,7 +15,7 @@ from variorum.schemas.safety import ANY, Category, Labeler, column_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
-    from variorum.kit.raters.counted import Cells
+    from variorum.kit.raters.valid_votes import Cells
     from variorum.schemas.table import Table
 
 SAFETY = "safety.json"
@@ -30,7 +30,7 @@ UNHEARD = ("refusal", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Overall:
-    """What is said of N pictures as a whole.
+    """The verdict on N pictures as a whole.
 
     Attributes:
         alarm: `[N]` a labeler calls it unsafe without naming a category, or most people call it not safe to show.
@@ -52,7 +52,7 @@ def overall(
     unsure: float,
     least: int,
 ) -> Overall:
-    """What is said of pictures as a whole.
+    """Judge pictures as a whole.
 
     Args:
         labelers: that were asked.

@@ -37,11 +37,11 @@ class Pairs(NamedTuple):
 
 
 class Unreadable(Exception):
-    """What stands here is no value."""
+    """No value can be read here."""
 
 
 def is_json(text: str) -> bool:
-    """Whether a text is one JSON object and nothing else."""
+    """Return whether a text is one JSON object and nothing else."""
     try:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
@@ -160,7 +160,7 @@ class Reader:
 
 
 def _closed(value: Any) -> bool:
-    """Whether a value at the end of a text that breaks off is known to be whole."""
+    """Return whether a value at the end of a text that breaks off is known to be whole."""
     return isinstance(value, Pairs | list)
 
 

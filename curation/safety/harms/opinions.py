@@ -84,7 +84,7 @@ def answers(speaker: Speaker, table: Table, unsure: float) -> Codes:
 
 
 def family(labeler: Labeler) -> str:
-    """What labelers with the same mistakes have in common: their encoder, or else their models, or else all fields."""
+    """Group labelers that make the same mistakes: by their encoder, or else their models, or else all fields."""
     own = {name: value for name, value in labeler.identity().items() if name not in UNREAD}
     return labeler.encoder() or " ".join(labeler.aliases()) or digest(own)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.kit.raters.counted import Cells, Counted, cells_of, counted_votes, label_cells, read_gold
+from variorum.kit.raters.valid_votes import Cells, Counted, cells_of, counted_votes, label_cells, read_gold
 
 if TYPE_CHECKING:
     from variorum.schemas.safety import Category
@@ -19,7 +19,7 @@ VOTES, GOLD = "curate.safety.votes", "curate.safety.gold"
 
 
 class People(NamedTuple):
-    """What people say.
+    """The answers of people.
 
     Attributes:
         counted: the votes that count; None without a file.

@@ -84,7 +84,7 @@ def _ended(category: Category) -> str:
 
 
 class Questions(BaseModel):
-    """Which questions a model is asked."""
+    """The questions that a model is asked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -106,7 +106,7 @@ class Questions(BaseModel):
         return value
 
     def scored(self) -> tuple[str, ...]:
-        """What answers can speak of."""
+        """List the categories that answers can speak of."""
         forms = {*self.forms}
         found = self.categories if forms & {"defined", "replaced", "listed"} else ()
         found += (ANY,) if "bare" in forms else ()
@@ -129,7 +129,7 @@ class Questions(BaseModel):
         return tuple(name for form in FORMS if form in self.forms for name in found[form])
 
     def speaks_of(self, prompt: str) -> tuple[str, ...]:
-        """What answers to a prompt can speak of: `any`, `control`, one category, or all of them."""
+        """List what answers to a prompt can speak of: `any`, `control`, one category, or all of them."""
         form, _, rest = prompt.partition("_")
         if form == "listed":
             return self.categories
@@ -140,7 +140,7 @@ class Questions(BaseModel):
         return question(prompt, self._of(categories))
 
     def opinion(self, answer: str, prompt: str, categories: Sequence[Category], tokens: int | None = None) -> Opinion:
-        """What the answer to a prompt says."""
+        """Read the answer to a prompt."""
         form, _, rest = prompt.partition("_")
         if form == "listed":
             return many_verdicts(answer, shuffled(self._of(categories), int(rest)), tokens=tokens)

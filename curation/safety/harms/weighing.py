@@ -29,7 +29,7 @@ from variorum.kit.raters.dawid_skene import ANSWERS, dawid_skene
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
-    from variorum.kit.raters.counted import Cells
+    from variorum.kit.raters.valid_votes import Cells
     from variorum.schemas.safety import Category, Labeler
     from variorum.schemas.table import Table
 
@@ -51,7 +51,7 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """How answers become probabilities and states; the fields are those of `curation.safety`."""
+    """The way from answers to probabilities and states; the fields are those of `curation.safety`."""
 
     method: Method = "dawid_skene"
     threshold: float = 0.8
@@ -204,7 +204,7 @@ def _share(codes: Codes, weights: Floats, people: Ints) -> Floats:
 
 
 def _enough(one: Weighed, place: int, people: Cells | None) -> bool:
-    """Whether Dawid–Skene can tell who is right about a category."""
+    """Return whether Dawid–Skene can tell who is right about a category."""
     times = one.times()
     given = times @ (one.codes > NONE)
     raters = float(one.weights[given >= ENOUGH].sum())

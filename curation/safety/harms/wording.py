@@ -74,18 +74,18 @@ SPELT = re.compile(r"\b(un|non|not)-safe\b")
 
 
 def refuses(text: str) -> bool:
-    """Whether a text says that its writer won't answer."""
+    """Return whether a text says that its writer won't answer."""
     plain = text.casefold().translate(SIDEWAYS)
     return bool(REFUSALS.search(plain))
 
 
 def regrets(text: str) -> bool:
-    """Whether a text is an apology; with no verdict in it, that is a refusal."""
+    """Return whether a text is an apology; with no verdict in it, that is a refusal."""
     return bool(SORRY.search(text.casefold().translate(SIDEWAYS)))
 
 
 def verdict(text: str) -> Verdict | None:
-    """What a text says of the picture; `unclear` if it hedges or contradicts itself, None if it says nothing."""
+    """Read a text's verdict on the picture; `unclear` if it hedges or contradicts itself, None if it says nothing."""
     found: set[Verdict] = set()
     mentions = 0
     plain = DENIALS.sub("not", DASH.sub(" , ", text.casefold().translate(SIDEWAYS)))
@@ -99,7 +99,7 @@ def verdict(text: str) -> Verdict | None:
 
 
 def _said(sentence: str) -> Iterator[Verdict]:
-    """What a sentence says, mention by mention."""
+    """Read a sentence, mention by mention."""
     if "?" in sentence[-3:]:
         return
     yield from _eastern(sentence)
@@ -116,7 +116,7 @@ def _said(sentence: str) -> Iterator[Verdict]:
 
 
 def _eastern(sentence: str) -> Iterator[Verdict]:
-    """What a sentence in Chinese, Japanese or Korean says, which has no spaces between words."""
+    """Read a sentence in Chinese, Japanese or Korean, which has no spaces between words."""
     rest = EAST_DENIED.sub(" ", sentence)
     if rest != sentence:  # "no unsafe content"
         yield "unclear" if EAST_UNSAFE.search(rest) or EAST_HEDGED.search(sentence) else "safe"
@@ -146,7 +146,7 @@ def _clauses(tokens: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _of_clause(clause: Sequence[str], sentence: Sequence[str]) -> Iterator[Verdict]:
-    """What a clause says of the picture.
+    """Read a clause's verdict on the picture.
 
     Args:
         clause: its tokens.
@@ -182,7 +182,7 @@ def _opposite(word: Verdict) -> Verdict:
 
 
 def _echoed(clause: Sequence[str], place: int) -> bool:
-    """Whether the word stands in "safe or unsafe", which repeats the question."""
+    """Return whether the word stands in "safe or unsafe", which repeats the question."""
     near = clause[max(place - 2, 0) : place + 3]
     return bool({"or", "and"} & {*near}) and bool(UNSAFE & {*near}) and bool(SAFE & {*near})
 
@@ -196,7 +196,7 @@ def _answered(after: Sequence[str]) -> str:
 
 
 def _absent(after: Sequence[str]) -> bool:
-    """Whether unsafe content is said not to be there: "unsafe content is not present"."""
+    """Return whether unsafe content is said not to be there: "unsafe content is not present"."""
     return any(
         word in NEGATORS and WORDS["absent"] & {*after[number + 1 : number + 4]}
         for number, word in enumerate(after[:5])
@@ -204,7 +204,7 @@ def _absent(after: Sequence[str]) -> bool:
 
 
 def _predicate(before: Sequence[str], behind: Sequence[str], sentence: Sequence[str]) -> str | None:
-    """How the word behind `before` is said of the picture: `plain`, `negated` or `open`; None if it isn't.
+    """Read how the word behind `before` is said of the picture: `plain`, `negated` or `open`; None if it isn't.
 
     The words are read backwards from it, up to what it is said of or to the start of the clause.
     """
@@ -250,7 +250,7 @@ def _predicate(before: Sequence[str], behind: Sequence[str], sentence: Sequence[
 
 
 def _passes(word: str, holding: bool) -> bool:
-    """Whether a word may stand between a verdict and what it is said of.
+    """Return whether a word may stand between a verdict and what it is said of.
 
     Args:
         word: that stands there.
@@ -260,6 +260,6 @@ def _passes(word: str, holding: bool) -> bool:
 
 
 def _is_place(before: Sequence[str]) -> bool:
-    """Whether the words before a picture say that something is in it: "the man in the image"."""
+    """Return whether the words before a picture say that something is in it: "the man in the image"."""
     rest = [word for word in before[-3:] if word not in WORDS["articles"]]
     return bool(rest) and rest[-1] in WORDS["places"]

@@ -69,11 +69,11 @@ class Remote(Labeler):
         return value
 
     def scored(self) -> tuple[str, ...]:
-        """What its prompts ask about."""
+        """List the categories that its prompts ask about."""
         return self.asked.scored()
 
     def speaks_of(self, prompt: str) -> tuple[str, ...]:
-        """What the prompt asks about."""
+        """List what the prompt asks about."""
         return self.asked.speaks_of(prompt)
 
     def prompts(self, categories: Sequence[Category]) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Remote(Labeler):
         return (Sending(host_of(self.url), self.model, self.side, len(self.prompts(categories))),)
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
-        """What the model's answers say.
+        """Read the model's answers.
 
         Raises:
             RecipeError: the run doesn't allow sending, or the endpoint refuses the token or knows no such model.

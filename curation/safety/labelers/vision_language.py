@@ -30,11 +30,11 @@ class VisionLanguage(Labeler):
     """Which questions it is asked."""
 
     def scored(self) -> tuple[str, ...]:
-        """What its prompts ask about."""
+        """List the categories that its prompts ask about."""
         return self.asked.scored()
 
     def speaks_of(self, prompt: str) -> tuple[str, ...]:
-        """What the prompt asks about."""
+        """List what the prompt asks about."""
         return self.asked.speaks_of(prompt)
 
     def prompts(self, categories: Sequence[Category]) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class VisionLanguage(Labeler):
         return (self.model,)
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
-        """What the model's answers say."""
+        """Read the model's answers."""
         question = self.asked.text(shown.prompt, shown.categories)
         answers = ctx.models.get(self.model)(
             shown.pictures, [question] * len(shown.pictures), most_tokens=self.asked.most_tokens

@@ -1,4 +1,4 @@
-"""What is made of one photograph: the pictures that are asked for, and the drafts of them before they are checked."""
+"""Draft the variants of one photograph, before they are checked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Wanted:
 
     @property
     def requested(self) -> dict[str, Json]:
-        """What the picture's id depends on."""
+        """Return what the picture's id depends on."""
         return {"domain": self.domain, "view": self.view, "style": self.style}
 
     @property

@@ -55,7 +55,7 @@ class Limits(BaseModel):
 
 
 def subject_gates(mask: Pixels, limits: Limits) -> dict[str, Gate]:
-    """Whether an object can stand alone: `mask_area`, `border_touch` and `mask_components`."""
+    """Return whether an object can stand alone: `mask_area`, `border_touch` and `mask_components`."""
     return alone_gates(
         mask,
         least_area=limits.least_area,
@@ -69,7 +69,7 @@ def subject_gates(mask: Pixels, limits: Limits) -> dict[str, Gate]:
 
 
 class Slopes(NamedTuple):
-    """What Canny takes of a picture.
+    """Gradients of a picture, as Canny takes them.
 
     Attributes:
         across: horizontal slope of the blurred luminance, `[H, W]` int16.
@@ -92,7 +92,7 @@ def slopes(picture: Pixels) -> Slopes:
 
 
 def legibility(before: Slopes, after: Slopes, boxes: Sequence[Box], within: Pixels | None = None) -> list[float]:
-    """How well the edges inside each box of a photograph are found again: F1, NaN where nothing can be said.
+    """Measure how well the edges inside each box of a photograph are found again: F1, NaN where nothing can be said.
 
     Edges are Canny's (PAMI 1986), with thresholds from each box's own gradients, as a style may change all contrast.
 

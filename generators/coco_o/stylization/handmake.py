@@ -92,7 +92,7 @@ def cross_stitch(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels
 
 
 def _crosses(drawn: Drawn, rng: np.random.Generator) -> tuple[Singles, Singles]:
-    """How much each of `VARIANTS` crosses covers, and how light its threads are, both `[VARIANTS, CELL, CELL]`."""
+    """Draw the crosses of `VARIANTS`: cover and lightness of their threads, both `[VARIANTS, CELL, CELL]`."""
     axis = (np.arange(CELL, dtype=np.float32) + 0.5) / CELL - 0.5
     x, y = axis[None], axis[:, None]
     covers, shades = [], []
@@ -118,7 +118,7 @@ def _crosses(drawn: Drawn, rng: np.random.Generator) -> tuple[Singles, Singles]:
 
 
 def _aida(drawn: Drawn) -> Singles:
-    """How light a cell of the cloth is, `[CELL, CELL]`: a block of threads between four holes."""
+    """Draw the lightness of a cell of the cloth, `[CELL, CELL]`: a block of threads between four holes."""
     axis = (np.arange(CELL, dtype=np.float32) + 0.5) / CELL
     x, y = axis[None], axis[:, None]
     threads = (

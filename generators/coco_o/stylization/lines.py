@@ -33,7 +33,7 @@ DETAILED = (4, 10)
 
 
 def edge_response(scene: Scene, width: float, along: float, tone: Singles | None = None) -> Singles:
-    """How much darker each pixel is than its surroundings, relative to the local contrast, `[H, W]`.
+    """Measure how much darker each pixel is than its surroundings, relative to the local contrast, `[H, W]`.
 
     Args:
         scene: the photograph.
@@ -84,7 +84,7 @@ def outline(mask: Pixels, width: float) -> Singles:
 
 
 def attention(scene: Scene, texture: float = 0) -> Singles:
-    """What thresholds of lines are multiplied by, `[H, W]`: a draughtsman outlines objects rather than texture.
+    """Return factors of the thresholds of lines, `[H, W]`: a draughtsman outlines objects rather than texture.
 
     It is low at the borders of the largest objects, and high in texture around them; 1 where no object is known.
 
@@ -101,7 +101,7 @@ def attention(scene: Scene, texture: float = 0) -> Singles:
 
 
 def emphasis(scene: Scene) -> Singles | None:
-    """How strongly things are drawn, `[H, W]`: 1 in objects, less in texture around them; None if none is known."""
+    """Return how strongly things are drawn, `[H, W]`: 1 in objects, less in texture around them; None without any."""
     if not scene.masks or scene.silhouette is not None:
         return None
     _, around = scene.objects

@@ -1,4 +1,4 @@
-"""What pictures are made on, and with: noise of several scales, paper, canvas, light that grazes a surface."""
+"""Simulate materials: noise of several scales, paper, canvas, grazing light."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def clouds(shape: tuple[int, int], size: float, rng: np.random.Generator, octave
 
 
 def relief(surface: Singles, angle: float, depth: float) -> Singles:
-    """How much light from one side a surface gets, `[H, W]`: 1 where it is level, more on slopes that face the light.
+    """Light a surface from one side, `[H, W]`: 1 where it is level, more on slopes that face the light.
 
     Args:
         surface: heights in pixels.

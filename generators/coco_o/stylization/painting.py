@@ -102,7 +102,7 @@ def watercolour(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
 
 
 def _wash(colour: list[int], subject: Pixels, unit: float, rng: np.random.Generator) -> Singles:
-    """What a loose wash around the object lets through, `[H, W, 3]`: it has a ragged end and is darker there."""
+    """Draw a loose wash around the object, `[H, W, 3]`: it has a ragged end and is darker there."""
     shape = subject.shape[0], subject.shape[1]
     near = cv2.GaussianBlur(subject, (0, 0), 24 * unit).astype(np.float32) * np.float32(1 / 255)
     extent = near + 0.08 * clouds(shape, 90 * unit, rng, 4) - 0.1

@@ -98,7 +98,7 @@ def paper_cut(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
 def _pieces(
     flat: Pixels, fine: Pixels, inside: Bools, colours: int, smooth: float, least: float
 ) -> tuple[Pixels, Singles]:
-    """Which colour each pixel's piece of paper has, `[H, W]`, by rising lightness, and the colours `[n, 3]`.
+    """Assign pixels to pieces of paper: the colour's number `[H, W]`, by rising lightness, and the colours `[n, 3]`.
 
     The colours are those of `fine`, so that small things have theirs. Outlines are smoothed over `smooth` pixels. What
     has fewer than `least` pixels is no piece of its own.
@@ -158,7 +158,7 @@ def _levels(pieces: Pixels, inside: Bools) -> Singles:
 
 
 def _lit(heights: Singles, unit: float, drawn: Drawn) -> Singles:
-    """How much light each pixel gets: higher sheets cast soft shadows away from the light and have a bright edge."""
+    """Light the sheets: higher ones cast soft shadows away from the light and have a bright edge."""
     x, y = np.cos(np.deg2rad(drawn["light"])), np.sin(np.deg2rad(drawn["light"]))
     size = heights.shape[::-1]
 

@@ -138,7 +138,7 @@ def paint_pen(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
 
 
 def darkness(scene: Scene, mean: float, even: float = 0.6) -> Singles:
-    """How dark a drawing is at each pixel, `[H, W]` in [0, 1].
+    """Return how dark a drawing is at each pixel, `[H, W]` in [0, 1].
 
     The tones of the photograph are equalised locally, then partly globally, so that dark pictures become light
     drawings.

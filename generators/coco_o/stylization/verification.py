@@ -1,4 +1,4 @@
-"""What a detector says of the objects in redrawn pictures, by what it says of them in the photograph."""
+"""Check with a detector that a redrawn picture still shows the objects of the photograph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_detector(alias: str, model: object) -> None:
 
 
 def asked(detector: Detector, annotations: Annotations, names: Mapping[str, str]) -> list[str]:
-    """What the detector is asked for: the names of the objects' classes that it knows, each once."""
+    """List the names that the detector is asked for: those of the objects' classes that it knows, each once."""
     labels = dict.fromkeys(item.label for item in annotations.objects if item.label and not item.crowd)
     texts = list(dict.fromkeys(names.get(label, label) for label in labels))
     texts = [text for text in texts if text.strip()]
@@ -38,7 +38,7 @@ def asked(detector: Detector, annotations: Annotations, names: Mapping[str, str]
 
 
 def found(seen: Detected, objects: Sequence[Object], texts: Sequence[str], names: Mapping[str, str]) -> list[bool]:
-    """Whether each object is found: each detection, the surest first, stands for the box of its class that fits best.
+    """Return whether each object is found; each detection, surest first, stands for the best box of its class.
 
     Args:
         seen: in one picture.
@@ -80,7 +80,7 @@ def kept_gates(objects: Sequence[Object], before: Sequence[bool], least: float) 
 
 
 def counts(objects: Sequence[Object]) -> dict[str, int]:
-    """How many objects have each check."""
+    """Count the objects with each check."""
     return {name: sum(item.check == name for item in objects) for name in CHECKS if name}
 
 

@@ -167,7 +167,7 @@ def snow(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
 
 
 def _lying(scene: Scene, image: Singles, drawn: Drawn, rng: np.random.Generator) -> Singles:
-    """How much of each pixel `[H, W]` lies under snow, in [0, 1]."""
+    """Return how much of each pixel `[H, W]` lies under snow, in [0, 1]."""
     height, width = image.shape[:2]
     unit, thick = scene.unit, drawn["depth"] * scene.unit
     smooth = cv2.GaussianBlur(luminance(image), (0, 0), 3 * unit)
@@ -268,7 +268,7 @@ def night(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
 
 
 def _lights(scene: Scene, image: Singles) -> Singles:
-    """What shines in the photograph itself, `[H, W]` in [0, 1]: small white spots in the dark, beside the objects."""
+    """Find lights in the photograph itself, `[H, W]` in [0, 1]: small white spots in the dark, beside the objects."""
     unit = scene.unit
     near_white = np.clip((image.min(axis=2) - 0.93) / 0.05, 0, 1)  # of all channels, or red things would glow
     sources = np.asarray(cv2.erode(near_white, np.ones((3, 3), np.uint8)), np.float32)

@@ -77,7 +77,7 @@ class AdversarialEmbedding(Attack):
 
 
 class Away:
-    """How far the embedding of a changed picture is from that of the picture itself."""
+    """Distance between the embeddings of a changed picture and of the picture itself."""
 
     def __init__(self, image: Pixels, network: Embedding) -> None:
         import torch

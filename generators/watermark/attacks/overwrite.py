@@ -31,7 +31,7 @@ class Overwrite(Attack):
     """How often at full strength; at least once."""
 
     def amount(self, strength: float) -> Mapping[str, Json]:
-        """How often."""
+        """Return the number of times."""
         return {"times": self._count(strength)}
 
     def apply(

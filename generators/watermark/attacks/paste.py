@@ -94,7 +94,7 @@ def _place(height: int, width: int, area: float, rng: np.random.Generator) -> Pl
 
 
 def _cover(height: int, width: int, place: Place, sigma: float) -> Singles:
-    """How much of each pixel an ellipse covers, `[H, W]` in 0 to 1."""
+    """Return how much of each pixel an ellipse covers, `[H, W]` in 0 to 1."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     inside = ((columns - place.x) / place.across) ** 2 + ((rows - place.y) / place.down) ** 2 <= 1
     cover = inside.astype(np.float32)

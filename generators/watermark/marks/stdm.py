@@ -81,7 +81,7 @@ class Stdm(Mark):
         return settled(values, lattice.nearest(values, payload), lattice.step, measure, moved)
 
     def _sums(self, image: Pixels, key: bytes) -> Floats:
-        """What the picture's tiles say of each bit.
+        """Sum up what the picture's tiles say of each bit.
 
         With a pilot the picture may be a crop, so its place in the marked picture is tried too, and the more decided
         reading counts. That choice knows nothing of the payload, so p-values stay exact.

@@ -117,7 +117,7 @@ class Tiled(Mark):
     # ── the pattern ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tile(self, image: Pixels, payload: Bools) -> Drawn:
-        """What is repeated, with the gap around it."""
+        """Return the tile that is repeated, with the gap around it."""
         drawn = self._upright(image, code_of(payload) if self.bits else "")
         high, wide = drawn.shape
         more = round(self.gap * wide) if self.content == "text" else round(2 * self.gap * wide)
@@ -147,7 +147,7 @@ class Tiled(Mark):
     # ── finding it ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _found(self, image: Pixels, key: bytes) -> tuple[Match, Bools]:
-        """How well the pattern matches, and the code that is read."""
+        """Match the pattern, and read the code."""
         if self.refusal(image) is not None:
             return Match(0.0, 1.0), np.zeros(self.bits, bool)
         tiles = [self._tile(image, self.payloads([key])[0])]
@@ -176,7 +176,7 @@ class Tiled(Mark):
 
 
 class Laid(NamedTuple):
-    """How a key lays the pattern: turned to the left by degrees, and shifted by pixels down and across."""
+    """Place of a key's pattern: turned to the left by degrees, and shifted by pixels down and across."""
 
     degrees: float
     row: int

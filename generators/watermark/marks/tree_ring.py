@@ -64,7 +64,7 @@ class TreeRing(NoiseMark):
         return shaped
 
     def found(self, noise: Sequence[Singles], keys: Sequence[bytes]) -> Detected:
-        """How well the noise points in the pattern's direction, in standard deviations, and the p-value."""
+        """Measure how far the noise points in the pattern's direction, in standard deviations, with the p-value."""
         outcomes = [self._found(one[self.channel], key) for one, key in zip(noise, keys, strict=True)]
         scores, p_values = zip(*outcomes, strict=True) if outcomes else ((), ())
         return Detected(np.array(scores, np.float64), None, np.array(p_values, np.float64))
@@ -123,7 +123,7 @@ def _grid(height: int, width: int, inner: int, outer: int) -> Grid:
 
 @lru_cache(maxsize=16)
 def _phases(height: int, width: int, inner: int, outer: int, shift: int) -> Array:
-    """What moves noise back by each shift, `[shifts, frequencies]`."""
+    """Return phases that move noise back by each shift, `[shifts, frequencies]`."""
     once = _grid(height, width, inner, outer).once
     down = np.broadcast_to(np.fft.fftfreq(height)[:, None], once.shape)[once]
     right = np.broadcast_to(np.arange(width // 2 + 1)[None, :] / width, once.shape)[once]

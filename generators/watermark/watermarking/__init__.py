@@ -1,1 +1,1 @@
-"""What the generators and the evaluation of watermarks share: keys, frames, measures of quality."""
+"""Share keys, frames and measures of quality between marks, attacks and their evaluation."""

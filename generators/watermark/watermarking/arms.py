@@ -62,7 +62,7 @@ class Cell(NamedTuple):
     requested: Mapping[str, Json]
 
     def variant(self, subject: Subject) -> str:
-        """What a picture is called here."""
+        """Name a picture's variant."""
         name = f"{subject.sample.variant}_{self.attack.called}_{self.strength:g}"
         return f"{name}_{self.about.label}" if self.about and subject.mark is None else name
 
@@ -148,7 +148,7 @@ class Grid:
                     yield self._made(cell, subject, before, found, service)
 
     def _applied(self, cell: Cell, same: Sequence[Subject], service: Service) -> Sequence[Attacked | Refused]:
-        """What the attack makes of pictures of one size, kept in the memo if that takes long."""
+        """Apply the attack to pictures of one size; the result is kept in the memo if it takes long."""
         images, name = [subject.pixels for subject in same], self.generator.component_name()
 
         def applied() -> list[Attacked | Refused]:
@@ -207,7 +207,7 @@ class Grid:
         return of.skipped(*why, variant=cell.variant(subject), requested=cell.requested)
 
     def _service(self, cell: Cell, frame: int | None) -> Service:
-        """What the attacker has to work with, kept while a unit is made.
+        """Return what the attacker has to work with, kept while a unit is made.
 
         Raises:
             Impossible: a model or the mark is missing.
@@ -244,7 +244,7 @@ class Grid:
 
 
 def takes_long(attack: Attack) -> bool:
-    """Whether it has a model or photographs of its own; all others take milliseconds."""
+    """Return whether it has a model or photographs of its own; all others take milliseconds."""
     return bool(attack.aliases() or attack.own_photographs())
 
 

@@ -1,4 +1,4 @@
-"""How often chance alone gives what a detector found.
+"""Compute how often chance alone gives what a detector found.
 
 Over keys these are exact, whatever the picture: what is read from an unmarked picture depends on it and on parts of the
 key that say nothing of the payload, so the payload's bits are coins. With a mark whose key is the same in all pictures
@@ -41,13 +41,13 @@ def threshold(bits: int, rate: float) -> int:
 
 
 def bits_p_values(found: Bools, payloads: Bools) -> Floats:
-    """How often a random payload agrees with as many of the bits found, `[N]`, for two arrays `[N, bits]`."""
+    """Compute how often a random payload agrees with as many of the bits found, `[N]`, for two arrays `[N, bits]`."""
     tails = np.array(binomial_tails(payloads.shape[1]))
     return np.asarray(tails[(found == payloads).sum(1)], np.float64)
 
 
 def agreement(sums: Floats, payloads: Bools) -> Detected:
-    """What soft bits say: each speaks for 1 if it is positive, and the louder the surer.
+    """Read soft bits: each speaks for 1 if it is positive, and the louder the surer.
 
     The score is the payload's agreement weighted by how sure each bit is, in standard deviations of what random
     payloads give. It separates marked from unmarked pictures better than the share of right bits does, as bits that an

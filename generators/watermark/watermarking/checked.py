@@ -1,4 +1,4 @@
-"""What marks and attacks give, checked: they may be files of the user's own, and what is wrong must not become data.
+"""Check what marks and attacks return, as they may be a user's own files.
 
 Pictures are handed out read-only, so that a mark that writes into them is noticed where it does so.
 """
@@ -34,7 +34,7 @@ def embedded(mark: Mark, images: Sequence[Pixels], keys: Sequence[bytes], ctx: C
 
 
 def detected(mark: Mark, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
-    """What the mark's detector says. Raises RecipeError for something else than `Detected` describes."""
+    """Run the mark's detector. Raises RecipeError for something else than `Detected` describes."""
     found: Any = mark.detect([_read_only(image) for image in images], keys, ctx)
     if not isinstance(found, Detected):
         raise RecipeError(f"{mark.called}: detect gave {_said(found)}; it must be a Detected")
@@ -46,7 +46,7 @@ def detected(mark: Mark, images: Sequence[Pixels], keys: Sequence[bytes], ctx: C
 
 
 def attacked(attack: Attack, images: Sequence[Pixels], given: Any) -> list[Attacked | Refused]:
-    """What an attack gave. Raises RecipeError unless it is a picture of the same size for each, or a reason."""
+    """Check an attack's result. Raises RecipeError unless it is a picture of the same size for each, or a reason."""
     try:
         made = list(given)
     except TypeError:
@@ -109,5 +109,5 @@ def _read_only(image: Pixels) -> Pixels:
 
 
 def _said(given: Any) -> str:
-    """What something is, in a few words."""
+    """Describe a value in a few words."""
     return f"{given.dtype} {list(given.shape)}" if isinstance(given, np.ndarray) else type(given).__name__

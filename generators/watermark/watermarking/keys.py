@@ -188,12 +188,12 @@ def own_file() -> Path:
 
 
 def key_hash(key: bytes) -> str:
-    """What an edition says of a key, 16 hexadecimal digits."""
+    """Hash a key for an edition, 16 hexadecimal digits."""
     return hashlib.sha256(b"variorum key\0" + key).hexdigest()[:16]
 
 
 def payload_hash(key: bytes, bits: int) -> str:
-    """What an edition says of a payload, 16 hexadecimal digits.
+    """Hash a payload for an edition, 16 hexadecimal digits.
 
     It is keyed: 32 bits behind a plain hash could be found by trying them all.
     """

@@ -1,4 +1,4 @@
-"""What a kind of attack is: a name, an amount that grows with the strength, and a function."""
+"""Define a kind of attack: a name, an amount that grows with the strength, and a function."""
 
 from __future__ import annotations
 

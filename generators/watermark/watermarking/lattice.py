@@ -44,7 +44,7 @@ class Lattice(NamedTuple):
         return np.rint((values - offset) / self.step) * self.step + offset
 
     def sums(self, values: Floats, bits: int, weights: Floats | None = None) -> Floats:
-        """How much the values speak for 1, `[bits]`, by cosines; at the gain at which they say most.
+        """Sum up how much the values speak for 1, `[bits]`, by cosines; at the gain at which they say most.
 
         Args:
             values: `[N]`.

@@ -28,7 +28,7 @@ SAME = 1e-4
 
 
 class Match(NamedTuple):
-    """What is found at the key's place: its match in deviations of all matches, and the share of those as good."""
+    """The match at the key's place, in deviations of all matches, and the share of those as good."""
 
     score: float
     p_value: float
@@ -43,14 +43,14 @@ def residual(image: Pixels) -> Singles:
 
 
 def template(drawn: Drawn, ink: Ink) -> Singles:
-    """What a drawing adds to a residual, of norm 1."""
+    """Make the template of a drawing: what it adds to a residual, of norm 1."""
     light = drawn.fill - drawn.edge if ink == "white" else drawn.edge - drawn.fill
     fine = light - cv2.GaussianBlur(light, (0, 0), SIGMA, borderType=cv2.BORDER_CONSTANT)
     return np.asarray(fine / max(float(np.linalg.norm(fine)), 1e-9), np.float32)
 
 
 def placed_matches(window: Singles, templates: Sequence[Singles]) -> Singles:
-    """How well each template matches at each place where it fits, `[drawings, down, across]`."""
+    """Match each template at each place where it fits, `[drawings, down, across]`."""
     return np.stack([np.asarray(cv2.matchTemplate(window, one, cv2.TM_CCORR), np.float32) for one in templates])
 
 
@@ -70,7 +70,7 @@ def pattern_places(shape: tuple[int, ...], degrees: float) -> tuple[Singles, Sin
 
 
 def tiled_matches(plane: Singles, templates: Sequence[Singles]) -> Singles:
-    """How well each template matches a folded residual of its size, by the phase down and across."""
+    """Match each template with a folded residual of its size, by the phase down and across."""
     spectrum = np.conj(np.fft.rfft2(plane))
     found = [np.fft.irfft2(spectrum * np.fft.rfft2(one), s=plane.shape) for one in templates]
     return np.asarray(found, np.float32)

@@ -1,4 +1,4 @@
-"""What visible marks in one place have in common: `logo` and `text_mark`."""
+"""Place visible marks; base class of `logo` and `text_mark`."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class PlacedMark(Mark):
         ]
 
     def detect(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
-        """How well each picture matches the drawing at its place, and how often chance matches as well."""
+        """Match each picture with the drawing at its place, and compute how often chance matches as well."""
         found = [self._match(image, key) for image, key in zip(images, keys, strict=True)]
         scores, p_values = (np.array([one[part] for one in found], np.float64) for part in (0, 1))
         return Detected(scores, None, p_values)

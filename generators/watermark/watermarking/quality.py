@@ -1,4 +1,4 @@
-"""How much a picture has lost against another: PSNR, SSIM, normalised mutual information, largest difference, WAVES' Q.
+"""Measure a picture's loss against another: PSNR, SSIM, normalised mutual information, largest difference, WAVES' Q.
 
 Q puts metrics of different kinds on one scale, as in WAVES (An et al., ICML 2024, arXiv 2401.08573): 0.1 is hardly any
 loss and 0.9 a lot. It is a weighted mean; metrics that weren't measured are left out and the other weights grow.
@@ -29,7 +29,7 @@ BINS = 100
 
 
 class Anchor(NamedTuple):
-    """How WAVES scales a metric.
+    """WAVES' scale of a metric.
 
     Attributes:
         low: its value at Q's 0.1.
@@ -64,7 +64,7 @@ class Reference:
         self.image = np.ascontiguousarray(image)
 
     def quality(self, image: Pixels) -> dict[str, float]:
-        """What is left of it in another picture of the same size, RGB `[H, W, 3]` uint8, at least 11 pixels a side.
+        """Measure the quality left in another picture of this size, RGB `[H, W, 3]` uint8, at least 11 pixels a side.
 
         Returns:
             `psnr` over all channels in dB, at most MAX_DB; `ssim` and `ssim_rgb`, see the functions; `nmi`, normalised

@@ -34,7 +34,7 @@ def fitted(image: Pixels, multiple: int, least: int = 1) -> Pixels:
 
 
 def restored(made: Pixels, image: Pixels, least: int = 1) -> Pixels:
-    """What a model made of a fitted picture, at the size of the picture."""
+    """Return a model's version of a fitted picture, at the size of the picture."""
     height, width = _inner(image.shape[0], image.shape[1], least)
     return resized(np.ascontiguousarray(made[:height, :width]), image.shape[:2])
 

@@ -53,7 +53,7 @@ class Alignment(NamedTuple):
 
     @property
     def found(self) -> bool:
-        """Whether T is beyond what the best of so many tries has by chance, in all but one of 1,000 pictures."""
+        """Return whether T is beyond what the best of so many tries has by chance, in all but one of 1,000 pictures."""
         return self.score >= accepted(self.tried)
 
 

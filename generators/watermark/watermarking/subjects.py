@@ -1,4 +1,4 @@
-"""What is attacked: pictures, what their records say of a mark, and the batches and groups that they come in."""
+"""Collect the pictures to be attacked: what their records say of a mark, their batches and groups."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Subject(NamedTuple):
 
 
 def subject_of(sample: Sample) -> Subject:
-    """What the sample's record says of its mark."""
+    """Read the mark in a sample's record."""
     for op in reversed(sample.ops):
         requested, achieved = op["requested"], op["achieved"]
         if "mark" in requested and "picture" in achieved:

@@ -1,4 +1,4 @@
-"""What an attacker of a watermark has to work with: the service that marks, and photographs of his own.
+"""Give an attacker what he may use: the service that marks, and photographs of his own.
 
 The service marks whatever it is given, as a picture generator with a watermark does. Its keys are those of the edition
 if the mark is `keyed: shared`; otherwise each picture gets a new key, which no picture of the edition has. The
@@ -86,7 +86,7 @@ class Service:
         return [image for _, image in found[:number]]
 
     def lent(self, used: Sequence[int] | None) -> list[Lender]:
-        """What the attacker's photographs in a picture lend to it; None for all that the attack asks for."""
+        """Return what the attacker's photographs in a picture lend to it; None for all that the attack asks for."""
         wanted = self.attack.own_photographs()
         self._draw(wanted)
         return [one for place in (range(wanted) if used is None else used) for one in self._drawn[place][0].lent()]
@@ -149,7 +149,7 @@ class Service:
 
 
 def attackers(picture: str, seed: int) -> bool:
-    """Whether a sample of the recipe's source, given by id, is in the half that belongs to the attacker."""
+    """Return whether a sample of the recipe's source, given by id, is in the half that belongs to the attacker."""
     return derive_seed(seed, "attackers half", picture) % 2 == 0
 
 

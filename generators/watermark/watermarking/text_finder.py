@@ -25,7 +25,7 @@ REST = 0.001
 
 
 def text_scores(model: TextDetector, images: Sequence[Pixels]) -> Floats:
-    """How surely each picture shows a line of text, `[N]` in [0, 1]."""
+    """Score how surely each picture shows a line of text, `[N]` in [0, 1]."""
     return np.array([line_score(one) for one in model(images)], np.float64)
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from served_panel import ADMIN_KEY, Serving, answer, join_page, kept_votes, serving, write_gold
 from waiting import wait_for
 
-from variorum.people.panel.panel import Settings
+from variorum.people.panel.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -14,7 +14,8 @@ from served_panel import BOTH, Serving, join_page, kept_votes, serving
 from waiting import tap, wait_for
 
 from variorum.people.panel.collected import standing
-from variorum.people.panel.panel import Settings, read_questions
+from variorum.people.panel.panel import read_questions
+from variorum.people.panel.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

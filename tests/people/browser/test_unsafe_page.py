@@ -13,7 +13,8 @@ from shapes_to_review import Running
 from waiting import wait_for
 
 from variorum.edition.store import Store
-from variorum.people.panel.panel import Settings, open_panel, publish
+from variorum.people.panel.panel import open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.people.votes.ballots import counted
 from variorum.pipeline import Job, build, curate
 from variorum.schemas.recipe import Recipe

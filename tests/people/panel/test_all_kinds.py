@@ -16,7 +16,8 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.people.panel.collected import keep_votes, standing
 from variorum.people.panel.dispatch import next_tasks
-from variorum.people.panel.panel import Settings, newest_ledger, open_panel, publish
+from variorum.people.panel.panel import newest_ledger, open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.people.votes.ballots import cast, counted, join
 from variorum.pipeline import Job, build, run
 from variorum.schemas.errors import RecipeError

@@ -27,7 +27,8 @@ from variorum.edition.store import Store
 from variorum.machine.progress import Progress
 from variorum.people.panel import loading
 from variorum.people.panel.dispatch import next_tasks
-from variorum.people.panel.panel import Settings, newest_ledger, open_panel, publish, published, read_questions
+from variorum.people.panel.panel import newest_ledger, open_panel, publish, published, read_questions
+from variorum.people.panel.settings import Settings
 from variorum.people.votes.ballots import cast, join
 from variorum.people.votes.database import ADDED, panels, questions, reading, tasks, writing
 from variorum.pipeline import Job, run

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from variorum.edition.verdicts import verdict_table
 from variorum.people.panel.controls import read_gold
-from variorum.people.panel.panel import Settings, parquet_of
+from variorum.people.panel.panel import parquet_of
 from variorum.people.panel.proposals import label_cells
 from variorum.people.panel.queue import COLUMNS, counts, questions_of
+from variorum.people.panel.settings import Settings
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.verdict import Verdict
 

@@ -19,7 +19,7 @@ from small_store import GENERATOR
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.people.server.classes import Classes, definitions
-from variorum.people.server.pictures import Pictures, Recent
+from variorum.people.server.images import Pictures, Recent
 from variorum.picture_facts import has_position
 from variorum.pipeline import Job, run
 from variorum.pixels import decode
@@ -123,7 +123,7 @@ def test_a_bitmap_is_sent_as_png_with_the_same_pixels(edition, pictures, rows):
         if hashlib.sha256(pictures.picture(pictures.row(row["id"])).data).hexdigest() != row["sha256"]
     ]
     assert again
-    from variorum.edition.pictures import stored_sample
+    from variorum.edition.read_at import stored_sample
     from variorum.report.rows import edition_rows
 
     manifest, store = edition

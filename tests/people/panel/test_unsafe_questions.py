@@ -13,8 +13,9 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.people.panel.controls import read_gold
 from variorum.people.panel.dispatch import next_tasks
-from variorum.people.panel.panel import Settings, open_panel, publish, read_questions
+from variorum.people.panel.panel import open_panel, publish, read_questions
 from variorum.people.panel.queue import questions_of
+from variorum.people.panel.settings import Settings
 from variorum.people.panel.unsafe import category_names
 from variorum.people.server.requests import Next
 from variorum.people.server.served import Served

@@ -15,7 +15,8 @@ from served_panel import make_edition
 
 from variorum.edition.store import Store
 from variorum.flows.cli import main
-from variorum.people.panel.panel import Settings, open_panel, publish
+from variorum.people.panel.panel import open_panel, publish
+from variorum.people.panel.settings import Settings
 from variorum.people.votes.ballots import pause, recount
 
 PAGE = (Path(__file__).parents[3] / "docs" / "people" / "votes.md").read_text()

@@ -19,7 +19,7 @@ from PIL import Image
 import variorum as va
 from variorum.api.given import read_given
 from variorum.api.labels import read_labels
-from variorum.models.table import ModelTable
+from variorum.models.aliases import ModelTable
 from variorum.schemas.errors import RecipeError, SourceError, StoreError, VariorumError, VersionDrift
 from variorum.stages.measure import Measure
 

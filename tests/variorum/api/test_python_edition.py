@@ -17,7 +17,7 @@ from PIL import Image
 from small_store import one_line, snapshot
 
 import variorum as va
-from variorum.edition import pictures
+from variorum.edition import read_at as pictures
 from variorum.edition.columns import EDITION_COLUMNS, JUDGED, NEW
 from variorum.edition.shards import read_shard
 from variorum.pixels import decode

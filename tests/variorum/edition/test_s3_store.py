@@ -15,7 +15,7 @@ import pytest
 from s3_faults import Answer, Asked, Gateway, Pass, gateway, refused, times
 from s3_server import BUCKET, READER, STRANGER, Key, Server, use
 
-from variorum.edition import remote
+from variorum.edition import bucket as remote
 from variorum.edition.gc import collect, unnamed
 from variorum.edition.store import Store
 from variorum.pipeline import Job, build

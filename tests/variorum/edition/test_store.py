@@ -27,7 +27,7 @@ from variorum.edition.editions import (
 )
 from variorum.edition.shards import ShardWriter, read_shard
 from variorum.edition.store import Store
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
 from variorum.schemas.manifest import Manifest, Receipt, Shard, ShardInfo

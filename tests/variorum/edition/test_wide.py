@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from variorum.arrays import arrow_column
-from variorum.edition import tables, wide
+from variorum.edition import lazy_columns as wide
+from variorum.edition import tables
 from variorum.edition.columns import EDITION_COLUMNS, NEW, column_kinds
+from variorum.edition.lazy_columns import WideTable, detector_parts, edition_parts
 from variorum.edition.store import Store
 from variorum.edition.tables import HIDDEN, keep_columns, keep_file
 from variorum.edition.verdicts import keep_verdicts, rows_of, verdict_table
-from variorum.edition.wide import WideTable, detector_parts, edition_parts
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Verdicts

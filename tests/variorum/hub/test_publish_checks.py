@@ -28,7 +28,7 @@ from variorum.hub.published import (
     published_croissant,
     with_licence,
 )
-from variorum.hub.remote import File, Remote, explained, git_blob
+from variorum.hub.repository import File, Remote, explained, git_blob
 from variorum.hub.secret_bytes import Needle, needles
 from variorum.pipeline import Job, build
 from variorum.schemas.errors import StoreError, TemporaryError

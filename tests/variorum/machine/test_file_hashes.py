@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from variorum.machine import steady
+from variorum.machine import retrying as steady
 from variorum.machine.file_hashes import file_hashes, forget_hash, pin_files
 from variorum.schemas.errors import SourceChanged, TemporaryError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from variorum.machine import steady as module
-from variorum.machine.steady import (
+from variorum.machine import retrying as module
+from variorum.machine.retrying import (
     Pinned,
     check_pinned,
     gone,

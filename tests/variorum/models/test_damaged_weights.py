@@ -18,7 +18,7 @@ import pytest
 
 from variorum.machine.cache import cache_dir
 from variorum.models import ModelTable, content, doctor, weights
-from variorum.models import table as tables
+from variorum.models import aliases as tables
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable, TemporaryError
 
@@ -395,7 +395,7 @@ def test_a_local_path_that_holds_no_weights_is_one_line(tmp_path, override, kind
 
 
 def test_errors_of_a_disk_are_temporary_and_not_damage(real, monkeypatch):
-    from variorum.machine import steady
+    from variorum.machine import retrying as steady
 
     path = real("segmenter")
     whole = Path.open

@@ -17,7 +17,7 @@ import pytest
 
 from variorum.machine import workplace
 from variorum.models import ModelTable, content, download
-from variorum.models import table as tables
+from variorum.models import aliases as tables
 from variorum.models.table_entries import Wheel
 from variorum.schemas.errors import ModelUnavailable
 

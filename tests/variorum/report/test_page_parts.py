@@ -22,7 +22,7 @@ from variorum.report.diff import Change
 from variorum.report.page.choice import choose
 from variorum.report.page.diff_page import _chosen
 from variorum.report.page.embedding_map import embedding_map, places
-from variorum.report.page.pictures import Entry, Place, pictures_and_records
+from variorum.report.page.picture_records import Entry, Place, pictures_and_records
 from variorum.report.page.plots import as_json, leaderboard_plots
 from variorum.report.page.table import LONGEST, column, distinct, numbers, texts
 from variorum.report.page.thumbnails import NEAR, quick_thumbnail, thumbnail, thumbnail_side

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 import variorum as va
 from variorum.edition.editions import folder_of
-from variorum.edition.pictures import stored_sample
+from variorum.edition.read_at import stored_sample
 from variorum.edition.store import Store
 from variorum.pipeline import Job, build
 from variorum.pixels import blurred

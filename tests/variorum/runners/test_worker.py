@@ -10,7 +10,7 @@ import pickle
 import pytest
 from tallied import Odd
 
-from variorum.machine.steady import may_pass
+from variorum.machine.retrying import may_pass
 from variorum.runners import worker
 from variorum.runners.worker import Outcome, Report, Sent, Setup, attempt, loaded, packed, prepare, unpacked
 from variorum.schemas.errors import CorruptShard, ModelUnavailable, StoreError, TemporaryError

@@ -18,7 +18,7 @@ from variorum.edition.shards import read_shard, sample_at
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.errors import CorruptShard, SourceChanged, SourceError, StoreError, TooManyFailures, VersionDrift
 from variorum.schemas.recipe import Recipe

@@ -18,7 +18,7 @@ from variorum.edition.ledgers import read_ledger
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.edition.verify import verify
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.pipeline import Job, Threads, build, curate, run
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.recipe import Recipe

@@ -129,7 +129,7 @@ def _annotations(
 
 
 def _readable(item: Object, size: tuple[int, int]) -> bool:
-    """Whether the mask is one of the picture; pycocotools would trust it blindly."""
+    """Return whether the mask is one of the picture; pycocotools would trust it blindly."""
     try:
         decode_mask(item, *size)
     except ValueError:

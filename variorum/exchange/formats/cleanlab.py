@@ -75,7 +75,7 @@ def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture
 
 @dataclass(frozen=True)
 class Issues:
-    """What one detector found, by picture.
+    """One detector's findings by picture.
 
     Attributes:
         kind: of issue, as Datalab calls it.

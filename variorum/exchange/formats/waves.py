@@ -51,7 +51,7 @@ AGAIN = "further pictures of a photograph in the same folder"
 
 
 class Cell(NamedTuple):
-    """What was done to a picture.
+    """The mark and attack of a picture.
 
     Attributes:
         mark: its name; `real` for none.
@@ -110,7 +110,7 @@ def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture
 
 
 def cell_of(sample: Sample) -> Cell | None:
-    """What was done to a picture, as the steps of its making say; None for something else."""
+    """Read a picture's mark and attack from the steps of its making; None for something else."""
     mark, attack, strength, known = REAL, "", 0.0, not sample.ops
     for op in sample.ops:
         said = op["requested"]

@@ -22,7 +22,7 @@ from variorum.schemas.errors import SourceError
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.kit.copies.looked_at import Looked
+    from variorum.kit.copies.file_hashes import Looked
 
 WIDTHS = {"pixels": 16, "pdq": 32}
 """Bytes per hash, by column."""
@@ -62,7 +62,7 @@ class Blocklist:
 
     @staticmethod
     def columns(path: Path) -> list[str]:
-        """Which of the columns `sha256`, `pixels`, `pdq` and `embedding` a parquet file has, at least one.
+        """Return which of the columns `sha256`, `pixels`, `pdq` and `embedding` a parquet file has, at least one.
 
         Raises:
             SourceError: the file can't be read, has none of these columns or one of another type, or has too many rows.

@@ -47,7 +47,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Which pictures stay, and which of them replaces each of the others.
+    """The pictures that stay, and the one that replaces each of the others.
 
     Attributes:
         keep: `[N]` whether the picture stays.

@@ -123,7 +123,7 @@ def hamming_pairs(
 
 
 def crowded(hashes: NDArray[np.uint8], crowd: int, radius: int = RADIUS) -> Bools:
-    """Which rows `[N]` have at least `crowd` near ones before them. Only rows that share a large bucket are compared.
+    """Return which rows `[N]` have at least `crowd` near ones before them. Only rows of a large bucket are compared.
 
     Args:
         hashes: `[N, 32]` uint8.
@@ -257,7 +257,7 @@ def cosine_pairs(vectors: Array, cut: float, *, exact: bool | None = None, crowd
 
 
 def usable_rows(vectors: Array) -> Bools:
-    """Which rows `[N]` have a direction: finite and not zero."""
+    """Return which rows `[N]` have a direction: finite and not zero."""
     blocks = (vectors[low : low + BLOCK] for low in range(0, len(vectors), BLOCK))
     usable = [np.isfinite(block).all(axis=1) & block.any(axis=1) for block in blocks]
     return np.concatenate([np.empty(0, bool), *usable])

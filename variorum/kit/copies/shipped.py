@@ -18,7 +18,7 @@ FOLDER = HERE / "lists"
 
 
 class ShippedList(BaseModel):
-    """What a list is of.
+    """The set that a list was made of.
 
     Attributes:
         title: of the set of pictures.

@@ -1,4 +1,4 @@
-"""What weather is made of: smooth noise, air that scatters light, and the traces of what falls."""
+"""Simulate weather: smooth noise, scattering air, and the traces of what falls."""
 
 from __future__ import annotations
 

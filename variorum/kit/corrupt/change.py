@@ -1,4 +1,4 @@
-"""How much a picture differs from the one it was made of: PSNR, SSIM, mean level, clipped values.
+"""Measure how much a picture differs from its original: PSNR, SSIM, mean level, clipped values.
 
 Without them a severity means little for pictures of another size or kind.
 """
@@ -37,7 +37,7 @@ class Before:
         self._light, self._mean, self._variance = _windows(self.image)
 
     def change(self, image: Pixels) -> Mapping[str, float]:
-        """What was measured on a picture of the same size, RGB `[H, W, 3]`, at least 7 pixels a side.
+        """Measure the change against a picture of the same size, RGB `[H, W, 3]`, at least 7 pixels a side.
 
         Returns:
             `psnr` over all channels in dB, at most MAX_DB; `ssim` of the luminance, the mean over windows of 7 x 7

@@ -30,7 +30,7 @@ DIRECTIONS = 9
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What distinguishes a window.
+    """The looks of a frosted window.
 
     Attributes:
         mean, deviation: of its grey levels.

@@ -1,4 +1,4 @@
-"""What a kind of corruption is, and what it gives."""
+"""Define a kind of corruption and its result."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def rounded(values: Array) -> Pixels:
 
 
 def is_grey(image: Pixels) -> bool:
-    """Whether the three channels of `[H, W, 3]` are the same."""
+    """Return whether the three channels of `[H, W, 3]` are the same."""
     for rows in (image[::16], image):  # a few rows show that most pictures are in colour
         red, green, blue = rows[..., 0], rows[..., 1], rows[..., 2]
         if not (np.array_equal(red, green) and np.array_equal(green, blue)):

@@ -47,7 +47,7 @@ def spatter(image: Pixels, strength: Strength, rng: np.random.Generator, scale: 
 
 
 def _water(liquid: Singles, cut: float, light: float) -> Singles:
-    """How much light drops add, `[H, W]`: the most where they are thick and turned to the light."""
+    """Return the light that drops add, `[H, W]`: the most where they are thick and turned to the light."""
     drops = np.where(liquid < cut, np.float32(0), np.minimum(liquid, 1) * 255).astype(np.uint8)
     depth = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
     depth = cv2.equalizeHist(cv2.blur(np.minimum(depth, DEEP), (3, 3)).astype(np.uint8))

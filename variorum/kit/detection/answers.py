@@ -49,7 +49,7 @@ def detections(samples: Sequence[Sample], detectors: Sequence[str], ctx: Context
 
 
 def known_classes(alias: str, model: Any, names: Sequence[str]) -> list[bool]:
-    """Whether a detector can find each class.
+    """Return whether a detector can find each class.
 
     Raises:
         RecipeError: there are no classes, it knows none of them, or it is no detector.
@@ -69,6 +69,6 @@ def known_classes(alias: str, model: Any, names: Sequence[str]) -> list[bool]:
 
 
 def view(sample: Sample) -> str:
-    """Which of its views the sample's generator made, as it was asked; `""` if it has only one."""
+    """Return which of its views the sample's generator made, as it was asked; `""` if it has only one."""
     asked = sample.ops[-1]["requested"].get("view") if sample.ops else None
     return asked if isinstance(asked, str) else ""

@@ -31,7 +31,7 @@ ISOLATED = "isolated"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one detector was shown, picture by picture.
+    """The pictures that one detector was shown.
 
     Attributes:
         pictures: their records.

@@ -1,4 +1,4 @@
-"""Which detection belongs to which object, as pycocotools says; pictures can be chosen or resampled afterwards.
+"""Match detections to objects as pycocotools does; pictures can be chosen or resampled afterwards.
 
 Matching looks at one picture at a time, so it is done once, however many selections of the pictures are measured.
 """

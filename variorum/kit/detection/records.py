@@ -1,4 +1,4 @@
-"""What a detector found in a picture and what is there, as bytes of one table cell each."""
+"""Pack a picture's detections and objects as bytes of one table cell each."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def pack_objects(objects: Sequence[Marked]) -> bytes:
 
 
 def counted(there: Array, ignore: Collection[Check]) -> Bools:
-    """Whether each object counts: no crowd, and none of these checks."""
+    """Return whether each object counts: no crowd, and none of these checks."""
     return np.asarray(~there["crowd"] & ~np.isin(there["check"], [CHECKS.index(one) for one in ignore]))
 
 

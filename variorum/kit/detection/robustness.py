@@ -1,4 +1,4 @@
-"""How a detector's mAP under a shift compares with its mAP on the originals."""
+"""Compare a detector's mAP under a shift with its mAP on the originals."""
 
 from __future__ import annotations
 

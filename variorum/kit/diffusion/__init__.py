@@ -1,1 +1,1 @@
-"""What the generators with diffusion models share."""
+"""Generate pictures with diffusion models: routes, windows, drawing."""

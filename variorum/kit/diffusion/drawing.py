@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Safety(BaseModel):
-    """What happens to pictures that are not safe for work."""
+    """The treatment of pictures that are not safe for work."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -88,7 +88,7 @@ class Drawn:
 
     @property
     def flagged(self) -> bool:
-        """Whether the safety checker objects."""
+        """Return whether the safety checker objects."""
         return self.margin is not None and self.margin > 0
 
 

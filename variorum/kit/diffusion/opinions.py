@@ -1,4 +1,4 @@
-"""What a zero-shot model says of pictures. It is recorded beside them and decides nothing."""
+"""Record what a zero-shot model says of pictures. It decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the four routes of diffusion models have in common: from samples to requests, and on to rows or pictures.
+"""Base class of the four routes of diffusion models: from samples to requests, and on to rows or pictures.
 
 A request follows from the recipe's fields and seed and from the sample's label or caption. So all requests are known
 before a model is loaded, and the table of requests has the same rows that are drawn.
@@ -72,7 +72,7 @@ class Variant:
 
 
 class Shown(NamedTuple):
-    """What is known of a picture that was made, besides its prompt.
+    """The facts of a picture that was made, besides its prompt.
 
     Attributes:
         annotations: those of its sample that still hold.
@@ -116,21 +116,21 @@ class Route(Generator):
         """One picture per request, each with its seed, by the loaded model. Called from threads."""
 
     def wording(self, ctx: Context) -> Wording | None:
-        """How classes and captions become prompts; None for a route without prompts. Raises RecipeError."""
+        """Turn classes and captions into prompts; None for a route without prompts. Raises RecipeError."""
         return None
 
     def settings(self) -> int:
-        """How many settings the requests of one sample and number have, one request each."""
+        """Count the settings of one sample and number, with one request each."""
         return len(self.variants())
 
     def shown(self, request: Request, image: Pixels) -> Shown:
-        """What is known of a picture that was made. Objects may be anywhere now, so none of them holds."""
+        """Return the facts of a picture that was made. Objects may be anywhere now, so none of them holds."""
         return Shown(replace(request.of.sample.annotations, objects=()))
 
     def measured(
         self, requests: Sequence[Request], images: Sequence[Pixels], ctx: Context
     ) -> Sequence[Mapping[str, Json]]:
-        """What is recorded of each picture, besides how it was made; nothing by default. Called from threads."""
+        """Measure each picture, besides how it was made; nothing by default. Called from threads."""
         return [{}] * len(images)
 
     def aliases(self) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""What attackers with photographs of their own share: pictures that fit, residuals, a detector that they train."""
+"""Fit small networks and distortions to photographs."""

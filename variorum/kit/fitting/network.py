@@ -210,6 +210,6 @@ def _middle(scores: Sequence[Singles]) -> tuple[float, float]:
 
 
 def _auroc(low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]) -> float:
-    """How often a score of `high` is above one of `low`; half for a tie."""
+    """Compute how often a score of `high` is above one of `low`; half for a tie."""
     above = high[:, None] - low[None]
     return float(((above > 0) + 0.5 * (above == 0)).mean()) if above.size else 0.5

@@ -90,7 +90,7 @@ def recorded(value: float) -> Gate:
 
 
 def trust_gates(mask: Pixels, score: float, stability: float, agreement: float, limits: Gates) -> dict[str, Gate]:
-    """Whether a mask can be trusted and leaves enough background.
+    """Return whether a mask can be trusted and leaves enough background.
 
     The gates are `mask_area`, `mask_holes`, `mask_score`, `mask_stability` and `mask_agreement`.
 
@@ -116,7 +116,7 @@ def trust_gates(mask: Pixels, score: float, stability: float, agreement: float, 
 
 
 def moving_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
-    """Whether an object can be moved: `mask_area`, `mask_holes`, `mask_components`, `truncated`, with stricter limits.
+    """Check that an object can be moved: large enough, in one piece, without holes, inside the frame.
 
     A truncated object continues beyond the frame, so it would end in a straight edge if moved.
     """
@@ -132,7 +132,7 @@ def moving_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
 def alone_gates(
     mask: Pixels, *, least_area: float, most_area: float, most_border: float, least_main_part: float
 ) -> dict[str, Gate]:
-    """Whether an object can stand on an empty ground: `mask_area`, `border_touch` and `mask_components`.
+    """Return whether an object can stand on an empty ground: `mask_area`, `border_touch` and `mask_components`.
 
     One that the frame cuts off would end in a straight edge there. The arguments are shares, as in `Gates`.
     """

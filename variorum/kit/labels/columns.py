@@ -1,4 +1,4 @@
-"""What can be said of a recipe's column names before any work."""
+"""Check a recipe's column names before any work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_columns(names: Iterable[str], where: str) -> None:
 
 
 def kind_of(name: str, known: Mapping[str, Mapping[str, str]], where: str) -> str | None:
-    """What a detector's column holds; None if that shows only when the detector runs, or for an edition's own column.
+    """Return the kind of a detector's column; None if it shows only in the run, or for an edition's own column.
 
     Args:
         name: as the recipe has it, `<detector>.<name>`.

@@ -56,7 +56,7 @@ def index_of(label: str) -> int | None:
 
 
 def is_wnid(text: str) -> bool:
-    """Whether this is the wnid of one of the thousand classes."""
+    """Return whether this is the wnid of one of the thousand classes."""
     return WNID.fullmatch(text) is not None and text in _indices()
 
 

@@ -1,4 +1,4 @@
-"""Which output of a classifier is which class of an edition.
+"""Match a classifier's outputs to the classes of an edition.
 
 A model says what its outputs are: wnids, names, indices, or nothing, which means ImageNet's order if it has a thousand
 of them. An edition has ids and names of classes. Texts are compared in four ways, closest first:
@@ -157,12 +157,12 @@ def _of_imagenet(text: str, index: int) -> Texts:
 
 
 def numbered(texts: Sequence[str]) -> bool:
-    """Whether the texts are nothing but their indices, `"0"`, `"1"` and so on, or `"LABEL_0"` and so on."""
+    """Return whether the texts are nothing but their indices, `"0"`, `"1"` and so on, or `"LABEL_0"` and so on."""
     return all(plain(text).removeprefix("label ") == str(index) for index, text in enumerate(texts))
 
 
 def in_imagenets_order(texts: Sequence[str]) -> bool:
-    """Whether these are names of ImageNet's thousand classes in ImageNet's order, by whatever list of names."""
+    """Return whether these are names of ImageNet's thousand classes in ImageNet's order, by whatever list of names."""
     if len(texts) != IMAGENET:
         return False
     known = [(place, index) for place, text in enumerate(texts) if (index := _index(text)) is not None]

@@ -27,7 +27,7 @@ Arrays: TypeAlias = "Mapping[str, Array]"
 
 
 def hole(mask: Pixels) -> Bools:
-    """What the inpainter replaces, `[H, W]`: the mask grown by max(5 px, 2 % of √area), and further at the bottom.
+    """Return the hole that the inpainter fills, `[H, W]`: the mask grown by max(5 px, 2 % of √area), more below.
 
     The rim covers the object's blur, the strip below it the shadow on the ground.
     """

@@ -148,7 +148,7 @@ class Pool:
         return self._scenes[position]
 
     def _clean(self, scene: Scene, index: int | None) -> bool:
-        """Whether its plate shows nothing of its object; stricter than for its own edits, as many pictures get it."""
+        """Return whether its plate shows nothing of its object; stricter than for its own edits, as many use it."""
         limits = self.setup.limits
         if scene.plate is None or gates.first_failed({**scene.gates, **scene.bare}):
             return False
@@ -163,7 +163,7 @@ class Pool:
         return not gates.first_failed(scene.class_gates(index, limits.max_partner_p))
 
     def _usable(self, partner: Scene, scene: Scene, index: int | None) -> bool:
-        """Whether the partner's plate may be used for the object of `scene`."""
+        """Return whether the partner's plate may be used for the object of `scene`."""
         if np.array_equal(partner.picture, scene.picture):
             return False
         if partner.plate is None or _alike(partner.plate, scene.plate if scene.plate is not None else scene.picture):
@@ -180,6 +180,6 @@ def pool_order(size: int, seed: int, most: int) -> list[int]:
 
 
 def _alike(first: Pixels, second: Pixels) -> bool:
-    """Whether two plates look the same from afar: another part of the same lawn is no change of background."""
+    """Return whether two plates look the same from afar: another part of the same lawn is no change of background."""
     coarse = [cv2.resize(plate, (4, 4), interpolation=cv2.INTER_AREA).astype(np.float32) for plate in (first, second)]
     return float(np.abs(coarse[0] - coarse[1]).mean()) < ALIKE

@@ -1,4 +1,4 @@
-"""What styles know of a photograph. Each part is computed once, when a style asks for it."""
+"""Analyse a photograph for styles: tone, flow, contrast, borders; each is computed once, on demand."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Scene:
 
     @cached_property
     def tone(self) -> Singles:
-        """How bright a draughtsman takes each pixel to be, `[H, W]` in [0, 1].
+        """Return how bright a draughtsman takes each pixel to be, `[H, W]` in [0, 1].
 
         It lies between the luminance and the largest channel, as saturated red or blue isn't drawn as dark as black.
         """
@@ -85,7 +85,7 @@ class Scene:
 
     @cached_property
     def inside(self) -> Singles:
-        """How much of each pixel is the subject's, `[H, W]` in [0, 1], with a firm border; 1 in a whole scene."""
+        """Return how much of each pixel is the subject's, `[H, W]` in [0, 1], with a firm border; 1 for a scene."""
         if self.silhouette is None:
             return np.ones(self.shape, np.float32)
         firm = self.silhouette.astype(np.float32) * np.float32(2 / 255) - np.float32(0.5)

@@ -16,7 +16,7 @@ from variorum.kit.gates import gates
 from variorum.kit.gates.gates import Gates
 from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
 from variorum.kit.pictures import compositing, framing, geometry, plates
-from variorum.kit.pictures.following import Layers
+from variorum.kit.pictures.object_geometry import Layers
 from variorum.pixels import UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context
@@ -101,7 +101,7 @@ class Scene:
 
     @cached_property
     def moving(self) -> Mapping[str, Gate]:
-        """Whether the object may be moved."""
+        """Return whether the object may be moved."""
         found = gates.moving_gates(self.alpha, self.limits)
         return gates.as_given(found) if self.mask_source == "given" else found
 
@@ -112,7 +112,7 @@ class Scene:
 
     @cached_property
     def bare(self) -> Mapping[str, Gate]:
-        """Whether the plate may be shown without the object on it. A given plate isn't checked."""
+        """Return whether the plate may be shown without the object on it. A given plate isn't checked."""
         if self.plate is None or self.hole is None:
             return {}
         return gates.plate_gates(self.plate, self.hole, self.limits)
@@ -135,7 +135,7 @@ def label_index(sample: Sample) -> int | None:
 
 
 def object_names(samples: Sequence[Sample], ctx: Context) -> list[str]:
-    """What each sample's object is called: the names of its labels by the source or ImageNet's table; `""` if none."""
+    """Name each sample's object by its labels' names in the source or ImageNet's table; `""` if there is none."""
     known = {info.id: info.name for info in ctx.source.classes(ctx)} if ctx.source else {}
 
     def name(label: str) -> str:
@@ -146,7 +146,7 @@ def object_names(samples: Sequence[Sample], ctx: Context) -> list[str]:
 
 @dataclass(frozen=True)
 class Setup:
-    """How pictures are taken apart: those fields of `AttributeEdit` that matter for it."""
+    """Settings for taking pictures apart: those fields of `AttributeEdit` that matter for it."""
 
     frame: int
     framing: framing.Framing

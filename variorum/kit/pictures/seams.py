@@ -33,7 +33,7 @@ BLOCKS = 4
 
 
 def seam_ratio(image: Pixels) -> float:
-    """How much a picture jumps where it would meet its own copy, compared with the jumps beside it.
+    """Measure how much a picture jumps where it would meet its own copy, compared with the jumps beside it.
 
     The mean absolute difference between the first and the last column, divided by the median of those between the 8
     pairs of neighbouring columns on either side; the same for rows; the larger one. About 1 for a picture that
@@ -109,7 +109,7 @@ def repetition(image: Pixels) -> float:
 
 
 class Evenness(NamedTuple):
-    """How alike the parts of a picture are, and how much there is in them.
+    """Likeness of the parts of a picture, and how much there is in them.
 
     Attributes:
         unevenness: 0 where all parts are alike, up to about 1 in a texture, more in a scene.
@@ -121,7 +121,7 @@ class Evenness(NamedTuple):
 
 
 def evenness(image: Pixels) -> Evenness:
-    """How alike 4 x 4 blocks of an RGB picture `[H, W, 3]` are.
+    """Measure how alike 4 x 4 blocks of an RGB picture `[H, W, 3]` are.
 
     `unevenness` is the deviation of the blocks' mean levels divided by the typical deviation within a block, plus the
     deviation of the logarithms of the deviations within.

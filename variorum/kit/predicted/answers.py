@@ -40,7 +40,7 @@ def predictions(samples: Sequence[Sample], classifiers: Sequence[str], ctx: Cont
 
 
 class Answer(NamedTuple):
-    """What a classifier says of a picture.
+    """A classifier's answer on a picture.
 
     Attributes:
         sample: the picture.
@@ -58,7 +58,7 @@ class Answer(NamedTuple):
 
 
 def answers(samples: Sequence[Sample], classifiers: Sequence[str], ctx: Context) -> Iterator[Answer]:
-    """What each classifier says of each picture of a batch, classifier by classifier.
+    """Ask each classifier about each picture of a batch, classifier by classifier.
 
     Raises:
         RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its outputs

@@ -1,4 +1,4 @@
-"""Whether a classifier's accuracy matches its confidence: reliability bins and the expected calibration error.
+"""Measure calibration: reliability bins and the expected calibration error.
 
 Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599.
 """

@@ -184,7 +184,7 @@ class Asked:
         }
 
     def missing(self) -> str:
-        """What an mCE lacks; `""` if nothing."""
+        """Name what an mCE lacks; `""` if nothing."""
         absent = [kind for kind in ALEXNET if not self.severities(kind)]
         if absent:
             return f"mCE is the mean over ImageNet-C's 15 kinds; there is no {', '.join(absent)}"

@@ -53,7 +53,7 @@ class Paired:
     preprocessing: tuple[str, ...] = ()
 
     def originals(self, classifier: int) -> tuple[Bools, Bools]:
-        """Whether a classifier scored each source's original, and whether it was right, `[S]` both."""
+        """Return whether a classifier scored each source's original, and whether it was right, `[S]` both."""
         there, right = (np.zeros(self.sources, bool) for _ in range(2))
         mine = np.flatnonzero(self.original & self.scored[classifier])
         there[self.source[mine]] = True

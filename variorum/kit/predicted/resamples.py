@@ -74,13 +74,13 @@ class Resamples:
         ]
 
     def weights(self) -> Iterable[Array]:
-        """How often each source is in each resample, whole numbers `[R, n]`, in parts."""
+        """Count each source in each resample, whole numbers `[R, n]`, in parts."""
         few = self._n * self._draws <= KEPT and self._n < 2**16
         return (_kept if few else _drawn)(self._n, self._draws, self._seed)
 
 
 def _drawn(n: int, draws: int, seed: int) -> Iterator[Array]:
-    """How often each of `n` sources is in each of `draws` resamples, `[R, n]`, in parts."""
+    """Count each of `n` sources in each of `draws` resamples, `[R, n]`, in parts."""
     rng, step = np.random.default_rng(seed), max(1, AT_ONCE // n)
     for done in range(0, draws, step):
         yield rng.multinomial(n, np.full(n, 1 / n), min(step, draws - done))

@@ -106,7 +106,7 @@ def articled(text: str) -> str:
 
 
 def takes_an(word: str) -> bool:
-    """Whether a word takes *an*."""
+    """Return whether a word takes *an*."""
     if SPELT.match(word):
         return word[0].upper() in "AEFHILMNORSX"
     return VOWEL.match(word) is not None

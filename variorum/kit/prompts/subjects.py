@@ -1,4 +1,4 @@
-"""What a picture shows, in words for a prompt: its caption, or its objects counted, *two dogs and a bench*."""
+"""Describe a picture for a prompt: by its caption, or by its objects counted, *two dogs and a bench*."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def clause(caption: str) -> str:
 
 
 def subject(annotations: Annotations, caption: str, label: str, names: Mapping[str, str]) -> str:
-    """What a picture shows: its caption, or else its objects, or else its class; `""` if nothing is known.
+    """Say what a picture shows: its caption, or else its objects, or else its class; `""` if nothing is known.
 
     Args:
         annotations: of the picture.

@@ -1,4 +1,4 @@
-"""How far raters agree beyond chance, and the interval of a share from few answers."""
+"""Compute how far raters agree beyond chance, and the interval of a share from few answers."""
 
 from __future__ import annotations
 

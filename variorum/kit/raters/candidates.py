@@ -1,4 +1,4 @@
-"""Which labels of a picture people are asked about: cells proposed by models, neighbours or the dataset itself.
+"""Choose the labels of a picture that people are asked about: proposed by models, neighbours or the dataset itself.
 
 The detector `candidates` proposes cells with these functions, and `variorum.people.panel` makes questions of them.
 """

@@ -1,1 +1,1 @@
-"""What the evaluation of watermarks computes: thresholds, errors, identification, a bound, loss of quality."""
+"""Compute thresholds and separation of scores, with bootstrap intervals."""

@@ -1,4 +1,4 @@
-"""How well scores of marked and unmarked pictures are told apart, with bootstrap intervals over the photographs.
+"""Measure how well scores separate marked from unmarked pictures, with bootstrap intervals over the photographs.
 
 A photograph is drawn with all that was made of it, so a marked picture and its unmarked twin come together.
 """
@@ -39,7 +39,7 @@ class Draws:
         self.resamples = Resamples(photographs, bootstrap, confidence, seed)
 
     def weights(self, at_once: int = AT_ONCE) -> Iterator[Ints]:
-        """How often each photograph is in each resample, `[R, photographs]`, in parts of so many rows."""
+        """Count each photograph in each resample, `[R, photographs]`, in parts of so many rows."""
         for part in self.resamples.weights():
             for start in range(0, len(part), at_once):
                 yield part[start : start + at_once].astype(np.int64)
@@ -83,7 +83,7 @@ class Separation:
         self._of_marked, self._of_unmarked = of_marked, of_unmarked
 
     def auroc(self) -> float:
-        """How often a marked picture scores higher than an unmarked one, in [0, 1]; ties count half."""
+        """Compute how often a marked picture scores higher than an unmarked one, in [0, 1]; ties count half."""
         return float(_auroc(*self._counts())[0])
 
     def tpr(self, rate: float) -> float:

@@ -1,1 +1,1 @@
-"""What `generated_set` measures sets of pictures with: pure functions of embeddings, one per method."""
+"""Hold sets of pictures as arrays, and score generated ones."""

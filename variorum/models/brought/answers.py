@@ -20,7 +20,7 @@ CLOSE = 1e-3
 
 @dataclass(slots=True)
 class Answers:
-    """What a model's calls have shown about it so far.
+    """Facts about a model that its calls have shown so far.
 
     Attributes:
         width: number of its outputs, 0 before it was called.

@@ -50,7 +50,7 @@ class Copies:
 
 
 def references(arrays: list[Pixels]) -> list[int]:
-    """How many references each array has, as Python counts them here."""
+    """Count the references of each array, as Python does here."""
     return [sys.getrefcount(array) for array in arrays]
 
 

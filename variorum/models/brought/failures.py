@@ -1,4 +1,4 @@
-"""What went wrong inside a model, in one line with the user's own line of code."""
+"""Explain what went wrong inside a user's model, in one line with the user's own line of code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def own_line(error: BaseException, file: str = "") -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: PyTorch's error, or Python's."""
+    """Return whether memory ran out: PyTorch's error, or Python's."""
     torch = sys.modules.get("torch")
     return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 

@@ -1,4 +1,4 @@
-"""What a model's name stands for on this machine, before it is loaded."""
+"""Resolve a model's name on this machine, before it is loaded."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class OnCopies:
         self._copies = Copies()
 
     def __call__(self, images: Sequence[Pixels]) -> Any:
-        """What the function gives."""
+        """Call the function."""
         copies, buffers = self._copies.make(images)
         answer = self.function(copies)
         del copies

@@ -29,7 +29,7 @@ FILES = (
 
 
 def find(name: str, rest: str, *, fetch: bool) -> Found:
-    """What a name after `hf:` stands for: a folder if there is one with that path, else a repository of the Hub.
+    """Resolve a name after `hf:`: a folder if there is one with that path, else a repository of the Hub.
 
     Raises:
         RecipeError: it can't be a repository's name.
@@ -48,7 +48,7 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
 
 
 def _lacks(folder: Path) -> str:
-    """What a folder lacks of what `save_pretrained` of a classifier and its processor writes; `""` if nothing."""
+    """Name what a folder lacks of what `save_pretrained` of a classifier and its processor writes; `""` if nothing."""
     for file in FILES[:2]:
         if not (folder / file).is_file():
             return f"it has no {file}, which save_pretrained of the model and of its image processor write"

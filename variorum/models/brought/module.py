@@ -44,7 +44,7 @@ _LOCK = threading.RLock()
 
 
 def find(name: str, rest: str, *, fetch: bool) -> Found:
-    """What a name after `module:` stands for. The model is made now, as only it knows its revision.
+    """Resolve a name after `module:`. The model is made now, as only it knows its revision.
 
     Raises:
         RecipeError: that isn't FILE.py:NAME, or the file has no such name.
@@ -154,7 +154,7 @@ def _modules_in(folder: Path) -> dict[str, ModuleType]:
 
 
 def makes_model(value: Any) -> bool:
-    """Whether a value is a function or class that can be called without arguments."""
+    """Return whether a value is a function or class that can be called without arguments."""
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         return False
     try:

@@ -25,12 +25,12 @@ PREFIXES: Mapping[str, str] = {
 
 
 def is_brought(name: str) -> bool:
-    """Whether a name is one of a brought model and not an alias, which never has a colon."""
+    """Return whether a name is one of a brought model and not an alias, which never has a colon."""
     return ":" in name
 
 
 def look_up(name: str, *, fetch: bool = True) -> Found:
-    """What a name stands for on this machine; nothing is loaded, except of `module:`, whose file is imported.
+    """Resolve a name on this machine; nothing is loaded, except of `module:`, whose file is imported.
 
     Args:
         name: of the model.

@@ -35,7 +35,7 @@ MOST_CLASSES = 2**24
 
 
 def find(name: str, rest: str, *, fetch: bool) -> Found:
-    """What a name after `onnx:` stands for.
+    """Resolve a name after `onnx:`.
 
     Raises:
         ModelUnavailable: the file doesn't exist, or the one beside it is wrong.

@@ -28,7 +28,7 @@ WEIGHTS = "model.safetensors"
 
 
 def find(name: str, rest: str, *, fetch: bool) -> Found:
-    """What a name after `timm:` stands for.
+    """Resolve a name after `timm:`.
 
     Raises:
         RecipeError: no such architecture or weights.
@@ -87,7 +87,7 @@ def _from_registry(name: str, rest: str, fetch: bool) -> Found:
 
 
 def _lacks(folder: Path) -> str:
-    """What a folder lacks to be one that `timm.models.save_for_hf` or `push_to_hf_hub` wrote with safetensors."""
+    """Name what a folder lacks to be one that `timm.models.save_for_hf` or `push_to_hf_hub` wrote with safetensors."""
     if not (folder / "config.json").is_file():
         return "it has no config.json, which timm.models.save_for_hf writes"
     if (folder / WEIGHTS).is_file():  # timm takes it before any other

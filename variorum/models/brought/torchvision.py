@@ -36,7 +36,7 @@ _LOCK = threading.Lock()
 
 
 def find(name: str, rest: str, *, fetch: bool) -> Found:
-    """What a name after `torchvision:` stands for.
+    """Resolve a name after `torchvision:`.
 
     Raises:
         RecipeError: no such architecture or weights.

@@ -57,7 +57,7 @@ class Pipeline:
         self._decoding = self._denoising if alone else threading.Lock()
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
-        """Whether each prompt has more tokens than the text encoder reads."""
+        """Return whether each prompt has more tokens than the text encoder reads."""
         with self._tokenizing:
             tokens = [len(self._tokenizer(prompt, verbose=False).input_ids) for prompt in prompts]
         return [number > self._tokenizer.model_max_length for number in tokens]

@@ -17,7 +17,7 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 class Schedule:
-    """What a diffusers scheduler's configuration says about a network's output.
+    """The meaning of a network's output, by the configuration of a diffusers scheduler.
 
     Args:
         config: of any diffusers scheduler with betas.

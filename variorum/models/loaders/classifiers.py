@@ -112,7 +112,7 @@ class ImageClassification:
 
 
 def told_by(processor: Any) -> str:
-    """What an image processor of transformers does, as a sentence."""
+    """Describe an image processor of transformers in a sentence."""
     from PIL import Image
 
     facts = processor.to_dict()

@@ -71,7 +71,7 @@ class CocoOptions(StrictModel):
 
 
 def category_of(text: str) -> int | None:
-    """Which of the 80 categories a text names, from 0; None for any other text.
+    """Return which of the 80 categories a text names, from 0; None for any other text.
 
     Capitals, underscores and an article don't matter.
     """
@@ -83,7 +83,7 @@ def category_of(text: str) -> int | None:
 
 
 class Boxes(NamedTuple):
-    """What a network finds: boxes `[n, 4]` in pixels of its input, scores and categories `[n]`, by falling score."""
+    """A network's findings: boxes `[n, 4]` in pixels of its input, scores and categories `[n]`, by falling score."""
 
     boxes: Singles
     scores: Singles
@@ -110,11 +110,11 @@ class CocoDetector:
         self._network, self._threshold = network, threshold
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text names one of the 80 categories."""
+        """Return whether each text names one of the 80 categories."""
         return [category_of(text) is not None for text in texts]
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
-        """What is found of the texts in each picture; nothing of texts that aren't known."""
+        """Find the texts in each picture; nothing of texts that aren't known."""
         if blank := [number for number, text in enumerate(texts) if not text.strip()]:
             raise ValueError(f"text {blank[0]} of {len(texts)} is empty; a detector looks for what a text names")
         asked = np.full(len(CATEGORIES), -1, np.int64)

@@ -71,7 +71,7 @@ class Detection:
         return [True] * len(texts)
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
-        """What is found of the texts in each picture."""
+        """Find the texts in each picture."""
         import torch
 
         nothing = np.zeros((0, 1), np.float32), np.zeros((0, 4), np.float32)

@@ -44,7 +44,7 @@ Kind = Literal["linear", "mlp", "texts", "concepts"]
 
 
 class HeadHeader(StrictModel):
-    """What the header of a head's file says."""
+    """The header of a head's file."""
 
     kind: Kind
     outputs: Mapping[str, int]
@@ -56,7 +56,7 @@ class HeadHeader(StrictModel):
 
 
 def encoder_id(pin: str) -> str:
-    """What a head knows an encoder by: the content of its weights, and its loader, which decides what is taken."""
+    """Identify an encoder for a head: by the content of its weights, and its loader, which decides what is taken."""
     return f"{content_of(pin)}+{pin.partition('+')[2].partition(';')[0]}"
 
 

@@ -1,4 +1,4 @@
-"""What inpainters share that copy from the picture itself: filling at a smaller size, and a smooth fill."""
+"""Fill holes for inpainters: at a smaller size, and smoothly."""
 
 from __future__ import annotations
 

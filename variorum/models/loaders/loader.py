@@ -1,4 +1,4 @@
-"""What a loader is. `variorum.models.loaders` lists them all."""
+"""Define a loader of models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NoOptions(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """How to load one kind of model.
+    """A way to load one kind of model.
 
     Attributes:
         revision: part of the pin; increase it when the same weights start to give other output.

@@ -237,7 +237,7 @@ class SafetyChecker:
         self._batch = batch
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
-        """How far each picture is above the nearest limit `[N]`: cosines, rounded to thousandths as in diffusers."""
+        """Return how far each picture is above the nearest limit `[N]`: cosines, in thousandths as in diffusers."""
         parts = [self._margins(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 

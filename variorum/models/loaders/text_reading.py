@@ -140,7 +140,7 @@ def _clockwise(corners: Any) -> Singles:
 
 
 def upright(image: Pixels, box: Singles) -> Pixels:
-    """What a rectangle holds, as a picture in which the line runs from left to right."""
+    """Cut out a rectangle as a picture in which the line runs from left to right."""
     width = max(1, round(float(np.linalg.norm(box[1] - box[0]))))
     height = max(1, round(float(np.linalg.norm(box[3] - box[0]))))
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)

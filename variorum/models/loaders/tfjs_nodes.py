@@ -1,4 +1,4 @@
-"""What each kind of node of TensorFlow.js is in ONNX.
+"""Convert TensorFlow.js nodes to ONNX.
 
 Convolutions, pools and resizes keep TensorFlow's layout, channels last, between two transpositions each; ONNX Runtime
 removes most of them. Bilinear resizes keep the coordinates that the graph asks for: TensorFlow's legacy ones shift a

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.people.panel.pictures import Pictures
+from variorum.people.panel.askable import Pictures
 from variorum.schemas.vote import Kind
 
 if TYPE_CHECKING:

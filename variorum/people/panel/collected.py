@@ -1,4 +1,4 @@
-"""How far a panel has come, and its votes as a file that is never changed, which a recipe can name.
+"""Keep a panel's votes in a file that is never changed, which a recipe can name, and say how far the panel has come.
 
 panels/<dataset>/<version>/<name>/votes-<hash>.parquet     the votes that count, at the time of asking
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import and_, case, func, or_, select
 
 from variorum.machine.cache import cache_dir
-from variorum.machine.steady import hash_content
+from variorum.machine.retrying import hash_content
 from variorum.people.panel.panel import Panel, folder_of
 from variorum.people.votes.ballots import counted
 from variorum.people.votes.database import questions, reading, tasks
@@ -24,7 +24,7 @@ DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a panel has come. Tasks with known answers aren't counted, as everybody may be asked them at any time.
+    """The progress of a panel. Tasks with known answers aren't counted, as everybody may be asked them at any time.
 
     Attributes:
         questions: their number.
@@ -49,7 +49,7 @@ class Standing:
 
 
 def standing(panel: Panel) -> Standing:
-    """How far a panel has come. Raises StoreError or TemporaryError if its database can't be read."""
+    """Count a panel's progress. Raises StoreError or TemporaryError if its database can't be read."""
     mine = questions.c.panel == panel.key, tasks.c.why != "gold"
     of_task = and_(tasks.c.panel == questions.c.panel, tasks.c.task == questions.c.task)
     unsettled = or_(questions.c.open, tasks.c.disputed)

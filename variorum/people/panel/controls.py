@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.kit.raters.known_answers import TRUTHS, read_known
+from variorum.people.panel.askable import Pictures
 from variorum.people.panel.asks import AGREED, ASKED, GOLD, NO, YES, Asks
-from variorum.people.panel.pictures import Pictures
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.secrets import shown
@@ -99,7 +99,7 @@ def read_gold(path: Path) -> Known:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How many controls go with questions.
+    """The number of controls that go with questions.
 
     Attributes:
         gold: least share of known answers among all questions.
@@ -117,7 +117,7 @@ class Need:
         return math.ceil(self.gold * whole - 1e-9), math.ceil(self.agreed * whole - 1e-9)
 
     def lacking(self, parts: Sequence[Asks]) -> tuple[int, int]:
-        """How many known answers and undoubted questions are missing beside those there are; negative for too many."""
+        """Count the known answers and undoubted questions that are missing; negative for too many."""
         asked, agreed, gold = counted(parts)
         if agreed > self.agreed * (asked + agreed + gold):  # more than needed, which count as others do
             known = math.ceil(self.gold * (asked + agreed + self.slack) / max(1e-9, 1 - self.gold) - 1e-9)
@@ -127,7 +127,7 @@ class Need:
         return wanted[0] - gold, undoubted - agreed
 
     def enough(self, parts: Sequence[Asks], more: Asks) -> int:
-        """How many of the tasks in `more`, one after another, give enough known answers; all if they don't."""
+        """Count the tasks in `more` that, one after another, give enough known answers; all if they don't."""
         asked, agreed, gold = counted(parts)
         number = int(more.task.max(initial=-1)) + 1
         others, known = (
@@ -146,7 +146,7 @@ def counted(parts: Sequence[Asks]) -> tuple[int, int, int]:
 
 
 def balanced(truth: Ints, number: int, rng: np.random.Generator, last: Bools) -> Ints:
-    """Which of the known answers to ask, `number` at most: yes and no in equal numbers as far as there are enough.
+    """Choose known answers to ask, `number` at most: yes and no in equal numbers as far as there are enough.
 
     Args:
         truth: `[G]` `YES` or `NO`.
@@ -202,7 +202,7 @@ def unproposed(
 
 
 def _among(keys: Ints, ordered: Ints) -> Bools:
-    """Which keys are in a sorted array."""
+    """Return which keys are in a sorted array."""
     if not len(ordered):
         return np.zeros(len(keys), bool)
     place = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)

@@ -199,7 +199,7 @@ def _discussed(asked: Mapping[tuple[str, str], Sequence[tuple[int, Said]]]) -> t
 
 
 def disputed_left(engine: Engine, panel: str) -> int:
-    """How many tasks `disputed` has in all."""
+    """Count all tasks of `disputed`."""
     with reading(engine) as connection:
         mine = tasks.c.panel == panel, tasks.c.disputed.is_(True)
         return int(connection.scalar(select(func.count()).select_from(tasks).where(*mine)) or 0)
@@ -293,7 +293,7 @@ class _Desk:
         return exists().where(*mine, votes.c.round == BLIND, votes.c.counts.is_(True))
 
     def renew(self) -> None:
-        """What a page says that it holds stays claimed."""
+        """Renew the claims that a page says it holds."""
         if self.holding:
             held = self.mine, claims.c.task.in_(self.holding), not_(claims.c.done), claims.c.until >= 0
             self.connection.execute(update(claims).where(*held).values(until=self.now + LEASE))
@@ -444,7 +444,7 @@ class _Desk:
         return Task(first.task, first.kind, first.id, first.sha256, asked)
 
     def gold_in(self, found: Collection[Task]) -> int:
-        """How many of the questions of some tasks are gold."""
+        """Count the questions of some tasks that are gold."""
         keys = [one.question for task in found for one in task.questions]
         gold = questions.c.panel == self.panel, questions.c.question.in_(keys), questions.c.why == "gold"
         return int(self.connection.scalar(select(func.count()).select_from(questions).where(*gold)) or 0)

@@ -29,7 +29,7 @@ Row = tuple[int, str, str]
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What doesn't change while a panel has the same questions.
+    """The part of a panel that doesn't change while it has the same questions.
 
     Attributes:
         rows: its gold questions.
@@ -41,7 +41,7 @@ class Pool:
 
 
 def gold_target(answers: int, share: float) -> float:
-    """How many of a reviewer's first `answers` answers should be on gold, if `share` of the later ones are."""
+    """Return how many of a reviewer's first `answers` answers should be on gold, if `share` of the later ones are."""
     if share <= 0:
         return 0.0
     first = min(answers, FIRST)
@@ -49,7 +49,7 @@ def gold_target(answers: int, share: float) -> float:
 
 
 def is_gold_due(asked: int, gold: int, share: float, seed: str) -> bool:
-    """Whether the next task of a reviewer is gold, after `asked` questions of which `gold` were gold.
+    """Return whether the next task of a reviewer is gold, after `asked` questions of which `gold` were gold.
 
     What is missing is the probability, so that gold doesn't come at places that can be foretold.
     """

@@ -18,7 +18,7 @@ from variorum.people.panel.proposals import SURE, LabelCells
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 STRONG = 0.95
 """The sources' mean opinion of the given labels that are presumed right first; others follow if these are too few."""

@@ -22,7 +22,7 @@ from variorum.schemas.errors import StoreError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
-    from variorum.people.panel.panel import PanelRecord
+    from variorum.people.panel.settings import PanelRecord
 
 PIECE = 50_000
 """Questions that are loaded in one transaction, about."""

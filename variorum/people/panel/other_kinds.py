@@ -10,10 +10,10 @@ import numpy as np
 
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
+from variorum.people.panel.askable import Pictures
 from variorum.people.panel.asks import AGREED, ASKED, GOLD, YES, Asks, Plain, turns
 from variorum.people.panel.controls import Need, balanced
 from variorum.people.panel.labels import Answers
-from variorum.people.panel.pictures import Pictures
 from variorum.people.panel.unsafe import unsafe_questions
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest
@@ -22,7 +22,7 @@ from variorum.schemas.vote import Kind
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 PROVED = ("file", "pixels")
 """Layers of `duplicates` that nobody doubts: the same bytes, the same pixels."""

@@ -1,4 +1,4 @@
-"""How far a reviewer has come, and what is left.
+"""Count what a reviewer has answered, and what is left.
 
 The page asks after every answer, so what would need a look at the whole panel is an estimate that is kept for some
 seconds.
@@ -31,7 +31,7 @@ COMPARED, LOOKED_AT = 200, 2000
 
 
 def progress(engine: Engine, panel: str, reviewer: str, now: float) -> dict[str, Any]:
-    """How far a reviewer has come.
+    """Count what a reviewer has answered, and what is left.
 
     Args:
         engine: the database.

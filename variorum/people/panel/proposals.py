@@ -1,4 +1,4 @@
-"""Which labels of a picture people are asked about, and how much each of them is in doubt.
+"""Propose the labels of a picture that people are asked about, with the doubt on each.
 
 Everybody who has an opinion counts as one source: the given labels, each model and detector that proposes a class, and
 the ledger's verdicts. A cell is one label of one picture, and
@@ -22,10 +22,10 @@ import numpy as np
 from variorum.arrays import Bools, Floats, Ints, Reals
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.kit.raters.candidates import Cells, queue_order
-from variorum.people.panel.pictures import Pictures
+from variorum.people.panel.askable import Pictures
 
 if TYPE_CHECKING:
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 SURE = 0.9
 """Share of the sources above which a label counts as agreed on."""
@@ -40,7 +40,7 @@ LABELS, CHANCES, PROBABILITIES = "candidates.proposals", "candidates.chances", "
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What one source says: cells, and the pictures that it judges.
+    """One source's proposals: cells, and the pictures that it judges.
 
     Attributes:
         picture: `[C]`.
@@ -103,7 +103,7 @@ class LabelCells:
         return self.doubt / np.sqrt(np.maximum(self.sizes[self.label], 1))
 
     def doubted(self, number: int) -> Bools:
-        """Which of `number` pictures have a cell in doubt, `[N]`."""
+        """Return which of `number` pictures have a cell in doubt, `[N]`."""
         found = np.zeros(number, bool)
         unknown = self.given & (self.sources[self.picture] == 1)
         found[self.picture[(self.doubt > 4 * SURE * (1 - SURE) + 1e-9) | unknown]] = True

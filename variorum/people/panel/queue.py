@@ -14,11 +14,11 @@ import numpy as np
 from variorum.edition.store import Store
 from variorum.machine.parquet_pages import check_pages
 from variorum.machine.progress import QUIET, Progress
+from variorum.people.panel.askable import Pictures
 from variorum.people.panel.asks import WHY, Asks, table_of
 from variorum.people.panel.controls import Known
 from variorum.people.panel.labels import NOTHING, Answers, Labels
 from variorum.people.panel.other_kinds import Refused, plain_questions, refused, with_controls
-from variorum.people.panel.pictures import Pictures
 from variorum.people.panel.proposals import label_cells
 from variorum.schemas.canonical import derive_seed
 from variorum.schemas.errors import StoreError
@@ -26,7 +26,7 @@ from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.vote import Kind
 
 if TYPE_CHECKING:
-    from variorum.people.panel.panel import Settings
+    from variorum.people.panel.settings import Settings
 
 COLUMNS = ("task", "kind", "id", "sha256", "subject", "why", "truth", "worth", "presumed")
 """Of a table of questions: the task, which is the order of asking; the question (see `schemas.vote.Kind`); why it is

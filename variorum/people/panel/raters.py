@@ -1,4 +1,4 @@
-"""How good the raters of a panel are, what is left to do, and how far people agree.
+"""Rate the raters of a panel, and compute what is left to do and how far people agree.
 
 Counts are of all votes. Agreement and information, which need all answers to a question, are found from all questions
 of a panel with up to `SAMPLE` votes, and from a random sample of the questions of a larger one. What was found is kept
@@ -81,7 +81,7 @@ class Rater:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What is left to do, gold not counted.
+    """The work left to do, gold not counted.
 
     Attributes:
         questions: their number.
@@ -104,7 +104,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far people agree beyond chance on questions with two votes or more; None without any.
+    """Agreement of people beyond chance on questions with two votes or more; None without any.
 
     The number of questions is an estimate in a panel with more than `SAMPLE` votes.
     If nearly all answers are the same, `alpha` (Krippendorff) is low by construction, and `ac1` (Gwet) isn't.
@@ -133,14 +133,14 @@ def raters(engine: Engine, panel: str) -> list[Rater]:
 
 
 def agreement(engine: Engine, panel: str) -> Agreement:
-    """How far the raters of a panel agree."""
+    """Measure how far the raters of a panel agree."""
     with reading(engine) as connection:
         version, seconds = _version(connection, panel)
         return kept(engine, ("alpha", panel), lambda: _alpha(_said(connection, engine, panel)), version, seconds)
 
 
 def coverage(engine: Engine, panel: str, gold: float = 0.1) -> Coverage:
-    """What is left to do in a panel.
+    """Count what is left to do in a panel.
 
     Args:
         engine: the database.
@@ -234,7 +234,7 @@ def _newest(connection: Connection, panel: str) -> int:
 
 
 def _version(connection: Connection, panel: str) -> tuple[Hashable, float]:
-    """What changes with every vote and every new question, and for how long older results do."""
+    """Return what changes with every vote and every new question, and for how long older results do."""
     newest = _newest(connection, panel)
     made = connection.scalar(select(panels.c.questions).where(panels.c.panel == panel))
     return (newest, made), KEPT if newest > SAMPLE else 0.0

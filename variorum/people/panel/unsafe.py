@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.kit.harms.categories import unsafebench
+from variorum.people.panel.askable import Pictures
 from variorum.people.panel.asks import Plain
-from variorum.people.panel.pictures import Pictures
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.manifest import Ledger
 
@@ -81,7 +81,7 @@ def category_names(ledger: Ledger | None) -> Mapping[str, str]:
 
 
 def _named(categories: Any) -> Iterator[tuple[str, str]]:
-    """What a ledger, perhaps another's, says of its categories, as far as it is text."""
+    """Read the categories of a ledger, perhaps another's, as far as they are text."""
     for one in categories if isinstance(categories, list | tuple) else ():
         if isinstance(one, Mapping):
             texts = [one.get(name) for name in ("id", "name", "definition")]

@@ -58,7 +58,7 @@ class Place:
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """Return whether only this machine can reach the server."""
         return is_loopback(self.host) and not self.addresses
 
     @property
@@ -106,7 +106,7 @@ def address(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address means this machine and no other can reach it."""
+    """Return whether a name or address means this machine and no other can reach it."""
     if host.lower() == "localhost":
         return True
     try:
@@ -126,7 +126,7 @@ def token_of(secret: str) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two texts are equal, in a time that doesn't depend on where they differ."""
+    """Return whether two texts are equal, in a time that doesn't depend on where they differ."""
     return hmac.compare_digest(_digest(one), _digest(other))
 
 
@@ -140,7 +140,7 @@ def check_key(key: str) -> str:
 
 
 class Access:
-    """What a server knows of keys and cookies.
+    """The server's keys and cookies.
 
     Args:
         panel: its key. Names of cookies depend on it, as browsers send cookies to all ports of a machine.
@@ -173,15 +173,15 @@ class Access:
 
     @property
     def needs_key(self) -> bool:
-        """Whether joining needs a key."""
+        """Return whether joining needs a key."""
         return bool(self._join)
 
     def may_join(self, key: str) -> bool:
-        """Whether somebody with this key may join."""
+        """Return whether somebody with this key may join."""
         return not self._join or hmac.compare_digest(_digest(key), self._join)
 
     def may_sign_in(self, key: str) -> bool:
-        """Whether this is the administrator's key."""
+        """Return whether this is the administrator's key."""
         return hmac.compare_digest(_digest(key), self._admin)
 
     def sign_in(self, key: str) -> str | None:
@@ -196,7 +196,7 @@ class Access:
         return secret
 
     def is_admin(self, secret: str) -> bool:
-        """Whether this is the secret of an administrator's cookie; looked up by its digest."""
+        """Return whether this is the secret of an administrator's cookie; looked up by its digest."""
         return bool(secret) and _digest(secret) in self._admins
 
     def known(self, secret: str) -> str | None:
@@ -243,7 +243,7 @@ class Attempts:
     _lock: Lock = field(default_factory=Lock)
 
     def allowed(self, who: str) -> bool:
-        """Whether there haven't been too many attempts from an address, or in all; if so, count another one."""
+        """Return whether there haven't been too many attempts from an address, or in all; if so, count another one."""
         now = time.monotonic()
         with self._lock:
             mine = self._by_address.setdefault(who, deque())
@@ -261,7 +261,7 @@ class Attempts:
 
 
 def from_here(origin: str | None, fetch_site: str | None, allowed: Iterable[str | None]) -> bool:
-    """Whether a request that changes something comes from a page of this server.
+    """Return whether a request that changes something comes from a page of this server.
 
     Args:
         origin: header `Origin`.
@@ -272,7 +272,7 @@ def from_here(origin: str | None, fetch_site: str | None, allowed: Iterable[str 
 
 
 def network(address: str) -> str:
-    """What addresses of one connection to the internet have in common: all of IPv4, the first half of IPv6."""
+    """Return the network that addresses of one internet connection share: all of IPv4, the first half of IPv6."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

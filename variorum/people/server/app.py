@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from variorum.people.server.access import YEAR, Access, from_here, network, same, token_of
 from variorum.people.server.guard import Guard
-from variorum.people.server.pictures import File
+from variorum.people.server.images import File
 from variorum.people.server.requests import (
     Admit,
     Body,
@@ -192,7 +192,7 @@ class _Server:
     # ── reviewers ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def me(self, request: Request) -> Response:
-        """What the page needs to know at first; who hasn't joined learns how they can, or that they wait."""
+        """Return what the page needs to know at first; who hasn't joined learns how they can, or that they wait."""
         secret = request.cookies.get(self.access.cookie, "")
         name = await run_in_threadpool(self.access.reviewer, secret)
         if name is None:
@@ -303,7 +303,7 @@ class _Server:
             raise HTTPException(403, "the request doesn't come from a page of this server")
 
     def _right(self, request: Request, right: bool) -> bool:
-        """Whether a key or a secret is right. Only wrong ones wait, where others than this machine can try them.
+        """Return whether a key or a secret is right. Only wrong ones wait, where others than this machine can try them.
 
         So nobody is locked out by somebody else behind the same proxy. What we make can't be guessed at any speed.
         """

@@ -42,7 +42,7 @@ class Casting:
         self._line: deque[_Waiting] = deque()
 
     def cast(self, votes: Sequence[Vote]) -> list[Result]:
-        """What became of each vote, once it is written. Raises what `write` raises for them."""
+        """Cast votes, and return the outcome of each once it is written. Raises what `write` raises for them."""
         mine = _Waiting(votes)
         self._line.append(mine)
         with self._turn:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from variorum.arrays import Bools, Ints
-from variorum.people.server.pictures import Pictures
+from variorum.people.server.images import Pictures
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut

@@ -1,4 +1,4 @@
-"""How many connections the server holds, and how long it waits for a request: uvicorn has no limits of its own.
+"""Limit the server's connections and the time that it waits for a request, which uvicorn doesn't.
 
 A new connection is always taken. If there are too many, the one is closed that has kept the server waiting longest:
 first those that owe it a request, then those that are idle, and last those that are being answered. So whoever opens

@@ -1,4 +1,4 @@
-"""What holds for every request: the right host, and headers that keep browsers from doing more than the pages need."""
+"""Guard every request: the right host, and headers that keep browsers from doing more than the pages need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What browsers send: how large and how deep it may be, and which fields of which types it has.
+"""Check requests of browsers: size, depth, fields and their types.
 
 Whether a vote makes sense is decided where it is cast. Here it only gets the right shape.
 """
@@ -52,7 +52,7 @@ class Nothing(Body):
 
 
 class Next(Body):
-    """Which tasks a page wants.
+    """The tasks that a page wants.
 
     `holding` are those that the person's pages have already; `resume` asks first for those that no page has any more.
     """

@@ -34,7 +34,7 @@ from variorum.people.panel.panel import Panel, newest_ledger, read_questions
 from variorum.people.panel.unsafe import category_names
 from variorum.people.server.casting import Casting
 from variorum.people.server.classes import Classes
-from variorum.people.server.pictures import Pictures
+from variorum.people.server.images import Pictures
 from variorum.people.server.requests import Admit, Next, Pause, Skip, Votes, Withdraw
 from variorum.people.votes.ballots import Result, cast, counted, is_paused, pause, pause_panel, withdraw_all
 from variorum.people.votes.reviewers import admit, join, waiting_by_secret
@@ -104,12 +104,12 @@ class Served:
 
     @property
     def warning(self) -> str:
-        """What people may not want to see in the pictures; `""` without a warning."""
+        """Return the warning of what people may not want to see in the pictures; `""` without a warning."""
         return self.panel.manifest.warning
 
     @property
     def blur(self) -> bool:
-        """Whether all pictures are blurred until somebody asks to see them."""
+        """Return whether all pictures are blurred until somebody asks to see them."""
         return self.panel.record.settings.blur or bool(self.warning)
 
     def warm(self) -> None:
@@ -137,7 +137,7 @@ class Served:
         return waiting_by_secret(self.panel.engine, self.panel.key, secret)
 
     def me(self, reviewer: str) -> Answer:
-        """What a page needs to know at first."""
+        """Return what a page needs to know at first."""
         record = self.panel.record
         return {
             "panel": {
@@ -346,14 +346,14 @@ def _object(objects: Any, subject: str) -> Any:
 
 
 def _are_in(pictures: Pictures, ids: Any) -> Bools:
-    """Which pictures are among some ids, `[pictures]`."""
+    """Return which pictures are among some ids, `[pictures]`."""
     mine = np.array(ids.unique().to_pylist(), dtype=np.bytes_) if len(ids) else np.zeros(0, "S1")
     found: Bools = np.isin(pictures.ids, mine)
     return found
 
 
 def _judged(panel: Panel, pictures: Pictures, actions: Sequence[Action]) -> Bools:
-    """Which pictures have a verdict with one of these actions in the edition's newest ledger, `[pictures]`."""
+    """Return which pictures have a verdict with one of these actions in the edition's newest ledger, `[pictures]`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

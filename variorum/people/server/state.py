@@ -1,4 +1,4 @@
-"""How far a panel has got, in a few counts."""
+"""Count how far a panel has come."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ ROWS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a vote.
+    """The outcome of a vote.
 
     Attributes:
         vote: its id.
@@ -208,7 +208,7 @@ def counted(engine: Engine, panel: str) -> Any:
 
 @dataclass(slots=True)
 class _Box:
-    """What the database knows about the votes that are being cast, and what is to be written.
+    """The database's knowledge of the votes that are being cast, and what is to be written.
 
     Attributes:
         stopped: why nobody (None) or a reviewer may vote.

@@ -1,4 +1,4 @@
-"""What the votes of a panel add up to: which questions are open, what is disputed, who has finished which task.
+"""Count the votes of a panel: open questions, disputes, finished tasks by reviewer.
 
 The counters are kept beside the votes, so that nobody has to count a million votes to find the next question. They are
 written in the transaction that writes the votes, and `recount` finds them again from the votes alone.
@@ -49,7 +49,7 @@ class _State:
         return len(voters), row.why == "gold" or len(voters | self.problem) < self.task.wanted
 
     def whole(self) -> tuple[bool, bool]:
-        """Whether a question of the task is open, and whether it is disputed."""
+        """Return whether a question of the task is open, and whether it is disputed."""
         is_open = any(self.question(row)[1] for row in self.questions)
         split = (len(set(self.blind[row.question].values())) > 1 for row in self.questions)
         undecided = (row.question not in self.decided for row in self.questions)

@@ -245,7 +245,7 @@ def _place(url: str) -> URL:
 
 
 def is_read_only(engine: Engine) -> bool:
-    """Whether nothing can be written to a database, because it is on a read-only disk."""
+    """Return whether nothing can be written to a database, because it is on a read-only disk."""
     return bool(engine.get_execution_options().get("variorum_reads"))
 
 
@@ -392,7 +392,7 @@ def _watch(engine: Engine, path: str) -> None:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Which file this is; None if there is none."""
+    """Identify a file; None if there is none."""
     try:
         found = os.stat(path)
     except OSError:

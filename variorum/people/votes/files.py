@@ -120,7 +120,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 def _csv_lines(table: Any) -> Iterator[str]:
     class Line:
-        """What the writer wrote last."""
+        """The line that the writer wrote last."""
 
         text = ""
 
@@ -362,7 +362,7 @@ def _box(value: Any) -> Any:
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the votes of a file.
+    """The outcome of importing the votes of a file.
 
     Attributes:
         kept: new votes.

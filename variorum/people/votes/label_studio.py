@@ -207,7 +207,7 @@ def _task(
 
 
 def _annotation(said: list[tuple[int, dict[str, Any]]], person: int, task: int) -> dict[str, Any]:
-    """What one person said of one picture, in one round."""
+    """One person's answer on one picture, in one round."""
     made = datetime.fromtimestamp(max(vote["at"] for _, vote in said), UTC).isoformat().replace("+00:00", "Z")
     return {
         "id": min(vote["number"] or 0 for _, vote in said),
@@ -349,7 +349,7 @@ def _said(
     candidates: Callable[[str], Collection[str]] | None,
     picture: str,
 ) -> Iterator[dict[str, Any]]:
-    """What an annotation says: subject and answer, and for questions of ours the kind."""
+    """Read an annotation: subject and answer, and for questions of ours the kind."""
     chosen = list[str]()
     ours = isinstance(asked, list)
     for choice in choices:

@@ -97,7 +97,7 @@ def _holder(engine: Engine, panel: str, secret: str, and_so: Any) -> str | None:
 
 
 def waits() -> Exists:
-    """Whether a row of `reviewers` is of somebody who has to be confirmed."""
+    """Return whether a row of `reviewers` is of somebody who has to be confirmed."""
     same = arrivals.c.panel == reviewers.c.panel, arrivals.c.reviewer == reviewers.c.reviewer
     return exists().where(*same, arrivals.c.waiting).correlate(reviewers)
 
@@ -161,7 +161,7 @@ def pause_panel(engine: Engine, panel: str, on: bool) -> bool:
 
 
 def is_paused(engine: Engine, panel: str, reviewer: str | None = None) -> bool:
-    """Whether the panel, or this reviewer in it, is paused."""
+    """Return whether the panel, or this reviewer in it, is paused."""
     with reading(engine) as connection:
         if connection.scalar(select(panels.c.paused).where(panels.c.panel == panel)):
             return True

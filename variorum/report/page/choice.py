@@ -1,4 +1,4 @@
-"""Which rows of a large edition a page shows: an even sample that keeps pictures of one photograph together."""
+"""Choose the rows of a large edition that a page shows: an even sample that keeps pictures of a photograph together."""
 
 from __future__ import annotations
 

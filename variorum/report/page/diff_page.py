@@ -13,7 +13,7 @@ from variorum.report.diff import Change, diff
 from variorum.report.page.choice import choose
 from variorum.report.page.facts import title_of
 from variorum.report.page.parts import Parts, Where, class_names, name_of, side_for
-from variorum.report.page.pictures import Entry, Place
+from variorum.report.page.picture_records import Entry, Place
 from variorum.report.page.table import numbers, texts
 from variorum.report.rows import edition_rows
 from variorum.schemas.canonical import Json
@@ -25,7 +25,7 @@ LABELS = 20
 
 
 def diff_page(one: tuple[Manifest, Store], other: tuple[Manifest, Store], *, most: int, blur: bool) -> Parts:
-    """What the page of the differences between two editions shows, before pictures are read.
+    """Prepare the page of the differences between two editions, before pictures are read.
 
     Raises:
         CorruptShard: a table is damaged, or a shard is missing.

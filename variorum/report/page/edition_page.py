@@ -19,10 +19,10 @@ from variorum.machine.progress import Progress
 from variorum.report.page.choice import choose
 from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
-from variorum.report.page.judged import Said, detector_columns, read_said
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
-from variorum.report.page.pictures import Entry
+from variorum.report.page.picture_records import Entry
 from variorum.report.page.table import column, numbers, texts, uninformative
+from variorum.report.page.verdict_rows import Said, detector_columns, read_said
 from variorum.report.rows import COLUMNS, edition_rows
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import StoreError
@@ -42,7 +42,7 @@ UNITS = 16
 def edition_page(
     manifest: Manifest, store: Store, progress: Progress, *, most: int, with_map: bool, blur: bool, alone: bool = False
 ) -> Parts:
-    """What the page of an edition shows, before its pictures are read.
+    """Prepare the page of an edition, before its pictures are read.
 
     A release shows what it dropped too, with the pictures of the edition that it was made from; of withheld pictures it
     shows rows alone. An edition that was curated and isn't released shows the verdicts of its newest ledger.
@@ -258,7 +258,7 @@ def _originals(sources: Sequence[str], variants: Sequence[str]) -> list[int]:
 
 
 def _idle(one: dict[str, Json]) -> bool:
-    """Whether a column says nothing: no value, one text for all, or a 0 or False for all."""
+    """Return whether a column says nothing: no value, one text for all, or a 0 or False for all."""
     values: Any = one["values"]
     return uninformative(one) or (one["kind"] != "text" and not any(values))
 

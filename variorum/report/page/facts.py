@@ -1,4 +1,4 @@
-"""What a page shows about an edition as a whole: title, counts, findings, plots, and the files beside it."""
+"""Collect what a page shows about the whole edition: title, counts, findings, plots, and the files beside it."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def style() -> str:
 
 
 def hashed(text: str) -> str:
-    """How a Content-Security-Policy names an inline script or style: by the hash of its text."""
+    """Hash an inline script or style as a Content-Security-Policy names it."""
     return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
 
 

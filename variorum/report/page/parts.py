@@ -1,4 +1,4 @@
-"""What a page is made of, and what the page of an edition and that of a difference have in common."""
+"""Assemble pages: the parts that the page of an edition and that of a difference share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
 from variorum.report.figures import seen
-from variorum.report.page.pictures import Entry, Place, pictures_and_records
+from variorum.report.page.picture_records import Entry, Place, pictures_and_records
 from variorum.report.page.table import distinct
 from variorum.report.page.thumbnails import thumbnail_side
 from variorum.schemas.canonical import Json
@@ -25,7 +25,7 @@ LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What `html.write_page` gets, before any picture is read.
+    """The input of `html.write_page`, before any picture is read.
 
     Attributes:
         facts: about the edition as a whole.

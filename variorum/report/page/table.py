@@ -57,7 +57,7 @@ def column(name: str, values: Any) -> dict[str, Json] | None:
 
 
 def uninformative(one: dict[str, Json]) -> bool:
-    """Whether a column has no value at all, or, as a text, the same one for each row."""
+    """Return whether a column has no value at all, or, as a text, the same one for each row."""
     codes: Any = one.get("codes")
     if codes is None:
         values: Any = one["values"]

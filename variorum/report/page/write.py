@@ -128,7 +128,7 @@ class _Place:
         return str(self.store.fs.unstrip_protocol(self.name)) if remote else self.name
 
     def lies_beside(self) -> bool:
-        """Whether the page lies in the edition's folder, so that it can link to the files there."""
+        """Return whether the page lies in the edition's folder, so that it can link to the files there."""
         if self.to is None:
             return True
         return bool(self.store.local) and self.to.absolute().parent.resolve() == Path(self.folder).resolve()
@@ -159,7 +159,7 @@ class _Place:
                 yield folder / self.to.name
 
     def _is_mine(self, path: Path) -> bool:
-        """Whether an error is about the page's own file or folder, not about one that is read."""
+        """Return whether an error is about the page's own file or folder, not about one that is read."""
         final = Path(self.name).absolute()
         return path in (final, *final.parents) or final.parent in path.parents
 

@@ -1,1 +1,1 @@
-"""What attackers with photographs of their own share: pictures that fit, residuals, a detector that they train."""
+"""Train surrogate detectors and average residuals, for attackers with photographs of their own."""

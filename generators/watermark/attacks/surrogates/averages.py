@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class AveragingAttack(Attack):
-    """What both attacks by averaging share: the pattern and its strength."""
+    """Base class of both attacks by averaging: the pattern and its strength."""
 
     revision: ClassVar[int] = 2
     family: ClassVar[str] = "averaging"

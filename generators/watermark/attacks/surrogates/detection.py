@@ -23,7 +23,7 @@ OWN_KEY = hashlib.sha256(b"an attacker's own key").digest()
 
 
 class SurrogateAttack(Attack):
-    """What attacks by a surrogate detector share: its training, and steps along its gradient.
+    """Base class of attacks by a surrogate detector: its training, and steps along its gradient.
 
     All changes stay within a budget of whole grey levels that holds after rounding.
     """

@@ -33,7 +33,7 @@ def residual(image: Pixels) -> Singles:
 
 
 def difference(marked: Pixels, before: Pixels) -> Singles:
-    """What marking has added, `[H, W, 3]`."""
+    """Return what marking has added, `[H, W, 3]`."""
     return np.asarray(marked.astype(np.float32) - before, np.float32)
 
 

@@ -1,4 +1,4 @@
-"""What marks in the noise of a diffusion model have in common: they are found in the noise that a picture came from.
+"""Detect marks in the initial noise of a diffusion model; base class of `tree_ring` and `gaussian_shading`.
 
 DDIM turns noise into a picture by steps that can be run backwards (Song et al., ICLR 2021, arXiv 2010.02502). The
 detector runs them without class, prompt or guidance, as it doesn't know them, so it gets an estimate of the noise.
@@ -45,7 +45,7 @@ class NoiseMark(Mark):
 
     @abstractmethod
     def found(self, noise: Sequence[Singles], keys: Sequence[bytes]) -> Detected:
-        """What is found in the estimated noise of each picture, `[c, h, w]`, with its key."""
+        """Find the mark in the estimated noise of each picture, `[c, h, w]`, with its key."""
 
     def aliases(self) -> tuple[str, ...]:
         """The model."""
@@ -58,7 +58,7 @@ class NoiseMark(Mark):
         )
 
     def detect(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
-        """What is found in the noise that the model estimates for each picture.
+        """Detect marks in the noise that the model estimates for each picture.
 
         Raises:
             RecipeError: the model can't say which noise a picture came from.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from variorum.machine.file_hashes import forget_hash, pin_files
-from variorum.machine.steady import Pinned, read_pinned
+from variorum.machine.retrying import Pinned, read_pinned
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import SourceChanged, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
@@ -45,7 +45,7 @@ KEPT = ("id", "sha256", "converted", "parent", "variant", "labels", "origin", "d
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a file says about one picture.
+    """A file's annotation of one picture.
 
     Attributes:
         path: of the picture, relative to the folder.
@@ -121,12 +121,12 @@ class ToldPictures:
 
     @property
     def captioned(self) -> bool:
-        """Whether any picture has captions."""
+        """Return whether any picture has captions."""
         return any(one.captions for one in self.told)
 
     @property
     def annotated(self) -> bool:
-        """Whether any picture has captions or objects."""
+        """Return whether any picture has captions or objects."""
         return any(one.captions or one.objects for one in self.told)
 
     def read(self, start: int, stop: int) -> Iterator[Sample | Failure]:
@@ -177,7 +177,7 @@ class ToldPictures:
 
     @cached_property
     def _again(self) -> list[int]:
-        """How many entries before each one name the same picture."""
+        """Count the entries before each one that name the same picture."""
         seen: Counter[str] = Counter()
         numbers = []
         for one in self.told:
@@ -251,7 +251,7 @@ def read_json_of(root: Path, name: str, where: str) -> tuple[Any, Pinned]:
 
 
 def provenance(root: Path, where: str) -> tuple[dict[str, dict[str, Any]], dict[str, Pinned]]:
-    """What `pictures.jsonl` of an export of ours says about each picture, by path, and the file's pin.
+    """Read `pictures.jsonl` of an export of ours: by path, what it says about each picture, and the file's pin.
 
     Empty if there is no such file. Raises as `read_file_of`, and SourceError for a line that no export has.
     """
@@ -270,7 +270,7 @@ def provenance(root: Path, where: str) -> tuple[dict[str, dict[str, Any]], dict[
 
 
 def with_provenance(told: Told, row: Mapping[str, Any] | None) -> Told:
-    """What a file says about a picture, with the licence, split, photograph and ids that our export added."""
+    """Add the licence, split, photograph and ids of our export to what a file says about a picture."""
     if not row:
         return told
     kept = {name: row[name] for name in KEPT if isinstance(row.get(name), str | bool | list)}

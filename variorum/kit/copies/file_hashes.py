@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from variorum.kit.copies.pdq import LEAST_QUALITY, TURNS, pdq, pixel_digest
 from variorum.machine.prefetch import batched
-from variorum.machine.steady import open_file, steady, why
+from variorum.machine.retrying import open_file, steady, why
 from variorum.pixels import UndecodableImage, decode
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ LARGEST = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found out about one file.
+    """The hashes of one file.
 
     Attributes:
         name: as given.
@@ -49,7 +49,7 @@ class Looked:
 
     @property
     def flat(self) -> bool:
-        """Whether it shows so little that only its bytes and pixels can be compared."""
+        """Return whether it shows so little that only its bytes and pixels can be compared."""
         return bool(self.pixels) and self.turns is None
 
 

@@ -25,7 +25,7 @@ NAMES_KEPT = 12
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What is known of N pictures.
+    """The truth about N pictures.
 
     Attributes:
         truth: by category, `[N]` each: 1 for unsafe, 0 for safe, NaN for unknown.
@@ -76,12 +76,12 @@ class Answerer(NamedTuple):
     whole: bool = True
 
     def calls(self, category: str) -> Bools:
-        """Whether it calls each picture unsafe, `[N]`; False where it abstains."""
+        """Return whether it calls each picture unsafe, `[N]`; False where it abstains."""
         return np.asarray(self.scores[category] >= self.threshold)
 
 
 def judged(table: Table, categories: Sequence[str], *, presume_benign: bool, split: str | None = None) -> Judged:
-    """What is known of the pictures in a table of the evaluation `safety`.
+    """Read the truth about the pictures in a table of the evaluation `safety`.
 
     Args:
         table: its rows.
@@ -118,7 +118,7 @@ def judged(table: Table, categories: Sequence[str], *, presume_benign: bool, spl
 
 
 def _some(same: Ints, which: Bools) -> Bools:
-    """Whether one of the pictures with the same pixels is such, by number of the pixels."""
+    """Return whether one of the pictures with the same pixels is such, by number of the pixels."""
     return np.asarray(np.bincount(same, which, same.max() + 1) > 0)
 
 
@@ -183,6 +183,6 @@ def _mean(columns: Sequence[Floats]) -> Floats:
 
 
 def heard(table: Table, labeler: Labeler, prompts: Sequence[str]) -> dict[str, int]:
-    """How often the labeler's answers were understood in each way, over all of its prompts."""
+    """Count how the labeler's answers were understood, over all of its prompts."""
     said = np.concatenate([table[f"{HOW}.{column_of(labeler, prompt, '')}"].astype(str) for prompt in prompts])
     return {name: count for name in HEARD if (count := int((said == name).sum()))}

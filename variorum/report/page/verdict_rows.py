@@ -137,7 +137,7 @@ def _short(name: str) -> str:
 
 
 def _is_constant(values: Any) -> bool:
-    """Whether a column has the same value for all pictures that it is about."""
+    """Return whether a column has the same value for all pictures that it is about."""
     return len(values) > 1 and len(values.unique()) == 1
 
 

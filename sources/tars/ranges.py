@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
-from variorum.machine.steady import changed, passing
+from variorum.machine.retrying import changed, passing
 from variorum.schemas.secrets import shown
 from variorum.sources.tars.bytes import STEP, StreamedTar
 from variorum.sources.web.hosts import ask

@@ -1,4 +1,4 @@
-"""How often labelers are right: precision, recall, F1 and coverage by category and group, means, and drops.
+"""Compute precision, recall, F1 and coverage of labelers by category and group, their means and drops.
 
 All intervals are percentiles of the same resamples of photographs, so that differences are paired.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.evaluation.safety.judged import Answerer, Judged
+from variorum.evaluation.safety.truth_arrays import Answerer, Judged
 from variorum.evaluation.safety.truths import MODELS, PHOTOGRAPHS, SAFE, UNSAFE
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.resamples import Ratio, mean_ratio, percent
@@ -52,7 +52,7 @@ class Counted(NamedTuple):
     of_safe: Floats
 
     def ratios(self) -> dict[str, Ratio]:
-        """What each figure is a ratio of, as far as there are pictures to compute it from."""
+        """Return the two parts of each ratio, as far as there are pictures to compute it from."""
         unsafe, safe, called = self.unsafe.sum() > 0, self.safe.sum() > 0, (self.hits + self.alarms).sum() > 0
         found: dict[str, tuple[Floats, Floats]] = {}
         if self.known.sum() > 0:
@@ -152,7 +152,7 @@ def both_kinds(cells: Mapping[str, Counted]) -> list[str]:
 
 
 def drops(data: Judged, answerer: Answerer, draws: Draws) -> dict[str, Json] | None:
-    """What a labeler loses from photographs to generated pictures.
+    """Compute what a labeler loses from photographs to generated pictures.
 
     `f1` and `recall` are means over the categories with unsafe and safe pictures of both kinds, photographs minus
     generated pictures. `alarms` is the mean over those with safe pictures of both, the other way round, so that more is

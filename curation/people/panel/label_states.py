@@ -1,4 +1,4 @@
-"""What the answers say of each picture: the states of its labels, the kinds of mistakes, whether it can be judged."""
+"""Sum up the answers on each picture: states of its labels, kinds of mistakes, whether it can be judged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from variorum.curation.people.panel.label_sets import Reviewed, worst
 from variorum.curation.people.panel.weighing import NAMES, WRONG, unanimous
-from variorum.kit.raters.counted import Cells, Counted
+from variorum.kit.raters.valid_votes import Cells, Counted
 from variorum.schemas.vote import BLIND, PROBLEMS, TOGETHER
 
 if TYPE_CHECKING:

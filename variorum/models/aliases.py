@@ -17,7 +17,7 @@ from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import PREFIXES
-from variorum.models.brought.table import BroughtModels
+from variorum.models.brought.pins import BroughtModels
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status
@@ -86,7 +86,7 @@ class ModelTable:
         return self._table[alias][0]
 
     def pin(self, alias: str) -> str:
-        """What an alias stands for: `name@content+loader.revision`, then the options and the pins of what it uses.
+        """Pin an alias: `name@content+loader.revision`, then the options and the pins of what it uses.
 
         It needs neither the weights nor a network. Two aliases of one model have the same pin. It is fixed when it is
         first asked for: one table never has two pins for an alias, even if somebody changes local weights.
@@ -170,7 +170,7 @@ class ModelTable:
             )
 
     def read_weights(self, alias: str, read: Callable[[Path], T]) -> T:
-        """What `read` makes of the file or folder with an alias's weights, which are verified first.
+        """Return the result of `read` on the file or folder with an alias's weights, which are verified first.
 
         Raises:
             RecipeError: no such alias.

@@ -47,7 +47,7 @@ machine, and may pass."""
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether an error may be gone at the next attempt: of a disk, a network, memory, or the number of open files."""
+    """Return whether an error may pass: of a disk, a network, memory, or the number of open files."""
     if isinstance(error, TemporaryError | MemoryError | TimeoutError | ConnectionError):
         return True
     return isinstance(error, OSError) and error.errno is not None and error.errno not in LASTING

@@ -100,7 +100,7 @@ class Layers:
 
     @cached_property
     def _roles(self) -> list[Role]:
-        """What each object is to the subject."""
+        """Return each object's role towards the subject."""
         pairs = list(zip(self.annotations.objects, self._regions, strict=True))
         fits = [_fit(item, place, self.subject) for item, place in pairs]
         own = int(np.argmax(fits)) if max(fits) >= LEAST_MATCH else -1
@@ -132,7 +132,7 @@ class Layers:
         return replace(self.annotations, objects=tuple(objects))
 
     def _left(self, item: Object, place: Bools, cover: Bools) -> Object | None:
-        """What `cover` leaves of an object on the plate; None if that is too little."""
+        """Return what `cover` leaves of an object on the plate; None if that is too little."""
         # a mask shows what was visible, a box also what the subject hid
         before = place if item.mask else place & ~self.subject
         after = before & ~cover

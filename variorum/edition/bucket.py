@@ -105,7 +105,7 @@ def opened(url: str) -> tuple[Any, str]:
 
 
 def on_s3(fs: Any) -> bool:
-    """Whether this is the file system of S3."""
+    """Return whether this is the file system of S3."""
     return not set(protocols(fs)).isdisjoint(S3)
 
 
@@ -141,7 +141,7 @@ def _remember_keys(fs: Any) -> None:
 
 
 def writes_if_absent(fs: Any, path: str) -> bool:
-    """Whether writes under a condition work here, by making a file that exists; also says whether it may be written.
+    """Return whether conditional writes work here, by making a file that exists; also says if it may be written.
 
     A server that doesn't know the condition either says so or writes the file again.
     """

@@ -21,7 +21,7 @@ import numpy as np
 
 from variorum.arrays import Array, Bools, Ints
 from variorum.bare_pictures import without_metadata
-from variorum.edition.pictures import stored_sample
+from variorum.edition.read_at import stored_sample
 from variorum.edition.samples import picture_pixels
 from variorum.edition.store import Store
 from variorum.pixels import UndecodableImage, encode_png, upright_size
@@ -50,7 +50,7 @@ SIGNATURES = (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What is sent: content and its media type."""
+    """A file to send: content and its media type."""
 
     data: bytes
     kind: str

@@ -26,7 +26,7 @@ NORMAL = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a check says of an edition's pictures.
+    """The result of a check on an edition's pictures.
 
     Attributes:
         excess: how far each picture exceeds the threshold, `[N]`, above 0 beyond it.
@@ -75,7 +75,7 @@ def relative(excess: Floats, badness: Floats, share: float, worst: float = np.in
 
 
 def too_many(found: Bools, share: float) -> bool:
-    """Whether these are more than the share of all, and more than `LEAST`."""
+    """Return whether these are more than the share of all, and more than `LEAST`."""
     return int(found.sum()) > max(share * len(found), LEAST)
 
 
@@ -107,5 +107,5 @@ def said(found: Found, word: str, more: str) -> str:
 
 
 def counted(found: Found, word: str) -> str:
-    """How many pictures lie beyond the threshold, as a sentence."""
+    """Say in a sentence how many pictures lie beyond the threshold."""
     return f"{found.beyond:,} of {len(found.excess):,} pictures are {word}."

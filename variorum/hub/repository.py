@@ -48,7 +48,7 @@ class File:
     blob: str = ""
 
     def same(self, content: bytes | Path, sha256: str, size: int) -> bool:
-        """Whether it has this content; a local file is read only if nothing else tells."""
+        """Return whether it has this content; a local file is read only if nothing else tells."""
         if size != self.size:
             return False
         if self.sha256:

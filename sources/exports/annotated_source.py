@@ -1,4 +1,4 @@
-"""What the sources of other tools' files have in common: everything but how the file is read."""
+"""Base class of the sources that read other tools' files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.sample import Failure, Sample
-from variorum.sources.exports.told import ToldPictures
+from variorum.sources.exports.annotated_folder import ToldPictures
 
 
 class ToldSource(Source):
@@ -37,11 +37,11 @@ class ToldSource(Source):
         return self._pictures.classes
 
     def captioned(self, ctx: Context) -> bool:
-        """Whether any picture has captions."""
+        """Return whether any picture has captions."""
         return self._pictures.captioned
 
     def annotated(self, ctx: Context) -> bool:
-        """Whether any picture has captions or objects."""
+        """Return whether any picture has captions or objects."""
         return self._pictures.annotated
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:

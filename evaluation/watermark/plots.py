@@ -50,7 +50,7 @@ def _in_order(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def radar_axes(marks: Mapping[str, Any]) -> tuple[str, dict[str, list[str]]]:
-    """What the axes of the radar are, and by axis the attacks whose mean it shows: attacks, or families of many."""
+    """Choose the axes of the radar, and the attacks whose mean each shows: attacks, or families of many."""
     families: dict[str, str] = {}
     for one in marks.values():
         for name, found in one["attacks"].items():

@@ -62,7 +62,7 @@ class Ready:
         return np.zeros(self.image.shape[:2], np.uint8) if self.alpha is None else self.alpha
 
     def ground(self, *, own: bool) -> Pixels:
-        """What its object lies on: the photograph itself, or white."""
+        """Return the ground that its object lies on: the photograph itself, or white."""
         return self.image if own else outlines.blank_ground(self.image)
 
     def shown(self, *, own: bool) -> Annotations:

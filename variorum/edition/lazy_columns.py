@@ -89,7 +89,7 @@ class Parts:
         return self._fitted(found, names, row)
 
     def _fitted(self, found: Any, names: Sequence[str], row: int) -> Any:
-        """What was read from row `row` on, with nulls for columns that its file lacks; only rows that count."""
+        """Return what was read from row `row` on, with nulls for columns that its file lacks; only rows that count."""
         import pyarrow as pa
 
         lacking = [name for name in names if name not in found.column_names]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdicted:
-    """What the ledger's verdicts say of N pictures.
+    """The ledger's verdicts on N pictures.
 
     Attributes:
         dropped: `[N]` whether a release leaves the picture out.
@@ -133,7 +133,7 @@ def exploded(lists: Any, pictures: Pictures) -> tuple[Ints, Ints]:
 
 
 def verdicted(said: Any, ids: Any, classes: Sequence[str]) -> Verdicted:
-    """What a table of verdicts says of the pictures with these sorted ids."""
+    """Read a table of verdicts on the pictures with these sorted ids."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

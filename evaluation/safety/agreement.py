@@ -1,4 +1,4 @@
-"""How far labelers agree beyond chance, whoever is right."""
+"""Compute how far labelers agree beyond chance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from variorum.evaluation.safety.judged import Answerer
+from variorum.evaluation.safety.truth_arrays import Answerer
 from variorum.kit.raters.agreement import cohen_kappa, krippendorff_alpha
 from variorum.schemas.canonical import Json
 

@@ -1,4 +1,4 @@
-"""What a classifier sees in a picture, in words."""
+"""Name in words what a classifier sees in a picture."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _LOCK = threading.RLock()
 
 
 class BroughtModels:
-    """What a table knows of brought models.
+    """The brought models of a table.
 
     Args:
         given: models that are already loaded, such as functions, by name.
@@ -34,7 +34,7 @@ class BroughtModels:
         self._pins: dict[str, str] = {}
 
     def knows(self, name: str) -> bool:
-        """Whether a name is one of a brought model: a given one, or any with a colon, which no alias has."""
+        """Return whether a name is one of a brought model: a given one, or any with a colon, which no alias has."""
         return name in self.given or is_brought(name)
 
     def pin(self, name: str) -> str:
@@ -78,7 +78,7 @@ class BroughtModels:
             return _LOADED[key]
 
     def read_weights(self, name: str, read: Callable[[Path], T]) -> T:
-        """What `read` makes of the file or folder with a model's weights.
+        """Return the result of `read` on the file or folder with a model's weights.
 
         Raises:
             RecipeError: there can't be such a model.

@@ -1,4 +1,4 @@
-"""What labelers' scores are worth at other thresholds than their own: ranking, calibration, and a tuned threshold."""
+"""Rank and calibrate labelers' scores, and tune a threshold for them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.evaluation.safety.counted import counted, difference
-from variorum.evaluation.safety.judged import Answerer, Judged
+from variorum.evaluation.safety.precision_recall import counted, difference
+from variorum.evaluation.safety.truth_arrays import Answerer, Judged
 from variorum.evaluation.safety.truths import SAFE, UNSAFE
 from variorum.kit.predicted.calibration import Bins, error_by_chance, expected_calibration_error, reliability
 from variorum.kit.predicted.resamples import percent
@@ -32,7 +32,7 @@ def ranking(data: Judged, answerer: Answerer, category: str, rows: Bools, draws:
 
 
 def calibration(data: Judged, answerer: Answerer, category: str, seed: int, bins: int) -> dict[str, Json] | None:
-    """Whether pictures with a score of s are unsafe in a share s of cases; None without unsafe and safe pictures.
+    """Measure calibration: whether pictures scored s are unsafe in a share s of cases; None without both kinds.
 
     `ece` is the expected calibration error in percentage points, `by_chance` that of perfect scores of these values.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Looks:
-    """What a mark's detector said of N pictures, one array `[N]` per column.
+    """A mark's detections in N pictures, one array `[N]` per column.
 
     Attributes:
         photograph: number of each picture's photograph.
@@ -106,7 +106,7 @@ class Looks:
 
     @property
     def tells_chance(self) -> bool:
-        """Whether the mark gives p-values."""
+        """Return whether the mark gives p-values."""
         return bool(len(self)) and bool(np.isfinite(self.p_value).all())
 
 
@@ -130,13 +130,13 @@ class Threshold:
         """The false positive rate that it has if all is as assumed."""
 
     def found(self, looks: Looks) -> Bools:
-        """Whether each picture counts as marked, `[N]`."""
+        """Return whether each picture counts as marked, `[N]`."""
         if self._score is not None:
             return np.asarray(looks.score > self._score)
         return np.asarray(looks.p_value <= self._rate if self._by_chance else looks.right >= self._least)
 
     def said(self) -> dict[str, Json]:
-        """What it is, for the figures."""
+        """Describe it for the figures."""
         if self._bits:
             share = round(self._least / self._bits, 4)
             return {"kind": "bits", "bits": self._least, "of": self._bits, "share": share,

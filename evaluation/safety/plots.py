@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from variorum.evaluation.safety.counted import ALL
+from variorum.evaluation.safety.precision_recall import ALL
 from variorum.schemas.plot import Bin, IntervalPlot, Plot, Point, ReliabilityPlot
 
 MOST = 6

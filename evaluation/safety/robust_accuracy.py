@@ -1,4 +1,4 @@
-"""What labelers withstand: robust accuracy by attack and strength, from the rows that `safety_robustness` measures."""
+"""Compute labelers' robust accuracy by attack and strength, from the rows that `safety_robustness` measures."""
 
 from __future__ import annotations
 
