@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -24,6 +24,7 @@ from variorum.schemas.sample import Failure, Sample, Split
 from variorum.schemas.secrets import holds_secret, shown, without_secrets
 from variorum.schemas.sending import Sending
 from variorum.schemas.table import Table
+from variorum.schemas.uses import Use as Use
 from variorum.schemas.verdict import Verdict, Verdicts
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 T = TypeVar("T")
-Role: TypeAlias = Literal["classifier", "encoder"]
-"""What a model does with pictures: probabilities of classes, or embeddings."""
-
 Row: TypeAlias = Mapping[str, Any]
 """What is measured on one picture, by column: floats, ints, booleans, strings, bytes, or 1-D arrays.
 
@@ -125,8 +123,6 @@ class Component(BaseModel, ABC):
     """Raise it when the same fields start to give other results, so that nothing old is taken for new."""
     location: ClassVar[frozenset[str]] = frozenset()
     """Fields that say where data lies, not what it is: kept out of every digest and every manifest."""
-    roles: ClassVar[Mapping[str, Role]] = {}
-    """Fields that hold aliases, with the role that their models must play; another model is refused before any work."""
     file: ClassVar[Path | None] = None
     """The Python file that a recipe named; None for an installed component."""
     file_sha256: ClassVar[str] = ""
@@ -185,12 +181,8 @@ class Component(BaseModel, ABC):
             if parts and all(isinstance(one, Component) for one in parts):
                 yield name, value
 
-    def aliases(self) -> tuple[str, ...]:
-        """Aliases of the models that it asks for; their pins are part of every key."""
-        return ()
-
-    def optional_aliases(self) -> tuple[str, ...]:
-        """Aliases of models that it can do without; where one is unavailable, that is part of every key."""
+    def uses(self) -> Sequence[Use]:
+        """Return the models that it asks for, each as `Use(alias)`. Their pins are part of every key."""
         return ()
 
     def sends(self) -> tuple[Sending, ...]:
@@ -338,10 +330,6 @@ class Generator(Component):
     def check(self, ctx: Context) -> None:
         """Raise RecipeError for what can't work on this source; called before any picture is read."""
 
-    def filters(self) -> tuple[str, ...]:
-        """Aliases of models whose opinion decides what is accepted; they may not judge the result later."""
-        return ()
-
 
 NUMBERS, TEXTS, FLAGS, OTHERS = "numbers", "texts", "true and false", "something else"
 """What a column holds."""
@@ -473,9 +461,6 @@ class Evaluation(Component):
     """Fields that `measure` doesn't read: changing them measures nothing again."""
     needs_objects: ClassVar[bool] = False
     """Whether it can't work on an edition without objects."""
-    judges: ClassVar[bool] = True
-    """Whether its figures say how well its models do. Such models may not have decided what was accepted, because the
-    edition would flatter them. False for an evaluation that only describes the pictures."""
 
     def references(self) -> Mapping[str, Source]:
         """Sources of pictures to compare the edition with, by name. They are measured as the edition is."""

@@ -10,6 +10,7 @@ from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Lender, Op, Sample, child_id
+from variorum.schemas.uses import all_models
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,15 +40,15 @@ class Edit:
         return self.ctx.rng(self.generator.component_name(), self.sample.id, purpose)
 
     def model(self, alias: str) -> Any:
-        """The model behind an alias of the generator's `aliases()`; its pin is recorded in what is made after.
+        """The model behind an alias of the generator's `uses`; its pin is recorded in what is made after.
 
         Raises:
-            RecipeError: `aliases()` doesn't list it.
+            RecipeError: `uses` doesn't name it.
         """
-        if alias not in (*self.generator.aliases(), *self.generator.optional_aliases()):
+        if alias not in all_models(self.generator):
             name = self.generator.component_name()
             raise RecipeError(
-                f"{name}: uses the model {alias!r}, so `aliases` must return it: its pin is part of the key"
+                f"{name}: asks for the model {alias!r}, so `uses` must return Use({alias!r}): its pin is in the key"
             )
         self._models[alias] = self.ctx.models.pin(alias)
         return self.ctx.models.get(alias)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from variorum.schemas.component import Component, Context
+from variorum.schemas.component import Component, Context, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sending import Sending
+from variorum.schemas.uses import required_models
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,9 +159,9 @@ class Labeler(Component):
         """
         return ""
 
-    def aliases(self) -> tuple[str, ...]:
-        """Its models, its encoder among them. Without them it is unavailable, which the card says."""
-        return (self.encoder(),) if self.encoder() else ()
+    def uses(self) -> list[Use]:
+        """Return its models, its encoder among them. Without them it is unavailable, which the card says."""
+        return [Use(self.encoder())] if self.encoder() else []
 
     def sends_about(self, categories: Sequence[Category]) -> tuple[Sending, ...]:
         """Declare what it sends to other machines if it is asked about these; nothing by default."""
@@ -192,11 +193,6 @@ def told_apart(labelers: tuple[Labeler, ...]) -> tuple[Labeler, ...]:
     return labelers
 
 
-def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:
-    """The aliases of all labelers, sorted."""
-    return tuple(sorted({alias for one in labelers for alias in (*one.aliases(), *one.optional_aliases())}))
-
-
 def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tuple[Sending, ...]:
     """Declare what all labelers send to other machines if they are asked about these categories.
 
@@ -211,5 +207,5 @@ def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tupl
 
 def why_absent(labeler: Labeler, ctx: Context) -> str:
     """Why a labeler can't work here, in a line; `""` if it can."""
-    found: list[Any] = [ctx.models.why_unavailable(alias) for alias in labeler.aliases()]
+    found: list[Any] = [ctx.models.why_unavailable(alias) for alias in required_models(labeler)]
     return next((str(why) for why in found if why), "")

@@ -26,7 +26,7 @@ from variorum.kit.gates.gates import Gates as EditGates
 from variorum.kit.gates.gates import blank
 from variorum.kit.pictures.scenes import BadInput
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import ENHANCED, PARTLY_GENERATED, Failure, Sample
 
@@ -92,15 +92,12 @@ class DomainStylization(Generator):
         styles: dict[str, Json] = {domain: list(self._styles[domain]) for domain in self.domains}
         return {**super().identity(), "styles": styles}
 
-    def aliases(self) -> tuple[str, ...]:
-        """The models of the styles, the segmenter and the detector."""
+    def uses(self) -> list[Use]:
+        """Return the models of the styles, the segmenter and the detector, which decides."""
         painters = [alias for styles in self._styles.values() for style in styles.values() for alias in style.models]
-        others = [alias for alias in (self.segmenter, self.detector) if alias is not None]
-        return tuple(dict.fromkeys([*painters, *others]))
-
-    def filters(self) -> tuple[str, ...]:
-        """The detector."""
-        return () if self.detector is None else (self.detector,)
+        others = [] if self.segmenter is None else [self.segmenter]
+        detector = [] if self.detector is None else [Use(self.detector, decides=True)]
+        return [*map(Use, dict.fromkeys([*painters, *others])), *detector]
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The `original`, then a picture or a Failure for each domain, view and style."""

@@ -29,7 +29,7 @@ from variorum.kit.pictures.pool import Pool
 from variorum.kit.pictures.scenes import BadInput, Setup, scenes
 from variorum.machine.prefetch import batched
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -120,9 +120,9 @@ class FewShotEpisodes(Generator):
             )
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The segmenter and the inpainter, if a difficulty needs to know the object."""
-        return (self.segmenter, self.inpainter) if self._of_objects() else ()
+    def uses(self) -> list[Use]:
+        """Return the segmenter and the inpainter, if a difficulty needs to know the object."""
+        return [Use(self.segmenter), Use(self.inpainter)] if self._of_objects() else []
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if fewer classes than `way` have enough pictures; the source is counted for it."""

@@ -562,12 +562,12 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         "all must have the same, apart from the picture's format; a generator passes on those of its input with "
         "extras=sample.extras",
     ),
-    "a model that `aliases` doesn't list": (
+    "a model that `uses` doesn't name": (
         {"frost": [("yield sample\n", 'of.model("segmenter")\n')]},
-        "frost: uses the model 'segmenter', so `aliases` must return it",
+        "frost: asks for the model 'segmenter', so `uses` must return Use('segmenter')",
     ),
     "a model that doesn't exist": (
-        {"frost": [("    def edit", '    def aliases(self):\n        return ("segmentr",)\n\n    def edit')]},
+        {"frost": [("    def edit", '    def uses(self):\n        return [Use("segmentr")]\n\n    def edit')]},
         "no model alias 'segmentr' in profile embedded; there are: ",
     ),
     # tables
