@@ -40,7 +40,7 @@ from variorum.kit.pictures.scenes import BadInput
 from variorum.kit.prompts.prompts import articled
 from variorum.kit.prompts.subjects import subject
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator, Use
+from variorum.schemas.component import Context, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import GENERATED, PARTLY_GENERATED, Failure, Sample
@@ -134,7 +134,7 @@ class DomainDiffusion(Route):
         prompts: dict[str, Json] = {domain: dict(styles) for domain, styles in self._prompts.items()}
         return {**super().identity(), "prompts": prompts}
 
-    requests = Generator.requests
+    requests: ClassVar[None] = None  # type: ignore[assignment]
     """No table of requests: prompts name the objects, and sources outline their pictures without them."""
 
     def variants(self) -> list[Variant]:

@@ -454,6 +454,11 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         "frost.py can't be imported: PydanticUserError: A non-annotated attribute was detected: `strength = 0.5`. All "
         "model fields require a type annotation",
     ),
+    "a hook as a field": (
+        {"contrast": [("    late:", "    needs_labels: bool = True\n    late:")]},
+        "contrast: `needs_labels` of Contrast has the name of a hook; give the field another name, or annotate it as "
+        "ClassVar if it is the hook",
+    ),
     "`late` as a field": (
         {"contrast": [("late: ClassVar[frozenset[str]]", "late: frozenset[str]")]},
         "contrast: `late` of Contrast must be annotated as ClassVar; it is no field",
@@ -566,8 +571,17 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         {"frost": [("yield sample\n", 'of.model("segmenter")\n')]},
         "frost: asks for the model 'segmenter', so `uses` must return Use('segmenter')",
     ),
+    "a model without `Use`": (
+        {"frost": [("    def edit", '    def uses(self):\n        return ("segmenter",)\n\n    def edit')]},
+        'frost: uses has str; it must return entries such as `[Use("segmenter")]`',
+    ),
     "a model that doesn't exist": (
-        {"frost": [("    def edit", '    def uses(self):\n        return [Use("segmentr")]\n\n    def edit')]},
+        {
+            "frost": [
+                ("import Generator", "import Generator, Use"),
+                ("    def edit", '    def uses(self):\n        return [Use("segmentr")]\n\n    def edit'),
+            ]
+        },
         "no model alias 'segmentr' in profile embedded; there are: ",
     ),
     # tables

@@ -12,10 +12,11 @@ from variorum.edition.editions import folder_of, read_beside, write_beside
 from variorum.edition.tables import joined, read_part
 from variorum.models import refuse_filters
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Context, Decider, Evaluation
+from variorum.schemas.component import Context, Evaluation
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.fields import plain_json
 from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.more import NeedsObjects, references_of
 from variorum.schemas.safety import UNREAD
 from variorum.schemas.table import Table
 from variorum.schemas.uses import deciding_models, judged_models
@@ -44,14 +45,18 @@ def check_references(job: Job) -> None:
     for evaluation in recipe.evaluate:
         refuse_filters(judged_pins(evaluation, ctx), filters)
         made = any(generator.annotated for generator in recipe.generate)
-        if evaluation.needs_objects and not (recipe.source.classes(ctx) and (made or recipe.source.annotated(ctx))):
+        if needs_objects(evaluation) and not (recipe.source.classes(ctx) and (made or recipe.source.annotated(ctx))):
             raise no_objects(f"source {recipe.source.component_name()} has no objects with classes", evaluation)
     for part, components in (("curate", recipe.curate), ("evaluate", recipe.evaluate)):
         for component in components:
-            references = {} if isinstance(component, Decider) else component.references()
-            for name, source in references.items():
+            for name, source in references_of(component).items():
                 if not source.size(ctx):
                     raise SourceError(f"{part}.{component.component_name()}.{name}: it has no samples")
+
+
+def needs_objects(evaluation: Evaluation) -> bool:
+    """Return whether an evaluation can't work on an edition without objects."""
+    return isinstance(evaluation, NeedsObjects) and evaluation.needs_objects
 
 
 def no_objects(what: str, evaluation: Evaluation) -> RecipeError:

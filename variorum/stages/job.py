@@ -21,6 +21,7 @@ from variorum.schemas.canonical import Json, as_json
 from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
+from variorum.schemas.more import references_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
 from variorum.schemas.uses import required_models, uses_of
@@ -167,8 +168,7 @@ def installed_version(package: str) -> str:
 
 def compared_with(component: Component, ctx: Context) -> dict[str, Json]:
     """Identity and data of the sources that a component compares with, by reference, for keys."""
-    sources = component.references() if isinstance(component, Detector | Evaluation) else {}
-    return {name: [source.fingerprint(), source.pin(ctx)] for name, source in sources.items()}
+    return {name: [source.fingerprint(), source.pin(ctx)] for name, source in references_of(component).items()}
 
 
 def located(step: Component) -> dict[str, list[Json]]:

@@ -12,6 +12,7 @@ from variorum.models.filters import UNAVAILABLE
 from variorum.schemas.canonical import Json, digest, digests
 from variorum.schemas.component import ClassInfo, Component, Context
 from variorum.schemas.errors import SourceError
+from variorum.schemas.more import check_before_work, references_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.uses import deciding_models, optional_models, required_models
 
@@ -62,8 +63,7 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     size = source.size(ctx)
     if size == 0:
         raise SourceError(f"source {source.component_name()}: it has no samples")
-    for generator in recipe.generate:
-        generator.check(ctx)
+    check_before_work(recipe.generate, ctx)
     size = min(size, recipe.limit or size)
     models = {alias: ctx.models.pin(alias) for alias in sorted(required_models(source, *recipe.generate))}
     for generator in recipe.generate:
@@ -88,7 +88,7 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     others: list[Json] = [
         [name, other.fingerprint(), other.pin(ctx)]
         for generator in recipe.generate
-        for name, other in sorted(generator.references().items())
+        for name, other in sorted(references_of(generator).items())
     ]
     if others:
         identity["references"] = others
