@@ -19,7 +19,7 @@ from variorum.edition.verdicts import verdict_table
 from variorum.schemas.component import FLAGS, NUMBERS, TEXTS, Context
 from variorum.schemas.errors import RecipeError, TemporaryError
 from variorum.schemas.lookup import build_component
-from variorum.schemas.more import known_columns
+from variorum.schemas.more import known_columns, without
 from variorum.schemas.recipe import check_curation
 from variorum.schemas.table import Table
 
@@ -275,8 +275,8 @@ def test_needs_are_the_detectors_and_no_names_of_the_query():
     assert Sql(query=f"{text} JOIN pictures USING (id) WHERE r.s > gate.p").needs() == ("d",)
     with pytest.raises(RecipeError, match="sql needs d before it"):
         check_curation([Sql(query=text)])
-    assert Sql(query=text).without(["e"]) == Sql(query=text)
-    assert Sql(query=text).without(["d"]) is None
+    assert without(Sql(query=text), ["e"]) == Sql(query=text)
+    assert without(Sql(query=text), ["d"]) is None
 
 
 @pytest.mark.parametrize(
