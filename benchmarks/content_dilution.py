@@ -45,7 +45,7 @@ class Classes:
 def sentences() -> list[str]:
     """Sentences of the documentation, in the order of its files."""
     found: list[str] = []
-    for page in sorted((Path(__file__).parents[1] / "docs").glob("*.md")):
+    for page in sorted((Path(__file__).parents[1] / "docs").rglob("*.md")):
         plain = re.sub(r"```.*?```|`[^`]*`|\||[*#\[\]]|\(http\S*\)", " ", page.read_text("utf-8"), flags=re.DOTALL)
         found += [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s", plain)]
     return [text for text in found if 6 <= len(text.split()) <= 40][:TEXTS]

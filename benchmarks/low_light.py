@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from corruptions import milliseconds, squares
+from imagenet_c import milliseconds, squares
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # for the folder `training`
 

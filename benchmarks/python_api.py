@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from decide import hexes, tiles
+from rules_decide import hexes, tiles
 from timing import measure, median, peak_mb, ratio, rounds
 
 import variorum as va
@@ -51,7 +51,7 @@ class Darker(Generator):
 
 
 def seconds(code: str, processes: int = 5) -> float:
-    """The shortest time of so many processes that run the code."""
+    """The shortest time of this many processes that run the code."""
     found = []
     for _ in range(processes):
         began = time.perf_counter()

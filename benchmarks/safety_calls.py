@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from decide import photographs, tiles
+from rules_decide import photographs, tiles
 from timing import median, ratio, rounds
 
 from variorum.arrays import Pixels, Singles

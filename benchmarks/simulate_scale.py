@@ -53,7 +53,7 @@ SHARES = (2, 10, 50)
 PAGE = 1000
 """Names that one request lists."""
 SLOW = 2.0
-"""A unit that takes so many times the usual duration is begun a second time, where there are backups."""
+"""A unit that takes this many times the usual duration is begun a second time, where there are backups."""
 PICTURE = cv2.imencode(".png", np.full((8, 8, 3), 120, np.uint8))[1].tobytes()
 
 

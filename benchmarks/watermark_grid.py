@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 import torch
 import torchvision.transforms.functional as tf
-from corruptions import photographs
+from imagenet_c import photographs
 from PIL import Image, ImageEnhance, ImageFilter
 from skimage import metrics
 from timing import median, ratio, rounds

@@ -1,6 +1,6 @@
-"""The pictures of docs/coco_o.md: twelve pictures of packaged photographs in each of the six domains, with their boxes.
+"""Draws the pictures of docs/datasets/coco_o.md: twelve packaged photographs in each of the six domains, with boxes.
 
-    python examples/coco_o_pictures.py docs
+    python examples/coco_o_pictures.py docs/datasets
 
 Debian's budgie-backgrounds and lomiri-wallpapers-16.04 are needed, and the weights of the style networks (`variorum
 doctor --fetch`). Styles take turns, and parameters are drawn by each picture's number. A tattoo needs an object that
@@ -170,4 +170,4 @@ def save(path: Path, pictures: list[np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/datasets"))

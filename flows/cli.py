@@ -1,17 +1,21 @@
-"""The `variorum` command: its options, the commands of the `*_commands` modules by subject, and how it ends.
+"""The `variorum` command: its options, the commands of all `*_commands` modules by subject, and how it ends.
 
 Only those modules, this one and the `terminal*` ones print; other modules log or return. `endings` has the exit codes.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Annotated, NoReturn
 
 import typer
 
+from variorum import flows
 from variorum.flows import (
     edition_commands,
     endings,
@@ -24,8 +28,6 @@ from variorum.flows import (
     terminal,
     versions_commands,
 )
-from variorum.flows.copies import known_commands
-from variorum.flows.people import review_commands, votes_commands
 from variorum.schemas.secrets import remember
 
 DEBUG = "--debug"
@@ -61,13 +63,19 @@ def options(
     """Options before any command."""
 
 
-for panel, modules in {
+PANELS: dict[str, tuple[ModuleType, ...]] = {
     "Make editions": (recipe_commands, serve_commands),
-    "Inspect and manage editions": (edition_commands, versions_commands, known_commands),
+    "Inspect and manage editions": (edition_commands, versions_commands),
     "Share editions": (export_commands, publish_commands, pull_commands),
-    "Ask people": (review_commands, votes_commands),
+    "Ask people": (),
     "Set up": (machine_commands,),
-}.items():
+}
+"""Modules with commands by the heading that help shows them under; those in folders name it in `PANEL`."""
+for found in pkgutil.walk_packages(flows.__path__, "variorum.flows."):
+    if found.name.endswith("_commands") and found.name.count(".") > 2:
+        named = importlib.import_module(found.name)
+        PANELS[named.PANEL] += (named,)
+for panel, modules in PANELS.items():
     for module in modules:
         for one in (*module.commands.registered_commands, *module.commands.registered_groups):
             one.rich_help_panel = panel

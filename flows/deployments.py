@@ -41,7 +41,7 @@ APART = 2
 SOON = 15
 """Seconds until the first run of a deployment with `every`, so that the server knows it by then."""
 HEADER = """\
-# Written by `python -m variorum.flows.deployments`; docs/schedule.md explains it.
+# Written by `python -m variorum.flows.deployments`; docs/operate/schedule.md explains it.
 #   prefect work-pool create cpu --type process; prefect work-pool create gpu --type process
 #   prefect --no-prompt deploy --all
 #   prefect worker start --pool cpu

@@ -1,8 +1,7 @@
-"""The commands about this machine: which components and models it has, and its keys of watermarks."""
+"""The commands about this machine: which components and models it has."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ commands = typer.Typer()
 def components(as_json: AsJson = False) -> None:
     """List the components that recipes can name, with one line each and where they come from."""
     from variorum.schemas.catalogue import catalogue
-    from variorum.schemas.lookup import KINDS, OWN, broken_plugins
+    from variorum.schemas.lookup import OWN, broken_plugins, kinds
 
     rows = [
         {"part": one.part, "name": one.name, "kind": one.kind, "about": one.about, "from": one.origin}
@@ -29,7 +28,7 @@ def components(as_json: AsJson = False) -> None:
         terminal.print_json({"components": rows, "broken": broken})
         return
     width = terminal.console().width
-    for part in KINDS:
+    for part in kinds():
         typer.secho(f"{part}:", bold=True)
         for row in (row for row in rows if row["part"] == part):
             origin = "" if row["from"] == OWN else f"  ({row['from']})"
@@ -93,22 +92,3 @@ def doctor(
                 terminal.say(f"{row.alias}: {unless}{failed.get(row.alias, row.way_out)}")
     if any(row.state != "ready" for row in rows if row.alias in wanted):
         raise typer.Exit(1)
-
-
-@commands.command(epilog=examples("variorum keys watermark.keys", "variorum keys watermark.keys --check"))
-def keys(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file with the secret.")],
-    check: Annotated[bool, typer.Option("--check", help="Only read the file, and print its id.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a file of secret watermark keys, which only you can read; or check one. Recipes name it in `keys`.
-
-    Editions hold the id of their keys, which says nothing of the secret. Keep the file: without it no mark is found.
-    """
-    from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
-
-    found = read_keys(file) if check else new_keys(file)
-    if as_json:
-        terminal.print_json({"file": str(file), "id": found.id})
-        return
-    terminal.say(f"{'keys' if check else 'new keys'} in {file}, id {found.id}")

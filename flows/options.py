@@ -143,7 +143,7 @@ class Asked:
         Args:
             store: one that is open already.
         """
-        from variorum.pipeline import Job
+        from variorum.stages.job import Job
         from variorum.stages.recipe_files import load_recipe
 
         recipe = load_recipe(self.recipe, self.overrides or (), self.limit)
@@ -153,23 +153,45 @@ class Asked:
         """The same for a command that works on an edition, so that a mistyped store isn't made."""
         return self.job(existing(self.store, writable=True, trust=self.trust))
 
-    def do(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job) -> T:
-        """Do the work, with progress, inside a Prefect flow of this name or by another runner."""
+    def do(
+        self,
+        name: str,
+        work: Callable[[Job, Runner, Progress], T],
+        job: Job,
+        kept: Callable[[Job, Progress], T | None],
+    ) -> tuple[T, bool]:
+        """Do the work, with progress, inside a Prefect flow of this name or by another runner.
+
+        Args:
+            name: of the flow.
+            work: gives the result.
+            job: the job.
+            kept: gives the same result if it is finished, and raises the errors that can be known. Only if it gives
+                None, a runner starts.
+
+        Returns:
+            The result, and whether it was finished.
+        """
         from variorum.stages.consent import agreeing
 
         with agreeing(self.send_to or ()), terminal.progress() as progress:
-            if self.runner == Runners.prefect and not self.runner_set:
-                from variorum.flows.prefect_runner import in_flow
+            done = kept(job, progress)
+            return (self._work(name, work, job, progress), False) if done is None else (done, True)
 
-                return in_flow(name, work, job, progress, workers=self.workers)
-            if self.runner == Runners.threads and not self.runner_set:
-                from variorum.pipeline import Threads
+    def _work(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job, progress: Progress) -> T:
+        """The result of the work, by the runner that was asked for."""
+        if self.runner == Runners.prefect and not self.runner_set:
+            from variorum.flows.prefect_runner import in_flow
 
-                return work(job, Threads(self.workers), progress)
-            from variorum.runners.chosen import chosen
+            return in_flow(name, work, job, progress, workers=self.workers)
+        if self.runner == Runners.threads and not self.runner_set:
+            from variorum.pipeline import Threads
 
-            with chosen(self.runner.value, self.workers, self.runner_set or ()) as runner:
-                return work(job, runner, progress)
+            return work(job, Threads(self.workers), progress)
+        from variorum.runners.chosen import chosen
+
+        with chosen(self.runner.value, self.workers, self.runner_set or ()) as runner:
+            return work(job, runner, progress)
 
     def words(self) -> list[str]:
         """The same recipe and options as words of a command line."""

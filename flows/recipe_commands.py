@@ -31,35 +31,30 @@ def run(asked: Asked, force: Force = False) -> None:
     """Build, curate, release, evaluate, write the card. Finished work is not repeated."""
     from functools import partial
 
-    from variorum.pipeline import run as whole_pipeline
+    from variorum import pipeline
 
     job = asked.job()
-    _show(asked, job, asked.do("run", partial(whole_pipeline, force=force), job))
+    manifest, was_finished = asked.do(
+        "run", partial(pipeline.run, force=force), job, partial(pipeline.finished, force=force)
+    )
+    if was_finished and not asked.as_json:
+        terminal_editions.print_finished(manifest, job.store)
+    else:
+        _show(asked, job, manifest)
 
 
-@commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json --prices prices.toml"))
+@commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
 @on_recipe(works=False)
-def plan(
-    asked: Asked,
-    prices: Annotated[
-        Path | None,
-        typer.Option("--prices", envvar="VARIORUM_PRICES", metavar="FILE", help="Your table of prices, in TOML."),
-    ] = None,
-) -> None:
-    """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded.
-
-    With a table of prices it also says what building costs.
-    """
+def plan(asked: Asked) -> None:
+    """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from variorum.edition.store import Store
     from variorum.pipeline import check
     from variorum.stages.planned import planned
-    from variorum.stages.price import read_prices
 
-    table = read_prices(prices)
     job = asked.job(Store(asked.store, writable=False))
     check(job)
     with terminal.progress() as progress:
-        found = planned(job, progress, prices=table)
+        found = planned(job, progress)
     if asked.as_json:
         terminal.print_json(found.as_json())
         return
@@ -72,10 +67,11 @@ def plan(
 @on_recipe(works=True)
 def build(asked: Asked) -> None:
     """Build and seal the edition only."""
-    from variorum.pipeline import build as build_edition
+    from variorum import pipeline
 
     job = asked.job()
-    _show(asked, job, asked.do("build", build_edition, job), evaluations=False)
+    manifest, _ = asked.do("build", pipeline.build, job, pipeline.built)
+    _show(asked, job, manifest, evaluations=False)
 
 
 @commands.command(
@@ -87,17 +83,20 @@ def build(asked: Asked) -> None:
 @on_recipe(works=True, sends=True)
 def curate(asked: Asked, force: Force = False) -> None:
     """Measure, score and judge the recipe's sealed edition. The verdicts are stored in a numbered ledger."""
+    from variorum import pipeline
     from variorum.edition.editions import check_source
-    from variorum.pipeline import curate as curate_edition
 
     job = asked.job_on_edition()
     manifest = _edition_of(job)
     check_source(manifest, job.recipe.source.place(), job.store)
 
     def work(job: Job, runner: Runner, progress: Progress) -> Any:
-        return curate_edition(job, manifest, runner, progress, force=force)
+        return pipeline.curate(job, manifest, runner, progress, force=force)
 
-    number, ledger = asked.do("curate", work, job)
+    def kept(job: Job, _: Progress) -> Any:
+        return pipeline.curated(job, manifest, force=force)
+
+    (number, ledger), _ = asked.do("curate", work, job, kept)
     if asked.as_json:
         terminal.print_json({"ledger": number, "verdicts": ledger.counts, "figures": ledger.figures})
         return
@@ -113,20 +112,27 @@ def release(
     ledger: Annotated[int | None, typer.Option("--ledger", min=1, help="Which ledger; the newest by default.")] = None,
 ) -> None:
     """Carry out a ledger: drop and relabel pictures, copy the rest. Ledger 2 of 1.0.0 makes 1.0.0-r2."""
+    from variorum import pipeline
     from variorum.edition.ledgers import read_ledger
-    from variorum.pipeline import release as release_edition
-    from variorum.report.card import write_card
+    from variorum.report.card_record import card_is_kept
 
     job = asked.job_on_edition()
     manifest = _edition_of(job)
     number, found = read_ledger(manifest, job.store, ledger)
 
     def work(job: Job, runner: Runner, progress: Progress) -> Manifest:
-        released = release_edition(job, manifest, number, found, runner, progress)
+        from variorum.report.card import write_card
+
+        released = pipeline.release(job, manifest, number, found, runner, progress)
         write_card(job.recipe, released, job.store)
         return released
 
-    _show(asked, job, asked.do("release", work, job), evaluations=False)
+    def kept(job: Job, progress: Progress) -> Manifest | None:
+        released = pipeline.released(job, manifest, number, found, progress)
+        return released if released and card_is_kept(job.recipe, released, job.store) else None
+
+    released, _ = asked.do("release", work, job, kept)
+    _show(asked, job, released, evaluations=False)
 
 
 @commands.command(
@@ -166,16 +172,20 @@ def evaluate(
         return
     if classes or to or confidence != CONFIDENCE:
         raise typer.BadParameter("--classes, --confidence and --to need --model")
+    from variorum import pipeline
     from variorum.edition.editions import current
-    from variorum.pipeline import evaluate as evaluate_edition
 
     job = asked.job_on_edition()
     manifest = current(_edition_of(job), job.store)
 
     def work(job: Job, runner: Runner, progress: Progress) -> Any:
-        return evaluate_edition(job, manifest, runner, progress)
+        return pipeline.evaluate(job, manifest, runner, progress)
 
-    figures = asked.do("evaluate", work, job)
+    def kept(job: Job, _: Progress) -> Any:
+        figures = pipeline.evaluated(job, manifest)
+        return None if pipeline.missing(job, figures) else figures
+
+    figures, _ = asked.do("evaluate", work, job, kept)
     if asked.as_json:
         terminal.print_json(figures)
     else:

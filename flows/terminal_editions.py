@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from variorum.flows import terminal
@@ -118,7 +119,7 @@ def print_contents(manifest: Manifest, store: Store) -> None:
 
 def print_paths(manifest: Manifest, store: Store) -> None:
     """Number of verdicts, the review queue, the card and the contact sheet, and how to load the edition."""
-    from variorum.edition.editions import folder_of, read_beside, release_number
+    from variorum.edition.editions import folder_of, release_number
     from variorum.edition.pulled import without
     from variorum.schemas.secrets import shown
 
@@ -130,10 +131,7 @@ def print_paths(manifest: Manifest, store: Store) -> None:
         number = release_number(manifest.version)
         if not without(manifest, store):
             print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
-    place = folder if store.local else store.fs.unstrip_protocol(folder)
-    for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
-        if read_beside(manifest, name, store) is not None:
-            say(f"{what}: {place}/{name}")
+    print_card(manifest, store)
     if who := signed_by(manifest, store):
         say(f"signed by {who}")
     if manifest.warning:
@@ -145,6 +143,28 @@ def print_paths(manifest: Manifest, store: Store) -> None:
     if configs := list(manifest.configs()):
         named = f"one of {len(configs)} configurations" if len(configs) > 1 else "its configuration"
         say(f'load {named}: datasets.load_dataset("{folder}", "{configs[0]}")')
+
+
+def print_finished(manifest: Manifest, store: Store) -> None:
+    """Say that nothing is left to do for an edition: its digest, where its card lies, how to look at it."""
+    from variorum.schemas.secrets import shown
+
+    name = f"{manifest.dataset}@{manifest.version}"
+    where = "" if store.url == "store" else f" --store {shlex.quote(shown(store.url))}"
+    say(f"{name} is finished: {manifest.pictures():,} pictures, digest {manifest.digest()}")
+    print_card(manifest, store)
+    say(f"look at it: variorum show {name}{where}")
+
+
+def print_card(manifest: Manifest, store: Store) -> None:
+    """Paths of the card and the contact sheet."""
+    from variorum.edition.editions import folder_of, read_beside
+
+    folder = folder_of(manifest, store)
+    place = folder if store.local else store.fs.unstrip_protocol(folder)
+    for what, name in (("card", "README.md"), ("contact sheet", "contact_sheet.png")):
+        if read_beside(manifest, name, store) is not None:
+            say(f"{what}: {place}/{name}")
 
 
 def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:

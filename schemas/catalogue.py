@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from variorum.schemas.component import Component
 from variorum.schemas.errors import VariorumError
-from variorum.schemas.lookup import KINDS, component_class, component_names, component_origin
+from variorum.schemas.lookup import component_class, component_names, component_origin, kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Entry:
 
     Attributes:
         name: in a recipe.
-        part: of the recipe: `source`, `generate`, `curate` or `evaluate`; `marks` or `attacks` of its watermarks.
-        kind: `source`, `generator`, `detector`, `decider`, `evaluation`, `mark` or `attack`.
+        part: of the recipe: `source`, `generate`, `curate`, `evaluate`, or another key of `kinds`.
+        kind: `source`, `generator`, `detector`, `decider`, `evaluation`, …
         about: the first line of its documentation, or why it can't be used.
         origin: `variorum`, or the package with its version.
         fields: what a recipe can set.
@@ -52,10 +52,10 @@ class Entry:
     fields: tuple[FieldOf, ...]
 
 
-def catalogue(parts: tuple[str, ...] = tuple(KINDS)) -> Iterator[Entry]:
-    """The components of these parts of a recipe, part by part in order of name."""
-    for part in parts:
-        kind = KINDS[part]
+def catalogue(parts: tuple[str, ...] = ()) -> Iterator[Entry]:
+    """The components of these parts of a recipe, or of all, part by part in order of name."""
+    for part in parts or kinds():
+        kind = kinds()[part]
         for name in component_names(part):
             origin = component_origin(part, name)
             try:

@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -29,6 +39,8 @@ from variorum.schemas.verdict import Verdict, Verdicts
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from variorum.schemas.manifest import Manifest
 
 T = TypeVar("T")
 Row: TypeAlias = Mapping[str, Any]
@@ -362,6 +374,21 @@ class Decider(Component):
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Figures for the card; `table.said` has its verdicts. `findings` as for detectors."""
         return {}
+
+
+class SealedEdition(Protocol):
+    """A sealed edition, for components that give files beside its card."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The edition."""
+
+    @property
+    def rows(self) -> Any:
+        """A `pyarrow.Table` with a row per picture, made or not: `id`, `variant`, `status`, `photograph` and so on."""
+
+    def sample(self, row: Mapping[str, Any]) -> Sample:
+        """The stored sample of a row that has a shard (0 or above in its column `shard`). Raises CorruptShard."""
 
 
 class Evaluation(Component):

@@ -50,6 +50,12 @@ def _ending(value: str) -> str:
     return value
 
 
+def _short_parts(value: str) -> str:
+    if max(map(len, value.split(".", 1))) > 200:
+        raise ValueError("must have at most 200 characters before and after its first dot")
+    return value
+
+
 def plain_json(value: Any) -> Any:
     """The value, if it is JSON of bounded depth and numbers. Raises ValueError."""
     try:
@@ -72,6 +78,7 @@ def _check_size(value: Any, levels: int) -> None:
             _check_size(item, levels - 1)
 
 
+# A count in a pattern, such as {1,4096}, takes longer to compile than all that a command imports: hence max_length.
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A digest. It becomes a file's name, and can't be a path."""
 Count = Annotated[int, BeforeValidator(whole), Field(ge=0, lt=MOST)]
@@ -80,15 +87,19 @@ Number = Annotated[int, BeforeValidator(whole), Field(ge=1, lt=10**9)]
 """Of a ledger and its release."""
 Text = Annotated[str, StringConstraints(max_length=LONGEST)]
 """Any text from data. It is escaped where it is shown."""
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,4096}$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$", max_length=4096)]
 """A text without line breaks and control characters, such as a model's pin."""
-Alias = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029<>|`]{1,200}$")]
+Alias = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029<>|`]+$", max_length=200)]
 """A model's name in recipes."""
 Profile = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """A table of models."""
 Step = Annotated[str, AfterValidator(_identifier)]
 """A component's name, which is that of a Python module."""
-Column = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w{0,199}\.[^\x00-\x1f\x7f-\x9f\u2028\u2029<>|`]{1,200}$")]
+Column = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\W\d]\w*\.[^\x00-\x1f\x7f-\x9f\u2028\u2029<>|`]+$"),
+    AfterValidator(_short_parts),
+]
 """A column with its detector's name: `duplicates.keeper`."""
 Ending = Annotated[str, AfterValidator(_ending)]
 """A member of a sample."""

@@ -20,17 +20,19 @@ from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainSerializer, ValidationError, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError, ValidationInfo
 
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source, stored_secrets
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.more import hook_names
-from variorum.schemas.safety import Labeler, told_apart
 from variorum.schemas.secrets import remember, without_secrets
 from variorum.schemas.uses import uses_of
-from variorum.schemas.watermark import Attack, Mark
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 GROUP = "variorum.components"
 """Entry-point group of plugin packages: `frost = "acme.frost"`, where the module's last part is the name."""
@@ -64,12 +66,18 @@ KINDS: Mapping[str, Kind] = {
     "generate": Kind("variorum.generators", (Generator,), "generator", ("edit", "generate")),
     "curate": Kind("variorum.curation", (Detector, Decider), "detector or decider", ("measure", "score", "decide")),
     "evaluate": Kind("variorum.evaluation", (Evaluation,), "evaluation", ("measure",)),
-    "marks": Kind("variorum.generators.watermark.marks", (Mark,), "mark", ("embed",)),
-    "attacks": Kind("variorum.generators.watermark.attacks", (Attack,), "attack", ("apply",)),
-    "labelers": Kind("variorum.curation.safety.labelers", (Labeler,), "labeler", ("opinions",)),
 }
-"""By the recipe's key. Marks and attacks are fields of the generators `watermark` and `watermark_attack`, labelers of
-the detector and the evaluation `safety`."""
+"""By the recipe's key."""
+
+
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """`KINDS`, and those that things bring: `KINDS` in the `__init__.py` of a folder right below one of a kind.
+
+    Fields of components hold these, such as the marks of the generator `watermark`.
+    """
+    brought = (getattr(plate, "KINDS", {}) for kind in KINDS.values() for plate in _plates(kind.package))
+    return {**KINDS, **{part: kind for some in brought for part, kind in some.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,7 @@ def component_class(part: str, name: str) -> type[Component]:
     """The component of this name.
 
     Args:
-        part: a key of KINDS.
+        part: a key of `kinds`.
         name: as the recipe has it, or the path of a Python file.
 
     Raises:
@@ -109,7 +117,7 @@ def component_class(part: str, name: str) -> type[Component]:
     """
     if name.endswith(".py"):
         return _from_file(part, Path(name).expanduser().absolute())
-    kind, found = KINDS[part], _installed(part).get(name, [])
+    kind, found = kinds()[part], _installed(part).get(name, [])
     if len(found) > 1:
         found = [one for one in found if one.fits(part)]
     if not found:
@@ -172,36 +180,27 @@ def _not_finite(value: object, where: str) -> str:
     return next((found for name, one in named if (found := _not_finite(one, f"{where}.{name}"))), "")
 
 
-def _nested_source(value: Any, info: ValidationInfo) -> Any:
-    return build_component("source", value, info.field_name or "source") if isinstance(value, Mapping) else value
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Lets a field hold a component, given as a mapping with a name: `Annotated[Mark, Nested("marks")]`.
+
+    Attributes:
+        part: a key of `kinds`.
+    """
+
+    part: str
+
+    def __get_pydantic_core_schema__(self, base: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        built = Annotated[base, BeforeValidator(self._built), PlainSerializer(lambda held: held.config())]
+        return handler.generate_schema(built)
+
+    def _built(self, value: Any, info: ValidationInfo) -> Any:
+        where = info.field_name or self.part
+        return build_component(self.part, value, where) if isinstance(value, Mapping) else value
 
 
-NestedSource = Annotated[Source, BeforeValidator(_nested_source), PlainSerializer(lambda source: source.config())]
+NestedSource = Annotated[Source, Nested("source")]
 """Type of a field that holds a source of its own, given as a mapping with a name like a recipe's source."""
-
-
-def _nested_mark(value: Any, info: ValidationInfo) -> Any:
-    return build_component("marks", value, info.field_name or "marks") if isinstance(value, Mapping) else value
-
-
-def _nested_attack(value: Any, info: ValidationInfo) -> Any:
-    return build_component("attacks", value, info.field_name or "attacks") if isinstance(value, Mapping) else value
-
-
-NestedMark = Annotated[Mark, BeforeValidator(_nested_mark), PlainSerializer(lambda mark: mark.config())]
-"""Type of a field that holds a mark, given as a mapping with a name."""
-NestedAttack = Annotated[Attack, BeforeValidator(_nested_attack), PlainSerializer(lambda attack: attack.config())]
-"""Type of a field that holds an attack, given as a mapping with a name."""
-
-
-def _nested_labeler(value: Any, info: ValidationInfo) -> Any:
-    return build_component("labelers", value, info.field_name or "labelers") if isinstance(value, Mapping) else value
-
-
-NestedLabeler = Annotated[Labeler, BeforeValidator(_nested_labeler), PlainSerializer(lambda labeler: labeler.config())]
-"""Type of a field that holds a labeler, given as a mapping with a name."""
-Labelers = Annotated[tuple[NestedLabeler, ...], AfterValidator(told_apart)]
-"""Type of a field that holds labelers; there is at least one, and no two are called alike."""
 
 
 def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:
@@ -230,7 +229,7 @@ def cut(text: str) -> str:
 @cache
 def _installed(part: str) -> dict[str, list[Found]]:
     """By name, this project's components of a part and all plugins, whose part shows when they are imported."""
-    package = KINDS[part].package
+    package = kinds()[part].package
     found: dict[str, list[Found]] = {}
     for name in _own_modules(package):
         found.setdefault(name.rpartition(".")[2], []).append(Found(OWN, partial(importlib.import_module, name)))
@@ -241,12 +240,17 @@ def _installed(part: str) -> dict[str, list[Found]]:
 
 def _own_modules(package: str) -> Iterator[str]:
     """Modules of a package, and those that the `COMPONENTS` of a folder right below it name."""
+    here = importlib.import_module(package).__path__
+    yield from (f"{package}.{one.name}" for one in pkgutil.iter_modules(here) if not one.ispkg)
+    for plate in _plates(package):
+        yield from (f"{plate.__name__}.{name}" for name in getattr(plate, "COMPONENTS", ()))
+
+
+def _plates(package: str) -> Iterator[ModuleType]:
+    """The `__init__.py` of each folder right below a package, imported."""
     for one in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        where = f"{package}.{one.name}"
         if one.ispkg:
-            yield from (f"{where}.{name}" for name in getattr(importlib.import_module(where), "COMPONENTS", ()))
-        else:
-            yield where
+            yield importlib.import_module(f"{package}.{one.name}")
 
 
 @cache
@@ -275,7 +279,7 @@ def broken_plugins() -> Iterator[tuple[str, str]]:
         except Exception as error:
             yield f"{point.name} from {_package(point)}", f"{type(error).__name__}: {error}"
             continue
-        if not any(_components(part, module) for part in KINDS):
+        if not any(_components(part, module) for part in kinds()):
             yield f"{point.name} from {_package(point)}", "defines no component"
 
 
@@ -347,15 +351,15 @@ def _components(part: str, module: ModuleType) -> list[type[Component]]:
     return [
         item
         for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, KINDS[part].classes) and item.__module__ == module.__name__
+        if isinstance(item, type) and issubclass(item, kinds()[part].classes) and item.__module__ == module.__name__
     ]
 
 
 def _only_component(part: str, module: ModuleType, name: str) -> type[Component]:
-    kind, found = KINDS[part], _components(part, module)
+    kind, found = kinds()[part], _components(part, module)
     where = module.__file__ or module.__name__
     if not found:
-        others = [(key, cls.__name__) for key in KINDS for cls in _components(key, module)]
+        others = [(key, cls.__name__) for key in kinds() for cls in _components(key, module)]
         goes = f"; {others[0][1]} goes under `{others[0][0]}`" if others else ""
         way_out = goes or f": its class must inherit {_bases(kind)}"
         raise RecipeError(f"{where} defines no {kind.noun}{way_out}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from variorum.schemas.canonical import Json
-    from variorum.schemas.component import Component, Context, Decider, Detector, Source
+    from variorum.schemas.component import Component, Context, Decider, Detector, SealedEdition, Source
     from variorum.schemas.sample import Sample
     from variorum.schemas.sending import Sending
     from variorum.schemas.table import Table
@@ -107,6 +107,24 @@ class DrawsListings(Protocol):
                 `source`, `photograph`, `variant`, `split`, `label` and so on.
             ctx: has the seed and the classes.
         """
+
+
+@runtime_checkable
+class HasSecrets(Protocol):
+    """A generator with secrets on this machine, which nothing that is published may hold."""
+
+    @staticmethod
+    def machine_secrets() -> Mapping[str, bytes]:
+        """The secrets, by what an error calls them; looked for as they are, in hexadecimal digits and in base64."""
+
+
+@runtime_checkable
+class GivesPictures(Protocol):
+    """A generator that draws pictures for the card of its editions."""
+
+    @staticmethod
+    def card_pictures(edition: SealedEdition) -> Mapping[str, bytes]:
+        """PNG files by name, `strips.png`. Those of an edition with a content warning must be blurred."""
 
 
 # ── of detectors ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,17 +230,30 @@ class ChoosesPictures(Protocol):
         """
 
 
+@runtime_checkable
+class GivesFiles(Protocol):
+    """An evaluation that gives files of its figures, such as entries for a leaderboard."""
+
+    def files(self, figures: Mapping[str, Any], edition: SealedEdition) -> Mapping[str, bytes]:
+        """Files by name, `x.csv` or `x/y` in a folder of its own. They lie beside the card.
+
+        Args:
+            figures: what `figures` gave, read back from JSON.
+            edition: the edition.
+        """
+
+
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 HOOKS: Mapping[str, tuple[type, ...]] = {
     "Source": (Warns,),
-    "Generator": (Checks, Refers, PlansRequests, DrawsListings),
+    "Generator": (Checks, Refers, PlansRequests, DrawsListings, HasSecrets, GivesPictures),
     "Detector": (
         *(Checks, Refers, Sends, NeedsLabels, LeavesOut),
         *(AddsMembers, ProvesCopies, ProposesOnly, ColumnsByFields),
     ),
     "Decider": (Checks, NeedsLabels, LeavesOut, ReadsVerdicts, Settles, ChecksColumns),
-    "Evaluation": (Refers, Sends, NeedsObjects, ChoosesPictures),
+    "Evaluation": (Refers, Sends, NeedsObjects, ChoosesPictures, GivesFiles),
 }
 """By base class, what the stages look for."""
 

@@ -34,7 +34,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template: str = "default"
-    """File name in data_cards/ without `.md.j2`."""
+    """Name of one in data_cards/, such as `imagenet_e`, or a file beside the recipe: `./card.md.j2`."""
     title: str = ""
     summary: str = ""
     citation: str = ""

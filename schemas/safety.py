@@ -1,6 +1,6 @@
 """Categories of unsafe pictures, and labelers: components that score pictures by category, or abstain.
 
-The detector `safety` and the evaluation `safety` hold labelers. One file defines one; docs/add_a_labeler.md has an
+The detector `safety` and the evaluation `safety` hold labelers. One file defines one; docs/guides/labelers.md has an
 example. A labeler that says nothing of a category abstains: that is never taken for "safe".
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from variorum.schemas.component import Component, Context, Use
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import Nested
 from variorum.schemas.sending import Sending
 from variorum.schemas.uses import required_models
 
@@ -49,8 +50,6 @@ RESERVED = (CONTROL, ANY)
 """Names that stand in place of a category."""
 BESIDE = ("heard", "text", "tokens")
 """Columns of a labeler beside its scores, so that no category can have such a name."""
-UNREAD = ("label", "threshold", "batch")
-"""Fields of a labeler that decide no opinion: with another threshold nobody is asked again."""
 SUMMED_UP = ("p", "share", "entropy", "state")
 """First parts of the columns with what the answers come to, so that no labeler can have such a name."""
 
@@ -122,6 +121,8 @@ class Labeler(Component):
     batch: int = Field(default=32, ge=1, le=1024)
     """Pictures per call, at most. A call that is answered is never made again."""
 
+    late: ClassVar[frozenset[str]] = frozenset({"label", "threshold", "batch"})
+    """Fields that decide no opinion: with another threshold nobody is asked again."""
     sort: ClassVar[str] = "classifier"
     """In a word or two, for the card: `classifier`, `head`, `text`, `vision-language model`."""
     writes: ClassVar[bool] = False
@@ -191,6 +192,10 @@ def told_apart(labelers: tuple[Labeler, ...]) -> tuple[Labeler, ...]:
     if taken := next((name for name in names if name in SUMMED_UP), ""):
         raise ValueError(f"no labeler can be called {taken!r}, as columns have that name; give it another label")
     return labelers
+
+
+Labelers = Annotated[tuple[Annotated[Labeler, Nested("labelers")], ...], AfterValidator(told_apart)]
+"""Type of a field that holds labelers; there is at least one, and no two are called alike."""
 
 
 def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tuple[Sending, ...]:

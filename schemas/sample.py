@@ -290,7 +290,7 @@ class Failure:
     """A picture that an edition doesn't hold, and why. It becomes a row of the table, so every request is counted.
 
     `status` is `ineligible` if the input rules the edit out (`no_room`), `failed` if something went wrong, `withheld`
-    if there is a picture that may not be kept; docs/withheld.md says what remains of one.
+    if there is a picture that may not be kept; docs/guides/handling.md says what remains of one.
 
     Attributes:
         sha256: of a withheld picture: of the bytes that a source gave, or of the PNG that it would have become.

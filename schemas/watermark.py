@@ -1,8 +1,8 @@
 """Watermarks and attacks on them, as components that the generators `watermark` and `watermark_attack` hold.
 
 A mark hides bits in pictures with a secret key, and finds them again. An attack changes a picture so that the mark is
-lost, or so that an unmarked one seems marked. One file defines one mark or attack; docs/test_my_watermark.md has one of
-each.
+lost, or so that an unmarked one seems marked. One file defines one mark or attack; docs/guides/test_my_watermark.md
+has one of each.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from variorum.schemas.component import Component, Context
+from variorum.schemas.lookup import Nested
 from variorum.schemas.sample import BASELINES, ENHANCED
 
 if TYPE_CHECKING:
@@ -116,6 +117,10 @@ class Mark(Component):
         if side < self.least_side:
             return "too_small", f"its shorter side of {side} pixels is below {self.least_side}"
         return None
+
+
+NestedMark = Annotated[Mark, Nested("marks")]
+"""Type of a field that holds a mark, given as a mapping with a name."""
 
 
 def told_apart(marks: Sequence[Mark]) -> None:
@@ -235,3 +240,7 @@ class Attack(Component):
         The pictures have one size. Nothing may depend on which pictures share a call. An `Attacked` says where pixels
         moved to. A `Refused` becomes a row of the edition's table.
         """
+
+
+NestedAttack = Annotated[Attack, Nested("attacks")]
+"""Type of a field that holds an attack, given as a mapping with a name."""

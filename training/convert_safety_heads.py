@@ -6,7 +6,7 @@
     python -m training.convert_safety_heads filter checker.safetensors filter.safetensors --clip clip.safetensors
 
 Only tensors are read: state dicts with `weights_only`, arrays without pickles, safetensors. Q16's `prompts.p` is a
-pickle, which can run any code, so it isn't read: see docs/train_a_safety_probe.md. LAION's own Keras file isn't read
+pickle, which can run any code, so it isn't read: see docs/guides/labelers.md. LAION's own Keras file isn't read
 either; the state dict that UnsafeBench's authors made of it is. All take embeddings of CLIP ViT-L/14, alias
 `clip_embedding`.
 """

@@ -4,7 +4,7 @@
     python -m training.safety_probe --edition judged@1.0.0 --store store --encoder encoder --out checkpoints/probe
 
 Pictures of the split `test` measure the result once, and all others are learned from. The same data give the same file,
-to the byte on one kind of machine. docs/train_a_safety_probe.md says how to use it as a labeler.
+to the byte on one kind of machine. docs/guides/labelers.md says how to use it as a labeler.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse strengths of the L2 penalty that are tried."""
 HELD_OUT = 4
-"""One photograph in so many chooses the penalty and calibrates; the others are fitted."""
+"""One photograph in this many chooses the penalty and calibrates; the others are fitted."""
 LEAST = 5
 """Unsafe and safe pictures that a category needs among the fitted ones, and two of each among those held out."""
 BATCH = 32

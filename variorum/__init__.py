@@ -5,8 +5,8 @@
     edition = va.run("imagenet_e", limit=8)
     edition.show()
 
-docs/python.md has a page on all of it. The names below are imported when they are first used, so that the import of
-the package itself costs nothing.
+docs/start/python.md has a page on all of it. The names below are imported when they are first used, so that the import
+of the package itself costs nothing.
 """
 
 from __future__ import annotations

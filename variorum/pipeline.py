@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from variorum.edition.editions import check_version, sealed, set_current
 from variorum.edition.ledgers import kept_curation, put_curation
 from variorum.machine.progress import QUIET, Progress
-from variorum.report.card import check_template, write_card
+from variorum.report.card_record import card_is_kept
 from variorum.report.contents import annotation_counts
+from variorum.report.templates import check_template
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Evaluation
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
@@ -40,9 +41,9 @@ from variorum.stages.pieces import Measurer, edition_pieces, reference_pieces
 from variorum.stages.release import Release, release_fingerprint, rollback, seal_release
 from variorum.stages.requests import keep_requests
 from variorum.stages.score import Columns, Score, picture_table, scores
-from variorum.stages.stage import Runner, Threads, complete
+from variorum.stages.stage import Runner, Threads, check_next, complete
 
-__all__ = ["Job", "Threads", "build", "curate", "evaluate", "release", "rollback", "run"]
+__all__ = ["Job", "Threads", "build", "curate", "evaluate", "finished", "release", "rollback", "run"]
 
 THREAD = Threads()
 
@@ -66,8 +67,38 @@ def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force:
         number, ledger = curate(job, manifest, runner, progress, force=force)
         manifest = release(job, manifest, number, ledger, runner, progress)
     evaluate(job, manifest, runner, progress)
-    write_card(job.recipe, manifest, job.store)
+    if not card_is_kept(job.recipe, manifest, job.store):
+        from variorum.report.card import write_card
+
+        write_card(job.recipe, manifest, job.store)
     return manifest
+
+
+def finished(job: Job, progress: Progress = QUIET, *, force: bool = False) -> Manifest | None:
+    """The result of `run` if there is nothing left to do; otherwise None.
+
+    It asks what `run` asks, and needs no runner. It also raises the errors that `run` raises before its first part.
+    """
+    recipe = job.recipe
+    later = (*recipe.curate, *recipe.evaluate)
+    check(job)
+    check_all(later)
+    manifest = built(job, progress)
+    if manifest is None:
+        check_next(Build(job, later))
+        return None
+    if recipe.curate:
+        kept = curated(job, manifest, force=force)
+        if kept is None:
+            check_next(looking(job, manifest))
+            return None
+        manifest = released(job, manifest, *kept, progress)
+        if manifest is None:
+            return None
+    if todo := missing(job, evaluated(job, manifest)):
+        check_next(evaluating(job, manifest, todo))
+        return None
+    return manifest if card_is_kept(recipe, manifest, job.store) else None
 
 
 def check(job: Job) -> None:
@@ -90,36 +121,41 @@ def build(
     job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, then: tuple[Component, ...] = ()
 ) -> Manifest:
     """The recipe's sealed edition. `then` are components that will work on it; their models are checked too."""
-    recipe, plan, store = job.recipe, job.plan, job.store
-    if done := sealed(recipe.dataset, recipe.version, plan.fingerprint, store, progress):
+    if done := built(job, progress):
+        return done
+    requests = keep_requests(job.recipe, job.ctx, job.store, progress)
+    return seal_edition(job, complete(Build(job, then), runner, progress), requests)
+
+
+def built(job: Job, progress: Progress = QUIET) -> Manifest | None:
+    """The recipe's edition if it is sealed and whole. Raises VersionDrift if its version has other content."""
+    recipe, fingerprint, store = job.recipe, job.plan.fingerprint, job.store
+    if done := sealed(recipe.dataset, recipe.version, fingerprint, store, progress):
         note_source(done, recipe.source, store)
         return done
-    check_version(recipe.dataset, recipe.version, plan.fingerprint, store, recipe.source.place())
-    requests = keep_requests(recipe, job.ctx, store, progress)
-    return seal_edition(job, complete(Build(job, then), runner, progress), requests)
+    check_version(recipe.dataset, recipe.version, fingerprint, store, recipe.source.place())
+    return None
 
 
 def curate(
     job: Job, manifest: Manifest, runner: Runner = THREAD, progress: Progress = QUIET, *, force: bool = False
 ) -> tuple[int, Ledger]:
     """Curate an edition: the number and the content of the ledger."""
-    check_steps(job)
-    key = curation_key(job, manifest, force=force)
-    if kept := kept_curation(key, manifest, job.store):
+    if kept := curated(job, manifest, force=force):
         return kept
+    key = curation_key(job, manifest, force=force)
     announce(job.recipe.curate, manifest.pictures())
     steps, columns = job.recipe.curate, Columns()
     check_labels(job, manifest)
-    looking = [step for step in steps if measures(step)]
-    if looking:
-        pieces = edition_pieces(manifest, looking, job)
-        found = complete(Measure(job, looking, pieces, "measuring", then=steps), runner, progress)
-        for step in looking:
-            columns.measured[step.component_name()] = [part.tables[step.component_name()] for part in found]
+    look = looking(job, manifest)
+    asked = list(look.measurers.values())
+    found = complete(look, runner, progress) if asked else []
+    for name in look.measurers:
+        columns.measured[name] = [part.tables[name] for part in found]
     scoring = [step for step in steps if scores(step)]
     for step in scoring:
-        asked = [one for one in looking if one.component_name() in step.needs()]
-        columns.references[step.component_name()] = measure_references(job, step, asked, runner, progress)
+        needed = [one for one in asked if one.component_name() in step.needs()]
+        columns.references[step.component_name()] = measure_references(job, step, needed, runner, progress)
     table = picture_table(manifest, job.store)
     progress.start("scoring", len(scoring))
     for step in scoring:
@@ -130,6 +166,20 @@ def curate(
     number, ledger = decide(job, manifest, columns, force=force, table=table)
     put_curation(key, number, ledger, job.store)
     return number, ledger
+
+
+def curated(job: Job, manifest: Manifest, *, force: bool = False) -> tuple[int, Ledger] | None:
+    """The ledger of this curation, if there is one, with its number."""
+    check_steps(job)
+    return kept_curation(curation_key(job, manifest, force=force), manifest, job.store)
+
+
+def looking(job: Job, manifest: Manifest) -> Measure:
+    """The stage in which the recipe's detectors look at an edition's pictures."""
+    steps = job.recipe.curate
+    detectors = [step for step in steps if measures(step)]
+    pieces = edition_pieces(manifest, detectors, job) if detectors else []
+    return Measure(job, detectors, pieces, "measuring", then=steps)
 
 
 def measure_references(
@@ -155,9 +205,7 @@ def release(
     progress: Progress = QUIET,
 ) -> Manifest:
     """Carry out a ledger, seal the release and make it the current one."""
-    fingerprint = release_fingerprint(manifest, ledger)
-    if done := sealed(manifest.dataset, f"{manifest.version}-r{number}", fingerprint, job.store, progress):
-        set_current(manifest, number, job.store)
+    if done := released(job, manifest, number, ledger, progress):
         return done
     receipts = complete(Release(job, manifest, ledger), runner, progress)
     maker = job.recipe.generate[-1] if job.recipe.generate else None
@@ -166,27 +214,49 @@ def release(
     )
 
 
+def released(job: Job, manifest: Manifest, number: int, ledger: Ledger, progress: Progress = QUIET) -> Manifest | None:
+    """The release that a ledger makes, if it is sealed and whole; it becomes the current one."""
+    fingerprint = release_fingerprint(manifest, ledger)
+    done = sealed(manifest.dataset, f"{manifest.version}-r{number}", fingerprint, job.store, progress)
+    if done:
+        set_current(manifest, number, job.store)
+    return done
+
+
 def evaluate(
     job: Job, manifest: Manifest, runner: Runner = THREAD, progress: Progress = QUIET
 ) -> dict[str, Mapping[str, Json]]:
     """The figures of the recipe's evaluations on an edition, by name."""
-    figures: dict[str, Mapping[str, Json]] = {}
-    todo: list[Evaluation] = []
-    for evaluation in job.recipe.evaluate:
-        check_judges(evaluation, manifest, job)
-        if needs_objects(evaluation) and not annotation_counts(manifest, job.store).objects.number:
-            raise no_objects(f"no picture of {manifest.dataset}@{manifest.version} has an object", evaluation)
-        if kept := kept_figures(evaluation, manifest, job):
-            figures[evaluation.component_name()] = kept
-        else:
-            todo.append(evaluation)
-    if not todo:
-        return figures
-    announce(todo, manifest.pictures())
-    found = complete(Measure(job, todo, edition_pieces(manifest, todo, job), "evaluating"), runner, progress)
+    figures = evaluated(job, manifest)
+    if todo := missing(job, figures):
+        announce(todo, manifest.pictures())
+        found = complete(evaluating(job, manifest, todo), runner, progress)
     for evaluation in todo:
         name = evaluation.component_name()
         measured = measure_references(job, evaluation, [evaluation], runner, progress)
         references = {reference: tables[name] for reference, tables in measured.items()}
         figures[name] = put_figures(evaluation, manifest, job, [part.tables[name] for part in found], references)
     return {one.component_name(): figures[one.component_name()] for one in job.recipe.evaluate}
+
+
+def evaluated(job: Job, manifest: Manifest) -> dict[str, Mapping[str, Json]]:
+    """The figures that are up to date, by evaluation. Raises RecipeError for an evaluation that can't work on these."""
+    found: dict[str, Mapping[str, Json]] = {}
+    for evaluation in job.recipe.evaluate:
+        check_judges(evaluation, manifest, job)
+        if needs_objects(evaluation) and not annotation_counts(manifest, job.store).objects.number:
+            raise no_objects(f"no picture of {manifest.dataset}@{manifest.version} has an object", evaluation)
+        kept = kept_figures(evaluation, manifest, job)
+        if kept is not None:
+            found[evaluation.component_name()] = kept
+    return found
+
+
+def missing(job: Job, figures: Mapping[str, object]) -> list[Evaluation]:
+    """The recipe's evaluations without figures."""
+    return [evaluation for evaluation in job.recipe.evaluate if evaluation.component_name() not in figures]
+
+
+def evaluating(job: Job, manifest: Manifest, evaluations: Sequence[Evaluation]) -> Measure:
+    """The stage in which evaluations look at an edition's pictures."""
+    return Measure(job, evaluations, edition_pieces(manifest, evaluations, job), "evaluating")

@@ -27,7 +27,7 @@ from variorum.schemas.errors import SourceError, StoreError
 MARK = {"variorum": "known pictures", "format": 1}
 """Content of the file that tells an index from any other folder."""
 BATCH = 4096
-"""Pictures of a folder that are kept together; a process that is killed loses at most so many."""
+"""Pictures of a folder that are kept together; a process that is killed loses at most this many."""
 
 
 class KnownIndex:
@@ -38,7 +38,7 @@ class KnownIndex:
 
         Args:
             folder: of the index.
-            make: whether to make it, in a new or empty folder, if it isn't there.
+            make: whether to make it, in a new or empty folder, if it doesn't exist.
 
         Raises:
             SourceError: there is no index, or the folder holds something else.

@@ -52,8 +52,8 @@ class Suspicion(Detector):
     few: float = Field(default=0.12, ge=0, le=1)
     """Share of the pictures up to which questions are few."""
     least: float = Field(default=0.015, ge=0, le=1)
-    """At least this share of the pictures is flagged, also if no fault is expected; twice as many if that can't be
-    told."""
+    """At least this share of the pictures is flagged, also if no fault is expected; doubled when the number of faults
+    can't be estimated."""
     most: float = Field(default=0.5, gt=0, le=1)
     """At most this share of the pictures is flagged."""
 

@@ -27,8 +27,7 @@ from variorum.kit.raters.valid_votes import read
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, Use, column_kinds
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import Labelers
-from variorum.schemas.safety import ANY, RESERVED, Labeler, column_of, sent_by
+from variorum.schemas.safety import ANY, RESERVED, Labeler, Labelers, column_of, sent_by
 from variorum.schemas.sample import Sample
 from variorum.schemas.sending import Sending
 from variorum.schemas.uses import all_models
@@ -81,7 +80,7 @@ class Safety(Detector):
     pooling: float = Field(default=10.0, ge=0)
     """Weight of the mean rater's table in everybody's, in answers."""
     least_votes: int = Field(default=2, ge=1)
-    """An answer that so many people give, and nobody contradicts, is taken as known."""
+    """An answer that this many people give, and nobody contradicts, is taken as known."""
     least_opinions: int = Field(default=1, ge=1)
     """With fewer answers of labelers and people a category stays unclear, unless people have settled it."""
 

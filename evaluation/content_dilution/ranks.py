@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 AT_ONCE = 1 << 22
 """Similarities that are ranked at a time."""
 DIGITS = 5
-"""Similarities that agree in so many decimals are ties: the last bits of a product depend on how it is computed."""
+"""Similarities that agree in this many decimals are ties: the last bits of a product depend on how it is computed."""
 DEEPEST = 10
 """Rank up to which MRR counts."""
 

@@ -21,7 +21,7 @@ from variorum.schemas.canonical import Json, derive_seed
 
 BASELINES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the real training pictures for the baseline heads of effective robustness."""
-NO_LPIPS = "no `perceptual` model is named; docs/generated_set.md says where to get one"
+NO_LPIPS = "no `perceptual` model is named; docs/datasets/imagenet_g.md says where to get one"
 NO_REAL = "no real pictures are named; give `train` and `test`"
 
 OfClass = Mapping[str, Floats]

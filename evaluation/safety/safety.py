@@ -37,9 +37,8 @@ from variorum.kit.predicted.drops import Results
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
-from variorum.schemas.lookup import Labelers
 from variorum.schemas.plot import Plot
-from variorum.schemas.safety import ANY, CONTROL, RESERVED, Labeler, column_of, sent_by, why_absent
+from variorum.schemas.safety import ANY, CONTROL, RESERVED, Labeler, Labelers, column_of, sent_by, why_absent
 from variorum.schemas.sample import Sample, Split
 from variorum.schemas.sending import Sending
 from variorum.schemas.table import Table

@@ -22,9 +22,8 @@ from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.models.device import one_thread
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
-from variorum.schemas.lookup import Labelers
 from variorum.schemas.plot import CurvePlot, CurvePoint, Plot
-from variorum.schemas.safety import Labeler, why_absent
+from variorum.schemas.safety import Labeler, Labelers, why_absent
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.schemas.uses import all_models

@@ -39,7 +39,7 @@ def least_errors(distance: float, alpha: float, sigma: float) -> float:
 
 
 def linear_schedule(step: int, steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> tuple[float, float]:
-    """sqrt(alpha-bar) and sqrt(1 - alpha-bar) after so many steps of a linear schedule (Ho et al., NeurIPS 2020).
+    """sqrt(alpha-bar) and sqrt(1 - alpha-bar) after this many steps of a linear schedule (Ho et al., NeurIPS 2020).
 
     Raises:
         ValueError: `step` isn't from 0 to `steps`.

@@ -18,7 +18,7 @@ USERS = (100, 1_000, 1_000_000)
 
 
 def by_bits(right: Ints, bits: int, users: int) -> Floats:
-    """The chance `[n]` that the right one of `users` is found, if so many of the bits are read right.
+    """The chance `[n]` that the right one of `users` is found, if this many of the bits are read right.
 
     F is that of fair coins. Of several users with the same number of right bits one is picked at random, so for q the
     share of payloads that fit worse and p that of equally good ones, it is ((q + p)^N - q^N) / (N p).

@@ -18,18 +18,20 @@ from pydantic import Field, field_validator
 from variorum.evaluation.watermark.detecting import rows
 from variorum.evaluation.watermark.grid import mark_figures
 from variorum.evaluation.watermark.identification import USERS
+from variorum.evaluation.watermark.mark_results import mark_results
 from variorum.evaluation.watermark.mark_rows import Looks
 from variorum.evaluation.watermark.plots import plots_of
 from variorum.evaluation.watermark.trading import ranked
+from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.keys import keys_id
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
-from variorum.schemas.lookup import NestedMark
 from variorum.schemas.plot import Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.schemas.uses import required_models
+from variorum.schemas.watermark import NestedMark
 
 
 class WatermarkDetection(Evaluation):
@@ -41,6 +43,8 @@ class WatermarkDetection(Evaluation):
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "false_positive_rates"})
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
+    card_pictures = staticmethod(mark_strips)
+    files = staticmethod(mark_results)
 
     marks: tuple[NestedMark, ...] = ()
     """Marks of the edition that are files of your own; all others are built from what the edition says."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from variorum.kit.copies.file_hashes import Looked
     from variorum.machine.progress import Progress
 
+PANEL = "Inspect and manage editions"
 commands = typer.Typer()
 
 KNOWN = 3
@@ -74,7 +75,7 @@ def known(
     """Say which pictures are on lists of hashes, in editions or in folders: the same, or copies that look the same.
 
     Copies are found if they were encoded anew, resized, turned or mirrored, and not if they were cropped. Without
-    another option the lists that come with the project are used. docs/known_pictures.md has rates and limits.
+    another option the lists that come with the project are used. docs/guides/known_pictures.md has rates and limits.
     """
     from variorum.curation.copies.known import look_up
     from variorum.curation.copies.known_index import KnownIndex

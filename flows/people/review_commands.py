@@ -40,6 +40,7 @@ DATABASE = "VARIORUM_DATABASE"
 _OF_THE_QUESTIONS = "Questions"
 _OF_THE_SERVER = "Server"
 
+PANEL = "Ask people"
 commands = typer.Typer()
 
 

@@ -66,7 +66,7 @@ def review_flow(
     Serve the page with `variorum review` while this flow waits.
 
     Args:
-        recipe: a YAML file, or the name of a recipe; it must have a step `consensus` or `safety`.
+        recipe: a YAML file, or the name of a recipe; a step must have `votes`, such as `consensus`.
         store: folder or URL of the store.
         profile: which table of models.
         overrides: changes to the recipe, `key=value` each.
@@ -85,7 +85,7 @@ def review_flow(
         trust: whether to use finished files without hashing them first.
 
     Raises:
-        RecipeError: before any work: the recipe has no step `consensus` or `safety`, the database's URL holds a
+        RecipeError: before any work: the recipe has no step with `votes`, the database's URL holds a
             password, or there is no deployment to suspend.
         TemporaryError: `timeout_seconds` have passed.
         VariorumError: whatever else can't work.

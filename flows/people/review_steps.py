@@ -25,8 +25,6 @@ from variorum.stages.job import Profile
 from variorum.stages.recipe_files import load_recipe
 from variorum.stages.stage import Runner, Threads
 
-STEPS = ("consensus", "safety")
-"""The steps that read a file of votes."""
 DATABASE = "VARIORUM_DATABASE"
 """Environment variable with the database's URL, which may hold a password there."""
 
@@ -36,7 +34,7 @@ class Asking:
     """A recipe, and the panel that asks about its edition.
 
     Attributes:
-        recipe: a YAML file, or the name of a recipe; it must have a step `consensus` or `safety`.
+        recipe: a YAML file, or the name of a recipe; a step must have `votes`, such as `consensus`.
         store: folder or URL of the store.
         profile: which table of models.
         overrides: changes to the recipe, `key=value` each.
@@ -77,11 +75,12 @@ class Asking:
         """The job of the recipe with these votes, or with none. Raises RecipeError."""
         given = load_recipe(self.recipe, self.overrides)
         names = [step.component_name() for step in given.curate]
-        reading = [name for name in STEPS if name in names]
+        reading = [step.component_name() for step in given.curate if "votes" in type(step).model_fields]
         if not reading:
             raise RecipeError(
-                f"recipe {cut(self.recipe)} has no step {' or '.join(STEPS)} in curate, which say what people's votes "
-                f"come to; add one, with rules of policy that read its columns. There are: {', '.join(names) or 'none'}"
+                f"recipe {cut(self.recipe)} has no step with `votes` in curate, such as consensus, which says what "
+                f"people's votes come to; add one, with rules of policy that read its columns. "
+                f"There are: {', '.join(names) or 'none'}"
             )
         recipe = load_recipe(
             self.recipe, [*self.overrides, *(f"curate.{name}.votes={_yaml(votes)}" for name in reading)]

@@ -16,6 +16,7 @@ from variorum.schemas.secrets import remember
 if TYPE_CHECKING:
     from variorum.people.panel.panel import Panel
 
+PANEL = "Ask people"
 commands = typer.Typer()
 
 

@@ -21,10 +21,10 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import NestedAttack, build_component
+from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import ENHANCED, GENERATED, PARTLY_GENERATED, Failure, Sample
 from variorum.schemas.uses import required_models
-from variorum.schemas.watermark import Attacked, Mark, Refused
+from variorum.schemas.watermark import Attacked, Mark, NestedAttack, Refused
 
 LARGER = 9 / 8
 """Side at which arms are made, as a multiple of the frame. Shrinking by it moves a grid of 8 pixels to 7.1."""

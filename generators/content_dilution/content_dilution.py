@@ -60,7 +60,7 @@ class ContentDilution(Generator):
         sources: where the added text comes from: `text_keywords` (words of the caption), `image_keywords` (what a
             classifier sees), `both`, `random_url` (an address under example.org), `nearest_caption` (of the most
             similar other picture whose caption names no class that this one's doesn't).
-        keywords: at most so many in the added text.
+        keywords: at most this many in the added text.
         sentences: to write around them.
         max_words: of the added text.
         position: where it goes.

@@ -34,7 +34,7 @@ def usable_frames(labels: tuple[str, ...]) -> tuple[str, ...]:
 def written(
     keywords: Sequence[str], sentences: int, max_words: int, choice: Sequence[str], rng: np.random.Generator
 ) -> tuple[str, list[str]]:
-    """Up to so many sentences with these keywords, and the keywords that are in them.
+    """Up to this many sentences with these keywords, and the keywords that are in them.
 
     Args:
         keywords: at least one, the best first.

@@ -247,7 +247,7 @@ class CueConflict(Generator):
     def _in_conflict(
         self, of: Edit, found: Ready, drawn: list[Texture], stimulus: str, requested: dict[str, Json]
     ) -> Sample | Failure:
-        """The shape with one of the textures of other classes, if there are so many."""
+        """The shape with one of the textures of other classes, if there are enough."""
         number = int(str(requested["partner"]))
         if number > len(drawn):
             detail = f"of pictures of other classes, {len(drawn)} have a texture"

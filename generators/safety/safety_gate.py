@@ -2,7 +2,7 @@
 
 It looks for nudity, and where it may have found some, for faces. A picture passes only without nudity or if all faces
 look adult. This is a precaution with false alarms, and says nothing about a picture or the people in it.
-docs/handling.md says what it misses and what else is and isn't done.
+docs/guides/handling.md says what it misses and what else is and isn't done.
 """
 
 from __future__ import annotations

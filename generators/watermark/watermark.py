@@ -14,17 +14,25 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from variorum.generators.watermark.marks.stdm import Stdm
+from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.checked import detected, embedded
-from variorum.generators.watermark.watermarking.keys import Keys, key_hash, keys_id, own_keys, payload_hash, read_keys
+from variorum.generators.watermark.watermarking.keys import (
+    Keys,
+    key_hash,
+    keys_id,
+    machine_secrets,
+    own_keys,
+    payload_hash,
+    read_keys,
+)
 from variorum.generators.watermark.watermarking.quality import psnr, ssim
 from variorum.kit.corrupt.frames import MIN_SIDE, Framed, Unusable, framed
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
-from variorum.schemas.lookup import NestedMark
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 from variorum.schemas.uses import all_models, required_models
-from variorum.schemas.watermark import Mark, told_apart
+from variorum.schemas.watermark import Mark, NestedMark, told_apart
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -48,6 +56,8 @@ class Watermark(Generator):
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
+    card_pictures = staticmethod(mark_strips)
+    machine_secrets = staticmethod(machine_secrets)
 
     marks: tuple[NestedMark, ...] = (Stdm(),)
     frame: int | None = Field(default=256, ge=MIN_SIDE, le=2048)

@@ -12,16 +12,17 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.arms import PERCEPTUAL, Grid
 from variorum.generators.watermark.watermarking.keys import keys_id, read_keys
 from variorum.generators.watermark.watermarking.subjects import batches, subject_of
 from variorum.generators.watermark.watermarking.target import check_material
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Source, Use
-from variorum.schemas.lookup import NestedAttack, NestedMark, NestedSource
+from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 from variorum.schemas.uses import all_models
-from variorum.schemas.watermark import Attack, Mark
+from variorum.schemas.watermark import Attack, Mark, NestedAttack, NestedMark
 
 
 class WatermarkAttack(Generator):
@@ -34,6 +35,7 @@ class WatermarkAttack(Generator):
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
+    card_pictures = staticmethod(mark_strips)
 
     attacks: tuple[NestedAttack, ...] = Field(default_factory=lambda: _distortions("jpeg", "blur"), min_length=1)
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)

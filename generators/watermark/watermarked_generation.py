@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from variorum.generators.watermark.marks.gaussian_shading import GaussianShading
 from variorum.generators.watermark.marks.tree_ring import TreeRing
+from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.checked import detected
 from variorum.generators.watermark.watermarking.keys import (
     Keys,
@@ -34,9 +35,8 @@ from variorum.kit.prompts.prompts import Templates, Wording, wording_for
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import NestedMark
 from variorum.schemas.sample import GENERATED, Failure, Sample
-from variorum.schemas.watermark import Mark, told_apart
+from variorum.schemas.watermark import Mark, NestedMark, told_apart
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -56,6 +56,7 @@ class WatermarkedGeneration(Route):
     annotated: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = GENERATED
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
+    card_pictures = staticmethod(mark_strips)
 
     model: str = "class_conditional"
     """`class_conditional`, or `text_to_image` or `text_to_image_small` with `templates`; each mark has the same."""

@@ -1,8 +1,8 @@
 """Large JSON files of the form `{"images": [...], "annotations": [...], ...}`, read one element after another.
 
 Python's own decoder reads each element from a block of the file, so memory is bounded, and it is known at which bytes
-each element lies: to read it again, nothing before it has to be read. Bytes are taken as Latin-1 meanwhile, which makes
-positions those of bytes, and a text that isn't UTF-8 the matter of the element that has it.
+each element lies: to read it again, nothing before it has to be read. Bytes are decoded as Latin-1 meanwhile, so that
+positions are those of bytes, and invalid UTF-8 is reported for its element only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of a folder with what a file of another tool says about them: labels, objects, licence.
+"""Read a folder of pictures annotated by another tool's export: labels, objects, licence.
 
 The file names pictures by paths. A path counts only if a picture with it was found in the folder, so none leads out of
 it, through `..` or through a link.

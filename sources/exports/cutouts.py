@@ -77,7 +77,7 @@ def stamps_there(table: Mapping[str, str], wanted: Literal["auto", "required", "
 
 
 def package_file(package: str, path: str, source: str) -> Path:
-    """A file of an installed Python package. Raises SourceError, which names the source, if it isn't there."""
+    """A file of an installed Python package. Raises SourceError, which names the source, if it doesn't exist."""
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (file := Path(folder) / path).is_file():

@@ -123,7 +123,7 @@ class StreamedTar:
     """A stream that is read forwards, once. Its sha256 is computed on the way.
 
     Args:
-        read: gives up to so many of the next bytes; none at the end.
+        read: gives up to this many of the next bytes; none at the end.
     """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:

@@ -82,7 +82,7 @@ class Facts:
 
     @classmethod
     def of(cls, arrays: Arrays, samples: int) -> Facts | None:
-        """The facts with these columns, or None if they don't fit a tar with so many samples."""
+        """The facts with these columns, or None if they don't fit a tar with this many samples."""
         try:
             values = Texts(arrays["values"], arrays["value_ends"])
             texts = Texts(arrays["texts"], arrays["text_ends"])

@@ -1,11 +1,11 @@
-"""Asking hosts on a network, which may be busy or away for a while."""
+"""Repeats requests to hosts on a network, which may be busy or away for a while, and words their errors."""
 
 from __future__ import annotations
 
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 WAITS = (1.0, 4.0)
 """Seconds between attempts."""
+ENOUGH = 1 << 16
+"""Bytes."""
 BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 """Answers below 500 that may be another one later."""
 CLIENTS = {"aiohttp", "httpx", "httpcore", "httpx2", "httpcore2", "requests", "urllib3", "botocore"}
@@ -33,7 +35,7 @@ EXTRAS = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "g
 
 
 def ask(attempt: Callable[[], T], place: str, *, pinned: bool = False, again: Callable[[], object] | None = None) -> T:
-    """What a host says, which is asked up to three times.
+    """Ask a host, up to three times.
 
     Args:
         attempt: asks the host.
@@ -54,18 +56,35 @@ def ask(attempt: Callable[[], T], place: str, *, pinned: bool = False, again: Ca
         raise refused(error, place, pinned=pinned) from None
 
 
-def patiently(attempt: Callable[[], T], again: Callable[[], object] | None = None) -> T:
-    """The result of `attempt`, as `ask` gets it. Raises the error that stays."""
-    for wait in (*WAITS, None):
+def patiently(
+    attempt: Callable[[], T],
+    again: Callable[[], object] | None = None,
+    waits: Sequence[float] | None = None,
+    arrived: Callable[[], int] = lambda: 0,
+) -> T:
+    """The result of `attempt`, which is called again after an error that may pass. Raises the error that stays.
+
+    Args:
+        attempt: asks the host.
+        again: called before each further attempt.
+        waits: seconds between attempts; `WAITS` by default.
+        arrived: bytes that have come; after an attempt that brought `ENOUGH` the waits begin anew.
+    """
+    waits = WAITS if waits is None else waits
+    pauses, most = list(waits), arrived()
+    while True:
         try:
             return attempt()
-        except Exception as error:
-            if wait is None or isinstance(error, VariorumError) or not host_may_pass(error):
+        except Exception as error:  # hosts' errors have no common base
+            if isinstance(error, VariorumError) or not host_may_pass(error):
                 raise
-            time.sleep(wait)
-            if again:
-                again()
-    raise AssertionError("unreachable")
+            if arrived() >= most + ENOUGH:
+                pauses, most = list(waits), arrived()
+            if not pauses:
+                raise
+        time.sleep(pauses.pop(0))
+        if again:
+            again()
 
 
 def host_may_pass(error: BaseException) -> bool:
@@ -98,7 +117,7 @@ def _passes(error: BaseException) -> bool:
 
 
 def _first_of(error: BaseException) -> BaseException:
-    """What led to an error; fsspec raises FileNotFoundError for whatever an HTTP host answers, and if there is none."""
+    """Find the first cause of an error; fsspec raises FileNotFoundError for any answer of an HTTP host, or none."""
     return error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
 
 

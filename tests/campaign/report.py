@@ -20,7 +20,7 @@ from typing import Any
 from trials import RESULTS
 
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "reliability.md"
+PAGE = HERE.parents[1] / "docs" / "operate" / "reliability.md"
 COSTS = HERE / "costs.json"
 """Seconds of each marked test in the last run whose figures were written."""
 NEW = 60.0
@@ -58,7 +58,7 @@ class Row:
     @property
     def start(self) -> str:
         """The row in the docs, without figures."""
-        link = f"[`{self.test}`](../tests/campaign/test_{self.theme}.py)"
+        link = f"[`{self.test}`](../../tests/campaign/test_{self.theme}.py)"
         return f"| {self.guarantee} | {self.attack} {link} |"
 
 

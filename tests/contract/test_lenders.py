@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import variorum.generators
+import variorum.kit
 from variorum.edition.columns import WITHHELD
 from variorum.edition.samples import read_sample
 from variorum.edition.shards import read_shard
@@ -305,15 +306,15 @@ def test_a_record_of_lenders_that_is_none_is_refused(odd: Any) -> None:
 
 
 def test_every_generator_that_uses_other_pictures_is_tested() -> None:
-    folder = Path(variorum.generators.__file__).parent
-    files = [file for file in folder.rglob("*.py") if "sources" not in file.relative_to(folder).parts]
-    using = {file.relative_to(folder).as_posix() for file in files if USES.search(file.read_text(encoding="utf-8"))}
+    folders = [Path(package.__file__).parent for package in (variorum.generators, variorum.kit)]
+    files = [file for folder in folders for file in folder.rglob("*.py")]
+    using = {f"{file.parent.name}/{file.name}" for file in files if USES.search(file.read_text(encoding="utf-8"))}
     assert using == {
-        "few_shot_episodes.py",  # objects stay on their own plates; its check counts classes
-        "attribute_edit.py",
-        "editing/pool.py",
-        "cues/partners.py",
-        "dilution/neighbours.py",
+        "few_shot/few_shot_episodes.py",  # objects stay on their own plates; its check counts classes
+        "imagenet_e/attribute_edit.py",
+        "pictures/pool.py",
+        "cue_conflict/partners.py",
+        "content_dilution/neighbours.py",
         "watermarking/target.py",
     }
 

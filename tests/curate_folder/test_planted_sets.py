@@ -1,4 +1,4 @@
-"""The sets with planted faults that `benchmarks/planted.py` judges by, and its figures."""
+"""The sets with planted faults that `benchmarks/curate_folder_planted.py` judges by, and its figures."""
 
 import csv
 import sys

@@ -1,10 +1,10 @@
-"""The Python code on the page docs/clean_my_dataset.md works as it stands."""
+"""The Python code on the page docs/start/clean.md works as it stands."""
 
 import re
 import shutil
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[2] / "docs" / "clean_my_dataset.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "start" / "clean.md").read_text()
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 

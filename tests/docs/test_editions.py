@@ -1,4 +1,4 @@
-"""The code on the page docs/editions.md works as it stands, on an edition with everything."""
+"""The code on the page docs/guides/editions.md works as it stands, on an edition with everything."""
 
 import gc
 import re
@@ -11,7 +11,7 @@ from annotated_set import ANNOTATED, HEIGHT, WIDTH
 from variorum.pipeline import Job, run
 from variorum.schemas.recipe import Recipe
 
-PAGE = (Path(__file__).parents[2] / "docs" / "editions.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "editions.md").read_text().partition("## Croissant")[0]
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 

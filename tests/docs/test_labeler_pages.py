@@ -1,4 +1,4 @@
-"""Everything on the pages docs/add_a_labeler.md and docs/label_a_folder_for_safety.md works as it stands."""
+"""The files and commands of docs/guides/labelers.md work as they stand, section by section."""
 
 import contextlib
 import io
@@ -19,20 +19,20 @@ from variorum.people.votes.files import write_votes
 from variorum.people.votes.tables import of_votes
 from variorum.schemas.vote import Vote
 
-DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "labelers.md").read_text()
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(page):
-    return FENCED.findall((DOCS / page).read_text())
+def blocks(section):
+    return FENCED.findall(PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0])
 
 
-def written(page, folder):
-    """The page's files in a folder, and its commands."""
-    for _, code in blocks(page):
+def written(section, folder):
+    """The section's files in a folder, and its commands."""
+    for _, code in blocks(section):
         if match := re.match(r"# ([\w.]+)\n", code):
             (folder / match[1]).write_text(code)
-    return [line for language, code in blocks(page) if language == "bash" for line in code.splitlines()]
+    return [line for language, code in blocks(section) if language == "bash" for line in code.splitlines()]
 
 
 def call(command, folder):
@@ -50,11 +50,11 @@ def ran(folder, name, monkeypatch):
 
 
 def test_add_a_labeler(tmp_path, monkeypatch):
-    (command,) = written("add_a_labeler.md", tmp_path)
+    (command,) = written("Write a labeler", tmp_path)
     done = call(command, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Nobody looked for these 9 categories" in done.stdout
-    (printed,) = [code for language, code in blocks("add_a_labeler.md") if language == "text"]
+    (printed,) = [code for language, code in blocks("Write a labeler") if language == "text"]
     said, names = ran(tmp_path, "look.py", monkeypatch)
     assert said == printed
     assert names["table"]["safety.much_red.spam"].between(0, 1).all()
@@ -65,7 +65,7 @@ def test_add_a_labeler(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_label_a_folder(photos, tmp_path, monkeypatch):
-    first, ask, second = written("label_a_folder_for_safety.md", tmp_path)
+    first, ask, second = written("Label a folder", tmp_path)
     shutil.copytree(photos, tmp_path / "photos")
     done = call(first, tmp_path)
     assert done.returncode == 0, done.stderr

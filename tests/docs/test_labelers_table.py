@@ -1,4 +1,4 @@
-"""docs/labelers.md lists every labeler, and the categories that those with one model or list speak of."""
+"""docs/guides/labelers.md lists every labeler, and the categories that those with one model or list speak of."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from variorum.schemas.lookup import component_class, component_names
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "labelers.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "guides" / "labelers.md").read_text("utf-8")
 SHIPPED = [name for name in component_names("labelers") if (ROOT / "curation" / "labelers" / f"{name}.py").is_file()]
 
 

@@ -1,4 +1,4 @@
-"""The code on the page docs/python.md works as it stands, and prints what the page says."""
+"""The code on the page docs/start/python.md works as it stands, and prints what the page says."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 import variorum as va
 
-PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "start" / "python.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -61,4 +61,4 @@ def test_the_page_lists_all_public_names():
 
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", PAGE):
-        assert (Path(__file__).parents[2] / "docs" / target).is_file(), target
+        assert (Path(__file__).parents[2] / "docs" / "start" / target).is_file(), target

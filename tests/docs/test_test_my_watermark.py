@@ -1,4 +1,4 @@
-"""Everything on the page docs/test_my_watermark.md works as it stands."""
+"""Everything on the page docs/guides/test_my_watermark.md works as it stands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from variorum.schemas.lookup import build_component
 from variorum.schemas.watermark import payload_of
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "test_my_watermark.md").read_text()
+PAGE = (ROOT / "docs" / "guides" / "test_my_watermark.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n((?:.|\n)*?)^```$", PAGE, re.MULTILINE)
 FILES = {
     match[1]: code
@@ -55,7 +55,7 @@ def printed(study: Path) -> str:
 
 
 def test_the_page_has_every_file():
-    assert set(FILES) == {"chips.py", "try_chips.py", "posterizing.py", "my_watermark.yaml"}
+    assert set(FILES) == {"chips.py", "try_chips.py", "posterizing.py", "leaning.py", "my_watermark.yaml"}
 
 
 def test_the_command_prints_the_tables_of_the_page(printed):

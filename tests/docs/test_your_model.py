@@ -1,4 +1,4 @@
-"""The code and the commands on the page docs/your_model.md work as they stand."""
+"""The code and the commands on the page docs/start/your_model.md work as they stand."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from answering import CLASSES, edition
 
 from variorum.flows.cli import main
 
-PAGE = (Path(__file__).parents[2] / "docs" / "your_model.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "start" / "your_model.md").read_text()
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^(variorum .*?)(?: +#.*)?$", PAGE, re.MULTILINE)
 

@@ -136,7 +136,9 @@ def test_what_cant_work_is_said_before_any_work(asking, tmp_path, monkeypatch):
     given["curate"] = given["curate"][:1]
     lacking = tmp_path / "lacking.yaml"
     lacking.write_text(yaml.safe_dump(given))
-    with pytest.raises(RecipeError, match=r"lacking.yaml has no step consensus or safety in curate.* There are: guess"):
+    with pytest.raises(
+        RecipeError, match=r"lacking.yaml has no step with `votes` in curate, such as consensus.* There are: guess"
+    ):
         replace(asking, recipe=str(lacking)).check()
     with pytest.raises(RecipeError, match="VARIORUM_DATABASE") as error:
         replace(asking, database="postgresql://me:hunter2@host/votes").check()

@@ -8,11 +8,10 @@ import time
 
 import pytest
 
-from variorum.edition.editions import read_beside, resolve
+from variorum.edition.editions import before, read_beside, resolve
 from variorum.edition.store import Store
 from variorum.pipeline import Job, run
 from variorum.report.card import render_card
-from variorum.report.versions import before
 from variorum.schemas.recipe import Recipe
 
 VERSIONS = {

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from variorum.report.page.html import write_page
+from variorum.report.page.plots import as_json
+from variorum.schemas.plot import Bin, CurvePlot, CurvePoint, IntervalPlot, Point, RadarPlot, ReliabilityPlot
 
 One = TypeVar("One")
 VARIANTS = ("original", "background_random", "size_0.1", "rotate_45", "snow")
@@ -30,38 +32,30 @@ HOSTILE = (
     "javascript:window.hacked=1",
     "]]><!--",
 )
-PLOTS = [
-    {
-        "kind": "funnel",
-        "title": "From source to release",
-        "stages": [["source pictures", 40], ["made", 36]],
-        "reasons": [["drop", "policy", "copy", 3]],
-    },
-    {
-        "kind": "intervals",
-        "title": "Accuracy drop",
-        "unit": "percentage points",
-        "rows": ["background", "size"],
-        "series": {"one": [[12, 9, 15], None], "other": [[7, 4, 10], [5, 2, 8]]},
-    },
-    {"kind": "reliability", "title": "Calibration", "series": {"one": [[0.2, 0.1, 20], [0.9, 0.8, 200]]}},
-    {
-        "kind": "curves",
-        "title": "Found against quality",
-        "across": "loss of quality",
-        "unit": "found, %",
-        "full": 100,
-        "series": {"one": [[0.2, 90, 80, 95], [0.5, 40, 30, 55]], "other": [[0.3, 20, 20, 20]]},
-    },
-    {
-        "kind": "radar",
-        "title": "Robustness by attack",
-        "unit": "found, %",
-        "full": 100,
-        "axes": ["jpeg", "blur", "turn", "a long name of an attack"],
-        "series": {"one": [100, 50, 20, 80], "other": [40, None, 60, 90]},
-    },
-]
+FUNNEL = {
+    "kind": "funnel",
+    "title": "From source to release",
+    "stages": [["source pictures", 40], ["made", 36]],
+    "reasons": [["drop", "policy", "copy", 3]],
+}
+AXES = ("jpeg", "blur", "turn", "a long name of an attack")
+PLOTS = (
+    IntervalPlot(
+        "Accuracy drop",
+        "percentage points",
+        ("background", "size"),
+        {"one": (Point(12, 9, 15), None), "other": (Point(7, 4, 10), Point(5, 2, 8))},
+    ),
+    ReliabilityPlot("Calibration", {"one": (Bin(0.2, 0.1, 20), Bin(0.9, 0.8, 200))}),
+    CurvePlot(
+        "Found against quality",
+        "loss of quality",
+        "found, %",
+        {"one": (CurvePoint(0.2, 90, 80, 95), CurvePoint(0.5, 40, 30, 55)), "other": (CurvePoint(0.3, 20, 20, 20),)},
+        100,
+    ),
+    RadarPlot("Robustness by attack", "found, %", 100, AXES, {"one": (100, 50, 20, 80), "other": (40, None, 60, 90)}),
+)
 
 
 def table(rows: int, classes: Sequence[str] = CLASSES) -> dict[str, Any]:
@@ -123,7 +117,7 @@ def facts(**more: Any) -> dict[str, Any]:
         "thumbnail": 96,
         "links": [["card", "README.md"]],
         "limits": {"gate.iou": ">= 0.5"},
-        "plots": PLOTS,
+        "plots": [FUNNEL, *map(as_json, PLOTS)],
         "map": {"x": "map.x", "y": "map.y", "about": "t-SNE of features"},
         "blur": False,
         **more,

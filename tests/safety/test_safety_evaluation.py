@@ -321,7 +321,7 @@ def test_a_labeler_does_not_judge_what_it_chose(tmp_path, monkeypatch):
     fields["evaluate"] = [evaluation]
     store = str(tmp_path / "store")
     with pytest.raises(
-        RecipeError, match=r"evaluate.safety: labeler judge decided what was accepted, so it can't judge"
+        RecipeError, match=r"evaluate.safety.labelers: judge decided what was accepted, so it can't judge"
     ):
         run(Job(Recipe.parse(fields), store))
     fields["evaluate"] = [{**evaluation, "labelers": [{**judges[0], "speaks": ["green"]}]}]

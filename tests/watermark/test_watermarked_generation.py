@@ -210,8 +210,8 @@ def test_lost_keys_are_an_error_before_any_work(ctx, tmp_path):
 
 
 def test_a_mark_of_ones_own_is_a_file(ctx, tmp_path):
-    """The one of docs/watermark_generative.md."""
-    page = Path(__file__).parents[2] / "docs" / "watermark_generative.md"
+    """The one of docs/guides/test_my_watermark.md."""
+    page = Path(__file__).parents[2] / "docs" / "guides" / "test_my_watermark.md"
     (code,) = re.findall(r"```python\n(# leaning.py.*?)```", page.read_text(), re.DOTALL)
     (tmp_path / "leaning.py").write_text(code)
     own = build_component("marks", {"name": str(tmp_path / "leaning.py"), "inversion_steps": STEPS}, "marks")
@@ -227,7 +227,7 @@ def test_a_mark_of_ones_own_is_a_file(ctx, tmp_path):
 
 @pytest.mark.slow
 def test_the_figures_of_the_docs_hold(ctx):
-    """Forty pairs, as made and after JPEG 50; docs/watermark_generative.md has sixty."""
+    """Forty pairs, as made and after JPEG 50; docs/datasets/watermark.md has sixty."""
     samples, marks = planned(ctx, 40), (TreeRing(), TreeRing(label="free", pattern="free"), GaussianShading())
     children = list(WatermarkedGeneration(marks=marks).generate(samples, ctx))
     images = {name: [one.image for one in children if one.variant == name] for name in ("original", *VARIANTS)}

@@ -15,7 +15,7 @@ from variorum.report.diff import Change, change_counts
 from variorum.report.diff import diff as find_changes
 from variorum.schemas.catalogue import Entry, catalogue
 from variorum.schemas.errors import RecipeError, StoreError
-from variorum.schemas.lookup import KINDS, OWN, broken_plugins, cut
+from variorum.schemas.lookup import OWN, broken_plugins, cut, kinds
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
@@ -63,7 +63,7 @@ class Components(Sequence[Entry]):
 
     def __repr__(self) -> str:
         lines, width = [], max((len(one.name) for one in self._entries), default=0)
-        for part in KINDS:
+        for part in kinds():
             mine = [one for one in self._entries if one.part == part]
             lines += [f"{part}:"] if mine else []
             lines += [_short(f"  {one.name:<{width}}  {one.about}{_origin(one)}") for one in mine]
@@ -150,11 +150,11 @@ def components(part: str | None = None) -> Components:
     >>> [(field.name, field.type, field.default) for field in one.fields][:1]
     [('frame', 'int', '256')]
     """
-    if part is not None and (not isinstance(part, str) or part not in KINDS):
-        near = get_close_matches(str(part), KINDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(KINDS)}"
+    if part is not None and (not isinstance(part, str) or part not in kinds()):
+        near = get_close_matches(str(part), kinds(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(kinds())}"
         raise RecipeError(f"recipes have no part {cut(repr(part))}; {hint}")
-    return Components(catalogue((part,) if part else tuple(KINDS)), () if part else broken_plugins())
+    return Components(catalogue((part,) if part else ()), () if part else broken_plugins())
 
 
 def diff(first: Named, second: Named, store: str | os.PathLike[str] | Store = "store") -> Changes:

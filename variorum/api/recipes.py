@@ -18,7 +18,6 @@ from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import Recipe
 from variorum.stages import planned
 from variorum.stages.job import Profile
-from variorum.stages.price import read_prices
 from variorum.stages.recipe_values import recipe_of
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ def plan(
     store: str | os.PathLike[str] | Store = "store",
     profile: str = "embedded",
     limit: int | None = None,
-    prices: str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Planned:
     """Plan a run: pictures, units, size, memory, time, models. No picture is made, no model loaded.
@@ -55,7 +53,6 @@ def plan(
         store: folder or URL; it need not exist.
         profile: `embedded` for the packaged models, `hub` for the Hub's.
         limit: maximum number of source samples to read; makes a `-dev` version.
-        prices: a TOML file with your prices; by default the one that `$VARIORUM_PRICES` names.
         **settings: new values of the recipe's fields, as `--set` on the command line: also by dotted path,
             `**{"generate.attribute_edit.frame": 320}`. They make a `-dev` version, unless `version` is among them.
 
@@ -68,10 +65,10 @@ def plan(
     >>> planned.edition, planned.samples, planned.units_done
     ('mine@1.0.0', 12, 0)
     """
-    where, table = store_of(store), read_prices(prices)
+    where = store_of(store)
     job = _job(recipe, Store(where, writable=False) if isinstance(where, str) else where, profile, limit, settings)
     check(job)
-    found = planned.planned(job, prices=table)
+    found = planned.planned(job)
     return Planned(**{name: getattr(found, name) for name in planned.Planned.__dataclass_fields__})
 
 

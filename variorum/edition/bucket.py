@@ -251,7 +251,7 @@ def download(fs: Any, path: str, to: Path) -> None:
 
 
 def copy(fs: Any, path: str, target: str, length: int) -> None:
-    """Copy a file of so many bytes within the store, without bringing it here. Raises FileNotFoundError."""
+    """Copy a file of this many bytes within the store, without bringing it here. Raises FileNotFoundError."""
     if not on_s3(fs) or length >= LARGEST_COPY:
         fs.cp_file(path, target)
         return
@@ -260,7 +260,7 @@ def copy(fs: Any, path: str, target: str, length: int) -> None:
 
 
 def link(fs: Any, path: str, seconds: int) -> str:
-    """A URL that reads a file without keys, for so many seconds.
+    """A URL that reads a file without keys, for this many seconds.
 
     Raises:
         NotImplementedError: the file system has no such URLs.

@@ -29,7 +29,7 @@ from variorum.machine.together import each
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
 from variorum.schemas.fields import Number
 from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
+from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo, is_dev
 from variorum.schemas.secrets import shown
 
 SOURCE = "source.txt"
@@ -135,6 +135,23 @@ def base_of(manifest: Manifest, store: Store) -> Manifest | None:
         if found and found.digest() == manifest.ledger.edition:
             return found
     return None
+
+
+def before(manifest: Manifest, store: Store) -> Manifest | None:
+    """The version that an edition follows, or None: the next lower one in the store that isn't a -dev version.
+
+    A release follows a release and an edition an edition, so that each is compared with its like.
+
+    Raises:
+        CorruptShard: the manifest of that version can't be read.
+    """
+    earlier = [version for dataset, version in editions(store) if dataset == manifest.dataset]
+    if manifest.version not in earlier:
+        return None
+    earlier = earlier[: earlier.index(manifest.version)]
+    release = release_number(manifest.version) is not None
+    alike = [one for one in earlier if (release_number(one) is not None) == release and not is_dev(one)]
+    return read_manifest(manifest.dataset, alike[-1], store) if alike else None
 
 
 # ── sealing ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -237,7 +237,7 @@ def sample_at(path: Path, start: int) -> tuple[str, dict[str, bytes]]:
 
 
 def stored_size(members: Mapping[str, bytes]) -> int:
-    """Bytes that a sample takes in a shard, so that the next one begins so many bytes after it."""
+    """Bytes that a sample takes in a shard, so that the next one begins this many bytes after it."""
     return sum(BLOCK + -(-len(data) // BLOCK) * BLOCK for data in members.values())
 
 

@@ -58,7 +58,7 @@ File = tuple[ShardInfo, str]
 """An object and its suffix, `.tar` or `.parquet`."""
 
 FEW = 16
-"""Up to so many objects are looked up one by one; a listing takes as long as the store is large."""
+"""Up to this many objects are looked up one by one; a listing takes as long as the store is large."""
 ONE_SLASH = re.compile(r"(s3a?|gs|gcs|https?|sftp):(?!//|.*://)")
 """What would be a folder and is meant as a URL."""
 PROBE = ".probe"
@@ -99,7 +99,7 @@ class Store:
         self._intact: set[str] = set()
         """Names of objects whose content this process has hashed or written."""
         self._gone: set[str] = set()
-        """Names of remote objects that a listing had and that couldn't be read: they are asked for one by one."""
+        """Listed objects that turned out missing; checked individually."""
         self._conditional = True
         """Whether a remote store writes a file only if there is none."""
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from variorum.edition.editions import folder_of, read_beside, version_key
@@ -26,7 +26,6 @@ from variorum.report.class_plot import FILE as CLASSES
 from variorum.report.hub_types import configurations, features
 from variorum.report.licences import combined, terms_of
 from variorum.report.rows import edition_rows
-from variorum.report.strips import FILE as STRIPS
 from variorum.report.verified import verify_edition
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
@@ -35,8 +34,8 @@ from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, is_dev
 MAIN = "main"
 EMPTY = re.compile(r"\.gitattributes|\.gitignore|README\.md|(?i:LICEN[CS]E).*")
 """Files of a repository that nothing was published to yet."""
-OWN_PICTURES = (SHEET, STRIPS, CLASSES, "funnel.png")
-"""Pictures of a card that aren't plots of an evaluation. The first two show pictures of the edition."""
+OWN_PICTURES = (SHEET, CLASSES, "funnel.png")
+"""Pictures of every card."""
 TEXTS = (".md", ".json", ".yaml", ".html")
 
 
@@ -139,6 +138,7 @@ def refuse_contents(
     needles: Sequence[Needle],
     progress: Progress = QUIET,
     *,
+    drawn: Collection[str] = (),
     positions: bool = False,
 ) -> int:
     """Raise StoreError if a file holds a secret, a restricted picture or a position; how many pictures hold one.
@@ -149,13 +149,14 @@ def refuse_contents(
         entries: the files that would go up.
         needles: secrets of this machine that are looked for.
         progress: receives the bytes read.
+        drawn: names of pictures that were drawn anew.
         positions: whether pictures may say where they were taken.
     """
     placed = dict[str, None]()
     name = f"{manifest.dataset}@{manifest.version}"
     if manifest.warning:
         for entry in entries:
-            if entry.path.endswith(".png") and not _is_plot(entry.path, manifest, store):
+            if entry.path.endswith(".png") and not (entry.path in drawn or _is_plot(entry.path, manifest, store)):
                 raise StoreError(
                     f"{name}: {cut(entry.path)} isn't a plot of this edition, and pictures of one with a content "
                     f"warning are shown blurred only; take it out of the card"

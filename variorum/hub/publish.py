@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,7 +138,8 @@ def publish(
     signature = _signature(api, manifest, remote, tagged, "" if dry_run and terms.signed == SIGSTORE else terms.signed)
     maker = _Maker(api, manifest, store, terms, signature)
     entries = maker(remote)
-    placed = checks.refuse_contents(manifest, store, entries, needles(), progress, positions=terms.positions)
+    found, drawn = needles(), maker.drawn
+    placed = checks.refuse_contents(manifest, store, entries, found, progress, drawn=drawn, positions=terms.positions)
     url = f"{api.endpoint}/datasets/{repo}"
     todo = changes(entries, remote, store, everything=terms.replace)
     moved_on = bool(tagged) and remote.manifest is not None and remote.manifest.digest() != manifest.digest()
@@ -180,6 +181,7 @@ class _Maker:
     made: dict[str, Entry] | None = None
     described: bytes | None = None
     signed: dict[str, bytes] | None = None
+    drawn: Mapping[str, bytes] = field(default_factory=dict)
 
     def __call__(self, remote: Remote) -> list[Entry]:
         checks.refuse_repository(self.manifest, remote, replaced=self.terms.replace)
@@ -199,7 +201,8 @@ class _Maker:
 
     def _first(self, repo: str) -> list[Entry]:
         tested = checks.load_first(self.manifest, self.store)
-        more = pictures(self.manifest, self.store) if self.manifest.warning else {}
+        self.drawn = pictures(self.manifest, self.store) if self.manifest.warning else {}
+        more = dict(self.drawn)
         if (text := read_beside(self.manifest, CARD, self.store)) is not None:
             more[PAGE], shown = preview(self.manifest, self.store)
             revision = self.terms.branch if is_dev(self.manifest.version) else self.manifest.version

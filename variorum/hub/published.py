@@ -16,11 +16,10 @@ from variorum.report.class_plot import FILE as CLASSES
 from variorum.report.class_plot import class_counts, class_plot
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.croissant import encode
+from variorum.report.given import Sealed, given_pictures
 from variorum.report.licence_facts import facts_of, parts_of
 from variorum.report.licences import terms_of
 from variorum.report.rows import edition_rows
-from variorum.report.strips import FILE as STRIPS
-from variorum.report.strips import mark_strips
 from variorum.report.templates import render
 from variorum.schemas.manifest import Manifest
 
@@ -46,11 +45,11 @@ DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def pictures(manifest: Manifest, store: Store) -> dict[str, bytes]:
-    """The contact sheet, strips and plot of classes, drawn anew, so that no unblurred picture is published as one."""
+    """The card's pictures without plots of evaluations, drawn anew, so that no unblurred one is published."""
     rows = edition_rows(manifest, store)
     drawn = {
+        **given_pictures(Sealed(manifest, rows, store)),
         SHEET: contact_sheet(manifest, store, rows),
-        STRIPS: mark_strips(manifest, store, rows),
         CLASSES: class_plot(class_counts(manifest, rows)),
     }
     return {name: content for name, content in drawn.items() if content is not None}

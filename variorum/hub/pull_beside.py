@@ -66,6 +66,10 @@ class Told(Recipe):
         """As the manifest has it."""
         return self._identity
 
+    def dump(self) -> dict[str, Json]:
+        """No more than the identity is known."""
+        return self._identity
+
 
 def write_beside_pulled(manifest: Manifest, place: Place, store: Store) -> str:
     """Write card, contact sheet, Croissant and index; returns whose the card's text is: `author` or `manifest`."""

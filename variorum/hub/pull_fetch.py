@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,12 +20,10 @@ from typing import IO
 from variorum.machine.progress import Advance
 from variorum.machine.workplace import SUFFIX
 from variorum.schemas.errors import SourceError, VariorumError
-from variorum.sources.web.hosts import host_may_pass, refused
+from variorum.sources.web.hosts import patiently, refused
 
 WAITS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds between attempts that brought little. After one that brought `ENOUGH` they begin anew."""
-ENOUGH = 1 << 16
-"""Bytes."""
+"""Seconds between attempts that brought little."""
 PIECE = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of the disk that a file is written to."""
@@ -37,14 +34,14 @@ class Body:
     """An opened file of another machine.
 
     Attributes:
-        read: gives up to so many of the next bytes, as soon as there are some; none at the end.
+        pieces: its bytes, as they come.
         close: ends it.
-        start: the first byte that `read` gives.
+        start: the first byte that comes.
         size: of the whole file in bytes; None if the host doesn't say.
         version: a text that changes with the file, such as its ETag; `""` if the host has none.
     """
 
-    read: Callable[[int], bytes]
+    pieces: Iterator[bytes]
     close: Callable[[], object]
     start: int = 0
     size: int | None = None
@@ -57,7 +54,7 @@ Open = Callable[[int], Body]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a file must be.
+    """The size and hash that a file must have.
 
     Attributes:
         name: for messages.
@@ -86,7 +83,7 @@ def fetch_small(open_at: Open, wanted: Wanted) -> bytes:
         received.clear()
         with _opened(open_at, 0) as body:
             _check_size(body, wanted)
-            while piece := body.read(PIECE):
+            for piece in body.pieces:
                 received.extend(piece)
                 _check_room(len(received), wanted)
             _check_end(len(received), body, wanted)
@@ -128,7 +125,7 @@ def fetch(open_at: Open, file: IO[bytes], wanted: Wanted, advance: Advance = lam
 
 
 class _Arrived:
-    """What of a file has arrived, with its hash so far."""
+    """The part of a file that has arrived, with its hash so far."""
 
     def __init__(self, file: IO[bytes], wanted: Wanted, advance: Advance) -> None:
         self.file, self.wanted, self.advance = file, wanted, advance
@@ -158,7 +155,7 @@ class _Arrived:
             if body.start != self.count:
                 raise ConnectionError(f"the answer begins at byte {body.start}")
             self.version = body.version
-            while piece := body.read(PIECE):
+            for piece in body.pieces:
                 _check_room(self.count + len(piece), self.wanted)
                 self.file.write(piece)
                 self.file.flush()  # what has arrived outlives a killed process
@@ -181,23 +178,14 @@ def in_units(size: int) -> str:
 
 def _patiently(attempt: Callable[[], object], arrived: Callable[[], int], what: str) -> None:
     """Call `attempt` until it succeeds, with pauses that grow as long as little arrives."""
-    pauses, most = list(WAITS), arrived()
-    while True:
-        try:
-            attempt()
-            return
-        except (VariorumError, FileNotFoundError):
+    try:
+        patiently(attempt, waits=WAITS, arrived=arrived)
+    except (VariorumError, FileNotFoundError):
+        raise
+    except Exception as error:  # hosts' errors have no common base
+        if isinstance(error, OSError) and error.errno in FULL:  # it is this machine's disk
             raise
-        except Exception as error:  # hosts' errors have no common base
-            if isinstance(error, OSError) and error.errno in FULL:  # it is this machine's disk
-                raise
-            if not host_may_pass(error):
-                raise refused(error, what) from None
-            if arrived() >= most + ENOUGH:
-                pauses, most = list(WAITS), arrived()
-            if not pauses:
-                raise refused(error, what) from None
-            time.sleep(pauses.pop(0))
+        raise refused(error, what) from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from variorum.hub.pull_fetch import Body, Open
+from variorum.hub.pull_fetch import PIECE, Body, Open
 from variorum.hub.pull_web import web_file
 from variorum.machine.retrying import open_file
 from variorum.schemas.errors import SourceError
@@ -110,7 +110,7 @@ def _open_local(path: Path, start: int) -> Body:
     """Links are followed, as the Hub's cache consists of them: a hash decides what is kept, not a name."""
     file = open_file(path)
     file.seek(start)
-    return Body(file.read, file.close, start, os.fstat(file.fileno()).st_size)
+    return Body(iter(partial(file.read, PIECE), b""), file.close, start, os.fstat(file.fileno()).st_size)
 
 
 def stored_place(url: str) -> Place:
@@ -125,7 +125,7 @@ def stored_place(url: str) -> Place:
         file = fs.open(path, "rb")
         if start:
             file.seek(start)
-        return Body(file.read, file.close, start, size)
+        return Body(iter(partial(file.read, PIECE), b""), file.close, start, size)
 
     return Place(shown(url).rstrip("/"), lambda path: partial(open_at, path))
 

@@ -1,4 +1,4 @@
-"""Files of web servers, opened with as little trust as possible.
+"""Opens files of web servers over HTTP, with as little trust as possible.
 
 A token goes to the host that it is for and follows no redirect to another. Redirects lead to web servers only, never
 to files of this machine, and never from an encrypted connection to an open one. Packed answers are refused.
@@ -6,24 +6,23 @@ to files of this machine, and never from an encrypted connection to an open one.
 
 from __future__ import annotations
 
-import base64
-import netrc
+import logging
 import re
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
-from typing import Any
-from urllib import request
-from urllib.error import HTTPError, URLError
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+from netrc import NetrcParseError
+from typing import TYPE_CHECKING, Any
 
 from variorum.hub.pull_fetch import Body, Open
 from variorum.schemas.errors import SourceError
 from variorum.schemas.secrets import shown
+
+if TYPE_CHECKING:
+    import httpx2
 
 PATIENCE = 60.0
 """Seconds without any byte, or without the end of the headers, after which a host counts as gone."""
@@ -33,119 +32,104 @@ RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 IDENTITY = ("", "identity")
 STEPS = 10
 """Redirects that are followed for a file."""
-OWN = ("authorization", "cookie", "host")
+OWN = ("Authorization", "Cookie")
 """Headers that are for one host only."""
-SIGNS = "%/:?#[]@!$&'()*+,;=-._~"
-"""Characters of URLs that mean themselves."""
 
 
 def web_file(url: str, headers: Mapping[str, str] | None = None, way: str = "") -> Open:
-    """How a file at a web server is opened.
+    """Open a file at a web server.
 
     Args:
         url: a user and a password in it are sent as such to its host only, as are those of `~/.netrc`.
         headers: to send; `Authorization` goes to no other host.
         way: what to do if the host refuses, for the message.
     """
-    parts = urlsplit(url)
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
-    sent = {"User-Agent": "variorum", **(headers or _login(parts)), "Accept-Encoding": "identity"}
-    return partial(_open_web, bare, sent, way)
+    return partial(_open_web, url, headers or {}, way)
 
 
 def _open_web(url: str, headers: Mapping[str, str], way: str, start: int) -> Body:
-    asked = request.Request(url, headers={**headers, **({"Range": f"bytes={start}-"} if start else {})})  # noqa: S310
+    import httpx2
+
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs URLs with their signatures
+    asked = {"User-Agent": "variorum", **headers, "Accept-Encoding": "identity"}
+    asked |= {"Range": f"bytes={start}-"} if start else {}
+    try:
+        client = httpx2.Client(timeout=PATIENCE)
+        request = client.build_request("GET", url, headers=asked)
+    except (httpx2.InvalidURL, ImportError, ValueError) as error:  # of the URL, or of a proxy in the environment
+        raise SourceError(f"{shown(url)!a} can't be opened: {error}") from None
     try:
         with _Clock() as clock:
-            answer: HTTPResponse = _opener(clock).open(asked, timeout=PATIENCE)
-    except HTTPError as error:
-        error.close()
-        raise _refusal(error, url, way) from None
-    except URLError as error:
-        raise (error.reason if isinstance(error.reason, OSError) else ConnectionError(str(error.reason))) from None
-    except InvalidURL:
-        raise SourceError(f"{shown(url)!a}: it is no URL; write %20 for a space, and other signs likewise") from None
-    except HTTPException as error:
-        raise ConnectionError(f"{type(error).__name__}: {error}") from None
-    try:
-        return _answered(answer, url, start)
+            request.extensions["trace"] = clock.follow
+            answer = _answer(client, request, None if headers or request.url.userinfo else _netrc())
+        return _body(client, answer, url, way)
     except BaseException:
-        answer.close()
+        client.close()
         raise
 
 
-def _answered(answer: HTTPResponse, url: str, start: int) -> Body:
-    coded = (answer.headers.get("Content-Encoding") or "").strip().lower()
+def _netrc() -> httpx2.Auth | None:
+    import httpx2
+
+    with suppress(OSError, NetrcParseError):
+        return httpx2.NetRCAuth()
+    return None
+
+
+def _answer(client: httpx2.Client, request: httpx2.Request, login: httpx2.Auth | None) -> httpx2.Response:
+    """The answer after all redirects. The client's own way reads all of an answer that redirects, which may not end."""
+    for _ in range(STEPS + 1):
+        answer = client.send(request, auth=login, stream=True)
+        if not answer.has_redirect_location:
+            return answer
+        answer.close()
+        old, following, login = request.url, answer.next_request, None
+        place = following.url.scheme if following else answer.headers["Location"].partition(":")[0]
+        if following is None or place not in ("http", "https") or (old.scheme, place) == ("https", "http"):
+            raise SourceError(f"{shown(str(old))}: it redirects to {place[:20]!a}, where nothing is read")
+        if following.url.origin != old.origin:
+            for name in OWN:
+                following.headers.pop(name, None)
+        request = following
+    raise SourceError(f"{shown(str(request.url))}: it redirects more than {STEPS} times")
+
+
+def _body(client: httpx2.Client, answer: httpx2.Response, url: str, way: str) -> Body:
+    import httpx2
+
+    status, headers = answer.status_code, answer.headers
+    if status in (404, 410):
+        raise FileNotFoundError(shown(url))
+    if status in (401, 403):
+        what = "login needed" if status == 401 else "no access"
+        raise SourceError(f"{shown(url)}: {what} (HTTP {status}){'; ' if way else ''}{way}")
+    if status == 416:
+        raise ConnectionError("the host has fewer bytes than have arrived")
+    if status >= 400:
+        raise httpx2.HTTPStatusError(
+            f"the host answers with the status {status}", request=answer.request, response=answer
+        )
+    coded = headers.get("Content-Encoding", "").strip().lower()
     if coded not in IDENTITY:
         raise SourceError(f"{shown(url)}: the answer is in the encoding {coded[:40]!a}, which wasn't asked for")
-    first, size = 0, answer.length
-    if answer.status == 206:
-        found = RANGE.fullmatch((answer.headers.get("Content-Range") or "").strip())
+    first, size = 0, None if "Transfer-Encoding" in headers else headers.get("Content-Length")
+    if status == 206:
+        found = RANGE.fullmatch(headers.get("Content-Range", "").strip())
         if not found:
             raise ConnectionError("a part was sent that doesn't say which one")
-        first, size = int(found[1]), None if found[2] == "*" else int(found[2])
-    elif answer.status != 200:
-        raise ConnectionError(f"the answer has the status {answer.status}")
+        first, size = int(found[1]), None if found[2] == "*" else found[2]
+    elif status != 200:
+        raise ConnectionError(f"the answer has the status {status}")
+    return Body(_pieces(answer), client.close, first, None if size is None else int(size), headers.get("ETag", ""))
 
-    left, got, began = answer.length, 0, time.monotonic()
 
-    def read(count: int) -> bytes:
-        nonlocal left, got
-        if left == 0:  # a host may keep the connection open
-            return b""
-        try:
-            piece = answer.read1(count if left is None else min(count, left))
-        except HTTPException as error:
-            raise ConnectionError(f"{type(error).__name__}: {error}") from None
-        left = None if left is None else left - len(piece)
+def _pieces(answer: httpx2.Response) -> Iterator[bytes]:
+    got, began = 0, time.monotonic()
+    for piece in answer.iter_raw():
         got, seconds = got + len(piece), time.monotonic() - began
-        if piece and seconds > PATIENCE and got < SLOWEST * seconds:
+        if seconds > PATIENCE and got < SLOWEST * seconds:
             raise TimeoutError(f"it sent {got} bytes in {seconds:.0f} seconds")
-        return piece
-
-    return Body(read, answer.close, first, size, answer.headers.get("ETag") or "")
-
-
-def _refusal(error: HTTPError, url: str, way: str) -> Exception:
-    """What to raise for an answer that is an error; one that may pass is raised as it is."""
-    if error.code in (404, 410):
-        return FileNotFoundError(shown(url))
-    if error.code in (401, 403):
-        what = "login needed" if error.code == 401 else "no access"
-        return SourceError(f"{shown(url)}: {what} (HTTP {error.code}){'; ' if way else ''}{way}")
-    if error.code == 416:
-        return ConnectionError("the host has fewer bytes than have arrived")
-    return error
-
-
-class _Redirects(request.BaseHandler):
-    """Follows redirects from one web server to another, without what belongs to the first.
-
-    The usual handler reads the whole of an answer that redirects, which may have no end.
-    """
-
-    def http_error_302(self, req: request.Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        """The answer of the next place, or an error for one that may not be read."""
-        fp.close()
-        steps = getattr(req, "steps", 0) + 1
-        place = urljoin(req.full_url, headers.get("Location") or "")
-        old, new = urlsplit(req.full_url), urlsplit(place)
-        if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
-            raise SourceError(f"{shown(req.full_url)}: it redirects to {new.scheme[:20]!a}, where nothing is read")
-        if steps > STEPS:
-            raise SourceError(f"{shown(req.full_url)}: it redirects more than {STEPS} times")
-        kept = {name: value for name, value in req.header_items() if name.lower() not in OWN}
-        if _origin(old) == _origin(new):
-            kept = dict(req.header_items())
-        following = request.Request(quote(place, safe=SIGNS), headers=kept)  # noqa: S310 - the scheme is checked
-        following.steps = steps  # type: ignore[attr-defined]
-        return self.parent.open(following, timeout=req.timeout)
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
-    return parts.scheme, parts.hostname, parts.port or {"https": 443}.get(parts.scheme, 80)
+        yield piece
 
 
 class _Clock:
@@ -171,63 +155,15 @@ class _Clock:
         if self.late:
             raise TimeoutError(f"its headers didn't come in {PATIENCE:g} seconds") from None
 
-    def connect(self, *arguments: Any) -> socket.socket:
-        """A new connection that ends in time."""
-        found = socket.create_connection(*arguments)
-        self._sockets.append(found.dup())  # TLS takes over the other one
-        return found
+    def follow(self, event: str, info: Mapping[str, Any]) -> None:
+        """Note a new connection, which must end in time."""
+        if event == "connection.connect_tcp.complete":
+            self._sockets.append(info["return_value"].get_extra_info("socket").dup())  # TLS takes over the other one
+            if self.late:
+                self._end()
 
     def _end(self) -> None:
         self.late = True
         for one in self._sockets:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-
-
-class _Web(request.HTTPHandler, request.HTTPSHandler):
-    """Connects to web servers under a clock."""
-
-    def __init__(self, clock: _Clock) -> None:
-        super().__init__()
-        self.clock = clock
-
-    def http_open(self, req: request.Request) -> HTTPResponse:
-        """The answer of an open connection."""
-        return self.do_open(partial(self._connection, HTTPConnection), req)
-
-    def https_open(self, req: request.Request) -> HTTPResponse:
-        """The answer of an encrypted connection."""
-        return self.do_open(partial(self._connection, HTTPSConnection), req)
-
-    def _connection(self, kind: type[HTTPConnection], host: str, **options: Any) -> HTTPConnection:
-        found = kind(host, **options)
-        found._create_connection = self.clock.connect  # type: ignore[attr-defined]  # the hook of `http.client`
-        return found
-
-
-def _opener(clock: _Clock) -> request.OpenerDirector:
-    """Opens addresses of web servers and nothing else: the usual one also opens files and FTP."""
-    opener = request.OpenerDirector()
-    for handler in (
-        request.ProxyHandler,
-        request.UnknownHandler,
-        partial(_Web, clock),
-        request.HTTPDefaultErrorHandler,
-        _Redirects,
-        request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    return opener
-
-
-def _login(parts: SplitResult) -> dict[str, str]:
-    """The header with user and password of a URL, or of `~/.netrc` for its host."""
-    user, password = parts.username, parts.password
-    if user is None:
-        with suppress(OSError, netrc.NetrcParseError):
-            found = netrc.netrc().authenticators(parts.hostname or "")
-            user, password = (found[0], found[2]) if found else (None, None)
-    if user is None:
-        return {}
-    both = f"{unquote(user)}:{unquote(password or '')}"
-    return {"Authorization": f"Basic {base64.b64encode(both.encode()).decode()}"}

@@ -1,24 +1,23 @@
 """Secrets of this machine, and how they are found in bytes that would be published; none is ever quoted.
 
-Looked for are the secret of the watermark keys, the token of the Hub and the secrets of the environment in all bytes,
-and whatever looks like a token, or like a URL with a password, in texts.
+Looked for are the secrets of installed generators, the token of the Hub and the secrets of the environment in all
+bytes, and whatever looks like a token, or like a URL with a password, in texts.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from variorum.generators.watermark.watermarking.keys import own_file
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import component_class, component_names
+from variorum.schemas.more import HasSecrets
 from variorum.schemas.secrets import LEAST, VARIABLE, looks_secret
 
-LARGEST = 4096
-"""Bytes that are read of a file of keys."""
 MAY_BE = re.compile(
     rb"hf_[A-Za-z0-9]{16}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20}|github_pat_|glpat-|xox[abeprs]-|AIza"
     rb"|sk-[A-Za-z0-9_\-]{20}|PRIVATE KEY-----|://"
@@ -36,7 +35,7 @@ class Needle:
 
 def needles() -> list[Needle]:
     """The secrets that this machine knows of."""
-    found = [Needle("the secret watermark key of this machine", one) for one in _keys()]
+    found = list(_of_generators())
     with suppress(ImportError):
         from huggingface_hub import get_token
 
@@ -48,15 +47,16 @@ def needles() -> list[Needle]:
     return found
 
 
-def _keys() -> list[bytes]:
-    """The secret of the user's watermark keys as it could be written: raw, as hexadecimal digits, as base64."""
-    try:
-        with own_file().open("rb") as file:
-            secret = bytes.fromhex(json.loads(file.read(LARGEST))["secret"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return []  # there are no keys here
-    coded = base64.b64encode(secret).rstrip(b"=")
-    return [secret, secret.hex().encode(), secret.hex().upper().encode(), coded] if len(secret) >= LEAST else []
+def _of_generators() -> Iterator[Needle]:
+    """The secrets of installed generators as they could be written: raw, as hexadecimal digits, as base64."""
+    for name in component_names("generate"):
+        with suppress(RecipeError):  # a plugin that can't be used
+            generator: object = component_class("generate", name)
+            if isinstance(generator, HasSecrets):
+                for what, secret in generator.machine_secrets().items():
+                    coded = base64.b64encode(secret).rstrip(b"=")
+                    forms = (secret, secret.hex().encode(), secret.hex().upper().encode(), coded)
+                    yield from (Needle(what, one) for one in forms if len(secret) >= LEAST)
 
 
 def found_in(content: bytes, known: Sequence[Needle]) -> str:

@@ -350,4 +350,4 @@ def _only_pickles(missing: list[str], names: set[str]) -> str:
     pickled = sorted(name for name in names if str(Path(name).parent) in folders and name.endswith(PICKLES))
     if not pickled:
         return ""
-    return f"; it has pickles ({', '.join(pickled)}), which are never loaded; docs/models.md says how to convert them"
+    return f"; pickles ({', '.join(pickled)}) are never loaded; docs/operate/models.md says how to convert them"

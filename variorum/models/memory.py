@@ -13,7 +13,7 @@ from variorum.schemas.errors import ModelUnavailable
 log = logging.getLogger(__name__)
 
 OWN_TABLE = "in a table of your own ($VARIORUM_MODELS): offload, vae_slicing and vae_tiling save memory"
-DOCS = "docs/run_on_gpus.md"
+DOCS = "docs/operate/runners.md"
 
 
 def free_gpu_memory() -> float | None:

@@ -80,7 +80,7 @@ class VisionLanguage(Protocol):
     def __call__(
         self, images: Sequence[Pixels], questions: Sequence[str], *, most_tokens: int | None = None
     ) -> list[str]:
-        """One answer per picture and question, decoded greedily, of so many tokens at most."""
+        """One answer per picture and question, decoded greedily, of this many tokens at most."""
 
 
 class SafetyChecker(Protocol):

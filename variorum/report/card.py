@@ -6,8 +6,10 @@ citation are the author's own Markdown.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,6 +18,7 @@ from variorum.edition.editions import release_number, write_beside
 from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.report.card_plots import evaluation_plots, sheet_text, shown, write_plots
+from variorum.report.card_record import card_key, put_card
 from variorum.report.class_plot import FILE as CLASSES
 from variorum.report.class_plot import class_counts, class_plot, class_text
 from variorum.report.contact_sheet import contact_sheet
@@ -23,25 +26,21 @@ from variorum.report.contents import Contents, contents, formats, split_table, t
 from variorum.report.croissant import write_croissant
 from variorum.report.figures import Row, Shown, flat_figures, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, worst
+from variorum.report.given import Sealed, given_files, given_pictures
 from variorum.report.hub_types import front_matter, record
 from variorum.report.licences import terms_of
 from variorum.report.limits import limits
-from variorum.report.mark_results import EVALUATION, write_mark_results
 from variorum.report.rows import edition_rows, variants
 from variorum.report.standing import render_leaderboard
-from variorum.report.strips import FILE as STRIPS
-from variorum.report.strips import mark_strips, strips_text
-from variorum.report.templates import own, showable, template_names
+from variorum.report.templates import card_template, check_template, own, showable, templates, templates_of
 from variorum.report.templates import render as _render
 from variorum.report.versions import since
 from variorum.report.warned import TAG, gate
-from variorum.schemas.errors import CorruptShard, RecipeError
+from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
 
-PROPERTIES = "intrinsic_properties"
-"""The evaluation that every card has, or says that it lacks."""
 FINDINGS = "findings"
 """A step's figure that is a list of sentences."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -50,36 +49,33 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     """Write the card, which it returns, and all that belongs to it beside the manifest.
 
-    These are contact sheet, recipe, plots, a release's funnel, the index of the pictures and `croissant.json`.
+    These are contact sheet, recipe, plots, a release's funnel, what components give, the index of the pictures and
+    `croissant.json`.
     """
+    key, files = card_key(recipe, manifest, store), dict[str, str]()
+
+    def write(name: str, data: bytes) -> None:
+        files[name] = hashlib.sha256(data).hexdigest()
+        write_beside(manifest, name, data, store)
+
     rows = edition_rows(manifest, store)
-    made = yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode()
-    write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, store, rows), store)
-    if (strips := mark_strips(manifest, store, rows)) is not None:
-        write_beside(manifest, STRIPS, strips, store)
-    write_beside(manifest, "recipe.yaml", made, store)
-    found = evaluations(recipe, manifest, store)
-    write_plots(recipe.evaluate, found, manifest, store)
-    if marked := found.get(EVALUATION):
-        photographs = rows.column("photograph").to_pylist() if "photograph" in rows.column_names else []
-        with showable(f"figures of {EVALUATION}"):
-            write_mark_results(manifest, marked["figures"], photographs, store)
+    found, edition = evaluations(recipe, manifest, store), Sealed(manifest, rows, store)
+    write("contact_sheet.png", contact_sheet(manifest, store, rows))
+    given = given_pictures(edition, recipe.evaluate) | given_files(recipe.evaluate, found, edition)
+    for name, data in given.items():
+        write(name, data)
+    write("recipe.yaml", yaml.safe_dump(made_by(recipe, manifest), sort_keys=False).encode())
+    write_plots(recipe.evaluate, found, manifest, store, write)
     if (classes := class_plot(class_counts(manifest, rows))) is not None:
-        write_beside(manifest, CLASSES, classes, store)
+        write(CLASSES, classes)
     if manifest.ledger:
-        write_beside(manifest, "funnel.png", plot(funnel(manifest, rows)), store)
+        write("funnel.png", plot(funnel(manifest, rows)))
     said = [line for _, line in findings(manifest.ledger)] if manifest.ledger else []
-    write_croissant(recipe.card, manifest, store, rows, said)
+    write_croissant(recipe.card, manifest, rows, said, write)
     text = render_card(recipe, manifest, store, rows)
-    write_beside(manifest, "README.md", text.encode(), store)
+    write("README.md", text.encode())
+    put_card(key, files, store)
     return text
-
-
-def check_template(recipe: Recipe) -> None:
-    """Raise RecipeError if the recipe's card template is missing; called before any work."""
-    names = [name for name in template_names() if not name.startswith("_")]
-    if recipe.card.template not in names:
-        raise RecipeError(f"card.template: no {recipe.card.template!r} in data_cards/; there are: {', '.join(names)}")
 
 
 def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = None) -> str:
@@ -92,28 +88,29 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         rows: its `edition_rows`, if read already.
 
     Raises:
-        RecipeError: the template is missing in data_cards/.
+        RecipeError: the template is missing.
     """
     check_template(recipe)
     rows = edition_rows(manifest, store) if rows is None else rows
     made, text = _made_text(made_by(recipe, manifest)), recipe.card
     return _render(
-        recipe.card.template,
+        card_template(recipe),
         header=own(header_text(card_header(recipe, manifest, contents(rows)))),
         title=own(text.title or manifest.dataset),
         summary=own(text.summary),
         citation=own(text.citation),
         sheet=own(f"![{table_cell(sheet_text(manifest))}](contact_sheet.png)"),
-        strips=own(f"![{table_cell(strips_text(manifest))}]({STRIPS})"),
         **_facts(manifest, rows),
         generate=recipe.generate,
         formats=formats(manifest),
         fields=list(record(manifest)),
         since=since(manifest, store),
         evaluations=own(
-            render_evaluations(recipe, manifest, store) + render_leaderboard(manifest, store) + not_measured(recipe)
+            render_evaluations(recipe, manifest, store)
+            + render_leaderboard(manifest, store)
+            + _render("parts/not_measured", asked=[one.component_name() for one in recipe.evaluate])
         ),
-        curation=own(render_curation(manifest, rows, store)),
+        curation=own(render_curation(manifest, rows, store, templates_of(recipe))),
         made_by=own(made),
         fence="`" * max(3, *(len(run) + 1 for run in re.findall("`+", made + text.citation) or [""])),
     )
@@ -149,12 +146,12 @@ def render_figures(manifest: Manifest, store: Store, rows: Any, evaluated: Seque
     Raises:
         CorruptShard: figures of a ledger or an evaluation can't be shown.
     """
-    names = sorted({*evaluated, *(name[1:] for name in template_names() if name.startswith("_"))})
+    names = sorted({*evaluated, *(name[1:] for name in templates() if name.startswith("_"))})
     found = {name: kept for name in names if (kept := read_figures(name, manifest, store))}
-    curation = own(render_curation(manifest, rows, store))
+    curation = own(render_curation(manifest, rows, store, templates()))
     made = own(_made_text({**manifest.recipe, **_curated(manifest)}))
     text = _render("parts/figures", **_facts(manifest, rows), curation=curation, made_by=made)
-    return "\n".join([text, *(text for text, _ in _shown_evaluations(found, {}, manifest))])
+    return "\n".join([text, *(text for text, _ in _shown_evaluations(found, {}, manifest, templates()))])
 
 
 def header_text(header: dict[str, Any]) -> str:
@@ -175,14 +172,14 @@ def _made_text(made: dict[str, Any]) -> str:
     return yaml.safe_dump(made, sort_keys=False, width=100, default_flow_style=None).strip()
 
 
-def render_curation(manifest: Manifest, rows: Any, store: Store) -> str:
-    """The effect of curation on a release, as Markdown; `""` for other editions."""
+def render_curation(manifest: Manifest, rows: Any, store: Store, known: Mapping[str, str | Path]) -> str:
+    """The effect of curation on a release, as Markdown; `""` for other editions. `known` has the templates of steps."""
     if manifest.ledger is None:
         return ""
     number = release_number(manifest.version)
     base = manifest.version.removesuffix(f"-r{number}")
     found = funnel(manifest, rows)
-    stages, figures, known = dict(found.stages), manifest.ledger.figures, template_names()
+    stages, figures = dict(found.stages), manifest.ledger.figures
     return _render(
         "_curation",
         manifest=manifest,
@@ -198,12 +195,12 @@ def render_curation(manifest: Manifest, rows: Any, store: Store) -> str:
         },
         detectors=own(render_detectors(manifest)),
         steps=[
-            own(_render(f"_{step}", figures=figures[step], manifest=manifest))
+            own(_render(known[f"_{step}"], figures=figures[step], manifest=manifest))
             for step in figures
             if f"_{step}" in known
         ],
         findings=[line for _, line in findings(manifest.ledger)],
-        figures=step_figures(manifest.ledger),
+        figures=step_figures(manifest.ledger, known),
     )
 
 
@@ -213,13 +210,12 @@ def findings(ledger: Ledger) -> list[tuple[str, str]]:
     return [(step, str(line)) for step, lines in found if isinstance(lines, list) for line in lines]
 
 
-def step_figures(ledger: Ledger) -> list[Row]:
-    """(step, figure, value) of the detectors and deciders that have no template in data_cards/."""
-    known = template_names()
+def step_figures(ledger: Ledger, known: Collection[str] = ()) -> list[Row]:
+    """(step, figure, value) of the detectors and deciders that have no template; `known` has the templates."""
     return [
         (step, name.replace("_", " "), value)
         for step, found in ledger.figures.items()
-        if f"_{step}" not in known
+        if f"_{step}" not in (known or templates())
         for name, value in flat_figures({name: found[name] for name in found if name != FINDINGS}, most=6)
     ]
 
@@ -238,16 +234,8 @@ def render_detectors(manifest: Manifest) -> str:
 
 
 def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
-    """The evaluations' figures as Markdown, by their templates in data_cards/ or as plain tables."""
+    """The evaluations' figures as Markdown, by their templates or as plain tables."""
     return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store))
-
-
-def not_measured(recipe: Recipe) -> str:
-    """A line that says that the recipe doesn't ask for intrinsic dimension and label sharpness; `""` if it does."""
-    if any(evaluation.component_name() == PROPERTIES for evaluation in recipe.evaluate):
-        return ""
-    ask = f"`- name: {PROPERTIES}` under `evaluate` in the recipe"
-    return f"\nIntrinsic dimension and label sharpness weren't measured; {ask} asks for them.\n"
 
 
 def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[Shown]:
@@ -258,21 +246,22 @@ def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[
 
 def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store) -> Iterator[tuple[str, list[Shown]]]:
     found = evaluations(recipe, manifest, store)
-    return _shown_evaluations(found, evaluation_plots(recipe.evaluate, found, variants(manifest)), manifest)
+    drawn = evaluation_plots(recipe.evaluate, found, variants(manifest))
+    return _shown_evaluations(found, drawn, manifest, templates_of(recipe))
 
 
 def _shown_evaluations(
-    found: Mapping[str, Any], drawn: Mapping[str, Any], manifest: Manifest
+    found: Mapping[str, Any], drawn: Mapping[str, Any], manifest: Manifest, known: Mapping[str, str | Path]
 ) -> Iterator[tuple[str, list[Shown]]]:
     """Text and tables of each evaluation, by its template or as a plain table."""
-    known, order = template_names(), variants(manifest)
+    order = variants(manifest)
     for name, kept in found.items():
         tables: list[Shown] = []
         plots = {plot: own(text) for plot, text in shown(name, drawn.get(name, {})).items()}
         if f"_{name}" in known:
             values = {"figures": kept["figures"], "models": kept["models"], "order": order, "plots": plots}
             values["counts"] = summary_rows(manifest)
-            yield _render(f"_{name}", tables, **values), tables
+            yield _render(known[f"_{name}"], tables, **values), tables
         else:
             flat = Shown(name, ("figure", "value"), flat_figures(kept["figures"]))
             parts = [f"### {name}", *plots.values(), markdown(flat.head, flat.rows)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from variorum.edition.editions import folder_of, write_beside
+from variorum.edition.editions import folder_of
 from variorum.edition.store import Store
 from variorum.report.contact_sheet import shown_variants
 from variorum.report.figures import table_cell
@@ -108,7 +108,7 @@ def shown(evaluation: str, plots: Mapping[str, Plot]) -> dict[str, str]:
 
 
 def sheet_text(manifest: Manifest) -> str:
-    """What the contact sheet shows, as alternative text."""
+    """Describe the contact sheet, as alternative text."""
     names, edition = shown_variants(variants(manifest)), f"{manifest.dataset}@{manifest.version}"
     edition += ", blurred" if manifest.warning else ""
     if len(names) < 2:
@@ -126,7 +126,11 @@ def evaluation_plots(
 
 
 def write_plots(
-    evaluations: Sequence[Evaluation], kept: Mapping[str, Mapping[str, Any]], manifest: Manifest, store: Store
+    evaluations: Sequence[Evaluation],
+    kept: Mapping[str, Mapping[str, Any]],
+    manifest: Manifest,
+    store: Store,
+    write: Callable[[str, bytes], None],
 ) -> None:
     """Draw the plots beside the manifest, and remove older ones that the same evaluations no longer have.
 
@@ -135,6 +139,7 @@ def write_plots(
         kept: by name, the records of those that have been run.
         manifest: the edition.
         store: its store.
+        write: writes a file beside the manifest.
     """
     plots, names = (
         evaluation_plots(evaluations, kept, variants(manifest)),
@@ -142,7 +147,7 @@ def write_plots(
     )
     wanted = {file_of(name, plot): one for name, found in plots.items() for plot, one in found.items()}
     for file, plot in wanted.items():
-        write_beside(manifest, file, draw(plot), store)
+        write(file, draw(plot))
     folder = folder_of(manifest, store)
     with store.explained():
         for path in store.fs.ls(folder, detail=False):

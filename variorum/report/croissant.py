@@ -10,11 +10,11 @@ import hashlib
 import importlib.resources
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from variorum.edition.columns import check_claims
-from variorum.edition.editions import folder_of, read_beside, readable, write_beside
+from variorum.edition.editions import folder_of, read_beside, readable
 from variorum.edition.samples import strict_json
 from variorum.edition.store import Store
 from variorum.machine.parquet_pages import check_pages
@@ -33,23 +33,25 @@ LARGEST = 64 << 20
 """Bytes of a document that are read again."""
 
 
-def write_croissant(card: Card, manifest: Manifest, store: Store, rows: Any, findings: Sequence[str] = ()) -> None:
+def write_croissant(
+    card: Card, manifest: Manifest, rows: Any, findings: Sequence[str], write: Callable[[str, bytes], None]
+) -> None:
     """Write `index.parquet` and `croissant.json` beside the manifest.
 
     Args:
         card: title, summary and citation.
         manifest: the edition.
-        store: its store.
         rows: its `edition_rows`.
         findings: what curation found of the edition as a whole, in sentences.
+        write: writes a file beside the manifest.
     """
     table = index_table(manifest, rows)
     data = encode_index(table)
     index = ShardInfo(sha256=hashlib.sha256(data).hexdigest(), size=len(data), samples=len(table))
     there = zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True)
     lengths = sorted({len(identity) for identity, status in there if status == "accepted"})
-    write_beside(manifest, INDEX, data, store)
-    write_beside(manifest, FILE, encode(croissant(card, manifest, index, lengths, findings)), store)
+    write(INDEX, data)
+    write(FILE, encode(croissant(card, manifest, index, lengths, findings)))
 
 
 def encode(described: Mapping[str, Any]) -> bytes:

@@ -217,7 +217,7 @@ def _drawn(found: Funnel) -> Any:
 
 
 def _below(panels: list[int]) -> int:
-    """Height of panels of so many bars, in pixels of a card."""
+    """Height of panels of this many bars, in pixels of a card."""
     return sum(TITLE_LINE + BAR * bars + LINE for bars in panels)
 
 

@@ -20,7 +20,7 @@ def keep_card(text: str, manifest: Manifest, folder: Path) -> Path:
     Args:
         text: the card.
         manifest: the edition.
-        folder: made if it isn't there.
+        folder: made if it doesn't exist.
 
     Raises:
         RecipeError: a -dev version, which isn't sealed.

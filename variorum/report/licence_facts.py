@@ -1,4 +1,4 @@
-"""List what each licence asks, with its SPDX id and the Hub's id; docs/licences.md says why.
+"""List what each licence asks, with its SPDX id and the Hub's id; docs/guides/licences.md says why.
 
 A licence that isn't here is one whose terms nobody has checked, and so a reason not to publish.
 """

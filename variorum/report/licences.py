@@ -4,7 +4,7 @@ A licence is a set of conditions, and an edition has the union of those of its p
 loosens what is asked. Pictures of different licences may stand beside each other in an edition, because each keeps its
 own. One picture under several (`GPL-2.0-or-later AND CC-BY-4.0`) has the conditions of all of them, if they agree.
 
-This is a reading of licence texts by rules, not legal advice; docs/licences.md names the texts.
+This is a reading of licence texts by rules, not legal advice; docs/guides/licences.md names the texts.
 """
 
 from __future__ import annotations
@@ -219,7 +219,8 @@ def _why(refused: Mapping[str, str], licences: Mapping[str, int]) -> str:
     others = len(refused) - 1
     more = f" (and {others} other licence{'s' if others > 1 else ''})" if others else ""
     name = repr(cut(licence)) if licence.strip() else "no licence"
-    ways = f"leave them out with a rule on the column `licence` (docs/licences.md){LIFTS if reason in LIFTABLE else ''}"
+    lifts = LIFTS if reason in LIFTABLE else ""
+    ways = f"leave them out with a rule on the column `licence` (docs/guides/licences.md){lifts}"
     return f"{number} picture{'s' if number != 1 else ''} with {name}: {BLOCKING[reason]}{more}; {ways}"
 
 

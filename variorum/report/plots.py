@@ -1,14 +1,15 @@
-"""Drawing an evaluation's plots for cards, as PNG.
+"""Draws an evaluation's plots: as PNG for cards, and as SVG for the page in the browser.
 
-PNG rather than SVG: every viewer of a README shows it, where SVG is blocked by some, and set in another font by most;
-and no name of a model can be markup in it. The same plot always gives the same bytes on a machine: no date is in it,
-and no configuration of matplotlib has an effect.
+Cards have PNG, because every viewer of a README shows it, where SVG is blocked by some. Letters in an SVG are outlines,
+so it looks alike everywhere, and no name of a model can be markup in it. The same plot always gives the same bytes on
+a machine: no date is in it, and no configuration of matplotlib has an effect.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +20,8 @@ from variorum.schemas.plot import Bin, CurvePlot, CurvePoint, IntervalPlot, Plot
 
 WIDTH = 800
 """Width of a plot in pixels of a card, whose column of text is 700 to 1000 pixels wide."""
+NARROW = 400
+"""The same on a page, where plots stand side by side, and on a phone one below the other."""
 DENSITY = 2
 """Pixels of the file per pixel of the card, for sharp screens."""
 PER_INCH = 96
@@ -45,19 +48,20 @@ LABEL, NAME = 30, 40
 def draw(plot: Plot) -> bytes:
     """A plot as PNG."""
     with style():
-        match plot:
-            case IntervalPlot():
-                return png(_intervals(plot))
-            case CurvePlot():
-                return png(_curves(plot))
-            case RadarPlot():
-                return png(_radar(plot))
-            case _:
-                return png(_reliability(plot))
+        return png(_figure(plot, WIDTH))
+
+
+def svg(plot: Plot) -> str:
+    """A narrow plot as SVG, without the title, which the page has, and without any text of the data."""
+    out = io.BytesIO()
+    with style():
+        _figure(plot, NARROW).savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    drawn = out.getvalue().decode()
+    return re.sub("<!--.*?-->\n?|<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
 
 
 def told(plot: Plot) -> str:
-    """What a plot shows, in a sentence, as alternative text."""
+    """Describe a plot in a sentence, as alternative text."""
     names = [*plot.series]
     more = f" and {len(names) - MOST_SERIES} more" if len(names) > MOST_SERIES else ""
     shown = "; ".join(names[:MOST_SERIES]) + more
@@ -77,13 +81,25 @@ def told(plot: Plot) -> str:
 # ── the kinds ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _intervals(plot: IntervalPlot) -> Any:
+def _figure(plot: Plot, width: int) -> Any:
+    match plot:
+        case IntervalPlot():
+            return _intervals(plot, width)
+        case CurvePlot():
+            return _curves(plot, width)
+        case RadarPlot():
+            return _radar(plot, width)
+        case _:
+            return _reliability(plot, width)
+
+
+def _intervals(plot: IntervalPlot, width: int) -> Any:
     names, rows = [*plot.series][:MOST_SERIES], plot.rows[:MOST_ROWS]
     step = 13 if len(names) <= 4 else 8
     row = max(28, step * len(names) + 12)
-    lines = -(-len(names) // _columns(names)) if len(names) > 1 else 0
-    above, below = 34 + 24 * lines, row * max(1, len(rows)) + (80 if len(rows) > LONG else 56)
-    figure = new(WIDTH, above + below)
+    above = (34 if width == WIDTH else 10) + (24 * _lines(names, width) if len(names) > 1 else 0)
+    below = row * max(1, len(rows)) + (80 if len(rows) > LONG else 56)
+    figure = new(width, above + below)
     head, body = figure.subfigures(2, 1, height_ratios=(above, below))
     axes = body.subplots()
     for place in range(0, len(rows), 2):
@@ -95,16 +111,17 @@ def _intervals(plot: IntervalPlot) -> Any:
         _points(axes, found, number, short(name, NAME))
     left = len(plot.rows) - len(rows), len(plot.series) - len(names)
     cut = [f"{count} more {what}" for count, what in zip(left, ("rows", "series"), strict=True) if count]
-    axes.set_yticks(range(len(rows)), [short(label, LABEL) for label in rows])
+    axes.set_yticks(range(len(rows)), [_fit(label, LABEL, width) for label in rows])
     axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
-    axes.set_xlabel(short(plot.unit, 70) + (f" ({' and '.join(cut)} not shown)" if cut else ""))
+    axes.set_xlabel(_unit(plot.unit, 70, " and ".join(cut), width))
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labeltop=len(rows) > LONG)
     dress(axes)
-    head.text(0.008, 1 - 6 / above, short(plot.title, 80), va="top", fontsize=points(TITLE))
+    if width == WIDTH:
+        head.text(0.008, 1 - 6 / above, short(plot.title, 80), va="top", fontsize=points(TITLE))
     if len(names) > 1:
-        head.legend(*axes.get_legend_handles_labels(), loc="lower left", ncols=_columns(names), frameon=False)
+        head.legend(*axes.get_legend_handles_labels(), loc="lower left", ncols=_columns(names, width), frameon=False)
     return figure
 
 
@@ -131,10 +148,9 @@ def _points(axes: Any, found: Sequence[tuple[float, Point]], number: int, name: 
     )
 
 
-def _reliability(plot: ReliabilityPlot) -> Any:
+def _reliability(plot: ReliabilityPlot, width: int) -> Any:
     names = [*plot.series][:MOST_SERIES]
-    figure = new(WIDTH, 530)
-    axes = figure.add_subplot()
+    figure, axes = _with_legend(names, width, 530, 400)
     axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, linestyle="--", zorder=1, label="perfect calibration")
     most = max((one.n for bins in plot.series.values() for one in bins), default=1)
     for number, name in enumerate(names):
@@ -145,15 +161,8 @@ def _reliability(plot: ReliabilityPlot) -> Any:
     axes.set_ylabel("accuracy")
     axes.grid(color=GRID, linewidth=0.8)
     dress(axes)
-    figure.suptitle(short(plot.title, 80), x=0.01, ha="left", fontsize=points(TITLE))
-    figure.legend(
-        loc="outside right upper",
-        frameon=False,
-        title="A larger mark stands\nfor more pictures",
-        alignment="left",
-        title_fontsize=points(TEXT),
-    )
-    return figure
+    more = {"title": "A larger mark stands\nfor more pictures", "alignment": "left", "title_fontsize": points(TEXT)}
+    return _named(figure, plot, names, width, **more)
 
 
 def _curve(axes: Any, bins: Sequence[Bin], number: int, name: str, most: int) -> None:
@@ -166,23 +175,19 @@ def _curve(axes: Any, bins: Sequence[Bin], number: int, name: str, most: int) ->
     axes.plot([], [], color=colour, linestyle=line, marker=marker, markeredgecolor=INK, markeredgewidth=0.6, label=name)
 
 
-def _curves(plot: CurvePlot) -> Any:
+def _curves(plot: CurvePlot, width: int) -> Any:
     names = [*plot.series][:MOST_SERIES]
-    figure = new(WIDTH, 470)
-    axes = figure.add_subplot()
+    figure, axes = _with_legend(names, width, 470, 330)
     for number, name in enumerate(names):
         _line(axes, plot.series[name], number, short(name, LABEL))
-    axes.set_xlabel(short(plot.across, 70))
-    axes.set_ylabel(short(plot.unit, 60))
+    axes.set_xlabel(_fit(plot.across, 70, width))
+    axes.set_ylabel(_fit(plot.unit, 60, width))
     axes.grid(color=GRID, linewidth=0.8)
     axes.margins(0.04)
     if plot.full is not None:
         axes.set_ylim(-0.03 * plot.full, 1.03 * plot.full)
     dress(axes)
-    figure.suptitle(short(plot.title, 80), x=0.01, ha="left", fontsize=points(TITLE))
-    if names:
-        figure.legend(loc="outside right upper", frameon=False)
-    return figure
+    return _named(figure, plot, names, width)
 
 
 def _line(axes: Any, some: Sequence[CurvePoint], number: int, name: str) -> None:
@@ -209,11 +214,10 @@ def _line(axes: Any, some: Sequence[CurvePoint], number: int, name: str) -> None
     )
 
 
-def _radar(plot: RadarPlot) -> Any:
+def _radar(plot: RadarPlot, width: int) -> Any:
     """Drawn with plain axes, as the labels around a polar one run into each other."""
     names, labels = [*plot.series][:MOST_SERIES], plot.axes[:MOST_AXES]
-    figure = new(WIDTH, 560)
-    axes = figure.add_subplot()
+    figure, axes = _with_legend(names, width, 560, 350)
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.set_xlim(-1.75, 1.75)
@@ -227,7 +231,7 @@ def _radar(plot: RadarPlot) -> Any:
     for (x, y), label in zip(spokes, labels, strict=True):
         axes.plot([0, x], [0, y], color=GRID, linewidth=0.8, zorder=1)
         side = "center" if abs(x) < 0.05 else "left" if x > 0 else "right"
-        axes.text(1.06 * x, 1.09 * y, short(label, 24), ha=side, va="center")
+        axes.text(1.06 * x, (1.09 if width == WIDTH else 1.22) * y, _fit(label, 24, width), ha=side, va="center")
     for number, name in enumerate(names):
         given = plot.series[name][: len(labels)]
         shares = [None if one is None else min(1.0, max(0.0, one / plot.full)) for one in given]
@@ -248,11 +252,8 @@ def _radar(plot: RadarPlot) -> Any:
             zorder=3,
         )
     left = len(plot.axes) - len(labels)
-    figure.suptitle(short(plot.title, 80), x=0.01, ha="left", fontsize=points(TITLE))
-    figure.supxlabel(short(plot.unit, 80) + (f" ({left} more axes not shown)" if left else ""), fontsize=points(TEXT))
-    if names:
-        figure.legend(loc="outside right upper", frameon=False)
-    return figure
+    figure.supxlabel(_unit(plot.unit, 80, f"{left} more axes" if left else "", width), fontsize=points(TEXT))
+    return _named(figure, plot, names, width)
 
 
 def _around(shares: Sequence[float | None], spokes: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -264,9 +265,42 @@ def _around(shares: Sequence[float | None], spokes: Sequence[tuple[float, float]
     return x, y
 
 
-def _columns(names: Sequence[str]) -> int:
+def _with_legend(names: Sequence[str], width: int, height: int, narrow: int) -> tuple[Any, Any]:
+    """A figure and its axes; its height is given without the legend if it is a narrow one, which has that above."""
+    figure = new(width, height if width == WIDTH else narrow + 20 * _lines(names, width))
+    return figure, figure.add_subplot()
+
+
+def _named(figure: Any, plot: Plot, names: Sequence[str], width: int, **more: Any) -> Any:
+    """The figure with its title and legend, a narrow one with a legend only."""
+    place = {"loc": "outside upper left", "ncols": _columns(names, width)}
+    if width == WIDTH:
+        figure.suptitle(short(plot.title, 80), x=0.01, ha="left", fontsize=points(TITLE))
+        place = {"loc": "outside right upper"}
+    if names or more:
+        figure.legend(frameon=False, **place, **more)
+    return figure
+
+
+def _columns(names: Sequence[str], width: int) -> int:
     """Columns of a legend whose names fit side by side."""
-    return max(1, min(len(names), 4, int(WIDTH / (50 + 8 * max(len(short(name, NAME)) for name in names)))))
+    longest = max((len(short(name, NAME)) for name in names), default=0)
+    return max(1, min(len(names), 4, int(width / (50 + 8 * longest))))
+
+
+def _lines(names: Sequence[str], width: int) -> int:
+    return -(-len(names) // _columns(names, width))
+
+
+def _unit(unit: str, most: int, left_out: str, width: int) -> str:
+    """A unit in at most this many characters, and what isn't shown, in a narrow plot in a line of its own."""
+    gap = " " if width == WIDTH else "\n"
+    return _fit(unit, most, width) + (f"{gap}({left_out} not shown)" if left_out else "")
+
+
+def _fit(text: str, most: int, width: int) -> str:
+    """Text in one line of at most this many characters, in a narrow plot fewer."""
+    return short(text, most if width == WIDTH else 2 * most // 3)
 
 
 # ── for all plots of cards ───────────────────────────────────────────────────────────────────────────────────────────
@@ -284,6 +318,7 @@ def style() -> Iterator[None]:
         "axes.titlesize": points(TITLE),
         "text.color": INK,
         "text.parse_math": False,
+        "svg.hashsalt": "plot",
         "axes.labelcolor": INK,
         "xtick.color": INK,
         "ytick.color": INK,

@@ -23,11 +23,11 @@ def responsible(manifest: Manifest, findings: Sequence[str] = ()) -> dict[str, s
     found: dict[str, str | list[str]] = {
         "rai:dataCollection": _collection(manifest),
         "rai:dataCollectionMissingData": " ".join(_missing(manifest)),
-        "rai:dataManipulationProtocol": _listed("Generators, in order", _names(recipe.get("generate"))),
+        "rai:dataManipulationProtocol": _listed("Generators, in order", step_names(recipe.get("generate"))),
         "rai:dataPreprocessingProtocol": [
             text
             for text in (
-                _listed("Curated by, in order", _names(manifest.ledger.curate if manifest.ledger else ())),
+                _listed("Curated by, in order", step_names(manifest.ledger.curate if manifest.ledger else ())),
                 _listed("Models that decided what was accepted", manifest.filters),
             )
             if text
@@ -74,7 +74,8 @@ def _annotation(manifest: Manifest) -> list[str]:
     return said
 
 
-def _names(steps: object) -> list[str]:
+def step_names(steps: object) -> list[str]:
+    """Names of the steps of a recipe that a manifest holds."""
     parts = steps if isinstance(steps, list | tuple) else ()
     return [str(step["name"]) for step in parts if isinstance(step, dict) and step.get("name")]
 

@@ -31,9 +31,9 @@ MOST_PICTURES = 20_000_000
 MOST_VARIANTS = 2_000
 NOT_SHOWN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 
-Name = Annotated[str, StringConstraints(pattern=rf"^[^{NOT_SHOWN}]{{1,200}}$")]
+Name = Annotated[str, StringConstraints(pattern=rf"^[^{NOT_SHOWN}]+$", max_length=200)]
 """Name of a model, a variant or an edition. It is escaped where it is shown."""
-Note = Annotated[str, StringConstraints(pattern=rf"^[^{NOT_SHOWN}]{{0,1000}}$")]
+Note = Annotated[str, StringConstraints(pattern=rf"^[^{NOT_SHOWN}]*$", max_length=1000)]
 Bits = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=MOST_PICTURES // 6 + 8)]
 """One bit per picture, the first in the highest bit of the first byte, as base64."""
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -102,7 +102,7 @@ class ModelFacts(Part):
     """
 
     name: Name
-    revision: Annotated[str, StringConstraints(pattern=rf"^[^{NOT_SHOWN}]{{0,4096}}$")] = ""
+    revision: Annotated[str, StringConstraints(pattern=rf"^[^{NOT_SHOWN}]*$", max_length=4096)] = ""
     classes: Count
     preprocessing: Note = ""
 

@@ -1,4 +1,4 @@
-"""The templates of cards in data_cards/, and how they are rendered.
+"""Finds and renders the templates of cards: those in data_cards/, and those that lie beside a component or a recipe.
 
 Whatever comes from data stands in a card without markup: `inert` takes it out of every value that isn't `own`.
 """
@@ -6,21 +6,82 @@ Whatever comes from data stands in a card without markup: `inert` takes it out o
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from variorum.report.figures import Shown, fixed, inert, interval, markdown, table_cell
 from variorum.report.funnel import why
-from variorum.schemas.errors import CorruptShard
+from variorum.schemas.component import Component
+from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
+from variorum.schemas.recipe import Recipe
+
+ENDING = ".md.j2"
+CARDS = Path(str(importlib.resources.files("variorum"))) / "data_cards"
 
 
-def template_names() -> list[str]:
-    """The templates of cards, and with a `_` before it those of evaluations and steps."""
-    folder = importlib.resources.files("variorum.data_cards")
-    return sorted(item.name.removesuffix(".md.j2") for item in folder.iterdir() if item.name.endswith(".md.j2"))
+@cache
+def _own() -> Mapping[str, str]:
+    """By name, the paths of the templates in data_cards/.
+
+    `imagenet_e` is `imagenet_e/card.md.j2`; any other name is that of a file, at the top or in the folder of a thing.
+    """
+    files = sorted(file.relative_to(CARDS) for file in (*CARDS.glob(f"*{ENDING}"), *CARDS.glob(f"*/*{ENDING}")))
+    names = {file: file.name.removesuffix(ENDING) for file in files if file.parent.name != "parts"}
+    return {file.parent.name if name == "card" else name: file.as_posix() for file, name in names.items()}
+
+
+def templates(components: Iterable[Component] = ()) -> Mapping[str, str | Path]:
+    """Find templates by name: those of cards, and with a `_` before the name those of evaluations and steps.
+
+    Files `_<name>.md.j2` beside the code of these components come before those in data_cards/.
+    """
+    found: dict[str, str | Path] = {name: name for name in _own()}
+    for component in components:
+        name = f"_{component.component_name()}"
+        with suppress(TypeError, OSError):  # a class that somebody typed in has no file
+            if (file := Path(inspect.getfile(type(component))).with_name(f"{name}{ENDING}")).is_file():
+                found[name] = file
+    return found
+
+
+def check_file(file: Path) -> None:
+    """Raise RecipeError if a file is no template."""
+    import jinja2
+
+    if not file.is_file():
+        raise RecipeError(f"template {file}: no such file")
+    try:
+        _environment().parse(file.read_text(encoding="utf-8"))
+    except jinja2.TemplateSyntaxError as error:
+        raise RecipeError(f"template {file}, line {error.lineno}: {error.message}") from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"template {file}: can't be read: {error}") from None
+
+
+def card_template(recipe: Recipe) -> str | Path:
+    """The template of the recipe's card, as `render` takes it."""
+    name = recipe.card.template
+    return Path(name).expanduser() if name.endswith(ENDING) else name
+
+
+def templates_of(recipe: Recipe) -> Mapping[str, str | Path]:
+    """`templates` for the steps and evaluations of a recipe."""
+    return templates((*recipe.curate, *recipe.evaluate))
+
+
+def check_template(recipe: Recipe) -> None:
+    """Raise RecipeError if the recipe's card template is missing, or one of its own is none; called before any work."""
+    chosen, names = card_template(recipe), sorted(name for name in templates() if not name.startswith("_"))
+    if not isinstance(chosen, Path) and chosen not in names:
+        raise RecipeError(f"card.template: no {chosen!r} in data_cards/; there are: {', '.join(names)}")
+    for file in (chosen, *templates_of(recipe).values()):
+        if isinstance(file, Path):
+            check_file(file)
 
 
 def own(text: str) -> str:
@@ -42,8 +103,13 @@ def showable(what: str) -> Iterator[None]:
         raise CorruptShard(f"{what} can't be shown ({why}); make them again, by the command that made them") from error
 
 
-def render(template: str, tables: list[Shown] | None = None, /, **values: Any) -> str:
+def render(template: str | Path, tables: list[Shown] | None = None, /, **values: Any) -> str:
     """Render a template. Tables that it makes with `table(head, rows, title)` are added to `tables`.
+
+    Args:
+        template: one of `templates`; or a path in data_cards/ without its ending.
+        tables: receives the tables.
+        values: what it can show.
 
     Raises:
         CorruptShard: it can't show these figures.
@@ -55,23 +121,28 @@ def render(template: str, tables: list[Shown] | None = None, /, **values: Any) -
             tables.append(shown)
         return own(markdown(shown.head, shown.rows))
 
-    with showable(f"figures of {template.lstrip('_')}"):
-        return str(_environment().get_template(f"{template}.md.j2").render(**values, table=table))
+    name = template.name.removesuffix(ENDING) if isinstance(template, Path) else template
+    with showable(f"figures of {name.lstrip('_')}"):
+        if isinstance(template, Path):
+            found = _environment().from_string(template.read_text(encoding="utf-8"))
+        else:
+            found = _environment().get_template(_own().get(name, f"{name}{ENDING}"))
+        return str(found.render(**values, table=table))
 
 
 @cache
 def _environment() -> Any:
     import jinja2
+    from jinja2.sandbox import SandboxedEnvironment
 
-    folder = importlib.resources.files("variorum.data_cards")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text()),
+    environment = SandboxedEnvironment(
+        loader=jinja2.FileSystemLoader(CARDS),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         extensions=["jinja2.ext.do"],
-        autoescape=False,  # noqa: S701 - Markdown; see `finalize`
+        autoescape=False,  # Markdown; see `finalize`
         finalize=inert,
     )
     environment.filters |= {

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from variorum.edition.editions import base_of, beside, editions, files_of, find, read_manifest, release_number
+from variorum.edition.editions import base_of, before, beside, editions, files_of, find, read_manifest
 from variorum.edition.pulled import read_pulled
 from variorum.edition.store import Store
 from variorum.report.diff import diff
 from variorum.report.ranks import Rank, rank_of
 from variorum.schemas.errors import CorruptShard, StoreError
 from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import Manifest, is_dev
+from variorum.schemas.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -114,23 +114,6 @@ def withheld(manifest: Manifest) -> int:
     """Number of pictures of which an edition has only a row."""
     found = ((key, number) for counts in manifest.counts.values() for key, number in counts.items())
     return sum(number for key, number in found if key.startswith("withheld:"))
-
-
-def before(manifest: Manifest, store: Store) -> Manifest | None:
-    """The version that an edition follows, or None: the next lower one in the store that isn't a -dev version.
-
-    A release follows a release and an edition an edition, so that each is compared with its like.
-
-    Raises:
-        CorruptShard: the manifest of that version can't be read.
-    """
-    earlier = [version for dataset, version in editions(store) if dataset == manifest.dataset]
-    if manifest.version not in earlier:
-        return None
-    earlier = earlier[: earlier.index(manifest.version)]
-    release = release_number(manifest.version) is not None
-    alike = [one for one in earlier if (release_number(one) is not None) == release and not is_dev(one)]
-    return read_manifest(manifest.dataset, alike[-1], store) if alike else None
 
 
 def since(manifest: Manifest, store: Store) -> Since | None:

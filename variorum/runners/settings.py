@@ -20,7 +20,7 @@ class RunnerSettings(BaseModel):
 
 
 def share_of_cores(workers: int) -> int:
-    """CPU threads of one worker, if so many workers share this machine's cores.
+    """CPU threads of one worker, if this many workers share this machine's cores.
 
     The number changes no result: models whose sums depend on it always compute on one thread.
     """
@@ -28,7 +28,7 @@ def share_of_cores(workers: int) -> int:
 
 
 def setup(threads: int) -> Setup:
-    """The setup of a command's workers, each with so many CPU threads."""
+    """The setup of a command's workers, each with this many CPU threads."""
     return Setup.here(uuid.uuid4().hex, threads)
 
 

@@ -25,8 +25,6 @@ class Estimate:
         peak_bytes: highest memory use of a process so far.
         gpu_peak_bytes: highest use of a GPU's memory so far.
         seconds: remaining time with one worker.
-        left: number of source samples in units that aren't finished.
-        earlier: receipts of the earlier units.
     """
 
     done: int
@@ -36,8 +34,6 @@ class Estimate:
     peak_bytes: int | None = None
     gpu_peak_bytes: int | None = None
     seconds: float | None = None
-    left: int = 0
-    earlier: tuple[Receipt, ...] = ()
 
     @property
     def text(self) -> str:
@@ -67,11 +63,9 @@ def estimate(job: Job) -> Estimate:
     if not samples:
         return Estimate(len(kept), len(plan.units))
     size = sum(info.size for receipt in earlier for info, _ in receipt.files()) / samples
-    seconds = sum(made_number(receipt, "seconds") for receipt in earlier) / samples
+    seconds = sum(_number(receipt, "seconds") for receipt in earlier) / samples
     left = sum(unit.samples for unit in plan.units if unit.key not in kept)
-    memory, of_gpu = (
-        max(made_number(receipt, name) for receipt in earlier) for name in ("peak_memory", "gpu_peak_memory")
-    )
+    memory, of_gpu = (max(_number(receipt, name) for receipt in earlier) for name in ("peak_memory", "gpu_peak_memory"))
     return Estimate(
         done=len(kept),
         units=len(plan.units),
@@ -80,12 +74,10 @@ def estimate(job: Job) -> Estimate:
         peak_bytes=int(memory) or None,
         gpu_peak_bytes=int(of_gpu) or None,
         seconds=seconds * left,
-        left=left,
-        earlier=tuple(earlier),
     )
 
 
-def made_number(receipt: Receipt, name: str) -> float:
+def _number(receipt: Receipt, name: str) -> float:
     """A number that a receipt notes; 0 if it has none."""
     value: object = receipt.made.get(name)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:

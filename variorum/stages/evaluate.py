@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.fields import plain_json
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.more import NeedsObjects, references_of
-from variorum.schemas.safety import UNREAD
 from variorum.schemas.table import Table
 from variorum.schemas.uses import deciding_models, judged_models
 from variorum.stages.decide import check_classes, only_propose
@@ -67,19 +66,23 @@ def no_objects(what: str, evaluation: Evaluation) -> RecipeError:
 
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
-    """Raise RecipeError if the evaluation judges a model or labeler that decided which pictures are in the edition."""
+    """Raise RecipeError if a model of the evaluation, or a component that it holds, decided what was accepted."""
     refuse_filters(judged_pins(evaluation, job.ctx), manifest.filters)
     if manifest.ledger is None:
         return
     proposing = {one.component_name() for one in only_propose(job.recipe.curate)}
     deciding = [step for step in manifest.ledger.curate if step.get("name") not in proposing]
-    asked = [_read(one) for step in deciding if isinstance(of := step.get("labelers"), list) for one in of]
-    for labeler in getattr(evaluation, "labelers", ()):
-        if _read(labeler.identity()) in asked:
-            raise RecipeError(
-                f"evaluate.{evaluation.component_name()}: labeler {labeler.called} decided what was accepted, so it "
-                "can't judge the result; leave it out, or let no rule use it"
-            )
+    for name, held in evaluation:
+        for one in held if isinstance(held, tuple) else ():
+            if not (late := getattr(one, "late", None)):
+                continue
+            asked = [_read(other, late) for step in deciding if isinstance(of := step.get(name), list) for other in of]
+            if _read(one.identity(), late) in asked:
+                called = getattr(one, "called", one.component_name())
+                raise RecipeError(
+                    f"evaluate.{evaluation.component_name()}.{name}: {called} decided what was accepted, so it "
+                    "can't judge the result; leave it out, or let no rule use it"
+                )
 
 
 def judged_pins(evaluation: Evaluation, ctx: Context) -> dict[str, str]:
@@ -88,9 +91,9 @@ def judged_pins(evaluation: Evaluation, ctx: Context) -> dict[str, str]:
     return {alias: pin for alias, pin in pins(evaluation, ctx).items() if alias in judged}
 
 
-def _read(labeler: Any) -> dict[str, Any]:
-    """The fields of a labeler's identity that decide its opinions."""
-    return {name: value for name, value in labeler.items() if name not in UNREAD} if isinstance(labeler, dict) else {}
+def _read(identity: Any, late: Collection[str]) -> dict[str, Any]:
+    """The fields of an identity that decide what the component says."""
+    return {name: value for name, value in identity.items() if name not in late} if isinstance(identity, dict) else {}
 
 
 def evaluation_key(evaluation: Evaluation, manifest: Manifest, job: Job) -> str:

@@ -19,7 +19,6 @@ from variorum.schemas.more import sendings_of
 from variorum.schemas.sample import SPLITS
 from variorum.stages.estimate import Estimate, estimate
 from variorum.stages.job import Job
-from variorum.stages.price import Price, Prices, priced, read_prices
 from variorum.stages.requests import keep_requests, makes_requests
 
 SAID = (
@@ -63,7 +62,6 @@ class Planned:
         models: by alias, its `pin` and its `state` on this machine, such as `ready`; `why` where a run does without it.
         sends: what leaves this machine, one sentence for each host and model.
         cost: size, memory and time.
-        price: hours, energy, storage and requests, with their costs.
     """
 
     edition: str
@@ -79,7 +77,6 @@ class Planned:
     makes: tuple[str, ...]
     models: Mapping[str, Mapping[str, str]]
     cost: Estimate = field(repr=False)
-    price: Price = field(repr=False)
     sends: tuple[str, ...] = ()
     table: Requests | None = field(default=None, repr=False, compare=False)
 
@@ -105,7 +102,7 @@ class Planned:
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
-        return {**{name: getattr(self, name) for name in SAID}, "price": self.price.as_json()}
+        return {name: getattr(self, name) for name in SAID}
 
     def lines(self) -> list[tuple[str, str]]:
         """All of it as (what, text) for people."""
@@ -128,7 +125,7 @@ class Planned:
             for alias, one in self.models.items()
         ]
         found += [("sends", text) for text in self.sends]
-        return [*found, ("estimate", self.cost.text), *self.price.lines()]
+        return [*found, ("estimate", self.cost.text)]
 
     def requests(self) -> Any:
         """The pictures that will be asked for as a `pyarrow.Table`; None if the generator doesn't list them before."""
@@ -144,18 +141,16 @@ class Planned:
         return "\n".join([self.edition, *(f"  {what:<{width}}  {text}" for what, text in lines)])
 
 
-def planned(job: Job, progress: Progress = QUIET, *, prices: Prices | None = None) -> Planned:
+def planned(job: Job, progress: Progress = QUIET) -> Planned:
     """Plan a run of a job. `variorum.pipeline.check` says beforehand whether it can run.
 
     Args:
         job: its store may be one that is only read, or not there yet.
         progress: receives the progress of listing the requests.
-        prices: the user's table; by default the one that `$VARIORUM_PRICES` names.
 
     Raises:
         VariorumError: as `stages.plan.plan` and `keep_requests`.
     """
-    prices = read_prices() if prices is None else prices
     recipe, plan, guess, table = job.recipe, job.plan, estimate(job), requests_of(job, progress)
     table_of_models: Any = job.ctx.models
     models: dict[str, dict[str, str]] = {}
@@ -178,7 +173,6 @@ def planned(job: Job, progress: Progress = QUIET, *, prices: Prices | None = Non
         makes=tuple(part.component_name() for part in recipe.generate),
         models=models,
         cost=guess,
-        price=priced(guess, prices),
         sends=tuple(
             sending.said(table.info.samples if table else None if recipe.generate else plan.size)
             for sending in sendings_of(*recipe.curate, *recipe.evaluate)

@@ -163,6 +163,7 @@ def read_fields(name: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RecipeError(f"recipe {shown}: must be a mapping with dataset, version, source, generate")
     place_files(data, path.parent)
+    _place_template(data.get("card"), path.parent)
     return data
 
 
@@ -192,6 +193,16 @@ def place_files(value: Any, folder: Path) -> None:
             value["name"] = str((folder / os.path.expanduser(name)).absolute())
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         place_files(item, folder)
+
+
+def _place_template(card: Any, folder: Path) -> None:
+    """Make the path of a recipe's own card template absolute; it must lie beside the recipe."""
+    name = card.get("template") if isinstance(card, dict) else None
+    if isinstance(name, str) and name.endswith(".md.j2"):
+        path = (folder / name).absolute()
+        if path.parent != folder.absolute():
+            raise RecipeError(f"card.template: {cut(name)!r} must lie beside the recipe: ./{path.name}")
+        card["template"] = str(path)
 
 
 def _setting(override: str) -> Setting:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.machine.together import AT_ONCE, each
@@ -98,6 +98,13 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
         stage.check()
         found |= {part.key: result for part, result in zip(todo, runner.map(stage, todo, progress), strict=True)}
     return [found[part.key] for part in parts]
+
+
+def check_next(stage: Stage[Any, Any]) -> None:
+    """Check a stage before a runner starts, if its last part is to be made."""
+    parts = stage.parts()
+    if parts and stage.kept(parts[-1]) is None:
+        stage.check()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import numpy as np
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError, TemporaryError, VariorumError
-from variorum.schemas.safety import HEARD, RESERVED, UNREAD, Category, Heard, Labeler, Opinion, Shown, why_absent
+from variorum.schemas.safety import HEARD, RESERVED, Category, Heard, Labeler, Opinion, Shown, why_absent
 from variorum.schemas.sample import Sample
 from variorum.schemas.uses import required_models
 
@@ -73,7 +73,7 @@ def ask(
         samples: with decoded pixels.
         categories: that are asked about.
         ctx: has the models and the memo.
-        sleep: waits for so many seconds before a call is made again.
+        sleep: waits for this many seconds before a call is made again.
 
     Raises:
         RecipeError: a labeler gives something else than one opinion per picture, with scores from 0 to 1.
@@ -158,7 +158,7 @@ class Call(NamedTuple):
         key = digest(
             [
                 "safety call",
-                {name: value for name, value in self.labeler.identity().items() if name not in UNREAD},
+                {name: value for name, value in self.labeler.identity().items() if name not in self.labeler.late},
                 self.labeler.revision,
                 {alias: models.pin(alias) for alias in required_models(self.labeler)},
                 self.prompt,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variorum.schemas.canonical import digest
-from variorum.schemas.safety import UNREAD, Category, Labeler, column_of
+from variorum.schemas.safety import Category, Labeler, column_of
 from variorum.schemas.uses import required_models
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def answers(speaker: Speaker, table: Table, unsure: float) -> Codes:
 
 def family(labeler: Labeler) -> str:
     """Group labelers that make the same mistakes: by their encoder, or else their models, or else all fields."""
-    own = {name: value for name, value in labeler.identity().items() if name not in UNREAD}
+    own = {name: value for name, value in labeler.identity().items() if name not in labeler.late}
     return labeler.encoder() or " ".join(required_models(labeler)) or digest(own)
 
 

@@ -40,9 +40,9 @@ UNSCORED, NOT_FOUND, UNCLEAR, UNSAFE = range(4)
 STATES = ("unscored", "not_found", "unclear", "unsafe")
 """Names of the states, by number. `not_found` says that labelers looked and found nothing, no more."""
 RATERS, ENOUGH = 3, 20
-"""Dawid–Skene needs so many raters of a category, each with so many answers; labelers of a family are one."""
+"""Dawid–Skene needs this many raters of a category, each with this many answers; labelers of a family are one."""
 SPLIT = 3
-"""Labelers contradict each other if at least one in so many is against the others."""
+"""Labelers contradict each other if at least one in this many is against the others."""
 TOLERANCE, STEPS = 1e-8, 500
 """Where EM stops. From the share of votes to a share of unsafe pictures of 1 % it takes hundreds of steps."""
 SLACK = 1e-9

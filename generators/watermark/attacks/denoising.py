@@ -22,7 +22,7 @@ PATCH, SEARCH = 5, 15
 
 
 def median(image: Pixels, reach: float, rng: np.random.Generator) -> Attacked:
-    """The median of each channel over a square that reaches so many pixels to each side."""
+    """The median of each channel over a square that reaches this many pixels to each side."""
     return Attacked(np.asarray(cv2.medianBlur(image, 2 * int(reach) + 1)))
 
 

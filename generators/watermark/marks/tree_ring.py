@@ -132,7 +132,7 @@ def _phases(height: int, width: int, inner: int, outer: int, shift: int) -> Arra
 
 
 def _angle_p(cosine: float, parts: int) -> float:
-    """P(normal noise of so many real numbers is as close to a direction)."""
+    """P(normal noise of this many real numbers is as close to a direction)."""
     from scipy.special import betainc
 
     return float(betainc((parts - 1) / 2, (parts - 1) / 2, (1 - cosine) / 2))

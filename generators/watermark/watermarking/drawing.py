@@ -58,7 +58,7 @@ def letter_bits(numbers: list[int]) -> Bools:
 
 
 def letter_height(width: int, letters: int) -> int:
-    """The largest size of the typeface in pixels in which so many letters take at most `width` pixels."""
+    """The largest size of the typeface in pixels in which this many letters take at most `width` pixels."""
     height = int(width / letters / 0.55)
     while height > 0 and letters * _letter_width(height) > width:
         height -= 1

@@ -159,6 +159,14 @@ def own_keys() -> Keys:
     return keys
 
 
+def machine_secrets() -> dict[str, bytes]:
+    """The secret in the user's own file, by what errors call it; nothing where there are no usable keys."""
+    try:
+        return {"the secret watermark key of this machine": _parsed(own_file(), _read(own_file())[1])._secret}
+    except SourceError:
+        return {}
+
+
 def keys_id(path: Path | None) -> str | None:
     """The id of the keys in a file, or in the user's own file; None where there are no usable keys.
 

@@ -58,7 +58,7 @@ class PlacedMark(Mark):
 
     @abstractmethod
     def upright(self, width: int, payload: Bools) -> Drawn:
-        """The drawing before it is turned, about so many pixels wide. All payloads give the same size."""
+        """The drawing before it is turned, about this many pixels wide. All payloads give the same size."""
 
     @abstractmethod
     def least_width(self) -> int:

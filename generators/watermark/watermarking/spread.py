@@ -58,7 +58,7 @@ class Alignment(NamedTuple):
 
 
 def accepted(tried: int) -> float:
-    """The T that the best of so many tries exceeds by chance in one of 1,000 pictures at most (Bonferroni)."""
+    """The T that the best of this many tries exceeds by chance in one of 1,000 pictures at most (Bonferroni)."""
     return -NormalDist().inv_cdf(FALSE_ALARMS / tried)
 
 
@@ -130,7 +130,7 @@ def evidence(aligned: float, best: Alignment | None = None) -> tuple[float, floa
 
     Args:
         aligned: T without a search.
-        best: what a search found. Both together count as two tests, and its T is lowered by what so many tries gain.
+        best: what a search found. Both together count as two tests, and its T is lowered by what this many tries gain.
     """
     alone = normal_tail(aligned)
     if best is None:

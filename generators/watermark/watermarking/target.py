@@ -35,7 +35,7 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 BATCH = 16
 """Photographs that the service marks at a time; bounds the memory."""
 CERTAIN = 3
-"""A source with so many times the wanted photographs in its attacker's half isn't counted."""
+"""A source with this many times the wanted photographs in its attacker's half isn't counted."""
 OWN = "attackers_own"
 
 
@@ -75,7 +75,7 @@ class Service:
         return found
 
     def photographs(self, number: int) -> list[Pixels]:
-        """The first so many of the attacker's photographs, in an order that the recipe's seed draws.
+        """The first this many of the attacker's photographs, in an order that the recipe's seed draws.
 
         Raises:
             RecipeError: there are fewer that can be used.
@@ -141,7 +141,7 @@ class Service:
         return (one for one in stream if self.mark is None or self.mark.refusal(one[1]) is None)
 
     def _draw(self, number: int) -> None:
-        """Draw until there are so many, or no more."""
+        """Draw until there are enough, or no more."""
         while len(self._drawn) < number:
             one = next(self._stream, None)
             if one is None:

@@ -579,7 +579,7 @@ def test_help_and_guide_list_the_same_keys(panel, opened):
 
 def counted(row: str, column: int) -> tuple[int, list[str]]:
     """How many keys the docs count for a task, and those that they name."""
-    text = (DOCS / "benchmarks.md").read_text(encoding="utf-8").split("## Keys per corrected label")[1]
+    text = (DOCS / "operate" / "benchmarks.md").read_text(encoding="utf-8").split("## Keys per corrected label")[1]
     line = next(line for line in text.splitlines() if line.startswith(f"| {row}"))
     cell = line.split("|")[column + 1].strip()
     names = {"←": "ArrowLeft", "→": "ArrowRight"}

@@ -163,7 +163,7 @@ def test_a_pull_that_broke_off_continues(made, store, quick, ranges):
             web.faults = {".tar": lambda handler, data: handler.headers.get("Range") is None and half(handler, data)}
             pulled(f"{web.url}/{EDITION}", store)
         else:
-            with pytest.raises(TemporaryError, match="connection ended after"):
+            with pytest.raises(TemporaryError, match=r"received [0-9]+ bytes"):
                 pulled(f"{web.url}/{EDITION}", store)
             assert empty(store)
             web.faults = {}

@@ -17,7 +17,7 @@ from small_store import one_line, snapshot
 from variorum.edition.gc import collect
 from variorum.edition.store import Store
 from variorum.hub import pull_fetch
-from variorum.hub.pull_fetch import Body
+from variorum.hub.pull_fetch import PIECE, Body
 from variorum.hub.pull_foreign import Tar, Tars, _hub_tars, _safe, bring, find_tars
 from variorum.hub.pull_places import Listed, Place, place_of
 from variorum.hub.pull_terms import class_names, licence_of
@@ -165,7 +165,7 @@ def from_the_hub(names: list[str], data: bytes = b"", pattern: str = "") -> Tars
 
     def open_at(start: int) -> Body:
         file = io.BytesIO(data[start:])
-        return Body(file.read, file.close, start, len(data))
+        return Body(iter(lambda: file.read(PIECE), b""), file.close, start, len(data))
 
     return _hub_tars(Place("hf://datasets/a/b", lambda _: open_at, "0" * 40, listed=lambda: listed), "a/b", pattern)
 

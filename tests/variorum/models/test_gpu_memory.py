@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from variorum.models import ModelTable, memory
-from variorum.models.loaders import LOADERS
+from variorum.models.loaders import shift_map
 from variorum.models.memory import free_gpu_memory, running_out, too_large
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
@@ -124,6 +124,6 @@ def test_a_model_that_doesnt_fit_when_it_is_loaded_is_named(table, monkeypatch):
     def load(*_args):
         raise OutOfMemoryError(LONG)
 
-    monkeypatch.setitem(LOADERS, "shift_map", replace(LOADERS["shift_map"], make=load))
+    monkeypatch.setattr(shift_map, "SHIFT_MAP", replace(shift_map.SHIFT_MAP, make=load))
     with pytest.raises(ModelUnavailable, match=r"model 'other' \(other\) doesn't fit: the GPU ran out of memory"):
         table.get("other")

@@ -9,7 +9,7 @@ import pytest
 from tiny_pipelines import save_transformer
 
 from variorum.models.device import gpu_used
-from variorum.models.loaders import LOADERS
+from variorum.models.loaders import find_loader
 from variorum.models.memory import free_gpu_memory
 from variorum.models.table_entries import Entry
 
@@ -31,8 +31,8 @@ def _a_gpu():
 def load(folder, loader="diffusion", dtype="float16", **options):
     fields = {"name": "tiny", "loader": loader, "local": {"path": str(folder)}, "licence": "none", "source": "random"}
     entry = Entry(**fields, dtype=dtype, options=options)
-    assert LOADERS[loader].problem(entry) == ""
-    return LOADERS[loader].load(entry, folder, {})
+    assert find_loader(loader).problem(entry) == ""
+    return find_loader(loader).load(entry, folder, {})
 
 
 def make(model, task, numbers):

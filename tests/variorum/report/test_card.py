@@ -17,11 +17,12 @@ from variorum.edition.editions import folder_of, read_beside, resolve, write_bes
 from variorum.edition.store import Store
 from variorum.edition.verdicts import read_verdicts, verdicts_of
 from variorum.pipeline import Job, build, curate, evaluate, release, run
-from variorum.report.card import check_template, evaluation_tables, header_text, render_card, write_card
+from variorum.report.card import evaluation_tables, header_text, render_card, write_card
 from variorum.report.card_plots import plots_of
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.figures import Shown, flat_figures, inert, markdown, table_cell
 from variorum.report.hub_types import check_header, read_back
+from variorum.report.templates import check_template
 from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
 from variorum.schemas.plot import CurvePlot, CurvePoint, RadarPlot

@@ -16,7 +16,7 @@ from mlcroissant._src.core.issues import GenerationError
 from mlcroissant._src.operation_graph.operations import extract
 from PIL import Image
 
-from variorum.edition.editions import folder_of, link_data, read_manifest
+from variorum.edition.editions import folder_of, link_data, read_manifest, write_beside
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.report.card import write_card
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed file",
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
-PAGE = (Path(__file__).parents[3] / "docs" / "croissant.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "guides" / "editions.md").read_text().partition("## Croissant")[2]
 NO_DATE = 'Property "https://schema.org/datePublished" is recommended, but does not exist.'
 NASTY = [
     "</script><script>alert(1)</script>",
@@ -199,7 +199,8 @@ def test_of_a_withheld_picture_there_are_hash_and_labels(make, tmp_path):
 def test_an_edition_of_format_3_has_one_too(format3):
     manifest = read_manifest("old", "1.0.0", format3)
     link_data(manifest, format3)
-    write_croissant(Card(), manifest, format3, edition_rows(manifest, format3))
+    rows = edition_rows(manifest, format3)
+    write_croissant(Card(), manifest, rows, (), lambda name, data: write_beside(manifest, name, data, format3))
     path = f"{folder_of(manifest, format3)}/{FILE}"
     assert check_croissant(manifest, format3) == []
     assert len(records(path, "pictures")) == manifest.pictures()

@@ -328,9 +328,9 @@ def test_evaluations_are_plotted_in_the_order_of_the_variants(own_copy, monkeypa
     funnel, means = parts_of(released, store).facts["plots"]
     assert funnel["stages"][-1] == ["kept by curation", 28]
     assert ["drop", "bright_rules", "too_bright", 2] in funnel["reasons"]
-    assert means["rows"] == ["original", "negative_0", "negative_1"]
+    assert [row for _, row, *_ in means["rows"]] == ["original", "negative_0", "negative_1"]
     figures = read_figures("brightness", released, store)["figures"]
-    assert [point[0] for point in means["series"]["all"]] == [figures[row] for row in means["rows"]]
+    assert [value for _, _, value, *_ in means["rows"]] == [figures[row] for _, row, *_ in means["rows"]]
 
     path = Path(folder_of(released, store), "evaluation-brightness.json")
     path.write_text(path.read_text().replace('"original": ', '"original": "x", "y": '))

@@ -1,6 +1,7 @@
 import io
 import warnings
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -8,7 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from variorum.report.plots import DENSITY, MARKERS, MOST_ROWS, MOST_SERIES, OKABE_ITO, WIDTH, draw, short, told
+from variorum.report.plots import (
+    DENSITY,
+    MARKERS,
+    MOST_ROWS,
+    MOST_SERIES,
+    NARROW,
+    OKABE_ITO,
+    PER_INCH,
+    WIDTH,
+    draw,
+    short,
+    svg,
+    told,
+)
 from variorum.schemas.plot import Bin, CurvePlot, CurvePoint, IntervalPlot, Point, RadarPlot, ReliabilityPlot
 
 HOSTILE = [
@@ -61,9 +75,12 @@ def radar(axes, names):
 
 
 def picture(plot):
-    """The pixels of a plot, drawn without any warning."""
+    """The pixels of a plot, drawn without any warning, as an SVG without texts too."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        drawn = ElementTree.fromstring(svg(plot))
+        assert drawn.get("width") == f"{72 * NARROW / PER_INCH:g}pt"
+        assert not "".join(one.text or "" for one in drawn.iter() if not one.tag.endswith("style")).strip()
         return Image.open(io.BytesIO(draw(plot)))
 
 
@@ -146,10 +163,10 @@ def test_bytes_are_always_the_same_whatever_matplotlib_is_set_to(monkeypatch):
     import matplotlib as mpl
 
     plot = intervals(("a", "b"), ("m", "$n"))
-    first = draw(plot)
+    first, narrow = draw(plot), svg(plot)
     monkeypatch.setitem(mpl.rcParams, "axes.facecolor", "black")
     monkeypatch.setitem(mpl.rcParams, "font.size", 30.0)
-    assert draw(plot) == first
+    assert (draw(plot), svg(plot)) == (first, narrow)
     assert mpl.rcParams["font.size"] == 30.0
     info = Image.open(io.BytesIO(first)).info
     assert set(info) == {"dpi"}  # no date, no software

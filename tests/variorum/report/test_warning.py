@@ -15,6 +15,7 @@ import variorum as va
 from variorum.edition.editions import folder_of
 from variorum.edition.read_at import stored_sample
 from variorum.edition.store import Store
+from variorum.generators.watermark.strips import _drawn
 from variorum.pipeline import Job, build
 from variorum.pixels import blurred
 from variorum.report.card import render_card, write_card
@@ -23,7 +24,6 @@ from variorum.report.hub_types import check_header
 from variorum.report.page.preview import preview
 from variorum.report.page.write import write_view
 from variorum.report.rows import edition_rows
-from variorum.report.strips import _drawn
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe

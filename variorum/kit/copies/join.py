@@ -107,7 +107,7 @@ def hamming_pairs(
         radius: bits, as in `hamming_join`.
         exact: as in `hamming_join`.
         partitions: as in `hamming_join`.
-        crowd: leave out pairs of two rows that both have this many near ones before them. None leaves out nothing.
+        crowd: skip pairs in which both rows already have `crowd` neighbours. None skips nothing.
     """
     rows = np.arange(len(turns))
     own = np.ascontiguousarray(turns[:, 0])
@@ -238,7 +238,7 @@ def cosine_pairs(vectors: Array, cut: float, *, exact: bool | None = None, crowd
         vectors: `[N, d]`.
         cut: least cosine.
         exact: whether to compare all pairs; None decides by size.
-        crowd: leave out pairs of two rows that both have this many near ones before them. None leaves out nothing.
+        crowd: skip pairs in which both rows already have `crowd` neighbours. None skips nothing.
     """
     rows = np.flatnonzero(usable_rows(vectors))
     usable = _some(vectors, rows)

@@ -107,7 +107,7 @@ def given_mask(sample: Sample, height: int, width: int) -> Pixels | None:
 
 
 def _large(sample: Sample, side: int) -> Pixels:
-    """The picture, if there is one and its shorter side has so many pixels; else raise Unusable."""
+    """The picture, if there is one and its shorter side has this many pixels; else raise Unusable."""
     if isinstance(sample.image, bytes):
         raise Unusable("no_picture", "there are no pixels to change")
     height, width = sample.image.shape[:2]

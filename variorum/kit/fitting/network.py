@@ -33,7 +33,7 @@ RATE = 3e-3
 NOISE = 0.5
 """Most deviation of the noise that is added in training, where details have a deviation of about 1."""
 HELD_OUT = 5
-"""One photograph of so many isn't trained on, and says how good the detector is."""
+"""One photograph of this many isn't trained on, and says how good the detector is."""
 
 
 class Trained(NamedTuple):

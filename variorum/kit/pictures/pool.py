@@ -174,7 +174,7 @@ class Pool:
 
 
 def pool_order(size: int, seed: int, most: int) -> list[int]:
-    """The first positions of a source, at most so many, in the order in which they get a place in a pool."""
+    """The first positions of a source, at most this many, in the order in which they get a place in a pool."""
     order: list[int] = np.random.default_rng(derive_seed(seed, "plate_pool")).permutation(size)[:most].tolist()
     return order
 

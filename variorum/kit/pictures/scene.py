@@ -26,7 +26,7 @@ ISLAND = 0.02
 OUTLINES = 0.5
 """IoU of a box and a mask's own box from which the mask is taken to be of the object in the box."""
 STRIDE, STEPS = 2.0, 3
-"""Lengths of the paths along edges: steps of so many units, in each direction."""
+"""Lengths of the paths along edges: steps of this many units, in each direction."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def even_windows(grey: Pixels, side: int, number: int) -> list[tuple[int, int]]:
     Args:
         grey: `[H, W]` uint8, at least `side` both ways.
         side: of a window in pixels.
-        number: at most so many.
+        number: at most this many.
     """
     rows, columns = (np.unique(np.rint(np.linspace(0, length - side, STEPS)).astype(np.int64)) for length in grey.shape)
     tops, lefts = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))

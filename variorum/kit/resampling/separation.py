@@ -39,7 +39,7 @@ class Draws:
         self.resamples = Resamples(photographs, bootstrap, confidence, seed)
 
     def weights(self, at_once: int = AT_ONCE) -> Iterator[Ints]:
-        """Count each photograph in each resample, `[R, photographs]`, in parts of so many rows."""
+        """Count each photograph in each resample, `[R, photographs]`, in parts of this many rows."""
         for part in self.resamples.weights():
             for start in range(0, len(part), at_once):
                 yield part[start : start + at_once].astype(np.int64)

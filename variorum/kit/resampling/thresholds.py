@@ -22,7 +22,7 @@ confidence (the rule of three; Hanley & Lippman-Hand, JAMA 1983)."""
 
 
 def false_positive_rate(right: int, bits: int) -> float:
-    """Compute how often at least `right` of so many random bits are those of a payload."""
+    """Compute how often at least `right` of this many random bits are those of a payload."""
     from scipy.stats import binom
 
     return float(binom.sf(right - 1, bits, 0.5))
@@ -46,7 +46,7 @@ def empirical_threshold(unmarked: Floats, rate: float) -> float | None:
 
 
 def allowed(count: int, rate: float) -> int:
-    """Return how many of so many unmarked pictures may be taken for marked ones."""
+    """Return how many of `count` unmarked pictures may be taken for marked ones."""
     return min(count - 1, math.floor(count * rate + 1e-9))
 
 

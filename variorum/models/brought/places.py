@@ -68,14 +68,14 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 def snapshot(
     place: str, name: str, files: Sequence[str], lacks: Callable[[Path], str], *, fetch: bool
 ) -> tuple[Path, str]:
-    """Folder and commit of a Hub repository in the Hub's own cache; downloaded first if it isn't there.
+    """Folder and commit of a Hub repository in the Hub's own cache; downloaded first if it doesn't exist.
 
     Args:
         place: `owner/name`, or with `@` and a commit, branch or tag; by default the branch main as the cache knows it.
         name: of the model, for errors.
         files: patterns of the files to download.
         lacks: what a snapshot's folder lacks to be loaded, as a line; `""` if nothing.
-        fetch: download it if it isn't there.
+        fetch: download it if it doesn't exist.
 
     Raises:
         NotFetched: it isn't there, and `fetch` is false.

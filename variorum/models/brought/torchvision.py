@@ -84,7 +84,7 @@ def _weights(name: str, architecture: str, tag: str) -> Any:
 
 
 def _downloaded(name: str, weights: Any, *, fetch: bool) -> Path:
-    """The weights in PyTorch's own cache, downloaded first if they aren't there, and checked by their name's hash."""
+    """The weights in PyTorch's own cache, downloaded first if they don't exist, and checked by their name's hash."""
     import torch
 
     path: Path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]

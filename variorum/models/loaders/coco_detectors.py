@@ -1,8 +1,8 @@
-"""Loaders `nanodet` and `centernet`: detectors of COCO's 80 categories, from graph models of TensorFlow.js.
+"""Loaders `nanodet` and `centernet`: detectors of COCO's 80 categories on ONNX Runtime.
 
 NanoDet-g (Lyu, github.com/RangiLyu/nanodet) has the head of Generalized Focal Loss (Li et al., NeurIPS 2020, arXiv
 2006.04388). CenterNet (Zhou et al., arXiv 1904.07850) has a MobileNetV3 here. Both read a picture scaled to fit a
-black square, as in their own evaluation.
+black square, as in their own evaluation. The weights are those of TensorFlow.js; `models/graphs/` has the graphs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pydantic import Field
 
 from variorum.models.coco import CATEGORIES
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.loaders.tfjs import to_onnx
 from variorum.models.onnx import open_session
 from variorum.models.roles import Detected
 from variorum.models.table_entries import Entry, StrictModel
@@ -27,6 +26,8 @@ from variorum.schemas.errors import ModelUnavailable
 if TYPE_CHECKING:
     from variorum.arrays import Ints, Pixels, Singles
 
+GRAPHS = Path(__file__).parents[1] / "graphs"
+"""Written by `training/convert_tfjs.py`, without weights: those are read at their places in the fetched files."""
 MOST = 100
 """Boxes per picture, as COCO counts them."""
 NANODET_SIDE, CENTERNET_SIDE = 416, 512
@@ -217,31 +218,33 @@ class CenterNet:
 
 
 def _load(
-    network: type[NanoDet | CenterNet],
-    outputs: Sequence[str],
-    entry: Entry,
-    folder: Path,
-    options: CocoOptions,
-    _used: Mapping[str, Any],
+    network: type[NanoDet | CenterNet], entry: Entry, folder: Path, options: CocoOptions, _used: Mapping[str, Any]
 ) -> CocoDetector:
-    """The detector of a folder with a graph model, converted to ONNX in memory."""
-    session = open_session(to_onnx(folder), options.threads, entry.name)
-    there = {output.name for output in session.get_outputs()}
-    if missing := sorted(set(outputs) - there):
-        raise ModelUnavailable(f"{folder} isn't a {network.__name__}: it has no output {', '.join(missing)}")
-    return CocoDetector(network(session), options.threshold)
+    """The detector with the weights of a folder."""
+    import onnx
+    from onnx.external_data_helper import load_external_data_for_model
+
+    model = onnx.load_model_from_string((GRAPHS / f"{network.__name__.lower()}.onnx").read_bytes())
+    try:
+        load_external_data_for_model(model, str(folder))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ModelUnavailable(f"{folder} doesn't have the weights of {network.__name__} ({why})") from error
+    return CocoDetector(
+        network(open_session(model.SerializeToString(), options.threads, entry.name)), options.threshold
+    )
 
 
 NANODET = Loader(
     revision=1,
-    make=partial(_load, NanoDet, [name for pair in HEADS.values() for name in pair]),
+    make=partial(_load, NanoDet),
     options=CocoOptions,
     packages=("onnxruntime", "onnx"),
     obstacle=no_obstacle,
 )
 CENTERNET = Loader(
     revision=1,
-    make=partial(_load, CenterNet, [DETECTIONS]),
+    make=partial(_load, CenterNet),
     options=CocoOptions,
     packages=("onnxruntime", "onnx"),
     obstacle=no_obstacle,

@@ -199,7 +199,7 @@ def load_pixel_denoiser(
 
     if not list(folder.glob("*.safetensors")):
         raise ModelUnavailable(
-            f"{folder} has no safetensors; pickles are never loaded, docs/guided_backgrounds.md says how to convert"
+            f"{folder} has no safetensors; pickles are never loaded, docs/datasets/imagenet_e.md says how to convert"
         )
     network = load_pretrained(UNet2DModel, folder, entry, variant=options.variant)
     if options.checkpointing:

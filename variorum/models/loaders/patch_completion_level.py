@@ -30,7 +30,7 @@ MOST_SAMPLES = 4000
 TEXTURE = 7.0
 """Weight of a patch's detail, which keeps texture from being filled by something smooth of the same colour."""
 BLUR = (1.5, 0.03)
-"""Sigma within which detail is averaged: at least so many pixels, and a share of the short side."""
+"""Sigma within which detail is averaged: at least this many pixels, and a share of the short side."""
 EXACT = 70 * 70
 """Pixels up to which the nearest source is found by comparing with all of them."""
 BLOCK = 256

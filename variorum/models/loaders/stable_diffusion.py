@@ -153,8 +153,8 @@ def pipeline_index(folder: Path) -> Mapping[str, Any]:
         pickles = sorted(path.name for pattern in PICKLES for path in (folder / part).glob(pattern))
         if pickles and not list((folder / part).glob("*.safetensors")):
             raise ModelUnavailable(
-                f"{folder / part} has its weights as a pickle ({pickles[0]}), which is never loaded; docs/models.md "
-                "says how to convert it to safetensors"
+                f"{folder / part} has its weights as a pickle ({pickles[0]}), which is never loaded; "
+                "docs/operate/models.md says how to convert it to safetensors"
             )
     return index
 

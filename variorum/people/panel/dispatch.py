@@ -99,7 +99,7 @@ def next_tasks(
         now: seconds since 1970, by the server's clock.
         rng_seed: of the orders.
         gold: least share of a reviewer's questions with a known answer; 0 for none.
-        resume: give those first that are still theirs but that no page holds: one was closed.
+        resume: give first the reviewer's open claims that no browser tab shows any more.
 
     Returns:
         Fewer than `number` if there are no more for now; none while the panel or the reviewer is paused.

@@ -137,5 +137,5 @@ class Patient(H11Protocol):
 
 
 def limited(most: int, each: int) -> type[Any]:
-    """The protocol of a server with so many connections, in all and from one address."""
+    """The protocol of a server with this many connections, in all and from one address."""
     return type("Limited", (Patient,), {"crowd": Crowd(most, each)})

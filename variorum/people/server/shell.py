@@ -3,7 +3,7 @@
 A page's HTML names its styles and scripts in reading order as it would name files: `<link rel="stylesheet"
 href="/assets/style.css">` and `<script defer src="/assets/elements.js"></script>`. Their content is put into the page,
 so that a browser asks once and the Content-Security-Policy can name each by its hash. A file lies in the assets of this
-package or, if it isn't there, in those of `variorum.report.page`, which has the parts that both pages share.
+package or, if it doesn't exist, in those of `variorum.report.page`, which has the parts that both pages share.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ The file needs no server and no network, and opens from a disk. It trusts no tex
   the page's own bytes. Nothing else is loaded, run or sent.
 - Data lies in blocks that a browser doesn't execute. In JSON `<` is escaped, so that no text ends its block; thumbnails
   and records are base64, which has no `<`.
-- The app puts data into the page as text, never as markup.
+- The app puts data into the page as text, never as markup. Plots of evaluations are SVG that is shown as a picture, in
+  which nothing runs.
 
 Facts and table come first and the app after them, so that the page can be used while thumbnails still load. Thumbnails
 and records come in blocks of 100 rows: lines of base64, and gzipped JSON that the app unpacks when it is needed.

@@ -1,10 +1,9 @@
-"""Plots of a page as JSON: the funnel of an edition, and the plots of its evaluations."""
+"""Gathers the plots of a page: the funnel of an edition, which the browser draws, and its evaluations', drawn here."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from variorum.edition.editions import beside
@@ -12,6 +11,7 @@ from variorum.edition.store import Store
 from variorum.report.card_plots import plots_of
 from variorum.report.figures import seen
 from variorum.report.funnel import funnel
+from variorum.report.plots import MOST_ROWS, svg, told
 from variorum.report.results import Interval
 from variorum.report.rows import variants
 from variorum.report.standing import Leaderboard, read_leaderboard
@@ -20,15 +20,15 @@ from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.lookup import component_class
 from variorum.schemas.manifest import Manifest
-from variorum.schemas.plot import KINDS, CurvePlot, IntervalPlot, Plot, Point, RadarPlot
+from variorum.schemas.plot import CurvePlot, IntervalPlot, Plot, Point, RadarPlot
 from variorum.stages.evaluate import read_figures
 
 log = logging.getLogger(__name__)
 
-ROWS = 60
-"""Of a plot: reasons of the funnel, rows of intervals."""
-AXES = 24
-"""Of a radar."""
+REASONS = 60
+"""Of the funnel."""
+LINES = 1_000
+"""Of a table of numbers."""
 SERIES = 6
 """Models of which each variant is shown."""
 UNIT = "accuracy drop in percentage points"
@@ -48,23 +48,24 @@ def funnel_plot(manifest: Manifest, rows: Any) -> Json:
         "kind": "funnel",
         "title": "From source to release" if manifest.ledger else "From source to edition",
         "stages": [[name, number] for name, number in found.stages],
-        "reasons": [[*map(seen, cause), number] for *cause, number in found.reasons[:ROWS]],
+        "reasons": [[*map(seen, cause), number] for *cause, number in found.reasons[:REASONS]],
     }
 
 
 def evaluation_plots(manifest: Manifest, store: Store) -> Iterator[Json]:
     """The plots of the evaluations whose figures lie beside the manifest; those that can't be drawn are left out."""
-    order = variants(manifest)
     for name in evaluated(manifest, store):
-        kept = read_figures(name, manifest, store)
-        if kept is None:
+        if (kept := read_figures(name, manifest, store)) is None:
             continue
         try:
-            drawn = _drawn(name, kept["figures"], order)
+            kind = component_class("evaluate", name)
+            assert issubclass(kind, Evaluation)
+            # its fields aren't known here, and plots are made of figures
+            found = plots_of(kind.model_construct(), kept["figures"], variants(manifest))
         except VariorumError as error:
             log.warning("%s isn't drawn: %s", name, error)
             continue
-        yield from drawn
+        yield from filter(None, map(as_json, found.values()))
 
 
 def evaluated(manifest: Manifest, store: Store) -> list[str]:
@@ -75,47 +76,34 @@ def evaluated(manifest: Manifest, store: Store) -> list[str]:
 
 
 def as_json(plot: Plot) -> dict[str, Json] | None:
-    """A plot for the page; None for one without values.
-
-    Raises:
-        TypeError, ValueError, AttributeError: its values aren't numbers.
-    """
-    if not isinstance(plot, KINDS):
-        raise TypeError(f"{type(plot).__name__} isn't a plot")
-    title = seen(plot.title)
-    if isinstance(plot, IntervalPlot):
-        rows: list[Json] = [seen(row) for row in plot.rows[:ROWS]]
-        points = {name: [point and _finite(point) for point in some[:ROWS]] for name, some in plot.series.items()}
-        if not any(map(any, points.values())):
-            return None
-        series: dict[str, Json] = {seen(name): list(some) for name, some in points.items()}
-        return {"kind": "intervals", "title": title, "unit": seen(plot.unit), "rows": rows, "series": series}
-    if isinstance(plot, RadarPlot):
-        axes: list[Json] = [seen(axis) for axis in plot.axes[:AXES]]
-        shares = {
-            name: [None if one is None else (_finite([one]) or [None])[0] for one in some[:AXES]]
-            for name, some in plot.series.items()
-        }
-        if not any(one is not None for some in shares.values() for one in some):
-            return None
-        polygons: dict[str, Json] = {seen(name): list(some) for name, some in shares.items()}
-        radar: dict[str, Json] = {"kind": "radar", "title": title, "unit": seen(plot.unit), "full": float(plot.full)}
-        return {**radar, "axes": axes, "series": polygons}
-    bins: dict[str, Json] = {
-        seen(name): [found for one in some if (found := _finite(one)) is not None] for name, some in plot.series.items()
-    }
-    if not any(bins.values()):
+    """A plot for the page, drawn, with a table of its numbers; None for one without numbers."""
+    head, rows = _table(plot)
+    if not rows:
         return None
-    if isinstance(plot, CurvePlot):
-        across, unit = seen(plot.across), seen(plot.unit)
-        full = None if plot.full is None else float(plot.full)
-        return {"kind": "curves", "title": title, "across": across, "unit": unit, "full": full, "series": bins}
-    return {"kind": "reliability", "title": title, "series": bins}
+    cells: list[Json] = [[seen(one) if isinstance(one, str) else one for one in row] for row in rows[:LINES]]
+    title, about, names = seen(plot.title), seen(told(plot)), [*map(seen, head)]
+    return {"kind": "evaluation", "title": title, "about": about, "svg": svg(plot), "head": [*names], "rows": cells}
+
+
+def _table(plot: Plot) -> tuple[list[str], list[list[Any]]]:
+    """Names of the columns, and the rows."""
+    match plot:
+        case IntervalPlot(unit=unit, rows=places, series=points):
+            found = [[name, row, *one] for name in points for row, one in zip(places, points[name], strict=True) if one]
+            return ["series", "row", unit, "from", "to"], found
+        case RadarPlot(unit=unit, axes=places, series=values):
+            pairs = [(name, *pair) for name in values for pair in zip(places, values[name], strict=True)]
+            return ["series", "axis", unit], [[*row] for row in pairs if row[-1] is not None]
+        case CurvePlot():
+            head = ["series", plot.across, plot.unit, "from", "to"]
+        case _:
+            head = ["series", "confidence", "accuracy", "pictures"]
+    return head, [[name, *one] for name, some in plot.series.items() for one in some]
 
 
 def leaderboard_plots(board: Leaderboard) -> Iterator[Json]:
     """Models by their average drop, and the drops by variant of the best ones."""
-    ranked = [(f"{entry.rank}. {entry.model.name}", entry.figures) for entry in board.entries[:ROWS]]
+    ranked = [(f"{entry.rank}. {entry.model.name}", entry.figures) for entry in board.entries[:MOST_ROWS]]
     average = tuple(_point(figures.average_drop) for _, figures in ranked)
     rows = tuple(board.variants())
     drops = {
@@ -123,25 +111,10 @@ def leaderboard_plots(board: Leaderboard) -> Iterator[Json]:
         for name, figures in ranked[:SERIES]
     }
     title = f"Leaderboard: drop averaged over the edits, {len(ranked)} of {len(board.entries)} models"
-    for plot in (
-        IntervalPlot(title, UNIT, tuple(name for name, _ in ranked), {"average drop": average}),
-        IntervalPlot("Leaderboard: drop by variant", UNIT, rows, drops),
-    ):
-        if (found := as_json(plot)) is not None:
-            yield found
+    by_model = IntervalPlot(title, UNIT, tuple(name for name, _ in ranked), {"average drop": average})
+    by_variant = IntervalPlot("Leaderboard: drop by variant", UNIT, rows, drops)
+    yield from filter(None, map(as_json, (by_model, by_variant)))
 
 
 def _point(found: Interval | None) -> Point | None:
     return None if found is None else Point(found.value, found.low, found.high)
-
-
-def _drawn(name: str, figures: Mapping[str, Any], order: Sequence[str]) -> list[dict[str, Json]]:
-    kind = component_class("evaluate", name)
-    assert issubclass(kind, Evaluation)
-    evaluation = kind.model_construct()  # its fields aren't known here, and plots are made of figures
-    return [one for plot in plots_of(evaluation, figures, order).values() if (one := as_json(plot)) is not None]
-
-
-def _finite(numbers: Any) -> list[Json] | None:
-    found = [float(number) for number in numbers]
-    return [round(number, 6) for number in found] if all(map(math.isfinite, found)) else None

@@ -15,7 +15,7 @@ QUALITY = 80
 METHOD = 2
 """Of WebP, 0 to 6. This one takes half the time of the default 4 and makes files 4 % larger; 1 would make them 20 %."""
 SPARE = 2
-"""A JPEG is decoded at a half, a quarter or an eighth of its size if that leaves so many times the side wanted."""
+"""A JPEG is decoded at a half, a quarter or an eighth of its size if that leaves this many times the side wanted."""
 NEAR = 1.15
 """How far the longer side of a thumbnail that is made quickly may be from the one wanted, as a factor."""
 LARGE = 1 << 16

@@ -13,7 +13,7 @@
     "M-.35-1.1h.7v.75h.75v.7h-.75v.75h-.7v-.75h-.75v-.7h.75z",
   ];
 
-  /** Colour and shape of a series by its number. */
+  /** Colour and shape of a group by its number. */
   function look(number) {
     return {
       colour: COLOURS[number % COLOURS.length],
@@ -78,20 +78,18 @@
     return group;
   }
 
-  function marker(number, x, y, size = 5) {
-    const { colour, shape } = look(number);
-    return drawn("path", { d: shape, transform: `translate(${x} ${y}) scale(${size})`, fill: colour, class: "marker" });
-  }
-
-  /** Names of series with their markers. */
+  /** Names of groups with their markers. */
   function legend(names) {
-    const entry = (name, number) =>
-      element(
+    const entry = (name, number) => {
+      const { colour, shape } = look(number);
+      const marker = drawn("path", { d: shape, transform: "scale(5)", fill: colour });
+      return element(
         "li",
         {},
-        drawn("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, marker(number, 0, 0)),
+        drawn("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, marker),
         element("bdi", { text: seen(name, 80) }),
       );
+    };
     return element("ul", { class: "legend" }, ...names.map(entry));
   }
 
@@ -124,28 +122,23 @@
     return { element: details, update };
   }
 
-  /** A plot: title, drawing, table. `draw(width)` gives an SVG's height and children; `update` draws again. */
+  /** A plot: title, drawing, table. `draw(width)` gives an SVG's height and children; `update` draws again. A plot with
+   * a `picture` stays as it is. */
   class Plot {
-    constructor({ title, about = "", draw, head, rows, before = null, wide = false }) {
+    constructor({ title, draw, picture = null, head, rows, wide = false }) {
       this.draw = draw;
-      this.holder = element("div", { class: "drawing" });
+      this.holder = element("div", { class: "drawing" }, picture);
       this.reading = reading(head, rows);
       this.title = title;
       this.element = element(
         "figure",
         { class: wide ? "plot wide-plot" : "plot" },
-        element(
-          "figcaption",
-          {},
-          element("h3", {}, element("bdi", { text: seen(title, 200) })),
-          about ? element("p", { class: "muted", text: about }) : null,
-        ),
-        before,
+        element("figcaption", {}, element("h3", {}, element("bdi", { text: seen(title, 200) }))),
         this.holder,
         this.reading.element,
       );
       this.update = once(() => this.#paint());
-      new ResizeObserver(this.update).observe(this.holder);
+      if (draw) new ResizeObserver(this.update).observe(this.holder);
     }
 
     #paint() {
@@ -167,7 +160,6 @@
     scale,
     axisBelow,
     axisLeft,
-    marker,
     legend,
     reading,
     wide,

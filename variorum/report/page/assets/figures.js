@@ -1,4 +1,4 @@
-/* The kinds of plots: funnel, histogram, dots with intervals, reliability, curves, radar. Each gives a `Plot`. */
+/* The kinds of plots: funnel, histogram, and those of evaluations, which are drawn already. Each gives a `Plot`. */
 {
   const {
     Plot,
@@ -10,10 +10,7 @@
     scale,
     axisBelow,
     axisLeft,
-    marker,
-    legend,
     svgText,
-    look,
     wide,
     limitOf,
   } = Variorum;
@@ -118,202 +115,13 @@
     return new Plot({ title: column.name, draw, head: ["from, to", "in view", "all"], rows });
   }
 
-  /** A dot with its interval for each row and each series. */
-  function intervals({ title, unit, rows, series }) {
-    const names = Object.keys(series);
-    const points = Object.values(series).flat().filter(Boolean).flat().filter(Number.isFinite);
-    const ends = [Math.min(0, ...points), Math.max(0, ...points)];
-    if (ends[0] === ends[1]) ends[1] = 1;
-    const tall = Math.max(24, 13 * names.length + 10);
-    const draw = (width) => {
-      const frame = { left: room(rows, width), right: width - 16, top: 6, bottom: 6 + rows.length * tall };
-      const x = scale(ends, [frame.left + 8, frame.right]);
-      const parts = [axisBelow(x, ends, frame, seen(unit, 100), width < 420 ? 4 : 6)];
-      parts.push(drawn("path", { d: `M${x(0)} ${frame.top}V${frame.bottom}`, class: "zero" }));
-      rows.forEach((row, at) => {
-        const middle = frame.top + (at + 0.5) * tall;
-        if (at % 2) parts.push(drawn("rect", { x: 0, y: middle - tall / 2, width, height: tall, class: "band" }));
-        parts.push(svgText(frame.left - 8, middle + 4, label(row, frame.left), { "text-anchor": "end" }));
-        names.forEach((name, number) => {
-          const point = series[name][at];
-          if (!point) return;
-          const y = middle + (number - (names.length - 1) / 2) * 13;
-          const [value, low, high] = point;
-          const line = drawn("path", {
-            d: `M${x(low)} ${y}H${x(high)}M${x(low)} ${y - 4}v8M${x(high)} ${y - 4}v8`,
-            stroke: look(number).colour,
-            class: "interval",
-          });
-          const group = drawn("g", {}, line, marker(number, x(value), y));
-          group.append(
-            drawn("title", {
-              text: `${seen(String(row))}, ${seen(name)}: ${figure(value)} (${figure(low)} to ${figure(high)})`,
-            }),
-          );
-          parts.push(group);
-        });
-      });
-      return { height: frame.bottom + 44, parts };
-    };
-    const table = () =>
-      rows.flatMap((row, at) =>
-        names.filter((name) => series[name][at]).map((name) => [row, name, ...series[name][at]]),
-      );
-    return new Plot({
-      title,
-      draw,
-      head: ["row", "series", unit, "from", "to"],
-      rows: table,
-      before: legend(names),
-      wide: rows.length > 8,
-    });
+  /** An evaluation's plot as its card draws it: a picture, in which nothing runs. */
+  function evaluation({ title, about, svg, head, rows }) {
+    const picture = element("img", { alt: seen(about), src: `data:image/svg+xml,${encodeURIComponent(svg)}` });
+    return new Plot({ title, picture, head, rows: () => rows });
   }
 
-  /** Accuracy against confidence; the area of a marker grows with the number of its predictions. */
-  function reliability({ title, series }) {
-    const names = Object.keys(series);
-    const most = Math.max(
-      1,
-      ...Object.values(series)
-        .flat()
-        .map(([, , n]) => n),
-    );
-    const draw = (width) => {
-      const side = Math.min(width - 80, 380);
-      const frame = { left: 56, right: 56 + side, top: 10, bottom: 10 + side };
-      const [x, y] = [scale([0, 1], [frame.left, frame.right]), scale([0, 1], [frame.bottom, frame.top])];
-      const parts = [axisBelow(x, [0, 1], frame, "confidence"), axisLeft(y, [0, 1], frame, "accuracy", 5)];
-      parts.push(drawn("path", { d: `M${x(0)} ${y(0)}L${x(1)} ${y(1)}`, class: "diagonal" }));
-      names.forEach((name, number) => {
-        const line = series[name].map(([confidence, accuracy]) => `${x(confidence)} ${y(accuracy)}`).join("L");
-        if (line)
-          parts.push(drawn("path", { d: `M${line}`, stroke: look(number).colour, class: "interval", fill: "none" }));
-        for (const [confidence, accuracy, n] of series[name]) {
-          const dot = marker(number, x(confidence), y(accuracy), 3 + 6 * Math.sqrt(n / most));
-          dot.append(
-            drawn("title", {
-              text: `${seen(name)}: confidence ${figure(confidence)}, accuracy ${figure(accuracy)}, ${figure(n)} pictures`,
-            }),
-          );
-          parts.push(dot);
-        }
-      });
-      return { height: frame.bottom + 44, parts };
-    };
-    const rows = () => names.flatMap((name) => series[name].map((bin) => [name, ...bin]));
-    const about = "On the dashed line, confidence is as high as accuracy. Larger markers stand for more pictures.";
-    return new Plot({
-      title,
-      about,
-      draw,
-      head: ["series", "confidence", "accuracy", "pictures"],
-      rows,
-      before: legend(names),
-    });
-  }
-
-  /** Values against another quantity, with intervals; a long line has no markers. */
-  function curves({ title, across, unit, full = null, series }) {
-    const names = Object.keys(series);
-    const points = Object.values(series).flat();
-    const ends = (numbers) => {
-      const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
-      const more = high > low ? (high - low) * 0.04 : 0.5;
-      return [low - more, high + more];
-    };
-    const xs = ends(points.map(([x]) => x));
-    const ys = full === null ? ends(points.flatMap(([, ...values]) => values)) : [-0.03 * full, 1.03 * full];
-    const draw = (width) => {
-      const frame = { left: 56, right: width - 16, top: 10, bottom: 290 };
-      const [x, y] = [scale(xs, [frame.left, frame.right]), scale(ys, [frame.bottom, frame.top])];
-      const parts = [
-        axisBelow(x, xs, frame, seen(across, 100), width < 420 ? 4 : 6),
-        axisLeft(y, ys, frame, seen(unit, 60), 5),
-      ];
-      names.forEach((name, number) => {
-        const { colour } = look(number);
-        const line = series[name].map(([at, value]) => `${x(at)} ${y(value)}`).join("L");
-        if (line) parts.push(drawn("path", { d: `M${line}`, stroke: colour, class: "interval", fill: "none" }));
-        const every = series[name].length > 12 ? Math.ceil(series[name].length / 8) : 1;
-        series[name].forEach(([at, value, low, high], place) => {
-          if (place % every) return;
-          const d = `M${x(at)} ${y(low)}V${y(high)}M${x(at) - 4} ${y(low)}h8M${x(at) - 4} ${y(high)}h8`;
-          const bar = high > low ? drawn("path", { d, stroke: colour, class: "interval" }) : "";
-          const group = drawn("g", {}, bar, marker(number, x(at), y(value)));
-          const said = `${figure(value)} (${figure(low)} to ${figure(high)})`;
-          group.append(drawn("title", { text: `${seen(name)}: ${said} at ${figure(at)}` }));
-          parts.push(group);
-        });
-      });
-      return { height: frame.bottom + 44, parts };
-    };
-    const rows = () => names.flatMap((name) => series[name].map((point) => [name, ...point]));
-    return new Plot({
-      title,
-      draw,
-      head: ["series", across, unit, "from", "to"],
-      rows,
-      before: legend(names),
-    });
-  }
-
-  /** A polygon for each series over axes around a centre; a missing value is a gap. */
-  function radar({ title, unit, full, axes, series }) {
-    const names = Object.keys(series);
-    const spokes = axes.map((_, at) => {
-      const angle = (2 * Math.PI * at) / axes.length;
-      return [Math.sin(angle), -Math.cos(angle)];
-    });
-    const draw = (width) => {
-      const side = Math.max(60, Math.min((width - 2 * 96) / 2, 170));
-      const [x, y] = [width / 2, side + 36];
-      const place = (at, share) => `${x + share * side * spokes[at][0]} ${y + share * side * spokes[at][1]}`;
-      const parts = [];
-      for (const ring of [0.25, 0.5, 0.75, 1]) {
-        const d = `M${axes.map((_, at) => place(at, ring)).join("L")}z`;
-        parts.push(drawn("g", { class: "axis" }, drawn("path", { d })));
-        parts.push(svgText(x + 4, y - ring * side - 2, figure(ring * full), {}));
-      }
-      axes.forEach((axis, at) => {
-        const [right, down] = spokes[at];
-        parts.push(drawn("g", { class: "axis" }, drawn("path", { d: `M${x} ${y}L${place(at, 1)}` })));
-        const end = x + 1.06 * side * right;
-        const anchor = Math.abs(right) < 0.05 ? "middle" : right > 0 ? "start" : "end";
-        const space = anchor === "middle" ? width / 2 : anchor === "start" ? width - end : end;
-        parts.push(svgText(end, y + (1.06 * side + (Math.abs(right) < 0.05 ? 12 : 0)) * down + 4, label(axis, space + 8), { "text-anchor": anchor }));
-      });
-      names.forEach((name, number) => {
-        const { colour } = look(number);
-        const shares = series[name].map((value) => (value === null ? null : Math.min(1, Math.max(0, value / full))));
-        let d = "";
-        for (let at = 0; at <= shares.length; at++) {
-          const [here, before] = [at % shares.length, at ? at - 1 : -1];
-          if (shares[here] === null) continue;
-          d += `${before >= 0 && shares[before] !== null ? "L" : "M"}${place(here, shares[here])}`;
-        }
-        if (d) parts.push(drawn("path", { d, stroke: colour, class: "interval", fill: "none" }));
-        shares.forEach((share, at) => {
-          if (share === null) return;
-          const [left, top] = place(at, share).split(" ").map(Number);
-          const dot = marker(number, left, top);
-          dot.append(drawn("title", { text: `${seen(axes[at])}, ${seen(name)}: ${figure(series[name][at])}` }));
-          parts.push(dot);
-        });
-      });
-      return { height: 2 * side + 72, parts };
-    };
-    const rows = () => axes.map((axis, at) => [axis, ...names.map((name) => series[name][at] ?? "none")]);
-    return new Plot({
-      title,
-      about: `${unit}; 0 is at the centre.`,
-      draw,
-      head: ["axis", ...names],
-      rows,
-      before: legend(names),
-    });
-  }
-
-  const KINDS = { funnel, intervals, reliability, curves, radar };
+  const KINDS = { funnel, evaluation };
 
   /** The section of plots: those of the facts, a map if there is one, histograms of gates and of columns people pick. */
   class Plots {
@@ -326,8 +134,6 @@
       const gates = data.numbers.filter((one) => one.name.startsWith("gate."));
       this.left = new Map(data.numbers.filter((one) => !gates.includes(one)).map((one) => [one.name, one]));
       this.pick = element("select", { "aria-label": "Add a histogram", change: () => this.#more(this.pick.value) });
-      const spans = (plot) => plot.element.classList.contains("wide-plot"); // these come first, so that no gaps are left
-      fixed.sort((a, b) => spans(b) - spans(a));
       place.append(
         element("h2", { class: "away", text: "Plots" }),
         element("div", { class: "plots" }, ...fixed.map((plot) => plot.element)),
@@ -372,5 +178,5 @@
     }
   }
 
-  Object.assign(Variorum, { Plots, funnel, histogram, intervals, reliability, curves, radar });
+  Object.assign(Variorum, { Plots, funnel, histogram, evaluation });
 }
