@@ -15,6 +15,7 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import KINDS, SECRET, build_component, explain
+from variorum.schemas.more import AddsMembers, ChecksColumns, known_columns
 from variorum.schemas.sample import Split
 from variorum.schemas.secrets import holds_secret
 
@@ -216,11 +217,12 @@ def check_curation(steps: Sequence[Detector | Decider]) -> None:
                 f"{', '.join(f'`- name: {need}`' for need in missing)} higher up in the list"
             )
         if isinstance(step, Decider):
-            step.check_columns(known)
+            if isinstance(step, ChecksColumns):
+                step.check_columns(known)
         else:
-            if (given := step.known_columns()) is not None:
+            if (given := known_columns(step)) is not None:
                 known[name] = given
-            for member in step.adds:
+            for member in step.adds if isinstance(step, AddsMembers) else ():
                 if other := added.get(member):
                     raise RecipeError(f"curate.{position}: {name} and {other} both add {member}; leave one of them out")
                 added[member] = name

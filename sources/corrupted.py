@@ -18,6 +18,7 @@ from variorum.kit.corrupt.kinds import check_kind, corrupt, scale_of
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.lookup import NestedSource
+from variorum.schemas.more import warning_of
 from variorum.schemas.sample import ENHANCED, Failure, Sample, made_type, source_id
 
 
@@ -65,7 +66,7 @@ class Corrupted(Source):
 
     def warning(self, ctx: Context) -> str:
         """As the source."""
-        return self.of.warning(ctx)
+        return warning_of(self.of, ctx)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """The source's samples with other pixels and ids. What is random depends on the seed of each picture alone.

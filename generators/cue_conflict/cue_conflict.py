@@ -35,7 +35,7 @@ from variorum.generators.cue_conflict.stimuli import (
 from variorum.kit.corrupt.change import Before
 from variorum.kit.corrupt.frames import Unusable
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import COMPOSITE, ENHANCED, PARTLY_GENERATED, Failure, Sample
@@ -104,10 +104,10 @@ class CueConflict(Generator):
             raise ValueError(f"a frame of {self.frame} pixels can't be cut into {uneven[0]} equal tiles")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The segmenter, where a stimulus needs a mask, and the network of `style_transfer`."""
+    def uses(self) -> list[Use]:
+        """Return the segmenter, where a stimulus needs a mask, and the network of `style_transfer`."""
         needed = (self._segmenter, STYLE_TRANSFER if "style_transfer" in self.stimuli else None)
-        return tuple(alias for alias in needed if alias is not None)
+        return [Use(alias) for alias in needed if alias is not None]
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError where no two pictures of the source can be in conflict."""

@@ -25,9 +25,9 @@ from variorum.kit.pictures.pool import Pool
 from variorum.kit.pictures.scenes import BadInput, Scene, Setup, label_index, scenes
 from variorum.machine.prefetch import batched
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator, Role
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import COMPOSITE, Failure, Op, Sample
+from variorum.schemas.sample import COMPOSITE, Failure, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -51,7 +51,6 @@ class AttributeEdit(Generator):
     revision: ClassVar[int] = 4
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = COMPOSITE
-    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
 
     frame: int = Field(default=256, ge=64, le=1024)
     """Side in pixels of the square pictures."""
@@ -112,15 +111,11 @@ class AttributeEdit(Generator):
         """The fields; without the guidance where no background is guided, as it has no effect there."""
         return {name: value for name, value in super().identity().items() if name != "guidance" or self._guided()}
 
-    def aliases(self) -> tuple[str, ...]:
-        """The segmenter, the inpainter, the gate classifier, and the models of guided backgrounds."""
-        guided = guided_backgrounds.aliases(self._guided(), self.guidance)
-        return (self.segmenter, self.inpainter, *dict.fromkeys((*self.filters(), *guided)))
-
-    def filters(self) -> tuple[str, ...]:
-        """The gate classifier and the adversary."""
-        gate = () if self.classifier is None else (self.classifier,)
-        return (*gate, *guided_backgrounds.adversaries(self._guided(), self.guidance))
+    def uses(self) -> list[Use]:
+        """Return the segmenter, the inpainter, the classifier, which decides, and the models of guided backgrounds."""
+        gate = [] if self.classifier is None else [Use(self.classifier, "classifier", decides=True)]
+        guided = guided_backgrounds.uses(self._guided(), self.guidance)
+        return [Use(self.segmenter), Use(self.inpainter), *gate, *guided]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
@@ -203,22 +198,15 @@ class AttributeEdit(Generator):
 
     def _sample(self, wanted: WantedEdit, draft: Draft) -> Sample:
         of, scene = draft.subject.of, draft.subject.scene
-        op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
-            name=self.component_name(),
-            revision=self.revision,
+        return of.made(
+            draft.picture,
+            variant=wanted.variant,
             requested=wanted.requested,
             achieved=draft.achieved,
             gates=draft.gates,
             models={**scene.models, **draft.models},
-            seed=of.seed(wanted.purpose or wanted.variant),
-        )
-        return of.sample.child(
-            draft.picture,
-            op,
-            variant=wanted.variant,
-            fingerprint=self.fingerprint(),
+            purpose=wanted.purpose or wanted.variant,
             extras={"mask.png": draft.mask},
-            reason=gates.first_failed(draft.gates),
             annotations=draft.annotations,
             digital_source_type=draft.source_type,
             made_of=draft.made_of,

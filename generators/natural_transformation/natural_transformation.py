@@ -25,7 +25,7 @@ from variorum.kit.corrupt.outcome import is_grey
 from variorum.kit.gates import gates
 from variorum.kit.pictures.scenes import label_index
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Context, Generator, Role
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import ENHANCED, GENERATED, Failure, Gate, Sample
 
@@ -69,7 +69,6 @@ class NaturalTransformation(Generator):
 
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
-    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
 
     attributes: tuple[Attribute, ...] = ATTRIBUTES
     """What changes. `exposure` makes pictures brighter and darker, `white_balance` warmer and cooler."""
@@ -102,10 +101,10 @@ class NaturalTransformation(Generator):
                     raise ValueError(f"strengths has {other} and {strength}, which make the same {one.variant}")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The GAN and its inverter by the latent route, and the classifier."""
-        models = (self.latent.gan, self.latent.inverter) if self.route == "latent" else ()
-        return (*models, *(() if self.classifier is None else (self.classifier,)))
+    def uses(self) -> list[Use]:
+        """Return the GAN and its inverter by the latent route, and the classifier."""
+        models = [Use(self.latent.gan), Use(self.latent.inverter)] if self.route == "latent" else []
+        return [*models, *([] if self.classifier is None else [Use(self.classifier, "classifier")])]
 
     def check(self, ctx: Context) -> None:
         """Raise ModelUnavailable if the latent route has no GAN."""

@@ -26,7 +26,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.licences import all_of
 from variorum.schemas.manifest import QUARANTINE, Manifest
 from variorum.schemas.recipe import Recipe
-from variorum.schemas.sample import Lender, Sample, check_op
+from variorum.schemas.sample import Lender, Sample, checked_op
 
 SOURCE = '''
 import cv2
@@ -302,7 +302,7 @@ def test_a_record_of_lenders_that_is_none_is_refused(odd: Any) -> None:
         "seed": 0,
     }
     with pytest.raises(RecipeError, match="mine: `made_of` in its op isn't what"):
-        check_op(op)
+        checked_op(op)
 
 
 def test_every_generator_that_uses_other_pictures_is_tested() -> None:

@@ -469,6 +469,11 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         "frost.py can't be imported: PydanticUserError: A non-annotated attribute was detected: `strength = 0.5`. All "
         "model fields require a type annotation",
     ),
+    "a hook as a field": (
+        {"contrast": [("    late:", "    needs_labels: bool = True\n    late:")]},
+        "contrast: `needs_labels` of Contrast has the name of a hook; give the field another name, or annotate it as "
+        "ClassVar if it is the hook",
+    ),
     "`late` as a field": (
         {"contrast": [("late: ClassVar[frozenset[str]]", "late: frozenset[str]")]},
         "contrast: `late` of Contrast must be annotated as ClassVar; it is no field",
@@ -560,13 +565,13 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         {"frost": [("of.made(pixels,", "of.made(pixels.tolist(),")]},
         "frost: the picture is list; it must be a NumPy array, uint8 [H, W, 3] or [H, W]",
     ),
-    "a NumPy number requested": (
-        {"frost": [('{"strength": self.strength}', '{"strength": np.float32(self.strength)}')]},
-        "frost: in its op, requested.strength: numpy.float32 has no canonical JSON form; convert it, as by float()",
+    "an array requested": (
+        {"frost": [('{"strength": self.strength}', '{"strength": np.array(self.strength)}')]},
+        "frost: in its op, requested.strength: numpy.ndarray has no canonical JSON form; convert it, as by float()",
     ),
-    "a NumPy number requested of a picture that is skipped": (
-        {"frost": [("> 200", "> 0"), ('{"strength": self.strength}', '{"strength": np.float32(self.strength)}')]},
-        "requested.strength: numpy.float32 has no canonical JSON form; convert it, as by float()",
+    "an array requested of a picture that is skipped": (
+        {"frost": [("> 200", "> 0"), ('{"strength": self.strength}', '{"strength": np.array(self.strength)}')]},
+        "requested.strength: numpy.ndarray has no canonical JSON form; convert it, as by float()",
     ),
     "NaN achieved": (
         {"frost": [("float(pixels.mean())", 'float("nan")')]},
@@ -577,12 +582,21 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         "all must have the same, apart from the picture's format; a generator passes on those of its input with "
         "extras=sample.extras",
     ),
-    "a model that `aliases` doesn't list": (
+    "a model that `uses` doesn't name": (
         {"frost": [("yield sample\n", 'of.model("segmenter")\n')]},
-        "frost: uses the model 'segmenter', so `aliases` must return it",
+        "frost: asks for the model 'segmenter', so `uses` must return Use('segmenter')",
+    ),
+    "a model without `Use`": (
+        {"frost": [("    def edit", '    def uses(self):\n        return ("segmenter",)\n\n    def edit')]},
+        'frost: uses has str; it must return entries such as `[Use("segmenter")]`',
     ),
     "a model that doesn't exist": (
-        {"frost": [("    def edit", '    def aliases(self):\n        return ("segmentr",)\n\n    def edit')]},
+        {
+            "frost": [
+                ("import Generator", "import Generator, Use"),
+                ("    def edit", '    def uses(self):\n        return [Use("segmentr")]\n\n    def edit'),
+            ]
+        },
         "no model alias 'segmentr' in profile embedded; there are: ",
     ),
     # tables
@@ -634,11 +648,11 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
     ),
     "rows in place of verdicts": (
         {"low_contrast": [('table.verdict(row, "review", "low_contrast", value=score[row])', "score[row]")]},
-        "curate.low_contrast: decide gave float64; it must yield `table.verdict(row, action, reason)`",
+        "curate.low_contrast: decide gave float64; it must yield or return `table.verdict(row, action, reason)`",
     ),
-    "a NumPy number as a figure": (
-        {"mean_contrast": [(ROUNDED, "deviation.astype('float32')[0]")]},
-        "evaluate.mean_contrast: figures.frost_0.7: numpy.float32 has no canonical JSON form; convert it",
+    "an array as a figure": (
+        {"mean_contrast": [(ROUNDED, "deviation")]},
+        "evaluate.mean_contrast: figures.frost_0.7: numpy.ndarray has no canonical JSON form; convert it",
     ),
     "NaN as a figure": (
         {"mean_contrast": [(ROUNDED, "float('nan')")]},
@@ -648,9 +662,9 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         {"mean_contrast": [("return {name", "found = {name")]},
         "evaluate.mean_contrast: figures gave NoneType; it must return a mapping from name to figure",
     ),
-    "a NumPy number as a detector's figure": (
-        {"contrast": [(FIGURES, 'return {"median": np.float32(1)}')]},
-        "curate.contrast: figures.median: numpy.float32 has no canonical JSON form; convert it, as by float()",
+    "an array as a detector's figure": (
+        {"contrast": [(FIGURES, 'return {"median": np.ones(1)}')]},
+        "curate.contrast: figures.median: numpy.ndarray has no canonical JSON form; convert it, as by float()",
     ),
     "NaN as a detector's figure": (
         {"contrast": [(FIGURES, 'return {"median": float("nan")}')]},

@@ -42,7 +42,7 @@ def card_key(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     compared = f"{earlier.version} {earlier.digest()}" if earlier else ""
     given = (card_template(recipe), *templates_of(recipe).values())
     code = [_code(), *(code_of(type(evaluation)) for evaluation in recipe.evaluate)]
-    code += [step.file_sha256 for step in recipe.generate]
+    code += [str(step.identity().get("file", "")) for step in recipe.generate]
     code += [hash_content(file) for file in given if isinstance(file, Path)]
     return digest(["card", recipe.dump(), manifest.digest(), compared, figures, [*code]])
 

@@ -17,6 +17,7 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import ShardInfo
+from variorum.schemas.more import PlansRequests
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Sample
 
@@ -111,7 +112,8 @@ def request_rows(recipe: Recipe, ctx: Context, progress: Progress = QUIET) -> It
             yield sample
             progress.advance(1)
 
-    return recipe.generate[0].requests(outlines(), ctx)
+    maker = recipe.generate[0]
+    return maker.requests(outlines(), ctx) if isinstance(maker, PlansRequests) else iter(())
 
 
 def requests_key(recipe: Recipe, ctx: Context) -> str:
@@ -124,7 +126,7 @@ def requests_key(recipe: Recipe, ctx: Context) -> str:
 
 def makes_requests(generator: Generator) -> bool:
     """Return whether a generator lists its pictures before it makes them."""
-    return type(generator).requests is not Generator.requests
+    return isinstance(generator, PlansRequests)
 
 
 def first_rows(info: ShardInfo, store: Store, number: int) -> list[dict[str, Json]]:
