@@ -22,8 +22,9 @@ MKDOCS = ROOT / ".cache" / "docs" / "bin" / "python"
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 STYLE = """.md-typeset table:not([class]) { font-size: .7rem; }
 .md-typeset table:not([class]) th { min-width: 3rem; }
-.md-typeset table:not([class]) td { overflow-wrap: anywhere; }
-.md-typeset table:not([class]) td:first-child { min-width: 8rem; }
+.md-typeset table:not([class]) td { overflow-wrap: break-word; }
+.md-typeset table:not([class]) td code { overflow-wrap: anywhere; }
+.md-typeset table:not([class]) td:first-child { min-width: 5rem; }
 .md-typeset table:not([class]) td:last-child:not(:only-child) { min-width: 9rem; }
 .md-typeset iframe { width: 100%; height: 80vh; border: 1px solid var(--md-default-fg-color--lightest); }
 """
