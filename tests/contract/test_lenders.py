@@ -117,6 +117,8 @@ class Blend(Generator):
                 return
 '''
 PROVED = '''
+from typing import ClassVar
+
 import numpy as np
 
 from variorum.schemas.component import Detector
@@ -125,7 +127,7 @@ from variorum.schemas.component import Detector
 class Proved(Detector):
     """Says that of two photographs in different splits, which lend their plates, one is a copy of the other."""
 
-    copies = "copy_of"
+    copies: ClassVar[str] = "copy_of"
 
     def score(self, table, ctx):
         lenders = {key for keys in table["made_of"] for key in keys or ()}
