@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -74,10 +75,29 @@ depend on installed packages, so it has a folder."""
 NOT_PINNED = ("major_errors", "watermark_adaptive")
 """The source of `major_errors` is an edition, whose digest depends on the machine; test_major_errors runs it. In
 `watermark_adaptive` a network is trained, on more photographs than are here."""
+QUICK = (
+    "ai_detection",
+    "ai_detection_clothes",
+    "box_noise",
+    "cnn_filters",
+    "content_dilution",
+    "few_shot",
+    "low_light",
+    "natural_transformation",
+    "tileable_texture",
+    "translation",
+    "unsafebench",
+    "watermark",
+    "imagenet_c",
+    "imagenet_e",
+    "imagenet_e_guided",
+)
+"""Short runs that take less than two CPU seconds each."""
+SLOW = ("coco_o", "curate_folder", "imagenet_g", "watermark_generative")
+"""Short runs that take longer. Without votes, multi_label_review is part of curate_folder."""
 WHOLE = ("curate_folder", "imagenet_e", "imagenet_g")
 """Recipes that run whole in a few minutes. imagenet_e_guided takes twenty, imagenet_g_text wants a GPU, the photographs
-of coco_o depend on installed packages, and of imagenet_c the short run is enough. Without votes, multi_label_review is
-part of curate_folder."""
+of coco_o depend on installed packages, and of imagenet_c the short run is enough."""
 
 
 def machine() -> dict[str, str]:
@@ -137,9 +157,9 @@ def digests(work: Job) -> dict[str, str]:
     return {number: resolve(f"{dataset}@{number}", work.store).digest() for dataset, number in known}
 
 
-def digests_apart(name: str, root: Path, *, short: bool) -> dict[str, str]:
-    """`digests` in a process of its own, which no other test has changed."""
-    command = [sys.executable, __file__, name, str(root), "short" if short else "whole"]
+def digests_apart(names: Sequence[str], root: Path, *, short: bool) -> dict[str, dict[str, str]]:
+    """`digests` by recipe, in a process of their own, which no other test has changed."""
+    command = [sys.executable, __file__, "short" if short else "whole", str(root), *names]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -156,11 +176,21 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def same_machine() -> None:
     here, there = machine(), pinned()["machine"]
     if differ := [f"{name} {here[name]}, not {there[name]}" for name in here if here[name] != there.get(name)]:
         pytest.skip(f"digests were recorded elsewhere: {'; '.join(differ)}")
+
+
+@pytest.fixture(scope="module")
+def quick(root: Path, same_machine: None) -> dict[str, dict[str, str]]:
+    return digests_apart(QUICK, root, short=True)
+
+
+@pytest.fixture(scope="module")
+def slow(root: Path, same_machine: None) -> dict[str, dict[str, str]]:
+    return digests_apart(SLOW, root, short=True)
 
 
 def test_every_shipped_recipe_is_pinned():
@@ -179,32 +209,15 @@ def test_the_fingerprint_of_a_recipe_for_a_gpu(name, root):
     assert hub_job(name, root).plan.fingerprint == pinned()["fingerprints"][name]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("coco_o", marks=pytest.mark.slow),
-        pytest.param("curate_folder", marks=pytest.mark.slow),
-        "ai_detection",
-        "ai_detection_clothes",
-        "box_noise",
-        "cnn_filters",
-        "content_dilution",
-        "few_shot",
-        "low_light",
-        "natural_transformation",
-        "tileable_texture",
-        "translation",
-        "unsafebench",
-        "watermark",
-        pytest.param("watermark_generative", marks=pytest.mark.slow),
-        "imagenet_c",
-        "imagenet_e",
-        "imagenet_e_guided",
-        pytest.param("imagenet_g", marks=pytest.mark.slow),
-    ],
-)
-def test_the_digests_of_a_short_run(name, root, same_machine):
-    assert digests_apart(name, root, short=True) == pinned()["short"][name]
+@pytest.mark.parametrize("name", QUICK)
+def test_the_digests_of_a_quick_run(name, quick):
+    assert quick[name] == pinned()["short"][name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_the_digests_of_a_short_run(name, slow):
+    assert slow[name] == pinned()["short"][name]
 
 
 @pytest.mark.slow
@@ -212,7 +225,7 @@ def test_the_digests_of_a_short_run(name, root, same_machine):
 def test_the_digests_of_the_whole_recipe(name, tmp_path, same_machine):
     if name == "imagenet_g" and not Path("/usr/share/datasets/fashion-mnist").exists():
         pytest.skip("its leakage check compares with Debian's dataset-fashion-mnist")
-    assert digests_apart(name, tmp_path, short=False) == pinned()["whole"][name]
+    assert digests_apart([name], tmp_path, short=False)[name] == pinned()["whole"][name]
 
 
 def record() -> None:
@@ -239,5 +252,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         record()
     else:
-        recipe, folder, length = sys.argv[1:]
-        sys.stdout.write(json.dumps(digests(job(recipe, Path(folder), length == "short"))) + "\n")
+        length, folder, *recipes = sys.argv[1:]
+        found = {recipe: digests(job(recipe, Path(folder), length == "short")) for recipe in recipes}
+        sys.stdout.write(json.dumps(found) + "\n")

@@ -6,6 +6,8 @@ Of every generator that uses other pictures of the source than the one at hand, 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,13 @@ def job(
     return Job(Recipe.parse(recipe), str(store))
 
 
+@pytest.fixture(scope="module", params=LENDING)
+def lent(request: pytest.FixtureRequest, files: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
+    """Jobs of one generator with one store, half of whose photographs are restricted and not free."""
+    store = tmp_path_factory.mktemp("lent")
+    return partial(job, files, store, request.param, restricted=True, licence="All rights reserved")
+
+
 def accepted(manifest: Manifest, store: Store) -> list[Sample]:
     found = []
     for group, shards in manifest.shards.items():
@@ -226,9 +235,8 @@ def test_nothing_of_a_withheld_picture_is_in_others(lending: str, files: Path, t
     assert verify(manifest, work.store) == []
 
 
-@pytest.mark.parametrize("lending", LENDING)
-def test_licences_and_restrictions_follow_the_lender(lending: str, files: Path, tmp_path: Path) -> None:
-    work = job(files, tmp_path / "store", lending, restricted=True, licence="All rights reserved")
+def test_licences_and_restrictions_follow_the_lender(lent: Callable[..., Job], files: Path) -> None:
+    work = lent()
     manifest = build(work)
     samples, gone = accepted(manifest, work.store), restricted_ids(files)
     for sample in borrowed(samples):
@@ -244,15 +252,13 @@ def test_licences_and_restrictions_follow_the_lender(lending: str, files: Path, 
     assert verify(manifest, work.store) == []
 
 
-@pytest.mark.parametrize("lending", LENDING)
-def test_who_opts_out_is_in_no_picture(lending: str, files: Path, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    made = accepted(build(job(files, store, lending)), Store(str(store)))
+def test_who_opts_out_is_in_no_picture(lent: Callable[..., Job], tmp_path: Path) -> None:
+    made = accepted(build(lent()), lent().store)
     lenders = [one for sample in borrowed(made) for one in sample.made_of()]
     photograph = max(lenders, key=lambda one: [other["photograph"] for other in lenders].count(one["photograph"]))
     for number, entry in enumerate((photograph["photograph"], photograph["origin"])):
         (tmp_path / "out.txt").write_text(entry, encoding="utf-8")
-        work = job(files, store, lending, curate=[{"name": "opt_out", "list": str(tmp_path / "out.txt")}])
+        work = lent(curate=[{"name": "opt_out", "list": str(tmp_path / "out.txt")}])
         manifest = build(work)
         released = release(work, manifest, *curate(work, manifest))
         left = accepted(released, work.store)

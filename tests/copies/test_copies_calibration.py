@@ -48,7 +48,7 @@ def test_a_lighter_tail_is_cut_too_strictly_never_too_loosely():
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     first = np.einsum("nd,nd->n", unit[:10_000], unit[10_000:])
     cut = calibrate(first, 100, floor=0)
-    many = (unit[:5000] @ unit[5000:].T).ravel()
+    many = (unit[:1000] @ unit[5000:].T).ravel()
     assert (many >= cut.cosine).mean() <= cut.false_rate == pytest.approx(1e-4)
 
 

@@ -21,7 +21,7 @@ def resized(picture, share, how, quality=None):
     return np.asarray(image if quality is None else jpeg(image, quality))
 
 
-@pytest.mark.parametrize("share", [1.5, 2, 3, 6])
+@pytest.mark.parametrize("share", [1.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (2, 6)), 3])
 @pytest.mark.parametrize("how", INTERPOLATIONS)
 def test_no_enlargement_shows_more_than_the_picture(pictures, share, how):
     own = np.array([detail(picture) for picture in pictures])

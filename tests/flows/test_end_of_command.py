@@ -15,7 +15,7 @@ import pytest
 from variorum.flows import cli
 from variorum.pixels import encode_png
 
-RUNS = int(os.environ.get("VARIORUM_ENDS", "24"))
+RUNS = int(os.environ.get("VARIORUM_ENDS", "8"))
 """How often the slow test runs a command."""
 COMMAND = "from variorum.flows.cli import command; command()"
 LATE = """

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect_places import with_database
 
 from variorum.edition.editions import resolve
 from variorum.edition.store import Store
@@ -308,8 +309,7 @@ def test_the_command_on_a_running_server(photos, tmp_path):
     address = f"http://127.0.0.1:{port}/api"
     environment = {
         **os.environ,
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{tmp_path}/prefect.db",
+        "PREFECT_HOME": str(with_database(tmp_path / "prefect")),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PYTHONPATH": str(Path(__file__).parents[1] / "plugins"),

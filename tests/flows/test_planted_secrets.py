@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect_places import with_database
 from warm_command import run_command
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -196,6 +197,8 @@ def test_exceptions_are_kept_without_secrets(runner, photos, tmp_path):
     with tempfile.TemporaryDirectory() as short:  # Ray's sockets need a short path
         own = {"TMPDIR": str(tmp_path / "left"), "RAY_TMPDIR": short, "PREFECT_LOGGING_LEVEL": "DEBUG"}
         (tmp_path / "left").mkdir()
+        if runner == "prefect":
+            with_database(tmp_path / "left" / "prefect")
         words = ["run", "recipe.yaml", "--runner", runner, "--workers", "2", "--store", "left/store"]
         words += ["--runner-set", "cluster=local"] if runner == "slurm" else []
         text = hidden(call(tmp_path, *words, **own), 70)

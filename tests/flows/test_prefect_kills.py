@@ -59,6 +59,7 @@ def test_a_stopped_run_ends_within_seconds_and_leaves_no_server(place, sent, cod
 
 
 def test_two_runs_start_on_one_new_database(place):
+    (place.home / "prefect.db").unlink()
     runs = [place.run(f"log{number}", f"store{number}") for number in range(2)]
     assert [one.wait(400) for one in runs] == [0, 0], [place.said("log0"), place.said("log1")]
     assert place.states() == ["COMPLETED", "COMPLETED"]

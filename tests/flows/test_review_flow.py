@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from planted_labels import ACCURACY, PLANTED, decide_disputes, plant, truth, vote_all
+from prefect_places import with_database
 
 from variorum.edition.editions import current, folder_of, resolve
 from variorum.edition.ledgers import ledger_numbers
@@ -197,7 +198,7 @@ class Place:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_HOME": str(with_database(folder / "prefect")),
             "PREFECT_API_URL": self.address,
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

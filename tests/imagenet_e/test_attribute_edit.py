@@ -124,6 +124,7 @@ def ctx(models: Models) -> Context:
 
 
 BARE = AttributeEdit(classifier=None)
+BACKGROUNDS = AttributeEdit(classifier=None, attributes=("background",), backgrounds=("random",))
 
 
 def by_variant(edit: AttributeEdit, sample: Sample, ctx: Context) -> Made:
@@ -299,7 +300,7 @@ def test_a_partner_of_the_same_class_is_the_last_resort(ctx: Context) -> None:
     def partners(source: Source) -> set[Any]:
         drawn, others = set(), let_through(source, ())
         for seed in range(8):
-            item = by_variant(BARE, sample, replace(ctx, seed=seed, source=others))["background_random"]
+            item = by_variant(BACKGROUNDS, sample, replace(ctx, seed=seed, source=others))["background_random"]
             assert isinstance(item, Sample)
             drawn.add(item.ops[-1]["achieved"]["plate_sample"])
         return drawn
@@ -323,7 +324,7 @@ def test_a_partner_is_of_the_same_split(ctx: Context) -> None:
     def partners(split: str, **more: Any) -> set[Any]:
         sample, drawn, others = replace(SAMPLES[1], split=split), set(), let_through(Divided(), ())
         for seed in range(8):
-            item = by_variant(BARE, sample, replace(ctx, seed=seed, source=others, **more))["background_random"]
+            item = by_variant(BACKGROUNDS, sample, replace(ctx, seed=seed, source=others, **more))["background_random"]
             drawn.add(item.ops[-1]["achieved"]["plate_sample"] if isinstance(item, Sample) else item.reason)
         return drawn
 

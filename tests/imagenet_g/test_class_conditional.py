@@ -63,14 +63,14 @@ def by_parent(children):
 
 
 def test_pictures_look_like_the_class_that_was_asked_for(ctx):
-    children = made(planned(ctx, 60), ctx, guidance=(2.0,), steps=6)
+    children = made(planned(ctx, 30), ctx, guidance=(2.0,), steps=6)
     judge = ctx.models.get("judge")
     likeliest = judge([child.image for child in children]).argmax(1)
     asked = [judge.classes.index(child.labels[0]) for child in children]
-    assert Counter(asked) == dict.fromkeys(range(10), 6)
+    assert Counter(asked) == dict.fromkeys(range(10), 3)
     assert np.mean(likeliest == asked) >= 0.7
     # a judge that is fooled by everything would say the same of pictures whose labels were shuffled
-    assert np.mean(likeliest == random.Random(0).sample(asked, 60)) < 0.4
+    assert np.mean(likeliest == random.Random(0).sample(asked, 30)) < 0.4
 
 
 def test_a_child_tells_how_it_was_made(ctx):

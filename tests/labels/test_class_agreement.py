@@ -21,14 +21,14 @@ from variorum.sources.class_names import ClassNames
 
 @pytest.fixture(scope="module")
 def ctx(tmp_path_factory):
-    source = ClassNames(table="fashion_mnist", per_class=4)
+    source = ClassNames(table="fashion_mnist", per_class=2)
     return Context(7, ModelTable("embedded"), DiskMemo(tmp_path_factory.mktemp("memo")), source, source.classes(None))
 
 
 @pytest.fixture(scope="module")
 def pictures(ctx):
-    """Forty generated pictures, four of each class."""
-    samples = ctx.source.read(0, 40, ctx)
+    """Twenty generated pictures, two of each class."""
+    samples = ctx.source.read(0, 20, ctx)
     return list(ClassConditional(guidance=(3.0,), steps=6).generate(samples, ctx))
 
 
@@ -67,7 +67,7 @@ def test_right_labels_pass_and_wrong_ones_are_flagged(pictures, ctx):
     truth = np.array([classes.index(s.labels[0]) for s in pictures])
     assert (found["proposed"] == truth).mean() >= 0.8
     figures = ClassAgreement().figures(found, ctx)
-    assert figures["judged"] == 40
+    assert figures["judged"] == 20
     assert figures["agrees"]["guidance_3"] < 0.2
     loose = ClassAgreement(top=10)
     assert not table_of(loose, wrong, ctx)["flag"].any()

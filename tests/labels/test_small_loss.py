@@ -25,7 +25,7 @@ def f1(flag, wrong):
     return 2 * (flag & wrong).sum() / (flag.sum() + wrong.sum())
 
 
-@pytest.mark.parametrize("elr", [0.0, 7.0])
+@pytest.mark.parametrize("elr", [pytest.param(0.0, marks=pytest.mark.slow), 7.0])
 def test_clean_labels_give_no_evidence_and_no_flags(elr):
     """A mixture fitted to the losses themselves would find a second mode here."""
     from sklearn.mixture import GaussianMixture
@@ -47,7 +47,10 @@ def test_clean_labels_give_no_evidence_and_no_flags(elr):
     assert figures["most_flagged_classes"] == {}
 
 
-@pytest.mark.parametrize(("kind", "rate"), [(symmetric, 0.2), (asymmetric, 0.2), (symmetric, 0.05)])
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [pytest.param(symmetric, 0.2, marks=pytest.mark.slow), (asymmetric, 0.2), (symmetric, 0.05)],
+)
 def test_wrong_labels_are_flagged_and_their_rate_is_estimated(kind, rate):
     given, wrong, loss, margin = trained(kind, rate)
     table = with_columns(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from served_panel import make_edition
+from warm_command import run_command, run_fresh
 
 from variorum.edition.store import Store
 from variorum.flows.cli import main
@@ -143,12 +144,11 @@ def test_a_read_only_store_shows_and_exports_its_votes(edition, tmp_path, state)
     if state == "closed":
         panel.engine.dispose()
 
-    def call(where, *words):
-        command = [sys.executable, "-c", "from variorum.flows.cli import main; main()", "votes", "served", *words]
-        done = subprocess.run([*command, "--store", str(where)], capture_output=True, text=True)
+    def call(where, *words, run=run_command):
+        done = run(["votes", "served", *words, "--store", str(where)], tmp_path, os.environ)
         return done.returncode, done.stdout + done.stderr
 
-    code, said = call(live, "--from", str(source))
+    code, said = call(live, "--from", str(source), run=run_fresh)  # which closes the database at its end
     assert code == 0, said
     shutil.copytree(live, disk, symlinks=True)
     panel.engine.dispose()

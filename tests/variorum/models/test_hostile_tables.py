@@ -188,7 +188,7 @@ def files(folder):
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_any_change_to_a_table_is_an_error_for_users_or_a_table(place, data):
     entry = {**ENTRY, **data.draw(st.sampled_from(PLACES))}
@@ -225,7 +225,7 @@ def accepted():
         return False
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_change_to_a_lock_file_is_an_error_for_users_or_a_commit(place, data):
     (place / "mine.toml").write_text(f"mine = {toml({**ENTRY, 'hub_repo': {'repo': 'a/b'}})}")
@@ -239,7 +239,7 @@ def test_any_change_to_a_lock_file_is_an_error_for_users_or_a_commit(place, data
         (place / "models.lock.toml").unlink()
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.integers(0, 400), st.sampled_from(["mine.toml", "models.lock.toml"]))
 def test_any_bytes_are_an_error_for_users(place, noise, at, name):
     (place / "mine.toml").write_text(f"mine = {toml({**ENTRY, **PLACES[3]})}")
