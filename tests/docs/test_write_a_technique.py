@@ -108,7 +108,15 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_the_page_has_every_file():
     kinds = {"frost.py", "contrast.py", "low_contrast.py", "mean_contrast.py", "my_set.yaml"}
-    others = {"flip.py", "spotlight.py", "spotlights.py", "test_frost.py", "try_my_set.py", "pyproject.toml"}
+    others = {
+        "confidence.py",
+        "flip.py",
+        "spotlight.py",
+        "spotlights.py",
+        "test_frost.py",
+        "try_my_set.py",
+        "pyproject.toml",
+    }
     assert set(FILES) == kinds | others
 
 
@@ -174,6 +182,17 @@ def test_the_figures_stand_in_the_card_and_on_the_terminal(ran):
     for variant, value in figures.items():
         assert f"| {variant} | {value:.4g} |" in evaluations
         assert re.search(rf"^{re.escape(variant)} +{value:.4g} *$", out, re.MULTILINE)
+
+
+def test_the_evaluation_with_a_classifier_has_its_plot(tmp_path):
+    folder = write(tmp_path / "study", my_set=[("  - name: ./mean_contrast.py", "  - name: ./confidence.py")])
+    done(call(folder, *RUN.replace("8", "2").split(), VARIORUM_CACHE=os.environ.get("VARIORUM_CACHE", "")))
+    beside = folder / "store/editions/my_set/1.0.0-dev-r1"
+    figures = json.loads((beside / "evaluation-confidence.json").read_text())["figures"]
+    assert set(figures) == {"original", "frost_0.7"}
+    assert all(0.01 < one["value"] <= 1 and one["low"] <= one["value"] <= one["high"] for one in figures.values())
+    assert "(confidence-means.png)" in card(folder)
+    assert (beside / "confidence-means.png").exists()
 
 
 def card(folder: Path) -> str:
