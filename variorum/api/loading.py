@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any
 
-from variorum.edition import bucket as remote
+from variorum.edition import bucket
 from variorum.edition.editions import folder_of, readable
 from variorum.edition.store import Store
 from variorum.report.hub_types import ALL, configurations, features
@@ -55,7 +55,7 @@ def links(manifest: Manifest, store: Store, split: str, config: str | None, seco
         raise StoreError(f"links are valid for 1 to {LONGEST} seconds, which is 7 days, and not for {seconds}")
     paths = [f"{folder_of(manifest, store)}/{name}" for name in _names(manifest, split, config)]
     try:
-        return paths if store.local else [remote.link(store.fs, path, seconds) for path in paths]
+        return paths if store.local else [bucket.link(store.fs, path, seconds) for path in paths]
     except NotImplementedError:
         raise StoreError(f"{store}: it has no links that others can read; load the edition without streaming") from None
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from variorum.edition import bucket as remote
+from variorum.edition import bucket
 from variorum.edition.records import BARE, to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
@@ -310,7 +310,7 @@ def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -
                 _link(store.object(info, suffix), Path(folder, name), store)
             return
         copies = [one for one in wanted.items() if not only_missing or one[0] not in found]
-        each(lambda one: remote.copy(store.fs, store.object(*one[1]), f"{folder}/{one[0]}", one[1][0].size), copies)
+        each(lambda one: bucket.copy(store.fs, store.object(*one[1]), f"{folder}/{one[0]}", one[1][0].size), copies)
 
 
 def _link(target: str, name: Path, store: Store) -> None:

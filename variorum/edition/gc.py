@@ -26,7 +26,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from variorum.edition import bucket as remote
+from variorum.edition import bucket
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
 from variorum.machine.together import AT_ONCE, each
@@ -99,7 +99,7 @@ def collect(store: Store, older: float, *, unfinished: bool = False) -> list[Unn
     gone = [receipt for receipt in names.receipts if _remove(store, receipt)]
     again = _names(store, limit if unfinished else None)
     gone += [one for one in _without(_without(objects, names), again) if _remove(store, one)]
-    gone += [one for one in _uploads(store, limit) if remote.give_up(store.fs, _path(store, one), one.upload)]
+    gone += [one for one in _uploads(store, limit) if bucket.give_up(store.fs, _path(store, one), one.upload)]
     return sorted(gone, key=lambda one: (one.kind, one.name))
 
 
@@ -122,7 +122,7 @@ def _uploads(store: Store, limit: float) -> list[Unnamed]:
     if store.local:
         return []
     with store.explained(reading=True):
-        found = list(remote.unfinished_uploads(store.fs, store.root))
+        found = list(bucket.unfinished_uploads(store.fs, store.root))
     return [Unnamed("uploads", one.name, one.size, one.began, upload=one.number) for one in found if one.began <= limit]
 
 

@@ -38,8 +38,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from variorum.edition import bucket as remote
-from variorum.edition import remote_errors
+from variorum.edition import bucket, remote_errors
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.shards import naming
 from variorum.machine.cache import cache_dir
@@ -103,10 +102,10 @@ class Store:
         self._conditional = True
         """Whether a remote store writes a file only if there is none."""
         try:
-            self.fs, self.root = remote.opened(url)
-            self.local = Path(self.root) if "file" in remote.protocols(self.fs) else None
+            self.fs, self.root = bucket.opened(url)
+            self.local = Path(self.root) if "file" in bucket.protocols(self.fs) else None
             with self.explained(reading=True):
-                remote.check(self.fs, self.root)
+                bucket.check(self.fs, self.root)
         except VariorumError:
             raise
         except Exception as error:  # file systems' errors have no common base
@@ -143,7 +142,7 @@ class Store:
     def _check_conditions(self) -> None:
         """Find out whether several processes may write here at once."""
         with self.explained():
-            self._conditional = remote.writes_if_absent(self.fs, f"{self.root}/{PROBE}")
+            self._conditional = bucket.writes_if_absent(self.fs, f"{self.root}/{PROBE}")
         if not self._conditional:
             log.warning(
                 "%s: its server ignores the condition If-None-Match, so let only one process at a time write to it: of "
@@ -181,7 +180,7 @@ class Store:
                 path.replace(final)
                 _sync_folder(final.parent)
             else:
-                remote.upload(self.fs, path, target)
+                bucket.upload(self.fs, path, target)
                 if path.suffix == ".parquet":  # the tables of all units are read when an edition is sealed
                     self._copy_of(name).parent.mkdir(parents=True, exist_ok=True)
                     path.replace(self._copy_of(name))
@@ -228,7 +227,7 @@ class Store:
             with self.temporary(suffix) as path:
                 try:
                     with self.explained(reading=True):
-                        remote.download(self.fs, target, path)
+                        bucket.download(self.fs, target, path)
                 except FileNotFoundError:
                     self._gone.add(name)
                     raise CorruptShard(f"{target}: no file; run the recipe again to remake it") from None
@@ -320,11 +319,11 @@ class Store:
         """
         folder = f"{self.root}/objects/"
         with self.explained(reading=True):
-            listed = remote.listed_sizes(self.fs, folder[:-1]) if len(names) > FEW else {}
+            listed = bucket.listed_sizes(self.fs, folder[:-1]) if len(names) > FEW else {}
             found = {
                 name: listed[folder + name] for name in names if folder + name in listed and name not in self._gone
             }
-            asked = remote.sizes(self.fs, (folder + name for name in names if name not in found))
+            asked = bucket.sizes(self.fs, (folder + name for name in names if name not in found))
         return found | {path.removeprefix(folder): size for path, size in asked.items()}
 
     def _sound(self, path: Path, info: ShardInfo, suffix: str, *, trust: bool | None = None) -> bool:
@@ -472,10 +471,10 @@ class Store:
         if not self.local:
             with self.explained():
                 if self._conditional:
-                    return remote.create(self.fs, path, data)
-                if remote.size(self.fs, path) is not None:
+                    return bucket.create(self.fs, path, data)
+                if bucket.size(self.fs, path) is not None:
                     return False
-                remote.put(self.fs, path, data)
+                bucket.put(self.fs, path, data)
                 return True
         final = Path(path)
         with self.temporary(".json") as temp:
@@ -493,7 +492,7 @@ class Store:
         path = f"{self.root}/{name}"
         if not self.local:
             with self.explained():
-                remote.put(self.fs, path, data)
+                bucket.put(self.fs, path, data)
             return
         final = Path(path)
         with self.temporary(".part") as temp:
@@ -506,7 +505,7 @@ class Store:
         """Create a folder of the store, unless it exists. Raises StoreError if links lead out of the store."""
         if self.local:
             self._check_inside(Path(folder))  # before, as a folder could be created outside
-        if not remote.on_s3(self.fs):  # it has no folders
+        if not bucket.on_s3(self.fs):  # it has no folders
             self.fs.makedirs(folder, exist_ok=True)
 
     def _check_inside(self, folder: Path) -> None:
