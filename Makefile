@@ -15,7 +15,7 @@ BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps fashion chromium postgres olah peers demo test test-browser test-servers test-slow thing test-fire check format audit constraints bench clean
+.PHONY: help setup stamps fashion chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire check format audit constraints bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -72,6 +72,14 @@ peers: .cache/peers/.stamp ## FiftyOne, Datumaro and Label Studio's library (1.2
 	@echo "── installing the readers of exports into .cache/peers"
 	@{ $(PYTHON) -m venv .cache/peers && .cache/peers/bin/python -m pip install --quiet --disable-pip-version-check fiftyone==1.22.1 datumaro==1.13.12 label-studio-sdk==2.1.2 && touch $@; } \
 	  || echo "   not available: the tests that read exports with them are skipped"
+
+.cache/docs/.stamp: Makefile
+	@echo "── installing MkDocs into .cache/docs"
+	@$(PYTHON) -m venv .cache/docs && .cache/docs/bin/python -m pip install --quiet --disable-pip-version-check mkdocs==1.6.1 mkdocs-material==9.8.2 && touch $@
+
+docs: setup .cache/docs/.stamp ## what is printed from the code, and the documentation as a site with search: site/index.html
+	$(BIN)/python docs/printed.py
+	$(BIN)/python docs/build_site.py
 
 demo: setup ## the main job on real photographs: build, evaluate, card, read back
 	$(BIN)/variorum run imagenet_e --store store --workers $(WORKERS)

@@ -1,4 +1,4 @@
-"""What recipe imagenet_e costs per photograph, what it accepts, and how its plates compare with shift-map's.
+"""Measure recipe imagenet_e: cost per photograph, what it accepts, and its plates beside shift-map's.
 
 The recipe's units are built one after the other from plain photographs without masks: with a source of these alone,
 and, if the folder has more, with the whole folder as a source, whose other pictures may lend their plates. Then both

@@ -16,7 +16,7 @@ from timing import median, ratio, rounds
 
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
@@ -32,9 +32,9 @@ QUIET = 0.15
 class Segmented(Generator):
     """Adds the object mask to each picture. It is the cheapest generator that runs a real model on every picture."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The segmenter."""
-        return ("segmenter",)
+    def uses(self) -> list[Use]:
+        """Return the segmenter."""
+        return [Use("segmenter")]
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The picture with its mask as `mask.png`."""

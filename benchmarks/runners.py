@@ -1,4 +1,4 @@
-"""What runners cost: seconds that each adds to a part, and how much faster two processes are than one.
+"""Measure runners: seconds that each adds to a part, and the gain of two processes over one.
 
 The peer and the limit of `processes` is `ProcessPoolExecutor.map` on the same parts, which sends no stage, no progress
 and no log lines. Workers are warm: their start isn't counted. Rounds alternate, because other programs share the cores.

@@ -26,7 +26,7 @@ from timing import median, ratio, rounds
 from variorum.arrays import Pixels, Singles
 from variorum.curation.safety.harms.asking import ask
 from variorum.models import ModelTable
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.safety import Category, Labeler, Opinion, Shown
 from variorum.schemas.sample import Sample
 from variorum.stages.job import models
@@ -87,9 +87,9 @@ class Linear(Labeler):
         """The shared one, unless it is alone."""
         return "" if self.alone else ENCODER
 
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder, in either case."""
-        return (ENCODER,)
+    def uses(self) -> list[Use]:
+        """Return the encoder, in either case."""
+        return [Use(ENCODER)]
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
         """A logistic function of a random direction."""

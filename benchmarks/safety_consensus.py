@@ -1,4 +1,4 @@
-"""What opinions on unsafe pictures come to: 100,000 pictures, six labelers, eleven categories.
+"""Weigh opinions on unsafe pictures: 100,000 pictures, six labelers, eleven categories.
 
 Timed is all that `safety` does after the labelers have been asked: probabilities, states, questions to people and the
 member of each picture. Answers are drawn from known tables, so how often the result is right is known too. Peers:

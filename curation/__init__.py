@@ -1,1 +1,1 @@
-"""Judgements on an edition: detectors look and score, deciders give verdicts; one file each."""
+"""Judge an edition: detectors look and score, deciders give verdicts. Each folder is a thing."""

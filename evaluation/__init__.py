@@ -1,1 +1,1 @@
-"""Measures of models on an edition, or of the edition itself: one file each."""
+"""Measure models on an edition, or the edition itself. Each folder is a thing."""

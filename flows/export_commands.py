@@ -8,25 +8,13 @@ from typing import Annotated
 
 import typer
 
+from variorum.exchange.formats import FORMATS
 from variorum.flows import terminal
 from variorum.flows.options import AsJson, Edition, StoreUrl, examples
 
 commands = typer.Typer()
-
-
-class Format(StrEnum):
-    """The formats that an edition can be exported in."""
-
-    image_folder = "image_folder"
-    coco = "coco"
-    parquet = "parquet"
-    fiftyone = "fiftyone"
-    label_studio = "label_studio"
-    cvat = "cvat"
-    cleanlab = "cleanlab"
-    imagenet_e = "imagenet_e"
-    waves = "waves"
-    unsafebench = "unsafebench"
+COCO = "coco"
+Format = StrEnum("Format", {name: name for name in sorted((COCO, *FORMATS))})  # type: ignore[misc]
 
 
 @commands.command(
@@ -62,18 +50,18 @@ def export(
 
     from variorum.edition.opening import open_edition
     from variorum.exchange.coco.export import IGNORED, export_coco
-    from variorum.exchange.formats import export as write
+    from variorum.exchange.export import export as write
     from variorum.exchange.selection import Selection
 
-    if count_missing and form != Format.coco:
-        raise typer.BadParameter(f"is only for --as coco, not for --as {form.value}", param_hint="--count-missing")
+    if count_missing and form != COCO:
+        raise typer.BadParameter(f"is only for --as coco, not for --as {form}", param_hint="--count-missing")
     manifest, where = open_edition(edition, store)
     with terminal.progress() as progress:
-        if form == Format.coco:
+        if form == COCO:
             ignore = () if count_missing else IGNORED
             found = export_coco(manifest, where, folder, variants or (), split, progress, ignore)
         else:
-            found = write(Selection(manifest, where, tuple(variants or ()), split), folder, form.value, progress)
+            found = write(Selection(manifest, where, tuple(variants or ()), split), folder, form, progress)
     if manifest.warning:
         terminal.say(f"content warning: {manifest.warning}; the pictures in {folder} aren't blurred", err=True)
     if as_json:
@@ -82,6 +70,6 @@ def export(
         )
         return
     for one in found:
-        boxes = f", {one.boxes} boxes" if one.boxes or form == Format.coco else ""
+        boxes = f", {one.boxes} boxes" if one.boxes or form == COCO else ""
         missed = "".join(f", {number} {reason} left out" for reason, number in one.left_out.items())
         terminal.say(f"{folder / one.folder}: {one.pictures} pictures{boxes}{missed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,9 +14,24 @@ from variorum.schemas.errors import ModelUnavailable
 commands = typer.Typer()
 
 
-@commands.command(epilog=examples("variorum components", "variorum components --json"))
-def components(as_json: AsJson = False) -> None:
-    """List the components that recipes can name, with one line each and where they come from."""
+@commands.command(epilog=examples("variorum components", "variorum components quality", "variorum components --json"))
+def components(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Show all of this one: fields, columns, models.")] = "",
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FOLDER", help="Write the reference there, as Markdown.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the components that recipes can name, with one line each and where they come from; or show one."""
+    if name or write:
+        from variorum.flows import reference
+
+        if write:
+            for path in reference.write(write):
+                terminal.say(str(path))
+        if name:
+            terminal.print_markdown(reference.entry(name))
+        return
     from variorum.schemas.catalogue import catalogue
     from variorum.schemas.lookup import OWN, broken_plugins, kinds
 

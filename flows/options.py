@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -48,8 +49,8 @@ def _recipe_names(incomplete: str) -> list[str]:
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 
 
-def _a_place(url: str) -> str:
-    if not url.strip():
+def _a_place(url: str | None) -> str | None:
+    if url is not None and not url.strip():
         raise typer.BadParameter("is empty; give a folder or a URL, or . for the current folder")
     return url
 
@@ -77,6 +78,16 @@ ProfileName = Annotated[Profile, typer.Option("--profile", help="Which models: p
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field: source.path=photos. May be repeated."),
+]
+SourceFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="FOLDER",
+        callback=_a_place,
+        help="Read your pictures: short for --set source.name=image_folder --set source.path=FOLDER. Folders inside it "
+        "are classes; without any, pictures have no labels.",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of source samples to read.")]
 Workers = Annotated[
@@ -128,6 +139,7 @@ class Asked:
     recipe: RecipeName
     store: StoreUrl = "store"
     profile: ProfileName = Profile.embedded
+    source: SourceFolder = None
     overrides: Overrides = None
     limit: Limit = None
     as_json: AsJson = False
@@ -146,8 +158,12 @@ class Asked:
         from variorum.stages.job import Job
         from variorum.stages.recipe_files import load_recipe
 
-        recipe = load_recipe(self.recipe, self.overrides or (), self.limit)
+        recipe = load_recipe(self.recipe, self.settings(), self.limit)
         return Job(recipe, store or self.store, self.profile.value, trust=self.trust)
+
+    def settings(self) -> list[str]:
+        """The overrides `key=value`, those that `--source` stands for included."""
+        return [*folder_settings(self.source), *(self.overrides or ())]
 
     def job_on_edition(self) -> Job:
         """The same for a command that works on an edition, so that a mistyped store isn't made."""
@@ -195,12 +211,17 @@ class Asked:
 
     def words(self) -> list[str]:
         """The same recipe and options as words of a command line."""
-        words = [self.recipe, *(word for override in self.overrides or () for word in ("--set", override))]
+        words = [self.recipe, *(word for override in self.settings() for word in ("--set", override))]
         words += ["--limit", str(self.limit)] if self.limit else []
         words += ["--store", self.store, "--profile", self.profile.value]
         words += [] if self.runner == Runners.prefect else ["--runner", self.runner.value]
         words += [word for given in self.runner_set or () for word in ("--runner-set", given)]
         return words + (["--trust"] if self.trust else [])
+
+
+def folder_settings(folder: str | None) -> list[str]:
+    """The overrides that `--source FOLDER` stands for."""
+    return [] if folder is None else ["source.name=image_folder", f"source.path={json.dumps(folder)}"]
 
 
 def on_recipe(

@@ -23,7 +23,7 @@ commands = typer.Typer()
 @commands.command(
     epilog=examples(
         "variorum run imagenet_e",
-        "variorum run recipes/imagenet_e.yaml --set source.name=image_folder --set source.path=photos --limit 200",
+        "variorum run imagenet_e --source photos --limit 200",
     )
 )
 @on_recipe(works=True, sends=True)

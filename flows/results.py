@@ -82,10 +82,10 @@ def edition_of(asked: Asked) -> Edition:
     from variorum.edition.store import Store
     from variorum.stages.recipe_files import load_recipe
 
-    if not asked.recipe.endswith((".yaml", ".yml")) and not asked.overrides and not asked.limit:
+    if not asked.recipe.endswith((".yaml", ".yml")) and not asked.settings() and not asked.limit:
         manifest, found = open_edition(asked.recipe, asked.store)
         return Edition(manifest, Store(found.url, writable=False, trust=asked.trust))
-    recipe = load_recipe(asked.recipe, asked.overrides or (), asked.limit)
+    recipe = load_recipe(asked.recipe, asked.settings(), asked.limit)
     store = Store(existing(asked.store).url, writable=False, trust=asked.trust)
     return Edition(current(resolve(f"{recipe.dataset}@{recipe.version}", store), store), store)
 

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from variorum.flows import terminal
-from variorum.flows.options import Limit, Overrides, Profile, ProfileName, StoreUrl, Trust, Workers, examples
+from variorum.flows.options import (
+    Limit,
+    Overrides,
+    Profile,
+    ProfileName,
+    SourceFolder,
+    StoreUrl,
+    Trust,
+    Workers,
+    examples,
+    folder_settings,
+)
 from variorum.flows.versions_commands import AGE, SECONDS
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -63,6 +74,7 @@ def serve(
     ] = None,
     store: StoreUrl = "store",
     profile: ProfileName = Profile.embedded,
+    source: SourceFolder = None,
     overrides: Overrides = None,
     limit: Limit = None,
     workers: Workers = 1,
@@ -83,8 +95,8 @@ def serve(
     if cron and every:
         raise typer.BadParameter("--cron and --every: give one of them")
     check_cron(cron)
-    options: dict[str, Any] = {"store": store, "profile": profile.value, "overrides": overrides or [], "limit": limit}
-    options |= {"workers": workers, "trust": trust}
+    options: dict[str, Any] = {"store": store, "profile": profile.value, "limit": limit, "workers": workers}
+    options |= {"trust": trust, "overrides": [*folder_settings(source), *(overrides or ())]}
     chosen = _chosen(recipes or (), options, cron, every)
     with _server(port) as (address, password):
         for one in chosen:

@@ -39,6 +39,16 @@ def say(text: object, *, err: bool = False) -> None:
     typer.echo(plain(text), err=err)
 
 
+def print_markdown(text: str) -> None:
+    """Markdown laid out for people on a terminal; as it is for a file or a pipe."""
+    if sys.stdout.isatty():
+        from rich.markdown import Markdown
+
+        console().print(Markdown(plain(text)))
+    else:
+        say(text.rstrip())
+
+
 def cell(value: object) -> str:
     """Text from data as a cell or title of a Rich table: no control characters, no markup."""
     from rich.markup import escape

@@ -1,1 +1,1 @@
-"""Techniques that make pictures, one file each. The folders hold the functions that they are made of."""
+"""Make pictures. Each folder is a thing: its generators, and beside them what they alone use."""

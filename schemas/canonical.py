@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -16,13 +17,13 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | tuple[Json, ...] | Ma
 
 
 def canonical_json(value: Json) -> bytes:
-    """UTF-8 JSON with sorted keys and no spaces.
+    """UTF-8 JSON with sorted keys and no spaces; a NumPy scalar gives the bytes of the Python value.
 
     Raises:
-        TypeError: a value has no canonical form; the message gives its path (`.requested.size: numpy.float32`).
+        TypeError: a value has no canonical form; the message gives its path (`.requested.size: numpy.ndarray`).
     """
-    check_json(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    plain = as_json(value)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def digest(value: Json) -> str:
@@ -61,23 +62,26 @@ def derive_seed(*parts: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") & (2**63 - 1)
 
 
-def check_json(value: object, path: str = "") -> None:
-    """Raise TypeError, as `canonical_json` does, unless a value has a canonical form."""
+def as_json(value: object, path: str = "") -> Json:
+    """The value as plain JSON: NumPy's scalars become Python's, all else stays.
+
+    Raises:
+        TypeError: as `canonical_json`.
+    """
     if value is None or isinstance(value, str | bool | int):
-        return
+        return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError(f"{path or 'value'}: {value} has no canonical JSON form; use None")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"{path or 'value'}: key {key!r} is {type(key).__name__}, not str")
-            check_json(item, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for position, item in enumerate(value):
-            check_json(item, f"{path}[{position}]")
-    else:
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise TypeError(
-            f"{path or 'value'}: {kind} has no canonical JSON form; convert it, as by float(), int() or list()"
-        )
+        return value
+    if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"{path or 'value'}: key {odd[0]!r} is {type(odd[0]).__name__}, not str")
+        return {key: as_json(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item, f"{path}[{position}]") for position, item in enumerate(value)]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic) and isinstance(plain := value.item(), bool | int | float):
+        return as_json(plain, path)
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    raise TypeError(f"{path or 'value'}: {kind} has no canonical JSON form; convert it, as by float(), int() or list()")

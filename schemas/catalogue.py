@@ -72,19 +72,19 @@ def _fields(cls: type[Component]) -> Iterator[FieldOf]:
     for name, field in cls.model_fields.items():
         default: Any = None if field.is_required() else field.get_default(call_default_factory=True)
         text = "" if field.is_required() else repr(str(default) if isinstance(default, Path) else default)
-        yield FieldOf(name, _type(field.annotation), text, name in cls.location)
+        yield FieldOf(name, type_name(field.annotation), text, name in cls.location)
 
 
-def _type(kind: Any) -> str:
-    """A type as Python writes it, without modules and constraints."""
+def type_name(kind: Any) -> str:
+    """Write a type as Python does, without modules and constraints."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _type(parts[0])
+        return type_name(parts[0])
     if origin is Literal:
         return " | ".join(map(repr, parts))
     if origin in (Union, UnionType):
-        return " | ".join(map(_type, parts))
+        return " | ".join(map(type_name, parts))
     if origin is not None:
-        return f"{origin.__name__}[{', '.join(map(_type, parts))}]"
+        return f"{origin.__name__}[{', '.join(map(type_name, parts))}]"
     special = {NoneType: "None", Ellipsis: "..."}
     return special.get(kind) or str(getattr(kind, "__name__", kind))

@@ -1,14 +1,15 @@
 """Define the parts of a recipe: sources, generators, detectors, deciders and evaluations.
 
 A component is its configuration: frozen pydantic fields, no weights. What it needs at work (models, seeds, a cache)
-comes in through the `Context`. One file defines one component, and the file's name is its name in recipes:
-`generators/attribute_edit.py` is `attribute_edit`. docs/write_a_technique.md has an example of each kind.
+comes in through the `Context`. Hooks that few components have are in `variorum.schemas.more`. One file defines one
+component, and the file's name is its name in recipes: `generators/attribute_edit.py` is `attribute_edit`.
+docs/start/technique.md has an example of each kind.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
@@ -16,14 +17,12 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
-    Literal,
     Protocol,
     TypeAlias,
     TypeVar,
     Union,
     get_args,
     get_origin,
-    runtime_checkable,
 )
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -34,20 +33,16 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.plot import Plot
 from variorum.schemas.sample import Failure, Sample, Split
 from variorum.schemas.secrets import holds_secret, shown, without_secrets
-from variorum.schemas.sending import Sending
 from variorum.schemas.table import Table
+from variorum.schemas.uses import Use as Use
 from variorum.schemas.verdict import Verdict, Verdicts
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
     from variorum.schemas.manifest import Manifest
 
 T = TypeVar("T")
-Role: TypeAlias = Literal["classifier", "encoder"]
-"""What a model does with pictures: probabilities of classes, or embeddings."""
-
 Row: TypeAlias = Mapping[str, Any]
 """What is measured on one picture, by column: floats, ints, booleans, strings, bytes, or 1-D arrays.
 
@@ -139,11 +134,9 @@ class Component(BaseModel, ABC):
     """Raise it when the same fields start to give other results, so that nothing old is taken for new."""
     location: ClassVar[frozenset[str]] = frozenset()
     """Fields that say where data lies, not what it is: kept out of every digest and every manifest."""
-    roles: ClassVar[Mapping[str, Role]] = {}
-    """Fields that hold aliases, with the role that their models must play; another model is refused before any work."""
-    file: ClassVar[Path | None] = None
+    _own_file: ClassVar[Path | None] = None
     """The Python file that a recipe named; None for an installed component."""
-    file_sha256: ClassVar[str] = ""
+    _own_sha256: ClassVar[str] = ""
     """Content of that file. It is part of the identity, so an edit of the file is noticed without a new `revision`."""
 
     @field_validator("*", mode="before")
@@ -165,13 +158,13 @@ class Component(BaseModel, ABC):
 
     def config(self) -> dict[str, Json]:
         """All fields as JSON values, with the component's name; `build_component` reads it back."""
-        return {"name": str(self.file or self.component_name()), **self.model_dump(mode="json")}
+        return {"name": str(self._own_file or self.component_name()), **self.model_dump(mode="json")}
 
     def identity(self) -> dict[str, Json]:
         """Return what decides the output: `config` without locations, also in components that a field holds."""
         nested: dict[str, Json] = {name: held.identity() for name, held in self._held() if isinstance(held, Component)}
         nested |= {name: [one.identity() for one in held] for name, held in self._held() if isinstance(held, tuple)}
-        file: dict[str, Json] = {"file": self.file_sha256} if self.file else {}
+        file: dict[str, Json] = {"file": self._own_sha256} if self._own_file else {}
         found = {**self.config(), "name": self.component_name(), **file, **nested}
         return {name: value for name, value in found.items() if name not in self.location}
 
@@ -183,15 +176,6 @@ class Component(BaseModel, ABC):
         }
         return digest({**self.identity(), "revision": self.revision, **({"held": held} if held else {})})
 
-    def stored_secrets(self) -> list[str]:
-        """Fields that hold a password or a token though they are stored with the edition; locations aren't stored."""
-        held = {name for name, _ in self._held()}
-        return [
-            name
-            for name, value in self.model_dump(mode="json").items()
-            if name not in self.location and name not in held and holds_secret(value)
-        ]
-
     def _held(self) -> Iterator[tuple[str, Component | tuple[Component, ...]]]:
         """The fields that hold a component, or several."""
         for name, value in self:
@@ -199,17 +183,19 @@ class Component(BaseModel, ABC):
             if parts and all(isinstance(one, Component) for one in parts):
                 yield name, value
 
-    def aliases(self) -> tuple[str, ...]:
-        """Aliases of the models that it asks for; their pins are part of every key."""
+    def uses(self) -> Sequence[Use]:
+        """Return the models that it asks for, each as `Use(alias)`. Their pins are part of every key."""
         return ()
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """Aliases of models that it can do without; where one is unavailable, that is part of every key."""
-        return ()
 
-    def sends(self) -> tuple[Sending, ...]:
-        """Declare what it sends to other machines; a run asks for consent before any work. Nothing by default."""
-        return ()
+def stored_secrets(component: Component) -> list[str]:
+    """Return the fields with a password or a token that would be stored with the edition; locations are not."""
+    held = {name for name, _ in component._held()}
+    return [
+        name
+        for name, value in component.model_dump(mode="json").items()
+        if name not in component.location and name not in held and holds_secret(value)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,10 +248,6 @@ class Source(Component):
     def annotated(self, ctx: Context) -> bool:
         """Return whether its samples have annotations; then each sample of the edition has `annotations.json`."""
         return self.captioned(ctx)
-
-    def warning(self, ctx: Context) -> str:
-        """Warn of what people may not want to see, in a sentence; then the recipe must have a `warning` too."""
-        return ""
 
     def place(self) -> str:
         """Name the data that it reads, in a line for people. A -dev version may not move from one place to another.
@@ -322,40 +304,6 @@ class Generator(Component):
                     raise RecipeError(f"{kind}; it must `yield of.made(...)` or `yield of.skipped(...)`")
                 yield item
 
-    def requests(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
-        """One row per picture that will be asked for, given samples without pictures; nothing by default.
-
-        A row's `id` is that of the sample or failure that results; `variorum.stages.requests` lists the other columns.
-        No model is loaded.
-        """
-        return iter(())
-
-    def listings(self, table: Table, ctx: Context) -> Mapping[str, Mapping[str, Any]]:
-        """Tables over the whole edition by name, each with its columns, such as the episodes of a few-shot set.
-
-        They are drawn up when an edition or a release is sealed, from its accepted pictures alone, and are part of it:
-        `listings/<name>.parquet`. No model is loaded. Only the last generator of a recipe is asked. A name has
-        lowercase letters, digits and underscores; a column holds numbers, texts or booleans, and `id` the id of an
-        accepted picture in each row. There are 100 tables at most, and a table may have no rows.
-
-        Args:
-            table: a row per accepted picture, in the edition's order, with the columns that detectors get: `id`,
-                `source`, `photograph`, `variant`, `split`, `label` and so on.
-            ctx: has the seed and the classes.
-        """
-        return {}
-
-    def references(self) -> Mapping[str, Source]:
-        """Other sources that it takes pictures from, by name; their data is part of every key."""
-        return {}
-
-    def check(self, ctx: Context) -> None:
-        """Raise RecipeError for what can't work on this source; called before any picture is read."""
-
-    def filters(self) -> tuple[str, ...]:
-        """Aliases of models whose opinion decides what is accepted; they may not judge the result later."""
-        return ()
-
 
 NUMBERS, TEXTS, FLAGS, OTHERS = "numbers", "texts", "true and false", "something else"
 """What a column holds."""
@@ -377,41 +325,13 @@ class Detector(Component):
 
     late: ClassVar[frozenset[str]] = frozenset()
     """Fields that `measure` doesn't read: changing them measures nothing again."""
-    adds: ClassVar[Mapping[str, str]] = {}
-    """Members that a release adds to its samples: file ending to the column with the bytes; all null for none."""
     gives: ClassVar[Mapping[str, str] | None] = None
     """Its columns and what each holds, from `column_kinds`: a recipe that names another one is refused before any work.
     None if they show only when it runs."""
-    copies: ClassVar[str] = ""
-    """A column of `score` with the id of the picture that each is proved to be a copy of, `""` for none; a release of a
-    recipe with `splits` brings them to the same side. `""` for no such column."""
-    needs_labels: ClassVar[bool] = False
-    """Whether it can't work on an edition without labels."""
-    proposes_only: ClassVar[bool] = False
-    """Whether its columns only say what people are asked. Its models may judge a release, unless another step reads
-    these columns."""
-
-    def known_columns(self) -> Mapping[str, str] | None:
-        """`gives`, unless overridden by a detector whose columns depend on its fields."""
-        return self.gives
 
     def needs(self) -> tuple[str, ...]:
         """Names of the detectors whose columns `score` reads; they must come before it in the recipe."""
         return ()
-
-    def without(self, steps: Collection[str]) -> Detector | None:
-        """This detector in a recipe that leaves those steps out; None if it can't do without one."""
-        return None if set(self.needs()) & set(steps) else self
-
-    def references(self) -> Mapping[str, Source]:
-        """Sources of pictures to compare with, by name.
-
-        The detectors that it `needs` measure them too; `score` finds the columns in `table.references[name]`.
-        """
-        return {}
-
-    def check(self, ctx: Context) -> None:
-        """Raise RecipeError or SourceError for what can't work, such as a missing file; called before any work."""
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterable[Row]:
         """One row per sample, in order. The samples are a short batch of accepted ones with decoded pixels."""
@@ -440,37 +360,13 @@ class Decider(Component):
     It costs no look at a picture, so another threshold takes seconds.
     """
 
-    reads_verdicts: ClassVar[bool] = False
-    """Whether it decides last and sees what those before it settled on: the columns `verdict.action` (`keep` where none
-    said anything), `verdict.labels` (the new labels of a relabel, in one text), `verdict.worth`, and `verdict.settled`
-    (whether a decider with `settles` keeps, relabels or drops the picture)."""
-    settles: ClassVar[bool] = False
-    """Whether it speaks for people. What others only suspect of a picture that it keeps, relabels or drops (`review`,
-    `relabel`, `unasked`) becomes a `note`; a `drop` stays."""
-    needs_labels: ClassVar[bool] = False
-    """Whether it can't work on an edition without labels."""
-
     def needs(self) -> tuple[str, ...]:
         """Names of the detectors whose columns it reads; they must come before it in the recipe."""
         return ()
 
-    def without(self, steps: Collection[str]) -> Decider | None:
-        """This decider in a recipe that leaves those steps out; None if it can't do without one."""
-        return None if set(self.needs()) & set(steps) else self
-
-    def check(self, ctx: Context) -> None:
-        """Raise RecipeError or SourceError for what can't work, such as a missing file; called before any work."""
-
-    def check_columns(self, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Raise RecipeError for a column that no detector gives, or that holds something else than it must.
-
-        Args:
-            known: by detector, what it `gives`; without those that don't say it before they run.
-        """
-
     @abstractmethod
-    def decide(self, table: Table, ctx: Context) -> Iterator[Verdict | Verdicts]:
-        """Verdicts, made by `table.verdict(row, action, reason)`, or by `table.verdicts` for many rows at once.
+    def decide(self, table: Table, ctx: Context) -> Iterable[Verdict | Verdicts]:
+        """Yield or return verdicts: `table.verdict(row, action, reason)`, or `table.verdicts(rows, action, reason)`.
 
         The table has all columns but the vectors.
         """
@@ -495,65 +391,11 @@ class SealedEdition(Protocol):
         """The stored sample of a row that has a shard (0 or above in its column `shard`). Raises CorruptShard."""
 
 
-@runtime_checkable
-class HasSecrets(Protocol):
-    """A generator with secrets on this machine, which nothing that is published may hold."""
-
-    @staticmethod
-    def machine_secrets() -> Mapping[str, bytes]:
-        """The secrets, by what an error calls them; looked for as they are, in hexadecimal digits and in base64."""
-
-
-@runtime_checkable
-class GivesPictures(Protocol):
-    """A generator that draws pictures for the card of its editions."""
-
-    @staticmethod
-    def card_pictures(edition: SealedEdition) -> Mapping[str, bytes]:
-        """PNG files by name, `strips.png`. Those of an edition with a content warning must be blurred."""
-
-
-@runtime_checkable
-class GivesFiles(Protocol):
-    """An evaluation that gives files of its figures, such as entries for a leaderboard."""
-
-    def files(self, figures: Mapping[str, Any], edition: SealedEdition) -> Mapping[str, bytes]:
-        """Files by name, `x.csv` or `x/y` in a folder of its own. They lie beside the card.
-
-        Args:
-            figures: what `figures` gave, read back from JSON.
-            edition: the edition.
-        """
-
-
 class Evaluation(Component):
     """A measure of models on an edition, or of the edition itself, against real pictures if need be."""
 
     late: ClassVar[frozenset[str]] = frozenset()
     """Fields that `measure` doesn't read: changing them measures nothing again."""
-    needs_objects: ClassVar[bool] = False
-    """Whether it can't work on an edition without objects."""
-    judges: ClassVar[bool] = True
-    """Whether its figures say how well its models do. Such models may not have decided what was accepted, because the
-    edition would flatter them. False for an evaluation that only describes the pictures."""
-
-    def references(self) -> Mapping[str, Source]:
-        """Sources of pictures to compare the edition with, by name. They are measured as the edition is."""
-        return {}
-
-    def chosen(self, table: Table, ctx: Context) -> NDArray[np.int64] | NDArray[np.bool_] | None:
-        """Choose the pictures of the edition that `measure` gets; None for all. References are always measured whole.
-
-        Args:
-            table: a row per accepted picture, with the columns that detectors get: `id`, `source`, `photograph`,
-                `variant`, `label` and so on.
-            ctx: for the seed, the classes and the listings.
-
-        Returns:
-            A whole number or a truth value `[N]` for each row: 0 leaves the picture out. `measure` finds the others in
-            `ctx.chosen`, by id, so different numbers can ask for different measurements.
-        """
-        return None
 
     @abstractmethod
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterable[Row]:

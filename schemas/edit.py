@@ -10,6 +10,7 @@ from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Lender, Op, Sample, child_id
+from variorum.schemas.uses import all_models
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,15 +40,15 @@ class Edit:
         return self.ctx.rng(self.generator.component_name(), self.sample.id, purpose)
 
     def model(self, alias: str) -> Any:
-        """The model behind an alias of the generator's `aliases()`; its pin is recorded in what is made after.
+        """The model behind an alias of the generator's `uses`; its pin is recorded in what is made after.
 
         Raises:
-            RecipeError: `aliases()` doesn't list it.
+            RecipeError: `uses` doesn't name it.
         """
-        if alias not in (*self.generator.aliases(), *self.generator.optional_aliases()):
+        if alias not in all_models(self.generator):
             name = self.generator.component_name()
             raise RecipeError(
-                f"{name}: uses the model {alias!r}, so `aliases` must return it: its pin is part of the key"
+                f"{name}: asks for the model {alias!r}, so `uses` must return Use({alias!r}): its pin is in the key"
             )
         self._models[alias] = self.ctx.models.pin(alias)
         return self.ctx.models.get(alias)
@@ -66,6 +67,7 @@ class Edit:
         annotations: Annotations | None = None,
         digital_source_type: str | None = None,
         made_of: Sequence[Lender] = (),
+        models: Mapping[str, str] | None = None,
     ) -> Sample:
         """The sample that results.
 
@@ -84,6 +86,8 @@ class Edit:
             digital_source_type: of this picture, if it differs from the generator's.
             made_of: what other pictures lent to it, pixels or words: `other.lent()`. It gets their licences too, and
                 what becomes of them happens to it.
+            models: pins by alias of further models that made it, for work that the memo may hold: `model` would load
+                them, and nobody asks them anything.
         """
         op = Op(
             name=self.generator.component_name(),
@@ -91,7 +95,7 @@ class Edit:
             requested=requested,
             achieved=dict(achieved or {}),
             gates=dict(gates or {}),
-            models=dict(self._models),
+            models={**self._models, **(models or {})},
             seed=self.seed(purpose),
         )
         failed = next((name for name, gate in op["gates"].items() if not gate["passed"]), "")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
 
-from variorum.schemas.canonical import check_json
+from variorum.schemas.canonical import as_json
 
 MOST = 2**53
 """Numbers are below this, because other readers of JSON lose digits of larger ones."""
@@ -59,13 +59,13 @@ def _short_parts(value: str) -> str:
 def plain_json(value: Any) -> Any:
     """The value, if it is JSON of bounded depth and numbers. Raises ValueError."""
     try:
-        check_json(value)
-        _check_size(value, DEEPEST)
+        plain = as_json(value)
+        _check_size(plain, DEEPEST)
     except TypeError as error:
         raise ValueError(str(error)) from None
     except RecursionError:
         raise ValueError(f"is nested more than {DEEPEST} levels deep") from None
-    return value
+    return plain
 
 
 def _check_size(value: Any, levels: int) -> None:

@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError, ValidationInfo
 
-from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
+from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source, stored_secrets
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.more import hook_names
 from variorum.schemas.secrets import remember, without_secrets
+from variorum.schemas.uses import uses_of
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -158,12 +160,15 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
         raise RecipeError(f"{where}.{error}") from error.__cause__
     if odd := _not_finite(component.config(), where):  # in options that a field holds
         raise RecipeError(odd)
-    if secret := component.stored_secrets():
+    if secret := stored_secrets(component):
         raise RecipeError(f"{where}.{secret[0]}: {SECRET}")
-    for hook in ("aliases", "filters", "needs"):
-        method = getattr(component, hook, None)
-        if callable(method) and isinstance(value := method(), str):
-            raise RecipeError(f"{where}: {hook} of {cls.__name__} must return a tuple of names: ({value!r},)")
+    try:
+        uses_of(component)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+    needed: object = component.needs() if isinstance(component, Detector | Decider) else ()
+    if isinstance(needed, str):
+        raise RecipeError(f"{where}: needs of {cls.__name__} must return a tuple of names: ({needed!r},)")
     return component
 
 
@@ -293,7 +298,7 @@ def _from_file(part: str, path: Path) -> type[Component]:
     sha256 = hashlib.sha256(content).hexdigest()
     module = _imported(lambda: _file_module(path, sha256), str(path), path.stem)
     cls = _only_component(part, module, path.stem)
-    cls.file, cls.file_sha256 = path, sha256
+    cls._own_file, cls._own_sha256 = path, sha256
     return cls
 
 
@@ -378,6 +383,9 @@ def _check_class_variables(cls: type[Component], name: str) -> None:
     reserved = {variable for base in cls.__mro__[1:] for variable in vars(base).get("__class_vars__", ())}
     if shadowing := sorted(reserved & set(cls.model_fields)):
         raise RecipeError(f"{name}: `{shadowing[0]}` of {cls.__name__} must be annotated as ClassVar; it is no field")
+    if taken := sorted(hook_names(cls) & set(cls.model_fields)):
+        said = f"`{taken[0]}` of {cls.__name__} has the name of a hook"
+        raise RecipeError(f"{name}: {said}; give the field another name, or annotate it as ClassVar if it is the hook")
     for variable in ("late", "location"):
         names: Collection[str] = getattr(cls, variable, ())
         wrong = [names] if isinstance(names, str) else sorted(set(names) - set(cls.model_fields))

@@ -67,9 +67,11 @@ class ShardInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: Sha256
+    """Of its content; also its name."""
     size: Count
     """Bytes."""
     samples: Count
+    """Samples in a shard, rows in a table."""
 
 
 class Shard(ShardInfo):
@@ -91,7 +93,9 @@ class Receipt(BaseModel):
     unit: Sha256
     """The unit's key."""
     start: Count
+    """Position of its first sample in the source."""
     stop: Count
+    """Position after its last sample."""
     shards: dict[Group, ShardInfo]
     """By group, in the order of the table's rows."""
     members: list[Ending] = Field(max_length=100)
@@ -189,12 +193,17 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Annotated[Literal[3, 4], BeforeValidator(whole)] = FORMAT
+    """Of this file."""
     dataset: Dataset
+    """The recipe's name for it."""
     version: Version
+    """The recipe's, with `-r1` for a release."""
     fingerprint: Sha256
     """Digest over the unit keys: recipe, source data, model pins."""
     recipe: Values
+    """The whole recipe."""
     profile: Profile
+    """Table of models."""
     classes: list[tuple[Text, Text]]
     """(id, name) in index order; the `cls` member of a sample holds the index."""
     members: list[Ending] = Field(max_length=100)
@@ -204,9 +213,11 @@ class Manifest(BaseModel):
     filters: list[Line]
     """Pins of the models that decided what was accepted; they may not judge the edition."""
     units: list[Sha256] = Field(min_length=1)
+    """Keys of the units, in order."""
     shards: dict[Group, Annotated[list[Shard], Field(min_length=1)]]
     """By group, the shards in the order of their units. A unit has at most one in a group."""
     rows: list[ShardInfo]
+    """The tables of the units, in order."""
     plan: ShardInfo | None = None
     """Table of the requested pictures, one row each; None if the generator doesn't plan."""
     listings: dict[Listing, ShardInfo] = Field(default={}, max_length=MOST_LISTINGS)

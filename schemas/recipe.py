@@ -15,6 +15,7 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import KINDS, SECRET, build_component, explain
+from variorum.schemas.more import AddsMembers, ChecksColumns, known_columns
 from variorum.schemas.sample import Split
 from variorum.schemas.secrets import holds_secret
 
@@ -35,8 +36,11 @@ class Card(BaseModel):
     template: str = "default"
     """Name of one in data_cards/, such as `imagenet_e`, or a file beside the recipe: `./card.md.j2`."""
     title: str = ""
+    """The card's heading."""
     summary: str = ""
+    """What the set is and what it doesn't say, in a paragraph."""
     citation: str = ""
+    """How to cite it, such as a BibTeX entry."""
 
 
 class Recipe(BaseModel):
@@ -48,8 +52,11 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
+    """Name: lower-case letters, digits and underscores."""
     version: str
+    """`1.2.3` never changes once sealed; `1.2.3-dev` may."""
     seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
+    """All randomness follows from it."""
     samples_per_shard: int = Field(default=32, ge=1, le=100_000, strict=True)
     """Number of source samples per unit; a unit writes one shard per split."""
     max_failure_rate: float = Field(default=0.5, ge=0, le=1, strict=True)
@@ -69,10 +76,15 @@ class Recipe(BaseModel):
     """What people may not want to see in the pictures, in a sentence. With one, contact sheets, pages and notebooks
     show blurred pictures only, reviewers see a picture when they ask for it, and the Hub asks for agreement first."""
     source: SerializeAsAny[Source]
+    """Where the pictures come from: a component with its fields."""
     generate: tuple[SerializeAsAny[Generator], ...] = ()
+    """Generators; each works on the output of the one before it."""
     curate: tuple[SerializeAsAny[Detector] | SerializeAsAny[Decider], ...] = ()
+    """Detectors and deciders, in their order; they lead to a ledger, and a ledger to a release."""
     evaluate: tuple[SerializeAsAny[Evaluation], ...] = ()
+    """Measures of models on the edition, or of the edition itself."""
     card: Card = Card()
+    """What people write in the data card."""
 
     @field_validator("dataset")
     @classmethod
@@ -205,11 +217,12 @@ def check_curation(steps: Sequence[Detector | Decider]) -> None:
                 f"{', '.join(f'`- name: {need}`' for need in missing)} higher up in the list"
             )
         if isinstance(step, Decider):
-            step.check_columns(known)
+            if isinstance(step, ChecksColumns):
+                step.check_columns(known)
         else:
-            if (given := step.known_columns()) is not None:
+            if (given := known_columns(step)) is not None:
                 known[name] = given
-            for member in step.adds:
+            for member in step.adds if isinstance(step, AddsMembers) else ():
                 if other := added.get(member):
                     raise RecipeError(f"curate.{position}: {name} and {other} both add {member}; leave one of them out")
                 added[member] = name

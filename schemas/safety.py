@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from variorum.schemas.component import Component, Context
+from variorum.schemas.component import Component, Context, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import Nested
 from variorum.schemas.sending import Sending
+from variorum.schemas.uses import required_models
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,9 +160,9 @@ class Labeler(Component):
         """
         return ""
 
-    def aliases(self) -> tuple[str, ...]:
-        """Its models, its encoder among them. Without them it is unavailable, which the card says."""
-        return (self.encoder(),) if self.encoder() else ()
+    def uses(self) -> list[Use]:
+        """Return its models, its encoder among them. Without them it is unavailable, which the card says."""
+        return [Use(self.encoder())] if self.encoder() else []
 
     def sends_about(self, categories: Sequence[Category]) -> tuple[Sending, ...]:
         """Declare what it sends to other machines if it is asked about these; nothing by default."""
@@ -197,11 +198,6 @@ Labelers = Annotated[tuple[Annotated[Labeler, Nested("labelers")], ...], AfterVa
 """Type of a field that holds labelers; there is at least one, and no two are called alike."""
 
 
-def models_of(labelers: Sequence[Labeler]) -> tuple[str, ...]:
-    """The aliases of all labelers, sorted."""
-    return tuple(sorted({alias for one in labelers for alias in (*one.aliases(), *one.optional_aliases())}))
-
-
 def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tuple[Sending, ...]:
     """Declare what all labelers send to other machines if they are asked about these categories.
 
@@ -216,5 +212,5 @@ def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tupl
 
 def why_absent(labeler: Labeler, ctx: Context) -> str:
     """Why a labeler can't work here, in a line; `""` if it can."""
-    found: list[Any] = [ctx.models.why_unavailable(alias) for alias in labeler.aliases()]
+    found: list[Any] = [ctx.models.why_unavailable(alias) for alias in required_models(labeler)]
     return next((str(why) for why in found if why), "")

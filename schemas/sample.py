@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, cast, get_args
 
 from variorum.schemas.annotations import Annotations
-from variorum.schemas.canonical import Json, check_json, short_digest
+from variorum.schemas.canonical import Json, as_json, short_digest
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.licences import all_of
 
@@ -212,7 +212,7 @@ class Sample:
         Raises:
             RecipeError: the op has a missing, unknown or wrongly typed key, or a value that JSON can't hold.
         """
-        check_op(op)
+        op = checked_op(op)
         lenders: dict[str, Lender] = {one["id"]: one for one in made_of}
         metadata = self.metadata
         if lenders:
@@ -324,8 +324,12 @@ def made_type(before: str, step: str) -> str:
     return step
 
 
-def check_op(op: Op) -> None:
-    """Raise RecipeError unless an op has exactly its keys, with values of the right type that JSON can hold."""
+def checked_op(op: Op) -> Op:
+    """The op, its values as plain JSON.
+
+    Raises:
+        RecipeError: it lacks a key, has another one, or a value that is of the wrong type or that JSON can't hold.
+    """
     kinds = {"name": str, "revision": int, "seed": int}
     kinds |= dict.fromkeys(("requested", "achieved", "gates", "models"), Mapping)
     name = op.get("name", "a generator")
@@ -341,7 +345,7 @@ def check_op(op: Op) -> None:
             f"{name}: `made_of` in its op isn't what `lent()` of other samples gives; pass it to `of.made`"
         )
     try:
-        check_json(op)
+        return cast("Op", as_json(op))
     except TypeError as error:
         raise RecipeError(f"{name}: in its op, {str(error).lstrip('.')}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -64,3 +64,7 @@ class Verdicts:
     labels: Sequence[str] | None
     value: NDArray[np.float64]
     worth: NDArray[np.float64]
+
+    def __iter__(self) -> Iterator[Verdicts]:
+        """Yield these judgements themselves, so that a decider may yield them, return them, or `yield from` them."""
+        yield self

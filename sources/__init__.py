@@ -1,1 +1,1 @@
-"""Where pictures come from, one file each."""
+"""Read pictures: one source a file; the folders are their readers."""

@@ -36,6 +36,7 @@ class ClassNames(Source):
     only: tuple[str, ...] = ()
     """Ids or names of the classes to make; empty for all. Indices are always the table's."""
     per_class: int = Field(default=50, ge=1)
+    """Samples of each class."""
     licence: str = "unknown"
     """Licence of the pictures that will be made, an SPDX id or the terms in a few words; it depends on the model."""
 

@@ -20,7 +20,7 @@ from variorum.models.convolutions import Convolution, read_convolutions
 from variorum.models.weights import tree_sha256, untouched
 from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import ClassInfo, Context, Source
+from variorum.schemas.component import ClassInfo, Context, Source, Use
 from variorum.schemas.errors import ModelUnavailable, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.sources.tables.filter_sheets import sheet
@@ -81,9 +81,9 @@ class CnnFilters(Source):
             raise ValueError(f"the name {odd!r} isn't printable text; rename that file")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The models."""
-        return self.models
+    def uses(self) -> list[Use]:
+        """Return the models."""
+        return [Use(alias) for alias in self.models]
 
     def pin(self, ctx: Context) -> str:
         """Digest of the models' pins and of the files."""

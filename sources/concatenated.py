@@ -12,6 +12,7 @@ from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import NestedSource
+from variorum.schemas.more import warning_of
 from variorum.schemas.sample import Failure, Sample, source_id
 
 Item = TypeVar("Item", Sample, Sample | Failure)
@@ -62,7 +63,7 @@ class Concatenated(Source):
 
     def warning(self, ctx: Context) -> str:
         """The first content warning of a source."""
-        return next((said for source in self.of if (said := source.warning(ctx))), "")
+        return next((said for source in self.of if (said := warning_of(source, ctx))), "")
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples `start` to `stop - 1` of the sources together."""

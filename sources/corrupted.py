@@ -18,6 +18,7 @@ from variorum.kit.corrupt.kinds import check_kind, corrupt, scale_of
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.lookup import NestedSource
+from variorum.schemas.more import warning_of
 from variorum.schemas.sample import ENHANCED, Failure, Sample, made_type, source_id
 
 
@@ -29,7 +30,9 @@ class Corrupted(Source):
     of: NestedSource
     """The source: a mapping with its name and fields."""
     kind: str = "gaussian_noise"
+    """Kind of corruption, one of those of the generator `corruption`."""
     severity: int = Field(default=3, ge=1, le=5)
+    """From 1 to 5."""
     scale: Literal["frame", "absolute"] = "frame"
     """`frame` multiplies lengths such as radii by the picture's shorter side over that of ImageNet-C's pictures, 224
     (CIFAR-10-C's, 32, for pictures under 64 pixels), so that a severity looks the same at any size; `absolute` leaves
@@ -63,7 +66,7 @@ class Corrupted(Source):
 
     def warning(self, ctx: Context) -> str:
         """As the source."""
-        return self.of.warning(ctx)
+        return warning_of(self.of, ctx)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """The source's samples with other pixels and ids. What is random depends on the seed of each picture alone.

@@ -48,6 +48,7 @@ class ImageFolder(Source):
     location: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path
+    """The folder."""
     labels: Literal["auto", "folder", "wnid", "none"] = "auto"
     """Where labels come from: the picture's folder, the wnid at the start of its file name, or nowhere.
 

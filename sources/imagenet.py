@@ -60,6 +60,7 @@ class ImageNet(Source):
     location: ClassVar[frozenset[str]] = frozenset({"path", "masks"})
 
     path: Path | None = None
+    """Folder of the split with a folder for each wnid, such as `ILSVRC2012/val`."""
     dataset: str | None = None
     """Hub id or local path of a `datasets` dataset."""
     split: str = "validation"
@@ -69,6 +70,7 @@ class ImageNet(Source):
     masks: Path | None = None
     """A folder of ImageNet-S masks, `<wnid>/<stem>.png`, that go with `path`; they become each sample's `mask.png`."""
     licence: str = "ImageNet terms of access"
+    """Licence that every picture gets."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

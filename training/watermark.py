@@ -1,6 +1,6 @@
 """Train the encoder and the decoder of the learned watermark, on one CPU thread.
 
-`variorum.models.loaders.watermark_network` describes the networks. A mark has a given PSNR, so invisibility isn't a
+`variorum.models.watermark_network` describes the networks. A mark has a given PSNR, so invisibility isn't a
 loss. The loss is the binary cross-entropy of the bits after one of four distortions that are drawn for a batch: JPEG,
 blur, noise, crop, turn, brightness, resize. A servo makes distortions stronger, then marks weaker, as long as the bits
 are read. The patterns start as blurred noise, so that learning starts from spread spectrum (Cox et al., IEEE TIP 1997)
@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from training.loop import run
 from variorum.models.loaders.learned_watermark import WEIGHTS
-from variorum.models.loaders.watermark_network import BITS, LUMINANCE, SIDE, Watermark, box
+from variorum.models.watermark_network import BITS, LUMINANCE, SIDE, Watermark, box
 from variorum.pixels import decode
 
 if TYPE_CHECKING:

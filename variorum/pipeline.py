@@ -22,10 +22,18 @@ from variorum.report.templates import check_template
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Evaluation
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
+from variorum.schemas.more import check_before_work, references_of
 from variorum.stages.build import Build, note_source, seal_edition
 from variorum.stages.consent import announce, check_all
 from variorum.stages.decide import check_labels, curation_key, decide
-from variorum.stages.evaluate import check_judges, check_references, kept_figures, no_objects, put_figures
+from variorum.stages.evaluate import (
+    check_judges,
+    check_references,
+    kept_figures,
+    needs_objects,
+    no_objects,
+    put_figures,
+)
 from variorum.stages.job import Job
 from variorum.stages.listings import with_listings
 from variorum.stages.measure import Measure, measures
@@ -106,8 +114,7 @@ def check(job: Job) -> None:
 
 def check_steps(job: Job) -> None:
     """Let the detectors and deciders check what they can before any work. Raises RecipeError or SourceError."""
-    for step in job.recipe.curate:
-        step.check(job.ctx)
+    check_before_work(job.recipe.curate, job.ctx)
 
 
 def build(
@@ -180,7 +187,7 @@ def measure_references(
 ) -> dict[str, dict[str, list[ShardInfo]]]:
     """Measure the pictures that a component compares with: by reference and measurer, the tables."""
     found: dict[str, dict[str, list[ShardInfo]]] = {}
-    for reference in owner.references():
+    for reference in references_of(owner):
         doing = f"measuring {owner.component_name()}.{reference}"
         pieces = reference_pieces(owner, reference, measurers, job)
         parts = complete(Measure(job, measurers, pieces, doing), runner, progress)
@@ -237,7 +244,7 @@ def evaluated(job: Job, manifest: Manifest) -> dict[str, Mapping[str, Json]]:
     found: dict[str, Mapping[str, Json]] = {}
     for evaluation in job.recipe.evaluate:
         check_judges(evaluation, manifest, job)
-        if evaluation.needs_objects and not annotation_counts(manifest, job.store).objects.number:
+        if needs_objects(evaluation) and not annotation_counts(manifest, job.store).objects.number:
             raise no_objects(f"no picture of {manifest.dataset}@{manifest.version} has an object", evaluation)
         kept = kept_figures(evaluation, manifest, job)
         if kept is not None:

@@ -1,4 +1,4 @@
-"""What a user is left with after a set with planted faults has been curated, or ranked by something else.
+"""Count what a user is left with after a set with planted faults has been curated, or ranked by something else.
 
 The faults to rank are wrong labels and foreign pictures. Blurred pictures, copies and their originals are left out of
 rankings, as neither right nor wrong. They are counted by themselves.

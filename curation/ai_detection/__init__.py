@@ -1,3 +1,3 @@
-"""Ai detection."""
+"""Find pictures that a model generated."""
 
 COMPONENTS = ("ai_image",)

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector, Role, column_kinds
+from variorum.schemas.component import Context, Detector, Use, column_kinds
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -39,7 +39,6 @@ class AiImage(Detector):
     late: ClassVar[frozenset[str]] = frozenset(
         {"real_variants", "strata", "sharpness_bins", "min_stratum", "false_positives"}
     )
-    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str = "encoder"
     """Alias of the encoder. The paper uses DINOv2 ViT-L/14; validate any other."""
@@ -71,9 +70,9 @@ class AiImage(Detector):
         """`quality`, for size and sharpness."""
         return ("quality",)
 
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.encoder,)
+    def uses(self) -> list[Use]:
+        """Return the encoder."""
+        return [Use(self.encoder, "encoder")]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
         """`similarity`, the mean cosine in [-1, 1]; the sample's id seeds the noise."""

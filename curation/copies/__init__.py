@@ -1,4 +1,4 @@
-"""Perceptual hashes and embeddings compared at scale: copies and leakage."""
+"""Find copies: within an edition, against a test set, on lists of known or opted-out pictures."""
 
 COMPONENTS = (
     "duplicates",

@@ -42,6 +42,13 @@ class Duplicates(Detector):
         flags="keep flag conflict",
         others="pixels pdq pdq_turns",
     )
+    """`pixels`, `pdq`, `pdq_turns`, `pdq_quality`, `height`, `width` and `detail` are measured.
+    `group` is named by the position of its first id among all ids. `keep` stays, `flag` can go. `keeper` is the id that
+    stays instead, `layer` the strongest evidence (`""` if the picture stays itself), `distance` 0, bits or 1 -
+    cosine, and `score` the evidence in [0, 1]. `copy_of` is the id of the picture that it is proved to be a copy
+    of, by file, pixels or hash. `copies` counts the pictures that this one stands for, itself included. `conflict`:
+    the group has two labels. `cosine_cut` is the cut, and `cosine_false_rate` the expected share of the pairs of
+    different pictures beyond it, NaN if unknown."""
     revision: ClassVar[int] = 3
     copies: ClassVar[str] = "copy_of"
     late: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})

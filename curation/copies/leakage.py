@@ -43,6 +43,10 @@ class Leakage(Detector):
     gives: ClassVar[Mapping[str, str]] = column_kinds(
         numbers="score distance", texts="against layer neighbour side known_by", flags="flag"
     )
+    """`flag` leaks, `score` is the evidence in [0, 1]. `against` is what it leaks into: a side, a list's file name,
+    `originals` or `trained_on`. `layer`, `distance` and `neighbour` are the evidence and the id of the copy, `""`
+    for one on a list. `side` is the edition's split, or the one whose pattern `origin` matches. `known_by` is, for
+    a picture outside training, the strongest layer by which training has a copy."""
     revision: ClassVar[int] = 3
     location: ClassVar[frozenset[str]] = frozenset({"against"})
 

@@ -1,4 +1,4 @@
-"""Label noise: classes, folds, pruning, scores for pictures with several labels."""
+"""Find wrong labels, and propose the right ones."""
 
 COMPONENTS = (
     "candidates",

@@ -20,10 +20,11 @@ from variorum.kit.prompts.prompts import PHOTO
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.kit.raters.candidates import Cells, candidate_cells
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector, Role, column_kinds
+from variorum.schemas.component import Context, Detector, Use, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.schemas.uses import required_models
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
@@ -42,7 +43,6 @@ class Candidates(Detector):
     )
     late: ClassVar[frozenset[str]] = frozenset({"columns", "least", "cap", "collapsed"})
     proposes_only: ClassVar[bool] = True
-    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     classifiers: tuple[str, ...] = ("classifier_small", "classifier")
     """Aliases of classifiers for ImageNet or for classes of their own; the more they differ, the better."""
@@ -66,9 +66,10 @@ class Candidates(Detector):
             raise ValueError(f"{odd[0]!r} must be a detector and one of its columns, such as neighbours.proposed")
         return value
 
-    def aliases(self) -> tuple[str, ...]:
-        """The classifiers, and the zero-shot model if there is one."""
-        return (*dict.fromkeys((*self.classifiers, *filter(None, [self.zero_shot]))),)
+    def uses(self) -> list[Use]:
+        """Return the classifiers, and the zero-shot model if there is one."""
+        zero_shot = [] if not self.zero_shot else [Use(self.zero_shot)]
+        return [*(Use(alias, "classifier") for alias in self.classifiers), *zero_shot]
 
     def needs(self) -> tuple[str, ...]:
         """The detectors whose columns propose."""
@@ -91,7 +92,7 @@ class Candidates(Detector):
         guesses that are missing are -1 with a probability of 0. `given_p` is the probability of the first label, NaN
         without one and for a label that the model doesn't know.
         """
-        images, aliases = [sample.image for sample in samples], self.aliases()
+        images, aliases = [sample.image for sample in samples], required_models(self)
         index = {info.id: k for k, info in enumerate(ctx.classes)}
         label = np.array([index.get(s.labels[0], -1) if s.labels else -1 for s in samples], np.int64)
         n = len(samples)
@@ -120,7 +121,7 @@ class Candidates(Detector):
         Raises:
             RecipeError: a column doesn't hold class indices, or `collapsed` names an unknown class.
         """
-        label, models = table["label"].astype(np.int64), len(self.aliases())
+        label, models = table["label"].astype(np.int64), len(required_models(self))
         shape = len(table), models, self.top
         top, p = (table[name].reshape(shape).transpose(1, 0, 2) for name in ("top", "top_p"))
         others = [class_indices(table, name, len(ctx.classes)) for name in self.columns]
@@ -129,7 +130,7 @@ class Candidates(Detector):
         cells = candidate_cells(
             top.astype(np.int64), p, label, others, least=self.least, cap=self.cap, partners=partners
         )
-        known = np.array([knows(alias, ctx) for alias in self.aliases()]).reshape(models, -1)
+        known = np.array([knows(alias, ctx) for alias in required_models(self)]).reshape(models, -1)
         chances = cell_probabilities(cells, top, p, label, table["given_p"].reshape(len(table), models), known)
         first = top[:, :, 0].T if models else np.zeros((len(table), 0), np.int64)
         agree = (label >= 0) & (first == label[:, None]).all(axis=1) & (models > 0)
@@ -158,7 +159,7 @@ class Candidates(Detector):
         agree = table["agree"]
         return {
             "pictures": n,
-            "models": len(self.aliases()),
+            "models": len(required_models(self)),
             "agree": int(agree.sum()),
             "agree_share": round(float(agree.mean()), 4),
             "cells": int(cells.sum()),

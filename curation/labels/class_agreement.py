@@ -17,7 +17,7 @@ from variorum.kit.labels.classes import most_flagged
 from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.kit.prompts.prompts import PHOTO, Template, Words, check_templates
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import ClassInfo, Context, Detector, column_kinds
+from variorum.schemas.component import ClassInfo, Context, Detector, Use, column_kinds
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -48,9 +48,9 @@ class ClassAgreement(Detector):
             raise ValueError("must contain {name} and no other field")
         return value
 
-    def aliases(self) -> tuple[str, ...]:
-        """The classifier."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the classifier."""
+        return [Use(self.model)]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
         """`p` of the label, its `rank` from 1, and `proposed`, the likeliest class's index in the edition's class list.

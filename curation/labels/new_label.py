@@ -44,6 +44,10 @@ class NewLabel(Detector):
     gives: ClassVar[Mapping[str, str]] = column_kinds(
         numbers="score proposed resemblance votes_for_given votes_for_proposed", flags="agreed candidate certain likely"
     )
+    """`candidate`: all three readings propose the same other label; `agreed`: they propose the given one. `proposed`
+    is the label of a candidate, -1 for others. `resemblance` is that of a candidate to its given class, in (0, 1].
+    `votes_for_given` and `votes_for_proposed` are shares of the neighbours. `score` is 1 - `resemblance`, 0 for no
+    candidate."""
     needs_labels: ClassVar[bool] = True
 
     def needs(self) -> tuple[str, ...]:

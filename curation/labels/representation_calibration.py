@@ -42,6 +42,9 @@ class RepresentationCalibration(Detector):
     gives: ClassVar[Mapping[str, str]] = column_kinds(
         numbers="score proposed sharing nearest_mean class_weighted", flags="flag"
     )
+    """`score` is NaN and `flag` false for unlabelled pictures, the only picture of a class, features that aren't
+    finite, or a single class. `proposed` is the class with the highest density. `sharing` is γ of the given label's
+    class, averaged over the folds. `nearest_mean` and `class_weighted` are the classes that the baselines predict."""
     revision: ClassVar[int] = 2
     needs_labels: ClassVar[bool] = True
 

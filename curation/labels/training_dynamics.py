@@ -31,6 +31,12 @@ class TrainingDynamics(Detector):
         numbers="mean_loss rank_in_class aum learning_time forgets agreement fake_margin",
         others="loss_history elr_target",
     )
+    """`loss_history` is the cross-entropy against the given label after each epoch, and `mean_loss` its mean in nats.
+    `rank_in_class` is the rank of `mean_loss` among the pictures with the same label, in (0, 1). `aum` is the mean
+    of the given label's logit minus the largest other logit. `elr_target` is the running mean after the last epoch.
+    `learning_time` is the first epoch whose prediction was the given label, `forgets` how often it was predicted
+    and then lost, `agreement` the share of epochs that predicted it. `fake_margin` has margins of the pictures
+    moved to a made-up class."""
     revision: ClassVar[int] = 2
     needs_labels: ClassVar[bool] = True
 

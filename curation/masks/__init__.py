@@ -1,3 +1,3 @@
-"""Correction of noisy segmentation masks."""
+"""Find and correct wrong segmentation masks."""
 
 COMPONENTS = ("mask_noise",)

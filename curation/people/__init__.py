@@ -1,4 +1,4 @@
-"""People."""
+"""Ask people about pictures, and weigh their answers."""
 
 COMPONENTS = (
     "audit",

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from variorum.curation.people.outputs import predicted_classes
 from variorum.curation.people.panel.label_sets import LABELS, LabelSet, read_label_set
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector, Row, column_kinds
+from variorum.schemas.component import Context, Detector, Row, Use, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -47,9 +47,9 @@ class MajorErrors(Detector):
             raise ValueError(f"least is {self.least}, but there are only {len(set(self.selectors))} selectors")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The models that select."""
-        return self.selectors
+    def uses(self) -> list[Use]:
+        """Return the models that select."""
+        return [Use(alias) for alias in self.selectors]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """`judged`: JSON, by model its prediction and what people said of it; `problematic` and `reviewed`.

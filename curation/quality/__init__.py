@@ -1,4 +1,4 @@
-"""Quality."""
+"""Find poor and foreign pictures, and traces of a file format that give a set's arms away."""
 
 COMPONENTS = (
     "features",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from variorum.schemas.component import Context, Detector, Role, column_kinds
+from variorum.schemas.component import Context, Detector, Use, column_kinds
 from variorum.schemas.sample import Sample
 
 
@@ -19,14 +19,13 @@ class Features(Detector):
 
     gives: ClassVar[Mapping[str, str]] = column_kinds(others="embedding", texts="encoder")
     revision: ClassVar[int] = 2
-    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str = "encoder"
     """Alias of the model."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.encoder,)
+    def uses(self) -> list[Use]:
+        """Return the encoder."""
+        return [Use(self.encoder, "encoder")]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
         """Both columns. Values beyond float16 (±65504) become infinite; other detectors don't judge such pictures."""

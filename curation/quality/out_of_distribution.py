@@ -57,6 +57,11 @@ class OutOfDistribution(Detector):
         numbers=("score p_value mahalanobis relative to_given_label neighbour_distance neighbour_p_value label_share"),
         flags="flag likely tested agrees peer",
     )
+    """`score` is `relative` or `mahalanobis`, squared distances; higher is more foreign. `p_value` and
+    `neighbour_p_value` are those of `score` and of `neighbour_distance`, for all pictures, tested or not.
+    `to_given_label` is the squared distance to the given label's class, and `label_share` the label's share of the
+    neighbours' votes; both are NaN for unlabelled pictures. `agrees`: its label is that of the nearest class.
+    `tested`: neither this class nor the neighbours confirm its label. `peer`: p-values are ranks among these."""
     revision: ClassVar[int] = 3
 
     method: Literal["relative", "mahalanobis"] = "relative"

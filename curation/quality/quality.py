@@ -58,6 +58,11 @@ class Quality(Detector):
         texts="issue",
         flags="flag greyscale " + " ".join(f"{check}_flag" for check in get_args(Check)),
     )
+    """`height` and `width` are in pixels. `darkness` and `lightness` are the 99th and 5th percentile of perceived
+    brightness. `entropy` is the histogram's, in tenths of a bit. `blurriness` is the deviation of a Laplacian on a
+    copy of 64 px; low means blurred. `histogram_std` is the deviation of that copy's grey counts. `acutance` is
+    about 1 for edges one pixel wide. `odd_aspect` is short side by long side, `span` the grey levels of the widest
+    channel. Each check has a flag and an excess, and `issue` names the worst."""
     revision: ClassVar[int] = 2
     late: ClassVar[frozenset[str]] = frozenset(
         {"checks", "dark", "light", "low_information", "blurry", "blur_scale", "grey_std", "out_of_focus"}

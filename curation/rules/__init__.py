@@ -1,4 +1,4 @@
-"""The rules that a policy applies to columns, and the picture that stays when a copy's original is dropped."""
+"""Decide by rules on columns: drop, withhold, relabel, or ask people."""
 
 COMPONENTS = (
     "bottom_ranked",

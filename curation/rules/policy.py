@@ -33,7 +33,7 @@ class Policy(Decider):
     """Verdicts by rules over columns."""
 
     rules: tuple[Rule, ...] = Field(min_length=1)
-    """Tried from the top: the first that matches a picture decides, later ones are noted."""
+    """Each with `when`, `action` and `reason`. The first one that matches a picture decides, later ones are noted."""
     min_class_size: int = Field(default=30, ge=1)
     """In a smaller class a guarded `drop` or `relabel` becomes a `review` whose reason ends in `_rare`."""
     max_share_per_class: float = Field(default=0.2, gt=0, le=1)

@@ -1,4 +1,4 @@
-"""Safety."""
+"""Find unsafe pictures, by labelers that score categories of harm."""
 
 from variorum.schemas.lookup import Kind
 from variorum.schemas.safety import Labeler

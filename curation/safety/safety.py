@@ -25,11 +25,12 @@ from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.kit.raters.known_answers import read_known
 from variorum.kit.raters.valid_votes import read
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector, column_kinds
+from variorum.schemas.component import Context, Detector, Use, column_kinds
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.safety import ANY, RESERVED, Labeler, Labelers, column_of, models_of, sent_by
+from variorum.schemas.safety import ANY, RESERVED, Labeler, Labelers, column_of, sent_by
 from variorum.schemas.sample import Sample
 from variorum.schemas.sending import Sending
+from variorum.schemas.uses import all_models
 
 if TYPE_CHECKING:
     from variorum.schemas.table import Table
@@ -101,9 +102,9 @@ class Safety(Detector):
             others="member",
         )
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The models of all labelers. One without its model is unavailable, which the card says."""
-        return models_of(self.labelers)
+    def uses(self) -> list[Use]:
+        """Return the models of all labelers; one without its model is unavailable, which the card says."""
+        return [Use(alias, optional=True) for alias in sorted(all_models(*self.labelers))]
 
     def sends(self) -> tuple[Sending, ...]:
         """Declare what its labelers send to other machines."""

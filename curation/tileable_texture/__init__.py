@@ -1,3 +1,3 @@
-"""Tileable texture."""
+"""Measure whether a texture can be tiled."""
 
 COMPONENTS = ("tileability",)

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from variorum.kit.pictures.seams import border_step, evenness, repetition, seam_ratio
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Detector, column_kinds
+from variorum.schemas.component import Context, Detector, Use, column_kinds
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.sample import Sample
@@ -48,9 +48,9 @@ class Tileability(Detector):
             raise ValueError(f"mirror is {self.mirror:g}; it must be below seam, which is {self.seam:g}")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The scorer."""
-        return (self.scorer,) if self.scorer else ()
+    def uses(self) -> list[Use]:
+        """Return the scorer."""
+        return [Use(self.scorer)] if self.scorer else []
 
     def known_columns(self) -> Mapping[str, str]:
         """With `textile` if there is a scorer."""

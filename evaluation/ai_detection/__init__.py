@@ -1,3 +1,3 @@
-"""Ai detection."""
+"""Measure detectors of generated pictures."""
 
 COMPONENTS = ("ai_image_detection",)

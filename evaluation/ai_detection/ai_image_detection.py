@@ -18,7 +18,7 @@ from variorum.curation.ai_detection.ai_image import equalised, mean_cosine, nois
 from variorum.evaluation.ai_detection import features, fitting
 from variorum.evaluation.ai_detection.judging import LEAST, Judging, parts_of, thresholds
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, Point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -59,13 +59,10 @@ class AiImageDetection(Evaluation):
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
 
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder of RIGID and the classifiers."""
-        return tuple(dict.fromkeys([*([self.rigid] if self.rigid else []), *self.classifiers]))
-
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The encoders with linear heads."""
-        return tuple(alias for alias in dict.fromkeys(self.probes) if alias not in self.aliases())
+    def uses(self) -> list[Use]:
+        """Return the encoder of RIGID, the classifiers, and the encoders with linear heads, which it can do without."""
+        required = [*([self.rigid] if self.rigid else []), *self.classifiers]
+        return [*map(Use, required), *(Use(alias, optional=True) for alias in self.probes)]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture: its arm, `truth` and photograph, and what detectors read in it.

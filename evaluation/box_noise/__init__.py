@@ -1,3 +1,3 @@
-"""Average precision of detectors: records of a picture, matching by pycocotools, precision, resamples, figures."""
+"""Measure average precision by the size of objects, under noisy boxes."""
 
 COMPONENTS = ("size_binned_ap",)

@@ -20,7 +20,7 @@ from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.report.coco_objects import Marked, categories, marked
 from variorum.schemas.annotations import Check
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -51,9 +51,9 @@ class SizeBinnedAp(Evaluation):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The detectors."""
-        return self.detectors
+    def uses(self) -> list[Use]:
+        """Return the detectors."""
+        return [Use(alias) for alias in self.detectors]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture with its boxes, and one per picture and detector.

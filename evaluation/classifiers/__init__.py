@@ -1,4 +1,4 @@
-"""Classifiers."""
+"""Measure classifiers on any edition: accuracy drops, gaps between groups, rankings."""
 
 COMPONENTS = (
     "accuracy_drop",

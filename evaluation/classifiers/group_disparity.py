@@ -21,7 +21,7 @@ from variorum.kit.predicted.answers import answers, reference
 from variorum.kit.predicted.pairing import UNSCORED, Paired, paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed, digest
-from variorum.schemas.component import Context, Evaluation, Role, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
@@ -56,7 +56,6 @@ class GroupDisparity(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"least", "bootstrap", "confidence"})
-    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     groups: tuple[str, ...] = Field(min_length=1)
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
@@ -73,9 +72,9 @@ class GroupDisparity(Evaluation):
             raise ValueError("must be names of metadata, each once")
         return value
 
-    def aliases(self) -> tuple[str, ...]:
-        """The classifiers."""
-        return self.classifiers
+    def uses(self) -> list[Use]:
+        """Return the classifiers."""
+        return [Use(alias, "classifier") for alias in self.classifiers]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with the picture's groups, household and class.

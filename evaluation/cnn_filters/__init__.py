@@ -1,3 +1,3 @@
-"""Cnn filters."""
+"""Measure the filters of convolutional networks."""
 
 COMPONENTS = ("filter_statistics",)

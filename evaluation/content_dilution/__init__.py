@@ -1,3 +1,3 @@
-"""Retrieval of pictures by embeddings: ranks of what is relevant, and figures of many queries."""
+"""Measure retrieval under diluted captions."""
 
 COMPONENTS = ("retrieval_robustness",)

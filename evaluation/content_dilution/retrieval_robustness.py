@@ -19,7 +19,7 @@ from variorum.evaluation.content_dilution.figures import Relevance
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Role, Row, Source
+from variorum.schemas.component import Context, Evaluation, Row, Source, Use
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
@@ -34,7 +34,6 @@ class RetrievalRobustness(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"relevance", "distractors", "bootstrap", "confidence"})
-    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str = "encoder"
     """Alias of the model that is judged by its embeddings; it may not have filtered the edition."""
@@ -48,9 +47,9 @@ class RetrievalRobustness(Evaluation):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals, in (0, 1)."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.encoder,)
+    def uses(self) -> list[Use]:
+        """Return the encoder."""
+        return [Use(self.encoder, "encoder")]
 
     def references(self) -> Mapping[str, Source]:
         """The distractors, if any."""

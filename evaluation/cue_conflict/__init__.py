@@ -1,3 +1,3 @@
-"""Predictions of classifiers on an edition: calibration, differences between models."""
+"""Measure whether classifiers follow shape or texture."""
 
 COMPONENTS = ("shape_bias",)

@@ -1,3 +1,3 @@
-"""Detectors."""
+"""Measure object detectors on any edition: average precision and its drops."""
 
 COMPONENTS = ("detection_ap",)

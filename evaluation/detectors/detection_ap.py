@@ -20,7 +20,7 @@ from variorum.kit.predicted.pairing import roots
 from variorum.report.coco_objects import categories
 from variorum.schemas.annotations import CHECKS, Check
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -53,9 +53,9 @@ class DetectionAp(Evaluation):
     slope: float = Field(default=0.45, ge=0, le=1)
     """mAP under a shift per mAP on the originals, on the line that effective robustness is measured from."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The detectors."""
-        return self.detectors
+    def uses(self) -> list[Use]:
+        """Return the detectors."""
+        return [Use(alias) for alias in self.detectors]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and detector, with detections and objects as `detection/records.py` packs them.

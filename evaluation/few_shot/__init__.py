@@ -1,3 +1,3 @@
-"""Few-shot episodes: reading them, and scoring them all at once."""
+"""Measure few-shot accuracy on episodes."""
 
 COMPONENTS = ("few_shot_accuracy",)

@@ -19,7 +19,7 @@ from variorum.evaluation.few_shot.scoring import METHODS, predictions, unit
 from variorum.evaluation.few_shot.tables import Episodes, read_episodes, shared
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Role, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -36,7 +36,6 @@ class FewShotAccuracy(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"ridge", "bootstrap", "confidence"})
-    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str = "encoder"
     """Alias of the model whose embeddings are compared, scaled to length 1."""
@@ -47,9 +46,9 @@ class FewShotAccuracy(Evaluation):
     confidence: float = Field(default=0.95, ge=0.01, le=0.9999)
     """Level of both intervals."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.encoder,)
+    def uses(self) -> list[Use]:
+        """Return the encoder."""
+        return [Use(self.encoder, "encoder")]
 
     def chosen(self, table: Table, ctx: Context) -> Ints | None:
         """No picture if the edition has no episodes, so that no embedding is computed in vain."""

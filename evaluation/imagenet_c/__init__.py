@@ -1,3 +1,3 @@
-"""Imagenet c."""
+"""Measure errors under common corruptions."""
 
 COMPONENTS = ("corruption_error",)

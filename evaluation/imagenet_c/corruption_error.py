@@ -20,7 +20,7 @@ from variorum.kit.predicted.drops import Results, unpaired
 from variorum.kit.predicted.pairing import paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import ClassInfo, Context, Evaluation, Role, Row
+from variorum.schemas.component import ClassInfo, Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -44,16 +44,15 @@ class CorruptionError(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"norm", "bootstrap", "confidence"})
-    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     norm: Literal["alexnet", "none"] = "alexnet"
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
 
-    def aliases(self) -> tuple[str, ...]:
-        """The classifiers."""
-        return self.classifiers
+    def uses(self) -> list[Use]:
+        """Return the classifiers."""
+        return [Use(alias, "classifier") for alias in self.classifiers]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with the picture's kind and severity.

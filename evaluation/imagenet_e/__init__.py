@@ -1,3 +1,3 @@
-"""Imagenet e."""
+"""Measure how complex edited backgrounds are."""
 
 COMPONENTS = ("background_complexity",)

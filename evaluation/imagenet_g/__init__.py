@@ -1,3 +1,3 @@
-"""Imagenet g."""
+"""Measure generated sets against real pictures."""
 
 COMPONENTS = ("generated_set",)

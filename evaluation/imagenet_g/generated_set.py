@@ -21,7 +21,7 @@ from variorum.kit.predicted.answers import label_index
 from variorum.kit.predicted.pairing import UNSCORED
 from variorum.kit.sets.pictures import Pictures, ranks
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Role, Row, Source
+from variorum.schemas.component import Context, Evaluation, Row, Source, Use
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -34,7 +34,6 @@ class GeneratedSet(Evaluation):
     late: ClassVar[frozenset[str]] = frozenset(
         {"train", "test", "shifted", "neighbours", "fractions", "most", "bootstrap", "confidence"}
     )
-    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder", "judge": "classifier"}
 
     train: NestedSource | None = None
     """Real pictures to compare the sets with and to train heads on; null for no comparison."""
@@ -65,9 +64,10 @@ class GeneratedSet(Evaluation):
             raise ValueError("train and test go together, and shifted goes with them")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The models used; none of them may have filtered the edition."""
-        return tuple(alias for alias in (self.encoder, self.judge, self.perceptual) if alias)
+    def uses(self) -> list[Use]:
+        """Return the models used; none of them may have filtered the edition."""
+        named = (Use(self.encoder or "", "encoder"), Use(self.judge or "", "classifier"), Use(self.perceptual or ""))
+        return [one for one in named if one.alias]
 
     def references(self) -> Mapping[str, Source]:
         """The given ones of `train`, `test` and `shifted`."""

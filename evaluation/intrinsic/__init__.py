@@ -1,3 +1,3 @@
-"""Intrinsic dimension and label sharpness of a set of pictures, as functions of vectors and labels."""
+"""Measure a set's intrinsic dimension and label sharpness."""
 
 COMPONENTS = ("intrinsic_properties",)

@@ -8,7 +8,7 @@ other. They measure pixels; here the embeddings of an encoder are measured too. 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ from pydantic import Field
 from variorum.evaluation.intrinsic.spaces import FEWEST, dimensions, sharpness
 from variorum.kit.predicted.pairing import ORIGINAL
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Evaluation, Role, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -43,9 +43,7 @@ class IntrinsicProperties(Evaluation):
     it. Nothing else is looked at.
     """
 
-    judges: ClassVar[bool] = False
     late: ClassVar[frozenset[str]] = frozenset({"k", "subsample", "most"})
-    roles: ClassVar[Mapping[str, Role]] = {"encoder": "encoder"}
 
     encoder: str | None = "encoder"
     """Alias of the model that embeds the pictures; null for pixels only. Where it is unavailable, figures of embeddings
@@ -60,9 +58,9 @@ class IntrinsicProperties(Evaluation):
     most: int = Field(default=10_000, ge=200, le=100_000)
     """Maximum number of photographs that are measured; with more, they are drawn by the hashes of their ids."""
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.encoder,) if self.encoder else ()
+    def uses(self) -> list[Use]:
+        """Return the encoder, which only describes the pictures."""
+        return [Use(self.encoder, "encoder", optional=True, describes=True)] if self.encoder else []
 
     def chosen(self, table: Table, ctx: Context) -> Ints:
         """One picture of each photograph, and what is done with it."""

@@ -21,7 +21,7 @@ from variorum.evaluation.people.by_class import Shares, shares
 from variorum.kit.predicted.drops import pairs
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import ClassInfo, Context, Evaluation, Role, Row
+from variorum.schemas.component import ClassInfo, Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -39,7 +39,6 @@ class MultiLabelAccuracy(Evaluation):
     """Top-1, multi-label and ReaL accuracy by picture and by class, and people's word on the mistakes."""
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "collapsed"})
-    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier"}
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     """Aliases of classifiers, or names of models that a user brings; none may have decided what is in the edition."""
@@ -50,9 +49,9 @@ class MultiLabelAccuracy(Evaluation):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The classifiers."""
-        return self.classifiers
+    def uses(self) -> list[Use]:
+        """Return the classifiers."""
+        return [Use(alias, "classifier") for alias in self.classifiers]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier; a picture that nobody reviewed isn't looked at.

@@ -1,4 +1,4 @@
-"""Attacks on a score of a picture that has gradients, and the figures of what withstands them."""
+"""Measure labelers of unsafe pictures: how often they are right, and what attacks they withstand."""
 
 COMPONENTS = (
     "safety",

@@ -36,12 +36,13 @@ from variorum.kit.predicted.calibration import BINS
 from variorum.kit.predicted.drops import Results
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import Plot
-from variorum.schemas.safety import ANY, CONTROL, RESERVED, Labeler, Labelers, column_of, models_of, sent_by, why_absent
+from variorum.schemas.safety import ANY, CONTROL, RESERVED, Labeler, Labelers, column_of, sent_by, why_absent
 from variorum.schemas.sample import Sample, Split
 from variorum.schemas.sending import Sending
 from variorum.schemas.table import Table
+from variorum.schemas.uses import all_models
 
 
 class Safety(Evaluation):
@@ -72,9 +73,9 @@ class Safety(Evaluation):
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The models of all labelers. One without its model is unavailable, which the card says."""
-        return models_of(self.labelers)
+    def uses(self) -> list[Use]:
+        """Return the models of all labelers; one without its model is unavailable, which the card says."""
+        return [Use(alias, optional=True) for alias in sorted(all_models(*self.labelers))]
 
     def sends(self) -> tuple[Sending, ...]:
         """Declare what its labelers send to other machines."""

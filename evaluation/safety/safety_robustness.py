@@ -21,11 +21,12 @@ from variorum.evaluation.safety.truths import SAFE, UNSAFE, group_of, truth_of
 from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.models.device import one_thread
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import CurvePlot, CurvePoint, Plot
-from variorum.schemas.safety import Labeler, Labelers, models_of, why_absent
+from variorum.schemas.safety import Labeler, Labelers, why_absent
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.schemas.uses import all_models
 
 MOST_STEPS = 1000
 
@@ -67,10 +68,10 @@ class SafetyRobustness(Evaluation):
             raise ValueError("must be whole grey levels from 1 to 64; 8 bits hold nothing between them")
         return tuple(sorted(set(value)))
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The models of all labelers, and those that have gradients."""
+    def uses(self) -> list[Use]:
+        """Return the models of all labelers, and those that have gradients; it does without any."""
         gradients = {one.gradients for one in self.labelers if one.gradients}
-        return tuple(sorted({*models_of(self.labelers), *gradients}))
+        return [Use(alias, optional=True) for alias in sorted({*all_models(*self.labelers), *gradients})]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """Rows of each attacked labeler: one per picture as it is, and one per attacked picture and judge.

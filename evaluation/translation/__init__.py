@@ -1,3 +1,3 @@
-"""Predictions of classifiers on an edition: calibration, differences between models."""
+"""Measure how classifiers answer when a photograph moves by a pixel."""
 
 COMPONENTS = ("translation_consistency",)

@@ -23,7 +23,7 @@ from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.kit.predicted.resamples import Resamples
 from variorum.models.preprocessing import View, view_of
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Role, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -36,7 +36,6 @@ class TranslationConsistency(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
-    roles: ClassVar[Mapping[str, Role]] = {"classifiers": "classifier", "encoder": "encoder"}
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     """Aliases of classifiers, or names of models that a user brings; none may have filtered the edition."""
@@ -49,9 +48,10 @@ class TranslationConsistency(Evaluation):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The classifiers and the encoder."""
-        return (*self.classifiers, *([self.encoder] if self.encoder else []))
+    def uses(self) -> list[Use]:
+        """Return the classifiers and the encoder."""
+        encoder = [Use(self.encoder, "encoder")] if self.encoder else []
+        return [*(Use(alias, "classifier") for alias in self.classifiers), *encoder]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier as `accuracy_drop`'s, with the shift; and one for its chosen crop.

@@ -1,3 +1,3 @@
-"""Watermark."""
+"""Measure watermarks under attack: detection, identification, quality."""
 
 COMPONENTS = ("watermark_detection",)

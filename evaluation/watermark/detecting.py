@@ -21,6 +21,7 @@ from variorum.schemas.component import Context, Row
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Op, Sample
+from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import Detected, Mark
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def rows(samples: Sequence[Sample], own: Mapping[str, Mark], place: Path | None,
     for label in dict.fromkeys(look.label for look in wanted):
         mine = [number for number, look in enumerate(wanted) if look.label == label]
         mark = _mark(label, wanted[mine[0]].subject.marks[label], own)
-        missing = [alias for alias in mark.aliases() if ctx.models.why_unavailable(alias)]
+        missing = [alias for alias in required_models(mark) if ctx.models.why_unavailable(alias)]
         if missing:
             if any(wanted[number].subject.mark for number in mine):
                 ctx.models.check(missing)
@@ -160,7 +161,7 @@ def _built(settings: bytes) -> Mark:
 
 def _facts(mark: Mark, label: str, subjects: Sequence[Subject], ctx: Context) -> dict[str, Any]:
     """Return what all rows of a mark share. Raises RecipeError if it has other models than when it marked."""
-    pins = {alias: ctx.models.pin(alias) for alias in mark.aliases()}
+    pins = {alias: ctx.models.pin(alias) for alias in required_models(mark)}
     for subject in (one for one in subjects if one.mark):
         before = subject.sample.ops[-2 if subject.attack else -1]["models"]
         for alias, pin in pins.items():

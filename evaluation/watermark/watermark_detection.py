@@ -26,10 +26,11 @@ from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.keys import keys_id
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row
+from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import NestedMark
 
 
@@ -75,9 +76,9 @@ class WatermarkDetection(Evaluation):
         """The fields; the hash of the keys stands for their file."""
         return {**super().identity(), "keys": keys_id(self.keys)}
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The models of the user's own marks. Those of other marks are compared with the edition's records."""
-        return tuple(sorted({alias for mark in self.marks for alias in mark.aliases()}))
+    def uses(self) -> list[Use]:
+        """Return the models of the user's own marks. Those of other marks are compared with the edition's records."""
+        return [Use(alias, optional=True) for alias in sorted(required_models(*self.marks))]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterable[Row]:
         """A row per picture and mark: score, number of right bits, p-value, how it was attacked, what the attack cost.

@@ -1,3 +1,3 @@
-"""Ai detection."""
+"""Make sets of photographs and generated pictures for detectors of the latter."""
 
 COMPONENTS = ("detection_arms",)

@@ -18,11 +18,12 @@ from variorum.arrays import Pixels
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.corrupt.frames import MIN_SIDE, Unusable, framed
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import ENHANCED, GENERATED, PARTLY_GENERATED, Failure, Sample
+from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import Attacked, Mark, NestedAttack, Refused
 
 LARGER = 9 / 8
@@ -75,6 +76,7 @@ class DetectionArms(Generator):
     digital_source_type: ClassVar[str] = GENERATED
 
     arms: tuple[Arm, ...] = Field(default_factory=_arms)
+    """The versions of each photograph."""
     class_conditional: str | None = None
     """Alias of a model that makes pictures of the source's classes; null for none."""
     guidance: float = Field(default=1.5, ge=1)
@@ -106,10 +108,11 @@ class DetectionArms(Generator):
         """With the techniques' own fingerprints."""
         return digest([super().fingerprint(), [arm.by.fingerprint() for arm in self.arms]])
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """Models of the arms."""
-        found = [alias for arm in self.arms for alias in arm.by.aliases()]
-        return tuple(dict.fromkeys([*found, *([self.class_conditional] if self.class_conditional else [])]))
+    def uses(self) -> list[Use]:
+        """Return the models of the arms; an arm without its model is left out."""
+        own = [self.class_conditional] if self.class_conditional else []
+        found = dict.fromkeys([*required_models(*(arm.by for arm in self.arms)), *own])
+        return [Use(alias, optional=True) for alias in found]
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError for an arm that needs marks or other photographs."""
@@ -155,7 +158,7 @@ class DetectionArms(Generator):
         return image if self.jpeg_quality is None else as_jpeg(image, self.jpeg_quality)
 
     def _arm(self, arm: Arm, requested: Mapping[str, Json], image: Pixels, of: Edit) -> Sample | Failure:
-        for alias in arm.by.aliases():
+        for alias in required_models(arm.by):
             if why := of.ctx.models.why_unavailable(alias):
                 return of.skipped("unavailable", f"unavailable: {why}", variant=arm.name, requested=requested)
             of.model(alias)

@@ -1,3 +1,3 @@
-"""Box noise."""
+"""Add noise to bounding boxes."""
 
 COMPONENTS = ("box_noise",)

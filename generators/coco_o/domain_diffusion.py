@@ -40,7 +40,7 @@ from variorum.kit.pictures.scenes import BadInput
 from variorum.kit.prompts.prompts import articled
 from variorum.kit.prompts.subjects import subject
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import GENERATED, PARTLY_GENERATED, Failure, Sample
@@ -77,9 +77,11 @@ class DomainDiffusion(Route):
     digital_source_type: ClassVar[str] = PARTLY_GENERATED
 
     route: By = "image_to_image"
+    """What a picture starts from: the photograph, its edges, or its boxes."""
     model: str = ""
     """Alias of the model; by default that of the route's name."""
     domains: Annotated[tuple[Domain, ...], Field(min_length=1), AfterValidator(all_different)] = DOMAINS
+    """Which of the six are made."""
     captions: bool = True
     """Whether captions say what a picture shows; otherwise its objects do."""
     strength: Some = (0.6,)
@@ -134,7 +136,7 @@ class DomainDiffusion(Route):
         prompts: dict[str, Json] = {domain: dict(styles) for domain, styles in self._prompts.items()}
         return {**super().identity(), "prompts": prompts}
 
-    requests = Generator.requests
+    requests: ClassVar[None] = None  # type: ignore[assignment]
     """No table of requests: prompts name the objects, and sources outline their pictures without them."""
 
     def variants(self) -> list[Variant]:
@@ -145,13 +147,9 @@ class DomainDiffusion(Route):
         """One: what is drawn for a picture doesn't depend on its domain, so windows may hold any requests."""
         return 1
 
-    def aliases(self) -> tuple[str, ...]:
-        """The model, the safety checker, the scorer and the detector."""
-        return (*super().aliases(), *(() if self.detector is None else (self.detector,)))
-
-    def filters(self) -> tuple[str, ...]:
-        """The safety checker and the detector."""
-        return (*super().filters(), *(() if self.detector is None else (self.detector,)))
+    def uses(self) -> list[Use]:
+        """Return the models of the route, and the detector, which decides."""
+        return [*super().uses(), *([] if self.detector is None else [Use(self.detector, decides=True)])]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, then its pictures by number and domain, or a Failure for each without one."""

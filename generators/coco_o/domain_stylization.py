@@ -23,12 +23,12 @@ from variorum.generators.coco_o.stylization.gates import Limits
 from variorum.generators.coco_o.stylization.photographs import Photograph, alone, photograph
 from variorum.generators.coco_o.stylization.style import Style
 from variorum.kit.gates.gates import Gates as EditGates
-from variorum.kit.gates.gates import blank, first_failed
+from variorum.kit.gates.gates import blank
 from variorum.kit.pictures.scenes import BadInput
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import ENHANCED, PARTLY_GENERATED, Failure, Op, Sample
+from variorum.schemas.sample import ENHANCED, PARTLY_GENERATED, Failure, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -52,13 +52,17 @@ class DomainStylization(Generator):
     digital_source_type: ClassVar[str] = ENHANCED
 
     domains: tuple[Domain, ...] = Field(default=DOMAINS, min_length=1)
+    """Which of the six are made."""
     styles: dict[Domain, tuple[str, ...]] = Field(default={}, description="to choose from; by default all of a domain")
     views: tuple[View, ...] = Field(default=VIEWS, min_length=1)
+    """`scene` is the whole photograph, `isolated` one object on an empty ground."""
     size: int | None = Field(default=512, ge=64, le=8192, description="longest short side in pixels; None for any")
     per_domain: int | Literal["all"] = Field(default=1, description="styles per photograph, domain and view")
     segmenter: str | None = Field(default="segmenter", description="finds masks where there are none; None for no more")
     gates: Limits = Limits()
+    """Limits of the checks."""
     detector: str | None = None
+    """Alias of a detector that must find the objects again; null for none."""
     least_confirmed: float = Field(
         default=0.8,
         ge=0,
@@ -92,15 +96,12 @@ class DomainStylization(Generator):
         styles: dict[str, Json] = {domain: list(self._styles[domain]) for domain in self.domains}
         return {**super().identity(), "styles": styles}
 
-    def aliases(self) -> tuple[str, ...]:
-        """The models of the styles, the segmenter and the detector."""
+    def uses(self) -> list[Use]:
+        """Return the models of the styles, the segmenter and the detector, which decides."""
         painters = [alias for styles in self._styles.values() for style in styles.values() for alias in style.models]
-        others = [alias for alias in (self.segmenter, self.detector) if alias is not None]
-        return tuple(dict.fromkeys([*painters, *others]))
-
-    def filters(self) -> tuple[str, ...]:
-        """The detector."""
-        return () if self.detector is None else (self.detector,)
+        others = [] if self.segmenter is None else [self.segmenter]
+        detector = [] if self.detector is None else [Use(self.detector, decides=True)]
+        return [*map(Use, dict.fromkeys([*painters, *others])), *detector]
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The `original`, then a picture or a Failure for each domain, view and style."""
@@ -213,24 +214,17 @@ class DomainStylization(Generator):
     def _sample(self, draft: Draft, of: Edit) -> Sample:
         wanted = draft.wanted
         variant, purpose = ("original", "original") if wanted is None else (wanted.variant, wanted.purpose)
-        op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
-            name=self.component_name(),
-            revision=self.revision,
+        painted = wanted is not None and bool(self._styles[wanted.domain][wanted.style].models)
+        kind = PARTLY_GENERATED if painted else self.digital_source_type
+        return of.made(
+            draft.image,
+            variant=variant,
             requested={} if wanted is None else wanted.requested,
             achieved=draft.achieved,
             gates=draft.gates,
             models=draft.models,
-            seed=of.seed(purpose),
-        )
-        painted = wanted is not None and bool(self._styles[wanted.domain][wanted.style].models)
-        kind = PARTLY_GENERATED if painted else self.digital_source_type
-        return of.sample.child(
-            draft.image,
-            op,
-            variant=variant,
-            fingerprint=self.fingerprint(),
+            purpose=purpose,
             extras={"mask.png": draft.mask},
-            reason=first_failed(draft.gates),
             annotations=draft.annotations,
             digital_source_type=of.sample.digital_source_type if wanted is None else kind,
         )

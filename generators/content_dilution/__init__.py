@@ -1,3 +1,3 @@
-"""Content dilution."""
+"""Dilute captions with true but irrelevant words."""
 
 COMPONENTS = ("content_dilution",)

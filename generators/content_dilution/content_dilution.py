@@ -24,10 +24,11 @@ from variorum.generators.content_dilution.words import contains, keywords, latin
 from variorum.kit.corrupt.frames import Unusable, usable
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator, Role
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Lender, Sample
+from variorum.schemas.uses import Role
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -71,7 +72,6 @@ class ContentDilution(Generator):
 
     revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
-    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier", "encoder": "encoder"}
 
     sources: tuple[Source, ...] = Field(default=SOURCES, min_length=1)
     keywords: int = Field(default=4, ge=1, le=12)
@@ -90,19 +90,18 @@ class ContentDilution(Generator):
             raise ValueError("each source must be there once")
         return value
 
-    def aliases(self) -> tuple[str, ...]:
-        """The classifier, the encoder and the writer, as far as a source needs them."""
-        return self.filters()
-
-    def filters(self) -> tuple[str, ...]:
-        """The same: what they see and write decides which texts there are."""
-        needed = (
-            (self.classifier, {"image_keywords", "both"}),
-            (self.encoder, {"nearest_caption"}),
-            (self.writer, {"text_keywords", "image_keywords", "both"}),
+    def uses(self) -> list[Use]:
+        """Return the classifier, the encoder and the writer, where a source needs them; they decide on the texts."""
+        needed: tuple[tuple[str | None, Role | None, set[str]], ...] = (
+            (self.classifier, "classifier", {"image_keywords", "both"}),
+            (self.encoder, "encoder", {"nearest_caption"}),
+            (self.writer, None, {"text_keywords", "image_keywords", "both"}),
         )
-        found = (alias for alias, sources in needed if alias is not None and sources & set(self.sources))
-        return tuple(dict.fromkeys(found))
+        return [
+            Use(alias, role, decides=True)
+            for alias, role, sources in needed
+            if alias is not None and sources & set(self.sources)
+        ]
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError for a source without captions."""

@@ -1,3 +1,3 @@
-"""Cue conflict."""
+"""Make pictures whose shape and texture are of different classes."""
 
 COMPONENTS = ("cue_conflict",)

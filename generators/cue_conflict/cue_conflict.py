@@ -35,7 +35,7 @@ from variorum.generators.cue_conflict.stimuli import (
 from variorum.kit.corrupt.change import Before
 from variorum.kit.corrupt.frames import Unusable
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import COMPOSITE, ENHANCED, PARTLY_GENERATED, Failure, Sample
@@ -67,11 +67,13 @@ class CueConflict(Generator):
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 
-    stimuli: tuple[Stimulus, ...] = Field(default=STIMULI, min_length=1)
+    stimuli: tuple[Stimulus, ...] = Field(
+        default=STIMULI, min_length=1, description="which pictures are made of each photograph"
+    )
     grids: tuple[Grid, ...] = Field(default=(4, 7), description="tiles along a side, of scrambled")
     low_pass: tuple[Sigma, ...] = Field(default=(1, 3, 7), description="sigmas")
     high_pass: tuple[Sigma, ...] = Field(default=(3, 1.5, 0.7), description="sigmas")
-    edges: Edges = Edges()
+    edges: Edges = Field(default=Edges(), description="how edges are found")
     ground: Literal["white", "own"] = Field(
         default="white", description="of silhouettes and textures: white or the photograph; object is on white"
     )
@@ -85,8 +87,8 @@ class CueConflict(Generator):
     )
     pool: int = Field(default=256, ge=2, description="pictures of a split whose textures others may get")
     segmenter: str | None = Field(default="segmenter", description="finds masks where there are none; None for no more")
-    frame: int = Field(default=224, ge=64, le=1024)
-    gates: Limits = Limits()
+    frame: int = Field(default=224, ge=64, le=1024, description="side in pixels of the square pictures")
+    gates: Limits = Field(default=Limits(), description="limits of the checks")
 
     @model_validator(mode="after")
     def _once_each(self) -> CueConflict:
@@ -102,10 +104,10 @@ class CueConflict(Generator):
             raise ValueError(f"a frame of {self.frame} pixels can't be cut into {uneven[0]} equal tiles")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The segmenter, where a stimulus needs a mask, and the network of `style_transfer`."""
+    def uses(self) -> list[Use]:
+        """Return the segmenter, where a stimulus needs a mask, and the network of `style_transfer`."""
         needed = (self._segmenter, STYLE_TRANSFER if "style_transfer" in self.stimuli else None)
-        return tuple(alias for alias in needed if alias is not None)
+        return [Use(alias) for alias in needed if alias is not None]
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError where no two pictures of the source can be in conflict."""

@@ -33,7 +33,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     least_area: float = Field(default=0.05, gt=0, le=1, description="of the object, of the picture")
-    most_area: float = Field(default=0.6, gt=0, le=1)
+    most_area: float = Field(default=0.6, gt=0, le=1, description="of the object, of the picture")
     most_border: float = Field(default=0.15, ge=0, le=1, description="share of its outline on the picture's border")
     least_main_part: float = Field(default=0.95, ge=0, le=1, description="share of its mask in one piece")
     least_contour: float = Field(default=0.5, ge=0, le=1, description="F1 of the edges along its outline")

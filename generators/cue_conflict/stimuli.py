@@ -42,9 +42,9 @@ class Edges(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
-    sigma: Sigma = 1.4
-    low: float = Field(default=50, gt=0)
-    high: float = Field(default=120, gt=0)
+    sigma: Sigma = Field(default=1.4, description="pixels of the blur before edges are looked for")
+    low: float = Field(default=50, gt=0, description="gradient at which an edge goes on")
+    high: float = Field(default=120, gt=0, description="gradient at which an edge starts")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

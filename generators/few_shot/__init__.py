@@ -1,3 +1,3 @@
-"""Cutting objects out of pictures, moving them, and making backgrounds: functions that `attribute_edit` is made of."""
+"""Make few-shot episodes with easy supports and hard queries."""
 
 COMPONENTS = ("few_shot_episodes",)

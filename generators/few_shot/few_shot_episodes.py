@@ -29,11 +29,11 @@ from variorum.kit.pictures.pool import Pool
 from variorum.kit.pictures.scenes import BadInput, Setup, scenes
 from variorum.machine.prefetch import batched
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import ENHANCED, Failure, Op, Sample
+from variorum.schemas.sample import ENHANCED, Failure, Sample
 from variorum.schemas.table import Table
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class FewShotEpisodes(Generator):
     queries: int = Field(default=15, ge=1, le=100)
     """Of each class."""
     episodes: int = Field(default=600, ge=1, le=10_000)
+    """Number of episodes."""
     difficulties: tuple[Difficulty, ...] = DEFAULT
     """`clean`, `camouflaged`, `small`, `blurred`, `low_light`, and `shrunk`, which needs no mask, on demand."""
     frame: int = Field(default=256, ge=64, le=1024)
@@ -77,8 +78,11 @@ class FewShotEpisodes(Generator):
     stops: float = Field(default=4.0, gt=0, le=8)
     """Of light that is missing in low light."""
     gates: Gates = Gates()
+    """Limits of the checks."""
     segmenter: str = "segmenter"
+    """Alias of the model that finds objects without a mask."""
     inpainter: str = "inpainter"
+    """Alias of the model that fills the hole of a plate."""
     batch: int = Field(default=4, ge=1)
     """Pictures for which the models are called together."""
 
@@ -120,9 +124,9 @@ class FewShotEpisodes(Generator):
             )
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The segmenter and the inpainter, if a difficulty needs to know the object."""
-        return (self.segmenter, self.inpainter) if self._of_objects() else ()
+    def uses(self) -> list[Use]:
+        """Return the segmenter and the inpainter, if a difficulty needs to know the object."""
+        return [Use(self.segmenter), Use(self.inpainter)] if self._of_objects() else []
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if fewer classes than `way` have enough pictures; the source is counted for it."""
@@ -274,23 +278,15 @@ class FewShotEpisodes(Generator):
             return skipped(error.reason, error.detail)
         if difficulty != CLEAN and np.array_equal(made.image, view.image):
             return skipped("unchanged", "every pixel is that of the clean picture")
-        checks = {**made.gates, "blank": gates.blank(made.image, self.gates)}
-        op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
-            name=self.component_name(),
-            revision=self.revision,
+        return of.made(
+            made.image,
+            variant=difficulty,
             requested=requested,
             achieved=made.achieved,
-            gates=checks,
-            models=dict(view.scene.models) if view.scene else {},
-            seed=of.seed(difficulty),
-        )
-        return of.sample.child(
-            made.image,
-            op,
-            variant=difficulty,
-            fingerprint=self.fingerprint(),
+            gates={**made.gates, "blank": gates.blank(made.image, self.gates)},
+            models=view.scene.models if view.scene else {},
+            purpose=difficulty,
             extras={} if made.mask is None else {"mask.png": made.mask},
-            reason=gates.first_failed(checks),
             annotations=made.annotations,
             digital_source_type=made.source_type,
         )

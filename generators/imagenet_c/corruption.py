@@ -49,6 +49,7 @@ class Corruption(Generator):
     kinds: tuple[str, ...] = COMMON
     """The 15 of ImageNet-C by default."""
     severities: tuple[int, ...] = SEVERITIES
+    """From 1, mild, to 5."""
     frame: int | None = Field(default=224, ge=MIN_SIDE, le=1024)
     """Side of the square that the middle of a picture is cut to; null keeps the whole picture at its size."""
     scale: Literal["frame", "absolute"] = "frame"

@@ -1,3 +1,3 @@
-"""Imagenet e."""
+"""Edit one attribute of an object: its background, size, place or direction."""
 
 COMPONENTS = ("attribute_edit",)

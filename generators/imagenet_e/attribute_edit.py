@@ -25,9 +25,9 @@ from variorum.kit.pictures.pool import Pool
 from variorum.kit.pictures.scenes import BadInput, Scene, Setup, label_index, scenes
 from variorum.machine.prefetch import batched
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator, Role
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
-from variorum.schemas.sample import COMPOSITE, Failure, Op, Sample
+from variorum.schemas.sample import COMPOSITE, Failure, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -51,26 +51,37 @@ class AttributeEdit(Generator):
     revision: ClassVar[int] = 4
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = COMPOSITE
-    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
 
     frame: int = Field(default=256, ge=64, le=1024)
+    """Side in pixels of the square pictures."""
     framing: Framing = "object"
+    """Which square is cut out: one around the object, or the centre of the photograph."""
     attributes: tuple[Attribute, ...] = ("background", "size", "position", "direction")
+    """What is edited."""
     backgrounds: tuple[Background, ...] = ("random", "texture_up", "texture_down")
+    """Other backgrounds: another photograph's plate, finer or weaker texture, or by guided diffusion."""
     sizes: tuple[Literal["full"] | Rate, ...] = ("full", 0.1, 0.08, 0.05)
+    """Shares of the frame that the object gets; `full` is as large as fits."""
     base_size: Rate | None = 0.05
+    """Size from which `position` and `direction` start, one of `sizes`; null for the object's own."""
     position: Strategy = "random"
+    """Where the object may move to."""
     angles: tuple[float, ...] = (-135, -90, -60, -45, -30, -15, 15, 30, 45, 60, 90, 135, 180)
+    """Degrees of `direction`; one is drawn for each object."""
     margin: int = Field(default=2, ge=0, description="pixels between the object and the frame's border")
     texture_up: tuple[float, ...] = Field(
         default=(2.5, 2.5, 1.5), description="gain of each band of detail, finest first"
     )
     texture_down: tuple[float, ...] = (0.0, 0.25, 0.6)
+    """Gain of each band of detail, finest first."""
     guidance: Guidance = Field(default=Guidance(), description="of guided backgrounds; no effect without them")
     plate_pool: int = Field(default=64, ge=2, description="pictures of a split whose plates others may get")
     gates: Gates = Gates()
+    """Limits of the checks."""
     segmenter: str = "segmenter"
+    """Alias of the model that finds objects without a mask."""
     inpainter: str = "inpainter"
+    """Alias of the model that fills the hole of a plate."""
     classifier: str | None = Field(
         default="classifier_gate", description="judges plates and records label_p; None for neither"
     )
@@ -100,15 +111,11 @@ class AttributeEdit(Generator):
         """The fields; without the guidance where no background is guided, as it has no effect there."""
         return {name: value for name, value in super().identity().items() if name != "guidance" or self._guided()}
 
-    def aliases(self) -> tuple[str, ...]:
-        """The segmenter, the inpainter, the gate classifier, and the models of guided backgrounds."""
-        guided = guided_backgrounds.aliases(self._guided(), self.guidance)
-        return (self.segmenter, self.inpainter, *dict.fromkeys((*self.filters(), *guided)))
-
-    def filters(self) -> tuple[str, ...]:
-        """The gate classifier and the adversary."""
-        gate = () if self.classifier is None else (self.classifier,)
-        return (*gate, *guided_backgrounds.adversaries(self._guided(), self.guidance))
+    def uses(self) -> list[Use]:
+        """Return the segmenter, the inpainter, the classifier, which decides, and the models of guided backgrounds."""
+        gate = [] if self.classifier is None else [Use(self.classifier, "classifier", decides=True)]
+        guided = guided_backgrounds.uses(self._guided(), self.guidance)
+        return [Use(self.segmenter), Use(self.inpainter), *gate, *guided]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
@@ -191,22 +198,15 @@ class AttributeEdit(Generator):
 
     def _sample(self, wanted: WantedEdit, draft: Draft) -> Sample:
         of, scene = draft.subject.of, draft.subject.scene
-        op = Op(  # `of.made` would load every model, and those whose results the memo keeps aren't needed
-            name=self.component_name(),
-            revision=self.revision,
+        return of.made(
+            draft.picture,
+            variant=wanted.variant,
             requested=wanted.requested,
             achieved=draft.achieved,
             gates=draft.gates,
             models={**scene.models, **draft.models},
-            seed=of.seed(wanted.purpose or wanted.variant),
-        )
-        return of.sample.child(
-            draft.picture,
-            op,
-            variant=wanted.variant,
-            fingerprint=self.fingerprint(),
+            purpose=wanted.purpose or wanted.variant,
             extras={"mask.png": draft.mask},
-            reason=gates.first_failed(draft.gates),
             annotations=draft.annotations,
             digital_source_type=draft.source_type,
             made_of=draft.made_of,

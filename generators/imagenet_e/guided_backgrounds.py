@@ -20,7 +20,7 @@ from variorum.kit.pictures.edits import Draft, Subject, WantedEdit, measure_back
 from variorum.kit.pictures.geometry import CannotEdit
 from variorum.kit.pictures.scenes import BadInput, Scene
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.sample import PARTLY_GENERATED, Gate
 
 if TYPE_CHECKING:
@@ -52,15 +52,11 @@ def wanted(backgrounds: Sequence[str], settings: Guidance) -> Iterator[WantedEdi
         yield WantedEdit(kind, requested, partial(background, kind=kind, settings=settings), NOISE)
 
 
-def aliases(backgrounds: Sequence[str], settings: Guidance) -> tuple[str, ...]:
-    """Models that these backgrounds need."""
-    denoiser = [settings.denoiser] if set(backgrounds) & set(KINDS) else []
-    return (*denoiser, *adversaries(backgrounds, settings))
-
-
-def adversaries(backgrounds: Sequence[str], settings: Guidance) -> tuple[str, ...]:
-    """The adversary, if one of these backgrounds uses it; it influences what is accepted."""
-    return (settings.adversary,) if ADVERSARIAL in backgrounds and settings.adversary else ()
+def uses(backgrounds: Sequence[str], settings: Guidance) -> list[Use]:
+    """Return the models that these backgrounds need; the adversary influences what is accepted."""
+    adversary = [settings.adversary] if ADVERSARIAL in backgrounds and settings.adversary else []
+    denoiser = [Use(settings.denoiser)] if set(backgrounds) & set(KINDS) else []
+    return [*(Use(alias, decides=True) for alias in adversary), *denoiser]
 
 
 def made(

@@ -58,7 +58,7 @@ class Guidance(BaseModel):
     """Whether noisy timesteps also keep the surroundings of the object."""
     min_change: float | None = Field(default=None, gt=0)
     """Least change of the objective against the control; None for 0.02, or 0.1 for `adm_compat`."""
-    denoiser: str = "denoiser"
+    denoiser: str = Field(default="denoiser", description="alias of the diffusion model")
     adversary: str | None = None
     """A classifier that `guided_adversarial` is steered against; it may not judge the edition."""
     adversary_scale: float = Field(default=10.0, gt=0)

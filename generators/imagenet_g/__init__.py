@@ -1,4 +1,4 @@
-"""Imagenet g."""
+"""Generate pictures with diffusion models, from classes, texts or photographs."""
 
 COMPONENTS = (
     "class_conditional",

@@ -38,10 +38,12 @@ class ClassConditional(Route):
     digital_source_type = GENERATED
 
     model: str = "class_conditional"
+    """Alias of the diffusion model."""
     guidance: Weights = (1.5,)
     """Weights of classifier-free guidance, 1 for none; one variant each, `guidance_1.5`. More guidance is truer to the
     class and less diverse; the card of the packaged model has figures."""
     steps: int = Field(default=10, ge=1, le=1000)
+    """Denoising steps."""
     sampler: Literal["ddim", "dpm++"] = "dpm++"
     """Both are deterministic, so a picture follows from its noise."""
     safety: Safety = Safety(checker=None)

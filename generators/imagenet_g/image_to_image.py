@@ -36,6 +36,7 @@ class ImageToImage(PromptedRoute):
     digital_source_type = PARTLY_GENERATED
 
     model: str = "image_to_image"
+    """Alias of the diffusion model."""
     strength: Annotated[tuple[Strength, ...], Field(min_length=1), AfterValidator(all_different)] = (0.5,)
     """Share of the way to pure noise, in (0, 1]; one variant each, `strength_0.5`."""
     guidance: Weight = 7.5

@@ -30,6 +30,7 @@ class ImageVariation(Route):
     digital_source_type = GENERATED
 
     model: str = "image_variation"
+    """Alias of the diffusion model."""
     guidance: Weights = (3.0,)
     """Weights of classifier-free guidance, 1 for none; one variant each, `guidance_3`."""
     size: Size | None = None

@@ -30,6 +30,7 @@ class TextToImage(PromptedRoute):
     digital_source_type = GENERATED
 
     model: str = "text_to_image"
+    """Alias of the diffusion model."""
     guidance: Weights = (7.5,)
     """Weights of classifier-free guidance, 1 for none; one variant each, `guidance_7.5`. More guidance keeps closer to
     the prompt and is less diverse: 1.5 to 3 suits training sets, 5 to 7.5 test sets."""

@@ -1,3 +1,3 @@
-"""Low light."""
+"""Darken photographs, and enhance them again."""
 
 COMPONENTS = ("low_light",)

@@ -20,7 +20,7 @@ from variorum.kit.corrupt.change import Before
 from variorum.kit.corrupt.frames import MIN_SIDE, Framed, Unusable, framed, usable
 from variorum.kit.gates import gates
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Generator
+from variorum.schemas.component import Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import ENHANCED, PARTLY_GENERATED, Failure, Gate, Sample
 
@@ -107,9 +107,9 @@ class LowLight(Generator):
             raise ValueError("noiseless adds what noise: none makes anyway; leave one of them out")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The enhancer, where it is used."""
-        return (MODEL,) if MODEL in self.enhancers and self.enhanced else ()
+    def uses(self) -> list[Use]:
+        """Return the enhancer, where it is used."""
+        return [Use(MODEL)] if MODEL in self.enhancers and self.enhanced else []
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The original, its darkened pictures and the enhanced ones, or a Failure for each."""

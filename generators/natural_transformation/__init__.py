@@ -1,3 +1,3 @@
-"""Common corruptions of photographs as plain functions: noise, blur, weather, digital faults."""
+"""Change a photograph's light and colours as nature does."""
 
 COMPONENTS = ("natural_transformation",)

@@ -25,7 +25,7 @@ from variorum.kit.corrupt.outcome import is_grey
 from variorum.kit.gates import gates
 from variorum.kit.pictures.scenes import label_index
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Context, Generator, Role
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import ENHANCED, GENERATED, Failure, Gate, Sample
 
@@ -69,7 +69,6 @@ class NaturalTransformation(Generator):
 
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
-    roles: ClassVar[Mapping[str, Role]] = {"classifier": "classifier"}
 
     attributes: tuple[Attribute, ...] = ATTRIBUTES
     """What changes. `exposure` makes pictures brighter and darker, `white_balance` warmer and cooler."""
@@ -79,7 +78,7 @@ class NaturalTransformation(Generator):
     route: Literal["closed_form", "latent"] = "closed_form"
     """`closed_form` computes the light. `latent` moves codes of a GAN; `attributes` have no effect there, as nobody
     knows what a direction changes."""
-    latent: Latent = Latent()
+    latent: Latent = Field(default=Latent(), description="changes in the latent space of a GAN")
     classifier: str | None = "classifier_gate"
     """Alias of a classifier; the probability that it gives the picture's class is recorded, and decides nothing."""
 
@@ -102,10 +101,10 @@ class NaturalTransformation(Generator):
                     raise ValueError(f"strengths has {other} and {strength}, which make the same {one.variant}")
         return self
 
-    def aliases(self) -> tuple[str, ...]:
-        """The GAN and its inverter by the latent route, and the classifier."""
-        models = (self.latent.gan, self.latent.inverter) if self.route == "latent" else ()
-        return (*models, *(() if self.classifier is None else (self.classifier,)))
+    def uses(self) -> list[Use]:
+        """Return the GAN and its inverter by the latent route, and the classifier."""
+        models = [Use(self.latent.gan), Use(self.latent.inverter)] if self.route == "latent" else []
+        return [*models, *([] if self.classifier is None else [Use(self.classifier, "classifier")])]
 
     def check(self, ctx: Context) -> None:
         """Raise ModelUnavailable if the latent route has no GAN."""

@@ -1,4 +1,4 @@
-"""Safety."""
+"""Withhold unsafe pictures, and blur faces."""
 
 COMPONENTS = (
     "face_blur",

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Generator
+from variorum.schemas.component import Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample
 
@@ -48,9 +48,9 @@ class FaceBlur(Generator):
     margin: float = Field(default=1.4, ge=1, le=3)
     """Sides of the blurred ellipse, as multiples of the detected box."""
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The detector."""
-        return (FACES,)
+    def uses(self) -> list[Use]:
+        """Return the detector."""
+        return [Use(FACES, optional=True)]
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The picture without recognisable faces, or the reason why there is none."""

@@ -22,7 +22,7 @@ from variorum.kit.copies.pdq import LEAST_QUALITY, pdq, pixel_digest
 from variorum.machine.file_hashes import file_hashes
 from variorum.pixels import shows_more
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Sample
 
@@ -65,13 +65,9 @@ class SafetyGate(Generator):
         """The fields; the hash of the list stands for its path."""
         return {**super().identity(), "blocked": None if self.blocked is None else _hash(self.blocked)}
 
-    def aliases(self) -> tuple[str, ...]:
-        """The model for nudity."""
-        return (NUDITY,)
-
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The models for faces and ages, without which no picture with nudity passes."""
-        return (AGES, FACES)
+    def uses(self) -> list[Use]:
+        """Return the models for nudity, faces and ages; without the last two no picture with nudity passes."""
+        return [Use(NUDITY), Use(AGES, optional=True), Use(FACES, optional=True)]
 
     def check(self, ctx: Context) -> None:
         """Raise SourceError for a list that can't be read."""

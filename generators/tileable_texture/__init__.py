@@ -1,3 +1,3 @@
-"""Tileable texture."""
+"""Make textures that can be tiled."""
 
 COMPONENTS = ("tileable_texture",)

@@ -1,3 +1,3 @@
-"""Cutting objects out of pictures, moving them, and making backgrounds: functions that `attribute_edit` is made of."""
+"""Move photographs by a pixel."""
 
 COMPONENTS = ("translation",)

@@ -1,4 +1,4 @@
-"""Watermark."""
+"""Mark pictures, and attack the marks."""
 
 from variorum.schemas.lookup import Kind
 from variorum.schemas.watermark import Attack, Mark

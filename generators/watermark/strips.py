@@ -33,7 +33,7 @@ CELL, LINE, GAP = 192, 14, 6
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """How a variant of a photograph was made.
+    """The way in which a variant of a photograph was made.
 
     Attributes:
         mark: label of the mark in it; `""` for an unmarked picture.

@@ -28,9 +28,10 @@ from variorum.generators.watermark.watermarking.keys import (
 from variorum.generators.watermark.watermarking.quality import psnr, ssim
 from variorum.kit.corrupt.frames import MIN_SIDE, Framed, Unusable, framed
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import ENHANCED, Failure, Sample
+from variorum.schemas.uses import all_models, required_models
 from variorum.schemas.watermark import Mark, NestedMark, told_apart
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Watermark(Generator):
     machine_secrets = staticmethod(machine_secrets)
 
     marks: tuple[NestedMark, ...] = (Stdm(),)
+    """The marks, each with its own variant."""
     frame: int | None = Field(default=256, ge=MIN_SIDE, le=2048)
     """Side of the square that the middle of a picture is cut to; null keeps the whole picture at its size."""
     keys: Path | None = None
@@ -77,9 +79,9 @@ class Watermark(Generator):
         """The fields; the hash of the keys stands for their file."""
         return {**super().identity(), "keys": keys_id(self.keys)}
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """The models of all marks."""
-        return tuple(sorted({alias for mark in self.marks for alias in (*mark.aliases(), *mark.optional_aliases())}))
+    def uses(self) -> list[Use]:
+        """Return the models of all marks; it does without any."""
+        return [Use(alias, optional=True) for alias in sorted(all_models(*self.marks))]
 
     def check(self, ctx: Context) -> None:
         """Raise SourceError without usable keys; the user's own file is made if there is none."""
@@ -136,7 +138,7 @@ class Watermark(Generator):
 
     def _marked(self, mark: Mark, batch: Sequence[_Subject], keys: Keys, ctx: Context) -> list[Sample | Failure]:
         """Mark each picture, or say why not."""
-        missing = [why for alias in mark.aliases() if (why := ctx.models.why_unavailable(alias))]
+        missing = [why for alias in required_models(mark) if (why := ctx.models.why_unavailable(alias))]
         refused = [one.refused(mark, missing) for one in batch]
         images = [one.framed.image for one, why in zip(batch, refused, strict=True) if one.framed and not why]
         shared = mark.keyed == "shared"
@@ -161,7 +163,7 @@ class Watermark(Generator):
         self, mark: Mark, one: _Subject, image: Pixels, mask: Pixels | None, achieved: Mapping[str, Json]
     ) -> Sample:
         assert one.framed is not None
-        for alias in mark.aliases():
+        for alias in required_models(mark):
             one.of.model(alias)  # records its pin
         return one.of.made(
             image,

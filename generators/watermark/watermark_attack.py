@@ -18,9 +18,10 @@ from variorum.generators.watermark.watermarking.keys import keys_id, read_keys
 from variorum.generators.watermark.watermarking.subjects import batches, subject_of
 from variorum.generators.watermark.watermarking.target import check_material
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator, Source
+from variorum.schemas.component import Context, Generator, Source, Use
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import ENHANCED, Failure, Sample
+from variorum.schemas.uses import all_models
 from variorum.schemas.watermark import Attack, Mark, NestedAttack, NestedMark
 
 
@@ -37,6 +38,7 @@ class WatermarkAttack(Generator):
     card_pictures = staticmethod(mark_strips)
 
     attacks: tuple[NestedAttack, ...] = Field(default_factory=lambda: _distortions("jpeg", "blur"), min_length=1)
+    """The attacks, each at its own strengths."""
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     """Relative, above 0 and at most 1; an attack says what they mean in absolute terms."""
     marks: tuple[NestedMark, ...] = ()
@@ -73,11 +75,10 @@ class WatermarkAttack(Generator):
         """The fields; where an attack is about the mark, the hash of the keys stands for their file."""
         return {**super().identity(), **({"keys": keys_id(self.keys)} if self._about_marks() else {})}
 
-    def optional_aliases(self) -> tuple[str, ...]:
-        """Models of its attacks and marks, and the one behind `lpips`."""
-        parts = (*self.attacks, *self.marks)
-        wanted = {alias for part in parts for alias in (*part.aliases(), *part.optional_aliases())}
-        return tuple(sorted(wanted | {PERCEPTUAL}))
+    def uses(self) -> list[Use]:
+        """Return the models of its attacks and marks, and the one behind `lpips`; it does without any."""
+        wanted = {*all_models(*self.attacks, *self.marks), PERCEPTUAL}
+        return [Use(alias, optional=True) for alias in sorted(wanted)]
 
     def references(self) -> dict[str, Source]:
         """The attacker's source, if he has one of his own."""

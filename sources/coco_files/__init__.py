@@ -1,1 +1,1 @@
-"""Annotation files in COCO's format: their index, and the pictures and objects that they name."""
+"""Read annotation files in COCO's format: their index, and the pictures and objects that they name."""

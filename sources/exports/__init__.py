@@ -1,1 +1,1 @@
-"""Readers of folders, `datasets` and IDX files for the sources."""
+"""Read other tools' exports: objects, masks and texts about the pictures of a folder."""

@@ -1,1 +1,1 @@
-"""Readers of folders, `datasets` and IDX files for the sources."""
+"""Read folders of pictures: listing, metadata files, pins."""

@@ -1,1 +1,1 @@
-"""Readers of folders, `datasets` and IDX files for the sources."""
+"""Read tables: Arrow, parquet, rows with labels."""

@@ -1,1 +1,1 @@
-"""Tars of others: their index, their members, and what a sample of them says."""
+"""Read WebDataset tars: their index, their members, and their samples."""

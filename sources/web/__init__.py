@@ -1,1 +1,1 @@
-"""Readers of folders, `datasets` and IDX files for the sources."""
+"""Read from hosts and from the Hub."""

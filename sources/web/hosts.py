@@ -35,7 +35,7 @@ EXTRAS = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "g
 
 
 def ask(attempt: Callable[[], T], place: str, *, pinned: bool = False, again: Callable[[], object] | None = None) -> T:
-    """What a host says, which is asked up to three times.
+    """Ask a host, up to three times.
 
     Args:
         attempt: asks the host.
@@ -117,7 +117,7 @@ def _passes(error: BaseException) -> bool:
 
 
 def _first_of(error: BaseException) -> BaseException:
-    """What led to an error; fsspec raises FileNotFoundError for whatever an HTTP host answers, and if there is none."""
+    """Find the first cause of an error; fsspec raises FileNotFoundError for any answer of an HTTP host, or none."""
     return error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
 
 

@@ -9,6 +9,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import CAPTURED, GENERATED, Failure, Sample, source_id
+from variorum.schemas.uses import optional_models
 from variorum.stages.job import models
 
 
@@ -100,7 +101,7 @@ def test_a_missing_model_is_a_row_with_the_reason(ctx, photograph):
     assert isinstance(failure, Failure)
     assert failure.reason == "unavailable"
     assert "denoiser_nowhere" in failure.detail
-    assert generator.optional_aliases() == ("denoiser_nowhere",)
+    assert optional_models(generator) == ("denoiser_nowhere",)
 
 
 def test_a_small_picture_is_a_row_for_each_arm(ctx):

@@ -14,6 +14,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.plot import Bin, Point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.schemas.uses import required_models
 
 
 def row(id, parent, variant, label=3, top1=3, reference="", classifier="c"):
@@ -266,9 +267,9 @@ def test_measures_real_pictures_with_real_models():
     evaluation = AccuracyDrop()
     rows = list(evaluation.measure(samples, ctx))
     assert len(rows) == 6
-    assert {row["classifier"] for row in rows} == set(evaluation.aliases())
+    assert {row["classifier"] for row in rows} == set(required_models(evaluation))
     by = {(row["id"], row["classifier"]): row for row in rows}
-    for alias in evaluation.aliases():
+    for alias in required_models(evaluation):
         assert by["o", alias]["label"] == 281
         assert 0 < by["o", alias]["p_label"] <= by["o", alias]["confidence"] <= 1
         assert by["o", alias]["outputs"] == 1000

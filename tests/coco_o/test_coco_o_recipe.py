@@ -8,6 +8,7 @@ from variorum.models.filters import weights_of
 from variorum.pipeline import Job, run
 from variorum.report.card import render_card
 from variorum.report.rows import edition_rows
+from variorum.schemas.uses import deciding_models, required_models
 from variorum.stages.recipe_files import load_recipe
 
 FEW = (
@@ -22,9 +23,9 @@ def test_the_detector_that_is_measured_had_no_say():
     recipe = load_recipe("coco_o", ["generate.domain_stylization.detector=detector_gate"])
     table = ModelTable("embedded")
     (generator,), (evaluation, *_) = recipe.generate, recipe.evaluate
-    deciding = {weights_of(table.pin(alias)) for alias in generator.filters()}
+    deciding = {weights_of(table.pin(alias)) for alias in deciding_models(generator)}
     assert deciding
-    assert not deciding & {weights_of(table.pin(alias)) for alias in evaluation.aliases()}
+    assert not deciding & {weights_of(table.pin(alias)) for alias in required_models(evaluation)}
 
 
 def test_only_the_diffusion_recipe_refuses_pictures_for_what_a_detector_loses():

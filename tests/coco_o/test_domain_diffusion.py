@@ -23,6 +23,7 @@ from variorum.schemas.annotations import Annotations, Object, Text
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import CAPTURED, GENERATED, PARTLY_GENERATED, Failure, Sample, source_id
+from variorum.schemas.uses import deciding_models, required_models
 from variorum.stages.requests import makes_requests
 
 ROUTES = list(SETTINGS)
@@ -293,9 +294,9 @@ def test_a_detector_confirms_and_decides(ctx):
     assert {item.check for item in lost.annotations.objects} == {"missing"}
     assert lost.reason == "boxes_confirmed"
     generator = DomainDiffusion(detector="eyes")
-    assert "eyes" in generator.filters()
-    assert "eyes" in generator.aliases()
-    assert DomainDiffusion().filters() == ("safety_checker",)
+    assert "eyes" in deciding_models(generator)
+    assert "eyes" in required_models(generator)
+    assert deciding_models(DomainDiffusion()) == ("safety_checker",)
 
 
 def test_a_detector_looks_at_layouts_as_well(ctx):
@@ -360,7 +361,7 @@ def test_another_setting_is_another_key(route, field):
 
 def test_the_model_is_that_of_the_route_unless_it_is_named():
     assert [DomainDiffusion(route=route).model for route in ROUTES] == ROUTES
-    assert DomainDiffusion(route="edge_to_image", model="mine").aliases() == ("mine", "safety_checker")
+    assert required_models(DomainDiffusion(route="edge_to_image", model="mine")) == ("mine", "safety_checker")
 
 
 def test_a_size_that_the_model_cannot_make_is_one_line(ctx):

@@ -26,6 +26,7 @@ from variorum.schemas.annotations import Annotations, LabelState, Object, Text
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import CAPTURED, ENHANCED, PARTLY_GENERATED, Failure, Sample, source_id
+from variorum.schemas.uses import deciding_models, required_models
 
 COFFEE = np.ascontiguousarray(cv2.resize(skimage.data.coffee(), (300, 200), interpolation=cv2.INTER_AREA))
 CUP = cv2.ellipse(np.zeros((200, 300), np.uint8), (163, 92), (92, 78), 0, 0, 360, 255, -1)
@@ -417,14 +418,14 @@ def test_a_model_of_another_role_is_refused(role):
 
 def test_the_verifying_detector_may_not_judge():
     generator = DomainStylization(detector="detector_gate")
-    assert generator.filters() == ("detector_gate",)
-    assert "detector_gate" in generator.aliases()
+    assert deciding_models(generator) == ("detector_gate",)
+    assert "detector_gate" in required_models(generator)
     models = ModelTable("embedded")
-    pins = [models.pin(alias) for alias in generator.filters()]
+    pins = [models.pin(alias) for alias in deciding_models(generator)]
     with pytest.raises(RecipeError, match="detector_gate"):
         refuse_filters({"detector_gate": models.pin("detector_gate")}, pins)
     refuse_filters({"detector": models.pin("detector")}, pins)
-    assert DomainStylization().filters() == ()
+    assert deciding_models(DomainStylization()) == ()
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, Failure, Sample, source_id
+from variorum.schemas.uses import deciding_models, required_models
 from variorum.sources.exports.counted_objects import sentence
 from variorum.sources.sample_scenes import SampleScenes
 from variorum.stages.lending import let_through
@@ -333,7 +334,7 @@ def test_a_language_model_may_write_the_sentences():
     assert wrong.ops[-1]["achieved"]["new_labels"] == ["person"]
     silent = made(sample(), context(models=Writing(" ... ")), **given)["text_keywords"]
     assert (silent.status, silent.reason) == ("failed", "no_answer")
-    assert ContentDilution(**given).aliases() == ContentDilution(**given).filters() == ("vlm",)
+    assert required_models(ContentDilution(**given)) == deciding_models(ContentDilution(**given)) == ("vlm",)
 
 
 class Other(Seeing):
@@ -408,9 +409,9 @@ def test_a_source_without_captions_is_refused():
     with pytest.raises(RecipeError, match="has no captions"):
         ContentDilution().check(context(SampleScenes(stamps="none")))
     ContentDilution().check(context(SampleScenes(stamps="none", captions=True)))
-    assert ContentDilution(sources=("random_url",)).aliases() == ()
-    assert ContentDilution(sources=("both",), classifier="a", encoder="a").aliases() == ("a",)
-    assert set(ContentDilution().aliases()) == {"classifier_gate", "encoder_gate"}
+    assert required_models(ContentDilution(sources=("random_url",))) == ()
+    assert required_models(ContentDilution(sources=("both",), classifier="a", encoder="a")) == ("a",)
+    assert set(required_models(ContentDilution())) == {"classifier_gate", "encoder_gate"}
     assert ContentDilution().sources == SOURCES
 
 

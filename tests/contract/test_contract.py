@@ -14,12 +14,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from variorum.pipeline import Job
-from variorum.schemas.component import Component, Context, Decider, Detector, Generator, Source
+from variorum.schemas.component import Component, Context, Decider, Detector, Source
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import build_component, component_class, component_names, kinds
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.safety import Labeler
 from variorum.schemas.sample import Sample
+from variorum.schemas.uses import required_models, uses_of
 from variorum.schemas.watermark import Attack, Mark
 from variorum.stages.measure import measures
 from variorum.stages.pieces import table_keys
@@ -111,9 +112,7 @@ def test_its_configuration_reads_back(part, name):
     assert repr(again) == repr(component)  # 50 and 50.0 are equal, and give pictures of other ids in another process
     assert again.fingerprint() == component.fingerprint()
     assert component.identity()["name"] == name
-    assert all(isinstance(alias, str) for alias in component.aliases())
-    if isinstance(component, Generator):
-        assert set(component.filters()) <= set(component.aliases())
+    assert all(isinstance(one.alias, str) for one in uses_of(component))
     if isinstance(component, Source):
         assert component.place().split()[0] == name
 
@@ -253,7 +252,7 @@ def measuring_without_weights():
     """Detectors and evaluations with late fields that measure without a model: their rows can be compared here."""
     for part, name in COMPONENTS:
         component = example(part, name)
-        if measures(component) and not (component.aliases() or component.optional_aliases()):
+        if measures(component) and not uses_of(component):
             yield from (pytest.param(part, name, field, id=f"{name}.{field}") for field in sorted(component.late))
 
 
@@ -292,7 +291,7 @@ def test_a_shipped_recipe_parses_and_its_models_are_known(name):
     assert not recipe.version.endswith("-dev")
     assert "intrinsic_properties" in [evaluation.component_name() for evaluation in recipe.evaluate]
     for component in recipe.components():
-        for alias in component.aliases():
+        for alias in required_models(component):
             assert models("hub" if name in HUB else "embedded").pin(alias)
 
 

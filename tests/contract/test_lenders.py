@@ -28,7 +28,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.licences import all_of
 from variorum.schemas.manifest import QUARANTINE, Manifest
 from variorum.schemas.recipe import Recipe
-from variorum.schemas.sample import Lender, Sample, check_op
+from variorum.schemas.sample import Lender, Sample, checked_op
 
 SOURCE = '''
 import cv2
@@ -119,6 +119,8 @@ class Blend(Generator):
                 return
 '''
 PROVED = '''
+from typing import ClassVar
+
 import numpy as np
 
 from variorum.schemas.component import Detector
@@ -127,7 +129,7 @@ from variorum.schemas.component import Detector
 class Proved(Detector):
     """Says that of two photographs in different splits, which lend their plates, one is a copy of the other."""
 
-    copies = "copy_of"
+    copies: ClassVar[str] = "copy_of"
 
     def score(self, table, ctx):
         lenders = {key for keys in table["made_of"] for key in keys or ()}
@@ -308,7 +310,7 @@ def test_a_record_of_lenders_that_is_none_is_refused(odd: Any) -> None:
         "seed": 0,
     }
     with pytest.raises(RecipeError, match="mine: `made_of` in its op isn't what"):
-        check_op(op)
+        checked_op(op)
 
 
 def test_every_generator_that_uses_other_pictures_is_tested() -> None:

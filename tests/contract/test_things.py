@@ -32,9 +32,7 @@ NAMES = {name for name in THINGS | COMPONENTS if "_" in name or name in ("waterm
 """Those that can only mean a thing or a component; `labels` is a word like any other."""
 KNOWN = {
     "flows/deployments.py": {"major_errors", "watermark"},  # recipes that are slow
-    "flows/export_commands.py": {"imagenet_e"},  # a format
-    "variorum/exchange/cleanlab.py": {"confident_learning", "out_of_distribution"},
-    "variorum/exchange/formats.py": {"imagenet_e"},  # a format
+    "variorum/exchange/formats/cleanlab.py": {"confident_learning", "out_of_distribution"},
     "variorum/models/loaders/stable_diffusion.py": {"image_to_image", "image_variation", "text_to_image"},  # modes
 }
 """By file of the core, the names that it can't do without. This may only become shorter."""
@@ -90,8 +88,10 @@ def test_a_name_plate_lists_the_components_beside_it(part):
         assert list(importlib.import_module(package).COMPONENTS) == own
 
 
-def test_recipes_and_tests_bear_the_name_of_a_thing():
+def test_recipes_pages_cards_and_tests_bear_the_name_of_a_thing():
     folders = {one.parent.name for one in ROOT.glob("tests/*/*.py")}
     assert folders - THINGS == set(BESIDE.split())
+    assert {one.stem for one in ROOT.glob("docs/datasets/*.md")} <= THINGS
+    assert {one.parent.name for one in ROOT.glob("data_cards/*/*.j2")} - THINGS == {"parts"}
     recipes = {one.stem for one in (ROOT / "recipes").glob("[!_]*.yaml")}
     assert {one for one in recipes if not any(f"{one}_".startswith(f"{thing}_") for thing in THINGS)} == OTHER_RECIPES

@@ -27,6 +27,7 @@ from variorum.schemas.licences import all_of
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, COMPOSITE, ENHANCED, PARTLY_GENERATED, Failure, Sample, source_id
+from variorum.schemas.uses import required_models
 from variorum.stages.lending import let_through
 
 CAT, AIRLINER, ELEPHANT, KNIFE, TENCH = "n02123045", "n02690373", "n02504013", "n03041632", "n01440764"
@@ -359,9 +360,9 @@ def test_a_source_without_conflicts_is_refused_before_any_work():
 
 
 def test_only_stimuli_that_need_a_mask_need_a_segmenter():
-    assert CueConflict().aliases() == ("segmenter",)
-    assert CueConflict(stimuli=("grey", "edges")).aliases() == ()
-    assert CueConflict(stimuli=(*STIMULI, "style_transfer")).aliases() == ("segmenter", "style_transfer")
+    assert required_models(CueConflict()) == ("segmenter",)
+    assert required_models(CueConflict(stimuli=("grey", "edges"))) == ()
+    assert required_models(CueConflict(stimuli=(*STIMULI, "style_transfer"))) == ("segmenter", "style_transfer")
 
 
 def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):

@@ -126,7 +126,7 @@ def test_the_packaged_recipe_can_be_copied_and_takes_the_mark(study):
     import variorum
 
     packaged = (Path(variorum.__path__[0]) / path[1]).read_text()
-    assert "--set source.name=image_folder" in run
+    assert "--source photos" in run
     (study / "my_grid.yaml").write_text(packaged.replace("{name: stdm}", "{name: ./chips.py}"))
     recipe = load_recipe(str(study / "my_grid.yaml"), limit=1)
     marks = recipe.generate[0].marks  # type: ignore[attr-defined]

@@ -1,4 +1,6 @@
-"""Everything on the page docs/write_a_technique.md works as it stands, and wrong attempts end in one line."""
+"""Everything on the pages docs/start/technique.md and docs/guides/techniques.md works as it stands, and wrong attempts
+end in one line.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ from variorum.schemas.sample import Sample
 from variorum.sources.samples import stamps_folder
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "write_a_technique.md").read_text()
+FIRST = (ROOT / "docs" / "start" / "technique.md").read_text()
+PAGE = FIRST + (ROOT / "docs" / "guides" / "techniques.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n((?:.|\n)*?)^```$", PAGE, re.MULTILINE)
 FILES = {
     match[1]: code
@@ -105,13 +108,33 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_the_page_has_every_file():
     kinds = {"frost.py", "contrast.py", "low_contrast.py", "mean_contrast.py", "my_set.yaml"}
-    others = {"flip.py", "spotlight.py", "spotlights.py", "test_frost.py", "try_my_set.py", "pyproject.toml"}
+    others = {
+        "confidence.py",
+        "flip.py",
+        "spotlight.py",
+        "spotlights.py",
+        "test_frost.py",
+        "try_my_set.py",
+        "pyproject.toml",
+    }
     assert set(FILES) == kinds | others
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", PAGE):
-        assert (ROOT / "docs" / target).is_file(), target
+def test_the_first_page_ends_with_a_plugin_that_runs():
+    assert sum(1 for word in FIRST.split() if re.search("[A-Za-z]", word)) <= 700
+    assert FIRST.rindex("\n## ") == FIRST.index("\n## Run it")
+
+
+def test_the_template_on_the_page_shows_the_figures(tmp_path):
+    from variorum.report.templates import render
+
+    (code,) = (code for language, code in BLOCKS if language == "jinja")
+    (tmp_path / "_mean_contrast.md.j2").write_text(code)
+    tables: list = []
+    shown = {"figures": {"original": 42.94}, "order": ["original", "frost_0.7"]}
+    text = render(tmp_path / "_mean_contrast.md.j2", tables, **shown)
+    assert "| original | 42.9 |" in text
+    assert [table.title for table in tables] == ["Contrast"]
 
 
 def test_the_edition_has_complete_records(ran):
@@ -159,6 +182,17 @@ def test_the_figures_stand_in_the_card_and_on_the_terminal(ran):
     for variant, value in figures.items():
         assert f"| {variant} | {value:.4g} |" in evaluations
         assert re.search(rf"^{re.escape(variant)} +{value:.4g} *$", out, re.MULTILINE)
+
+
+def test_the_evaluation_with_a_classifier_has_its_plot(tmp_path):
+    folder = write(tmp_path / "study", my_set=[("  - name: ./mean_contrast.py", "  - name: ./confidence.py")])
+    done(call(folder, *RUN.replace("8", "2").split(), VARIORUM_CACHE=os.environ.get("VARIORUM_CACHE", "")))
+    beside = folder / "store/editions/my_set/1.0.0-dev-r1"
+    figures = json.loads((beside / "evaluation-confidence.json").read_text())["figures"]
+    assert set(figures) == {"original", "frost_0.7"}
+    assert all(0.01 < one["value"] <= 1 and one["low"] <= one["value"] <= one["high"] for one in figures.values())
+    assert "(confidence-means.png)" in card(folder)
+    assert (beside / "confidence-means.png").exists()
 
 
 def card(folder: Path) -> str:
@@ -454,6 +488,11 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         "frost.py can't be imported: PydanticUserError: A non-annotated attribute was detected: `strength = 0.5`. All "
         "model fields require a type annotation",
     ),
+    "a hook as a field": (
+        {"contrast": [("    late:", "    needs_labels: bool = True\n    late:")]},
+        "contrast: `needs_labels` of Contrast has the name of a hook; give the field another name, or annotate it as "
+        "ClassVar if it is the hook",
+    ),
     "`late` as a field": (
         {"contrast": [("late: ClassVar[frozenset[str]]", "late: frozenset[str]")]},
         "contrast: `late` of Contrast must be annotated as ClassVar; it is no field",
@@ -545,13 +584,13 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         {"frost": [("of.made(pixels,", "of.made(pixels.tolist(),")]},
         "frost: the picture is list; it must be a NumPy array, uint8 [H, W, 3] or [H, W]",
     ),
-    "a NumPy number requested": (
-        {"frost": [('{"strength": self.strength}', '{"strength": np.float32(self.strength)}')]},
-        "frost: in its op, requested.strength: numpy.float32 has no canonical JSON form; convert it, as by float()",
+    "an array requested": (
+        {"frost": [('{"strength": self.strength}', '{"strength": np.array(self.strength)}')]},
+        "frost: in its op, requested.strength: numpy.ndarray has no canonical JSON form; convert it, as by float()",
     ),
-    "a NumPy number requested of a picture that is skipped": (
-        {"frost": [("> 200", "> 0"), ('{"strength": self.strength}', '{"strength": np.float32(self.strength)}')]},
-        "requested.strength: numpy.float32 has no canonical JSON form; convert it, as by float()",
+    "an array requested of a picture that is skipped": (
+        {"frost": [("> 200", "> 0"), ('{"strength": self.strength}', '{"strength": np.array(self.strength)}')]},
+        "requested.strength: numpy.ndarray has no canonical JSON form; convert it, as by float()",
     ),
     "NaN achieved": (
         {"frost": [("float(pixels.mean())", 'float("nan")')]},
@@ -562,12 +601,21 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         "all must have the same, apart from the picture's format; a generator passes on those of its input with "
         "extras=sample.extras",
     ),
-    "a model that `aliases` doesn't list": (
+    "a model that `uses` doesn't name": (
         {"frost": [("yield sample\n", 'of.model("segmenter")\n')]},
-        "frost: uses the model 'segmenter', so `aliases` must return it",
+        "frost: asks for the model 'segmenter', so `uses` must return Use('segmenter')",
+    ),
+    "a model without `Use`": (
+        {"frost": [("    def edit", '    def uses(self):\n        return ("segmenter",)\n\n    def edit')]},
+        'frost: uses has str; it must return entries such as `[Use("segmenter")]`',
     ),
     "a model that doesn't exist": (
-        {"frost": [("    def edit", '    def aliases(self):\n        return ("segmentr",)\n\n    def edit')]},
+        {
+            "frost": [
+                ("import Generator", "import Generator, Use"),
+                ("    def edit", '    def uses(self):\n        return [Use("segmentr")]\n\n    def edit'),
+            ]
+        },
         "no model alias 'segmentr' in profile embedded; there are: ",
     ),
     # tables
@@ -619,11 +667,11 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
     ),
     "rows in place of verdicts": (
         {"low_contrast": [('table.verdict(row, "review", "low_contrast", value=score[row])', "score[row]")]},
-        "curate.low_contrast: decide gave float64; it must yield `table.verdict(row, action, reason)`",
+        "curate.low_contrast: decide gave float64; it must yield or return `table.verdict(row, action, reason)`",
     ),
-    "a NumPy number as a figure": (
-        {"mean_contrast": [(ROUNDED, "deviation.astype('float32')[0]")]},
-        "evaluate.mean_contrast: figures.frost_0.7: numpy.float32 has no canonical JSON form; convert it",
+    "an array as a figure": (
+        {"mean_contrast": [(ROUNDED, "deviation")]},
+        "evaluate.mean_contrast: figures.frost_0.7: numpy.ndarray has no canonical JSON form; convert it",
     ),
     "NaN as a figure": (
         {"mean_contrast": [(ROUNDED, "float('nan')")]},
@@ -633,9 +681,9 @@ WRONG: dict[str, tuple[dict[str, list[tuple[str, str]]], str]] = {
         {"mean_contrast": [("return {name", "found = {name")]},
         "evaluate.mean_contrast: figures gave NoneType; it must return a mapping from name to figure",
     ),
-    "a NumPy number as a detector's figure": (
-        {"contrast": [(FIGURES, 'return {"median": np.float32(1)}')]},
-        "curate.contrast: figures.median: numpy.float32 has no canonical JSON form; convert it, as by float()",
+    "an array as a detector's figure": (
+        {"contrast": [(FIGURES, 'return {"median": np.ones(1)}')]},
+        "curate.contrast: figures.median: numpy.ndarray has no canonical JSON form; convert it, as by float()",
     ),
     "NaN as a detector's figure": (
         {"contrast": [(FIGURES, 'return {"median": float("nan")}')]},

@@ -33,6 +33,7 @@ from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, COMPOSITE, ENHANCED, Failure, Sample, source_id
 from variorum.schemas.table import Table
+from variorum.schemas.uses import deciding_models, required_models
 from variorum.stages.pieces import edition_pieces
 
 CTX = Context(3, None, None)
@@ -363,9 +364,9 @@ def test_what_cannot_be_is_said(fields, message):
 
 
 def test_models_are_asked_for_only_where_an_object_must_be_known():
-    assert FewShotEpisodes().aliases() == ("segmenter", "inpainter")
-    assert FewShotEpisodes(difficulties=NO_OBJECTS).aliases() == ()
-    assert FewShotEpisodes().filters() == ()
+    assert required_models(FewShotEpisodes()) == ("segmenter", "inpainter")
+    assert required_models(FewShotEpisodes(difficulties=NO_OBJECTS)) == ()
+    assert deciding_models(FewShotEpisodes()) == ()
 
 
 @pytest.mark.slow

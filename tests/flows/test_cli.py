@@ -247,3 +247,25 @@ def test_splits_configurations_and_annotations_are_told(command, tmp_path):
     assert re.search(r"moved .*hall/\w+ → hall/\w+", between)
     lines = command("diff", "shapes@1.0.0", "shapes@1.1.0", "--json").stdout.splitlines()
     assert {json.loads(line)["kind"] for line in lines} == {"annotated", "moved", "rank"}
+
+
+def test_an_entry_in_the_terminal_is_that_of_the_page(cli):
+    page = Path(__file__).parents[2] / "docs" / "reference" / "detectors_and_deciders.md"
+    said = cli("components", "duplicates").stdout
+    assert said.startswith("## duplicates\n")
+    assert said.strip() in page.read_text(encoding="utf-8")
+    unknown = cli("components", "duplicate")
+    said = "error: no component 'duplicate'; `variorum components` lists all\n"
+    assert (unknown.returncode, unknown.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("folder", ["2024", "a: b #c", "[x]"])
+def test_source_is_short_for_a_folder_of_pictures(cli, photos, tmp_path, folder):
+    shutil.copytree(photos, tmp_path / folder)
+    short = cli("plan", "imagenet_e", "--source", folder, "--json")
+    assert short.returncode == 0, short.stderr
+    assert json.loads(short.stdout)["samples"] == 12
+    quoted = json.dumps(folder)
+    long = cli("plan", "imagenet_e", "--set", "source.name=image_folder", "--set", f"source.path={quoted}", "--json")
+    assert long.stdout == short.stdout
+    assert cli("plan", "imagenet_e", "--source", "").returncode == 2

@@ -29,6 +29,7 @@ from variorum.schemas.sample import (
     Sample,
     source_id,
 )
+from variorum.schemas.uses import deciding_models, required_models
 from variorum.stages.lending import let_through
 
 SIDE = 256
@@ -496,6 +497,6 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 
 def test_aliases_and_filters() -> None:
-    assert AttributeEdit().aliases() == ("segmenter", "inpainter", "classifier_gate")
-    assert AttributeEdit().filters() == ("classifier_gate",)
-    assert BARE.filters() == ()
+    assert required_models(AttributeEdit()) == ("segmenter", "inpainter", "classifier_gate")
+    assert deciding_models(AttributeEdit()) == ("classifier_gate",)
+    assert deciding_models(BARE) == ()

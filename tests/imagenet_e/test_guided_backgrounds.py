@@ -24,6 +24,7 @@ from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import CAPTURED, COMPOSITE, PARTLY_GENERATED, Failure, Sample, source_id
+from variorum.schemas.uses import deciding_models, required_models
 
 SIDE = 64
 GUIDED = ["guided_control", "guided_up", "guided_down"]
@@ -228,13 +229,13 @@ def test_without_guided_backgrounds_the_settings_change_no_id():
     assert plain.fingerprint() == other.fingerprint()
     assert "guidance" not in plain.identity()
     assert plain.config()["guidance"]["up"] == AttributeEdit().guidance.up
-    assert "denoiser" not in plain.aliases()
+    assert "denoiser" not in required_models(plain)
     guided = AttributeEdit(backgrounds=("guided_up",))
     assert guided.fingerprint() != AttributeEdit(backgrounds=("guided_up",), guidance={"up": 5.0}).fingerprint()
-    assert "denoiser" in guided.aliases()
-    assert "denoiser" not in guided.filters()
+    assert "denoiser" in required_models(guided)
+    assert "denoiser" not in deciding_models(guided)
     elsewhere = AttributeEdit(backgrounds=("guided_up",), attributes=("mirror",))
-    assert "denoiser" not in elsewhere.aliases()
+    assert "denoiser" not in required_models(elsewhere)
 
 
 def test_ids_are_the_same_by_default_and_read_from_a_recipe(ctx):
@@ -257,13 +258,13 @@ def test_a_picture_that_cannot_be_edited_is_told_apart(ctx):
 
 def test_the_adversary_steers_and_may_not_judge(ctx):
     conf = edit("guided_adversarial", guidance={"adversary": "adversary", "adversary_scale": 300.0, "clamp": 0.5})
-    assert conf.filters() == ("adversary",)
+    assert deciding_models(conf) == ("adversary",)
     made = by_variant(conf.generate([sample()], ctx))
     op = made["guided_adversarial"].ops[-1]
     assert op["achieved"]["adversary_p"] < op["achieved"]["adversary_p_control"]
     assert op["gates"]["guidance_ineffective"]["passed"]
     assert op["models"]["adversary"] == ctx.models.pin("adversary")
-    pins = [ctx.models.pin(alias) for alias in conf.filters()]
+    pins = [ctx.models.pin(alias) for alias in deciding_models(conf)]
     with pytest.raises(RecipeError, match="can't judge the result"):
         refuse_filters({"classifier_gate": ctx.models.pin("classifier_gate")}, pins)
     refuse_filters({"classifier": ctx.models.pin("classifier")}, pins)

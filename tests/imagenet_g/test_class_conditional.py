@@ -21,6 +21,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import GENERATED, Failure, Sample
+from variorum.schemas.uses import required_models
 from variorum.sources.class_names import ClassNames
 from variorum.stages.job import Job
 
@@ -94,7 +95,7 @@ def test_a_child_tells_how_it_was_made(ctx):
     assert op["achieved"] == {"size": [28, 28], "batch": 1, "redraws": 0}
     assert op["seed"] == ctx.seed_for("class_conditional", sample.id, "noise/0/0")
     assert op["models"] == {"class_conditional": ctx.models.pin("class_conditional")}
-    assert ClassConditional().aliases() == ("class_conditional",)
+    assert required_models(ClassConditional()) == ("class_conditional",)
 
 
 def test_the_same_run_gives_the_same_pictures_to_the_bit(ctx):

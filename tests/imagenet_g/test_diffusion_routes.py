@@ -30,6 +30,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import GENERATED, PARTLY_GENERATED, Failure, Sample
+from variorum.schemas.uses import deciding_models, required_models
 from variorum.sources.class_names import ClassNames
 from variorum.sources.image_folder import ImageFolder
 from variorum.stages.job import Job, open_context
@@ -127,8 +128,8 @@ def test_the_record_says_what_was_planned(route):
     assert child.reason == ""
     assert "mask.png" not in child.extras
     assert child.digital_source_type == (PARTLY_GENERATED if kind is ImageToImage else GENERATED)
-    assert kind().aliases() == (kind.component_name(), "safety_checker")
-    assert kind().filters() == ("safety_checker",)
+    assert required_models(kind()) == (kind.component_name(), "safety_checker")
+    assert deciding_models(kind()) == ("safety_checker",)
 
 
 def test_the_prompt_is_a_text_and_no_object_is_left(route):
@@ -333,7 +334,7 @@ def test_no_checker_no_gate(route):
     kind, samples, ctx = route
     (child,) = run(kind, samples[:1], ctx, **NO_CHECK)
     assert set(child.ops[0]["gates"]) == {"blank"}
-    assert kind(**NO_CHECK).filters() == ()
+    assert deciding_models(kind(**NO_CHECK)) == ()
 
 
 def test_a_scorer_is_heard_and_decides_nothing(route):
@@ -346,7 +347,7 @@ def test_a_scorer_is_heard_and_decides_nothing(route):
         assert ("prompt_cosine" in gates) == (kind is not ImageVariation)
         assert child.reason == ""
     assert "zero_shot" in children[0].ops[0]["models"]
-    assert "zero_shot" not in kind(scorer="zero_shot").filters()
+    assert "zero_shot" not in deciding_models(kind(scorer="zero_shot"))
 
 
 # ── what the safety checker flags ────────────────────────────────────────────────────────────────────────────────────

@@ -22,6 +22,7 @@ from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.schemas.uses import judged_models, required_models
 from variorum.stages.evaluate import check_judges, check_references
 from variorum.stages.job import Job
 from variorum.stages.pieces import reference_pieces
@@ -395,8 +396,8 @@ def test_labels_go_to_the_judge_under_its_own_ids():
     assert named["top1"].startswith("n")
     silent = next(evaluation(judge=None).measure(samples[:1], ctx))
     assert (silent["label"], silent["top1"]) == ("my tag", "")
-    assert evaluation(judge=None).aliases() == ("encoder",)
-    assert evaluation(perceptual="p").aliases() == ("encoder", "judge", "p")
+    assert required_models(evaluation(judge=None)) == ("encoder",)
+    assert required_models(evaluation(perceptual="p")) == ("encoder", "judge", "p")
 
 
 def test_rows_have_looks_where_a_perceptual_model_is_named():
@@ -559,12 +560,12 @@ def test_neither_judge_nor_encoder_may_have_filtered(made):
 @pytest.mark.parametrize(("name", "profile"), [("imagenet_g", "embedded"), ("imagenet_g_text", "hub")])
 def test_models_that_measure_a_shipped_set_had_no_say_in_its_release(name, profile):
     recipe, table = load_recipe(name), ModelTable(profile)
-    judged = {weights_of(table.pin(alias)) for step in recipe.curate for alias in step.aliases()}
-    for part in [one for one in recipe.evaluate if one.judges]:
-        measuring = {weights_of(table.pin(alias)) for alias in part.aliases()}
+    judged = {weights_of(table.pin(alias)) for step in recipe.curate for alias in required_models(step)}
+    for part in [one for one in recipe.evaluate if judged_models(one)]:
+        measuring = {weights_of(table.pin(alias)) for alias in required_models(part)}
         assert len(measuring) == 2
         assert not judged & measuring
-    assert recipe.evaluate[0].judges
+    assert judged_models(recipe.evaluate[0])
 
 
 def test_the_text_route_is_measured_without_real_pictures_and_against_those_that_a_user_names(tmp_path):

@@ -29,6 +29,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, ENHANCED, PARTLY_GENERATED, Failure, Sample, source_id
+from variorum.schemas.uses import required_models
 
 CTX = Context(3, ModelTable("embedded"), None)
 SAMPLES = [
@@ -214,8 +215,8 @@ def test_a_mistake_in_the_recipe_is_one_line_before_any_work(fields, message):
 
 
 def test_the_model_is_asked_for_only_where_it_is_used():
-    assert LowLight().aliases() == ("low_light_enhancer",)
-    assert LowLight(enhancers=("gamma",)).aliases() == ()
-    assert LowLight(enhanced=()).aliases() == ()
+    assert required_models(LowLight()) == ("low_light_enhancer",)
+    assert required_models(LowLight(enhancers=("gamma",))) == ()
+    assert required_models(LowLight(enhanced=())) == ()
     without = Context(3, None, None)  # type: ignore[arg-type]
     assert len(made(ctx=without, enhancers=("gamma",), frame=32)) == 8

@@ -30,6 +30,7 @@ from variorum.schemas.errors import ModelFailed, ModelUnavailable, RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, ENHANCED, GENERATED, Failure, Sample, source_id
+from variorum.schemas.uses import deciding_models
 
 CTX = Context(3, ModelTable("embedded"), lambda key, compute: compute())
 IMAGE = np.ascontiguousarray(skimage.data.chelsea()[:240:2, :320:2])
@@ -140,7 +141,7 @@ def test_the_probability_of_the_class_is_recorded_and_decides_nothing():
     assert len(set(values)) == 3
     assert all(0 <= value <= 1 for value in values)
     assert all("label_p" not in item.ops[-1]["gates"] for item in found[3:])
-    assert generator.filters() == ()
+    assert deciding_models(generator) == ()
     assert list(found[0].ops[-1]["models"]) == ["classifier_gate"]
 
 

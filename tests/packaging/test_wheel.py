@@ -89,7 +89,7 @@ def test_the_package_page_has_no_dead_link(wheel):
     page = text.partition("\n\n")[2]
     assert page.startswith("# Variorum")
     assert [link for link in re.findall(r"\]\(([^)]+)\)", page) if not link.startswith("http")] == []
-    assert "docs/write_a_technique.md" in page
+    assert "docs/start/technique.md" in page
 
 
 TEN_LINES = """

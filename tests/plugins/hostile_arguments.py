@@ -417,7 +417,10 @@ LINES: tuple[Case, ...] = (
     Case("doctor_unknown", ("doctor", "nobody"), 1, "nobody"),
     Case("doctor_5000", ("doctor", LONG), 1, ""),
     Case("doctor_nul", ("doctor", "a\0b"), 1, ""),
-    Case("components_extra", ("components", "x"), 2, "unexpected extra argument"),
+    Case("components_extra", ("components", "x", "y"), 2, "unexpected extra argument"),
+    Case("components_5000", ("components", LONG), 1, "no component"),
+    Case("components_nul", ("components", "a\0b"), 1, "no component"),
+    Case("components_write_a_file", ("components", "--write", "/dev/null"), 1, "error"),
 )
 
 CASES: tuple[Case, ...] = (

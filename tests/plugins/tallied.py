@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Sample
@@ -30,9 +30,9 @@ class Tallied(Generator):
 
     explode: str = ""
 
-    def aliases(self) -> tuple[str, ...]:
-        """A real network."""
-        return ("segmenter",)
+    def uses(self) -> list[Use]:
+        """Return a real network."""
+        return [Use("segmenter")]
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The same picture, after a look by the model."""

@@ -7,6 +7,7 @@ from variorum.kit.embeddings.rows import normalised, standardised
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample
+from variorum.schemas.uses import required_models
 
 
 def test_the_embedding_is_the_encoders_output():
@@ -20,8 +21,8 @@ def test_the_embedding_is_the_encoders_output():
     assert embedding.shape == (3, 1280)
     assert embedding.dtype == np.float16
     assert np.array_equal(embedding, models.get("encoder")(pictures).astype(np.float16))
-    assert Features().aliases() == ("encoder",)
-    assert Features(encoder="other").aliases() == ("other",)
+    assert required_models(Features()) == ("encoder",)
+    assert required_models(Features(encoder="other")) == ("other",)
 
 
 def test_values_beyond_float16_become_infinite():

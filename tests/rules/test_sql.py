@@ -19,6 +19,7 @@ from variorum.edition.verdicts import verdict_table
 from variorum.schemas.component import FLAGS, NUMBERS, TEXTS, Context
 from variorum.schemas.errors import RecipeError, TemporaryError
 from variorum.schemas.lookup import build_component
+from variorum.schemas.more import known_columns, without
 from variorum.schemas.recipe import check_curation
 from variorum.schemas.table import Table
 
@@ -274,8 +275,8 @@ def test_needs_are_the_detectors_and_no_names_of_the_query():
     assert Sql(query=f"{text} JOIN pictures USING (id) WHERE r.s > gate.p").needs() == ("d",)
     with pytest.raises(RecipeError, match="sql needs d before it"):
         check_curation([Sql(query=text)])
-    assert Sql(query=text).without(["e"]) == Sql(query=text)
-    assert Sql(query=text).without(["d"]) is None
+    assert without(Sql(query=text), ["e"]) == Sql(query=text)
+    assert without(Sql(query=text), ["d"]) is None
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_the_page_lists_what_is_allowed_and_its_query_works():
         assert f"`{name}`" in page or not re.search("[a-z]", name) or name == "count_star", name
     (step,) = yaml.safe_load(page.partition("## sql")[2].partition("```yaml\n")[2].partition("```")[0])
     parts = [build_component("curate", {"name": name}, "here") for name in ("quality", *OTHERS)]
-    known = {part.component_name(): part.known_columns() for part in parts}
+    known = {part.component_name(): known_columns(part) for part in parts}
     assert None not in known.values()
     found = build_component("curate", step, "here")
     found.check_columns(known)

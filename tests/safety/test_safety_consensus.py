@@ -18,6 +18,7 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import check_curation
 from variorum.schemas.safety import ANY, CONTROL
+from variorum.schemas.uses import Use
 
 GOOD = [[0.95, 0.02, 0.03], [0.10, 0.05, 0.85]]
 FAIR = [[0.85, 0.05, 0.10], [0.20, 0.10, 0.70]]
@@ -357,8 +358,8 @@ def test_the_figures_of_labelers():
 
 def test_a_labeler_without_its_model_is_said_to_be_unavailable():
     class Needs(Says):
-        def aliases(self):
-            return ("eyes",)
+        def uses(self):
+            return [Use("eyes")]
 
     labelers = [Needs(label="a"), says("b")]
     measured = table({"a.heard": ["unavailable"] * 2, "b.blue": [0.0, 0.0]}, labelers)

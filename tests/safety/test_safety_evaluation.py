@@ -19,6 +19,7 @@ from variorum.schemas.recipe import Recipe
 from variorum.schemas.safety import Category, Labeler, Opinion
 from variorum.schemas.sample import CAPTURED, GENERATED, Sample, source_id
 from variorum.schemas.table import Table
+from variorum.schemas.uses import Use
 from variorum.stages.job import models
 
 RED, BLUE = (Category(id=name, name=f"too {name}", definition=f"much {name}") for name in ("red", "blue"))
@@ -55,8 +56,8 @@ class Absent(Labeler):
     def scored(self):
         return ("red",)
 
-    def aliases(self):
-        return ("nowhere",)
+    def uses(self):
+        return [Use("nowhere")]
 
     def opinions(self, shown, ctx):
         raise AssertionError("it isn't asked")

@@ -47,10 +47,12 @@ WITHOUT_FORM = [
     ({1, 2}, "builtins.set"),
     (b"bytes", "builtins.bytes"),
     (object(), "builtins.object"),
-    (np.int64(3), "numpy.int64"),
-    (np.float32(0.5), "numpy.float32"),
-    (np.bool_(True), "numpy.bool"),
+    (np.float32("nan"), "nan"),
+    (np.complex64(1), "numpy.complex64"),
+    (np.longdouble(1), "numpy.longdouble"),
+    (np.datetime64("2024-01-01"), "numpy.datetime64"),
     (np.zeros(2), "numpy.ndarray"),
+    (np.array(3), "numpy.ndarray"),
 ]
 
 
@@ -61,6 +63,12 @@ def test_what_has_no_canonical_form_raises_with_its_path(value, named):
     with pytest.raises(TypeError) as error:
         digest({"requested": [{"size": 1}, {"size": value}]})
     assert str(error.value).startswith(f".requested[1].size: {named}")
+
+
+def test_numpy_scalars_have_the_form_of_the_python_value():
+    given = {"passed": np.bool_(True), "rows": [np.int64(3), np.uint8(255)], "at": (np.float64(0.1), np.float32(0.1))}
+    plain = {"passed": True, "rows": [3, 255], "at": [0.1, 0.10000000149011612], "kind": "frost"}
+    assert canonical_json({**given, "kind": np.str_("frost")}) == canonical_json(plain)
 
 
 def test_a_key_that_is_no_string_raises():

@@ -16,6 +16,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample, source_id
 from variorum.schemas.table import Table
+from variorum.schemas.uses import required_models
 
 
 def grey(values):
@@ -151,12 +152,12 @@ def test_light_alone_is_enough_even_with_equal_borders():
 
 def test_a_scorer_gives_a_column_and_no_value_for_a_picture_that_is_not_square():
     detector, table, _, _ = measured([WAVES, WAVES[:90]], scorer="tileability_scorer")
-    assert detector.aliases() == ("tileability_scorer",)
+    assert required_models(detector) == ("tileability_scorer",)
     assert table["textile"][0] == pytest.approx(0.096)
     assert np.isnan(table["textile"][1])
     assert "textile" in detector.known_columns()
     assert "textile" not in Tileability().known_columns()
-    assert Tileability().aliases() == ()
+    assert required_models(Tileability()) == ()
 
 
 def test_another_model_is_no_scorer():

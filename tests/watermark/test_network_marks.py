@@ -12,6 +12,7 @@ from variorum.generators.watermark.watermark import Watermark
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.uses import optional_models, required_models
 
 
 def test_rivagan_marks_pictures(photographs, keys):
@@ -31,12 +32,12 @@ def test_rivagan_marks_pictures(photographs, keys):
 
 @pytest.mark.parametrize("mark", [Rivagan(), Trustmark(), Learned()])
 def test_without_its_weights_a_mark_leaves_a_row(mark, photographs, own_cache):
-    (alias,) = mark.aliases()
+    (alias,) = required_models(mark)
     ctx = Context(0, ModelTable("embedded"), None)
     if not ctx.models.why_unavailable(alias):
         pytest.skip(f"{alias} is part of this package")
     generator = Watermark(marks=(mark,), frame=None)
-    assert generator.optional_aliases() == (alias,)
+    assert optional_models(generator) == (alias,)
     original, row = generator.generate([Sample("0" * 32, photographs[0])], ctx)
     assert (original.image == photographs[0]).all()
     assert isinstance(row, Failure)

@@ -21,6 +21,7 @@ from variorum.generators.watermark.attacks.vae_regeneration import VaeRegenerati
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component
+from variorum.schemas.uses import required_models
 
 QUICK = {"size": 64, "steps": 4}
 
@@ -143,6 +144,6 @@ def test_instructions_are_drawn_for_each_picture(target):
 def test_without_the_hub_they_say_what_is_missing(name, monkeypatch):
     monkeypatch.delenv("VARIORUM_MODELS", raising=False)
     attack, models = build_component("attacks", {"name": name}, "here"), ModelTable("embedded")
-    (alias,) = attack.aliases()
+    (alias,) = required_models(attack)
     assert models.why_unavailable(alias) == f"no model alias {alias!r} in profile embedded (profile hub has it)"
     assert ModelTable("hub").entry(alias).hub_repo.revision

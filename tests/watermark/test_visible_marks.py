@@ -18,6 +18,7 @@ from variorum.generators.watermark.watermarking.text_finder import line_score
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample
+from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import random_of
 
 CTX = Context(0, None, None)
@@ -165,7 +166,7 @@ def test_a_picture_depends_on_itself_alone(mark, photographs, keys):
 def test_the_text_detector_finds_text_without_a_key(few, keys):
     ctx = Context(0, ModelTable("embedded"), None)
     blind = TextMark(finder="text_detector", opacity=0.8)
-    assert blind.aliases() == ("text_detector",)
+    assert required_models(blind) == ("text_detector",)
     marked = blind.embed(few, keys[:8], ctx)
     found, unmarked = blind.detect(marked, keys[:8], ctx), blind.detect(few, keys[:8], ctx)
     assert found.p_values is None

@@ -26,6 +26,7 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, ENHANCED, GENERATED, Failure, Sample, source_id
+from variorum.schemas.uses import optional_models
 from variorum.stages.job import models
 
 CTX = Context(3, models("embedded"), None)
@@ -244,7 +245,7 @@ def test_objects_and_masks_move_with_the_pixels():
 
 def test_a_model_that_is_missing_leaves_its_cells_with_the_reason(marked, tmp_path):
     path = tmp_path / "needy.py"
-    path.write_text(ATTACK + '\n    def aliases(self):\n        return ("no_such_model",)\n')
+    path.write_text(ATTACK + '\n    def uses(self):\n        return [Use("no_such_model")]\n')
     generator = attack(attacks=[{"name": str(path)}, jpeg()], strengths=[0.5, 1])
 
     class Without:
@@ -260,7 +261,7 @@ def test_a_model_that_is_missing_leaves_its_cells_with_the_reason(marked, tmp_pa
         f"{one.variant}_needy_{r}" for one in marked[:3] for r in ("0.5", "1")
     }
     assert sum(isinstance(item, Sample) for item in made) == 3 + 6
-    assert set(generator.optional_aliases()) == {"no_such_model", "perceptual"}
+    assert set(optional_models(generator)) == {"no_such_model", "perceptual"}
 
 
 def test_pictures_that_cannot_be_attacked_are_rows(tmp_path):
@@ -344,7 +345,7 @@ def test_a_cell_that_takes_long_is_made_once(marked, tmp_path):
     path, log = tmp_path / "slow.py", tmp_path / "calls"
     noted = f'with open({str(log)!r}, "a") as calls:\n            print(len(images), strength, file=calls)\n        '
     path.write_text(
-        ATTACK.replace("return [", noted + "return [") + '\n    def aliases(self):\n        return ("slow_model",)\n'
+        ATTACK.replace("return [", noted + "return [") + '\n    def uses(self):\n        return [Use("slow_model")]\n'
     )
 
     class With:
@@ -412,6 +413,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from variorum.schemas.component import Use
 from variorum.schemas.watermark import Attack, Attacked, Refused
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from training import evaluate_watermark, watermark
 from variorum.models.loaders.learned_watermark import WEIGHTS
-from variorum.models.loaders.watermark_network import BITS, BLUE, LUMINANCE, SHARE, box
+from variorum.models.watermark_network import BITS, BLUE, LUMINANCE, SHARE, box
 
 SMALL = argparse.Namespace(BATCH=2, GROUPS=2, CROP=128)
 

@@ -29,6 +29,7 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import GENERATED, Sample
+from variorum.schemas.uses import required_models
 from variorum.sources.class_names import ClassNames
 from variorum.stages.job import Job
 
@@ -199,7 +200,7 @@ def test_fields_that_go_together_are_part_of_the_identity():
     small = {**text, "model": "text_to_image_small", "marks": (TreeRing(model="text_to_image_small"),)}
     found = [WatermarkedGeneration(**fields) for fields in (text, small, {**text, "names": {"bag": "sack"}})]
     assert len({one.fingerprint() for one in found}) == 3
-    assert [one.aliases() for one in found[:2]] == [("text_to_image",), ("text_to_image_small",)]
+    assert [required_models(one) for one in found[:2]] == [("text_to_image",), ("text_to_image_small",)]
 
 
 def test_lost_keys_are_an_error_before_any_work(ctx, tmp_path):

@@ -19,6 +19,7 @@ from variorum.machine.progress import Progress
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, VersionDrift
 from variorum.schemas.recipe import Recipe
+from variorum.stages.decide import needing_labels
 from variorum.stages.job import Job, Profile, models, open_context
 from variorum.stages.recipe_values import recipe_of
 
@@ -137,7 +138,7 @@ def _without_labels(recipe: Recipe, given: Given, ctx: Context) -> tuple[dict[st
     """Settings that leave out the steps which need labels, if there are none."""
     known = given.labels
     labelled = bool((known.index >= 0).any()) if known else bool(recipe.source.classes(ctx))
-    wanting = [step.component_name() for step in recipe.curate if step.needs_labels]
+    wanting = [step.component_name() for step in needing_labels(recipe.curate)]
     if labelled or not wanting:
         return {}, ""
     return {f"curate.{name}": None for name in wanting}, (

@@ -54,6 +54,40 @@ NEW = (
 """Columns since format 4. A picture lies in the unit's shard of its config and split, at byte `start`."""
 JUDGED = ("action", "by", "why", "value", "given")
 """Columns of a released unit with verdicts, null for pictures without one."""
+MEANINGS: Mapping[str, str] = {
+    "id": "32 hexadecimal digits; the same recipe gives the same id",
+    "sha256": "of the picture as stored; empty if there is none",
+    "parent": "id of the picture that it was made from",
+    "source": "id of the source's picture",
+    "variant": "name to group by: `original`, `size_0.05`",
+    "status": "`accepted`, `quarantined` (failed a check), `ineligible`, `failed`, `withheld` or `dropped`",
+    "reason": "one word for every other status than `accepted`",
+    "detail": "a sentence about the reason",
+    "label": "index of the first label in the class list; -1 without one",
+    "labels": "ids of the classes",
+    "origin": "where the picture comes from, for people",
+    "licence": "SPDX id, or the terms in a few words",
+    "start": "byte in the shard at which the sample begins",
+    "ops": "every step of its making, as JSON",
+    "split": "`train`, `validation` or `test`",
+    "config": "its configuration, if the recipe has `configs`",
+    "photograph": "what the picture and all that is made of it have in common; splits are drawn by it",
+    "width": "of the upright picture, in pixels",
+    "height": "of the upright picture, in pixels",
+    "digital_source_type": "a term of IPTC's vocabulary: `digitalCapture`, `compositeSynthetic` and so on",
+    "credentials": "whether the source's file had content credentials (C2PA)",
+    "objects": "number of objects",
+    "captions": "number of captions",
+    "states": "number of labels with a state",
+    "annotated": "digest of the annotations",
+    MADE_OF: "ids of the other pictures whose pixels or words are in it",
+    "action": "of a release: what the ledger decided",
+    "by": "of a release: the decider",
+    "why": "of a release: its reason",
+    "value": "of a release: the number behind the verdict",
+    "given": "of a release: the labels before a relabel",
+}
+"""What the columns of a unit's table hold."""
 MAY_LACK = ("detail",)
 """Columns of `EDITION_COLUMNS` that may be null."""
 STATUSES = (*get_args(Status), "dropped")

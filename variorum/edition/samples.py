@@ -15,10 +15,10 @@ from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
 from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, need_memory, upright_size
 from variorum.schemas.annotations import CHECKS, STATES, Annotations, LabelState, Object, Text
-from variorum.schemas.canonical import Json, check_json
+from variorum.schemas.canonical import Json, as_json
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import MADE_OF, SPLITS, Encoded, Failure, Sample, check_op
+from variorum.schemas.sample import MADE_OF, SPLITS, Encoded, Failure, Sample, checked_op
 
 ANNOTATIONS = "annotations.json"
 """Member with objects, texts and the states of labels, in editions whose source or generators have annotations."""
@@ -99,11 +99,10 @@ def encode_sample(
         RecipeError: it has no picture, pixels that PNG can't hold, an incomplete op, metadata or annotations that JSON
             can't hold, or annotations in an edition without.
     """
-    for op in sample.ops:
-        check_op(op)
+    ops = [checked_op(op) for op in sample.ops]
     maker = sample.ops[-1]["name"] if sample.ops else sample.origin or sample.id
     try:
-        check_json(sample.metadata, "metadata")
+        metadata = as_json(sample.metadata, "metadata")
     except TypeError as error:
         raise RecipeError(f"{maker}: {error}") from None
     if sample.encoded is not None and sample.encoded.pixels is not sample.image:
@@ -130,8 +129,8 @@ def encode_sample(
         "digital_source_type": sample.digital_source_type,
         "credentials": sample.credentials,
         # two strings: loaders infer a struct's fields from the first rows and drop or refuse what comes later
-        "metadata": json.dumps(sample.metadata, sort_keys=True, ensure_ascii=False, allow_nan=False),
-        "ops": json.dumps(sample.ops, sort_keys=True, allow_nan=False),
+        "metadata": json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False),
+        "ops": json.dumps(ops, sort_keys=True, allow_nan=False),
     }
     members = {name: _encoded(value, f"{maker}: {name}") for name, value in sample.extras.items()}
     if odd := next((name for name in members if name in OWN), None):
@@ -148,7 +147,7 @@ def encode_sample(
         )
     if captioned:
         members.setdefault(CAPTION, sample.annotations.caption().encode())
-    gates = sample.ops[-1]["gates"] if sample.ops else {}
+    gates = ops[-1]["gates"] if ops else {}
     row: dict[str, Any] = {
         **{name: record[name] for name in TABLED},
         "label": label,
@@ -374,7 +373,7 @@ def _ops(text: str) -> tuple[Any, ...]:
         raise ValueError("ops must be a list of steps")
     for op in found:
         try:
-            check_op(op)
+            checked_op(op)
         except RecipeError as error:
             raise ValueError(str(error)) from None
     return tuple(found)

@@ -54,7 +54,7 @@ Open = Callable[[int], Body]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a file must be.
+    """The size and hash that a file must have.
 
     Attributes:
         name: for messages.
@@ -125,7 +125,7 @@ def fetch(open_at: Open, file: IO[bytes], wanted: Wanted, advance: Advance = lam
 
 
 class _Arrived:
-    """What of a file has arrived, with its hash so far."""
+    """The part of a file that has arrived, with its hash so far."""
 
     def __init__(self, file: IO[bytes], wanted: Wanted, advance: Advance) -> None:
         self.file, self.wanted, self.advance = file, wanted, advance

@@ -37,7 +37,7 @@ OWN = ("Authorization", "Cookie")
 
 
 def web_file(url: str, headers: Mapping[str, str] | None = None, way: str = "") -> Open:
-    """How a file at a web server is opened.
+    """Open a file at a web server.
 
     Args:
         url: a user and a password in it are sent as such to its host only, as are those of `~/.netrc`.

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from variorum.schemas.component import HasSecrets
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import component_class, component_names
+from variorum.schemas.more import HasSecrets
 from variorum.schemas.secrets import LEAST, VARIABLE, looks_secret
 
 MAY_BE = re.compile(

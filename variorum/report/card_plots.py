@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from variorum.edition.editions import folder_of
@@ -18,12 +20,24 @@ from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
-from variorum.schemas.plot import KINDS, CurvePlot, IntervalPlot, Plot, RadarPlot
+from variorum.schemas.plot import (
+    KINDS,
+    Bin,
+    CurvePlot,
+    CurvePoint,
+    IntervalPlot,
+    Plot,
+    Point,
+    RadarPlot,
+    ReliabilityPlot,
+)
 
 NAME = re.compile(r"[A-Za-z0-9_]+")
 """Of a plot, as it becomes part of a file's name."""
 MOST_NAMED = 6
 """Variants that the contact sheet's text names."""
+POINTS: dict[type, type[Point | CurvePoint | Bin]] = {IntervalPlot: Point, CurvePlot: CurvePoint, ReliabilityPlot: Bin}
+"""What the series of a plot hold; a radar's are plain numbers."""
 LARGEST = 1e15
 """Numbers beyond this, and NaN, can't be drawn."""
 
@@ -38,27 +52,55 @@ def plots_of(evaluation: Evaluation, figures: Mapping[str, Any], order: Sequence
 
     Raises:
         CorruptShard: it can't make plots of these figures.
-        RecipeError: it returns something else than plots, or a name that can't be part of a file's name.
+        RecipeError: it returns something else than plots, a plot of other parts than its class names, or a name that
+            can't be part of a file's name.
     """
     name = evaluation.component_name()
     try:
         found: object = evaluation.plots(figures)
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-        raise CorruptShard(
-            f"figures of {name} can't be plotted ({cut(str(error))}); make them again, by the command that made them"
-        ) from error
+        frames = traceback.extract_tb(error.__traceback__)
+        place = ([one for one in frames if Path(one.filename).stem == name] or frames)[-1]
+        why = f"{type(error).__name__}: {cut(str(error))}, {Path(place.filename).name}, line {place.lineno}"
+        ways = "make them again, by the command that made them, or correct plots"
+        raise CorruptShard(f"figures of {name} can't be plotted ({why}); {ways}") from error
     if not isinstance(found, Mapping) or not all(isinstance(one, KINDS) for one in found.values()):
         kinds = " or ".join(kind.__name__ for kind in KINDS)
         raise RecipeError(f"evaluate.{name}: plots must return a mapping from name to {kinds}")
     for plot in found:
         if not (isinstance(plot, str) and NAME.fullmatch(plot)):
             raise RecipeError(f"evaluate.{name}: plots gave the name {cut(repr(plot))}; use letters, digits and _")
-    for plot in found.values():
+    for key, plot in found.items():
+        if problem := _misshapen(plot):
+            raise RecipeError(f"evaluate.{name}: {type(plot).__name__} {key!r} of plots: {problem}")
         if problem := _problem(plot):
             raise CorruptShard(
                 f"figures of {name} can't be plotted ({cut(problem)}); make them again, by the command that made them"
             )
     return {name: _ordered(plot, order) for name, plot in found.items()}
+
+
+def _misshapen(plot: Plot) -> str:
+    """What in a plot isn't of the kind that its class names; `""` if all is."""
+    places: object = plot.rows if isinstance(plot, IntervalPlot) else plot.axes if isinstance(plot, RadarPlot) else ()
+    series: object = plot.series
+    if not isinstance(places, tuple | list):
+        return f"{'rows' if isinstance(plot, IntervalPlot) else 'axes'} must be a tuple of labels, not {_kind(places)}"
+    if not isinstance(series, Mapping):
+        return f"series must be a mapping from names to tuples of points, not {_kind(series)}"
+    wanted = POINTS.get(type(plot))
+    for points in series.values():
+        if not isinstance(points, tuple | list):
+            return f"series must have a tuple for each name, not {_kind(points)}"
+        for one in points:
+            if wanted and not isinstance(one, wanted) and not (one is None and wanted is Point):
+                point = f"{wanted.__name__}({', '.join(wanted._fields)})"
+                return f"each point in series must be a {point}, not {_kind(one)}"
+    return ""
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__name__} {cut(repr(value))}"
 
 
 def _problem(plot: Plot) -> str:
@@ -108,7 +150,7 @@ def shown(evaluation: str, plots: Mapping[str, Plot]) -> dict[str, str]:
 
 
 def sheet_text(manifest: Manifest) -> str:
-    """What the contact sheet shows, as alternative text."""
+    """Describe the contact sheet, as alternative text."""
     names, edition = shown_variants(variants(manifest)), f"{manifest.dataset}@{manifest.version}"
     edition += ", blurred" if manifest.warning else ""
     if len(names) < 2:

@@ -42,7 +42,7 @@ def card_key(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     compared = f"{earlier.version} {earlier.digest()}" if earlier else ""
     given = (card_template(recipe), *templates_of(recipe).values())
     code = [_code(), *(code_of(type(evaluation)) for evaluation in recipe.evaluate)]
-    code += [step.file_sha256 for step in recipe.generate]
+    code += [str(step.identity().get("file", "")) for step in recipe.generate]
     code += [hash_content(file) for file in given if isinstance(file, Path)]
     return digest(["card", recipe.dump(), manifest.digest(), compared, figures, [*code]])
 
@@ -53,7 +53,7 @@ def put_card(key: str, files: dict[str, str], store: Store) -> None:
 
 
 def card_is_kept(recipe: Recipe, manifest: Manifest, store: Store) -> bool:
-    """Whether the card is up to date, and all of its files are as they were written."""
+    """Return whether the card is up to date, and all of its files are as they were written."""
     kept = store.made_record(f"cards/{card_key(recipe, manifest, store)}.json", WrittenCard)
     return kept is not None and all(
         _hash(read_beside(manifest, name, store)) == sha256 for name, sha256 in kept.files.items()

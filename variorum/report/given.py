@@ -12,10 +12,11 @@ from variorum.edition.read_at import stored_sample
 from variorum.edition.store import Store
 from variorum.report.responsible import step_names
 from variorum.report.templates import showable
-from variorum.schemas.component import Component, Evaluation, GivesFiles, GivesPictures
+from variorum.schemas.component import Component, Evaluation
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import component_class, cut
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.more import GivesFiles, GivesPictures
 from variorum.schemas.sample import Sample
 
 PART = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}"

@@ -61,7 +61,7 @@ def svg(plot: Plot) -> str:
 
 
 def told(plot: Plot) -> str:
-    """What a plot shows, in a sentence, as alternative text."""
+    """Describe a plot in a sentence, as alternative text."""
     names = [*plot.series]
     more = f" and {len(names) - MOST_SERIES} more" if len(names) > MOST_SERIES else ""
     shown = "; ".join(names[:MOST_SERIES]) + more

@@ -36,7 +36,7 @@ def _own() -> Mapping[str, str]:
 
 
 def templates(components: Iterable[Component] = ()) -> Mapping[str, str | Path]:
-    """What `render` takes, by name: templates of cards, and with a `_` before it those of evaluations and steps.
+    """Find templates by name: those of cards, and with a `_` before the name those of evaluations and steps.
 
     Files `_<name>.md.j2` beside the code of these components come before those in data_cards/.
     """

@@ -1,5 +1,5 @@
-"""Runners besides threads and Prefect: processes, Ray, Dask and Slurm.
+"""Runs parts on processes, Ray, Dask or Slurm.
 
-`chosen` returns the runner with a certain name. `lanes` has the loop that all of them share, `worker` what a worker
-does. Each of the other modules starts the workers of one engine and talks to them.
+`chosen` returns the runner with a certain name. `lanes` has the one runner that gives parts to executors, `worker` what
+a worker does. Each of the other modules starts the executors of one engine.
 """

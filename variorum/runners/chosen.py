@@ -1,4 +1,4 @@
-"""The runner with a certain name, with its settings."""
+"""Finds the runner with a certain name, and checks its settings."""
 
 from __future__ import annotations
 

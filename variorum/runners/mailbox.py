@@ -1,24 +1,21 @@
-"""The files in which a command and its jobs write to each other, in a folder that both see.
+"""Exchanges calls and answers between a command and its jobs by files, in a folder that both see.
 
-Each job has a folder of its own, its box. The command writes `part-3`; the job appends lines to `said-3` and writes its
-answer to `outcome-3`. Both sides touch a file now and then, and each takes the other for dead when that stops.
+Each job has a folder of its own, its box. The command writes `call-3`, and the job writes the answer to `answer-3`.
+Both sides touch a file now and then, and each takes the other for dead when that stops.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any
 
-from variorum.runners.lanes import Heard
-from variorum.runners.worker import Message, Report, Sent, Setup, attempt, loaded, packed, prepare
+from variorum.runners.worker import loaded
 
 LOOK = 0.2
 """Seconds between two looks at a folder."""
@@ -30,7 +27,7 @@ SILENCE = 120.0
 
 @dataclass(slots=True)
 class Pulse:
-    """Whether the other side still touches a file. Only this machine's clock counts, as clocks may differ."""
+    """Watches whether the other side still touches a file. Only this machine's clock counts, as clocks may differ."""
 
     file: Path
     _last: int = -1
@@ -44,41 +41,22 @@ class Pulse:
         return time.monotonic() - self._at > seconds
 
 
-def serve(setup: Setup, place: str) -> None:
-    """The job: make parts until the command ends it, or is dead.
+def serve(place: str) -> None:
+    """Answer calls until the command ends this job, or is dead.
 
     Args:
-        setup: of the worker.
         place: the job's box.
     """
     box = Path(place)
+    if (box / "answer-0").exists():  # Slurm has started this job again; the command submits another
+        return
     touch_often(box / "job", threading.Event().wait)
     threading.Thread(target=_end_with_command, args=(box,), daemon=True).start()
-    try:
-        prepare(setup)
-    except Exception as error:
-        put(box / "ready", pickle.dumps(packed(error)))
-        return
-    put(box / "ready", pickle.dumps(()))
-    number = 0
-    while True:
-        part, outcome = box / f"part-{number}", box / f"outcome-{number}"
-        if outcome.exists():  # made just now, or before Slurm started this job again
-            number += 1
-            continue
-        if not part.exists():
+    for number in count():
+        while not (box / f"call-{number}").exists():
             time.sleep(LOOK)
-            continue
-        token, content = loaded(part.read_bytes())
-        sent = Sent(token, (box.parent / f"stage-{token}").read_bytes())
-        with (box / f"said-{number}").open("a", encoding="utf-8") as said:
-
-            def send(message: Message, said: Any = said) -> None:
-                said.write(json.dumps(message) + "\n")
-                said.flush()
-
-            answer = attempt(sent, content, Report(send))
-        put(outcome, answer)
+        function, args, kwargs = loaded((box / f"call-{number}").read_bytes())
+        put(box / f"answer-{number}", function(*args, **kwargs))
 
 
 def put(path: Path, content: bytes) -> None:
@@ -86,21 +64,6 @@ def put(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     partial.write_bytes(content)
     partial.rename(path)
-
-
-def read_said(path: Path, offset: int, heard: Heard) -> int:
-    """Pass on the complete lines after an offset. Returns the offset of what is left."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            lines = file.read()
-    except OSError:
-        return offset
-    whole = lines[: lines.rfind(b"\n") + 1]
-    for line in whole.splitlines():
-        number, kind, content = json.loads(line)
-        heard((number, kind, content))
-    return offset + len(whole)
 
 
 def touch_often(file: Path, wait: Callable[[float], bool]) -> None:

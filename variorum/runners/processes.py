@@ -1,7 +1,7 @@
-"""Workers that are processes of this machine, each with a share of the CPU threads and a GPU of its own.
+"""Makes parts in processes of this machine, each with a share of the CPU threads and a GPU of its own.
 
 A worker is a program of its own: it isn't forked and doesn't import the caller's main module, so scripts and notebooks
-can start workers too. It reads parts from a socket, and ends when the socket closes, however the command has ended.
+can start workers too. It reads calls from a socket, and ends when the socket closes, however the command has ended.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from variorum.runners.lanes import Heard, WorkerLost
 from variorum.runners.settings import RunnerSettings, setup, share_of_cores
-from variorum.runners.worker import THREADS, Message, Report, Sent, Setup, attempt, loaded, packed, prepare, unpacked
+from variorum.runners.worker import THREADS, Setup, loaded
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
 PROGRAM = (
@@ -62,10 +63,11 @@ class Processes:
 
     setup: Setup
     devices: tuple[str, ...] = ()
+    waiting: ClassVar = "this machine is busy"
 
     def start(self, lanes: Sequence[int]) -> list[Process]:
         """A process for each lane."""
-        return [Process(self.setup, self.variables(lane)) for lane in lanes]
+        return [Process(self.setup.path, self.variables(lane)) for lane in lanes]
 
     def stop(self) -> None:
         """Nothing to give back: the workers have been killed."""
@@ -76,68 +78,49 @@ class Processes:
         return {**found, DEVICES: self.devices[lane % len(self.devices)]} if self.devices else found
 
 
-class Process:
-    """A worker; see `lanes.Worker`."""
+class Process(Executor):
+    """An executor with one process.
 
-    def __init__(self, setup: Setup, variables: dict[str, str]) -> None:
+    `ProcessPoolExecutor` can't be used: its workers import the caller's main module, and so run a script again and load
+    libraries before their variables are set; they live on when the command is killed; and it can't kill one at work.
+
+    Args:
+        path: its `sys.path`.
+        variables: of its environment, in addition to those of this process.
+    """
+
+    def __init__(self, path: Sequence[str], variables: dict[str, str]) -> None:
         self._connection, theirs = Pipe()
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this module
-            [sys.executable, "-P", "-c", PROGRAM, str(theirs.fileno()), json.dumps(setup.path)],
+            [sys.executable, "-P", "-c", PROGRAM, str(theirs.fileno()), json.dumps(path)],
             env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # Ctrl-C goes to the command, which ends its workers
         )
         theirs.close()
-        self._has = ""
-        self._ready = False
-        with suppress(OSError):  # it has ended; `ready` says so
-            self._connection.send_bytes(pickle.dumps(setup))
+        self._thread = ThreadPoolExecutor(1)
 
-    def ready(self, seconds: float) -> bool:
-        """Return whether it has set itself up."""
-        if not self._ready:
-            with self._losing():
-                if not self._connection.poll(seconds):
-                    return False
-                if errors := self._connection.recv():
-                    raise unpacked(errors)
-            self._ready = True
-        elif self._process.poll() is not None:
-            raise self._lost()
-        return True
+    def submit(self, function: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> Future[bytes]:  # type: ignore[override]
+        """Have the process call a function that returns bytes."""
+        return self._thread.submit(self._ask, pickle.dumps((function, args, kwargs)))
 
-    def make(self, sent: Sent, part: bytes, heard: Heard) -> bytes:
-        """Send the part, with the stage if the worker doesn't have it, and listen until the outcome comes."""
-        content = b"" if self._has == sent.token else sent.content
-        with self._losing():
-            self._connection.send((sent.token, content, part))
-            self._has = sent.token
-            while True:
-                kind, value = self._connection.recv()
-                if kind == "outcome":
-                    return bytes(value)
-                heard(value)
-
-    def end(self) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Kill it. Its unfinished files are in the store's folder for such files, and a later process removes them."""
         self._process.kill()
         self._process.wait()
+        self._thread.shutdown(wait, cancel_futures=cancel_futures)
 
-    @contextmanager
-    def _losing(self) -> Iterator[None]:
-        """Inside, a closed socket is a lost worker."""
+    def _ask(self, call: bytes) -> bytes:
         try:
-            yield
+            self._connection.send_bytes(call)
+            return self._connection.recv_bytes()
         except (EOFError, ConnectionError):
-            raise self._lost() from None
-
-    def _lost(self) -> WorkerLost:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(LAST)
-        code = self._process.poll()
-        how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-        return WorkerLost(f"(process {self._process.pid}) {how}")
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(LAST)
+            code = self._process.poll()
+            how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+            raise BrokenExecutor(f"process {self._process.pid} {how}") from None
 
 
 def devices() -> tuple[str, ...]:
@@ -154,31 +137,17 @@ def devices() -> tuple[str, ...]:
 
 def serve(connection: Connection) -> None:
     """Be a worker until the socket closes."""
-    setup: Setup = loaded(connection.recv_bytes())
-    try:
-        prepare(setup)
-    except Exception as error:
-        connection.send(packed(error))
-        return
-    connection.send(())
-    tasks: SimpleQueue[tuple[str, bytes, bytes]] = SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
-    lock = threading.Lock()  # threads of a part send messages too
-
-    def send(kind: str, value: Message | bytes) -> None:
-        with lock:
-            connection.send((kind, value))
-
+    calls: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, calls), daemon=True).start()
     while True:
-        token, content, part = tasks.get()
-        report = Report(lambda message: send("message", message))
-        send("outcome", attempt(Sent(token, content), part, report))
+        function, args, kwargs = loaded(calls.get())
+        connection.send_bytes(function(*args, **kwargs))
 
 
-def _receive(connection: Connection, tasks: SimpleQueue[tuple[str, bytes, bytes]]) -> None:
-    """Queue the parts that come, and end this process when the command has gone, even in the middle of a part."""
+def _receive(connection: Connection, calls: SimpleQueue[bytes]) -> None:
+    """Queue the calls that come, and end this process when the command has gone, even in the middle of a part."""
     while True:
         try:
-            tasks.put(connection.recv())
+            calls.put(connection.recv_bytes())
         except (EOFError, OSError):
             os._exit(0)

@@ -1,4 +1,4 @@
-"""Ray actors as workers, in a running cluster or in one on this machine that ends with the command.
+"""Makes parts in Ray actors, in a running cluster or in one on this machine that ends with the command.
 
 Philipp Moritz et al., "Ray: A Distributed Framework for Emerging AI Applications", OSDI 2018, arXiv:1712.05889.
 """
@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import socket
-import threading
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from variorum.runners.lanes import Heard, WorkerLost
 from variorum.runners.processes import devices
 from variorum.runners.settings import RunnerSettings, setup, unreachable
-from variorum.runners.worker import Message, Report, Sent, Setup, attempt, loaded, packed, prepare, unpacked
-from variorum.schemas.lookup import cut
-
-log = logging.getLogger(__name__)
+from variorum.runners.worker import Setup
 
 ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -32,12 +26,8 @@ ALWAYS = {
 """Variables that Ray reads when it is imported."""
 OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """The same for a cluster on this machine: it then uses the loopback interface only, as on Windows and macOS."""
-WAITING = 100
-"""Looks at a worker that isn't ready before a warning says so: 20 seconds."""
 PATIENCE = 10.0
 """Seconds that a cluster may take to answer."""
-LISTEN = 1.0
-"""Seconds between two requests for progress."""
 
 
 class Settings(RunnerSettings):
@@ -73,16 +63,15 @@ class Actors:
     settings: Settings
     setup: Setup
     workers: int
-    _sent: dict[str, Any] = field(default_factory=dict)
+    waiting: ClassVar = "the Ray cluster has no free CPUs or GPUs for them"
     _started: bool = False
 
     def start(self, lanes: Sequence[int]) -> list[Actor]:
         """An actor for each lane. Raises TemporaryError if there is no cluster at the address."""
         if not self._started:
             self._connect()
-        ray = _ray()
-        made = ray.remote(num_cpus=self.settings.cpus, num_gpus=self.gpus(), max_concurrency=2)(Making)
-        return [Actor(made.remote(pickle.dumps(self.setup)), self._sent) for _ in lanes]
+        calling = _ray().remote(num_cpus=self.settings.cpus, num_gpus=self.gpus())(Calling)
+        return [Actor(calling.remote()) for _ in lanes]
 
     def gpus(self) -> float:
         """GPUs of a worker: as set, or its share of this machine's."""
@@ -97,7 +86,6 @@ class Actors:
     def stop(self) -> None:
         """Disconnect, and end a cluster that was started here."""
         if self._started:
-            self._sent.clear()
             _ray().shutdown()
             self._started = False
 
@@ -143,89 +131,28 @@ def _ray() -> Any:
     return ray
 
 
-class Making:
-    """The actor: makes one part at a time, and answers how far it is."""
+class Calling:
+    """The actor."""
 
-    def __init__(self, setup: bytes) -> None:
-        self._setup = setup
-        self._messages: list[Message] = []
-        self._lock = threading.Lock()
-
-    def ready(self) -> bytes:
-        """Set the process up; the pickled errors, if any."""
-        try:
-            prepare(loaded(self._setup))
-        except Exception as error:
-            return pickle.dumps(packed(error))
-        return b""
-
-    def make(self, token: str, content: bytes, part: bytes) -> bytes:
-        """See `worker.attempt`."""
-        with self._lock:
-            self._messages = []
-        return attempt(Sent(token, content), part, Report(self._note))
-
-    def heard(self) -> list[Message]:
-        """The messages since the last call."""
-        with self._lock:
-            found, self._messages = self._messages, []
-        return found
-
-    def _note(self, message: Message) -> None:
-        with self._lock:
-            self._messages.append(message)
+    def call(self, function: Callable[..., bytes], *args: Any) -> bytes:
+        """Call a function in this process."""
+        return function(*args)
 
 
-class Actor:
-    """A worker; see `lanes.Worker`.
+class Actor(Executor):
+    """An executor with one actor.
 
     Args:
         handle: of the actor.
-        sent: references to stages in Ray's object store, by token; the actors share them.
     """
 
-    def __init__(self, handle: Any, sent: dict[str, Any]) -> None:
-        self._handle, self._sent = handle, sent
-        self._asked = handle.ready.remote()
-        self._ready, self._times = False, 0
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
 
-    def ready(self, seconds: float) -> bool:
-        """Return whether the cluster has started the actor, and it has set itself up."""
-        ray = _ray()
-        if self._ready:
-            return True
-        done, _ = ray.wait([self._asked], timeout=seconds)
-        self._times += 1
-        if not done:
-            if self._times == WAITING:
-                log.warning("waiting for the Ray cluster: it has no free CPUs or GPUs for a worker")
-            return False
-        if errors := self._got(self._asked):
-            raise unpacked(loaded(errors))
-        self._ready = True
-        return True
+    def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        """Have the actor call a function, when the cluster has started it."""
+        return self._handle.call.remote(function, *args).future()  # type: ignore[no-any-return]
 
-    def make(self, sent: Sent, part: bytes, heard: Heard) -> bytes:
-        """Have the part made, and ask for progress meanwhile."""
-        ray = _ray()
-        if sent.token not in self._sent:
-            self._sent[sent.token] = ray.put(sent.content)
-        asked = self._handle.make.remote(sent.token, self._sent[sent.token], part)
-        while not ray.wait([asked], timeout=LISTEN)[0]:
-            with suppress(WorkerLost):  # `_got(asked)` raises it too
-                for message in self._got(self._handle.heard.remote()):
-                    heard(message)
-        return bytes(self._got(asked))
-
-    def end(self) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Kill it."""
-        ray = _ray()
-        with suppress(Exception):  # the actor or Ray may have ended
-            ray.kill(self._handle)
-
-    def _got(self, asked: Any) -> Any:
-        ray = _ray()
-        try:
-            return ray.get(asked)
-        except ray.exceptions.RayError as error:
-            raise WorkerLost(f"(an actor) ended: {cut(str(error))}") from None
+        _ray().kill(self._handle)

@@ -1,4 +1,4 @@
-"""Slurm jobs as workers, submitted as one array. They and the command write files to each other, see `mailbox`.
+"""Makes parts in Slurm jobs, submitted as one array. They and the command write files to each other, see `mailbox`.
 
 A job makes parts until the command ends, so it loads its models once.
 """
@@ -12,9 +12,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,19 +24,14 @@ from pydantic import Field
 
 from variorum.machine.cache import cache_dir
 from variorum.machine.workplace import workplace
-from variorum.runners.lanes import Heard, WorkerLost
-from variorum.runners.mailbox import LOOK, SILENCE, Pulse, put, read_said, serve, touch_often
+from variorum.runners.mailbox import LOOK, SILENCE, Pulse, put, serve, touch_often
 from variorum.runners.settings import RunnerSettings, setup
-from variorum.runners.worker import THREADS, Sent, Setup, loaded, unpacked
+from variorum.runners.worker import THREADS, Setup
 from variorum.schemas.errors import RecipeError, TemporaryError
 from variorum.schemas.lookup import cut
 
-log = logging.getLogger(__name__)
-
 ASK = 10.0
 """Seconds between two calls of `squeue`."""
-WAITING = 150
-"""Looks at a job that isn't ready before a warning says so: 30 seconds."""
 
 
 class Settings(RunnerSettings):
@@ -89,7 +86,7 @@ class Jobs:
     _folder: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _over: threading.Event = field(default_factory=threading.Event)
-    _watch: Watch = field(default_factory=lambda: Watch())
+    _queue: Queue = field(default_factory=lambda: Queue())
 
     def start(self, lanes: Sequence[int]) -> list[SlurmJob]:
         """A job for each lane, all in one array. Raises TemporaryError if Slurm doesn't accept them."""
@@ -98,11 +95,16 @@ class Jobs:
         try:
             executor = self._executor(folder)
             with executor.batch():
-                jobs = [executor.submit(serve, self.setup, str(box)) for box in boxes]
+                jobs = [executor.submit(serve, str(box)) for box in boxes]
         except Exception as error:  # of submitit, and of the commands that it calls
             raise TemporaryError(f"Slurm accepts no job: {cut(str(error))}") from error
-        watch = self._watch if self.settings.cluster == "slurm" else None
-        return [SlurmJob(job, box, watch) for job, box in zip(jobs, boxes, strict=True)]
+        queue = self._queue if self.settings.cluster == "slurm" else None
+        return [SlurmJob(job, box, queue) for job, box in zip(jobs, boxes, strict=True)]
+
+    @property
+    def waiting(self) -> str:
+        """Slurm's reasons."""
+        return f"Slurm gives as reason: {', '.join(sorted({*self._queue.jobs.values()} - {'None'})) or 'none'}"
 
     def stop(self) -> None:
         """Remove the folder. The jobs have been told to end."""
@@ -144,83 +146,65 @@ class Jobs:
         return settings
 
 
-class SlurmJob:
-    """A worker; see `lanes.Worker`.
+class SlurmJob(Executor):
+    """An executor with one job, which stays.
+
+    `submitit` would submit a job for each call, which waits in Slurm's queue and loads its models anew.
 
     Args:
         job: as submitit gives it.
-        box: folder of its messages.
-        watch: which jobs Slurm has; None for a process of this machine.
+        box: folder of its calls.
+        queue: asked for the job; None for a process of this machine.
     """
 
-    def __init__(self, job: Any, box: Path, watch: Watch | None) -> None:
-        self._job, self._box, self._watch = job, box, watch
+    def __init__(self, job: Any, box: Path, queue: Queue | None) -> None:
+        self._job, self._box, self._queue = job, box, queue
         self._since = time.monotonic()
         self._pulse = Pulse(box / "job")
-        self._number, self._times = 0, 0
-        self._ready = self._ended = False
+        self._number = count()
+        self._ended = threading.Event()
+        self._thread = ThreadPoolExecutor(1)
 
-    def ready(self, seconds: float) -> bool:
-        """Return whether the job has started and has set itself up."""
-        if not self._ready:
-            self._times += 1
-            if not (self._box / "ready").exists():
-                if self._gone():
-                    raise self._lost()
-                if self._times == WAITING:
-                    why = self._watch.reason(str(self._job.job_id)) if self._watch else ""
-                    log.warning("waiting for Slurm to start job %s%s", self._job.job_id, why)
-                time.sleep(seconds)
-                return False
-            if errors := loaded((self._box / "ready").read_bytes()):
-                raise unpacked(errors)
-            self._ready = True
-        return True
+    def submit(self, function: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> Future[bytes]:  # type: ignore[override]
+        """Have the job call a function that returns bytes."""
+        return self._thread.submit(self._ask, pickle.dumps((function, args, kwargs)))
 
-    def make(self, sent: Sent, part: bytes, heard: Heard) -> bytes:
-        """Write the part, and wait for its outcome."""
-        stage = self._box.parent / f"stage-{sent.token}"
-        if not stage.exists():
-            put(stage, sent.content)
-        number, offset = self._number, 0
-        self._number += 1
-        put(self._box / f"part-{number}", pickle.dumps((sent.token, part)))
-        outcome, said = self._box / f"outcome-{number}", self._box / f"said-{number}"
-        while not outcome.exists():
-            offset = read_said(said, offset, heard)
-            if self._ended or self._gone() or self._pulse.silent(SILENCE):
-                if outcome.exists():  # it was written meanwhile
-                    break
-                raise self._lost()
-            time.sleep(LOOK)
-        return outcome.read_bytes()
-
-    def end(self) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Cancel the job, and tell its process to end."""
-        self._ended = True
-        with suppress(OSError):
-            (self._box / "stop").touch()
-        if self._watch:
-            with suppress(Exception):  # it may have ended, or Slurm doesn't answer
-                self._job.cancel(check=False)
+        self._ended.set()
+        self._thread.shutdown(wait, cancel_futures=cancel_futures)
+        (self._box / "stop").touch()
+        if self._queue:
+            self._job.cancel(check=False)
+
+    def _ask(self, call: bytes) -> bytes:
+        """Write the call, and wait for its answer."""
+        number = next(self._number)
+        answer = self._box / f"answer-{number}"
+        put(self._box / f"call-{number}", call)
+        while not answer.exists():
+            started = number > 0
+            if self._ended.wait(LOOK) or self._gone() or (started and self._pulse.silent(SILENCE)):
+                if answer.exists():  # it was written meanwhile
+                    break
+                raise BrokenExecutor(f"job {self._job.job_id} ended{self._last_words()}")
+        return answer.read_bytes()
 
     def _gone(self) -> bool:
-        if self._watch:
-            return not self._watch.has(str(self._job.job_id), self._since)
-        return bool(self._job.done())
+        return not self._queue.has(str(self._job.job_id), self._since) if self._queue else bool(self._job.done())
 
-    def _lost(self) -> WorkerLost:
-        said = ""
+    def _last_words(self) -> str:
         with suppress(Exception):  # it may have written nothing
-            said = f": {self._job.stderr().strip().splitlines()[-1][:200]}"
-        return WorkerLost(f"(job {self._job.job_id}) ended{said}")
+            return f": {self._job.stderr().strip().splitlines()[-1][:200]}"
+        return ""
 
 
 @dataclass(slots=True)
-class Watch:
-    """Which of this user's jobs Slurm knows. All lanes share one call of `squeue`, to spare Slurm's controller."""
+class Queue:
+    """This user's jobs in Slurm. All executors share one call of `squeue`, to spare Slurm's controller."""
 
-    _jobs: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, str] = field(default_factory=dict)
+    """By id, why a job waits."""
     _at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -242,9 +226,5 @@ class Watch:
                         timeout=SILENCE,
                     ).stdout
                     self._at = time.monotonic()
-                    self._jobs = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line.strip())
-            return self._at <= since or job in self._jobs
-
-    def reason(self, job: str) -> str:
-        """Why a job waits, in Slurm's words and in brackets; `""` if it doesn't wait."""
-        return f" ({self._jobs[job]})" if self._jobs.get(job, "None") != "None" else ""
+                    self.jobs = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line.strip())
+            return self._at <= since or job in self.jobs

@@ -1,7 +1,7 @@
-"""Run a worker, whatever engine started it: set up, make parts, and send messages meanwhile.
+"""Makes parts in a worker, whatever engine started it.
 
-A worker keeps the job, so a model is loaded once. Its log lines, progress and errors are sent to the command. Imports
-are light, because libraries read some variables when they are imported, and `prepare` sets these first.
+A worker keeps the job, so a model is loaded once. Log lines, progress and errors of a part come with its result.
+Imports are light, because libraries read some variables when they are imported, and `prepare` sets these first.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ import pickle
 import platform
 import sys
 import threading
-import time
 import traceback
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +24,8 @@ from typing import Any, NamedTuple
 from variorum.schemas.errors import StoreError, causes
 from variorum.schemas.secrets import cleaned_error, without_secrets
 
-Message = tuple[int, str, Any]
-"""Number within its part, kind and content: a number of `steps`, or name, level and text of a `log` line."""
+Line = tuple[str, int, str]
+"""Name of the logger, level and text."""
 Packed = tuple[bytes, str]
 """An error, pickled (empty if it can't be), and as text."""
 
@@ -38,17 +36,13 @@ TRAVELLING = (
     *("VARIORUM_STAMPS", "VARIORUM_BACKGROUNDS", "VARIORUM_STORES"),
 )
 """Variables that workers get from the command, also on other machines: paths and hosts, no secrets."""
-OFTEN = 0.2
-"""Seconds between two messages of progress."""
 LONGEST = 5
 """Errors of a chain of causes that are sent."""
-KEPT = 2
-"""Stages that a worker keeps open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker must know before its first part.
+    """The facts that a worker needs before its first part.
 
     Attributes:
         run: id of the command; a worker of the next command opens the data anew.
@@ -74,84 +68,36 @@ class Setup:
         return cls(run, os.getcwd(), tuple(sys.path), variables, threads, level)
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A stage as it is sent.
-
-    Attributes:
-        token: its id; a worker that has the stage needs no content.
-        content: the pickled stage.
-    """
-
-    token: str
-    content: bytes
-
-
 class Outcome(NamedTuple):
-    """How a part ended.
+    """The end of a part.
 
     Attributes:
         result: a receipt or tables; None after an error.
         errors: the error and its causes.
-        messages: all of the part.
+        steps: its progress.
+        lines: that were logged.
     """
 
     result: Any
     errors: tuple[Packed, ...]
-    messages: tuple[Message, ...]
-
-
-@dataclass(slots=True)
-class Report:
-    """The messages of a part: kept for its outcome, and sent at once if the engine can.
-
-    Attributes:
-        send: called with each message, from any thread; None if the engine can't send during a part.
-    """
-
-    send: Callable[[Message], None] | None = None
-    messages: list[Message] = field(default_factory=list)
-    _steps: int = 0
-    _said: float = 0.0
-    _lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def advance(self, steps: int) -> None:
-        """Count progress, and send it now and then."""
-        with self._lock:
-            self._steps += steps
-            if time.monotonic() - self._said >= OFTEN:
-                self.flush()
-
-    def flush(self) -> None:
-        """Send the progress that hasn't been sent."""
-        with self._lock:
-            if self._steps:
-                steps, self._steps, self._said = self._steps, 0, time.monotonic()
-                self.say("steps", steps)
-
-    def say(self, kind: str, content: Any) -> None:
-        """Keep and send a message."""
-        with self._lock:
-            message = (len(self.messages), kind, content)
-            self.messages.append(message)
-            if self.send:
-                self.send(message)
+    steps: int
+    lines: tuple[Line, ...]
 
 
 class _Forward(logging.Handler):
-    """Adds log records to the report of the part in work."""
+    """Keeps log records for the outcome of the part in work."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            said = (record.name, record.levelno, record.getMessage())
+            text = record.getMessage()
         except Exception:  # a record whose arguments don't fit
-            said = (record.name, record.levelno, str(record.msg))
-        _say_log(said)
+            text = str(record.msg)
+        _keep(record.name, record.levelno, text)
 
 
 _setup: Setup | None = None
-_stages: OrderedDict[str, Any] = OrderedDict()
-_reports: list[Report] = []
+_lines: dict[int, list[Line]] = {}
+"""Of each part in work, what was logged."""
 _lock = threading.Lock()
 
 
@@ -185,39 +131,37 @@ def prepare(setup: Setup) -> None:
             root.addHandler(_Forward())
         root.setLevel(setup.level)
         warnings.showwarning = _warn
-        _stages.clear()
+        _stage.cache_clear()
         from variorum.stages.job import reopened
 
         reopened.cache_clear()
         _setup = setup
 
 
-def attempt(sent: Sent, part: bytes, report: Report) -> bytes:
+def attempt(setup: Setup, stage: bytes, part: bytes) -> bytes:
     """Make a part, and return the pickled `Outcome`. Errors are part of it; only what ends the process is raised.
 
     Args:
-        sent: the stage; its content may be empty if this process has it.
-        part: pickled.
-        report: gets the messages.
+        setup: of this worker; on a cluster, another command may have used the process since.
+        stage: pickled, with an id.
+        part: pickled; empty to only set the worker up.
     """
-    result, errors = None, tuple[Packed, ...]()
-    with _reporting(report):
-        try:
-            result = stage(sent).make(loaded(part), report.advance)
-        except Exception as error:
-            errors = packed(error)
-        report.flush()
-    return pickle.dumps(Outcome(result, errors, tuple(report.messages)))
+    result, errors, steps, lines = None, tuple[Packed, ...](), list[int](), list[Line]()
+    _lines[id(lines)] = lines
+    try:
+        prepare(setup)
+        if part:
+            result = _stage(stage).make(loaded(part), steps.append)
+    except Exception as error:
+        errors = packed(error)
+    finally:
+        del _lines[id(lines)]
+    return pickle.dumps(Outcome(result, errors, sum(steps), tuple(lines)))
 
 
-def stage(sent: Sent) -> Any:
-    """The stage, unpickled once."""
-    with _lock:
-        if sent.token not in _stages:
-            _stages[sent.token] = loaded(sent.content)
-            while len(_stages) > KEPT:
-                _stages.popitem(last=False)
-        return _stages[sent.token]
+@lru_cache(maxsize=2)
+def _stage(content: bytes) -> Any:
+    return loaded(content)[1]
 
 
 def loaded(content: bytes) -> Any:
@@ -257,26 +201,14 @@ def unpacked(errors: tuple[Packed, ...]) -> Exception:
     return found[0]
 
 
-@contextmanager
-def _reporting(report: Report) -> Iterator[None]:
-    with _lock:
-        _reports.append(report)
-    try:
-        yield
-    finally:
-        with _lock:
-            _reports.remove(report)
-
-
-def _say_log(said: tuple[str, int, str]) -> None:
-    """Add a log line to the part in work, or write it to stderr if there is none."""
-    said = (said[0], said[1], without_secrets(said[2]))
-    reports = list(_reports)
-    if reports:
-        reports[-1].say("log", said)
+def _keep(name: str, level: int, text: str) -> None:
+    """Keep a log line for the outcome of the part in work, or write it to stderr if there is none."""
+    text = without_secrets(text)
+    if at_work := list(_lines.values()):
+        at_work[-1].append((name, level, text))
     else:
-        sys.stderr.write(f"{said[2]}\n")
+        sys.stderr.write(f"{text}\n")
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    _say_log(("py.warnings", logging.WARNING, " ".join(str(message).split())))
+    _keep("py.warnings", logging.WARNING, " ".join(str(message).split()))

@@ -37,6 +37,7 @@ from variorum.schemas.component import Component, Source
 from variorum.schemas.errors import RecipeError, SourceChanged, TooManyFailures
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Shard, ShardInfo, group_of, ordered
+from variorum.schemas.more import references_of, warning_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
 from variorum.stages.job import Job, check_models, installed_version, reopened
@@ -88,9 +89,9 @@ class Build:
             ModelUnavailable: a model is missing; those of later components count too.
         """
         recipe = self.job.recipe
-        lending = (source for one in recipe.generate for source in one.references().values())
+        lending = (source for one in recipe.generate for source in references_of(one).values())
         for source in (recipe.source, *lending):
-            if not recipe.warning and (said := source.warning(self.job.ctx)):
+            if not recipe.warning and (said := warning_of(source, self.job.ctx)):
                 name = source.component_name()
                 raise RecipeError(
                     f"warning: pictures of the source {name} have one, so the recipe needs one too: {cut(said)}"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from variorum.schemas.component import Component
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.more import sendings_of
 from variorum.schemas.sending import Sending
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def announce(components: Iterable[Component], pictures: int) -> None:
     Raises:
         RecipeError: a host may not get pictures.
     """
-    found = [sending for one in components for sending in one.sends()]
+    found = sendings_of(*components)
     for sending in found:
         check_agreed(sending, pictures)
     for sending in found:
@@ -67,6 +68,5 @@ def announce(components: Iterable[Component], pictures: int) -> None:
 
 def check_all(components: Iterable[Component]) -> None:
     """Raise RecipeError, saying what would be sent, if a component sends pictures to a host that may not get them."""
-    for one in components:
-        for sending in one.sends():
-            check_agreed(sending)
+    for sending in sendings_of(*components):
+        check_agreed(sending)

@@ -14,6 +14,7 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Decider, Detector
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger, Manifest
+from variorum.schemas.more import AddsMembers, NeedsLabels, ProposesOnly, ProvesCopies, ReadsVerdicts, Settles
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Action, Verdict, Verdicts
 from variorum.stages.agreement import detector_figures
@@ -46,7 +47,7 @@ def decide(
     said, seen = dict[str, Any](), dict[str, Any]()
     for late in (False, True):
         for step in steps:
-            if isinstance(step, Decider) and step.reads_verdicts == late:
+            if isinstance(step, Decider) and (isinstance(step, ReadsVerdicts) and step.reads_verdicts) == late:
                 name = step.component_name()
                 seen[name] = add_verdicts(table, all_of(said, table), by_people(steps, said)) if late else table
                 said[name] = decided(step, Table(seen[name], name), ctx)
@@ -74,7 +75,7 @@ def decide(
         copies=[
             f"{step.component_name()}.{step.copies}"
             for step in steps
-            if isinstance(step, Detector) and step.copies and len(table)
+            if isinstance(step, Detector) and isinstance(step, ProvesCopies) and len(table)
         ],
         counts=counts,
         figures=figures,
@@ -90,7 +91,9 @@ def only_propose(steps: Sequence[Detector | Decider]) -> list[Detector]:
 
     Their models don't decide what is in a release, and so may judge it.
     """
-    proposing = [step for step in steps if isinstance(step, Detector) and step.proposes_only]
+    proposing: list[Detector] = [
+        step for step in steps if isinstance(step, Detector) and isinstance(step, ProposesOnly) and step.proposes_only
+    ]
     while needed := [
         one for one in proposing if any(one.component_name() in step.needs() for step in steps if step not in proposing)
     ]:
@@ -106,7 +109,8 @@ def decided(decider: Decider, table: Table, ctx: Context) -> Any:
     for verdict in found:
         if not isinstance(verdict, Verdict | Verdicts):
             kind = type(verdict).__name__
-            raise RecipeError(f"{where}: decide gave {kind}; it must yield `table.verdict(row, action, reason)`")
+            made = "`table.verdict(row, action, reason)` or `table.verdicts(rows, action, reason)`"
+            raise RecipeError(f"{where}: decide gave {kind}; it must yield or return {made}")
         if verdict.action not in STRENGTH:
             raise RecipeError(f"{where}: no action {verdict.action!r}; there are: {', '.join(sorted(STRENGTH))}")
     return verdict_table(found, table.arrow)
@@ -119,7 +123,7 @@ def by_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -> A
 
     found = [pa.array([], pa.string())]
     for step in steps:
-        if isinstance(step, Decider) and step.settles and step.component_name() in said:
+        if isinstance(step, Settles) and step.settles and step.component_name() in said:
             mine = said[step.component_name()]
             acts = pc.is_in(mine["action"], value_set=pa.array(["keep", "relabel", *OUT]))
             found += mine["id"].filter(acts).chunks
@@ -134,7 +138,7 @@ def below_people(steps: Sequence[Detector | Decider], said: Mapping[str, Any]) -
     settled, found = by_people(steps, said), dict(said)
     for step in steps:
         name = step.component_name()
-        if not len(settled) or name not in said or (isinstance(step, Decider) and step.settles):
+        if not len(settled) or name not in said or (isinstance(step, Settles) and step.settles):
             continue
         mine = said[name]
         suspects = pc.is_in(mine["action"], value_set=pa.array(["review", "relabel", "unasked"]))
@@ -157,7 +161,7 @@ def all_of(said: Mapping[str, Any], table: Any) -> Any:
 
 def check_classes(job: Job) -> None:
     """Raise RecipeError if the source has no classes and a step needs labels; called before any picture is made."""
-    wanting = [step.component_name() for step in job.recipe.curate if step.needs_labels]
+    wanting = [step.component_name() for step in needing_labels(job.recipe.curate)]
     if wanting and not job.recipe.source.classes(job.ctx):
         raise no_labels(f"source {job.recipe.source.component_name()} has no labels", wanting)
 
@@ -170,11 +174,16 @@ def no_labels(what: str, wanting: Sequence[str]) -> RecipeError:
     )
 
 
+def needing_labels(steps: Iterable[Detector | Decider]) -> list[Detector | Decider]:
+    """Return the steps that can't work on an edition without labels."""
+    return [step for step in steps if isinstance(step, NeedsLabels) and step.needs_labels]
+
+
 def check_labels(job: Job, manifest: Manifest) -> None:
     """Raise RecipeError if no picture has a label and a step needs labels; called before measuring."""
     import pyarrow.compute as pc
 
-    wanting = [step.component_name() for step in job.recipe.curate if step.needs_labels]
+    wanting = [step.component_name() for step in needing_labels(job.recipe.curate)]
     if not wanting:
         return
     rows = read_table(job.store, manifest.rows, ["label", "status"])
@@ -241,7 +250,7 @@ def added_members(steps: Sequence[Detector | Decider], columns: Columns, store: 
     found = {}
     for step in steps:
         name = step.component_name()
-        adds = step.adds if isinstance(step, Detector) else {}
+        adds = step.adds if isinstance(step, Detector) and isinstance(step, AddsMembers) else {}
         for ending, column in adds.items():
             full = f"{name}.{column}"
             counted = [filled_rows(store, info, full) for parts in columns.parts(name) for info in parts]

@@ -12,11 +12,13 @@ from variorum.edition.editions import folder_of, read_beside, write_beside
 from variorum.edition.tables import joined, read_part
 from variorum.models import refuse_filters
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Decider, Evaluation
+from variorum.schemas.component import Context, Evaluation
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.fields import plain_json
 from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.more import NeedsObjects, references_of
 from variorum.schemas.table import Table
+from variorum.schemas.uses import deciding_models, judged_models
 from variorum.stages.decide import check_classes, only_propose
 from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
 from variorum.stages.listings import read_listings
@@ -38,19 +40,22 @@ def check_references(job: Job) -> None:
     """
     recipe, ctx = job.recipe, job.ctx
     check_classes(job)
-    filters = [ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()]
+    filters = [ctx.models.pin(alias) for alias in deciding_models(*recipe.generate)]
     for evaluation in recipe.evaluate:
-        if evaluation.judges:
-            refuse_filters(pins(evaluation, ctx), filters)
+        refuse_filters(judged_pins(evaluation, ctx), filters)
         made = any(generator.annotated for generator in recipe.generate)
-        if evaluation.needs_objects and not (recipe.source.classes(ctx) and (made or recipe.source.annotated(ctx))):
+        if needs_objects(evaluation) and not (recipe.source.classes(ctx) and (made or recipe.source.annotated(ctx))):
             raise no_objects(f"source {recipe.source.component_name()} has no objects with classes", evaluation)
     for part, components in (("curate", recipe.curate), ("evaluate", recipe.evaluate)):
         for component in components:
-            references = {} if isinstance(component, Decider) else component.references()
-            for name, source in references.items():
+            for name, source in references_of(component).items():
                 if not source.size(ctx):
                     raise SourceError(f"{part}.{component.component_name()}.{name}: it has no samples")
+
+
+def needs_objects(evaluation: Evaluation) -> bool:
+    """Return whether an evaluation can't work on an edition without objects."""
+    return isinstance(evaluation, NeedsObjects) and evaluation.needs_objects
 
 
 def no_objects(what: str, evaluation: Evaluation) -> RecipeError:
@@ -62,9 +67,7 @@ def no_objects(what: str, evaluation: Evaluation) -> RecipeError:
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
     """Raise RecipeError if a model of the evaluation, or a component that it holds, decided what was accepted."""
-    if not evaluation.judges:
-        return
-    refuse_filters(pins(evaluation, job.ctx), manifest.filters)
+    refuse_filters(judged_pins(evaluation, job.ctx), manifest.filters)
     if manifest.ledger is None:
         return
     proposing = {one.component_name() for one in only_propose(job.recipe.curate)}
@@ -80,6 +83,12 @@ def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
                     f"evaluate.{evaluation.component_name()}.{name}: {called} decided what was accepted, so it "
                     "can't judge the result; leave it out, or let no rule use it"
                 )
+
+
+def judged_pins(evaluation: Evaluation, ctx: Context) -> dict[str, str]:
+    """Return the pins by alias of the models that an evaluation's figures are about."""
+    judged = judged_models(evaluation)
+    return {alias: pin for alias, pin in pins(evaluation, ctx).items() if alias in judged}
 
 
 def _read(identity: Any, late: Collection[str]) -> dict[str, Any]:

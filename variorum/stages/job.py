@@ -17,12 +17,14 @@ from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.retrying import hash_content
 from variorum.models import ModelTable
-from variorum.schemas.canonical import Json, check_json
+from variorum.schemas.canonical import Json, as_json
 from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
+from variorum.schemas.more import references_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
+from variorum.schemas.uses import required_models, uses_of
 from variorum.stages.lending import let_through
 from variorum.stages.plan import Plan, optional_pins, plan
 
@@ -110,24 +112,26 @@ def check_models(components: Iterable[Component], ctx: Context) -> None:
     """Raise ModelUnavailable, with one line each, if models that the components ask for are unavailable here.
 
     Raises:
-        RecipeError: a model doesn't play the role that a component's field needs.
+        RecipeError: a model doesn't play the role that a component needs.
     """
     asking = list(components)
     for component in asking:
         check_roles(component, ctx)
-    ctx.models.check({alias for component in asking for alias in component.aliases()})
+    ctx.models.check(required_models(*asking))
 
 
 def check_roles(component: Component, ctx: Context) -> None:
-    """Raise RecipeError if a field names a model of another role than the component's `roles` say."""
-    for name, role in component.roles.items():
-        value = getattr(component, name)
-        for alias in (value,) if isinstance(value, str) else value or ():
-            if ctx.models.role(alias) not in (role, None):
-                where, other = f"{component.component_name()}.{name}", cut(repr(alias))
-                example = "encoder" if role == "encoder" else "classifier_small"
-                article = "an" if role == "encoder" else "a"
-                raise RecipeError(f"{where}: the model {other} isn't {article} {role}; name one, such as {example}")
+    """Raise RecipeError if a component uses a model that doesn't play the role that it must."""
+    for one in uses_of(component):
+        if one.role is not None and ctx.models.role(one.alias) not in (one.role, None):
+            fields = [
+                name for name, value in component if one.alias in (value if isinstance(value, tuple) else [value])
+            ]
+            where = ".".join([component.component_name(), *(fields if len(fields) == 1 else [])])
+            example = "encoder" if one.role == "encoder" else "classifier_small"
+            article = "an" if one.role == "encoder" else "a"
+            other = cut(repr(one.alias))
+            raise RecipeError(f"{where}: the model {other} isn't {article} {one.role}; name one, such as {example}")
 
 
 def figures_of(component: Detector | Decider | Evaluation, table: Table, ctx: Context) -> dict[str, Json]:
@@ -137,10 +141,10 @@ def figures_of(component: Detector | Decider | Evaluation, table: Table, ctx: Co
     if not isinstance(found, Mapping):
         raise RecipeError(f"{where}: figures gave {type(found).__name__}; it must return a mapping from name to figure")
     try:
-        check_json(found, "figures")
+        plain: Any = as_json(found, "figures")
     except TypeError as error:
         raise RecipeError(f"{where}: {error}") from None
-    return dict(found)
+    return dict(plain)
 
 
 @cache
@@ -164,8 +168,7 @@ def installed_version(package: str) -> str:
 
 def compared_with(component: Component, ctx: Context) -> dict[str, Json]:
     """Identity and data of the sources that a component compares with, by reference, for keys."""
-    sources = component.references() if isinstance(component, Detector | Evaluation) else {}
-    return {name: [source.fingerprint(), source.pin(ctx)] for name, source in sources.items()}
+    return {name: [source.fingerprint(), source.pin(ctx)] for name, source in references_of(component).items()}
 
 
 def located(step: Component) -> dict[str, list[Json]]:
@@ -181,5 +184,5 @@ def located(step: Component) -> dict[str, list[Json]]:
 
 def pins(component: Component, ctx: Context) -> dict[str, str]:
     """Pin by alias, for the models that a component asks for; `unavailable` for one that it does without."""
-    found = {alias: ctx.models.pin(alias) for alias in component.aliases()}
+    found = {alias: ctx.models.pin(alias) for alias in required_models(component)}
     return found | optional_pins(component, ctx)

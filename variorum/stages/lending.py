@@ -15,6 +15,7 @@ from variorum.machine.memo import UsedMemo
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Context, Generator, Source
 from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.uses import required_models
 from variorum.stages.plan import optional_pins
 from variorum.stages.splits import in_splits
 
@@ -31,7 +32,7 @@ class LetThrough(Source):
     def pin(self, ctx: Context) -> str:
         """Digest of the data and of the generators' models."""
         pins: list[Json] = [
-            {alias: ctx.models.pin(alias) for alias in one.aliases()} | optional_pins(one, ctx)
+            {alias: ctx.models.pin(alias) for alias in required_models(one)} | optional_pins(one, ctx)
             for one in self.generators
         ]
         return digest([self.of.pin(ctx), pins])

@@ -18,6 +18,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.fields import Listing
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import MOST_LISTINGS, Manifest, ShardInfo
+from variorum.schemas.more import DrawsListings
 from variorum.schemas.table import Table
 from variorum.stages.score import picture_table
 
@@ -40,7 +41,7 @@ def with_listings(manifest: Manifest, maker: Generator | None, ctx: Context, sto
     Raises:
         RecipeError: the generator gave something that is no table, or too many of them.
     """
-    if maker is None or type(maker).listings is Generator.listings:
+    if maker is None or not isinstance(maker, DrawsListings):
         return manifest
     found: Any = maker.listings(Table(picture_table(manifest, store)), ctx)
     if not isinstance(found, Mapping):

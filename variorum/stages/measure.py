@@ -23,6 +23,7 @@ from variorum.schemas.component import Component, Context, Detector, Evaluation,
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import ShardInfo, Tables
+from variorum.schemas.more import references_of
 from variorum.schemas.sample import Failure, Sample
 from variorum.stages.job import Job, check_models
 from variorum.stages.pieces import Measurer, Piece
@@ -144,7 +145,7 @@ class Measure:
         if part.shard:
             keyed = any(isinstance(measurer, Detector) for measurer in self.measurers.values())
             return shard_samples(part.shard, self.shards or self.job.store, advance, check=keyed, wanted=wanted)
-        source = self.job.component(part.owner, self.kind).references()[part.reference]
+        source = references_of(self.job.component(part.owner, self.kind))[part.reference]
         stop = part.start + part.samples
         found = source_pictures(part.reference, source, part.start, stop, self.job.ctx, advance)
         return ((sample, "") for sample in found)

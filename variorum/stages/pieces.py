@@ -16,6 +16,7 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Detector, Evaluation
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest, ShardInfo
+from variorum.schemas.more import ChoosesPictures, references_of
 from variorum.schemas.table import Table
 from variorum.stages.job import Job, pins
 from variorum.stages.listings import read_listings
@@ -85,7 +86,7 @@ def _chosen(manifest: Manifest, measurers: Sequence[Measurer], job: Job) -> dict
     Raises:
         RecipeError: an evaluation didn't give one whole number for each picture.
     """
-    choosing = [one for one in measurers if isinstance(one, Evaluation) and type(one).chosen is not Evaluation.chosen]
+    choosing = [one for one in measurers if isinstance(one, Evaluation) and isinstance(one, ChoosesPictures)]
     if not choosing:
         return {}
     table = Table(picture_table(manifest, job.store))
@@ -106,7 +107,7 @@ def _chosen(manifest: Manifest, measurers: Sequence[Measurer], job: Job) -> dict
 
 def reference_pieces(owner: Measurer, name: str, measurers: Sequence[Measurer], job: Job) -> list[Piece]:
     """One of a component's references in ranges of `PIECE` samples. Raises SourceError if it is missing."""
-    source = owner.references()[name]
+    source = references_of(owner)[name]
     held, size = digest([source.fingerprint(), source.pin(job.ctx)]), source.size(job.ctx)
     starts = range(0, size, PIECE)
     contents: list[Json] = [[held, start, min(start + PIECE, size)] for start in starts]

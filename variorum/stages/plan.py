@@ -12,7 +12,9 @@ from variorum.models.filters import UNAVAILABLE
 from variorum.schemas.canonical import Json, digest, digests
 from variorum.schemas.component import ClassInfo, Component, Context
 from variorum.schemas.errors import SourceError
+from variorum.schemas.more import check_before_work, references_of
 from variorum.schemas.recipe import Recipe
+from variorum.schemas.uses import deciding_models, optional_models, required_models
 
 FORMAT = 2
 """Increased when the shards or the table of an unchanged recipe would change."""
@@ -61,14 +63,12 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     size = source.size(ctx)
     if size == 0:
         raise SourceError(f"source {source.component_name()}: it has no samples")
-    for generator in recipe.generate:
-        generator.check(ctx)
+    check_before_work(recipe.generate, ctx)
     size = min(size, recipe.limit or size)
-    aliases = sorted({alias for component in (source, *recipe.generate) for alias in component.aliases()})
-    models = {alias: ctx.models.pin(alias) for alias in aliases}
+    models = {alias: ctx.models.pin(alias) for alias in sorted(required_models(source, *recipe.generate))}
     for generator in recipe.generate:
         models |= optional_pins(generator, ctx)
-    filters = sorted({ctx.models.pin(alias) for generator in recipe.generate for alias in generator.filters()})
+    filters = sorted({ctx.models.pin(alias) for alias in deciding_models(*recipe.generate)})
     classes = source.classes(ctx)
     for what, names in (("id", [info.id for info in classes]), ("name", [info.name for info in classes])):
         if len(set(names)) < len(names):
@@ -88,7 +88,7 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     others: list[Json] = [
         [name, other.fingerprint(), other.pin(ctx)]
         for generator in recipe.generate
-        for name, other in sorted(generator.references().items())
+        for name, other in sorted(references_of(generator).items())
     ]
     if others:
         identity["references"] = others
@@ -104,5 +104,5 @@ def optional_pins(component: Component, ctx: Context) -> dict[str, str]:
     """Pin by alias, for the models that a component can do without; `unavailable` where one can't be had."""
     return {
         alias: UNAVAILABLE if ctx.models.why_unavailable(alias) else ctx.models.pin(alias)
-        for alias in component.optional_aliases()
+        for alias in optional_models(component)
     }

@@ -15,6 +15,7 @@ from variorum.machine.progress import QUIET, Progress
 from variorum.models.filters import UNAVAILABLE
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import ShardInfo
+from variorum.schemas.more import sendings_of
 from variorum.schemas.sample import SPLITS
 from variorum.stages.estimate import Estimate, estimate
 from variorum.stages.job import Job
@@ -174,8 +175,7 @@ def planned(job: Job, progress: Progress = QUIET) -> Planned:
         cost=guess,
         sends=tuple(
             sending.said(table.info.samples if table else None if recipe.generate else plan.size)
-            for step in (*recipe.curate, *recipe.evaluate)
-            for sending in step.sends()
+            for sending in sendings_of(*recipe.curate, *recipe.evaluate)
         ),
         table=table,
     )

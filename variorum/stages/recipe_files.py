@@ -20,6 +20,7 @@ from typing import Any
 from variorum.machine.strict_yaml import NotYaml, Refused, check_text, read_yaml
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
+from variorum.schemas.more import without
 from variorum.schemas.recipe import NAME, Recipe
 
 AFTERWARDS = ("curate", "evaluate", "card")
@@ -101,7 +102,7 @@ def leave_out(recipe: Recipe, places: Collection[tuple[str, int]]) -> Recipe:
     gone = {recipe.curate[place].component_name() for key, place in places if key == "curate"}
     judgements = []
     for step in lists["curate"]:
-        if left := step.without(gone):
+        if left := without(step, gone):
             judgements.append(left)
         else:
             gone.add(step.component_name())

@@ -17,6 +17,7 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import ShardInfo
+from variorum.schemas.more import PlansRequests
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Sample
 
@@ -48,6 +49,27 @@ COLUMNS: Mapping[str, str] = {
     "reason": "string",
 }
 """Columns of the table, null if the generator has no such setting. `reason` says why a picture can't be made."""
+MEANINGS: Mapping[str, str] = {
+    "id": "that of the picture or failure that results",
+    "source": "id of the source's sample",
+    "origin": "where the source's sample comes from",
+    "route": "the generator's way of making pictures",
+    "class": "id of the class that is asked for",
+    "k": "number among the pictures of one sample",
+    "variant": "name to group by",
+    "template": "the prompt's template",
+    "group": "of pictures that share their noise or their prompt",
+    "prompt": "the prompt in full",
+    "negative": "the negative prompt",
+    "guidance": "weight of the prompt or the class",
+    "strength": "how much of the picture is replaced by noise, from 0 to 1",
+    "steps": "number of denoising steps",
+    "size": "width and height in pixels",
+    "sampler": "how noise is removed",
+    "seed": "of this picture",
+    "reason": "why it can't be made",
+}
+"""What the columns hold."""
 
 
 def keep_requests(recipe: Recipe, ctx: Context, store: Store, progress: Progress = QUIET) -> ShardInfo | None:
@@ -90,7 +112,8 @@ def request_rows(recipe: Recipe, ctx: Context, progress: Progress = QUIET) -> It
             yield sample
             progress.advance(1)
 
-    return recipe.generate[0].requests(outlines(), ctx)
+    maker = recipe.generate[0]
+    return maker.requests(outlines(), ctx) if isinstance(maker, PlansRequests) else iter(())
 
 
 def requests_key(recipe: Recipe, ctx: Context) -> str:
@@ -103,7 +126,7 @@ def requests_key(recipe: Recipe, ctx: Context) -> str:
 
 def makes_requests(generator: Generator) -> bool:
     """Return whether a generator lists its pictures before it makes them."""
-    return type(generator).requests is not Generator.requests
+    return isinstance(generator, PlansRequests)
 
 
 def first_rows(info: ShardInfo, store: Store, number: int) -> list[dict[str, Json]]:

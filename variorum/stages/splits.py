@@ -132,7 +132,7 @@ def check_value(field: str | None, name: str, value: Json, values: dict[str, Jso
 def moved_splits(manifest: Manifest, ledger: Ledger, verdicts: Mapping[str, Verdict], store: Store) -> dict[str, Split]:
     """New split by photograph, for photographs that are copies of one on another side and stay in the release.
 
-    Only copies that a detector proved count (`Detector.copies`), also those of a picture that the release leaves out.
+    Only copies that a detector proved count (`ProvesCopies`), also those of a picture that the release leaves out.
     They get the split of the one whose turn comes first when splits are drawn. Nothing moves unless the recipe has
     `splits`.
     """

@@ -1,1 +1,1 @@
-"""Statistics of people's answers: agreement, consensus, sampling, estimates."""
+"""Weigh people's answers: consensus, sampling, estimates."""

@@ -1,1 +1,1 @@
-"""Plain functions and data behind `safety`: categories, calls to labelers, and what their opinions come to."""
+"""Ask labelers about categories of harm, read their answers, and weigh them."""

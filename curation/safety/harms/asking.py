@@ -23,6 +23,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError, TemporaryError, VariorumError
 from variorum.schemas.safety import HEARD, RESERVED, Category, Heard, Labeler, Opinion, Shown, why_absent
 from variorum.schemas.sample import Sample
+from variorum.schemas.uses import required_models
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
@@ -159,7 +160,7 @@ class Call(NamedTuple):
                 "safety call",
                 {name: value for name, value in self.labeler.identity().items() if name not in self.labeler.late},
                 self.labeler.revision,
-                {alias: models.pin(alias) for alias in self.labeler.aliases()},
+                {alias: models.pin(alias) for alias in required_models(self.labeler)},
                 self.prompt,
                 [one.model_dump() for one in self.categories],
                 list(names),

@@ -15,6 +15,7 @@ from variorum.curation.safety.harms.weighing import RATERS
 from variorum.kit.raters.agreement import cohen_kappa, gwet_ac1, krippendorff_alpha
 from variorum.schemas.canonical import Json
 from variorum.schemas.safety import CONTROL, RESERVED, Category, Labeler, column_of
+from variorum.schemas.uses import required_models
 
 if TYPE_CHECKING:
     from variorum.arrays import Ints
@@ -90,7 +91,7 @@ def labeler_figures(labeler: Labeler, categories: Sequence[Category], table: Tab
     """Count a labeler's answers prompt by prompt, and how often it calls pictures unsafe from its threshold on."""
     import pyarrow.compute as pc
 
-    missing = [alias for alias in labeler.aliases() if ctx.models.why_unavailable(alias)]
+    missing = [alias for alias in required_models(labeler) if ctx.models.why_unavailable(alias)]
     prompts: dict[str, Json] = {}
     for prompt in labeler.prompts(categories):
         heard = pc.value_counts(table.column(column_of(labeler, prompt, "heard"))).to_pylist()

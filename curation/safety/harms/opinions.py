@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from variorum.schemas.canonical import digest
 from variorum.schemas.safety import Category, Labeler, column_of
+from variorum.schemas.uses import required_models
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints
@@ -86,7 +87,7 @@ def answers(speaker: Speaker, table: Table, unsure: float) -> Codes:
 def family(labeler: Labeler) -> str:
     """Group labelers that make the same mistakes: by their encoder, or else their models, or else all fields."""
     own = {name: value for name, value in labeler.identity().items() if name not in labeler.late}
-    return labeler.encoder() or " ".join(labeler.aliases()) or digest(own)
+    return labeler.encoder() or " ".join(required_models(labeler)) or digest(own)
 
 
 def shares(given: Sequence[Speaker], spoke: Sequence[bool]) -> Floats:

@@ -1,1 +1,1 @@
-"""Labelers of the detector `safety`: each scores by category how certain it is that a picture is unsafe."""
+"""Score by category how certain it is that a picture is unsafe: one labeler a file."""

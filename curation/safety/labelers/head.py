@@ -12,7 +12,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from variorum.curation.safety.harms.alignment import alignment
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.safety import ANY, Labeler, Opinion, Shown
 
@@ -65,9 +65,9 @@ class Head(Labeler):
         """The encoder."""
         return self.embeddings
 
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder and the head."""
-        return (self.embeddings, self.model)
+    def uses(self) -> list[Use]:
+        """Return the encoder and the head."""
+        return [Use(self.embeddings), Use(self.model)]
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
         """The head's scores.

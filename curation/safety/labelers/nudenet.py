@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from variorum.curation.safety.harms.alignment import alignment
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.safety import Labeler, Opinion, Shown
 
 EXPOSED = (
@@ -40,9 +40,9 @@ class Nudenet(Labeler):
         """Sexual content only, as in `alignment.yaml`."""
         return alignment()[self.component_name()].categories
 
-    def aliases(self) -> tuple[str, ...]:
-        """The detector."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the detector."""
+        return [Use(self.model)]
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
         """The score of the surest exposed part of each picture, and the parts with theirs, surest first."""

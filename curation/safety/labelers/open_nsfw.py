@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from variorum.curation.safety.harms.alignment import alignment
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.safety import Labeler, Opinion, Shown
 
 
@@ -25,9 +25,9 @@ class OpenNsfw(Labeler):
         """Sexual content only, as in `alignment.yaml`."""
         return alignment()[self.component_name()].categories
 
-    def aliases(self) -> tuple[str, ...]:
-        """The network."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the network."""
+        return [Use(self.model)]
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
         """The network's score of each picture."""

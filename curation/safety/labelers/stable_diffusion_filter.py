@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from variorum.curation.safety.harms.alignment import alignment
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.safety import Labeler, Opinion, Shown
 
 
@@ -27,9 +27,9 @@ class StableDiffusionFilter(Labeler):
         """Sexual content, as in `alignment.yaml`."""
         return alignment()[self.component_name()].categories
 
-    def aliases(self) -> tuple[str, ...]:
-        """The checker."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the checker."""
+        return [Use(self.model)]
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
         """The checker's distance of each picture from its nearest limit, as a score."""

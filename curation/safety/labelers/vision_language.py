@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from variorum.curation.safety.harms.prompts import REVISION, Questions
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.safety import Category, Labeler, Opinion, Shown
 
 
@@ -41,9 +41,9 @@ class VisionLanguage(Labeler):
         """The names of the questions."""
         return self.asked.names(categories)
 
-    def aliases(self) -> tuple[str, ...]:
-        """The model."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the model."""
+        return [Use(self.model)]
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
         """Read the model's answers."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from variorum.curation.safety.harms.word_list import FILE, found_in, plain, read_list, weighed
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.safety import Labeler, Opinion, Shown
 
 LONGEST = 500
@@ -48,9 +48,9 @@ class Words(Labeler):
         """The categories of the list in use."""
         return tuple(dict.fromkeys(phrase.category for phrase in read_list(self.words or FILE, self._where)[1]))
 
-    def aliases(self) -> tuple[str, ...]:
-        """The reader."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the reader."""
+        return [Use(self.model)]
 
     def opinions(self, shown: Shown, ctx: Context) -> Sequence[Opinion]:
         """The words found, weighed by category, and the lines that were read."""

@@ -1,1 +1,1 @@
-"""Prompts and the tables that they are made from."""
+"""Write prompts for the domains of COCO-O."""

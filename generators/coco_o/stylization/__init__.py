@@ -1,1 +1,1 @@
-"""Photographs in the manner of sketches, cartoons, paintings, weather, handicraft and tattoos, as plain functions."""
+"""Draw photographs as sketches, cartoons, paintings, weather, handicraft and tattoos."""

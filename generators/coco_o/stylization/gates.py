@@ -45,7 +45,7 @@ class Limits(BaseModel):
 
     least_legible: float = Field(default=0.3, ge=0, le=1, description="F1 of the edges inside the least legible box")
     least_area: float = Field(default=0.02, gt=0, le=1, description="of an object that stands alone, of the picture")
-    most_area: float = Field(default=0.8, gt=0, le=1)
+    most_area: float = Field(default=0.8, gt=0, le=1, description="of the object, of the picture")
     most_border: float = Field(default=0.02, ge=0, le=1, description="share of its outline on the picture's border")
     least_main_part: float = Field(default=0.9, ge=0, le=1, description="share of its mask in one piece")
     least_box_iou: float = Field(default=0.5, ge=0, le=1, description="of a segmenter's mask and the box that it fits")

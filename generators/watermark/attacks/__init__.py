@@ -1,1 +1,1 @@
-"""Attacks on watermarks, one file each: the components that `watermark_attack` takes as its `attacks`."""
+"""Attack watermarks: the components that `watermark_attack` takes as its `attacks`, one a file."""

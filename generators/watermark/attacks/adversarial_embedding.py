@@ -15,6 +15,7 @@ from pydantic import Field
 
 from variorum.kit.fitting import budgets
 from variorum.models.device import one_thread
+from variorum.schemas.component import Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Refused, Target
 
@@ -45,9 +46,9 @@ class AdversarialEmbedding(Attack):
     step: float = Field(default=0.1, gt=0, le=1)
     """Length of a step, as a share of the budget. WAVES has 0.05."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The network."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the network."""
+        return [Use(self.model)]
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """The budget in grey levels. Raises RecipeError for less than one."""

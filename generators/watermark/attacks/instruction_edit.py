@@ -14,6 +14,7 @@ from pydantic import Field
 
 from variorum.generators.watermark.watermarking.regenerating import fitted, restored
 from variorum.models.device import one_thread
+from variorum.schemas.component import Use
 from variorum.schemas.sample import PARTLY_GENERATED
 from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Target
 
@@ -52,13 +53,14 @@ class InstructionEdit(Attack):
     guidance: float = Field(default=7.5, ge=1, le=50)
     """Weight of the instruction."""
     steps: int = Field(default=50, ge=1, le=1000)
+    """Denoising steps."""
     size: int | None = Field(default=None, ge=8, le=4096)
     """Pixels to which the shorter side of a smaller picture is enlarged for the model; null is the side that it was
     trained at."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The model."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the model."""
+        return [Use(self.model)]
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """The weight of the picture."""

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.generators.watermark.watermarking.regenerating import purified
+from variorum.schemas.component import Use
 from variorum.schemas.sample import PARTLY_GENERATED
 from variorum.schemas.watermark import Access, Attack, Goal, Refused, Target
 
@@ -46,9 +47,9 @@ class Purification(Attack):
     times: int = Field(default=1, ge=1, le=16)
     """How often the whole is done, which is called rinsing from 2 on."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The denoiser."""
-        return (self.denoiser,)
+    def uses(self) -> list[Use]:
+        """Return the denoiser."""
+        return [Use(self.denoiser)]
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """The step that pictures are noised to, and how often."""

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from variorum.generators.watermark.watermarking.regenerating import fitted, restored
 from variorum.models.device import one_thread
+from variorum.schemas.component import Use
 from variorum.schemas.sample import PARTLY_GENERATED
 from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Target
 
@@ -56,9 +57,9 @@ class Regeneration(Attack):
     """Pixels to which the shorter side of a smaller picture is enlarged for the model; null is the side that it was
     trained at."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The model and the captioner."""
-        return (self.model, *(() if self.captioner is None else (self.captioner,)))
+    def uses(self) -> list[Use]:
+        """Return the model and the captioner."""
+        return [Use(alias) for alias in (self.model, self.captioner) if alias is not None]
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """The noise in thousandths, and how often."""

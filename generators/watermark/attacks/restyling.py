@@ -14,6 +14,7 @@ from pydantic import Field
 
 from variorum.arrays import Pixels
 from variorum.schemas.canonical import Json
+from variorum.schemas.component import Use
 from variorum.schemas.watermark import Attack, Attacked, Target
 
 
@@ -25,9 +26,9 @@ class Restyling(Attack):
     styles: tuple[int, ...] = Field(default=(2, 5), min_length=1)
     """Styles of the network to draw from, by number. The default ones look painted and leave least of a grid."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The style network."""
-        return ("style_network",)
+    def uses(self) -> list[Use]:
+        """Return the style network."""
+        return [Use("style_network")]
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """`share` of the network's picture."""

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.generators.watermark.watermarking.regenerating import recoded
+from variorum.schemas.component import Use
 from variorum.schemas.watermark import Access, Attack, Goal, Target
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class VaeRegeneration(Attack):
     times: int = Field(default=1, ge=1, le=16)
     """Passes at full strength."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The autoencoder."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the autoencoder."""
+        return [Use(self.model)]
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """The noise, and the number of passes."""

@@ -1,1 +1,1 @@
-"""Watermarks, one file each: the components that `watermark` takes as its `marks`."""
+"""Mark pictures: the components that `watermark` takes as its `marks`, one a file."""

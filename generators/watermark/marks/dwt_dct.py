@@ -37,6 +37,7 @@ class DwtDct(Mark):
     """
 
     bits: Literal[32, 64] = 32
+    """Of the payload."""
 
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
         """The marked pictures, as the package's `WatermarkEncoder` with `dwtDct` makes them."""

@@ -43,6 +43,7 @@ class DwtDctSvd(Mark):
     """
 
     bits: Literal[32, 64] = 32
+    """Of the payload."""
     decibels: float = Field(default=42, ge=30, le=48)
     """PSNR of the marked picture against the unmarked one. Lower is stronger."""
 

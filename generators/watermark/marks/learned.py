@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from variorum.generators.watermark.watermarking.chance import bits_p_values
+from variorum.schemas.component import Use
 from variorum.schemas.watermark import Detected, Mark
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ class Learned(Mark):
     decibels: float = Field(default=38, ge=28, le=50)
     """PSNR of the marked picture against the unmarked one. Lower is stronger."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The encoder and the decoder."""
-        return (ALIAS,)
+    def uses(self) -> list[Use]:
+        """Return the encoder and the decoder."""
+        return [Use(ALIAS)]
 
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
         """The marked pictures."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from variorum.generators.watermark.watermarking.chance import bits_p_values
+from variorum.schemas.component import Use
 from variorum.schemas.watermark import Detected, Mark
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ class Rivagan(Mark):
     payload_bits: ClassVar[int] = 32
     least_side: ClassVar[int] = 128
 
-    def aliases(self) -> tuple[str, ...]:
-        """The network."""
-        return (ALIAS,)
+    def uses(self) -> list[Use]:
+        """Return the network."""
+        return [Use(ALIAS)]
 
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
         """The marked pictures."""

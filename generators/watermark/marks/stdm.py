@@ -43,6 +43,7 @@ class Stdm(Mark):
     """
 
     bits: Literal[32, 64] = 32
+    """Of the payload."""
     decibels: float = Field(default=45, ge=30, le=50)
     """PSNR of the marked picture against the unmarked one. Lower is stronger."""
     pilot: float | None = Field(default=None, ge=30, le=50)

@@ -22,6 +22,7 @@ from variorum.generators.watermark.watermarking.drawing import (
 from variorum.generators.watermark.watermarking.matching import best_letters, template
 from variorum.generators.watermark.watermarking.placed import PlacedMark
 from variorum.generators.watermark.watermarking.text_finder import Finder, text_scores
+from variorum.schemas.component import Use
 from variorum.schemas.watermark import Detected
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ class TextMark(PlacedMark):
     finder: Finder = "template"
     """Where scores come from: `template` compares with what the key stands for, `text_detector` looks for any text."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The text detector, where it is the finder."""
-        return ("text_detector",) if self.finder == "text_detector" else ()
+    def uses(self) -> list[Use]:
+        """Return the text detector, where it is the finder."""
+        return [Use("text_detector")] if self.finder == "text_detector" else []
 
     def upright(self, width: int, payload: Bools) -> Drawn:
         """The words and the code."""

@@ -35,6 +35,7 @@ from variorum.generators.watermark.watermarking.matching import (
     tiled_matches,
 )
 from variorum.generators.watermark.watermarking.text_finder import Finder, text_scores
+from variorum.schemas.component import Use
 from variorum.schemas.watermark import Detected, Mark, random_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Tiled(Mark):
     visible: ClassVar[bool] = True
 
     content: Literal["text", "logo"] = "text"
+    """What is repeated over the picture."""
     words: str = Field(default="© ", pattern=r"^[^\p{Cc}]{0,24}$")
     """Before the code of a text."""
     opacity: float = Field(default=0.25, gt=0, le=1)
@@ -78,9 +80,9 @@ class Tiled(Mark):
         """Of the payload; a logo has none."""
         return LETTERS * LETTER_BITS if self.content == "text" else 0
 
-    def aliases(self) -> tuple[str, ...]:
-        """The text detector, where it is the finder."""
-        return ("text_detector",) if self.finder == "text_detector" else ()
+    def uses(self) -> list[Use]:
+        """Return the text detector, where it is the finder."""
+        return [Use("text_detector")] if self.finder == "text_detector" else []
 
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
         """The marked pictures."""

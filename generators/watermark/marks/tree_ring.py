@@ -34,6 +34,7 @@ class TreeRing(NoiseMark):
     """
 
     pattern: Literal["rings", "free"] = "rings"
+    """`rings` has one number per ring, `free` one per frequency."""
     inner: int = Field(default=2, ge=1)
     """Radius of the first ring, in cycles per frame."""
     outer: int = Field(default=8, ge=2)

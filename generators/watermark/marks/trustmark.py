@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from variorum.generators.watermark.watermarking.chance import bits_p_values
+from variorum.schemas.component import Use
 from variorum.schemas.watermark import Detected, Mark
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ class Trustmark(Mark):
     payload_bits: ClassVar[int] = 100
     least_side: ClassVar[int] = 128
 
-    def aliases(self) -> tuple[str, ...]:
-        """The networks."""
-        return (ALIAS,)
+    def uses(self) -> list[Use]:
+        """Return the networks."""
+        return [Use(ALIAS)]
 
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
         """The marked pictures."""

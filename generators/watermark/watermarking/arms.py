@@ -29,6 +29,7 @@ from variorum.schemas.canonical import Json, canonical_json, digest
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
+from variorum.schemas.uses import all_models, required_models
 from variorum.schemas.watermark import Attack, Attacked, Mark, Refused
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Grid:
         """All that a cell's pictures depend on."""
         attack, mark = cell.attack, service.mark
         parts = [attack, *([mark] if mark else [])]
-        aliases = {alias for part in parts for alias in (*part.aliases(), *part.optional_aliases())}
+        aliases = all_models(*parts)
         pins: Json = [[a, "" if self._lacking(a) else self.ctx.models.pin(a)] for a in sorted(aliases)]
         source = self.material or self.ctx.source
         wants = attack.own_photographs() > 0 and source is not None
@@ -178,7 +179,7 @@ class Grid:
 
     def _made(self, cell: Cell, subject: Subject, before: Reference, found: Attacked, service: Service) -> Sample:
         of, sample = Edit(self.generator, subject.sample, self.ctx), subject.sample
-        for alias in cell.attack.aliases():
+        for alias in required_models(cell.attack):
             of.model(alias)  # records its pin
         achieved: dict[str, Json] = {**found.drawn, **before.quality(found.image)}
         if self._measured:
@@ -235,7 +236,7 @@ class Grid:
             raise Impossible("unknown_mark", str(error)) from None
 
     def _need(self, part: Attack | Mark) -> None:
-        if missing := [why for alias in part.aliases() if (why := self._lacking(alias))]:
+        if missing := [why for alias in required_models(part) if (why := self._lacking(alias))]:
             raise Impossible("unavailable", f"unavailable: {'; '.join(missing)}")
 
     def _lacking(self, alias: str) -> str:
@@ -245,7 +246,7 @@ class Grid:
 
 def takes_long(attack: Attack) -> bool:
     """Return whether it has a model or photographs of its own; all others take milliseconds."""
-    return bool(attack.aliases() or attack.own_photographs())
+    return bool(required_models(attack) or attack.own_photographs())
 
 
 @lru_cache(maxsize=32)

@@ -51,6 +51,7 @@ class PlacedMark(Mark):
     size: float = Field(default=0.35, ge=0.05, le=1)
     """Width of the drawing as a share of the picture's shorter side."""
     position: Literal["top_left", "top_right", "bottom_left", "bottom_right", "centre", "anywhere"] = "bottom_right"
+    """Where in the picture it lies."""
     jitter: float = Field(default=0.1, ge=0, le=0.5)
     """How far the key may move it from there, as a share of the shorter side."""
     turn: float = Field(default=5, ge=0, le=45)

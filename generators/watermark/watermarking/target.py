@@ -22,6 +22,7 @@ from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Lender, Sample
+from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import Attack, Mark
 from variorum.stages.lending import let_through
 
@@ -94,7 +95,7 @@ class Service:
     def prepared(self, purpose: str, compute: Callable[[], Arrays]) -> Arrays:
         """The arrays that `compute` gives, kept in the memo."""
         mark = self.mark
-        pins: Json = [[alias, self.ctx.models.pin(alias)] for alias in mark.aliases()] if mark else []
+        pins: Json = [[alias, self.ctx.models.pin(alias)] for alias in required_models(mark)] if mark else []
         source: Json = [self._source.fingerprint(), self._source.pin(self.ctx), self.material is None]
         said: Json = [self.attack.preparation(), mark.fingerprint() if mark else "", self.keys.id, self.ctx.seed]
         return self.ctx.memo(digest(["attacker", said, pins, source, self.frame, purpose]), compute)

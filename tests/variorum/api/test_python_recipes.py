@@ -125,7 +125,7 @@ def test_values_of_python(here):
     (here / "sub").mkdir()
     (here / "sub" / "asked.py").write_text(PLANNING)
     named = recipe_of({**FIELDS, "generate": [{"name": Path("sub/asked.py")}]})
-    assert named.generate[0].file == here / "sub" / "asked.py"
+    assert named.generate[0].config()["name"] == str(here / "sub" / "asked.py")
 
 
 def loop() -> dict:

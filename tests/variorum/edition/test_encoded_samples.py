@@ -110,9 +110,21 @@ def test_an_extra_cannot_pose_as_the_picture():
         encode_sample(Sample("a" * 32, PIXELS, extras={"jpg": b"x"}), {})
 
 
+def test_numpy_scalars_become_json_in_records():
+    gate = {"value": np.float32(31.5), "limit": "at least 30", "passed": np.float32(31.5) > 30}
+    op = {**OP, "achieved": {"brightness": np.uint8(7)}, "gates": {"psnr": gate}}
+    sample = Sample("a" * 32, PIXELS, ops=(op,), metadata={"year": np.int64(3)})
+    members, row = encode_sample(sample, {})
+    record = json.loads(members["json"])
+    (kept,) = json.loads(record["ops"])
+    assert kept["gates"] == {"psnr": {"value": 31.5, "limit": "at least 30", "passed": True}}
+    assert (kept["achieved"], json.loads(record["metadata"])) == ({"brightness": 7}, {"year": 3})
+    assert row["gate.psnr"] == 31.5
+
+
 def test_metadata_that_json_cannot_hold_are_refused():
-    sample = Sample("a" * 32, PIXELS, origin="a.png", metadata={"year": np.int64(3)})
-    with pytest.raises(RecipeError, match=r"a\.png: metadata\.year: numpy\.int64 has no canonical JSON form"):
+    sample = Sample("a" * 32, PIXELS, origin="a.png", metadata={"years": np.arange(3)})
+    with pytest.raises(RecipeError, match=r"a\.png: metadata\.years: numpy\.ndarray has no canonical JSON form"):
         encode_sample(sample, {})
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from exchanging import ANNOTATED, come_back, samples_of, shapes
 
-from variorum.exchange.cleanlab import Issues
+from variorum.exchange.export import export
 from variorum.exchange.folders import NOTE
-from variorum.exchange.formats import FORMATS, export
+from variorum.exchange.formats import FORMATS
+from variorum.exchange.formats.cleanlab import Issues
+from variorum.exchange.formats.waves import cell_of
 from variorum.exchange.numbering import Photographs
 from variorum.exchange.selection import Selection
-from variorum.exchange.waves import cell_of
 from variorum.pipeline import Job, build, curate, run
 from variorum.pixels import decode
 from variorum.schemas.errors import StoreError
@@ -171,7 +172,7 @@ def test_an_edition_without_classes(plain, tmp_path, form, own_cache):
 
 def test_names_that_do_not_exist_and_folders_that_do(plain, tmp_path):
     job, manifest = plain
-    with pytest.raises(StoreError, match="no format 'voc'; there are: coco, image_folder"):
+    with pytest.raises(StoreError, match="no format 'voc'; there are: coco, cleanlab, cvat"):
         export(Selection(manifest, job.store), tmp_path / "out", "voc")
     for asked, said in (
         (Selection(manifest, job.store, ("night",)), "no accepted pictures of variant 'night'; it has: original"),

@@ -15,7 +15,7 @@ import pytest
 from exchanging import samples_of, shapes
 
 from variorum.annotations import decode_mask
-from variorum.exchange.formats import export
+from variorum.exchange.export import export
 from variorum.exchange.selection import Selection
 from variorum.pixels import decode
 

@@ -11,7 +11,8 @@ import pytest
 from exchanging import come_back, samples_of, sha256, shapes
 
 from variorum.annotations import decode_mask
-from variorum.exchange.formats import FORMATS, export
+from variorum.exchange.export import export
+from variorum.exchange.formats import FORMATS
 from variorum.exchange.selection import Selection
 from variorum.pixels import decode
 from variorum.schemas.sample import Sample

@@ -10,6 +10,7 @@ from variorum.models.loaders.nude_parts import NUDE_PARTS, square
 from variorum.models.table_entries import Entry
 from variorum.models.weights import locate
 from variorum.schemas.errors import ModelUnavailable
+from variorum.schemas.uses import optional_models, required_models
 from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
 
@@ -73,7 +74,7 @@ def test_no_shipped_recipe_asks_for_a_model_under_the_agpl(profile):
         alias
         for name in shipped_recipes()
         for component in load_recipe(name).components()
-        for alias in (*component.aliases(), *component.optional_aliases())
+        for alias in (*required_models(component), *optional_models(component))
         if alias in models.aliases()
     }
     assert "classifier" in asked

@@ -25,7 +25,7 @@ from variorum.report.hub_types import check_header, read_back
 from variorum.report.templates import check_template
 from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import CorruptShard, RecipeError, StoreError
-from variorum.schemas.plot import CurvePlot, CurvePoint, RadarPlot
+from variorum.schemas.plot import CurvePlot, CurvePoint, IntervalPlot, RadarPlot
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.verdict import Verdict
 
@@ -650,6 +650,47 @@ def test_plots_that_cant_be_drawn_are_refused(plot, why):
             return {"one": plot}
 
     with pytest.raises(CorruptShard, match=why):
+        plots_of(Drawing(), {})
+
+
+@pytest.mark.parametrize(
+    ("plot", "why"),
+    [
+        (IntervalPlot("i", "%", [("a", (1, 0, 2))], ["m"]), r"IntervalPlot 'one' of plots: series must be a mapping"),
+        (IntervalPlot("i", "%", {"a": 1}, {}), "rows must be a tuple of labels, not dict"),
+        (IntervalPlot("i", "%", ("a",), {"m": 1.0}), "a tuple for each name, not float 1.0"),
+        (IntervalPlot("i", "%", ("a",), {"m": ((1, 0, 2),)}), r"must be a Point\(value, low, high\), not tuple"),
+        (CurvePlot("c", "x", "%", {"m": (None,)}), r"must be a CurvePoint\(x, value, low, high\), not NoneType"),
+        (RadarPlot("r", "%", 1.0, "ab", {"m": (1.0, 1.0)}), "axes must be a tuple of labels, not str 'ab'"),
+    ],
+)
+def test_plots_of_other_parts_are_an_error_of_the_technique(plot, why):
+    class Drawing(Evaluation):
+        def measure(self, samples, ctx):
+            return []
+
+        def figures(self, table, ctx):
+            return {}
+
+        def plots(self, figures):
+            return {"one": plot}
+
+    with pytest.raises(RecipeError, match=why):
+        plots_of(Drawing(), {})
+
+
+def test_an_exception_in_plots_names_its_place():
+    class Drawing(Evaluation):
+        def measure(self, samples, ctx):
+            return []
+
+        def figures(self, table, ctx):
+            return {}
+
+        def plots(self, figures):
+            return {"one": IntervalPlot("i", rows=())}
+
+    with pytest.raises(CorruptShard, match=r"\(TypeError: .*'unit' and 'series', test_card\.py, line \d+\)"):
         plots_of(Drawing(), {})
 
 

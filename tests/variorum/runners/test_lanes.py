@@ -1,16 +1,19 @@
-"""The loop of all engines, on an engine whose workers are objects of this process."""
+"""The runner of all engines, on an engine whose workers are threads of this process."""
 
 from __future__ import annotations
 
 import logging
 import pickle
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
 from variorum.machine.progress import Progress
-from variorum.runners.lanes import OnWorkers, WorkerLost
+from variorum.runners import lanes
+from variorum.runners.lanes import OnWorkers
 from variorum.runners.worker import Outcome, packed
 from variorum.schemas.errors import RecipeError, StoreError, TemporaryError
 
@@ -34,6 +37,8 @@ class Numbers:
 class Here:
     """An engine: results are squares, and each lane's worker meets the end that a number has in `ends`."""
 
+    setup, waiting = None, "they have no shoes"
+
     def __init__(self, **ends) -> None:
         self.lost, self.fails, self.starts = ends.get("lost", {}), ends.get("fails", {}), ends.get("starts", True)
         self.made: list[int] = []
@@ -43,31 +48,41 @@ class Here:
 
     def start(self, lanes):
         self.started += lanes
-        return [self] * len(lanes)
+        return [One(self) for _ in lanes]
 
     def stop(self):
         self.stopped = True
 
-    def ready(self, seconds):
+    def attempt(self, part):
         if not self.starts:
-            raise WorkerLost("(one) has no legs")
-        return True
-
-    def end(self):
-        self.ended += 1
-
-    def make(self, sent, part, heard):
+            raise OSError("it has no legs")
+        if not part:
+            return pickle.dumps(Outcome(None, (), 0, ()))
         value = pickle.loads(part).value
         with self.lock:
             self.made.append(value)
             left = self.lost.get(value, 0)
             self.lost[value] = left - 1
-        heard((0, "steps", 4))
         if left > 0:
-            raise WorkerLost("(one) was ended by signal 9")
-        messages = ((0, "steps", 4), (1, "log", ("other.place", logging.WARNING, f"at {value}")), (2, "steps", 6))
+            raise OSError("ended by signal 9")
         error = self.fails.get(value)
-        return pickle.dumps(Outcome(None if error else value**2, packed(error) if error else (), messages))
+        said = ("other.place", logging.WARNING, f"at {value}")
+        return pickle.dumps(Outcome(None if error else value**2, packed(error) if error else (), 10, (said,)))
+
+
+class One(ThreadPoolExecutor):
+    """A worker of `Here`."""
+
+    def __init__(self, engine) -> None:
+        super().__init__(1)
+        self.engine = engine
+
+    def submit(self, function, setup, stage, part):
+        return super().submit(self.engine.attempt, part)
+
+    def shutdown(self, wait=True, **more):
+        self.engine.ended += 1
+        super().shutdown(wait, **more)
 
 
 class Counts(Progress):
@@ -88,7 +103,7 @@ def mapped(engine, numbers, workers=1):
 
 
 @pytest.mark.parametrize("workers", [1, 3, 9])
-def test_results_come_in_order_and_each_message_counts_once(workers, caplog):
+def test_results_come_in_order_with_progress_and_log_lines(workers, caplog):
     engine = Here()
     assert mapped(engine, range(7), workers) == ([value**2 for value in range(7)], 70)
     assert sorted(engine.made) == list(range(7))
@@ -98,24 +113,24 @@ def test_results_come_in_order_and_each_message_counts_once(workers, caplog):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_lost_worker_costs_its_part_and_its_progress_is_taken_back(workers, caplog):
+def test_a_lost_worker_costs_its_part(workers, caplog):
     engine = Here(lost={2: 2})
     assert mapped(engine, range(5), workers) == ([0, 1, 4, 9, 16], 50)
     assert sorted(engine.made) == [0, 1, 2, 2, 2, 3, 4]
     lost = [message for message in caplog.messages if "number" in message]
     assert len(lost) == 2
-    assert "its worker (one) was ended by signal 9; another makes it again" in lost[0]
+    assert "its worker was lost (ended by signal 9); another makes it again" in lost[0]
 
 
 def test_a_part_that_ends_every_worker_is_given_up():
     engine = Here(lost={1: 99})
-    with pytest.raises(TemporaryError, match=r"signal 9, for the 3rd time.*fewer --workers"):
+    with pytest.raises(TemporaryError, match=r"signal 9\), for the 3rd time.*fewer --workers"):
         mapped(engine, range(4))
     assert engine.made == [0, 1, 1, 1]
 
 
 def test_workers_that_cannot_start_end_the_run():
-    with pytest.raises(TemporaryError, match=r"^no worker can be started: it \(one\) has no legs"):
+    with pytest.raises(TemporaryError, match=r"^no worker can be started \(it has no legs\)"):
         mapped(Here(starts=False), range(4), 2)
 
 
@@ -134,6 +149,19 @@ def test_when_the_store_or_the_machine_fails_no_further_part_begins(error):
     with pytest.raises(type(error), match="disk full"):
         mapped(engine, range(6))
     assert engine.made == [0, 1]
+
+
+def test_it_is_said_once_why_workers_have_not_started(monkeypatch, caplog):
+    class Late(Here):
+        def attempt(self, part):
+            while not part and not caplog.messages:
+                time.sleep(0.01)
+            return super().attempt(part)
+
+    monkeypatch.setattr(lanes, "PATIENCE", 0.01)
+    assert mapped(Late(), range(3), 2) == ([0, 1, 4], 30)
+    assert caplog.messages[0] == "2 of 2 workers haven't started: they have no shoes"
+    assert len([message for message in caplog.messages if "shoes" in message]) == 1
 
 
 def test_workers_stay_for_the_next_stage():

@@ -6,27 +6,16 @@ import os
 import stat
 
 from variorum.machine.workplace import SUFFIX
-from variorum.runners.mailbox import Pulse, put, read_said
+from variorum.runners.mailbox import Pulse, put
 from variorum.runners.settings import setup
-from variorum.runners.slurm_jobs import Jobs, Settings, Watch
-
-
-def test_only_whole_lines_are_heard_and_each_once(tmp_path):
-    heard, file = [], tmp_path / "said"
-    assert read_said(file, 0, heard.append) == 0
-    file.write_text('[0, "steps", 3]\n[1, "log", ["a", 30, "ü|')
-    offset = read_said(file, 0, heard.append)
-    assert heard == [(0, "steps", 3)]
-    file.write_text('[0, "steps", 3]\n[1, "log", ["a", 30, "ü|"]]\n')
-    assert read_said(file, offset, heard.append) == file.stat().st_size
-    assert heard[1:] == [(1, "log", ["a", 30, "ü|"])]
+from variorum.runners.slurm_jobs import Jobs, Queue, Settings
 
 
 def test_a_file_appears_whole(tmp_path):
-    put(tmp_path / "outcome-1", b"x" * 1000)
-    put(tmp_path / "outcome-1", b"y")
-    assert [path.name for path in tmp_path.iterdir()] == ["outcome-1"]
-    assert (tmp_path / "outcome-1").read_bytes() == b"y"
+    put(tmp_path / "answer-1", b"x" * 1000)
+    put(tmp_path / "answer-1", b"y")
+    assert [path.name for path in tmp_path.iterdir()] == ["answer-1"]
+    assert (tmp_path / "answer-1").read_bytes() == b"y"
 
 
 def test_silence_is_measured_by_changes_whatever_the_clocks_say(tmp_path):
@@ -57,12 +46,12 @@ def test_slurm_is_asked_once_for_all_jobs(tmp_path, monkeypatch):
     squeue.write_text(f"#!/bin/sh\necho asked >> {tmp_path}/log\necho '7_0 None'; echo '7_1 Priority'\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    watch = Watch()
+    queue = Queue()
     long_ago = 1.0
-    assert watch.has("7_0", long_ago)
-    assert not watch.has("6", long_ago)
-    assert watch.has("8", since=1e18)  # submitted after the last answer
-    assert (watch.reason("7_0"), watch.reason("7_1"), watch.reason("6")) == ("", " (Priority)", "")
+    assert queue.has("7_0", long_ago)
+    assert not queue.has("6", long_ago)
+    assert queue.has("8", since=1e18)  # submitted after the last answer
+    assert queue.jobs == {"7_0": "None", "7_1": "Priority"}
     assert (tmp_path / "log").read_text() == "asked\n"
     squeue.write_text("#!/bin/sh\nexit 1\n")
-    assert Watch().has("9", long_ago)
+    assert Queue().has("9", long_ago)

@@ -1,4 +1,4 @@
-"""What a worker does apart from its engine: errors that travel, messages, the stages that it keeps."""
+"""What a worker does apart from its engine: errors that travel, log lines, the stages that it keeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tallied import Odd
 
 from variorum.machine.retrying import may_pass
 from variorum.runners import worker
-from variorum.runners.worker import Outcome, Report, Sent, Setup, attempt, loaded, packed, prepare, unpacked
+from variorum.runners.worker import Outcome, Setup, attempt, loaded, packed, prepare, unpacked
 from variorum.schemas.errors import CorruptShard, ModelUnavailable, StoreError, TemporaryError
 
 
@@ -45,19 +45,6 @@ def test_an_error_that_cannot_travel_arrives_in_words():
     holding.connection.close()
 
 
-def test_progress_is_said_now_and_then_and_nothing_of_it_is_lost(monkeypatch):
-    sent = []
-    report = Report(sent.append)
-    for _ in range(1000):
-        report.advance(1)
-    report.flush()
-    report.flush()
-    assert sent == report.messages
-    assert [number for number, _, _ in sent] == list(range(len(sent)))
-    assert sum(steps for _, _, steps in sent) == 1000
-    assert len(sent) < 100
-
-
 class Doubling:
     """A stage that warns; `unpickled` counts how often it has arrived."""
 
@@ -71,6 +58,7 @@ class Doubling:
 
     def make(self, part, advance):
         advance(3)
+        advance(2)
         logging.getLogger("somewhere").warning("part %s", part)
         logging.getLogger("somewhere").debug("not this")
         return 2 * part
@@ -89,23 +77,18 @@ def prepared(tmp_path, monkeypatch):
     yield Setup("run", str(tmp_path), ("/somewhere/else",), {"VARIORUM_KEYS": "mine"}, 1, logging.WARNING)
     root.handlers[:], root.level = handlers, level
     worker.sys.path.remove("/somewhere/else")
-    worker._stages.clear()
+    worker._stage.cache_clear()
 
 
-def test_a_stage_arrives_once_for_all_its_parts(prepared, tmp_path):
-    prepare(prepared)
+def test_a_stage_arrives_once_for_all_its_parts(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(Doubling, "unpickled", 0)
+    content = pickle.dumps(("id", Doubling()))
+    for part in (1, 2):
+        outcome = loaded(attempt(prepared, content, pickle.dumps(part)))
+        assert outcome == Outcome(2 * part, (), 5, (("somewhere", logging.WARNING, f"part {part}"),))
+    assert Doubling.unpickled == 1
     assert (os.getcwd(), os.environ["VARIORUM_KEYS"], os.environ["OMP_NUM_THREADS"]) == (str(tmp_path), "mine", "1")
     assert "VARIORUM_MODELS" not in os.environ
-    Doubling.unpickled = 0
-    content = pickle.dumps(Doubling())
-    for part in (1, 2):
-        outcome = loaded(attempt(Sent("token", content if part == 1 else b""), pickle.dumps(part), Report()))
-        said = ("somewhere", logging.WARNING, f"part {part}")
-        assert outcome == Outcome(2 * part, (), ((0, "steps", 3), (1, "log", said)))
-    assert Doubling.unpickled == 1
-    prepare(prepared)
-    attempt(Sent("token", b""), pickle.dumps(3), Report())
-    assert Doubling.unpickled == 1
 
 
 def test_a_worker_without_the_folder_of_the_command_says_so(prepared):

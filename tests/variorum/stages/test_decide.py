@@ -47,6 +47,36 @@ def test_a_verdict_on_a_picture_that_isnt_there(photos, store, monkeypatch):
         judged(recipe(photos), store)
 
 
+def yields(table):
+    yield table.verdicts([0, 1], "note", "seen")
+
+
+def yields_from(table):
+    yield from table.verdicts([0], "note", "seen")
+    yield from [table.verdict(1, "note", "seen")]
+
+
+WAYS = {
+    "yielded": yields,
+    "yielded from": yields_from,
+    "returned": lambda table: table.verdicts([0, 1], "note", "seen"),
+    "in a list": lambda table: [table.verdict(0, "note", "seen"), table.verdicts([1], "note", "seen")],
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_verdicts_are_yielded_or_returned(photos, store, monkeypatch, way):
+    monkeypatch.setattr(BrightRules, "decide", lambda self, table, ctx: way(table))
+    ledger = judged(recipe(photos), store)[2]
+    assert read_verdicts(ledger.verdicts, store)["reason"].to_pylist() == ["seen", "seen"]
+
+
+def test_verdicts_in_a_tuple_of_tuples_are_refused(photos, store, monkeypatch):
+    monkeypatch.setattr(BrightRules, "decide", lambda self, table, ctx: [(table.verdicts([0], "note", "seen"), 1)])
+    with pytest.raises(RecipeError, match=r"bright_rules: decide gave tuple; it must yield or return `table\.verdict"):
+        judged(recipe(photos), store)
+
+
 def test_a_deciders_figures_see_its_own_verdicts_and_it_decides_once(photos, store, monkeypatch):
     calls = []
     decide = BrightRules.decide
@@ -100,7 +130,7 @@ def test_what_is_added_comes_with_every_picture_or_with_none(photos, store, monk
 def test_unlabelled_pictures_are_refused_before_any_is_measured(photos, store, tmp_path, monkeypatch, step):
     log = tmp_path / "log"
     monkeypatch.setenv("PROBE_LOG", str(log))
-    monkeypatch.setattr(step, "needs_labels", True)
+    monkeypatch.setattr(step, "needs_labels", True, raising=False)
     what = recipe(photos)
     flat = what.model_copy(update={"source": what.source.model_copy(update={"labels": "none"})})
     name = step.component_name()

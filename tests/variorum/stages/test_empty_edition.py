@@ -7,6 +7,7 @@ from variorum.edition.store import Store
 from variorum.pipeline import Job, run
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component, component_class, component_names
+from variorum.schemas.more import NeedsObjects, references_of
 from variorum.schemas.recipe import Recipe
 
 
@@ -69,7 +70,7 @@ def test_every_evaluation_takes_an_edition_without_pictures(open_job):
         for name in component_names("evaluate")
         if component_class("evaluate", name).__module__.startswith("variorum.")
     ]
-    taken = [one for one in built if not one.needs_objects and not one.references()]
+    taken = [one for one in built if not isinstance(one, NeedsObjects) and not references_of(one)]
     assert len(taken) > 8
     manifest = run(
         open_job(evaluate=[{"name": one.component_name(), **REQUIRED.get(one.component_name(), {})} for one in taken])

@@ -14,6 +14,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component, component_class, component_names
 from variorum.schemas.recipe import Recipe
+from variorum.schemas.uses import required_models
 from variorum.stages.job import open_context
 from variorum.stages.measure import BATCH, Measure, measures
 from variorum.stages.pieces import edition_pieces, reference_pieces, table_keys
@@ -61,7 +62,7 @@ def test_a_key_covers_seed_classes_models_and_revision_of_every_measurer(part, n
     after = key(step, ctx)
     assert after != before
     monkeypatch.setattr(type(ctx.models), "pin", lambda self, alias: f"another {alias}")
-    assert (key(step, ctx) != after) == bool(step.aliases())
+    assert (key(step, ctx) != after) == bool(required_models(step))
 
 
 def test_a_key_covers_every_field_that_is_not_late(ctx):

@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.more import NeedsLabels
 from variorum.schemas.recipe import Recipe
 from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
@@ -176,7 +177,7 @@ def test_the_other_lists_lose_a_component_by_name_or_position(file):
 
 def test_the_shipped_recipe_without_labels(file):
     recipe = load_recipe("curate_folder", ["curate.probabilities=null", "curate.training_dynamics=null"])
-    assert not any(step.needs_labels for step in recipe.curate)
+    assert not any(isinstance(step, NeedsLabels) for step in recipe.curate)
     policy = next(step for step in recipe.curate if step.component_name() == "policy")
     assert {"shows_nothing", "copy"} <= {rule.reason for rule in policy.rules}
 

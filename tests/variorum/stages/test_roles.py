@@ -4,35 +4,23 @@ import pytest
 
 from variorum.models import ModelTable
 from variorum.pipeline import Job, build
-from variorum.schemas.component import Component
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import component_class, component_names, kinds
 from variorum.schemas.recipe import Recipe
+from variorum.schemas.uses import uses_of
 from variorum.stages.job import check_roles
+from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
-COMPONENTS = [component_class(part, name) for part in kinds() for name in component_names(part)]
-ASKING = [cls for cls in COMPONENTS if issubclass(cls, Component) and cls.roles]
-
-
-def defaults(cls):
-    """The aliases that a component's fields with a role have by default, with the role."""
-    for name, role in cls.roles.items():
-        value = cls.model_fields[name].default
-        yield from ((alias, role) for alias in ((value,) if isinstance(value, str) else value or ()))
+HUB = {"imagenet_g_text", "coco_o_diffusion"}
+"""Recipes with models of the profile `hub`."""
 
 
-def test_components_that_ask_for_classifiers_and_encoders_say_so():
-    assert {"accuracy_drop", "features", "few_shot_accuracy"} <= {cls.component_name() for cls in ASKING}
-    assert all(set(cls.roles) <= set(cls.model_fields) for cls in ASKING)
-
-
-@pytest.mark.parametrize("profile", ["embedded", "hub"])
-def test_the_defaults_play_their_roles(profile):
-    table = ModelTable(profile)
-    for cls in ASKING:
-        for alias, role in defaults(cls):
-            if alias in table.aliases():
-                assert table.role(alias) == role, (cls.component_name(), alias)
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_the_models_of_shipped_recipes_play_their_roles(name):
+    recipe = load_recipe(name)
+    table = ModelTable("hub" if name in HUB else "embedded")
+    asked = [one for one in uses_of(*recipe.components()) if one.role]
+    assert asked  # `intrinsic_properties`, if nothing else
+    assert {one: table.role(one.alias) for one in asked} == {one: one.role for one in asked}
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Perceptual hashes and embeddings compared at scale: copies and leakage."""
+"""Compare pictures at scale by hashes and embeddings."""

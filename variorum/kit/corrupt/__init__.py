@@ -1,1 +1,1 @@
-"""Common corruptions of photographs as plain functions: noise, blur, weather, digital faults."""
+"""Corrupt photographs: noise, blur, weather, light, digital faults, as plain functions."""

@@ -1,1 +1,1 @@
-"""Average precision of detectors: records of a picture, matching by pycocotools, precision, resamples, figures."""
+"""Compute average precision of detectors, by pycocotools and its resamples."""

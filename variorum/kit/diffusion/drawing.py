@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Models
+from variorum.schemas.component import Models, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import Failure, Gate
 
@@ -34,9 +34,9 @@ class Safety(BaseModel):
     """Keep pictures that are flagged to the end in the quarantine, for people to look at; otherwise only a row of the
     edition's table remains."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The checker, if there is one."""
-        return () if self.checker is None else (self.checker,)
+    def uses(self) -> list[Use]:
+        """Return the checker, if there is one; it decides."""
+        return [] if self.checker is None else [Use(self.checker, decides=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,10 @@ from variorum.kit.prompts.prompts import (
 )
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Generator
+from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import Failure, Gate, Sample, child_id
+from variorum.schemas.uses import required_models
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -100,8 +101,11 @@ class Route(Generator):
 
     model: str
     steps: int = Field(default=50, ge=1, le=1000)
+    """Denoising steps."""
     per_sample: int = Field(default=1, ge=1)
+    """Pictures made for each sample."""
     safety: Safety = Safety()
+    """The check for unsafe pictures."""
     scorer: str | None = None
     """A zero-shot model (`zero_shot`) whose opinion of class and prompt is recorded; it decides nothing."""
     batch: int = Field(default=8, ge=1)
@@ -133,13 +137,9 @@ class Route(Generator):
         """Measure each picture, besides how it was made; nothing by default. Called from threads."""
         return [{}] * len(images)
 
-    def aliases(self) -> tuple[str, ...]:
-        """The model, the safety checker and the scorer."""
-        return (self.model, *self.safety.aliases(), *(() if self.scorer is None else (self.scorer,)))
-
-    def filters(self) -> tuple[str, ...]:
-        """The safety checker."""
-        return self.safety.aliases()
+    def uses(self) -> list[Use]:
+        """Return the model, the safety checker, which decides, and the scorer."""
+        return [Use(self.model), *self.safety.uses(), *([] if self.scorer is None else [Use(self.scorer)])]
 
     def check(self, ctx: Context) -> None:
         """Refuse a class without a name and two classes with one prompt; warn of templates that leak test sets."""
@@ -232,7 +232,7 @@ class Route(Generator):
         }
         if request.prompt:
             achieved["prompt_cut"] = model.cut([request.prompt])[0]
-        for alias in self.aliases():
+        for alias in required_models(self):
             of.model(alias)
         # members of the sample that it is made from, such as a mask, don't describe this picture
         text = request.prompt.encode() if request.prompt else of.sample.extras.get("txt")

@@ -1,1 +1,1 @@
-"""Arithmetic on embeddings."""
+"""Prepare embeddings, and fit classes to them."""

@@ -1,1 +1,1 @@
-"""Cutting objects out of pictures, moving them, and making backgrounds: functions that `attribute_edit` is made of."""
+"""Gate edits: areas, borders, holes and parts of masks."""

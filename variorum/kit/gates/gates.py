@@ -29,7 +29,7 @@ class Gates(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Whether the mask can be trusted; if not, nothing is edited.
-    min_area: float = Field(default=0.005, ge=0, le=1)
+    min_area: float = Field(default=0.005, ge=0, le=1, description="the object's share of the frame")
     max_area_background: float = Field(default=0.75, ge=0, le=1, description="so that enough background is left")
     max_holes_background: float = Field(default=0.10, ge=0, le=1, description="holes' share of the filled mask")
     min_score: float = Field(default=0.88, ge=0, le=1, description="the segmenter's own IoU estimate, if any")
@@ -44,9 +44,11 @@ class Gates(BaseModel):
     negligible_p: float = Field(default=0.02, ge=0, le=1, description="a p up to this counts as no trace of the class")
 
     # Whether the object can be moved, resized or turned, and the plate be shown.
-    max_area: float = Field(default=0.60, ge=0, le=1)
+    max_area: float = Field(default=0.60, ge=0, le=1, description="the object's share of the frame, where it moves")
     min_main_part: float = Field(default=0.90, ge=0, le=1, description="largest component's share of the mask")
-    max_holes: float = Field(default=0.05, ge=0, le=1)
+    max_holes: float = Field(
+        default=0.05, ge=0, le=1, description="holes' share of the filled mask, where the object moves"
+    )
     max_border: float = Field(default=0.02, ge=0, le=1, description="share of the outline that lies on the frame")
     max_plate_hole: float = Field(default=0.50, gt=0, le=1, description="hole's share of a plate that is fully visible")
     max_plate_seam: float = Field(default=2.0, gt=0, description="gradient along the hole, relative to that beside it")
@@ -64,7 +66,9 @@ class Gates(BaseModel):
     same_iou: float = Field(default=0.97, ge=0, le=1, description="with same_pixels: the turned object looks the same")
     same_pixels: float = Field(default=8.0, ge=0, description="mean absolute difference, 0 to 255")
     min_change: float = Field(default=0.05, ge=0, le=1, description="1 - SSIM on the background")
-    min_complexity_change: float = Field(default=0.02, ge=0, le=1)
+    min_complexity_change: float = Field(
+        default=0.02, ge=0, le=1, description="change of the background's complexity by texture edits"
+    )
     max_seam: float = Field(default=3.0, gt=0, description="gradient along the outline, relative to the usual one")
     min_std: float = Field(default=2.0, ge=0, description="grey levels; below it the picture is blank")
 

@@ -1,1 +1,1 @@
-"""Categories of unsafe pictures, which sources, labelers and people share."""
+"""List the categories of unsafe pictures, which sources, labelers and people share."""

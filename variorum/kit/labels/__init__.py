@@ -1,1 +1,1 @@
-"""Label noise: classes, folds, pruning, scores for pictures with several labels."""
+"""Handle labels: classes, folds, ImageNet's names, a classifier's outputs."""

@@ -1,1 +1,1 @@
-"""Thumbnails for detectors that look at pixels."""
+"""Cut, move, fill and compose pictures: masks, plates, geometry, scenes."""

@@ -1,1 +1,1 @@
-"""Predictions of classifiers on an edition: calibration, differences between models."""
+"""Ask classifiers about an edition, and resample their answers."""

@@ -1,1 +1,1 @@
-"""Prompts and the tables that they are made from."""
+"""Write prompts, from templates and from what pictures show."""

@@ -1,1 +1,1 @@
-"""Statistics of people's answers: agreement, consensus, sampling, estimates."""
+"""Measure raters: agreement, accuracy, Dawid–Skene."""

@@ -40,7 +40,7 @@ def load_learned_watermark(
     import torch
     from safetensors.torch import load_file
 
-    from variorum.models.loaders.watermark_network import BITS, SIDE, Watermark
+    from variorum.models.watermark_network import BITS, SIDE, Watermark
 
     network = Watermark(torch.zeros(BITS, 2, SIDE, SIDE))
     with state_of(folder / WEIGHTS, "a state dict of the learned watermark"):

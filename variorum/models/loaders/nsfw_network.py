@@ -53,7 +53,7 @@ class Layers(NamedTuple):
 
 
 class Makes(Protocol):
-    """What a network is put together with: values of PyTorch, or names of ONNX's."""
+    """The parts that a network is put together with: values of PyTorch, or names of ONNX's."""
 
     def conv(self, x: Any, layer: Layer) -> Any:
         """A convolution."""

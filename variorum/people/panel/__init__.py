@@ -1,1 +1,1 @@
-"""Review by people: the queue of questions, who is asked what next, and the pages that ask."""
+"""Put panels together: questions, gold, whose turn it is, and how raters do."""

@@ -1,1 +1,1 @@
-"""The server of `variorum review`: pages, pictures and votes of one panel, for browsers on this machine or others."""
+"""Serve `variorum review`: pages, pictures and votes of one panel, for browsers on this machine or others."""

@@ -1,1 +1,1 @@
-"""People's votes: the database that they are written to, and the files that they are exchanged in."""
+"""Keep people's votes: in a database, and in files that are exchanged."""

@@ -1,1 +1,1 @@
-"""Marks in the noise that a diffusion model makes pictures from."""
+"""Mark the noise that a diffusion model makes pictures from."""

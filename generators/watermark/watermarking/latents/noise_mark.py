@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.watermark import Detected, Mark
 
@@ -47,9 +47,9 @@ class NoiseMark(Mark):
     def found(self, noise: Sequence[Singles], keys: Sequence[bytes]) -> Detected:
         """Find the mark in the estimated noise of each picture, `[c, h, w]`, with its key."""
 
-    def aliases(self) -> tuple[str, ...]:
-        """The model."""
-        return (self.model,)
+    def uses(self) -> list[Use]:
+        """Return the model."""
+        return [Use(self.model)]
 
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
         """Raises RecipeError: the mark can't be put into a picture that exists."""
