@@ -113,10 +113,8 @@ def test_a_clean_folder_is_left_alone(tmp_path):
     assert len(doubts) <= 0.03 * len(found)  # the others are dark by half of cleanvision's measure, rightly
 
 
-@pytest.mark.parametrize("seed", SEEDS[:2])
-def test_only_labels_that_are_nearly_certain_to_be_wrong_are_changed(run, seed):
-    faults, job, manifest, number, ledger = run(seed)
-    released = release(job, manifest, number, ledger)
+def test_only_labels_that_are_nearly_certain_to_be_wrong_are_changed(curated):
+    faults, job, manifest, _, _, released = curated
     changed = [change for change in diff(manifest, released, job.store) if change.kind == "relabelled"]
     assert changed
     assert all(change.after == (faults.flips.get(change.origin),) for change in changed)
