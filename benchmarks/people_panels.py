@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from people_mistakes import Mistake, read_mistakes
 
 from variorum.arrays import Bools, Floats, Ints
-from variorum.curation.people.panel.mistakes import Mistake, read_mistakes
 from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha
 from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, label_sets, vote_share
 

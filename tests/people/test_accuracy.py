@@ -1,9 +1,13 @@
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from variorum.curation.people.panel.mistakes import Mistake, read_mistakes, read_panel_labels
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from people_mistakes import Mistake, read_mistakes, read_panel_labels
+
 from variorum.kit.raters.accuracy import COLLAPSED, multi_label_accuracy, real_accuracy
 from variorum.schemas.errors import SourceError
 

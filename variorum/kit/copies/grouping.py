@@ -164,31 +164,6 @@ def fold_groups(group: Ints, source: Array) -> Ints:
     return np.unique(connected_components(graph, directed=False)[1][copies], return_inverse=True)[1].astype(np.int64)
 
 
-def grouped_folds(y: Ints, group: Ints, folds: int, seed: int) -> Ints:
-    """A fold `[N]` in 0..folds-1 for each picture, without splitting a group and with similar class shares.
-
-    Args:
-        y: `[N]` class.
-        group: `[N]`.
-        folds: at most the number of groups.
-        seed: shuffles.
-
-    Raises:
-        ValueError: fewer groups than folds.
-    """
-    import warnings
-
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    fold = np.empty(len(y), np.int64)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # a class of one is in one fold
-        for number, (_, held_out) in enumerate(splitter.split(np.zeros(len(y)), y, group)):
-            fold[held_out] = number
-    return fold
-
-
 def leak_rate(test: Bools, train: Bools, i: Ints, j: Ints) -> float:
     """Share of the test pictures that have a near copy in training; NaN without test pictures.
 
