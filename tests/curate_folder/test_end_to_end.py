@@ -17,7 +17,7 @@ from variorum.report.diff import diff
 from variorum.schemas.recipe import Recipe
 from variorum.stages.recipe_files import load_recipe
 
-SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 7))]
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 7))]
 
 
 @pytest.fixture(scope="module")
@@ -113,17 +113,11 @@ def test_a_clean_folder_is_left_alone(tmp_path):
     assert len(doubts) <= 0.03 * len(found)  # the others are dark by half of cleanvision's measure, rightly
 
 
-def test_only_labels_that_are_nearly_certain_to_be_wrong_are_changed(run):
-    changed, right = 0, 0
-    for seed in (0, 1):
-        faults, job, manifest, number, ledger = run(seed)
-        released = release(job, manifest, number, ledger)
-        for change in diff(manifest, released, job.store):
-            if change.kind == "relabelled":
-                changed += 1
-                right += change.after == (faults.flips.get(change.origin),)
+def test_only_labels_that_are_nearly_certain_to_be_wrong_are_changed(curated):
+    faults, job, manifest, _, _, released = curated
+    changed = [change for change in diff(manifest, released, job.store) if change.kind == "relabelled"]
     assert changed
-    assert right == changed
+    assert all(change.after == (faults.flips.get(change.origin),) for change in changed)
 
 
 def test_a_picture_and_its_copy_are_never_both_dropped(tmp_path):

@@ -11,14 +11,6 @@ from variorum.schemas.recipe import Recipe
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
 
-@pytest.fixture(scope="module")
-def server():
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
-
-
 def recipe(photos, train):
     real = {"name": "image_folder", "path": str(photos)}
     entry = {"name": "generated_set", "encoder": "judge_encoder", "judge": None, "train": train, "test": real}

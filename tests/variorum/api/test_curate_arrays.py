@@ -437,7 +437,7 @@ PICTURES = st.lists(st.tuples(SIZES, st.booleans(), st.sampled_from([None, 0, 1,
 
 
 @given(PICTURES)
-@settings(max_examples=5)
+@settings(max_examples=3)
 def test_labels_and_keep_are_aligned_with_any_input(tmp_path_factory, given):
     photo = skimage.data.chelsea()
     given = [*given, ((50, 50), False, 0)]  # something stays

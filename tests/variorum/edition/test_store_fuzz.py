@@ -49,7 +49,7 @@ from variorum.stages.recipe_files import load_recipe
 from variorum.stages.release import added_content, release_units
 from variorum.stages.score import curated_table
 
-TIMES = float(os.environ.get("VARIORUM_FUZZ") or 0.5)
+TIMES = float(os.environ.get("VARIORUM_FUZZ") or 0.25)
 BASE, RELEASE = "small@1.0.0", "small@1.0.0-r1"
 PRECIOUS = b"precious" * 64
 Change = Callable[[st.DataObject, Any], Any]
