@@ -420,7 +420,6 @@ LINES: tuple[Case, ...] = (
     Case("components_extra", ("components", "x", "y"), 2, "unexpected extra argument"),
     Case("components_5000", ("components", LONG), 1, "no component"),
     Case("components_nul", ("components", "a\0b"), 1, "no component"),
-    Case("components_write_a_file", ("components", "--write", "/dev/null"), 1, "error"),
 )
 
 CASES: tuple[Case, ...] = (

@@ -149,12 +149,12 @@ def test_a_picture_that_changes_between_plan_and_reading(root, tmp_path, own_cac
 
 FEW = """
 import json, os, resource, sys
-from variorum.machine import steady
+from variorum.machine import retrying
 from variorum.pipeline import Job, build
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.recipe import Recipe
 
-steady.PAUSES = (0, 0, 0)
+retrying.PAUSES = (0, 0, 0)
 recipe, store = json.loads(sys.argv[1]), sys.argv[2]
 undisturbed = build(Job(Recipe.parse(recipe), f"{store}/undisturbed")).digest()
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -304,7 +304,7 @@ def refused(folder, match, **fields):
 def test_a_pickle_is_refused_by_name_and_never_opened(copied):
     weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_name("diffusion_pytorch_model.bin")).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    refused(copied, r"unet has its weights as a pickle \(diffusion_pytorch_model\.bin\).*docs/models\.md")
+    refused(copied, r"unet has its weights as a pickle \(diffusion_pytorch_model\.bin\).*docs/operate/models\.md")
 
 
 def test_a_pickle_beside_safetensors_is_left_alone(copied):
