@@ -2,7 +2,7 @@
 
 A component is its configuration: frozen pydantic fields, no weights. What it needs at work (models, seeds, a cache)
 comes in through the `Context`. Hooks that few components have are in `variorum.schemas.more`. One file defines one
-component, and the file's name is its name in recipes: `generators/attribute_edit.py` is `attribute_edit`.
+component, and the file's name is its name in recipes: `generators/imagenet_e/attribute_edit.py` is `attribute_edit`.
 docs/start/technique.md has an example of each kind.
 """
 

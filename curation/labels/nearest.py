@@ -24,7 +24,7 @@ def nearest(rows: Singles, k: int) -> tuple[Indices, Singles]:
     """The k nearest other rows of each row by cosine, nearest first.
 
     Args:
-        rows: `[N, d]` float32 of unit length, as `curation.embeddings.rows.normalised` returns them.
+        rows: `[N, d]` float32 of unit length, as `kit.embeddings.rows.normalised` returns them.
         k: neighbours per row.
 
     Returns:

@@ -1,6 +1,6 @@
 """Trains a small head on the embeddings and given labels, and records how it learns every picture.
 
-Wrong labels are learned late. The head is regularised towards its early predictions (`curation.dynamics.training`);
+Wrong labels are learned late. The head is regularised towards its early predictions (`curation.labels.training`);
 otherwise it would memorise all wrong labels within a few passes, and later epochs would count against the right ones.
 """
 

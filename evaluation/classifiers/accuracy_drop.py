@@ -36,7 +36,7 @@ class AccuracyDrop(Evaluation):
 
     Attributes:
         classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
-            Their outputs are matched to the edition's classes by `curation/labels/matching.py`.
+            Their outputs are matched to the edition's classes by `variorum/kit/labels/matching.py`.
         bootstrap: number of resamples per interval.
         confidence: level of the intervals, in (0, 1).
     """

@@ -37,7 +37,7 @@ class CorruptionError(Evaluation):
 
     Attributes:
         classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
-            Their outputs are matched to the edition's classes by `curation/labels/matching.py`.
+            Their outputs are matched to the edition's classes by `variorum/kit/labels/matching.py`.
         norm: `alexnet` divides by AlexNet's errors, where they apply; `none` never does.
         bootstrap: number of resamples per interval.
         confidence: level of the intervals, in (0, 1).

@@ -91,7 +91,7 @@ class Asking:
         """Build and curate, and publish the panel about this ledger; the edition that people are asked about.
 
         Raises:
-            VariorumError: those of `pipeline.build`, `pipeline.curate` and `review.panel.publish`.
+            VariorumError: those of `pipeline.build`, `pipeline.curate` and `people.panel.panel.publish`.
         """
         runner = runner or Threads()
         manifest = build(job, runner, progress, then=(*job.recipe.curate, *job.recipe.evaluate))
@@ -100,7 +100,7 @@ class Asking:
         return manifest
 
     def open(self, manifest: Manifest, progress: Progress = QUIET) -> Panel:
-        """The panel with its database. Raises the errors of `review.panel.open_panel`."""
+        """The panel with its database. Raises the errors of `people.panel.panel.open_panel`."""
         store = Store(self.store, trust=self.trust)
         database = self.database or os.environ.get(DATABASE) or None
         remember(database)

@@ -142,7 +142,7 @@ def turns(kinds: Sequence[tuple[int, bool]], rng: np.random.Generator) -> Floats
 
 
 def table_of(kind: Kind, asks: Asks, pictures: Pictures, subjects: Any, first: int) -> Any:
-    """Questions of one kind as a table with the columns of `review.queue.COLUMNS`.
+    """Questions of one kind as a table with the columns of `people.panel.queue.COLUMNS`.
 
     Args:
         kind: of all of them.

@@ -93,7 +93,7 @@ def _by_origin(pictures: Pictures) -> dict[str, int]:
 
 
 def read_gold(path: Path) -> Known:
-    """Known answers in a file; see `curation.panel.known_answers`. Raises SourceError."""
+    """Known answers in a file; see `kit.raters.known_answers`. Raises SourceError."""
     return Known(read_known(path), shown(str(path)))
 
 

@@ -78,7 +78,7 @@ def publish(
         store: has the edition.
         settings: of the panel.
         name: of the panel, in lower case.
-        gold: a file with known answers, see `review.controls.read_gold`; None for none. A panel keeps those it has.
+        gold: a file with known answers, see `people.panel.controls.read_gold`; None for none. A panel keeps those it has.
         number: of the ledger that raises the questions; the newest by default.
         progress: hears of the work.
 
@@ -220,7 +220,7 @@ def default_database(record: PanelRecord, store: Store) -> str:
 
 
 def read_questions(panel: Panel | PanelRecord, store: Store) -> Any:
-    """A panel's questions, a `pyarrow.Table` with the columns of `review.queue.COLUMNS`, sorted by task.
+    """A panel's questions, a `pyarrow.Table` with the columns of `people.panel.queue.COLUMNS`, sorted by task.
 
     Raises:
         StoreError: the file is missing or has changed.
