@@ -21,7 +21,7 @@ from variorum.schemas.vote import KINDS
 FIRST = 30
 """Answers at the beginning, of which `FIRST_SHARE` are on gold."""
 FIRST_SHARE = 0.7
-"""Makes at least 20 of them, with which the test in `curation.people.panel.raters` finds nine of ten random clickers."""
+"""Makes at least 20 of them, with which the test in `panel.raters` finds nine of ten random clickers."""
 
 Row = tuple[int, str, str]
 """Task, kind and subject of a gold question."""

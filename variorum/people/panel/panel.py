@@ -78,7 +78,7 @@ def publish(
         store: has the edition.
         settings: of the panel.
         name: of the panel, in lower case.
-        gold: a file with known answers, see `people.panel.controls.read_gold`; None for none. A panel keeps those it has.
+        gold: a file with known answers, see `controls.read_gold`; None for none. A panel keeps those it has.
         number: of the ledger that raises the questions; the newest by default.
         progress: hears of the work.
 

@@ -126,7 +126,7 @@ class Served:
     # ── reviewers ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def join(self, name: str, *, again: bool = False, address: str = "", waiting: bool = False) -> tuple[str, str]:
-        """Name and secret of a new reviewer, or a new secret of one; raises NameRefused. See `people.votes.reviewers.join`."""
+        """Name and secret of a new reviewer, or a new secret of one; raises NameRefused. See `reviewers.join`."""
         with self._turn:
             return join(
                 self.panel.engine, self.panel.key, name, time.time(), again=again, address=address, waiting=waiting
