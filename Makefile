@@ -89,7 +89,7 @@ test: setup postgres fashion ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-browser: setup chromium ## the tests of pages in a real browser
-	$(BIN)/python -m pytest -m browser $(AGAIN)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser $(AGAIN)
 
 test-servers: setup olah ## the slow tests of the machinery: servers, kills, digests, the wheel
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
