@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ JUNK = st.one_of(
         ["", "../../x", "/etc/passwd", "..", "\x1b[2J\x9b", "\u202egnp", "<img src=x>", "](x)", "a" * 70_000]
     ),
     st.sampled_from(["\ud800", "train", "test", "quarantine", "png", "cls", "0" * 64, "NaN", "`|*{{x}}", "%s", "a\0b"]),
-    st.sampled_from([[], {}, DEEP, [[]], {"": 1}, {"a": {"b": []}}, [None], ["x", 1]]),
+    st.sampled_from([[], {}, DEEP, [[]], {"": 1}, {"a": {"b": []}}, [None], ["x", 1]]).map(deepcopy),  # may be changed
     st.text(max_size=20),
     st.integers(),
 )
