@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from variorum.kit.prompts.subjects import listed
 from variorum.schemas.catalogue import type_name
 from variorum.schemas.component import Component, Decider, Detector
 from variorum.schemas.described import bounds, described_fields, descriptions, prose
@@ -59,7 +60,7 @@ def component_entry(part: str, name: str) -> str:
     thing = cls.__module__.split(".")[2:-1]
     recipes = [f"`{recipe}`" for recipe in _used().get((part, name), ())]
     facts = " ".join([kind.capitalize(), *(f"of `{one}`" for one in thing[:1])])
-    facts += f"; used by {_and(recipes)}" if recipes else ""
+    facts += f"; used by {listed(recipes)}" if recipes else ""
     texts = [prose(sys.modules[cls.__module__].__doc__), prose(cls.__doc__)]
     if texts[0].partition("\n")[0] in texts[1]:
         texts = texts[1:]
@@ -198,7 +199,3 @@ def _cell(text: str) -> str:
     """A text for a cell of a table; what looks like HTML is shown as it is."""
     spans = re.split(r"(`[^`]*`)", " ".join(text.split()).replace("|", r"\|"))
     return "".join(span if span.startswith("`") else span.replace("<", "&lt;") for span in spans)
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -95,7 +95,7 @@ class Leakage(Detector):
             Blocklist.columns(list_path(path))
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """Give each picture what it leaks into, and the evidence; for test pictures, that training has a copy.
+        """Find what each picture leaks into, with the evidence; for test pictures, their copy in training.
 
         - `flag`, `score`: leaks, and the evidence in [0, 1], 0 for none;
         - `against`: the side, a list's file name, `originals` or `trained_on`, by the strongest evidence;

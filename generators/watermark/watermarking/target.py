@@ -1,4 +1,4 @@
-"""Give an attacker what he may use: the service that marks, and photographs of his own.
+"""Give attackers what they may use: the service that marks, and photographs of their own.
 
 The service marks whatever it is given, as a picture generator with a watermark does. Its keys are those of the edition
 if the mark is `keyed: shared`; otherwise each picture gets a new key, which no picture of the edition has. The

@@ -208,7 +208,7 @@ def counted(engine: Engine, panel: str) -> Any:
 
 @dataclass(slots=True)
 class _Box:
-    """The database's knowledge of the votes that are being cast, and what is to be written.
+    """Votes that are being cast: what the database has of them, and the rows to write.
 
     Attributes:
         stopped: why nobody (None) or a reviewer may vote.
