@@ -92,15 +92,15 @@ def own(text: str) -> str:
 
 
 @contextmanager
-def showable(what: str) -> Iterator[None]:
-    """Raise CorruptShard if figures that others wrote aren't such as a template shows."""
+def showable(what: str, way: str = "make them again, by the command that made them") -> Iterator[None]:
+    """Raise CorruptShard if figures that others wrote aren't such as a template shows; `way` is the way out."""
     import jinja2
 
     try:
         yield
     except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         why = cut(" ".join(str(error).split()))
-        raise CorruptShard(f"{what} can't be shown ({why}); make them again, by the command that made them") from error
+        raise CorruptShard(f"{what} can't be shown ({why}); {way}") from error
 
 
 def render(template: str | Path, tables: list[Shown] | None = None, /, **values: Any) -> str:
@@ -121,12 +121,12 @@ def render(template: str | Path, tables: list[Shown] | None = None, /, **values:
             tables.append(shown)
         return own(markdown(shown.head, shown.rows))
 
-    name = template.name.removesuffix(ENDING) if isinstance(template, Path) else template
-    with showable(f"figures of {name.lstrip('_')}"):
-        if isinstance(template, Path):
+    if isinstance(template, Path):
+        with showable(f"the template {template}", "correct it, or make its figures again"):
             found = _environment().from_string(template.read_text(encoding="utf-8"))
-        else:
-            found = _environment().get_template(_own().get(name, f"{name}{ENDING}"))
+            return str(found.render(**values, table=table))
+    with showable(f"figures of {template.lstrip('_')}"):
+        found = _environment().get_template(_own().get(template, f"{template}{ENDING}"))
         return str(found.render(**values, table=table))
 
 

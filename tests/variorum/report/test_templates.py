@@ -115,7 +115,7 @@ def test_a_bad_template_is_refused_before_any_work(load, files, error):
     ],
 )
 def test_a_template_reaches_nothing_but_its_values_and_our_parts(load, text):
-    with pytest.raises(CorruptShard, match="figures of card can't be shown"):
+    with pytest.raises(CorruptShard, match=r"the template \S*card\.md\.j2 can't be shown \(.*\); correct it"):
         run(load(**{"card.md.j2": text}))
 
 
