@@ -67,6 +67,11 @@ def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force:
         number, ledger = curate(job, manifest, runner, progress, force=force)
         manifest = release(job, manifest, number, ledger, runner, progress)
     evaluate(job, manifest, runner, progress)
+    return with_card(job, manifest)
+
+
+def with_card(job: Job, manifest: Manifest) -> Manifest:
+    """The edition, whose card is written unless it is up to date. That needs no runner."""
     if not card_is_kept(job.recipe, manifest, job.store):
         from variorum.report.card import write_card
 
@@ -75,7 +80,7 @@ def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force:
 
 
 def finished(job: Job, progress: Progress = QUIET, *, force: bool = False) -> Manifest | None:
-    """The result of `run` if there is nothing left to do; otherwise None.
+    """The result of `run` if there is nothing left to do but its card; otherwise None.
 
     It asks what `run` asks, and needs no runner. It also raises the errors that `run` raises before its first part.
     """
@@ -98,7 +103,7 @@ def finished(job: Job, progress: Progress = QUIET, *, force: bool = False) -> Ma
     if todo := missing(job, evaluated(job, manifest)):
         check_next(evaluating(job, manifest, todo))
         return None
-    return manifest if card_is_kept(recipe, manifest, job.store) else None
+    return with_card(job, manifest)
 
 
 def check(job: Job) -> None:

@@ -115,7 +115,7 @@ def a_shard(fields, manifest):
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
 
 
-@pytest.mark.parametrize("change", [a_picture, a_new_picture, a_vote, figures, the_card, a_plot_or_sheet, a_shard])
+@pytest.mark.parametrize("change", [a_picture, a_new_picture, a_vote, figures, a_shard])
 def test_what_has_changed_outside_the_recipe_is_noticed(job, fields, change):
     manifest = run(job())
     assert finished(job()) == manifest
@@ -130,8 +130,6 @@ def test_what_has_changed_outside_the_recipe_is_noticed(job, fields, change):
         {"seed": 1},
         {"curate": []},
         {"curate": [{"name": "bright"}, {"name": "bright_rules", "drop": 2}]},
-        {"evaluate": []},
-        {"card": {"title": "Other words"}},
     ],
     ids=lambda other: next(iter(other)),
 )
@@ -141,11 +139,36 @@ def test_another_field_is_noticed(job, other):
     assert run(job(**other)) == finished(job(**other))
 
 
+def card_of(manifest, job):
+    folder = Path(folder_of(manifest, job.store))
+    return {name: (folder / name).read_bytes() for name in ("README.md", "contact_sheet.png")}
+
+
+@pytest.mark.parametrize("change", [the_card, a_plot_or_sheet])
+def test_a_card_alone_is_mended_without_a_runner(job, fields, change):
+    manifest = run(job())
+    before = card_of(manifest, job())
+    change(fields, folder_of(manifest, job().store))
+    assert finished(job()) == manifest
+    assert card_of(manifest, job()) == before
+
+
+@pytest.mark.parametrize("other", [{"evaluate": []}, {"card": {"title": "Other words"}}], ids=("evaluate", "card"))
+def test_another_card_alone_is_written_without_a_runner(job, other):
+    manifest = run(job())
+    before = card_of(manifest, job())
+    assert finished(job(**other)) == manifest
+    assert card_of(manifest, job())["README.md"] != before["README.md"]
+    assert run(job()) == manifest
+    assert card_of(manifest, job()) == before
+
+
 def test_an_earlier_version_that_the_card_compares_with_is_noticed(job):
-    run(job(version="1.1.0"))
-    assert finished(job(version="1.1.0"))
+    manifest = run(job(version="1.1.0"))
+    alone = card_of(manifest, job())
     run(job(version="1.0.0", seed=1))
-    assert finished(job(version="1.1.0")) is None
+    assert finished(job(version="1.1.0")) == manifest
+    assert card_of(manifest, job())["README.md"] != alone["README.md"]
 
 
 @pytest.mark.parametrize(
