@@ -167,7 +167,7 @@ class Audit(Decider):
         if np.isnan(within):
             return {"state": state, "queue": queue}
         points = max(1, round(100 * within))
-        state += f", which would tell the error rate to about ± {points} point{'s' if points > 1 else ''}"
+        state += f", which tell the error rate to about ± {points} point{'s' if points > 1 else ''}"
         return {"state": state, "queue": queue, "within": rounded(within)}
 
     def _spread(self, strata: Sequence[Stratum]) -> Floats:

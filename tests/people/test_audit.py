@@ -163,7 +163,7 @@ def test_without_answers_the_card_says_so():
     points = round(100 * found["within"])
     assert found["queue"] == 200
     assert found["state"] == (
-        f"not audited: 200 pictures in the queue, which would tell the error rate to about ± {points} points"
+        f"not audited: 200 pictures in the queue, which tell the error rate to about ± {points} points"
     )
 
 

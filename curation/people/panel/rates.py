@@ -81,7 +81,7 @@ def expected_half_width(population: Population, spread: Floats) -> float:
         spread: `[H]` expected standard deviations; those above 1/2 count as 1/2.
 
     Returns:
-        The half, in [0, 0.5]; NaN if nothing is drawn of the flagged or of the unflagged pictures, though there are some.
+        The half, in [0, 0.5]; NaN if nothing is drawn of the flagged or of the unflagged ones, though there are some.
     """
     rate = (1 - np.sqrt(1 - 4 * np.minimum(spread, 0.5) ** 2)) / 2
     drawn = population.drawn.astype(np.float64)

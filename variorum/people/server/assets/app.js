@@ -203,8 +203,8 @@
       if (key === "Escape") target.blur();
       return;
     }
-    // a button or link that has the focus takes Enter and space itself
-    if ((key === "Enter" || key === " ") && target.closest("button, a, summary")) return;
+    // a button, link or box that has the focus takes Enter and space itself
+    if ((key === "Enter" || key === " ") && target.closest("button, a, summary, [type=checkbox]")) return;
     if (key === "?") at("help").showModal();
     else if (mode.key?.(event)) event.preventDefault();
     else if (key === "z" && !event.ctrlKey) (event.preventDefault(), (mode.undo ?? takeBack)());
