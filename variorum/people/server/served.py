@@ -219,7 +219,7 @@ class Served:
     def subjects(self, reviewer: str, kind: str) -> Answer:
         """Classes with open questions for a reviewer, those with most first."""
         found = open_subjects(self.panel.engine, self.panel.key, reviewer, kind)
-        return {"subjects": [[subject, self._name(kind, subject), number] for subject, number in found]}
+        return {"subjects": [[one, self._name(kind, one), number, self._phrase(kind, one)] for one, number in found]}
 
     def discussion(self, after: int) -> Answer:
         """Disputed tasks behind one, with all their votes."""
@@ -248,6 +248,7 @@ class Served:
                 "question": one.question,
                 "subject": one.subject,
                 "name": self._name(task.kind, one.subject, picture["objects"]),
+                "phrase": self._phrase(task.kind, one.subject),
             }
             if task.kind == "copy":
                 other = self.pictures.row(one.subject)
@@ -264,6 +265,10 @@ class Served:
             return str((_object(objects, subject) or {}).get("name", ""))
         names = {"label": self.classes.names, "unsafe": self.categories}.get(kind)
         return "" if names is None else names.get(subject, subject)
+
+    def _phrase(self, kind: str, subject: str) -> str:
+        """What the question calls a class; of other kinds of questions, the name."""
+        return self.classes.phrase(subject) if kind == "label" else self._name(kind, subject)
 
     # ── the administrator ────────────────────────────────────────────────────────────────────────────────────────
 
