@@ -199,6 +199,18 @@ def review(
             rich_help_panel=_OF_THE_SERVER,
         ),
     ] = None,
+    pause_below: Annotated[
+        float,
+        typer.Option(
+            "--pause-below",
+            metavar="SECONDS",
+            min=0,
+            max=60,
+            help="Pause whoever answers faster, such as in 1 second, if their answers on controls can't be told from "
+            "guesses. By default they are only warned, and marked on the administration page.",
+            rich_help_panel=_OF_THE_SERVER,
+        ),
+    ] = 0.0,
     no_open: Annotated[
         bool, typer.Option("--no-open", help="Don't open the page in a browser.", rich_help_panel=_OF_THE_SERVER)
     ] = False,
@@ -238,7 +250,7 @@ def review(
     joining: Joining = "open" if place.loopback else "confirmed"
     if confirm is not None:
         joining = "confirmed" if confirm else "open"
-    _serve(asked, place, database, key, definitions, "invited" if people else joining, people, no_open)
+    _serve(asked, place, database, key, definitions, "invited" if people else joining, people, pause_below, no_open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +364,7 @@ def _serve(
     definitions: Path | None,
     joining: Joining,
     people: Sequence[str],
+    pause_below: float,
     no_open: bool,
 ) -> None:
     """Serve a panel until Ctrl-C, and say how far it has got. What can be wrong is checked before any work."""
@@ -372,7 +385,7 @@ def _serve(
         place = replace(place, port=taken.getsockname()[1])
         asked.publish()
         panel = asked.open(database)
-        served = Served.of(panel, texts)
+        served = Served.of(panel, texts, pause_below)
         find = partial(by_secret, panel.engine, panel.key)
         app = create_app(served, Access(panel.key, place, join_key, admin_key, find, joining))
         joined = f"{place.url}/?key={join_key}" if join_key else f"{place.url}/"

@@ -11,12 +11,12 @@ from variorum.kit.prompts.prompts import takes_an
 
 PLURAL = re.compile(r"[a-z]{3,}(?<![aiosuy])s", re.ASCII)
 """Last words that are plurals, as far as spelling tells; a word in -as, -is, -os, -ss, -us or -ys is none."""
-NO_ARTICLE = frozenset(
-    """sunglasses glasses clothes skis scissors
+_NO_ARTICLE = """
+    sunglasses glasses clothes skis scissors
     brass velvet wool thatch hay guacamole broccoli cauliflower consomme eggnog espresso dough corn rapeseed carbonara
     honeycomb lotion perfume sunscreen mail powder tissue spray wine sauce potato cream
-    water snow sand grass food bread rice meat fruit furniture jewelry clothing""".split()
-)
+    water snow sand grass food bread rice meat fruit furniture jewelry clothing"""
+NO_ARTICLE = frozenset(_NO_ARTICLE.split())
 """Last words that are plurals though they don't look it, or stuff that isn't counted."""
 COUNTED = frozenset({"flandres", "lens", "pyrenees", "triceratops"})
 """Last words that look like plurals and are none."""
@@ -58,7 +58,7 @@ def phrase(name: str, identity: str = "") -> str:
     words = plain.split()
     last = words[-1].casefold() if words else ""
     stem = re.sub(r"(?<=[^s])s$", "", last)
-    if not words or identity not in _wnids() and not {last, stem, last.rpartition("-")[2]} & _nouns():
+    if not words or (identity not in _wnids() and not {last, stem, last.rpartition("-")[2]} & _nouns()):
         return f"“{name}”"
     whole = f"{first} ({others})" if others else first
     if last in NO_ARTICLE or (last not in COUNTED and PLURAL.fullmatch(last)):
@@ -78,10 +78,10 @@ def _nouns() -> frozenset[str]:
     return frozenset(name.split()[-1].casefold() for name in names if name) | NO_ARTICLE | COMMON
 
 
-COMMON = frozenset(
-    """person man woman child face hand car truck bus bicycle motorcycle aeroplane airplane helicopter boat ship train
+_COMMON = """
+    person man woman child face hand car truck bus bicycle motorcycle aeroplane airplane helicopter boat ship train
     cat dog horse cow sheep bear bird fish frog deer snake tree flower plant leaf apple pear house building bridge road
     street sky sea river lake beach mountain forest field chair sofa couch bed table clock book phone shirt t-shirt
-    trouser pullover coat sneaker boot dress bag shoe scratch crack dent hole tumour tumor cell""".split()
-)
+    trouser pullover coat sneaker boot dress bag shoe scratch crack dent hole tumour tumor cell"""
+COMMON = frozenset(_COMMON.split())
 """Nouns that datasets have as classes, and ImageNet has not."""

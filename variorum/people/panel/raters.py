@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from variorum.curation.people.panel.raters import Verdict, agreement_with_others, clicking
 from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha, wilson_interval
 from variorum.kit.raters.dawid_skene import dawid_skene
+from variorum.people.panel.haste import CODE, FAST, Haste, haste
 from variorum.people.panel.progress import KEPT, RECENT, kept, votes_of
 from variorum.people.votes.database import panels, questions, reading, reviewers, tasks, votes
 from variorum.people.votes.reviewers import arrived
@@ -60,7 +61,8 @@ class Rater:
         agreement: share of others' answers to the same questions that are the same; None without any.
         seconds_per_answer: median of the last 50; None without any.
         bits: information in one answer about the truth, by Dawid and Skene's model: 0 for somebody who guesses.
-        suspect: whether their answers on gold look as if they don't look at the pictures.
+        suspect: whether their answers look as if they don't look at the pictures: those on gold, or those on gold and
+            their pace together (`panel.haste`).
         why: a sentence that explains `suspect`, or `""`.
         waiting: whether they have joined and have to be confirmed.
         beside: others who joined from the same address, `BESIDE` at most.
@@ -130,6 +132,12 @@ def raters(engine: Engine, panel: str) -> list[Rater]:
         mine = judged.get(name, nobody)
         found.append(replace(mine, reviewer=name, paused=paused, waiting=waiting, beside=tuple(beside[:BESIDE])))
     return found
+
+
+def hasty(engine: Engine, panel: str, reviewer: str, below: float = FAST) -> Haste | None:
+    """Return what says that a reviewer presses keys without a look; None if nothing does. See `panel.haste`."""
+    with reading(engine) as connection:
+        return haste(connection, panel, reviewer, _known(connection, engine, panel).truth, below)
 
 
 def agreement(engine: Engine, panel: str) -> Agreement:
@@ -224,9 +232,6 @@ class _Known:
         return found
 
 
-CODE = {answer: place for place, answer in enumerate(ANSWERS)}
-
-
 def _newest(connection: Connection, panel: str) -> int:
     """Number of a panel's last vote: rows are only added, and one transaction after the other adds to a panel."""
     last = select(votes.c.number).where(_by_number(panel)).order_by(votes.c.number.desc()).limit(1)
@@ -306,8 +311,9 @@ def _judged(connection: Connection, engine: Engine, panel: str) -> dict[str, Rat
         paces = [one for one in recent if one is not None]
         pace = statistics.median(paces) if paces else None
         verdict, gold = clicking(table), _gold(table)
-        why = _why(verdict, gold)
-        judged[name] = Rater(name, False, answers, gold, alike.get(name), pace, bits.get(name), verdict.suspect, why)
+        fast = haste(connection, panel, name, _known(connection, engine, panel).truth)
+        why = " ".join(filter(None, (fast.told if fast else "", _why(verdict, gold))))
+        judged[name] = Rater(name, False, answers, gold, alike.get(name), pace, bits.get(name), bool(why), why)
     return judged
 
 
