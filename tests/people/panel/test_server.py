@@ -93,7 +93,7 @@ def test_tasks_give_away_neither_the_given_label_nor_what_is_known(app, panel):
         for task in ann.next(kind=kind, number=50, mode="grid"):
             assert task.keys() == {"task", "kind", "picture", "questions"}
             for question in task["questions"]:
-                assert question.keys() - {"box", "other"} == {"question", "subject", "name"}
+                assert question.keys() - {"box", "other"} == {"question", "subject", "name", "phrase"}
             text = json.dumps(task)
             assert not any(word in text for word in ("truth", "gold", "agreed", "why", "proposed", "given"))
             if kind == "label":
@@ -253,7 +253,7 @@ def test_classes_subjects_and_examples(app):
     assert ann.get(told["examples"][0]["thumbnail"]).status_code == 200
     assert ann.get("/api/class", params={"id": "hexagon"}).status_code == 404
     subjects = ann.get("/api/subjects", params={"kind": "label"}).json()["subjects"]
-    assert {subject for subject, _, _, _ in subjects} <= {"circle", "square"}
+    assert {subject for subject, *_ in subjects} <= {"circle", "square"}
     assert [left for _, _, left, _ in subjects] == sorted((left for _, _, left, _ in subjects), reverse=True)
     grid = ann.next(mode="grid", number=60, kind="label", subject=subjects[0][0])
     assert grid
