@@ -182,6 +182,17 @@ def test_models_that_do_not_know_a_class_do_not_contradict_it():
     assert q["1.jpg", 0] == pytest.approx(1.99 / 3)
 
 
+def test_a_given_label_of_which_no_model_knows_the_class_is_a_question():
+    columns = {
+        "label": np.array([0, 1]),
+        "labels": [["c0"], ["c1"]],
+        "candidates.proposals": np.array([[0, -1], [1, -1]]),
+        "candidates.chances": np.array([[np.nan, np.nan, 0.0, 0.0], [0.99, 0.98, 0.0, 0.0]]),
+    }
+    found = rows(asked(pictures_of(columns, 2), gold=0, agreed=0))
+    assert [(row["subject"], row["why"]) for row in found] == [("c0", "asked")]
+
+
 def test_classes_that_cannot_be_told_apart_are_asked_together():
     columns = drawn(50, 6, 2, 0.3)
     table = asked(pictures_of(columns, 6), collapsed={"c0": ("c5",)}, gold=0, agreed=0, cap=8)

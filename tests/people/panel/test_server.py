@@ -709,7 +709,8 @@ def test_keys_pressed_without_a_look_are_warned_of_and_paused_if_the_organiser_w
             here = questions.c.task.in_(mine), questions.c.task % 2 == odd
             connection.execute(update(questions).where(*here).values(why="gold", truth=truth))
     app = application(panel, pause_below=pause_below)
-    ann, eva = Browser(app, "ann"), Browser(app, "eva")
+    ann = Browser(app, "ann")
+    Browser(app, "eva")
     said = []
     while found := ann.next():
         votes = [vote_on(found[0], place, seconds=0.4) for place in range(len(found[0]["questions"]))]

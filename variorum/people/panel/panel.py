@@ -89,7 +89,7 @@ def publish(
             edition; or there is nothing to ask.
     """
     from variorum.people.panel.controls import read_gold
-    from variorum.people.panel.queue import counts, queue
+    from variorum.people.panel.queue import LEFT, queue
 
     check_name(name)
     if manifest.ledger is not None:
@@ -107,11 +107,14 @@ def publish(
             read_questions(there, store)
             return there
     known = read_questions(there, store) if there else None
-    table = queue(manifest, ledger, store, settings, read_gold(gold) if gold else None, known=known, progress=progress)
+    gold_answers = read_gold(gold) if gold else None
+    table, counts = queue(manifest, ledger, store, settings, gold_answers, known=known, progress=progress)
     if not len(table):
+        why = "; ".join(f"{counts[f'left_{one}']:,} {text}" for one, text in LEFT.items() if f"left_{one}" in counts)
         raise StoreError(
             f"panel {name} of {manifest.dataset}@{manifest.version}: there is nothing to ask about "
-            f"{', '.join(settings.kinds)}; other kinds are {', '.join(set(ASKED) - set(settings.kinds)) or 'none'}"
+            f"{', '.join(settings.kinds)}: of its pictures, {why or 'there are none'}. Other kinds of questions: "
+            f"{', '.join(one for one in ASKED if one not in settings.kinds) or 'none'}"
         )
     data = parquet_of(table)
     questions = hashlib.sha256(data).hexdigest()
@@ -126,7 +129,7 @@ def publish(
         settings=settings,
         questions=questions,
         earlier=tuple(one for one in earlier if one != questions),
-        counts=counts(table),
+        counts=counts,
     )
     store.put(_questions(record), data)
     path = f"{folder(manifest, name)}/{RECORD}"
@@ -137,6 +140,14 @@ def publish(
     ):  # somebody else was first: go on with theirs, if it is the same
         return publish(manifest, store, settings, name=name, gold=gold, number=number, progress=progress)
     return record
+
+
+def not_asked(record: PanelRecord) -> list[str]:
+    """Why a panel doesn't ask about some pictures, a sentence each: `12 pictures have no label`."""
+    from variorum.people.panel.queue import LEFT
+
+    number = {text: record.counts.get(f"left_{reason}", 0) for reason, text in LEFT.items()}
+    return [f"{found:,} picture{'s' if found > 1 else ''} {text}" for text, found in number.items() if found]
 
 
 def published(manifest: Manifest, store: Store, *, name: str = "main") -> PanelRecord | None:

@@ -43,8 +43,8 @@ def queue(
     *,
     known: Any = None,
     progress: Progress = QUIET,
-) -> Any:
-    """The questions of a panel, a `pyarrow.Table` with the columns `COLUMNS`, sorted by task.
+) -> tuple[Any, dict[str, int]]:
+    """The questions of a panel, a `pyarrow.Table` with the columns `COLUMNS`, sorted by task; and `PanelRecord.counts`.
 
     Args:
         manifest: of the edition.
@@ -62,9 +62,11 @@ def queue(
     progress.start("choosing questions", len(settings.kinds) + 1)
     pictures = Pictures.read(manifest, ledger, store)
     progress.advance(1)
-    return questions_of(
+    table = questions_of(
         pictures, settings, gold, refused=lambda: refused(manifest, store), known=known, progress=progress
     )
+    left = {f"left_{reason}": number for reason, number in left_out(manifest, pictures, table, settings).items()}
+    return table, {**counts(table), **{name: number for name, number in left.items() if number}}
 
 
 def questions_of(
@@ -76,7 +78,7 @@ def questions_of(
     known: Any = None,
     progress: Progress = QUIET,
 ) -> Any:
-    """`queue` for pictures in memory; `refused` gives, by gate, the values of pictures that it refused."""
+    """The table of `queue` for pictures in memory; `refused` gives, by gate, the values of pictures that it refused."""
     import pyarrow as pa
 
     parts = [schema().empty_table() if known is None else known]
@@ -127,6 +129,34 @@ def published_asks(kind: Kind, known: Any, pictures: Pictures, subjects: Any) ->
     why = pc.index_in(mine["why"].combine_chunks(), value_set=_texts(WHY)).to_numpy().astype(np.int64)
     there = (picture >= 0) & (subject >= 0)
     return Asks.of(none, none, none) if not len(mine) else Asks.of(picture, picture, subject, why=why).take(there)
+
+
+def left_out(manifest: Manifest, pictures: Pictures, table: Any, settings: Settings) -> dict[str, int]:
+    """Numbers of pictures that a panel doesn't ask about, by the reason in `LEFT`."""
+    import pyarrow.compute as pc
+
+    asked = pc.is_in(pictures.ids, value_set=table["id"].unique()).to_numpy(zero_copy_only=False)
+    dropped = pictures.dropped() & ~asked
+    rest = ~asked & ~dropped
+    bare = rest & (pictures.column("label") < 0)
+    labelled = rest & ~bare
+    refused = sum(number for by in manifest.counts.values() for status, number in by.items() if status != "accepted")
+    found = {"refused": refused, "dropped": int(dropped.sum())}
+    if "label" not in settings.kinds:
+        return {**found, "other": int(rest.sum())}
+    reason = "undoubted" if settings.budget is None else "budget"
+    return {**found, "unlabelled": int(bare.sum()), reason: int(labelled.sum())}
+
+
+LEFT: Mapping[str, str] = {
+    "refused": "weren't accepted into the edition: a gate refused them, or they can't be read",
+    "dropped": "are dropped or withheld by the ledger",
+    "unlabelled": "have no label",
+    "undoubted": "have a label that all sources agree on",
+    "budget": "have a label that all sources agree on, or are beyond the budget",
+    "other": "have nothing that these kinds of questions are about",
+}
+"""Why a picture isn't asked about, by the end of its name in `PanelRecord.counts`."""
 
 
 def counts(table: Any) -> dict[str, int]:
