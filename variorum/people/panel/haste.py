@@ -22,7 +22,7 @@ FAST = 1.0
 """Seconds for an answer below which somebody is warned."""
 LAST = 200
 """Answers that are looked at; a fast start is forgotten, and a change for the worse is found."""
-WARNED, PAUSED = (8, 5.0), (20, 20.0)
+WARNED, PAUSED = (8, 5.0), (8, 100.0)
 """Least number of gold answers and least Bayes factor (`curation.people.panel.raters`), to be warned and to be paused.
 docs/people/run_a_panel.md shows who is."""
 CODE = {answer: place for place, answer in enumerate(ANSWERS)}

@@ -92,7 +92,7 @@ class Coverage:
         kinds: number of questions and of open ones by kind.
         answers: that are still needed.
         clicks: the same with gold on top. An answer is one key; a picture moves on by itself with its last answer.
-        seconds: of work for these clicks at the raters' median pace; None before anybody has answered.
+        seconds: of work for these clicks at the median pace of who isn't suspect; None before they have answered.
     """
 
     questions: int
@@ -166,7 +166,8 @@ def coverage(engine: Engine, panel: str, gold: float = 0.1) -> Coverage:
         kinds[kind] = every + number, left + (number if is_open else 0)
         missing += number * max(1, wanted - given) if is_open else 0
         complete += 0 if is_open else number
-    paces = [one.seconds_per_answer for one in raters(engine, panel) if one.seconds_per_answer is not None]
+    trusted = [one for one in raters(engine, panel) if not one.suspect]
+    paces = [one.seconds_per_answer for one in trusted if one.seconds_per_answer is not None]
     clicks = round(missing / (1 - gold))
     total = sum(by_votes.values())
     work = clicks * statistics.median(paces) if paces else None
