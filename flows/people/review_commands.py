@@ -266,7 +266,7 @@ class _Panel:
 
     def publish(self) -> None:
         """Publish the questions, if they aren't yet, and say so."""
-        from variorum.people.panel.panel import not_asked, publish
+        from variorum.people.panel.panel import notes, publish
 
         with terminal.progress() as progress:
             record = publish(
@@ -280,8 +280,8 @@ class _Panel:
                 f"panel {record.key} is published: {counts.get('questions', 0)} questions in {counts.get('tasks', 0)} "
                 f"tasks, {counts.get('gold', 0)} with a known answer; {record.settings.votes} votes each"
             )
-        for line in not_asked(record):
-            terminal.say(f"  not asked: {line}")
+        for line in notes(record, self.manifest, self.store):
+            terminal.say(f"  {line}")
 
     def open(self, database: str | None) -> Panel:
         """The panel with its questions in the database."""

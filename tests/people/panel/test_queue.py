@@ -232,6 +232,21 @@ def test_the_ledger_drops_asks_and_proposes():
     assert not {keys[0][0], keys[4][0]} & set(everything["id"].to_pylist())
 
 
+def test_the_random_check_comes_after_all_questions_and_asks_for_the_given_label():
+    columns = drawn(60, 5, 3, 1.0)
+    columns["neighbours.proposed"] = columns["label"].copy()
+    bare = pictures_of(columns, 5)
+    keys = list(zip(bare.ids.to_pylist(), bare.sha256.to_pylist(), strict=True))
+    label = bare.column("label").tolist()
+    said = [Verdict(*keys[place], "review", "policy", "odd") for place in range(5)]
+    said += [Verdict(*keys[place], "audit", "audit", "drawn", value=0.1) for place in (2, 20, 30, 40)]
+    said += [Verdict(*keys[50], "audit", "review", "gold", value=0.1)]
+    table = asked(pictures_of(columns, 5, verdicts=verdict_table(said, bare.table.arrow)), gold=0, agreed=0)
+    found = [(row["id"], row["subject"]) for row in rows(table)]
+    assert {one for one, _ in found[:5]} == {keys[place][0] for place in range(5)}
+    assert sorted(found[5:]) == sorted((keys[place][0], f"c{label[place]}") for place in (20, 30, 40))
+
+
 def test_further_questions_repeat_none():
     pictures = pictures_of(drawn(300, 6, 7), 6)
     first = asked(pictures, budget=100)

@@ -573,6 +573,8 @@ def test_the_administrator_sees_reviewers_and_coverage(app):
     assert told["agreement"].keys() >= {"alpha", "ac1"}
     assert told["links"] == {"join": ORIGIN + "/"}
     assert told["panel"]["counts"]["questions"] > 0
+    assert all(line.startswith(("Not asked: ", "Random check: ")) for line in told["panel"]["notes"])
+    assert told["panel"]["notes"]
 
 
 def test_only_the_administrator_governs(app):

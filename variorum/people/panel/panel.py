@@ -142,12 +142,23 @@ def publish(
     return record
 
 
-def not_asked(record: PanelRecord) -> list[str]:
-    """Why a panel doesn't ask about some pictures, a sentence each: `12 pictures have no label`."""
+def notes(record: PanelRecord, manifest: Manifest, store: Store) -> list[str]:
+    """What an organiser should know of a panel's questions: its random check, and which pictures aren't asked about."""
     from variorum.people.panel.queue import LEFT
+    from variorum.report.card import random_check
 
-    number = {text: record.counts.get(f"left_{reason}", 0) for reason, text in LEFT.items()}
-    return [f"{found:,} picture{'s' if found > 1 else ''} {text}" for text, found in number.items() if found]
+    found = []
+    if number := record.counts.get("drawn", 0):
+        ledger = newest_ledger(manifest, store)[1]
+        told = random_check(ledger).partition("; ")[2] if ledger else ""
+        found.append(f"Random check: {counted(number)}, behind the other questions{'; ' if told else ''}{told}")
+    left = {text: record.counts.get(f"left_{reason}", 0) for reason, text in LEFT.items()}
+    return found + [f"Not asked: {counted(number)} {text}" for text, number in left.items() if number]
+
+
+def counted(pictures: int) -> str:
+    """`1 picture`, `1,200 pictures`."""
+    return f"{pictures:,} picture{'' if pictures == 1 else 's'}"
 
 
 def published(manifest: Manifest, store: Store, *, name: str = "main") -> PanelRecord | None:

@@ -26,6 +26,7 @@ from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.vote import Kind
 
 if TYPE_CHECKING:
+    from variorum.arrays import Bools
     from variorum.people.panel.settings import Settings
 
 COLUMNS = ("task", "kind", "id", "sha256", "subject", "why", "truth", "worth", "presumed")
@@ -65,8 +66,10 @@ def queue(
     table = questions_of(
         pictures, settings, gold, refused=lambda: refused(manifest, store), known=known, progress=progress
     )
-    left = {f"left_{reason}": number for reason, number in left_out(manifest, pictures, table, settings).items()}
-    return table, {**counts(table), **{name: number for name, number in left.items() if number}}
+    more = {f"left_{reason}": number for reason, number in left_out(manifest, pictures, table, settings).items()}
+    if pictures.said is not None and "label" in settings.kinds:
+        more["drawn"] = int((pictures.said.drawn & _are_asked(pictures, table)).sum())
+    return table, {**counts(table), **{name: number for name, number in more.items() if number}}
 
 
 def questions_of(
@@ -108,7 +111,8 @@ def _asked(
         answers = Answers(*gold.of(kind, pictures, subjects)) if gold else NOTHING
         cells = label_cells(pictures, settings)
         likes = pictures.column("label").astype(np.int64)
-        labels = Labels(cells, likes, len(pictures.classes), settings, rng)
+        drawn = None if pictures.said is None else pictures.said.drawn
+        labels = Labels(cells, likes, len(pictures.classes), settings, rng, drawn=drawn)
         return labels.questions(answers, published_asks(kind, known, pictures, subjects)), subjects
     plain = plain_questions(kind, pictures, settings, refused)
     answers = Answers(*gold.of(kind, pictures, plain.subjects)) if gold else NOTHING
@@ -133,9 +137,7 @@ def published_asks(kind: Kind, known: Any, pictures: Pictures, subjects: Any) ->
 
 def left_out(manifest: Manifest, pictures: Pictures, table: Any, settings: Settings) -> dict[str, int]:
     """Numbers of pictures that a panel doesn't ask about, by the reason in `LEFT`."""
-    import pyarrow.compute as pc
-
-    asked = pc.is_in(pictures.ids, value_set=table["id"].unique()).to_numpy(zero_copy_only=False)
+    asked = _are_asked(pictures, table)
     dropped = pictures.dropped() & ~asked
     rest = ~asked & ~dropped
     bare = rest & (pictures.column("label") < 0)
@@ -146,6 +148,13 @@ def left_out(manifest: Manifest, pictures: Pictures, table: Any, settings: Setti
         return {**found, "other": int(rest.sum())}
     reason = "undoubted" if settings.budget is None else "budget"
     return {**found, "unlabelled": int(bare.sum()), reason: int(labelled.sum())}
+
+
+def _are_asked(pictures: Pictures, table: Any) -> Bools:
+    """Return which pictures have a question, `[N]`."""
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.is_in(pictures.ids, value_set=table["id"].unique()).to_numpy(zero_copy_only=False))
 
 
 LEFT: Mapping[str, str] = {

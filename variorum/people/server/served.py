@@ -31,7 +31,7 @@ from variorum.people.panel.dispatch import (
 )
 from variorum.people.panel.haste import FAST
 from variorum.people.panel.kinds import ASKED, CATEGORIES, PROBLEMS, SEVERITIES, VEILED
-from variorum.people.panel.panel import Panel, newest_ledger, not_asked, read_questions
+from variorum.people.panel.panel import Panel, newest_ledger, notes, read_questions
 from variorum.people.panel.unsafe import category_names
 from variorum.people.server.casting import Casting
 from variorum.people.server.classes import Classes
@@ -312,7 +312,7 @@ class Served:
                 "title": self.title,
                 "votes": record.settings.votes,
                 "counts": record.counts,
-                "not_asked": not_asked(record),
+                "notes": notes(record, self.panel.manifest, self.panel.store),
                 "paused": is_paused(engine, key),
             },
             "raters": [_plain(one) for one in raters(engine, key)],

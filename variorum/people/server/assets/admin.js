@@ -46,9 +46,8 @@
     at("pause").hidden = false;
     facts(raters, coverage, agreement);
     at("coverage").replaceChildren(...coverageBar(byVotes(coverage), panel.votes));
-    const left = panel.not_asked ?? [];
-    at("not-asked").replaceChildren(...left.map((line) => element("li", { text: `Not asked: ${seen(line, 200)}` })));
-    at("not-asked").hidden = !left.length;
+    at("notes").replaceChildren(...panel.notes.map((line) => element("li", { text: seen(line, 200) })));
+    at("notes").hidden = !panel.notes.length;
     const { for: focused, does } = document.activeElement?.dataset ?? {};
     at("raters").replaceChildren(
       raters.length ? raterTable(raters, pause, admit) : element("p", { class: "muted", text: "Nobody has joined yet." }),
