@@ -166,8 +166,10 @@ class Audit(Decider):
         state = f"not audited: {queue} {'picture' if queue == 1 else 'pictures'} in the queue"
         if np.isnan(within):
             return {"state": state, "queue": queue}
-        points = max(1, round(100 * within))
-        state += f", which tell the error rate to about ± {points} point{'s' if points > 1 else ''}"
+        points = round(100 * within)
+        state += (
+            f", which tell the error rate to about ± {points} points" if points > 1 else ", which tell the error rate"
+        )
         return {"state": state, "queue": queue, "within": rounded(within)}
 
     def _spread(self, strata: Sequence[Stratum]) -> Floats:

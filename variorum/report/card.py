@@ -214,11 +214,9 @@ def random_check(ledger: Ledger) -> str:
     """Say how many pictures the audit has drawn besides the questions, and how closely they tell the error rate."""
     if not (drawn := ledger.counts.get("audit", {}).get("drawn", 0)):
         return ""
-    within = ledger.figures.get("audit", {}).get("within")
     line = f"random check: {drawn:,} other picture{'s' if drawn > 1 else ''}"
-    if not isinstance(within, float):
-        return line
-    return f"{line}; together they tell the error rate to about ± {max(1, round(100 * within))} points"
+    told = str(ledger.figures.get("audit", {}).get("state", "")).partition(", which ")[2]
+    return f"{line}; together they {told}" if told else line
 
 
 def step_figures(ledger: Ledger, known: Collection[str] = ()) -> list[Row]:
