@@ -15,7 +15,8 @@ _NO_ARTICLE = """
     sunglasses glasses clothes skis scissors
     brass velvet wool thatch hay guacamole broccoli cauliflower consomme eggnog espresso dough corn rapeseed carbonara
     honeycomb lotion perfume sunscreen mail powder tissue spray wine sauce potato cream
-    water snow sand grass food bread rice meat fruit furniture jewelry clothing"""
+    water snow sand grass food bread rice meat fruit coffee tea milk beer juice soup cheese butter chocolate honey
+    furniture jewelry clothing"""
 NO_ARTICLE = frozenset(_NO_ARTICLE.split())
 """Last words that are plurals though they don't look it, or stuff that isn't counted."""
 COUNTED = frozenset({"flandres", "lens", "pyrenees", "triceratops"})
