@@ -227,7 +227,8 @@ def _files(path: Path) -> dict[str, Path]:
     from variorum.sources.folders.listing import key_of, list_files
 
     if not path.exists():
-        raise SourceError(f"{printable(path)}: no such file or folder")
+        way = "; to make a list: variorum blocklist FOLDER FILE" if str(path) == "make" else ""
+        raise SourceError(f"{printable(path)}: no such file or folder{way}")
     if not path.is_dir():
         return {key_of(str(path)): path}
     try:

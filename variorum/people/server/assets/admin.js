@@ -74,7 +74,7 @@
     at("facts").replaceChildren(
       fact("Answers", figure(answers), `${figure(coverage.questions)} questions`),
       fact("Answers left", figure(coverage.answers), `about ${figure(coverage.clicks)} clicks`),
-      fact("Time left", time(needed), active ? people : "Nobody has answered yet"),
+      fact("Time left", time(needed), Number.isFinite(needed) ? people : "No pace to reckon by yet"),
       fact("Krippendorff's α", digits(alpha), `${agreementWord(alpha)}. It is low if nearly all answers are the same.`),
       fact("Gwet's AC1", digits(ac1), `${agreementWord(ac1)}. Rare answers don't lower it.`),
     );

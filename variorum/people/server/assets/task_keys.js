@@ -59,7 +59,7 @@
   /** A keydown for the picture that is shown; true if it was used. */
   function taskKey(view, event) {
     const { key } = event;
-    view.hold();
+    if (!["y", "n", "u"].includes(key)) view.hold();
     if (!view.task) return key === "z" ? (view.undo(), true) : false;
     const panning = view.stage.zoomed && !event.shiftKey;
     if (key.startsWith("Arrow") && view.line.asked && !panning) return view.box.key(event);

@@ -5,7 +5,7 @@
 {
   const { element, seen, Stage, BoxEditor, Draft, Watch, Dialogs, taskBar, nothingLeft, choices, question } = Variorum;
   const SETTLE = 250; // milliseconds after a new picture in which a press is the end of a double click
-  const MOMENT = 450; // milliseconds between the last answer and the next picture, in which an answer can be changed
+  const MOMENT = 400; // milliseconds between the last answer and the next picture, in which an answer can be changed
   const WAITS = "variorum:waits"; // in the browser's storage: whether a picture stays until Enter
 
   /** `one`: questions are asked one by one, and the task is done with the last answer. */
@@ -21,7 +21,7 @@
       this.work = element("div", { class: `work ${one ? "single" : "many"}` }, this.stage.element, this.side);
       this.none = element("div", { class: "empty", hidden: true });
       root.append(this.work, this.none);
-      root.addEventListener("pointerdown", () => this.hold(), true);
+      root.addEventListener("pointerdown", ({ target }) => target.closest(".answer") || this.hold(), true);
       this.dialogs = new Dialogs(root, {
         me: app.me,
         classes: app.classes,
@@ -136,6 +136,8 @@
     /** Answer a line. It stays the current one if `stay`, else the next open one follows. */
     answer(line, value, { stay = false, seconds = this.watch.lap() } = {}) {
       if (!this.task || this.moving) return;
+      if (this.leaving && line === this.line && line.answer === value) return; // the same again keeps nobody here
+      this.hold();
       this.choose(line);
       this.detailed = false;
       if (line.box && value === "yes")
@@ -167,6 +169,7 @@
     /** Stay with the picture until Enter. */
     hold() {
       clearTimeout(this.leaving);
+      this.leaving = 0;
       this.work.classList.remove("leaving");
     }
 
