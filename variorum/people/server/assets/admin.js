@@ -68,7 +68,7 @@
 
   function facts(raters, coverage, { alpha, ac1 }) {
     const active = raters.filter(({ answers: given, paused }) => given && !paused).length;
-    const needed = active ? coverage.seconds / active : NaN;
+    const needed = active && coverage.seconds !== null ? coverage.seconds / active : NaN;
     const people = active === 1 ? "for one reviewer" : `for ${figure(active)} reviewers, each`;
     const answers = raters.reduce((sum, rater) => sum + rater.answers, 0);
     at("facts").replaceChildren(
