@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONFIDENCE = 0.95
 """Level of intervals."""
+STARTING = "starting Prefect … (its first start takes up to half a minute; --runner threads needs no server)"
+"""Said as soon as there is work, and before Prefect is imported."""
 
 
 class Profile(StrEnum):
@@ -197,7 +199,8 @@ class Asked:
     def _work(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job, progress: Progress) -> T:
         """The result of the work, by the runner that was asked for."""
         if self.runner == Runners.prefect and not self.runner_set:
-            from variorum.flows.prefect_runner import in_flow
+            terminal.say(STARTING, err=True)
+            from variorum.flows.prefect_runner import in_flow  # takes seconds
 
             return in_flow(name, work, job, progress, workers=self.workers)
         if self.runner == Runners.threads and not self.runner_set:
