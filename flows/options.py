@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -131,6 +132,8 @@ Issuer = Annotated[
     str,
     typer.Option("--issuer", metavar="URL", help="Who vouches for that address: https://accounts.google.com"),
 ]
+FormerPlace = Annotated[Path | None, typer.Argument(metavar="TO", hidden=True)]
+"""The former form of `--to`, which still works."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 
@@ -264,6 +267,13 @@ def on_recipe(
         return command
 
     return add
+
+
+def place_to_write(to: Path | None, former: Path | None) -> Path:
+    """Return where a command shall write. Raises typer.BadParameter if that isn't given, or given twice."""
+    if (to is None) == (former is None):
+        raise typer.BadParameter("say once where to write: --to PATH")
+    return to or former or Path()
 
 
 def examples(*lines: str) -> str:

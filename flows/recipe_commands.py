@@ -192,20 +192,22 @@ def evaluate(
         terminal_editions.print_evaluations(job.recipe, manifest, job.store)
 
 
-@commands.command(epilog=examples("variorum card imagenet_e", "variorum card imagenet_e --keep data_cards/released"))
+@commands.command(epilog=examples("variorum card imagenet_e", "variorum card imagenet_e --to data_cards/released"))
 @on_recipe(works=False)
 def card(
     asked: Asked,
-    keep: Annotated[
+    to: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="FOLDER", help="Also keep the card there, as the one of a released version."),
+        typer.Option("--to", metavar="FOLDER", help="Also keep the card there, as the one of a released version."),
     ] = None,
+    former: Annotated[Path | None, typer.Option("--keep", hidden=True)] = None,
 ) -> None:
     """Rewrite the card and the contact sheet of the recipe's edition, or of its current release."""
     from variorum.edition.editions import current
     from variorum.report.card import write_card
     from variorum.report.kept_cards import keep_card
 
+    keep = to or former
     job = asked.job_on_edition()
     manifest = current(_edition_of(job), job.store)
     text = write_card(job.recipe, manifest, job.store)
