@@ -70,7 +70,7 @@ def build(asked: Asked) -> None:
     from variorum import pipeline
 
     job = asked.job()
-    manifest, _ = asked.do("build", pipeline.build, job, pipeline.built)
+    manifest, _ = asked.do("build", pipeline.build, job, pipeline.build_finished)
     _show(asked, job, manifest, evaluations=False)
 
 
@@ -94,7 +94,7 @@ def curate(asked: Asked, force: Force = False) -> None:
         return pipeline.curate(job, manifest, runner, progress, force=force)
 
     def kept(job: Job, _: Progress) -> Any:
-        return pipeline.curated(job, manifest, force=force)
+        return pipeline.curate_finished(job, manifest, force=force)
 
     (number, ledger), _ = asked.do("curate", work, job, kept)
     if asked.as_json:
@@ -182,8 +182,7 @@ def evaluate(
         return pipeline.evaluate(job, manifest, runner, progress)
 
     def kept(job: Job, _: Progress) -> Any:
-        figures = pipeline.evaluated(job, manifest)
-        return None if pipeline.missing(job, figures) else figures
+        return pipeline.evaluate_finished(job, manifest)
 
     figures, _ = asked.do("evaluate", work, job, kept)
     if asked.as_json:
