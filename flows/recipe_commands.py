@@ -49,6 +49,7 @@ def plan(asked: Asked) -> None:
     """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from variorum.edition.store import Store
     from variorum.pipeline import check
+    from variorum.stages.estimate import check_room
     from variorum.stages.planned import planned
 
     job = asked.job(Store(asked.store, writable=False))
@@ -57,10 +58,11 @@ def plan(asked: Asked) -> None:
         found = planned(job, progress)
     if asked.as_json:
         terminal.print_json(found.as_json())
-        return
-    if found.table:
-        terminal_editions.print_requests(found.table)
-    terminal_editions.print_plan(found)
+    else:
+        if found.table:
+            terminal_editions.print_requests(found.table)
+        terminal_editions.print_plan(found)
+    check_room(job)
 
 
 @commands.command(epilog=examples("variorum build imagenet_e --workers 2"))
