@@ -10,6 +10,7 @@ import typer
 
 from variorum.flows import terminal, terminal_editions
 from variorum.flows.options import CONFIDENCE, Asked, Confidence, Force, RecipeOrEdition, examples, on_recipe
+from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
@@ -174,6 +175,10 @@ def evaluate(
         return
     if classes or to or confidence != CONFIDENCE:
         raise typer.BadParameter("--classes, --confidence and --to need --model")
+    if "@" in asked.recipe:
+        raise typer.BadParameter(
+            f"{cut(asked.recipe)} is an edition: name a model to evaluate on it, such as --model classifier"
+        )
     from variorum import pipeline
     from variorum.edition.editions import current
 

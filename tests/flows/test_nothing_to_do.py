@@ -217,7 +217,7 @@ def test_a_disk_without_room_is_refused_before_any_work(job, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     assert finished(job()) == manifest
     for other in ({"seed": 2}, {"dataset": "other", "generate": []}):  # from earlier units; from the source's files
-        with pytest.raises(StoreError, match="no space left for this: about .* are to be written, and 1 kB are free"):
+        with pytest.raises(StoreError, match=r"no space left for this: about .* to be written, and 1 kB are free"):
             finished(job(**other, version="2.0.0"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**7))
     assert finished(job(seed=2, version="2.0.0")) is None
