@@ -175,7 +175,7 @@ def evaluate(
         return
     if classes or to or confidence != CONFIDENCE:
         raise typer.BadParameter("--classes, --confidence and --to need --model")
-    if "@" in asked.recipe:
+    if "@" in asked.recipe and not asked.recipe.endswith((".yaml", ".yml")):
         raise typer.BadParameter(
             f"{cut(asked.recipe)} is an edition: name a model to evaluate on it, such as --model classifier"
         )
