@@ -69,7 +69,9 @@ def resolved(url: str, place: str) -> None:
     try:
         socket.getaddrinfo(host, None)
     except OSError as error:
-        raise TemporaryError(f"{place}: no address is known for {host} ({error.strerror}); is there a network?") from None
+        raise TemporaryError(
+            f"{place}: no address is known for {host} ({error.strerror}); is there a network?"
+        ) from None
 
 
 def patiently(
