@@ -123,7 +123,8 @@ class Edition:
         `gate.iou`, and for a release `action`, `by`, `why`, `value` and `given` of its verdicts.
 
         Args:
-            columns: names, in order; all by default.
+            columns: names, in order; all by default. An edition that was curated has a release's columns of verdicts
+                too, if they are named or `ledger` is given.
             ledger: add the detectors' measurements and scores, such as `quality.score`: True for the release's own
                 ledger, or an edition's newest; a number for another one. Pictures that they didn't see have null.
 

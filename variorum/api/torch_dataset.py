@@ -221,7 +221,7 @@ class Stream(IterableDataset[Any]):
     """
 
     def __init__(self, pictures: TorchDataset) -> None:
-        self.pictures, self._done = pictures, 0
+        self.pictures, self._done, self._begin = pictures, 0, 0
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -230,7 +230,8 @@ class Stream(IterableDataset[Any]):
         worker = get_worker_info()
         part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
         low, high = (len(self) * end // parts for end in (part, part + 1))
-        for place in range(low + self._done, high):
+        first, self._begin = low + self._begin, 0
+        for place in range(first, high):
             self._done = place + 1 - low
             yield self.pictures[place]
         self._done = 0
@@ -248,7 +249,7 @@ class Stream(IterableDataset[Any]):
         mine = self.state_dict()
         if {**mine, "done": 0} != {**state, "done": 0}:
             raise StoreError(f"a state of {state.get('edition')} with {state.get('pictures')} pictures isn't of {mine}")
-        self._done = whole_number("done", state.get("done"), 0, len(self), StoreError)
+        self._done = self._begin = whole_number("done", state.get("done"), 0, len(self), StoreError)
 
 
 def refuse_batches_of_samples() -> None:
