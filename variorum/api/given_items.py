@@ -178,8 +178,8 @@ class Spool:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.file) as kept:
-            for batch in kept.iter_batches(SPOOL):
-                yield from (Stored(row["seen"], row["data"]) for row in batch.to_pylist())
+            for group in range(kept.num_row_groups):  # iter_batches would hold all that it has read
+                yield from (Stored(row["seen"], row["data"]) for row in kept.read_row_group(group).to_pylist())
 
 
 @dataclass(frozen=True, slots=True)
