@@ -24,12 +24,13 @@ from variorum.api.given_tables import AUTO, ENDINGS, of_table
 from variorum.api.labels import Labels, read_labels
 from variorum.api.one_picture import WHAT
 from variorum.machine.cache import cache_dir
-from variorum.machine.retrying import why
+from variorum.machine.retrying import printable, why
 from variorum.machine.workplace import workplace
 from variorum.pixels import encode_png
 from variorum.schemas.errors import SourceChanged, SourceError, StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.secrets import shown
+from variorum.sources.parquet import ORIGIN
 from variorum.sources.webdataset import LABEL, Webdataset
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ def read_given(pictures: Any, labels: Any = AUTO, names: Sequence[str] | None = 
         if not len(found.pictures):
             raise SourceError(f"curate: pictures is empty; it must be {WHAT}")
         known = read_labels(found.labels, found.names, len(found.pictures))
-        digest = _digest(found.pictures, known)
-        file = _kept(found.pictures, known, digest)
+        kept = _Kept(found.pictures, known, _origins(found.paths or ()))
+        digest = kept.digest()
+        file = kept.file(digest)
     source: dict[str, Any] = {"name": "parquet", "files": str(file), "image": "image", "split": "none"}
     if known.names:
         source["label"] = "label"
@@ -186,48 +188,86 @@ def _name(name: str) -> str:
     return re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")[:60] or "pictures"
 
 
-def _digest(items: Pictures, labels: Labels) -> str:
-    """Digest of all pictures and labels."""
-    found = _begun(len(items), labels)
-    for seen, _ in _hashed(items):
-        found.update(seen)
-    return str(found.hexdigest())
-
-
-def _begun(pictures: int, labels: Labels) -> Any:
-    """A hash of the labels, to which the pictures are added."""
-    found = hashlib.sha256(json.dumps(["pictures", pictures, labels.names]).encode())
-    found.update(labels.index.tobytes())
-    return found
-
-
-def _hashed(items: Pictures) -> Iterator[tuple[bytes, Pixels | bytes]]:
-    """Each picture with its hash."""
-    for number, item in enumerate(items):
-        yield hashed(item, f"pictures[{number}]")
-
-
-def _kept(items: Pictures, labels: Labels, digest: str) -> Path:
-    """The parquet file with these pictures, written unless it is there."""
-    folder = cache_dir() / "pictures" / digest[:32]
-    file = folder / FILE
-    if _whole(file, len(items)):
-        return file
+def _origins(paths: Sequence[str]) -> list[str]:
+    """Where pictures come from, for people: paths from the folder that all lie in, which doesn't tell where that is."""
     try:
-        with workplace(folder) as place:
-            fresh = place / FILE
-            _write(fresh, items, labels, digest)
-            fresh.replace(file)
-    except OSError as error:
-        raise _unkept(folder.parent, error) from None
-    return file
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    except ValueError:  # some are absolute
+        return [printable(os.path.basename(path)) for path in paths]
+    return [printable(os.path.relpath(path, folder or os.curdir)) for path in paths]
 
 
-def _unkept(folder: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"curate: the pictures can't be kept in {folder}: {why(error)}; set VARIORUM_CACHE to a folder with room for "
-        f"them"
-    )
+@dataclass(frozen=True)
+class _Kept:
+    """Pictures and what is known of them, as they are kept in one file."""
+
+    pictures: Pictures
+    labels: Labels
+    origins: Sequence[str]
+
+    def digest(self) -> str:
+        """Digest of all pictures, labels and origins."""
+        found = self._begun()
+        for seen, _ in self._hashed():
+            found.update(seen)
+        return str(found.hexdigest())
+
+    def _begun(self) -> Any:
+        """A hash of the labels and origins, to which the pictures are added."""
+        known = ["pictures", len(self.pictures), self.labels.names, *([self.origins] if self.origins else [])]
+        found = hashlib.sha256(json.dumps(known).encode())
+        found.update(self.labels.index.tobytes())
+        return found
+
+    def _hashed(self) -> Iterator[tuple[bytes, Pixels | bytes]]:
+        """Each picture with its hash."""
+        for number, item in enumerate(self.pictures):
+            yield hashed(item, f"pictures[{number}]")
+
+    def file(self, digest: str) -> Path:
+        """The parquet file with these pictures, written unless it is there."""
+        folder = cache_dir() / "pictures" / digest[:32]
+        file = folder / FILE
+        if _whole(file, len(self.pictures)):
+            return file
+        try:
+            with workplace(folder) as place:
+                fresh = place / FILE
+                self._write(fresh, digest)
+                fresh.replace(file)
+        except OSError as error:
+            raise _unkept(folder.parent, error) from None
+        return file
+
+    def _write(self, file: Path, digest: str) -> None:
+        """Write the pictures with their labels as `datasets` writes them, so that it reads the file too."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        features: dict[str, Any] = {"image": {"_type": "Image"}}
+        columns = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
+        if self.labels.names:
+            features["label"] = {"names": list(self.labels.names), "_type": "ClassLabel"}
+            columns.append(pa.field("label", pa.int64()))
+        if self.origins:
+            features["origin"] = {"dtype": "string", "_type": "Value"}
+            columns.append(pa.field("origin", pa.string(), metadata={ORIGIN: "true"}))
+        about = json.dumps({"info": {"features": features}})
+        schema = pa.schema(columns, metadata={"huggingface": about})
+        found, number = self._begun(), len(self.pictures)
+        with pq.ParquetWriter(file, schema, compression="none") as writer:
+            cells: list[dict[str, Any]] = []
+            for end, (seen, one) in enumerate(self._hashed(), 1):
+                found.update(seen)
+                cells.append({"bytes": one if isinstance(one, bytes) else encode_png(one), "path": None})
+                if len(cells) == GROUP or end == number:
+                    part = slice(end - len(cells), end)
+                    rows = {"image": cells, "label": self.labels.index[part], "origin": self.origins[part]}
+                    arrays = [pa.array(rows[field.name], field.type) for field in columns]
+                    writer.write_table(pa.table(arrays, schema=schema))
+                    cells = []
+        if found.hexdigest() != digest:
+            raise SourceChanged("curate: a picture changed while it was read; start again when nobody writes to it")
 
 
 def _whole(file: Path, rows: int) -> bool:
@@ -240,28 +280,8 @@ def _whole(file: Path, rows: int) -> bool:
         return False
 
 
-def _write(file: Path, items: Pictures, labels: Labels, digest: str) -> None:
-    """Write the pictures with their labels as `datasets` writes them, so that it reads the file too."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    features: dict[str, Any] = {"image": {"_type": "Image"}}
-    columns = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
-    if labels.names:
-        features["label"] = {"names": list(labels.names), "_type": "ClassLabel"}
-        columns.append(pa.field("label", pa.int64()))
-    about = json.dumps({"info": {"features": features}})
-    schema = pa.schema(columns, metadata={"huggingface": about})
-    found = _begun(len(items), labels)
-    with pq.ParquetWriter(file, schema, compression="none") as writer:
-        cells: list[dict[str, Any]] = []
-        for number, (seen, one) in enumerate(_hashed(items), 1):
-            found.update(seen)
-            cells.append({"bytes": one if isinstance(one, bytes) else encode_png(one), "path": None})
-            if len(cells) == GROUP or number == len(items):
-                rows = {"image": cells, "label": labels.index[number - len(cells) : number]}
-                arrays = [pa.array(rows[field.name], field.type) for field in columns]
-                writer.write_table(pa.table(arrays, schema=schema))
-                cells = []
-    if found.hexdigest() != digest:
-        raise SourceChanged("curate: a picture changed while it was read; start again when nobody writes to it")
+def _unkept(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"curate: the pictures can't be kept in {folder}: {why(error)}; set VARIORUM_CACHE to a folder with room for "
+        f"them"
+    )

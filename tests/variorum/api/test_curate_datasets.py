@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import webdataset
@@ -106,8 +107,12 @@ def test_all_that_holds_files_gives_the_same(files, labels, rows, photos):
     first = found["paths"]
     for name, one in found.items():
         assert one.labels.texts() == labels, name
-        assert one.source == first.source, name
-        assert name in ("bytes", "an Arrow table") or one.paths == tuple(files), name
+        unnamed = name in ("bytes", "an Arrow table")
+        assert one.source == (found["bytes"] if unnamed else first).source, name
+        assert one.paths == (None if unnamed else tuple(files)), name
+    stored = [pq.read_table(one.source["files"]) for one in (first, found["bytes"])]
+    assert stored[0]["image"].equals(stored[1]["image"])
+    assert stored[0]["origin"].to_pylist() == ["/".join(Path(file).parts[-2:]) for file in files]
 
 
 def test_all_that_holds_pixels_gives_the_same(files, labels):
@@ -124,9 +129,9 @@ def test_all_that_holds_pixels_gives_the_same(files, labels):
     found = {name: read_given(*given) for name, given in ways.items()}
     for name, one in found.items():
         assert one.labels.texts() == labels, name
-        assert one.source == found["arrays"].source, name
-    assert found["arrays"].paths is None
-    assert found["images"].paths == tuple(files)
+        same = [pq.read_table(other.source["files"])["image"] for other in (one, found["arrays"])]
+        assert same[0].equals(same[1]), name
+        assert one.paths == (tuple(files) if name in ("images", "pairs by position", "a part of them") else None), name
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves files open
@@ -138,10 +143,10 @@ def test_tars_and_pipelines(tars, files, labels, tmp_path):
     urls = list(webdataset.shardlists.expand_urls(tars))
     raw = read_given(webdataset.WebDataset(urls, shardshuffle=False))
     assert raw.paths[5] == f"{urls[1]}/005"
-    pixels = read_given(webdataset.WebDataset(urls, shardshuffle=False).decode("pil"))
+    decoded = webdataset.WebDataset(urls, shardshuffle=False).decode("pil")
     pairs = read_given(webdataset.WebDataset(urls, shardshuffle=False).decode("pil").to_tuple("jpg", "cls"))
-    assert pixels.source == pairs.source
-    assert [sorted(set(labels))[int(text)] for text in raw.labels.texts()] == labels
+    for one in (raw, read_given(decoded), pairs):
+        assert [sorted(set(labels))[int(text)] for text in one.labels.texts()] == labels
     assert read_given(urls).source["shards"] == urls
 
 
@@ -152,6 +157,7 @@ def test_an_edition_is_curated_with_its_labels(files, labels, tmp_path):
     assert [sample.labels[0] for sample in made] == labels
     found = va.curate(made, store=tmp_path / "store", progress=False, **QUICK)
     assert (found.labels(), len(found.release)) == (labels, 12)
+    assert found.paths == ["/".join(Path(file).parts[-2:]) for file in files]
     with pytest.raises(SourceError, match=r"^source: pictures is of type int; it must be a folder, a dataset"):
         va.plan(dataset="mine", version="1.0.0", source=7)
 
