@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import PurePath
@@ -68,9 +68,16 @@ def of_table(pictures: Any, labels: Any, names: Any) -> Found | None:
         return _of_hub(pictures, labels, names)
     if (library := _library(pictures)) not in FRAMES or not hasattr(pictures, "columns"):
         return None
-    read = _reader(pictures, library)
-    columns = list(map(str, getattr(pictures, "column_names", pictures.columns)))
-    kinds = {name: kind_of_value(next((one for one in read(name) if present(one)), None)) for name in columns}
+    columns = list(getattr(pictures, "column_names", pictures.columns))
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise SourceError(f"curate: pictures has several columns {cut(repr(twice[0]))}; leave out all but one of them")
+    keys = {str(name): name for name in columns}  # pandas also has numbers as names
+
+    def read(name: str) -> list[Any]:
+        column = pictures[keys[name]]
+        return list(column.to_pylist() if library == "pyarrow" else column)
+
+    kinds = {name: kind_of_value(next((one for one in read(name) if present(one)), None)) for name in keys}
     picture = picture_column(kinds)
     label = label_column(kinds, picture, labels)
     cells = read(picture)
@@ -79,13 +86,6 @@ def of_table(pictures: Any, labels: Any, names: Any) -> Found | None:
 
 def _library(value: Any) -> str:
     return type(value).__module__.partition(".")[0]
-
-
-def _reader(table: Any, library: str) -> Callable[[str], list[Any]]:
-    """Return a function that gives a column as a list."""
-    if library == "pyarrow":
-        return lambda name: list(table.column(name).to_pylist())
-    return lambda name: list(table[name])
 
 
 # ── which column ─────────────────────────────────────────────────────────────────────────────────────────────────────
