@@ -155,6 +155,7 @@ def put_figures(
         "edition": manifest.digest(),
         "key": evaluation_key(evaluation, manifest, job),
         "models": pins(evaluation, job.ctx),
+        "tables": [info.model_dump() for info in measured],  # the page shows each picture's answers
         "figures": figures,
     }
     kept = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from variorum.edition.editions import beside
 from variorum.edition.store import Store
+from variorum.report.answers import evaluated
 from variorum.report.card_plots import plots_of
 from variorum.report.figures import seen
 from variorum.report.funnel import funnel
@@ -66,13 +66,6 @@ def evaluation_plots(manifest: Manifest, store: Store) -> Iterator[Json]:
             log.warning("%s isn't drawn: %s", name, error)
             continue
         yield from filter(None, map(as_json, found.values()))
-
-
-def evaluated(manifest: Manifest, store: Store) -> list[str]:
-    """Names of the evaluations with figures beside the manifest."""
-    found = store.listed(beside(manifest, "evaluation-*.json"))
-    names = (path.rpartition("/evaluation-")[2].removesuffix(".json") for path in found)
-    return sorted(name for name in names if name.isidentifier())
 
 
 def as_json(plot: Plot) -> dict[str, Json] | None:
