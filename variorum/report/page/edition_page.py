@@ -81,7 +81,8 @@ def edition_page(
             notes.append("The verdicts are those of the newest ledger; this edition is as it was before them.")
     models: list[Json] = []
     if not alone:
-        measured, models, more = model_columns(model_answers(manifest, rows, ids, store), class_names(manifest))
+        answers, names = model_answers(manifest, rows, ids, store), chosen["variant"].to_pylist()
+        measured, models, more = model_columns(answers, names, class_names(manifest))
         columns, notes = [*columns, *measured], [*notes, *more]
     plane = embedding_map(ledger, ids, store, progress) if ledger and with_map else None
     if plane is not None:

@@ -106,7 +106,8 @@
     constructor(place, data, view) {
       Object.assign(this, { place, data, view, ranges: new Map() });
       const texts = [...data.columns.values()].filter((one) => !one.numeric && !NOT.has(one.name));
-      const order = [...FIRST, ...(data.facts.models ?? []).map((model) => model.right)];
+      const models = (data.facts.models ?? []).map((model) => model.right);
+      const order = FIRST.flatMap((name) => (name === "status" ? [...models, name] : [name]));
       const first = (column) => (order.includes(column.name) ? order.indexOf(column.name) : order.length);
       this.facets = texts
         .filter(

@@ -6,6 +6,7 @@
   const RESAMPLES = 1000;
   const DRAWS = 1e7; // of photographs for an interval, at most
   const collator = new Intl.Collator("en", { numeric: true });
+  const BASELINE = "baseline"; // a column of no and yes
   const RIGHT = 0; // codes of a column of answers
   const WRONG = 1;
 
@@ -25,13 +26,19 @@
     return (data.facts.models ?? []).flatMap(({ right, says, p }) => [right, says, p]).filter(Boolean);
   }
 
-  /** The rows that pass all filters but those on models' answers. */
+  /** The column that tells baselines, such as plates, apart; null without one, and where a filter chooses variants. */
+  function baselines(data, view) {
+    return view.chosen.has("variant") || view.chosen.has(BASELINE) ? null : (data.columns.get(BASELINE) ?? null);
+  }
+
+  /** The rows that pass all filters but those on models' answers, without baselines unless a filter chooses some. */
   function inView(data, view) {
     const own = modelColumns(data)
       .map((name) => view.alone.get(name))
       .filter(Boolean);
     const passes = (row) => view.fails[row] === own.reduce((failed, alone) => failed + alone[row], 0);
-    return view.everything.filter(passes);
+    const codes = baselines(data, view)?.codes;
+    return view.everything.filter((row) => passes(row) && codes?.[row] !== 1);
   }
 
   /** How often two models are right and wrong, and the difference of their accuracies with its interval, in points. */
@@ -131,12 +138,12 @@
       this.second.selectedIndex = Math.min(1, this.models.length - 1);
       const holder = () => element("div", { class: "holder" });
       [this.all, this.pair, this.pairs, this.matrix] = [holder(), holder(), holder(), holder()];
-      const section = (title, tools, ...parts) =>
+      const section = (title, tools, part, kind = "") =>
         element(
           "section",
-          { class: "plot" },
+          { class: `plot ${kind}` },
           element("div", { class: "line tools" }, element("h3", { text: title }), ...tools),
-          ...parts,
+          part,
         );
       const versus = element("span", { class: "muted", text: "and" });
       place.append(
@@ -146,12 +153,11 @@
           "div",
           { class: "plots models" },
           section("Right and wrong", [], this.all),
-          this.models.length > 1 ? section("Side by side", [this.first, versus, this.second], this.pair) : "",
+          this.models.length > 1 ? section("Side by side", [this.first, versus, this.second], this.pair, "beside") : "",
           answering.length ? section("Most confused", [this.confused], this.pairs) : "",
-          answering.length && this.classes ? (this.matrixBox = section("Confusion matrix", [], this.matrix)) : "",
+          answering.length && this.classes ? (this.matrixBox = section("", [], this.matrix, "wide-plot")) : "",
         ),
       );
-      this.matrixBox?.classList.add("wide-plot");
       this.update = once(() => this.#paint());
     }
 
@@ -168,6 +174,7 @@
     #shows(text, label, filters) {
       const click = () => {
         this.view.change((view) => {
+          if (baselines(this.data, view)) view.chosen.set(BASELINE, new Set([0]));
           for (const name of modelColumns(this.data)) (view.chosen.delete(name), view.ranges.delete(name));
           for (const [column, codes] of filters) view.chosen.set(column.name, new Set(codes));
         });
@@ -185,10 +192,12 @@
     #paint() {
       if (this.place.hidden) return;
       const rows = inView(this.data, this.view);
-      const filtered = rows.length < this.data.rows;
-      this.scope.textContent = filtered
-        ? "Of the pictures that pass the filters; filters on models' answers don't count here. Each number shows its pictures."
-        : "Of all pictures on this page. Filters narrow them, such as by variant or class. Each number shows its pictures.";
+      const { view, data } = this;
+      this.scope.textContent = [
+        view.filtered ? "Pictures that pass the filters, except filters on models' answers" : "All pictures of this page",
+        baselines(data, view) ? ", without baselines such as plates; choose a variant to see its figures" : "",
+        ". Each number shows its pictures.",
+      ].join("");
       this.#paintAll(rows);
       if (this.models.length > 1) this.#paintPair(rows);
       const model = this.#model(this.confused);
@@ -218,7 +227,7 @@
         ]);
       });
       const head = ["model", "accuracy", "", "right", "wrong"].map((text, at) =>
-        element("th", { scope: "col", class: at === 1 || at > 2 ? "number" : null, text }),
+        element(text ? "th" : "td", { scope: text ? "col" : null, class: at ? (text ? "number" : "bar-cell") : null, text }),
       );
       this.all.replaceChildren(
         element(
@@ -334,12 +343,13 @@
       const codes = [...total.keys()].sort((a, b) => collator.compare(classes.values[a], classes.values[b]));
       this.matrixBox.hidden = codes.length < 2 || codes.length > MATRIX;
       if (this.matrixBox.hidden) return;
+      this.matrixBox.querySelector("h3").textContent = `Confusion matrix of ${seen(model.name, 80)}`;
       const answers = codes.map((code) => model.says.values.indexOf(classes.values[code]));
       const cells = new Map(found.map(([code, answer, count]) => [`${code} ${answer}`, count]));
       const others = [...new Set(found.map(([, answer]) => answer))].filter((answer) => !answers.includes(answer));
       const shaded = (content, count, of, good) => {
         const cell = element("td", { class: good ? "good" : "bad" }, content);
-        cell.style.setProperty("--share", `${Math.round(6 + (70 * count) / of)}%`);
+        cell.style.setProperty("--share", `${Math.round(6 + (36 * count) / of)}%`);
         if (!count) cell.className = "";
         return cell;
       };
