@@ -98,7 +98,7 @@ def leaderboard_plots(board: Leaderboard) -> Iterator[Json]:
     """Models by their average drop, and the drops by variant of the best ones."""
     ranked = [(f"{entry.rank}. {entry.model.name}", entry.figures) for entry in board.entries[:MOST_ROWS]]
     average = tuple(_point(figures.average_drop) for _, figures in ranked)
-    rows = tuple(board.variants())
+    rows = tuple(board.edits())
     drops = {
         name: tuple(_point(one.drop) if (one := figures.variants.get(variant)) else None for variant in rows)
         for name, figures in ranked[:SERIES]
