@@ -235,9 +235,7 @@ def print_shown(shown: Shown, *, intervals: bool = False) -> None:
         out.print(table, "")
 
 
-def parts_that_fit(
-    rows: Sequence[Sequence[str]], width: int, *, intervals: bool = False
-) -> Iterator[list[list[str]]]:
+def parts_that_fit(rows: Sequence[Sequence[str]], width: int, *, intervals: bool = False) -> Iterator[list[list[str]]]:
     """A table split into parts no wider than `width`, with two spaces between columns.
 
     If a table is too wide, the names in its first column are shortened first. If that isn't enough, it loses its

@@ -161,7 +161,9 @@ def _plot(board: Leaderboard) -> str:
     ]
     for rank, across, drop in points:
         middle = y(drop.value)
-        parts.append(f'<line x1="{x(across):.1f}" x2="{x(across):.1f}" y1="{y(drop.low):.1f}" y2="{y(drop.high):.1f}"/>')
+        parts.append(
+            f'<line x1="{x(across):.1f}" x2="{x(across):.1f}" y1="{y(drop.low):.1f}" y2="{y(drop.high):.1f}"/>'
+        )
         parts.append(f'<circle cx="{x(across):.1f}" cy="{middle:.1f}" r="4"/>')
         parts.append(f'<text class="rank" x="{x(across) + 8:.1f}" y="{middle + 4:.1f}">{rank}</text>')
     parts.append(f'<text x="{(56 + PLOT_WIDTH - 24) / 2}" y="{PLOT_HEIGHT - 6}" text-anchor="middle">{ACROSS}</text>')
@@ -185,7 +187,7 @@ def _breaking(name: str) -> Any:
     """A name that may be broken after `_`, `:` and the like, as the head of a narrow column."""
     from markupsafe import Markup, escape
 
-    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_:./-])", name))  # noqa: S704 - escaped
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_:./-])", name))
 
 
 @cache
