@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from variorum.schemas.sample import GENERATED
 Pair = tuple[str, str]
 """What it is, and the figure."""
 MADE = ("accepted", "quarantined", "dropped", "withheld")
-"""States of pictures that were made."""
+NOT_MADE = ("ineligible", "failed")
+"""States of pictures that were made, and of those that weren't."""
 
 
 def glance(manifest: Manifest, rows: Any, classes: Mapping[str, Mapping[str, int]]) -> list[Pair]:
@@ -23,30 +25,32 @@ def glance(manifest: Manifest, rows: Any, classes: Mapping[str, Mapping[str, int
         rows: its `edition_rows`.
         classes: by class, the number of accepted pictures by split.
     """
-    counted = summary_rows(manifest)
-    made = sum(row.get(state, 0) for row in counted for state in MADE)
-    kept = manifest.pictures()
-    pictures = ("pictures", f"{kept:,} of {made:,} {{}}" if made > kept else f"{kept:,}")
+    states = Counter[str]()
+    for row in summary_rows(manifest):
+        states.update({name: number for name, number in row.items() if name in (*MADE, *NOT_MADE)})
     size = sum(shard.size for shards in manifest.shards.values() for shard in shards)
     rest = [("classes", _classes(classes)), ("size", _size(size)), ("licence", _licence(manifest))]
     if manifest.recipe.get("generate"):
-        return [_filled(pictures, "made"), _source(manifest, rows), *rest]
+        return [("pictures", _kept(states, "made")), _source(manifest, rows), *rest]
     if manifest.ledger:
-        counts = {action: sum(of.values()) for action, of in manifest.ledger.counts.items()}
+        counts = Counter({action: sum(of.values()) for action, of in manifest.ledger.counts.items()})
         return [
-            _filled(pictures, "judged"),
-            ("dropped", f"{counts.get('drop', 0) + counts.get('withhold', 0):,}"),
-            ("relabelled", f"{counts.get('relabel', 0):,}"),
-            ("doubtful, people are asked", f"{counts.get('review', 0):,}"),
-            ("drawn at random, to check", f"{counts.get('audit', 0):,}"),
+            ("pictures", _kept(states, "judged")),
+            ("dropped", f"{counts['drop'] + counts['withhold']:,}"),
+            ("relabelled", f"{counts['relabel']:,}"),
+            ("doubtful, so people are asked", f"{counts['review']:,}"),
+            ("drawn at random, so people check", f"{counts['audit']:,}"),
         ]
     splits = manifest.splits()
     several = ", ".join(f"{name} {number:,}" for name, number in splits.items()) if len(splits) > 1 else ""
-    return [_filled(pictures, "read"), ("splits", several or next(iter(splits), "none")), *rest]
+    return [("pictures", _kept(states, "read")), ("splits", several or next(iter(splits), "none")), *rest]
 
 
-def _filled(pair: Pair, verb: str) -> Pair:
-    return pair[0], pair[1].format(verb)
+def _kept(states: Mapping[str, int], verb: str) -> str:
+    kept, made = states["accepted"], sum(states[name] for name in MADE)
+    not_made = sum(states[name] for name in NOT_MADE)
+    found = f"{kept:,}" if kept == made else f"{kept:,} kept of {made:,} {verb}"
+    return found + (f"; {not_made:,} more couldn't be made" if not_made else "")
 
 
 def _source(manifest: Manifest, rows: Any) -> Pair:
@@ -54,7 +58,8 @@ def _source(manifest: Manifest, rows: Any) -> Pair:
     kinds = set(rows["digital_source_type"].to_pylist()) if "digital_source_type" in rows.column_names else set()
     if kinds - {"", None} == {GENERATED}:
         return "variants", f"{len(manifest.counts):,}"
-    return "photographs", f"{manifest.sources:,}"
+    edited = f", {manifest.sources_edited:,} of them with an edit" if manifest.sources_edited < manifest.sources else ""
+    return "photographs", f"{manifest.sources:,}{edited}"
 
 
 def _classes(classes: Mapping[str, Mapping[str, int]]) -> str:
