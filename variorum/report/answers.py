@@ -19,6 +19,8 @@ from variorum.edition.editions import beside, read_beside, write_beside
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.store import Store
 from variorum.edition.tables import keep_file, read_part
+from variorum.models.brought import is_brought
+from variorum.models.filters import weights_of
 from variorum.report.result_files import parse_result, results_beside
 from variorum.report.results import Name, Part, Result, digest_of
 from variorum.schemas.errors import CorruptShard, SourceError
@@ -136,10 +138,15 @@ def _of_evaluations(
             mine = table.filter(pc.equal(table["classifier"], model))
             if pc.count_distinct(mine["id"]).as_py() != len(mine):
                 continue  # an evaluation of several views of each picture
-            one = _arranged(model, mine, wanted, labels, classes)
+            one = _arranged(_label(model, kept["models"].get(model)), mine, wanted, labels, classes)
             if not any(_alike(one, other) for other in seen):
                 seen.append(one)
                 yield one
+
+
+def _label(name: str, pin: Any) -> str:
+    """A model's name as results have it: without the folder of a file."""
+    return (isinstance(pin, str) and is_brought(name) and weights_of(pin).rpartition("@")[0]) or name
 
 
 def _of_results(
