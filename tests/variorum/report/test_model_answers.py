@@ -1,4 +1,4 @@
-"""Models' answers on the page of an edition: found beside it, matched to classes, and never believed if they don't fit."""
+"""Models' answers on the page of an edition: found beside it, matched to classes, checked."""
 
 from __future__ import annotations
 

@@ -27,17 +27,16 @@
   }
 
   /** The column that tells baselines, such as plates, apart; null without one, and where a filter chooses variants. */
-  function baselines(data, view) {
-    return view.chosen.has("variant") || view.chosen.has(BASELINE) ? null : (data.columns.get(BASELINE) ?? null);
+  function baselines(data, view, own) {
+    const chosen = view.chosen.has("variant") || (view.chosen.has(BASELINE) && !own.includes(BASELINE));
+    return chosen ? null : (data.columns.get(BASELINE) ?? null);
   }
 
-  /** The rows that pass all filters but those on models' answers, without baselines unless a filter chooses some. */
-  function inView(data, view) {
-    const own = modelColumns(data)
-      .map((name) => view.alone.get(name))
-      .filter(Boolean);
-    const passes = (row) => view.fails[row] === own.reduce((failed, alone) => failed + alone[row], 0);
-    const codes = baselines(data, view)?.codes;
+  /** The rows that pass all filters but those on `own` columns, without baselines unless a filter chooses some. */
+  function inView(data, view, own) {
+    const alone = own.map((name) => view.alone.get(name)).filter(Boolean);
+    const passes = (row) => view.fails[row] === alone.reduce((failed, one) => failed + one[row], 0);
+    const codes = baselines(data, view, own)?.codes;
     return view.everything.filter((row) => passes(row) && codes?.[row] !== 1);
   }
 
@@ -124,7 +123,7 @@
   /** The section of models. `showAll` goes to the pictures after a filter was set. */
   class Models {
     constructor(place, { data, view, showAll }) {
-      Object.assign(this, { place, data, view, showAll, most: PAIRS, models: modelsOf(data) });
+      Object.assign(this, { place, data, view, showAll, most: PAIRS, mine: new Map(), models: modelsOf(data) });
       this.empty = !this.models.length;
       if (this.empty) return;
       const options = (models) =>
@@ -170,13 +169,21 @@
       return this.models.find((model) => model.right.name === select.value);
     }
 
+    /** Columns whose filters don't narrow this section: those of models, and those that its own buttons set. */
+    #own() {
+      const set = [...this.mine].filter(([name, codes]) => this.view.chosen.get(name) === codes).map(([name]) => name);
+      return [...new Set([...modelColumns(this.data), ...set])];
+    }
+
     /** A button with a number of pictures that shows them: `filters` are [column, codes]. */
     #shows(text, label, filters) {
       const click = () => {
         this.view.change((view) => {
-          if (baselines(this.data, view)) view.chosen.set(BASELINE, new Set([0]));
-          for (const name of modelColumns(this.data)) (view.chosen.delete(name), view.ranges.delete(name));
-          for (const [column, codes] of filters) view.chosen.set(column.name, new Set(codes));
+          const own = this.#own();
+          for (const name of own) (view.chosen.delete(name), view.ranges.delete(name));
+          this.mine = new Map(filters.map(([column, codes]) => [column.name, new Set(codes)]));
+          if (baselines(this.data, view, own)) this.mine.set(BASELINE, new Set([0]));
+          for (const [name, codes] of this.mine) view.chosen.set(name, codes);
         });
         this.showAll();
       };
@@ -191,11 +198,13 @@
 
     #paint() {
       if (this.place.hidden) return;
-      const rows = inView(this.data, this.view);
-      const { view, data } = this;
+      const own = this.#own();
+      const rows = inView(this.data, this.view, own);
+      const others = [...this.view.chosen.keys(), ...this.view.ranges.keys()].some((name) => !own.includes(name));
+      const filtered = others || this.view.words.trim() || this.view.area;
       this.scope.textContent = [
-        view.filtered ? "Pictures that pass the filters, except filters on models' answers" : "All pictures of this page",
-        baselines(data, view) ? ", without baselines such as plates; choose a variant to see its figures" : "",
+        filtered ? "Pictures that pass the filters, except filters on models' answers" : "All pictures of this page",
+        baselines(this.data, this.view, own) ? ", without baselines such as plates; choose a variant to see its figures" : "",
         ". Each number shows its pictures.",
       ].join("");
       this.#paintAll(rows);
@@ -279,7 +288,7 @@
         element(
           "table",
           { class: "four" },
-          element("thead", {}, row(["", `${b} right`, `${b} wrong`].map((text) => element("th", { scope: "col", text })))),
+          element("thead", {}, row([element("td", {}), ...[`${b} right`, `${b} wrong`].map((text) => element("th", { scope: "col", text }))])),
           element(
             "tbody",
             {},
