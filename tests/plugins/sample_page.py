@@ -93,12 +93,12 @@ def table(rows: int, classes: Sequence[str] = CLASSES) -> dict[str, Any]:
 
 
 def models(rows: int, classes: Sequence[str] = CLASSES) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-    """Facts and columns of three models: `one` errs on every fourth picture, `two` on every fifth, `three` always.
+    """Facts and columns of three models: `one` errs on every fourth picture, `two` on every seventh, `three` always.
 
     What isn't made has no answer. Of `three` it is only known that its answers are wrong. `size_0.1` is a baseline.
     """
     facts, columns = list[dict[str, str]](), list[dict[str, Any]]()
-    for name, every in (("one", 4), ("two", 5), ("three", 1)):
+    for name, every in (("one", 4), ("two", 7), ("three", 1)):
         wrong = [int(row % every == 0) if row % 20 != 19 else -1 for row in range(rows)]
         facts.append({"name": name, "right": f"answer of {name}"})
         columns.append({"name": f"answer of {name}", "kind": "text", "values": ["right", "wrong"], "codes": wrong})
