@@ -26,7 +26,7 @@ from variorum.report.results import Name, Part, Result, digest_of
 from variorum.schemas.errors import CorruptShard, SourceError
 from variorum.schemas.fields import Sha256
 from variorum.schemas.manifest import Manifest, ShardInfo
-from variorum.stages.evaluate import read_figures
+from variorum.stages.evaluate import TABLES, read_figures
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,7 +130,7 @@ def _of_evaluations(
     for name in evaluated(manifest, store):
         kept = read_figures(name, manifest, store) or {}
         try:
-            tables = TypeAdapter(Tables).validate_python(kept.get("tables", ()), strict=False)
+            tables = TypeAdapter(Tables).validate_python(kept.get(TABLES, ()), strict=False)
         except ValidationError:
             continue
         table = _read(f"evaluation-{name}.json", tables, wanted, store)
