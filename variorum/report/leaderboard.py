@@ -139,8 +139,8 @@ def _plot(board: Leaderboard) -> str:
     points = [(rank, across, drop) for rank, across, drop in found if across is not None and drop is not None]
     if len(points) < 2:
         return ""
-    low, high = _scale(drop for _, _, drop in points)
-    left, right = _range([across for _, across, _ in points])
+    low, high = _tens([0.0, *(end for _, _, drop in points for end in (drop.low, drop.high))])
+    left, right = _tens([across for _, across, _ in points])
 
     def x(value: float) -> float:
         return 56 + (value - left) / (right - left) * (PLOT_WIDTH - 80)
@@ -173,10 +173,10 @@ def _plot(board: Leaderboard) -> str:
     return f'<svg viewBox="0 0 {PLOT_WIDTH} {PLOT_HEIGHT}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Multiples of 5 around percentages."""
-    low, high = 5 * (min(values) // 5), -5 * (-max(values) // 5)
-    return (low, high) if high > low else (low - 5, high + 5)
+def _tens(values: Sequence[float]) -> tuple[float, float]:
+    """Multiples of 10 around percentages."""
+    low, high = 10 * (min(values) // 10), -10 * (-max(values) // 10)
+    return (low, high) if high > low else (low - 10, high + 10)
 
 
 def _hash(text: str) -> str:
