@@ -142,12 +142,17 @@ def _sequence(pictures: Any) -> Any:
 
 
 def _files(dataset: Any) -> list[tuple[str, Any]] | None:
-    """Path and label of each picture of torchvision's `ImageFolder`, or of a `Subset` of one; None of other things."""
+    """Path and label of each picture of torchvision's `ImageFolder`, or of a `Subset` of one.
+
+    None of other things, and of one whose labels are changed as they are read.
+    """
     if hasattr(dataset, "indices") and hasattr(dataset, "dataset"):
         inner = _files(dataset.dataset)
         return None if inner is None else [inner[int(place)] for place in dataset.indices]
     found, loader = getattr(dataset, "samples", None), getattr(dataset, "loader", None)
     if not isinstance(found, list) or getattr(loader, "__name__", "") not in FILE_LOADERS:
+        return None
+    if getattr(dataset, "target_transform", None):
         return None
     return found if all(_is_pair(one) and isinstance(one[0], str) for one in found) else None
 

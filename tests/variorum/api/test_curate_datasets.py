@@ -157,7 +157,7 @@ def test_tars_and_pipelines(tars, files, labels, tmp_path):
     assert read_given(urls).source["shards"] == urls
 
 
-def test_an_edition_is_curated_with_its_labels(files, labels, tmp_path):
+def test_an_edition_is_curated_with_its_labels(files, labels, photos, tmp_path):
     """The edition itself is made of pairs."""
     pairs = zip(files, labels, strict=True)
     made = va.run(dataset="mine", version="1.0.0", source=pairs, store=tmp_path / "store", progress=False)
@@ -167,6 +167,9 @@ def test_an_edition_is_curated_with_its_labels(files, labels, tmp_path):
     assert found.paths == ["/".join(Path(file).parts[-2:]) for file in files]
     with pytest.raises(SourceError, match=r"^source: pictures is of type int; it must be a folder, a dataset"):
         va.plan(dataset="mine", version="1.0.0", source=7)
+    with pytest.raises(SourceError, match=r"^source: nowhere is not there; give a folder"):
+        va.plan(dataset="mine", version="1.0.0", source="nowhere")
+    assert va.plan(dataset="mine", version="1.0.0", source=photos).samples == 12
 
 
 # ── labels, or none on purpose ───────────────────────────────────────────────────────────────────────────────────────
