@@ -102,7 +102,7 @@ class Edition:
     @property
     def figures(self) -> dict[str, Mapping[str, Json]]:
         """By evaluation, its figures on this edition."""
-        from variorum.report.page.plots import evaluated
+        from variorum.report.answers import evaluated
         from variorum.stages.evaluate import read_figures
 
         names = evaluated(self.manifest, self.store)
