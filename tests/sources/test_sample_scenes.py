@@ -12,7 +12,8 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE
 from variorum.sources.exports.composites import HIDDEN, WIDTHS, Cutout, compose
-from variorum.sources.exports.cutouts import PLATES, stamps_folder
+from variorum.sources.exports.cutouts import PLATES
+from variorum.sources.exports.stamps import stamps_folder
 from variorum.sources.folders.packaged_photographs import objects, outlines, photographs
 from variorum.sources.sample_scenes import SampleScenes, stamp_table
 from variorum.stages.job import models
