@@ -1,8 +1,8 @@
 """Download weights, and look up the commits that a table leaves open. Nothing else here needs a network.
 
-Only `variorum doctor --fetch` and `--pin` fetch what was never here, so no run downloads a model by surprise; weights
-that were damaged later are fetched again by the run that finds them. A repository's `main`
-branch is never followed: the lock file keeps the commit that was found once.
+A run fetches small models under an open licence itself, with a line; `variorum doctor --fetch` fetches the others.
+Damaged weights are fetched again by the run that finds them. A repository's `main` branch is never followed: the lock
+file keeps the commit that was found once.
 """
 
 from __future__ import annotations
