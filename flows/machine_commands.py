@@ -9,6 +9,7 @@ import typer
 from variorum.flows import terminal
 from variorum.flows.options import AsJson, Profile, ProfileName, examples
 from variorum.schemas.errors import VariorumError
+from variorum.schemas.extras import not_installed
 
 if TYPE_CHECKING:
     from variorum.models.status import Status
@@ -110,6 +111,10 @@ def doctor(
             if row.state != "ready":
                 unless = "" if row.alias in wanted else "optional; "
                 terminal.say(f"{row.alias}: {unless}{failed.get(row.alias, row.way_out)}")
+        if not aliases and (extras := not_installed()):
+            terminal.say("extras that aren't installed:")
+            for extra in extras:
+                terminal.say(f"  {extra.purpose}: pip install 'variorum[{extra.name}]'")
     if any(row.state != "ready" for row in rows if row.alias in wanted):
         raise typer.Exit(1)
 

@@ -159,7 +159,7 @@ def test_composites_depend_on_their_number_alone(tmp_path, ctx, monkeypatch):
 def test_missing_stamps_are_said(tmp_path, ctx, monkeypatch):
     monkeypatch.setenv("VARIORUM_STAMPS", str(tmp_path / "gone"))
     assert SampleScenes().size(ctx) == 5
-    with pytest.raises(SourceError, match="tuxpaint-stamps-default"):
+    with pytest.raises(SourceError, match="variorum doctor stamps --fetch"):
         SampleScenes(stamps="required").size(ctx)
     with pytest.raises(SourceError, match="no pictures"):
         SampleScenes(pictures="drawings").size(ctx)

@@ -64,8 +64,8 @@ def pdq(pixels: Pixels) -> tuple[NDArray[np.uint8], int]:
     Returns:
         `[8, 32]` uint8, the upright hash first, and the quality from 0 to 100, 0 for a picture without structure.
     """
-    grey = np.asarray(thumbnail(pixels), np.float64)
-    grey = (grey * 0.299 + grey * 0.587 + grey * 0.114).astype(np.float32)  # as of a colour picture
+    level = thumbnail(pixels).astype(np.float64)
+    grey = (level * 0.299 + level * 0.587 + level * 0.114).astype(np.float32)  # as of a colour picture
     frequencies = _lowest_frequencies(grey).ravel()[::-1][PLACES] * SIGNS
     quality = _quality(grey)
     bits = frequencies > np.partition(frequencies, MEDIAN, axis=1)[:, MEDIAN, None]
