@@ -14,6 +14,7 @@ from variorum.flows.options import (
     Asked,
     Confidence,
     Force,
+    Limit,
     RecipeOrEdition,
     RunnerName,
     Runners,
@@ -63,7 +64,9 @@ clean a folder of pictures:    variorum run curate_folder --source photos"""
 
 
 @commands.command(epilog=examples("variorum demo", "variorum demo --workers 2 --store /tmp/store"))
-def demo(store: StoreUrl = "store", workers: Workers = 1, runner: RunnerName = Runners.prefect) -> None:
+def demo(
+    store: StoreUrl = "store", limit: Limit = None, workers: Workers = 1, runner: RunnerName = Runners.prefect
+) -> None:
     """Make a first benchmark: run imagenet_e on sample photographs and verify it. What is missing is fetched."""
     from dataclasses import asdict
 
@@ -77,7 +80,7 @@ def demo(store: StoreUrl = "store", workers: Workers = 1, runner: RunnerName = R
             stamps.fetch_stamps()
         except VariorumError as error:
             terminal.say(f"{error}; the demo uses the few photographs inside Python packages", err=True)
-    run(**asdict(Asked("imagenet_e", store, workers=workers, runner=runner)), force=False)
+    run(**asdict(Asked("imagenet_e", store, limit=limit, workers=workers, runner=runner)), force=False)
     verify("imagenet_e", store, load=True)
     where = "" if store == "store" else f" --store {shlex.quote(store)}"
     terminal.say("\n".join(line + where if line else line for line in NEXT.splitlines()))
