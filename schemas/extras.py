@@ -30,7 +30,6 @@ EXTRAS = {
     "s3fs": Extra("s3", "stores and pictures at s3://"),
     "sigstore": Extra("sign", "signing as a person"),
     "submitit": Extra("slurm", "runner slurm"),
-    "timm": Extra("models", "models named timm:"),
 }
 """By the name under which the package is imported."""
 
