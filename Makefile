@@ -16,13 +16,13 @@ BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup fashion chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire check format audit constraints bench clean
+.PHONY: help setup stamps fashion chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire check format audit constraints bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.stamp ## virtual environment, package, tools of development, model weights, sample photographs
+setup: stamps $(VENV)/.stamp ## virtual environment, package, tools of development, model weights, sample photographs
 	@mkdir -p "$(PREFECT_HOME)"
 
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -54,6 +54,9 @@ define debian
 	  { $(APT) install $(1) || { $(APT) update && $(APT) install $(1); }; } >/dev/null 2>&1 || echo "   not available: $(4)"; \
 	else echo "── no $(1) here (Debian: sudo apt-get install $(1)): $(4)"; fi
 endef
+
+stamps:
+	$(call debian,tuxpaint-stamps-default,/usr/share/tuxpaint/stamps,sample photographs with exact masks,variorum doctor fetches them)
 
 fashion: ## Fashion-MNIST, real pictures for the evaluation of recipe imagenet_g
 	$(call debian,dataset-fashion-mnist,/usr/share/datasets/fashion-mnist,real pictures that imagenet_g is compared with,imagenet_g builds but isn't evaluated)

@@ -23,6 +23,7 @@ PACKAGE = "tuxpaint-stamps-default"
 DEBIAN = "usr/share/tuxpaint/stamps"
 """Their folder, from the root of the machine or of the unpacked package."""
 COPYRIGHT = f"usr/share/doc/{PACKAGE}/copyright"
+SYSTEM = Path("/", DEBIAN)
 SIZE = 81_000_000
 """Bytes of the package."""
 LICENCE = "GPL-2.0-or-later"
@@ -33,7 +34,7 @@ ASKED = ("-qq", "-o", "Dpkg::Use-Pty=0")
 def stamps_folder() -> Path | None:
     """The folder of Tux Paint's stamps: `$VARIORUM_STAMPS`, Debian's, or the fetched one; None if there is none."""
     named = os.environ.get("VARIORUM_STAMPS")
-    places = [Path(named).expanduser()] if named else [Path("/", DEBIAN), fetched_folder()]
+    places = [Path(named).expanduser()] if named else [SYSTEM, fetched_folder()]
     return next((place for place in places if place.is_dir()), None)
 
 
@@ -120,5 +121,6 @@ def _call(command: Sequence[str], folder: Path) -> None:
         command, capture_output=True, text=True, errors="replace", check=False, cwd=folder, env=words
     )
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("E: ")] or ["it gave no reason"]
-        raise TemporaryError(f"{command[0]} can't get {PACKAGE}: {cut(said[0].removeprefix('E: '))}")
+        lines = done.stderr.splitlines()
+        said = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")] or lines or ["it gave no reason"]
+        raise TemporaryError(f"{command[0]} can't get {PACKAGE}: {cut(said[0])}")

@@ -136,5 +136,5 @@ def test_without_timm_the_way_to_install_it_is_named(monkeypatch):
     from variorum.schemas import extras
 
     monkeypatch.setattr(extras, "find_spec", lambda package: None)
-    with pytest.raises(ModelUnavailable, match=r"needs the package timm: pip install 'variorum\[models\]'"):
+    with pytest.raises(ModelUnavailable, match="needs the package timm: pip install timm"):
         find("timm:resnet50")
