@@ -133,11 +133,12 @@ def digest_by(python: Path, folder: Path) -> str:
 def test_another_python_gives_the_same_digest(version, wheel, python, tmp_path, photos):
     """With the pinned packages of users, but PyTorch, whose builds differ by machine; models aren't asked."""
     uv = Path(sys.executable).parent / "uv"
-    found = subprocess.run([uv, "python", "find", "--no-python-downloads", version], capture_output=True, text=True)
-    if found.returncode:
+    there = [*Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), f"/usr/bin/python{version}"]
+    found = next((path for path in there if Path(path).exists()), None)
+    if found is None:
         pytest.skip(f"there is no Python {version} here")
     other, pins = tmp_path / "venv" / "bin" / "python", tmp_path / "pins.txt"
-    call(uv, "venv", "--quiet", "--python", found.stdout.strip(), tmp_path / "venv")
+    call(uv, "venv", "--quiet", "--python", found, tmp_path / "venv")
     pins.write_text(
         re.sub(r"^# dev\n\S.*\n(?:\s.*\n)+", "", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
     )
