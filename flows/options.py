@@ -194,9 +194,10 @@ class Asked:
             The result, and whether it was finished.
         """
         from variorum.stages.consent import agreeing
+        from variorum.stages.job import with_small_models
 
         with agreeing(self.send_to or ()), terminal.progress() as progress:
-            done = kept(job, progress)
+            done = with_small_models(job, lambda: kept(job, progress))
             return (self._work(name, work, job, progress), False) if done is None else (done, True)
 
     def _work(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job, progress: Progress) -> T:

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.options import CONFIDENCE, Asked, Confidence, Force, RecipeOrEdition, examples, on_recipe
+from variorum.flows.options import (
+    CONFIDENCE,
+    Asked,
+    Confidence,
+    Force,
+    Limit,
+    RecipeOrEdition,
+    RunnerName,
+    Runners,
+    StoreUrl,
+    Workers,
+    examples,
+    on_recipe,
+)
 from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
@@ -42,6 +55,36 @@ def run(asked: Asked, force: Force = False) -> None:
         terminal_editions.print_finished(manifest, job.store)
     else:
         _show(asked, job, manifest)
+
+
+NEXT = """
+every picture, on one page:    variorum view imagenet_e
+your own photographs:          variorum run imagenet_e --source photos
+a model on these pictures:     variorum evaluate imagenet_e --model timm:resnet50.a1_in1k
+clean a folder of pictures:    variorum run curate_folder --source photos"""
+
+
+@commands.command(epilog=examples("variorum demo", "variorum demo --workers 2 --store /tmp/store"))
+def demo(
+    store: StoreUrl = "store", limit: Limit = None, workers: Workers = 1, runner: RunnerName = Runners.prefect
+) -> None:
+    """Make a first benchmark: run imagenet_e on sample photographs and verify it. What is missing is fetched."""
+    from dataclasses import asdict
+
+    from variorum.flows.edition_commands import verify
+    from variorum.schemas.errors import VariorumError
+    from variorum.sources.exports import stamps
+
+    if stamps.stamps_folder() is None:
+        terminal.say(f"fetching sample photographs ({stamps.SIZE / 1e6:.0f} MB)", err=True)
+        try:
+            stamps.fetch_stamps()
+        except VariorumError as error:
+            terminal.say(f"{error}; the demo uses the few photographs inside Python packages", err=True)
+    run(**asdict(Asked("imagenet_e", store, limit=limit, workers=workers, runner=runner)), force=False)
+    verify("imagenet_e", store, load=True)
+    where = "" if store == "store" else f" --store {shlex.quote(store)}"
+    terminal.say("\n".join(line + where if line else line for line in NEXT.splitlines()))
 
 
 @commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))

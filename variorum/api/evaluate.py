@@ -119,6 +119,7 @@ def evaluate(
         model, classes=read_classes(classes), name=name, revision=revision, preprocessing=preprocessing
     )
     models = known_models(profile, chosen.brought)
+    models.fetch_missing(chosen.names)
     answers: dict[str, pa.Table] = {}
     with shown(progress) as receiver, temporary_store() as temporary:
         job = job_on(manifest, where, chosen.names, tables, models, confidence=confidence)

@@ -268,6 +268,39 @@ class ModelTable:
             self.fetch(used)
         return download.fetch(entry, self.cache)
 
+    def fetch_missing(self, aliases: Iterable[str]) -> bool:
+        """Download those of these models that are missing, small and under an open licence, with a line for each.
+
+        After a failure, which is a line too, nothing more is tried: the next would mostly fail alike.
+
+        Returns:
+            Whether anything was downloaded.
+        """
+        fetched = False
+        for alias in dict.fromkeys(aliases):
+            if alias not in self._table or self.status(alias).state != "missing":
+                continue
+            missing = [entry for entry in self._with_used(alias) if entry.has_weights and not self._here(entry)]
+            if not all(entry.fetched_on_use for entry in missing):
+                continue
+            size = sum({entry.location: entry.size for entry in missing}.values()) / 1e6
+            log.warning("fetching the model %s (%.0f MB, %s)", alias, size, self.licence(alias))
+            try:
+                self.fetch(alias)
+            except ModelUnavailable as error:
+                log.warning("it can't be fetched now: %s", error)
+                break
+            fetched = True
+        return fetched
+
+    def _with_used(self, alias: str) -> list[Entry]:
+        """Entries of a model and of those that it uses."""
+        entry = self.entry(alias)
+        return [entry, *(one for used in entry.uses for one in self._with_used(used))]
+
+    def _here(self, entry: Entry) -> bool:
+        return weights.locate(entry, self.cache) is not None
+
     def lock(self, aliases: Iterable[str], api: Any = None) -> dict[str, str]:
         """Look up missing commits of repositories, write them to the lock file and use them from now on.
 

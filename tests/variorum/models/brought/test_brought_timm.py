@@ -133,8 +133,8 @@ def test_wrong_folders_and_names_are_named(timm_folder, tmp_path, hub):
 
 
 def test_without_timm_the_way_to_install_it_is_named(monkeypatch):
-    from variorum.models.brought import places
+    from variorum.schemas import extras
 
-    monkeypatch.setattr(places, "find_spec", lambda package: None)
-    with pytest.raises(ModelUnavailable, match=r"needs the package timm: pip install 'variorum\[models\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda package: None)
+    with pytest.raises(ModelUnavailable, match="needs the package timm: pip install timm"):
         find("timm:resnet50")
