@@ -106,7 +106,7 @@ def test_an_edition_without_results_says_how_to_get_some(say, photos, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("evaluate", "shots", "--model", "module:mine.py:other"), 1, "3 classes"),
+        (("evaluate", "shots", "--model", "module:mine.py:other"), 1, "the edition has 3: astronaut, chelsea, coffee"),
         (("evaluate", "shots", "--model", "module:mine.py:none"), 1, "has no 'none'"),
         (("evaluate", "shots", "--model", "classifier", "--model", "classifier"), 1, "given twice"),
         (("evaluate", "shots", "--model", "segmenters"), 1, "no model alias"),

@@ -121,7 +121,7 @@ class Results:
         return written
 
     def __repr__(self) -> str:
-        return text(standing(self.leaderboard))
+        return "\n".join([text(standing(self.leaderboard)), *self.leaderboard.warnings()])
 
     def _repr_html_(self) -> str:
         return notebook(self.leaderboard)

@@ -23,6 +23,11 @@ RULE = (
     "by accuracy on the originals. Ties are ordered by name."
 )
 NOT_RUN = "not run here"
+BY_CHANCE = "at chance"
+UNLIKELY = 0.05
+"""Probability below which a number of right answers isn't taken for an accident."""
+MODEST = 0.25
+"""Part of the way from chance to always right that a model in working order is taken to reach on originals."""
 TIE = "≈"
 """Marks a model whose distance to the best may be chance: its interval includes 0."""
 MOST = 5_000
@@ -54,6 +59,27 @@ class Entry(Part):
         """Return whether the distance to the best may be chance."""
         return self.behind is not None and self.behind.low <= 0 <= self.behind.high
 
+    @property
+    def by_chance(self) -> bool:
+        """Return whether its answers on the originals look like guesses.
+
+        Guessing must explain as many right answers, and a modest model mustn't give as few: exact binomial tests. So a
+        few photographs of a hard set say nothing.
+        """
+        from scipy.special import bdtr
+
+        n, right, chance = self.figures.n, self.right, 1 / max(self.model.classes, 1)
+        if right is None or not n or chance == 1:
+            return False
+        guessed = 1 - float(bdtr(right - 1, n, chance)) if right else 1.0
+        return guessed > UNLIKELY and float(bdtr(right, n, chance + MODEST * (1 - chance))) < UNLIKELY
+
+    @property
+    def right(self) -> int | None:
+        """The number of originals with a right answer; None without originals."""
+        share = self.figures.original_accuracy
+        return None if share is None else round(share * self.figures.n / 100)
+
 
 class LeftOut(Part):
     """A file that isn't in the leaderboard, and why."""
@@ -80,9 +106,18 @@ class Leaderboard(Part):
         """The variants of all models, in the order of the first that has them."""
         return list(dict.fromkeys(name for entry in self.entries for name in entry.figures.variants))
 
+    def warnings(self) -> list[str]:
+        """A line for each model that seems to answer by chance."""
+        return [
+            f"{entry.model.name} is right on {entry.right} of {entry.figures.n} originals, and chance is "
+            f"{100 / entry.model.classes:.2g} %: are its classes in order, is its preprocessing right, is it trained?"
+            for entry in self.entries
+            if entry.by_chance
+        ]
+
     def notes(self) -> list[str]:
         """Notes for readers: the rule, the marks, and what is missing."""
-        said = [RULE]
+        said = [RULE, *self.warnings()]
         level = f"{100 * self.method.confidence:g} %"
         if len(self.entries) > 1:
             said.append(
@@ -142,7 +177,7 @@ def standing(board: Leaderboard) -> Shown:
     """The main table."""
     rows: list[Row] = [
         (
-            f"{entry.rank}. {entry.model.name}{f' ({NOT_RUN})' if entry.brought else ''}",
+            f"{entry.rank}. {entry.model.name}{''.join(f' ({mark})' for mark in marks(entry))}",
             fixed(entry.figures.accuracy, 1),
             fixed(entry.figures.original_accuracy, 1),
             ends(entry.figures.average_drop),
@@ -151,6 +186,11 @@ def standing(board: Leaderboard) -> Shown:
         for entry in board.entries
     ]
     return Shown(f"Leaderboard: {board.edition.name}", HEAD, rows)
+
+
+def marks(entry: Entry) -> list[str]:
+    """What stands beside a model's name."""
+    return [mark for mark, holds in ((NOT_RUN, entry.brought), (BY_CHANCE, entry.by_chance)) if holds]
 
 
 def by_variant(board: Leaderboard) -> Shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -259,12 +260,9 @@ def never(images):
     ("model", "options", "error", "said"),
     [
         (never, {"classes": ["a", "b", "c"]}, RecipeError, r"3 classes \('astronaut', 'chelsea', 'coffee'\)"),
-        (never, {}, RecipeError, "3 classes"),  # taken for ImageNet's
         ([never, never], {}, RecipeError, "'never' is given twice"),
         (["classifier", "classifier"], {}, RecipeError, "given twice"),
         ([], {}, RecipeError, "no model is given"),
-        (7, {}, RecipeError, "of type int"),
-        ({"a": 7}, {}, RecipeError, "of type int"),
         ({"a": "classifier"}, {}, RecipeError, "keep their names"),
         ({7: never}, {}, RecipeError, "can't be called 7"),
         (never, {"name": "<b>"}, RecipeError, "can't be called '<b>'"),
@@ -293,6 +291,18 @@ def test_wrong_calls_are_refused_before_a_picture_is_shown(shots, model, options
     with pytest.raises(error, match=said) as raised:
         va.evaluate(shots, model, **options, **QUIET)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("model", [7, {"a": 7}, Edition, np.zeros(3)])
+def test_what_is_no_model_is_answered_with_lines_to_paste(shots, model):
+    with pytest.raises(RecipeError, match="is of type") as raised:
+        va.evaluate(shots, model, **QUIET)
+    lines = textwrap.dedent("\n".join(str(raised.value).splitlines()[1:])).splitlines()
+    assert len(lines) == 6
+    scope = {"prepare": lambda image: image[:2, :2], "network": lambda batch: np.tile([0.25, 0.75], (len(batch), 1))}
+    exec("\n".join(lines[:-1]), scope)
+    with pytest.raises(RecipeError, match="3 classes"):  # cat and dog, which the edition hasn't
+        va.evaluate(shots, scope["model"], **QUIET)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00a", b"[1, ", b"[" * 100_000, b"", b'[["a"]]', b'{"a": 1}'])

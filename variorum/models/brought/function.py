@@ -68,7 +68,7 @@ def from_function(
         ModelUnavailable: a network can't be copied, or doesn't fit into the GPU's memory.
     """
     if not is_model(function) or inspect.isclass(function):
-        raise no_model(name, function)
+        raise no_model(f"model {cut(name)!r}" if name else "the model", function)
     name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
     if not name.isprintable() or len(name) > 500:
         raise RecipeError(f"the name of a model must be one line of text: {cut(repr(name))}")

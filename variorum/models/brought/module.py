@@ -126,7 +126,7 @@ def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
                 f"model {name!r}: {attribute}() raised {said}{own_line(error, str(path))}"
             ) from error
     if not is_model(model):
-        raise no_model(f"{name}: what {attribute} gave" if makes else name, model)
+        raise no_model(f"model {name!r}: what {attribute} gave" if makes else f"model {name!r}", model)
     return model
 
 

@@ -227,9 +227,11 @@ network, a name such as timm:resnet50.a1_in1k, or a function like this one:
     variorum.evaluate("imagenet_e", model)  # or: variorum evaluate imagenet_e --model module:this_file.py:model"""
 
 
-def no_model(name: str, value: Any) -> RecipeError:
-    """The error for what isn't a model, with lines to paste."""
-    what = f"model {cut(name)!r} is of type {type(value).__name__}"
-    if isinstance(value, dict) or type(value).__name__ == "Tensor":
+def no_model(what: str, value: Any) -> RecipeError:
+    """The error for what isn't a model, with lines to paste. `what` names the value."""
+    what = f"{what} is of type {type(value).__name__}"
+    if inspect.isclass(value):
+        what += f", the class {value.__name__}: give an object of it"
+    elif isinstance(value, dict) or type(value).__name__ == "Tensor":
         what += ", perhaps the weights alone: make the network, call its load_state_dict, and give the network"
     return RecipeError(REFUSED.format(what=what))
