@@ -185,7 +185,10 @@ def _check(job: Job, edition: Edition, pictures: Pictures, new: Sequence[str]) -
             if not model.width:
                 model.ask(next(iter(edition.samples())).image)
             if model.kind:
-                log.warning("model %s is a %s; preprocessing: %s", model.name, model.kind, model.preprocessing)
+                log.warning(
+                    "model %s is a %s; preprocessing: %s Change it by --preprocess or preprocess=.",
+                    *(model.name, model.kind, model.preprocessing),
+                )
         elif not classifies(model):
             raise RecipeError(
                 f"evaluate: alias {cut(name)!r} isn't a classifier; name a model that returns scores of classes"

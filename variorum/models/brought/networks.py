@@ -28,8 +28,7 @@ from variorum.schemas.errors import ModelUnavailable, RecipeError
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
-CHANGE = "--preprocess or preprocess= changes it"
-ASSUMED = f"assumed: the usual for ImageNet, as the model has none of its own; {CHANGE}"
+ASSUMED = "assumed: the usual for ImageNet, as the model has none of its own"
 SMALL = 128
 """Pixels below which the usual border around the crop is left out."""
 SIZES = ("input_size", "image_size", "img_size")

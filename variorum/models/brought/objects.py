@@ -17,7 +17,6 @@ import numpy as np
 
 from variorum.models.brought.networks import (
     ASSUMED,
-    CHANGE,
     Prepared,
     is_network,
     network_scores,
@@ -157,9 +156,10 @@ def _of_arrays(model: Any, inner: Any, preprocess: Any) -> Adapted:
         size = f"{sides[0]}x{sides[1]}" if len(sides) == 2 and all(isinstance(side, int) for side in sides) else ""
         words = f"resize={size or '224x224'} values=0-255" if keras else f"{USUAL} layout=nhwc"
         steps = steps_of(words, channels_first=False)
-        usual = f"assumed: the usual for Keras, as the model has none of its own; {CHANGE}" if keras else ASSUMED
+        usual = ASSUMED.replace("ImageNet", "Keras") if keras else ASSUMED
         found = Prepared(steps, steps.told(usual))
-    call = model.predict_on_batch if keras and model is inner else model
+    ask = keras and (model is inner or getattr(model, "__name__", "") == "predict")  # which prints its progress
+    call = inner.predict_on_batch if ask else model
     return _made("Keras model" if keras else "function of JAX", lambda images: call(_batch(found, images)), found)
 
 
@@ -181,7 +181,7 @@ def _of_features(model: Any, preprocess: Any) -> Adapted:
         whole = not features or (features <= HIGHEST and _takes_whole(model, Prepared(square, "")))
         steps = (square if features else Steps(largest=255, channels_first=False)) if whole else _fitted(features)
         whose = f"assumed from its {features} features" if features else "assumed: as they are stored"
-        found = Prepared(steps, steps.told(f"{whose}; {CHANGE}"))
+        found = Prepared(steps, steps.told(whose))
     how = "whole, [N, H, W, 3]" if whole else "as rows of numbers, row by row of the picture"
     found = Prepared(found.prepare, f"{found.told.removesuffix('.')}, given {how}.", _classes(model))
 
@@ -232,6 +232,8 @@ def no_model(what: str, value: Any) -> RecipeError:
     what = f"{what} is of type {type(value).__name__}"
     if inspect.isclass(value):
         what += f", the class {value.__name__}: give an object of it"
+    elif hasattr(value, "predict"):
+        what += ", and its predict gives labels alone: let it have predict_proba, as by CalibratedClassifierCV"
     elif isinstance(value, dict) or type(value).__name__ == "Tensor":
         what += ", perhaps the weights alone: make the network, call its load_state_dict, and give the network"
     return RecipeError(REFUSED.format(what=what))
