@@ -116,6 +116,11 @@ def test_an_edition_without_results_says_how_to_get_some(say, photos, tmp_path):
         (("evaluate", "imagenet_e", "--to", "out"), 2, "need --model"),
         (("evaluate", "imagenet_e", "--classes", "out"), 2, "need --model"),
         (("evaluate", "imagenet_e", "--confidence", "0.9"), 2, "need --model"),
+        (("evaluate", "imagenet_e", "--preprocess", "none"), 2, "need --model"),
+        (("evaluate", "shots", "--model", "module:mine.py:load", "--preprocess", "size=3"), 1, "'size=3', which is no"),
+        (("evaluate", "shots", "--model", "mine.py:load"), 1, "did you mean module:mine.py:load?"),
+        (("evaluate", "shots", "--model", "resnet50"), 1, "did you mean torchvision:resnet50?"),
+        (("evaluate", "shots", "--model", "best.pth"), 1, "torchvision:resnet18@best.pth"),
         (("evaluate", "shots", "--model", "module:mine.py:load", "--confidence", "2"), 2, "confidence"),
         (("evaluate", "shots", "--model", "module:mine.py:load", "--classes", "none.txt"), 1, "no file none.txt"),
         (

@@ -205,6 +205,38 @@ def test_a_model_needs_only_the_classes_that_occur(shots, of_a_thousand):
         va.evaluate(of_a_thousand, never, classes=(*WNIDS[:2], "n01440764"), **QUIET)
 
 
+def test_as_many_unnamed_outputs_as_classes_are_those_in_order(shots, caplog):
+    def unnamed(images):
+        return by_warmth(images)
+
+    found = va.evaluate(shots, unnamed, **QUIET).files["unnamed"]
+    assert found.answers == va.evaluate(shots, by_warmth, **QUIET).files["by_warmth"].answers
+    said = "its 3 outputs are taken for the edition's classes in order, astronaut, chelsea, coffee"
+    assert f"model unnamed: {said}; give classes" in caplog.text
+    assert found.model.preprocessing.endswith(f"{said[0].upper()}{said[1:]}.")
+    label = {one.image.tobytes(): CLASSES.index(one.labels[0]) for one in shots.samples()}
+    next_class = {"wrong": lambda images: [np.eye(3)[label[image.tobytes()] - 1] for image in images]}
+    wrong = va.evaluate(shots, next_class, **QUIET)
+    assert "wrong is right on" in repr(wrong)
+    assert "wrong is right on" in wrong._repr_html_()
+
+
+def test_a_network_is_asked_before_its_classes_are_judged(shots, of_a_thousand, caplog):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
+    said = "it gives 4 scores a picture and doesn't say of which classes; the edition has"
+    with pytest.raises(RecipeError, match=f"{said} 3: astronaut, chelsea, coffee; give the classes of all 4"):
+        va.evaluate(shots, network, **QUIET)
+    with pytest.raises(RecipeError, match=f"{said} 1000: n01440764 tench, "):
+        va.evaluate(of_a_thousand, network, **QUIET)
+    found = va.evaluate(shots, {"net": network}, classes=[*CLASSES, "other"], preprocess="resize=8x8", **QUIET)
+    assert found.files["net"].model.preprocessing == "Stretched to 8 × 8 px (bilinear), values x / 255 (as asked for)."
+    assert "model net is a PyTorch module; preprocessing: Stretched to 8 × 8 px (bilinear), values x" in caplog.text
+    assert network.training
+    with pytest.raises(RecipeError, match="'classifier' has preprocessing of its own; leave preprocess out"):
+        va.evaluate(shots, "classifier", preprocess="none", **QUIET)
+
+
 @pytest.mark.parametrize("form", ["lines", "json", "bom"])
 def test_classes_from_a_file(shots, tmp_path, form):
     file = tmp_path / "classes.txt"

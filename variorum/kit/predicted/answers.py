@@ -70,7 +70,7 @@ def answers(samples: Sequence[Sample], classifiers: Sequence[str], ctx: Context)
         model = ctx.models.get(alias)
         if hasattr(model, "knows"):
             raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
-        if isinstance(model, BroughtModel):
+        if images and isinstance(model, BroughtModel):
             model.ask(images[0])
         outputs_of(alias, model, ctx, occurring)  # refused before it sees all pictures
         probabilities = model(images)
