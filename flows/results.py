@@ -163,8 +163,7 @@ def print_board(board: Leaderboard) -> None:
         terminal.say(f"no results of {name} yet; make one with: variorum evaluate {name} --model NAME")
         return
     terminal.print_shown(standing(board))
-    for warning in (warnings := board.warnings()):
+    for warning in board.warnings():
         typer.secho(terminal.plain(warning), fg="yellow")
     for note in board.notes():
-        if note not in warnings:
-            terminal.say(note)
+        terminal.say(note)

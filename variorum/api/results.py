@@ -141,7 +141,7 @@ def notebook(board: Leaderboard) -> str:
     """A leaderboard for a notebook's cell; all text is escaped."""
     parts = [standing(board), by_variant(board)]
     tables = [html.table(one.head, one.rows, one.title) for one in parts if len(one.head) > 1]
-    return "".join([*tables, *(html.line(note) for note in board.notes())])
+    return "".join([*tables, *(html.line(note) for note in (*board.warnings(), *board.notes()))])
 
 
 def text(shown: Shown) -> str:

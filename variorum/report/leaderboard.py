@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from variorum.report.figures import fixed
 from variorum.report.results import Interval
-from variorum.report.standing import Leaderboard, by_variant, ends, marks, short_revision
+from variorum.report.standing import Leaderboard, by_variant, ends, short_revision
 
 WIDTH, HEIGHT, MARGIN = 120, 14, 4
 """Of a dot with its interval, in pixels."""
@@ -51,7 +51,6 @@ def leaderboard_page(board: Leaderboard) -> str:
             drops=drops,
             many=len(board.entries) > 1,
             variants=variants,
-            marks=marks,
             parts=by_variant(board),
             heat=[(entry.model.name, _cells(entry.figures.variants, variants, drops)) for entry in board.entries],
             notes=board.notes(),

@@ -60,6 +60,11 @@ class Entry(Part):
         return self.behind is not None and self.behind.low <= 0 <= self.behind.high
 
     @property
+    def remarks(self) -> list[str]:
+        """What readers should know of this model, in a few words each."""
+        return [*([NOT_RUN] if self.brought else []), *([BY_CHANCE] if self.by_chance else [])]
+
+    @property
     def by_chance(self) -> bool:
         """Return whether its answers on the originals look like guesses.
 
@@ -117,7 +122,7 @@ class Leaderboard(Part):
 
     def notes(self) -> list[str]:
         """Notes for readers: the rule, the marks, and what is missing."""
-        said = [RULE, *self.warnings()]
+        said = [RULE]
         level = f"{100 * self.method.confidence:g} %"
         if len(self.entries) > 1:
             said.append(
@@ -177,7 +182,7 @@ def standing(board: Leaderboard) -> Shown:
     """The main table."""
     rows: list[Row] = [
         (
-            f"{entry.rank}. {entry.model.name}{''.join(f' ({mark})' for mark in marks(entry))}",
+            f"{entry.rank}. {entry.model.name}{''.join(f' ({one})' for one in entry.remarks)}",
             fixed(entry.figures.accuracy, 1),
             fixed(entry.figures.original_accuracy, 1),
             ends(entry.figures.average_drop),
@@ -186,11 +191,6 @@ def standing(board: Leaderboard) -> Shown:
         for entry in board.entries
     ]
     return Shown(f"Leaderboard: {board.edition.name}", HEAD, rows)
-
-
-def marks(entry: Entry) -> list[str]:
-    """What stands beside a model's name."""
-    return [mark for mark, holds in ((NOT_RUN, entry.brought), (BY_CHANCE, entry.by_chance)) if holds]
 
 
 def by_variant(board: Leaderboard) -> Shown:
@@ -240,6 +240,6 @@ def to_markdown(board: Leaderboard, *, level: int = 1) -> str:
         markdown(("model", "revision", "classes", "preprocessing"), models),
         "",
     ]
-    lines += [f"- {table_cell(note)}" for note in board.notes()]
+    lines += [f"- {table_cell(note)}" for note in (*board.warnings(), *board.notes())]
     lines += [f"- Left out: {table_cell(one.file)}: {table_cell(one.why)}" for one in board.left_out]
     return "\n".join(lines) + "\n"
