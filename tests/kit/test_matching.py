@@ -161,7 +161,9 @@ def test_the_number_of_outputs_must_be_that_of_the_texts():
 def test_as_many_unnamed_outputs_as_classes_are_those_in_the_order_of_their_ids():
     assert columns([("c", "A"), ("a", "B"), ("b", "C")], (), 3).tolist() == [2, 0, 1]
     assert columns(class_infos(), (), 1000).tolist() == list(range(1000))
-    with pytest.raises(RecipeError, match="2 scores a picture and doesn't say of which classes; the edition has 3: c A, a"):
+    with pytest.raises(
+        RecipeError, match="2 scores a picture and doesn't say of which classes; the edition has 3: c A, a"
+    ):
         columns([("c", "A"), ("a", "B"), ("b", "C")], (), 2)
 
 

@@ -77,9 +77,9 @@ def evaluate(
     A named model's answers are kept in the store, so it sees no picture twice and a killed call resumes. A function is
     called again each time, unless it has a `revision`.
 
-    A network is a model as it is: a PyTorch module, also of timm, torchvision or transformers, a Keras model, a function
-    of JAX, or an object with `predict_proba`. Its preprocessing is its own, or else the usual one; which, is logged and
-    kept in the result. A model that seems to answer by chance is named.
+    A network is a model as it is: a PyTorch module, also of timm, torchvision or transformers, a Keras model, a
+    function of JAX, or an object with `predict_proba`. It gets its own preprocessing, or else the usual one, which is
+    logged and kept in the result. A model that seems to answer by chance is named.
 
     Args:
         edition: an edition, or its name in `store`.

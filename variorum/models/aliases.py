@@ -80,8 +80,9 @@ class ModelTable:
         if alias not in self._table:
             other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
             raise RecipeError(
-                f"no model alias {alias!r} in profile {self.profile}{other}{meant(alias)}; there are: {', '.join(self.aliases())}; a "
-                f"model that you bring has a prefix: {', '.join(f'{way}:' for way in PREFIXES)}"
+                f"no model alias {alias!r} in profile {self.profile}{other}{meant(alias)}; there are: "
+                f"{', '.join(self.aliases())}; a model that you bring has a prefix: "
+                f"{', '.join(f'{way}:' for way in PREFIXES)}"
             )
         return self._table[alias][0]
 

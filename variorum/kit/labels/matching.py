@@ -1,8 +1,9 @@
 """Match a classifier's outputs to the classes of an edition.
 
-A model says what its outputs are: wnids, names, indices, or nothing. Nothing means ImageNet's order if it has a thousand
-of them, or the order of the edition's ids if it has as many outputs as the edition has classes: most training scripts
-number classes by the sorted names of their folders. An edition has ids and names of classes. Texts are compared in four ways, closest first:
+A model says what its outputs are: wnids, names, indices, or nothing. Nothing means ImageNet's order if it has a
+thousand of them, or the order of the edition's ids if it has as many outputs as the edition has classes: most training
+scripts number classes by the sorted names of their folders. An edition has ids and names of classes. Texts are compared
+in four ways, closest first:
 
 1. `id`: the class's id is the output's text. Indices (`"0"`, `"1"`) match only here, where the ids are the same.
 2. `wnid`: both are the same class of ImageNet, by wnid or by its name in `sources/imagenet.py`.
@@ -118,8 +119,7 @@ def in_order(ids: Sequence[str], outputs: int | None) -> Texts:
 
 def shortened(texts: Sequence[str]) -> list[str]:
     """The first texts for a message, and … for more."""
-    shown = [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in map(cut, texts[:FIRST])]
-    return [*shown, "…"] if len(texts) > FIRST else shown
+    return [*map(_short, texts[:FIRST]), *(["…"] if len(texts) > FIRST else [])]
 
 
 def _texts(classes: Sequence[Texts], model_classes: Texts, outputs: int | None) -> tuple[Texts, ...]:
@@ -130,20 +130,19 @@ def _texts(classes: Sequence[Texts], model_classes: Texts, outputs: int | None) 
     Raises:
         RecipeError: there are more or fewer texts than outputs, or none and nothing says which classes they are.
     """
-    ids = [one[0] for one in classes]
     if model_classes and outputs not in (None, len(model_classes)):
         raise RecipeError(
             f"the model has {outputs} outputs and {len(model_classes)} classes are given for them; give one text for "
             "each output, in their order"
         )
-    if not model_classes and (ordered := in_order(ids, outputs)):
+    if not model_classes and (ordered := in_order([one[0] for one in classes], outputs)):
         return tuple((text,) for text in ordered)
     if not model_classes and outputs not in (None, IMAGENET):
+        shown = ", ".join(shortened([" ".join(dict.fromkeys(one)) for one in classes]))
         raise RecipeError(
-            f"it gives {outputs} scores a picture and doesn't say of which classes; the edition has {len(ids)}: "
-            f"{', '.join(shortened([' '.join(dict.fromkeys(one)) for one in classes]))}; give the classes of all {outputs} in the order of its outputs, with "
-            f"classes=[…] or --classes FILE (unnamed, {IMAGENET} outputs are ImageNet's, and as many outputs as the "
-            "edition has classes are those in order)"
+            f"it gives {outputs} scores a picture and doesn't say of which classes; the edition has {len(classes)}: "
+            f"{shown}; give the classes of all {outputs} in the order of its outputs, with classes=[…] or --classes "
+            f"FILE (unnamed, {IMAGENET} outputs are ImageNet's, and as many as the edition's classes are those)"
         )
     if not model_classes:
         return tuple((one.wnid,) for one in imagenet())
@@ -249,5 +248,9 @@ def _named(classes: Sequence[Texts], numbers: Sequence[int]) -> str:
 
 
 def _quoted(texts: Iterable[str]) -> str:
-    short = (text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in map(cut, texts))
-    return ", ".join(map(repr, short))
+    return ", ".join(map(repr, map(_short, texts)))
+
+
+def _short(text: str) -> str:
+    text = cut(text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -113,7 +113,11 @@ def in_order_of(model: Any, ctx: Context) -> str:
     if not isinstance(model, BroughtModel) or model.classes:
         return ""
     ids = in_order([one.id for one in ctx.classes], model.width)
-    return f"its {len(ids)} outputs are taken for the edition's classes in order, {', '.join(shortened(ids))}" if ids else ""
+    return (
+        f"its {len(ids)} outputs are taken for the edition's classes in order, {', '.join(shortened(ids))}"
+        if ids
+        else ""
+    )
 
 
 def _note(model: Any, ctx: Context) -> str:

@@ -48,4 +48,3 @@ def out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out: PyTorch's error, or Python's."""
     torch = sys.modules.get("torch")
     return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
-

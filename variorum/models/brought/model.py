@@ -63,7 +63,7 @@ class BroughtModel:
         """Number of its outputs as far as it is known: K, or what a call has shown; 0 before the first."""
         return len(self.classes) or self.outputs or self._answers.width
 
-    def ask(self, image: Pixels) -> None:
+    def ask(self, image: Any) -> None:
         """Ask about one picture if nothing says how many outputs the model has. Raises what a call raises."""
         if not self.width:
             self._scores([image], 0)
@@ -118,7 +118,7 @@ class BroughtModel:
             return (
                 f"; it was taken for a {self.kind} and got its pictures prepared so: {self.preprocessing} If it takes "
                 'another size, range or number of channels, say so with preprocess="resize=32x32 mean=0.5 std=0.5" or '
-                '--preprocess, where grey gives one channel'
+                "--preprocess, where grey gives one channel"
             )
         if isinstance(error, TypeError | AttributeError):
             return (

@@ -1,9 +1,9 @@
 """`module:FILE.py:NAME`: a model that a Python file of the user's own makes.
 
 A function or class NAME that can be called without arguments is called once and returns the model. Anything else is the
-model itself: a function that takes pictures, a network, or another object. The file is imported, so its code runs; name only files that
-you trust. It may import files beside it. Its content and theirs are the model's identity; what else decides the output,
-such as weights that it reads, goes into an attribute `revision` of the model.
+model itself: a function that takes pictures, a network, or another object. The file is imported, so its code runs; name
+only files that you trust. It may import files beside it. Its content and theirs are the model's identity, and so are
+the weights of a PyTorch network; what else decides the output goes into an attribute `revision` of the model.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def meant(name: str) -> str:
     if file.endswith(".py"):
         return f"; did you mean module:{file}:{attribute or 'NAME'}?"
     if file.endswith((".pt", ".pth", ".safetensors", ".ckpt")):
-        return f"; weights need their network: torchvision:resnet18@{file}, or module:FILE.py:NAME of a file that loads them"
+        return f"; weights need their network: torchvision:resnet18@{file}, or module:FILE.py:NAME, which loads them"
     if ARCHITECTURE.fullmatch(name):
         from torchvision.models import list_models
 

@@ -1,8 +1,8 @@
 """Bare PyTorch networks as models: of PyTorch itself, timm, torchvision and transformers.
 
-A network takes one tensor of prepared pictures. Its preprocessing is its own where it tells: by timm's `pretrained_cfg`,
-by the default weights of torchvision's builder, or by the image processor that lies beside a transformers model. For
-any other network the usual one for ImageNet is assumed, at the size that the network names.
+A network takes one tensor of prepared pictures. Its preprocessing is its own where it tells: by timm's
+`pretrained_cfg`, by the default weights of torchvision's builder, or by the image processor that lies beside a
+transformers model. For any other network the usual one for ImageNet is assumed, at the size that the network names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.models.brought.steps import USUAL, Steps, steps_of
+from variorum.models.brought.steps import USUAL, steps_of
 from variorum.models.device import best_device
 from variorum.models.memory import running_out
 from variorum.schemas.errors import ModelUnavailable, RecipeError

@@ -28,7 +28,6 @@ from variorum.models.brought.steps import USUAL, Steps, steps_of
 from variorum.models.brought.torchvision import preset_told
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Pixels
@@ -206,7 +205,7 @@ def _takes_whole(model: Any, found: Prepared) -> bool:
     picture = np.full((32, 32, 3), 127, np.uint8)
     try:
         model.predict_proba(_batch(found, [picture]))
-    except Exception:  # noqa: BLE001 - whatever it raises, it doesn't take them
+    except Exception:  # whatever it raises, it doesn't take them
         return False
     return True
 

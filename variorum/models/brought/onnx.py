@@ -108,7 +108,13 @@ def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tu
     fixed = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else 0
     scores = _Scores(session, inputs[0].name, wanted, prepare, fixed)
     return BroughtModel(
-        name, revision, classes, prepare.told("" if facts else ASSUMED), scores, width, max(fixed, BATCH // fixed * fixed) if fixed else BATCH
+        name,
+        revision,
+        classes,
+        prepare.told("" if facts else ASSUMED),
+        scores,
+        width,
+        max(fixed, BATCH // fixed * fixed) if fixed else BATCH,
     )
 
 

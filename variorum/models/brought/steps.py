@@ -76,9 +76,9 @@ class Steps:
         return np.ascontiguousarray(values.transpose(2, 0, 1) if self.channels_first else values, dtype=self.dtype)
 
     def _cut(self, image: Image) -> Image:
-        from PIL import Image as pillow
+        from PIL.Image import Resampling
 
-        method = pillow.Resampling[self.interpolation.upper()]
+        method = Resampling[self.interpolation.upper()]
         if isinstance(self.resize, int):
             shorter = min(image.size)
             wide, high = (self.resize * side // shorter for side in image.size)  # as torchvision rounds

@@ -164,5 +164,6 @@ def _weights_only() -> Iterator[None]:
 
 
 def preset_told(preset: Any, whose: str) -> str:
+    """Describe the transform of weights in a sentence; `whose` says of which."""
     side, crop, how = preset.resize_size[0], preset.crop_size[0], preset.interpolation.value
     return sentence(shorter_side(side, how), centre(crop, crop), normalised(preset.mean, preset.std), by=whose)

@@ -146,6 +146,7 @@ def test_any_other_network_gets_the_usual_at_the_size_that_it_names(pictures):
 
 
 def test_preprocessing_can_be_chosen(squeezenet, pictures):
+    from torch.nn import Conv2d
     from torchvision.models import SqueezeNet1_1_Weights
     from torchvision.transforms import Compose, Resize, ToTensor
 
@@ -155,7 +156,9 @@ def test_preprocessing_can_be_chosen(squeezenet, pictures):
     for chosen in (transform, words):
         model = from_function(squeezenet, name="mine", preprocess=chosen)
         assert model(pictures[:3]) == pytest.approx(own, abs=1e-5)
-        assert model.preprocessing.startswith("Shorter side to 256 px (bilinear), centre 224 × 224 px, values (x / 255 -")
+        assert model.preprocessing.startswith(
+            "Shorter side to 256 px (bilinear), centre 224 × 224 px, values (x / 255 -"
+        )
     plain = Compose([Resize((64, 64)), ToTensor()])
     model = from_function(squeezenet, name="mine", preprocess=plain)
     assert model(pictures[:3]) == pytest.approx(by_library(squeezenet, plain, pictures[:3]), abs=1e-6)
@@ -166,10 +169,9 @@ def test_preprocessing_can_be_chosen(squeezenet, pictures):
     finally:
         del squeezenet.preprocess
     assert as_attribute(pictures[:3]) == pytest.approx(model(pictures[:3]), abs=1e-6)
+    of_grey = from_function(Conv2d(1, 4, 3), name="mine")
     with pytest.raises(ModelFailed, match=r"expected input.* to have 1 channels.*where grey gives one channel"):
-        import torch
-
-        from_function(torch.nn.Conv2d(1, 4, 3), name="mine")(pictures[:1])
+        of_grey(pictures[:1])
 
 
 FILE = """
