@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from variorum.api.arguments import share, whole_number
 from variorum.api.edition import Edition, opened
@@ -42,18 +42,14 @@ from variorum.stages.stage import Threads
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from variorum.arrays import Pixels
     from variorum.schemas.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
-Function: TypeAlias = "Callable[[Sequence[Pixels]], Any]"
-Models: TypeAlias = "str | Function | object | Sequence[str | Function | object] | Mapping[str, Function | object]"
-
 
 def evaluate(
     edition: Edition | str | PathLike[str],
-    model: Models,
+    model: object,
     *,
     classes: Sequence[str] | str | PathLike[str] | None = None,
     name: str | None = None,
@@ -89,7 +85,8 @@ def evaluate(
             per line or as a JSON list. By default those that a model names itself, or ImageNet's thousand, or the
             edition's own in the order of their ids, if there are as many as outputs.
         name: what the function is called in results; by default its own name.
-        revision: which version of the function this is, such as a commit; its answers are then kept.
+        revision: which version of the function this is, such as a commit; its answers are then kept. It also stands
+            for a function that is given as `preprocess`.
         preprocessing: what the function does to a picture, in a sentence for the results.
         preprocess: what becomes of a picture before a network gets it, if not the usual: words such as
             `"resize=256 crop=224 mean=imagenet std=imagenet"` or `"none"`, or a function from a PIL picture to an array

@@ -88,6 +88,11 @@ def chosen_models(
                 one, name=called, revision=revision, preprocessing=preprocessing, preprocess=preprocess
             )
             brought[called] = with_classes(model, classes) if classes else model
+        elif preprocess is not None and one.startswith("module:") and not isinstance(preprocess, str):
+            raise RecipeError(
+                f"evaluate: model {cut(one)!r} is given by name and its answers are kept, so preprocess must be in "
+                "words; give the network itself for a function, or set its attribute preprocess in the file"
+            )
         elif preprocess is not None and not one.startswith("module:"):
             raise RecipeError(
                 f"evaluate: model {cut(one)!r} has preprocessing of its own; leave preprocess out for it, or bring the "

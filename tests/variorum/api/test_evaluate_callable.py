@@ -235,6 +235,8 @@ def test_a_network_is_asked_before_its_classes_are_judged(shots, of_a_thousand, 
     assert network.training
     with pytest.raises(RecipeError, match="'classifier' has preprocessing of its own; leave preprocess out"):
         va.evaluate(shots, "classifier", preprocess="none", **QUIET)
+    with pytest.raises(RecipeError, match=r"is given by name and .* must be in words"):
+        va.evaluate(shots, "module:mine.py:load", preprocess=np.asarray, **QUIET)
 
 
 @pytest.mark.parametrize("form", ["lines", "json", "bom"])

@@ -25,6 +25,7 @@ from variorum.models.brought.failures import LIBRARIES, OURS, own_line
 from variorum.models.brought.found import Found
 from variorum.models.brought.function import from_function
 from variorum.models.brought.model import BroughtModel
+from variorum.models.brought.networks import is_network
 from variorum.models.brought.objects import is_model, no_model
 from variorum.models.brought.places import local
 from variorum.schemas.errors import ModelUnavailable, RecipeError, VariorumError
@@ -125,6 +126,8 @@ def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
             raise ModelUnavailable(
                 f"model {name!r}: {attribute}() raised {said}{own_line(error, str(path))}"
             ) from error
+    if is_network(model) and model.training:
+        model.eval()  # it is nobody else's, so no copy is needed
     if not is_model(model):
         raise no_model(f"model {name!r}: what {attribute} gave" if makes else f"model {name!r}", model)
     return model

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,7 +160,9 @@ def _of_arrays(model: Any, inner: Any, preprocess: Any) -> Adapted:
         found = Prepared(steps, steps.told(usual))
     ask = keras and (model is inner or getattr(model, "__name__", "") == "predict")  # which prints its progress
     call = inner.predict_on_batch if ask else model
-    return _made("Keras model" if keras else "function of JAX", lambda images: call(_batch(found, images)), found)
+    weights = [sha256(np.asarray(one).tobytes()).hexdigest() for one in inner.get_weights()] if keras else []
+    kind = "Keras model" if keras else "function of JAX"
+    return _made(kind, lambda images: call(_batch(found, images)), found, " ".join(weights))
 
 
 # ── scikit-learn ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -91,6 +91,9 @@ class Model(Network):
     __module__ = "keras.stand_in"
     input_shape = (None, 24, 32, 3)
 
+    def get_weights(self):
+        return [np.eye(3)]
+
     def predict_on_batch(self, batch):
         return np.asarray(self(batch))
 
