@@ -162,7 +162,8 @@ def evaluate(
         typer.Option(
             "--preprocess",
             metavar="STEPS",
-            help="What becomes of a picture before a network of a module: gets it, in words; none for values 0 to 1.",
+            help="What becomes of a picture before a network of module:… gets it: words such as resize=256 crop=224 "
+            "mean=imagenet std=imagenet; none for values 0 to 1.",
         ),
     ] = None,
     confidence: Confidence = CONFIDENCE,
