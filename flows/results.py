@@ -162,7 +162,7 @@ def print_board(board: Leaderboard) -> None:
         name = board.edition.name
         terminal.say(f"no results of {name} yet; make one with: variorum evaluate {name} --model NAME")
         return
-    terminal.print_shown(standing(board))
+    terminal.print_shown(standing(board), intervals=True)
     for warning in board.warnings():
         typer.secho(terminal.plain(warning), fg="yellow")
     for note in board.notes():

@@ -16,9 +16,11 @@ from variorum.edition.pulled import without
 from variorum.edition.store import Store
 from variorum.edition.tables import read_unit
 from variorum.machine.progress import Progress
+from variorum.report.answers import model_answers
 from variorum.report.page.choice import choose
 from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
+from variorum.report.page.models import model_columns
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
 from variorum.report.page.picture_records import Entry
 from variorum.report.page.table import column, numbers, texts, uninformative
@@ -77,6 +79,11 @@ def edition_page(
         notes += [] if all_of_them else ["The detectors have more columns than are shown."]
         if waiting:
             notes.append("The verdicts are those of the newest ledger; this edition is as it was before them.")
+    models: list[Json] = []
+    if not alone:
+        answers, names = model_answers(manifest, rows, ids, store), chosen["variant"].to_pylist()
+        measured, models, more = model_columns(answers, names, class_names(manifest))
+        columns, notes = [*columns, *measured], [*notes, *more]
     plane = embedding_map(ledger, ids, store, progress) if ledger and with_map else None
     if plane is not None:
         columns += [numbers(name, values) for name, values in zip(MAP, plane.T.tolist(), strict=True)]
@@ -89,6 +96,7 @@ def edition_page(
         "notes": list(notes),
         "thumbnail": side,
         "limits": _limits(manifest, [one for one in details.column_names if one.startswith("gate.")], store),
+        "models": models,
         "map": {"x": MAP[0], "y": MAP[1], "about": ABOUT} if plane is not None else None,
         "blur": blur,
         "warning": manifest.warning,
