@@ -25,6 +25,8 @@ RULE = (
 )
 NOT_RUN = "not run here"
 BY_CHANCE = "at chance"
+DOUBT = "?"
+"""Marks such a model in a table of text, where there is little room."""
 UNLIKELY = 0.05
 """Probability below which a number of right answers isn't taken for an accident."""
 MODEST = 0.25
@@ -218,7 +220,9 @@ def standing(board: Leaderboard) -> Shown:
     """The main table."""
     rows: list[Row] = [
         (
-            f"{entry.rank}. {entry.model.name}{''.join(f' ({one})' for one in entry.remarks)}",
+            f"{entry.rank}. {entry.model.name}"
+            + (f" ({NOT_RUN})" if entry.brought else "")
+            + (f" {DOUBT}" if entry.by_chance else ""),
             fixed(entry.original_accuracy, 1),
             fixed(entry.figures.accuracy, 1),
             ends(entry.figures.average_drop),

@@ -64,7 +64,7 @@ def test_answers_at_chance_are_named_where_there_are_enough(board, right, of, cl
     one = board.model_copy(update={"entries": (entry.model_copy(update={"figures": figures, "model": facts}),)})
     said = f"{entry.model.name} is right on {right} of {of} originals, and chance is {100 / classes:.2g} %"
     assert any(said in line for line in one.warnings()) == told
-    assert (f"1. {entry.model.name} (at chance)" in repr(va.api.leaderboard.Ranking(one))) == told
+    assert (f"1. {entry.model.name} ?" in repr(va.api.leaderboard.Ranking(one))) == told
     assert ("<small>at chance</small>" in leaderboard_page(one)) == told
     assert (said in leaderboard_page(one)) == (said in to_markdown(one)) == told
 
