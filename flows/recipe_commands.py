@@ -186,6 +186,7 @@ def release(
         "variorum evaluate imagenet_e",
         "variorum evaluate imagenet_e --model timm:resnet50.a1_in1k --model onnx:mine.onnx",
         "variorum evaluate street@1.0.0 --model module:mine.py:load --classes classes.txt",
+        'variorum evaluate street --model module:mine.py:load --preprocess "resize=256 crop=224 mean=0.5 std=0.5"',
     )
 )
 @on_recipe(works=True, sends=True, first=RecipeOrEdition)
@@ -202,6 +203,15 @@ def evaluate(
     classes: Annotated[
         Path | None, typer.Option("--classes", metavar="FILE", help="Classes of the models' outputs, one per line.")
     ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            "--preprocess",
+            metavar="STEPS",
+            help="What becomes of a picture before a network of module:… gets it: words such as resize=256 crop=224 "
+            "mean=imagenet std=imagenet; none for values 0 to 1.",
+        ),
+    ] = None,
     confidence: Confidence = CONFIDENCE,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="Write results here, not to the edition's folder.")
@@ -214,10 +224,10 @@ def evaluate(
     if models:
         from variorum.flows.results import evaluate_models
 
-        evaluate_models(asked, models, classes, confidence, to)
+        evaluate_models(asked, models, classes, preprocess, confidence, to)
         return
-    if classes or to or confidence != CONFIDENCE:
-        raise typer.BadParameter("--classes, --confidence and --to need --model")
+    if classes or preprocess or to or confidence != CONFIDENCE:
+        raise typer.BadParameter("--classes, --preprocess, --confidence and --to need --model")
     if "@" in asked.recipe and not asked.recipe.endswith((".yaml", ".yml")):
         raise typer.BadParameter(
             f"{cut(asked.recipe)} is an edition: name a model to evaluate on it, such as --model classifier"

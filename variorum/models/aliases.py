@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
-from variorum.models.brought.names import PREFIXES
+from variorum.models.brought.names import PREFIXES, meant
 from variorum.models.brought.pins import BroughtModels
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
@@ -80,8 +80,9 @@ class ModelTable:
         if alias not in self._table:
             other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
             raise RecipeError(
-                f"no model alias {alias!r} in profile {self.profile}{other}; there are: {', '.join(self.aliases())}; a "
-                f"model that you bring has a prefix: {', '.join(f'{way}:' for way in PREFIXES)}"
+                f"no model alias {alias!r} in profile {self.profile}{other}{meant(alias)}; there are: "
+                f"{', '.join(self.aliases())}; a model that you bring has a prefix: "
+                f"{', '.join(f'{way}:' for way in PREFIXES)}"
             )
         return self._table[alias][0]
 
@@ -324,7 +325,7 @@ class ModelTable:
         try:
             found = self.status(alias)
         except RecipeError as error:
-            return str(error).partition("\n")[0].partition("; there are: ")[0]
+            return str(error).partition("\n")[0].partition("; ")[0]
         return "" if found.state == "ready" else found.problem
 
     def status(self, alias: str, *, thorough: bool = False) -> Status:
