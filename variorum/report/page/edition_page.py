@@ -21,6 +21,7 @@ from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
 from variorum.report.page.picture_records import Entry
+from variorum.report.page.thumbnails import LARGER
 from variorum.report.page.table import column, numbers, texts, uninformative
 from variorum.report.page.verdict_rows import Said, detector_columns, read_said
 from variorum.report.rows import COLUMNS, edition_rows
@@ -93,7 +94,9 @@ def edition_page(
         "blur": blur,
         "warning": manifest.warning,
     }
-    return Parts(facts, {"rows": len(chosen), "columns": list(columns)}, entries, pictures, manifest.warning)
+    table: dict[str, Json] = {"rows": len(chosen), "columns": list(columns)}
+    first = None if pictures <= LARGER[-1][0] else _enlarged(chosen, entries, said)
+    return Parts(facts, table, entries, pictures, manifest.warning, alone, first)
 
 
 def _ledger(manifest: Manifest, store: Store) -> tuple[Ledger | None, bool]:
@@ -139,6 +142,18 @@ def _chosen(
         if len(kept) < len(some):
             notes.append(f"{len(kept):,} of {len(some):,} {what}: {first}evenly from all variants and classes.")
     return np.sort(np.concatenate(found)), notes
+
+
+def _enlarged(chosen: Any, entries: Sequence[Entry], said: Said | None) -> list[int]:
+    """The rows whose pictures have a larger version: notable ones first, with their originals; then evenly."""
+    there = np.flatnonzero([entry.places[0] is not None for entry in entries])
+    loud = np.array([status != "accepted" for status in chosen["status"].to_pylist()], bool)
+    if said:
+        loud |= said.spoken_of(chosen["id"]).to_numpy()
+    families, variants = _codes(chosen["source"]), chosen["variant"].to_pylist()
+    loud |= np.isin(families, families[loud]) & np.array([variant == ORIGINAL for variant in variants], bool)
+    rows = choose(_codes(chosen["variant"])[there], families[there], loud[there], LARGER[-1][0])
+    return [int(row) for row in there[rows]]
 
 
 def _codes(values: Any) -> Ints:

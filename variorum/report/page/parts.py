@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
 from variorum.report.figures import seen
-from variorum.report.page.picture_records import Entry, Place, pictures_and_records
+from variorum.report.page.picture_records import Chunk, Entry, Place, Sizes, chunks
 from variorum.report.page.table import distinct
-from variorum.report.page.thumbnails import thumbnail_side
+from variorum.report.page.thumbnails import LARGER, larger_side, thumbnail_side
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest, Shard
@@ -33,6 +34,8 @@ class Parts:
         entries: where each row's pictures lie, and what its record has besides theirs.
         pictures: number of pictures that are shown.
         warning: what people may not want to see in them; with one, all thumbnails are blurred.
+        alone: whether the page is small: no larger versions, no masks.
+        first: rows whose pictures have a larger version, where there are too many for all; None for the first ones.
     """
 
     facts: dict[str, Json]
@@ -40,10 +43,17 @@ class Parts:
     entries: Sequence[Entry]
     pictures: int
     warning: str = ""
+    alone: bool = False
+    first: Sequence[int] | None = None
 
-    def streams(self, progress: Progress) -> tuple[Iterator[list[bytes]], Iterator[list[str]]]:
-        """Thumbnails and records in chunks; see `pictures_and_records`."""
-        return pictures_and_records(self.entries, self.side, progress, blur=bool(self.warning))
+    def streams(self, progress: Progress) -> tuple[Iterator[Any], ...]:
+        """Thumbnails, records, larger versions and masks in chunks of 100 rows, to be read side by side.
+
+        Raises:
+            CorruptShard: while they are read; a picture is damaged, or isn't where its row says.
+        """
+        read = tee(chunks(self.entries, self.sizes, progress), len(Chunk._fields))
+        return tuple(map(_column, read, range(len(read))))
 
     @property
     def side(self) -> int:
@@ -51,6 +61,21 @@ class Parts:
         side = self.facts["thumbnail"]
         assert isinstance(side, int)
         return side
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes of the pictures on the page."""
+        if self.alone:
+            return Sizes(self.side, blur=bool(self.warning))
+        enlarged = None
+        if self.pictures > LARGER[-1][0]:
+            rows = range(len(self.entries)) if self.first is None else self.first
+            enlarged = frozenset(rows[: LARGER[-1][0]])
+        return Sizes(self.side, larger_side(self.pictures), enlarged, masks=True, blur=bool(self.warning))
+
+
+def _column(read: Iterator[Chunk], number: int) -> Iterator[Any]:
+    return (chunk[number] for chunk in read)
 
 
 class Where:

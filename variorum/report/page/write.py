@@ -95,8 +95,7 @@ def write_view(
 
 
 def _write(file: IO[bytes], parts: Parts, progress: Progress) -> None:
-    pictures, records = parts.streams(progress)
-    write_page(file, parts.facts, parts.table, pictures, records)
+    write_page(file, parts.facts, parts.table, *parts.streams(progress))
 
 
 class _Place:

@@ -25,7 +25,8 @@
   const facts = JSON.parse(at("facts").textContent);
   const data = new Data(facts, JSON.parse(at("table").textContent));
   const blocks = new Blocks();
-  const thumbnails = new Thumbnails(blocks, data.diff ? 200 : 100); // two pictures a row
+  const size = data.diff ? 200 : 100; // two pictures a row
+  const thumbnails = new Thumbnails(blocks, size);
   const view = new View(data);
   const phone = matchMedia("(max-width: 760px)");
   const things = data.diff ? ["change", "changes"] : ["picture", "pictures"];
@@ -38,7 +39,10 @@
   const record = new RecordPanel(at("record"), {
     data,
     thumbnails,
+    larger: new Thumbnails(blocks, size, { name: "larger" }),
+    masks: new Thumbnails(blocks, size, { name: "masks", type: "image/png" }),
     records: new Records(blocks),
+    blurred: () => page.blur,
     sequence: () => grid.sequence,
     moved,
   });

@@ -100,5 +100,5 @@
     return action && !["keep", "kept"].includes(action) ? data.text("action", row) : "";
   }
 
-  Object.assign(Variorum, { Card, verdict });
+  Object.assign(Variorum, { Card, absence, verdict });
 }

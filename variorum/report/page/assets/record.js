@@ -1,13 +1,13 @@
-/* The panel of one picture: large, beside its original, with its siblings, checks, verdict and whole record. */
+/* The panel of one picture: large, under a wipe with its original, with its siblings, checks, verdict and whole record. */
 {
-  const { element, seen, figure, copyButton, columnTitle, verdict, keeps, tree } = Variorum;
+  const { element, seen, figure, copyButton, columnTitle, verdict, keeps, tree, RecordPicture } = Variorum;
   const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed"];
   const CHANGE = ["change", "why", "before", "after"];
 
   /** The panel in a dialog. `sequence()` gives the rows that arrows go through; `moved(row)` is called, with -1 at the end. */
   class RecordPanel {
-    constructor(dialog, { data, thumbnails, records, sequence, moved }) {
-      Object.assign(this, { dialog, data, thumbnails, records, sequence, moved, row: -1 });
+    constructor(dialog, { data, thumbnails, larger, masks, records, sequence, moved, blurred }) {
+      Object.assign(this, { dialog, data, thumbnails, records, sequence, moved, blurred, row: -1 });
       const button = (text, label, work) =>
         element("button", { type: "button", class: "icon", "aria-label": label, title: label, text, click: work });
       this.previous = button("‹", "Previous picture (←)", () => this.step(-1));
@@ -15,12 +15,18 @@
       this.title = element("h2", { id: "record-title" });
       this.id = element("bdi", { class: "mono muted" });
       this.at = element("span", { class: "muted", "aria-live": "polite" });
+      this.said = element("p", { class: "away", "aria-live": "polite" });
+      const say = (text) => (this.said.textContent = text);
+      this.picture = new RecordPicture({ data, thumbnails, larger, masks, say, step: (by) => this.step(by) });
+      this.strips = element("div", { class: "strips" });
+      this.told = element("div", { class: "told" });
       this.content = element("div", {
         class: "content",
         tabindex: "0",
         role: "group",
         "aria-label": "Picture and record",
       });
+      this.content.append(element("div", { class: "looks" }, this.picture.element, this.strips), this.told, this.said);
       const close = button("✕", "Close (Esc)", () => dialog.close());
       dialog.setAttribute("aria-labelledby", "record-title");
       dialog.removeAttribute("aria-label");
@@ -36,18 +42,21 @@
         ),
         this.content,
       );
-      dialog.addEventListener("keydown", (event) => {
-        if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, textarea")) return;
-        const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-        if (by) (event.preventDefault(), this.step(by));
-      });
-      dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside the panel
+      dialog.addEventListener("keydown", (event) => this.#key(event));
       dialog.addEventListener("close", () => {
         const { row } = this;
         this.row = -1;
-        this.content.replaceChildren();
+        for (const part of [this.strips, this.told]) part.replaceChildren();
         this.moved(-1, row);
       });
+    }
+
+    /** Keys of the picture come first: while it is zoomed, arrows move it. */
+    #key(event) {
+      if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, textarea")) return;
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (event.key !== "Escape" && this.picture.stage.key(event)) event.preventDefault();
+      else if (by) (event.preventDefault(), this.step(by));
     }
 
     /** Show a row. */
@@ -62,12 +71,13 @@
       this.title.textContent =
         [data.text("class", row), data.text("variant", row)].filter(Boolean).join(" · ") || "Picture";
       this.id.textContent = data.text("id", row);
-      const told = element("div", { class: "told" });
-      this.content.replaceChildren(element("div", { class: "looks" }, this.#pictures(row), this.#siblings(row)), told);
-      this.content.scrollTop = 0;
+      this.strips.replaceChildren(...[this.#siblings(row)].filter(Boolean));
+      this.told.replaceChildren();
+      this.content.scrollTop = this.told.scrollTop = 0;
       if (!this.dialog.open) (this.dialog.showModal(), this.content.focus());
       if (document.activeElement?.disabled || !this.dialog.contains(document.activeElement)) this.content.focus();
       this.moved(row);
+      this.picture.show(row, null, this.blurred());
       const sections = [this.#verdict(row)];
       let text = null;
       try {
@@ -76,7 +86,8 @@
         sections.push(element("p", { text: "The record can't be unpacked: the file is damaged." }));
       }
       if (this.row !== row) return; // meanwhile another one was opened
-      told.append(...sections, this.#checks(row, text), this.#record(text));
+      this.picture.show(row, parsed(text), this.blurred());
+      this.told.append(...sections, this.#checks(row, text), this.#record(text));
     }
 
     /** Go to a neighbour in the sequence. */
@@ -85,43 +96,6 @@
       const position = rows.indexOf(this.row);
       const row = position < 0 ? undefined : rows[position + by];
       if (row !== undefined) this.open(row);
-    }
-
-    #figure(index, caption, marked = false) {
-      const image = element("img", { alt: caption });
-      const picture = element("div", { class: "picture", "data-why": "no picture" }, image);
-      this.thumbnails.put(image, index);
-      return element(
-        "figure",
-        { class: marked ? "shown" : null },
-        picture,
-        element("figcaption", {}, element("bdi", { text: caption })),
-      );
-    }
-
-    #pictures(row) {
-      const { data } = this;
-      if (data.diff) {
-        const caption = (side) => [side, data.text(side, row)].filter(Boolean).join(": ");
-        return element(
-          "div",
-          { class: "pair" },
-          this.#figure(2 * row, caption("before")),
-          this.#figure(2 * row + 1, caption("after")),
-        );
-      }
-      const original = data.original(row);
-      const own = this.#figure(
-        row,
-        [data.text("variant", row) || "picture", verdict(data, row)].filter(Boolean).join(", "),
-        true,
-      );
-      return element(
-        "div",
-        { class: "pair" },
-        original >= 0 && original !== row ? this.#figure(original, "original") : null,
-        own,
-      );
     }
 
     #siblings(row) {
@@ -235,6 +209,16 @@
         head,
         text === null ? element("p", { class: "muted", text: "The page has no record of this picture." }) : tree(value),
       );
+    }
+  }
+
+  /** A record as an object; null for any other text. */
+  function parsed(text) {
+    try {
+      const record = JSON.parse(text);
+      return record !== null && typeof record === "object" ? record : null;
+    } catch {
+      return null;
     }
   }
 
