@@ -3,7 +3,7 @@
 COMPONENTS = (
     "audit",
     "consensus",
-    "major_errors",
+    "major_errors", "marks",
     "multi_label",
     "review",
     "reviewed",

@@ -33,6 +33,8 @@ SCRIPTS = (
     "elements.js",
     "data.js",
     "thumbnails.js",
+    "marks.js",
+    "mark_panel.js",
     "view.js",
     "address.js",
     "card.js",
@@ -52,7 +54,7 @@ SCRIPTS = (
     "app.js",
 )
 """The app's parts in reading order; each may use those before it."""
-STYLES = ("style.css", "plots.css", "stage.css", "record.css")
+STYLES = ("style.css", "plots.css", "stage.css", "record.css", "marks.css")
 CHUNK = 100
 """Rows per block of thumbnails and of records."""
 POLICY = "; ".join(

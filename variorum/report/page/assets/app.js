@@ -14,6 +14,9 @@
     Grid,
     Filters,
     RecordPanel,
+    Marks,
+    MarkPanel,
+    MarkDialog,
     Plots,
     EmbeddingMap,
     showChips,
@@ -27,7 +30,8 @@
   const blocks = new Blocks();
   const size = data.diff ? 200 : 100; // two pictures a row
   const thumbnails = new Thumbnails(blocks, size);
-  const view = new View(data);
+  const marks = data.diff ? null : new Marks(data); // a change isn't one picture
+  const view = new View(data, marks);
   const phone = matchMedia("(max-width: 760px)");
   const things = data.diff ? ["change", "changes"] : ["picture", "pictures"];
   const made = data.rows - data.unmade - data.withheld;
@@ -35,7 +39,7 @@
   const everything = [`${figure(made)} ${things[made === 1 ? 0 : 1]}`, ...others.map(([n, what]) => `${figure(n)} ${what}`)].join(", ");
   const page = { tab: "grid", originals: false, size: 2, open: -1, blur: Boolean(facts.blur) };
 
-  const grid = new Grid(at("view-grid"), { data, thumbnails, open: (row) => record.open(row) });
+  const grid = new Grid(at("view-grid"), { data, thumbnails, marks, open: (row) => record.open(row) });
   const record = new RecordPanel(at("record"), {
     data,
     thumbnails,
@@ -44,6 +48,7 @@
     records: new Records(blocks),
     blurred: () => page.blur,
     sequence: () => grid.sequence,
+    marking: marks && new MarkPanel(marks),
     moved,
   });
   const filters = new Filters(at("filters"), data, view);
@@ -55,6 +60,17 @@
   const plots = new Plots(at("view-plots"), { data, view, embedding });
   const empty = element("div", { class: "empty", hidden: true });
   at("view-grid").append(empty);
+
+  const marking = marks
+    ? new MarkDialog(at("marks"), at("marks-button"), {
+        marks,
+        shown: () => view.order,
+        only: (on) => view.change(() => (view.marked = on)),
+        isOnly: () => view.marked,
+      })
+    : null;
+  at("marks-button").hidden = !marks;
+  marks?.listeners.add(() => (view.marked || view.words.trim() ? view.change(() => {}) : grid.flag()));
 
   /** The panel shows another row, or was closed on `last`: the focus goes back to where it came from. */
   function moved(row, last) {
@@ -104,7 +120,7 @@
     if (document.activeElement !== at("search")) at("search").value = view.words;
     const [shown, all] = [view.order.length, data.rows];
     at("count").textContent = shown === all ? everything : `${figure(shown)} of ${figure(all)}`;
-    const active = view.chosen.size + view.ranges.size + (view.area ? 1 : 0);
+    const active = view.chosen.size + view.ranges.size + (view.area ? 1 : 0) + (view.marked ? 1 : 0);
     at("filters-button").textContent = active ? `Filters (${active})` : "Filters";
     showChips(at("chips"), data, view);
     grid.size = page.size;
@@ -157,6 +173,9 @@
     const work = {
       "/": () => at("search").focus(),
       "?": () => at("help").showModal(),
+      m: () => marking?.open(),
+      a: () => marks && grid.active >= 0 && page.tab === "grid" && marks.ask([grid.active], !marks.of(grid.active).ask),
+      t: () => marks && grid.active >= 0 && page.tab === "grid" && record.open(grid.active, { tag: true }),
       o: () => at("originals").hidden || set({ originals: !page.originals }),
       b: () => at("blur").hidden || set({ blur: !page.blur }),
       f: () => drawer(true),

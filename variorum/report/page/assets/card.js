@@ -25,6 +25,8 @@
       const side = (number) =>
         grid.data.diff ? element("span", { class: "side", text: ["before", "after"][number] }) : null;
       const pictures = this.images.map((image, number) => element("div", { class: "picture" }, image, side(number)));
+      this.flag = element("span", { class: "flag", hidden: true });
+      pictures[0].append(this.flag);
       this.variant = element("span", { class: "badge" });
       this.mark = element("span", { class: "badge mark" });
       this.name = element("bdi", { class: "name" });
@@ -60,7 +62,15 @@
       this.value.hidden = !this.value.textContent;
       this.value.title = this.value.textContent && `${sort}: ${this.value.textContent}`;
       this.element.setAttribute("aria-label", (context ? "original, " : "") + data.about(row));
+      this.flagged();
       this.roving();
+    }
+
+    /** Show the marks that people have set. */
+    flagged() {
+      const { ask, tags } = this.grid.marks?.of(this.row) ?? { tags: [] };
+      this.flag.hidden = !ask && !tags.length;
+      this.flag.textContent = [ask ? "⚑" : "", ...tags].filter(Boolean).join(" ");
     }
 
     roving() {

@@ -220,6 +220,7 @@
         low === null ? `≤ ${figure(high)}` : high === null ? `≥ ${figure(low)}` : `${figure(low)} to ${figure(high)}`;
       chips.push(chip(`${seen(name, 40)} ${text}`, () => view.ranges.delete(name)));
     }
+    if (view.marked) chips.push(chip("marked", () => (view.marked = false)));
     if (view.area) chips.push(chip("part of the map", () => (view.area = null)));
     if (chips.length > 1)
       chips.push(

@@ -84,6 +84,12 @@
     ["Home End", "start and end of a line; with Ctrl, of all"],
     ["Page Up, Page Down", "a screen of pictures"],
     ["Enter", "open a picture; ← → go on, Esc closes"],
+    ["a, t", "ask people about a picture, add a tag"],
+    ["m", "all marks, and their file"],
+    ["o", "in a record: wipe, side by side, one picture"],
+    [", .", "in a record: move the wipe"],
+    ["m, b", "in a record: mask, boxes"],
+    ["+ − f", "in a record: zoom; arrows move what is zoomed"],
     ["?", "this list"],
   ];
 

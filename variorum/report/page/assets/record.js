@@ -6,8 +6,8 @@
 
   /** The panel in a dialog. `sequence()` gives the rows that arrows go through; `moved(row)` is called, with -1 at the end. */
   class RecordPanel {
-    constructor(dialog, { data, thumbnails, larger, masks, records, sequence, moved, blurred }) {
-      Object.assign(this, { dialog, data, thumbnails, records, sequence, moved, blurred, row: -1 });
+    constructor(dialog, { data, thumbnails, larger, masks, records, sequence, marking, moved, blurred }) {
+      Object.assign(this, { dialog, data, thumbnails, records, sequence, marking, moved, blurred, row: -1 });
       const button = (text, label, work) =>
         element("button", { type: "button", class: "icon", "aria-label": label, title: label, text, click: work });
       this.previous = button("‹", "Previous picture (←)", () => this.step(-1));
@@ -46,6 +46,7 @@
       dialog.addEventListener("close", () => {
         const { row } = this;
         this.row = -1;
+        if (this.marking) this.marking.row = -1;
         for (const part of [this.strips, this.told]) part.replaceChildren();
         this.moved(-1, row);
       });
@@ -55,12 +56,16 @@
     #key(event) {
       if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, textarea")) return;
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (event.key !== "Escape" && this.picture.stage.key(event)) event.preventDefault();
+      if (this.marking && ["a", "t"].includes(event.key)) {
+        event.preventDefault();
+        if (event.key === "a") this.marking.turn();
+        else this.marking.field.focus();
+      } else if (event.key !== "Escape" && this.picture.stage.key(event)) event.preventDefault();
       else if (by) (event.preventDefault(), this.step(by));
     }
 
-    /** Show a row. */
-    async open(row) {
+    /** Show a row; `tag` goes to the field for a tag. */
+    async open(row, { tag = false } = {}) {
       this.row = row;
       const { data } = this;
       const position = this.sequence().indexOf(row);
@@ -72,10 +77,12 @@
         [data.text("class", row), data.text("variant", row)].filter(Boolean).join(" · ") || "Picture";
       this.id.textContent = data.text("id", row);
       this.strips.replaceChildren(...[this.#siblings(row)].filter(Boolean));
-      this.told.replaceChildren();
+      this.told.replaceChildren(...(this.marking ? [this.marking.element] : []));
+      this.marking?.show(row);
       this.content.scrollTop = this.told.scrollTop = 0;
       if (!this.dialog.open) (this.dialog.showModal(), this.content.focus());
       if (document.activeElement?.disabled || !this.dialog.contains(document.activeElement)) this.content.focus();
+      if (tag) this.marking?.field.focus();
       this.moved(row);
       this.picture.show(row, null, this.blurred());
       const sections = [this.#verdict(row)];
