@@ -25,6 +25,7 @@ from variorum.report.page.thumbnails import LARGER
 from variorum.report.page.table import column, numbers, texts, uninformative
 from variorum.report.page.verdict_rows import Said, detector_columns, read_said
 from variorum.report.rows import COLUMNS, edition_rows
+from variorum.report.words import words_for, words_of_checks
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Ledger, Manifest
@@ -33,6 +34,8 @@ RECORD = ("id", "source", "variant", "status", "reason", "detail", "labels", "or
 """Columns in the record of a row without a picture."""
 COUNTS = ("width", "height", "objects", "captions", "states")
 """Columns of whole numbers, shown where they say something."""
+CODES = ("status", "reason", "action", "verdict_reason")
+"""Columns of codes that the page says in words."""
 MAP = ("map.x", "map.y")
 ORIGINAL = "original"
 """The variant of the pictures of a source."""
@@ -93,6 +96,7 @@ def edition_page(
         "map": {"x": MAP[0], "y": MAP[1], "about": ABOUT} if plane is not None else None,
         "blur": blur,
         "warning": manifest.warning,
+        "words": _words(columns),
     }
     table: dict[str, Json] = {"rows": len(chosen), "columns": list(columns)}
     first = None if pictures <= LARGER[-1][0] else _enlarged(chosen, entries, said)
@@ -296,6 +300,18 @@ def _verdict_columns(said: Said, chosen: Any, first: Any) -> list[dict[str, Json
         texts("proposed", first(proposed)),
         *(numbers(name, [one[name] if one else None for one in found]) for name in ("value", "worth")),
     ]
+
+
+def _words(columns: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
+    """What the codes in these columns mean, and what the values of checks say."""
+    codes, checks = list[str](), list[str]()
+    for one in columns:
+        name, values = str(one["name"]), one["values"]
+        if name in CODES and isinstance(values, list):
+            codes += map(str, values)
+        elif name.startswith("gate."):
+            checks.append(name.removeprefix("gate."))
+    return {"codes": {**words_for(codes, checks)}, "checks": {**words_of_checks(checks)}}
 
 
 def _limits(manifest: Manifest, gates: Sequence[str], store: Store) -> dict[str, Json]:

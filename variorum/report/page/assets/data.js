@@ -67,6 +67,12 @@
       this.diff = facts.kind === "diff";
     }
 
+    /** What a code means, or the value of a check, in a sentence; empty where the page doesn't say. */
+    word(code, kind = "codes") {
+      const words = this.facts.words?.[kind];
+      return words && typeof code === "string" && Object.hasOwn(words, code) ? seen(String(words[code]), 300) : "";
+    }
+
     /** The columns of numbers that mean something to people. */
     get numbers() {
       return [...this.columns.values()].filter((one) => one.numeric && one.name !== "source" && one.extent);

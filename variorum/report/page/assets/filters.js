@@ -19,6 +19,7 @@
   const NOT = new Set(["id", "origin"]); // these are searched for
   const MANY = 8; // values that are listed without a search
   const MORE = 200; // values that are listed at a time
+  const CODES = ["status", "reason", "action", "verdict_reason"]; // of which the page says what they mean
   const TITLES = { action: "verdict", verdict_reason: "verdict's reason", by: "judged by" };
 
   /** The heading of a column. */
@@ -53,6 +54,11 @@
         this.list,
         this.more,
       );
+    }
+
+    /** What a value means, where the page says so in words. */
+    meaning(code) {
+      return CODES.includes(this.column.name) ? this.view.data.word(this.column.values[code]) : "";
     }
 
     /** Show values, those that are chosen first and then the most frequent, with the counts of the view. */
@@ -91,7 +97,7 @@
       const name = element("bdi", {
         class: code === none ? "name muted" : "name",
         text,
-        title: text.length > 24 ? text : null,
+        title: [text.length > 24 ? text : "", this.meaning(code)].filter(Boolean).join(": ") || null,
       });
       return element(
         "li",

@@ -1,6 +1,6 @@
 /* The picture of a record, as large as there is room: under a wipe with its original, with mask and boxes, to zoom. */
 {
-  const { element, seen, Stage, Compare, absence, verdict } = Variorum;
+  const { element, seen, Stage, Compare, absence, badge, verdict } = Variorum;
   const ALIKE = 0.03; // by which the shapes of two pictures under a wipe may differ
   const SWIPE = 60; // pixels that a finger moves to go to another picture
   const OBJECTS = 300; // boxes that are drawn
@@ -26,7 +26,7 @@
       const asked = (this.asked = Symbol()); // meanwhile another row may be shown
       const names = data.diff
         ? ["before", "after"].map((side) => [side, data.text(side, row)].filter(Boolean).join(": "))
-        : ["original", [data.text("variant", row) || "picture", verdict(data, row)].filter(Boolean).join(", ")];
+        : ["original", [data.text("variant", row) || "picture", badge(verdict(data, row)).replace(/^\W+/, "")].filter(Boolean).join(", ")];
       const sides = data.diff ? [record?.before, record?.after] : [null, record];
       let [second, first] = await Promise.all([
         this.#picture(other, sides[0], data.diff ? row : other),

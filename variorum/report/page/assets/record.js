@@ -1,7 +1,8 @@
 /* The panel of one picture: large, under a wipe with its original, with its siblings, checks, verdict and whole record. */
 {
-  const { element, seen, figure, copyButton, columnTitle, verdict, keeps, tree, RecordPicture } = Variorum;
+  const { element, seen, figure, badge, copyButton, columnTitle, verdict, keeps, tree, RecordPicture } = Variorum;
   const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed"];
+  const CODES = ["status", "reason", "action", "verdict_reason"];
   const CHANGE = ["change", "why", "before", "after"];
 
   /** The panel in a dialog. `sequence()` gives the rows that arrows go through; `moved(row)` is called, with -1 at the end. */
@@ -126,7 +127,7 @@
           },
           picture,
           element("bdi", { text: name }),
-          mark ? element("span", { class: "badge mark", "data-mark": mark, text: mark }) : null,
+          mark ? element("span", { class: "badge mark", "data-mark": mark, text: badge(mark) }) : null,
         );
         list.append(element("li", {}, button));
       }
@@ -139,9 +140,15 @@
       const first = data.diff ? CHANGE : [];
       for (const name of new Set([...first, ...VERDICT, "split", "config", "origin", "licence"])) {
         const text = data.text(name, row);
+        const said = CODES.includes(name) ? data.word(data.raw(name, row)) : "";
         if (text)
           list.append(
-            element("div", {}, element("dt", { text: columnTitle(name) }), element("dd", {}, element("bdi", { text }))),
+            element(
+              "div",
+              {},
+              element("dt", { text: columnTitle(name) }),
+              element("dd", {}, element("bdi", { text }), said ? element("p", { class: "muted said", text: said }) : null),
+            ),
           );
       }
       return element("section", {}, element("h3", { text: data.diff ? "Change" : "Verdict and place" }), list);
@@ -180,7 +187,12 @@
         element(
           "tr",
           { class: passed === false ? "failed" : null },
-          element("th", { scope: "row" }, element("bdi", { text: seen(String(name), 100) })),
+          element(
+            "th",
+            { scope: "row", title: this.data.word(name, "checks") },
+            element("bdi", { text: seen(String(name), 100) }),
+            passed === false ? element("p", { class: "muted said", text: this.data.word(name, "checks") }) : null,
+          ),
           element("td", { class: "number", text: figure(value) }),
           element("td", { class: "number", text: seen(String(limit), 100).replace(">=", "≥").replace("<=", "≤") }),
           element("td", { text: passed === null ? "–" : passed ? "✓ passed" : "✕ failed" }),
