@@ -19,6 +19,7 @@ from variorum.machine.progress import Progress
 from variorum.report.page.choice import choose
 from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
+from variorum.report.page.likeness import likenesses
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
 from variorum.report.page.picture_records import Entry
 from variorum.report.page.thumbnails import LARGER
@@ -99,6 +100,8 @@ def edition_page(
         "words": _words(columns),
     }
     table: dict[str, Json] = {"rows": len(chosen), "columns": list(columns)}
+    if ledger and with_map:
+        table["near"] = [[*near] for near in likenesses(ledger, ids, chosen["source"].to_pylist(), store)]
     first = None if pictures <= LARGER[-1][0] else _enlarged(chosen, entries, said)
     return Parts(facts, table, entries, pictures, manifest.warning, alone, first)
 
@@ -248,10 +251,14 @@ def _columns(
     def first(labels: Iterable[Sequence[str] | None]) -> list[str | None]:
         return [named(some[0]) if some else None for some in labels]
 
+    labels = chosen["labels"].to_pylist()
+
     known = set(chosen.column_names)
     source = _originals(chosen["source"].to_pylist(), chosen["variant"].to_pylist())
     columns = [texts(name, chosen[name].to_pylist()) for name in ("id", "variant", "status", "split")]
-    columns += [texts("class", first(chosen["labels"].to_pylist()))]
+    columns += [texts("class", first(labels))]
+    if any(some and len(some) > 1 for some in labels):
+        columns += [texts("labels", ["; ".join(map(named, some or ())) for some in labels])]
     columns += [texts(name, chosen[name].to_pylist()) for name in ("origin", "licence")]
     columns += [numbers("source", source)]
     more = [texts(name, chosen[name].to_pylist()) for name in ("config", "reason") if name in known]

@@ -33,6 +33,7 @@ SCRIPTS = (
     "elements.js",
     "data.js",
     "thumbnails.js",
+    "search.js",
     "marks.js",
     "mark_panel.js",
     "view.js",

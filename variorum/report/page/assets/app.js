@@ -10,6 +10,7 @@
     Blocks,
     Thumbnails,
     Records,
+    recordWords,
     View,
     Grid,
     Filters,
@@ -30,6 +31,7 @@
   const blocks = new Blocks();
   const size = data.diff ? 200 : 100; // two pictures a row
   const thumbnails = new Thumbnails(blocks, size);
+  const records = new Records(blocks);
   const marks = data.diff ? null : new Marks(data); // a change isn't one picture
   const view = new View(data, marks);
   const phone = matchMedia("(max-width: 760px)");
@@ -45,7 +47,7 @@
     thumbnails,
     larger: new Thumbnails(blocks, size, { name: "larger" }),
     masks: new Thumbnails(blocks, size, { name: "masks", type: "image/png" }),
-    records: new Records(blocks),
+    records,
     blurred: () => page.blur,
     sequence: () => grid.sequence,
     marking: marks && new MarkPanel(marks),
@@ -57,7 +59,9 @@
   const embedding = mapped
     ? new EmbeddingMap({ data, view, thumbnails, open: (row) => record.open(row), showAll: showGrid })
     : null;
-  const plots = new Plots(at("view-plots"), { data, view, embedding });
+  const plots = new Plots(at("view-plots"), { data, view });
+  if (embedding) at("view-map").append(embedding.element);
+  const tabs = ["grid", "map", "plots"].filter((tab) => (tab === "map" ? embedding : tab === "grid" || !plots.empty));
   const empty = element("div", { class: "empty", hidden: true });
   at("view-grid").append(empty);
 
@@ -100,13 +104,14 @@
   }
 
   function show() {
-    for (const tab of ["grid", "plots"]) {
+    if (!tabs.includes(page.tab)) page.tab = "grid";
+    for (const tab of ["grid", "map", "plots"]) {
       const on = page.tab === tab;
       at(`tab-${tab}`).setAttribute("aria-selected", String(on));
       at(`tab-${tab}`).tabIndex = on ? 0 : -1;
       at(`view-${tab}`).hidden = !on;
     }
-    document.body.classList.toggle("plotting", page.tab === "plots");
+    document.body.classList.toggle("plotting", page.tab !== "grid");
     document.body.classList.toggle("blurred", page.blur);
     document.body.classList.toggle("bare", !data.rows && page.tab === "grid");
     at("blur").setAttribute("aria-pressed", String(page.blur));
@@ -129,6 +134,7 @@
     empty.hidden = Boolean(shown);
     if (!shown) showEmpty();
     plots.update();
+    if (page.tab === "map") embedding.update();
   }
 
   function showEmpty() {
@@ -163,6 +169,11 @@
     else at("filters-button").focus();
   }
 
+  /** Show a tab, or from it the pictures. */
+  function goTo(tab) {
+    if (tabs.includes(tab)) set({ tab: page.tab === tab ? "grid" : tab });
+  }
+
   function keys(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && at("filters").classList.contains("open")) return drawer(false);
@@ -179,7 +190,8 @@
       o: () => at("originals").hidden || set({ originals: !page.originals }),
       b: () => at("blur").hidden || set({ blur: !page.blur }),
       f: () => drawer(true),
-      p: () => plots.empty || set({ tab: page.tab === "grid" ? "plots" : "grid" }),
+      p: () => goTo("plots"),
+      g: () => goTo("map"),
       1: () => set({ size: 1 }),
       2: () => set({ size: 2 }),
       3: () => set({ size: 3 }),
@@ -193,6 +205,7 @@
     document.addEventListener("keydown", keys);
     const type = once(() => view.change(() => (view.words = at("search").value)));
     at("search").addEventListener("input", type);
+    at("search").addEventListener("focus", readAll);
     at("search").addEventListener("keydown", (event) => event.key === "Enter" && grid.focus());
     at("sort").addEventListener("change", () => view.change(() => (view.sort = at("sort").value)));
     at("direction").addEventListener("click", () => view.change(() => (view.descending = !view.descending)));
@@ -201,12 +214,11 @@
     at("size").addEventListener("input", () => set({ size: Number(at("size").value) }));
     at("filters-button").addEventListener("click", () => drawer(!at("filters").classList.contains("open")));
     filters.close.addEventListener("click", () => drawer(false));
-    const tabs = ["grid", "plots"];
-    for (const tab of tabs) {
+    for (const [place, tab] of tabs.entries()) {
       at(`tab-${tab}`).addEventListener("click", () => set({ tab }));
       at(`tab-${tab}`).addEventListener("keydown", (event) => {
         if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
-        const other = tabs[1 - tabs.indexOf(tab)];
+        const other = tabs[(place + (event.key === "ArrowRight" ? 1 : tabs.length - 1)) % tabs.length];
         set({ tab: other });
         at(`tab-${other}`).focus();
       });
@@ -215,11 +227,17 @@
     addEventListener("hashchange", follow);
   }
 
+  /** Read all records once, so that a search finds what they say. */
+  function readAll() {
+    page.words ??= recordWords(data.rows, records).then((texts) => view.searchIn(texts));
+  }
+
   /** Show the view that the address describes. */
   function follow() {
     const blur = page.blur;
     Object.assign(page, address.read(location.hash, view), { blur });
     const wanted = page.open;
+    if (view.words.trim()) readAll();
     view.change(() => {});
     show();
     if (wanted >= 0) record.open(wanted);
@@ -232,7 +250,7 @@
   const option = (name) => element("option", { value: name, text: name ? seen(name, 60) : "page order" });
   at("sort").append(option(""), ...[...data.columns.keys()].filter((name) => name !== "source").map(option));
   at("originals").hidden = data.diff || !data.columns.has("source");
-  at("tab-plots").hidden = plots.empty;
+  for (const tab of ["map", "plots"]) at(`tab-${tab}`).hidden = !tabs.includes(tab);
   at("blur").hidden = Boolean(facts.warning); // they are blurred already
   listen();
   follow();

@@ -38,8 +38,8 @@
       this.task = task;
       const way = this.shown;
       this.button.hidden = !task.other;
-      this.button.textContent = SAID[way];
-      this.button.title = `${SAID[way]}: change the way to compare (o)`;
+      this.button.textContent = `Compare: ${SAID[way].toLowerCase()}`;
+      this.button.title = `${this.button.textContent}; another way (o)`;
       this.button.setAttribute("aria-label", this.button.title);
       const [pane] = this.stage.panes;
       const wiped = way === "wipe" && Boolean(task.other) && Boolean(pane);

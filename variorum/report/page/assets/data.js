@@ -64,6 +64,7 @@
       this.facts = facts;
       this.rows = table.rows;
       this.columns = new Map(table.columns.map((one) => [one.name, new Column(one)]));
+      this.near = table.near ?? [];
       this.diff = facts.kind === "diff";
     }
 

@@ -16,7 +16,7 @@
     "verdict_reason",
     "by",
   ];
-  const NOT = new Set(["id", "origin"]); // these are searched for
+  const NOT = new Set(["id", "origin", "labels"]); // these are searched for
   const MANY = 8; // values that are listed without a search
   const MORE = 200; // values that are listed at a time
   const CODES = ["status", "reason", "action", "verdict_reason"]; // of which the page says what they mean

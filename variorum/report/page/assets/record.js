@@ -77,7 +77,8 @@
       this.title.textContent =
         [data.text("class", row), data.text("variant", row)].filter(Boolean).join(" · ") || "Picture";
       this.id.textContent = data.text("id", row);
-      this.strips.replaceChildren(...[this.#siblings(row)].filter(Boolean));
+      const [siblings, alike] = [this.#siblings(row), this.#alike(row)];
+      this.strips.replaceChildren(...[siblings ?? alike].filter(Boolean));
       this.told.replaceChildren(...(this.marking ? [this.marking.element] : []));
       this.marking?.show(row);
       this.content.scrollTop = this.told.scrollTop = 0;
@@ -95,7 +96,7 @@
       }
       if (this.row !== row) return; // meanwhile another one was opened
       this.picture.show(row, parsed(text), this.blurred());
-      this.told.append(...sections, this.#checks(row, text), this.#record(text));
+      this.told.append(...sections, this.#checks(row, text), (siblings && alike) ?? "", this.#record(text));
     }
 
     /** Go to a neighbour in the sequence. */
@@ -107,23 +108,34 @@
     }
 
     #siblings(row) {
+      const rows = this.data.diff ? [] : this.data.siblings(row);
+      const name = (sibling) => this.data.text("variant", sibling);
+      return rows.length < 2 ? null : this.#strip(`From the same photograph (${figure(rows.length)})`, rows, row, name);
+    }
+
+    /** The pictures that look most like it, by the embeddings of curation. */
+    #alike(row) {
+      const rows = (this.data.near[row] ?? []).filter((one) => one < this.data.rows);
+      const name = (other) => this.data.text("class", other);
+      return rows.length ? this.#strip("Pictures like this one", rows, row, name) : null;
+    }
+
+    #strip(title, rows, row, nameOf) {
       const { data } = this;
-      const rows = data.diff ? [] : data.siblings(row);
-      if (rows.length < 2) return null;
       const list = element("ul", { class: "siblings" });
-      for (const sibling of rows.slice(0, 200)) {
+      for (const other of rows.slice(0, 200)) {
         const image = element("img", { alt: "" });
-        const name = data.text("variant", sibling) || data.text("id", sibling);
-        const mark = verdict(data, sibling);
+        const name = nameOf(other) || data.text("id", other);
+        const mark = verdict(data, other);
         const picture = element("span", { class: "picture", "data-why": "none" }, image);
-        this.thumbnails.put(image, sibling);
+        this.thumbnails.put(image, other);
         const button = element(
           "button",
           {
             type: "button",
-            "aria-current": sibling === row ? "true" : null,
+            "aria-current": other === row ? "true" : null,
             title: name,
-            click: () => this.open(sibling),
+            click: () => this.open(other),
           },
           picture,
           element("bdi", { text: name }),
@@ -131,7 +143,7 @@
         );
         list.append(element("li", {}, button));
       }
-      return element("section", {}, element("h3", { text: `From the same photograph (${figure(rows.length)})` }), list);
+      return element("section", {}, element("h3", { text: title }), list);
     }
 
     #verdict(row) {

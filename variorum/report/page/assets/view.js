@@ -72,9 +72,15 @@
       this.order = this.#sorted().filter((row) => this.fails[row] === 0);
     }
 
+    /** Search in further texts too, one for each row. */
+    searchIn(texts) {
+      this.haystack = this.#texts.map((text, row) => `${text}\n${texts[row]}`);
+      if (this.words.trim()) this.change(() => {});
+    }
+
     get #texts() {
       this.haystack ??= Array.from({ length: this.data.rows }, (_, row) =>
-        ["id", "origin", "class"]
+        ["id", "origin", "class", "labels", "given", "proposed", "why", "before", "after"]
           .map((name) => this.data.raw(name, row) ?? "")
           .join("\n")
           .toLowerCase(),
