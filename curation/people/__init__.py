@@ -3,7 +3,8 @@
 COMPONENTS = (
     "audit",
     "consensus",
-    "major_errors", "marks",
+    "major_errors",
+    "marks",
     "multi_label",
     "review",
     "reviewed",

@@ -121,7 +121,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
     "faces_left": ("Number of faces that are still found.", "A face is still found."),
     "nudity": ("A network's score for nudity.", "A network finds nudity."),
     "legibility": ("How well the objects are still recognised.", "The objects aren't recognised any more."),
-    "boxes_confirmed": ("Share of the boxes that a detector finds again.", "A detector doesn't find the objects any more."),
+    "boxes_confirmed": (
+        "Share of the boxes that a detector finds again.",
+        "A detector doesn't find the objects any more.",
+    ),
 }
 """By check, what its value says, and what it means that a picture failed it."""
 ENDINGS: Mapping[str, str] = {

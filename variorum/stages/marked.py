@@ -1,4 +1,4 @@
-"""Put people's marks into a recipe: a step that reads them, and a rule that asks people about the pictures they name."""
+"""Put people's marks into a recipe: a step that reads them, and a rule that asks people about marked pictures."""
 
 from __future__ import annotations
 

@@ -21,13 +21,15 @@ from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
 from variorum.report.page.likeness import likenesses
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
+from variorum.report.page.phrases import COLUMN, phrase_columns
 from variorum.report.page.picture_records import Entry
-from variorum.report.page.thumbnails import LARGER
 from variorum.report.page.table import column, numbers, texts, uninformative
+from variorum.report.page.thumbnails import LARGER
 from variorum.report.page.verdict_rows import Said, detector_columns, read_said
 from variorum.report.rows import COLUMNS, edition_rows
 from variorum.report.words import words_for, words_of_checks
 from variorum.schemas.canonical import Json
+from variorum.schemas.component import Models
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Ledger, Manifest
 
@@ -45,7 +47,16 @@ UNITS = 16
 
 
 def edition_page(
-    manifest: Manifest, store: Store, progress: Progress, *, most: int, with_map: bool, blur: bool, alone: bool = False
+    manifest: Manifest,
+    store: Store,
+    progress: Progress,
+    *,
+    most: int,
+    with_map: bool,
+    blur: bool,
+    alone: bool = False,
+    phrases: Sequence[str] = (),
+    models: Models | None = None,
 ) -> Parts:
     """Prepare the page of an edition, before its pictures are read.
 
@@ -61,6 +72,8 @@ def edition_page(
         blur: whether they are blurred until they are looked at.
         alone: whether only what is part of the edition itself is shown: no ledger, no picture that was dropped, no
             figures of evaluations. Such a page may go where the edition goes.
+        phrases: that the pictures are compared with; see `phrases.phrase_columns`.
+        models: has the model that compares them.
 
     Raises:
         CorruptShard: a table is damaged, or a shard is missing.
@@ -85,6 +98,8 @@ def edition_page(
     plane = embedding_map(ledger, ids, store, progress) if ledger and with_map else None
     if plane is not None:
         columns += [numbers(name, values) for name, values in zip(MAP, plane.T.tolist(), strict=True)]
+    if phrases and models is not None:
+        columns = [*phrase_columns(phrases, entries, models, progress), *columns]
     if lost and not alone:
         notes.append(f"{lost:,} dropped pictures aren't shown: the edition that they were in isn't in the store.")
     facts = facts_of(
@@ -98,6 +113,7 @@ def edition_page(
         "blur": blur,
         "warning": manifest.warning,
         "words": _words(columns),
+        "sort": f"-{COLUMN}{phrases[0]}" if phrases else "",
     }
     table: dict[str, Json] = {"rows": len(chosen), "columns": list(columns)}
     if ledger and with_map:

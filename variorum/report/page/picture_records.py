@@ -122,7 +122,7 @@ def _chunk(entries: Sequence[tuple[int, Entry]], sizes: Sizes, progress: Progres
         found = list[_Shown]()
         for number, place in enumerate(entry.places):
             if number and place is not None and (before := entry.places[0]) and before.sha256 == place.sha256:
-                found.append(found[0]._replace(record=_read(place)[0]))
+                found.append(found[0]._replace(record=read_place(place)[0]))
             else:
                 found.append(_shown(place, sizes, row) if place else _Shown())
         own = dict(entry.record)
@@ -149,7 +149,7 @@ class _Shown(NamedTuple):
 
 def _shown(place: Place, sizes: Sizes, row: int) -> _Shown:
     """A picture with nothing but its record if it can't be decoded."""
-    record, image, mask = _read(place)
+    record, image, mask = read_place(place)
     side = sizes.larger_of(row)
     try:
         small = thumbnail(image, sizes.side, blur=sizes.blur)
@@ -160,7 +160,7 @@ def _shown(place: Place, sizes: Sizes, row: int) -> _Shown:
         return _Shown(record={PICTURE: f"can't be shown: {error}", **record})
 
 
-def _read(place: Place) -> tuple[dict[str, Any], bytes, bytes]:
+def read_place(place: Place) -> tuple[dict[str, Any], bytes, bytes]:
     """A picture's record with what is JSON in it read, its annotations, its bytes and its mask. Raises CorruptShard."""
     key, members = sample_at(place.path, place.start)
     where = f"{place.path}: {key}"

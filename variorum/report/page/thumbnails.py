@@ -40,7 +40,7 @@ def thumbnail_side(pictures: int) -> int:
 
 
 def larger_side(pictures: int) -> int:
-    """The longer side of larger versions on a page with this many pictures, in pixels: the smallest if some have none."""
+    """The longer side of larger versions on a page with this many pictures, in pixels."""
     return next((side for most, side in LARGER if pictures <= most), LARGER[-1][1])
 
 

@@ -235,7 +235,7 @@
   /** Show the view that the address describes. */
   function follow() {
     const blur = page.blur;
-    Object.assign(page, address.read(location.hash, view), { blur });
+    Object.assign(page, address.read(location.hash || `#sort=${encodeURIComponent(facts.sort ?? "")}`, view), { blur });
     const wanted = page.open;
     if (view.words.trim()) readAll();
     view.change(() => {});

@@ -147,8 +147,8 @@
           : "",
       );
       this.#options();
-      for (const column of data.numbers.filter((one) => one.name.startsWith("gate.")).slice(0, 4))
-        this.#add(column.name);
+      const first = (kind) => data.numbers.filter((one) => one.name.startsWith(kind)).slice(0, 4);
+      for (const column of [...first("search."), ...first("gate.")]) this.#add(column.name);
       this.update();
     }
 

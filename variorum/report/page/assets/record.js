@@ -203,7 +203,7 @@
             "th",
             { scope: "row", title: this.data.word(name, "checks") },
             element("bdi", { text: seen(String(name), 100) }),
-            passed === false ? element("p", { class: "muted said", text: this.data.word(name, "checks") }) : null,
+            passed === false && this.data.word(name, "checks") ? element("p", { class: "muted said", text: this.data.word(name, "checks") }) : null,
           ),
           element("td", { class: "number", text: figure(value) }),
           element("td", { class: "number", text: seen(String(limit), 100).replace(">=", "≥").replace("<=", "≤") }),
