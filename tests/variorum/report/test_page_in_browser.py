@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import sample_page
@@ -26,14 +24,6 @@ ROWS = 200
 EVERYTHING = "190 pictures, 10 not made"
 RUNS = '<svg xmlns="http://www.w3.org/2000/svg" onload="top.hacked=1"><script>top.hacked=1</script></svg>'
 MANY = [f"class {number:04}" for number in range(1100)]
-
-
-@dataclass
-class Seen:
-    """What a page did besides being shown."""
-
-    problems: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -57,31 +47,6 @@ def pages(photos, tmp_path_factory) -> dict[str, Path]:
         "warned": sample_page.write(folder / "warned.html", photos, 60, warning=f"Spiders {bad[1]}"),
         "classes": sample_page.write(folder / "classes.html", photos, 5500, classes=MANY),
     }
-
-
-@pytest.fixture
-def opened(browser, pages) -> Iterator[Callable[..., Page]]:
-    """A function: a page, opened; when the test ends, it must have said nothing and asked for no other file."""
-    contexts = []
-    seen = Seen()
-
-    def open_page(name: str, after: str = "", *, width: int = 1280, height: int = 800, **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: seen.problems.append(message.text))
-        page.on("pageerror", lambda error: seen.problems.append(str(error)))
-        page.on("request", lambda request: seen.requests.append(request.url))
-        page.goto(pages[name].as_uri() + after)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    files = [url for url in seen.requests if not url.startswith("data:")]
-    assert seen.problems == []
-    assert len(files) == len(contexts)
-    assert all(url.startswith("file:") for url in files)
 
 
 def count(page: Page) -> str:
@@ -280,10 +245,10 @@ def test_the_panel_shows_the_record_its_checks_and_its_family(opened):
 def test_a_row_with_no_picture_says_so(opened):
     page = opened("edition", "#open=00000013")
     shows_record(page, "00000013")
-    expect(page.locator("#record .stage .absent")).to_have_attribute("data-why", "no picture: blank")
+    expect(page.locator("#record .stage .absent")).to_have_attribute("data-why", "no picture: It shows nothing.")
     page.keyboard.press("Escape")
     card = page.locator(".card[aria-label$='00000013']")
-    expect(card.locator(".absent")).to_have_attribute("data-why", "no picture: blank")
+    expect(card.locator(".absent")).to_have_attribute("data-why", "no picture: It shows nothing.")
     expect(card.locator(".mark")).to_have_text("– not possible", use_inner_text=True)
 
 

@@ -147,8 +147,8 @@
           : "",
       );
       this.#options();
-      const first = (kind) => data.numbers.filter((one) => one.name.startsWith(kind)).slice(0, 4);
-      for (const column of [...first("search."), ...first("gate.")]) this.#add(column.name);
+      const some = (kind) => data.numbers.filter((one) => one.name.startsWith(kind)).slice(0, 4);
+      for (const column of [...some("search."), ...some("gate.")]) this.#add(column.name);
       this.update();
     }
 
