@@ -18,10 +18,18 @@
     });
     const form = element(
       "form",
-      { class: "line", submit: (event) => (event.preventDefault(), field.value.trim() && add(field.value), (field.value = "")) },
+      {
+        class: "line",
+        submit: (event) => (event.preventDefault(), field.value.trim() && add(field.value), (field.value = "")),
+      },
       field,
       known,
-      element("button", { type: "submit", text: "Add", class: name === "record" ? "away" : null, tabindex: name === "record" ? "-1" : null }),
+      element("button", {
+        type: "submit",
+        text: "Add",
+        class: name === "record" ? "away" : null,
+        tabindex: name === "record" ? "-1" : null,
+      }),
     );
     return { form, field };
   }
@@ -30,7 +38,11 @@
   class MarkPanel {
     constructor(marks) {
       Object.assign(this, { marks, row: -1 });
-      this.ask = element("button", { type: "button", title: "Ask people about this picture (a)", click: () => this.turn() });
+      this.ask = element("button", {
+        type: "button",
+        title: "Ask people about this picture (a)",
+        click: () => this.turn(),
+      });
       this.tags = element("ul", { class: "chips", "aria-label": "Tags" });
       const { form, field } = tagField(marks, "record", (tag) => marks.tag([this.row], tag));
       this.field = field;
@@ -94,10 +106,26 @@
       const all = (work) => () => work(this.shown());
       const { form } = tagField(marks, "dialog", (tag) => marks.tag(this.shown(), tag));
       this.alone = element("button", { type: "button", click: () => (only(!isOnly()), this.#fill()) });
-      this.save = element("button", { type: "button", class: "primary", text: "Download the marks", click: () => this.#download() });
-      this.clear = element("button", { type: "button", class: "quiet", text: "Remove all marks", click: () => this.#clear() });
+      this.save = element("button", {
+        type: "button",
+        class: "primary",
+        text: "Download the marks",
+        click: () => this.#download(),
+      });
+      this.clear = element("button", {
+        type: "button",
+        class: "quiet",
+        text: "Remove all marks",
+        click: () => this.#clear(),
+      });
       this.how = element("p", { class: "muted" });
-      const close = element("button", { type: "button", class: "icon", "aria-label": "Close", text: "✕", click: () => dialog.close() });
+      const close = element("button", {
+        type: "button",
+        class: "icon",
+        "aria-label": "Close",
+        text: "✕",
+        click: () => dialog.close(),
+      });
       dialog.append(
         element("div", { class: "head" }, element("h2", { id: "marks-title", text: "Marks" }), close),
         element(
@@ -137,7 +165,8 @@
       this.summary.textContent = many
         ? `${figure(many)} ${many === 1 ? "picture is" : "pictures are"} marked: ${said.join(", ")}.`
         : "No picture is marked. In the grid or in a record, a asks people about a picture and t adds a tag.";
-      if (!marks.kept) this.summary.textContent += " This browser doesn't keep them: download them before you close the page.";
+      if (!marks.kept)
+        this.summary.textContent += " This browser doesn't keep them: download them before you close the page.";
       const edition = String(marks.data.facts.title ?? "").replace(/-r\d+$/, "");
       this.how.textContent = `They stay in this browser. Downloaded, they are read by: variorum review ${edition} --marks FILE, and by variorum curate RECIPE --marks FILE.`;
       this.scope.textContent = `Mark the ${shown === 1 ? "picture" : `${figure(shown)} pictures`} in view`;
@@ -156,7 +185,9 @@
 
     #download() {
       const url = URL.createObjectURL(new Blob([this.marks.file], { type: "application/jsonl" }));
-      const name = String(this.marks.data.facts.title ?? "edition").replace(/[^\w.@-]+/g, "_").slice(0, 100);
+      const name = String(this.marks.data.facts.title ?? "edition")
+        .replace(/[^\w.@-]+/g, "_")
+        .slice(0, 100);
       element("a", { href: url, download: `marks-${name}.jsonl` }).click();
       setTimeout(() => URL.revokeObjectURL(url), 10_000);
     }

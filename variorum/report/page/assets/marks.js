@@ -8,7 +8,9 @@
 
   /** A tag without spaces at its ends and without characters that hide; empty if nothing is left. */
   function tagOf(text) {
-    return Variorum.seen(String(text).trim().replace(/\s+/g, " "), 10 * TAG).slice(0, TAG).trim();
+    return Variorum.seen(String(text).trim().replace(/\s+/g, " "), 10 * TAG)
+      .slice(0, TAG)
+      .trim();
   }
 
   /** What is kept, if it is a mark. */

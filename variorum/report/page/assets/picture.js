@@ -14,7 +14,12 @@
       this.compare.onWay = () => this.#draw(true);
       this.none = element("p", { class: "picture absent", hidden: true });
       this.element = this.stage.element;
-      this.element.prepend(this.none);
+      this.small = element("p", {
+        class: "small-version",
+        hidden: true,
+        text: "A small version: the page has larger ones of its first pictures.",
+      });
+      this.element.prepend(this.none, this.small);
       this.#swipes(step);
     }
 
@@ -26,7 +31,12 @@
       const asked = (this.asked = Symbol()); // meanwhile another row may be shown
       const names = data.diff
         ? ["before", "after"].map((side) => [side, data.text(side, row)].filter(Boolean).join(": "))
-        : ["original", [data.text("variant", row) || "picture", badge(verdict(data, row)).replace(/^\W+/, "")].filter(Boolean).join(", ")];
+        : [
+            "original",
+            [data.text("variant", row) || "picture", badge(verdict(data, row)).replace(/^\W+/, "")]
+              .filter(Boolean)
+              .join(", "),
+          ];
       const sides = data.diff ? [record?.before, record?.after] : [null, record];
       let [second, first] = await Promise.all([
         this.#picture(other, sides[0], data.diff ? row : other),
@@ -43,7 +53,8 @@
 
     #draw(keep) {
       const { first, second, names } = this;
-      const fits = Boolean(first && second) && Math.abs((first.width * second.height) / (first.height * second.width) - 1) < ALIKE;
+      const fits =
+        Boolean(first && second) && Math.abs((first.width * second.height) / (first.height * second.width) - 1) < ALIKE;
       const task = { picture: first ?? { objects: [] }, other: second, fits, names };
       this.compare.task = task;
       const shown = first ? [[first, names[1], names[1]]] : [];
@@ -51,21 +62,27 @@
       if (!first) this.compare.handle.hidden = true;
       this.stage.show(shown, { blurred: Boolean(this.blurred), task, keep });
       this.stage.tools.hidden = !first;
+      this.small.hidden = !first?.small;
     }
 
     /** A picture as the stage takes it; null where there is none. Boxes are scaled to the size at which it is shown. */
     async #picture(index, record, row) {
       if (index < 0) return null;
-      const url = this.larger.url(index) || this.thumbnails.url(index);
+      const large = this.larger.url(index);
+      const url = large || this.thumbnails.url(index);
       if (!url) return null;
-      const known = ["width", "height"].map((name) => Number(record?.[name] ?? this.data.columns.get(name)?.numbers[row]));
+      const known = ["width", "height"].map((name) =>
+        Number(record?.[name] ?? this.data.columns.get(name)?.numbers[row]),
+      );
       const [width, height] = known.every((side) => side > 0) ? known : await natural(url);
       const objects = Array.isArray(record?.annotations?.objects) ? record.annotations.objects : [];
       const boxes = objects
         .slice(0, OBJECTS)
         .filter(({ bbox }) => Array.isArray(bbox) && bbox.length === 4 && bbox.every(Number.isFinite))
         .map(({ bbox, label }) => ({ box: bbox, name: seen(String(label ?? ""), 40) }));
-      return { url, blurred: url, width, height, mask: this.masks.url(index) || null, objects: boxes };
+      const { thumbnail, warning } = this.data.facts;
+      const small = !large && !warning && Math.max(width, height) > 1.5 * thumbnail;
+      return { url, small, blurred: url, width, height, mask: this.masks.url(index) || null, objects: boxes };
     }
 
     #swipes(step) {

@@ -1,6 +1,7 @@
 /* The panel of one picture: large, under a wipe with its original, with its siblings, checks, verdict and whole record. */
 {
-  const { element, seen, figure, badge, copyButton, columnTitle, verdict, keeps, tree, RecordPicture } = Variorum;
+  const { element, seen, breakable, figure, badge, copyButton, columnTitle, verdict, keeps, tree, RecordPicture } =
+    Variorum;
   const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed"];
   const CODES = ["status", "reason", "action", "verdict_reason"];
   const CHANGE = ["change", "why", "before", "after"];
@@ -77,8 +78,8 @@
       this.title.textContent =
         [data.text("class", row), data.text("variant", row)].filter(Boolean).join(" · ") || "Picture";
       this.id.textContent = data.text("id", row);
-      const [siblings, alike] = [this.#siblings(row), this.#alike(row)];
-      this.strips.replaceChildren(...[siblings ?? alike].filter(Boolean));
+      const siblings = this.#siblings(row);
+      this.strips.replaceChildren(...[siblings ?? this.#alike(row)].filter(Boolean));
       this.told.replaceChildren(...(this.marking ? [this.marking.element] : []));
       this.marking?.show(row);
       this.content.scrollTop = this.told.scrollTop = 0;
@@ -96,7 +97,7 @@
       }
       if (this.row !== row) return; // meanwhile another one was opened
       this.picture.show(row, parsed(text), this.blurred());
-      this.told.append(...sections, this.#checks(row, text), (siblings && alike) ?? "", this.#record(text));
+      this.told.append(...sections, this.#checks(row, text), (siblings && this.#alike(row)) ?? "", this.#record(text));
     }
 
     /** Go to a neighbour in the sequence. */
@@ -159,7 +160,12 @@
               "div",
               {},
               element("dt", { text: columnTitle(name) }),
-              element("dd", {}, element("bdi", { text }), said ? element("p", { class: "muted said", text: said }) : null),
+              element(
+                "dd",
+                {},
+                element("bdi", { text }),
+                said ? element("p", { class: "muted said", text: said }) : null,
+              ),
             ),
           );
       }
@@ -202,8 +208,10 @@
           element(
             "th",
             { scope: "row", title: this.data.word(name, "checks") },
-            element("bdi", { text: seen(String(name), 100) }),
-            passed === false && this.data.word(name, "checks") ? element("p", { class: "muted said", text: this.data.word(name, "checks") }) : null,
+            breakable(seen(String(name), 100)),
+            passed === false && this.data.word(name, "checks")
+              ? element("p", { class: "muted said", text: this.data.word(name, "checks") })
+              : null,
           ),
           element("td", { class: "number", text: figure(value) }),
           element("td", { class: "number", text: seen(String(limit), 100).replace(">=", "≥").replace("<=", "≤") }),
