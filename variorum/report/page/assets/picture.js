@@ -17,7 +17,7 @@
       this.small = element("p", {
         class: "small-version",
         hidden: true,
-        text: "A small version: the page has larger ones of its first pictures.",
+        text: "A small version. With --most 800 all have larger ones.",
       });
       this.element.prepend(this.none, this.small);
       this.#swipes(step);
@@ -75,12 +75,12 @@
         Number(record?.[name] ?? this.data.columns.get(name)?.numbers[row]),
       );
       const [width, height] = known.every((side) => side > 0) ? known : await natural(url);
-      const objects = Array.isArray(record?.annotations?.objects) ? record.annotations.objects : [];
+      const { thumbnail, warning } = this.data.facts; // over a picture that is blurred for good, boxes would tell of it
+      const objects = !warning && Array.isArray(record?.annotations?.objects) ? record.annotations.objects : [];
       const boxes = objects
         .slice(0, OBJECTS)
         .filter(({ bbox }) => Array.isArray(bbox) && bbox.length === 4 && bbox.every(Number.isFinite))
         .map(({ bbox, label }) => ({ box: bbox, name: seen(String(label ?? ""), 40) }));
-      const { thumbnail, warning } = this.data.facts;
       const small = !large && !warning && Math.max(width, height) > 1.5 * thumbnail;
       return { url, small, blurred: url, width, height, mask: this.masks.url(index) || null, objects: boxes };
     }
