@@ -5,6 +5,7 @@
 {
   const LONGEST = 20000;
   const CORNERS = 100;
+  const TABS = ["map", "plots"];
 
   function number(text) {
     const value = text.trim() === "" ? NaN : Number(text);
@@ -46,7 +47,7 @@
     for (const [key, value] of new URLSearchParams(text.slice(0, LONGEST).replace(/^#/, ""))) {
       const column = data.columns.get(key.slice(3));
       if (key === "q") view.words = value.slice(0, 300);
-      else if (key === "view") page.tab = ["map", "plots"].includes(value) ? value : "grid";
+      else if (key === "view") page.tab = TABS.includes(value) ? value : "grid";
       else if (key === "originals") page.originals = value === "1";
       else if (key === "size") page.size = ["1", "2", "3"].includes(value) ? Number(value) : 2;
       else if (key === "open") page.open = find(data, value);

@@ -61,7 +61,7 @@
     : null;
   const plots = new Plots(at("view-plots"), { data, view });
   if (embedding) at("view-map").append(embedding.element);
-  const tabs = ["grid", "map", "plots"].filter((tab) => (tab === "map" ? embedding : tab === "grid" || !plots.empty));
+  const tabs = ["grid", "map", "plots"];
   const empty = element("div", { class: "empty", hidden: true });
   at("view-grid").append(empty);
 
@@ -104,8 +104,8 @@
   }
 
   function show() {
-    if (!tabs.includes(page.tab)) page.tab = "grid";
-    for (const tab of ["grid", "map", "plots"]) {
+    if (at(`tab-${page.tab}`).hidden) page.tab = "grid";
+    for (const tab of tabs) {
       const on = page.tab === tab;
       at(`tab-${tab}`).setAttribute("aria-selected", String(on));
       at(`tab-${tab}`).tabIndex = on ? 0 : -1;
@@ -171,7 +171,7 @@
 
   /** Show a tab, or from it the pictures. */
   function goTo(tab) {
-    if (tabs.includes(tab)) set({ tab: page.tab === tab ? "grid" : tab });
+    if (!at(`tab-${tab}`).hidden) set({ tab: page.tab === tab ? "grid" : tab });
   }
 
   function keys(event) {
@@ -214,11 +214,13 @@
     at("size").addEventListener("input", () => set({ size: Number(at("size").value) }));
     at("filters-button").addEventListener("click", () => drawer(!at("filters").classList.contains("open")));
     filters.close.addEventListener("click", () => drawer(false));
-    for (const [place, tab] of tabs.entries()) {
+    for (const tab of tabs) {
       at(`tab-${tab}`).addEventListener("click", () => set({ tab }));
       at(`tab-${tab}`).addEventListener("keydown", (event) => {
         if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
-        const other = tabs[(place + (event.key === "ArrowRight" ? 1 : tabs.length - 1)) % tabs.length];
+        const there = tabs.filter((one) => !at(`tab-${one}`).hidden);
+        const step = event.key === "ArrowRight" ? 1 : -1;
+        const other = there.at((there.indexOf(tab) + step) % there.length);
         set({ tab: other });
         at(`tab-${other}`).focus();
       });
@@ -250,7 +252,8 @@
   const option = (name) => element("option", { value: name, text: name ? seen(name, 60) : "page order" });
   at("sort").append(option(""), ...[...data.columns.keys()].filter((name) => name !== "source").map(option));
   at("originals").hidden = data.diff || !data.columns.has("source");
-  for (const tab of ["map", "plots"]) at(`tab-${tab}`).hidden = !tabs.includes(tab);
+  at("tab-map").hidden = !embedding;
+  at("tab-plots").hidden = plots.empty;
   at("blur").hidden = Boolean(facts.warning); // they are blurred already
   listen();
   follow();
