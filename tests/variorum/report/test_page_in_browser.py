@@ -222,7 +222,7 @@ def test_the_panel_shows_the_record_its_checks_and_its_family(opened):
     shows_record(page, "00000008")
     panel = page.locator("#record")
     expect(panel.locator(".wipe bdi")).to_have_text(["original", "rotate_45"], use_inner_text=True)
-    expect(panel.locator(".siblings button")).to_have_count(5)
+    expect(panel.locator(".strips button")).to_have_count(5)
     rows = [["iou", "0.83", "≥ 0.5", "✓ passed"], ["blank", "0.4", "≤ 0.2", "✕ failed"]]
     wait_for(lambda: [row.split("\t") for row in panel.locator("tbody tr").all_inner_texts()], rows)
     record = panel.locator(".record")
@@ -234,7 +234,7 @@ def test_the_panel_shows_the_record_its_checks_and_its_family(opened):
     assert json.loads(page.evaluate("window.copied")) == sample_page.record(8, told=None)
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('#record .what bdi').textContent === '00000009'")
-    panel.locator(".siblings button").first.click()
+    panel.locator(".strips button").first.click()
     shows_record(page, "00000005")
     wait_for_address(page, "open=00000005")
     page.keyboard.press("Escape")
