@@ -45,7 +45,7 @@
   const record = new RecordPanel(at("record"), {
     data,
     thumbnails,
-    larger: new Thumbnails(blocks, size, { name: "larger" }),
+    larger: new Thumbnails(blocks, size, { name: "larger", kept: 3 }),
     masks: new Thumbnails(blocks, size, { name: "masks", type: "image/png" }),
     records,
     blurred: () => page.blur,

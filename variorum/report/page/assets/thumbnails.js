@@ -71,10 +71,10 @@
    * They are shown as data addresses. Blobs would have to be made and given back, and measured in Chromium they load
    * five times slower: each is asked of another process. The browser decodes what is shown, and forgets it by itself. */
   class Thumbnails {
-    constructor(blocks, size = CHUNK, { name = "pictures", type = "image/webp" } = {}) {
+    constructor(blocks, size = CHUNK, { name = "pictures", type = "image/webp", kept = 40 } = {}) {
       Object.assign(this, { blocks, name, type });
       this.size = size; // pictures per block
-      this.lines = new Recent(40);
+      this.lines = new Recent(kept); // blocks
       this.pending = new Map();
       blocks.onMore(() => this.#retry());
     }
