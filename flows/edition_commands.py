@@ -73,6 +73,10 @@ def view(
     most: Annotated[int, typer.Option("--most", min=1, max=100_000, help="How many pictures to show.")] = 10_000,
     no_map: Annotated[bool, typer.Option("--no-map", help="Leave out the map of similar pictures.")] = False,
     blur: Annotated[bool, typer.Option("--blur", help="Blur pictures until they are looked at.")] = False,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures", help="With --to: write larger versions of all pictures into a folder beside it."),
+    ] = False,
     search: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,6 +114,7 @@ def view(
             most=most,
             with_map=not no_map,
             blur=blur,
+            pictures=pictures,
             phrases=phrases,
             models=models,
             progress=progress,

@@ -61,7 +61,7 @@ CHUNK = 100
 POLICY = "; ".join(
     (
         "default-src 'none'",
-        "img-src data:",
+        "img-src {images}",
         "script-src {script}",
         "style-src {style}",
         "base-uri 'none'",
@@ -70,7 +70,8 @@ POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-"""The page's Content-Security-Policy. Trusted types make the browser refuse markup from text, such as `innerHTML`."""
+"""The page's Content-Security-Policy. Pictures are in the page, or come from its own place if some lie beside it.
+Trusted types make the browser refuse markup from text, such as `innerHTML`."""
 
 
 def write_page(
@@ -98,7 +99,8 @@ def write_page(
         ValueError: the chunks of pictures and records don't have the same rows, or facts or table hold a number that
             JSON doesn't have, outside the columns of numbers, where it counts as missing.
     """
-    head, tail = _shell(str(facts.get("title") or "Variorum"))
+    images = "data: 'self'" if facts.get("beside") else "data:"
+    head, tail = _shell(str(facts.get("title") or "Variorum"), images)
     file.write(head)
     file.write(_block("application/json", "facts", embedded(facts)))
     file.write(_block("application/json", "table", embedded(_finite(table))))
@@ -147,9 +149,9 @@ def hashed(text: str) -> str:
     return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
 
 
-def _shell(title: str) -> tuple[bytes, bytes]:
+def _shell(title: str, images: str) -> tuple[bytes, bytes]:
     """The page's markup before and after its data."""
-    policy = POLICY.format(script=hashed(script()), style=hashed(style()))
+    policy = POLICY.format(images=images, script=hashed(script()), style=hashed(style()))
     page = Template(_asset("page.html")).substitute(
         policy=html.escape(policy), title=html.escape(_plain(title)), style=style(), data="\0"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from variorum.schemas.manifest import Manifest, Shard
 
 MOST = 10_000
 """Default number of pictures on a page."""
+HASH = 16
+"""Digits of a picture's sha256 that its larger version is named by."""
 LIMIT = 100_000
 """Maximum number of pictures on a page: browsers don't cope with larger files."""
 
@@ -46,14 +48,30 @@ class Parts:
     alone: bool = False
     first: Sequence[int] | None = None
 
-    def streams(self, progress: Progress) -> tuple[Iterator[Any], ...]:
+    def streams(self, progress: Progress, folder: Path | None = None) -> tuple[Iterator[Any], ...]:
         """Thumbnails, records, larger versions and masks in chunks of 100 rows, to be read side by side.
+
+        Args:
+            progress: gets a step for each row.
+            folder: where larger versions of all pictures are written, instead of into the page; None for the page.
 
         Raises:
             CorruptShard: while they are read; a picture is damaged, or isn't where its row says.
+            OSError: a larger version can't be written.
         """
-        read = tee(chunks(self.entries, self.sizes, progress), len(Chunk._fields))
-        return tuple(map(_column, read, range(len(read))))
+        sizes = self.sizes if folder is None else replace(self.sizes, larger=LARGER[0][1], enlarged=None)
+        read = tee(chunks(self.entries, sizes, progress), len(Chunk._fields))
+        pictures, records, larger, masks = map(_column, read, range(len(read)))
+        return pictures, records, larger if folder is None else self._beside(larger, folder), masks
+
+    def _beside(self, larger: Iterator[list[bytes]], folder: Path) -> Iterator[list[bytes]]:
+        """Write larger versions into a folder, named by the pictures' hashes; nothing is left for the page."""
+        places = (place for entry in self.entries for place in entry.places)
+        for chunk in larger:
+            for data, place in zip(chunk, places, strict=False):  # the chunk first: it doesn't take a place too many
+                if data and place is not None:
+                    (folder / f"{place.sha256[:HASH]}.webp").write_bytes(data)
+            yield [b""] * len(chunk)
 
     @property
     def side(self) -> int:

@@ -30,6 +30,8 @@ PICTURE = "picture"
 """Key of a record under which it says why there is no thumbnail."""
 MASK = "mask.png"
 """Member of a sample with the mask of its object."""
+MASK_SIDE = 512
+"""Longer side of a mask, at most, in pixels: its outline is smooth enough over a larger picture."""
 
 
 class Chunk(NamedTuple):
@@ -154,7 +156,9 @@ def _shown(place: Place, sizes: Sizes, row: int) -> _Shown:
     try:
         small = thumbnail(image, sizes.side, blur=sizes.blur)
         large = larger(image, side, than=sizes.side) if side else b""
-        drawn = small_mask(mask, max(side, sizes.side)) if mask and sizes.masks and not sizes.blur else b""
+        drawn = (
+            small_mask(mask, min(max(side, sizes.side), MASK_SIDE)) if mask and sizes.masks and not sizes.blur else b""
+        )
         return _Shown(small, large, drawn, record)
     except UndecodableImage as error:
         return _Shown(record={PICTURE: f"can't be shown: {error}", **record})

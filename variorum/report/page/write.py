@@ -56,6 +56,7 @@ def write_view(
     most: int = MOST,
     with_map: bool = True,
     blur: bool = False,
+    pictures: bool = False,
     phrases: Sequence[str] = (),
     models: Models | None = None,
     progress: Progress = QUIET,
@@ -75,6 +76,7 @@ def write_view(
         with_map: whether to arrange the pictures by their embeddings, where the edition was curated with some.
         blur: whether pictures are blurred until they are looked at. Those of an edition with a content warning are
             blurred in the file itself.
+        pictures: whether larger versions of all pictures are written into a folder beside the page; with `to` only.
         phrases: that the pictures are compared with, so that the page can be sorted by them; not of a difference.
         models: has the model that compares them.
         progress: gets phases and steps.
@@ -88,6 +90,8 @@ def write_view(
     if not 1 <= most <= LIMIT:
         raise VariorumError(f"most is {most}; a page has room for 1 to {LIMIT} pictures")
     check_phrases(phrases, models)
+    if pictures and to is None:
+        raise VariorumError("pictures are written beside a page of their own: name its file with --to")
     if phrases and other is not None:
         raise VariorumError("search: a page of differences can't be searched by meaning; give one edition")
     place = _Place(manifest, store, other, None if to is None else Path(to))
@@ -99,15 +103,20 @@ def write_view(
         parts = diff_page((manifest, store), (other, other_store or store), most=most, blur=blur)
     if other is None and place.lies_beside():
         parts.facts["links"] = links_of(manifest, store)
+    folder = Path(to).with_name(f"{Path(to).stem}-pictures") if pictures and to is not None else None
+    if folder is not None:
+        parts.facts["beside"] = folder.name
     with place.opened() as file:
-        _write(file, parts, progress)
+        _write(file, parts, progress, folder)
         file.flush()
         size = file.tell()
     return Written(place.address, len(parts.entries), parts.pictures, size)
 
 
-def _write(file: IO[bytes], parts: Parts, progress: Progress) -> None:
-    write_page(file, parts.facts, parts.table, *parts.streams(progress))
+def _write(file: IO[bytes], parts: Parts, progress: Progress, folder: Path | None) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    write_page(file, parts.facts, parts.table, *parts.streams(progress, folder))
 
 
 class _Place:

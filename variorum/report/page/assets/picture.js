@@ -17,14 +17,14 @@
       this.small = element("p", {
         class: "small-version",
         hidden: true,
-        text: "A small version. With --most 800 all have larger ones.",
+        text: "A small version. --most 800 or --pictures gives larger ones.",
       });
       this.element.prepend(this.none, this.small);
       this.#swipes(step);
     }
 
-    /** Show a row with what its record says: null as long as it isn't there. */
-    async show(row, record, blurred) {
+    /** Show a row with what its record and that of its original say: null as long as they aren't there. */
+    async show(row, record, blurred, original = null) {
       const { data } = this;
       const own = data.diff ? 2 * row + 1 : row;
       const other = data.diff ? 2 * row : data.original(row) === row ? -1 : data.original(row);
@@ -37,7 +37,7 @@
               .filter(Boolean)
               .join(", "),
           ];
-      const sides = data.diff ? [record?.before, record?.after] : [null, record];
+      const sides = data.diff ? [record?.before, record?.after] : [original, record];
       let [second, first] = await Promise.all([
         this.#picture(other, sides[0], data.diff ? row : other),
         this.#picture(own, sides[1], row),
@@ -68,7 +68,7 @@
     /** A picture as the stage takes it; null where there is none. Boxes are scaled to the size at which it is shown. */
     async #picture(index, record, row) {
       if (index < 0) return null;
-      const large = this.larger.url(index);
+      const large = this.larger.url(index) || (await this.#beside(record));
       const url = large || this.thumbnails.url(index);
       if (!url) return null;
       const known = ["width", "height"].map((name) =>
@@ -83,6 +83,20 @@
         .map(({ bbox, label }) => ({ box: bbox, name: seen(String(label ?? ""), 40) }));
       const small = !large && !warning && Math.max(width, height) > 1.5 * thumbnail;
       return { url, small, blurred: url, width, height, mask: this.masks.url(index) || null, objects: boxes };
+    }
+
+    /** The larger version that lies beside the page, named by the picture's hash; empty if it isn't there. */
+    async #beside(record) {
+      const { beside, warning, thumbnail } = this.data.facts;
+      if (
+        !beside ||
+        Math.max(record?.width, record?.height) <= thumbnail ||
+        warning ||
+        !/^[0-9a-f]{64}$/.test(record?.sha256)
+      )
+        return "";
+      const url = `./${encodeURIComponent(beside)}/${record.sha256.slice(0, 16)}.webp`;
+      return (await natural(url, 0))[0] ? url : "";
     }
 
     #swipes(step) {
@@ -101,12 +115,12 @@
     }
   }
 
-  /** Width and height of a picture; those of a square if it can't be shown. */
-  async function natural(url) {
+  /** Width and height of a picture; `none` if it can't be shown. */
+  async function natural(url, none = 256) {
     const image = new Image();
     image.src = url;
     await image.decode().catch(() => {});
-    return [image.naturalWidth || 256, image.naturalHeight || 256];
+    return [image.naturalWidth || none, image.naturalHeight || none];
   }
 
   Object.assign(Variorum, { RecordPicture });

@@ -96,7 +96,9 @@
         sections.push(element("p", { text: "The record can't be unpacked: the file is damaged." }));
       }
       if (this.row !== row) return; // meanwhile another one was opened
-      this.picture.show(row, parsed(text), this.blurred());
+      const original =
+        data.facts.beside && data.original(row) >= 0 ? await this.records.text(data.original(row)) : null;
+      this.picture.show(row, parsed(text), this.blurred(), parsed(original));
       this.told.append(...sections, this.#checks(row, text), (siblings && this.#alike(row)) ?? "", this.#record(text));
     }
 
