@@ -70,7 +70,7 @@ def build(asked: Asked) -> None:
     from variorum import pipeline
 
     job = asked.job()
-    manifest, _ = asked.do("build", pipeline.build, job, pipeline.built)
+    manifest, _ = asked.do("build", pipeline.build, job, pipeline.build_finished)
     _show(asked, job, manifest, evaluations=False)
 
 
@@ -95,7 +95,7 @@ def curate(asked: Asked, force: Force = False, marks: MarksFile = None) -> None:
         return pipeline.curate(job, manifest, runner, progress, force=force)
 
     def kept(job: Job, _: Progress) -> Any:
-        return pipeline.curated(job, manifest, force=force)
+        return pipeline.curate_finished(job, manifest, force=force)
 
     (number, ledger), _ = asked.do("curate", work, job, kept)
     if asked.as_json:
@@ -183,8 +183,7 @@ def evaluate(
         return pipeline.evaluate(job, manifest, runner, progress)
 
     def kept(job: Job, _: Progress) -> Any:
-        figures = pipeline.evaluated(job, manifest)
-        return None if pipeline.missing(job, figures) else figures
+        return pipeline.evaluate_finished(job, manifest)
 
     figures, _ = asked.do("evaluate", work, job, kept)
     if asked.as_json:
@@ -193,20 +192,22 @@ def evaluate(
         terminal_editions.print_evaluations(job.recipe, manifest, job.store)
 
 
-@commands.command(epilog=examples("variorum card imagenet_e", "variorum card imagenet_e --keep data_cards/released"))
+@commands.command(epilog=examples("variorum card imagenet_e", "variorum card imagenet_e --to data_cards/released"))
 @on_recipe(works=False)
 def card(
     asked: Asked,
-    keep: Annotated[
+    to: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="FOLDER", help="Also keep the card there, as the one of a released version."),
+        typer.Option("--to", metavar="FOLDER", help="Also keep the card there, as the one of a released version."),
     ] = None,
+    former: Annotated[Path | None, typer.Option("--keep", hidden=True)] = None,
 ) -> None:
     """Rewrite the card and the contact sheet of the recipe's edition, or of its current release."""
     from variorum.edition.editions import current
     from variorum.report.card import write_card
     from variorum.report.kept_cards import keep_card
 
+    keep = to or former
     job = asked.job_on_edition()
     manifest = current(_edition_of(job), job.store)
     text = write_card(job.recipe, manifest, job.store)

@@ -16,10 +16,12 @@ from variorum.edition.pulled import without
 from variorum.edition.store import Store
 from variorum.edition.tables import read_unit
 from variorum.machine.progress import Progress
+from variorum.report.answers import model_answers
 from variorum.report.page.choice import choose
 from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
 from variorum.report.page.likeness import likenesses
+from variorum.report.page.models import model_columns
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
 from variorum.report.page.phrases import COLUMN, phrase_columns
 from variorum.report.page.picture_records import Entry
@@ -56,7 +58,7 @@ def edition_page(
     blur: bool,
     alone: bool = False,
     phrases: Sequence[str] = (),
-    models: Models | None = None,
+    available: Models | None = None,
 ) -> Parts:
     """Prepare the page of an edition, before its pictures are read.
 
@@ -73,7 +75,7 @@ def edition_page(
         alone: whether only what is part of the edition itself is shown: no ledger, no picture that was dropped, no
             figures of evaluations. Such a page may go where the edition goes.
         phrases: that the pictures are compared with; see `phrases.phrase_columns`.
-        models: has the model that compares them.
+        available: models, with the one that compares them.
 
     Raises:
         CorruptShard: a table is damaged, or a shard is missing.
@@ -95,11 +97,16 @@ def edition_page(
         notes += [] if all_of_them else ["The detectors have more columns than are shown."]
         if waiting:
             notes.append("The verdicts are those of the newest ledger; this edition is as it was before them.")
+    models: list[Json] = []
+    if not alone:
+        answers, names = model_answers(manifest, rows, ids, store), chosen["variant"].to_pylist()
+        measured, models, more = model_columns(answers, names, class_names(manifest))
+        columns, notes = [*columns, *measured], [*notes, *more]
     plane = embedding_map(ledger, ids, store, progress) if ledger and with_map else None
     if plane is not None:
         columns += [numbers(name, values) for name, values in zip(MAP, plane.T.tolist(), strict=True)]
-    if phrases and models is not None:
-        columns = [*phrase_columns(phrases, entries, models, progress), *columns]
+    if phrases and available is not None:
+        columns = [*phrase_columns(phrases, entries, available, progress), *columns]
     if lost and not alone:
         notes.append(f"{lost:,} dropped pictures aren't shown: the edition that they were in isn't in the store.")
     facts = facts_of(
@@ -109,6 +116,7 @@ def edition_page(
         "notes": list(notes),
         "thumbnail": side,
         "limits": _limits(manifest, [one for one in details.column_names if one.startswith("gate.")], store),
+        "models": models,
         "map": {"x": MAP[0], "y": MAP[1], "about": ABOUT} if plane is not None else None,
         "blur": blur,
         "warning": manifest.warning,

@@ -51,11 +51,12 @@ SCRIPTS = (
     "charts.js",
     "figures.js",
     "embedding.js",
+    "models.js",
     "head.js",
     "app.js",
 )
 """The app's parts in reading order; each may use those before it."""
-STYLES = ("style.css", "plots.css", "stage.css", "record.css", "marks.css")
+STYLES = ("style.css", "plots.css", "models.css", "stage.css", "record.css", "marks.css")
 CHUNK = 100
 """Rows per block of thumbnails and of records."""
 POLICY = "; ".join(

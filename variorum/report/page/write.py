@@ -97,7 +97,7 @@ def write_view(
     place = _Place(manifest, store, other, None if to is None else Path(to))
     if other is None:
         parts = edition_page(
-            manifest, store, progress, most=most, with_map=with_map, blur=blur, phrases=phrases, models=models
+            manifest, store, progress, most=most, with_map=with_map, blur=blur, phrases=phrases, available=models
         )
     else:
         parts = diff_page((manifest, store), (other, other_store or store), most=most, blur=blur)

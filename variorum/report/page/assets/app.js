@@ -20,6 +20,7 @@
     MarkDialog,
     Plots,
     EmbeddingMap,
+    Models,
     showChips,
     showHead,
     showHelp,
@@ -61,7 +62,8 @@
     : null;
   const plots = new Plots(at("view-plots"), { data, view });
   if (embedding) at("view-map").append(embedding.element);
-  const tabs = ["grid", "map", "plots"];
+  const models = new Models(at("view-models"), { data, view, showAll: showGrid });
+  const tabs = ["grid", "map", "plots", "models"];
   const empty = element("div", { class: "empty", hidden: true });
   at("view-grid").append(empty);
 
@@ -135,6 +137,7 @@
     if (!shown) showEmpty();
     plots.update();
     if (page.tab === "map") embedding.update();
+    models.update();
   }
 
   function showEmpty() {
@@ -192,6 +195,7 @@
       f: () => drawer(true),
       p: () => goTo("plots"),
       g: () => goTo("map"),
+      c: () => goTo("models"),
       1: () => set({ size: 1 }),
       2: () => set({ size: 2 }),
       3: () => set({ size: 3 }),
@@ -254,6 +258,7 @@
   at("originals").hidden = data.diff || !data.columns.has("source");
   at("tab-map").hidden = !embedding;
   at("tab-plots").hidden = plots.empty;
+  at("tab-models").hidden = models.empty;
   at("blur").hidden = Boolean(facts.warning); // they are blurred already
   listen();
   follow();

@@ -79,7 +79,7 @@
     ["o", "originals beside edits"],
     ["b", "blur pictures, where they aren't blurred already"],
     ["1 2 3", "small, medium, large thumbnails"],
-    ["g, p", "map, plots; again: back to the pictures"],
+    ["g, p, c", "map, plots, models; again: back to the pictures"],
     ["← → ↑ ↓", "from picture to picture"],
     ["Home End", "start and end of a line; with Ctrl, of all"],
     ["Page Up, Page Down", "a screen of pictures"],

@@ -89,17 +89,19 @@
       this.moved(row);
       this.picture.show(row, null, this.blurred());
       const sections = [this.#verdict(row)];
-      let text = null;
+      let [text, original] = [null, null];
       try {
         text = await this.records.text(row);
+        // the larger version of the original is found by what its record says, if pictures lie beside the page
+        if (data.facts.beside) original = parsed(await this.records.text(Math.max(0, data.original(row))));
       } catch {
         sections.push(element("p", { text: "The record can't be unpacked: the file is damaged." }));
       }
       if (this.row !== row) return; // meanwhile another one was opened
-      const original =
-        data.facts.beside && data.original(row) >= 0 ? await this.records.text(data.original(row)) : null;
-      this.picture.show(row, parsed(text), this.blurred(), parsed(original));
-      this.told.append(...sections, this.#checks(row, text), (siblings && this.#alike(row)) ?? "", this.#record(text));
+      this.picture.show(row, parsed(text), this.blurred(), original);
+      const answers = Variorum.modelAnswers(data, row);
+      const alike = siblings ? this.#alike(row) : null;
+      this.told.append(...sections, answers, this.#checks(row, text), alike ?? "", this.#record(text));
     }
 
     /** Go to a neighbour in the sequence. */
