@@ -2,7 +2,7 @@
 {
   const { element, seen, breakable, figure, badge, copyButton, columnTitle, verdict, keeps, tree, RecordPicture } =
     Variorum;
-  const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed"];
+  const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed", "marks.tags", "marks.note"];
   const CODES = ["status", "reason", "action", "verdict_reason"];
   const CHANGE = ["change", "why", "before", "after"];
 
