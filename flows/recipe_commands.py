@@ -15,6 +15,7 @@ from variorum.flows.options import (
     Confidence,
     Force,
     Limit,
+    MarksFile,
     RecipeOrEdition,
     RunnerName,
     Runners,
@@ -41,13 +42,13 @@ commands = typer.Typer()
     )
 )
 @on_recipe(works=True, sends=True)
-def run(asked: Asked, force: Force = False) -> None:
+def run(asked: Asked, force: Force = False, marks: MarksFile = None) -> None:
     """Build, curate, release, evaluate, write the card. Finished work is not repeated."""
     from functools import partial
 
     from variorum import pipeline
 
-    job = asked.job()
+    job = asked.job(marks=marks)
     manifest, was_finished = asked.do(
         "run", partial(pipeline.run, force=force), job, partial(pipeline.finished, force=force)
     )
@@ -123,16 +124,17 @@ def build(asked: Asked) -> None:
 @commands.command(
     epilog=examples(
         "variorum curate imagenet_e",
+        "variorum curate curate_folder --marks marks-curate_folder@1.1.0.jsonl",
         "variorum curate curate_folder --set source.path=photos --set curate.confident_learning.min_class_size=50",
     )
 )
 @on_recipe(works=True, sends=True)
-def curate(asked: Asked, force: Force = False) -> None:
+def curate(asked: Asked, force: Force = False, marks: MarksFile = None) -> None:
     """Measure, score and judge the recipe's sealed edition. The verdicts are stored in a numbered ledger."""
     from variorum import pipeline
     from variorum.edition.editions import check_source
 
-    job = asked.job_on_edition()
+    job = asked.job_on_edition(marks)
     manifest = _edition_of(job)
     check_source(manifest, job.recipe.source.place(), job.store)
 
