@@ -9,7 +9,18 @@ import typer
 
 from variorum.edition.opening import existing
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.options import CONFIDENCE, AsJson, Confidence, Edition, Issuer, SignedBy, StoreUrl, examples
+from variorum.flows.options import (
+    CONFIDENCE,
+    AsJson,
+    Confidence,
+    Edition,
+    Issuer,
+    Profile,
+    ProfileName,
+    SignedBy,
+    StoreUrl,
+    examples,
+)
 
 commands = typer.Typer()
 
@@ -47,6 +58,7 @@ def show(
     epilog=examples(
         "variorum view imagenet_e",
         "variorum view imagenet_e@1.0.0 imagenet_e@1.0.0-r1 --to changes.html",
+        "variorum view street --search 'a red car' --profile hub",
     )
 )
 def view(
@@ -61,6 +73,20 @@ def view(
     most: Annotated[int, typer.Option("--most", min=1, max=100_000, help="How many pictures to show.")] = 10_000,
     no_map: Annotated[bool, typer.Option("--no-map", help="Leave out the map of similar pictures.")] = False,
     blur: Annotated[bool, typer.Option("--blur", help="Blur pictures until they are looked at.")] = False,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures", help="With --to: write larger versions of all pictures into a folder beside it."),
+    ] = False,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--search",
+            metavar="PHRASE|FILE.txt",
+            help="Sort by how well pictures fit a phrase. Needs a model of pictures and texts: --profile hub. May be "
+            "repeated.",
+        ),
+    ] = None,
+    profile: ProfileName = Profile.embedded,
     no_open: Annotated[bool, typer.Option("--no-open", help="Don't open it in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -72,11 +98,29 @@ def view(
 
     from variorum.edition.opening import open_edition
     from variorum.flows.browser import open_page
+    from variorum.kit.labels.imagenet_classes import class_infos
+    from variorum.report.page.phrases import check_phrases, phrases_of
     from variorum.report.page.write import write_view
+    from variorum.stages.job import models as models_of
 
+    phrases = phrases_of(search or ())
+    models = models_of(profile.value) if phrases else None
+    check_phrases(phrases, models)
     first, other = open_edition(edition, store), open_edition(second, store) if second else (None, None)
     with terminal.progress() as progress:
-        written = write_view(*first, *other, to=to, most=most, with_map=not no_map, blur=blur, progress=progress)
+        written = write_view(
+            *first,
+            *other,
+            to=to,
+            most=most,
+            with_map=not no_map,
+            blur=blur,
+            known=class_infos(),
+            pictures=pictures,
+            phrases=phrases,
+            models=models,
+            progress=progress,
+        )
     if as_json:
         terminal.print_json(asdict(written))
         return
@@ -88,7 +132,7 @@ def view(
 @commands.command(
     epilog=examples(
         "variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1",
-        "variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1 --page changes.html",
+        "variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1 --to changes.html",
     )
 )
 def diff(
@@ -96,10 +140,11 @@ def diff(
     second: Edition,
     store: StoreUrl = "store",
     most: Annotated[int, typer.Option("--list", min=0, help="How many changed pictures to list.")] = 20,
-    page: Annotated[
+    to: Annotated[
         Path | None,
-        typer.Option("--page", metavar="FILE.html", help="Also write a page with the pictures side by side."),
+        typer.Option("--to", metavar="FILE.html", help="Also write a page with the pictures side by side."),
     ] = None,
+    former: Annotated[Path | None, typer.Option("--page", hidden=True)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the differences between two editions: pictures added, dropped, changed, relabelled, moved or annotated.
@@ -115,6 +160,7 @@ def diff(
     from variorum.report.page.write import write_view
     from variorum.report.ranks import rank_of
 
+    page = to or former
     where = existing(store)
     one, other = find(first, where), find(second, where)
     changes = find_changes(one, other, where)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from variorum.flows import terminal
-from variorum.flows.options import AsJson, StoreUrl, examples
+from variorum.flows.options import AsJson, FormerPlace, StoreUrl, examples, place_to_write
 
 if TYPE_CHECKING:
     from variorum.curation.copies.known import Match
@@ -115,8 +115,8 @@ def known(
 
 @commands.command(
     epilog=examples(
-        "variorum blocklist ./imagenet/val lists/imagenet_val.parquet --title 'ImageNet-1k, validation'",
-        "variorum blocklist real_clothes lists/train.parquet --embedding",
+        "variorum blocklist ./imagenet/val --to lists/imagenet_val.parquet --title 'ImageNet-1k, validation'",
+        "variorum blocklist real_clothes --embedding --to lists/train.parquet",
         "variorum curate imagenet_g --set 'curate.leakage.against=[lists/train.parquet]'",
     )
 )
@@ -128,8 +128,9 @@ def blocklist(
             help="An edition that was curated with duplicates, or a folder of pictures, such as ./photos.",
         ),
     ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet file to write.")],
+    former: FormerPlace = None,
     store: StoreUrl = "store",
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Parquet file to write.")] = None,
     title: Annotated[
         str, typer.Option("--title", help="The set of pictures and its version, to be read by others.")
     ] = "",
@@ -151,6 +152,7 @@ def blocklist(
     for option, text in (("--title", title), ("--licence", licence)):
         if len(text) > LONGEST:
             raise typer.BadParameter(f"{option}: {LONGEST} characters at most")
+    file = place_to_write(to, former)
     is_folder = Path(pictures).is_dir() and (os.sep in pictures or pictures in (".", ".."))
     write = _list_of_folder if is_folder else _list_of_edition
     if is_folder and embedding:
@@ -227,7 +229,7 @@ def _files(path: Path) -> dict[str, Path]:
     from variorum.sources.folders.listing import key_of, list_files
 
     if not path.exists():
-        way = "; to make a list: variorum blocklist FOLDER FILE" if str(path) == "make" else ""
+        way = "; to make a list: variorum blocklist FOLDER --to FILE" if str(path) == "make" else ""
         raise SourceError(f"{printable(path)}: no such file or folder{way}")
     if not path.is_dir():
         return {key_of(str(path)): path}

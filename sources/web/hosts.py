@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from variorum.machine.retrying import changed, may_pass, passing
-from variorum.schemas.errors import SourceError, VariorumError, causes
+from variorum.schemas.errors import SourceError, TemporaryError, VariorumError, causes
+from variorum.schemas.extras import needs
 from variorum.schemas.secrets import shown
 from variorum.sources.web.urls import one_line
 
@@ -30,7 +33,7 @@ TEXTS = tuple(os.strerror(number) for number in (errno.EMFILE, errno.ENFILE, err
 LASTING = ("InvalidURL", "InvalidUrl", "UnsupportedProtocol", "InvalidSchema", "MissingSchema", "NoCredential")
 OFFLINE = "OfflineModeIsEnabled"
 """How errors of the Hub's client say that somebody set its offline mode."""
-EXTRAS = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs"}
+PACKAGES = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs"}
 """Packages that fsspec needs for a kind of URL."""
 
 
@@ -54,6 +57,22 @@ def ask(attempt: Callable[[], T], place: str, *, pinned: bool = False, again: Ca
         raise
     except Exception as error:  # hosts' errors have no common base
         raise refused(error, place, pinned=pinned) from None
+
+
+def resolved(url: str, place: str) -> None:
+    """Look up the name of a URL's host, since clients take half a minute to say that there is no network.
+
+    Behind a proxy nothing is looked up here. Raises TemporaryError that names `place`.
+    """
+    host = urlsplit(url).hostname
+    if host is None or {"all", "http", "https"} & set(getproxies()):
+        return
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise TemporaryError(
+            f"{place}: no address is known for {host} ({error.strerror}); is there a network?"
+        ) from None
 
 
 def patiently(
@@ -104,8 +123,7 @@ def refused(error: BaseException, place: str, *, pinned: bool = False) -> Varior
     if host_may_pass(error):
         return passing(shown(place), RuntimeError(one_line(_first_of(error))))
     if isinstance(error, ImportError):
-        package = EXTRAS.get(urlsplit(place).scheme, "a package")
-        return SourceError(f"{shown(place)}: {package} is needed to read it: pip install {package}")
+        return SourceError(needs(shown(place), PACKAGES.get(urlsplit(place).scheme, error.name or "of its protocol")))
     missing = isinstance(error, FileNotFoundError) and (error.__cause__ is None or _status(error.__cause__) == 404)
     why = "there is no such file" if missing else f"can't be read: {one_line(_first_of(error))}"
     return changed(shown(place), why) if pinned else SourceError(f"{shown(place)}: {why}")

@@ -112,7 +112,7 @@ def test_a_list_of_a_folder_is_made_shared_and_taken_by_its_address(command, cli
     monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
     (tmp_path / "shared").mkdir()
     words = "--title", "Cats, 2026", "--licence", "CC-BY-4.0"
-    made = command("blocklist", "./inbox", "shared/cats.parquet", *words)
+    made = command("blocklist", "./inbox", "--to", "shared/cats.parquet", *words)
     assert made.returncode == 0
     assert "2 pictures of Cats, 2026" in made.stdout
     assert "left out: inbox/[red]broken" in made.stderr
@@ -133,9 +133,9 @@ def test_a_list_of_a_folder_is_made_shared_and_taken_by_its_address(command, cli
 
 
 def test_an_exact_list_tells_no_looks(command, inbox):
-    assert command("blocklist", "./inbox", "exact.parquet", "--exact").returncode == 0
+    assert command("blocklist", "./inbox", "--to", "exact.parquet", "--exact").returncode == 0
     assert set(pq.read_schema(inbox.parent / "exact.parquet").names) == {"sha256", "pixels"}
-    assert "for the folder write ./inbox" in " ".join(command("blocklist", "inbox", "x.parquet").stderr.split())
+    assert "for the folder write ./inbox" in " ".join(command("blocklist", "inbox", "--to", "x.parquet").stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import sample_page
 from playwright.sync_api import expect
@@ -28,14 +27,6 @@ RUNS = '<svg xmlns="http://www.w3.org/2000/svg" onload="top.hacked=1"><script>to
 MANY = [f"class {number:04}" for number in range(1100)]
 
 
-@dataclass
-class Seen:
-    """What a page did besides being shown."""
-
-    problems: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
 @pytest.fixture(scope="module")
 def pages(photos, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
@@ -51,37 +42,13 @@ def pages(photos, tmp_path_factory) -> dict[str, Path]:
     other = {"title": "shapes@1.1.0", "digest": "77" * 32}
     return {
         "edition": sample_page.write(folder / "edition.html", photos, ROWS),
+        "models": sample_page.write(folder / "models.html", photos, ROWS, models=True),
         "diff": sample_page.write(folder / "diff.html", photos, 60, kind="diff", other=other, map=None, plots=[]),
-        "hostile": sample_page.write(folder / "hostile.html", photos, 60, classes=bad, told=bad[0], **hostile),
+        "hostile": sample_page.write(folder / "hostile.html", photos, 60, bad, bad[0], models=True, **hostile),
         "empty": sample_page.write(folder / "empty.html", photos, 0, plots=[], map=None, counts=[]),
         "warned": sample_page.write(folder / "warned.html", photos, 60, warning=f"Spiders {bad[1]}"),
-        "classes": sample_page.write(folder / "classes.html", photos, 5500, classes=MANY),
+        "classes": sample_page.write(folder / "classes.html", photos, 5500, classes=MANY, models=True),
     }
-
-
-@pytest.fixture
-def opened(browser, pages) -> Iterator[Callable[..., Page]]:
-    """A function: a page, opened; when the test ends, it must have said nothing and asked for no other file."""
-    contexts = []
-    seen = Seen()
-
-    def open_page(name: str, after: str = "", *, width: int = 1280, height: int = 800, **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: seen.problems.append(message.text))
-        page.on("pageerror", lambda error: seen.problems.append(str(error)))
-        page.on("request", lambda request: seen.requests.append(request.url))
-        page.goto(pages[name].as_uri() + after)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    files = [url for url in seen.requests if not url.startswith("data:")]
-    assert seen.problems == []
-    assert len(files) == len(contexts)
-    assert all(url.startswith("file:") for url in files)
 
 
 def count(page: Page) -> str:
@@ -256,8 +223,8 @@ def test_the_panel_shows_the_record_its_checks_and_its_family(opened):
     page.locator(".card[aria-label$='00000008']").click()
     shows_record(page, "00000008")
     panel = page.locator("#record")
-    expect(panel.locator("figcaption")).to_have_text(["original", "rotate_45"], use_inner_text=True)
-    expect(panel.locator(".siblings button")).to_have_count(5)
+    expect(panel.locator(".wipe bdi")).to_have_text(["original", "rotate_45"], use_inner_text=True)
+    expect(panel.locator(".strips button")).to_have_count(5)
     rows = [["iou", "0.83", "≥ 0.5", "✓ passed"], ["blank", "0.4", "≤ 0.2", "✕ failed"]]
     wait_for(lambda: [row.split("\t") for row in panel.locator("tbody tr").all_inner_texts()], rows)
     record = panel.locator(".record")
@@ -269,7 +236,7 @@ def test_the_panel_shows_the_record_its_checks_and_its_family(opened):
     assert json.loads(page.evaluate("window.copied")) == sample_page.record(8, told=None)
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('#record .what bdi').textContent === '00000009'")
-    panel.locator(".siblings button").first.click()
+    panel.locator(".strips button").first.click()
     shows_record(page, "00000005")
     wait_for_address(page, "open=00000005")
     page.keyboard.press("Escape")
@@ -280,11 +247,11 @@ def test_the_panel_shows_the_record_its_checks_and_its_family(opened):
 def test_a_row_with_no_picture_says_so(opened):
     page = opened("edition", "#open=00000013")
     shows_record(page, "00000013")
-    expect(page.locator("#record .shown .picture.absent")).to_have_count(1)
+    expect(page.locator("#record .stage .absent")).to_have_attribute("data-why", "no picture: It shows nothing.")
     page.keyboard.press("Escape")
     card = page.locator(".card[aria-label$='00000013']")
-    expect(card.locator(".absent")).to_have_attribute("data-why", "no picture: blank")
-    expect(card.locator(".mark")).to_have_text("– ineligible", use_inner_text=True)
+    expect(card.locator(".absent")).to_have_attribute("data-why", "no picture: It shows nothing.")
+    expect(card.locator(".mark")).to_have_text("– not possible", use_inner_text=True)
 
 
 def test_everything_by_keyboard_alone(opened):
@@ -330,6 +297,8 @@ def test_everything_by_keyboard_alone(opened):
     expect(page.locator("#chips li")).to_have_count(3)  # the search, the value, clear all
     page.keyboard.press("p")
     expect(page.locator("#view-plots")).to_be_visible()
+    page.keyboard.press("g")
+    expect(page.locator("#view-map canvas")).to_be_visible()
 
 
 def test_the_focus_survives_scrolling_away(opened):
@@ -365,9 +334,9 @@ def test_originals_stand_beside_their_edits(opened):
 
 def test_plots_follow_the_filters_and_have_tables(opened):
     page = opened("edition", "#view=plots")
-    titles = page.locator(".plot h3")
+    titles = page.locator("#view-plots .plot h3")
     drawn = ["From source to release", "Accuracy drop", "Calibration", "Found against quality", "Robustness by attack"]
-    expect(titles).to_have_text([*drawn, "Map", "gate.iou"], use_inner_text=True)
+    expect(titles).to_have_text([*drawn, "gate.iou"], use_inner_text=True)
     page.wait_for_selector(".plot svg .limit", state="attached")
     small = "texts => texts.filter(text => parseFloat(getComputedStyle(text).fontSize) < 12).length"
     wait_for(lambda: page.locator(".plot svg text").evaluate_all(small), 0)
@@ -382,7 +351,7 @@ def test_plots_follow_the_filters_and_have_tables(opened):
     page.locator(".facet", has_text="variant").get_by_label("snow").check()
     wait_for(in_view, ROWS // 5)
     page.get_by_label("Add a histogram").select_option("width")
-    expect(titles).to_have_text([*drawn, "Map", "gate.iou", "width"], use_inner_text=True)
+    expect(titles).to_have_text([*drawn, "gate.iou", "width"], use_inner_text=True)
     page.locator(".plot", has_text="Accuracy drop").locator("summary").click()
     expect(page.locator(".plot", has_text="Accuracy drop").locator("tbody tr")).to_have_count(3)
     radar = page.locator(".plot", has_text="Robustness by attack")
@@ -396,8 +365,60 @@ def test_plots_follow_the_filters_and_have_tables(opened):
     expect(curves.locator("tbody tr")).to_have_count(3)
 
 
+def test_two_models_stand_side_by_side_and_each_number_shows_its_pictures(opened):
+    page = opened("models", "#view=models")
+    pair = page.locator("#view-models .beside")
+    # 160 pictures aren't of the baseline, and 10 of these aren't made
+    made = [row for row in range(ROWS) if row % 20 != 19 and row % 5 != 2]
+    counts = Counter((row % 4 == 0, row % 7 == 0) for row in made)
+    order = [(False, False), (False, True), (True, False), (True, True)]
+    wait_for(lambda: pair.locator(".count").all_inner_texts(), [str(counts[key]) for key in order])
+    share = [100 * sum(counts[key] for key in order if not key[side]) / len(made) for side in (0, 1)]
+    expect(pair).to_contain_text(f"one {share[0]:.1f}\u00a0%, two {share[1]:.1f}\u00a0%", use_inner_text=True)
+    said = pair.locator("p").first.inner_text().replace("−", "-")
+    difference, low, high = map(float, re.findall(r"-?\d+\.\d", said)[2:5])
+    assert difference == round(share[0] - share[1], 1)
+    rng = np.random.default_rng(0)
+    lost = np.array([[(row % 7 == 0) - (row % 4 == 0) for row in made if row // 5 == one] for one in range(40)], object)
+    drawn = [np.concatenate([lost[one] for one in rng.integers(0, 40, 40)]).mean() for _ in range(2000)]
+    assert np.abs(100 * np.quantile(drawn, [0.025, 0.975]) - [low, high]).max() < 1
+
+    pair.locator("td.differ .count").first.click()
+    shows(page, f"{counts[False, True]} of {ROWS}")
+    chips = ["answer of one: right", "answer of two: wrong", "baseline: no"]
+    wait_for(lambda: page.locator("#chips .chip bdi").all_inner_texts(), chips)
+    page.locator(".card").first.click()
+    record_of(page)
+    answers = page.locator("#record section", has_text="Models on").locator("tbody tr")
+    wait_for(lambda: [row.split("\t")[-1] for row in answers.all_inner_texts()], ["✓ right", "✕ wrong", "✕ wrong"])
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    wait_for(lambda: pair.locator(".count").all_inner_texts(), [str(counts[key]) for key in order])
+
+
+def test_confusions_are_counted_by_class_and_follow_the_filters(opened):
+    page = opened("models", "#view=models&is.variant=original")
+    wrong = Counter(row // 5 % 4 for row in range(0, ROWS, 5) if row % 4 == 0)
+    names = sample_page.CLASSES
+    table = page.locator("#view-models section", has_text="Most confused").locator("tbody tr")
+    rows = [[names[one], names[(one + 1) % 4], str(number)] for one, number in wrong.items()]
+    wait_for(lambda: sorted(re.split(r"\s*\t\s*", row) for row in table.all_inner_texts()), sorted(rows))
+    matrix = page.locator(".matrix tbody tr")
+    wait_for(lambda: matrix.count(), 4)
+    tench = page.get_by_role("button", name="tench taken for goldfish: show these 10 pictures")
+    expect(tench).to_have_count(2)  # in the list and in the matrix
+    tench.last.click()
+    shows(page, f"10 of {ROWS}")
+    page.keyboard.press("c")
+    page.get_by_label("Model", exact=True).select_option("answer of two")
+    expect(page.locator("#view-models h3", has_text="matrix")).to_have_text("Confusion matrix of two")
+    many = opened("classes", "#view=models")
+    expect(many.locator("#view-models section", has_text="Most confused").locator("tbody tr")).to_have_count(20)
+    expect(many.locator(".matrix")).to_be_hidden()
+
+
 def test_an_area_of_the_map_filters_the_grid(opened):
-    page = opened("edition", "#view=plots")
+    page = opened("edition", "#view=map")
     canvas = page.locator("canvas")
     canvas.hover(position={"x": 2, "y": 2})  # waits until nothing moves any more
     box = canvas.bounding_box()
@@ -415,7 +436,7 @@ def test_an_area_of_the_map_filters_the_grid(opened):
 
 
 def test_the_map_is_read_by_keyboard_and_by_pointing(opened):
-    page = opened("edition", "#view=plots")
+    page = opened("edition", "#view=map")
     canvas = page.locator("canvas")
     canvas.focus()
     page.keyboard.press("ArrowRight")
@@ -439,13 +460,15 @@ def test_a_difference_shows_before_and_after(opened):
     wait_for(lambda: all(one.startswith("dropped, ") and "verdict: copy" in one for one in names(page)), True)
     page.locator(".card:visible").first.click()
     record_of(page)
-    expect(page.locator("#record figcaption")).to_have_text(["before: goldfish", "after: tench"], use_inner_text=True)
+    expect(page.locator("#record .wipe bdi")).to_have_text(["before: goldfish", "after: tench"], use_inner_text=True)
 
 
 def test_hostile_texts_are_shown_and_never_run(opened):
     page = opened("hostile", "#view=plots")
-    page.wait_for_selector(".plot svg")
-    page.keyboard.press("p")
+    page.wait_for_selector("#view-plots .plot svg")
+    page.keyboard.press("c")
+    page.wait_for_selector(".models .four")
+    page.keyboard.press("c")
     page.locator("#about summary").click()
     for row in range(0, 60, 5):
         page.evaluate("row => { Variorum.page.record.open(row); }", row)
@@ -518,7 +541,7 @@ def test_1100_classes_can_be_searched(opened):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
 def test_axe_finds_nothing(opened, scheme, width):
-    page = opened("edition", color_scheme=scheme, width=width, reduced_motion="reduce")
+    page = opened("models", color_scheme=scheme, width=width, reduced_motion="reduce")
     assert count(page)
     check(page)
     if width == 390:
@@ -543,7 +566,10 @@ def test_axe_finds_nothing(opened, scheme, width):
     check(page)
     page.keyboard.press("Escape")
     page.keyboard.press("p")
-    page.wait_for_selector(".plot svg")
+    page.wait_for_selector("#view-plots .plot svg")
+    check(page)
+    page.keyboard.press("c")
+    page.wait_for_selector(".models .four")
     check(page)
 
 

@@ -47,6 +47,7 @@ class Labels:
         rng: of all draws.
         gold: known answers from a file.
         drawn: `[N]` pictures of the ledger's random check; None for none.
+        marked: `[N]` pictures that are asked about first; None for none.
     """
 
     cells: LabelCells
@@ -56,6 +57,7 @@ class Labels:
     rng: np.random.Generator
     gold: Answers = NOTHING
     drawn: Bools | None = None
+    marked: Bools | None = None
 
     def questions(self, gold: Answers, known: Asks) -> Asks:
         """The questions in the order of asking; those of the random check come last.
@@ -105,6 +107,8 @@ class Labels:
         """The pictures that are asked about, in order: those in doubt, or as many as the budget of cells allows."""
         order = fresh.by_worth()
         order = np.concatenate([order[doubted[order]], order[~doubted[order]]])
+        if self.marked is not None:
+            order = np.concatenate([order[self.marked[order]], order[~self.marked[order]]])
         if self.settings.budget is None:
             return order[doubted[order]]
         cells = np.bincount(fresh.picture, minlength=len(doubted))[order]

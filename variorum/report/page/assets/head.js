@@ -79,11 +79,17 @@
     ["o", "originals beside edits"],
     ["b", "blur pictures, where they aren't blurred already"],
     ["1 2 3", "small, medium, large thumbnails"],
-    ["p", "plots, and back to the pictures"],
+    ["g, p, c", "map, plots, models; again: back to the pictures"],
     ["← → ↑ ↓", "from picture to picture"],
     ["Home End", "start and end of a line; with Ctrl, of all"],
     ["Page Up, Page Down", "a screen of pictures"],
     ["Enter", "open a picture; ← → go on, Esc closes"],
+    ["a, t", "ask people about a picture, add a tag"],
+    ["m", "all marks, and their file"],
+    ["o", "in a record: wipe, side by side, one picture"],
+    [", .", "in a record: move the wipe"],
+    ["m, b", "in a record: mask, boxes"],
+    ["+ − f", "in a record: zoom; arrows move what is zoomed"],
     ["?", "this list"],
   ];
 
