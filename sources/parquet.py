@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from variorum.machine.retrying import printable
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.fields import LONGEST
 from variorum.schemas.sample import Failure, Sample, source_id
@@ -184,7 +185,7 @@ class Parquet(Source):
         key = f"{file.name}/{number}"
         split = file.split if self.split == "" else self.split.replace("none", "")
         told = next((row.get(name) for name in self._origins), None) if row else None
-        origin = told if isinstance(told, str) and 0 < len(told) <= LONGEST else key
+        origin = printable(told) if isinstance(told, str) and 0 < len(told) <= LONGEST else key
         return Sample(source_id("parquet", key), b"", origin=origin, licence=self.licence, split=split)
 
     def _pictured(self, sample: Sample, row: dict[str, Any]) -> Sample | Failure:

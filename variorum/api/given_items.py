@@ -85,8 +85,7 @@ def of_items(pictures: Any, labels: Any, names: Any, cache: Path, held: ExitStac
     if (files := _files(pictures)) is not None:
         values = [label for _, label in files] if _own(labels) else _per_picture(labels)
         paths = tuple(path for path, _ in files)
-        changed = any(getattr(pictures, name, None) for name in ("transform", "transforms"))
-        note = "the dataset's transform isn't applied: the files are read as they are" if changed else ""
+        note = "the dataset's transform isn't applied: the files are read as they are" if _changes(pictures) else ""
         return Found(list(paths), values, names or (class_names(pictures) if _own(labels) else None), paths, note)
     if isinstance(pictures, list | tuple) and pictures and all(_is_pair(one) for one in pictures):
         found = [one for one, _ in pictures]
@@ -143,14 +142,25 @@ def _sequence(pictures: Any) -> Any:
 
 
 def _files(dataset: Any) -> list[tuple[str, Any]] | None:
-    """Path and label of each picture of torchvision's `ImageFolder`, or of a `Subset` of one; None of other things."""
+    """Path and label of each picture of torchvision's `ImageFolder`, or of a `Subset` of one.
+
+    None of other things, and of one whose labels are changed as they are read.
+    """
     if hasattr(dataset, "indices") and hasattr(dataset, "dataset"):
         inner = _files(dataset.dataset)
         return None if inner is None else [inner[int(place)] for place in dataset.indices]
     found, loader = getattr(dataset, "samples", None), getattr(dataset, "loader", None)
     if not isinstance(found, list) or getattr(loader, "__name__", "") not in FILE_LOADERS:
         return None
+    if getattr(dataset, "target_transform", None):
+        return None
     return found if all(_is_pair(one) and isinstance(one[0], str) for one in found) else None
+
+
+def _changes(dataset: Any) -> bool:
+    """Return whether a dataset, or the one that it is a part of, has a transform."""
+    own = getattr(dataset, "transform", None) or getattr(dataset, "transforms", None)
+    return bool(own) or (hasattr(dataset, "dataset") and _changes(dataset.dataset))
 
 
 def class_names(dataset: Any) -> list[str] | None:
@@ -242,6 +252,9 @@ def _spooled(stream: Any, labels: Any, names: Any, cache: Path, held: ExitStack)
     items = _items(rows)
     first = next(items, None)
     form = _form(first, rows, labels)
+    if first and rows is not stream and "://" in (path_in(first[form.picture]) or ""):
+        items = _items(stream)  # `datasets` opens what lies in an archive or on another machine
+        first = next(items, None)
     if not form.picture:
         _per_picture(labels)  # names no column
     file = held.enter_context(workplace(cache)) / "stream.parquet"

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
 
+from variorum.machine.retrying import printable
 from variorum.pixels import MAGIC
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
@@ -178,7 +179,7 @@ def present(value: Any) -> bool:
 
 
 def _listed(names: Any) -> str:
-    names = list(map(cut, names))
+    names = [printable(cut(name)) for name in names]
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return (", ".join(names[:MOST]) or "none") + more
 
@@ -228,11 +229,14 @@ def hub_names(rows: Any, column: str | None) -> Any:
     return getattr((rows.features or {}).get(column), "names", None)
 
 
-def _of_hub(rows: Any, labels: Any, names: Any) -> Found:
+def _of_hub(rows: Any, labels: Any, names: Any) -> Found | None:
+    """Find the columns of rows on this machine; None if `datasets` must fetch or unpack their pictures."""
     rows = undecoded(rows.with_format(None))
     first = rows[0] if len(rows) else dict.fromkeys(rows.column_names)
     kinds = hub_kinds(rows, first)
     picture = picture_column(kinds)
+    if "://" in (path_in(first[picture]) or ""):
+        return None
     label = label_column(kinds, picture, labels)
     cells = rows.select_columns([picture])
     values = list(rows[label]) if label else given(labels)

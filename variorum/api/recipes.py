@@ -101,8 +101,7 @@ def run(
         force: allow verdicts that drop every picture.
         trust: use finished files without hashing them first.
         **settings: new values of the recipe's fields, as for `plan`: `seed=3`, `**{"source.licence": "CC0-1.0"}`.
-            `source` may also be pictures from Python, such as a dataset or pairs of picture and label: all that
-            `variorum.curate` takes, apart from a folder's path.
+            `source` may also be what `variorum.curate` takes: a folder's path, a dataset, pairs of picture and label.
 
     Returns:
         The edition; if the recipe curates, its release.
@@ -135,7 +134,7 @@ def _job(
     """The job of a recipe. It is checked before the store is made."""
     if profile not in get_args(Profile):
         raise RecipeError(f"profile: there is no {cut(repr(profile))}; there are: {', '.join(get_args(Profile))}")
-    if "source" in settings and not isinstance(settings["source"], Mapping | str | os.PathLike | Source | None):
+    if "source" in settings and not isinstance(settings["source"], Mapping | Source | None):
         settings = {**settings, "source": _source(settings["source"])}
     return Job(recipe_of(recipe, settings, limit), store, cast("Profile", profile), trust=trust)
 

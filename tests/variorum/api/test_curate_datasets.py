@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -115,8 +116,13 @@ def test_all_that_holds_files_gives_the_same(files, labels, rows, photos):
     assert stored[0]["origin"].to_pylist() == ["/".join(Path(file).parts[-2:]) for file in files]
 
 
-def test_all_that_holds_pixels_gives_the_same(files, labels):
+def test_all_that_holds_pixels_gives_the_same(files, labels, tmp_path):
     arrays = [np.asarray(Image.open(file)) for file in files]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for k, file in enumerate(files):
+            archive.write(file, f"{k}.jpg")
+    packed = [{"path": f"zip://{k}.jpg::{tmp_path}/a.zip", "bytes": None} for k in range(len(files))]
+    packed = datasets.Dataset.from_dict({"image": packed, "label": labels}).cast_column("image", datasets.Image())
     ways = {
         "arrays": (arrays, labels),
         "one array": (np.stack(arrays), labels),
@@ -126,6 +132,7 @@ def test_all_that_holds_pixels_gives_the_same(files, labels):
         "a stream of rows": ({"picture": array, "y": y, "x": 1} for array, y in zip(arrays, labels, strict=True)),
     }
     ways["a stream of rows"] = (ways["a stream of rows"],)
+    ways |= {"an archive": (packed,), "a stream from an archive": (packed.to_iterable_dataset(),)}
     found = {name: read_given(*given) for name, given in ways.items()}
     for name, one in found.items():
         assert one.labels.texts() == labels, name
@@ -150,7 +157,7 @@ def test_tars_and_pipelines(tars, files, labels, tmp_path):
     assert read_given(urls).source["shards"] == urls
 
 
-def test_an_edition_is_curated_with_its_labels(files, labels, tmp_path):
+def test_an_edition_is_curated_with_its_labels(files, labels, photos, tmp_path):
     """The edition itself is made of pairs."""
     pairs = zip(files, labels, strict=True)
     made = va.run(dataset="mine", version="1.0.0", source=pairs, store=tmp_path / "store", progress=False)
@@ -160,6 +167,9 @@ def test_an_edition_is_curated_with_its_labels(files, labels, tmp_path):
     assert found.paths == ["/".join(Path(file).parts[-2:]) for file in files]
     with pytest.raises(SourceError, match=r"^source: pictures is of type int; it must be a folder, a dataset"):
         va.plan(dataset="mine", version="1.0.0", source=7)
+    with pytest.raises(SourceError, match=r"^source: nowhere is not there; give a folder"):
+        va.plan(dataset="mine", version="1.0.0", source="nowhere")
+    assert va.plan(dataset="mine", version="1.0.0", source=photos).samples == 12
 
 
 # ── labels, or none on purpose ───────────────────────────────────────────────────────────────────────────────────────
