@@ -83,11 +83,21 @@ def view(
 
     from variorum.edition.opening import open_edition
     from variorum.flows.browser import open_page
+    from variorum.kit.labels.imagenet_classes import class_infos
     from variorum.report.page.write import write_view
 
     first, other = open_edition(edition, store), open_edition(second, store) if second else (None, None)
     with terminal.progress() as progress:
-        written = write_view(*first, *other, to=to, most=most, with_map=not no_map, blur=blur, progress=progress)
+        written = write_view(
+            *first,
+            *other,
+            to=to,
+            most=most,
+            with_map=not no_map,
+            blur=blur,
+            known=class_infos(),
+            progress=progress,
+        )
     if as_json:
         terminal.print_json(asdict(written))
         return

@@ -10,6 +10,7 @@ import typer
 
 from variorum.flows import terminal, terminal_editions
 from variorum.flows.options import CONFIDENCE, Asked, Confidence, Force, RecipeOrEdition, examples, on_recipe
+from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
@@ -49,6 +50,7 @@ def plan(asked: Asked) -> None:
     """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from variorum.edition.store import Store
     from variorum.pipeline import check
+    from variorum.stages.estimate import check_room
     from variorum.stages.planned import planned
 
     job = asked.job(Store(asked.store, writable=False))
@@ -57,10 +59,11 @@ def plan(asked: Asked) -> None:
         found = planned(job, progress)
     if asked.as_json:
         terminal.print_json(found.as_json())
-        return
-    if found.table:
-        terminal_editions.print_requests(found.table)
-    terminal_editions.print_plan(found)
+    else:
+        if found.table:
+            terminal_editions.print_requests(found.table)
+        terminal_editions.print_plan(found)
+    check_room(job)
 
 
 @commands.command(epilog=examples("variorum build imagenet_e --workers 2"))
@@ -172,6 +175,10 @@ def evaluate(
         return
     if classes or to or confidence != CONFIDENCE:
         raise typer.BadParameter("--classes, --confidence and --to need --model")
+    if "@" in asked.recipe and not asked.recipe.endswith((".yaml", ".yml")):
+        raise typer.BadParameter(
+            f"{cut(asked.recipe)} is an edition: name a model to evaluate on it, such as --model classifier"
+        )
     from variorum import pipeline
     from variorum.edition.editions import current
 

@@ -181,10 +181,11 @@ def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
         say(f"notes, intervals and all other figures {where}")
     for name, kept in evaluations(recipe, manifest, store).items():
         models, unscored = kept["figures"].get("classifiers"), kept["figures"].get("unscored")
-        if unscored and models and not any(one.get("n") for one in models.values()):
+        by_model = [one for one in models.values() if isinstance(one, dict)] if isinstance(models, dict) else []
+        if unscored and by_model and not any(one.get("n") for one in by_model):
             say(
-                f"{name}: no figures, as none of the {unscored} pictures has a label that {', '.join(models)} knows; take "
-                f"a model of your classes: variorum evaluate {manifest.dataset}@{manifest.version} --model NAME"
+                f"{name}: no figures, as none of the {unscored} pictures has a label that {', '.join(models)} knows; "
+                f"take a model of your classes: variorum evaluate {manifest.dataset}@{manifest.version} --model NAME"
             )
 
 

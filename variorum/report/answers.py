@@ -7,7 +7,7 @@ answer was right; `answers-<model>.json` names the table with the classes that a
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ from variorum.models.brought import is_brought
 from variorum.models.filters import weights_of
 from variorum.report.result_files import parse_result, results_beside
 from variorum.report.results import Name, Part, Result, digest_of
+from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import CorruptShard, SourceError
 from variorum.schemas.fields import Sha256
 from variorum.schemas.manifest import Manifest, ShardInfo
@@ -64,8 +65,8 @@ class ModelAnswers:
         name: of the model.
         scored: whether the picture has a label that the model knows.
         right: whether the answer is a label of the picture; False where it isn't scored.
-        says: the class's id, or `output 281` where the edition has no such class; `""` where there is no answer. None
-            if it is only known which answers are right.
+        says: the class's id; its name, or `output 281`, where the edition has no such class; `""` where there is no
+            answer. None if it is only known which answers are right.
         p_label: probability that the model gives the labels, in [0, 1], NaN where there is none; None as `says`.
     """
 
@@ -74,6 +75,39 @@ class ModelAnswers:
     right: Bools
     says: Sequence[str] | None = None
     p_label: Singles | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What tells which class an output of a model stands for.
+
+    Attributes:
+        single: the only label of each picture, `""` where it has none or several.
+        classes: ids and names of the edition's classes, in index order.
+        known: classes that some models have in this order.
+    """
+
+    single: Sequence[str]
+    classes: Sequence[tuple[str, str]]
+    known: Sequence[ClassInfo]
+
+    def of_outputs(self, label: Ints, outputs: int) -> dict[int, str]:
+        """By output, the id of the class that it stands for, or a name, as far as the pictures' labels show it.
+
+        Args:
+            label: the output that is each picture's label, -1 where that isn't certain.
+            outputs: number of the model's outputs.
+        """
+        pairs = [(place, one) for place, one in zip(label.tolist(), self.single, strict=True) if place >= 0 and one]
+        index, names = {one: place for place, (one, _) in enumerate(self.classes)}, dict(self.classes)
+        if len(self.classes) == outputs and all(index.get(one) == place for place, one in pairs):
+            return {place: one for one, place in index.items()}  # the model has the edition's classes in their order
+        if len(self.known) == outputs and all(
+            self.known[place].id == one or self.known[place].name.casefold() == names.get(one, one).casefold()
+            for place, one in pairs
+        ):
+            return {place: one.name for place, one in enumerate(self.known)} | dict(pairs)
+        return dict(pairs)
 
 
 def keep_answers(result: Result, table: pa.Table, manifest: Manifest, store: Store) -> None:
@@ -93,7 +127,9 @@ def keep_answers(result: Result, table: pa.Table, manifest: Manifest, store: Sto
     write_beside(manifest, _name(result), to_json(kept) + b"\n", store)
 
 
-def model_answers(manifest: Manifest, rows: Any, ids: Sequence[str], store: Store) -> list[ModelAnswers]:
+def model_answers(
+    manifest: Manifest, rows: Any, ids: Sequence[str], store: Store, known: Sequence[ClassInfo] = ()
+) -> list[ModelAnswers]:
     """The answers of all models to these pictures: those of the recipe's evaluations first, then those with results.
 
     A file that is damaged, or of another edition, is only logged. A model that is in several files is there once.
@@ -103,13 +139,15 @@ def model_answers(manifest: Manifest, rows: Any, ids: Sequence[str], store: Stor
         rows: its `edition_rows` with `id`, `status` and `labels`.
         ids: of the pictures; one that isn't accepted has no answer.
         store: its store.
+        known: classes that models have in this order, such as ImageNet's: they name outputs that are no class of the
+            edition.
     """
     import pyarrow as pa
 
-    wanted, labels = pa.array(ids, pa.string()), _single_labels(rows, ids)
-    classes = [one for one, _ in manifest.classes]
-    found = list(_of_evaluations(manifest, wanted, labels, classes, store))
-    for one in _of_results(manifest, rows, wanted, labels, classes, store):
+    wanted = pa.array(ids, pa.string())
+    labels = Labels(_single_labels(rows, ids), manifest.classes, known)
+    found = list(_of_evaluations(manifest, wanted, labels, store))
+    for one in _of_results(manifest, rows, wanted, labels, store):
         same = any(_alike(one, other) for other in found)
         found += [] if same else [one]
     return found
@@ -120,9 +158,7 @@ def _alike(one: ModelAnswers, other: ModelAnswers) -> bool:
     return same and bool((one.scored == other.scored).all() and (one.right == other.right).all())
 
 
-def _of_evaluations(
-    manifest: Manifest, wanted: Any, labels: Sequence[str], classes: Sequence[str], store: Store
-) -> Iterator[ModelAnswers]:
+def _of_evaluations(manifest: Manifest, wanted: Any, labels: Labels, store: Store) -> Iterator[ModelAnswers]:
     """The answers to be found by the files of the recipe's evaluations."""
     import pyarrow.compute as pc
 
@@ -138,7 +174,7 @@ def _of_evaluations(
             mine = table.filter(pc.equal(table["classifier"], model))
             if pc.count_distinct(mine["id"]).as_py() != len(mine):
                 continue  # an evaluation of several views of each picture
-            one = _arranged(_label(model, kept["models"].get(model)), mine, wanted, labels, classes)
+            one = _arranged(_label(model, kept["models"].get(model)), mine, wanted, labels)
             if not any(_alike(one, other) for other in seen):
                 seen.append(one)
                 yield one
@@ -149,9 +185,7 @@ def _label(name: str, pin: Any) -> str:
     return (isinstance(pin, str) and is_brought(name) and weights_of(pin).rpartition("@")[0]) or name
 
 
-def _of_results(
-    manifest: Manifest, rows: Any, wanted: Any, labels: Sequence[str], classes: Sequence[str], store: Store
-) -> Iterator[ModelAnswers]:
+def _of_results(manifest: Manifest, rows: Any, wanted: Any, labels: Labels, store: Store) -> Iterator[ModelAnswers]:
     """The answers of the models that have a result beside the manifest."""
     import pyarrow.compute as pc
 
@@ -170,7 +204,7 @@ def _of_results(
         mine = ModelAnswers(result.model.name, *(np.append(bits, False)[place] for bits in (scored, right)))
         kept = _kept(result, manifest, store)
         table = _read(_name(result), kept.tables, wanted, store) if kept else None
-        more = _arranged(mine.name, table, wanted, labels, classes) if table else mine
+        more = _arranged(mine.name, table, wanted, labels) if table else mine
         yield more if _alike(more, mine) else mine
 
 
@@ -217,14 +251,14 @@ def _read(what: str, tables: Sequence[ShardInfo], wanted: Any, store: Store) -> 
     return pa.concat_tables(found).combine_chunks() if found else None
 
 
-def _arranged(name: str, table: Any, wanted: Any, labels: Sequence[str], classes: Sequence[str]) -> ModelAnswers:
+def _arranged(name: str, table: Any, wanted: Any, labels: Labels) -> ModelAnswers:
     """A model's answers in the order of the wanted pictures."""
     import pyarrow.compute as pc
 
     rows = table.take(pc.index_in(wanted, value_set=table["id"].combine_chunks())).combine_chunks()
     label, top1 = (np.asarray(rows[one].fill_null(-1), np.int64) for one in ("label", "top1"))
     single = np.asarray(rows["labels"].fill_null(0)) == 1
-    names = _output_names(np.where(single, label, -1), labels, classes, max(rows["outputs"].fill_null(0).to_pylist()))
+    names = labels.of_outputs(np.where(single, label, -1), max(rows["outputs"].fill_null(0).to_pylist()))
     said = {output: names.get(output, f"output {output}") for output in set(top1.tolist()) if output >= 0}
     return ModelAnswers(
         name,
@@ -233,22 +267,6 @@ def _arranged(name: str, table: Any, wanted: Any, labels: Sequence[str], classes
         [said.get(output, "") for output in top1.tolist()],
         np.asarray(rows["p_label"].fill_null(np.nan), np.float32),
     )
-
-
-def _output_names(label: Ints, labels: Sequence[str], classes: Sequence[str], outputs: int) -> Mapping[int, str]:
-    """By output, the class that it stands for, as far as the pictures' labels show it.
-
-    Args:
-        label: the output that is each picture's label, -1 where that isn't certain.
-        labels: the picture's only label, `""` where it has none or several.
-        classes: of the edition, in index order.
-        outputs: number of the model's outputs.
-    """
-    pairs = [(output, name) for output, name in zip(label.tolist(), labels, strict=True) if output >= 0 and name]
-    index = {name: place for place, name in enumerate(classes)}
-    if len(classes) == outputs and all(index.get(name) == output for output, name in pairs):
-        return dict(enumerate(classes))  # the model has the edition's classes in their order
-    return dict(pairs)
 
 
 def _single_labels(rows: Any, ids: Sequence[str]) -> list[str]:

@@ -97,7 +97,10 @@ def check_room(job: Job) -> None:
     if not whole and not recipe.generate:
         whole = recipe.source.stored_bytes(job.ctx) * plan.size // max(1, recipe.source.size(job.ctx))
     left = whole * (guess.units - guess.done) // max(1, guess.units)
-    free = shutil.disk_usage(job.store.local).free
+    disk = job.store.local
+    while not disk.exists():  # a plan's store may not be there yet
+        disk = disk.parent
+    free = shutil.disk_usage(disk).free
     if free < SHARE * left:
         raise StoreError(
             f"{job.store}: no space left for this: about {_bytes(left)} are to be written, and {_bytes(free)} are "

@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 from answering import CLASSES, by_warmth, constant, edition, forged
 
@@ -14,7 +15,9 @@ from variorum.api.edition import Edition
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET
 from variorum.pipeline import Job, evaluate
+from variorum.report.answers import Labels
 from variorum.report.page.edition_page import edition_page
+from variorum.schemas.component import ClassInfo
 from variorum.schemas.recipe import Recipe
 
 MODULE = """
@@ -108,3 +111,14 @@ def test_the_answers_of_a_recipe_s_evaluation_are_shown(shots, photos, tmp_path)
     assert columns[one["right"]].count("right") == 12
     coffee = [p for name, p in zip(columns["class"], columns[one["p"]], strict=True) if name == "coffee"]
     assert coffee == pytest.approx([coffee[0]] * 12)
+
+
+def test_outputs_are_named_by_the_edition_or_by_classes_that_fit():
+    known = [ClassInfo(f"n{number}", name) for number, name in enumerate(("tench", "Robin", "chow", "zebra"))]
+    own = Labels(["bird", "dog", ""], [("bird", "robin"), ("dog", "chow")], known)
+    assert own.of_outputs(np.array([1, 2, -1]), 4) == {0: "tench", 1: "bird", 2: "dog", 3: "zebra"}
+    assert own.of_outputs(np.array([2, 1, -1]), 4) == {1: "dog", 2: "bird"}  # in another order: nothing else is known
+    assert own.of_outputs(np.array([0, 1, -1]), 2) == {0: "bird", 1: "dog"}
+    assert own.of_outputs(np.array([0, 2, -1]), 3) == {0: "bird", 2: "dog"}
+    wnids = Labels(["n1"], [("n1", "n1")], known)
+    assert wnids.of_outputs(np.array([1]), 4)[3] == "zebra"

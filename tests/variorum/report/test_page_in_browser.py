@@ -407,7 +407,7 @@ def test_two_models_stand_side_by_side_and_each_number_shows_its_pictures(opened
     order = [(False, False), (False, True), (True, False), (True, True)]
     wait_for(lambda: pair.locator(".count").all_inner_texts(), [str(counts[key]) for key in order])
     share = [100 * sum(counts[key] for key in order if not key[side]) / len(made) for side in (0, 1)]
-    expect(pair).to_contain_text(f"one {share[0]:.1f} %, two {share[1]:.1f} %", use_inner_text=True)
+    expect(pair).to_contain_text(f"one {share[0]:.1f}\u00a0%, two {share[1]:.1f}\u00a0%", use_inner_text=True)
     said = pair.locator("p").first.inner_text().replace("−", "-")
     difference, low, high = map(float, re.findall(r"-?\d+\.\d", said)[2:5])
     assert difference == round(share[0] - share[1], 1)

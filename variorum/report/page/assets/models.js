@@ -229,7 +229,7 @@
           element("td", { class: "number" }, this.#counted(counts[code], `${model.name} ${what}`, [[model.right, [code]]]));
         return row([
           element("th", { scope: "row" }, element("bdi", { text: seen(model.name, 120) })),
-          element("td", { class: "number", text: number ? `${one(share)} %` : "–" }),
+          element("td", { class: "number", text: number ? `${one(share)}\u00a0%` : "–" }),
           element("td", { class: "bar-cell" }, bar),
           cell(RIGHT, "right"),
           cell(WRONG, "wrong"),
@@ -261,7 +261,7 @@
           [first.right, [codes[0]]],
           [second.right, [codes[1]]],
         ];
-        const share = element("span", { class: "muted", text: `${one((100 * found.counts[at]) / found.number)} %` });
+        const share = element("span", { class: "muted", text: `${one((100 * found.counts[at]) / found.number)}\u00a0%` });
         return element(
           "td",
           { class: codes[0] === codes[1] ? "agree" : "differ" },
@@ -272,7 +272,7 @@
       };
       const [low, high] = found.interval ?? [];
       const distance = `${one(found.difference)} points`;
-      const said = found.interval ? `${distance}, 95 % interval ${one(low)} to ${one(high)}` : distance;
+      const said = found.interval ? `${distance}, 95\u00a0% interval ${one(low)} to ${one(high)}` : distance;
       const chance = found.interval && low <= 0 && high >= 0 ? " It may be chance: the interval includes 0." : "";
       const pictures = `${figure(found.number)} picture${found.number === 1 ? "" : "s"}`;
       const photographs = `${figure(found.photographs)} photograph${found.photographs === 1 ? "" : "s"}`;
@@ -281,9 +281,9 @@
           "p",
           {},
           name(a),
-          ` ${one(found.accuracies[0])} %, `,
+          ` ${one(found.accuracies[0])}\u00a0%, `,
           name(b),
-          ` ${one(found.accuracies[1])} %. Difference ${said}.${chance}`,
+          ` ${one(found.accuracies[1])}\u00a0%. Difference ${said}.${chance}`,
         ),
         element(
           "table",
