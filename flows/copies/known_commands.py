@@ -137,7 +137,9 @@ def blocklist(
     licence: Annotated[str, typer.Option("--licence", help="Licence of the pictures, likewise.")] = "",
     exact: Annotated[
         bool,
-        typer.Option("--exact", help="Only hashes of files and pixels, for pictures of people: nothing tells looks."),
+        typer.Option(
+            "--exact", help="Leave out the hashes of looks, for pictures of people; only the same pixels are found."
+        ),
     ] = False,
     embedding: Annotated[
         bool, typer.Option("--embedding", help="Include embeddings; of an edition that has features.")
