@@ -6,10 +6,12 @@ aren't part of this project; each machine fetches them by its own package manage
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,8 @@ from variorum.machine.retrying import steady
 from variorum.machine.workplace import workplace
 from variorum.schemas.errors import SourceError, TemporaryError
 from variorum.schemas.lookup import cut
+
+log = logging.getLogger(__name__)
 
 PACKAGE = "tuxpaint-stamps-default"
 DEBIAN = "usr/share/tuxpaint/stamps"
@@ -52,12 +56,19 @@ def stamps_there(table: Mapping[str, str], wanted: Literal["auto", "required", "
     folder = None if wanted == "none" else stamps_folder()
     files = {path: folder / path for path in table} if folder else {}
     found = {path: table[path] for path, file in files.items() if steady(file.is_file, file)}
+    if wanted == "auto" and not found:
+        _say_once(f"{source}: Tux Paint's stamps aren't here, so there are few pictures; fetch them with `{FETCH}`")
     if wanted == "required" and not found:
         raise SourceError(
             f"{source}: the Tux Paint stamps are missing; fetch them with `{FETCH}`, set VARIORUM_STAMPS to their "
             "folder, or set stamps to auto"
         )
     return found
+
+
+@cache
+def _say_once(line: str) -> None:
+    log.warning("%s", line)
 
 
 def fetch_stamps() -> Path:

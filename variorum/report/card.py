@@ -37,6 +37,7 @@ from variorum.report.templates import card_template, check_template, own, showab
 from variorum.report.templates import render as _render
 from variorum.report.versions import since
 from variorum.report.warned import TAG, gate
+from variorum.report.words import words_of_reason
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
 from variorum.schemas.recipe import Recipe
@@ -132,8 +133,15 @@ def _facts(manifest: Manifest, rows: Any) -> dict[str, Any]:
         "terms": terms_of(manifest),
         "limits": limits(manifest),
         "glance": glance(manifest, rows, counts),
+        "reasons": _reasons(manifest),
         "by_class": own(f"![{table_cell(text)}]({CLASSES})") if (text := class_text(counts)) else "",
     }
+
+
+def _reasons(manifest: Manifest) -> dict[str, str]:
+    """By reason for which pictures aren't in the edition, a sentence that says what it means, where there is one."""
+    codes = {key.partition(":")[::2] for counts in manifest.counts.values() for key in counts if ":" in key}
+    return {reason: said for status, reason in sorted(codes) if (said := words_of_reason(status, reason))}
 
 
 def render_figures(manifest: Manifest, store: Store, rows: Any, evaluated: Sequence[str]) -> str:

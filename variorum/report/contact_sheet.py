@@ -23,6 +23,7 @@ from variorum.report.boxes import draw_boxes
 from variorum.report.contents import contents
 from variorum.report.figures import seen
 from variorum.report.rows import edition_rows, variants
+from variorum.report.words import words_of_reason
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import Sample
@@ -210,14 +211,17 @@ def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int,
             _write_below(sheet, record, sample.annotations.caption(), at)
         sheet.image.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
     if record["status"] != "accepted" and not mask:
-        said = _wrap(f"{NOT_THERE.get(record['status'], record['status'])}: {_said(record['reason'])}", cell // 7, 4)
+        said = _wrap(_why_not(record), cell // 7, 5)
         left, top, right, bottom = sheet.draw.multiline_textbbox((x + 5, y + 5), said, sheet.small)
         sheet.draw.rectangle((left - 3, top - 2, right + 2, bottom + 2), fill=MUTED)  # over names of boxes
         sheet.draw.multiline_text((x + 5, y + 5), said, WARN, sheet.small)
 
 
-def _said(reason: str) -> str:
-    return reason.replace("_", " ")
+def _why_not(record: Record) -> str:
+    """Why a picture isn't part of the edition, in words: those of its reason, or the reason itself."""
+    status, reason = record["status"], record["reason"]
+    said = words_of_reason(status, reason) or reason.replace("_", " ")
+    return f"{NOT_THERE.get(status, status)}: {said}"
 
 
 def _write_below(sheet: Sheet, record: Record, caption: str, at: tuple[int, int]) -> None:

@@ -145,6 +145,14 @@ def words_for(codes: Iterable[str], checks: Iterable[str] = ()) -> dict[str, str
     return {code: said for code in codes if (said := made.get(code) or _said(code))}
 
 
+def words_of_reason(status: str, reason: str) -> str:
+    """A sentence for the reason of a picture that isn't part of the edition; `""` if there is none.
+
+    What is quarantined or can't be made failed a check, and a check may have the name of another reason.
+    """
+    return words_for([reason], [reason] if status in ("quarantined", "ineligible") else ()).get(reason, "")
+
+
 def words_of_checks(checks: Iterable[str]) -> dict[str, str]:
     """What the value of each check says, where that is known."""
     return {name: CHECKS[name][0] for name in checks if name in CHECKS}

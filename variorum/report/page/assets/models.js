@@ -421,7 +421,7 @@
         );
       });
     if (!lines.length) return "";
-    const head = ["model", "says", "label's probability", "answer"].map((name, at) =>
+    const head = ["model", "says", "p(label)", "answer"].map((name, at) =>
       element("th", { scope: "col", class: at === 2 ? "number" : null, text: name }),
     );
     return element(
